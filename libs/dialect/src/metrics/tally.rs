@@ -1,0 +1,132 @@
+//! What a walk over a page has gathered.
+
+use std::sync::Arc;
+
+use signalbox_types::{Adapters, Capacity, Gauges, Incarnation, PPM, Sample};
+
+use super::page::{Labels, Line};
+use super::table::Role;
+
+/// The finite values of a family's series.
+#[derive(Clone, Copy, Debug, Default)]
+struct Series {
+    sum: f64,
+    count: u32,
+}
+
+impl Series {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn told(self) -> Option<Self> {
+        (self.count > 0).then_some(self)
+    }
+
+    fn mean(self) -> f64 {
+        self.sum / f64::from(self.count)
+    }
+
+    /// The sum as a number of requests. Below zero is none, and the conversion saturates.
+    fn requests(self) -> u32 {
+        self.sum.round() as u32
+    }
+}
+
+/// What has been gathered so far; labels stay as they stand on the page until the end.
+#[derive(Debug, Default)]
+pub(super) struct Tally<'a> {
+    waiting: Series,
+    running: Series,
+    kv_use: Series,
+    kv_use_older: Series,
+    labelled_tokens: u64,
+    block_tokens: Series,
+    blocks: Series,
+    adapters: Option<(f64, Labels<'a>)>,
+    started_seconds: f64,
+}
+
+impl<'a> Tally<'a> {
+    /// Adds a line. What does not tell anything changes nothing.
+    pub(super) fn add(&mut self, role: Role, line: Line<'a>) {
+        if !line.value.is_finite() {
+            return;
+        }
+        match role {
+            Role::Waiting => self.waiting.add(line.value),
+            Role::Running => self.running.add(line.value),
+            Role::KvUse => self.kv_use.add(line.value),
+            Role::KvUseOlder => self.kv_use_older.add(line.value),
+            Role::CacheLabels { block, blocks } => self.add_cache(line.labels, block, blocks),
+            Role::BlockTokens => self.block_tokens.add(line.value),
+            Role::Blocks => self.blocks.add(line.value),
+            Role::Adapters => self.add_adapters(line),
+            Role::Started => self.started_seconds = self.started_seconds.max(line.value),
+        }
+    }
+
+    /// A server that does not know the size yet has a word in place of a number: it tells nothing.
+    fn add_cache(&mut self, labels: Labels<'a>, block: &str, blocks: &str) {
+        if let (Some(block), Some(blocks)) = (labels.number(block), labels.number(blocks)) {
+            self.labelled_tokens = self.labelled_tokens.saturating_add(block.saturating_mul(blocks));
+        }
+    }
+
+    /// The server leaves a series behind for every set of adapters that it had; the latest is in force.
+    fn add_adapters(&mut self, line: Line<'a>) {
+        let newest = self.adapters.is_none_or(|(latest, _)| line.value >= latest);
+        if newest && line.labels.number("max_lora").is_some() {
+            self.adapters = Some((line.value, line.labels));
+        }
+    }
+
+    /// What was gathered, or the roles that nothing was gathered for.
+    pub(super) fn finish(self) -> Result<Sample, Vec<Role>> {
+        let (Some(waiting), Some(running)) = (self.waiting.told(), self.running.told()) else {
+            let needed = [(Role::Waiting, self.waiting), (Role::Running, self.running)];
+            return Err(needed
+                .into_iter()
+                .filter(|(_, s)| s.told().is_none())
+                .map(|(role, _)| role)
+                .collect());
+        };
+        let kv_use = self.kv_use.told().or(self.kv_use_older.told());
+        let gauges = Gauges {
+            waiting: waiting.requests(),
+            running: running.requests(),
+            kv_used_ppm: kv_use.map(|series| (series.mean().clamp(0.0, 1.0) * f64::from(PPM)).round() as u32),
+        };
+        let incarnation = Incarnation((self.started_seconds * 1_000.0).round() as u64);
+        Ok(Sample { gauges, capacity: self.capacity(), adapters: self.adapters(), incarnation })
+    }
+
+    fn capacity(&self) -> Option<Capacity> {
+        let by_gauges = match (self.block_tokens.told(), self.blocks.told()) {
+            (Some(block), Some(blocks)) => (block.mean() * blocks.sum).round() as u64,
+            _ => 0,
+        };
+        let kv_tokens = if self.labelled_tokens > 0 { self.labelled_tokens } else { by_gauges };
+        (kv_tokens > 0).then_some(Capacity { kv_tokens })
+    }
+
+    fn adapters(&self) -> Option<Adapters> {
+        let (_, labels) = self.adapters?;
+        let slots = u32::try_from(labels.number("max_lora")?).unwrap_or(u32::MAX);
+        let list = |label| labels.get(label).map(|names| names_of(&names)).unwrap_or_default();
+        Some(Adapters {
+            slots,
+            running: list("running_lora_adapters"),
+            waiting: list("waiting_lora_adapters"),
+        })
+    }
+}
+
+fn names_of(list: &str) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> =
+        list.split(',').map(str::trim).filter(|n| !n.is_empty()).map(Arc::from).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}

@@ -1,0 +1,157 @@
+//! The messages of a chat, borrowed from the body.
+
+use std::fmt;
+
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use crate::body::raw_content;
+
+/// How many messages of a chat are kept to be hashed. It bounds the memory that a body of tiny messages costs;
+/// later messages only count.
+const KEPT: usize = 65_536;
+
+/// The messages of a chat.
+#[derive(Default)]
+pub(crate) struct Messages<'a> {
+    /// The first ones.
+    pub(crate) kept: Vec<Message<'a>>,
+    /// Length of all others in bytes.
+    pub(crate) rest_bytes: u64,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Messages<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(MessagesVisitor)
+    }
+}
+
+struct MessagesVisitor;
+
+impl<'de> Visitor<'de> for MessagesVisitor {
+    type Value = Messages<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of messages")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut messages = Messages::default();
+        while let Some(message) = seq.next_element::<Message<'de>>()? {
+            if messages.kept.len() < KEPT {
+                messages.kept.push(message);
+            } else {
+                messages.rest_bytes += message.len_bytes();
+            }
+        }
+        Ok(messages)
+    }
+}
+
+/// One message: who says what, as it stands in the body.
+pub(crate) struct Message<'a> {
+    pub(crate) role: Option<&'a RawValue>,
+    pub(crate) content: Option<&'a RawValue>,
+}
+
+impl Message<'_> {
+    fn len_bytes(&self) -> u64 {
+        (raw_content(self.role).len() + raw_content(self.content).len()) as u64
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MessageVisitor)
+    }
+}
+
+// By hand, because a derived reader takes an array for an object as well.
+struct MessageVisitor;
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Key {
+    Role,
+    Content,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Visitor<'de> for MessageVisitor {
+    type Value = Message<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut role, mut content) = (None, None);
+        while let Some(key) = map.next_key::<Key>()? {
+            let (name, field) = match key {
+                Key::Role => ("role", &mut role),
+                Key::Content => ("content", &mut content),
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if field.is_some() {
+                return Err(A::Error::duplicate_field(name));
+            }
+            *field = Some(map.next_value::<Option<&RawValue>>()?);
+        }
+        Ok(Message { role: role.flatten(), content: content.flatten() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Option<Vec<(&[u8], &[u8])>> {
+        let messages: Messages<'_> = serde_json::from_str(json).ok()?;
+        Some(messages.kept.iter().map(|m| (raw_content(m.role), raw_content(m.content))).collect())
+    }
+
+    #[test]
+    fn roles_and_contents_are_read_and_all_else_is_skipped() {
+        let json = r#"[
+            {"role":"system","content":"be\tbrief"},
+            {"content":[{"type":"text","text":"hi"}],"name":{"content":1},"role":"user"},
+            {"role":"assistant","content":null,"tool_calls":[{"role":"x"}]},
+            {}
+        ]"#;
+        let expected: Vec<(&[u8], &[u8])> = vec![
+            (b"system", br"be\tbrief"),
+            (b"user", br#"[{"type":"text","text":"hi"}]"#),
+            (b"assistant", b""),
+            (b"", b""),
+        ];
+        assert_eq!(read(json), Some(expected));
+    }
+
+    #[test]
+    fn what_is_no_list_of_objects_is_refused() {
+        for json in [
+            r#""hi""#,
+            "{}",
+            "7",
+            r#"["hi"]"#,
+            r#"[["user","hi"]]"#,
+            "[null]",
+            r#"[{"role":"a","role":"a"}]"#,
+        ] {
+            assert_eq!(read(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_every_byte_counts() {
+        let one = r#"{"role":"ab","content":"c"}"#;
+        let json = format!("[{}]", vec![one; KEPT + 10].join(","));
+        let messages: Messages<'_> = serde_json::from_str(&json).unwrap();
+        assert_eq!((messages.kept.len(), messages.rest_bytes), (KEPT, 30));
+    }
+}

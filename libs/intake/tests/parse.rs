@@ -1,0 +1,190 @@
+//! What is read of a body, and what is refused.
+#![allow(clippy::unwrap_used)] // in a test, a panic is the message
+
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use signalbox_intake::{Api, Delivery, Intake, IntakeError, parse};
+use signalbox_prefix::ChainHasher;
+use signalbox_types::{BlockHash, Request};
+
+fn completion(body: &str) -> Result<Intake, IntakeError> {
+    parse(Api::Completions, body.as_bytes(), 8)
+}
+
+fn chat(body: &str) -> Result<Intake, IntakeError> {
+    parse(Api::Chat, body.as_bytes(), 8)
+}
+
+fn chain(model: &str, bytes: &str) -> Vec<BlockHash> {
+    let mut hasher = ChainHasher::new(model, 8);
+    hasher.update(bytes.as_bytes());
+    hasher.finish()
+}
+
+/// The text that a client gets for a body.
+fn refusal(read: Result<Intake, IntakeError>) -> String {
+    read.unwrap_err().to_string()
+}
+
+#[test]
+fn a_completion_is_read() {
+    let read = completion(r#"{"model":"llama3","prompt":"0123456\n89","max_tokens":7,"stream":true}"#);
+    let expected = Intake {
+        request: Request { model: "llama3".to_owned(), prompt_tokens: 3, max_output_tokens: Some(7) },
+        chain: chain("llama3", r"0123456\n89"),
+        delivery: Delivery::Streamed,
+    };
+    assert_eq!(expected.chain.len(), 1);
+    assert_eq!(read.unwrap(), expected);
+}
+
+#[test]
+fn a_prompt_may_be_an_array() {
+    for prompt in [r#"["a", "b and c"]"#, "[1, 22, 333]", "[[1,2],[3,4,5]]"] {
+        let read = completion(&format!(r#"{{"prompt": {prompt} ,"model":"m"}}"#)).unwrap();
+        assert_eq!(read.chain, chain("m", prompt));
+        assert_eq!(read.request.prompt_tokens, prompt.len().div_ceil(4) as u64);
+        assert_eq!(read.delivery, Delivery::Whole);
+    }
+}
+
+#[test]
+fn a_chat_is_read() {
+    let read = chat(
+        r#"{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":[{"type":"text","text":"hi"}]}],
+            "tools":[{"model":1}],"max_tokens":5,"model":"m","max_completion_tokens":9,"stream":false}"#,
+    );
+    let hashed = "system\x1fbe brief\x1fuser\x1f[{\"type\":\"text\",\"text\":\"hi\"}]\x1f";
+    let expected = Intake {
+        request: Request {
+            model: "m".to_owned(),
+            prompt_tokens: hashed.len().div_ceil(4) as u64,
+            max_output_tokens: Some(9),
+        },
+        chain: chain("m", hashed),
+        delivery: Delivery::Whole,
+    };
+    assert_eq!(read.unwrap(), expected);
+}
+
+#[test]
+fn output_limits_that_are_no_counts_are_ignored() {
+    let limit = |fields: &str| {
+        let read = chat(&format!(r#"{{"model":"m","messages":[{{}}],{fields}}}"#));
+        read.unwrap().request.max_output_tokens
+    };
+    assert_eq!(limit(r#""max_completion_tokens":0,"max_tokens":5"#), Some(0));
+    assert_eq!(limit(r#""max_completion_tokens":null,"max_tokens":5"#), Some(5));
+    assert_eq!(limit(r#""max_completion_tokens":-1,"max_tokens":5"#), Some(5));
+    assert_eq!(limit(r#""max_completion_tokens":1.5,"max_tokens":"5""#), None);
+}
+
+#[test]
+fn what_is_no_json_is_refused() {
+    for read in [completion, chat] {
+        for body in
+            ["", " ", "{", "no healthy upstream", r#"{"model":"m","prompt":"cu"#, r#"{"a":1}{"#, "{\"a\"}"]
+        {
+            let text = refusal(read(body));
+            assert!(text.starts_with("error unmarshaling request bodyMap: "), "{body}: {text}");
+        }
+        for body in ["[1]", "\"model\"", "7", "null", r#"["m","p",true,1,1]"#] {
+            let text = refusal(read(body));
+            assert_eq!(text, "error unmarshaling request bodyMap: the body is not a JSON object", "{body}");
+        }
+    }
+    assert!(matches!(parse(Api::Chat, b"{\"model\":\"\xff\"}", 8), Err(IntakeError::Json(_))));
+}
+
+#[test]
+fn a_body_without_a_prompt_is_refused() {
+    for prompt in ["", r#","prompt":"""#, r#","prompt":[ ]"#, r#","prompt":null"#, r#","prompt":{"a":1}"#] {
+        let text = refusal(completion(&format!(r#"{{"model":"m"{prompt}}}"#)));
+        assert_eq!(text, "invalid completions request: must have prompt field");
+    }
+    for messages in ["", "[]", "null", "\"hi\"", r#"["hi"]"#, "{}", r#"[{"role":"a","role":"b"}]"#] {
+        let field = if messages.is_empty() { String::new() } else { format!(r#","messages":{messages}"#) };
+        let text = refusal(chat(&format!(r#"{{"model":"m"{field}}}"#)));
+        assert_eq!(text, "invalid chat completions request: must have valid messages field", "{messages}");
+    }
+}
+
+#[test]
+fn a_body_without_a_model_is_refused() {
+    for model in ["", r#","model":"""#, r#","model":null"#, r#","model":7"#, r#","model":{"model":"m"}"#] {
+        let text = refusal(completion(&format!(r#"{{"prompt":"p"{model}}}"#)));
+        assert_eq!(text, "model not found in request body");
+        let text = refusal(chat(&format!(r#"{{"messages":[{{}}]{model}}}"#)));
+        assert_eq!(text, "model not found in request body");
+    }
+}
+
+#[test]
+fn a_key_that_matters_must_not_stand_there_twice() {
+    let twice = [
+        r#""model":"a","model":"a""#,
+        r#""model":"a","mod\u0065l":"b""#,
+        r#""model":"a","stream":1,"stream":2"#,
+    ];
+    for fields in twice {
+        let text = refusal(completion(&format!(r#"{{"prompt":"p",{fields}}}"#)));
+        assert!(text.contains("duplicate field"), "{text}");
+        let text = refusal(chat(&format!(r#"{{"messages":[{{}}],{fields}}}"#)));
+        assert!(text.contains("duplicate field"), "{text}");
+    }
+    assert!(completion(r#"{"model":"a","prompt":"p","user":1,"user":2}"#).is_ok());
+}
+
+#[test]
+fn an_opaque_body_is_not_looked_at() {
+    assert_eq!(parse(Api::Opaque, b"\xff{{", 8).unwrap(), Intake::default());
+}
+
+proptest! {
+    #[test]
+    fn any_prompt_is_hashed_as_it_stands(
+        model in "[a-zA-Z0-9/\"\\\\\u{e4}.-]{1,20}",
+        prompt in ".{1,200}",
+        padding in " {0,3}",
+        model_first in any::<bool>(),
+    ) {
+        let (model_json, prompt_json) = (serde_json::to_string(&model).unwrap(), serde_json::to_string(&prompt).unwrap());
+        let mut fields = [format!("\"model\":{padding}{model_json}"), format!("\"prompt\":{padding}{prompt_json}")];
+        if !model_first {
+            fields.reverse();
+        }
+        let read = completion(&format!("{padding}{{{padding}{}}}{padding}", fields.join(","))).unwrap();
+        let raw = &prompt_json[1..prompt_json.len() - 1];
+        prop_assert_eq!(read.chain, chain(&model, raw));
+        prop_assert_eq!(read.request.prompt_tokens, raw.len().div_ceil(4) as u64);
+        prop_assert_eq!(read.request.model, model);
+    }
+
+    #[test]
+    fn a_longer_chat_extends_the_chain(contents in vec(".{0,40}", 1..10), cut in 1usize..10) {
+        let body = |contents: &[String]| {
+            let messages: Vec<_> = contents
+                .iter()
+                .map(|text| format!(r#"{{"role":"user","content":{}}}"#, serde_json::to_string(text).unwrap()))
+                .collect();
+            format!(r#"{{"model":"m","messages":[{}]}}"#, messages.join(","))
+        };
+        let whole = chat(&body(&contents)).unwrap();
+        let part = chat(&body(&contents[..cut.min(contents.len())])).unwrap();
+        prop_assert!(whole.chain.starts_with(&part.chain));
+        prop_assert!(whole.request.prompt_tokens >= part.request.prompt_tokens);
+    }
+
+    #[test]
+    fn no_body_makes_it_panic(body in vec(any::<u8>(), 0..200)) {
+        for api in [Api::Completions, Api::Chat, Api::Opaque] {
+            let _ = parse(api, &body, 8);
+        }
+    }
+
+    #[test]
+    fn no_cut_body_is_read(at in 0usize..70) {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"hello there"}]}"#;
+        prop_assert_eq!(chat(&body[..at.min(body.len())]).is_ok(), at >= body.len());
+    }
+}

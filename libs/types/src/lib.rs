@@ -1,0 +1,17 @@
+//! Ids, units and plain values that every part of Signalbox shares. No logic beyond construction and display.
+
+mod address;
+mod endpoint;
+mod ids;
+mod load;
+mod request;
+mod sample;
+mod version;
+
+pub use address::PeerAddress;
+pub use endpoint::{EndpointSpec, Engine, PoolId, PoolSpec, UnknownEngine};
+pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, Origin};
+pub use load::Load;
+pub use request::Request;
+pub use sample::{Adapters, Capacity, Gauges, PPM, Sample};
+pub use version::{Format, Version};

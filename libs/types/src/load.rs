@@ -1,0 +1,33 @@
+//! Work that has been given to an endpoint and is not done.
+
+use std::ops::{Add, AddAssign};
+
+/// Work in flight. State, not an event: the latest value replaces the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Requests sent and not ended.
+    pub requests: u32,
+    /// Uncached prompt tokens of those requests that have not answered with a first chunk yet.
+    pub prefill_tokens: u64,
+}
+
+impl Load {
+    /// Nothing in flight.
+    pub const ZERO: Self = Self { requests: 0, prefill_tokens: 0 };
+}
+
+impl Add for Load {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            prefill_tokens: self.prefill_tokens.saturating_add(other.prefill_tokens),
+        }
+    }
+}
+
+impl AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}

@@ -1,0 +1,45 @@
+//! How far a picture of the pool has come, and what its readers must agree on.
+
+use std::fmt;
+
+/// A point in the pool's history. `seq` grows by one with each change; `epoch` grows with each change of owner.
+///
+/// Ordered by epoch, then by seq.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version {
+    /// Of the owner that minted it.
+    pub epoch: u64,
+    /// Number of changes since the pool's history began.
+    pub seq: u64,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.seq)
+    }
+}
+
+/// What the owner and the replicas of a pool must agree on to understand each other's placements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Version of the frame grammar.
+    pub protocol: u32,
+    /// Size of a hashed block of prompt, in bytes.
+    pub block_bytes: u32,
+    /// Version of the hash chain over blocks.
+    pub hash: u32,
+}
+
+impl Format {
+    /// The grammar and hash of this build, with blocks of `block_bytes`.
+    pub const fn with_block_bytes(block_bytes: u32) -> Self {
+        Self { protocol: 1, block_bytes, hash: 1 }
+    }
+}
+
+impl Default for Format {
+    /// Blocks of 64 tokens of 4 bytes each.
+    fn default() -> Self {
+        Self::with_block_bytes(256)
+    }
+}

@@ -1,0 +1,35 @@
+//! The wire contracts: the part of Envoy's `ext_proc` that an endpoint picker needs, and
+//! Signalbox's own streams between collectors, aggregators and EPP replicas.
+//!
+//! Only `signalbox-wire` and `signalbox-extproc` convert these messages; no other crate names them in a signature.
+#![allow(missing_docs)] // generated: the documentation is in the .proto files
+
+/// Envoy's external processing API, field-compatible and cut to what is used.
+pub mod envoy {
+    pub mod service {
+        pub mod ext_proc {
+            pub mod v3 {
+                tonic::include_proto!("envoy.service.ext_proc.v3");
+            }
+        }
+    }
+    pub mod config {
+        pub mod core {
+            pub mod v3 {
+                tonic::include_proto!("envoy.config.core.v3");
+            }
+        }
+    }
+    pub mod r#type {
+        pub mod v3 {
+            tonic::include_proto!("envoy.r#type.v3");
+        }
+    }
+}
+
+/// Signalbox's own streams.
+pub mod signalbox {
+    pub mod v1 {
+        tonic::include_proto!("signalbox.v1");
+    }
+}
