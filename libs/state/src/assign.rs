@@ -1,0 +1,136 @@
+//! Which collector reads which endpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use signalbox_types::{EndpointKey, EndpointSpec, Engine, Generation};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// One connection of a collector to the owner, numbered by the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CollectorStream(pub u64);
+
+/// An endpoint that a collector shall read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// Which.
+    pub endpoint: EndpointKey,
+    /// Grows each time that the endpoint goes to another collector.
+    pub generation: Generation,
+    /// Its name, for logs and metrics.
+    pub name: String,
+    /// Where its metrics page is.
+    pub metrics_url: String,
+    /// How the page is read.
+    pub engine: Engine,
+}
+
+#[derive(Debug)]
+struct Collector {
+    name: Arc<str>,
+    heard_at_ms: u64,
+}
+
+/// Each endpoint on exactly one of the connected collectors, by rendezvous hashing over the collectors' names: one that
+/// comes or goes moves only the endpoints that it gains or had.
+#[derive(Debug, Default)]
+pub(crate) struct Assignments {
+    collectors: BTreeMap<CollectorStream, Collector>,
+    endpoints: BTreeMap<EndpointKey, (Arc<EndpointSpec>, Option<CollectorStream>, Generation)>,
+    latest: Generation,
+}
+
+impl Assignments {
+    /// A collector has connected; an earlier connection of the same name is void. Returns whom to tell.
+    pub(crate) fn join(&mut self, now_ms: u64, stream: CollectorStream, name: &str) -> Vec<CollectorStream> {
+        self.collectors.retain(|_, collector| &*collector.name != name);
+        self.collectors.insert(stream, Collector { name: name.into(), heard_at_ms: now_ms });
+        let mut changed = self.rebalance();
+        changed.insert(stream);
+        changed.into_iter().collect()
+    }
+
+    /// A collector's connection is gone. Returns whom to tell.
+    pub(crate) fn leave(&mut self, stream: CollectorStream) -> Vec<CollectorStream> {
+        self.collectors.remove(&stream);
+        self.rebalance().into_iter().collect()
+    }
+
+    /// The pool has these endpoints now. Returns whom to tell.
+    pub(crate) fn set_endpoints(&mut self, specs: &[Arc<EndpointSpec>]) -> Vec<CollectorStream> {
+        let mut before = std::mem::take(&mut self.endpoints);
+        let mut changed = BTreeSet::new();
+        for spec in specs {
+            let (assigned, generation) = match before.remove(&spec.key()) {
+                Some((old, stream, generation)) => {
+                    let same = old.metrics_url == spec.metrics_url && old.engine == spec.engine;
+                    changed.extend(stream.filter(|_| !same));
+                    (stream, generation)
+                }
+                None => (None, Generation::default()),
+            };
+            self.endpoints.insert(spec.key(), (Arc::clone(spec), assigned, generation));
+        }
+        changed.extend(before.into_values().filter_map(|(_, stream, _)| stream));
+        changed.extend(self.rebalance());
+        changed.into_iter().collect()
+    }
+
+    /// A message came on `stream`.
+    pub(crate) fn heard(&mut self, now_ms: u64, stream: CollectorStream) {
+        if let Some(collector) = self.collectors.get_mut(&stream) {
+            collector.heard_at_ms = now_ms;
+        }
+    }
+
+    /// Whether a reading of `endpoint` that came on `stream` was made under the assignment in force.
+    pub(crate) fn is_current(
+        &self,
+        stream: CollectorStream,
+        endpoint: EndpointKey,
+        generation: Generation,
+    ) -> bool {
+        let assigned = self.endpoints.get(&endpoint);
+        assigned.is_some_and(|(_, on, current)| *on == Some(stream) && *current == generation)
+    }
+
+    /// Whether nobody has spoken for `endpoint` for `silence_ms`.
+    pub(crate) fn is_unread(&self, now_ms: u64, endpoint: EndpointKey, silence_ms: u64) -> bool {
+        let stream = self.endpoints.get(&endpoint).and_then(|(_, stream, _)| *stream);
+        let collector = stream.and_then(|stream| self.collectors.get(&stream));
+        collector.is_none_or(|collector| now_ms.saturating_sub(collector.heard_at_ms) >= silence_ms)
+    }
+
+    /// All that the collector on `stream` shall read.
+    pub(crate) fn of(&self, stream: CollectorStream) -> Vec<Assigned> {
+        let own = self.endpoints.iter().filter(|(_, (_, on, _))| *on == Some(stream));
+        own.map(|(endpoint, (spec, _, generation))| Assigned {
+            endpoint: *endpoint,
+            generation: *generation,
+            name: spec.name.clone(),
+            metrics_url: spec.metrics_url.clone(),
+            engine: spec.engine,
+        })
+        .collect()
+    }
+
+    /// Puts each endpoint on its collector and says whose assignment changed.
+    fn rebalance(&mut self) -> BTreeSet<CollectorStream> {
+        let mut changed = BTreeSet::new();
+        for (endpoint, (_, assigned, generation)) in &mut self.endpoints {
+            let best = self
+                .collectors
+                .iter()
+                .max_by_key(|(_, collector)| xxh3_64_with_seed(collector.name.as_bytes(), endpoint.0));
+            let best = best.map(|(stream, _)| *stream);
+            if best != *assigned {
+                changed.extend(assigned.filter(|stream| self.collectors.contains_key(stream)));
+                changed.extend(best);
+                self.latest.0 += 1;
+                (*assigned, *generation) = (best, self.latest);
+            }
+        }
+        changed.retain(|stream| self.collectors.contains_key(stream));
+        changed
+    }
+}

@@ -1,0 +1,153 @@
+//! What this process has sent to each endpoint and not seen end: counted in atomics, read by decisions and by the uplink.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use signalbox_types::{EndpointKey, Load};
+
+/// This process's work in flight at one endpoint.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    requests: AtomicU32,
+    prefill_tokens: AtomicU64,
+    changed: AtomicBool,
+}
+
+impl Gauge {
+    /// What is in flight now.
+    pub fn load(&self) -> Load {
+        Load {
+            requests: self.requests.load(Ordering::Relaxed),
+            prefill_tokens: self.prefill_tokens.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Called when a gauge has changed, from whatever task changed it; must not block.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// This process's work in flight, per endpoint.
+pub struct Bookings {
+    gauges: DashMap<EndpointKey, Arc<Gauge>>,
+    wake: Wake,
+}
+
+impl fmt::Debug for Bookings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bookings").field("gauges", &self.gauges).finish_non_exhaustive()
+    }
+}
+
+impl Bookings {
+    /// Nothing in flight; `wake` is called after each change.
+    pub fn new(wake: Wake) -> Self {
+        Self { gauges: DashMap::new(), wake }
+    }
+
+    /// The gauge of an endpoint.
+    pub fn gauge(&self, endpoint: EndpointKey) -> Arc<Gauge> {
+        Arc::clone(&self.gauges.entry(endpoint).or_default())
+    }
+
+    /// Books a request with `prefill_tokens` uncached prompt tokens at `endpoint`, until the booking is dropped.
+    pub fn reserve(&self, endpoint: EndpointKey, prefill_tokens: u64) -> Booking {
+        let gauge = self.gauge(endpoint);
+        gauge.requests.fetch_add(1, Ordering::Relaxed);
+        gauge.prefill_tokens.fetch_add(prefill_tokens, Ordering::Relaxed);
+        let booking = Booking { gauge, prefill_tokens, wake: Arc::clone(&self.wake) };
+        booking.announce();
+        booking
+    }
+
+    /// The gauges that changed since the last call, with their present values.
+    pub fn take_changed(&self) -> Vec<(EndpointKey, Load)> {
+        let changed = self.gauges.iter().filter(|gauge| gauge.changed.swap(false, Ordering::AcqRel));
+        changed.map(|gauge| (*gauge.key(), gauge.load())).collect()
+    }
+
+    /// All gauges that are not zero.
+    pub fn whole(&self) -> Vec<(EndpointKey, Load)> {
+        let all = self.gauges.iter().map(|gauge| (*gauge.key(), gauge.load()));
+        all.filter(|(_, load)| *load != Load::ZERO).collect()
+    }
+
+    /// Forgets the gauges of endpoints that are gone and have nothing in flight here.
+    pub fn retain(&self, is_member: impl Fn(EndpointKey) -> bool) {
+        self.gauges.retain(|endpoint, gauge| is_member(*endpoint) || gauge.load() != Load::ZERO);
+    }
+}
+
+/// One request in flight at one endpoint. Dropping it settles it, however the request ended.
+#[must_use = "a booking that is dropped is settled"]
+pub struct Booking {
+    gauge: Arc<Gauge>,
+    prefill_tokens: u64,
+    wake: Wake,
+}
+
+impl fmt::Debug for Booking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Booking").field("prefill_tokens", &self.prefill_tokens).finish_non_exhaustive()
+    }
+}
+
+impl Booking {
+    /// The first chunk of the answer has come: the prompt is processed.
+    pub fn prefilled(&mut self) {
+        if self.release_prefill() {
+            self.announce();
+        }
+    }
+
+    fn release_prefill(&mut self) -> bool {
+        let tokens = std::mem::take(&mut self.prefill_tokens);
+        self.gauge.prefill_tokens.fetch_sub(tokens, Ordering::Relaxed);
+        tokens > 0
+    }
+
+    fn announce(&self) {
+        self.gauge.changed.store(true, Ordering::Release);
+        (self.wake)();
+    }
+}
+
+impl Drop for Booking {
+    fn drop(&mut self) {
+        self.release_prefill();
+        self.gauge.requests.fetch_sub(1, Ordering::Relaxed);
+        self.announce();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bookings() -> Bookings {
+        Bookings::new(Arc::new(|| {}))
+    }
+
+    #[test]
+    fn a_booking_counts_until_it_is_dropped_and_its_prefill_until_the_first_chunk() {
+        let (bookings, endpoint) = (bookings(), EndpointKey(1));
+        let mut booking = bookings.reserve(endpoint, 100);
+        assert_eq!(Load { requests: 1, prefill_tokens: 100 }, bookings.gauge(endpoint).load());
+        booking.prefilled();
+        assert_eq!(Load { requests: 1, prefill_tokens: 0 }, bookings.gauge(endpoint).load());
+        drop(booking);
+        assert_eq!(Load::ZERO, bookings.gauge(endpoint).load());
+        assert!(bookings.whole().is_empty());
+    }
+
+    #[test]
+    fn a_change_is_taken_once() {
+        let bookings = bookings();
+        let booking = bookings.reserve(EndpointKey(1), 8);
+        assert_eq!(vec![(EndpointKey(1), Load { requests: 1, prefill_tokens: 8 })], bookings.take_changed());
+        assert!(bookings.take_changed().is_empty());
+        drop(booking);
+        assert_eq!(vec![(EndpointKey(1), Load::ZERO)], bookings.take_changed());
+    }
+}

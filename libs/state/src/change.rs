@@ -1,0 +1,95 @@
+//! What can happen to the picture of a pool.
+
+use std::sync::Arc;
+
+use signalbox_types::{
+    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Origin,
+};
+
+use crate::observe::Reach;
+
+/// What is measured of an endpoint, as its owner accepted it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The life of the model server that the rest is about.
+    pub incarnation: Incarnation,
+    /// How well it can be read.
+    pub reach: Reach,
+    /// Since when, in milliseconds of the owner's clock.
+    pub reach_since_ms: u64,
+    /// Its gauges.
+    pub gauges: Gauges,
+    /// Requests at the endpoint that no replica has booked.
+    pub foreign: u32,
+    /// Its KV cache, where it tells.
+    pub capacity: Option<Capacity>,
+}
+
+/// One change that the pool's owner accepted. A change says all that a follower needs to make it; applied in the order of
+/// their versions, changes give every follower the owner's state, bit for bit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An endpoint is new, or its labels, engine or metrics address changed.
+    EndpointSet {
+        /// What it is.
+        spec: Arc<EndpointSpec>,
+    },
+    /// An endpoint is gone, with all that was known of it.
+    EndpointRemoved {
+        /// Which.
+        endpoint: EndpointKey,
+    },
+    /// Something measured changed. A new incarnation has none of the blocks of the one before.
+    Observed {
+        /// Where.
+        endpoint: EndpointKey,
+        /// What is measured now.
+        observed: Observed,
+    },
+    /// The adapters at an endpoint changed.
+    AdaptersSeen {
+        /// Where.
+        endpoint: EndpointKey,
+        /// What it has now.
+        adapters: Arc<Adapters>,
+    },
+    /// A replica's work in flight at an endpoint changed.
+    Loaded {
+        /// Where.
+        endpoint: EndpointKey,
+        /// Whose work.
+        origin: Origin,
+        /// What is in flight now.
+        load: Load,
+    },
+    /// A replica was given up; it has no work in flight any more.
+    OriginExpired {
+        /// Which.
+        origin: Origin,
+    },
+    /// An endpoint was sent a prompt: it holds `anchor`, all before it, and `suffix`, which follows it.
+    Placed {
+        /// Which endpoint.
+        endpoint: EndpointKey,
+        /// The last block that the pool knew, [`BlockHash::ROOT`] for none.
+        anchor: BlockHash,
+        /// The blocks that the pool did not know.
+        suffix: Arc<[BlockHash]>,
+    },
+    /// An endpoint has no room for these blocks any more.
+    Evicted {
+        /// Which endpoint.
+        endpoint: EndpointKey,
+        /// The last of them.
+        leaf: BlockHash,
+        /// How many, from the leaf towards the beginning of its chain.
+        blocks: u32,
+    },
+    /// A replica's placements up to a number are part of the picture.
+    Acknowledged {
+        /// Whose.
+        origin: Origin,
+        /// Up to which.
+        number: u64,
+    },
+}

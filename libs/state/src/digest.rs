@@ -1,0 +1,102 @@
+//! Sums by which two processes see that they hold the same state.
+
+use signalbox_types::{Adapters, EndpointKey, EndpointSpec, Load, Origin};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::change::Observed;
+use crate::observe::Reach;
+
+/// Wrapping sums over the parts of a state, one for each kind of change, so that a mismatch names its kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    /// Over the endpoints' specs.
+    pub specs: u64,
+    /// Over what is measured of them.
+    pub observed: u64,
+    /// Over the work in flight and the acknowledged placements.
+    pub loads: u64,
+    /// Over the blocks they hold.
+    pub placements: u64,
+}
+
+impl Digest {
+    /// Adds the sums of one part.
+    pub(crate) fn add(&mut self, part: Self) {
+        self.specs = self.specs.wrapping_add(part.specs);
+        self.observed = self.observed.wrapping_add(part.observed);
+        self.loads = self.loads.wrapping_add(part.loads);
+        self.placements = self.placements.wrapping_add(part.placements);
+    }
+
+    /// Takes the sums of one part away.
+    pub(crate) fn subtract(&mut self, part: Self) {
+        self.specs = self.specs.wrapping_sub(part.specs);
+        self.observed = self.observed.wrapping_sub(part.observed);
+        self.loads = self.loads.wrapping_sub(part.loads);
+        self.placements = self.placements.wrapping_sub(part.placements);
+    }
+
+    /// The names of the kinds in which two digests differ.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let kinds = [
+            ("specs", self.specs == other.specs),
+            ("observed", self.observed == other.observed),
+            ("loads", self.loads == other.loads),
+            ("placements", self.placements == other.placements),
+        ];
+        kinds.into_iter().filter(|(_, equal)| !equal).map(|(kind, _)| kind).collect()
+    }
+}
+
+/// The encoding that is hashed is written out here, because the derived one may differ between compilers.
+fn mix(words: &[u64]) -> u64 {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    xxh3_64(&bytes)
+}
+
+fn text(text: &str) -> u64 {
+    xxh3_64(text.as_bytes())
+}
+
+pub(crate) fn of_spec(spec: &EndpointSpec) -> u64 {
+    let EndpointSpec { name, address, metrics_url: _, engine, labels } = spec;
+    let mut words = vec![text(name), text(&address.to_string()), text(engine.name())];
+    words.extend(labels.iter().flat_map(|(key, value)| [text(key), text(value)]));
+    mix(&words)
+}
+
+pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
+    let Observed { incarnation, reach, reach_since_ms, gauges, foreign, capacity } = observed;
+    let reach = match reach {
+        Reach::Unknown => 0,
+        Reach::Fresh => 1,
+        Reach::Stale => 2,
+        Reach::Down => 3,
+    };
+    mix(&[
+        endpoint.0,
+        incarnation.0,
+        reach,
+        *reach_since_ms,
+        u64::from(gauges.waiting),
+        u64::from(gauges.running),
+        gauges.kv_used_ppm.map_or(u64::MAX, u64::from),
+        u64::from(*foreign),
+        capacity.map_or(u64::MAX, |capacity| capacity.kv_tokens),
+    ])
+}
+
+pub(crate) fn of_adapters(endpoint: EndpointKey, adapters: &Adapters) -> u64 {
+    let Adapters { slots, running, waiting } = adapters;
+    let mut words = vec![endpoint.0, u64::from(*slots), running.len() as u64];
+    words.extend(running.iter().chain(waiting).map(|name| text(name)));
+    mix(&words)
+}
+
+pub(crate) fn of_load(endpoint: EndpointKey, origin: Origin, load: Load) -> u64 {
+    mix(&[endpoint.0, origin.0, u64::from(load.requests), load.prefill_tokens])
+}
+
+pub(crate) fn of_acknowledged(origin: Origin, number: u64) -> u64 {
+    mix(&[origin.0, number])
+}

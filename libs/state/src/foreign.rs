@@ -1,0 +1,26 @@
+//! Load that reaches an endpoint past all replicas.
+
+/// The latest samples of one endpoint's foreign load.
+///
+/// A sample is max(0, requests at the endpoint − requests booked when the reading was folded). The least of the last three
+/// counts: bookings end some milliseconds before or after the readings show it, and such a moment is no foreign load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Foreign {
+    samples: [u32; 3],
+    sampled_this_tick: bool,
+}
+
+impl Foreign {
+    /// Takes a sample and says how much load counts as foreign now.
+    pub(crate) fn sample(&mut self, scraped: u32, booked: u32) -> u32 {
+        self.samples.rotate_left(1);
+        self.samples[2] = scraped.saturating_sub(booked);
+        self.sampled_this_tick = true;
+        self.samples.into_iter().min().unwrap_or(0)
+    }
+
+    /// Whether a tick passed without a sample. Collectors report only what changed, but an unchanged reading is one too.
+    pub(crate) fn is_due(&mut self) -> bool {
+        !std::mem::take(&mut self.sampled_this_tick)
+    }
+}

@@ -1,0 +1,129 @@
+//! What travels from a pool's owner to its replicas.
+
+use std::sync::Arc;
+
+use signalbox_prefix::Block;
+use signalbox_types::{Format, Origin, Version};
+
+use crate::change::Change;
+use crate::digest::Digest;
+use crate::picture::{Diverged, Member, Picture};
+
+/// Blocks in one [`Entry::Blocks`]: about 60 KB on the wire.
+const BLOCKS_PER_ENTRY: usize = 2_048;
+
+/// One part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// An endpoint.
+    Endpoint(Arc<Member>),
+    /// Blocks and who holds them.
+    Blocks(Vec<Block>),
+    /// A replica and the number up to which its placements are in the snapshot.
+    Origin(Origin, u64),
+}
+
+/// What travels from a pool's owner to its replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A snapshot of the state at this version follows.
+    Init {
+        /// The version of the snapshot.
+        version: Version,
+        /// What the placements in it, and all later ones, are to be read by.
+        format: Format,
+    },
+    /// A part of the snapshot.
+    Entry(Arc<Entry>),
+    /// The snapshot is whole.
+    InitDone {
+        /// As in its `Init`.
+        seq: u64,
+        /// How many entries it has.
+        count: u64,
+        /// The sums over the state it describes.
+        digest: Digest,
+    },
+    /// The changes `from + 1` to `to`, one for each number.
+    Delta {
+        /// Of the owner that minted them.
+        epoch: u64,
+        /// The last change that a receiver must have already.
+        from: u64,
+        /// The last change in this frame.
+        to: u64,
+        /// The changes, in order.
+        changes: Vec<Arc<Change>>,
+    },
+    /// A new owner goes on from where the one before it stopped.
+    Turn {
+        /// Of the new owner.
+        epoch: u64,
+        /// The last change of the owner before it.
+        base: u64,
+    },
+    /// A sign of life.
+    Beat {
+        /// The owner's.
+        epoch: u64,
+        /// The last change that was sent on this stream.
+        seq: u64,
+        /// The owner's clock in milliseconds; counts from an arbitrary point.
+        now_ms: u64,
+        /// The sums over the state at `seq`.
+        digest: Digest,
+    },
+}
+
+/// A state cut at one version, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What it is the state at.
+    pub version: Version,
+    /// By what its placements are to be read.
+    pub format: Format,
+    /// The sums over the state.
+    pub digest: Digest,
+    /// The state.
+    pub entries: Vec<Arc<Entry>>,
+}
+
+impl Snapshot {
+    /// Cuts `picture`, which is at `version`.
+    pub fn cut(picture: &Picture, version: Version, format: Format) -> Self {
+        let members = picture.members().map(|member| Entry::Endpoint(Arc::clone(member)));
+        let origins = picture.acknowledgements().map(|(origin, number)| Entry::Origin(origin, number));
+        let mut blocks = picture.residents().blocks();
+        let mut chunks = Vec::new();
+        while !blocks.is_empty() {
+            let rest = blocks.len().saturating_sub(BLOCKS_PER_ENTRY);
+            chunks.push(Entry::Blocks(blocks.split_off(rest)));
+        }
+        let entries = members.chain(origins).chain(chunks).map(Arc::new).collect();
+        Self { version, format, digest: picture.digest(), entries }
+    }
+
+    /// The frames by which it travels.
+    pub fn frames(self: Arc<Self>) -> impl Iterator<Item = Frame> {
+        let (version, format, count) = (self.version, self.format, self.entries.len());
+        let done = Frame::InitDone { seq: version.seq, count: count as u64, digest: self.digest };
+        let entries = (0..count).map(move |at| Frame::Entry(Arc::clone(&self.entries[at])));
+        std::iter::once(Frame::Init { version, format }).chain(entries).chain(std::iter::once(done))
+    }
+}
+
+/// Puts the parts of a snapshot together again.
+///
+/// # Errors
+/// [`Diverged`] when the parts do not hang together.
+pub(crate) fn assemble(entries: Vec<Arc<Entry>>) -> Result<Picture, Diverged> {
+    let (mut members, mut blocks, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+    for entry in entries {
+        match Arc::unwrap_or_clone(entry) {
+            Entry::Endpoint(member) => members.push(Arc::unwrap_or_clone(member)),
+            Entry::Blocks(more) => blocks.extend(more),
+            Entry::Origin(origin, number) => origins.push((origin, number)),
+        }
+    }
+    Picture::from_parts(members, blocks, origins)
+}

@@ -1,0 +1,173 @@
+//! The latest stretch of a pool's history, from which followers that are a little behind catch up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use signalbox_types::Version;
+
+use crate::change::Change;
+use crate::frame::Frame;
+
+/// Changes in one delta: a follower that is far behind gets several.
+const CHANGES_PER_DELTA: usize = 512;
+
+/// How much history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// At most so much, in the weight of [`weight_bytes`].
+    pub keep_bytes: usize,
+    /// At most so much while a snapshot is on its way whose receiver will go on from there.
+    pub keep_pinned_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { keep_bytes: 16 << 20, keep_pinned_bytes: 64 << 20 }
+    }
+}
+
+/// What a follower needs next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// Nothing: it has all there is.
+    Current,
+    /// This frame, and then to ask again.
+    Frame(Frame),
+    /// A snapshot: the history that it lacks is not kept any more, or was never this one.
+    Snapshot,
+    /// This owner is none any more: the follower has heard of a later epoch.
+    Deposed(u64),
+}
+
+/// Where this owner's epoch began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    from_epoch: u64,
+    base: u64,
+}
+
+/// The latest stretch of a pool's history.
+#[derive(Debug)]
+pub struct Journal {
+    epoch: u64,
+    turn: Option<Turn>,
+    /// The number before that of the first change kept.
+    start: u64,
+    changes: VecDeque<Arc<Change>>,
+    weight: usize,
+    bounds: Bounds,
+    pins: BTreeMap<u64, u64>,
+}
+
+impl Journal {
+    /// An empty history under `epoch` that begins at `seq`.
+    pub fn new(version: Version, bounds: Bounds) -> Self {
+        let Version { epoch, seq } = version;
+        Self {
+            epoch,
+            turn: None,
+            start: seq,
+            changes: VecDeque::new(),
+            weight: 0,
+            bounds,
+            pins: BTreeMap::new(),
+        }
+    }
+
+    /// The version after the last change.
+    pub fn head(&self) -> Version {
+        Version { epoch: self.epoch, seq: self.start + self.changes.len() as u64 }
+    }
+
+    /// Mints the version of `change` and keeps it.
+    pub fn push(&mut self, change: Arc<Change>) -> Version {
+        self.weight += weight_bytes(&change);
+        self.changes.push_back(change);
+        self.trim();
+        self.head()
+    }
+
+    /// A new owner goes on with this history under `epoch`. Nothing happens when the epoch is not a later one.
+    pub fn turn(&mut self, epoch: u64) {
+        if epoch > self.epoch {
+            self.turn = Some(Turn { from_epoch: self.epoch, base: self.head().seq });
+            self.epoch = epoch;
+        }
+    }
+
+    /// Keeps what comes after `seq`, within bounds, until `holder` unpins: a snapshot at `seq` is on its way.
+    pub fn pin(&mut self, holder: u64, seq: u64) {
+        self.pins.insert(holder, seq);
+    }
+
+    /// `holder`'s snapshot has arrived, or will not.
+    pub fn unpin(&mut self, holder: u64) {
+        self.pins.remove(&holder);
+        self.trim();
+    }
+
+    /// How many snapshots are on their way.
+    pub fn pinned(&self) -> usize {
+        self.pins.len()
+    }
+
+    /// What a follower that stands at `cursor` needs next.
+    pub fn since(&self, cursor: Version) -> CatchUp {
+        if cursor.epoch > self.epoch {
+            return CatchUp::Deposed(cursor.epoch);
+        }
+        if cursor.epoch == self.epoch {
+            return self.delta_since(cursor, self.head().seq, CatchUp::Current);
+        }
+        match self.turn {
+            Some(Turn { from_epoch, base }) if from_epoch == cursor.epoch => {
+                let turn = CatchUp::Frame(Frame::Turn { epoch: self.epoch, base });
+                self.delta_since(cursor, base, turn)
+            }
+            _ => CatchUp::Snapshot,
+        }
+    }
+
+    /// Whether a follower that stands at `version` can catch up without a snapshot.
+    pub fn reaches(&self, version: Version) -> bool {
+        !matches!(self.since(version), CatchUp::Snapshot | CatchUp::Deposed(_))
+    }
+
+    fn delta_since(&self, cursor: Version, end: u64, at_end: CatchUp) -> CatchUp {
+        let Version { epoch, seq: from } = cursor;
+        if from > end || from < self.start {
+            return CatchUp::Snapshot;
+        }
+        if from == end {
+            return at_end;
+        }
+        let to = end.min(from + CHANGES_PER_DELTA as u64);
+        let kept = (from - self.start) as usize..(to - self.start) as usize;
+        let changes = self.changes.range(kept).cloned().collect();
+        CatchUp::Frame(Frame::Delta { epoch, from, to, changes })
+    }
+
+    fn trim(&mut self) {
+        let pinned = self.pins.values().min().copied().unwrap_or(u64::MAX);
+        while self.weight > self.bounds.keep_pinned_bytes
+            || (self.weight > self.bounds.keep_bytes && self.start < pinned)
+        {
+            let Some(oldest) = self.changes.pop_front() else { break };
+            self.weight -= weight_bytes(&oldest);
+            self.start += 1;
+        }
+    }
+}
+
+/// About how much memory a change takes.
+fn weight_bytes(change: &Change) -> usize {
+    const FIXED: usize = 128;
+    match change {
+        Change::Placed { suffix, .. } => FIXED + suffix.len() * 8,
+        Change::EndpointSet { spec } => FIXED + spec.name.len() + spec.labels.len() * 64,
+        Change::AdaptersSeen { adapters, .. } => {
+            FIXED + (adapters.running.len() + adapters.waiting.len()) * 48
+        }
+        _ => FIXED,
+    }
+}

@@ -1,0 +1,235 @@
+//! What a collector makes of the readings of one endpoint: only what changed is worth a report.
+
+use std::sync::Arc;
+
+use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Generation, Incarnation, Sample};
+
+/// Consecutive refused connections after which an endpoint counts as down. One may be a restart of its listener.
+const REFUSALS_UNTIL_DOWN: u32 = 2;
+
+/// A change of KV use below this, in parts per million, decides nothing and is not reported.
+const KV_SIGNIFICANT_PPM: u32 = 1_000;
+
+/// How well an endpoint can be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// Nobody has tried yet.
+    #[default]
+    Unknown,
+    /// The values are at most a few readings old.
+    Fresh,
+    /// The values are the last known ones; the endpoint gives no usable reading any more.
+    Stale,
+    /// Nothing listens at its address.
+    Down,
+}
+
+/// What came of one attempt to read an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The page was read.
+    Sampled(Sample),
+    /// No answer within the deadline, or the connection broke. Says little when it happens once.
+    Late,
+    /// An answer that is no metrics page. What was known before no longer holds.
+    Unusable,
+    /// Nothing listens there.
+    Refused,
+}
+
+/// What changed at one endpoint. An absent part is as it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// The life of the model server that the values are from.
+    pub incarnation: Incarnation,
+    /// How well it can be read.
+    pub reach: Reach,
+    /// Its gauges.
+    pub gauges: Option<Gauges>,
+    /// Its KV cache.
+    pub capacity: Option<Capacity>,
+    /// Its adapters.
+    pub adapters: Option<Arc<Adapters>>,
+}
+
+impl Update {
+    /// Lays a later update over this one.
+    pub fn merge(&mut self, later: Self) {
+        let Self { incarnation, reach, gauges, capacity, adapters } = later;
+        self.incarnation = incarnation;
+        self.reach = reach;
+        self.gauges = gauges.or(self.gauges);
+        self.capacity = capacity.or(self.capacity);
+        self.adapters = adapters.or_else(|| self.adapters.take());
+    }
+}
+
+/// An update on its way to the pool's owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Whose update it is.
+    pub endpoint: EndpointKey,
+    /// The assignment it was read under.
+    pub generation: Generation,
+    /// How old the reading was when the report was sent.
+    pub age_ms: u64,
+    /// What changed.
+    pub update: Update,
+}
+
+/// What has been reported of one endpoint, and when it could last be read.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    stale_after_ms: u64,
+    known: Update,
+    read_at_ms: u64,
+    refusals: u32,
+}
+
+impl Endpoint {
+    /// An endpoint that nobody has read yet. Its values count as stale once no reading succeeded for `stale_after_ms`.
+    pub fn new(now_ms: u64, stale_after_ms: u64) -> Self {
+        Self { stale_after_ms, known: Update::default(), read_at_ms: now_ms, refusals: 0 }
+    }
+
+    /// Takes a reading made at `now_ms` and says what is worth reporting, if anything.
+    pub fn observe(&mut self, now_ms: u64, reading: Reading) -> Option<Update> {
+        let before = self.known.reach;
+        match reading {
+            Reading::Sampled(sample) => {
+                self.read_at_ms = now_ms;
+                self.refusals = 0;
+                return self.sampled(sample);
+            }
+            Reading::Refused => self.refusals += 1,
+            Reading::Late | Reading::Unusable => self.refusals = 0,
+        }
+        self.known.reach = self.reach_after_failure(now_ms, &reading);
+        (self.known.reach != before).then(|| self.bare_update())
+    }
+
+    /// Everything that is known, for a receiver that knows nothing.
+    pub fn whole(&self) -> Option<Update> {
+        (self.known.reach != Reach::Unknown).then(|| self.known.clone())
+    }
+
+    /// Milliseconds since the values were read.
+    pub fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.read_at_ms)
+    }
+
+    /// How well the endpoint can be read at present.
+    pub fn reach(&self) -> Reach {
+        self.known.reach
+    }
+
+    fn reach_after_failure(&self, now_ms: u64, reading: &Reading) -> Reach {
+        match reading {
+            Reading::Refused if self.refusals >= REFUSALS_UNTIL_DOWN => Reach::Down,
+            Reading::Unusable => Reach::Stale,
+            _ if self.age_ms(now_ms) >= self.stale_after_ms => match self.known.reach {
+                Reach::Down => Reach::Down,
+                Reach::Unknown | Reach::Fresh | Reach::Stale => Reach::Stale,
+            },
+            _ => self.known.reach,
+        }
+    }
+
+    fn bare_update(&self) -> Update {
+        Update { incarnation: self.known.incarnation, reach: self.known.reach, ..Update::default() }
+    }
+
+    fn sampled(&mut self, sample: Sample) -> Option<Update> {
+        let Sample { gauges, capacity, adapters, incarnation } = sample;
+        let reborn = incarnation != self.known.incarnation;
+        let adapters = adapters.map(Arc::new);
+        let update = Update {
+            incarnation,
+            reach: Reach::Fresh,
+            gauges: self.significant(gauges).then_some(gauges),
+            capacity: capacity.filter(|_| reborn || capacity != self.known.capacity),
+            adapters: adapters.filter(|new| reborn || self.known.adapters.as_ref() != Some(new)),
+        };
+        let silent = !reborn
+            && self.known.reach == Reach::Fresh
+            && update.gauges.is_none()
+            && update.capacity.is_none()
+            && update.adapters.is_none();
+        (!silent).then(|| {
+            self.known.merge(update.clone());
+            update
+        })
+    }
+
+    fn significant(&self, new: Gauges) -> bool {
+        let Some(old) = self.known.gauges else { return true };
+        let kv_moved = match (old.kv_used_ppm, new.kv_used_ppm) {
+            (Some(old), Some(new)) => old.abs_diff(new) >= KV_SIGNIFICANT_PPM,
+            (old, new) => old != new,
+        };
+        kv_moved || old.waiting != new.waiting || old.running != new.running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(running: u32) -> Sample {
+        let gauges = Gauges { waiting: 0, running, kv_used_ppm: Some(10_000) };
+        let capacity = Some(Capacity { kv_tokens: 1_000 });
+        Sample { gauges, capacity, adapters: None, incarnation: Incarnation(7) }
+    }
+
+    #[test]
+    fn a_first_reading_is_reported_whole_and_an_equal_one_not_at_all() {
+        let mut endpoint = Endpoint::new(0, 2_000);
+        let first = endpoint.observe(50, Reading::Sampled(sample(1))).unwrap();
+        assert_eq!(Some(first), endpoint.whole());
+        assert_eq!(None, endpoint.observe(100, Reading::Sampled(sample(1))));
+    }
+
+    #[test]
+    fn only_what_changed_is_reported() {
+        let mut endpoint = Endpoint::new(0, 2_000);
+        endpoint.observe(50, Reading::Sampled(sample(1)));
+        let update = endpoint.observe(100, Reading::Sampled(sample(2))).unwrap();
+        assert_eq!(Some(2), update.gauges.map(|gauges| gauges.running));
+        assert_eq!(None, update.capacity);
+    }
+
+    #[test]
+    fn late_readings_make_it_stale_only_after_the_threshold() {
+        let mut endpoint = Endpoint::new(0, 2_000);
+        endpoint.observe(50, Reading::Sampled(sample(1)));
+        assert_eq!(None, endpoint.observe(1_000, Reading::Late));
+        assert_eq!(Some(Reach::Stale), endpoint.observe(2_050, Reading::Late).map(|update| update.reach));
+        assert_eq!(None, endpoint.observe(2_100, Reading::Late));
+        assert_eq!(Some(Reach::Fresh), endpoint.observe(2_150, Reading::Sampled(sample(1))).map(|u| u.reach));
+    }
+
+    #[test]
+    fn two_refusals_make_it_down_and_one_does_not() {
+        let mut endpoint = Endpoint::new(0, 2_000);
+        endpoint.observe(50, Reading::Sampled(sample(1)));
+        assert_eq!(None, endpoint.observe(100, Reading::Refused));
+        assert_eq!(Some(Reach::Down), endpoint.observe(150, Reading::Refused).map(|update| update.reach));
+        assert_eq!(None, endpoint.observe(9_000, Reading::Late));
+    }
+
+    #[test]
+    fn an_unusable_page_makes_it_stale_at_once() {
+        let mut endpoint = Endpoint::new(0, 2_000);
+        endpoint.observe(50, Reading::Sampled(sample(1)));
+        assert_eq!(Some(Reach::Stale), endpoint.observe(100, Reading::Unusable).map(|update| update.reach));
+    }
+
+    #[test]
+    fn a_restart_reports_everything_again() {
+        let mut endpoint = Endpoint::new(0, 2_000);
+        endpoint.observe(50, Reading::Sampled(sample(1)));
+        let reborn = Sample { incarnation: Incarnation(8), ..sample(1) };
+        let update = endpoint.observe(100, Reading::Sampled(reborn)).unwrap();
+        assert_eq!((Incarnation(8), true), (update.incarnation, update.capacity.is_some()));
+    }
+}

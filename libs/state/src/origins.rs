@@ -1,0 +1,97 @@
+//! The replicas that feed a pool: who lives, and how far each has been heard.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use signalbox_types::Origin;
+
+/// Placements of one origin that may wait for their whole chain at once.
+const ASKED_AT_MOST: usize = 64;
+
+/// Given-up origins that are remembered, so that they are told so.
+const EXPIRED_REMEMBERED: usize = 4_096;
+
+/// How far one replica has been heard.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    at_ms: u64,
+    seq: u64,
+    highest: u64,
+    asked: BTreeSet<u64>,
+}
+
+impl Heard {
+    /// Whether a batch with this `seq` is newer than all before.
+    pub(crate) fn is_news(&mut self, seq: u64) -> bool {
+        let news = seq > self.seq;
+        self.seq = self.seq.max(seq);
+        news
+    }
+
+    /// Whether the placement `number` has not been folded yet.
+    pub(crate) fn is_open(&self, number: u64) -> bool {
+        number > self.highest || self.asked.contains(&number)
+    }
+
+    /// The placement `number` is folded, or never will be.
+    pub(crate) fn close(&mut self, number: u64) {
+        self.asked.remove(&number);
+        self.highest = self.highest.max(number);
+    }
+
+    /// The anchor of the placement `number` is not known. Says whether its chain has not been asked for before.
+    pub(crate) fn ask(&mut self, number: u64) -> bool {
+        self.highest = self.highest.max(number);
+        let fresh = self.asked.insert(number);
+        if self.asked.len() > ASKED_AT_MOST {
+            self.asked.pop_first();
+        }
+        fresh
+    }
+
+    /// A new stream: what was asked for on the one before will not come.
+    pub(crate) fn forget_asked(&mut self) {
+        self.asked.clear();
+    }
+
+    /// The number up to which nothing is open.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.asked.first().map_or(self.highest, |first| first - 1)
+    }
+}
+
+/// The replicas that feed a pool.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    living: BTreeMap<Origin, Heard>,
+    expired: VecDeque<Origin>,
+}
+
+impl Origins {
+    /// A batch of `origin` came; `None` when it was given up.
+    pub(crate) fn hear(&mut self, now_ms: u64, origin: Origin) -> Option<&mut Heard> {
+        if self.expired.contains(&origin) {
+            return None;
+        }
+        let heard = self.living.entry(origin).or_default();
+        heard.at_ms = now_ms;
+        Some(heard)
+    }
+
+    /// How far `origin` has been heard.
+    pub(crate) fn heard(&mut self, origin: Origin) -> Option<&mut Heard> {
+        self.living.get_mut(&origin)
+    }
+
+    /// Gives up those that have not been heard for `ttl_ms` and says which.
+    pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<Origin> {
+        let silent = self.living.iter().filter(|(_, heard)| now_ms.saturating_sub(heard.at_ms) >= ttl_ms);
+        let silent: Vec<_> = silent.map(|(origin, _)| *origin).collect();
+        for origin in &silent {
+            self.living.remove(origin);
+            self.expired.push_back(*origin);
+        }
+        let surplus = self.expired.len().saturating_sub(EXPIRED_REMEMBERED);
+        self.expired.drain(..surplus);
+        silent
+    }
+}

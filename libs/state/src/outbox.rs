@@ -1,0 +1,151 @@
+//! Placements on their way to the pool's owner: numbered, kept until they come back in the pool's state, sent again if need be.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use signalbox_types::{BlockHash, EndpointKey, Incarnation};
+
+use crate::feedback::Placement;
+use crate::overlay::Overlay;
+
+/// A prompt that was just sent to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Where.
+    pub endpoint: EndpointKey,
+    /// To which life of the model server.
+    pub incarnation: Incarnation,
+    /// The whole prompt's blocks.
+    pub chain: Arc<[BlockHash]>,
+    /// How many of them the pool knew, this process's own earlier placements included.
+    pub known: usize,
+    /// How many of them the endpoint held.
+    pub held: usize,
+}
+
+impl Placed {
+    /// The blocks that are laid over the view until the pool echoes the placement.
+    pub fn overlaid(&self) -> &[BlockHash] {
+        &self.chain[self.held.min(self.chain.len())..]
+    }
+
+    fn numbered(&self, number: u64, known: usize) -> Placement {
+        let anchor = known.checked_sub(1).map_or(BlockHash::ROOT, |last| self.chain[last]);
+        let suffix = self.chain[known..].into();
+        Placement { number, endpoint: self.endpoint, incarnation: self.incarnation, anchor, suffix }
+    }
+}
+
+#[derive(Debug)]
+struct Pending {
+    number: u64,
+    placed: Placed,
+    placed_at_ms: u64,
+}
+
+/// Placements on their way. Whoever puts one in has laid it over the view; the outbox lifts it when it is done with it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pending: VecDeque<Pending>,
+    latest: u64,
+    sent: u64,
+}
+
+impl Outbox {
+    /// Takes a placement in.
+    pub fn put(&mut self, now_ms: u64, placed: Placed) {
+        self.latest += 1;
+        self.pending.push_back(Pending { number: self.latest, placed, placed_at_ms: now_ms });
+    }
+
+    /// The placements that were not sent yet, at most `limit`; they count as sent now.
+    pub fn take_unsent(&mut self, limit: usize) -> Vec<Placement> {
+        let unsent = self.pending.iter().filter(|pending| pending.number > self.sent).take(limit);
+        let unsent: Vec<_> =
+            unsent.map(|pending| pending.placed.numbered(pending.number, pending.placed.known)).collect();
+        self.sent = unsent.last().map_or(self.sent, |placement| placement.number);
+        unsent
+    }
+
+    /// The whole chain of a placement whose anchor the owner does not know; `None` when it was given up.
+    pub fn whole_chain(&self, number: u64) -> Option<Placement> {
+        let pending = self.pending.iter().find(|pending| pending.number == number)?;
+        Some(pending.placed.numbered(number, 0))
+    }
+
+    /// The connection is a new one, or the owner is: all that is pending counts as unsent.
+    pub fn send_again(&mut self) {
+        self.sent = self.pending.front().map_or(self.latest, |first| first.number - 1);
+    }
+
+    /// The pool's state has all placements up to `number`.
+    pub fn acknowledged(&mut self, number: u64, overlay: &Overlay) {
+        self.drop_while(overlay, |pending| pending.number <= number);
+    }
+
+    /// Gives up what has been pending for `deadline_ms`; says how many.
+    pub fn expire(&mut self, now_ms: u64, deadline_ms: u64, overlay: &Overlay) -> usize {
+        self.drop_while(overlay, |pending| now_ms.saturating_sub(pending.placed_at_ms) >= deadline_ms)
+    }
+
+    /// Number of placements on their way.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether none is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn drop_while(&mut self, overlay: &Overlay, is_done: impl Fn(&Pending) -> bool) -> usize {
+        let mut dropped = 0;
+        while self.pending.front().is_some_and(&is_done) {
+            if let Some(Pending { placed, .. }) = self.pending.pop_front() {
+                overlay.lift(placed.endpoint, placed.overlaid());
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(known: usize) -> Placed {
+        let chain = (1..=4).map(BlockHash).collect();
+        Placed { endpoint: EndpointKey(9), incarnation: Incarnation(1), chain, known, held: 0 }
+    }
+
+    fn put(outbox: &mut Outbox, overlay: &Overlay, now_ms: u64, placed: Placed) {
+        overlay.place(placed.endpoint, placed.overlaid());
+        outbox.put(now_ms, placed);
+    }
+
+    #[test]
+    fn what_travels_is_the_anchor_and_what_is_new() {
+        let (mut outbox, overlay) = (Outbox::default(), Overlay::default());
+        put(&mut outbox, &overlay, 0, placed(3));
+        let sent = outbox.take_unsent(10);
+        assert_eq!((BlockHash(3), &[BlockHash(4)][..]), (sent[0].anchor, &*sent[0].suffix));
+        assert!(outbox.take_unsent(10).is_empty());
+        let whole = outbox.whole_chain(1).unwrap();
+        assert_eq!((BlockHash::ROOT, 4), (whole.anchor, whole.suffix.len()));
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_sent_again_and_given_up_in_the_end() {
+        let (mut outbox, overlay) = (Outbox::default(), Overlay::default());
+        (0..3).for_each(|now_ms| put(&mut outbox, &overlay, now_ms, placed(0)));
+        assert_eq!(3, outbox.take_unsent(10).len());
+        outbox.acknowledged(1, &overlay);
+        outbox.send_again();
+        let again: Vec<_> = outbox.take_unsent(10).iter().map(|placement| placement.number).collect();
+        assert_eq!(vec![2, 3], again);
+        assert_eq!(1, outbox.expire(101, 100, &overlay));
+        assert_eq!(1, outbox.expire(102, 100, &overlay));
+        assert!(outbox.is_empty() && overlay.is_empty());
+    }
+}

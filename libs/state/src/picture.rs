@@ -1,0 +1,256 @@
+//! The replicated state of a pool: what its owner and every replica hold alike.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use signalbox_prefix::{Block, Residents};
+use signalbox_types::{Adapters, EndpointKey, EndpointSpec, Incarnation, Load, Origin};
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use crate::change::{Change, Observed};
+use crate::digest::{self, Digest};
+
+/// A change does not fit the state it is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Diverged {
+    /// It names an endpoint that is not there.
+    #[error("change of an endpoint {0} that is not known")]
+    Endpoint(EndpointKey),
+    /// It names a block that is not held.
+    #[error("change of a block {block:016x} that is not held", block = .0.0.0)]
+    Block(signalbox_prefix::Missing),
+}
+
+/// All that is known of one endpoint, but the blocks it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its key.
+    pub key: EndpointKey,
+    /// What it is.
+    pub spec: Arc<EndpointSpec>,
+    /// What is measured of it.
+    pub observed: Observed,
+    /// Its adapters, where it tells.
+    pub adapters: Option<Arc<Adapters>>,
+    /// Work in flight that each replica gave it, none of it zero, in order of origin.
+    pub loads: SmallVec<[(Origin, Load); 4]>,
+}
+
+impl Member {
+    /// An endpoint of which nothing is measured yet.
+    pub fn new(spec: Arc<EndpointSpec>) -> Self {
+        let observed = Observed::default();
+        Self { key: spec.key(), spec, observed, adapters: None, loads: SmallVec::new() }
+    }
+
+    /// Work in flight that `origin` gave it.
+    pub fn load_of(&self, origin: Origin) -> Load {
+        self.loads.iter().find(|(of, _)| *of == origin).map_or(Load::ZERO, |(_, load)| *load)
+    }
+
+    /// Work in flight that all replicas but `origin` gave it.
+    pub fn load_without(&self, origin: Origin) -> Load {
+        let others = self.loads.iter().filter(|(of, _)| *of != origin);
+        others.fold(Load::ZERO, |sum, (_, load)| sum + *load)
+    }
+
+    /// Work in flight that all replicas gave it.
+    pub fn load(&self) -> Load {
+        self.loads.iter().fold(Load::ZERO, |sum, (_, load)| sum + *load)
+    }
+
+    fn set_load(&mut self, origin: Origin, load: Load) {
+        let at = self.loads.binary_search_by_key(&origin, |(of, _)| *of);
+        match (at, load == Load::ZERO) {
+            (Ok(at), true) => drop(self.loads.remove(at)),
+            (Ok(at), false) => self.loads[at].1 = load,
+            (Err(_), true) => {}
+            (Err(at), false) => self.loads.insert(at, (origin, load)),
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        let adapters = self.adapters.as_ref().map_or(0, |adapters| digest::of_adapters(self.key, adapters));
+        let loads = self.loads.iter().map(|(origin, load)| digest::of_load(self.key, *origin, *load));
+        Digest {
+            specs: digest::of_spec(&self.spec),
+            observed: digest::of_observed(self.key, &self.observed).wrapping_add(adapters),
+            loads: loads.fold(0, u64::wrapping_add),
+            placements: 0,
+        }
+    }
+}
+
+/// The replicated state of a pool. The owner and its followers change it by [`Picture::apply`] alone.
+#[derive(Debug, Default)]
+pub struct Picture {
+    members: BTreeMap<EndpointKey, Arc<Member>>,
+    acknowledged: BTreeMap<Origin, u64>,
+    residents: Residents,
+    digest: Digest,
+}
+
+impl Picture {
+    /// Builds the state that a snapshot describes.
+    ///
+    /// # Errors
+    /// [`Diverged`] when the blocks do not hang together.
+    pub fn from_parts(
+        members: Vec<Member>,
+        blocks: Vec<Block>,
+        acknowledged: Vec<(Origin, u64)>,
+    ) -> Result<Self, Diverged> {
+        let residents = Residents::from_blocks(blocks).map_err(Diverged::Block)?;
+        let mut picture = Self { residents, ..Self::default() };
+        for member in members {
+            picture.digest.add(member.digest());
+            picture.digest.placements =
+                picture.digest.placements.wrapping_add(picture.residents.digest(member.key));
+            picture.members.insert(member.key, Arc::new(member));
+        }
+        for (origin, number) in acknowledged {
+            picture.acknowledge(origin, Some(number));
+        }
+        Ok(picture)
+    }
+
+    /// The endpoints, in order of their keys.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
+        self.members.values()
+    }
+
+    /// One endpoint.
+    pub fn member(&self, endpoint: EndpointKey) -> Option<&Arc<Member>> {
+        self.members.get(&endpoint)
+    }
+
+    /// The blocks that the endpoints hold.
+    pub fn residents(&self) -> &Residents {
+        &self.residents
+    }
+
+    /// For each replica the number up to which its placements are part of this state.
+    pub fn acknowledgements(&self) -> impl ExactSizeIterator<Item = (Origin, u64)> {
+        self.acknowledged.iter().map(|(origin, number)| (*origin, *number))
+    }
+
+    /// The number up to which `origin`'s placements are part of this state; 0 for none.
+    pub fn acknowledged(&self, origin: Origin) -> u64 {
+        self.acknowledged.get(&origin).copied().unwrap_or(0)
+    }
+
+    /// The sums over the whole state.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Makes the change that has the number `seq` in the pool's history.
+    ///
+    /// # Errors
+    /// [`Diverged`] when it does not fit. The state is not to be used any further then.
+    pub fn apply(&mut self, seq: u64, change: &Change) -> Result<(), Diverged> {
+        match change {
+            Change::EndpointSet { spec } => self.set_endpoint(spec),
+            Change::EndpointRemoved { endpoint } => return self.remove_endpoint(*endpoint),
+            Change::Observed { endpoint, observed } => return self.observe(*endpoint, observed),
+            Change::AdaptersSeen { endpoint, adapters } => {
+                return self.edit(*endpoint, |member| member.adapters = Some(Arc::clone(adapters)));
+            }
+            Change::Loaded { endpoint, origin, load } => {
+                return self.edit(*endpoint, |member| member.set_load(*origin, *load));
+            }
+            Change::OriginExpired { origin } => self.expire(*origin),
+            Change::Placed { endpoint, anchor, suffix } => {
+                self.member(*endpoint).ok_or(Diverged::Endpoint(*endpoint))?;
+                return self.reside(*endpoint, |residents| residents.place(*endpoint, *anchor, suffix, seq));
+            }
+            Change::Evicted { endpoint, leaf, blocks } => {
+                return self.reside(*endpoint, |residents| residents.evict(*endpoint, *leaf, *blocks));
+            }
+            Change::Acknowledged { origin, number } => self.acknowledge(*origin, Some(*number)),
+        }
+        Ok(())
+    }
+
+    fn set_endpoint(&mut self, spec: &Arc<EndpointSpec>) {
+        let key = spec.key();
+        let mut member = match self.members.remove(&key) {
+            Some(member) => {
+                self.digest.subtract(member.digest());
+                Arc::unwrap_or_clone(member)
+            }
+            None => Member::new(Arc::clone(spec)),
+        };
+        member.spec = Arc::clone(spec);
+        self.digest.add(member.digest());
+        self.members.insert(key, Arc::new(member));
+    }
+
+    fn remove_endpoint(&mut self, endpoint: EndpointKey) -> Result<(), Diverged> {
+        let member = self.members.remove(&endpoint).ok_or(Diverged::Endpoint(endpoint))?;
+        self.digest.subtract(member.digest());
+        self.forget_blocks(endpoint);
+        Ok(())
+    }
+
+    fn observe(&mut self, endpoint: EndpointKey, observed: &Observed) -> Result<(), Diverged> {
+        let before = self.member(endpoint).ok_or(Diverged::Endpoint(endpoint))?.observed.incarnation;
+        if is_rebirth(before, observed.incarnation) {
+            self.forget_blocks(endpoint);
+        }
+        self.edit(endpoint, |member| member.observed = observed.clone())
+    }
+
+    fn edit(&mut self, endpoint: EndpointKey, edit: impl FnOnce(&mut Member)) -> Result<(), Diverged> {
+        let member = self.members.get_mut(&endpoint).ok_or(Diverged::Endpoint(endpoint))?;
+        self.digest.subtract(member.digest());
+        edit(Arc::make_mut(member));
+        self.digest.add(member.digest());
+        Ok(())
+    }
+
+    fn expire(&mut self, origin: Origin) {
+        let loaded: Vec<_> = self
+            .members()
+            .filter(|member| member.load_of(origin) != Load::ZERO)
+            .map(|member| member.key)
+            .collect();
+        for endpoint in loaded {
+            // The keys are this map's own.
+            let _ = self.edit(endpoint, |member| member.set_load(origin, Load::ZERO));
+        }
+        self.acknowledge(origin, None);
+    }
+
+    fn acknowledge(&mut self, origin: Origin, number: Option<u64>) {
+        let before = match number {
+            Some(number) => self.acknowledged.insert(origin, number),
+            None => self.acknowledged.remove(&origin),
+        };
+        let sum = |number: Option<u64>| number.map_or(0, |number| digest::of_acknowledged(origin, number));
+        self.digest.loads = self.digest.loads.wrapping_sub(sum(before)).wrapping_add(sum(number));
+    }
+
+    fn reside(
+        &mut self,
+        endpoint: EndpointKey,
+        edit: impl FnOnce(&mut Residents) -> Result<(), signalbox_prefix::Missing>,
+    ) -> Result<(), Diverged> {
+        let before = self.residents.digest(endpoint);
+        let outcome = edit(&mut self.residents);
+        let after = self.residents.digest(endpoint);
+        self.digest.placements = self.digest.placements.wrapping_sub(before).wrapping_add(after);
+        outcome.map_err(Diverged::Block)
+    }
+
+    fn forget_blocks(&mut self, endpoint: EndpointKey) {
+        self.digest.placements = self.digest.placements.wrapping_sub(self.residents.digest(endpoint));
+        self.residents.forget(endpoint);
+    }
+}
+
+/// Whether a model server that said `before` and now says `after` was started anew. The first word is no rebirth.
+pub(crate) fn is_rebirth(before: Incarnation, after: Incarnation) -> bool {
+    before != Incarnation::default() && before != after
+}

@@ -1,0 +1,73 @@
+//! Between a collector and the pool's owner.
+
+use signalbox_protos::signalbox::v1 as pb;
+use signalbox_state::{Assigned, Report, Update};
+use signalbox_types::{EndpointKey, Generation, Incarnation};
+
+use crate::error::WireError;
+use crate::parts;
+
+/// What a collector sends; without reports it is a sign of life.
+pub fn collector_message(epoch: u64, collector: &str, reports: Vec<Report>) -> pb::CollectorMessage {
+    let reports = reports.into_iter().map(report_message).collect();
+    pb::CollectorMessage { epoch, collector: collector.to_owned(), reports }
+}
+
+/// The reports in a collector's message.
+///
+/// # Errors
+/// [`WireError`] when a report is not of this version.
+pub fn reports(message: pb::CollectorMessage) -> Result<Vec<Report>, WireError> {
+    message.reports.into_iter().map(report).collect()
+}
+
+/// All that a collector shall read.
+pub fn directive(epoch: u64, endpoints: Vec<Assigned>) -> pb::CollectorDirective {
+    pb::CollectorDirective { epoch, endpoints: endpoints.into_iter().map(assigned_message).collect() }
+}
+
+/// The endpoints in a directive.
+///
+/// # Errors
+/// [`WireError`] when an engine is not known here.
+pub fn assigned(directive: pb::CollectorDirective) -> Result<Vec<Assigned>, WireError> {
+    let one = |message: pb::Assigned| {
+        let pb::Assigned { endpoint, generation, name, metrics_url, engine } = message;
+        let (endpoint, generation) = (EndpointKey(endpoint), Generation(generation));
+        Ok(Assigned { endpoint, generation, name, metrics_url, engine: engine.parse()? })
+    };
+    directive.endpoints.into_iter().map(one).collect()
+}
+
+fn assigned_message(assigned: Assigned) -> pb::Assigned {
+    let Assigned { endpoint, generation, name, metrics_url, engine } = assigned;
+    let engine = engine.name().to_owned();
+    pb::Assigned { endpoint: endpoint.0, generation: generation.0, name, metrics_url, engine }
+}
+
+fn report_message(report: Report) -> pb::Report {
+    let Report { endpoint, generation, age_ms, update } = report;
+    let Update { incarnation, reach, gauges, capacity, adapters } = update;
+    pb::Report {
+        endpoint: endpoint.0,
+        generation: generation.0,
+        incarnation: incarnation.0,
+        age_ms,
+        reach: parts::reach_message(reach),
+        gauges: gauges.map(parts::gauges_message),
+        capacity: capacity.map(parts::capacity_message),
+        adapters: adapters.as_deref().map(parts::adapters_message),
+    }
+}
+
+fn report(message: pb::Report) -> Result<Report, WireError> {
+    let pb::Report { endpoint, generation, incarnation, age_ms, reach, gauges, capacity, adapters } = message;
+    let update = Update {
+        incarnation: Incarnation(incarnation),
+        reach: parts::reach(reach)?,
+        gauges: gauges.as_ref().map(parts::gauges),
+        capacity: capacity.as_ref().map(parts::capacity),
+        adapters: adapters.map(parts::adapters),
+    };
+    Ok(Report { endpoint: EndpointKey(endpoint), generation: Generation(generation), age_ms, update })
+}

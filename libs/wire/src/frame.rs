@@ -1,0 +1,217 @@
+//! Between the pool's owner and its followers: frames and cursors.
+
+use std::sync::Arc;
+
+use signalbox_prefix::Block;
+use signalbox_protos::signalbox::v1 as pb;
+use signalbox_state::{Change, Entry, Frame, Member};
+use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
+
+use crate::error::WireError;
+use crate::parts;
+
+/// Where a follower stands. `None`: it holds nothing, or nothing that can be built on.
+pub fn cursor(version: Option<Version>) -> pb::Cursor {
+    let Version { epoch, seq } = version.unwrap_or_default();
+    pb::Cursor { epoch, seq }
+}
+
+/// Where a follower says that it stands.
+pub fn version(cursor: pb::Cursor) -> Version {
+    let pb::Cursor { epoch, seq } = cursor;
+    Version { epoch, seq }
+}
+
+/// A frame, to be sent.
+pub fn frame_message(frame: &Frame) -> pb::Frame {
+    use pb::frame::Frame as Kind;
+    let kind = match frame {
+        Frame::Init { version: Version { epoch, seq }, format } => {
+            let Format { protocol, block_bytes, hash } = *format;
+            let format = Some(pb::Format { protocol, block_bytes, hash });
+            Kind::Init(pb::Init { epoch: *epoch, seq: *seq, format })
+        }
+        Frame::Entry(entry) => Kind::Entry(entry_message(entry)),
+        Frame::InitDone { seq, count, digest } => Kind::InitDone(pb::InitDone {
+            seq: *seq,
+            count: *count,
+            digest: Some(parts::digest_message(*digest)),
+        }),
+        Frame::Delta { epoch, from, to, changes } => {
+            let changes = changes.iter().map(|change| change_message(change)).collect();
+            Kind::Delta(pb::Delta { epoch: *epoch, from: *from, to: *to, changes })
+        }
+        Frame::Turn { epoch, base } => Kind::Turn(pb::Turn { epoch: *epoch, base: *base }),
+        Frame::Beat { epoch, seq, now_ms, digest } => {
+            let digest = Some(parts::digest_message(*digest));
+            Kind::Beat(pb::Beat { epoch: *epoch, seq: *seq, now_ms: *now_ms, digest })
+        }
+    };
+    pb::Frame { frame: Some(kind) }
+}
+
+/// A frame that was received.
+///
+/// # Errors
+/// [`WireError`] when it is not of this version.
+pub fn frame(message: pb::Frame) -> Result<Frame, WireError> {
+    use pb::frame::Frame as Kind;
+    Ok(match message.frame.ok_or(WireError::Missing("frame"))? {
+        Kind::Init(pb::Init { epoch, seq, format }) => {
+            let pb::Format { protocol, block_bytes, hash } = format.ok_or(WireError::Missing("format"))?;
+            let format = Format { protocol, block_bytes, hash };
+            Frame::Init { version: Version { epoch, seq }, format }
+        }
+        Kind::Entry(message) => Frame::Entry(Arc::new(entry(message)?)),
+        Kind::InitDone(pb::InitDone { seq, count, digest }) => {
+            Frame::InitDone { seq, count, digest: parts::digest(digest)? }
+        }
+        Kind::Delta(pb::Delta { epoch, from, to, changes }) => {
+            let changes = changes.into_iter().map(|message| change(message).map(Arc::new));
+            Frame::Delta { epoch, from, to, changes: changes.collect::<Result<_, _>>()? }
+        }
+        Kind::Turn(pb::Turn { epoch, base }) => Frame::Turn { epoch, base },
+        Kind::Beat(pb::Beat { epoch, seq, now_ms, digest }) => {
+            Frame::Beat { epoch, seq, now_ms, digest: parts::digest(digest)? }
+        }
+    })
+}
+
+fn entry_message(entry: &Entry) -> pb::Entry {
+    use pb::entry::Entry as Kind;
+    let kind = match entry {
+        Entry::Endpoint(member) => Kind::Endpoint(member_message(member)),
+        Entry::Blocks(blocks) => {
+            Kind::Blocks(pb::BlocksEntry { blocks: blocks.iter().map(block_message).collect() })
+        }
+        Entry::Origin(origin, number) => {
+            Kind::Origin(pb::OriginEntry { origin: origin.0, acknowledged: *number })
+        }
+    };
+    pb::Entry { entry: Some(kind) }
+}
+
+fn entry(message: pb::Entry) -> Result<Entry, WireError> {
+    use pb::entry::Entry as Kind;
+    Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
+        Kind::Endpoint(message) => Entry::Endpoint(Arc::new(member(message)?)),
+        Kind::Blocks(pb::BlocksEntry { blocks }) => {
+            Entry::Blocks(blocks.into_iter().map(block).collect::<Result<_, _>>()?)
+        }
+        Kind::Origin(pb::OriginEntry { origin, acknowledged }) => Entry::Origin(Origin(origin), acknowledged),
+    })
+}
+
+fn member_message(member: &Member) -> pb::EndpointEntry {
+    let Member { key, spec, observed, adapters, loads } = member;
+    let load = |(origin, load): &(Origin, _)| pb::OriginLoad {
+        origin: origin.0,
+        load: Some(parts::load_message(*load)),
+    };
+    pb::EndpointEntry {
+        spec: Some(parts::spec_message(spec)),
+        observed: Some(parts::observed_message(*key, observed)),
+        loads: loads.iter().map(load).collect(),
+        adapters: adapters.as_deref().map(parts::adapters_message),
+    }
+}
+
+fn member(message: pb::EndpointEntry) -> Result<Member, WireError> {
+    let pb::EndpointEntry { spec, observed, loads, adapters } = message;
+    let (key, observed) = parts::observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
+    let load = |load: pb::OriginLoad| (Origin(load.origin), parts::load(load.load));
+    Ok(Member {
+        key,
+        spec: parts::spec(spec)?,
+        observed,
+        adapters: adapters.map(parts::adapters),
+        loads: loads.into_iter().map(load).collect(),
+    })
+}
+
+fn block_message(block: &Block) -> pb::Block {
+    let Block { hash, parent, holders } = block;
+    pb::Block {
+        hash: hash.0,
+        parent: parent.0,
+        holders: holders.iter().map(|(endpoint, _)| endpoint.0).collect(),
+        touched: holders.iter().map(|(_, touched)| *touched).collect(),
+    }
+}
+
+fn block(message: pb::Block) -> Result<Block, WireError> {
+    let pb::Block { hash, parent, holders, touched } = message;
+    if holders.len() != touched.len() || hash == BlockHash::ROOT.0 {
+        return Err(WireError::Bounds("a block of a snapshot"));
+    }
+    let holders = holders.into_iter().map(EndpointKey).zip(touched).collect();
+    Ok(Block { hash: BlockHash(hash), parent: BlockHash(parent), holders })
+}
+
+fn change_message(change: &Change) -> pb::Change {
+    use pb::change::Change as Kind;
+    let kind = match change {
+        Change::EndpointSet { spec } => {
+            Kind::EndpointSet(pb::EndpointSet { spec: Some(parts::spec_message(spec)) })
+        }
+        Change::EndpointRemoved { endpoint } => {
+            Kind::EndpointRemoved(pb::EndpointRemoved { endpoint: endpoint.0 })
+        }
+        Change::Observed { endpoint, observed } => {
+            Kind::Observed(parts::observed_message(*endpoint, observed))
+        }
+        Change::AdaptersSeen { endpoint, adapters } => {
+            let adapters = Some(parts::adapters_message(adapters));
+            Kind::AdaptersSeen(pb::AdaptersSeen { endpoint: endpoint.0, adapters })
+        }
+        Change::Loaded { endpoint, origin, load } => {
+            let load = Some(parts::load_message(*load));
+            Kind::Loaded(pb::Loaded { endpoint: endpoint.0, origin: origin.0, load })
+        }
+        Change::OriginExpired { origin } => Kind::OriginExpired(pb::OriginExpired { origin: origin.0 }),
+        Change::Placed { endpoint, anchor, suffix } => {
+            let suffix = parts::hashes(suffix);
+            Kind::Placed(pb::Placed { endpoint: endpoint.0, anchor: anchor.0, suffix })
+        }
+        Change::Evicted { endpoint, leaf, blocks } => {
+            Kind::Evicted(pb::Evicted { endpoint: endpoint.0, leaf: leaf.0, blocks: *blocks })
+        }
+        Change::Acknowledged { origin, number } => {
+            Kind::Acknowledged(pb::Acknowledged { origin: origin.0, number: *number })
+        }
+    };
+    pb::Change { change: Some(kind) }
+}
+
+fn change(message: pb::Change) -> Result<Change, WireError> {
+    use pb::change::Change as Kind;
+    Ok(match message.change.ok_or(WireError::Missing("change"))? {
+        Kind::EndpointSet(pb::EndpointSet { spec }) => Change::EndpointSet { spec: parts::spec(spec)? },
+        Kind::EndpointRemoved(pb::EndpointRemoved { endpoint }) => {
+            Change::EndpointRemoved { endpoint: EndpointKey(endpoint) }
+        }
+        Kind::Observed(message) => {
+            let (endpoint, observed) = parts::observed(&message)?;
+            Change::Observed { endpoint, observed }
+        }
+        Kind::AdaptersSeen(pb::AdaptersSeen { endpoint, adapters }) => {
+            let adapters = parts::adapters(adapters.ok_or(WireError::Missing("adapters"))?);
+            Change::AdaptersSeen { endpoint: EndpointKey(endpoint), adapters }
+        }
+        Kind::Loaded(pb::Loaded { endpoint, origin, load }) => {
+            let (endpoint, origin) = (EndpointKey(endpoint), Origin(origin));
+            Change::Loaded { endpoint, origin, load: parts::load(load) }
+        }
+        Kind::OriginExpired(pb::OriginExpired { origin }) => Change::OriginExpired { origin: Origin(origin) },
+        Kind::Placed(pb::Placed { endpoint, anchor, suffix }) => {
+            let (endpoint, anchor) = (EndpointKey(endpoint), BlockHash(anchor));
+            Change::Placed { endpoint, anchor, suffix: parts::chain(suffix)? }
+        }
+        Kind::Evicted(pb::Evicted { endpoint, leaf, blocks }) => {
+            Change::Evicted { endpoint: EndpointKey(endpoint), leaf: BlockHash(leaf), blocks }
+        }
+        Kind::Acknowledged(pb::Acknowledged { origin, number }) => {
+            Change::Acknowledged { origin: Origin(origin), number }
+        }
+    })
+}

@@ -1,0 +1,14 @@
+//! Protobuf to domain types and back.
+//!
+//! Conversions name every field of both sides, so that a new one breaks the build here and nowhere else.
+
+mod collect;
+mod error;
+mod feed;
+mod frame;
+mod parts;
+
+pub use collect::{assigned, collector_message, directive, reports};
+pub use error::WireError;
+pub use feed::{Reply, feedback, feedback_batch, feedback_reply, reply};
+pub use frame::{cursor, frame, frame_message, version};

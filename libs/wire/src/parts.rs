@@ -1,0 +1,146 @@
+//! The parts that several messages share.
+
+use std::sync::Arc;
+
+use signalbox_protos::signalbox::v1 as pb;
+use signalbox_state::{Digest, Observed, Reach};
+use signalbox_types::{Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load};
+
+use crate::error::WireError;
+
+pub(crate) fn reach_message(reach: Reach) -> i32 {
+    let reach = match reach {
+        Reach::Unknown => pb::Reach::Unspecified,
+        Reach::Fresh => pb::Reach::Fresh,
+        Reach::Stale => pb::Reach::Stale,
+        Reach::Down => pb::Reach::Down,
+    };
+    reach.into()
+}
+
+pub(crate) fn reach(number: i32) -> Result<Reach, WireError> {
+    match pb::Reach::try_from(number) {
+        Ok(pb::Reach::Unspecified) => Ok(Reach::Unknown),
+        Ok(pb::Reach::Fresh) => Ok(Reach::Fresh),
+        Ok(pb::Reach::Stale) => Ok(Reach::Stale),
+        Ok(pb::Reach::Down) => Ok(Reach::Down),
+        Err(_) => Err(WireError::Missing("reach")),
+    }
+}
+
+pub(crate) fn gauges_message(gauges: Gauges) -> pb::Gauges {
+    let Gauges { waiting, running, kv_used_ppm } = gauges;
+    pb::Gauges { waiting, running, kv_used_ppm }
+}
+
+pub(crate) fn gauges(message: &pb::Gauges) -> Gauges {
+    let pb::Gauges { waiting, running, kv_used_ppm } = *message;
+    Gauges { waiting, running, kv_used_ppm }
+}
+
+pub(crate) fn capacity_message(capacity: Capacity) -> pb::Capacity {
+    let Capacity { kv_tokens } = capacity;
+    pb::Capacity { kv_tokens }
+}
+
+pub(crate) fn capacity(message: &pb::Capacity) -> Capacity {
+    let pb::Capacity { kv_tokens } = *message;
+    Capacity { kv_tokens }
+}
+
+pub(crate) fn adapters_message(adapters: &Adapters) -> pb::Adapters {
+    let names = |names: &[Arc<str>]| names.iter().map(|name| name.to_string()).collect();
+    let Adapters { slots, running, waiting } = adapters;
+    pb::Adapters { slots: *slots, running: names(running), waiting: names(waiting) }
+}
+
+pub(crate) fn adapters(message: pb::Adapters) -> Arc<Adapters> {
+    let names = |names: Vec<String>| names.into_iter().map(Arc::from).collect();
+    let pb::Adapters { slots, running, waiting } = message;
+    Arc::new(Adapters { slots, running: names(running), waiting: names(waiting) })
+}
+
+pub(crate) fn load_message(load: Load) -> pb::Load {
+    let Load { requests, prefill_tokens } = load;
+    pb::Load { requests, prefill_tokens }
+}
+
+pub(crate) fn load(message: Option<pb::Load>) -> Load {
+    let pb::Load { requests, prefill_tokens } = message.unwrap_or_default();
+    Load { requests, prefill_tokens }
+}
+
+pub(crate) fn spec_message(spec: &EndpointSpec) -> pb::EndpointSpec {
+    let EndpointSpec { name, address, metrics_url, engine, labels } = spec;
+    pb::EndpointSpec {
+        name: name.clone(),
+        address: address.to_string(),
+        engine: engine.name().to_owned(),
+        labels: labels.clone().into_iter().collect(),
+        metrics_url: metrics_url.clone(),
+    }
+}
+
+pub(crate) fn spec(message: Option<pb::EndpointSpec>) -> Result<Arc<EndpointSpec>, WireError> {
+    let message = message.ok_or(WireError::Missing("spec"))?;
+    let pb::EndpointSpec { name, address, engine, labels, metrics_url } = message;
+    let address = address.parse().map_err(|_| WireError::Address(address))?;
+    let labels = labels.into_iter().collect();
+    Ok(Arc::new(EndpointSpec { name, address, metrics_url, engine: engine.parse()?, labels }))
+}
+
+pub(crate) fn observed_message(endpoint: EndpointKey, observed: &Observed) -> pb::Observed {
+    let Observed { incarnation, reach, reach_since_ms, gauges, foreign, capacity } = observed;
+    pb::Observed {
+        endpoint: endpoint.0,
+        incarnation: incarnation.0,
+        reach: reach_message(*reach),
+        reach_since_ms: *reach_since_ms,
+        gauges: Some(gauges_message(*gauges)),
+        foreign: *foreign,
+        capacity: capacity.map(capacity_message),
+    }
+}
+
+pub(crate) fn observed(message: &pb::Observed) -> Result<(EndpointKey, Observed), WireError> {
+    let pb::Observed {
+        endpoint,
+        incarnation,
+        reach: reach_number,
+        reach_since_ms,
+        gauges: load,
+        foreign,
+        capacity: size,
+    } = message;
+    let observed = Observed {
+        incarnation: Incarnation(*incarnation),
+        reach: reach(*reach_number)?,
+        reach_since_ms: *reach_since_ms,
+        gauges: gauges(load.as_ref().ok_or(WireError::Missing("gauges"))?),
+        foreign: *foreign,
+        capacity: size.as_ref().map(capacity),
+    };
+    Ok((EndpointKey(*endpoint), observed))
+}
+
+pub(crate) fn digest_message(digest: Digest) -> pb::Digest {
+    let Digest { specs, observed, loads, placements } = digest;
+    pb::Digest { specs, observed, loads, placements }
+}
+
+pub(crate) fn digest(message: Option<pb::Digest>) -> Result<Digest, WireError> {
+    let pb::Digest { specs, observed, loads, placements } = message.ok_or(WireError::Missing("digest"))?;
+    Ok(Digest { specs, observed, loads, placements })
+}
+
+pub(crate) fn hashes(suffix: &[BlockHash]) -> Vec<u64> {
+    suffix.iter().map(|block| block.0).collect()
+}
+
+/// Blocks of a chain; the root is none.
+pub(crate) fn chain(hashes: Vec<u64>) -> Result<Arc<[BlockHash]>, WireError> {
+    if hashes.contains(&BlockHash::ROOT.0) {
+        return Err(WireError::Bounds("a block hash"));
+    }
+    Ok(hashes.into_iter().map(BlockHash).collect())
+}
