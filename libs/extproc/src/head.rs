@@ -1,0 +1,128 @@
+//! What is read of headers.
+
+use signalbox_intake::Api;
+use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+
+/// The path that a request is read as where it names none.
+const DEFAULT_PATH: &str = "/v1/completions";
+/// How much of a request id is kept, in characters.
+const REQUEST_ID_CHARS: usize = 128;
+
+/// What is read of a request's headers.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    /// How the body is to be read.
+    pub(crate) api: Api,
+    /// How the body is to be read if the request ends at its headers.
+    pub(crate) bodiless_api: Api,
+    /// Length of the body in bytes, as the client says.
+    pub(crate) content_length_bytes: Option<u64>,
+    pub(crate) request_id: Option<String>,
+}
+
+impl Head {
+    pub(crate) fn of_request(headers: Option<&HeaderMap>) -> Self {
+        let mut head = Self::default();
+        let (mut method, mut path, mut original, mut forwarded) = (None, None, None, None);
+        for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
+            let Some(value) = text(header) else { continue };
+            let slot = match header.key.as_str() {
+                ":method" => &mut method,
+                ":path" => &mut path,
+                key if key.eq_ignore_ascii_case("x-original-path") => &mut original,
+                key if key.eq_ignore_ascii_case("x-forwarded-path") => &mut forwarded,
+                key if key.eq_ignore_ascii_case("content-length") => {
+                    head.content_length_bytes = value.parse().ok();
+                    continue;
+                }
+                key if key.eq_ignore_ascii_case("x-request-id") => {
+                    head.request_id = Some(value.chars().take(REQUEST_ID_CHARS).collect());
+                    continue;
+                }
+                _ => continue,
+            };
+            *slot = Some(value);
+        }
+        let api = Api::of_path(path.or(original).or(forwarded).unwrap_or(DEFAULT_PATH));
+        (head.api, head.bodiless_api) = match method {
+            Some("POST") => (api, api),
+            Some(_) => (Api::Opaque, Api::Opaque),
+            // Without a method, it is the body that tells a POST from a GET.
+            None => (api, Api::Opaque),
+        };
+        head
+    }
+}
+
+/// The HTTP status that a response's headers tell.
+pub(crate) fn status(headers: Option<&HeaderMap>) -> Option<u16> {
+    let headers = headers.map(|map| map.headers.as_slice()).unwrap_or_default();
+    let status = headers.iter().find(|header| matches!(header.key.as_str(), ":status" | "status"))?;
+    text(status)?.parse().ok()
+}
+
+/// A header's value, wherever the gateway put it; nothing if it is empty or no text.
+fn text(header: &HeaderValue) -> Option<&str> {
+    let raw = str::from_utf8(&header.raw_value).ok()?;
+    let value = if raw.is_empty() { header.value.as_str() } else { raw };
+    (!value.is_empty()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(key: &str, value: &'static str) -> HeaderValue {
+        HeaderValue { key: key.to_owned(), value: String::new(), raw_value: value.into() }
+    }
+
+    fn plain(key: &str, value: &str) -> HeaderValue {
+        HeaderValue { key: key.to_owned(), value: value.to_owned(), raw_value: "".into() }
+    }
+
+    fn head(headers: Vec<HeaderValue>) -> Head {
+        Head::of_request(Some(&HeaderMap { headers }))
+    }
+
+    #[test]
+    fn the_path_is_looked_for_in_order() {
+        let chat = "/v1/chat/completions";
+        assert_eq!(head(vec![raw(":path", chat), raw("x-original-path", "/a")]).api, Api::Chat);
+        assert_eq!(head(vec![plain(":path", chat)]).api, Api::Chat);
+        assert_eq!(head(vec![raw("x-forwarded-path", "/a"), raw("X-Original-Path", chat)]).api, Api::Chat);
+        assert_eq!(head(vec![raw("x-forwarded-path", chat), raw(":path", "")]).api, Api::Chat);
+        assert_eq!(head(vec![]).api, Api::Completions);
+        assert_eq!(Head::of_request(None).api, Api::Completions);
+        assert_eq!(head(vec![raw(":path", "/v1/models"), raw("x-original-path", chat)]).api, Api::Opaque);
+    }
+
+    #[test]
+    fn only_a_post_has_a_body_to_be_read() {
+        let path = || raw(":path", "/v1/completions");
+        let post = head(vec![raw(":method", "POST"), path()]);
+        assert_eq!((post.api, post.bodiless_api), (Api::Completions, Api::Completions));
+        let get = head(vec![plain(":method", "GET"), path()]);
+        assert_eq!((get.api, get.bodiless_api), (Api::Opaque, Api::Opaque));
+        let unknown = head(vec![path()]);
+        assert_eq!((unknown.api, unknown.bodiless_api), (Api::Completions, Api::Opaque));
+    }
+
+    #[test]
+    fn names_are_read_in_any_case_and_values_are_bounded() {
+        let long = Box::leak("é".repeat(200).into_boxed_str());
+        let read = head(vec![raw("Content-Length", "12"), raw("X-Request-ID", long)]);
+        assert_eq!(read.content_length_bytes, Some(12));
+        assert_eq!(read.request_id, Some("é".repeat(REQUEST_ID_CHARS)));
+        let read = head(vec![raw("content-length", "-1")]);
+        assert_eq!(read.content_length_bytes, None);
+    }
+
+    #[test]
+    fn the_status_is_read() {
+        let of = |header| status(Some(&HeaderMap { headers: vec![header] }));
+        assert_eq!(of(raw(":status", "200")), Some(200));
+        assert_eq!(of(plain("status", "503")), Some(503));
+        assert_eq!(of(raw(":status", "fine")), None);
+        assert_eq!(status(None), None);
+    }
+}

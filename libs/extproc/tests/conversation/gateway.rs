@@ -1,0 +1,225 @@
+//! The gateway's side of a conversation: its messages, and what it makes of the answers.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use prost_types::value::Kind;
+use signalbox_extproc::{Action, Config, Conversation, Destination, Event, Refusal};
+use signalbox_intake::Intake;
+use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use signalbox_protos::envoy::service::ext_proc::v3::body_mutation::Mutation;
+use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
+use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
+use signalbox_protos::envoy::service::ext_proc::v3::{
+    BodyResponse, BodySendMode, HeadersResponse, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse,
+    ProcessingRequest, ProcessingResponse, ProtocolConfiguration, TrailersResponse,
+};
+
+pub(crate) const ENDPOINT: &str = "10.0.0.1:8000";
+pub(crate) const POST: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/completions")];
+pub(crate) const BODY: &str = r#"{"model":"llama3","prompt":"hello"}"#;
+
+/// An answer, reduced to what a gateway does with it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Seen {
+    /// The request goes to this destination with this content length.
+    Routed {
+        destination: String,
+        content_length: Option<String>,
+    },
+    /// Headers stay as they are.
+    RequestHeaders,
+    ResponseHeaders,
+    RequestChunk(Bytes, bool),
+    ResponseChunk(Bytes, bool),
+    /// A chunk passes without being sent back.
+    ResponseNod,
+    RequestTrailers,
+    ResponseTrailers,
+    /// The client gets this instead.
+    Immediate {
+        status: i32,
+        body: String,
+        reason: Option<String>,
+    },
+    /// What the shell is told.
+    Picking(Box<Intake>),
+    Started(Option<u16>),
+    FirstChunk,
+    Ended,
+    Close,
+}
+
+pub(crate) struct Gateway {
+    pub(crate) conversation: Conversation,
+    pick: Result<Destination, Refusal>,
+}
+
+impl Gateway {
+    /// One whose every pick is [`ENDPOINT`].
+    pub(crate) fn new() -> Self {
+        Self::with(Config::default(), Ok(ENDPOINT.parse::<SocketAddr>().unwrap().into()))
+    }
+
+    pub(crate) fn with(config: Config, pick: Result<Destination, Refusal>) -> Self {
+        Self { conversation: Conversation::new(config), pick }
+    }
+
+    /// Says it, picks if asked to, returns all that came of it.
+    pub(crate) fn say(&mut self, message: ProcessingRequest) -> Vec<Seen> {
+        let mut seen = self.step(Event::Message(message));
+        if matches!(seen.last(), Some(Seen::Picking(_))) {
+            seen.extend(self.step(Event::Picked(self.pick.clone())));
+        }
+        seen
+    }
+
+    pub(crate) fn step(&mut self, event: Event) -> Vec<Seen> {
+        let actions = self.conversation.step(event);
+        let picks = actions.iter().position(|action| matches!(action, Action::Pick(_)));
+        assert!(picks.is_none_or(|at| at + 1 == actions.len()), "a pick is the last action");
+        actions.into_iter().map(seen).collect()
+    }
+}
+
+/// A body in one message each way, nothing else.
+pub(crate) fn request(headers: &[(&str, &str)], body: &str) -> [ProcessingRequest; 2] {
+    [request_headers(headers, false), request_body(body, true)]
+}
+
+pub(crate) fn request_headers(headers: &[(&str, &str)], end_of_stream: bool) -> ProcessingRequest {
+    message(Request::RequestHeaders(HttpHeaders { headers: Some(map(headers)), end_of_stream }))
+}
+
+pub(crate) fn response_headers(status: &str, end_of_stream: bool) -> ProcessingRequest {
+    let headers = Some(map(&[(":status", status), ("content-type", "text/event-stream")]));
+    message(Request::ResponseHeaders(HttpHeaders { headers, end_of_stream }))
+}
+
+pub(crate) fn request_body(body: impl Into<Vec<u8>>, end_of_stream: bool) -> ProcessingRequest {
+    message(Request::RequestBody(HttpBody { body: body.into().into(), end_of_stream }))
+}
+
+pub(crate) fn response_body(body: impl Into<Vec<u8>>, end_of_stream: bool) -> ProcessingRequest {
+    message(Request::ResponseBody(HttpBody { body: body.into().into(), end_of_stream }))
+}
+
+pub(crate) fn request_trailers() -> ProcessingRequest {
+    message(Request::RequestTrailers(HttpTrailers { trailers: None }))
+}
+
+pub(crate) fn response_trailers() -> ProcessingRequest {
+    message(Request::ResponseTrailers(HttpTrailers { trailers: None }))
+}
+
+pub(crate) fn nothing() -> ProcessingRequest {
+    ProcessingRequest::default()
+}
+
+/// The same message, with which the gateway tells its modes.
+pub(crate) fn telling(
+    message: ProcessingRequest,
+    request: BodySendMode,
+    response: BodySendMode,
+) -> ProcessingRequest {
+    let told =
+        ProtocolConfiguration { request_body_mode: request.into(), response_body_mode: response.into() };
+    ProcessingRequest { protocol_config: Some(told), ..message }
+}
+
+fn message(request: Request) -> ProcessingRequest {
+    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
+}
+
+fn map(headers: &[(&str, &str)]) -> HeaderMap {
+    let header = |&(key, value): &(&str, &str)| HeaderValue {
+        key: key.to_owned(),
+        value: String::new(),
+        raw_value: value.as_bytes().to_vec().into(),
+    };
+    HeaderMap { headers: headers.iter().map(header).collect() }
+}
+
+fn seen(action: Action) -> Seen {
+    match action {
+        Action::Pick(intake) => Seen::Picking(Box::new(intake)),
+        Action::Reply(reply) => read(reply),
+        Action::ResponseStarted { status } => Seen::Started(status),
+        Action::FirstChunk => Seen::FirstChunk,
+        Action::ResponseEnded => Seen::Ended,
+        Action::Close => Seen::Close,
+    }
+}
+
+fn read(reply: ProcessingResponse) -> Seen {
+    let metadata = reply.dynamic_metadata;
+    let routed = matches!(&reply.response, Some(Response::RequestHeaders(h)) if h.response.is_some());
+    assert_eq!(metadata.is_some(), routed, "metadata comes with the destination only");
+    match reply.response.expect("an answer says something") {
+        Response::RequestHeaders(HeadersResponse { response: None }) => Seen::RequestHeaders,
+        Response::RequestHeaders(response) => read_route(response, &metadata.unwrap()),
+        Response::ResponseHeaders(response) => {
+            assert_eq!(response, HeadersResponse::default());
+            Seen::ResponseHeaders
+        }
+        Response::RequestBody(response) => {
+            let (body, end) = read_chunk(response).expect("a request's body is always sent back");
+            Seen::RequestChunk(body, end)
+        }
+        Response::ResponseBody(response) => match read_chunk(response) {
+            Some((body, end)) => Seen::ResponseChunk(body, end),
+            None => Seen::ResponseNod,
+        },
+        Response::RequestTrailers(trailers) => {
+            assert_eq!(trailers, TrailersResponse::default());
+            Seen::RequestTrailers
+        }
+        Response::ResponseTrailers(trailers) => {
+            assert_eq!(trailers, TrailersResponse::default());
+            Seen::ResponseTrailers
+        }
+        Response::ImmediateResponse(response) => read_immediate(response),
+    }
+}
+
+fn read_route(response: HeadersResponse, metadata: &prost_types::Struct) -> Seen {
+    let common = response.response.unwrap();
+    assert!(common.clear_route_cache && common.body_mutation.is_none());
+    let mutation = common.header_mutation.unwrap();
+    assert!(mutation.remove_headers.is_empty());
+    let mut headers = mutation.set_headers.into_iter().map(|option| option.header.unwrap());
+    let mut next = |name: &str| {
+        let header = headers.next()?;
+        assert_eq!((header.key.as_str(), header.value.as_str()), (name, ""));
+        Some(String::from_utf8(header.raw_value.to_vec()).unwrap())
+    };
+    let destination = next("x-gateway-destination-endpoint").unwrap();
+    let content_length = next("content-length");
+    assert_eq!(next(""), None);
+
+    let Some(Kind::StructValue(lb)) = &metadata.fields["envoy.lb"].kind else { panic!("{metadata:?}") };
+    let value = &lb.fields["x-gateway-destination-endpoint"].kind;
+    assert_eq!(value, &Some(Kind::StringValue(destination.clone())));
+    assert_eq!((metadata.fields.len(), lb.fields.len()), (1, 1));
+    Seen::Routed { destination, content_length }
+}
+
+fn read_chunk(response: BodyResponse) -> Option<(Bytes, bool)> {
+    let common = response.response?;
+    assert!(common.header_mutation.is_none() && !common.clear_route_cache);
+    match common.body_mutation?.mutation? {
+        Mutation::StreamedResponse(chunk) => Some((chunk.body, chunk.end_of_stream)),
+        other => panic!("no streamed response: {other:?}"),
+    }
+}
+
+fn read_immediate(response: ImmediateResponse) -> Seen {
+    let reason = response.headers.map(|headers| {
+        assert_eq!(headers.set_headers.len(), 1);
+        let header = headers.set_headers[0].header.clone().unwrap();
+        assert_eq!(header.key, "x-llm-d-request-dropped-reason");
+        String::from_utf8(header.raw_value.to_vec()).unwrap()
+    });
+    let body = String::from_utf8(response.body.to_vec()).unwrap();
+    Seen::Immediate { status: response.status.unwrap().code, body, reason }
+}

@@ -1,0 +1,120 @@
+//! What is refused, with which words, and that nothing comes after it.
+
+use signalbox_extproc::{Config, Event, Outcome, Refusal};
+use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
+
+use crate::gateway::{
+    BODY, Gateway, POST, Seen, request, request_body, request_headers, request_trailers, response_headers,
+    telling,
+};
+
+const CHAT: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
+
+fn refused(status: i32, body: &str, reason: Option<&str>) -> [Seen; 2] {
+    [Seen::Immediate { status, body: body.to_owned(), reason: reason.map(str::to_owned) }, Seen::Close]
+}
+
+/// What comes of the last of these messages.
+fn last(mut gateway: Gateway, messages: impl IntoIterator<Item = ProcessingRequest>) -> Vec<Seen> {
+    messages.into_iter().map(|message| gateway.say(message)).last().unwrap()
+}
+
+#[test]
+fn bad_bodies() {
+    for (headers, body, message) in [
+        (POST, r#"{"prompt":"p"}"#, "model not found in request body"),
+        (POST, r#"{"model":"m"}"#, "invalid completions request: must have prompt field"),
+        (CHAT, r#"{"model":"m"}"#, "invalid chat completions request: must have valid messages field"),
+        (POST, "[]", "error unmarshaling request bodyMap: the body is not a JSON object"),
+        (
+            POST,
+            "no healthy upstream",
+            "error unmarshaling request bodyMap: expected ident at line 1 column 2",
+        ),
+    ] {
+        let text = format!("inference error: BadRequest - {message}");
+        assert_eq!(last(Gateway::new(), request(&headers, body)), refused(400, &text, None));
+    }
+}
+
+#[test]
+fn a_post_without_a_body() {
+    let seen = Gateway::new().say(request_headers(&POST, true));
+    let text = "inference error: BadRequest - \
+                error unmarshaling request bodyMap: EOF while parsing a value at line 1 column 0";
+    assert_eq!(seen, refused(400, text, None));
+}
+
+#[test]
+fn a_body_that_is_cut() {
+    let said = (BODY.len() + 5).to_string();
+    let [method, path] = POST;
+    let seen = last(Gateway::new(), request(&[method, path, ("content-length", &said)], BODY));
+    let text = "inference error: BadRequest - request body is cut: 35 of 40 bytes arrived";
+    assert_eq!(seen, refused(400, text, None));
+}
+
+#[test]
+fn a_cut_body_that_nobody_reads_passes() {
+    let seen = last(Gateway::new(), request(&[(":path", "/upload"), ("content-length", "9")], "x"));
+    assert!(matches!(seen[..], [Seen::Picking(_), Seen::Routed { .. }, Seen::RequestChunk(_, true)]));
+}
+
+#[test]
+fn no_endpoint() {
+    let text = "inference error: ServiceUnavailable - \
+                failed to find endpoint candidates for serving the request";
+    let expected = refused(503, text, Some("rejected-no-endpoints"));
+    let gateway = || Gateway::with(Config::default(), Err(Refusal::NoEndpoint));
+    assert_eq!(last(gateway(), request(&POST, BODY))[1..], expected);
+    assert_eq!(gateway().say(request_headers(&[(":method", "GET")], true))[1..], expected);
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_before_more_of_it_is_kept() {
+    let expected =
+        refused(413, "inference error: PayloadTooLarge - request body is longer than 10 bytes", None);
+    let config = Config { body_limit_bytes: 10, ..Config::default() };
+    let gateway = || Gateway::with(config, Err(Refusal::NoEndpoint));
+    let headers = request_headers(&[(":path", "/upload")], false);
+    let bodies = [headers.clone(), request_body("12345", false), request_body("123456", false)];
+    assert_eq!(last(gateway(), bodies), expected);
+    assert_eq!(gateway().say(request_headers(&[("content-length", "11")], false)), expected);
+    let just = last(gateway(), [headers, request_body("1234567890", true)]);
+    assert!(matches!(just[0], Seen::Picking(_)));
+}
+
+#[test]
+fn request_modes_in_which_the_body_comes_too_late() {
+    for (mode, name) in [(BodySendMode::Buffered, "BUFFERED"), (BodySendMode::Streamed, "STREAMED")] {
+        let told = |end| telling(request_headers(&POST, end), mode, BodySendMode::FullDuplexStreamed);
+        let text = format!(
+            "inference error: Internal - request_body_mode {name} is not supported, \
+             set request_body_mode: FULL_DUPLEX_STREAMED in the gateway's ext_proc filter"
+        );
+        assert_eq!(Gateway::new().say(told(false)), refused(500, &text, None));
+        let get = telling(request_headers(&[(":method", "GET")], true), mode, mode);
+        assert!(matches!(Gateway::new().say(get)[..], [Seen::Picking(_), Seen::Routed { .. }]));
+    }
+}
+
+#[test]
+fn nothing_comes_after_a_refusal() {
+    let mut gateway = Gateway::new();
+    for message in request(&POST, "{") {
+        gateway.say(message);
+    }
+    for message in [request_body(BODY, true), request_trailers(), response_headers("200", true)] {
+        assert_eq!(gateway.say(message), []);
+    }
+    assert_eq!(gateway.step(Event::Picked(Err(Refusal::NoEndpoint))), []);
+    assert_eq!(gateway.conversation.outcome(), Outcome::Refused);
+    assert!(matches!(gateway.conversation.refusal(), Some(Refusal::BadRequest(_))));
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_is_ignored() {
+    let mut gateway = Gateway::new();
+    assert_eq!(gateway.step(Event::Picked(Err(Refusal::NoEndpoint))), []);
+    assert_eq!(gateway.conversation.outcome(), Outcome::Unpicked);
+}

@@ -1,0 +1,11 @@
+//! What a process says of itself: logs, Prometheus metrics, and when it is asked to end.
+
+mod admin;
+mod listen;
+mod logs;
+mod stop;
+
+pub use admin::{AdminServer, registry};
+pub use listen::{ListenError, listen};
+pub use logs::{LogFormat, init_logs};
+pub use stop::stop_requested;
