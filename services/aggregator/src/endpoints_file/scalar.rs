@@ -1,0 +1,257 @@
+//! Scalars: what YAML takes them for, and the ones that have a form of their own.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::Uri;
+use signalbox_types::{Engine, UnknownEngine};
+
+use super::quote::{quoted, shortened, similar};
+use super::tree::Style;
+
+/// The longest name, in bytes, as in Kubernetes.
+const NAME_MAX_BYTES: usize = 253;
+
+/// What YAML 1.2 (its core schema) takes a scalar for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Nothing,
+    Boolean,
+    Number,
+    Text,
+}
+
+impl Kind {
+    pub(super) fn of(text: &str, style: Style) -> Self {
+        match text {
+            _ if style == Style::Text => Self::Text,
+            "" | "~" | "null" | "Null" | "NULL" => Self::Nothing,
+            "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Self::Boolean,
+            number if is_number(number) => Self::Number,
+            _ => Self::Text,
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Boolean => "a boolean",
+            Self::Number => "a number",
+            Self::Text => "text",
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let all = |digits: &str, radix| !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
+    if let Some(digits) = text.strip_prefix("0x") {
+        return all(digits, 16);
+    }
+    if let Some(digits) = text.strip_prefix("0o") {
+        return all(digits, 8);
+    }
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    match unsigned {
+        ".inf" | ".Inf" | ".INF" => true,
+        _ if [".nan", ".NaN", ".NAN"].contains(&text) => true,
+        // `inf` and `nan` without a dot are numbers to Rust, not to YAML.
+        _ => {
+            unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.')
+                && text.parse::<f64>().is_ok()
+        }
+    }
+}
+
+/// A name that can be shown in a line and used as a label.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("is empty; give it a name".to_owned());
+    }
+    if text.trim() != text || text.contains(char::is_control) {
+        return Err(format!("{} has white space around it or control characters; remove them", quoted(text)));
+    }
+    if text.len() > NAME_MAX_BYTES {
+        return Err(format!("{} is longer than {NAME_MAX_BYTES} bytes; shorten it", quoted(text)));
+    }
+    Ok(text.to_owned())
+}
+
+/// An engine by its name.
+pub(super) fn engine(text: &str) -> Result<Engine, String> {
+    text.parse().map_err(|UnknownEngine(name)| {
+        let known = Engine::ALL.map(Engine::name);
+        let mend = similar(&name, &known).map(|similar| format!("; did you mean {}?", quoted(similar)));
+        format!("{}{}", UnknownEngine(shortened(&name)), mend.unwrap_or_default())
+    })
+}
+
+/// `IP:PORT`, IPv6 in brackets.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let shown = quoted(text);
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return Err(format!("{shown} {}", why_no_address(text)));
+    };
+    match address {
+        _ if address.port() == 0 => Err(format!("{shown} has port 0; ports are 1 to 65535")),
+        _ if address.ip().is_unspecified() => {
+            Err(format!("{shown} is no address to connect to; write the server's own IP"))
+        }
+        SocketAddr::V6(v6) if text.contains('%') => {
+            Err(format!("{shown} has a zone; write it without: [{}]:{}", v6.ip(), v6.port()))
+        }
+        address => Ok(address),
+    }
+}
+
+fn why_no_address(text: &str) -> String {
+    const FORM: &str = "write IP:PORT, e.g. 127.0.0.1:8000";
+    if text.contains("://") {
+        return format!("is a URL; {FORM}");
+    }
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let example = SocketAddr::new(ip, 8000);
+        return match ip {
+            IpAddr::V6(_) if !text.starts_with('[') => {
+                format!("is IPv6 without brackets and port; write [IP]:PORT, e.g. {example}")
+            }
+            _ => format!("has no port; write IP:PORT, e.g. {example}"),
+        };
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => format!("is no address; {FORM}"),
+            false => format!("has no port, and a host name cannot be used; {FORM}"),
+        };
+    };
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(_) if port.parse::<u16>().is_err() => {
+            format!("has the port {}; ports are 1 to 65535", quoted(port))
+        }
+        Ok(_) => format!("is no address; {FORM}, and IPv6 in brackets"),
+        Err(_) if host.starts_with('[') || host.contains(':') => {
+            "has no valid IPv6 address; write [IP]:PORT, e.g. [::1]:8000".to_owned()
+        }
+        Err(_) if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            format!("has no valid IPv4 address; {FORM}")
+        }
+        Err(_) => format!("has a host name, and only an IP can be used; {FORM}"),
+    }
+}
+
+/// `http://host[:port][/path]`.
+pub(super) fn metrics_url(text: &str) -> Result<String, String> {
+    const FORM: &str = "write http://HOST:PORT/PATH";
+    let bad = |why: &str| Err(format!("{} {why}; {FORM}", quoted(text)));
+    let Ok(uri) = text.parse::<Uri>() else { return bad("is no URL") };
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return bad("is an https URL, and only http is supported"),
+        _ => return bad("is no http:// URL"),
+    }
+    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+        return bad("has no host");
+    };
+    if authority.as_str().contains('@') {
+        return bad("has a user name, which is not supported");
+    }
+    let has_port = authority.as_str().len() > authority.host().len();
+    match authority.port_u16() {
+        None if !has_port => Ok(text.to_owned()),
+        Some(port) if port > 0 => Ok(text.to_owned()),
+        _ => bad("has a bad port, ports are 1 to 65535"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds() {
+        for (text, kind) in [
+            ("", Kind::Nothing),
+            ("~", Kind::Nothing),
+            ("true", Kind::Boolean),
+            ("yes", Kind::Text),
+            ("-12", Kind::Number),
+            ("1.5e3", Kind::Number),
+            (".5", Kind::Number),
+            ("0x1F", Kind::Number),
+            ("-.inf", Kind::Number),
+            (".nan", Kind::Number),
+            ("inf", Kind::Text),
+            ("nan", Kind::Text),
+            ("-.nan", Kind::Text),
+            (".", Kind::Text),
+            ("1.2.3", Kind::Text),
+            ("10.0.0.1:80", Kind::Text),
+            ("-", Kind::Text),
+        ] {
+            assert_eq!(Kind::of(text, Style::Plain), kind, "{text}");
+            assert_eq!(Kind::of(text, Style::Text), Kind::Text, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert!(address("127.0.0.1:8000").is_ok());
+        assert!(address("[::1]:65535").is_ok());
+        for (text, why) in [
+            ("127.0.0.1", "\"127.0.0.1\" has no port; write IP:PORT, e.g. 127.0.0.1:8000"),
+            ("[::1]", "has no port; write IP:PORT, e.g. [::1]:8000"),
+            ("fe80::1", "without brackets"),
+            ("127.0.0.1:0", "ports are 1 to 65535"),
+            ("127.0.0.1:65536", "has the port \"65536\"; ports are"),
+            ("127.0.0.1:", "has the port \"\""),
+            ("127.0.0.256:80", "no valid IPv4"),
+            ("[::g]:80", "no valid IPv6"),
+            ("[127.0.0.1]:80", "is no address"),
+            ("0.0.0.0:80", "no address to connect to"),
+            ("[fe80::1%3]:80", "write it without: [fe80::1]:80"),
+            ("http://127.0.0.1:80", "is a URL"),
+            ("pod-a:80", "has a host name"),
+            ("pod-a", "has no port, and a host name"),
+            ("8000", "is no address"),
+            ("", "is no address"),
+        ] {
+            let error = address(text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn metrics_urls() {
+        for good in ["http://127.0.0.1:9000/metrics", "http://[::1]:80/", "http://pod", "http://pod/m?x=1"] {
+            assert_eq!(metrics_url(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "pod:80",
+            "/metrics",
+            "https://pod/",
+            "http://",
+            "http://a b/",
+            "http://u@pod/",
+            "http://pod:99999/",
+            "http://pod:0/",
+            "http://:80/",
+        ] {
+            assert!(metrics_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        assert!(name("pod-a").is_ok());
+        for bad in ["", "  ", " a", "a\nb", &"a".repeat(254)] {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn engines() {
+        assert_eq!(engine("sglang"), Ok(Engine::Sglang));
+        let known = "known are: vllm, sglang";
+        assert_eq!(engine("vlm"), Err(format!("unknown engine \"vlm\", {known}; did you mean \"vllm\"?")));
+        assert_eq!(engine("x\n"), Err(format!("unknown engine \"x\\n\", {known}")));
+    }
+}

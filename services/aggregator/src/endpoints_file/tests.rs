@@ -1,0 +1,286 @@
+//! Whole files: good ones, bad ones, and anything at all.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
+
+use super::{FileErrors, parse};
+
+const GOOD: &str = "\
+apiVersion: signalbox/v1
+kind: Endpoints
+pool: { name: llama3, namespace: prod }
+endpoints:
+- { name: pod-a, address: 127.0.0.1:8001, engine: sglang, labels: { role: both } }
+- name: pod-b
+  address: '[::1]:8002'
+  metricsUrl: http://metrics.example:9000/m
+";
+
+/// The problems of `text`, one a line.
+fn problems(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_good_file() {
+    let spec = parse(GOOD).unwrap();
+    assert_eq!(spec.id, PoolId { namespace: "prod".to_owned(), name: "llama3".to_owned() });
+    let [a, b] = spec.endpoints.as_slice() else { panic!("two endpoints") };
+    assert_eq!((a.name.as_str(), a.engine), ("pod-a", Engine::Sglang));
+    assert_eq!(a.metrics_url, "http://127.0.0.1:8001/metrics");
+    assert_eq!(a.labels, BTreeMap::from([("role".to_owned(), "both".to_owned())]));
+    assert_eq!((b.address.to_string().as_str(), b.engine), ("[::1]:8002", Engine::Vllm));
+    assert_eq!(b.metrics_url, "http://metrics.example:9000/m");
+    assert!(b.labels.is_empty());
+    assert_eq!(parse(&GOOD.replace('\n', "\r\n")).unwrap(), spec);
+    assert_eq!(parse(&format!("\u{feff}# pools\n---\n{GOOD}...\n")).unwrap(), spec);
+}
+
+#[test]
+fn no_endpoints_and_no_namespace() {
+    let spec = parse("apiVersion: signalbox/v1\nkind: Endpoints\npool: {name: p}\nendpoints: []").unwrap();
+    assert_eq!(spec.id.to_string(), "default/p");
+    assert!(spec.endpoints.is_empty());
+}
+
+#[test]
+fn many_mistakes_at_once() {
+    let text = "\
+apiVersion: signalbox/v2
+kind: Endpoint
+pool: { nmae: llama3, namespace: '' }
+replicas: 3
+endpoints:
+- name: pod-a
+  address: 127.0.0.1
+  engine: vlm
+- { name: pod-b, address: 127.0.0.1:8001, metricsURL: 'http://h/m' }
+- { name: pod-a, address: 127.0.0.1:8001, metricsUrl: 'https://h/m' }
+- name: 17
+  address: pod-c:8000
+  address: 127.0.0.1:8003
+  labels: { weight: 5, canary: true, app.kubernetes.io/name: , zone: [a] }
+- just text
+- address: [127.0.0.1]
+  name: *other
+";
+    // An alias must have an anchor before it is even YAML.
+    let text = text.replace("- just text", "- &other just text");
+    let expected = r#"line 1: apiVersion: "signalbox/v2" is not known; write apiVersion: signalbox/v1
+line 2: kind: "Endpoint" is not known; write kind: Endpoints
+line 3: pool.nmae: unknown field; did you mean "name"?
+line 3: pool.name: missing; write name: NAME
+line 3: pool.namespace: is empty; give it a name
+line 4: replicas: unknown field; known here are: apiVersion, kind, pool, endpoints
+line 7: endpoints[0].address: "127.0.0.1" has no port; write IP:PORT, e.g. 127.0.0.1:8000
+line 8: endpoints[0].engine: unknown engine "vlm", known are: vllm, sglang; did you mean "vllm"?
+line 9: endpoints[1].metricsURL: unknown field; did you mean "metricsUrl"?
+line 10: endpoints[2].metricsUrl: "https://h/m" is an https URL, and only http is supported; write http://HOST:PORT/PATH
+line 10: endpoints[2].name: "pod-a" is also the name of endpoints[0] (line 6); change one
+line 10: endpoints[2].address: "127.0.0.1:8001" is also the address of endpoints[1] (line 9); change one
+line 11: endpoints[3].name: 17 is a number, text is expected; write "17"
+line 12: endpoints[3].address: "pod-c:8000" has a host name, and only an IP can be used; write IP:PORT, e.g. 127.0.0.1:8000
+line 13: endpoints[3].address: given twice, first on line 12; keep one
+line 14: endpoints[3].labels.weight: 5 is a number, text is expected; write "5"
+line 14: endpoints[3].labels.canary: true is a boolean, text is expected; write "true"
+line 14: endpoints[3].labels["app.kubernetes.io/name"]: expected text, found nothing
+line 14: endpoints[3].labels.zone: expected text, found a list
+line 15: endpoints[4]: expected a mapping with name, address, engine, metricsUrl, labels, found text
+line 16: endpoints[5].address: expected IP:PORT, e.g. 127.0.0.1:8000, found a list
+line 17: endpoints[5].name: aliases are not supported; write the value out"#;
+    assert_eq!(problems(&text), expected);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let expected = "\
+line 2: apiVersion: missing; write apiVersion: signalbox/v1
+line 2: kind: missing; write kind: Endpoints
+line 2: endpoints: missing; write endpoints: a list, [] for none
+line 3: pool: expected a mapping with name, namespace, found nothing";
+    assert_eq!(problems("# nothing much\npool:\n"), expected.replace("line 3: pool", "line 2: pool"));
+    let text =
+        GOOD.replace("  address: '[::1]:8002'\n", "").replace("both }", "both").replace("role: both", "");
+    assert!(problems(&text).starts_with("line 6: not YAML") || problems(&text).contains("not YAML"));
+    let text = GOOD.replace("  address: '[::1]:8002'\n", "");
+    assert_eq!(
+        problems(&text),
+        "line 6: endpoints[1].address: missing; write address: IP:PORT, e.g. 127.0.0.1:8000"
+    );
+}
+
+#[test]
+fn documents() {
+    let nothing = "expected a mapping with apiVersion, kind, pool, endpoints, found nothing";
+    assert_eq!(problems(""), format!("line 1: {nothing}"));
+    assert_eq!(problems("# only a comment\n"), format!("line 1: {nothing}"));
+    assert_eq!(problems("---\n---\n").lines().count(), 2);
+    assert_eq!(
+        problems(&format!("{GOOD}---\n{GOOD}")),
+        "line 9: a second document begins, one document of kind Endpoints is expected"
+    );
+    assert_eq!(
+        problems("- a\n"),
+        "line 1: expected a mapping with apiVersion, kind, pool, endpoints, found a list"
+    );
+}
+
+#[test]
+fn what_is_not_yaml_says_where() {
+    assert!(problems("a: b: c").starts_with("line 1: not YAML at column 5: "));
+    assert!(problems("kind: Endpoints\npool: [").contains(": not YAML at column "));
+    assert!(problems("kind: \"Endpoints").contains("line 1: not YAML at column 7: "));
+}
+
+#[test]
+fn yaml_that_nobody_needs() {
+    assert!(problems("? [a]\n: b\n").contains("line 1: a key must be text"));
+    let tagged = GOOD.replace("pod-b", "!!str 12").replace("llama3", "&pool llama3");
+    assert_eq!(parse(&tagged).unwrap().endpoints[1].name, "12");
+    let tagged = GOOD.replace("pod-b", "!!int 12").replace("{ name: llama3", "!pool { name: llama3");
+    let expected = "\
+line 3: pool: the tag \"!pool\" is not supported; remove it
+line 6: endpoints[1].name: the tag \"!!int\" is not supported; remove it";
+    assert_eq!(problems(&tagged), expected);
+    assert!(problems(&"- ".repeat(100_000)).contains("nested deeper than 32 levels"));
+    assert!(problems(&"[".repeat(100_000)).contains("not YAML"));
+}
+
+fn one_of_many_lines(text: &str, errors: &FileErrors) {
+    let lines = text.lines().count() + 1;
+    assert!(!errors.problems().is_empty());
+    assert!(errors.problems().iter().all(|problem| (1..=lines).contains(&problem.line)), "{errors}");
+    assert!(errors.problems().iter().all(|problem| !problem.to_string().contains('\n')), "{errors}");
+}
+
+/// What mistakes are made of.
+fn fragment() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "apiVersion",
+        "kind",
+        "pool",
+        "name",
+        "endpoints",
+        "address",
+        "labels",
+        "signalbox/v1",
+        "Endpoints",
+        "a",
+        "127.0.0.1:1",
+        ": ",
+        "\n",
+        "\n- ",
+        "\n  ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        "'",
+        "\"",
+        "*a",
+        "&a ",
+        "!!str ",
+        "!x ",
+        "---\n",
+        "...\n",
+        "# ",
+        "? ",
+        "| ",
+        "~",
+        "1",
+        "\t",
+        "\r\n",
+        "<<",
+        "%YAML 1.2\n",
+        "\u{feff}",
+        "é",
+        "\0",
+    ])
+}
+
+fn spec() -> impl Strategy<Value = PoolSpec> {
+    let text = "[!-~é漢]([ -~é漢]{0,12}[!-~é漢])?";
+    let engine = prop::sample::select(Engine::ALL.to_vec());
+    let endpoint =
+        (any::<u32>(), any::<bool>(), engine, prop::option::of("[a-z]{1,9}(:[1-9][0-9]{0,3})?/[a-z]*"));
+    let labels = prop::collection::btree_map(text, "[ -~\n\té漢]{0,12}", 0..3);
+    let endpoints = prop::collection::btree_map(text, (endpoint, labels), 0..6);
+    (text, text, endpoints).prop_map(|(name, namespace, endpoints)| {
+        let endpoints = endpoints.into_iter().enumerate().map(|(at, (name, (endpoint, labels)))| {
+            let (host, v6, engine, url) = endpoint;
+            let port = 1000 + at as u16;
+            let ip = if v6 {
+                (u128::from(host) + 1).to_be_bytes().into()
+            } else {
+                (host | 1).to_be_bytes().into()
+            };
+            let address = std::net::SocketAddr::new(ip, port);
+            let metrics_url = format!("http://{}", url.unwrap_or_else(|| format!("{address}/metrics")));
+            EndpointSpec { name, address, metrics_url, engine, labels }
+        });
+        PoolSpec { id: PoolId { namespace, name }, endpoints: endpoints.collect() }
+    })
+}
+
+/// `spec` as a file.
+fn written(spec: &PoolSpec) -> String {
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    let mut text = format!(
+        "apiVersion: signalbox/v1\nkind: Endpoints\npool: {{ name: {}, namespace: {} }}\nendpoints:{}\n",
+        quoted(&spec.id.name),
+        quoted(&spec.id.namespace),
+        if spec.endpoints.is_empty() { " []" } else { "" }
+    );
+    for endpoint in &spec.endpoints {
+        let EndpointSpec { name, address, metrics_url, engine, labels } = endpoint;
+        text += &format!(
+            "- name: {}\n  address: {}\n  engine: {engine}\n",
+            quoted(name),
+            quoted(&address.to_string())
+        );
+        if *metrics_url != format!("http://{address}/metrics") {
+            text += &format!("  metricsUrl: {metrics_url}\n");
+        }
+        if !labels.is_empty() {
+            text += "  labels:\n";
+        }
+        for (key, value) in labels {
+            text += &format!("    {}: {}\n", quoted(key), quoted(value));
+        }
+    }
+    text
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_pool_or_problems(text in any::<String>()) {
+        if let Err(errors) = parse(&text) {
+            one_of_many_lines(&text, &errors);
+        }
+    }
+
+    #[test]
+    fn any_yaml_like_text_is_a_pool_or_problems(parts in prop::collection::vec(fragment(), 0..60)) {
+        let text = parts.concat();
+        if let Err(errors) = parse(&text) {
+            one_of_many_lines(&text, &errors);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_a_pool_or_problems(at in 0..GOOD.len(), cut in 0..40_usize, with in fragment()) {
+        let text = format!("{}{with}{}", &GOOD[..at], &GOOD[(at + cut).min(GOOD.len())..]);
+        if let Err(errors) = parse(&text) {
+            one_of_many_lines(&text, &errors);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read(spec in spec()) {
+        let text = written(&spec);
+        prop_assert_eq!(parse(&text).map_err(|errors| errors.to_string()), Ok(spec), "{}", text);
+    }
+}

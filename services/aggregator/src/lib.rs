@@ -1,0 +1,14 @@
+//! Owns the state of a pool and streams it to the EPP replicas.
+
+mod actors;
+mod app;
+mod config;
+pub mod endpoints_file;
+mod epoch;
+mod metrics;
+mod process;
+mod serve;
+
+pub use app::{Aggregator, PortFlags, Source, StartError};
+pub use config::{AggregatorConfig, Flags, Output};
+pub use process::run;

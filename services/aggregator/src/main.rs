@@ -1,0 +1,9 @@
+//! The aggregator as a process of its own.
+
+use clap::Parser;
+use signalbox_aggregator::{Flags, run};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<std::process::ExitCode> {
+    run(Flags::parse()).await
+}

@@ -1,0 +1,46 @@
+//! An aggregator as a process: from flags to an exit code.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use signalbox_telemetry::{init_logs, stop_requested};
+
+use crate::app::{Aggregator, PortFlags, Source};
+use crate::config::{AggregatorConfig, Flags, Output};
+use crate::endpoints_file;
+
+/// The exit code for input that cannot be used, as in sysexits.h.
+const EX_USAGE: u8 = 64;
+
+const PORT_FLAGS: PortFlags = PortFlags { listen: "--port", metrics: "--metrics-port" };
+
+/// Runs an aggregator until it is asked to end.
+///
+/// # Errors
+/// When it cannot start or cannot go on.
+#[expect(clippy::print_stderr, reason = "errors of the endpoints file are for the person who started it")]
+pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
+    init_logs(flags.log_format, "info");
+    let stop = stop_requested()?;
+    let spec = match endpoints_file::read(&flags.endpoints) {
+        Ok(spec) => spec,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
+    let config = AggregatorConfig::from(&flags);
+    let source = Source::File(flags.endpoints, spec);
+    let aggregator = Aggregator::start(config, source, PORT_FLAGS).await?;
+    let (address, metrics) = (aggregator.address(), aggregator.metrics_address());
+    tracing::info!(%address, %metrics, "aggregator ready");
+    if flags.output == Some(Output::Json) {
+        println!("{}", json!({ "aggregator": address.to_string(), "metrics": metrics.to_string() }));
+    }
+    tokio::select! {
+        () = stop => {}
+        () = aggregator.failed() => anyhow::bail!("the aggregator cannot go on"),
+    }
+    aggregator.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,71 @@
+//! Who owns what while the collector runs.
+//!
+//! ```text
+//! Root                      the assignment in force
+//! ├ PodSupervisor           which model servers are read; a pod set watcher of its own would have nothing to do
+//! │ └ PodCollector × pod    what is known of one of them
+//! └ Uplink                  the stream to an aggregator
+//! ```
+
+mod pod_collector;
+mod pod_supervisor;
+mod root;
+mod uplink;
+
+pub(crate) use root::Root;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::CollectorConfig;
+use crate::link::HighestEpoch;
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+
+/// What every actor of one collector shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: CollectorConfig,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) outbox: Outbox,
+    pub(crate) epoch: HighestEpoch,
+}
+
+/// What the tests of several actors begin with.
+#[cfg(test)]
+mod fixtures {
+    use std::sync::Arc;
+
+    use signalbox_state::Assigned;
+    use signalbox_types::{EndpointKey, Engine, Generation};
+
+    use super::Shared;
+    use crate::clock::Clock;
+    use crate::config::{CollectorConfig, ScrapeConfig};
+    use crate::link::HighestEpoch;
+    use crate::outbox::Outbox;
+
+    /// A collector whose aggregator is not there.
+    pub(super) fn shared() -> Arc<Shared> {
+        let config = CollectorConfig {
+            name: "under-test".to_owned(),
+            aggregators: vec!["127.0.0.1:1".parse().unwrap()],
+            scrape: ScrapeConfig::default(),
+            metrics_listen: ([127, 0, 0, 1], 0).into(),
+        };
+        let (clock, outbox, epoch) = (Clock::start(), Outbox::default(), HighestEpoch::default());
+        Arc::new(Shared { config, clock, metrics: Arc::default(), outbox, epoch })
+    }
+
+    /// A model server that is not there.
+    pub(super) fn assigned(name: &str) -> Assigned {
+        Assigned {
+            endpoint: EndpointKey::of(name),
+            generation: Generation(1),
+            name: name.to_owned(),
+            metrics_url: "http://127.0.0.1:1/metrics".to_owned(),
+            engine: Engine::Vllm,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Wiring: from a configuration to a running replica.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorRef};
+use signalbox_protos::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
+use signalbox_state::Member;
+use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::server::health_reporter;
+
+use crate::actors::{Root, RootMessage, RootSetup};
+use crate::config::EppConfig;
+use crate::desk::Desk;
+use crate::explain;
+use crate::metrics::{Levels, Metrics};
+use crate::serve::{ExtProc, report_health};
+
+/// How long actors may take to stop.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// Why a replica cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A port cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The actors cannot start.
+    #[error("the actors cannot start: {0}")]
+    Actors(String),
+    /// A listener broke at once.
+    #[error("a port cannot be served")]
+    Serve(#[from] std::io::Error),
+}
+
+/// By which flags the ports are chosen, for messages.
+#[derive(Clone, Copy, Debug)]
+pub struct PortFlags {
+    /// The port for gateways.
+    pub ext_proc: &'static str,
+    /// The port for health checks.
+    pub health: &'static str,
+    /// The metrics port.
+    pub metrics: &'static str,
+}
+
+/// What a replica has done so far, for a summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests for which it picked an endpoint.
+    pub decisions: u64,
+    /// Tokens of their prompts.
+    pub prompt_tokens: u64,
+    /// Tokens of those that the picked endpoint held.
+    pub matched_tokens: u64,
+}
+
+/// A running EPP replica.
+#[derive(Debug)]
+pub struct Epp {
+    desk: Arc<Desk>,
+    ext_proc: SocketAddr,
+    health: SocketAddr,
+    admin: AdminServer,
+    root: ActorRef<RootMessage>,
+    ready: watch::Receiver<bool>,
+    draining: watch::Sender<bool>,
+    servers: [JoinHandle<()>; 2],
+    drain_timeout: Duration,
+}
+
+impl Epp {
+    /// Starts a replica. It listens at once, and is ready when it has a view; see [`Epp::ready`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: EppConfig, flags: PortFlags) -> Result<Self, StartError> {
+        let ext_proc = listen(config.ext_proc, flags.ext_proc).await?;
+        let health = listen(config.health, flags.health).await?;
+        let admin = listen(config.metrics, flags.metrics).await?;
+        let (ext_proc_address, health_address) = (ext_proc.local_addr()?, health.local_addr()?);
+        let mut shown = registry("epp");
+        let (desk, placed) = Desk::new(config.policy, config.origin_ttl, Metrics::register(&mut shown));
+        let desk = Arc::new(desk);
+        shown.register_collector(Box::new(Levels(Arc::clone(&desk))));
+        let (ready, is_ready) = watch::channel(false);
+        let placed = Arc::new(Mutex::new(placed));
+        let setup = RootSetup {
+            desk: Arc::clone(&desk),
+            aggregators: config.aggregators,
+            placed,
+            ready: Arc::new(ready),
+        };
+        let (root, _) =
+            Actor::spawn(None, Root, setup).await.map_err(|error| StartError::Actors(error.to_string()))?;
+        let more = explain::routes(Arc::clone(&desk), config.explain_to, config.body_limit_bytes);
+        let admin = AdminServer::start(admin, Arc::new(shown), more)?;
+        let (draining, is_draining) = watch::channel(false);
+        let service = ExtProc { desk: Arc::clone(&desk), body_limit_bytes: config.body_limit_bytes };
+        let servers = serve(ext_proc, health, service, &is_ready, &is_draining);
+        Ok(Self {
+            desk,
+            ext_proc: ext_proc_address,
+            health: health_address,
+            admin,
+            root,
+            ready: is_ready,
+            draining,
+            servers,
+            drain_timeout: config.drain_timeout,
+        })
+    }
+
+    /// Where gateways connect.
+    pub fn ext_proc_address(&self) -> SocketAddr {
+        self.ext_proc
+    }
+
+    /// Where health is asked for.
+    pub fn health_address(&self) -> SocketAddr {
+        self.health
+    }
+
+    /// Where Prometheus reads.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Ends when the replica has a view.
+    pub async fn ready(&self) {
+        let _ = self.ready.clone().wait_for(|ready| *ready).await;
+    }
+
+    /// The endpoints as it sees them.
+    pub fn members(&self) -> Vec<Arc<Member>> {
+        self.desk.sight.load().view.members.clone()
+    }
+
+    /// What it has done so far.
+    pub fn tally(&self) -> Tally {
+        let (prompt_tokens, matched_tokens) = self.desk.metrics.tokens();
+        Tally { decisions: self.desk.metrics.decisions(), prompt_tokens, matched_tokens }
+    }
+
+    /// Takes nothing new, lets requests end within the drain timeout, and ends.
+    pub async fn stop(self) {
+        self.draining.send_replace(true);
+        let [ext_proc, health] = self.servers;
+        let mut ext_proc = ext_proc;
+        if tokio::time::timeout(self.drain_timeout, &mut ext_proc).await.is_err() {
+            tracing::warn!(timeout = ?self.drain_timeout, "requests are cut that did not end in time");
+            ext_proc.abort();
+        }
+        health.abort();
+        self.admin.stop();
+        let _ = self.root.stop_and_wait(None, Some(STOP_GRACE)).await;
+    }
+}
+
+/// Serves gateways, with health beside, and health on a port of its own.
+fn serve(
+    ext_proc: TcpListener,
+    health: TcpListener,
+    service: ExtProc,
+    ready: &watch::Receiver<bool>,
+    draining: &watch::Receiver<bool>,
+) -> [JoinHandle<()>; 2] {
+    let (reporter, health_service) = health_reporter();
+    tokio::spawn(report_health(reporter, ready.clone(), draining.clone()));
+    // A message is one chunk of a body; a gateway may buffer more of it than the usual limit of 4 MiB.
+    let limit = service.body_limit_bytes.saturating_add(1 << 20);
+    let process = ExternalProcessorServer::new(service).max_decoding_message_size(limit);
+    let gateways = Server::builder().add_service(process).add_service(health_service.clone());
+    let probes = Server::builder().add_service(health_service);
+    let incoming = |listener| TcpIncoming::from(listener).with_nodelay(Some(true));
+    let mut drained = draining.clone();
+    let until_drained = async move {
+        let _ = drained.wait_for(|draining| *draining).await;
+    };
+    let gateways = gateways.serve_with_incoming_shutdown(incoming(ext_proc), until_drained);
+    let probes = probes.serve_with_incoming(incoming(health));
+    [tokio::spawn(logged("gateways", gateways)), tokio::spawn(logged("probes", probes))]
+}
+
+async fn logged(whom: &'static str, server: impl Future<Output = Result<(), tonic::transport::Error>>) {
+    if let Err(error) = server.await {
+        tracing::error!(%error, whom, "served no more");
+    }
+}

@@ -1,0 +1,106 @@
+//! Where an EPP replica listens, whom it follows, and what it goes by.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, ValueEnum};
+use signalbox_schedule::Policy;
+use signalbox_telemetry::LogFormat;
+use signalbox_types::PeerAddress;
+
+/// The endpoint picker: answers a gateway over ext-proc from its own view of the pool.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "signalbox-epp", version)]
+pub struct Flags {
+    /// Where the pool's aggregator is, HOST:PORT; several are tried in turn.
+    #[arg(long, value_name = "ADDR", required = true, num_args = 1.., value_delimiter = ',')]
+    pub aggregator: Vec<PeerAddress>,
+    /// Address to listen on.
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    pub bind: IpAddr,
+    /// Port for gateways (ext-proc); 0 is any free one.
+    #[arg(long, default_value_t = 9002)]
+    pub grpc_port: u16,
+    /// Port for gRPC health checks; 0 is any free one.
+    #[arg(long, default_value_t = 9003)]
+    pub grpc_health_port: u16,
+    /// Port for Prometheus metrics and /explain; 0 is any free one.
+    #[arg(long, default_value_t = 9090)]
+    pub metrics_port: u16,
+    /// Serve gateways over TLS. Not there yet: `true` is an error.
+    #[arg(long, default_value_t = false, action = ArgAction::Set)]
+    pub secure_serving: bool,
+    /// Answer /explain to others than this machine; it shows prompts' match lengths and the state of the pool.
+    #[arg(long)]
+    pub explain_to_all: bool,
+    /// The longest request body, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    pub body_limit: usize,
+    /// How long requests may take to end after SIGTERM.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+    /// For so long other replicas' bookings count when the aggregator is silent. As its --origin-ttl.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    pub origin_ttl: Duration,
+    /// How log lines look: text or json.
+    #[arg(long, default_value_t)]
+    pub log_format: LogFormat,
+    /// `json` prints one line of JSON with the addresses once ready.
+    #[arg(long, value_name = "FORMAT")]
+    pub output: Option<Output>,
+}
+
+/// What is printed on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// One line of JSON once ready.
+    Json,
+}
+
+/// Who may ask for explanations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExplainTo {
+    /// This machine.
+    Loopback,
+    /// Everybody who reaches the metrics port.
+    All,
+}
+
+/// Where an EPP replica listens, whom it follows, and what it goes by.
+#[derive(Clone, Debug)]
+pub struct EppConfig {
+    /// Aggregators, tried in turn.
+    pub aggregators: Vec<PeerAddress>,
+    /// For gateways.
+    pub ext_proc: SocketAddr,
+    /// For health checks.
+    pub health: SocketAddr,
+    /// For Prometheus and explanations.
+    pub metrics: SocketAddr,
+    /// Who may ask for explanations.
+    pub explain_to: ExplainTo,
+    /// The longest request body, in bytes.
+    pub body_limit_bytes: usize,
+    /// How long requests may take to end when the replica is asked to.
+    pub drain_timeout: Duration,
+    /// For so long other replicas' bookings count when the aggregator is silent.
+    pub origin_ttl: Duration,
+    /// What decisions go by.
+    pub policy: Policy,
+}
+
+impl From<&Flags> for EppConfig {
+    fn from(flags: &Flags) -> Self {
+        Self {
+            aggregators: flags.aggregator.clone(),
+            ext_proc: SocketAddr::new(flags.bind, flags.grpc_port),
+            health: SocketAddr::new(flags.bind, flags.grpc_health_port),
+            metrics: SocketAddr::new(flags.bind, flags.metrics_port),
+            explain_to: if flags.explain_to_all { ExplainTo::All } else { ExplainTo::Loopback },
+            body_limit_bytes: flags.body_limit,
+            drain_timeout: flags.drain_timeout,
+            origin_ttl: flags.origin_ttl,
+            policy: Policy::default(),
+        }
+    }
+}

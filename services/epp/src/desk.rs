@@ -1,0 +1,79 @@
+//! What all requests of a replica share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use signalbox_schedule::Policy;
+use signalbox_state::{Bookings, Others, Overlay, Placed, View};
+use signalbox_types::Origin;
+use tokio::sync::{Notify, mpsc};
+
+use crate::metrics::Metrics;
+use crate::sight::Sight;
+
+/// Placements that may wait for the uplink. Beyond it they are dropped and counted; bookings never are.
+const PLACEMENTS_WAITING: usize = 16_384;
+
+/// What all requests of a replica share. Nothing here waits for another process, task or writer.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) sight: ArcSwap<Sight>,
+    pub(crate) bookings: Bookings,
+    pub(crate) overlay: Overlay,
+    pub(crate) placements: mpsc::Sender<Placed>,
+    pub(crate) policy: Policy,
+    pub(crate) metrics: Metrics,
+    /// Rung when there is feedback to send.
+    pub(crate) bell: Arc<Notify>,
+    started: Instant,
+    origin: AtomicU64,
+    origin_ttl_ms: u64,
+}
+
+impl Desk {
+    /// A replica that has seen nothing yet, and where its placements come out.
+    pub(crate) fn new(
+        policy: Policy,
+        origin_ttl: Duration,
+        metrics: Metrics,
+    ) -> (Self, mpsc::Receiver<Placed>) {
+        let bell = Arc::new(Notify::new());
+        let ring = Arc::clone(&bell);
+        let (placements, placed) = mpsc::channel(PLACEMENTS_WAITING);
+        let desk = Self {
+            sight: ArcSwap::default(),
+            bookings: Bookings::new(Arc::new(move || ring.notify_one())),
+            overlay: Overlay::default(),
+            placements,
+            policy,
+            metrics,
+            bell,
+            started: Instant::now(),
+            origin: AtomicU64::new(rand::random()),
+            origin_ttl_ms: origin_ttl.as_millis() as u64,
+        };
+        (desk, placed)
+    }
+
+    /// Milliseconds of this process's clock.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Which life of this replica its feedback is from.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin(self.origin.load(Ordering::Relaxed))
+    }
+
+    /// Takes a new origin: the pool gave the one before up.
+    pub(crate) fn be_reborn(&self) {
+        self.origin.store(rand::random(), Ordering::Relaxed);
+    }
+
+    /// Whether what `view` says of other replicas' bookings still counts.
+    pub(crate) fn others(&self, view: &View) -> Others {
+        if view.age_ms(self.now_ms()) < self.origin_ttl_ms { Others::Current } else { Others::Outdated }
+    }
+}

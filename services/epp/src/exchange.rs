@@ -1,0 +1,134 @@
+//! One HTTP request of a gateway: a stream of messages in, a stream of messages out, polled by the connection itself. No task
+//! is spawned for it and no channel stands in between.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use futures_util::Stream;
+use signalbox_extproc::{Action, Config, Conversation, Event, Outcome};
+use signalbox_intake::Intake;
+use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
+use signalbox_state::Booking;
+use tonic::{Status, Streaming};
+
+use crate::desk::Desk;
+use crate::pick::Picked;
+
+/// One HTTP request of a gateway.
+pub(crate) struct Exchange {
+    desk: Arc<Desk>,
+    inbound: Streaming<ProcessingRequest>,
+    conversation: Conversation,
+    replies: VecDeque<ProcessingResponse>,
+    booked: Option<Booked>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// What is left to say is said, then the stream ends.
+    Closing,
+}
+
+struct Booked {
+    booking: Booking,
+    /// When the request is expected to be done.
+    until: Instant,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        desk: Arc<Desk>,
+        inbound: Streaming<ProcessingRequest>,
+        body_limit_bytes: usize,
+    ) -> Self {
+        let block_bytes = desk.sight.load().view.format.block_bytes;
+        desk.metrics.streams.inc();
+        Self {
+            desk,
+            inbound,
+            conversation: Conversation::new(Config { body_limit_bytes, block_bytes }),
+            replies: VecDeque::new(),
+            booked: None,
+            state: State::Open,
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        for action in self.conversation.step(event) {
+            match action {
+                Action::Pick(intake) => self.pick(intake),
+                Action::Reply(reply) => self.replies.push_back(reply),
+                Action::ResponseStarted { .. } => {}
+                Action::FirstChunk => {
+                    if let Some(booked) = &mut self.booked {
+                        booked.booking.prefilled();
+                    }
+                }
+                Action::ResponseEnded => self.booked = None,
+                Action::Close => self.state = State::Closing,
+            }
+        }
+    }
+
+    fn pick(&mut self, intake: Intake) {
+        let picked = self.desk.pick(intake).map(|picked| {
+            let Picked { destination, booking, expected } = picked;
+            tracing::debug!(
+                request_id = self.conversation.request_id(),
+                endpoint = destination.as_str(),
+                "endpoint picked"
+            );
+            self.booked = Some(Booked { booking, until: Instant::now() + expected });
+            destination
+        });
+        self.take(Event::Picked(picked));
+    }
+
+    /// Settles the booking: at once, or, where the gateway hides the end of the response, when it is expected to be there.
+    fn settle(&mut self) {
+        let Some(Booked { booking, until }) = self.booked.take() else { return };
+        if self.conversation.outcome() == Outcome::Hidden {
+            self.desk.metrics.bookings_held.inc();
+            tokio::spawn(async move {
+                tokio::time::sleep_until(until.into()).await;
+                drop(booking);
+            });
+        }
+    }
+}
+
+impl Stream for Exchange {
+    type Item = Result<ProcessingResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(reply) = this.replies.pop_front() {
+                return Poll::Ready(Some(Ok(reply)));
+            }
+            if this.state == State::Closing {
+                return Poll::Ready(None);
+            }
+            match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
+                Some(Ok(message)) => this.take(Event::Message(message)),
+                // The gateway is done, or gone; either way there is nobody to answer.
+                Some(Err(_)) | None => this.state = State::Closing,
+            }
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(refusal) = self.conversation.refusal() {
+            self.desk.metrics.refused(refusal);
+        }
+        self.settle();
+        self.desk.metrics.streams.dec();
+    }
+}

@@ -1,0 +1,57 @@
+//! `POST /explain`: which endpoint a request would go to, and why. The body is the request's body; it books nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde::Deserialize;
+use signalbox_intake::{Api, parse};
+
+use crate::config::ExplainTo;
+use crate::desk::Desk;
+
+/// The path that the request would have; without it, that of the API that its body looks like.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    path: Option<String>,
+}
+
+#[derive(Clone)]
+struct Explainer {
+    desk: Arc<Desk>,
+    to: ExplainTo,
+}
+
+/// The route, for the metrics port.
+pub(crate) fn routes(desk: Arc<Desk>, to: ExplainTo, body_limit_bytes: usize) -> Router {
+    let limit = DefaultBodyLimit::max(body_limit_bytes);
+    Router::new().route("/explain", post(answer)).layer(limit).with_state(Explainer { desk, to })
+}
+
+async fn answer(
+    State(explainer): State<Explainer>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Query(asked): Query<Asked>,
+    body: Bytes,
+) -> Response {
+    if explainer.to == ExplainTo::Loopback && !peer.ip().is_loopback() {
+        let why = "/explain answers this machine only; start the EPP with --explain-to-all to change that";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    let desk = &explainer.desk;
+    let block_bytes = desk.sight.load().view.format.block_bytes;
+    let intake = match asked.path {
+        Some(path) => parse(Api::of_path(&path), &body, block_bytes),
+        None => parse(Api::Chat, &body, block_bytes).or_else(|_| parse(Api::Completions, &body, block_bytes)),
+    };
+    match intake {
+        Ok(intake) => axum::Json(desk.explain(&intake)).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,147 @@
+//! What an EPP replica exports.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+use signalbox_extproc::Refusal;
+use signalbox_schedule::Terms;
+use signalbox_state::{Others, Reach};
+use signalbox_types::Request;
+
+use crate::desk::Desk;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+/// What an EPP replica counts. What it merely holds is read off it by [`Levels`].
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) streams: Gauge,
+    decisions: Counter,
+    pub(crate) no_endpoint: Counter,
+    prompt_tokens: Counter,
+    matched_tokens: Counter,
+    refusals: Family<CodeLabel, Counter>,
+    pub(crate) bookings_held: Counter,
+    pub(crate) placements_dropped: Counter,
+    gaps: Family<KindLabel, Counter>,
+    pub(crate) connected: Gauge<u64, AtomicU64>,
+    pub(crate) rebirths: Counter,
+}
+
+impl Metrics {
+    /// Metrics that `registry` shows.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let counters = [
+            ("decisions", "Requests for which an endpoint was picked", &metrics.decisions),
+            ("no_endpoint", "Requests for which the pool had no endpoint", &metrics.no_endpoint),
+            ("prompt_tokens", "Tokens of the prompts that were picked for", &metrics.prompt_tokens),
+            ("matched_tokens", "Tokens of those that the picked endpoint held", &metrics.matched_tokens),
+            (
+                "bookings_held",
+                "Bookings held for the expected service time, because the gateway hides the end of the response",
+                &metrics.bookings_held,
+            ),
+            (
+                "placements_dropped",
+                "Placements that were not reported, because too many waited",
+                &metrics.placements_dropped,
+            ),
+            ("rebirths", "Times that the pool had given this replica up", &metrics.rebirths),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register("streams", "Open ext-proc streams", metrics.streams.clone());
+        registry.register("refusals", "Requests that were answered here, by code", metrics.refusals.clone());
+        registry.register("gaps", "Frames that could not be taken, by kind", metrics.gaps.clone());
+        registry.register("connected", "1 while an aggregator is heard", metrics.connected.clone());
+        metrics
+    }
+
+    pub(crate) fn picked(&self, request: &Request, terms: &Terms) {
+        self.decisions.inc();
+        self.prompt_tokens.inc_by(request.prompt_tokens);
+        self.matched_tokens.inc_by(terms.cached_tokens);
+    }
+
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.refusals.get_or_create(&CodeLabel { code: refusal.code() }).inc();
+    }
+
+    pub(crate) fn gap(&self, kind: &'static str) {
+        self.gaps.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Requests for which an endpoint was picked.
+    pub(crate) fn decisions(&self) -> u64 {
+        self.decisions.get()
+    }
+
+    /// Tokens of the prompts that were picked for, and how many of them the picked endpoint held.
+    pub(crate) fn tokens(&self) -> (u64, u64) {
+        (self.prompt_tokens.get(), self.matched_tokens.get())
+    }
+}
+
+/// What a replica holds at the moment it is asked.
+#[derive(Debug)]
+pub(crate) struct Levels(pub(crate) Arc<Desk>);
+
+impl Levels {
+    fn read(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let desk = &self.0;
+        let sight = desk.sight.load();
+        let view = &sight.view;
+        let version = view.version.unwrap_or_default();
+        let own = desk.bookings.whole();
+        let own_requests = own.iter().map(|(_, load)| u64::from(load.requests)).sum();
+        let others = match desk.others(view) {
+            Others::Outdated => 0,
+            Others::Current => {
+                let loads = view.members.iter().map(|member| member.load_without(desk.origin()).requests);
+                loads.map(u64::from).sum()
+            }
+        };
+        let foreign = view.members.iter().map(|member| u64::from(member.observed.foreign)).sum();
+        let fresh = view.members.iter().filter(|member| member.observed.reach == Reach::Fresh).count() as u64;
+        vec![
+            ("own_in_flight_requests", "Requests that this replica has booked", own_requests),
+            ("others_in_flight_requests", "Requests that other replicas have booked", others),
+            ("foreign_requests", "Requests at the endpoints that no replica has booked", foreign),
+            ("endpoints", "Endpoints in the view", view.members.len() as u64),
+            ("fresh_endpoints", "Endpoints whose values are fresh", fresh),
+            ("view_epoch", "Epoch of the view", version.epoch),
+            ("view_seq", "Number of changes in the view", version.seq),
+            ("overlay_placements", "Placements that the pool has not echoed yet", desk.overlay.len() as u64),
+            ("index_blocks", "Distinct blocks of prompt held by any endpoint", view.index.len() as u64),
+        ]
+    }
+}
+
+impl Collector for Levels {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let age_ms = self.0.sight.load().view.age_ms(self.0.now_ms());
+        let levels = self.read().into_iter().map(|(name, help, value)| (name, help, value as f64));
+        let age = ("view_age_seconds", "Time since the aggregator was last heard", age_ms as f64 / 1e3);
+        for (name, help, value) in levels.chain([age]) {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! A replica as a process: from flags to an exit code.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use signalbox_telemetry::{init_logs, stop_requested};
+
+use crate::app::{Epp, PortFlags};
+use crate::config::{EppConfig, Flags, Output};
+
+/// The exit code for input that cannot be used, as in sysexits.h.
+const EX_USAGE: u8 = 64;
+
+const PORT_FLAGS: PortFlags =
+    PortFlags { ext_proc: "--grpc-port", health: "--grpc-health-port", metrics: "--metrics-port" };
+
+/// Runs a replica until it is asked to end.
+///
+/// # Errors
+/// When it cannot start.
+#[expect(clippy::print_stderr, reason = "wrong flags are for the person who set them")]
+pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
+    init_logs(flags.log_format, "info");
+    let stop = stop_requested()?;
+    if flags.secure_serving {
+        eprintln!("--secure-serving=true: TLS is not there yet; use --secure-serving=false");
+        return Ok(ExitCode::from(EX_USAGE));
+    }
+    let epp = Epp::start(EppConfig::from(&flags), PORT_FLAGS).await?;
+    let (ext_proc, health, metrics) = (epp.ext_proc_address(), epp.health_address(), epp.metrics_address());
+    tracing::info!(%ext_proc, %health, %metrics, "listening");
+    tokio::pin!(stop);
+    tokio::select! {
+        () = epp.ready() => {
+            tracing::info!("ready");
+            if flags.output == Some(Output::Json) {
+                let (ext_proc, health, metrics) = (ext_proc.to_string(), health.to_string(), metrics.to_string());
+                println!("{}", json!({ "ext_proc": ext_proc, "health": health, "metrics": metrics }));
+            }
+            stop.await;
+        }
+        () = &mut stop => {}
+    }
+    tracing::info!("draining");
+    epp.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

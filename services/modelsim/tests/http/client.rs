@@ -1,0 +1,66 @@
+//! A small HTTP client and a pod to talk to.
+
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use signalbox_modelsim::{ModelConfig, ModelServer, PodConfig};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A pod a hundred times faster than real.
+pub(crate) async fn pod(model: ModelConfig) -> ModelServer {
+    let config = PodConfig { name: "pod-a".to_owned(), model, speed: 100.0, ..PodConfig::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    ModelServer::start(config, listener).unwrap()
+}
+
+/// Sends one request over a connection of its own, which lives as long as the response.
+pub(crate) async fn send(
+    to: SocketAddr,
+    method: Method,
+    path: &str,
+    body: impl Into<Bytes>,
+) -> Response<Incoming> {
+    let stream = TcpStream::connect(to).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request =
+        Request::builder().method(method).uri(path).header("host", "pod").body(Full::new(body.into()));
+    sender.send_request(request.unwrap()).await.unwrap()
+}
+
+pub(crate) async fn text(response: Response<Incoming>) -> String {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+pub(crate) async fn json(response: Response<Incoming>) -> Value {
+    serde_json::from_str(&text(response).await).unwrap()
+}
+
+pub(crate) async fn post(to: SocketAddr, path: &str, body: &Value) -> Response<Incoming> {
+    send(to, Method::POST, path, body.to_string()).await
+}
+
+pub(crate) async fn get(to: SocketAddr, path: &str) -> Response<Incoming> {
+    send(to, Method::GET, path, "").await
+}
+
+/// The events of a stream, parsed, without the closing `[DONE]`, which must be there.
+pub(crate) fn events(stream: &str) -> Vec<Value> {
+    let mut events: Vec<&str> =
+        stream.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect();
+    assert_eq!(events.pop(), Some("[DONE]"));
+    events.into_iter().map(|event| serde_json::from_str(event).unwrap()).collect()
+}
+
+/// The value of a sample whose line starts with `name`.
+pub(crate) fn sample(page: &str, name: &str) -> f64 {
+    let line =
+        page.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} not in\n{page}"));
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}

@@ -1,0 +1,98 @@
+//! Misbehaviour on demand.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::client::{get, json, pod, post, sample, send, text};
+use http_body_util::BodyExt;
+use hyper::Method;
+use serde_json::json;
+use signalbox_modelsim::{ModelConfig, ModelServer};
+
+async fn set(pod: &ModelServer, faults: serde_json::Value) {
+    assert_eq!(post(pod.address(), "/admin/faults", &faults).await.status(), 200);
+}
+
+#[tokio::test]
+async fn faults_are_set_shown_and_cleared() {
+    let pod = pod(ModelConfig::default()).await;
+    set(&pod, json!({"latency_ms": 3, "metrics": "garbage"})).await;
+    let shown = json(get(pod.address(), "/admin/faults").await).await;
+    assert_eq!(
+        shown,
+        json!({"latency_ms": 3, "error_rate": 0.0, "metrics": "garbage", "kv_usage": null, "waiting": null})
+    );
+    send(pod.address(), Method::DELETE, "/admin/faults", "").await;
+    assert_eq!(json(get(pod.address(), "/admin/faults").await).await["metrics"], "normal");
+}
+
+#[tokio::test]
+async fn faults_nobody_knows_are_refused_by_name() {
+    let pod = pod(ModelConfig::default()).await;
+    for (faults, message) in [
+        (json!({"latency": 3}), "unknown field `latency`"),
+        (json!({"metrics": "odd"}), "unknown variant `odd`"),
+        (json!({"error_rate": 2}), "error_rate must be between 0 and 1"),
+    ] {
+        let response = post(pod.address(), "/admin/faults", &faults).await;
+        assert_eq!(response.status(), 400);
+        assert!(json(response).await["error"]["message"].as_str().unwrap().contains(message), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn errors_hit_inference_only() {
+    let pod = pod(ModelConfig::default()).await;
+    set(&pod, json!({"error_rate": 1, "latency_ms": 1})).await;
+    let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 1});
+    let failed = post(pod.address(), "/v1/completions", &body).await;
+    assert_eq!(failed.status(), 500);
+    assert_eq!(json(failed).await["error"]["type"], "InternalServerError");
+    assert_eq!(get(pod.address(), "/metrics").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_pod_can_look_full() {
+    let pod = pod(ModelConfig::default()).await;
+    set(&pod, json!({"kv_usage": 0.99, "waiting": 12})).await;
+    let page = text(get(pod.address(), "/metrics").await).await;
+    assert_eq!(sample(&page, "vllm:kv_cache_usage_perc{"), 0.99);
+    assert_eq!(sample(&page, "vllm:num_requests_waiting{"), 12.0);
+}
+
+#[tokio::test]
+async fn a_metrics_page_can_be_garbage_frozen_or_endless() {
+    let pod = pod(ModelConfig::default()).await;
+    set(&pod, json!({"metrics": "garbage"})).await;
+    assert!(text(get(pod.address(), "/metrics").await).await.starts_with("<!doctype"));
+
+    set(&pod, json!({"metrics": "frozen"})).await;
+    let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 3});
+    text(post(pod.address(), "/v1/completions", &body).await).await;
+    pod.stats_when(|stats| stats.generation_tokens == 3).await;
+    let page = text(get(pod.address(), "/metrics").await).await;
+    assert_eq!(sample(&page, "vllm:generation_tokens_total{"), 0.0);
+
+    set(&pod, json!({"metrics": "endless"})).await;
+    let mut endless = get(pod.address(), "/metrics").await.into_body();
+    let mut read_bytes = 0;
+    while read_bytes < 8 << 20 {
+        read_bytes += endless.frame().await.unwrap().unwrap().into_data().unwrap().len();
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_metrics_page_is_not_answered_until_the_pod_stops() {
+    let pod = pod(ModelConfig::default()).await;
+    set(&pod, json!({"metrics": "stalled"})).await;
+    let mut scrape = TcpStream::connect(pod.address()).unwrap();
+    scrape.write_all(b"GET /metrics HTTP/1.1\r\nhost: pod\r\n\r\n").unwrap();
+    // Everything else goes on meanwhile.
+    let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 3});
+    assert_eq!(post(pod.address(), "/v1/completions", &body).await.status(), 200);
+    pod.stop(Duration::from_secs(60)).await;
+    let mut answer = String::new();
+    scrape.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}

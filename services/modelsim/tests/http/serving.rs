@@ -1,0 +1,209 @@
+//! The OpenAI endpoints and the metrics page.
+
+use std::time::Duration;
+
+use crate::client::{events, get, json, pod, post, sample, send, text};
+use http_body_util::BodyExt;
+use hyper::Method;
+use serde_json::json;
+use signalbox_modelsim::ModelConfig;
+
+const LONG_PROMPT_BYTES: usize = 6_400;
+
+#[tokio::test]
+async fn a_completion_says_what_it_cost_and_the_second_comes_from_cache() {
+    let pod = pod(ModelConfig::default()).await;
+    let body = json!({"model": "llama3-8b", "prompt": "x".repeat(LONG_PROMPT_BYTES), "max_tokens": 5});
+    let first = json(post(pod.address(), "/v1/completions", &body).await).await;
+    assert_eq!(first["object"], "text_completion");
+    assert_eq!(first["choices"][0]["text"].as_str().unwrap().len(), 20);
+    assert_eq!(first["choices"][0]["finish_reason"], "length");
+    assert_eq!(
+        first["usage"],
+        json!({"prompt_tokens": 1600, "completion_tokens": 5, "total_tokens": 1605,
+               "prompt_tokens_details": {"cached_tokens": 0}})
+    );
+    let second = json(post(pod.address(), "/v1/completions", &body).await).await;
+    assert_eq!(second["usage"]["prompt_tokens_details"]["cached_tokens"], 1584);
+    assert_eq!(second["choices"][0]["text"], first["choices"][0]["text"]);
+}
+
+#[tokio::test]
+async fn a_streamed_chat_has_the_same_words_and_ends_with_usage() {
+    let pod = pod(ModelConfig::default()).await;
+    let mut body =
+        json!({"model": "llama3-8b", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]});
+    let whole = json(post(pod.address(), "/v1/chat/completions", &body).await).await;
+    let message = &whole["choices"][0]["message"];
+    assert_eq!((&message["role"], &whole["object"]), (&json!("assistant"), &json!("chat.completion")));
+
+    body["stream"] = true.into();
+    body["stream_options"] = json!({"include_usage": true});
+    let response = post(pod.address(), "/v1/chat/completions", &body).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
+    let events = events(&text(response).await);
+    let (last, pieces) = events.split_last().unwrap();
+    assert_eq!(pieces[0]["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
+    let words: String =
+        pieces.iter().map(|event| event["choices"][0]["delta"]["content"].as_str().unwrap()).collect();
+    assert_eq!(words, message["content"].as_str().unwrap());
+    assert!(pieces.iter().all(|event| event["usage"].is_null() && event.get("usage").is_some()));
+    assert_eq!(pieces.last().unwrap()["choices"][0]["finish_reason"], "length");
+    assert_eq!((&last["choices"], &last["usage"]["completion_tokens"]), (&json!([]), &json!(9)));
+}
+
+#[tokio::test]
+async fn a_stream_without_usage_does_not_mention_it() {
+    let pod = pod(ModelConfig::default()).await;
+    let body = json!({"model": "llama3-8b", "prompt": ["one", "two"], "stream": true});
+    let events = events(&text(post(pod.address(), "/v1/completions", &body).await).await);
+    assert!(events.iter().all(|event| event.get("usage").is_none()));
+    let finished = |index| {
+        events
+            .iter()
+            .filter(|event| {
+                event["choices"][0]["index"] == index && event["choices"][0]["finish_reason"] == "stop"
+            })
+            .count()
+    };
+    assert_eq!((finished(0), finished(1)), (1, 1));
+}
+
+#[tokio::test]
+async fn responses_say_who_answered_and_what_arrived() {
+    let pod = pod(ModelConfig::default()).await;
+    let body = json!({"model": "llama3-8b", "prompt": "y".repeat(4 << 20), "max_tokens": 1}).to_string();
+    let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(body.as_bytes()));
+    let response = send(pod.address(), Method::POST, "/v1/completions", body.clone()).await;
+    assert_eq!(response.status(), 400, "4 MiB are a million tokens, twice the cache");
+    assert_eq!(response.headers()["x-signalbox-pod"], "pod-a");
+    assert_eq!(response.headers()["x-signalbox-body-xxh3"], hash.as_str());
+    assert_eq!(response.headers()["x-signalbox-body-bytes"], body.len().to_string().as_str());
+    assert!(json(response).await["error"]["message"].as_str().unwrap().contains("maximum context length"));
+}
+
+#[tokio::test]
+async fn bad_requests_are_explained() {
+    let pod = pod(ModelConfig::default()).await;
+    for (path, body, status, message) in [
+        ("/v1/completions", "{", 400, "the request body is invalid"),
+        ("/v1/completions", r#"{"prompt":"x"}"#, 400, "model is missing"),
+        ("/v1/completions", r#"{"model":"llama3-8b"}"#, 400, "prompt is missing"),
+        ("/v1/completions", r#"{"model":"llama3-8b","prompt":""}"#, 400, "the prompt cannot be empty"),
+        (
+            "/v1/completions",
+            r#"{"model":"llama3-8b","prompt":"x","max_tokens":0}"#,
+            400,
+            "max_tokens must be",
+        ),
+        ("/v1/completions", r#"{"model":"llama3-8b","prompt":7}"#, 400, "prompt must be a string"),
+        ("/v1/chat/completions", r#"{"model":"llama3-8b"}"#, 400, "messages are missing"),
+        ("/v1/completions", r#"{"model":"gpt","prompt":"x"}"#, 404, "The model `gpt` does not exist."),
+        ("/v2", "", 404, "there is nothing at /v2"),
+        ("/health", "", 405, "POST is not allowed at /health"),
+    ] {
+        let response = send(pod.address(), Method::POST, path, body).await;
+        assert_eq!(response.status(), status, "{path} {body}");
+        assert_eq!(response.headers()["x-signalbox-pod"], "pod-a");
+        let error = &json(response).await["error"];
+        assert!(error["message"].as_str().unwrap().contains(message), "{error}");
+        assert_eq!(error["code"], status);
+    }
+    assert_eq!(get(pod.address(), "/health").await.status(), 200);
+    assert_eq!(json(get(pod.address(), "/v1/models").await).await["data"][0]["id"], "llama3-8b");
+}
+
+#[tokio::test]
+async fn metrics_tell_what_was_served() {
+    let pod = pod(ModelConfig::default()).await;
+    let body = json!({"model": "llama3-8b", "prompt": "x".repeat(LONG_PROMPT_BYTES), "max_tokens": 5});
+    for _ in 0..2 {
+        text(post(pod.address(), "/v1/completions", &body).await).await;
+    }
+    pod.stats_when(|stats| stats.finished == 2).await;
+    let page = text(get(pod.address(), "/metrics").await).await;
+    for (name, value) in [
+        ("vllm:num_requests_running{", 0.0),
+        ("vllm:num_requests_waiting{", 0.0),
+        ("vllm:kv_cache_usage_perc{", 0.0),
+        ("vllm:prefix_cache_queries_total{", 3_200.0),
+        ("vllm:prefix_cache_hits_total{", 1_584.0),
+        ("vllm:prompt_tokens_total{", 3_200.0),
+        ("vllm:generation_tokens_total{", 10.0),
+        ("vllm:time_to_first_token_seconds_count{", 2.0),
+    ] {
+        assert_eq!(sample(&page, name), value, "{name}");
+    }
+    assert!(page.contains(r#"vllm:cache_config_info{block_size="16",enable_prefix_caching="True",engine="0",num_gpu_blocks="32768"} 1.0"#));
+    assert!(sample(&page, "process_start_time_seconds") > 1e9);
+}
+
+/// A cache for one long request, and requests that would run for minutes even at a hundredfold speed.
+fn crowded() -> ModelConfig {
+    ModelConfig { kv_capacity_tokens: 1 << 20, max_running: 2, ..ModelConfig::default() }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_frees_its_blocks() {
+    let pod = pod(crowded()).await;
+    let body = json!({"model": "llama3-8b", "prompt": "x".repeat(LONG_PROMPT_BYTES), "max_tokens": 1_000_000, "stream": true});
+    let mut streamed = post(pod.address(), "/v1/completions", &body).await;
+    streamed.body_mut().frame().await.unwrap().unwrap();
+    let mut quiet = body.clone();
+    quiet["stream"] = false.into();
+    let address = pod.address();
+    let whole = tokio::spawn(async move { post(address, "/v1/completions", &quiet).await });
+    pod.stats_when(|stats| stats.running == 2).await;
+    assert!(pod.stats().used_blocks >= 100);
+    drop(streamed);
+    pod.stats_when(|stats| stats.running == 1).await;
+    whole.abort();
+    let idle = pod.stats_when(|stats| stats.running == 0).await;
+    assert_eq!((idle.used_blocks, idle.waiting, idle.finished), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_pod_can_be_really_full() {
+    let pod = pod(ModelConfig { kv_capacity_tokens: 100_000, ..ModelConfig::default() }).await;
+    let body =
+        json!({"model": "llama3-8b", "prompt": "x".repeat(4 * 98_500), "max_tokens": 1_500, "stream": true});
+    let mut running = post(pod.address(), "/v1/completions", &body).await;
+    running.body_mut().frame().await.unwrap().unwrap();
+    let other =
+        json!({"model": "llama3-8b", "prompt": "y".repeat(4 * 50_000), "max_tokens": 1_500, "stream": true});
+    let _waiting = post(pod.address(), "/v1/completions", &other).await;
+    let full = pod.stats_when(|stats| stats.waiting == 1).await;
+    assert!(full.kv_usage() > 0.98, "{full:?}");
+    let page = text(get(pod.address(), "/metrics").await).await;
+    assert_eq!(sample(&page, "vllm:num_requests_running{"), 1.0);
+    assert_eq!(sample(&page, "vllm:num_requests_waiting{"), 1.0);
+}
+
+#[tokio::test]
+async fn many_clients_are_all_served() {
+    let pod = pod(ModelConfig::default()).await;
+    let address = pod.address();
+    let clients: Vec<_> = (0..300)
+        .map(|client| {
+            tokio::spawn(async move {
+                let body = json!({"model": "llama3-8b", "prompt": format!("{client} {}", "z".repeat(400)), "max_tokens": 20, "stream": true});
+                let events = events(&text(post(address, "/v1/completions", &body).await).await);
+                events.iter().map(|event| event["choices"][0]["text"].as_str().unwrap().len()).sum::<usize>()
+            })
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.await.unwrap(), 80);
+    }
+}
+
+#[tokio::test]
+async fn stopping_lets_requests_finish_or_cuts_them() {
+    let pod = pod(crowded()).await;
+    let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 1_000_000, "stream": true});
+    let mut endless = post(pod.address(), "/v1/completions", &body).await;
+    endless.body_mut().frame().await.unwrap().unwrap();
+    pod.stop(Duration::ZERO).await;
+    let rest = endless.into_body().collect().await;
+    assert!(rest.is_err(), "a cut stream must not look complete");
+}
