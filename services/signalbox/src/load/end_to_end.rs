@@ -1,0 +1,172 @@
+//! `signalbox load` against a small model server, over real sockets.
+
+use std::convert::Infallible;
+use std::future::{pending, ready};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use clap::Parser;
+use futures_util::stream;
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use super::LoadArgs;
+use super::report::Report;
+use super::run::execute;
+
+const USAGE: &str =
+    r#""usage":{"prompt_tokens":100,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":25}}"#;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+/// What the server does with a completion.
+#[derive(Clone, Copy)]
+enum Manner {
+    Serve,
+    /// Every second one gets status 503.
+    RefuseHalf,
+    /// The stream ends without its last event.
+    EndEarly,
+    /// The first is served, the others never.
+    Stall,
+}
+
+struct Server {
+    manner: Manner,
+    asked: AtomicUsize,
+    stalled: Notify,
+}
+
+async fn server(manner: Manner) -> (SocketAddr, Arc<Server>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Arc::new(Server { manner, asked: AtomicUsize::new(0), stalled: Notify::new() });
+    let shared = Arc::clone(&server);
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let server = Arc::clone(&server);
+            let service = service_fn(move |request| respond(Arc::clone(&server), request));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
+        }
+    });
+    (address, shared)
+}
+
+type Answer = Result<Response<BoxBody<Bytes, Infallible>>, Infallible>;
+
+async fn respond(server: Arc<Server>, request: Request<Incoming>) -> Answer {
+    let whole = |text: String| Full::new(Bytes::from(text)).boxed();
+    if request.uri().path() == "/v1/models" {
+        return Ok(Response::new(whole(r#"{"data":[{"id":"the-model"}]}"#.into())));
+    }
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["model"], "the-model");
+    let number = server.asked.fetch_add(1, Ordering::Relaxed);
+    match server.manner {
+        Manner::RefuseHalf if number % 2 == 1 => {
+            let mut refusal = Response::new(whole("no".into()));
+            *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            return Ok(refusal);
+        }
+        Manner::Stall if number > 0 => {
+            server.stalled.notify_one();
+            pending::<()>().await;
+        }
+        _ => {}
+    }
+    let text = match (body["stream"] == true, server.manner) {
+        (false, _) => return Ok(Response::new(whole(format!(r#"{{"choices":[{{"text":"x"}}],{USAGE}}}"#)))),
+        (true, Manner::EndEarly) => "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n".to_owned(),
+        (true, _) => format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}]}}\r\n\r\n\
+             data: {{\"choices\":[],{USAGE}}}\n\ndata: [DONE]\n\n"
+        ),
+    };
+    // Chunks that end anywhere.
+    let chunks: Vec<_> =
+        text.as_bytes().chunks(7).map(Bytes::copy_from_slice).map(Frame::data).map(Ok).collect();
+    let pod = format!("pod-{}", number % 2);
+    let body = StreamBody::new(stream::iter(chunks)).boxed();
+    Ok(Response::builder().header("x-signalbox-pod", pod).body(body).unwrap())
+}
+
+async fn load(address: SocketAddr, flags: &[&str]) -> Report {
+    let target = format!("http://{address}");
+    let small = ["--shared-tokens", "20", "--question-tokens", "5"];
+    let line = ["load", "--to", &target].into_iter().chain(small).chain(flags.iter().copied());
+    let plan = Line::parse_from(line).load.plan().unwrap();
+    execute(plan, pending()).await.unwrap()
+}
+
+#[tokio::test]
+async fn streams_are_measured() {
+    let (address, _) = server(Manner::Serve).await;
+    for flags in [
+        &["--requests", "40"][..],
+        &["--requests", "40", "--rate", "5000"],
+        &["--requests", "40", "--profile", "burst", "--wave", "10", "--wave-pause-ms", "1"],
+    ] {
+        let report = load(address, flags).await;
+        assert_eq!((report.requests, report.errors.total, report.interrupted), (40, 0, false));
+        assert_eq!(report.model, "the-model");
+        assert_eq!(report.cached_token_share, Some(0.25));
+        assert_eq!(report.completion_tokens, 80);
+        assert_eq!(report.spread.pods.values().copied().collect::<Vec<_>>(), [20, 20]);
+        let (ttft, latency) = (report.ttft_ms.unwrap(), report.latency_ms.unwrap());
+        assert!(ttft.p50 > 0.0 && ttft.mean <= latency.mean);
+    }
+}
+
+#[tokio::test]
+async fn whole_answers_have_no_time_to_first_token() {
+    let (address, _) = server(Manner::Serve).await;
+    let report = load(address, &["--no-stream", "--api", "completions", "--profile", "unique"]).await;
+    assert_eq!((report.requests, report.errors.total, report.spread.unknown), (100, 0, 100));
+    assert!(report.ttft_ms.is_none());
+    assert_eq!(report.cached_token_share, Some(0.25));
+}
+
+#[tokio::test]
+async fn failures_are_told_by_kind() {
+    let (address, _) = server(Manner::RefuseHalf).await;
+    let report = load(address, &["--requests", "10"]).await;
+    assert_eq!((report.requests, report.errors.by_kind["status 503"]), (10, 5));
+    let (address, _) = server(Manner::EndEarly).await;
+    let report = load(address, &["--requests", "3"]).await;
+    assert_eq!(report.errors.by_kind["stream ended early"], 3);
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let report = load(nobody, &["--requests", "3"]).await;
+    assert_eq!((report.model.as_str(), report.errors.by_kind["cannot connect"]), ("llama3-8b", 3));
+}
+
+#[tokio::test]
+async fn a_stopped_run_tells_what_it_measured() {
+    let (address, server) = server(Manner::Stall).await;
+    let target = format!("http://{address}");
+    let line = ["load", "--to", &target, "--concurrency", "1"];
+    let plan = Line::parse_from(line).load.plan().unwrap();
+    let stalled = async {
+        server.stalled.notified().await;
+        Ok(())
+    };
+    let report = execute(plan, stalled).await.unwrap();
+    assert_eq!((report.requests, report.interrupted), (1, true));
+    let plan = Line::parse_from(line).load.plan().unwrap();
+    assert!(execute(plan, ready(Ok(()))).await.unwrap().interrupted);
+}

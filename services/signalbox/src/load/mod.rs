@@ -1,0 +1,20 @@
+//! `signalbox load`: sends a chosen workload to a gateway or model server and says how it was served.
+//!
+//! Pure parts: [`workload`] (what is sent), [`schedule`] (when), [`sse`] and [`answer`] (what comes back),
+//! [`tally`] and [`report`] (what it amounts to), [`table`] (how it is shown). [`client`] and [`mod@run`] are the shell.
+
+mod answer;
+mod args;
+mod client;
+#[cfg(test)]
+mod end_to_end;
+mod report;
+mod run;
+mod schedule;
+mod sse;
+mod table;
+mod tally;
+mod workload;
+
+pub(crate) use args::LoadArgs;
+pub(crate) use run::{LoadError, Served, run};

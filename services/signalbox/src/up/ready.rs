@@ -1,0 +1,82 @@
+//! What is printed once everything runs.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::envoy;
+use super::system::System;
+
+/// All addresses, for programs.
+pub(super) fn as_json(system: &System) -> Value {
+    let epps: Vec<_> = system
+        .epps
+        .iter()
+        .map(|epp| {
+            json!({
+                "ext_proc": epp.ext_proc_address().to_string(),
+                "health": epp.health_address().to_string(),
+                "metrics": epp.metrics_address().to_string(),
+            })
+        })
+        .collect();
+    json!({
+        "gateway": system.gateway.as_ref().map(|gateway| format!("http://{}", gateway.address)),
+        "epp": epps,
+        "aggregators": [system.aggregator.address().to_string()],
+        "collectors": [system.collector.metrics_address().to_string()],
+        "simulators": simulators(system),
+    })
+}
+
+/// What listens where, and what to try, for people.
+pub(super) fn as_text(system: &System) -> String {
+    let mut text = String::from("signalbox is up\n\n");
+    let mut row = |what: &str, at: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {what:<12} {at}");
+    };
+    for (index, address) in simulators(system).iter().enumerate() {
+        row(&format!("simulator {index}"), &format!("http://{address}"));
+    }
+    let (aggregator, shown) = (system.aggregator.address(), system.aggregator.metrics_address());
+    row("aggregator", &format!("{aggregator}   metrics http://{shown}/metrics"));
+    row("collector", &format!("metrics http://{}/metrics", system.collector.metrics_address()));
+    for (index, epp) in system.epps.iter().enumerate() {
+        let (ext_proc, health, metrics) =
+            (epp.ext_proc_address(), epp.health_address(), epp.metrics_address());
+        row(
+            &format!("epp {index}"),
+            &format!("ext-proc {ext_proc}   health {health}   metrics http://{metrics}/metrics"),
+        );
+    }
+    match &system.gateway {
+        Some(gateway) => {
+            row("gateway", &format!("http://{}   (for local use)", gateway.address));
+            text.push_str(&try_it(&format!("http://{}", gateway.address), system));
+        }
+        None => text.push_str(&bring_your_own(system)),
+    }
+    text
+}
+
+fn simulators(system: &System) -> Vec<String> {
+    let servers = system.simulators.iter().flat_map(|fleet| fleet.servers());
+    servers.map(|server| server.address().to_string()).collect()
+}
+
+fn try_it(gateway: &str, system: &System) -> String {
+    let model = if system.simulators.is_some() { "llama3-8b" } else { "MODEL" };
+    let body = format!(
+        r#"{{"model": "{model}", "stream": true, "max_tokens": 32, "messages": [{{"role": "user", "content": "Which signal is next?"}}]}}"#
+    );
+    format!(
+        "\nTry it:\n\n  curl -N {gateway}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n  \
+         signalbox load --to {gateway}\n\nCtrl-C drains and ends.\n"
+    )
+}
+
+fn bring_your_own(system: &System) -> String {
+    let addresses: Vec<_> = system.epps.iter().map(signalbox_epp::Epp::ext_proc_address).collect();
+    format!("\nNo gateway of our own. For Envoy:\n\n{}\nCtrl-C drains and ends.\n", envoy::config(&addresses))
+}

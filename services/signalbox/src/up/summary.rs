@@ -1,0 +1,69 @@
+//! The live summary on a terminal: what each pod is doing, and what was decided.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use signalbox_epp::{Epp, Tally};
+use signalbox_state::{Member, Reach};
+use signalbox_types::PPM;
+
+/// How often the summary is drawn.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Pods that are shown; of more, only the first.
+const PODS_SHOWN: usize = 16;
+
+/// Draws the summary until it is dropped.
+pub(super) async fn show(epps: &[Epp]) {
+    let screen = MultiProgress::new();
+    let style = ProgressStyle::with_template("  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let line = || screen.add(ProgressBar::new_spinner().with_style(style.clone()));
+    let totals = line();
+    let mut pods: Vec<ProgressBar> = Vec::new();
+    let mut before = (Instant::now(), Tally::default());
+    loop {
+        let now = (Instant::now(), total(epps));
+        totals.set_message(totals_line(before, now, epps.len()));
+        before = now;
+        let members = epps.first().map(Epp::members).unwrap_or_default();
+        pods.resize_with(members.len().min(PODS_SHOWN), line);
+        for (pod, member) in pods.iter().zip(&members) {
+            pod.set_message(pod_line(member));
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+fn total(epps: &[Epp]) -> Tally {
+    epps.iter().map(Epp::tally).fold(Tally::default(), |sum, tally| Tally {
+        decisions: sum.decisions + tally.decisions,
+        prompt_tokens: sum.prompt_tokens + tally.prompt_tokens,
+        matched_tokens: sum.matched_tokens + tally.matched_tokens,
+    })
+}
+
+fn totals_line((then, before): (Instant, Tally), (now, tally): (Instant, Tally), replicas: usize) -> String {
+    let seconds = (now - then).as_secs_f64().max(1e-3);
+    let per_second = (tally.decisions - before.decisions) as f64 / seconds;
+    let hit_percent = 100.0 * tally.matched_tokens as f64 / tally.prompt_tokens.max(1) as f64;
+    let decisions = tally.decisions;
+    format!(
+        "{replicas} EPP replicas · {decisions} decisions, {per_second:.0}/s · prefix hits {hit_percent:.0} % of tokens"
+    )
+}
+
+fn pod_line(member: &Member) -> String {
+    let gauges = member.observed.gauges;
+    let name = &member.spec.name;
+    let (waiting, running, booked) = (gauges.waiting, gauges.running, member.load().requests);
+    let kv = gauges.kv_used_ppm.map_or("?".to_owned(), |used| format!("{}", used / (PPM / 100)));
+    let reach = match member.observed.reach {
+        Reach::Unknown => "not read yet",
+        Reach::Fresh => "fresh",
+        Reach::Stale => "stale",
+        Reach::Down => "down",
+    };
+    format!(
+        "{name:<14} {reach:<12} running {running:>4}  waiting {waiting:>4}  booked {booked:>4}  KV {kv:>3} %"
+    )
+}
