@@ -13,14 +13,12 @@ const BYTES_PER_TOKEN: u64 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// Its values are fresh and it has room.
+    /// Its values are fresh and it has room; or it is so new that nobody has read it yet.
     Open,
     /// Its values are fresh; its KV cache is full and requests are waiting.
     Full,
     /// Its values are not fresh any more.
     Stale,
-    /// Nobody has read it yet.
-    Unread,
     /// Nothing listens at its address, as far as its collector can see.
     Down,
 }
@@ -116,9 +114,8 @@ fn tier(member: &Member, policy: &Policy) -> Tier {
     let is_full = gauges.waiting > 0 && gauges.kv_used_ppm.is_some_and(|used| used >= policy.full_kv_ppm);
     match member.observed.reach {
         Reach::Fresh if is_full => Tier::Full,
-        Reach::Fresh => Tier::Open,
+        Reach::Fresh | Reach::Unknown => Tier::Open,
         Reach::Stale => Tier::Stale,
-        Reach::Unknown => Tier::Unread,
         Reach::Down => Tier::Down,
     }
 }

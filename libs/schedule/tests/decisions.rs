@@ -125,6 +125,13 @@ fn what_cannot_be_read_is_used_only_when_nothing_else_is_there() {
 }
 
 #[test]
+fn a_new_endpoint_gets_its_share_before_it_is_read() {
+    let new = Pod { reach: Reach::Unknown, kv_used_ppm: None, ..IDLE };
+    let busy = Pod { own: Load { requests: 3, prefill_tokens: 3_000 }, ..IDLE };
+    assert_eq!(Some(1), pick(&[busy, new], &request(400), 1));
+}
+
+#[test]
 fn ties_are_broken_at_random() {
     let picked: std::collections::BTreeSet<_> =
         (0..64).map(|seed| pick(&[IDLE, IDLE, IDLE], &request(400), seed)).collect();

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 /// A port cannot be listened on.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address} ({source}); choose another port with {flag}, 0 is any free one")]
+#[error("cannot listen on {address}; choose another port with {flag}, 0 is any free one")]
 pub struct ListenError {
     /// Which.
     pub address: SocketAddr,

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::serve::Desk;
 
 /// How often the endpoints file is looked at.
-const ENDPOINTS_FILE_EVERY: Duration = Duration::from_millis(500);
+const ENDPOINTS_FILE_EVERY: Duration = Duration::from_millis(250);
 
 /// How long open streams may take to end.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -154,8 +154,11 @@ fn follow(source: Source, metrics: Arc<Metrics>) -> watch::Receiver<PoolSpec> {
             let on_change = move |read: Result<PoolSpec, ReadError>| match read {
                 Ok(spec) => {
                     metrics.endpoints_file_valid.set(1);
-                    tracing::info!(endpoints = spec.endpoints.len(), "endpoints file read again");
-                    specs.send_replace(spec);
+                    let endpoints = spec.endpoints.len();
+                    let changes = |before: &mut PoolSpec| std::mem::replace(before, spec.clone()) != spec;
+                    if specs.send_if_modified(changes) {
+                        tracing::info!(endpoints, "endpoints file read again");
+                    }
                 }
                 Err(error) => {
                     metrics.endpoints_file_valid.set(0);

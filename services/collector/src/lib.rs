@@ -12,9 +12,11 @@ mod link;
 mod metrics;
 mod outbox;
 mod pod;
+mod process;
 mod roster;
 mod scrape;
 mod target;
 
 pub use app::{Collector, CollectorHandle, StartError};
+pub use process::run;
 pub use config::{Arguments, CollectorConfig, Output, ScrapeConfig};

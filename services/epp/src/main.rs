@@ -1,9 +1,12 @@
 //! An EPP replica as a process of its own.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use signalbox_epp::{Flags, run};
+use signalbox_telemetry::exit_code;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<std::process::ExitCode> {
-    run(Flags::parse()).await
+async fn main() -> ExitCode {
+    exit_code(run(Flags::parse()).await)
 }

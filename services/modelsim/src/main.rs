@@ -1,9 +1,12 @@
 //! Simulated model servers as a process of their own.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use signalbox_modelsim::{Flags, app};
+use signalbox_telemetry::exit_code;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    app::run(&Flags::parse()).await.map_err(Into::into)
+async fn main() -> ExitCode {
+    exit_code(app::run(&Flags::parse()).await.map(|()| ExitCode::SUCCESS))
 }

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use signalbox_telemetry::exit_code;
 
 use explain::ExplainArgs;
 use load::{LoadArgs, LoadError, Served};
@@ -35,7 +36,11 @@ enum Command {
     Explain(ExplainArgs),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    exit_code(run())
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

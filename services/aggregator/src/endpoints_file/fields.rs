@@ -62,7 +62,7 @@ impl<'a> Located<'a> {
     /// The items of a list.
     pub(super) fn items(&self, problems: &mut Problems) -> Option<Vec<Located<'a>>> {
         let Value::List(items) = &self.node.value else {
-            self.expected("a list, [] for none", problems);
+            self.expected("a list or []", problems);
             return None;
         };
         let located = |(at, node)| Located { path: item(&self.path, at), node };
@@ -72,7 +72,7 @@ impl<'a> Located<'a> {
     /// The members of a mapping with free keys.
     pub(super) fn members(&self, problems: &mut Problems) -> Option<Vec<(&'a str, Located<'a>)>> {
         let Value::Map(entries) = &self.node.value else {
-            self.expected("a mapping, {} for none", problems);
+            self.expected("a mapping or {}", problems);
             return None;
         };
         let located = |entry: &'a Entry| {

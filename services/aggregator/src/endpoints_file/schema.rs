@@ -52,7 +52,7 @@ fn pool_id(fields: &Fields<'_>, problems: &mut Problems) -> Option<PoolId> {
 }
 
 fn endpoints(fields: &Fields<'_>, problems: &mut Problems) -> Option<Vec<EndpointSpec>> {
-    let items = fields.required("endpoints", "a list, [] for none", problems)?.items(problems)?;
+    let items = fields.required("endpoints", "[] or a list", problems)?.items(problems)?;
     let mut claims = Claims::default();
     // Each item is read before any is given up, so that all problems are found.
     let specs: Vec<_> =

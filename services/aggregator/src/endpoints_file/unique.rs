@@ -35,9 +35,9 @@ where
         let earlier = *first.entry(&claim.value).or_insert(claim);
         if earlier.index != claim.index {
             let value = quoted(&claim.value.to_string());
-            let (path, line) = (earlier.path(field), earlier.line);
+            let owner = item("endpoints", earlier.index);
             let message =
-                format!("{value} on line {} is on line {line} already, as {path}; change one", claim.line);
+                format!("{value} is also the {field} of {owner} (line {}); change one", earlier.line);
             problems.add(claim.line, claim.path(field), message);
         }
     }

@@ -43,12 +43,12 @@ pub(super) async fn follow(
                 if heard == Heard::Something {
                     backoff.on_success();
                 }
+                if keeper.cast(Message::Disconnected).is_err() {
+                    return;
+                }
                 tracing::warn!(%aggregator, "the aggregator is heard no more");
             }
             Err(error) => tracing::debug!(%aggregator, %error, "the aggregator cannot be reached"),
-        }
-        if keeper.cast(Message::Disconnected).is_err() {
-            return;
         }
         tokio::time::sleep(backoff.on_failure(rand::random())).await;
     }

@@ -70,9 +70,11 @@ fn try_it(gateway: &str, system: &System) -> String {
     let body = format!(
         r#"{{"model": "{model}", "stream": true, "max_tokens": 32, "messages": [{{"role": "user", "content": "Which signal is next?"}}]}}"#
     );
+    // As it was called: a build need not be on anybody's path.
+    let signalbox = std::env::args().next().unwrap_or_else(|| "signalbox".to_owned());
     format!(
         "\nTry it:\n\n  curl -N {gateway}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n  \
-         signalbox load --to {gateway}\n\nCtrl-C drains and ends.\n"
+         {signalbox} load --to {gateway}\n\nCtrl-C drains and ends.\n"
     )
 }
 

@@ -25,7 +25,8 @@ pub(super) async fn show(epps: &[Epp]) {
         let now = (Instant::now(), total(epps));
         totals.set_message(totals_line(before, now, epps.len()));
         before = now;
-        let members = epps.first().map(Epp::members).unwrap_or_default();
+        let mut members = epps.first().map(Epp::members).unwrap_or_default();
+        members.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
         pods.resize_with(members.len().min(PODS_SHOWN), line);
         for (pod, member) in pods.iter().zip(&members) {
             pod.set_message(pod_line(member));
