@@ -43,7 +43,9 @@ impl FromStr for LogFormat {
 ///
 /// A second call in one process changes nothing.
 pub fn init_logs(format: LogFormat, default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // ractor opens a span per actor, which would stand before each line.
+    let unless_told = || EnvFilter::new(format!("{default},ractor=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| unless_told());
     let registry = tracing_subscriber::registry().with(filter);
     let outcome = match format {
         LogFormat::Text => {

@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::sight::Sight;
 
 /// Placements that may wait for the uplink. Beyond it they are dropped and counted; bookings never are.
-const PLACEMENTS_WAITING: usize = 16_384;
+const PLACEMENTS_WAITING: usize = 1_024;
 
 /// What all requests of a replica share. Nothing here waits for another process, task or writer.
 #[derive(Debug)]

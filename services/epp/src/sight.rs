@@ -1,5 +1,6 @@
 //! What the tasks of requests read: the latest view, and what they must not make anew for each request.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use signalbox_extproc::Destination;
@@ -30,4 +31,8 @@ impl Sight {
     pub(crate) fn destination(&self, position: usize) -> Destination {
         self.destinations[position].clone()
     }
+}
+
+fn addresses(view: &View) -> impl Iterator<Item = SocketAddr> {
+    view.members.iter().map(|member| member.spec.address)
 }
