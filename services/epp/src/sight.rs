@@ -18,12 +18,10 @@ impl Sight {
     /// What `replica` holds now. `before` lends what has not changed.
     pub(crate) fn next(before: &Self, replica: &Replica, bookings: &Bookings, heard_at_ms: u64) -> Self {
         let view = View::next(&before.view, replica, bookings, heard_at_ms);
-        let addresses =
-            |view: &View| view.members.iter().map(|member| member.spec.address).collect::<Vec<_>>();
-        let destinations = if addresses(&view) == addresses(&before.view) {
+        let destinations = if addresses(&view).eq(addresses(&before.view)) {
             Arc::clone(&before.destinations)
         } else {
-            addresses(&view).into_iter().map(Destination::from).collect()
+            addresses(&view).map(Destination::from).collect()
         };
         Self { view, destinations }
     }
