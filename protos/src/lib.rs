@@ -2,7 +2,8 @@
 //! Signalbox's own streams between collectors, aggregators and EPP replicas.
 //!
 //! Only `signalbox-wire` and `signalbox-extproc` convert these messages; no other crate names them in a signature.
-#![allow(missing_docs)] // generated: the documentation is in the .proto files
+// Generated: the documentation is in the .proto files, and boxing is prost's to choose.
+#![allow(missing_docs, clippy::large_enum_variant)]
 
 /// Envoy's external processing API, field-compatible and cut to what is used.
 pub mod envoy {

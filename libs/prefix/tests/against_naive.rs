@@ -1,4 +1,5 @@
 //! The index against a reference that is too simple to be wrong: a set of prefixes for each endpoint.
+#![allow(clippy::unwrap_used)] // in a test's own functions a panic is a failure, too
 
 use std::collections::BTreeMap;
 

@@ -18,5 +18,5 @@ mod scrape;
 mod target;
 
 pub use app::{Collector, CollectorHandle, StartError};
-pub use process::run;
 pub use config::{Arguments, CollectorConfig, Output, ScrapeConfig};
+pub use process::run;

@@ -1,0 +1,157 @@
+//! Envoy in front of EPP replicas.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::epp::Epp;
+use crate::process::Process;
+use crate::scratch::{Scratch, target};
+use crate::wait::eventually;
+
+/// The response header in which Envoy tells the destination that the EPP had set.
+pub const PICKED_HEADER: &str = "x-test-picked";
+
+/// Which Envoy to start, when not the one that xtask put in the build folder.
+const VARIABLE: &str = "SIGNALBOX_ENVOY";
+
+const TEMPLATE: &str = include_str!("envoy.yaml");
+
+/// What the EPP sees of responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseMode {
+    /// Everything; what gateways configure.
+    FullDuplex,
+    /// The headers, and the end of the stream when the response ends.
+    HeadersAndEnd,
+    /// The headers alone: the stream ends with them.
+    HeadersAlone,
+}
+
+impl ResponseMode {
+    /// Body and trailer mode.
+    fn modes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::FullDuplex => ("FULL_DUPLEX_STREAMED", "SEND"),
+            Self::HeadersAndEnd => ("NONE", "SEND"),
+            Self::HeadersAlone => ("NONE", "SKIP"),
+        }
+    }
+}
+
+/// A running Envoy.
+#[derive(Debug)]
+pub struct Envoy {
+    admin: String,
+    url: String,
+    _process: Process,
+}
+
+impl Envoy {
+    /// Starts one, and waits until it listens and takes all `epps` for healthy.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start(
+        scratch: &Scratch,
+        client: &Client,
+        epps: &[Epp],
+        mode: ResponseMode,
+    ) -> anyhow::Result<Self> {
+        let (config, admin) = (scratch.path().join("envoy.yaml"), scratch.path().join("envoy.admin"));
+        fs::write(&config, bootstrap(epps, mode)?)?;
+        let process = spawn(scratch, &config, &admin)?;
+        let admin = eventually("Envoy tells its admin address", async || admin_address(&admin)).await?;
+        let url = eventually("Envoy listens", async || gateway_url(client, &admin).await).await?;
+        let envoy = Self { admin, url, _process: process };
+        envoy.sees_healthy(client, epps.len()).await?;
+        Ok(envoy)
+    }
+
+    /// Where clients connect, `http://host:port`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Waits until it takes exactly `count` EPP replicas for healthy.
+    ///
+    /// # Errors
+    /// When that does not happen.
+    pub async fn sees_healthy(&self, client: &Client, count: usize) -> anyhow::Result<()> {
+        let url = format!("http://{}/clusters?format=json", self.admin);
+        let check = async || {
+            let found = healthy(&client.get(&url).await?.ok()?.json()?);
+            ensure!(found == count, "{found} are");
+            Ok(())
+        };
+        eventually(&format!("Envoy takes {count} EPP replicas for healthy"), check).await
+    }
+}
+
+fn spawn(scratch: &Scratch, config: &Path, admin: &Path) -> anyhow::Result<Process> {
+    let binary = binary()?;
+    // Envoy needs two connections per request, more than shells allow by default; the shell is gone with `exec`.
+    let raise = r#"ulimit -S -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@""#;
+    let flags = ["--concurrency", "2", "--disable-hot-restart", "--log-level", "warning", "--config-path"];
+    let mut arguments = vec!["-c".as_ref(), raise.as_ref(), binary.as_os_str()];
+    arguments.extend(flags.map(std::ffi::OsStr::new));
+    arguments.extend([config.as_os_str(), "--admin-address-path".as_ref(), admin.as_os_str()]);
+    Process::start(scratch, "envoy", Path::new("/bin/sh"), &arguments)
+}
+
+fn binary() -> anyhow::Result<PathBuf> {
+    let known = target()?.join("envoy");
+    match std::env::var_os(VARIABLE) {
+        Some(given) => Ok(given.into()),
+        None if known.exists() => Ok(known),
+        None => bail!(
+            "there is no Envoy: run `cargo xtask test`, which gets one, or set {VARIABLE} to an Envoy 1.40 binary"
+        ),
+    }
+}
+
+fn bootstrap(epps: &[Epp], mode: ResponseMode) -> anyhow::Result<String> {
+    let replicas: anyhow::Result<Vec<String>> = epps.iter().map(replica).collect();
+    let (body_mode, trailer_mode) = mode.modes();
+    let names = [
+        ("@PICKED_HEADER@", PICKED_HEADER),
+        ("@RESPONSE_BODY_MODE@", body_mode),
+        ("@RESPONSE_TRAILER_MODE@", trailer_mode),
+        ("@REPLICAS@", &replicas?.join(", ")),
+    ];
+    Ok(names.iter().fold(TEMPLATE.to_owned(), |text, (name, value)| text.replace(name, value)))
+}
+
+fn replica(epp: &Epp) -> anyhow::Result<String> {
+    let ext_proc: std::net::SocketAddr = epp.ext_proc.parse()?;
+    let health: std::net::SocketAddr = epp.health.parse()?;
+    let address =
+        format!("{{ socket_address: {{ address: {}, port_value: {} }} }}", ext_proc.ip(), ext_proc.port());
+    let check = format!("{{ port_value: {} }}", health.port());
+    Ok(format!("{{ endpoint: {{ address: {address}, health_check_config: {check} }} }}"))
+}
+
+fn admin_address(file: &Path) -> anyhow::Result<String> {
+    let address = fs::read_to_string(file)?;
+    ensure!(address.contains(':'), "the file is still empty");
+    Ok(address.trim().to_owned())
+}
+
+async fn gateway_url(client: &Client, admin: &str) -> anyhow::Result<String> {
+    client.get(&format!("http://{admin}/ready")).await?.ok()?;
+    let listeners = client.get(&format!("http://{admin}/listeners?format=json")).await?.ok()?.json()?;
+    let port = &listeners["listener_statuses"][0]["local_address"]["socket_address"]["port_value"];
+    Ok(format!("http://127.0.0.1:{}", port.as_u64().context("it has no listener yet")?))
+}
+
+/// How many replicas are: those without a word to the contrary, of those that were checked.
+fn healthy(clusters: &Value) -> usize {
+    let clusters = clusters["cluster_statuses"].as_array().into_iter().flatten();
+    let hosts = clusters
+        .filter(|cluster| cluster["name"] == "epp")
+        .flat_map(|cluster| cluster["host_statuses"].as_array());
+    hosts.flatten().filter(|host| host["health_status"]["failed_active_health_check"] != true).count()
+}

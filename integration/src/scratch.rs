@@ -1,0 +1,76 @@
+//! A folder of a test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::Context;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Lines of a log that are shown when a test fails.
+const TAIL_LINES: usize = 30;
+
+/// A folder below the build folder. Removed when dropped, unless the test failed: then it shows the ends of the logs in it.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// A new, empty one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new() -> anyhow::Result<Self> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = target()?.join("tmp").join(format!("site-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The ends of all logs in it.
+    pub(crate) fn tails(&self) -> String {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+        logs.sort();
+        let tails = logs.iter().map(|log| format!("--- {}\n{}\n", log.display(), tail(log)));
+        tails.collect()
+    }
+}
+
+/// The last lines of a log.
+pub(crate) fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.tails());
+        } else {
+            // What is left behind is in the build folder.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// The folder where cargo puts binaries of the profile that this test is built in: tests are in `deps` below it.
+pub(crate) fn profile() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe().context("the running test has no path")?;
+    Ok(test.ancestors().nth(2).context("the test was not built by cargo")?.to_owned())
+}
+
+/// The build folder.
+pub(crate) fn target() -> anyhow::Result<PathBuf> {
+    Ok(profile()?.parent().context("the test was not built by cargo")?.to_owned())
+}

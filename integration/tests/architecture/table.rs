@@ -1,0 +1,118 @@
+//! The table that everything else here goes by.
+
+/// What a crate is, which decides what it must not import.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Synchronous and total, time as a parameter: no IO, no clock, no randomness of its own, no logs.
+    Pure,
+    /// As `Pure`, and picks at random with a generator that it is given.
+    PureWithDice,
+    /// Turns one representation into another.
+    Conversion,
+    /// Knows nothing of the domain.
+    Foundation,
+    /// IO, clocks, actors.
+    Shell,
+}
+
+/// One crate.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// The crates of this workspace that it may import, without `signalbox-`.
+    pub(crate) imports: &'static [&'static str],
+    /// Those that its tests may import besides.
+    pub(crate) in_tests: &'static [&'static str],
+}
+
+const fn row(name: &'static str, kind: Kind, imports: &'static [&'static str]) -> Row {
+    Row { name, kind, imports, in_tests: &[] }
+}
+
+impl Row {
+    const fn in_tests(self, in_tests: &'static [&'static str]) -> Self {
+        Self { in_tests, ..self }
+    }
+}
+
+pub(crate) const TABLE: &[Row] = &[
+    row("protos", Kind::Foundation, &[]),
+    row("types", Kind::Pure, &[]),
+    row("prefix", Kind::Pure, &["types"]),
+    row("dialect", Kind::Pure, &["types"]),
+    row("intake", Kind::Pure, &["types", "prefix"]),
+    row("state", Kind::Pure, &["types", "prefix"]),
+    row("schedule", Kind::PureWithDice, &["types", "state"]).in_tests(&["prefix"]),
+    row("extproc", Kind::Pure, &["protos", "types", "intake"]),
+    row("wire", Kind::Conversion, &["protos", "types", "prefix", "state"]),
+    row("actors", Kind::Foundation, &[]),
+    row("telemetry", Kind::Foundation, &[]),
+    row("collector", Kind::Shell, &["types", "dialect", "state", "protos", "wire", "actors", "telemetry"]),
+    row("aggregator", Kind::Shell, &["types", "prefix", "state", "protos", "wire", "actors", "telemetry"]),
+    row(
+        "epp",
+        Kind::Shell,
+        &[
+            "types",
+            "prefix",
+            "intake",
+            "state",
+            "schedule",
+            "extproc",
+            "protos",
+            "wire",
+            "actors",
+            "telemetry",
+        ],
+    ),
+    row("modelsim", Kind::Shell, &["telemetry"]),
+    row(
+        "signalbox",
+        Kind::Shell,
+        &["types", "protos", "state", "schedule", "telemetry", "collector", "aggregator", "epp", "modelsim"],
+    ),
+    row("integration", Kind::Shell, &[]),
+    row("xtask", Kind::Shell, &[]),
+];
+
+/// What only these may import; a name that ends in `*` stands for all that begin with it.
+pub(crate) const ONLY: &[(&str, &[&str])] = &[
+    ("kube*", &["kube"]),
+    ("k8s-openapi", &["kube"]),
+    ("etcd-client", &["lease"]),
+    ("opentelemetry*", &["telemetry"]),
+    ("tracing-subscriber", &["telemetry"]),
+    ("ractor", &["actors", "collector", "aggregator", "epp"]),
+    ("ractor_cluster", &[]),
+    ("tonic", &["protos", "collector", "aggregator", "epp", "signalbox"]),
+    ("prost", &["protos", "wire", "extproc"]),
+    ("clap", &["collector", "aggregator", "epp", "modelsim", "signalbox", "xtask"]),
+];
+
+/// What a crate of a kind must not import, its tests excepted.
+pub(crate) fn forbidden(kind: Kind) -> Vec<&'static str> {
+    const IO: &[&str] = &[
+        "axum",
+        "futures",
+        "hyper",
+        "hyper-util",
+        "mio",
+        "ractor",
+        "reqwest",
+        "socket2",
+        "tokio",
+        "tokio-stream",
+        "tokio-util",
+        "tonic",
+        "tower",
+    ];
+    const CLOCKS: &[&str] = &["chrono", "coarsetime", "humantime", "jiff", "quanta", "time"];
+    const DICE: &[&str] = &["fastrand", "getrandom", "oorandom", "rand", "rand_core", "uuid"];
+    const LOGS: &[&str] = &["log", "metrics", "prometheus-client", "tracing"];
+    match kind {
+        Kind::Pure => [IO, CLOCKS, DICE, LOGS].concat(),
+        Kind::PureWithDice => [IO, CLOCKS, LOGS].concat(),
+        Kind::Conversion => [IO, CLOCKS, DICE].concat(),
+        Kind::Foundation | Kind::Shell => Vec::new(),
+    }
+}

@@ -1,0 +1,10 @@
+//! The whole line with real Envoy in front: aggregator, collector, EPP replicas and model servers, each a process.
+
+mod bodies;
+mod crowd;
+mod full;
+mod killed_epp;
+mod killed_pod;
+mod modes;
+mod prefixes;
+mod refusals;
