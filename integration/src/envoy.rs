@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
@@ -69,6 +70,19 @@ impl Envoy {
         let envoy = Self { admin, url, _process: process };
         envoy.sees_healthy(client, epps.len()).await?;
         Ok(envoy)
+    }
+
+    /// Has Envoy itself read a configuration and say whether it is one.
+    ///
+    /// # Errors
+    /// When it is not, with what Envoy says.
+    pub fn validate(scratch: &Scratch, text: &str) -> anyhow::Result<()> {
+        let config = scratch.path().join("validated.yaml");
+        fs::write(&config, text)?;
+        let output =
+            Command::new(binary()?).args(["--mode", "validate", "--config-path"]).arg(&config).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// Where clients connect, `http://host:port`.

@@ -19,7 +19,7 @@ pub use envoy::{Envoy, PICKED_HEADER, ResponseMode};
 pub use epp::Epp;
 pub use metrics::Page;
 pub use pod::{Pod, PodConfig};
-pub use process::{Process, Signal};
+pub use process::{Process, Signal, built};
 pub use prompt::{Ask, Delivery, MODEL};
 pub use scratch::Scratch;
 pub use site::{Site, SiteConfig};

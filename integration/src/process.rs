@@ -40,13 +40,7 @@ impl Process {
         name: &str,
         arguments: &[&str],
     ) -> anyhow::Result<(Self, Value)> {
-        let path = profile()?.join(binary);
-        ensure!(
-            path.is_file(),
-            "{} is not built: run `cargo xtask test`, or `cargo build --workspace --bins` first",
-            path.display()
-        );
-        let mut process = Self::start(scratch, name, &path, arguments)?;
+        let mut process = Self::start(scratch, name, &built(binary)?, arguments)?;
         let line = eventually(&format!("{name} gets ready"), async || process.first_line()).await??;
         let ready = serde_json::from_str(&line).with_context(|| format!("{name} printed {line}"))?;
         Ok((process, ready))
@@ -117,6 +111,20 @@ impl Process {
     pub fn printed(&self) -> anyhow::Result<String> {
         Ok(fs::read_to_string(&self.output)?)
     }
+}
+
+/// Where a binary of the workspace is.
+///
+/// # Errors
+/// When it is not built.
+pub fn built(binary: &str) -> anyhow::Result<PathBuf> {
+    let path = profile()?.join(binary);
+    ensure!(
+        path.is_file(),
+        "{} is not built: run `cargo xtask test`, or `cargo build --workspace --bins` first",
+        path.display()
+    );
+    Ok(path)
 }
 
 impl Drop for Process {

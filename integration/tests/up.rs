@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use signalbox_integration::{Ask, Client, Delivery, Process, Scratch, Signal};
+use signalbox_integration::{Ask, Client, Delivery, Envoy, Process, Scratch, Signal, built, eventually};
 
 const PORTS: [&str; 7] = [
     "--gateway-listen",
@@ -78,6 +78,22 @@ async fn explains(scratch: &Scratch, epp: &str) -> anyhow::Result<()> {
     ensure!(explanation["candidates"].as_array().map(Vec::len) == Some(4), "{explanation}");
     ensure!(explanation["winner"] == explanation["candidates"][0]["endpoint"], "{explanation}");
     Ok(())
+}
+
+#[tokio::test]
+async fn the_envoy_configuration_that_it_prints_is_one() {
+    let scratch = Scratch::new().unwrap();
+    let mut flags = vec!["up", "--gateway", "none"];
+    PORTS.into_iter().for_each(|port| flags.extend([port, "127.0.0.1:0"]));
+    let process = Process::start(&scratch, "up", &built("signalbox").unwrap(), &flags).unwrap();
+    let config = async || {
+        let printed = process.printed()?;
+        let (config, _) = printed.split_once("\nCtrl-C").context("it is not ready")?;
+        Ok(config[config.find("static_resources:").context("no configuration")?..].to_owned())
+    };
+    let config = eventually("the configuration is printed", config).await.unwrap();
+    assert_eq!(2, config.matches("- endpoint:").count(), "{config}");
+    Envoy::validate(&scratch, &config).unwrap();
 }
 
 #[tokio::test]
