@@ -85,6 +85,11 @@ impl Residents {
         self.held.get(&endpoint).map_or(0, |held| held.digest)
     }
 
+    /// The wrapping sum over all endpoints of [`Self::digest`].
+    pub fn total_digest(&self) -> u64 {
+        self.held.values().fold(0, |sum, held| sum.wrapping_add(held.digest))
+    }
+
     /// Every block with its holders, in no particular order.
     pub fn blocks(&self) -> Vec<Block> {
         let to_block = |entry: dashmap::mapref::multiple::RefMulti<'_, BlockHash, Node>| Block {

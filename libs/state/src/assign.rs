@@ -15,7 +15,7 @@ pub struct CollectorStream(pub u64);
 pub struct Assigned {
     /// Which.
     pub endpoint: EndpointKey,
-    /// Grows each time that the endpoint goes to another collector.
+    /// Grows each time that the endpoint goes to another collector or is to be read elsewhere or otherwise.
     pub generation: Generation,
     /// Its name, for logs and metrics.
     pub name: String,
@@ -38,6 +38,8 @@ pub(crate) struct Assignments {
     collectors: BTreeMap<CollectorStream, Collector>,
     endpoints: BTreeMap<EndpointKey, (Arc<EndpointSpec>, Option<CollectorStream>, Generation)>,
     latest: Generation,
+    /// When any collector last spoke.
+    heard_at_ms: u64,
 }
 
 impl Assignments {
@@ -45,6 +47,7 @@ impl Assignments {
     pub(crate) fn join(&mut self, now_ms: u64, stream: CollectorStream, name: &str) -> Vec<CollectorStream> {
         self.collectors.retain(|_, collector| &*collector.name != name);
         self.collectors.insert(stream, Collector { name: name.into(), heard_at_ms: now_ms });
+        self.heard(now_ms, stream);
         let mut changed = self.rebalance();
         changed.insert(stream);
         changed.into_iter().collect()
@@ -57,19 +60,23 @@ impl Assignments {
     }
 
     /// The pool has these endpoints now. Returns whom to tell.
-    pub(crate) fn set_endpoints(&mut self, specs: &[Arc<EndpointSpec>]) -> Vec<CollectorStream> {
+    pub(crate) fn set_endpoints(
+        &mut self,
+        specs: BTreeMap<EndpointKey, Arc<EndpointSpec>>,
+    ) -> Vec<CollectorStream> {
         let mut before = std::mem::take(&mut self.endpoints);
         let mut changed = BTreeSet::new();
-        for spec in specs {
-            let (assigned, generation) = match before.remove(&spec.key()) {
-                Some((old, stream, generation)) => {
-                    let same = old.metrics_url == spec.metrics_url && old.engine == spec.engine;
-                    changed.extend(stream.filter(|_| !same));
-                    (stream, generation)
+        for (endpoint, spec) in specs {
+            let (assigned, generation) = match before.remove(&endpoint) {
+                Some((old, stream, generation)) if is_read_alike(&old, &spec) => (stream, generation),
+                Some((_, stream, _)) => {
+                    changed.extend(stream);
+                    self.latest.0 += 1;
+                    (stream, self.latest)
                 }
                 None => (None, Generation::default()),
             };
-            self.endpoints.insert(spec.key(), (Arc::clone(spec), assigned, generation));
+            self.endpoints.insert(endpoint, (spec, assigned, generation));
         }
         changed.extend(before.into_values().filter_map(|(_, stream, _)| stream));
         changed.extend(self.rebalance());
@@ -80,6 +87,7 @@ impl Assignments {
     pub(crate) fn heard(&mut self, now_ms: u64, stream: CollectorStream) {
         if let Some(collector) = self.collectors.get_mut(&stream) {
             collector.heard_at_ms = now_ms;
+            self.heard_at_ms = now_ms;
         }
     }
 
@@ -98,7 +106,8 @@ impl Assignments {
     pub(crate) fn is_unread(&self, now_ms: u64, endpoint: EndpointKey, silence_ms: u64) -> bool {
         let stream = self.endpoints.get(&endpoint).and_then(|(_, stream, _)| *stream);
         let collector = stream.and_then(|stream| self.collectors.get(&stream));
-        collector.is_none_or(|collector| now_ms.saturating_sub(collector.heard_at_ms) >= silence_ms)
+        let heard_at_ms = collector.map_or(self.heard_at_ms, |collector| collector.heard_at_ms);
+        now_ms.saturating_sub(heard_at_ms) >= silence_ms
     }
 
     /// All that the collector on `stream` shall read.
@@ -133,4 +142,9 @@ impl Assignments {
         changed.retain(|stream| self.collectors.contains_key(stream));
         changed
     }
+}
+
+/// Whether readings made by `old` say the same of the endpoint as those made by `new`.
+fn is_read_alike(old: &EndpointSpec, new: &EndpointSpec) -> bool {
+    old.address == new.address && old.metrics_url == new.metrics_url && old.engine == new.engine
 }

@@ -1,6 +1,7 @@
 //! Sums by which two processes see that they hold the same state.
 
 use signalbox_types::{Adapters, EndpointKey, EndpointSpec, Load, Origin};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::change::Observed;
@@ -50,8 +51,13 @@ impl Digest {
 
 /// The encoding that is hashed is written out here, because the derived one may differ between compilers.
 fn mix(words: &[u64]) -> u64 {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let bytes: SmallVec<[u8; 128]> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     xxh3_64(&bytes)
+}
+
+/// Puts `after` in the place of `before` in a sum.
+pub(crate) fn exchange(sum: &mut u64, before: u64, after: u64) {
+    *sum = sum.wrapping_sub(before).wrapping_add(after);
 }
 
 fn text(text: &str) -> u64 {
@@ -59,8 +65,8 @@ fn text(text: &str) -> u64 {
 }
 
 pub(crate) fn of_spec(spec: &EndpointSpec) -> u64 {
-    let EndpointSpec { name, address, metrics_url: _, engine, labels } = spec;
-    let mut words = vec![text(name), text(&address.to_string()), text(engine.name())];
+    let EndpointSpec { name, address, metrics_url, engine, labels } = spec;
+    let mut words = vec![text(name), text(&address.to_string()), text(metrics_url), text(engine.name())];
     words.extend(labels.iter().flat_map(|(key, value)| [text(key), text(value)]));
     mix(&words)
 }
@@ -86,14 +92,19 @@ pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
     ])
 }
 
-pub(crate) fn of_adapters(endpoint: EndpointKey, adapters: &Adapters) -> u64 {
-    let Adapters { slots, running, waiting } = adapters;
+/// Unknown adapters sum up to nothing.
+pub(crate) fn of_adapters(endpoint: EndpointKey, adapters: Option<&Adapters>) -> u64 {
+    let Some(Adapters { slots, running, waiting }) = adapters else { return 0 };
     let mut words = vec![endpoint.0, u64::from(*slots), running.len() as u64];
     words.extend(running.iter().chain(waiting).map(|name| text(name)));
     mix(&words)
 }
 
+/// No work in flight sums up to nothing.
 pub(crate) fn of_load(endpoint: EndpointKey, origin: Origin, load: Load) -> u64 {
+    if load == Load::ZERO {
+        return 0;
+    }
     mix(&[endpoint.0, origin.0, u64::from(load.requests), load.prefill_tokens])
 }
 

@@ -1,5 +1,7 @@
 //! Load that reaches an endpoint past all replicas.
 
+use signalbox_types::Gauges;
+
 /// The latest samples of one endpoint's foreign load.
 ///
 /// A sample is max(0, requests at the endpoint − requests booked when the reading was folded). The least of the last three
@@ -12,9 +14,10 @@ pub(crate) struct Foreign {
 
 impl Foreign {
     /// Takes a sample and says how much load counts as foreign now.
-    pub(crate) fn sample(&mut self, scraped: u32, booked: u32) -> u32 {
+    pub(crate) fn sample(&mut self, at_endpoint: Gauges, booked: u32) -> u32 {
+        let Gauges { waiting, running, kv_used_ppm: _ } = at_endpoint;
         self.samples.rotate_left(1);
-        self.samples[2] = scraped.saturating_sub(booked);
+        self.samples[2] = waiting.saturating_add(running).saturating_sub(booked);
         self.sampled_this_tick = true;
         self.samples.into_iter().min().unwrap_or(0)
     }

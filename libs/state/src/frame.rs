@@ -9,8 +9,8 @@ use crate::change::Change;
 use crate::digest::Digest;
 use crate::picture::{Diverged, Member, Picture};
 
-/// Blocks in one [`Entry::Blocks`]: about 60 KB on the wire.
-const BLOCKS_PER_ENTRY: usize = 2_048;
+/// Blocks and holders of blocks in one [`Entry::Blocks`], unless one block alone has more: about 60 KB on the wire.
+const BLOCKS_AND_HOLDERS_PER_ENTRY: usize = 4_096;
 
 /// One part of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub enum Frame {
     Entry(Arc<Entry>),
     /// The snapshot is whole.
     InitDone {
-        /// As in its `Init`.
-        seq: u64,
+        /// As in its `Init`: it ends no other snapshot.
+        version: Version,
         /// How many entries it has.
         count: u64,
         /// The sums over the state it describes.
@@ -57,10 +57,10 @@ pub enum Frame {
     },
     /// A new owner goes on from where the one before it stopped.
     Turn {
-        /// Of the new owner.
+        /// The last version of the owner before it.
+        from: Version,
+        /// Of the new owner, which begins at the same seq.
         epoch: u64,
-        /// The last change of the owner before it.
-        base: u64,
     },
     /// A sign of life.
     Beat {
@@ -93,23 +93,33 @@ impl Snapshot {
     pub fn cut(picture: &Picture, version: Version, format: Format) -> Self {
         let members = picture.members().map(|member| Entry::Endpoint(Arc::clone(member)));
         let origins = picture.acknowledgements().map(|(origin, number)| Entry::Origin(origin, number));
-        let mut blocks = picture.residents().blocks();
-        let mut chunks = Vec::new();
-        while !blocks.is_empty() {
-            let rest = blocks.len().saturating_sub(BLOCKS_PER_ENTRY);
-            chunks.push(Entry::Blocks(blocks.split_off(rest)));
-        }
-        let entries = members.chain(origins).chain(chunks).map(Arc::new).collect();
+        let blocks = chunks(picture.residents().blocks()).into_iter().map(Entry::Blocks);
+        let entries = members.chain(origins).chain(blocks).map(Arc::new).collect();
         Self { version, format, digest: picture.digest(), entries }
     }
 
     /// The frames by which it travels.
     pub fn frames(self: Arc<Self>) -> impl Iterator<Item = Frame> {
         let (version, format, count) = (self.version, self.format, self.entries.len());
-        let done = Frame::InitDone { seq: version.seq, count: count as u64, digest: self.digest };
+        let done = Frame::InitDone { version, count: count as u64, digest: self.digest };
         let entries = (0..count).map(move |at| Frame::Entry(Arc::clone(&self.entries[at])));
         std::iter::once(Frame::Init { version, format }).chain(entries).chain(std::iter::once(done))
     }
+}
+
+fn chunks(blocks: Vec<Block>) -> Vec<Vec<Block>> {
+    let mut chunks: Vec<Vec<Block>> = Vec::new();
+    let mut size = usize::MAX;
+    for block in blocks {
+        let more = 1 + block.holders.len();
+        if size.saturating_add(more) > BLOCKS_AND_HOLDERS_PER_ENTRY {
+            chunks.push(Vec::new());
+            size = 0;
+        }
+        size += more;
+        chunks.last_mut().expect("the first block opens a chunk").push(block);
+    }
+    chunks
 }
 
 /// Puts the parts of a snapshot together again.

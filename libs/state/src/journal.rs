@@ -11,6 +11,12 @@ use crate::frame::Frame;
 /// Changes in one delta: a follower that is far behind gets several.
 const CHANGES_PER_DELTA: usize = 512;
 
+/// Weight of one delta, unless its first change alone is heavier.
+const DELTA_BYTES: usize = 1 << 20;
+
+/// Changes of owner that are remembered.
+const TURNS_KEPT: usize = 16;
+
 /// How much history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -39,10 +45,11 @@ pub enum CatchUp {
     Deposed(u64),
 }
 
-/// Where this owner's epoch began.
+/// Where one owner's epoch ended and the next one's began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Turn {
     from_epoch: u64,
+    epoch: u64,
     base: u64,
 }
 
@@ -50,7 +57,8 @@ struct Turn {
 #[derive(Debug)]
 pub struct Journal {
     epoch: u64,
-    turn: Option<Turn>,
+    /// The latest changes of owner, as far back as the changes kept reach.
+    turns: VecDeque<Turn>,
     /// The number before that of the first change kept.
     start: u64,
     changes: VecDeque<Arc<Change>>,
@@ -65,7 +73,7 @@ impl Journal {
         let Version { epoch, seq } = version;
         Self {
             epoch,
-            turn: None,
+            turns: VecDeque::new(),
             start: seq,
             changes: VecDeque::new(),
             weight: 0,
@@ -90,7 +98,8 @@ impl Journal {
     /// A new owner goes on with this history under `epoch`. Nothing happens when the epoch is not a later one.
     pub fn turn(&mut self, epoch: u64) {
         if epoch > self.epoch {
-            self.turn = Some(Turn { from_epoch: self.epoch, base: self.head().seq });
+            self.turns.push_back(Turn { from_epoch: self.epoch, epoch, base: self.head().seq });
+            self.turns.drain(..self.turns.len().saturating_sub(TURNS_KEPT));
             self.epoch = epoch;
         }
     }
@@ -116,15 +125,19 @@ impl Journal {
         if cursor.epoch > self.epoch {
             return CatchUp::Deposed(cursor.epoch);
         }
+        if self.turns.iter().any(|turn| turn.epoch == cursor.epoch && cursor.seq < turn.base) {
+            return CatchUp::Snapshot;
+        }
         if cursor.epoch == self.epoch {
             return self.delta_since(cursor, self.head().seq, CatchUp::Current);
         }
-        match self.turn {
-            Some(Turn { from_epoch, base }) if from_epoch == cursor.epoch => {
-                let turn = CatchUp::Frame(Frame::Turn { epoch: self.epoch, base });
-                self.delta_since(cursor, base, turn)
+        match self.turns.iter().find(|turn| turn.from_epoch == cursor.epoch) {
+            Some(Turn { epoch, base, .. }) => {
+                let from = Version { epoch: cursor.epoch, seq: *base };
+                let turn = CatchUp::Frame(Frame::Turn { from, epoch: *epoch });
+                self.delta_since(cursor, *base, turn)
             }
-            _ => CatchUp::Snapshot,
+            None => CatchUp::Snapshot,
         }
     }
 
@@ -141,9 +154,14 @@ impl Journal {
         if from == end {
             return at_end;
         }
-        let to = end.min(from + CHANGES_PER_DELTA as u64);
-        let kept = (from - self.start) as usize..(to - self.start) as usize;
-        let changes = self.changes.range(kept).cloned().collect();
+        let kept = self.changes.range((from - self.start) as usize..(end - self.start) as usize);
+        let mut weight = 0;
+        let fits = |change: &&Arc<Change>| {
+            weight += weight_bytes(change);
+            weight <= DELTA_BYTES || weight == weight_bytes(change)
+        };
+        let changes: Vec<_> = kept.take(CHANGES_PER_DELTA).take_while(fits).cloned().collect();
+        let to = from + changes.len() as u64;
         CatchUp::Frame(Frame::Delta { epoch, from, to, changes })
     }
 
@@ -156,6 +174,7 @@ impl Journal {
             self.weight -= weight_bytes(&oldest);
             self.start += 1;
         }
+        self.turns.retain(|turn| turn.base >= self.start);
     }
 }
 

@@ -13,7 +13,7 @@ const KV_SIGNIFICANT_PPM: u32 = 1_000;
 /// How well an endpoint can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Reach {
-    /// Nobody has tried yet.
+    /// It is new, and nobody has read it yet. Stale if that lasts.
     #[default]
     Unknown,
     /// The values are at most a few readings old.
@@ -101,7 +101,7 @@ impl Endpoint {
                 self.refusals = 0;
                 return self.sampled(sample);
             }
-            Reading::Refused => self.refusals += 1,
+            Reading::Refused => self.refusals = self.refusals.saturating_add(1),
             Reading::Late | Reading::Unusable => self.refusals = 0,
         }
         self.known.reach = self.reach_after_failure(now_ms, &reading);

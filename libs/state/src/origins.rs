@@ -14,7 +14,7 @@ const EXPIRED_REMEMBERED: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     at_ms: u64,
-    seq: u64,
+    seq: Option<u64>,
     highest: u64,
     asked: BTreeSet<u64>,
 }
@@ -22,8 +22,8 @@ pub(crate) struct Heard {
 impl Heard {
     /// Whether a batch with this `seq` is newer than all before.
     pub(crate) fn is_news(&mut self, seq: u64) -> bool {
-        let news = seq > self.seq;
-        self.seq = self.seq.max(seq);
+        let news = Some(seq) > self.seq;
+        self.seq = self.seq.max(Some(seq));
         news
     }
 
@@ -48,9 +48,14 @@ impl Heard {
         fresh
     }
 
-    /// A new stream: what was asked for on the one before will not come.
-    pub(crate) fn forget_asked(&mut self) {
-        self.asked.clear();
+    /// What was asked for and has not come.
+    pub(crate) fn asked(&self) -> BTreeSet<u64> {
+        self.asked.clone()
+    }
+
+    /// Waits for these no longer.
+    pub(crate) fn give_up(&mut self, asked: &BTreeSet<u64>) {
+        self.asked.retain(|number| !asked.contains(number));
     }
 
     /// The number up to which nothing is open.
@@ -69,7 +74,7 @@ pub(crate) struct Origins {
 impl Origins {
     /// A batch of `origin` came; `None` when it was given up.
     pub(crate) fn hear(&mut self, now_ms: u64, origin: Origin) -> Option<&mut Heard> {
-        if self.expired.contains(&origin) {
+        if !self.living.contains_key(&origin) && self.expired.contains(&origin) {
             return None;
         }
         let heard = self.living.entry(origin).or_default();

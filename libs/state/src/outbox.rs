@@ -8,6 +8,15 @@ use signalbox_types::{BlockHash, EndpointKey, Incarnation};
 use crate::feedback::Placement;
 use crate::overlay::Overlay;
 
+/// Blocks in one batch of placements, unless its first alone has more: about 0.5 MB on the wire.
+const BLOCKS_PER_BATCH: usize = 65_536;
+
+/// Blocks of all prompts on their way together, beyond which there is no room for more: 32 MB.
+const PENDING_BLOCKS: usize = 4 << 20;
+
+/// A placement counts as so many blocks at least.
+const BLOCKS_AT_LEAST: usize = 64;
+
 /// A prompt that was just sent to an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -30,6 +39,7 @@ impl Placed {
     }
 
     fn numbered(&self, number: u64, known: usize) -> Placement {
+        let known = known.min(self.chain.len());
         let anchor = known.checked_sub(1).map_or(BlockHash::ROOT, |last| self.chain[last]);
         let suffix = self.chain[known..].into();
         Placement { number, endpoint: self.endpoint, incarnation: self.incarnation, anchor, suffix }
@@ -47,6 +57,7 @@ struct Pending {
 #[derive(Debug, Default)]
 pub struct Outbox {
     pending: VecDeque<Pending>,
+    pending_blocks: usize,
     latest: u64,
     sent: u64,
 }
@@ -55,21 +66,28 @@ impl Outbox {
     /// Takes a placement in.
     pub fn put(&mut self, now_ms: u64, placed: Placed) {
         self.latest += 1;
+        self.pending_blocks += placed.chain.len();
         self.pending.push_back(Pending { number: self.latest, placed, placed_at_ms: now_ms });
     }
 
-    /// The placements that were not sent yet, at most `limit`; they count as sent now.
+    /// The placements that were not sent yet, at most `limit` and as many as one message has room for; they count as sent now.
     pub fn take_unsent(&mut self, limit: usize) -> Vec<Placement> {
-        let unsent = self.pending.iter().filter(|pending| pending.number > self.sent).take(limit);
-        let unsent: Vec<_> =
-            unsent.map(|pending| pending.placed.numbered(pending.number, pending.placed.known)).collect();
+        let mut blocks = 0;
+        let fits = |placement: &Placement| {
+            blocks += placement.suffix.len();
+            blocks <= BLOCKS_PER_BATCH || blocks == placement.suffix.len()
+        };
+        let unsent = self.pending.range(self.position_after(self.sent)..).take(limit);
+        let unsent = unsent.map(|pending| pending.placed.numbered(pending.number, pending.placed.known));
+        let unsent: Vec<_> = unsent.take_while(fits).collect();
         self.sent = unsent.last().map_or(self.sent, |placement| placement.number);
         unsent
     }
 
     /// The whole chain of a placement whose anchor the owner does not know; `None` when it was given up.
     pub fn whole_chain(&self, number: u64) -> Option<Placement> {
-        let pending = self.pending.iter().find(|pending| pending.number == number)?;
+        let at = self.pending.binary_search_by_key(&number, |pending| pending.number).ok()?;
+        let pending = &self.pending[at];
         Some(pending.placed.numbered(number, 0))
     }
 
@@ -88,6 +106,16 @@ impl Outbox {
         self.drop_while(overlay, |pending| now_ms.saturating_sub(pending.placed_at_ms) >= deadline_ms)
     }
 
+    /// Whether it can take another placement: with the owner out of reach they would gather without end.
+    pub fn has_room(&self) -> bool {
+        self.pending_blocks < PENDING_BLOCKS && self.pending.len() < PENDING_BLOCKS / BLOCKS_AT_LEAST
+    }
+
+    /// Whether placements wait to be sent.
+    pub fn has_unsent(&self) -> bool {
+        self.pending.back().is_some_and(|pending| pending.number > self.sent)
+    }
+
     /// Number of placements on their way.
     pub fn len(&self) -> usize {
         self.pending.len()
@@ -98,10 +126,15 @@ impl Outbox {
         self.pending.is_empty()
     }
 
+    fn position_after(&self, number: u64) -> usize {
+        self.pending.partition_point(|pending| pending.number <= number)
+    }
+
     fn drop_while(&mut self, overlay: &Overlay, is_done: impl Fn(&Pending) -> bool) -> usize {
         let mut dropped = 0;
         while self.pending.front().is_some_and(&is_done) {
             if let Some(Pending { placed, .. }) = self.pending.pop_front() {
+                self.pending_blocks -= placed.chain.len();
                 overlay.lift(placed.endpoint, placed.overlaid());
                 dropped += 1;
             }

@@ -60,18 +60,20 @@ impl Member {
         self.loads.iter().fold(Load::ZERO, |sum, (_, load)| sum + *load)
     }
 
-    fn set_load(&mut self, origin: Origin, load: Load) {
+    /// Returns what was in flight before.
+    fn set_load(&mut self, origin: Origin, load: Load) -> Load {
         let at = self.loads.binary_search_by_key(&origin, |(of, _)| *of);
         match (at, load == Load::ZERO) {
-            (Ok(at), true) => drop(self.loads.remove(at)),
-            (Ok(at), false) => self.loads[at].1 = load,
+            (Ok(at), true) => return self.loads.remove(at).1,
+            (Ok(at), false) => return std::mem::replace(&mut self.loads[at].1, load),
             (Err(_), true) => {}
             (Err(at), false) => self.loads.insert(at, (origin, load)),
         }
+        Load::ZERO
     }
 
     fn digest(&self) -> Digest {
-        let adapters = self.adapters.as_ref().map_or(0, |adapters| digest::of_adapters(self.key, adapters));
+        let adapters = digest::of_adapters(self.key, self.adapters.as_deref());
         let loads = self.loads.iter().map(|(origin, load)| digest::of_load(self.key, *origin, *load));
         Digest {
             specs: digest::of_spec(&self.spec),
@@ -103,10 +105,9 @@ impl Picture {
     ) -> Result<Self, Diverged> {
         let residents = Residents::from_blocks(blocks).map_err(Diverged::Block)?;
         let mut picture = Self { residents, ..Self::default() };
+        picture.digest.placements = picture.residents.total_digest();
         for member in members {
             picture.digest.add(member.digest());
-            picture.digest.placements =
-                picture.digest.placements.wrapping_add(picture.residents.digest(member.key));
             picture.members.insert(member.key, Arc::new(member));
         }
         for (origin, number) in acknowledged {
@@ -155,10 +156,10 @@ impl Picture {
             Change::EndpointRemoved { endpoint } => return self.remove_endpoint(*endpoint),
             Change::Observed { endpoint, observed } => return self.observe(*endpoint, observed),
             Change::AdaptersSeen { endpoint, adapters } => {
-                return self.edit(*endpoint, |member| member.adapters = Some(Arc::clone(adapters)));
+                return self.see_adapters(*endpoint, adapters);
             }
             Change::Loaded { endpoint, origin, load } => {
-                return self.edit(*endpoint, |member| member.set_load(*origin, *load));
+                return self.load(*endpoint, *origin, *load);
             }
             Change::OriginExpired { origin } => self.expire(*origin),
             Change::Placed { endpoint, anchor, suffix } => {
@@ -199,15 +200,29 @@ impl Picture {
         if is_rebirth(before, observed.incarnation) {
             self.forget_blocks(endpoint);
         }
-        self.edit(endpoint, |member| member.observed = observed.clone())
+        let member = self.member_mut(endpoint)?;
+        let before = std::mem::replace(&mut member.observed, observed.clone());
+        let sum = |observed: &Observed| digest::of_observed(endpoint, observed);
+        digest::exchange(&mut self.digest.observed, sum(&before), sum(observed));
+        Ok(())
     }
 
-    fn edit(&mut self, endpoint: EndpointKey, edit: impl FnOnce(&mut Member)) -> Result<(), Diverged> {
-        let member = self.members.get_mut(&endpoint).ok_or(Diverged::Endpoint(endpoint))?;
-        self.digest.subtract(member.digest());
-        edit(Arc::make_mut(member));
-        self.digest.add(member.digest());
+    fn see_adapters(&mut self, endpoint: EndpointKey, adapters: &Arc<Adapters>) -> Result<(), Diverged> {
+        let before = self.member_mut(endpoint)?.adapters.replace(Arc::clone(adapters));
+        let sum = |adapters: Option<&Adapters>| digest::of_adapters(endpoint, adapters);
+        digest::exchange(&mut self.digest.observed, sum(before.as_deref()), sum(Some(adapters)));
         Ok(())
+    }
+
+    fn load(&mut self, endpoint: EndpointKey, origin: Origin, load: Load) -> Result<(), Diverged> {
+        let before = self.member_mut(endpoint)?.set_load(origin, load);
+        let sum = |load: Load| digest::of_load(endpoint, origin, load);
+        digest::exchange(&mut self.digest.loads, sum(before), sum(load));
+        Ok(())
+    }
+
+    fn member_mut(&mut self, endpoint: EndpointKey) -> Result<&mut Member, Diverged> {
+        self.members.get_mut(&endpoint).map(Arc::make_mut).ok_or(Diverged::Endpoint(endpoint))
     }
 
     fn expire(&mut self, origin: Origin) {
@@ -218,7 +233,7 @@ impl Picture {
             .collect();
         for endpoint in loaded {
             // The keys are this map's own.
-            let _ = self.edit(endpoint, |member| member.set_load(origin, Load::ZERO));
+            let _ = self.load(endpoint, origin, Load::ZERO);
         }
         self.acknowledge(origin, None);
     }
@@ -229,7 +244,7 @@ impl Picture {
             None => self.acknowledged.remove(&origin),
         };
         let sum = |number: Option<u64>| number.map_or(0, |number| digest::of_acknowledged(origin, number));
-        self.digest.loads = self.digest.loads.wrapping_sub(sum(before)).wrapping_add(sum(number));
+        digest::exchange(&mut self.digest.loads, sum(before), sum(number));
     }
 
     fn reside(
@@ -240,12 +255,12 @@ impl Picture {
         let before = self.residents.digest(endpoint);
         let outcome = edit(&mut self.residents);
         let after = self.residents.digest(endpoint);
-        self.digest.placements = self.digest.placements.wrapping_sub(before).wrapping_add(after);
+        digest::exchange(&mut self.digest.placements, before, after);
         outcome.map_err(Diverged::Block)
     }
 
     fn forget_blocks(&mut self, endpoint: EndpointKey) {
-        self.digest.placements = self.digest.placements.wrapping_sub(self.residents.digest(endpoint));
+        digest::exchange(&mut self.digest.placements, self.residents.digest(endpoint), 0);
         self.residents.forget(endpoint);
     }
 }

@@ -1,9 +1,11 @@
 //! The owner of a pool's state: the only place that accepts facts and mints versions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use signalbox_types::{EndpointKey, EndpointSpec, Format, Load, Origin, PoolSpec, Version};
+use signalbox_types::{
+    BlockHash, EndpointKey, EndpointSpec, Format, Incarnation, Load, Origin, PoolSpec, Version,
+};
 
 use crate::assign::{Assigned, Assignments, CollectorStream};
 use crate::change::{Change, Observed};
@@ -129,7 +131,7 @@ impl Pool {
     pub fn fold(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         let before = self.journal.head();
         let mut effects = match input {
-            Input::Spec(spec) => self.fold_spec(spec),
+            Input::Spec(spec) => self.fold_spec(now_ms, spec),
             Input::CollectorJoined(stream, name) => {
                 let changed = self.assignments.join(now_ms, stream, &name);
                 self.assign(changed)
@@ -171,10 +173,9 @@ impl Pool {
         if epoch > self.journal.head().epoch { vec![Effect::Outranked(epoch)] } else { Vec::new() }
     }
 
-    fn fold_spec(&mut self, spec: PoolSpec) -> Vec<Effect> {
-        let specs: Vec<_> = spec.endpoints.into_iter().map(Arc::new).collect();
-        let wanted: BTreeMap<EndpointKey, &Arc<EndpointSpec>> =
-            specs.iter().map(|spec| (spec.key(), spec)).collect();
+    fn fold_spec(&mut self, now_ms: u64, spec: PoolSpec) -> Vec<Effect> {
+        let wanted: BTreeMap<EndpointKey, Arc<EndpointSpec>> =
+            spec.endpoints.into_iter().map(|spec| (spec.key(), Arc::new(spec))).collect();
         let moved_or_gone = |member: &&Arc<Member>| {
             wanted.get(&member.key).is_none_or(|spec| spec.address != member.spec.address)
         };
@@ -183,12 +184,17 @@ impl Pool {
             self.foreign.remove(&endpoint);
             self.commit(Change::EndpointRemoved { endpoint });
         }
-        for (endpoint, spec) in wanted {
-            if self.picture.member(endpoint).is_none_or(|member| member.spec != *spec) {
+        for (endpoint, spec) in &wanted {
+            let before = self.picture.member(*endpoint).cloned();
+            if before.as_ref().is_none_or(|member| member.spec != *spec) {
                 self.commit(Change::EndpointSet { spec: Arc::clone(spec) });
             }
+            if before.is_none() {
+                let observed = Observed { reach_since_ms: now_ms, ..Observed::default() };
+                self.commit(Change::Observed { endpoint: *endpoint, observed });
+            }
         }
-        let changed = self.assignments.set_endpoints(&specs);
+        let changed = self.assignments.set_endpoints(wanted);
         self.assign(changed)
     }
 
@@ -202,11 +208,15 @@ impl Pool {
         let booked = member.load().requests;
         let seen_before = member.adapters.clone();
         let Update { incarnation, reach, gauges, capacity, adapters } = update;
-        let foreign = self.foreign.entry(endpoint).or_default();
+        // A collector that has not read the endpoint yet knows nothing of its life.
+        let incarnation =
+            if incarnation == Incarnation::default() { before.incarnation } else { incarnation };
+        let recent = self.foreign.entry(endpoint).or_default();
         if is_rebirth(before.incarnation, incarnation) {
-            *foreign = Foreign::default();
+            *recent = Foreign::default();
         }
         let gauges = gauges.unwrap_or(before.gauges);
+        let foreign = if reach == Reach::Fresh { recent.sample(gauges, booked) } else { before.foreign };
         let since_ms =
             if reach == before.reach { before.reach_since_ms } else { now_ms.saturating_sub(age_ms) };
         let observed = Observed {
@@ -214,7 +224,7 @@ impl Pool {
             reach,
             reach_since_ms: since_ms,
             gauges,
-            foreign: foreign.sample(gauges.waiting + gauges.running, booked),
+            foreign,
             capacity: capacity.or(before.capacity),
         };
         if observed != before {
@@ -242,8 +252,13 @@ impl Pool {
     /// What becomes of an endpoint's values when time passes without a report: they grow stale, or count once more.
     fn aged(&mut self, now_ms: u64, member: &Member) -> Option<Observed> {
         let before = &member.observed;
-        if before.reach != Reach::Fresh {
-            return None;
+        let since_ms = now_ms.saturating_sub(before.reach_since_ms);
+        match before.reach {
+            Reach::Fresh => {}
+            Reach::Unknown if since_ms >= self.config.stale_after_ms => {
+                return Some(Observed { reach: Reach::Stale, reach_since_ms: now_ms, ..before.clone() });
+            }
+            Reach::Unknown | Reach::Stale | Reach::Down => return None,
         }
         if self.assignments.is_unread(now_ms, member.key, self.config.stale_after_ms) {
             let aged = Observed { reach: Reach::Stale, reach_since_ms: now_ms, ..before.clone() };
@@ -253,8 +268,7 @@ impl Pool {
         if !recent.is_due() {
             return None;
         }
-        let scraped = before.gauges.waiting + before.gauges.running;
-        let foreign = recent.sample(scraped, member.load().requests);
+        let foreign = recent.sample(before.gauges, member.load().requests);
         recent.is_due(); // this sample stands for the tick itself
         (foreign != before.foreign).then(|| Observed { foreign, ..before.clone() })
     }
@@ -266,18 +280,24 @@ impl Pool {
             effects.push(Effect::Expired(origin));
             return effects;
         };
-        if scope == Scope::Whole {
-            heard.forget_asked();
-        }
-        if heard.is_news(seq) {
+        let is_news = heard.is_news(seq);
+        // What was asked for before a whole batch and is not in it will not come.
+        let overdue = if is_news && scope == Scope::Whole { heard.asked() } else { BTreeSet::new() };
+        if is_news {
             self.fold_gauges(origin, scope, &gauges);
         }
         effects.extend(placements.into_iter().filter_map(|placement| self.fold_placement(origin, placement)));
-        let acknowledged = self.origins.heard(origin).map_or(0, |heard| heard.acknowledged());
-        if acknowledged > self.picture.acknowledged(origin) {
-            self.commit(Change::Acknowledged { origin, number: acknowledged });
-        }
+        self.acknowledge(origin, &overdue);
         effects
+    }
+
+    fn acknowledge(&mut self, origin: Origin, overdue: &BTreeSet<u64>) {
+        let Some(heard) = self.origins.heard(origin) else { return };
+        heard.give_up(overdue);
+        let number = heard.acknowledged();
+        if number > self.picture.acknowledged(origin) {
+            self.commit(Change::Acknowledged { origin, number });
+        }
     }
 
     fn fold_gauges(&mut self, origin: Origin, scope: Scope, gauges: &[(EndpointKey, Load)]) {
@@ -301,17 +321,22 @@ impl Pool {
         if !heard.is_open(number) {
             return None;
         }
-        let index = Arc::clone(self.picture.residents().index());
+        let is_current =
+            self.picture.member(endpoint).is_some_and(|member| member.observed.incarnation == incarnation);
+        let index = self.picture.residents().index();
         let known = suffix.partition_point(|block| index.contains(*block));
         let anchor = known.checked_sub(1).map_or(anchor, |last| suffix[last]);
-        if known == 0 && anchor != signalbox_types::BlockHash::ROOT && !index.contains(anchor) {
+        let suffix = &suffix[known..];
+        let is_anchored = anchor == BlockHash::ROOT || index.contains(anchor);
+        if is_current && !is_anchored {
             return heard.ask(number).then_some(Effect::NeedChain(origin, number));
         }
         heard.close(number);
-        let member = self.picture.member(endpoint)?;
-        let is_current = member.observed.incarnation == incarnation;
-        if is_current && (anchor != signalbox_types::BlockHash::ROOT || known < suffix.len()) {
-            self.commit(Change::Placed { endpoint, anchor, suffix: suffix[known..].into() });
+        // A chain that leads from unknown blocks to known ones is none: whoever holds a block holds all before it.
+        let is_chain = !suffix.iter().any(|block| index.contains(*block));
+        if is_current && is_chain && (anchor != BlockHash::ROOT || !suffix.is_empty()) {
+            let suffix = suffix.into();
+            self.commit(Change::Placed { endpoint, anchor, suffix });
             self.make_room(endpoint);
         }
         None
@@ -322,7 +347,8 @@ impl Pool {
         let Some(member) = self.picture.member(endpoint) else { return };
         let kv_tokens =
             member.observed.capacity.map_or(self.config.assumed_kv_tokens, |capacity| capacity.kv_tokens);
-        let room = (kv_tokens * BYTES_PER_TOKEN / u64::from(self.config.format.block_bytes)) as usize;
+        let block_bytes = u64::from(self.config.format.block_bytes.max(1));
+        let room = (kv_tokens.saturating_mul(BYTES_PER_TOKEN) / block_bytes) as usize;
         loop {
             let surplus = self.picture.residents().held(endpoint).saturating_sub(room);
             let Some((leaf, blocks)) =

@@ -17,7 +17,7 @@ pub enum Outcome {
     Applied,
     /// It tells nothing new, or comes from an owner that is none any more. Nothing changed.
     Stale,
-    /// Something before it is missing, or what is held is wrong. Nothing changed; the owner has to be asked.
+    /// Something before it is missing, or what is held is wrong; the owner has to be asked.
     Gap(Gap),
     /// A whole snapshot took the place of what was held.
     Reset,
@@ -118,9 +118,9 @@ impl Replica {
         match frame {
             Frame::Init { version, format } => self.init(version, format),
             Frame::Entry(entry) => self.entry(entry),
-            Frame::InitDone { seq, count, digest } => self.init_done(seq, count, &digest),
+            Frame::InitDone { version, count, digest } => self.init_done(version, count, &digest),
             Frame::Delta { epoch, from, to, changes } => self.delta(epoch, from, to, &changes),
-            Frame::Turn { epoch, base } => self.turn(epoch, base),
+            Frame::Turn { from, epoch } => self.turn(from, epoch),
             Frame::Beat { epoch, seq, digest, now_ms: _ } => self.beat(epoch, seq, &digest),
         }
     }
@@ -159,13 +159,16 @@ impl Replica {
         }
     }
 
-    fn init_done(&mut self, seq: u64, count: u64, digest: &Digest) -> Outcome {
+    fn init_done(&mut self, ended: Version, count: u64, digest: &Digest) -> Outcome {
         let Buffer { version, format, entries } = match std::mem::take(&mut self.incoming) {
             Incoming::Nothing => return Outcome::Gap(Gap::Order),
             Incoming::Outdated => return Outcome::Stale,
             Incoming::Buffered(buffer) => buffer,
         };
-        if version.seq != seq || entries.len() as u64 != count {
+        if matches!(self.compare(version.epoch), Epoch::Older) {
+            return Outcome::Stale;
+        }
+        if version != ended || entries.len() as u64 != count {
             return Outcome::Gap(Gap::Snapshot);
         }
         if self.is_behind(version) {
@@ -210,10 +213,10 @@ impl Replica {
         Outcome::Applied
     }
 
-    fn turn(&mut self, epoch: u64, base: u64) -> Outcome {
+    fn turn(&mut self, from: Version, epoch: u64) -> Outcome {
         match (self.compare(epoch), self.held) {
-            (Epoch::Newer, Held::Sound(held)) if held.seq == base => {
-                self.held = Held::Sound(Version { epoch, seq: base });
+            (Epoch::Newer, Held::Sound(held)) if held == from => {
+                self.held = Held::Sound(Version { epoch, seq: from.seq });
                 Outcome::Applied
             }
             (Epoch::Mine | Epoch::Older, _) => Outcome::Stale,

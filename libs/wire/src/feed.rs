@@ -36,16 +36,16 @@ pub fn feedback_batch(feedback: Feedback) -> pb::FeedbackBatch {
 /// What a batch of feedback says.
 ///
 /// # Errors
-/// [`WireError`] when a placement names the root as a block.
+/// [`WireError`] when a gauge has no load or a placement names the root as a block.
 pub fn feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError> {
     let pb::FeedbackBatch { epoch, origin, seq, whole, gauges, placements } = message;
-    let gauge = |gauge: pb::OriginGauge| (EndpointKey(gauge.endpoint), parts::load(gauge.load));
+    let gauge = |gauge: pb::OriginGauge| Ok((EndpointKey(gauge.endpoint), parts::load(gauge.load)?));
     Ok(Feedback {
         epoch,
         origin: Origin(origin),
         seq,
         scope: if whole { Scope::Whole } else { Scope::Changed },
-        gauges: gauges.into_iter().map(gauge).collect(),
+        gauges: gauges.into_iter().map(gauge).collect::<Result<_, WireError>>()?,
         placements: placements.into_iter().map(placement).collect::<Result<_, _>>()?,
     })
 }

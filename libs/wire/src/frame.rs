@@ -32,16 +32,17 @@ pub fn frame_message(frame: &Frame) -> pb::Frame {
             Kind::Init(pb::Init { epoch: *epoch, seq: *seq, format })
         }
         Frame::Entry(entry) => Kind::Entry(entry_message(entry)),
-        Frame::InitDone { seq, count, digest } => Kind::InitDone(pb::InitDone {
-            seq: *seq,
-            count: *count,
-            digest: Some(parts::digest_message(*digest)),
-        }),
+        Frame::InitDone { version: Version { epoch, seq }, count, digest } => {
+            let digest = Some(parts::digest_message(*digest));
+            Kind::InitDone(pb::InitDone { epoch: *epoch, seq: *seq, count: *count, digest })
+        }
         Frame::Delta { epoch, from, to, changes } => {
             let changes = changes.iter().map(|change| change_message(change)).collect();
             Kind::Delta(pb::Delta { epoch: *epoch, from: *from, to: *to, changes })
         }
-        Frame::Turn { epoch, base } => Kind::Turn(pb::Turn { epoch: *epoch, base: *base }),
+        Frame::Turn { from: Version { epoch: from_epoch, seq: base }, epoch } => {
+            Kind::Turn(pb::Turn { epoch: *epoch, from_epoch: *from_epoch, base: *base })
+        }
         Frame::Beat { epoch, seq, now_ms, digest } => {
             let digest = Some(parts::digest_message(*digest));
             Kind::Beat(pb::Beat { epoch: *epoch, seq: *seq, now_ms: *now_ms, digest })
@@ -63,14 +64,16 @@ pub fn frame(message: pb::Frame) -> Result<Frame, WireError> {
             Frame::Init { version: Version { epoch, seq }, format }
         }
         Kind::Entry(message) => Frame::Entry(Arc::new(entry(message)?)),
-        Kind::InitDone(pb::InitDone { seq, count, digest }) => {
-            Frame::InitDone { seq, count, digest: parts::digest(digest)? }
+        Kind::InitDone(pb::InitDone { epoch, seq, count, digest }) => {
+            Frame::InitDone { version: Version { epoch, seq }, count, digest: parts::digest(digest)? }
         }
         Kind::Delta(pb::Delta { epoch, from, to, changes }) => {
             let changes = changes.into_iter().map(|message| change(message).map(Arc::new));
             Frame::Delta { epoch, from, to, changes: changes.collect::<Result<_, _>>()? }
         }
-        Kind::Turn(pb::Turn { epoch, base }) => Frame::Turn { epoch, base },
+        Kind::Turn(pb::Turn { epoch, from_epoch, base }) => {
+            Frame::Turn { from: Version { epoch: from_epoch, seq: base }, epoch }
+        }
         Kind::Beat(pb::Beat { epoch, seq, now_ms, digest }) => {
             Frame::Beat { epoch, seq, now_ms, digest: parts::digest(digest)? }
         }
@@ -119,14 +122,13 @@ fn member_message(member: &Member) -> pb::EndpointEntry {
 fn member(message: pb::EndpointEntry) -> Result<Member, WireError> {
     let pb::EndpointEntry { spec, observed, loads, adapters } = message;
     let (key, observed) = parts::observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
-    let load = |load: pb::OriginLoad| (Origin(load.origin), parts::load(load.load));
-    Ok(Member {
-        key,
-        spec: parts::spec(spec)?,
-        observed,
-        adapters: adapters.map(parts::adapters),
-        loads: loads.into_iter().map(load).collect(),
-    })
+    let spec = parts::spec(spec)?;
+    if spec.key() != key {
+        return Err(WireError::Bounds("the key of an endpoint"));
+    }
+    let load = |load: pb::OriginLoad| Ok((Origin(load.origin), parts::load(load.load)?));
+    let loads = loads.into_iter().map(load).collect::<Result<_, WireError>>()?;
+    Ok(Member { key, spec, observed, adapters: adapters.map(parts::adapters), loads })
 }
 
 fn block_message(block: &Block) -> pb::Block {
@@ -141,7 +143,7 @@ fn block_message(block: &Block) -> pb::Block {
 
 fn block(message: pb::Block) -> Result<Block, WireError> {
     let pb::Block { hash, parent, holders, touched } = message;
-    if holders.len() != touched.len() || hash == BlockHash::ROOT.0 {
+    if holders.len() != touched.len() || hash == BlockHash::ROOT.0 || hash == parent {
         return Err(WireError::Bounds("a block of a snapshot"));
     }
     let holders = holders.into_iter().map(EndpointKey).zip(touched).collect();
@@ -200,7 +202,7 @@ fn change(message: pb::Change) -> Result<Change, WireError> {
         }
         Kind::Loaded(pb::Loaded { endpoint, origin, load }) => {
             let (endpoint, origin) = (EndpointKey(endpoint), Origin(origin));
-            Change::Loaded { endpoint, origin, load: parts::load(load) }
+            Change::Loaded { endpoint, origin, load: parts::load(load)? }
         }
         Kind::OriginExpired(pb::OriginExpired { origin }) => Change::OriginExpired { origin: Origin(origin) },
         Kind::Placed(pb::Placed { endpoint, anchor, suffix }) => {
@@ -208,7 +210,7 @@ fn change(message: pb::Change) -> Result<Change, WireError> {
             Change::Placed { endpoint, anchor, suffix: parts::chain(suffix)? }
         }
         Kind::Evicted(pb::Evicted { endpoint, leaf, blocks }) => {
-            Change::Evicted { endpoint: EndpointKey(endpoint), leaf: BlockHash(leaf), blocks }
+            Change::Evicted { endpoint: EndpointKey(endpoint), leaf: parts::block(leaf)?, blocks }
         }
         Kind::Acknowledged(pb::Acknowledged { origin, number }) => {
             Change::Acknowledged { origin: Origin(origin), number }

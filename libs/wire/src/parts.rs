@@ -65,9 +65,9 @@ pub(crate) fn load_message(load: Load) -> pb::Load {
     pb::Load { requests, prefill_tokens }
 }
 
-pub(crate) fn load(message: Option<pb::Load>) -> Load {
-    let pb::Load { requests, prefill_tokens } = message.unwrap_or_default();
-    Load { requests, prefill_tokens }
+pub(crate) fn load(message: Option<pb::Load>) -> Result<Load, WireError> {
+    let pb::Load { requests, prefill_tokens } = message.ok_or(WireError::Missing("load"))?;
+    Ok(Load { requests, prefill_tokens })
 }
 
 pub(crate) fn spec_message(spec: &EndpointSpec) -> pb::EndpointSpec {
@@ -137,10 +137,13 @@ pub(crate) fn hashes(suffix: &[BlockHash]) -> Vec<u64> {
     suffix.iter().map(|block| block.0).collect()
 }
 
-/// Blocks of a chain; the root is none.
+/// A block; the root is none.
+pub(crate) fn block(hash: u64) -> Result<BlockHash, WireError> {
+    let block = Some(BlockHash(hash)).filter(|block| *block != BlockHash::ROOT);
+    block.ok_or(WireError::Bounds("a block hash"))
+}
+
+/// The blocks of a chain.
 pub(crate) fn chain(hashes: Vec<u64>) -> Result<Arc<[BlockHash]>, WireError> {
-    if hashes.contains(&BlockHash::ROOT.0) {
-        return Err(WireError::Bounds("a block hash"));
-    }
-    Ok(hashes.into_iter().map(BlockHash).collect())
+    hashes.into_iter().map(block).collect()
 }

@@ -137,7 +137,7 @@ impl Actor for PoolOwner {
             }
             Message::Fed { feedback, replies, permit } => {
                 for reply in state.fold(Input::Feedback(feedback)) {
-                    // A replica that does not read its replies is asked again by what it sends next.
+                    // A replica that reads no replies is slow or gone; what it is not asked for it loses.
                     let _ = replies.try_send(reply);
                 }
                 drop(permit);
@@ -214,7 +214,10 @@ impl State {
         if self.pool.journal().pinned() >= SNAPSHOTS_AT_ONCE {
             return Answer::Later;
         }
-        let usable = |snapshot: &&Arc<Snapshot>| self.pool.journal().reaches(snapshot.version);
+        let head = self.pool.journal().head();
+        let usable = |snapshot: &&Arc<Snapshot>| {
+            snapshot.version.epoch == head.epoch && self.pool.journal().reaches(snapshot.version)
+        };
         let snapshot = match self.latest_snapshot.as_ref().filter(usable) {
             Some(snapshot) => Arc::clone(snapshot),
             None => Arc::new(self.pool.snapshot()),

@@ -116,8 +116,8 @@ impl Follower {
             signalbox_state::Frame::Delta { epoch, to, .. } => {
                 self.cursor = Version { epoch: *epoch, seq: *to }
             }
-            signalbox_state::Frame::Turn { epoch, base } => {
-                self.cursor = Version { epoch: *epoch, seq: *base }
+            signalbox_state::Frame::Turn { from, epoch } => {
+                self.cursor = Version { epoch: *epoch, seq: from.seq }
             }
             _ => {}
         }

@@ -153,7 +153,7 @@ impl State {
         if scope == Scope::Changed && gauges.is_empty() && placements.is_empty() {
             return;
         }
-        if placements.len() >= PLACEMENTS_PER_BATCH {
+        if self.outbox.has_unsent() {
             self.desk.bell.notify_one();
         }
         self.seq += 1;
@@ -166,7 +166,9 @@ impl State {
     async fn take_in(&mut self) {
         let now_ms = self.desk.now_ms();
         let mut placed = self.placed.lock().await;
-        while let Ok(placed) = placed.try_recv() {
+        while self.outbox.has_room()
+            && let Ok(placed) = placed.try_recv()
+        {
             self.outbox.put(now_ms, placed);
         }
     }

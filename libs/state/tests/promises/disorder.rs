@@ -1,0 +1,198 @@
+//! However frames are lost, repeated, reordered or mixed: a follower is never wrong, only behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
+use proptest::sample::Index;
+use proptest::test_runner::TestCaseError;
+use signalbox_state::{CatchUp, Change, Frame, Gap, Outcome, Picture, Replica, Snapshot};
+use signalbox_types::{Format, Origin, Version};
+
+use crate::support::contents::{Contents, rebuilt};
+use crate::support::steps::{Step, life};
+use crate::support::world::World;
+use crate::support::{beat, catch_up, config};
+
+/// What two owners of one pool hold at each of their versions, and all that they sent.
+#[derive(Debug, Default)]
+struct Past {
+    states: BTreeMap<Version, Contents>,
+    frames: Vec<Frame>,
+}
+
+impl Past {
+    /// Notes what is held at the head, and what may be sent of it.
+    fn watch(&mut self, world: &World, snapshot: bool) {
+        self.states.insert(world.pool.journal().head(), Contents::of(world.pool.picture()));
+        self.frames.push(beat(&world.pool));
+        if snapshot {
+            self.frames.extend(Arc::new(world.pool.snapshot()).frames());
+        }
+    }
+
+    fn live(&mut self, world: &mut World, steps: &[Step]) {
+        for (at, step) in steps.iter().enumerate() {
+            let before = world.pool.snapshot();
+            world.step(step);
+            if let CatchUp::Frame(Frame::Delta { epoch, from, changes, .. }) =
+                world.pool.journal().since(before.version)
+            {
+                self.watch_between(&before, &changes);
+                self.send(epoch, from, &changes);
+            }
+            self.watch(world, at % 5 == 0);
+        }
+    }
+
+    /// One step can make several changes: notes what is held after each.
+    fn watch_between(&mut self, before: &Snapshot, changes: &[Arc<Change>]) {
+        let mut picture = rebuilt(before);
+        let Version { epoch, seq } = before.version;
+        for (seq, change) in (seq + 1..).zip(changes) {
+            picture.apply(seq, change).expect("the change fits");
+            self.states.insert(Version { epoch, seq }, Contents::of(&picture));
+        }
+    }
+
+    /// The changes in one delta, and in two.
+    fn send(&mut self, epoch: u64, from: u64, changes: &[Arc<Change>]) {
+        let (first, second) = changes.split_at(changes.len() / 2);
+        let cut = from + first.len() as u64;
+        for (from, changes) in [(from, first), (cut, second), (from, changes)] {
+            let to = from + changes.len() as u64;
+            self.frames.push(Frame::Delta { epoch, from, to, changes: changes.to_vec() });
+        }
+    }
+}
+
+/// Epoch 1 lives `shared`; then it lives `old` while epoch 2 takes over and lives `new`.
+fn two_epochs(shared: &[Step], old: &[Step], new: &[Step]) -> (Past, World) {
+    let mut past = Past::default();
+    let mut deposed = World::new(1, config());
+    past.watch(&deposed, true);
+    past.live(&mut deposed, shared);
+    past.live(&mut deposed, old);
+    let mut world = World::new(1, config());
+    world.live(shared);
+    let base = world.pool.journal().head();
+    world.pool.turn(2);
+    past.frames.push(Frame::Turn { from: base, epoch: 2 });
+    past.watch(&world, true);
+    past.live(&mut world, new);
+    (past, world)
+}
+
+/// A wish to deliver some consecutive frames, out of all that were ever sent.
+fn deliveries() -> impl Strategy<Value = Vec<(Index, usize)>> {
+    vec((any::<Index>(), 1_usize..12), 1..40)
+}
+
+fn deliver(
+    replica: &mut Replica,
+    past: &Past,
+    deliveries: &[(Index, usize)],
+) -> Result<Vec<Outcome>, TestCaseError> {
+    let mut outcomes = Vec::new();
+    for (first, count) in deliveries {
+        for frame in past.frames.iter().skip(first.index(past.frames.len())).take(*count) {
+            let before = replica.version();
+            let outcome = replica.apply(frame.clone());
+            prop_assert!(!matches!(outcome, Outcome::Gap(Gap::Change(_) | Gap::Digest(_))), "{:?}", outcome);
+            prop_assert!(replica.version() >= before || before.is_none());
+            if let Some(version) = replica.cursor() {
+                prop_assert_eq!(&past.states[&version], &Contents::of(replica.picture()));
+            }
+            outcomes.push(outcome);
+        }
+    }
+    Ok(outcomes)
+}
+
+proptest! {
+    #[test]
+    fn a_follower_is_never_wrong_and_can_always_be_helped(
+        shared in life(0..12),
+        old in vec(crate::support::steps::step(), 0..10),
+        new in vec(crate::support::steps::step(), 0..10),
+        deliveries in deliveries(),
+    ) {
+        let (past, world) = two_epochs(&shared, &old, &new);
+        let mut replica = Replica::default();
+        deliver(&mut replica, &past, &deliveries)?;
+        replica.reconnected();
+        catch_up(&mut replica, &world.pool);
+        prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(replica.picture()));
+    }
+}
+
+/// A snapshot with one entry that is not empty, at `version`.
+fn snapshot(version: Version, acknowledged: u64) -> Vec<Frame> {
+    let mut picture = Picture::default();
+    picture.apply(1, &Change::Acknowledged { origin: Origin(1), number: acknowledged }).unwrap();
+    Arc::new(Snapshot::cut(&picture, version, Format::default())).frames().collect()
+}
+
+#[test]
+fn the_end_of_one_owners_snapshot_does_not_complete_another_owners() {
+    let (old, new) = (Version { epoch: 1, seq: 9 }, Version { epoch: 2, seq: 9 });
+    let [_, entry, done] = &snapshot(old, 3)[..] else { panic!("one entry") };
+    let mut replica = Replica::default();
+    replica.apply(Frame::Init { version: new, format: Format::default() });
+    replica.apply(entry.clone());
+    assert_eq!(Outcome::Gap(Gap::Snapshot), replica.apply(done.clone()));
+    assert_eq!(None, replica.version());
+}
+
+#[test]
+fn the_entries_of_two_snapshots_do_not_mix() {
+    let (one, other) = (snapshot(Version { epoch: 1, seq: 8 }, 3), snapshot(Version { epoch: 1, seq: 9 }, 4));
+    for mixed in
+        [[&one[0], &one[1], &other[2]], [&one[0], &other[1], &one[2]], [&other[0], &one[1], &other[2]]]
+    {
+        let mut replica = Replica::default();
+        let last = mixed.into_iter().map(|frame| replica.apply(frame.clone())).last();
+        assert_eq!((Some(Outcome::Gap(Gap::Snapshot)), None), (last, replica.version()));
+    }
+}
+
+#[test]
+fn blocks_of_an_endpoint_that_is_none_do_not_pass_unseen() {
+    let holders = vec![(signalbox_types::EndpointKey(1), 5)];
+    let block = signalbox_prefix::Block {
+        hash: signalbox_types::BlockHash(7),
+        parent: signalbox_types::BlockHash::ROOT,
+        holders,
+    };
+    let stray = Picture::from_parts(Vec::new(), vec![block], Vec::new()).unwrap();
+    assert_eq!(vec!["placements"], stray.digest().differing(&Picture::default().digest()));
+}
+
+#[test]
+fn a_half_sent_snapshot_is_not_completed_by_the_next_stream() {
+    let frames = snapshot(Version { epoch: 1, seq: 8 }, 3);
+    let mut replica = Replica::default();
+    replica.apply(frames[0].clone());
+    replica.reconnected();
+    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(frames[1].clone()));
+    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(frames[2].clone()));
+}
+
+#[test]
+fn what_has_diverged_waits_for_a_snapshot_and_takes_an_older_one_of_its_epoch() {
+    let version = Version { epoch: 1, seq: 8 };
+    let mut replica = Replica::default();
+    snapshot(version, 3).into_iter().for_each(|frame| drop(replica.apply(frame)));
+    let digest = signalbox_state::Digest { loads: 1, ..replica.picture().digest() };
+    let beat = Frame::Beat { epoch: 1, seq: 8, now_ms: 0, digest };
+    assert_eq!(Outcome::Gap(Gap::Digest(vec!["loads"])), replica.apply(beat));
+    assert_eq!((Some(version), None), (replica.version(), replica.cursor()));
+    let change = Arc::new(Change::Acknowledged { origin: Origin(1), number: 4 });
+    let delta = Frame::Delta { epoch: 1, from: 8, to: 9, changes: vec![change] };
+    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(delta));
+    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(Frame::Turn { from: version, epoch: 2 }));
+    let older = Version { epoch: 1, seq: 7 };
+    let outcome = snapshot(older, 2).into_iter().map(|frame| replica.apply(frame)).last();
+    assert_eq!((Some(Outcome::Reset), Some(older)), (outcome, replica.cursor()));
+}

@@ -1,0 +1,110 @@
+//! A snapshot and the changes after it give the owner's state, bit for bit.
+
+use std::sync::Arc;
+
+use proptest::prelude::{prop_assert_eq, proptest};
+use signalbox_state::{Entry, Input, Outcome, Replica};
+use signalbox_types::Origin;
+
+use crate::support::contents::{Contents, rebuilt};
+use crate::support::steps::life;
+use crate::support::world::World;
+use crate::support::{beat, catch_up, config, pool_of};
+
+proptest! {
+    #[test]
+    fn a_follower_from_the_first_change_on_holds_what_the_owner_holds(steps in life(1..60)) {
+        let (mut world, mut replica) = (World::new(1, config()), Replica::default());
+        catch_up(&mut replica, &world.pool);
+        for step in &steps {
+            world.step(step);
+            let took_snapshot = catch_up(&mut replica, &world.pool);
+            prop_assert_eq!(false, took_snapshot);
+            prop_assert_eq!(Some(world.pool.journal().head()), replica.version());
+            prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(replica.picture()));
+            prop_assert_eq!(Outcome::Applied, replica.apply(beat(&world.pool)));
+        }
+    }
+
+    #[test]
+    fn a_follower_that_begins_with_any_snapshot_holds_what_the_owner_holds(before in life(0..40), after in life(0..40)) {
+        let (mut world, mut replica) = (World::new(1, config()), Replica::default());
+        world.live(&before);
+        let snapshot = Arc::new(world.pool.snapshot());
+        let reset = Arc::clone(&snapshot).frames().map(|frame| replica.apply(frame)).last();
+        prop_assert_eq!(Some(Outcome::Reset), reset);
+        prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(replica.picture()));
+        world.live(&after);
+        catch_up(&mut replica, &world.pool);
+        prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(replica.picture()));
+    }
+
+    #[test]
+    fn the_sums_kept_up_are_those_computed_anew(steps in life(1..80)) {
+        let mut world = World::new(1, config());
+        for step in &steps {
+            world.step(step);
+            let anew = rebuilt(&world.pool.snapshot());
+            prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(&anew));
+        }
+    }
+}
+
+#[test]
+fn nothing_left_sums_up_to_nothing() {
+    let mut world = World::new(1, config());
+    world.pool = pool_of(3, config());
+    let empty = World::new(1, config());
+    world.pool.fold(0, Input::Spec(crate::support::pool_spec([])));
+    assert_eq!(Contents::of(empty.pool.picture()), Contents::of(world.pool.picture()));
+}
+
+#[test]
+fn a_member_that_differs_in_any_part_sums_up_otherwise() {
+    let pool = pool_of(1, config());
+    let member = pool.picture().members().next().unwrap();
+    let digest = |edit: &dyn Fn(&mut signalbox_state::Member)| {
+        let mut edited = (**member).clone();
+        edit(&mut edited);
+        signalbox_state::Picture::from_parts(vec![edited], Vec::new(), Vec::new()).unwrap().digest()
+    };
+    let edits: [&dyn Fn(&mut signalbox_state::Member); 6] = [
+        &|member| Arc::make_mut(&mut member.spec).metrics_url.push('x'),
+        &|member| drop(Arc::make_mut(&mut member.spec).labels.insert("a".to_owned(), "b".to_owned())),
+        &|member| member.observed.foreign = 1,
+        &|member| member.observed.reach_since_ms = 1,
+        &|member| member.adapters = Some(Arc::default()),
+        &|member| {
+            let load = signalbox_types::Load { requests: 1, prefill_tokens: 0 };
+            member.loads.push((Origin(1), load));
+        },
+    ];
+    for edit in edits {
+        assert_eq!(1, digest(edit).differing(&pool.picture().digest()).len());
+    }
+}
+
+#[test]
+fn the_blocks_of_a_snapshot_travel_in_entries_of_bounded_size() {
+    let config = signalbox_state::PoolConfig { assumed_kv_tokens: 1 << 20, ..config() };
+    let mut pool = pool_of(40, config);
+    let suffix: Arc<[_]> = (1..=3_000).map(signalbox_types::BlockHash).collect();
+    let placements = (0..40).map(|index| signalbox_state::Placement {
+        number: index as u64 + 1,
+        endpoint: crate::support::endpoint(index),
+        incarnation: signalbox_types::Incarnation(0),
+        anchor: signalbox_types::BlockHash::ROOT,
+        suffix: Arc::clone(&suffix),
+    });
+    pool.fold(0, Input::Feedback(crate::feedback::batch(1, 1, Vec::new(), placements.collect())));
+    let snapshot = pool.snapshot();
+    let size = |entry: &Arc<Entry>| match &**entry {
+        Entry::Blocks(blocks) => blocks.iter().map(|block| 1 + block.holders.len()).sum(),
+        Entry::Endpoint(_) | Entry::Origin(..) => 0,
+    };
+    let sizes: Vec<usize> = snapshot.entries.iter().map(size).collect();
+    assert_eq!((3_000 * 41, true), (sizes.iter().sum(), sizes.iter().all(|size| *size <= 4_096)));
+    let mut replica = Replica::default();
+    catch_up(&mut replica, &pool);
+    assert_eq!(Contents::of(pool.picture()), Contents::of(replica.picture()));
+}

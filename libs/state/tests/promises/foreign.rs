@@ -1,0 +1,98 @@
+//! Foreign load is the least of the last three of max(0, at the endpoint − booked).
+
+use std::collections::VecDeque;
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, prop_assert_eq, prop_oneof, proptest};
+use signalbox_state::{CollectorStream, Input, Pool, Reach, Update};
+use signalbox_types::{Gauges, Incarnation, Load};
+
+use crate::feedback::batch;
+use crate::reports::{read_pool, running, say};
+use crate::support::endpoint;
+
+const STREAM: CollectorStream = CollectorStream(1);
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A reading: waiting and running.
+    Read(u32, u32),
+    Book(u32),
+    Tick,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0_u32..4, 0_u32..9).prop_map(|(waiting, running)| Step::Read(waiting, running)),
+        2 => (0_u32..9).prop_map(Step::Book),
+        2 => proptest::prelude::Just(Step::Tick),
+    ]
+}
+
+fn foreign(pool: &Pool) -> u32 {
+    pool.picture().member(endpoint(0)).expect("it is a member").observed.foreign
+}
+
+fn book(pool: &mut Pool, now_ms: u64, requests: u32) {
+    let gauges = vec![(endpoint(0), Load { requests, prefill_tokens: 0 })];
+    pool.fold(now_ms, Input::Feedback(batch(1, now_ms, gauges, Vec::new())));
+}
+
+proptest! {
+    #[test]
+    fn it_is_the_least_of_the_last_three_samples(steps in vec(step(), 1..60)) {
+        let (mut pool, generation) = read_pool();
+        let (mut samples, mut scraped, mut booked) = (VecDeque::from([0_u32; 3]), None, 0);
+        let mut read_since_tick = false;
+        for (at, step) in steps.into_iter().enumerate() {
+            let now_ms = at as u64 + 1;
+            let is_sampled = match step {
+                Step::Read(waiting, running) => {
+                    let gauges = Some(Gauges { waiting, running, kv_used_ppm: None });
+                    say(&mut pool, now_ms, STREAM, generation, Update { gauges, ..self::running(0) });
+                    scraped = Some(waiting + running);
+                    read_since_tick = true;
+                    true
+                }
+                Step::Book(requests) => {
+                    book(&mut pool, now_ms, requests);
+                    booked = requests;
+                    false
+                }
+                Step::Tick => {
+                    pool.fold(now_ms, Input::Tick);
+                    !std::mem::take(&mut read_since_tick)
+                }
+            };
+            if let Some(scraped) = scraped.filter(|_| is_sampled) {
+                samples.rotate_left(1);
+                samples[2] = u32::saturating_sub(scraped, booked);
+            }
+            prop_assert_eq!(samples.iter().min().copied(), Some(foreign(&pool)));
+        }
+    }
+}
+
+#[test]
+fn a_new_life_has_none_until_it_has_shown_it_three_times() {
+    let (mut pool, generation) = read_pool();
+    (1..4).for_each(|now_ms| say(&mut pool, now_ms, STREAM, generation, running(5)));
+    assert_eq!(5, foreign(&pool));
+    for expected in [0, 0, 5] {
+        say(&mut pool, 9, STREAM, generation, Update { incarnation: Incarnation(8), ..running(5) });
+        assert_eq!(expected, foreign(&pool));
+    }
+}
+
+#[test]
+fn values_that_are_not_fresh_are_no_sample() {
+    let (mut pool, generation) = read_pool();
+    book(&mut pool, 1, 5);
+    (2..5).for_each(|now_ms| say(&mut pool, now_ms, STREAM, generation, running(5)));
+    book(&mut pool, 5, 0);
+    for now_ms in 6..12 {
+        say(&mut pool, now_ms, STREAM, generation, Update { reach: Reach::Down, gauges: None, ..running(0) });
+        pool.fold(now_ms, Input::Tick);
+    }
+    assert_eq!(0, foreign(&pool));
+}

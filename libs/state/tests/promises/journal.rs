@@ -1,0 +1,178 @@
+//! History: whoever stands where it is kept catches up by it, everybody else is told to take a snapshot.
+
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use signalbox_state::{Bounds, CatchUp, Change, Frame, Journal};
+use signalbox_types::{BlockHash, EndpointKey, Origin, Version};
+
+/// What one change of these tests weighs.
+const CHANGE_BYTES: usize = 128;
+const KEPT: usize = 20;
+const KEPT_PINNED: usize = 50;
+const BOUNDS: Bounds =
+    Bounds { keep_bytes: KEPT * CHANGE_BYTES, keep_pinned_bytes: KEPT_PINNED * CHANGE_BYTES };
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(usize),
+    Turn(u64),
+    Pin(u64),
+    Unpin(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1_usize..15).prop_map(Step::Push),
+        1 => (1_u64..3).prop_map(Step::Turn),
+        1 => (0_u64..3).prop_map(Step::Pin),
+        1 => (0_u64..3).prop_map(Step::Unpin),
+        1 => Just(Step::Turn(0)),
+    ]
+}
+
+/// A journal and all that it ever held.
+struct Chronicle {
+    journal: Journal,
+    changes: Vec<Arc<Change>>,
+    versions: Vec<Version>,
+    pins: [Option<u64>; 3],
+}
+
+impl Chronicle {
+    fn new() -> Self {
+        let first = Version { epoch: 1, seq: 0 };
+        let journal = Journal::new(first, BOUNDS);
+        Self { journal, changes: Vec::new(), versions: vec![first], pins: [None; 3] }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Push(count) => (0..*count).for_each(|_| self.push()),
+            Step::Turn(later) => self.journal.turn(self.journal.head().epoch + later),
+            Step::Pin(holder) => {
+                let seq = self.journal.head().seq;
+                self.journal.pin(*holder, seq);
+                self.pins[*holder as usize] = Some(seq);
+            }
+            Step::Unpin(holder) => {
+                self.journal.unpin(*holder);
+                self.pins[*holder as usize] = None;
+            }
+        }
+        if self.versions.last() != Some(&self.journal.head()) {
+            self.versions.push(self.journal.head());
+        }
+    }
+
+    fn push(&mut self) {
+        let change = Arc::new(Change::Acknowledged { origin: Origin(1), number: self.changes.len() as u64 });
+        self.changes.push(Arc::clone(&change));
+        self.versions.push(self.journal.push(change));
+    }
+
+    /// Follows the journal from `cursor`; `None` when that takes a snapshot.
+    fn follow(&self, mut cursor: Version) -> Option<Version> {
+        loop {
+            match self.journal.since(cursor) {
+                CatchUp::Current => return Some(cursor),
+                CatchUp::Snapshot => return None,
+                CatchUp::Deposed(epoch) => panic!("{cursor} is not above {epoch}"),
+                CatchUp::Frame(Frame::Turn { from, epoch }) => {
+                    assert_eq!(cursor, from);
+                    cursor.epoch = epoch;
+                }
+                CatchUp::Frame(Frame::Delta { epoch, from, to, changes }) => {
+                    assert_eq!((cursor, to - from), (Version { epoch, seq: from }, changes.len() as u64));
+                    assert_eq!(&self.changes[from as usize..to as usize], &changes[..]);
+                    assert!(from < to);
+                    cursor.seq = to;
+                }
+                CatchUp::Frame(frame) => panic!("{frame:?} is no history"),
+            }
+            assert!(self.versions.contains(&cursor), "{cursor} never was");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_version_leads_to_the_head_unless_the_history_after_it_is_gone(steps in vec(step(), 1..30)) {
+        let mut chronicle = Chronicle::new();
+        for step in &steps {
+            chronicle.step(step);
+            let head = chronicle.journal.head();
+            let reached = |version: &&Version| chronicle.follow(**version).is_some();
+            let first = chronicle.versions.iter().find(reached).copied().unwrap();
+            for version in &chronicle.versions {
+                let expected = (version.seq >= first.seq).then_some(head);
+                prop_assert_eq!(expected, chronicle.follow(*version));
+                prop_assert_eq!(expected.is_some(), chronicle.journal.reaches(*version));
+            }
+            let kept = (head.seq - first.seq) as usize;
+            prop_assert!(kept >= KEPT.min(chronicle.changes.len()) && kept <= KEPT_PINNED);
+            for pinned in chronicle.pins.iter().flatten() {
+                let reaches_back = first.seq <= *pinned || kept == KEPT_PINNED;
+                prop_assert!(reaches_back, "{} is pinned and {} the first kept", pinned, first);
+            }
+            if chronicle.pins == [None; 3] {
+                prop_assert!(kept <= KEPT);
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_that_never_was_leads_nowhere(steps in vec(step(), 1..20), epoch in 0_u64..40, seq in 0_u64..200) {
+        let mut chronicle = Chronicle::new();
+        steps.iter().for_each(|step| chronicle.step(step));
+        let cursor = Version { epoch, seq };
+        if epoch > chronicle.journal.head().epoch {
+            prop_assert_eq!(CatchUp::Deposed(epoch), chronicle.journal.since(cursor));
+        } else if !chronicle.versions.contains(&cursor) {
+            prop_assert_eq!(CatchUp::Snapshot, chronicle.journal.since(cursor));
+        }
+    }
+}
+
+#[test]
+fn turns_without_end_are_forgotten_in_time() {
+    let mut chronicle = Chronicle::new();
+    (0..100).for_each(|_| chronicle.step(&Step::Turn(1)));
+    assert_eq!(None, chronicle.follow(Version { epoch: 1, seq: 0 }));
+    assert!(chronicle.follow(Version { epoch: 90, seq: 0 }).is_some());
+}
+
+#[test]
+fn a_delta_is_bounded_in_weight_and_in_count() {
+    let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, Bounds::default());
+    let suffix: Arc<[BlockHash]> = (1..=40_000).map(BlockHash).collect();
+    for _ in 0..20 {
+        let (endpoint, anchor) = (EndpointKey(1), BlockHash::ROOT);
+        journal.push(Arc::new(Change::Placed { endpoint, anchor, suffix: Arc::clone(&suffix) }));
+    }
+    for number in 0..2_000 {
+        journal.push(Arc::new(Change::Acknowledged { origin: Origin(1), number }));
+    }
+    let (mut cursor, mut sizes) = (Version { epoch: 1, seq: 0 }, Vec::new());
+    while let CatchUp::Frame(Frame::Delta { to, changes, .. }) = journal.since(cursor) {
+        sizes.push(changes.len());
+        cursor.seq = to;
+    }
+    assert_eq!((2_020, vec![3, 3, 3, 3, 3]), (cursor.seq, sizes[..5].to_vec()));
+    assert!(sizes.iter().all(|size| *size <= 512));
+}
+
+#[test]
+fn a_change_that_alone_is_too_heavy_is_sent_alone() {
+    let bounds = Bounds { keep_bytes: 64 << 20, keep_pinned_bytes: 64 << 20 };
+    let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, bounds);
+    let suffix: Arc<[BlockHash]> = (1..=1_000_000).map(BlockHash).collect();
+    let (endpoint, anchor) = (EndpointKey(1), BlockHash::ROOT);
+    journal.push(Arc::new(Change::Placed { endpoint, anchor, suffix }));
+    journal.push(Arc::new(Change::Acknowledged { origin: Origin(1), number: 1 }));
+    let CatchUp::Frame(Frame::Delta { to, .. }) = journal.since(Version { epoch: 1, seq: 0 }) else {
+        panic!("a delta")
+    };
+    assert_eq!(1, to);
+}

@@ -1,0 +1,103 @@
+//! Random lives of a pool, as data.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use signalbox_state::{Reach, Scope};
+use signalbox_types::Load;
+
+pub(crate) const ENDPOINTS: usize = 4;
+pub(crate) const ORIGINS: u64 = 3;
+pub(crate) const COLLECTORS: usize = 3;
+
+pub(crate) type Prompt = Vec<u8>;
+
+/// What a collector says of an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) incarnation: u64,
+    pub(crate) reach: Reach,
+    pub(crate) gauges: Option<(u32, u32)>,
+    pub(crate) kv_tokens: Option<u64>,
+    pub(crate) adapter: Option<u8>,
+}
+
+/// What happens to a pool.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// For each endpoint: at which of its addresses it is, if at all.
+    Spec(Vec<Option<u8>>),
+    Join(usize),
+    Leave(usize),
+    Report(usize, Said),
+    /// Gauges, and prompts sent to endpoints, each with how much of it the replica believes known.
+    Feedback {
+        origin: u64,
+        scope: Scope,
+        gauges: Vec<(usize, Load)>,
+        placements: Vec<(usize, Prompt, usize)>,
+    },
+    /// The replica sends the chains that it was asked for.
+    Answer(u64),
+    Tick(u64),
+}
+
+pub(crate) fn prompt() -> impl Strategy<Value = Prompt> {
+    vec(0_u8..3, 1..9)
+}
+
+pub(crate) fn load() -> impl Strategy<Value = Load> {
+    (0_u32..4, 0_u64..3).prop_map(|(requests, prefill_tokens)| Load { requests, prefill_tokens })
+}
+
+pub(crate) fn reach() -> impl Strategy<Value = Reach> {
+    prop_oneof![4 => Just(Reach::Fresh), 1 => Just(Reach::Stale), 1 => Just(Reach::Down)]
+}
+
+pub(crate) fn scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![3 => Just(Scope::Changed), 1 => Just(Scope::Whole)]
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let gauges = option::of((0_u32..3, 0_u32..9));
+    (0_u64..3, reach(), gauges, option::of(0_u64..16), option::of(any::<u8>())).prop_map(
+        |(incarnation, reach, gauges, kv_tokens, adapter)| Said {
+            incarnation,
+            reach,
+            gauges,
+            kv_tokens,
+            adapter,
+        },
+    )
+}
+
+fn feedback() -> impl Strategy<Value = Step> {
+    let gauges = vec((0..ENDPOINTS, load()), 0..4);
+    let placements = vec((0..ENDPOINTS, prompt(), 0_usize..9), 0..4);
+    (0..ORIGINS, scope(), gauges, placements).prop_map(|(origin, scope, gauges, placements)| Step::Feedback {
+        origin,
+        scope,
+        gauges,
+        placements,
+    })
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => vec(option::weighted(0.8, 0_u8..2), ENDPOINTS).prop_map(Step::Spec),
+        1 => (0..COLLECTORS).prop_map(Step::Join),
+        1 => (0..COLLECTORS).prop_map(Step::Leave),
+        6 => (0..ENDPOINTS, said()).prop_map(|(endpoint, said)| Step::Report(endpoint, said)),
+        8 => feedback(),
+        2 => (0..ORIGINS).prop_map(Step::Answer),
+        2 => (0_u64..2_500).prop_map(Step::Tick),
+    ]
+}
+
+/// A life that begins with all endpoints, each read by somebody.
+pub(crate) fn life(steps: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), steps).prop_map(|steps| {
+        let first = [Step::Spec(vec![Some(0); ENDPOINTS]), Step::Join(0)];
+        first.into_iter().chain(steps).collect()
+    })
+}

@@ -1,0 +1,158 @@
+//! What no peer of this version would send is an error, and never more than that.
+
+use proptest::collection::vec;
+use proptest::prelude::{any, proptest};
+use prost::Message;
+use signalbox_protos::signalbox::v1 as pb;
+use signalbox_wire::WireError;
+
+fn frame(kind: pb::frame::Frame) -> Result<signalbox_state::Frame, WireError> {
+    signalbox_wire::frame(pb::Frame { frame: Some(kind) })
+}
+
+fn change(kind: pb::change::Change) -> Result<signalbox_state::Frame, WireError> {
+    let changes = vec![pb::Change { change: Some(kind) }];
+    frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }))
+}
+
+fn entry(kind: pb::entry::Entry) -> Result<signalbox_state::Frame, WireError> {
+    frame(pb::frame::Frame::Entry(pb::Entry { entry: Some(kind) }))
+}
+
+fn spec() -> pb::EndpointSpec {
+    let (address, engine) = ("127.0.0.1:80".to_owned(), "vllm".to_owned());
+    pb::EndpointSpec { name: "pod".to_owned(), address, engine, ..pb::EndpointSpec::default() }
+}
+
+fn member() -> pb::EndpointEntry {
+    let endpoint = signalbox_types::EndpointKey::of("pod").0;
+    let gauges = Some(pb::Gauges::default());
+    let observed = Some(pb::Observed { endpoint, gauges, ..pb::Observed::default() });
+    pb::EndpointEntry { spec: Some(spec()), observed, loads: Vec::new(), adapters: None }
+}
+
+fn block() -> pb::Block {
+    pb::Block { hash: 2, parent: 1, holders: vec![7], touched: vec![8] }
+}
+
+/// What the parts of these tests are made of is sound as it is.
+#[test]
+fn the_sound_is_taken() {
+    assert!(entry(pb::entry::Entry::Endpoint(member())).is_ok());
+    assert!(entry(pb::entry::Entry::Blocks(pb::BlocksEntry { blocks: vec![block()] })).is_ok());
+    assert!(change(pb::change::Change::EndpointSet(pb::EndpointSet { spec: Some(spec()) })).is_ok());
+}
+
+#[test]
+fn a_frame_without_its_parts() {
+    use pb::frame::Frame as Kind;
+    assert_eq!(Err(WireError::Missing("frame")), signalbox_wire::frame(pb::Frame { frame: None }));
+    assert_eq!(Err(WireError::Missing("format")), frame(Kind::Init(pb::Init::default())));
+    assert_eq!(Err(WireError::Missing("entry")), frame(Kind::Entry(pb::Entry { entry: None })));
+    assert_eq!(Err(WireError::Missing("digest")), frame(Kind::InitDone(pb::InitDone::default())));
+    assert_eq!(Err(WireError::Missing("digest")), frame(Kind::Beat(pb::Beat::default())));
+    let changes = vec![pb::Change { change: None }];
+    let delta = pb::Delta { epoch: 1, from: 0, to: 1, changes };
+    assert_eq!(Err(WireError::Missing("change")), frame(Kind::Delta(delta)));
+}
+
+#[test]
+fn a_change_without_its_parts() {
+    use pb::change::Change as Kind;
+    assert_eq!(Err(WireError::Missing("spec")), change(Kind::EndpointSet(pb::EndpointSet { spec: None })));
+    assert_eq!(Err(WireError::Missing("gauges")), change(Kind::Observed(pb::Observed::default())));
+    assert_eq!(Err(WireError::Missing("adapters")), change(Kind::AdaptersSeen(pb::AdaptersSeen::default())));
+    assert_eq!(Err(WireError::Missing("load")), change(Kind::Loaded(pb::Loaded::default())));
+}
+
+#[test]
+fn a_change_with_the_root_as_a_block() {
+    use pb::change::Change as Kind;
+    let refused = Err(WireError::Bounds("a block hash"));
+    assert_eq!(refused, change(Kind::Placed(pb::Placed { endpoint: 1, anchor: 0, suffix: vec![3, 0] })));
+    assert_eq!(refused, change(Kind::Evicted(pb::Evicted { endpoint: 1, leaf: 0, blocks: 1 })));
+}
+
+#[test]
+fn an_observation_of_an_unknown_kind() {
+    let (reach, gauges) = (9, Some(pb::Gauges::default()));
+    let observed = pb::Observed { reach, gauges, ..pb::Observed::default() };
+    assert_eq!(Err(WireError::Missing("reach")), change(pb::change::Change::Observed(observed)));
+}
+
+#[test]
+fn a_spec_that_cannot_be_read() {
+    let set = |spec| change(pb::change::Change::EndpointSet(pb::EndpointSet { spec: Some(spec) }));
+    let nowhere = set(pb::EndpointSpec { address: "pod:80".to_owned(), ..spec() });
+    assert_eq!(Err(WireError::Address("pod:80".to_owned())), nowhere);
+    let foreign = set(pb::EndpointSpec { engine: "other".to_owned(), ..spec() });
+    assert!(matches!(foreign, Err(WireError::Engine(_))));
+}
+
+#[test]
+fn an_endpoint_of_a_snapshot_without_its_parts_or_under_another_key() {
+    let refused = |message: pb::EndpointEntry| entry(pb::entry::Entry::Endpoint(message)).unwrap_err();
+    assert_eq!(WireError::Missing("spec"), refused(pb::EndpointEntry { spec: None, ..member() }));
+    assert_eq!(WireError::Missing("observed"), refused(pb::EndpointEntry { observed: None, ..member() }));
+    let loads = vec![pb::OriginLoad { origin: 1, load: None }];
+    assert_eq!(WireError::Missing("load"), refused(pb::EndpointEntry { loads, ..member() }));
+    let spec = Some(pb::EndpointSpec { name: "other".to_owned(), ..spec() });
+    assert_eq!(WireError::Bounds("the key of an endpoint"), refused(pb::EndpointEntry { spec, ..member() }));
+}
+
+#[test]
+fn a_block_of_a_snapshot_that_is_none() {
+    let broken = [
+        pb::Block { hash: 0, ..block() },
+        pb::Block { parent: 2, ..block() },
+        pb::Block { holders: vec![7, 8], ..block() },
+        pb::Block { touched: Vec::new(), ..block() },
+    ];
+    for block in broken {
+        let message = pb::BlocksEntry { blocks: vec![block] };
+        assert_eq!(Err(WireError::Bounds("a block of a snapshot")), entry(pb::entry::Entry::Blocks(message)));
+    }
+}
+
+#[test]
+fn feedback_that_says_nothing_or_names_the_root_as_a_block() {
+    let gauges = vec![pb::OriginGauge { endpoint: 1, load: None }];
+    let batch = pb::FeedbackBatch { gauges, ..pb::FeedbackBatch::default() };
+    assert_eq!(Err(WireError::Missing("load")), signalbox_wire::feedback(batch));
+    let placements = vec![pb::Placement { suffix: vec![0], ..pb::Placement::default() }];
+    let batch = pb::FeedbackBatch { placements, ..pb::FeedbackBatch::default() };
+    assert_eq!(Err(WireError::Bounds("a block hash")), signalbox_wire::feedback(batch));
+    let reply = pb::FeedbackReply { epoch: 1, reply: None };
+    assert_eq!(Err(WireError::Missing("reply")), signalbox_wire::reply(&reply));
+}
+
+#[test]
+fn a_report_or_an_assignment_of_an_unknown_kind() {
+    let reports = vec![pb::Report { reach: 4, ..pb::Report::default() }];
+    let message = pb::CollectorMessage { reports, ..pb::CollectorMessage::default() };
+    assert_eq!(Err(WireError::Missing("reach")), signalbox_wire::reports(message));
+    let endpoints = vec![pb::Assigned { engine: String::new(), ..pb::Assigned::default() }];
+    let directive = pb::CollectorDirective { epoch: 1, endpoints };
+    assert!(matches!(signalbox_wire::assigned(directive), Err(WireError::Engine(_))));
+}
+
+proptest! {
+    /// Bytes that decode at all convert or are refused, and what they convert to can be sent on and applied.
+    #[test]
+    fn any_bytes(bytes in vec(any::<u8>(), 0..80), tag in 1_u8..7) {
+        let mut framed = vec![tag << 3 | 2, bytes.len() as u8];
+        framed.extend(&bytes);
+        if let Ok(message) = pb::Frame::decode(framed.as_slice())
+            && let Ok(frame) = signalbox_wire::frame(message)
+        {
+            assert_eq!(Ok(frame.clone()), signalbox_wire::frame(signalbox_wire::frame_message(&frame)));
+            signalbox_state::Replica::default().apply(frame);
+        }
+        if let Ok(message) = pb::FeedbackBatch::decode(bytes.as_slice()) {
+            let _ = signalbox_wire::feedback(message);
+        }
+        if let Ok(message) = pb::CollectorMessage::decode(bytes.as_slice()) {
+            let _ = signalbox_wire::reports(message);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Whatever one process says, another one hears, through the very bytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::sample::select;
+use prost::Message;
+use signalbox_prefix::Block;
+use signalbox_state::{
+    Assigned, Change, Digest, Entry, Feedback, Frame, Member, Observed, Placement, Reach, Report, Scope,
+    Update,
+};
+use signalbox_types::{
+    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Engine, Format, Gauges, Generation,
+    Incarnation, Load, Origin, Version,
+};
+use signalbox_wire::Reply;
+
+/// The message as the other side decodes it.
+fn through_bytes<M: Message + Default>(message: &M) -> M {
+    M::decode(message.encode_to_vec().as_slice()).expect("what was encoded is decoded")
+}
+
+fn key() -> impl Strategy<Value = EndpointKey> {
+    any::<u64>().prop_map(EndpointKey)
+}
+
+fn origin() -> impl Strategy<Value = Origin> {
+    any::<u64>().prop_map(Origin)
+}
+
+fn block() -> impl Strategy<Value = BlockHash> {
+    (1..=u64::MAX).prop_map(BlockHash)
+}
+
+fn anchor() -> impl Strategy<Value = BlockHash> {
+    any::<u64>().prop_map(BlockHash)
+}
+
+fn suffix() -> impl Strategy<Value = Arc<[BlockHash]>> {
+    vec(block(), 0..6).prop_map(Arc::from)
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    any::<(u32, u64)>().prop_map(|(requests, prefill_tokens)| Load { requests, prefill_tokens })
+}
+
+fn gauges() -> impl Strategy<Value = Gauges> {
+    any::<(u32, u32, Option<u32>)>().prop_map(|(waiting, running, kv_used_ppm)| Gauges {
+        waiting,
+        running,
+        kv_used_ppm,
+    })
+}
+
+fn capacity() -> impl Strategy<Value = Capacity> {
+    any::<u64>().prop_map(|kv_tokens| Capacity { kv_tokens })
+}
+
+fn reach() -> impl Strategy<Value = Reach> {
+    select(vec![Reach::Unknown, Reach::Fresh, Reach::Stale, Reach::Down])
+}
+
+fn adapters() -> impl Strategy<Value = Arc<Adapters>> {
+    let names = || vec("[a-z]{0,4}".prop_map(Arc::from), 0..3);
+    let adapters = |(slots, running, waiting)| Arc::new(Adapters { slots, running, waiting });
+    (any::<u32>(), names(), names()).prop_map(adapters)
+}
+
+fn spec() -> impl Strategy<Value = Arc<EndpointSpec>> {
+    let labels = btree_map("[a-z]{0,3}", ".{0,3}", 0..3);
+    let engine = select(Engine::ALL.to_vec());
+    (".{0,8}", any::<(std::net::IpAddr, u16)>(), ".{0,8}", engine, labels).prop_map(
+        |(name, address, metrics_url, engine, labels): (_, _, _, _, BTreeMap<_, _>)| {
+            Arc::new(EndpointSpec { name, address: address.into(), metrics_url, engine, labels })
+        },
+    )
+}
+
+fn observed() -> impl Strategy<Value = Observed> {
+    (any::<u64>(), reach(), any::<u64>(), gauges(), any::<u32>(), option::of(capacity())).prop_map(
+        |(incarnation, reach, reach_since_ms, gauges, foreign, capacity)| Observed {
+            incarnation: Incarnation(incarnation),
+            reach,
+            reach_since_ms,
+            gauges,
+            foreign,
+            capacity,
+        },
+    )
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        spec().prop_map(|spec| Change::EndpointSet { spec }),
+        key().prop_map(|endpoint| Change::EndpointRemoved { endpoint }),
+        (key(), observed()).prop_map(|(endpoint, observed)| Change::Observed { endpoint, observed }),
+        (key(), adapters()).prop_map(|(endpoint, adapters)| Change::AdaptersSeen { endpoint, adapters }),
+        (key(), origin(), load()).prop_map(|(endpoint, origin, load)| Change::Loaded {
+            endpoint,
+            origin,
+            load
+        }),
+        origin().prop_map(|origin| Change::OriginExpired { origin }),
+        (key(), anchor(), suffix()).prop_map(|(endpoint, anchor, suffix)| Change::Placed {
+            endpoint,
+            anchor,
+            suffix
+        }),
+        (key(), block(), any::<u32>()).prop_map(|(endpoint, leaf, blocks)| Change::Evicted {
+            endpoint,
+            leaf,
+            blocks
+        }),
+        (origin(), any::<u64>()).prop_map(|(origin, number)| Change::Acknowledged { origin, number }),
+    ]
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    (spec(), observed(), option::of(adapters()), vec((origin(), load()), 0..6)).prop_map(
+        |(spec, observed, adapters, loads)| Member {
+            key: spec.key(),
+            spec,
+            observed,
+            adapters,
+            loads: loads.into(),
+        },
+    )
+}
+
+fn held_block() -> impl Strategy<Value = Block> {
+    let holders = vec((key(), any::<u64>()), 0..4);
+    (block(), anchor(), holders)
+        .prop_filter("no block follows itself", |(hash, parent, _)| hash != parent)
+        .prop_map(|(hash, parent, holders)| Block { hash, parent, holders })
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    prop_oneof![
+        member().prop_map(|member| Entry::Endpoint(Arc::new(member))),
+        vec(held_block(), 0..5).prop_map(Entry::Blocks),
+        (origin(), any::<u64>()).prop_map(|(origin, number)| Entry::Origin(origin, number)),
+    ]
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u64; 4]>().prop_map(|[specs, observed, loads, placements]| Digest {
+        specs,
+        observed,
+        loads,
+        placements,
+    })
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    let format =
+        any::<[u32; 3]>().prop_map(|[protocol, block_bytes, hash]| Format { protocol, block_bytes, hash });
+    prop_oneof![
+        (any::<[u64; 2]>(), format)
+            .prop_map(|([epoch, seq], format)| Frame::Init { version: Version { epoch, seq }, format }),
+        entry().prop_map(|entry| Frame::Entry(Arc::new(entry))),
+        (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, count], digest)| Frame::InitDone {
+            version: Version { epoch, seq },
+            count,
+            digest
+        }),
+        (any::<[u64; 3]>(), vec(change().prop_map(Arc::new), 0..5))
+            .prop_map(|([epoch, from, to], changes)| Frame::Delta { epoch, from, to, changes }),
+        any::<[u64; 3]>()
+            .prop_map(|[old, seq, epoch]| Frame::Turn { from: Version { epoch: old, seq }, epoch }),
+        (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, now_ms], digest)| Frame::Beat {
+            epoch,
+            seq,
+            now_ms,
+            digest
+        }),
+    ]
+}
+
+fn feedback() -> impl Strategy<Value = Feedback> {
+    let placement = (any::<[u64; 2]>(), key(), anchor(), suffix()).prop_map(
+        |([number, incarnation], endpoint, anchor, suffix)| Placement {
+            number,
+            endpoint,
+            incarnation: Incarnation(incarnation),
+            anchor,
+            suffix,
+        },
+    );
+    let scope = prop_oneof![Just(Scope::Whole), Just(Scope::Changed)];
+    (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4)).prop_map(
+        |([epoch, seq], origin, scope, gauges, placements)| Feedback {
+            epoch,
+            origin,
+            seq,
+            scope,
+            gauges,
+            placements,
+        },
+    )
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let update =
+        (any::<u64>(), reach(), option::of(gauges()), option::of(capacity()), option::of(adapters()))
+            .prop_map(|(incarnation, reach, gauges, capacity, adapters)| Update {
+                incarnation: Incarnation(incarnation),
+                reach,
+                gauges,
+                capacity,
+                adapters,
+            });
+    (key(), any::<[u64; 2]>(), update).prop_map(|(endpoint, [generation, age_ms], update)| Report {
+        endpoint,
+        generation: Generation(generation),
+        age_ms,
+        update,
+    })
+}
+
+fn assigned() -> impl Strategy<Value = Assigned> {
+    (key(), any::<u64>(), spec()).prop_map(|(endpoint, generation, spec)| Assigned {
+        endpoint,
+        generation: Generation(generation),
+        name: spec.name.clone(),
+        metrics_url: spec.metrics_url.clone(),
+        engine: spec.engine,
+    })
+}
+
+proptest! {
+    #[test]
+    fn frames(sent in frame()) {
+        let message = through_bytes(&signalbox_wire::frame_message(&sent));
+        prop_assert_eq!(Ok(sent), signalbox_wire::frame(message));
+    }
+
+    #[test]
+    fn feedbacks(sent in feedback()) {
+        let message = through_bytes(&signalbox_wire::feedback_batch(sent.clone()));
+        prop_assert_eq!(Ok(sent), signalbox_wire::feedback(message));
+    }
+
+    #[test]
+    fn replies(epoch in any::<u64>(), number in any::<u64>()) {
+        for sent in [Reply::NeedChain(number), Reply::Expired] {
+            let message = through_bytes(&signalbox_wire::feedback_reply(epoch, sent));
+            prop_assert_eq!((epoch, Ok(sent)), (message.epoch, signalbox_wire::reply(&message)));
+        }
+    }
+
+    #[test]
+    fn reports(epoch in any::<u64>(), name in ".{0,5}", sent in vec(report(), 0..4)) {
+        let message = through_bytes(&signalbox_wire::collector_message(epoch, &name, sent.clone()));
+        prop_assert_eq!((epoch, &name), (message.epoch, &message.collector));
+        prop_assert_eq!(Ok(sent), signalbox_wire::reports(message));
+    }
+
+    #[test]
+    fn assignments(epoch in any::<u64>(), sent in vec(assigned(), 0..4)) {
+        let message = through_bytes(&signalbox_wire::directive(epoch, sent.clone()));
+        prop_assert_eq!((epoch, Ok(sent)), (message.epoch, signalbox_wire::assigned(message)));
+    }
+
+    #[test]
+    fn cursors(version in option::of(any::<(u64, u64)>())) {
+        let version = version.map(|(epoch, seq)| Version { epoch, seq });
+        let message = through_bytes(&signalbox_wire::cursor(version));
+        prop_assert_eq!(version.unwrap_or_default(), signalbox_wire::version(message));
+    }
+}
