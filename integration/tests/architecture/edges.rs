@@ -53,8 +53,7 @@ fn crates_import_only_the_crates_of_the_workspace_that_their_rows_allow() {
 }
 
 fn is_allowed(row: &Row, import: &Import) -> bool {
-    let name = import.name.as_str();
-    row.imports.contains(&name) || (import.purpose == Purpose::Tests && row.in_tests.contains(&name))
+    row.imports.contains(&import.name.as_str())
 }
 
 #[test]

@@ -21,18 +21,10 @@ pub(crate) struct Row {
     pub(crate) kind: Kind,
     /// The crates of this workspace that it may import, without `signalbox-`.
     pub(crate) imports: &'static [&'static str],
-    /// Those that its tests may import besides.
-    pub(crate) in_tests: &'static [&'static str],
 }
 
 const fn row(name: &'static str, kind: Kind, imports: &'static [&'static str]) -> Row {
-    Row { name, kind, imports, in_tests: &[] }
-}
-
-impl Row {
-    const fn in_tests(self, in_tests: &'static [&'static str]) -> Self {
-        Self { in_tests, ..self }
-    }
+    Row { name, kind, imports }
 }
 
 pub(crate) const TABLE: &[Row] = &[
@@ -42,13 +34,13 @@ pub(crate) const TABLE: &[Row] = &[
     row("dialect", Kind::Pure, &["types"]),
     row("intake", Kind::Pure, &["types", "prefix"]),
     row("state", Kind::Pure, &["types", "prefix"]),
-    row("schedule", Kind::PureWithDice, &["types", "state"]).in_tests(&["prefix"]),
+    row("schedule", Kind::PureWithDice, &["types", "state"]),
     row("extproc", Kind::Pure, &["protos", "types", "intake"]),
     row("wire", Kind::Conversion, &["protos", "types", "prefix", "state"]),
     row("actors", Kind::Foundation, &[]),
     row("telemetry", Kind::Foundation, &[]),
     row("collector", Kind::Shell, &["types", "dialect", "state", "protos", "wire", "actors", "telemetry"]),
-    row("aggregator", Kind::Shell, &["types", "prefix", "state", "protos", "wire", "actors", "telemetry"]),
+    row("aggregator", Kind::Shell, &["types", "state", "protos", "wire", "actors", "telemetry"]),
     row(
         "epp",
         Kind::Shell,

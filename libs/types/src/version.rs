@@ -31,9 +31,17 @@ pub struct Format {
 }
 
 impl Format {
+    const PROTOCOL: u32 = 1;
+    const HASH: u32 = 1;
+
     /// The grammar and hash of this build, with blocks of `block_bytes`.
     pub const fn with_block_bytes(block_bytes: u32) -> Self {
-        Self { protocol: 1, block_bytes, hash: 1 }
+        Self { protocol: Self::PROTOCOL, block_bytes, hash: Self::HASH }
+    }
+
+    /// Whether this build hashes prompts in the same way, so that the placements mean something to it.
+    pub const fn is_known(self) -> bool {
+        self.protocol == Self::PROTOCOL && self.hash == Self::HASH
     }
 }
 

@@ -92,7 +92,7 @@ impl Exchange {
     /// Settles the booking: at once, or, where the gateway hides the end of the response, when it is expected to be there.
     fn settle(&mut self) {
         let Some(Booked { booking, until }) = self.booked.take() else { return };
-        if self.conversation.outcome() == Outcome::Hidden {
+        if self.conversation.outcome() == Outcome::Hidden && until > Instant::now() {
             self.desk.metrics.bookings_held.inc();
             tokio::spawn(async move {
                 tokio::time::sleep_until(until.into()).await;

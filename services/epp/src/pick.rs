@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_extproc::{Destination, Refusal};
 use signalbox_intake::Intake;
+use signalbox_prefix::Lookup;
 use signalbox_schedule::{Decision, Explanation, Terms, decide, explain};
 use signalbox_state::{Booking, Local, Matches, Placed};
 use signalbox_types::{BlockHash, Request};
@@ -65,8 +66,11 @@ impl Desk {
 
     fn survey(&self, sight: &Sight, chain: &[BlockHash]) -> Ground {
         let view = &sight.view;
-        let mut lookup = view.index.lookup(chain);
-        self.overlay.extend(chain, &mut lookup);
+        let mut lookup = Lookup::default();
+        if view.format.is_known() {
+            lookup = view.index.lookup(chain);
+            self.overlay.extend(chain, &mut lookup);
+        }
         let local = view.local(self.origin(), self.others(view));
         Ground { local, matches: view.matches(&lookup), known: lookup.known }
     }
@@ -82,7 +86,7 @@ impl Desk {
         let member = &sight.view.members[position];
         let uncached_tokens = request.prompt_tokens - terms.cached_tokens;
         let booking = self.bookings.reserve(member.key, uncached_tokens);
-        if !chain.is_empty() {
+        if !chain.is_empty() && sight.view.format.is_known() {
             let chain: Arc<[BlockHash]> = chain.into();
             let incarnation = member.observed.incarnation;
             self.place(Placed { endpoint: member.key, incarnation, chain, known, held });

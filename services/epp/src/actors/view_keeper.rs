@@ -111,7 +111,14 @@ impl State {
             Outcome::Applied if shows_nothing => {}
             Outcome::Applied => self.show(),
             Outcome::Reset => {
-                tracing::info!(version = ?self.replica.version(), "snapshot taken");
+                let format = self.replica.format();
+                tracing::info!(version = %self.replica.version().unwrap_or_default(), "snapshot taken");
+                if !format.is_known() {
+                    tracing::warn!(
+                        ?format,
+                        "the pool hashes prompts otherwise; it is decided without cached prefixes"
+                    );
+                }
                 self.asked_at = None;
                 self.show();
                 self.ready.send_replace(true);
@@ -149,7 +156,7 @@ impl State {
         if self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASK_AGAIN) {
             return;
         }
-        tracing::warn!(%gap, version = ?self.replica.version(), "frames are missing and asked for again");
+        tracing::warn!(%gap, version = %self.replica.version().unwrap_or_default(), "frames are missing and asked for again");
         self.ask();
     }
 
