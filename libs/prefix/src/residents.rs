@@ -33,6 +33,13 @@ struct Held {
     leaves: BTreeSet<(u64, BlockHash)>,
 }
 
+/// Whether an endpoint held a block already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holding {
+    New,
+    Before,
+}
+
 /// The single writer of an [`Index`].
 #[derive(Debug, Default)]
 pub struct Residents {
@@ -65,7 +72,8 @@ impl Residents {
             }
         }
         for (endpoint, parent) in links {
-            residents.add_child(endpoint, parent)?;
+            let touched = residents.add_child(endpoint, parent)?;
+            residents.forget_leaf(endpoint, parent, touched);
         }
         Ok(residents)
     }
@@ -112,15 +120,12 @@ impl Residents {
         suffix: &[BlockHash],
         touched: u64,
     ) -> Result<(), Missing> {
-        for (block, parent) in self.unheld_ancestors(endpoint, anchor)?.into_iter().rev() {
-            self.hold(endpoint, block, parent, touched)?;
-        }
-        let mut parent = anchor;
-        for block in suffix {
-            self.hold(endpoint, *block, parent, touched)?;
-            parent = *block;
-        }
-        self.touch(endpoint, parent, touched);
+        let mut chain = self.unheld_ancestors(endpoint, anchor)?;
+        chain.reverse();
+        let mut last = anchor;
+        chain.extend(suffix.iter().map(|block| (*block, std::mem::replace(&mut last, *block))));
+        self.hold_chain(endpoint, &chain, touched)?;
+        self.touch(endpoint, last, touched);
         Ok(())
     }
 
@@ -138,7 +143,10 @@ impl Residents {
 
     /// Forgets all that `endpoint` holds. Costs what it holds.
     pub fn forget(&mut self, endpoint: EndpointKey) {
-        while let Some((_, leaf)) = self.held.get(&endpoint).and_then(|held| held.leaves.first().copied()) {
+        while let Some((touched, leaf)) =
+            self.held.get(&endpoint).and_then(|held| held.leaves.first().copied())
+        {
+            self.forget_leaf(endpoint, leaf, touched);
             let mut block = leaf;
             while let Ok(parent) = self.release(endpoint, block) {
                 block = parent;
@@ -184,41 +192,66 @@ impl Residents {
         Ok(unheld)
     }
 
-    fn hold(
+    /// Holds consecutive blocks, each given with the one before it. Only where a run of them that were not held before ends is a
+    /// leaf; a chain of n blocks costs n look-ups and no more than two leaves.
+    fn hold_chain(
         &mut self,
         endpoint: EndpointKey,
-        block: BlockHash,
-        parent: BlockHash,
+        chain: &[(BlockHash, BlockHash)],
         touched: u64,
     ) -> Result<(), Missing> {
-        let holder = Holder { endpoint, touched, children: 0 };
-        {
-            let fresh = || Node { parent, holders: smallvec![] };
-            let mut node = self.index.nodes.entry(block).or_insert_with(fresh);
-            if node.is_held_by(endpoint) {
-                return Ok(());
+        let (mut blocks, mut sum, mut latest) = (0, 0_u64, BlockHash::ROOT);
+        for (block, parent) in chain {
+            if self.hold(endpoint, *block, *parent, touched) == Holding::Before {
+                self.note_leaf(endpoint, std::mem::replace(&mut latest, BlockHash::ROOT));
+                continue;
             }
-            node.holders.push(holder);
+            let holder_touched = self.add_child(endpoint, *parent)?;
+            if *parent != latest {
+                self.forget_leaf(endpoint, *parent, holder_touched);
+            }
+            (blocks, sum, latest) = (blocks + 1, sum.wrapping_add(digest(endpoint, *block, touched)), *block);
         }
         let held = self.held.entry(endpoint).or_default();
-        held.blocks += 1;
-        held.digest = held.digest.wrapping_add(digest(endpoint, block, touched));
-        held.leaves.insert((touched, block));
-        self.add_child(endpoint, parent)
+        held.blocks += blocks;
+        held.digest = held.digest.wrapping_add(sum);
+        self.note_leaf(endpoint, latest);
+        Ok(())
     }
 
-    /// Counts one more held block after `parent`, which is a leaf no longer.
-    fn add_child(&mut self, endpoint: EndpointKey, parent: BlockHash) -> Result<(), Missing> {
+    fn hold(&self, endpoint: EndpointKey, block: BlockHash, parent: BlockHash, touched: u64) -> Holding {
+        let fresh = || Node { parent, holders: smallvec![] };
+        let mut node = self.index.nodes.entry(block).or_insert_with(fresh);
+        if node.is_held_by(endpoint) {
+            return Holding::Before;
+        }
+        node.holders.push(Holder { endpoint, touched, children: 0 });
+        Holding::New
+    }
+
+    /// Counts one more held block after `parent`, and says when that was touched.
+    fn add_child(&self, endpoint: EndpointKey, parent: BlockHash) -> Result<u64, Missing> {
         if parent == BlockHash::ROOT {
-            return Ok(());
+            return Ok(0);
         }
         let mut node = self.index.nodes.get_mut(&parent).ok_or(Missing(parent))?;
         let holder = node.holder_mut(endpoint).ok_or(Missing(parent))?;
         holder.children += 1;
-        if let Some(held) = self.held.get_mut(&endpoint) {
-            held.leaves.remove(&(holder.touched, parent));
+        Ok(holder.touched)
+    }
+
+    fn note_leaf(&mut self, endpoint: EndpointKey, block: BlockHash) {
+        let Some(node) = self.index.nodes.get(&block) else { return };
+        let own = node.holders.iter().find(|holder| holder.endpoint == endpoint && holder.children == 0);
+        if let Some(holder) = own {
+            self.held.entry(endpoint).or_default().leaves.insert((holder.touched, block));
         }
-        Ok(())
+    }
+
+    fn forget_leaf(&mut self, endpoint: EndpointKey, block: BlockHash, touched: u64) {
+        if let Some(held) = self.held.get_mut(&endpoint) {
+            held.leaves.remove(&(touched, block));
+        }
     }
 
     fn touch(&mut self, endpoint: EndpointKey, block: BlockHash, touched: u64) {

@@ -33,11 +33,6 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// The blocks that are laid over the view until the pool echoes the placement.
-    pub fn overlaid(&self) -> &[BlockHash] {
-        &self.chain[self.held.min(self.chain.len())..]
-    }
-
     fn numbered(&self, number: u64, known: usize) -> Placement {
         let known = known.min(self.chain.len());
         let anchor = known.checked_sub(1).map_or(BlockHash::ROOT, |last| self.chain[last]);
@@ -135,7 +130,7 @@ impl Outbox {
         while self.pending.front().is_some_and(&is_done) {
             if let Some(Pending { placed, .. }) = self.pending.pop_front() {
                 self.pending_blocks -= placed.chain.len();
-                overlay.lift(placed.endpoint, placed.overlaid());
+                overlay.lift(&placed);
                 dropped += 1;
             }
         }
@@ -153,7 +148,7 @@ mod tests {
     }
 
     fn put(outbox: &mut Outbox, overlay: &Overlay, now_ms: u64, placed: Placed) {
-        overlay.place(placed.endpoint, placed.overlaid());
+        overlay.place(&placed);
         outbox.put(now_ms, placed);
     }
 

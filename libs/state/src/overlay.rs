@@ -1,5 +1,7 @@
 //! Placements that this process made and the pool has not echoed yet, laid over the view at once.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
@@ -7,45 +9,61 @@ use signalbox_prefix::Lookup;
 use signalbox_types::{BlockHash, EndpointKey};
 use smallvec::SmallVec;
 
-/// Blocks that endpoints hold by this process's latest decisions.
+use crate::outbox::Placed;
+
+/// A chain that an endpoint holds by one of this process's decisions.
+#[derive(Clone, Debug)]
+struct Run {
+    endpoint: EndpointKey,
+    chain: Arc<[BlockHash]>,
+    /// Where what the view did not know begins.
+    start: usize,
+}
+
+impl Run {
+    fn is_of(&self, placed: &Placed) -> bool {
+        self.endpoint == placed.endpoint && Arc::ptr_eq(&self.chain, &placed.chain)
+    }
+
+    /// How many of `blocks`, which begin where the run does, it covers.
+    fn covers(&self, blocks: &[BlockHash]) -> usize {
+        self.chain[self.start..].iter().zip(blocks).take_while(|(own, asked)| own == asked).count()
+    }
+}
+
+/// Chains that endpoints hold by this process's latest decisions, found by their first block that the view did not know.
 #[derive(Debug, Default)]
 pub struct Overlay {
-    /// How many placements say that an endpoint holds a block.
-    blocks: DashMap<BlockHash, SmallVec<[(EndpointKey, u32); 2]>>,
+    runs: DashMap<BlockHash, SmallVec<[Run; 1]>>,
     placements: AtomicUsize,
 }
 
 impl Overlay {
-    /// Lays `blocks` at `endpoint` over the view, until they are lifted.
-    pub fn place(&self, endpoint: EndpointKey, blocks: &[BlockHash]) {
+    /// Lays a placement over the view, until it is lifted.
+    pub fn place(&self, placed: &Placed) {
         self.placements.fetch_add(1, Ordering::Relaxed);
-        for block in blocks {
-            let mut holders = self.blocks.entry(*block).or_default();
-            match holders.iter_mut().find(|(of, _)| *of == endpoint) {
-                Some((_, count)) => *count += 1,
-                None => holders.push((endpoint, 1)),
-            }
+        if let Some(first) = placed.chain.get(placed.held) {
+            let (endpoint, chain) = (placed.endpoint, Arc::clone(&placed.chain));
+            self.runs.entry(*first).or_default().push(Run { endpoint, chain, start: placed.held });
         }
     }
 
-    /// Takes away what [`Self::place`] laid with the same arguments.
-    pub fn lift(&self, endpoint: EndpointKey, blocks: &[BlockHash]) {
+    /// Takes away what [`Self::place`] laid for the same placement.
+    pub fn lift(&self, placed: &Placed) {
         let less_one = |placements: usize| Some(placements.saturating_sub(1));
         let _ = self.placements.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one);
-        for block in blocks {
-            self.blocks.remove_if_mut(block, |_, holders| {
-                if let Some((_, count)) = holders.iter_mut().find(|(of, _)| *of == endpoint) {
-                    *count -= 1;
-                }
-                holders.retain(|(_, count)| *count > 0);
-                holders.is_empty()
-            });
-        }
+        let Some(first) = placed.chain.get(placed.held) else { return };
+        self.runs.remove_if_mut(first, |_, runs| {
+            if let Some(at) = runs.iter().position(|run| run.is_of(placed)) {
+                runs.swap_remove(at);
+            }
+            runs.is_empty()
+        });
     }
 
     /// Takes everything away: who kept count of the placements is gone. What it would have lifted later is lifted for nothing.
     pub fn clear(&self) {
-        self.blocks.clear();
+        self.runs.clear();
         self.placements.store(0, Ordering::Relaxed);
     }
 
@@ -61,40 +79,32 @@ impl Overlay {
 
     /// Extends what the view says of `chain` by what is laid over it.
     ///
-    /// A placement covers an endpoint's chain from where the view ended, so only the places where a match ends are looked at.
+    /// A run begins where the view ended for its endpoint, so only the places where a match ends are looked at.
     pub fn extend(&self, chain: &[BlockHash], lookup: &mut Lookup) {
         if self.is_empty() {
             return;
         }
-        let mut ends: SmallVec<[usize; 8]> = lookup.held.iter().map(|(_, depth)| *depth).collect();
-        ends.push(0);
-        ends.sort_unstable();
-        ends.dedup();
-        for end in ends {
-            let reached = self.extend_from(end, chain, lookup);
-            lookup.known = lookup.known.max(reached);
+        let mut ends: BTreeSet<usize> = lookup.held.iter().map(|(_, depth)| *depth).collect();
+        ends.insert(0);
+        while let Some(at) = ends.pop_first() {
+            let Some(runs) = chain.get(at).and_then(|block| self.runs.get(block)) else { continue };
+            for run in runs.iter() {
+                let end = at + run.covers(&chain[at..]);
+                if reach(lookup, run.endpoint, at, end) {
+                    ends.insert(end);
+                    lookup.known = lookup.known.max(end);
+                }
+            }
         }
         lookup.held.sort_unstable_by_key(|(_, depth)| std::cmp::Reverse(*depth));
     }
-
-    fn extend_from(&self, end: usize, chain: &[BlockHash], lookup: &mut Lookup) -> usize {
-        let mut at = end;
-        while let Some(holders) = chain.get(at).and_then(|block| self.blocks.get(block)) {
-            let extended = holders.iter().filter(|(endpoint, _)| advance(lookup, *endpoint, at)).count();
-            if extended == 0 {
-                break;
-            }
-            at += 1;
-        }
-        at
-    }
 }
 
-/// Lets the match of `endpoint` grow from `at` blocks to one more, if that is where it ends.
-fn advance(lookup: &mut Lookup, endpoint: EndpointKey, at: usize) -> bool {
+/// Lets the match of `endpoint` reach from `at`, if it comes so far, to `end`; says whether it grew.
+fn reach(lookup: &mut Lookup, endpoint: EndpointKey, at: usize, end: usize) -> bool {
     match lookup.held.iter_mut().find(|(of, _)| *of == endpoint) {
-        Some((_, depth)) if *depth == at => *depth = at + 1,
-        None if at == 0 => lookup.held.push((endpoint, 1)),
+        Some((_, depth)) if *depth >= at && *depth < end => *depth = end,
+        None if at == 0 && end > 0 => lookup.held.push((endpoint, end)),
         Some(_) | None => return false,
     }
     true
@@ -102,6 +112,8 @@ fn advance(lookup: &mut Lookup, endpoint: EndpointKey, at: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use signalbox_types::Incarnation;
+
     use super::*;
 
     const A: EndpointKey = EndpointKey(1);
@@ -111,35 +123,61 @@ mod tests {
         (1..=blocks).map(BlockHash).collect()
     }
 
+    fn placed(endpoint: EndpointKey, blocks: u64, held: usize) -> Placed {
+        Placed { endpoint, incarnation: Incarnation(0), chain: chain(blocks).into(), known: held, held }
+    }
+
     #[test]
     fn a_match_goes_on_where_the_view_ends() {
         let overlay = Overlay::default();
-        overlay.place(A, &chain(6)[2..]);
-        overlay.place(B, &chain(3));
+        overlay.place(&placed(A, 6, 2));
+        overlay.place(&placed(B, 3, 0));
         let mut lookup = Lookup { known: 2, held: vec![(A, 2)] };
         overlay.extend(&chain(8), &mut lookup);
         assert_eq!(Lookup { known: 6, held: vec![(A, 6), (B, 3)] }, lookup);
     }
 
     #[test]
+    fn a_run_begins_where_another_one_ends() {
+        let overlay = Overlay::default();
+        overlay.place(&placed(A, 3, 0));
+        overlay.place(&placed(A, 6, 3));
+        let mut lookup = Lookup::default();
+        overlay.extend(&chain(5), &mut lookup);
+        assert_eq!(Lookup { known: 5, held: vec![(A, 5)] }, lookup);
+    }
+
+    #[test]
     fn a_gap_is_not_crossed() {
         let overlay = Overlay::default();
-        overlay.place(A, &chain(6)[3..]);
+        overlay.place(&placed(A, 6, 3));
         let mut lookup = Lookup { known: 2, held: vec![(A, 2)] };
         overlay.extend(&chain(8), &mut lookup);
         assert_eq!(Lookup { known: 2, held: vec![(A, 2)] }, lookup);
     }
 
     #[test]
+    fn another_prompt_matches_as_far_as_it_is_the_same() {
+        let overlay = Overlay::default();
+        overlay.place(&placed(A, 6, 1));
+        let mut other = chain(3);
+        other.push(BlockHash(99));
+        let mut lookup = Lookup { known: 1, held: vec![(A, 1)] };
+        overlay.extend(&other, &mut lookup);
+        assert_eq!(vec![(A, 3)], lookup.held);
+    }
+
+    #[test]
     fn what_two_placements_cover_stays_until_both_are_lifted() {
         let overlay = Overlay::default();
-        overlay.place(A, &chain(4));
-        overlay.place(A, &chain(2));
-        overlay.lift(A, &chain(4));
+        let (long, short) = (placed(A, 4, 0), placed(A, 2, 0));
+        overlay.place(&long);
+        overlay.place(&short);
+        overlay.lift(&long);
         let mut lookup = Lookup::default();
         overlay.extend(&chain(4), &mut lookup);
         assert_eq!(vec![(A, 2)], lookup.held);
-        overlay.lift(A, &chain(2));
-        assert!(overlay.is_empty() && overlay.blocks.is_empty());
+        overlay.lift(&short);
+        assert!(overlay.is_empty() && overlay.runs.is_empty());
     }
 }

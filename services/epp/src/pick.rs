@@ -98,10 +98,10 @@ impl Desk {
     /// Lays a placement over the view and hands it to the uplink. When that has too many already it is forgotten: a missed
     /// placement costs a cache hit, a missed booking would cost the balance.
     fn place(&self, placed: Placed) {
-        self.overlay.place(placed.endpoint, placed.overlaid());
+        self.overlay.place(&placed);
         if let Err(full) = self.placements.try_send(placed) {
             let placed = full.into_inner();
-            self.overlay.lift(placed.endpoint, placed.overlaid());
+            self.overlay.lift(&placed);
             self.metrics.placements_dropped.inc();
         }
     }

@@ -66,7 +66,7 @@ impl Pair {
             known: lookup.known,
             held,
         };
-        self.overlay.place(at, placed.overlaid());
+        self.overlay.place(&placed);
         self.outbox.put(self.now_ms, placed);
     }
 
@@ -154,7 +154,8 @@ proptest! {
 /// No match of any prompt in `steps` goes on by what is laid over the view, wherever the view ends.
 fn is_bare(overlay: &Overlay, steps: &[Step]) -> bool {
     // Of something else, because an overlay of nothing is not looked at.
-    overlay.place(EndpointKey(1), &[]);
+    let (endpoint_key, incarnation) = (EndpointKey(1), Incarnation(0));
+    overlay.place(&Placed { endpoint: endpoint_key, incarnation, chain: chain(&[]), known: 0, held: 0 });
     let placed = steps.iter().filter_map(|step| match step {
         Step::Place(at, prompt) => Some((endpoint(*at), prompt)),
         _ => None,
