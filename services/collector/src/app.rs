@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use prometheus_client::registry::Registry;
 use ractor::{Actor, ActorCell, SpawnErr};
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
 
@@ -53,13 +52,12 @@ impl Collector {
         let metrics = Arc::new(Metrics::default());
         let mut registry = registry("collector");
         metrics.register(&mut registry);
-        let registry = Arc::new(registry);
-        let admin = AdminServer::start(listener, registry.clone(), Router::new())?;
+        let admin = AdminServer::start(listener, Arc::new(registry), Router::new())?;
         tracing::info!(name = config.name, metrics = %admin.address(), "the collector runs");
         let (clock, outbox, epoch) = (Clock::start(), Outbox::default(), HighestEpoch::default());
         let shared = Arc::new(Shared { config, clock, metrics, outbox, epoch });
         let (root, _) = Actor::spawn(None, Root, shared).await?;
-        Ok(CollectorHandle { admin, registry, root: root.get_cell() })
+        Ok(CollectorHandle { admin, root: root.get_cell() })
     }
 }
 
@@ -67,7 +65,6 @@ impl Collector {
 #[derive(Debug)]
 pub struct CollectorHandle {
     admin: AdminServer,
-    registry: Arc<Registry>,
     root: ActorCell,
 }
 
@@ -75,11 +72,6 @@ impl CollectorHandle {
     /// Where its metrics are served.
     pub fn metrics_address(&self) -> SocketAddr {
         self.admin.address()
-    }
-
-    /// Its metrics.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
     }
 
     /// Waits until it ends by itself, which means that it failed; the log says why.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use signalbox_telemetry::stop_requested;
 
 use crate::flags::{Flags, OutputFormat};
 use crate::fleet::{Fleet, FleetError};
@@ -55,14 +55,10 @@ struct ReadyPod<'a> {
 /// When the pods cannot start or nobody can be told that they did.
 pub async fn run(flags: &Flags) -> Result<(), AppError> {
     // Before anything is printed: whoever reads that we are ready may already send the signal.
-    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+    let stop = stop_requested().map_err(AppError::Signals)?;
     let fleet = Fleet::start(flags.fleet()).await?;
     announce(&fleet, flags.output).map_err(AppError::Output)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    stop.await;
     fleet.stop(STOP_GRACE).await;
     Ok(())
 }
