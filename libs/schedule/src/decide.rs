@@ -1,10 +1,9 @@
 //! The decision.
 
 use rand::Rng;
-use signalbox_state::{Local, Matches, View};
-use signalbox_types::Request;
 
-use crate::cost::{self, Terms};
+use crate::ground::Ground;
+use crate::least_time::{self, LeastTime, Terms};
 use crate::policy::Policy;
 
 /// Which endpoint shall serve a request.
@@ -14,7 +13,7 @@ pub enum Decision {
     Picked {
         /// Where it stands among the view's members.
         position: usize,
-        /// What made it the best.
+        /// What serving the request there is expected to cost, whatever the policy went by.
         terms: Terms,
     },
     /// The pool has no endpoint.
@@ -28,10 +27,10 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Assesses every member of `view` for `request`.
-    pub fn assess(view: &View, local: &Local, matches: &Matches, request: &Request, policy: &Policy) -> Self {
-        let positions = 0..view.members.len();
-        Self { terms: positions.map(|at| cost::terms(view, local, matches, request, policy, at)).collect() }
+    /// Assesses every member of the view for the request.
+    pub fn assess(ground: &Ground<'_>, settings: &LeastTime) -> Self {
+        let positions = 0..ground.view.members.len();
+        Self { terms: positions.map(|at| least_time::terms(ground, settings, at)).collect() }
     }
 
     /// The terms, in the order of the view's members.
@@ -40,12 +39,12 @@ impl Candidates {
     }
 
     /// Picks the one of the best tier with the least expected time; at random among those that are as good as it.
-    pub fn pick(&self, policy: &Policy, rng: &mut impl Rng) -> Decision {
+    pub fn pick(&self, settings: &LeastTime, rng: &mut impl Rng) -> Decision {
         let Some(best) = self.terms.iter().map(|terms| (terms.tier, terms.total_us())).min() else {
             return Decision::NoEndpoint;
         };
         let (tier, least_us) = best;
-        let limit_us = least_us.saturating_add(policy.near_tie_us);
+        let limit_us = least_us.saturating_add(settings.near_tie_us);
         let as_good = |terms: &&Terms| terms.tier == tier && terms.total_us() <= limit_us;
         let drawn = rng.random_range(0..self.terms.iter().filter(as_good).count());
         let mut good = self.terms.iter().enumerate().filter(|(_, terms)| as_good(terms));
@@ -56,14 +55,9 @@ impl Candidates {
     }
 }
 
-/// Picks the endpoint with the least expected time to serve `request`.
-pub fn decide(
-    view: &View,
-    local: &Local,
-    matches: &Matches,
-    request: &Request,
-    policy: &Policy,
-    rng: &mut impl Rng,
-) -> Decision {
-    Candidates::assess(view, local, matches, request, policy).pick(policy, rng)
+/// Picks the endpoint that shall serve the request. A function of its arguments alone.
+pub fn decide(ground: &Ground<'_>, policy: &Policy, rng: &mut impl Rng) -> Decision {
+    match policy {
+        Policy::LeastTime(settings) => Candidates::assess(ground, settings).pick(settings, rng),
+    }
 }

@@ -3,11 +3,11 @@
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::Serialize;
-use signalbox_state::{Local, Matches, View};
 use signalbox_types::Request;
 
-use crate::cost::Terms;
 use crate::decide::{Candidates, Decision};
+use crate::ground::Ground;
+use crate::least_time::{LeastTime, Terms};
 use crate::policy::Policy;
 
 /// One endpoint and its terms.
@@ -44,16 +44,11 @@ pub struct Explanation {
 }
 
 /// Decides as [`crate::decide`] does with a generator seeded by `seed`, and says why.
-pub fn explain(
-    view: &View,
-    local: &Local,
-    matches: &Matches,
-    request: &Request,
-    policy: &Policy,
-    (now_ms, seed): (u64, u64),
-) -> Explanation {
-    let assessed = Candidates::assess(view, local, matches, request, policy);
-    let decision = assessed.pick(policy, &mut SmallRng::seed_from_u64(seed));
+pub fn explain(ground: &Ground<'_>, policy: &Policy, (now_ms, seed): (u64, u64)) -> Explanation {
+    let Ground { view, request, .. } = *ground;
+    let Policy::LeastTime(settings) = policy;
+    let assessed = Candidates::assess(ground, settings);
+    let decision = assessed.pick(settings, &mut SmallRng::seed_from_u64(seed));
     let winner = match decision {
         Decision::Picked { position, .. } => Some(view.members[position].spec.name.clone()),
         Decision::NoEndpoint => None,
@@ -76,14 +71,14 @@ pub fn explain(
         view_age_ms: view.age_ms(now_ms),
         seed,
         request: request.clone(),
-        why: why(&candidates, policy),
+        why: why(&candidates, settings),
         winner,
         candidates,
     }
 }
 
 /// `candidates` are in order, the winner first.
-fn why(candidates: &[Candidate], policy: &Policy) -> String {
+fn why(candidates: &[Candidate], settings: &LeastTime) -> String {
     let Some((winner, others)) = candidates.split_first() else {
         return "the pool has no endpoint".to_owned();
     };
@@ -96,7 +91,7 @@ fn why(candidates: &[Candidate], policy: &Policy) -> String {
             .to_lowercase();
     }
     let total_ms = winner.total_us as f64 / 1e3;
-    if second.total_us <= winner.total_us.saturating_add(policy.near_tie_us) {
+    if second.total_us <= winner.total_us.saturating_add(settings.near_tie_us) {
         return format!("{name} at {total_ms:.1} ms was drawn among those as good as it");
     }
     let gain_ms = (second.total_us - winner.total_us) as f64 / 1e3;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use signalbox_schedule::{Candidates, Decision, Policy, Tier, decide, explain};
+use signalbox_schedule::{Candidates, Decision, Ground, LeastTime, Policy, Tier, decide, explain};
 use signalbox_state::{Local, Matches, Member, Observed, Others, Reach, View};
 use signalbox_types::{Capacity, EndpointSpec, Engine, Gauges, Load, Origin, Request};
 
@@ -41,6 +41,12 @@ struct Scene {
     matches: Matches,
 }
 
+impl Scene {
+    fn ground<'a>(&'a self, request: &'a Request) -> Ground<'a> {
+        Ground { view: &self.view, local: &self.local, matches: &self.matches, request }
+    }
+}
+
 fn member(index: usize, pod: &Pod) -> Arc<Member> {
     let address = format!("10.0.0.{}:8000", index + 1).parse().unwrap();
     let (name, metrics_url) = (format!("pod-{index}"), String::new());
@@ -65,9 +71,8 @@ fn scene(pods: &[Pod]) -> Scene {
 }
 
 fn pick(pods: &[Pod], request: &Request, seed: u64) -> Option<usize> {
-    let Scene { view, local, matches } = scene(pods);
     let mut rng = SmallRng::seed_from_u64(seed);
-    match decide(&view, &local, &matches, request, &Policy::default(), &mut rng) {
+    match decide(&scene(pods).ground(request), &Policy::default(), &mut rng) {
         Decision::Picked { position, .. } => Some(position),
         Decision::NoEndpoint => None,
     }
@@ -141,17 +146,16 @@ fn ties_are_broken_at_random() {
 #[test]
 fn outdated_bookings_of_others_count_for_nothing() {
     let busy = Pod { others: Load { requests: 50, prefill_tokens: 90_000 }, held_blocks: 10, ..IDLE };
-    let Scene { view, mut local, matches } = scene(&[IDLE, busy]);
-    local.others = Others::Outdated;
-    let assessed = Candidates::assess(&view, &local, &matches, &request(4_000), &Policy::default());
+    let mut scene = scene(&[IDLE, busy]);
+    scene.local.others = Others::Outdated;
+    let assessed = Candidates::assess(&scene.ground(&request(4_000)), &LeastTime::default());
     assert_eq!(0, assessed.terms()[1].requests);
 }
 
 #[test]
 fn an_explanation_agrees_with_the_decision_and_lists_all() {
     let pods = [IDLE, Pod { held_blocks: 60, ..IDLE }];
-    let Scene { view, local, matches } = scene(&pods);
-    let said = explain(&view, &local, &matches, &request(4_000), &Policy::default(), (0, 7));
+    let said = explain(&scene(&pods).ground(&request(4_000)), &Policy::default(), (0, 7));
     assert_eq!(Some("pod-1".to_owned()), said.winner);
     assert_eq!("pod-1 is expected to take 404.0 ms, 480.0 ms less than pod-0", said.why);
     assert_eq!(vec!["pod-1", "pod-0"], said.candidates.iter().map(|c| &*c.endpoint).collect::<Vec<_>>());
@@ -182,22 +186,21 @@ proptest! {
     fn the_winner_is_as_good_as_the_best_of_the_best_tier(
         pods in proptest::collection::vec(pod(), 1..12), tokens in 1_u64..20_000, seed: u64,
     ) {
-        let Scene { view, local, matches } = scene(&pods);
-        let policy = Policy::default();
-        let assessed = Candidates::assess(&view, &local, &matches, &request(tokens), &policy);
+        let settings = LeastTime::default();
+        let assessed = Candidates::assess(&scene(&pods).ground(&request(tokens)), &settings);
         let picked = pick(&pods, &request(tokens), seed).unwrap();
         let best = assessed.terms().iter().map(|terms| (terms.tier, terms.total_us())).min().unwrap();
         let winner = assessed.terms()[picked];
         prop_assert_eq!(best.0, winner.tier);
-        prop_assert!(winner.total_us() <= best.1 + policy.near_tie_us);
+        prop_assert!(winner.total_us() <= best.1 + settings.near_tie_us);
         prop_assert_eq!(Some(picked), pick(&pods, &request(tokens), seed));
     }
 
     #[test]
     fn holding_more_or_having_less_to_do_never_hurts(pod in pod(), tokens in 1_u64..20_000, more in 1_usize..50) {
         let better = Pod { held_blocks: pod.held_blocks + more, others: Load::ZERO, ..pod.clone() };
-        let Scene { view, local, matches } = scene(&[pod, better]);
-        let assessed = Candidates::assess(&view, &local, &matches, &request(tokens), &Policy::default());
+        let pair = scene(&[pod, better]);
+        let assessed = Candidates::assess(&pair.ground(&request(tokens)), &LeastTime::default());
         let (before, after) = (assessed.terms()[0], assessed.terms()[1]);
         prop_assert!(after.total_us() <= before.total_us());
         prop_assert!(after.tier == before.tier && (after.tier >= Tier::Open));

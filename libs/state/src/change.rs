@@ -6,6 +6,7 @@ use signalbox_types::{
     Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Origin,
 };
 
+use crate::assessment::Assessment;
 use crate::observe::Reach;
 
 /// What is measured of an endpoint, as its owner accepted it.
@@ -52,6 +53,13 @@ pub enum Change {
         endpoint: EndpointKey,
         /// What it has now.
         adapters: Arc<Adapters>,
+    },
+    /// The owner made up its mind about an endpoint.
+    Assessed {
+        /// Which.
+        endpoint: EndpointKey,
+        /// What it makes of it now.
+        assessment: Assessment,
     },
     /// A replica's work in flight at an endpoint changed.
     Loaded {

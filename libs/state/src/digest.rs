@@ -1,9 +1,10 @@
 //! Sums by which two processes see that they hold the same state.
 
-use signalbox_types::{Adapters, EndpointKey, EndpointSpec, Load, Origin};
+use signalbox_types::{Adapters, EndpointKey, EndpointSpec, Load, Origin, Rates};
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::assessment::{Assessment, Circuit};
 use crate::change::Observed;
 use crate::observe::Reach;
 
@@ -12,7 +13,7 @@ use crate::observe::Reach;
 pub struct Digest {
     /// Over the endpoints' specs.
     pub specs: u64,
-    /// Over what is measured of them.
+    /// Over what is measured of them and what the owner makes of them.
     pub observed: u64,
     /// Over the work in flight and the acknowledged placements.
     pub loads: u64,
@@ -90,6 +91,18 @@ pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
         u64::from(*foreign),
         capacity.map_or(u64::MAX, |capacity| capacity.kv_tokens),
     ])
+}
+
+pub(crate) fn of_assessment(endpoint: EndpointKey, assessment: &Assessment) -> u64 {
+    let Assessment { rates, circuit, ramp_percent } = assessment;
+    let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } = *rates;
+    let circuit = match circuit {
+        Circuit::Sound => 0,
+        Circuit::Probing => 1,
+        Circuit::Broken => 2,
+    };
+    let rates = [prefill_tokens_per_second, decode_token_us, decode_interference_us].map(u64::from);
+    mix(&[endpoint.0, rates[0], rates[1], rates[2], circuit, u64::from(*ramp_percent)])
 }
 
 /// Unknown adapters sum up to nothing.

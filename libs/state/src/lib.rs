@@ -4,6 +4,7 @@
 //! into [`Change`]s; a follower's side is [`Replica`], which turns [`Frame`]s into the same [`Picture`]. A request reads a
 //! [`View`] of it and what this process knows before the pool does: its [`Bookings`] and its [`Overlay`].
 
+mod assessment;
 mod assign;
 mod bookings;
 mod change;
@@ -21,6 +22,7 @@ mod pool;
 mod replica;
 mod view;
 
+pub use assessment::{Assessment, Circuit};
 pub use assign::{Assigned, CollectorStream};
 pub use bookings::{Booking, Bookings, Gauge, Wake};
 pub use change::{Change, Observed};

@@ -8,6 +8,7 @@ use signalbox_types::{Adapters, EndpointKey, EndpointSpec, Incarnation, Load, Or
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use crate::assessment::Assessment;
 use crate::change::{Change, Observed};
 use crate::digest::{self, Digest};
 
@@ -31,6 +32,8 @@ pub struct Member {
     pub spec: Arc<EndpointSpec>,
     /// What is measured of it.
     pub observed: Observed,
+    /// What the owner makes of it.
+    pub assessment: Assessment,
     /// Its adapters, where it tells.
     pub adapters: Option<Arc<Adapters>>,
     /// Work in flight that each replica gave it, none of it zero, in order of origin.
@@ -41,7 +44,8 @@ impl Member {
     /// An endpoint of which nothing is measured yet.
     pub fn new(spec: Arc<EndpointSpec>) -> Self {
         let observed = Observed::default();
-        Self { key: spec.key(), spec, observed, adapters: None, loads: SmallVec::new() }
+        let assessment = Assessment::default();
+        Self { key: spec.key(), spec, observed, assessment, adapters: None, loads: SmallVec::new() }
     }
 
     /// Work in flight that `origin` gave it.
@@ -77,7 +81,9 @@ impl Member {
         let loads = self.loads.iter().map(|(origin, load)| digest::of_load(self.key, *origin, *load));
         Digest {
             specs: digest::of_spec(&self.spec),
-            observed: digest::of_observed(self.key, &self.observed).wrapping_add(adapters),
+            observed: digest::of_observed(self.key, &self.observed)
+                .wrapping_add(digest::of_assessment(self.key, &self.assessment))
+                .wrapping_add(adapters),
             loads: loads.fold(0, u64::wrapping_add),
             placements: 0,
         }
@@ -158,6 +164,7 @@ impl Picture {
             Change::AdaptersSeen { endpoint, adapters } => {
                 return self.see_adapters(*endpoint, adapters);
             }
+            Change::Assessed { endpoint, assessment } => return self.assess(*endpoint, *assessment),
             Change::Loaded { endpoint, origin, load } => {
                 return self.load(*endpoint, *origin, *load);
             }
@@ -211,6 +218,13 @@ impl Picture {
         let before = self.member_mut(endpoint)?.adapters.replace(Arc::clone(adapters));
         let sum = |adapters: Option<&Adapters>| digest::of_adapters(endpoint, adapters);
         digest::exchange(&mut self.digest.observed, sum(before.as_deref()), sum(Some(adapters)));
+        Ok(())
+    }
+
+    fn assess(&mut self, endpoint: EndpointKey, assessment: Assessment) -> Result<(), Diverged> {
+        let before = std::mem::replace(&mut self.member_mut(endpoint)?.assessment, assessment);
+        let sum = |assessment: &Assessment| digest::of_assessment(endpoint, assessment);
+        digest::exchange(&mut self.digest.observed, sum(&before), sum(&assessment));
         Ok(())
     }
 

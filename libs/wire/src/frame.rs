@@ -106,7 +106,7 @@ fn entry(message: pb::Entry) -> Result<Entry, WireError> {
 }
 
 fn member_message(member: &Member) -> pb::EndpointEntry {
-    let Member { key, spec, observed, adapters, loads } = member;
+    let Member { key, spec, observed, assessment, adapters, loads } = member;
     let load = |(origin, load): &(Origin, _)| pb::OriginLoad {
         origin: origin.0,
         load: Some(parts::load_message(*load)),
@@ -116,11 +116,12 @@ fn member_message(member: &Member) -> pb::EndpointEntry {
         observed: Some(parts::observed_message(*key, observed)),
         loads: loads.iter().map(load).collect(),
         adapters: adapters.as_deref().map(parts::adapters_message),
+        assessment: Some(parts::assessment_message(assessment)),
     }
 }
 
 fn member(message: pb::EndpointEntry) -> Result<Member, WireError> {
-    let pb::EndpointEntry { spec, observed, loads, adapters } = message;
+    let pb::EndpointEntry { spec, observed, loads, adapters, assessment } = message;
     let (key, observed) = parts::observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
     let spec = parts::spec(spec)?;
     if spec.key() != key {
@@ -128,7 +129,8 @@ fn member(message: pb::EndpointEntry) -> Result<Member, WireError> {
     }
     let load = |load: pb::OriginLoad| Ok((Origin(load.origin), parts::load(load.load)?));
     let loads = loads.into_iter().map(load).collect::<Result<_, WireError>>()?;
-    Ok(Member { key, spec, observed, adapters: adapters.map(parts::adapters), loads })
+    let assessment = parts::assessment(assessment)?;
+    Ok(Member { key, spec, observed, assessment, adapters: adapters.map(parts::adapters), loads })
 }
 
 fn block_message(block: &Block) -> pb::Block {
@@ -166,6 +168,10 @@ fn change_message(change: &Change) -> pb::Change {
             let adapters = Some(parts::adapters_message(adapters));
             Kind::AdaptersSeen(pb::AdaptersSeen { endpoint: endpoint.0, adapters })
         }
+        Change::Assessed { endpoint, assessment } => {
+            let assessment = Some(parts::assessment_message(assessment));
+            Kind::Assessed(pb::Assessed { endpoint: endpoint.0, assessment })
+        }
         Change::Loaded { endpoint, origin, load } => {
             let load = Some(parts::load_message(*load));
             Kind::Loaded(pb::Loaded { endpoint: endpoint.0, origin: origin.0, load })
@@ -199,6 +205,10 @@ fn change(message: pb::Change) -> Result<Change, WireError> {
         Kind::AdaptersSeen(pb::AdaptersSeen { endpoint, adapters }) => {
             let adapters = parts::adapters(adapters.ok_or(WireError::Missing("adapters"))?);
             Change::AdaptersSeen { endpoint: EndpointKey(endpoint), adapters }
+        }
+        Kind::Assessed(pb::Assessed { endpoint, assessment }) => {
+            let assessment = parts::assessment(assessment)?;
+            Change::Assessed { endpoint: EndpointKey(endpoint), assessment }
         }
         Kind::Loaded(pb::Loaded { endpoint, origin, load }) => {
             let (endpoint, origin) = (EndpointKey(endpoint), Origin(origin));

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Digest, Observed, Reach};
-use signalbox_types::{Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load};
+use signalbox_state::{Assessment, Circuit, Digest, Observed, Reach};
+use signalbox_types::{
+    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Rates,
+};
 
 use crate::error::WireError;
 
@@ -58,6 +60,42 @@ pub(crate) fn adapters(message: pb::Adapters) -> Arc<Adapters> {
     let names = |names: Vec<String>| names.into_iter().map(Arc::from).collect();
     let pb::Adapters { slots, running, waiting } = message;
     Arc::new(Adapters { slots, running: names(running), waiting: names(waiting) })
+}
+
+pub(crate) fn assessment_message(assessment: &Assessment) -> pb::Assessment {
+    let Assessment { rates, circuit, ramp_percent } = *assessment;
+    let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } = rates;
+    let circuit = match circuit {
+        Circuit::Sound => pb::Circuit::Sound,
+        Circuit::Probing => pb::Circuit::Probing,
+        Circuit::Broken => pb::Circuit::Broken,
+    };
+    pb::Assessment {
+        prefill_tokens_per_second,
+        decode_token_us,
+        decode_interference_us,
+        circuit: circuit.into(),
+        ramp_percent: ramp_percent.into(),
+    }
+}
+
+pub(crate) fn assessment(message: Option<pb::Assessment>) -> Result<Assessment, WireError> {
+    let pb::Assessment {
+        prefill_tokens_per_second,
+        decode_token_us,
+        decode_interference_us,
+        circuit,
+        ramp_percent,
+    } = message.ok_or(WireError::Missing("assessment"))?;
+    let circuit = match pb::Circuit::try_from(circuit) {
+        Ok(pb::Circuit::Sound) => Circuit::Sound,
+        Ok(pb::Circuit::Probing) => Circuit::Probing,
+        Ok(pb::Circuit::Broken) => Circuit::Broken,
+        Err(_) => return Err(WireError::Missing("circuit")),
+    };
+    let ramp_percent = ramp_percent.try_into().map_err(|_| WireError::Bounds("a ramp"))?;
+    let rates = Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us };
+    Ok(Assessment { rates, circuit, ramp_percent })
 }
 
 pub(crate) fn load_message(load: Load) -> pb::Load {

@@ -28,7 +28,8 @@ fn member() -> pb::EndpointEntry {
     let endpoint = signalbox_types::EndpointKey::of("pod").0;
     let gauges = Some(pb::Gauges::default());
     let observed = Some(pb::Observed { endpoint, gauges, ..pb::Observed::default() });
-    pb::EndpointEntry { spec: Some(spec()), observed, loads: Vec::new(), adapters: None }
+    let assessment = Some(pb::Assessment::default());
+    pb::EndpointEntry { spec: Some(spec()), observed, assessment, ..pb::EndpointEntry::default() }
 }
 
 fn block() -> pb::Block {

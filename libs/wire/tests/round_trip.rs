@@ -10,12 +10,12 @@ use proptest::sample::select;
 use prost::Message;
 use signalbox_prefix::Block;
 use signalbox_state::{
-    Assigned, Change, Digest, Entry, Feedback, Frame, Member, Observed, Placement, Reach, Report, Scope,
-    Update,
+    Assessment, Assigned, Change, Circuit, Digest, Entry, Feedback, Frame, Member, Observed, Placement,
+    Reach, Report, Scope, Update,
 };
 use signalbox_types::{
     Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Engine, Format, Gauges, Generation,
-    Incarnation, Load, Origin, Version,
+    Incarnation, Load, Origin, Rates, Version,
 };
 use signalbox_wire::Reply;
 
@@ -99,6 +99,7 @@ fn change() -> impl Strategy<Value = Change> {
         key().prop_map(|endpoint| Change::EndpointRemoved { endpoint }),
         (key(), observed()).prop_map(|(endpoint, observed)| Change::Observed { endpoint, observed }),
         (key(), adapters()).prop_map(|(endpoint, adapters)| Change::AdaptersSeen { endpoint, adapters }),
+        (key(), assessment()).prop_map(|(endpoint, assessment)| Change::Assessed { endpoint, assessment }),
         (key(), origin(), load()).prop_map(|(endpoint, origin, load)| Change::Loaded {
             endpoint,
             origin,
@@ -119,12 +120,27 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+fn assessment() -> impl Strategy<Value = Assessment> {
+    let circuit = prop_oneof![Just(Circuit::Sound), Just(Circuit::Probing), Just(Circuit::Broken)];
+    (any::<[u32; 3]>(), circuit, any::<u8>()).prop_map(
+        |([prefill, token, interference], circuit, ramp_percent)| {
+            let rates = Rates {
+                prefill_tokens_per_second: prefill,
+                decode_token_us: token,
+                decode_interference_us: interference,
+            };
+            Assessment { rates, circuit, ramp_percent }
+        },
+    )
+}
+
 fn member() -> impl Strategy<Value = Member> {
-    (spec(), observed(), option::of(adapters()), vec((origin(), load()), 0..6)).prop_map(
-        |(spec, observed, adapters, loads)| Member {
+    (spec(), observed(), assessment(), option::of(adapters()), vec((origin(), load()), 0..6)).prop_map(
+        |(spec, observed, assessment, adapters, loads)| Member {
             key: spec.key(),
             spec,
             observed,
+            assessment,
             adapters,
             loads: loads.into(),
         },

@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use signalbox_extproc::{Destination, Refusal};
 use signalbox_intake::Intake;
 use signalbox_prefix::Lookup;
-use signalbox_schedule::{Decision, Explanation, Terms, decide, explain};
+use signalbox_schedule::{Decision, Explanation, Ground, Terms, decide, explain};
 use signalbox_state::{Booking, Local, Matches, Placed};
 use signalbox_types::{BlockHash, Request};
 
@@ -24,8 +24,8 @@ pub(crate) struct Picked {
     pub(crate) expected: Duration,
 }
 
-/// What a decision reads, gathered once.
-struct Ground {
+/// What is looked up for a request, once.
+struct Survey {
     local: Local,
     matches: Matches,
     /// Blocks of the prompt that the pool knows.
@@ -40,10 +40,10 @@ impl Desk {
     pub(crate) fn pick(&self, intake: Intake) -> Result<Picked, Refusal> {
         let Intake { request, chain, delivery: _ } = intake;
         let sight = self.sight.load();
-        let ground = self.survey(&sight, &chain);
+        let Survey { local, matches, known } = self.survey(&sight, &chain);
         let mut rng = SmallRng::seed_from_u64(rand::random());
-        let Ground { local, matches, known } = &ground;
-        match decide(&sight.view, local, matches, &request, &self.policy, &mut rng) {
+        let ground = Ground { view: &sight.view, local: &local, matches: &matches, request: &request };
+        match decide(&ground, &self.policy, &mut rng) {
             Decision::NoEndpoint => {
                 self.metrics.no_endpoint.inc();
                 Err(Refusal::NoEndpoint)
@@ -51,7 +51,7 @@ impl Desk {
             Decision::Picked { position, terms } => {
                 self.metrics.picked(&request, &terms);
                 let held = matches.blocks[position];
-                Ok(self.book(&sight, position, &request, terms, (chain, *known, held)))
+                Ok(self.book(&sight, position, &request, terms, (chain, known, held)))
             }
         }
     }
@@ -59,12 +59,12 @@ impl Desk {
     /// What [`Self::pick`] would do, and why. Books nothing.
     pub(crate) fn explain(&self, intake: &Intake) -> Explanation {
         let sight = self.sight.load();
-        let Ground { local, matches, known: _ } = self.survey(&sight, &intake.chain);
-        let by = (self.now_ms(), rand::random());
-        explain(&sight.view, &local, &matches, &intake.request, &self.policy, by)
+        let Survey { local, matches, known: _ } = self.survey(&sight, &intake.chain);
+        let ground = Ground { view: &sight.view, local: &local, matches: &matches, request: &intake.request };
+        explain(&ground, &self.policy, (self.now_ms(), rand::random()))
     }
 
-    fn survey(&self, sight: &Sight, chain: &[BlockHash]) -> Ground {
+    fn survey(&self, sight: &Sight, chain: &[BlockHash]) -> Survey {
         let view = &sight.view;
         let mut lookup = Lookup::default();
         if view.format.is_known() {
@@ -72,7 +72,7 @@ impl Desk {
             self.overlay.extend(chain, &mut lookup);
         }
         let local = view.local(self.origin(), self.others(view));
-        Ground { local, matches: view.matches(&lookup), known: lookup.known }
+        Survey { local, matches: view.matches(&lookup), known: lookup.known }
     }
 
     fn book(
