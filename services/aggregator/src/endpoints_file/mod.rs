@@ -9,25 +9,19 @@
 //! ```
 //!
 //! A file is read whole: all its problems are found in one go, each with its line, its path and how to mend it.
-//! Text becomes a tree (`tree`), the tree a [`PoolSpec`] (`schema`); both are pure. [`read`] and [`watch`] do the IO.
+//! Text becomes a tree ([`signalbox_document`]), the tree a [`PoolSpec`] (`schema`); both are pure. [`read`] and [`watch`] do the IO.
 
-mod fields;
-mod problem;
-mod quote;
 mod scalar;
 mod schema;
-mod source;
-mod tree;
 mod unique;
 mod watch;
 
+use std::path::Path;
+
+pub use signalbox_document::{FileErrors, MAX_FILE_BYTES, Problem, ReadError};
+use signalbox_document::{Problems, read_file, read_tree};
 use signalbox_types::PoolSpec;
-
-pub use problem::{FileErrors, Problem};
-pub use source::{MAX_FILE_BYTES, ReadError, read};
 pub use watch::watch;
-
-use problem::Problems;
 
 /// The pool that `text` describes.
 ///
@@ -35,11 +29,17 @@ use problem::Problems;
 /// Everything that is wrong with `text`, in the order of its lines.
 pub fn parse(text: &str) -> Result<PoolSpec, FileErrors> {
     let mut problems = Problems::default();
-    let spec = tree::read(text, &mut problems).and_then(|root| schema::pool_spec(&root, &mut problems));
-    match spec {
-        Some(spec) if problems.is_empty() => Ok(spec),
-        _ => Err(problems.into()),
-    }
+    let root = read_tree(text, schema::KIND, &mut problems);
+    let spec = root.and_then(|root| schema::pool_spec(&root, &mut problems));
+    problems.or(spec)
+}
+
+/// The pool that the file at `path` describes. Blocks while it reads.
+///
+/// # Errors
+/// [`ReadError`], which names the file.
+pub fn read(path: &Path) -> Result<PoolSpec, ReadError> {
+    read_file(path, parse)
 }
 
 #[cfg(test)]

@@ -1,65 +1,13 @@
-//! Scalars: what YAML takes them for, and the ones that have a form of their own.
+//! Scalars that have a form of their own.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::Uri;
+use signalbox_document::{quoted, shortened, similar};
 use signalbox_types::{Engine, UnknownEngine};
-
-use super::quote::{quoted, shortened, similar};
-use super::tree::Style;
 
 /// The longest name, in bytes, as in Kubernetes.
 const NAME_MAX_BYTES: usize = 253;
-
-/// What YAML 1.2 (its core schema) takes a scalar for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Nothing,
-    Boolean,
-    Number,
-    Text,
-}
-
-impl Kind {
-    pub(super) fn of(text: &str, style: Style) -> Self {
-        match text {
-            _ if style == Style::Text => Self::Text,
-            "" | "~" | "null" | "Null" | "NULL" => Self::Nothing,
-            "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Self::Boolean,
-            number if is_number(number) => Self::Number,
-            _ => Self::Text,
-        }
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Boolean => "a boolean",
-            Self::Number => "a number",
-            Self::Text => "text",
-        }
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    let all = |digits: &str, radix| !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
-    if let Some(digits) = text.strip_prefix("0x") {
-        return all(digits, 16);
-    }
-    if let Some(digits) = text.strip_prefix("0o") {
-        return all(digits, 8);
-    }
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    match unsigned {
-        ".inf" | ".Inf" | ".INF" => true,
-        _ if [".nan", ".NaN", ".NAN"].contains(&text) => true,
-        // `inf` and `nan` without a dot are numbers to Rust, not to YAML.
-        _ => {
-            unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.')
-                && text.parse::<f64>().is_ok()
-        }
-    }
-}
 
 /// A name that can be shown in a line and used as a label.
 pub(super) fn name(text: &str) -> Result<String, String> {
@@ -164,32 +112,6 @@ pub(super) fn metrics_url(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kinds() {
-        for (text, kind) in [
-            ("", Kind::Nothing),
-            ("~", Kind::Nothing),
-            ("true", Kind::Boolean),
-            ("yes", Kind::Text),
-            ("-12", Kind::Number),
-            ("1.5e3", Kind::Number),
-            (".5", Kind::Number),
-            ("0x1F", Kind::Number),
-            ("-.inf", Kind::Number),
-            (".nan", Kind::Number),
-            ("inf", Kind::Text),
-            ("nan", Kind::Text),
-            ("-.nan", Kind::Text),
-            (".", Kind::Text),
-            ("1.2.3", Kind::Text),
-            ("10.0.0.1:80", Kind::Text),
-            ("-", Kind::Text),
-        ] {
-            assert_eq!(Kind::of(text, Style::Plain), kind, "{text}");
-            assert_eq!(Kind::of(text, Style::Text), Kind::Text, "{text}");
-        }
-    }
 
     #[test]
     fn addresses() {

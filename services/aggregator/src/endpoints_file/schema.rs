@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use signalbox_document::{Fields, Located, Node, Problems, quoted};
 use signalbox_types::{EndpointKey, EndpointSpec, Engine, PoolId, PoolSpec};
 
-use super::fields::{Fields, Located};
-use super::problem::Problems;
-use super::quote::quoted;
 use super::scalar;
-use super::tree::Node;
 use super::unique::{Claim, report_repeated, report_same_key};
 
 const API_VERSION: &str = "signalbox/v1";
-const KIND: &str = "Endpoints";
+pub(super) const KIND: &str = "Endpoints";
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// What to write for an address.

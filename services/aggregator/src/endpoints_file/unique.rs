@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
 
+use signalbox_document::{Problems, item, member, quoted};
 use signalbox_types::EndpointKey;
-
-use super::problem::Problems;
-use super::quote::{item, member, quoted};
 
 /// A value that one endpoint claims for itself.
 #[derive(Clone, Debug)]
@@ -62,7 +60,8 @@ pub(super) fn report_same_key(
 
 #[cfg(test)]
 mod tests {
-    use super::super::problem::FileErrors;
+    use signalbox_document::FileErrors;
+
     use super::*;
 
     #[test]

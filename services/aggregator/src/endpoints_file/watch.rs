@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use signalbox_document::{ReadError, decode, load};
 use signalbox_types::PoolSpec;
 
-use super::source::{ReadError, decode, load};
+use super::parse;
 
 /// Looks at the file at `path` again and again, `every` so often, and tells `on_change` what it holds: first what is
 /// there at the start, so that no change since an earlier [`read`](super::read) is missed, then each time that it
@@ -27,7 +28,7 @@ where
         // Only a runtime that shuts down gives up the look.
         let Ok(found) = tokio::task::spawn_blocking(move || load(&looked_at)).await else { return };
         if history.step(Look::of(&found)) == News::Changed {
-            on_change(found.and_then(|bytes| decode(&path, &bytes)));
+            on_change(found.and_then(|bytes| decode(&path, &bytes, parse)));
         }
         tokio::time::sleep(every).await;
     }

@@ -34,7 +34,7 @@ pub struct FileErrors(Vec<Problem>);
 
 impl FileErrors {
     /// A single problem.
-    pub(super) fn one(line: usize, message: String) -> Self {
+    pub fn one(line: usize, message: String) -> Self {
         Self(vec![Problem { line, path: String::new(), message }])
     }
 
@@ -61,15 +61,28 @@ impl std::error::Error for FileErrors {}
 
 /// The problems found so far.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    pub(super) fn add(&mut self, line: usize, path: impl Into<String>, message: impl Into<String>) {
+    /// Adds one: `message` says what is wrong and how to mend it.
+    pub fn add(&mut self, line: usize, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem { line, path: path.into(), message: message.into() });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// `read` where there is no problem, else the problems.
+    ///
+    /// # Errors
+    /// All problems, in the order of their lines. `read` is `None` only where there are some.
+    pub fn or<T>(self, read: Option<T>) -> Result<T, FileErrors> {
+        match read {
+            Some(read) if self.is_empty() => Ok(read),
+            _ => Err(self.into()),
+        }
     }
 }
 

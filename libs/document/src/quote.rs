@@ -7,7 +7,7 @@ const SHOWN_CHARS: usize = 64;
 const SIMILAR_MAX_BYTES: usize = 64;
 
 /// `text` escaped and cut, without quotes.
-pub(super) fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS).collect::<String>().escape_debug().to_string();
     if text.chars().nth(SHOWN_CHARS).is_some() {
         shown.push('…');
@@ -16,12 +16,12 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 /// `text` escaped and cut, in double quotes.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text))
 }
 
 /// The path of `key` in the mapping at `path`.
-pub(super) fn member(path: &str, key: &str) -> String {
+pub fn member(path: &str, key: &str) -> String {
     let is_word = |key: &str| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     match (path, key) {
         (_, key) if key.is_empty() || !is_word(key) => format!("{path}[{}]", quoted(key)),
@@ -31,12 +31,12 @@ pub(super) fn member(path: &str, key: &str) -> String {
 }
 
 /// The path of the item at `index`, from 0, of the list at `path`.
-pub(super) fn item(path: &str, index: usize) -> String {
+pub fn item(path: &str, index: usize) -> String {
     format!("{path}[{index}]")
 }
 
 /// The one of `known` that `name` was meant to be, if it is close to any.
-pub(super) fn similar(name: &str, known: &[&'static str]) -> Option<&'static str> {
+pub fn similar(name: &str, known: &[&'static str]) -> Option<&'static str> {
     if name.len() > SIMILAR_MAX_BYTES {
         return None;
     }

@@ -1,28 +1,32 @@
 //! Nodes as the schema wants them: mappings with known fields, lists, text.
 
-use super::problem::Problems;
-use super::quote::{item, member, quoted, similar};
-use super::scalar::Kind;
-use super::tree::{Entry, Node, Style, Value};
+use crate::problem::Problems;
+use crate::quote::{item, member, quoted, similar};
+use crate::scalar::{Kind, number};
+use crate::tree::{Entry, Node, Style, Value};
 
 /// A node and its path.
-pub(super) struct Located<'a> {
-    pub(super) path: String,
-    pub(super) node: &'a Node,
+#[derive(Clone, Debug)]
+pub struct Located<'a> {
+    /// Its path, such as `endpoints[2].address`; empty for the document itself.
+    pub path: String,
+    /// The node.
+    pub node: &'a Node,
 }
 
 impl<'a> Located<'a> {
     /// The document itself.
-    pub(super) fn root(node: &'a Node) -> Self {
+    pub fn root(node: &'a Node) -> Self {
         Self { path: String::new(), node }
     }
 
     /// Says that something is wrong here.
-    pub(super) fn report(&self, problems: &mut Problems, message: impl Into<String>) {
+    pub fn report(&self, problems: &mut Problems, message: impl Into<String>) {
         problems.add(self.node.line, self.path.as_str(), message);
     }
 
-    fn expected(&self, what: &str, problems: &mut Problems) {
+    /// Says that `what` is expected here, and what is found instead.
+    pub fn expected(&self, what: &str, problems: &mut Problems) {
         let found = match &self.node.value {
             Value::Scalar { text, style } => Kind::of(text, *style).name(),
             Value::List(_) => "a list",
@@ -33,7 +37,7 @@ impl<'a> Located<'a> {
     }
 
     /// The scalar as it is written, be it quoted or not. `mend` says what to write.
-    pub(super) fn written(&self, mend: &str, problems: &mut Problems) -> Option<&'a str> {
+    pub fn written(&self, mend: &str, problems: &mut Problems) -> Option<&'a str> {
         match &self.node.value {
             Value::Scalar { text, style } if Kind::of(text, *style) != Kind::Nothing => Some(text),
             _ => {
@@ -44,7 +48,7 @@ impl<'a> Located<'a> {
     }
 
     /// Text that YAML does not take for a number or a boolean.
-    pub(super) fn text(&self, problems: &mut Problems) -> Option<&'a str> {
+    pub fn text(&self, problems: &mut Problems) -> Option<&'a str> {
         let text = self.written("text", problems)?;
         let Value::Scalar { style: Style::Plain, .. } = self.node.value else { return Some(text) };
         match Kind::of(text, Style::Plain) {
@@ -59,8 +63,38 @@ impl<'a> Located<'a> {
         }
     }
 
+    /// A number: neither quoted nor written as text. It may be infinite, or none.
+    pub fn number(&self, problems: &mut Problems) -> Option<f64> {
+        let read = match &self.node.value {
+            Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Number => number(text),
+            _ => None,
+        };
+        if read.is_none() {
+            self.expected("a number", problems);
+        }
+        read
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self, problems: &mut Problems) -> Option<bool> {
+        match &self.node.value {
+            Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Boolean => {
+                Some(text.eq_ignore_ascii_case("true"))
+            }
+            _ => {
+                self.expected("true or false", problems);
+                None
+            }
+        }
+    }
+
+    /// Whether nothing is written here.
+    pub fn is_nothing(&self) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Nothing)
+    }
+
     /// The items of a list.
-    pub(super) fn items(&self, problems: &mut Problems) -> Option<Vec<Located<'a>>> {
+    pub fn items(&self, problems: &mut Problems) -> Option<Vec<Located<'a>>> {
         let Value::List(items) = &self.node.value else {
             self.expected("a list or []", problems);
             return None;
@@ -70,7 +104,7 @@ impl<'a> Located<'a> {
     }
 
     /// The members of a mapping with free keys.
-    pub(super) fn members(&self, problems: &mut Problems) -> Option<Vec<(&'a str, Located<'a>)>> {
+    pub fn members(&self, problems: &mut Problems) -> Option<Vec<(&'a str, Located<'a>)>> {
         let Value::Map(entries) = &self.node.value else {
             self.expected("a mapping or {}", problems);
             return None;
@@ -82,7 +116,7 @@ impl<'a> Located<'a> {
     }
 
     /// A mapping in which only `known` fields may be; others are reported.
-    pub(super) fn fields(self, known: &[&'static str], problems: &mut Problems) -> Option<Fields<'a>> {
+    pub fn fields(self, known: &[&'static str], problems: &mut Problems) -> Option<Fields<'a>> {
         let Value::Map(entries) = &self.node.value else {
             self.expected(&format!("a mapping with {}", known.join(", ")), problems);
             return None;
@@ -90,6 +124,7 @@ impl<'a> Located<'a> {
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let mend = match similar(&entry.key, known) {
                 Some(similar) => format!("did you mean {}?", quoted(similar)),
+                None if known.is_empty() => "there are none here; remove it".to_owned(),
                 None => format!("known here are: {}", known.join(", ")),
             };
             problems.add(entry.line, member(&self.path, &entry.key), format!("unknown field; {mend}"));
@@ -99,20 +134,21 @@ impl<'a> Located<'a> {
 }
 
 /// A mapping with known fields.
-pub(super) struct Fields<'a> {
+#[derive(Debug)]
+pub struct Fields<'a> {
     at: Located<'a>,
     entries: &'a [Entry],
 }
 
 impl<'a> Fields<'a> {
     /// The field called `name`, if it is there.
-    pub(super) fn optional(&self, name: &str) -> Option<Located<'a>> {
+    pub fn optional(&self, name: &str) -> Option<Located<'a>> {
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
         Some(Located { path: member(&self.at.path, name), node: &entry.value })
     }
 
     /// The field called `name`, reported if it is not there. `mend` says what to write.
-    pub(super) fn required(&self, name: &str, mend: &str, problems: &mut Problems) -> Option<Located<'a>> {
+    pub fn required(&self, name: &str, mend: &str, problems: &mut Problems) -> Option<Located<'a>> {
         let found = self.optional(name);
         if found.is_none() {
             let path = member(&self.at.path, name);

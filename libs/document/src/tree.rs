@@ -8,24 +8,31 @@ use std::ops::ControlFlow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
-use super::problem::Problems;
-use super::quote::{item, member, quoted};
+use crate::problem::Problems;
+use crate::quote::{item, member, quoted};
 
 /// How deep nodes may nest: far more than the schema needs, far less than what a stack cannot bear.
 const MAX_DEPTH: usize = 32;
 
 /// A value and the line it begins on, from 1.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) line: usize,
-    pub(super) value: Value,
+pub struct Node {
+    /// The line.
+    pub line: usize,
+    /// The value.
+    pub value: Value,
 }
 
 /// What a node is.
 #[derive(Debug)]
-pub(super) enum Value {
+pub enum Value {
     /// A scalar; a plain one may mean a number, a boolean or nothing.
-    Scalar { text: String, style: Style },
+    Scalar {
+        /// As it is written, without quotes.
+        text: String,
+        /// How it is written.
+        style: Style,
+    },
     /// A sequence.
     List(Vec<Node>),
     /// A mapping; no key is there twice.
@@ -36,7 +43,7 @@ pub(super) enum Value {
 
 /// How a scalar was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub enum Style {
     /// Without quotes.
     Plain,
     /// In quotes, as a block or tagged `!!str`: surely text.
@@ -45,17 +52,20 @@ pub(super) enum Style {
 
 /// A member of a mapping.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) line: usize,
-    pub(super) value: Node,
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// The line of the key.
+    pub line: usize,
+    /// What it is.
+    pub value: Node,
 }
 
-/// The root of the one document in `text`; an empty file is one of nothing. `None` when the text is no YAML, which
+/// The root of the one document in `text`, which is to be of `kind`; an empty file is one of nothing. `None` when the text is no YAML, which
 /// is reported as all else is.
-pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Node> {
+pub fn read_tree(text: &str, kind: &str, problems: &mut Problems) -> Option<Node> {
     let mut parser = Parser::new_from_str(text);
-    let mut builder = Builder { problems, open: Vec::new(), root: None };
+    let mut builder = Builder { kind, problems, open: Vec::new(), root: None };
     while let Some(next) = parser.next_event() {
         match next {
             Ok((event, span)) => {
@@ -104,6 +114,8 @@ enum Key {
 }
 
 struct Builder<'a> {
+    /// What kind of document is expected.
+    kind: &'a str,
     problems: &'a mut Problems,
     open: Vec<Open>,
     root: Option<Node>,
@@ -113,11 +125,9 @@ impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, line: usize) -> ControlFlow<()> {
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
-                self.problems.add(
-                    line,
-                    "",
-                    "a second document begins, one document of kind Endpoints is expected",
-                );
+                let kind = self.kind;
+                let message = format!("a second document begins, one document of kind {kind} is expected");
+                self.problems.add(line, "", message);
                 return ControlFlow::Break(());
             }
             Event::Scalar(text, style, _, tag) => {

@@ -4,16 +4,14 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use signalbox_types::PoolSpec;
 use thiserror::Error;
 
-use super::parse;
-use super::problem::FileErrors;
+use crate::problem::FileErrors;
 
 /// The size of the largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Why a file gives no pool.
+/// Why a file gives nothing.
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// It cannot be read.
@@ -46,16 +44,19 @@ pub enum ReadError {
     },
 }
 
-/// The pool that the file at `path` describes. Blocks while it reads.
+/// What `parse` makes of the file at `path`. Blocks while it reads.
 ///
 /// # Errors
 /// [`ReadError`], which names the file.
-pub fn read(path: &Path) -> Result<PoolSpec, ReadError> {
-    load(path).and_then(|bytes| decode(path, &bytes))
+pub fn read_file<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, FileErrors>) -> Result<T, ReadError> {
+    load(path).and_then(|bytes| decode(path, &bytes, parse))
 }
 
 /// The bytes of the file at `path`, of which there are at most [`MAX_FILE_BYTES`].
-pub(super) fn load(path: &Path) -> Result<Vec<u8>, ReadError> {
+///
+/// # Errors
+/// [`ReadError`], but that the content is wrong.
+pub fn load(path: &Path) -> Result<Vec<u8>, ReadError> {
     let io = |source| ReadError::Io { path: path.to_owned(), source };
     // Asked before it is opened: to open a pipe is to wait for its writer.
     if !fs::metadata(path).map_err(io)?.is_file() {
@@ -69,9 +70,16 @@ pub(super) fn load(path: &Path) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-/// The pool in `bytes`, which are those of the file at `path`.
-pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<PoolSpec, ReadError> {
-    let spec = match str::from_utf8(bytes) {
+/// What `parse` makes of `bytes`, which are those of the file at `path`.
+///
+/// # Errors
+/// [`ReadError::Invalid`] with everything that is wrong with them.
+pub fn decode<T>(
+    path: &Path,
+    bytes: &[u8],
+    parse: impl FnOnce(&str) -> Result<T, FileErrors>,
+) -> Result<T, ReadError> {
+    let parsed = match str::from_utf8(bytes) {
         Ok(text) => parse(text),
         Err(error) => {
             let before = &bytes[..error.valid_up_to()];
@@ -79,19 +87,23 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<PoolSpec, ReadError> {
             Err(FileErrors::one(line, "not UTF-8 text; save it as UTF-8".to_owned()))
         }
     };
-    spec.map_err(|errors| ReadError::Invalid { path: path.to_owned(), errors })
+    parsed.map_err(|errors| ReadError::Invalid { path: path.to_owned(), errors })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn nothing(text: &str) -> Result<(), FileErrors> {
+        Err(FileErrors::one(1, format!("{} bytes", text.len())))
+    }
+
     #[test]
     fn errors_name_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("endpoints.yaml");
         let shown = |path: &Path| {
-            let error = read(path).unwrap_err().to_string();
+            let error = read_file(path, nothing).unwrap_err().to_string();
             error.strip_prefix(&path.display().to_string()).unwrap().to_owned()
         };
         assert!(shown(&path).contains("No such file"));
@@ -101,6 +113,6 @@ mod tests {
         fs::write(&path, "#".repeat(MAX_FILE_BYTES as usize + 1)).unwrap();
         assert!(shown(&path).starts_with(": larger than 1048576 bytes"));
         fs::write(&path, "#".repeat(MAX_FILE_BYTES as usize)).unwrap();
-        assert!(shown(&path).starts_with(":\nline 1: expected a mapping"));
+        assert_eq!(shown(&path), ":\nline 1: 1048576 bytes");
     }
 }
