@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // it is all tests
 
 use signalbox_dialect::metrics::{PageError, read};
-use signalbox_types::{Adapters, Capacity, Engine, Gauges, Incarnation, Sample};
+use signalbox_types::{Adapters, Capacity, Counters, Engine, Gauges, Incarnation, Sample};
 
 const STARTED: Incarnation = Incarnation(1_758_816_042_120);
 
@@ -41,6 +41,63 @@ fn sglang_tells_its_capacity_by_labels_or_by_gauges() {
         let sample = expect(Engine::Sglang, page, (4, 12, 280_000), 436_800);
         assert_eq!((sample.adapters, sample.incarnation), (None, Incarnation(0)));
     }
+}
+
+fn counters(engine: Engine, page: &str) -> Option<Counters> {
+    read(engine, page.as_bytes()).unwrap().counters
+}
+
+#[test]
+fn counters_are_told_by_either_name_and_summed_over_ranks() {
+    let once = Counters {
+        inter_token_us_sum: 18_234_542,
+        inter_token_count: 24,
+        generation_tokens: 1_234_500,
+        prompt_tokens: 82_144,
+    };
+    assert_eq!(counters(Engine::Vllm, include_str!("pages/vllm.txt")), Some(once));
+    assert_eq!(counters(Engine::Vllm, include_str!("pages/vllm-older-lora.txt")), Some(once));
+    let thrice = Counters {
+        inter_token_us_sum: 54_703_626,
+        inter_token_count: 72,
+        generation_tokens: 6,
+        prompt_tokens: 60,
+    };
+    assert_eq!(counters(Engine::Vllm, include_str!("pages/vllm-ranks.txt")), Some(thrice));
+    let sglang = Counters {
+        inter_token_us_sum: 91_250_000,
+        inter_token_count: 7_400,
+        generation_tokens: 7_557,
+        prompt_tokens: 128_201,
+    };
+    assert_eq!(counters(Engine::Sglang, include_str!("pages/sglang.txt")), Some(sglang));
+}
+
+#[test]
+fn counters_that_are_not_all_told_are_unknown_and_not_zero() {
+    let told = [
+        "vllm:num_requests_waiting 0\nvllm:num_requests_running 0\n",
+        "vllm:inter_token_latency_seconds_sum 0.5\n",
+        "vllm:inter_token_latency_seconds_count 10\n",
+        "vllm:generation_tokens_total 11\n",
+        "vllm:prompt_tokens_total 12\n",
+        // Of the older name, which does not count beside the newer one.
+        "vllm:time_per_output_token_seconds_sum 99\nvllm:time_per_output_token_seconds_count 1\n",
+    ];
+    let expected = Counters {
+        inter_token_us_sum: 500_000,
+        inter_token_count: 10,
+        generation_tokens: 11,
+        prompt_tokens: 12,
+    };
+    assert_eq!(counters(Engine::Vllm, &told.concat()), Some(expected));
+    for missing in 1..5 {
+        let page: String = (0..5).filter(|index| *index != missing).map(|index| told[index]).collect();
+        assert_eq!(counters(Engine::Vllm, &page), None, "{page}");
+    }
+    let page = told.concat().replace("_total 11", "_total NaN");
+    assert_eq!(counters(Engine::Vllm, &page), None);
+    assert_eq!(counters(Engine::Sglang, include_str!("pages/sglang-gauges.txt")), None);
 }
 
 #[test]

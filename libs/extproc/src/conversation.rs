@@ -4,13 +4,15 @@ use bytes::Bytes;
 use signalbox_intake::{Api, parse};
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingRequest};
+use signalbox_types::Subset;
 use smallvec::smallvec;
 
 use crate::body::Body;
 use crate::config::Config;
-use crate::destination::Destination;
+use crate::destination::{Announcement, Destination};
 use crate::event::{Action, Actions, Event, Outcome};
 use crate::head::Head;
+use crate::hint;
 use crate::modes::{Modes, RequestBody};
 use crate::refusal::Refusal;
 use crate::reply::{self, Direction, Ending};
@@ -25,8 +27,12 @@ pub struct Conversation {
     config: Config,
     modes: Modes,
     head: Head,
+    /// The endpoints that the gateway allows.
+    subset: Option<Subset>,
     request: Request,
     response: Response,
+    /// What the response is to tell the client.
+    announcement: Option<Announcement>,
 }
 
 /// How far a request has come.
@@ -62,8 +68,10 @@ impl Conversation {
             config,
             modes: Modes::default(),
             head: Head::default(),
+            subset: None,
             request: Request::Awaited,
             response: Response::Awaited,
+            announcement: None,
         }
     }
 
@@ -107,10 +115,15 @@ impl Conversation {
             self.modes = told.into();
         }
         match message.request {
-            Some(Message::RequestHeaders(headers)) => self.request_headers(&headers),
+            Some(Message::RequestHeaders(headers)) => {
+                self.request_headers(&headers, hint::subset(message.metadata_context.as_ref()))
+            }
             Some(Message::RequestBody(body)) => self.request_body(body),
             Some(Message::RequestTrailers(_)) => self.request_trailers(),
-            Some(Message::ResponseHeaders(headers)) => self.response().headers(&headers),
+            Some(Message::ResponseHeaders(headers)) => {
+                let announcement = self.announcement.take();
+                self.response().headers(&headers, announcement.as_ref())
+            }
             Some(Message::ResponseBody(body)) => {
                 let modes = self.modes;
                 self.response().body(body, modes)
@@ -129,14 +142,15 @@ impl Conversation {
         &mut self.response
     }
 
-    fn request_headers(&mut self, message: &HttpHeaders) -> Actions {
+    fn request_headers(&mut self, message: &HttpHeaders, subset: Option<Subset>) -> Actions {
         match self.request {
             Request::Awaited => {}
             Request::Sent => return smallvec![Action::Reply(reply::headers(Direction::Request))],
             // Headers came before, and their answer is still to be given.
             _ => return Actions::new(),
         }
-        self.head = Head::of_request(message.headers.as_ref());
+        self.subset = subset;
+        self.head = Head::of_request(message.headers.as_ref(), &self.config.headers);
         if message.end_of_stream {
             return self.complete(Bytes::new(), self.head.bodiless_api, End::Headers);
         }
@@ -207,7 +221,9 @@ impl Conversation {
 
     fn complete(&mut self, body: Bytes, api: Api, end: End) -> Actions {
         match parse(api, &body, self.config.block_bytes) {
-            Ok(intake) => {
+            Ok(mut intake) => {
+                intake.request.subset = self.subset.take();
+                intake.request.headers = std::mem::take(&mut self.head.wanted);
                 self.request = Request::Complete(body, end);
                 smallvec![Action::Pick(intake)]
             }
@@ -223,6 +239,7 @@ impl Conversation {
         };
         let (body, end) = (std::mem::take(body), *end);
         self.request = Request::Sent;
+        self.announcement = destination.announcement().cloned();
         let mut actions: Actions = smallvec![Action::Reply(reply::destination(&destination, body.len()))];
         let ending = match end {
             End::Headers => return actions,

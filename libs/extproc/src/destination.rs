@@ -3,28 +3,51 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
 /// The endpoint that a request is to go to, in the form in which gateways are told. Cheap to clone: make it once per
 /// endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination(bytes::Bytes);
+pub struct Destination {
+    address: Bytes,
+    announcement: Option<Box<Announcement>>,
+}
+
+/// A header that a response gets on its way to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The header's name.
+    pub header: String,
+    /// Its value.
+    pub value: String,
+}
 
 impl Destination {
     /// The name of the request header, and of the key in the metadata, that tells a gateway the destination.
     pub const KEY: &'static str = "x-gateway-destination-endpoint";
 
-    pub(crate) fn as_bytes(&self) -> &bytes::Bytes {
-        &self.0
+    /// The same, with a header for the response.
+    pub fn announced(self, announcement: Announcement) -> Self {
+        Self { announcement: Some(Box::new(announcement)), ..self }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &Bytes {
+        &self.address
+    }
+
+    pub(crate) fn announcement(&self) -> Option<&Announcement> {
+        self.announcement.as_deref()
     }
 
     /// `ip:port`, an IPv6 address in brackets.
     pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).expect("made from a string")
+        str::from_utf8(&self.address).expect("made from a string")
     }
 }
 
 impl From<SocketAddr> for Destination {
     fn from(address: SocketAddr) -> Self {
-        Self(address.to_string().into())
+        Self { address: address.to_string().into(), announcement: None }
     }
 }
 

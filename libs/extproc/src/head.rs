@@ -2,11 +2,15 @@
 
 use signalbox_intake::Api;
 use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
+use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
 
 /// The path that a request is read as where it names none.
 const DEFAULT_PATH: &str = "/v1/completions";
 /// How much of a request id is kept, in characters.
 const REQUEST_ID_CHARS: usize = 128;
+/// How much is kept of a header that a decision goes by, in characters.
+const WANTED_CHARS: usize = 1_024;
 
 /// What is read of a request's headers.
 #[derive(Debug, Default)]
@@ -18,14 +22,19 @@ pub(crate) struct Head {
     /// Length of the body in bytes, as the client says.
     pub(crate) content_length_bytes: Option<u64>,
     pub(crate) request_id: Option<String>,
+    /// Those that a decision goes by, with their values.
+    pub(crate) wanted: Vec<(String, String)>,
 }
 
 impl Head {
-    pub(crate) fn of_request(headers: Option<&HeaderMap>) -> Self {
+    pub(crate) fn of_request(headers: Option<&HeaderMap>, wanted: &[String]) -> Self {
         let mut head = Self::default();
         let (mut method, mut path, mut original, mut forwarded) = (None, None, None, None);
         for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
             let Some(value) = text(header) else { continue };
+            if let Some(name) = wanted.iter().find(|name| header.key.eq_ignore_ascii_case(name)) {
+                head.wanted.push((name.clone(), value.chars().take(WANTED_CHARS).collect()));
+            }
             let slot = match header.key.as_str() {
                 ":method" => &mut method,
                 ":path" => &mut path,
@@ -54,6 +63,13 @@ impl Head {
     }
 }
 
+/// The value of a request's header, where `message` has the headers of a request and the one called `name` among them.
+pub fn request_header<'a>(message: &'a ProcessingRequest, name: &str) -> Option<&'a str> {
+    let Some(Message::RequestHeaders(headers)) = &message.request else { return None };
+    let headers = headers.headers.as_ref().map(|map| map.headers.as_slice()).unwrap_or_default();
+    text(headers.iter().find(|header| header.key.eq_ignore_ascii_case(name))?)
+}
+
 /// The HTTP status that a response's headers tell.
 pub(crate) fn status(headers: Option<&HeaderMap>) -> Option<u16> {
     let headers = headers.map(|map| map.headers.as_slice()).unwrap_or_default();
@@ -70,6 +86,8 @@ fn text(header: &HeaderValue) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
+
     use super::*;
 
     fn raw(key: &str, value: &'static str) -> HeaderValue {
@@ -81,7 +99,7 @@ mod tests {
     }
 
     fn head(headers: Vec<HeaderValue>) -> Head {
-        Head::of_request(Some(&HeaderMap { headers }))
+        Head::of_request(Some(&HeaderMap { headers }), &["x-session-id".to_owned()])
     }
 
     #[test]
@@ -92,7 +110,7 @@ mod tests {
         assert_eq!(head(vec![raw("x-forwarded-path", "/a"), raw("X-Original-Path", chat)]).api, Api::Chat);
         assert_eq!(head(vec![raw("x-forwarded-path", chat), raw(":path", "")]).api, Api::Chat);
         assert_eq!(head(vec![]).api, Api::Completions);
-        assert_eq!(Head::of_request(None).api, Api::Completions);
+        assert_eq!(Head::of_request(None, &[]).api, Api::Completions);
         assert_eq!(head(vec![raw(":path", "/v1/models"), raw("x-original-path", chat)]).api, Api::Opaque);
     }
 
@@ -115,6 +133,23 @@ mod tests {
         assert_eq!(read.request_id, Some("é".repeat(REQUEST_ID_CHARS)));
         let read = head(vec![raw("content-length", "-1")]);
         assert_eq!(read.content_length_bytes, None);
+    }
+
+    #[test]
+    fn wanted_headers_are_kept_and_bounded() {
+        let long = Box::leak("a".repeat(2_000).into_boxed_str());
+        let read = head(vec![raw("X-Session-Id", long), raw("x-other", "1")]);
+        assert_eq!(read.wanted, [("x-session-id".to_owned(), "a".repeat(WANTED_CHARS))]);
+    }
+
+    #[test]
+    fn a_header_is_found_in_the_message_that_has_headers() {
+        let headers = Some(HeaderMap { headers: vec![raw("Traceparent", "00-1-2-01")] });
+        let of = |request| ProcessingRequest { request: Some(request), ..ProcessingRequest::default() };
+        let message = of(Message::RequestHeaders(HttpHeaders { headers, ..HttpHeaders::default() }));
+        assert_eq!(request_header(&message, "traceparent"), Some("00-1-2-01"));
+        assert_eq!(request_header(&message, "tracestate"), None);
+        assert_eq!(request_header(&of(Message::RequestBody(HttpBody::default())), "traceparent"), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod conversation;
 mod destination;
 mod event;
 mod head;
+mod hint;
 mod modes;
 mod refusal;
 mod reply;
@@ -22,6 +23,7 @@ mod response;
 
 pub use config::Config;
 pub use conversation::Conversation;
-pub use destination::Destination;
+pub use destination::{Announcement, Destination};
 pub use event::{Action, Actions, Event, Outcome};
+pub use head::request_header;
 pub use refusal::Refusal;

@@ -9,6 +9,8 @@ pub enum Refusal {
     BadRequest(String),
     /// There is no endpoint that could take it.
     NoEndpoint,
+    /// There are endpoints, but the filters of the policy left none.
+    Saturated,
     /// Its body is too long.
     TooLarge {
         /// The longest body that is accepted, in bytes.
@@ -27,6 +29,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_) => 400,
             Self::TooLarge { .. } => 413,
+            Self::Saturated => 429,
             Self::UnsupportedMode { .. } => 500,
             Self::NoEndpoint => 503,
         }
@@ -39,6 +42,7 @@ impl Refusal {
             Self::TooLarge { .. } => "PayloadTooLarge",
             Self::UnsupportedMode { .. } => "Internal",
             Self::NoEndpoint => "ServiceUnavailable",
+            Self::Saturated => "ResourceExhausted",
         }
     }
 
@@ -46,6 +50,7 @@ impl Refusal {
     pub const fn dropped_reason(&self) -> Option<&'static str> {
         match self {
             Self::NoEndpoint => Some("rejected-no-endpoints"),
+            Self::Saturated => Some("rejected-saturated"),
             Self::BadRequest(_) | Self::TooLarge { .. } | Self::UnsupportedMode { .. } => None,
         }
     }
@@ -56,6 +61,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::BadRequest(message) => f.write_str(message),
             Self::NoEndpoint => f.write_str("failed to find endpoint candidates for serving the request"),
+            Self::Saturated => f.write_str("no endpoints available for the given request"),
             Self::TooLarge { limit_bytes } => {
                 write!(f, "request body is longer than {limit_bytes} bytes")
             }

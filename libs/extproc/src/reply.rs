@@ -14,7 +14,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::{
 };
 use signalbox_protos::envoy::r#type::v3::HttpStatus;
 
-use crate::destination::Destination;
+use crate::destination::{Announcement, Destination};
 use crate::refusal::Refusal;
 
 /// The longest chunk of a body that is sent, in bytes: gateways want less than 64 KiB a message.
@@ -69,6 +69,16 @@ pub(crate) fn headers(direction: Direction) -> ProcessingResponse {
         Direction::Request => Response::RequestHeaders(empty),
         Direction::Response => Response::ResponseHeaders(empty),
     })
+}
+
+/// An answer to the response's headers that adds one.
+pub(crate) fn announce(announcement: &Announcement) -> ProcessingResponse {
+    let set_headers = vec![header(&announcement.header, announcement.value.clone().into())];
+    let common = CommonResponse {
+        header_mutation: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
+        ..CommonResponse::default()
+    };
+    plain(Response::ResponseHeaders(HeadersResponse { response: Some(common) }))
 }
 
 /// A body, or a part of it, in chunks that are slices of it. There is at least one.

@@ -2,6 +2,7 @@
 
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 
+use crate::destination::Announcement;
 use crate::event::{Action, Actions};
 use crate::head;
 use crate::modes::{Echo, Modes};
@@ -22,9 +23,12 @@ pub(crate) enum Response {
 }
 
 impl Response {
-    pub(crate) fn headers(&mut self, message: &HttpHeaders) -> Actions {
+    pub(crate) fn headers(&mut self, message: &HttpHeaders, announced: Option<&Announcement>) -> Actions {
         let mut actions = Actions::new();
-        actions.push(Action::Reply(reply::headers(Direction::Response)));
+        actions.push(Action::Reply(match announced {
+            Some(announcement) => reply::announce(announcement),
+            None => reply::headers(Direction::Response),
+        }));
         if *self == Self::Awaited {
             *self = Self::Started;
             let status = head::status(message.headers.as_ref());

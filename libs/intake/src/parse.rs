@@ -64,7 +64,7 @@ fn read_completion(body: &[u8], block_bytes: u32) -> Result<Intake, IntakeError>
     let prompt_tokens = hasher.len_bytes().div_ceil(TOKEN_BYTES);
     let max_output_tokens = token_count(body.max_tokens);
     Ok(Intake {
-        request: Request { model, prompt_tokens, max_output_tokens },
+        request: Request { model, prompt_tokens, max_output_tokens, ..Request::default() },
         chain: hasher.finish(),
         delivery: delivery(body.stream),
     })
@@ -84,10 +84,10 @@ fn read_chat(body: &[u8], block_bytes: u32) -> Result<Intake, IntakeError> {
             hasher.update(SEPARATOR);
         }
     }
-    let prompt_bytes = hasher.len_bytes() + messages.rest_bytes;
+    let prompt_tokens = (hasher.len_bytes() + messages.rest_bytes).div_ceil(TOKEN_BYTES);
     let max_output_tokens = token_count(body.max_completion_tokens).or_else(|| token_count(body.max_tokens));
     Ok(Intake {
-        request: Request { model, prompt_tokens: prompt_bytes.div_ceil(TOKEN_BYTES), max_output_tokens },
+        request: Request { model, prompt_tokens, max_output_tokens, ..Request::default() },
         chain: hasher.finish(),
         delivery: delivery(body.stream),
     })

@@ -30,7 +30,12 @@ fn refusal(read: Result<Intake, IntakeError>) -> String {
 fn a_completion_is_read() {
     let read = completion(r#"{"model":"llama3","prompt":"0123456\n89","max_tokens":7,"stream":true}"#);
     let expected = Intake {
-        request: Request { model: "llama3".to_owned(), prompt_tokens: 3, max_output_tokens: Some(7) },
+        request: Request {
+            model: "llama3".to_owned(),
+            prompt_tokens: 3,
+            max_output_tokens: Some(7),
+            ..Request::default()
+        },
         chain: chain("llama3", r"0123456\n89"),
         delivery: Delivery::Streamed,
     };
@@ -60,6 +65,7 @@ fn a_chat_is_read() {
             model: "m".to_owned(),
             prompt_tokens: hashed.len().div_ceil(4) as u64,
             max_output_tokens: Some(9),
+            ..Request::default()
         },
         chain: chain("m", hashed),
         delivery: Delivery::Whole,

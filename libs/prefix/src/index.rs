@@ -1,41 +1,24 @@
-//! What readers see: which endpoints hold which block.
+//! What readers see: which endpoints hold how much of a chain.
 
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dashmap::DashMap;
-use signalbox_types::{BlockHash, EndpointKey};
-use smallvec::SmallVec;
+use arc_swap::ArcSwap;
+use signalbox_types::BlockHash;
 
-/// An endpoint that holds a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Who holds it.
-    pub endpoint: EndpointKey,
-    /// The seq of the change that last named the block, or a block after it that is gone again, at this endpoint.
-    pub touched: u64,
-    /// How many of the blocks that follow this one the endpoint holds too.
-    pub(crate) children: u32,
-}
+use crate::column::{Column, Lookup};
+use crate::shown::Shown;
+use crate::slots::Slots;
 
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) parent: BlockHash,
-    pub(crate) holders: SmallVec<[Holder; 2]>,
-}
-
-impl Node {
-    pub(crate) fn holder_mut(&mut self, endpoint: EndpointKey) -> Option<&mut Holder> {
-        self.holders.iter_mut().find(|holder| holder.endpoint == endpoint)
-    }
-
-    pub(crate) fn is_held_by(&self, endpoint: EndpointKey) -> bool {
-        self.holders.iter().any(|holder| holder.endpoint == endpoint)
-    }
-}
+/// So often a look-up begins anew because blocks went while it ran; then it finds nothing.
+const ATTEMPTS: usize = 8;
 
 /// Block hashes are uniform already; hashing them again would only cost time.
-#[derive(Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AsIs(u64);
+
+pub(crate) type BuildAsIs = BuildHasherDefault<AsIs>;
 
 impl Hasher for AsIs {
     fn finish(&self) -> u64 {
@@ -51,67 +34,109 @@ impl Hasher for AsIs {
     }
 }
 
-/// Which endpoints hold which block of which prompts. Written by one [`crate::Residents`], read by any number of tasks.
+/// Which endpoints hold which blocks of which prompts. Written by one [`crate::Residents`], read by any number of tasks without
+/// waiting.
 ///
-/// Whoever holds a block holds all blocks before it, so along a chain the set of holders only shrinks. A reader that
-/// runs while the writer writes may see a placement half done; it then sees a match that is too short.
+/// A reader that runs while the writer writes may see a change half done. It then sees a match that is too short, never one that is
+/// longer than the endpoint's was at some moment of the look-up.
 #[derive(Debug, Default)]
 pub struct Index {
-    pub(crate) nodes: DashMap<BlockHash, Node, BuildHasherDefault<AsIs>>,
-}
-
-/// How much of a prompt is held, and by whom.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lookup {
-    /// How many leading blocks are held by anyone.
-    pub known: usize,
-    /// For each endpoint that holds at least the first block: how many leading blocks it holds. Longest first.
-    pub held: Vec<(EndpointKey, usize)>,
+    /// By their first blocks.
+    pub(crate) runs: papaya::HashMap<BlockHash, Shown, BuildAsIs>,
+    slots: ArcSwap<Slots>,
+    /// Where `slots` are in memory: who has them already need not load them.
+    slots_address: AtomicUsize,
+    /// Distinct blocks in all runs.
+    pub(crate) blocks: AtomicUsize,
+    /// Grows when blocks may have gone from the middle of a chain, or a slot from its endpoint.
+    pub(crate) removals: AtomicU64,
 }
 
 impl Index {
     /// Who holds how much of `chain`.
     ///
-    /// Costs O(c · log n) block look-ups for a chain of n blocks whose set of holders changes c times along it.
+    /// Costs one look-up for each run that the chain passes through, one comparison for each that it passes whole, and a step for
+    /// each holder of these runs (64 at a time where they are many). Ends where nobody holds on.
     pub fn lookup(&self, chain: &[BlockHash]) -> Lookup {
-        let known = chain.partition_point(|block| self.nodes.contains_key(block));
-        let mut held: Vec<(EndpointKey, usize)> = Vec::new();
-        let mut end = known;
-        while end > 0 {
-            let here = self.append_holders(&mut held, chain[end - 1], end);
-            end = chain[..end - 1].partition_point(|block| self.count(*block) > here);
+        let mut column = Column::default();
+        self.lookup_into(chain, &mut column);
+        column.to_lookup()
+    }
+
+    /// As [`Self::lookup`], into a column that may have been used before. Allocates only where the column is too small.
+    pub fn lookup_into(&self, chain: &[BlockHash], column: &mut Column) {
+        for _ in 0..ATTEMPTS {
+            let removals = self.removals.load(Ordering::Acquire);
+            if address(&column.slots) != self.slots_address.load(Ordering::Acquire) {
+                column.slots = self.slots.load_full();
+            }
+            column.reset();
+            self.walk(chain, column);
+            if self.removals.load(Ordering::Acquire) == removals {
+                return;
+            }
         }
-        Lookup { known, held }
+        column.reset();
     }
 
-    /// Whether anyone holds `block`.
-    pub fn contains(&self, block: BlockHash) -> bool {
-        self.nodes.contains_key(&block)
-    }
-
-    /// Number of distinct blocks held by anyone.
+    /// Number of distinct blocks held by anyone, those that only lead to such blocks included.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.blocks.load(Ordering::Relaxed)
     }
 
     /// Whether nobody holds anything.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.len() == 0
     }
 
-    fn count(&self, block: BlockHash) -> usize {
-        self.nodes.get(&block).map_or(0, |node| node.holders.len())
+    /// Which endpoint each number in a [`Column`] stands for.
+    pub fn slots(&self) -> Arc<Slots> {
+        self.slots.load_full()
     }
 
-    /// Notes that the holders of `block` which are not in `held` yet hold `depth` blocks; says how many hold it.
-    fn append_holders(&self, held: &mut Vec<(EndpointKey, usize)>, block: BlockHash, depth: usize) -> usize {
-        let Some(node) = self.nodes.get(&block) else { return 0 };
-        let longer = held.len();
-        for holder in &node.holders {
-            if !held[..longer].iter().any(|(endpoint, _)| *endpoint == holder.endpoint) {
-                held.push((holder.endpoint, depth));
+    pub(crate) fn set_slots(&self, slots: Slots) {
+        let slots = Arc::new(slots);
+        let address = address(&slots);
+        self.slots.store(slots);
+        self.slots_address.store(address, Ordering::Release);
+    }
+
+    fn walk(&self, chain: &[BlockHash], column: &mut Column) {
+        let runs = self.runs.pin();
+        let mut at = 0;
+        while let Some(run) = chain.get(at).and_then(|first| runs.get(first)) {
+            let matched = run.matched(&chain[at..]);
+            let (from, len) = (at as u32, matched as u32);
+            let mut longest = run.reach_placed(from, len, &mut column.blocks);
+            if !run.confirmed().is_empty() {
+                longest = longest.max(run.reach_confirmed(from, len, &mut column.blocks));
+                count_slower(run, from, column);
+            }
+            column.known = column.known.max(longest);
+            at += matched;
+            if longest < at as u32 {
+                break;
             }
         }
-        node.holders.len()
+    }
+}
+
+fn address(slots: &Arc<Slots>) -> usize {
+    Arc::as_ptr(slots) as usize
+}
+
+/// Counts what of the matches lies in `run`, which begins at `at`, and in a slower tier.
+fn count_slower(run: &Shown, at: u32, column: &mut Column) {
+    let mut before = None;
+    for extent in run.confirmed() {
+        if before.replace(extent.slot) == Some(extent.slot) {
+            continue;
+        }
+        let end = column.blocks.get(extent.slot as usize).copied().unwrap_or(0);
+        for (tier, blocks) in run.slower_tiers(extent.slot, end.saturating_sub(at)) {
+            if blocks > 0 {
+                column.count_slower(extent.slot, tier, blocks);
+            }
+        }
     }
 }

@@ -1,94 +1,71 @@
 //! The one writer of an [`Index`]: what each endpoint holds, in which order it was used, and what it sums up to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use signalbox_types::{BlockHash, EndpointKey};
-use smallvec::smallvec;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use thiserror::Error;
 
-use crate::index::{Holder, Index, Node};
+use crate::forest::Forest;
+use crate::held::{Held, Tail, sum_of_use};
+use crate::index::Index;
+use crate::kept::{At, MARK_EVERY, Use};
+use crate::slots::{Slot, Slots};
 
-/// A change names a block that should be there and is not: the writer and the source of its changes have diverged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing(pub BlockHash);
-
-/// A block with its holders, as it stands in a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// The block.
-    pub hash: BlockHash,
-    /// The one before it, [`BlockHash::ROOT`] for the first of a chain.
-    pub parent: BlockHash,
-    /// Who holds it, and the seq of the change that last named it there.
-    pub holders: Vec<(EndpointKey, u64)>,
+/// A change does not fit what is held: the writer and the source of its changes have diverged, or the source is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Misfit {
+    /// A block that it names is not where it says.
+    #[error("block {block:016x} is not where it was said to be", block = .0.0)]
+    Block(BlockHash),
+    /// An endpoint holds nothing that it used then, or something that it used then or later.
+    #[error("what was used at {0} is not what it was said to be")]
+    Use(u64),
 }
 
-/// What one endpoint holds.
-#[derive(Clone, Debug, Default)]
-struct Held {
-    blocks: usize,
-    digest: u64,
-    /// The blocks that nothing held follows, least recently touched first.
-    leaves: BTreeSet<(u64, BlockHash)>,
+/// Where a placement of `chain` begins of which `known` leading blocks are known: the block that it names as its anchor
+/// ([`BlockHash::ROOT`] if none is known), and how many blocks come before what it names itself.
+///
+/// Only every sixteenth block can be an anchor, so up to 15 blocks are named although they are known. In return nobody has to find any
+/// block by its hash but these few.
+pub fn anchor(chain: &[BlockHash], known: usize) -> (BlockHash, usize) {
+    anchor_after(BlockHash::ROOT, chain, known)
 }
 
-/// Whether an endpoint held a block already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holding {
-    New,
-    Before,
+/// As [`anchor()`], for what follows an anchor: where it begins if `known` blocks of `suffix` are known too.
+pub fn anchor_after(anchor: BlockHash, suffix: &[BlockHash], known: usize) -> (BlockHash, usize) {
+    // Blocks from one anchor to the next; the first block of a chain is one.
+    let to_mark = if anchor == BlockHash::ROOT { 0 } else { MARK_EVERY as usize - 1 };
+    match known.min(suffix.len()).checked_sub(to_mark + 1) {
+        None => (anchor, 0),
+        Some(more) => {
+            let mark = to_mark + more - more % MARK_EVERY as usize;
+            (suffix[mark], mark + 1)
+        }
+    }
 }
 
 /// The single writer of an [`Index`].
 #[derive(Debug, Default)]
 pub struct Residents {
-    index: Arc<Index>,
-    held: BTreeMap<EndpointKey, Held>,
+    pub(crate) forest: Forest,
+    pub(crate) held: BTreeMap<EndpointKey, Held>,
+    pub(crate) path: Vec<(u32, u32)>,
 }
 
 impl Residents {
-    /// Builds the index that a snapshot describes.
-    ///
-    /// # Errors
-    /// [`Missing`] when a block's parent is not held where the block is.
-    pub fn from_blocks(blocks: Vec<Block>) -> Result<Self, Missing> {
-        let mut residents = Self::default();
-        let mut links = Vec::new();
-        for Block { hash, parent, holders } in blocks {
-            let as_holder = |(endpoint, touched): &(EndpointKey, u64)| Holder {
-                endpoint: *endpoint,
-                touched: *touched,
-                children: 0,
-            };
-            let node = Node { parent, holders: holders.iter().map(as_holder).collect() };
-            residents.index.nodes.insert(hash, node);
-            for (endpoint, touched) in holders {
-                let held = residents.held.entry(endpoint).or_default();
-                held.blocks += 1;
-                held.digest = held.digest.wrapping_add(digest(endpoint, hash, touched));
-                held.leaves.insert((touched, hash));
-                links.push((endpoint, parent));
-            }
-        }
-        for (endpoint, parent) in links {
-            let touched = residents.add_child(endpoint, parent)?;
-            residents.forget_leaf(endpoint, parent, touched);
-        }
-        Ok(residents)
-    }
-
     /// The index, for readers.
     pub fn index(&self) -> &Arc<Index> {
-        &self.index
+        self.forest.index()
     }
 
-    /// How many blocks `endpoint` holds.
+    /// How many blocks `endpoint` was sent and still holds.
     pub fn held(&self, endpoint: EndpointKey) -> usize {
-        self.held.get(&endpoint).map_or(0, |held| held.blocks)
+        self.held.get(&endpoint).map_or(0, |held| held.placed)
     }
 
-    /// The wrapping sum over the blocks that `endpoint` holds and when they were touched.
+    /// The wrapping sum over what `endpoint` holds and when it was used. It depends on that alone, not on how it came about.
     pub fn digest(&self, endpoint: EndpointKey) -> u64 {
         self.held.get(&endpoint).map_or(0, |held| held.digest)
     }
@@ -98,228 +75,171 @@ impl Residents {
         self.held.values().fold(0, |sum, held| sum.wrapping_add(held.digest))
     }
 
-    /// Every block with its holders, in no particular order.
-    pub fn blocks(&self) -> Vec<Block> {
-        let to_block = |entry: dashmap::mapref::multiple::RefMulti<'_, BlockHash, Node>| Block {
-            hash: *entry.key(),
-            parent: entry.parent,
-            holders: entry.holders.iter().map(|holder| (holder.endpoint, holder.touched)).collect(),
-        };
-        self.index.nodes.iter().map(to_block).collect()
+    /// About how many bytes of memory all this takes.
+    pub fn bytes(&self) -> usize {
+        self.forest.bytes()
     }
 
-    /// Notes that `endpoint` holds `anchor`, everything before it, and the chain `suffix` that follows it, and that the
-    /// last of these blocks was used at `touched`. An `anchor` of [`BlockHash::ROOT`] means that the chain begins with `suffix`.
+    /// How many leading blocks of `suffix`, which follows `anchor`, anyone holds, or needs to reach others that are held.
     ///
     /// # Errors
-    /// [`Missing`] when nobody holds `anchor`; then nothing has changed.
+    /// [`Misfit`] when `anchor` is not known, or what follows the known blocks cannot: [`Self::place`] would refuse it too.
+    pub fn known(&self, anchor: BlockHash, suffix: &[BlockHash]) -> Result<usize, Misfit> {
+        let (at, known) = self.forest.advance(self.forest.resolve(anchor)?, suffix);
+        self.forest.admit(at, &suffix[known..])?;
+        Ok(known)
+    }
+
+    /// Notes that `endpoint` was sent, at `used`, the prompt that ends with `suffix`, which follows `anchor`: it holds all its
+    /// blocks. An `anchor` of [`BlockHash::ROOT`] means that the prompt is `suffix`; any other must be one that [`anchor`] gives.
+    /// `used` grows with every call for the endpoint.
+    ///
+    /// Costs a step for each run that the prompt passes through, and for each block that nobody held.
+    ///
+    /// # Errors
+    /// [`Misfit`] when `anchor` is not known, `suffix` cannot follow it, or `used` is not later than before; then nothing has changed.
     pub fn place(
         &mut self,
         endpoint: EndpointKey,
         anchor: BlockHash,
         suffix: &[BlockHash],
-        touched: u64,
-    ) -> Result<(), Missing> {
-        let mut chain = self.unheld_ancestors(endpoint, anchor)?;
-        chain.reverse();
-        let mut last = anchor;
-        chain.extend(suffix.iter().map(|block| (*block, std::mem::replace(&mut last, *block))));
-        self.hold_chain(endpoint, &chain, touched)?;
-        self.touch(endpoint, last, touched);
+        used: u64,
+    ) -> Result<(), Misfit> {
+        let latest = self.held.get(&endpoint).and_then(|held| held.tails.last_key_value());
+        if latest.is_some_and(|(latest, _)| *latest >= used) {
+            return Err(Misfit::Use(used));
+        }
+        let anchor = self.forest.resolve(anchor)?;
+        let Some(last) = self.forest.grow(anchor, suffix)? else { return Ok(()) };
+        self.reserve(endpoint);
+        self.forest.path(Some(last), &mut self.path);
+        let Some(held) = self.held.get_mut(&endpoint) else { return Ok(()) };
+        let mut blocks = 0;
+        for (run, end) in self.path.drain(..) {
+            blocks += end;
+            let of = Use { used, slot: held.slot, end };
+            renew(&mut self.forest, (endpoint, held), run, of);
+        }
+        held.tails.insert(used, Tail { last, blocks });
+        held.add(self.forest.block(last).map_or(0, |block| sum_of_use(endpoint, block, used)));
         Ok(())
     }
 
-    /// Notes that `endpoint` gave up `blocks` blocks: `leaf`, and from there towards the beginning of its chain.
+    /// Takes from `endpoint` the last `blocks` of what it used at `used`, which nothing it holds was used before.
     ///
     /// # Errors
-    /// [`Missing`] when one of them is not held by `endpoint` or is followed by a block that is.
-    pub fn evict(&mut self, endpoint: EndpointKey, leaf: BlockHash, blocks: u32) -> Result<(), Missing> {
-        let mut block = leaf;
-        for _ in 0..blocks {
-            block = self.release(endpoint, block)?;
+    /// [`Misfit`] when it used anything earlier, or fewer blocks then. Where something does not hang together, too; then not all is gone.
+    pub fn evict(&mut self, endpoint: EndpointKey, used: u64, blocks: u32) -> Result<(), Misfit> {
+        let held = self.held.get_mut(&endpoint).ok_or(Misfit::Use(used))?;
+        let mut oldest =
+            held.tails.first_entry().filter(|tail| *tail.key() == used).ok_or(Misfit::Use(used))?;
+        let Tail { last, blocks: there } = *oldest.get();
+        let rest = there.checked_sub(blocks).ok_or(Misfit::Use(used))?;
+        oldest.get_mut().blocks = rest;
+        let sum = |forest: &Forest, at| forest.block(at).map_or(0, |block| sum_of_use(endpoint, block, used));
+        held.subtract(sum(&self.forest, last));
+        held.placed -= blocks as usize;
+        let slot = held.slot;
+        let before = give_up(&mut self.forest, last, Use { used, slot, end: 0 }, blocks)?;
+        let Some(held) = self.held.get_mut(&endpoint) else { return Ok(()) };
+        match before.filter(|_| rest > 0) {
+            Some(last) => {
+                held.tails.insert(used, Tail { last, blocks: rest });
+                held.add(sum(&self.forest, last));
+            }
+            None => {
+                held.tails.remove(&used);
+            }
         }
+        if held.was_confirmed {
+            self.index().removals.fetch_add(1, Ordering::AcqRel);
+        }
+        self.release_if_empty(endpoint);
         Ok(())
     }
 
-    /// Forgets all that `endpoint` holds. Costs what it holds.
+    /// When what `endpoint` has not used for the longest time was used, and how many of its blocks, at most `limit`, were used then
+    /// and not since: what [`Self::evict`] shall be asked to take to make room.
+    pub fn oldest(&self, endpoint: EndpointKey, limit: usize) -> Option<(u64, u32)> {
+        let (used, tail) = self.held.get(&endpoint)?.tails.first_key_value()?;
+        Some((*used, tail.blocks.min(u32::try_from(limit).unwrap_or(u32::MAX))))
+    }
+
+    /// The endpoint that holds what was not used for the longest time of all that endpoints were sent.
+    pub fn stalest(&self) -> Option<EndpointKey> {
+        let oldest = |held: &Held| held.tails.first_key_value().map(|(used, _)| *used);
+        let oldest = self.held.iter().filter_map(|(endpoint, held)| Some((oldest(held)?, *endpoint)));
+        oldest.min().map(|(_, endpoint)| endpoint)
+    }
+
+    /// Forgets all that `endpoint` holds, at the cost of what it holds.
     pub fn forget(&mut self, endpoint: EndpointKey) {
-        while let Some((touched, leaf)) =
-            self.held.get(&endpoint).and_then(|held| held.leaves.first().copied())
-        {
-            self.forget_leaf(endpoint, leaf, touched);
-            let mut block = leaf;
-            while let Ok(parent) = self.release(endpoint, block) {
-                block = parent;
-            }
-        }
-        self.held.remove(&endpoint);
-    }
-
-    /// The leaf of `endpoint` that has not been used for the longest time, and how many blocks, at most `limit`, are as
-    /// old and go with it: what [`Self::evict`] shall be asked to take to make room.
-    pub fn oldest(&self, endpoint: EndpointKey, limit: usize) -> Option<(BlockHash, u32)> {
-        let (touched, leaf) = self.held.get(&endpoint)?.leaves.first().copied()?;
-        let mut blocks = 1;
-        let mut parent = self.index.nodes.get(&leaf)?.parent;
-        while (blocks as usize) < limit {
-            let Some(node) = self.index.nodes.get(&parent) else { break };
-            let Some(holder) = node.holders.iter().find(|holder| holder.endpoint == endpoint) else { break };
-            if holder.children > 1 || holder.touched > touched {
+        self.unconfirm_all(endpoint);
+        let tails = self.held.get(&endpoint).map_or(0, |held| held.tails.len());
+        for _ in 0..tails {
+            let Some((used, blocks)) = self.oldest(endpoint, usize::MAX) else { break };
+            if self.evict(endpoint, used, blocks).is_err() {
                 break;
             }
-            blocks += 1;
-            parent = node.parent;
-        }
-        Some((leaf, blocks))
-    }
-
-    /// `anchor` and the blocks before it that `endpoint` does not hold, each with its parent, from the anchor backwards.
-    fn unheld_ancestors(
-        &self,
-        endpoint: EndpointKey,
-        anchor: BlockHash,
-    ) -> Result<Vec<(BlockHash, BlockHash)>, Missing> {
-        let mut unheld = Vec::new();
-        let mut block = anchor;
-        while block != BlockHash::ROOT {
-            let node = self.index.nodes.get(&block).ok_or(Missing(block))?;
-            if node.is_held_by(endpoint) {
-                break;
-            }
-            unheld.push((block, node.parent));
-            block = node.parent;
-        }
-        Ok(unheld)
-    }
-
-    /// Holds consecutive blocks, each given with the one before it. Only where a run of them that were not held before ends is a
-    /// leaf; a chain of n blocks costs n look-ups and no more than two leaves.
-    fn hold_chain(
-        &mut self,
-        endpoint: EndpointKey,
-        chain: &[(BlockHash, BlockHash)],
-        touched: u64,
-    ) -> Result<(), Missing> {
-        let (mut blocks, mut sum, mut latest) = (0, 0_u64, BlockHash::ROOT);
-        for (block, parent) in chain {
-            if self.hold(endpoint, *block, *parent, touched) == Holding::Before {
-                self.note_leaf(endpoint, std::mem::replace(&mut latest, BlockHash::ROOT));
-                continue;
-            }
-            let holder_touched = self.add_child(endpoint, *parent)?;
-            if *parent != latest {
-                self.forget_leaf(endpoint, *parent, holder_touched);
-            }
-            (blocks, sum, latest) = (blocks + 1, sum.wrapping_add(digest(endpoint, *block, touched)), *block);
-        }
-        let held = self.held.entry(endpoint).or_default();
-        held.blocks += blocks;
-        held.digest = held.digest.wrapping_add(sum);
-        self.note_leaf(endpoint, latest);
-        Ok(())
-    }
-
-    fn hold(&self, endpoint: EndpointKey, block: BlockHash, parent: BlockHash, touched: u64) -> Holding {
-        let fresh = || Node { parent, holders: smallvec![] };
-        let mut node = self.index.nodes.entry(block).or_insert_with(fresh);
-        if node.is_held_by(endpoint) {
-            return Holding::Before;
-        }
-        node.holders.push(Holder { endpoint, touched, children: 0 });
-        Holding::New
-    }
-
-    /// Counts one more held block after `parent`, and says when that was touched.
-    fn add_child(&self, endpoint: EndpointKey, parent: BlockHash) -> Result<u64, Missing> {
-        if parent == BlockHash::ROOT {
-            return Ok(0);
-        }
-        let mut node = self.index.nodes.get_mut(&parent).ok_or(Missing(parent))?;
-        let holder = node.holder_mut(endpoint).ok_or(Missing(parent))?;
-        holder.children += 1;
-        Ok(holder.touched)
-    }
-
-    fn note_leaf(&mut self, endpoint: EndpointKey, block: BlockHash) {
-        let Some(node) = self.index.nodes.get(&block) else { return };
-        let own = node.holders.iter().find(|holder| holder.endpoint == endpoint && holder.children == 0);
-        if let Some(holder) = own {
-            self.held.entry(endpoint).or_default().leaves.insert((holder.touched, block));
         }
     }
 
-    fn forget_leaf(&mut self, endpoint: EndpointKey, block: BlockHash, touched: u64) {
-        if let Some(held) = self.held.get_mut(&endpoint) {
-            held.leaves.remove(&(touched, block));
+    /// Makes `endpoint` one of those that have a slot.
+    pub(crate) fn reserve(&mut self, endpoint: EndpointKey) -> Slot {
+        if let Some(held) = self.held.get(&endpoint) {
+            return held.slot;
         }
+        let mut slots = Slots::clone(&self.index().slots());
+        let slot = slots.take(endpoint);
+        self.index().set_slots(slots);
+        self.held.insert(endpoint, Held::new(slot));
+        slot
     }
 
-    fn touch(&mut self, endpoint: EndpointKey, block: BlockHash, touched: u64) {
-        let Some(mut node) = self.index.nodes.get_mut(&block) else { return };
-        let Some(holder) = node.holder_mut(endpoint) else { return };
-        let Some(held) = self.held.get_mut(&endpoint) else { return };
-        let before = std::mem::replace(&mut holder.touched, touched);
-        held.digest = held
-            .digest
-            .wrapping_sub(digest(endpoint, block, before))
-            .wrapping_add(digest(endpoint, block, touched));
-        if held.leaves.remove(&(before, block)) {
-            held.leaves.insert((touched, block));
+    /// Gives the slot of an endpoint back that holds nothing any more.
+    pub(crate) fn release_if_empty(&mut self, endpoint: EndpointKey) {
+        if !self.held.get(&endpoint).is_some_and(Held::is_empty) {
+            return;
         }
-    }
-
-    /// Gives up `block`, a leaf, and says which block came before it.
-    fn release(&mut self, endpoint: EndpointKey, block: BlockHash) -> Result<BlockHash, Missing> {
-        let (parent, touched) = self.drop_holder(endpoint, block)?;
-        let held = self.held.get_mut(&endpoint).ok_or(Missing(block))?;
-        held.blocks -= 1;
-        held.digest = held.digest.wrapping_sub(digest(endpoint, block, touched));
-        held.leaves.remove(&(touched, block));
-        if self.remove_child(endpoint, parent) {
-            self.inherit_touch(endpoint, parent, touched);
-        }
-        Ok(parent)
-    }
-
-    fn drop_holder(&self, endpoint: EndpointKey, block: BlockHash) -> Result<(BlockHash, u64), Missing> {
-        let mut node = self.index.nodes.get_mut(&block).ok_or(Missing(block))?;
-        let at = node.holders.iter().position(|holder| holder.endpoint == endpoint && holder.children == 0);
-        let holder = node.holders.remove(at.ok_or(Missing(block))?);
-        let (parent, orphaned) = (node.parent, node.holders.is_empty());
-        drop(node);
-        if orphaned {
-            self.index.nodes.remove(&block);
-        }
-        Ok((parent, holder.touched))
-    }
-
-    /// Counts one held block less after `parent`; says whether there is such a parent.
-    fn remove_child(&mut self, endpoint: EndpointKey, parent: BlockHash) -> bool {
-        let Some(mut node) = self.index.nodes.get_mut(&parent) else { return false };
-        let Some(holder) = node.holder_mut(endpoint) else { return false };
-        holder.children -= 1;
-        if holder.children == 0
-            && let Some(held) = self.held.get_mut(&endpoint)
-        {
-            held.leaves.insert((holder.touched, parent));
-        }
-        true
-    }
-
-    /// A block is as recently used as the most recent of the blocks that followed it.
-    fn inherit_touch(&mut self, endpoint: EndpointKey, block: BlockHash, touched: u64) {
-        let own = self.index.nodes.get(&block).and_then(|node| {
-            node.holders.iter().find(|holder| holder.endpoint == endpoint).map(|holder| holder.touched)
-        });
-        if own.is_some_and(|own| own < touched) {
-            self.touch(endpoint, block, touched);
+        if let Some(held) = self.held.remove(&endpoint) {
+            let mut slots = Slots::clone(&self.index().slots());
+            slots.give_back(held.slot);
+            self.index().set_slots(slots);
+            self.index().removals.fetch_add(1, Ordering::AcqRel);
         }
     }
 }
 
-fn digest(endpoint: EndpointKey, block: BlockHash, touched: u64) -> u64 {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&block.0.to_le_bytes());
-    bytes[8..].copy_from_slice(&touched.to_le_bytes());
-    xxh3_64_with_seed(&bytes, endpoint.0)
+/// Notes that the first blocks of a run were used, and shows readers if any of them are new to the endpoint.
+fn renew(forest: &mut Forest, (endpoint, held): (EndpointKey, &mut Held), run: u32, new: Use) {
+    let Some(kept) = forest.run_mut(run) else { return };
+    let uses = kept.uses.len();
+    let mut ended: smallvec::SmallVec<[(u64, At); 2]> = smallvec::smallvec![];
+    let more =
+        kept.renew(new, |used, blocks| ended.extend(held.shrink(used, blocks).map(|last| (used, last))));
+    let uses = kept.uses.len() as isize - uses as isize;
+    held.placed += more as usize;
+    forest.uses = forest.uses.wrapping_add_signed(uses);
+    for (used, last) in ended {
+        held.subtract(forest.block(last).map_or(0, |block| sum_of_use(endpoint, block, used)));
+    }
+    if more > 0 {
+        forest.show(run);
+    }
+}
+
+/// Takes `blocks` blocks of one use from `last` towards the root; says which block comes before them.
+fn give_up(forest: &mut Forest, last: At, of: Use, blocks: u32) -> Result<Option<At>, Misfit> {
+    let (mut next, mut left) = (Some(last), blocks);
+    while let Some(At { run, offset }) = next.filter(|_| left > 0) {
+        let kept = forest.run_mut(run).ok_or(Misfit::Use(of.used))?;
+        let uses = kept.uses.len();
+        let taken = kept.shorten(Use { end: offset + 1, ..of }, left).ok_or(Misfit::Use(of.used))?;
+        let gone = uses - kept.uses.len();
+        next = if taken <= offset { Some(At { run, offset: offset - taken }) } else { kept.parent };
+        left -= taken;
+        forest.uses -= gone;
+        forest.trim(run);
+    }
+    if left == 0 { Ok(next) } else { Err(Misfit::Use(of.used)) }
 }

@@ -1,5 +1,6 @@
 //! The default policy: the endpoint with the least expected time to serve the request. It has no weights.
 
+mod adapter;
 mod cost;
 mod settings;
 

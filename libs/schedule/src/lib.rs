@@ -7,9 +7,17 @@ mod explain;
 mod ground;
 mod least_time;
 mod policy;
+mod recording;
+mod weighted;
 
 pub use decide::{Candidates, Decision, decide};
 pub use explain::{Candidate, Explanation, explain};
 pub use ground::Ground;
 pub use least_time::{LeastTime, Terms, Tier};
 pub use policy::Policy;
+pub use recording::{Account, Recording, Replay, SEEDS, Untrue, Verdict};
+pub use weighted::{
+    Concurrency, Filter, FilterStep, Limit, Mark, Metric, Must, Picker, PrefixAffinity, ROLE_LABEL,
+    Requirement, Role, Saturation, Scorer, ScorerStep, Selector, SessionAffinity, Unlabelled, Weighted,
+    WhenNone, session_token,
+};

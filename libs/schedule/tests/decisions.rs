@@ -66,20 +66,30 @@ fn scene(pods: &[Pod]) -> Scene {
     let mut view = View::default();
     view.members = pods.iter().enumerate().map(|(at, pod)| member(at, pod)).collect();
     let own = pods.iter().map(|pod| pod.own).collect();
-    let local = Local { origin: ME, own, others: Others::Current };
-    Scene { view, local, matches: Matches { blocks: pods.iter().map(|pod| pod.held_blocks).collect() } }
+    let local = Local {
+        origin: ME,
+        own,
+        prefilling_ms: Vec::new(),
+        others: Others::Current,
+        adapter_sent: Default::default(),
+    };
+    Scene {
+        view,
+        local,
+        matches: Matches { blocks: pods.iter().map(|pod| pod.held_blocks).collect(), total: 100 },
+    }
 }
 
 fn pick(pods: &[Pod], request: &Request, seed: u64) -> Option<usize> {
     let mut rng = SmallRng::seed_from_u64(seed);
     match decide(&scene(pods).ground(request), &Policy::default(), &mut rng) {
         Decision::Picked { position, .. } => Some(position),
-        Decision::NoEndpoint => None,
+        Decision::NoEndpoint | Decision::Filtered => None,
     }
 }
 
 fn request(prompt_tokens: u64) -> Request {
-    Request { model: "m".to_owned(), prompt_tokens, max_output_tokens: Some(64) }
+    Request { model: "m".to_owned(), prompt_tokens, max_output_tokens: Some(64), ..Request::default() }
 }
 
 #[test]
@@ -95,14 +105,26 @@ fn the_endpoint_that_holds_the_prompt_wins_among_idle_ones() {
 
 #[test]
 fn affinity_gives_way_when_the_holder_has_more_ahead_than_the_hit_saves() {
-    let busy = Load { requests: 4, prefill_tokens: 8_000 };
-    let holder = Pod { held_blocks: 60, others: busy, ..IDLE };
-    assert_eq!(Some(0), pick(&[IDLE, holder], &request(4_000), 1));
+    // 60 blocks of 64 tokens are 3,840.
+    let holder = |prefill_tokens| {
+        let others = Load { requests: 1, prefills: 0, prefill_tokens };
+        Pod { held_blocks: 60, others, ..IDLE }
+    };
+    assert_eq!(Some(1), pick(&[IDLE, holder(3_500)], &request(4_000), 1));
+    assert_eq!(Some(0), pick(&[IDLE, holder(4_000)], &request(4_000), 1));
+}
+
+#[test]
+fn a_long_prompt_stays_away_from_where_many_wait_and_a_short_one_does_not_care() {
+    let many = Pod { own: Load { requests: 6, prefills: 6, prefill_tokens: 6_000 }, ..IDLE };
+    let few = Pod { own: Load { requests: 6, prefills: 1, prefill_tokens: 8_000 }, ..IDLE };
+    assert_eq!(Some(1), pick(&[many.clone(), few.clone()], &request(4_000), 1));
+    assert_eq!(Some(0), pick(&[many, few], &request(100), 1));
 }
 
 #[test]
 fn own_and_others_bookings_count_alike() {
-    let load = Load { requests: 2, prefill_tokens: 2_000 };
+    let load = Load { requests: 2, prefills: 0, prefill_tokens: 2_000 };
     let (own, others) = (Pod { own: load, ..IDLE }, Pod { others: load, ..IDLE });
     assert_eq!(Some(2), pick(&[own, others, IDLE], &request(400), 1));
 }
@@ -110,7 +132,8 @@ fn own_and_others_bookings_count_alike() {
 #[test]
 fn a_full_endpoint_gets_nothing_while_others_are_free() {
     let full = Pod { kv_used_ppm: Some(985_000), waiting: 1, running: 40, held_blocks: 60, ..IDLE };
-    let busy = Pod { others: Load { requests: 200, prefill_tokens: 400_000 }, running: 200, ..IDLE };
+    let busy =
+        Pod { others: Load { requests: 200, prefills: 0, prefill_tokens: 400_000 }, running: 200, ..IDLE };
     assert_eq!(Some(1), pick(&[full, busy], &request(4_000), 1));
 }
 
@@ -132,7 +155,7 @@ fn what_cannot_be_read_is_used_only_when_nothing_else_is_there() {
 #[test]
 fn a_new_endpoint_gets_its_share_before_it_is_read() {
     let new = Pod { reach: Reach::Unknown, kv_used_ppm: None, ..IDLE };
-    let busy = Pod { own: Load { requests: 3, prefill_tokens: 3_000 }, ..IDLE };
+    let busy = Pod { own: Load { requests: 3, prefills: 0, prefill_tokens: 3_000 }, ..IDLE };
     assert_eq!(Some(1), pick(&[busy, new], &request(400), 1));
 }
 
@@ -145,7 +168,8 @@ fn ties_are_broken_at_random() {
 
 #[test]
 fn outdated_bookings_of_others_count_for_nothing() {
-    let busy = Pod { others: Load { requests: 50, prefill_tokens: 90_000 }, held_blocks: 10, ..IDLE };
+    let busy =
+        Pod { others: Load { requests: 50, prefills: 0, prefill_tokens: 90_000 }, held_blocks: 10, ..IDLE };
     let mut scene = scene(&[IDLE, busy]);
     scene.local.others = Others::Outdated;
     let assessed = Candidates::assess(&scene.ground(&request(4_000)), &LeastTime::default());
@@ -157,12 +181,16 @@ fn an_explanation_agrees_with_the_decision_and_lists_all() {
     let pods = [IDLE, Pod { held_blocks: 60, ..IDLE }];
     let said = explain(&scene(&pods).ground(&request(4_000)), &Policy::default(), (0, 7));
     assert_eq!(Some("pod-1".to_owned()), said.winner);
-    assert_eq!("pod-1 is expected to take 404.0 ms, 480.0 ms less than pod-0", said.why);
+    assert_eq!("pod-1 costs 20.0 ms, 480.0 ms less than pod-0", said.why);
     assert_eq!(vec!["pod-1", "pod-0"], said.candidates.iter().map(|c| &*c.endpoint).collect::<Vec<_>>());
 }
 
 fn load() -> impl Strategy<Value = Load> {
-    (0_u32..50, 0_u64..50_000).prop_map(|(requests, prefill_tokens)| Load { requests, prefill_tokens })
+    (0_u32..50, 0_u64..50_000).prop_map(|(requests, prefill_tokens)| Load {
+        requests,
+        prefills: requests / 2,
+        prefill_tokens,
+    })
 }
 
 fn pod() -> impl Strategy<Value = Pod> {

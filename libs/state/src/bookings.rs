@@ -11,15 +11,23 @@ use signalbox_types::{EndpointKey, Load};
 #[derive(Debug, Default)]
 pub struct Gauge {
     requests: AtomicU32,
+    prefills: AtomicU32,
     prefill_tokens: AtomicU64,
+    turned_ms: AtomicU64,
     changed: AtomicBool,
 }
 
 impl Gauge {
+    /// When the endpoint was last seen to begin with a prompt of this process, in milliseconds of its clock.
+    pub fn turned_ms(&self) -> u64 {
+        self.turned_ms.load(Ordering::Relaxed)
+    }
+
     /// What is in flight now.
     pub fn load(&self) -> Load {
         Load {
             requests: self.requests.load(Ordering::Relaxed),
+            prefills: self.prefills.load(Ordering::Relaxed),
             prefill_tokens: self.prefill_tokens.load(Ordering::Relaxed),
         }
     }
@@ -55,8 +63,9 @@ impl Bookings {
     pub fn reserve(&self, endpoint: EndpointKey, prefill_tokens: u64) -> Booking {
         let gauge = self.gauge(endpoint);
         gauge.requests.fetch_add(1, Ordering::Relaxed);
+        gauge.prefills.fetch_add(1, Ordering::Relaxed);
         gauge.prefill_tokens.fetch_add(prefill_tokens, Ordering::Relaxed);
-        let booking = Booking { gauge, prefill_tokens, wake: Arc::clone(&self.wake) };
+        let booking = Booking { gauge, prefill: Some(prefill_tokens), wake: Arc::clone(&self.wake) };
         booking.announce();
         booking
     }
@@ -83,28 +92,36 @@ impl Bookings {
 #[must_use = "a booking that is dropped is settled"]
 pub struct Booking {
     gauge: Arc<Gauge>,
-    prefill_tokens: u64,
+    /// Uncached prompt tokens, until the first chunk.
+    prefill: Option<u64>,
     wake: Wake,
 }
 
 impl fmt::Debug for Booking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Booking").field("prefill_tokens", &self.prefill_tokens).finish_non_exhaustive()
+        f.debug_struct("Booking").field("prefill", &self.prefill).finish_non_exhaustive()
     }
 }
 
 impl Booking {
-    /// The first chunk of the answer has come: the prompt is processed.
-    pub fn prefilled(&mut self) {
+    /// The endpoint had no other prompt to process at `now_ms`: it began with this one.
+    pub fn began(&self, now_ms: u64) {
+        self.gauge.turned_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// The first chunk of the answer has come at `now_ms`: the prompt is processed, and the next one's turn.
+    pub fn prefilled(&mut self, now_ms: u64) {
         if self.release_prefill() {
+            self.gauge.turned_ms.store(now_ms, Ordering::Relaxed);
             self.announce();
         }
     }
 
     fn release_prefill(&mut self) -> bool {
-        let tokens = std::mem::take(&mut self.prefill_tokens);
+        let Some(tokens) = self.prefill.take() else { return false };
+        self.gauge.prefills.fetch_sub(1, Ordering::Relaxed);
         self.gauge.prefill_tokens.fetch_sub(tokens, Ordering::Relaxed);
-        tokens > 0
+        true
     }
 
     fn announce(&self) {
@@ -133,9 +150,10 @@ mod tests {
     fn a_booking_counts_until_it_is_dropped_and_its_prefill_until_the_first_chunk() {
         let (bookings, endpoint) = (bookings(), EndpointKey(1));
         let mut booking = bookings.reserve(endpoint, 100);
-        assert_eq!(Load { requests: 1, prefill_tokens: 100 }, bookings.gauge(endpoint).load());
-        booking.prefilled();
-        assert_eq!(Load { requests: 1, prefill_tokens: 0 }, bookings.gauge(endpoint).load());
+        assert_eq!(Load { requests: 1, prefills: 1, prefill_tokens: 100 }, bookings.gauge(endpoint).load());
+        booking.prefilled(5);
+        assert_eq!(5, bookings.gauge(endpoint).turned_ms());
+        assert_eq!(Load { requests: 1, prefills: 0, prefill_tokens: 0 }, bookings.gauge(endpoint).load());
         drop(booking);
         assert_eq!(Load::ZERO, bookings.gauge(endpoint).load());
         assert!(bookings.whole().is_empty());
@@ -145,7 +163,10 @@ mod tests {
     fn a_change_is_taken_once() {
         let bookings = bookings();
         let booking = bookings.reserve(EndpointKey(1), 8);
-        assert_eq!(vec![(EndpointKey(1), Load { requests: 1, prefill_tokens: 8 })], bookings.take_changed());
+        assert_eq!(
+            vec![(EndpointKey(1), Load { requests: 1, prefills: 1, prefill_tokens: 8 })],
+            bookings.take_changed()
+        );
         assert!(bookings.take_changed().is_empty());
         drop(booking);
         assert_eq!(vec![(EndpointKey(1), Load::ZERO)], bookings.take_changed());

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{
-    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Origin,
-};
+use serde::{Deserialize, Serialize};
+use signalbox_types::{BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Origin};
 
 use crate::assessment::Assessment;
 use crate::observe::Reach;
+use crate::shelf::Shelf;
 
 /// What is measured of an endpoint, as its owner accepted it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
     /// The life of the model server that the rest is about.
     pub incarnation: Incarnation,
@@ -48,11 +48,11 @@ pub enum Change {
         observed: Observed,
     },
     /// The adapters at an endpoint changed.
-    AdaptersSeen {
+    Shelved {
         /// Where.
         endpoint: EndpointKey,
         /// What it has now.
-        adapters: Arc<Adapters>,
+        shelf: Arc<Shelf>,
     },
     /// The owner made up its mind about an endpoint.
     Assessed {
@@ -75,22 +75,22 @@ pub enum Change {
         /// Which.
         origin: Origin,
     },
-    /// An endpoint was sent a prompt: it holds `anchor`, all before it, and `suffix`, which follows it.
+    /// An endpoint was sent a prompt: it holds `anchor`, all before it, and `suffix`, which follows it, and used all of it just now.
     Placed {
         /// Which endpoint.
         endpoint: EndpointKey,
-        /// The last block that the pool knew, [`BlockHash::ROOT`] for none.
+        /// The last block that the pool knew and that can be an anchor ([`signalbox_prefix::anchor()`]), [`BlockHash::ROOT`] for none.
         anchor: BlockHash,
-        /// The blocks that the pool did not know.
+        /// The blocks after it, to the end of the prompt.
         suffix: Arc<[BlockHash]>,
     },
     /// An endpoint has no room for these blocks any more.
     Evicted {
         /// Which endpoint.
         endpoint: EndpointKey,
-        /// The last of them.
-        leaf: BlockHash,
-        /// How many, from the leaf towards the beginning of its chain.
+        /// When they were used last: the number of the change that placed them. Nothing that the endpoint holds was used earlier.
+        used: u64,
+        /// How many, from the last block that was used then and not since towards the beginning of its chain.
         blocks: u32,
     },
     /// A replica's placements up to a number are part of the picture.

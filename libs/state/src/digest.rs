@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::assessment::{Assessment, Circuit};
 use crate::change::Observed;
 use crate::observe::Reach;
+use crate::shelf::Shelf;
 
 /// Wrapping sums over the parts of a state, one for each kind of change, so that a mismatch names its kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,9 +18,12 @@ pub struct Digest {
     pub observed: u64,
     /// Over the work in flight and the acknowledged placements.
     pub loads: u64,
-    /// Over the blocks they hold.
+    /// Over the blocks they hold, and when each was last given a prompt that the pool did not know.
     pub placements: u64,
 }
+
+/// Sets these sums apart from others over two numbers.
+const COLD: u64 = u64::from_be_bytes(*b"cold seq");
 
 impl Digest {
     /// Adds the sums of one part.
@@ -106,10 +110,14 @@ pub(crate) fn of_assessment(endpoint: EndpointKey, assessment: &Assessment) -> u
 }
 
 /// Unknown adapters sum up to nothing.
-pub(crate) fn of_adapters(endpoint: EndpointKey, adapters: Option<&Adapters>) -> u64 {
-    let Some(Adapters { slots, running, waiting }) = adapters else { return 0 };
-    let mut words = vec![endpoint.0, u64::from(*slots), running.len() as u64];
-    words.extend(running.iter().chain(waiting).map(|name| text(name)));
+pub(crate) fn of_shelf(endpoint: EndpointKey, shelf: Option<&Shelf>) -> u64 {
+    let Some(Shelf { seen, device, host }) = shelf else { return 0 };
+    let Adapters { slots, running, waiting } = seen;
+    let mut words = vec![endpoint.0, u64::from(*slots)];
+    for names in [running, waiting, device, host] {
+        words.push(names.len() as u64);
+        words.extend(names.iter().map(|name| text(name)));
+    }
     mix(&words)
 }
 
@@ -118,7 +126,12 @@ pub(crate) fn of_load(endpoint: EndpointKey, origin: Origin, load: Load) -> u64 
     if load == Load::ZERO {
         return 0;
     }
-    mix(&[endpoint.0, origin.0, u64::from(load.requests), load.prefill_tokens])
+    mix(&[endpoint.0, origin.0, u64::from(load.requests), u64::from(load.prefills), load.prefill_tokens])
+}
+
+/// `seq` 0, which stands for never, sums up to nothing.
+pub(crate) fn of_cold(endpoint: EndpointKey, seq: u64) -> u64 {
+    if seq == 0 { 0 } else { mix(&[endpoint.0, seq, COLD]) }
 }
 
 pub(crate) fn of_acknowledged(origin: Origin, number: u64) -> u64 {

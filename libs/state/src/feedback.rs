@@ -28,6 +28,34 @@ pub struct Feedback {
     pub gauges: Vec<(EndpointKey, Load)>,
     /// Prompts sent to endpoints.
     pub placements: Vec<Placement>,
+    /// LoRA adapters for which requests were sent to endpoints.
+    pub adapters: Vec<(EndpointKey, Arc<str>)>,
+    /// What came of requests. Told once: what is lost is not missed.
+    pub answers: Vec<Answer>,
+}
+
+/// What came of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Where it was sent.
+    pub endpoint: EndpointKey,
+    /// What came of it.
+    pub answered: Answered,
+}
+
+/// How an endpoint answered a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Not, or with an error that is not the request's fault.
+    Failed,
+    /// With a first chunk of the answer.
+    Began {
+        /// Uncached prompt tokens that the endpoint had to process for it; 0 where that is not known, because it had others to
+        /// process at the same time.
+        work_tokens: u64,
+        /// Time from the decision to the first chunk, in microseconds.
+        took_us: u64,
+    },
 }
 
 /// A prompt that was sent to an endpoint, without the part that the pool knows already.
@@ -39,8 +67,9 @@ pub struct Placement {
     pub endpoint: EndpointKey,
     /// The life of the model server it was sent to.
     pub incarnation: Incarnation,
-    /// The last block that the pool knew; the endpoint holds what comes before it too. [`BlockHash::ROOT`] for none.
+    /// The last block that the pool knew and that can be an anchor ([`signalbox_prefix::anchor()`]); the endpoint holds what comes
+    /// before it too. [`BlockHash::ROOT`] for none.
     pub anchor: BlockHash,
-    /// The blocks after it; none when the pool knew the whole prompt, which then only counts as used.
+    /// The blocks after it; none that is new when the pool knew the whole prompt, which then only counts as used.
     pub suffix: Arc<[BlockHash]>,
 }

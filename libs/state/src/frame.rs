@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use signalbox_prefix::Block;
+use signalbox_prefix::Run;
 use signalbox_types::{Format, Origin, Version};
 
 use crate::change::Change;
 use crate::digest::Digest;
 use crate::picture::{Diverged, Member, Picture};
 
-/// Blocks and holders of blocks in one [`Entry::Blocks`], unless one block alone has more: about 60 KB on the wire.
-const BLOCKS_AND_HOLDERS_PER_ENTRY: usize = 4_096;
+/// Weight of one [`Entry::Runs`], unless one run alone is heavier: about 60 KB on the wire.
+const RUNS_WEIGHT_PER_ENTRY: usize = 60_000;
 
 /// One part of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// An endpoint.
     Endpoint(Arc<Member>),
-    /// Blocks and who holds them.
-    Blocks(Vec<Block>),
+    /// Consecutive blocks of chains, and who holds them.
+    Runs(Vec<Run>),
     /// A replica and the number up to which its placements are in the snapshot.
     Origin(Origin, u64),
 }
@@ -93,8 +93,8 @@ impl Snapshot {
     pub fn cut(picture: &Picture, version: Version, format: Format) -> Self {
         let members = picture.members().map(|member| Entry::Endpoint(Arc::clone(member)));
         let origins = picture.acknowledgements().map(|(origin, number)| Entry::Origin(origin, number));
-        let blocks = chunks(picture.residents().blocks()).into_iter().map(Entry::Blocks);
-        let entries = members.chain(origins).chain(blocks).map(Arc::new).collect();
+        let runs = chunks(picture.residents().runs()).into_iter().map(Entry::Runs);
+        let entries = members.chain(origins).chain(runs).map(Arc::new).collect();
         Self { version, format, digest: picture.digest(), entries }
     }
 
@@ -107,17 +107,17 @@ impl Snapshot {
     }
 }
 
-fn chunks(blocks: Vec<Block>) -> Vec<Vec<Block>> {
-    let mut chunks: Vec<Vec<Block>> = Vec::new();
-    let mut size = usize::MAX;
-    for block in blocks {
-        let more = 1 + block.holders.len();
-        if size.saturating_add(more) > BLOCKS_AND_HOLDERS_PER_ENTRY {
+fn chunks(runs: impl Iterator<Item = Run>) -> Vec<Vec<Run>> {
+    let mut chunks: Vec<Vec<Run>> = Vec::new();
+    let mut weight = usize::MAX;
+    for run in runs {
+        let more = 32 + run.blocks.len() * 8 + run.placed.len() * 16 + run.confirmed.len() * 20;
+        if weight.saturating_add(more) > RUNS_WEIGHT_PER_ENTRY {
             chunks.push(Vec::new());
-            size = 0;
+            weight = 0;
         }
-        size += more;
-        chunks.last_mut().expect("the first block opens a chunk").push(block);
+        weight += more;
+        chunks.last_mut().expect("the first run opens a chunk").push(run);
     }
     chunks
 }
@@ -127,13 +127,13 @@ fn chunks(blocks: Vec<Block>) -> Vec<Vec<Block>> {
 /// # Errors
 /// [`Diverged`] when the parts do not hang together.
 pub(crate) fn assemble(entries: Vec<Arc<Entry>>) -> Result<Picture, Diverged> {
-    let (mut members, mut blocks, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut members, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             Entry::Endpoint(member) => members.push(Arc::unwrap_or_clone(member)),
-            Entry::Blocks(more) => blocks.extend(more),
+            Entry::Runs(more) => runs.extend(more),
             Entry::Origin(origin, number) => origins.push((origin, number)),
         }
     }
-    Picture::from_parts(members, blocks, origins)
+    Picture::from_parts(members, runs, origins)
 }

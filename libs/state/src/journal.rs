@@ -184,9 +184,7 @@ fn weight_bytes(change: &Change) -> usize {
     match change {
         Change::Placed { suffix, .. } => FIXED + suffix.len() * 8,
         Change::EndpointSet { spec } => FIXED + spec.name.len() + spec.labels.len() * 64,
-        Change::AdaptersSeen { adapters, .. } => {
-            FIXED + (adapters.running.len() + adapters.waiting.len()) * 48
-        }
+        Change::Shelved { shelf, .. } => FIXED + shelf.names().count() * 48,
         _ => FIXED,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Generation, Incarnation, Sample};
+use serde::{Deserialize, Serialize};
+use signalbox_types::{Adapters, Capacity, Counters, EndpointKey, Gauges, Generation, Incarnation, Sample};
+
+use crate::estimate::Pace;
 
 /// Consecutive refused connections after which an endpoint counts as down. One may be a restart of its listener.
 const REFUSALS_UNTIL_DOWN: u32 = 2;
@@ -11,7 +14,8 @@ const REFUSALS_UNTIL_DOWN: u32 = 2;
 const KV_SIGNIFICANT_PPM: u32 = 1_000;
 
 /// How well an endpoint can be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reach {
     /// It is new, and nobody has read it yet. Stale if that lasts.
     #[default]
@@ -50,17 +54,20 @@ pub struct Update {
     pub capacity: Option<Capacity>,
     /// Its adapters.
     pub adapters: Option<Arc<Adapters>>,
+    /// How fast it decoded of late. Not a state but an observation: told once.
+    pub pace: Option<Pace>,
 }
 
 impl Update {
     /// Lays a later update over this one.
     pub fn merge(&mut self, later: Self) {
-        let Self { incarnation, reach, gauges, capacity, adapters } = later;
+        let Self { incarnation, reach, gauges, capacity, adapters, pace } = later;
         self.incarnation = incarnation;
         self.reach = reach;
         self.gauges = gauges.or(self.gauges);
         self.capacity = capacity.or(self.capacity);
         self.adapters = adapters.or_else(|| self.adapters.take());
+        self.pace = pace.or(self.pace);
     }
 }
 
@@ -77,6 +84,42 @@ pub struct Report {
     pub update: Update,
 }
 
+/// How fast an endpoint decodes is told once per window of its counters.
+const WINDOW_MS: u64 = 1_000;
+
+/// A window with fewer tokens says nothing.
+const WINDOW_TOKENS: u64 = 32;
+
+/// A stretch of readings over which the counters' differences are taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    began: Option<(u64, Counters)>,
+    readings: u64,
+    running_sum: u64,
+}
+
+impl Window {
+    /// Takes a reading; says how fast the endpoint decoded, when that ends the window.
+    fn extend(&mut self, now_ms: u64, running: u32, counters: Counters) -> Option<Pace> {
+        self.readings += 1;
+        self.running_sum += u64::from(running);
+        let (began_ms, before) = *self.began.get_or_insert((now_ms, counters));
+        if now_ms.saturating_sub(began_ms) < WINDOW_MS {
+            return None;
+        }
+        let Self { readings, running_sum, .. } = *self;
+        *self = Self { began: Some((now_ms, counters)), ..Self::default() };
+        let tokens = counters.inter_token_count.checked_sub(before.inter_token_count)?;
+        let took_us = counters.inter_token_us_sum.checked_sub(before.inter_token_us_sum)?;
+        if tokens < WINDOW_TOKENS {
+            return None;
+        }
+        let token_us = u32::try_from(took_us / tokens).unwrap_or(u32::MAX);
+        let running_milli = u32::try_from(running_sum * 1_000 / readings).unwrap_or(u32::MAX);
+        Some(Pace { token_us, running_milli })
+    }
+}
+
 /// What has been reported of one endpoint, and when it could last be read.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -84,12 +127,19 @@ pub struct Endpoint {
     known: Update,
     read_at_ms: u64,
     refusals: u32,
+    window: Window,
 }
 
 impl Endpoint {
     /// An endpoint that nobody has read yet. Its values count as stale once no reading succeeded for `stale_after_ms`.
     pub fn new(now_ms: u64, stale_after_ms: u64) -> Self {
-        Self { stale_after_ms, known: Update::default(), read_at_ms: now_ms, refusals: 0 }
+        Self {
+            stale_after_ms,
+            known: Update::default(),
+            read_at_ms: now_ms,
+            refusals: 0,
+            window: Window::default(),
+        }
     }
 
     /// Takes a reading made at `now_ms` and says what is worth reporting, if anything.
@@ -99,7 +149,7 @@ impl Endpoint {
             Reading::Sampled(sample) => {
                 self.read_at_ms = now_ms;
                 self.refusals = 0;
-                return self.sampled(sample);
+                return self.sampled(now_ms, sample);
             }
             Reading::Refused => self.refusals = self.refusals.saturating_add(1),
             Reading::Late | Reading::Unusable => self.refusals = 0,
@@ -139,9 +189,13 @@ impl Endpoint {
         Update { incarnation: self.known.incarnation, reach: self.known.reach, ..Update::default() }
     }
 
-    fn sampled(&mut self, sample: Sample) -> Option<Update> {
-        let Sample { gauges, capacity, adapters, incarnation } = sample;
+    fn sampled(&mut self, now_ms: u64, sample: Sample) -> Option<Update> {
+        let Sample { gauges, capacity, adapters, incarnation, counters } = sample;
         let reborn = incarnation != self.known.incarnation;
+        if reborn {
+            self.window = Window::default();
+        }
+        let pace = counters.and_then(|counters| self.window.extend(now_ms, gauges.running, counters));
         let adapters = adapters.map(Arc::new);
         let update = Update {
             incarnation,
@@ -149,14 +203,16 @@ impl Endpoint {
             gauges: self.significant(gauges).then_some(gauges),
             capacity: capacity.filter(|_| reborn || capacity != self.known.capacity),
             adapters: adapters.filter(|new| reborn || self.known.adapters.as_ref() != Some(new)),
+            pace,
         };
         let silent = !reborn
             && self.known.reach == Reach::Fresh
             && update.gauges.is_none()
             && update.capacity.is_none()
-            && update.adapters.is_none();
+            && update.adapters.is_none()
+            && update.pace.is_none();
         (!silent).then(|| {
-            self.known.merge(update.clone());
+            self.known.merge(Update { pace: None, ..update.clone() });
             update
         })
     }
@@ -178,7 +234,21 @@ mod tests {
     fn sample(running: u32) -> Sample {
         let gauges = Gauges { waiting: 0, running, kv_used_ppm: Some(10_000) };
         let capacity = Some(Capacity { kv_tokens: 1_000 });
-        Sample { gauges, capacity, adapters: None, incarnation: Incarnation(7) }
+        Sample { gauges, capacity, adapters: None, incarnation: Incarnation(7), counters: None }
+    }
+
+    #[test]
+    fn how_fast_it_decodes_is_told_once_per_second_of_decoding() {
+        let mut endpoint = Endpoint::new(0, 2_000);
+        let mut paces = Vec::new();
+        for at in 0..=60_u64 {
+            let tokens = at * 10;
+            let (inter_token_us_sum, inter_token_count) = (tokens * 25_000, tokens);
+            let counters = Some(Counters { inter_token_us_sum, inter_token_count, ..Counters::default() });
+            let update = endpoint.observe(at * 50, Reading::Sampled(Sample { counters, ..sample(4) }));
+            paces.extend(update.and_then(|update| update.pace));
+        }
+        assert_eq!(vec![Pace { token_us: 25_000, running_milli: 4_000 }; 3], paces);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use signalbox_prefix::anchor;
 use signalbox_types::{BlockHash, EndpointKey, Incarnation};
 
 use crate::feedback::Placement;
@@ -34,9 +35,8 @@ pub struct Placed {
 
 impl Placed {
     fn numbered(&self, number: u64, known: usize) -> Placement {
-        let known = known.min(self.chain.len());
-        let anchor = known.checked_sub(1).map_or(BlockHash::ROOT, |last| self.chain[last]);
-        let suffix = self.chain[known..].into();
+        let (anchor, start) = anchor(&self.chain, known);
+        let suffix = self.chain[start..].into();
         Placement { number, endpoint: self.endpoint, incarnation: self.incarnation, anchor, suffix }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn placed(known: usize) -> Placed {
-        let chain = (1..=4).map(BlockHash).collect();
+        let chain = (1..=20).map(BlockHash).collect();
         Placed { endpoint: EndpointKey(9), incarnation: Incarnation(1), chain, known, held: 0 }
     }
 
@@ -155,12 +155,12 @@ mod tests {
     #[test]
     fn what_travels_is_the_anchor_and_what_is_new() {
         let (mut outbox, overlay) = (Outbox::default(), Overlay::default());
-        put(&mut outbox, &overlay, 0, placed(3));
+        put(&mut outbox, &overlay, 0, placed(18));
         let sent = outbox.take_unsent(10);
-        assert_eq!((BlockHash(3), &[BlockHash(4)][..]), (sent[0].anchor, &*sent[0].suffix));
+        assert_eq!((BlockHash(17), &[18, 19, 20].map(BlockHash)[..]), (sent[0].anchor, &*sent[0].suffix));
         assert!(outbox.take_unsent(10).is_empty());
         let whole = outbox.whole_chain(1).unwrap();
-        assert_eq!((BlockHash::ROOT, 4), (whole.anchor, whole.suffix.len()));
+        assert_eq!((BlockHash::ROOT, 20), (whole.anchor, whole.suffix.len()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use signalbox_prefix::Lookup;
+use signalbox_prefix::{Lookup, Match};
 use signalbox_types::{BlockHash, EndpointKey};
 use smallvec::SmallVec;
 
@@ -78,33 +78,47 @@ impl Overlay {
     }
 
     /// Extends what the view says of `chain` by what is laid over it.
-    ///
-    /// A run begins where the view ended for its endpoint, so only the places where a match ends are looked at.
     pub fn extend(&self, chain: &[BlockHash], lookup: &mut Lookup) {
         if self.is_empty() {
             return;
         }
-        let mut ends: BTreeSet<usize> = lookup.held.iter().map(|(_, depth)| *depth).collect();
+        let ends = lookup.held.iter().map(|of| of.blocks).collect();
+        let known = self.go_on(chain, ends, |endpoint, at, end| reach(&mut lookup.held, endpoint, at, end));
+        lookup.known = lookup.known.max(known);
+        lookup.held.sort_unstable_by_key(|of| std::cmp::Reverse(of.blocks));
+    }
+
+    /// Goes on along `chain` where matches end in the view: `reach` is told which endpoint's match would reach from where to where, and
+    /// says whether it does now. Says how far the longest of them does.
+    ///
+    /// A run begins where the view ended for its endpoint, so only the places where a match ends are looked at.
+    pub(crate) fn go_on(
+        &self,
+        chain: &[BlockHash],
+        mut ends: BTreeSet<usize>,
+        mut reach: impl FnMut(EndpointKey, usize, usize) -> bool,
+    ) -> usize {
+        let mut longest = 0;
         ends.insert(0);
         while let Some(at) = ends.pop_first() {
             let Some(runs) = chain.get(at).and_then(|block| self.runs.get(block)) else { continue };
             for run in runs.iter() {
                 let end = at + run.covers(&chain[at..]);
-                if reach(lookup, run.endpoint, at, end) {
+                if reach(run.endpoint, at, end) {
                     ends.insert(end);
-                    lookup.known = lookup.known.max(end);
+                    longest = longest.max(end);
                 }
             }
         }
-        lookup.held.sort_unstable_by_key(|(_, depth)| std::cmp::Reverse(*depth));
+        longest
     }
 }
 
 /// Lets the match of `endpoint` reach from `at`, if it comes so far, to `end`; says whether it grew.
-fn reach(lookup: &mut Lookup, endpoint: EndpointKey, at: usize, end: usize) -> bool {
-    match lookup.held.iter_mut().find(|(of, _)| *of == endpoint) {
-        Some((_, depth)) if *depth >= at && *depth < end => *depth = end,
-        None if at == 0 && end > 0 => lookup.held.push((endpoint, end)),
+fn reach(held: &mut Vec<Match>, endpoint: EndpointKey, at: usize, end: usize) -> bool {
+    match held.iter_mut().find(|of| of.endpoint == endpoint) {
+        Some(of) if of.blocks >= at && of.blocks < end => of.blocks = end,
+        None if at == 0 && end > 0 => held.push(Match::on_device(endpoint, end)),
         Some(_) | None => return false,
     }
     true
@@ -119,6 +133,10 @@ mod tests {
     const A: EndpointKey = EndpointKey(1);
     const B: EndpointKey = EndpointKey(2);
 
+    fn held(matches: &[(EndpointKey, usize)]) -> Vec<Match> {
+        matches.iter().map(|(endpoint, blocks)| Match::on_device(*endpoint, *blocks)).collect()
+    }
+
     fn chain(blocks: u64) -> Vec<BlockHash> {
         (1..=blocks).map(BlockHash).collect()
     }
@@ -132,9 +150,9 @@ mod tests {
         let overlay = Overlay::default();
         overlay.place(&placed(A, 6, 2));
         overlay.place(&placed(B, 3, 0));
-        let mut lookup = Lookup { known: 2, held: vec![(A, 2)] };
+        let mut lookup = Lookup { known: 2, held: held(&[(A, 2)]) };
         overlay.extend(&chain(8), &mut lookup);
-        assert_eq!(Lookup { known: 6, held: vec![(A, 6), (B, 3)] }, lookup);
+        assert_eq!(Lookup { known: 6, held: held(&[(A, 6), (B, 3)]) }, lookup);
     }
 
     #[test]
@@ -144,16 +162,16 @@ mod tests {
         overlay.place(&placed(A, 6, 3));
         let mut lookup = Lookup::default();
         overlay.extend(&chain(5), &mut lookup);
-        assert_eq!(Lookup { known: 5, held: vec![(A, 5)] }, lookup);
+        assert_eq!(Lookup { known: 5, held: held(&[(A, 5)]) }, lookup);
     }
 
     #[test]
     fn a_gap_is_not_crossed() {
         let overlay = Overlay::default();
         overlay.place(&placed(A, 6, 3));
-        let mut lookup = Lookup { known: 2, held: vec![(A, 2)] };
+        let mut lookup = Lookup { known: 2, held: held(&[(A, 2)]) };
         overlay.extend(&chain(8), &mut lookup);
-        assert_eq!(Lookup { known: 2, held: vec![(A, 2)] }, lookup);
+        assert_eq!(Lookup { known: 2, held: held(&[(A, 2)]) }, lookup);
     }
 
     #[test]
@@ -162,9 +180,9 @@ mod tests {
         overlay.place(&placed(A, 6, 1));
         let mut other = chain(3);
         other.push(BlockHash(99));
-        let mut lookup = Lookup { known: 1, held: vec![(A, 1)] };
+        let mut lookup = Lookup { known: 1, held: held(&[(A, 1)]) };
         overlay.extend(&other, &mut lookup);
-        assert_eq!(vec![(A, 3)], lookup.held);
+        assert_eq!(held(&[(A, 3)]), lookup.held);
     }
 
     #[test]
@@ -176,7 +194,7 @@ mod tests {
         overlay.lift(&long);
         let mut lookup = Lookup::default();
         overlay.extend(&chain(4), &mut lookup);
-        assert_eq!(vec![(A, 2)], lookup.held);
+        assert_eq!(held(&[(A, 2)]), lookup.held);
         overlay.lift(&short);
         assert!(overlay.is_empty() && overlay.runs.is_empty());
     }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use signalbox_prefix::{Block, Residents};
-use signalbox_types::{Adapters, EndpointKey, EndpointSpec, Incarnation, Load, Origin};
+use serde::{Deserialize, Serialize};
+use signalbox_prefix::{Misfit, Residents, Run};
+use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Incarnation, Load, Origin};
 use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::assessment::Assessment;
 use crate::change::{Change, Observed};
 use crate::digest::{self, Digest};
+use crate::shelf::Shelf;
 
 /// A change does not fit the state it is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -18,13 +20,13 @@ pub enum Diverged {
     /// It names an endpoint that is not there.
     #[error("change of an endpoint {0} that is not known")]
     Endpoint(EndpointKey),
-    /// It names a block that is not held.
-    #[error("change of a block {block:016x} that is not held", block = .0.0.0)]
-    Block(signalbox_prefix::Missing),
+    /// It does not fit the blocks that are held.
+    #[error("change of blocks that does not fit those held: {0}")]
+    Blocks(Misfit),
 }
 
 /// All that is known of one endpoint, but the blocks it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its key.
     pub key: EndpointKey,
@@ -34,10 +36,13 @@ pub struct Member {
     pub observed: Observed,
     /// What the owner makes of it.
     pub assessment: Assessment,
-    /// Its adapters, where it tells.
-    pub adapters: Option<Arc<Adapters>>,
+    /// Its LoRA adapters, where it tells.
+    pub adapters: Option<Arc<Shelf>>,
     /// Work in flight that each replica gave it, none of it zero, in order of origin.
     pub loads: SmallVec<[(Origin, Load); 4]>,
+    /// When it was last given a prompt of which the pool knew nothing: the number of that change in the pool's history, 0 for
+    /// never.
+    pub cold_seq: u64,
 }
 
 impl Member {
@@ -45,7 +50,15 @@ impl Member {
     pub fn new(spec: Arc<EndpointSpec>) -> Self {
         let observed = Observed::default();
         let assessment = Assessment::default();
-        Self { key: spec.key(), spec, observed, assessment, adapters: None, loads: SmallVec::new() }
+        Self {
+            key: spec.key(),
+            spec,
+            observed,
+            assessment,
+            adapters: None,
+            loads: SmallVec::new(),
+            cold_seq: 0,
+        }
     }
 
     /// Work in flight that `origin` gave it.
@@ -77,7 +90,7 @@ impl Member {
     }
 
     fn digest(&self) -> Digest {
-        let adapters = digest::of_adapters(self.key, self.adapters.as_deref());
+        let adapters = digest::of_shelf(self.key, self.adapters.as_deref());
         let loads = self.loads.iter().map(|(origin, load)| digest::of_load(self.key, *origin, *load));
         Digest {
             specs: digest::of_spec(&self.spec),
@@ -85,7 +98,7 @@ impl Member {
                 .wrapping_add(digest::of_assessment(self.key, &self.assessment))
                 .wrapping_add(adapters),
             loads: loads.fold(0, u64::wrapping_add),
-            placements: 0,
+            placements: digest::of_cold(self.key, self.cold_seq),
         }
     }
 }
@@ -106,10 +119,10 @@ impl Picture {
     /// [`Diverged`] when the blocks do not hang together.
     pub fn from_parts(
         members: Vec<Member>,
-        blocks: Vec<Block>,
+        runs: Vec<Run>,
         acknowledged: Vec<(Origin, u64)>,
     ) -> Result<Self, Diverged> {
-        let residents = Residents::from_blocks(blocks).map_err(Diverged::Block)?;
+        let residents = Residents::from_runs(runs).map_err(Diverged::Blocks)?;
         let mut picture = Self { residents, ..Self::default() };
         picture.digest.placements = picture.residents.total_digest();
         for member in members {
@@ -161,9 +174,7 @@ impl Picture {
             Change::EndpointSet { spec } => self.set_endpoint(spec),
             Change::EndpointRemoved { endpoint } => return self.remove_endpoint(*endpoint),
             Change::Observed { endpoint, observed } => return self.observe(*endpoint, observed),
-            Change::AdaptersSeen { endpoint, adapters } => {
-                return self.see_adapters(*endpoint, adapters);
-            }
+            Change::Shelved { endpoint, shelf } => return self.shelve(*endpoint, shelf),
             Change::Assessed { endpoint, assessment } => return self.assess(*endpoint, *assessment),
             Change::Loaded { endpoint, origin, load } => {
                 return self.load(*endpoint, *origin, *load);
@@ -171,10 +182,13 @@ impl Picture {
             Change::OriginExpired { origin } => self.expire(*origin),
             Change::Placed { endpoint, anchor, suffix } => {
                 self.member(*endpoint).ok_or(Diverged::Endpoint(*endpoint))?;
+                if *anchor == BlockHash::ROOT {
+                    self.place_cold(*endpoint, seq)?;
+                }
                 return self.reside(*endpoint, |residents| residents.place(*endpoint, *anchor, suffix, seq));
             }
-            Change::Evicted { endpoint, leaf, blocks } => {
-                return self.reside(*endpoint, |residents| residents.evict(*endpoint, *leaf, *blocks));
+            Change::Evicted { endpoint, used, blocks } => {
+                return self.reside(*endpoint, |residents| residents.evict(*endpoint, *used, *blocks));
             }
             Change::Acknowledged { origin, number } => self.acknowledge(*origin, Some(*number)),
         }
@@ -214,10 +228,10 @@ impl Picture {
         Ok(())
     }
 
-    fn see_adapters(&mut self, endpoint: EndpointKey, adapters: &Arc<Adapters>) -> Result<(), Diverged> {
-        let before = self.member_mut(endpoint)?.adapters.replace(Arc::clone(adapters));
-        let sum = |adapters: Option<&Adapters>| digest::of_adapters(endpoint, adapters);
-        digest::exchange(&mut self.digest.observed, sum(before.as_deref()), sum(Some(adapters)));
+    fn shelve(&mut self, endpoint: EndpointKey, shelf: &Arc<Shelf>) -> Result<(), Diverged> {
+        let before = self.member_mut(endpoint)?.adapters.replace(Arc::clone(shelf));
+        let sum = |shelf: Option<&Shelf>| digest::of_shelf(endpoint, shelf);
+        digest::exchange(&mut self.digest.observed, sum(before.as_deref()), sum(Some(shelf)));
         Ok(())
     }
 
@@ -232,6 +246,13 @@ impl Picture {
         let before = self.member_mut(endpoint)?.set_load(origin, load);
         let sum = |load: Load| digest::of_load(endpoint, origin, load);
         digest::exchange(&mut self.digest.loads, sum(before), sum(load));
+        Ok(())
+    }
+
+    fn place_cold(&mut self, endpoint: EndpointKey, seq: u64) -> Result<(), Diverged> {
+        let before = std::mem::replace(&mut self.member_mut(endpoint)?.cold_seq, seq);
+        let sum = |seq| digest::of_cold(endpoint, seq);
+        digest::exchange(&mut self.digest.placements, sum(before), sum(seq));
         Ok(())
     }
 
@@ -264,13 +285,13 @@ impl Picture {
     fn reside(
         &mut self,
         endpoint: EndpointKey,
-        edit: impl FnOnce(&mut Residents) -> Result<(), signalbox_prefix::Missing>,
+        edit: impl FnOnce(&mut Residents) -> Result<(), Misfit>,
     ) -> Result<(), Diverged> {
         let before = self.residents.digest(endpoint);
         let outcome = edit(&mut self.residents);
         let after = self.residents.digest(endpoint);
         digest::exchange(&mut self.digest.placements, before, after);
-        outcome.map_err(Diverged::Block)
+        outcome.map_err(Diverged::Blocks)
     }
 
     fn forget_blocks(&mut self, endpoint: EndpointKey) {

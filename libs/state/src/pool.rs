@@ -1,21 +1,23 @@
 //! The owner of a pool's state: the only place that accepts facts and mints versions.
 
+mod assess;
+mod feedback;
+mod reports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use signalbox_types::{
-    BlockHash, EndpointKey, EndpointSpec, Format, Incarnation, Load, Origin, PoolSpec, Version,
-};
+use signalbox_types::{EndpointKey, EndpointSpec, Format, Origin, PoolSpec, Version};
 
 use crate::assign::{Assigned, Assignments, CollectorStream};
 use crate::change::{Change, Observed};
-use crate::feedback::{Feedback, Placement, Scope};
-use crate::foreign::Foreign;
+use crate::feedback::Feedback;
 use crate::frame::Snapshot;
 use crate::journal::{Bounds, Journal};
-use crate::observe::{Reach, Report, Update};
+use crate::observe::Report;
 use crate::origins::Origins;
-use crate::picture::{Member, Picture, is_rebirth};
+use crate::picture::{Member, Picture};
+use crate::record::Record;
 
 /// What an owner goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct PoolConfig {
     pub origin_ttl_ms: u64,
     /// Size of the KV cache of an endpoint that does not tell it.
     pub assumed_kv_tokens: u64,
+    /// How much memory the placements of all endpoints may take in each process, roughly.
+    pub index_bytes: usize,
     /// How much history is kept.
     pub journal: Bounds,
 }
@@ -39,6 +43,7 @@ impl Default for PoolConfig {
             stale_after_ms: 2_000,
             origin_ttl_ms: 3_000,
             assumed_kv_tokens: 500_000,
+            index_bytes: 1 << 30,
             journal: Bounds::default(),
         }
     }
@@ -86,7 +91,10 @@ pub struct Pool {
     journal: Journal,
     assignments: Assignments,
     origins: Origins,
-    foreign: BTreeMap<EndpointKey, Foreign>,
+    /// One for each endpoint.
+    records: BTreeMap<EndpointKey, Record>,
+    /// Every LoRA adapter that an endpoint has told of.
+    adapters: BTreeSet<Arc<str>>,
 }
 
 impl Pool {
@@ -98,7 +106,8 @@ impl Pool {
             journal: Journal::new(Version { epoch, seq: 0 }, config.journal),
             assignments: Assignments::default(),
             origins: Origins::default(),
-            foreign: BTreeMap::new(),
+            records: BTreeMap::new(),
+            adapters: BTreeSet::new(),
         }
     }
 
@@ -181,7 +190,7 @@ impl Pool {
         };
         let removed: Vec<_> = self.picture.members().filter(moved_or_gone).map(|member| member.key).collect();
         for endpoint in removed {
-            self.foreign.remove(&endpoint);
+            self.records.remove(&endpoint);
             self.commit(Change::EndpointRemoved { endpoint });
         }
         for (endpoint, spec) in &wanted {
@@ -190,174 +199,15 @@ impl Pool {
                 self.commit(Change::EndpointSet { spec: Arc::clone(spec) });
             }
             if before.is_none() {
+                let typical = self.typical_rates();
+                self.records.insert(*endpoint, Record::new(typical));
+                self.assess(now_ms, typical, *endpoint);
                 let observed = Observed { reach_since_ms: now_ms, ..Observed::default() };
                 self.commit(Change::Observed { endpoint: *endpoint, observed });
             }
         }
         let changed = self.assignments.set_endpoints(wanted);
         self.assign(changed)
-    }
-
-    fn fold_report(&mut self, now_ms: u64, stream: CollectorStream, report: Report) {
-        let Report { endpoint, generation, age_ms, update } = report;
-        let Some(member) = self.picture.member(endpoint) else { return };
-        if !self.assignments.is_current(stream, endpoint, generation) {
-            return;
-        }
-        let before = member.observed.clone();
-        let booked = member.load().requests;
-        let seen_before = member.adapters.clone();
-        let Update { incarnation, reach, gauges, capacity, adapters } = update;
-        // A collector that has not read the endpoint yet knows nothing of its life.
-        let incarnation =
-            if incarnation == Incarnation::default() { before.incarnation } else { incarnation };
-        let recent = self.foreign.entry(endpoint).or_default();
-        if is_rebirth(before.incarnation, incarnation) {
-            *recent = Foreign::default();
-        }
-        let gauges = gauges.unwrap_or(before.gauges);
-        let foreign = if reach == Reach::Fresh { recent.sample(gauges, booked) } else { before.foreign };
-        let since_ms =
-            if reach == before.reach { before.reach_since_ms } else { now_ms.saturating_sub(age_ms) };
-        let observed = Observed {
-            incarnation,
-            reach,
-            reach_since_ms: since_ms,
-            gauges,
-            foreign,
-            capacity: capacity.or(before.capacity),
-        };
-        if observed != before {
-            self.commit(Change::Observed { endpoint, observed });
-        }
-        if let Some(adapters) = adapters.filter(|adapters| Some(adapters) != seen_before.as_ref()) {
-            self.commit(Change::AdaptersSeen { endpoint, adapters });
-        }
-        self.make_room(endpoint);
-    }
-
-    fn fold_tick(&mut self, now_ms: u64) -> Vec<Effect> {
-        for origin in self.origins.expire(now_ms, self.config.origin_ttl_ms) {
-            self.commit(Change::OriginExpired { origin });
-        }
-        let members: Vec<_> = self.picture.members().cloned().collect();
-        for member in members {
-            if let Some(observed) = self.aged(now_ms, &member) {
-                self.commit(Change::Observed { endpoint: member.key, observed });
-            }
-        }
-        Vec::new()
-    }
-
-    /// What becomes of an endpoint's values when time passes without a report: they grow stale, or count once more.
-    fn aged(&mut self, now_ms: u64, member: &Member) -> Option<Observed> {
-        let before = &member.observed;
-        let since_ms = now_ms.saturating_sub(before.reach_since_ms);
-        match before.reach {
-            Reach::Fresh => {}
-            Reach::Unknown if since_ms >= self.config.stale_after_ms => {
-                return Some(Observed { reach: Reach::Stale, reach_since_ms: now_ms, ..before.clone() });
-            }
-            Reach::Unknown | Reach::Stale | Reach::Down => return None,
-        }
-        if self.assignments.is_unread(now_ms, member.key, self.config.stale_after_ms) {
-            let aged = Observed { reach: Reach::Stale, reach_since_ms: now_ms, ..before.clone() };
-            return Some(aged);
-        }
-        let recent = self.foreign.entry(member.key).or_default();
-        if !recent.is_due() {
-            return None;
-        }
-        let foreign = recent.sample(before.gauges, member.load().requests);
-        recent.is_due(); // this sample stands for the tick itself
-        (foreign != before.foreign).then(|| Observed { foreign, ..before.clone() })
-    }
-
-    fn fold_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<Effect> {
-        let Feedback { epoch, origin, seq, scope, gauges, placements } = feedback;
-        let mut effects = self.outranked(epoch);
-        let Some(heard) = self.origins.hear(now_ms, origin) else {
-            effects.push(Effect::Expired(origin));
-            return effects;
-        };
-        let is_news = heard.is_news(seq);
-        // What was asked for before a whole batch and is not in it will not come.
-        let overdue = if is_news && scope == Scope::Whole { heard.asked() } else { BTreeSet::new() };
-        if is_news {
-            self.fold_gauges(origin, scope, &gauges);
-        }
-        effects.extend(placements.into_iter().filter_map(|placement| self.fold_placement(origin, placement)));
-        self.acknowledge(origin, &overdue);
-        effects
-    }
-
-    fn acknowledge(&mut self, origin: Origin, overdue: &BTreeSet<u64>) {
-        let Some(heard) = self.origins.heard(origin) else { return };
-        heard.give_up(overdue);
-        let number = heard.acknowledged();
-        if number > self.picture.acknowledged(origin) {
-            self.commit(Change::Acknowledged { origin, number });
-        }
-    }
-
-    fn fold_gauges(&mut self, origin: Origin, scope: Scope, gauges: &[(EndpointKey, Load)]) {
-        let mut wanted: BTreeMap<EndpointKey, Load> = gauges.iter().copied().collect();
-        if scope == Scope::Whole {
-            let held = self.picture.members().filter(|member| member.load_of(origin) != Load::ZERO);
-            held.for_each(|member| {
-                wanted.entry(member.key).or_insert(Load::ZERO);
-            });
-        }
-        for (endpoint, load) in wanted {
-            if self.picture.member(endpoint).is_some_and(|member| member.load_of(origin) != load) {
-                self.commit(Change::Loaded { endpoint, origin, load });
-            }
-        }
-    }
-
-    fn fold_placement(&mut self, origin: Origin, placement: Placement) -> Option<Effect> {
-        let Placement { number, endpoint, incarnation, anchor, suffix } = placement;
-        let heard = self.origins.heard(origin)?;
-        if !heard.is_open(number) {
-            return None;
-        }
-        let is_current =
-            self.picture.member(endpoint).is_some_and(|member| member.observed.incarnation == incarnation);
-        let index = self.picture.residents().index();
-        let known = suffix.partition_point(|block| index.contains(*block));
-        let anchor = known.checked_sub(1).map_or(anchor, |last| suffix[last]);
-        let suffix = &suffix[known..];
-        let is_anchored = anchor == BlockHash::ROOT || index.contains(anchor);
-        if is_current && !is_anchored {
-            return heard.ask(number).then_some(Effect::NeedChain(origin, number));
-        }
-        heard.close(number);
-        // A chain that leads from unknown blocks to known ones is none: whoever holds a block holds all before it.
-        let is_chain = !suffix.iter().any(|block| index.contains(*block));
-        if is_current && is_chain && (anchor != BlockHash::ROOT || !suffix.is_empty()) {
-            let suffix = suffix.into();
-            self.commit(Change::Placed { endpoint, anchor, suffix });
-            self.make_room(endpoint);
-        }
-        None
-    }
-
-    /// Evicts what has not been used for the longest time until the endpoint's blocks fit its KV cache.
-    fn make_room(&mut self, endpoint: EndpointKey) {
-        let Some(member) = self.picture.member(endpoint) else { return };
-        let kv_tokens =
-            member.observed.capacity.map_or(self.config.assumed_kv_tokens, |capacity| capacity.kv_tokens);
-        let block_bytes = u64::from(self.config.format.block_bytes.max(1));
-        let room = (kv_tokens.saturating_mul(BYTES_PER_TOKEN) / block_bytes) as usize;
-        loop {
-            let surplus = self.picture.residents().held(endpoint).saturating_sub(room);
-            let Some((leaf, blocks)) =
-                (surplus > 0).then(|| self.picture.residents().oldest(endpoint, surplus)).flatten()
-            else {
-                return;
-            };
-            self.commit(Change::Evicted { endpoint, leaf, blocks });
-        }
     }
 }
 

@@ -1,35 +1,52 @@
 //! The immutable picture that a decision reads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use signalbox_prefix::{Index, Lookup};
-use signalbox_types::{EndpointKey, Format, Load, Origin, Version};
+use serde::{Deserialize, Serialize};
+use signalbox_prefix::{Column, Index, Lookup, Slots};
+use signalbox_types::{BlockHash, EndpointKey, Format, Load, Origin, Version};
+use smallvec::SmallVec;
 
 use crate::bookings::{Bookings, Gauge};
+use crate::overlay::Overlay;
 use crate::picture::Member;
 use crate::replica::Replica;
+use crate::shelf::Shelf;
 
 /// The pool at one version, and what this process has in flight at each of its endpoints.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct View {
     /// What it is the state at; `None` before the first snapshot.
     pub version: Option<Version>,
     /// By what its blocks were hashed.
     pub format: Format,
     /// The endpoints, in order of their keys.
-    pub members: Vec<Arc<Member>>,
-    /// Which blocks they hold. Live: it moves on with the pool while the rest stands still.
+    pub members: Arc<[Arc<Member>]>,
+    /// Which blocks they hold. Live: it moves on with the pool while the rest stands still. Not written down: what a decision reads
+    /// of it are its [`Matches`].
+    #[serde(skip)]
     pub index: Arc<Index>,
     /// When the owner was last heard, in milliseconds of this process's clock.
+    #[serde(skip)]
     pub heard_at_ms: u64,
-    /// This process's gauges, in the order of `members`.
+    /// The LoRA adapters that any of them is known to have had.
+    pub adapters: Arc<BTreeSet<Arc<str>>>,
+    /// When each of them was last seen to begin with a prompt, in milliseconds of this process's clock, in the order of `members`.
+    #[serde(skip)]
+    turned_ms: Vec<u64>,
+    /// This process's gauges, in the order of `members`. Not written down: what a decision reads of them is its [`Local`].
+    #[serde(skip)]
     gauges: Arc<[Arc<Gauge>]>,
+    /// Which endpoints the numbers stand for that the index gives them, and where these stand among `members`.
+    #[serde(skip)]
+    slots: (Arc<Slots>, Arc<[Option<usize>]>),
 }
 
 impl View {
     /// The view of what `replica` holds. `before` lends what has not changed.
     pub fn next(before: &Self, replica: &Replica, bookings: &Bookings, heard_at_ms: u64) -> Self {
-        let members: Vec<_> = replica.picture().members().cloned().collect();
+        let members: Arc<[_]> = replica.picture().members().cloned().collect();
         let same = members.iter().map(|member| member.key).eq(before.members.iter().map(|member| member.key));
         let gauges = if same {
             Arc::clone(&before.gauges)
@@ -37,7 +54,22 @@ impl View {
             members.iter().map(|member| bookings.gauge(member.key)).collect()
         };
         let index = Arc::clone(replica.picture().residents().index());
-        Self { version: replica.version(), format: replica.format(), members, index, heard_at_ms, gauges }
+        let (version, format) = (replica.version(), replica.format());
+        let adapters = adapters(before, &members);
+        let turned_ms = turned_ms(before, &members, heard_at_ms);
+        let slots = index.slots();
+        let positions = if same && Arc::ptr_eq(&slots, &before.slots.0) {
+            Arc::clone(&before.slots.1)
+        } else {
+            positions(&slots, &members)
+        };
+        let slots = (slots, positions);
+        Self { version, format, members, index, heard_at_ms, adapters, turned_ms, gauges, slots }
+    }
+
+    /// The LoRA adapter that `model` names, if it does.
+    pub fn adapter(&self, model: &str) -> Option<&Arc<str>> {
+        self.adapters.get(model)
     }
 
     /// Where `endpoint` stands among the members.
@@ -50,25 +82,116 @@ impl View {
         now_ms.saturating_sub(self.heard_at_ms)
     }
 
-    /// What this process knows better than the pool: its own work in flight, in the order of `members`.
-    pub fn local(&self, origin: Origin, others: Others) -> Local {
-        Local { origin, own: self.gauges.iter().map(|gauge| gauge.load()).collect(), others }
+    /// What this process knows better than the pool at `now_ms`: its own work in flight, in the order of `members`.
+    pub fn local(&self, origin: Origin, others: Others, now_ms: u64) -> Local {
+        let own = self.gauges.iter().map(|gauge| gauge.load()).collect();
+        let turned_ms = self.gauges.iter().zip(&self.turned_ms);
+        let prefilling_ms = turned_ms
+            .map(|(gauge, turned_ms)| now_ms.saturating_sub(gauge.turned_ms().max(*turned_ms)))
+            .collect();
+        Local { origin, own, prefilling_ms, others, adapter_sent: SmallVec::new() }
     }
 
-    /// `lookup` in the order of `members`.
-    pub fn matches(&self, lookup: &Lookup) -> Matches {
-        let mut blocks = vec![0; self.members.len()];
-        for (endpoint, held) in &lookup.held {
-            if let Some(at) = self.position(*endpoint) {
-                blocks[at] = *held;
+    /// How much of `chain` each member holds, by the index and by what `overlay` lays over it, and how much of it is known at all: no
+    /// more than one of them holds. Nothing where blocks are hashed otherwise than here.
+    pub fn look_up(&self, chain: &[BlockHash], overlay: &Overlay) -> (Matches, usize) {
+        let mut matches = Matches { blocks: vec![0; self.members.len()], total: chain.len() };
+        if !self.format.is_known() {
+            return (matches, 0);
+        }
+        let mut column = Column::default();
+        self.index.lookup_into(chain, &mut column);
+        self.fill(&column, &mut matches.blocks);
+        let mut known = column.known();
+        if !overlay.is_empty() {
+            let ends = distinct(&matches.blocks);
+            let longest = overlay.go_on(chain, ends, |endpoint, at, end| {
+                let held = self.position(endpoint).map(|position| &mut matches.blocks[position]);
+                let grows = held.filter(|held| **held >= at && **held < end);
+                grows.map(|held| *held = end).is_some()
+            });
+            known = known.max(longest);
+        }
+        (matches, known)
+    }
+
+    /// Puts `column` into the order of `members`.
+    fn fill(&self, column: &Column, blocks: &mut [usize]) {
+        let (slots, positions) = &self.slots;
+        if Arc::ptr_eq(slots, column.slots()) {
+            let known = positions.iter().zip(column.blocks()).filter_map(|(at, held)| Some(((*at)?, *held)));
+            known.for_each(|(at, held)| blocks[at] = held as usize);
+            return;
+        }
+        // An endpoint has come or gone since this view was made.
+        for (at, held) in positions_in(column.slots(), &self.members).zip(column.blocks()) {
+            if let Some(at) = at {
+                blocks[at] = *held as usize;
             }
         }
-        Matches { blocks }
+    }
+
+    /// `lookup` of a chain of `total` blocks, in the order of `members`.
+    pub fn matches(&self, lookup: &Lookup, total: usize) -> Matches {
+        let mut blocks = vec![0; self.members.len()];
+        for held in &lookup.held {
+            if let Some(at) = self.position(held.endpoint) {
+                blocks[at] = held.blocks;
+            }
+        }
+        Matches { blocks, total }
     }
 }
 
+/// Where the endpoints of `slots` stand among `members`.
+fn positions(slots: &Slots, members: &[Arc<Member>]) -> Arc<[Option<usize>]> {
+    positions_in(slots, members).collect()
+}
+
+fn positions_in<'a>(
+    slots: &'a Slots,
+    members: &'a [Arc<Member>],
+) -> impl Iterator<Item = Option<usize>> + 'a {
+    let position = |endpoint: EndpointKey| members.binary_search_by_key(&endpoint, |member| member.key).ok();
+    slots.endpoints().iter().map(move |endpoint| endpoint.and_then(position))
+}
+
+/// The different numbers among `blocks`, which are few. Sorted in place: to sort them as the set is built would take memory that
+/// depends on how many there are.
+fn distinct(blocks: &[usize]) -> BTreeSet<usize> {
+    let mut blocks = blocks.to_vec();
+    blocks.sort_unstable();
+    blocks.dedup();
+    blocks.into_iter().collect()
+}
+
+/// When each of `members` was last seen to begin with a prompt: now, if since `before` one was processed or the first one came.
+fn turned_ms(before: &View, members: &[Arc<Member>], now_ms: u64) -> Vec<u64> {
+    let turned_ms = |member: &Arc<Member>| {
+        let Some(at) = before.position(member.key) else { return now_ms };
+        let known = &before.members[at];
+        let is_turn = !Arc::ptr_eq(known, member) && {
+            let (was, is) = (known.load().prefills, member.load().prefills);
+            is < was || (was == 0 && is > 0)
+        };
+        if is_turn { now_ms } else { before.turned_ms.get(at).copied().unwrap_or(now_ms) }
+    };
+    members.iter().map(turned_ms).collect()
+}
+
+/// The adapters of all `members`: those of `before`, unless a member's have changed.
+fn adapters(before: &View, members: &[Arc<Member>]) -> Arc<BTreeSet<Arc<str>>> {
+    let shelf = |member: &Arc<Member>| member.adapters.as_ref().map(Arc::as_ptr);
+    if members.iter().map(shelf).eq(before.members.iter().map(shelf)) {
+        return Arc::clone(&before.adapters);
+    }
+    let shelves = members.iter().filter_map(|member| member.adapters.as_deref());
+    Arc::new(shelves.flat_map(Shelf::names).cloned().collect())
+}
+
 /// Whether what the view says of the other replicas' work in flight is recent enough to count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Others {
     /// It counts.
     Current,
@@ -77,14 +200,18 @@ pub enum Others {
 }
 
 /// What this process knows better than the pool does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Local {
     /// This process: what the view says of its work in flight is older than `own`.
     pub origin: Origin,
     /// Its work in flight, in the order of the view's members.
     pub own: Vec<Load>,
+    /// For how long each endpoint has been busy with the prompt that it is at, in milliseconds, in the order of the view's members.
+    pub prefilling_ms: Vec<u64>,
     /// What the others' count for.
     pub others: Others,
+    /// Where this process lately sent requests for the LoRA adapter that this one asks for.
+    pub adapter_sent: SmallVec<[EndpointKey; 4]>,
 }
 
 impl Local {
@@ -99,8 +226,10 @@ impl Local {
 }
 
 /// How many leading blocks of a request's prompt each endpoint holds, in the order of the view's members.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matches {
     /// The number of blocks.
     pub blocks: Vec<usize>,
+    /// How many blocks the whole prompt has.
+    pub total: usize,
 }

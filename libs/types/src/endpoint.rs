@@ -25,7 +25,8 @@ impl fmt::Display for PoolId {
 }
 
 /// Which model server an endpoint runs; decides how its metrics page is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// vLLM, and everything that exports its names.
     #[default]
@@ -75,7 +76,7 @@ impl FromStr for Engine {
 }
 
 /// One endpoint of a pool: a model server behind one address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSpec {
     /// Unique within the pool.
     pub name: String,

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::hex;
 
 /// Names an endpoint within its pool, the same in every process and after every restart: the XXH3 hash of its name.
 ///
 /// An owner refuses a pool in which two names give one key, so a key is as good as the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointKey(pub u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EndpointKey(#[serde(with = "hex")] pub u64);
 
 impl EndpointKey {
     /// The key of the endpoint called `name`.
@@ -24,8 +27,8 @@ impl fmt::Display for EndpointKey {
 }
 
 /// One life of one EPP replica. A replica that was given up takes a new one; its name may stay the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Origin(pub u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin(#[serde(with = "hex")] pub u64);
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +37,7 @@ impl fmt::Display for Origin {
 }
 
 /// One life of a model server: when it started, in milliseconds since the Unix epoch; 0 where it does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
 /// Which assignment of an endpoint to a collector a reading was made under. The highest is the one in force.

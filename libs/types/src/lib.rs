@@ -2,11 +2,13 @@
 
 mod address;
 mod endpoint;
+mod hex;
 mod ids;
 mod load;
 mod rates;
 mod request;
 mod sample;
+mod subset;
 mod version;
 
 pub use address::PeerAddress;
@@ -15,5 +17,6 @@ pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, Origin};
 pub use load::Load;
 pub use rates::Rates;
 pub use request::Request;
-pub use sample::{Adapters, Capacity, Gauges, PPM, Sample};
+pub use sample::{Adapters, Capacity, Counters, Gauges, PPM, Sample};
+pub use subset::Subset;
 pub use version::{Format, Version};

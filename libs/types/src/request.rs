@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::subset::Subset;
+
 /// What a decision knows of a request, besides which endpoints hold a part of its prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -11,4 +13,20 @@ pub struct Request {
     pub prompt_tokens: u64,
     /// The most tokens that the client wants back, where it says.
     pub max_output_tokens: Option<u64>,
+    /// The endpoints that the gateway allows; `None` where it allows all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset: Option<Subset>,
+    /// Those of its headers that the policy asks for, in the order in which it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+}
+
+impl Request {
+    /// The value of the header called `name`, if the policy asked for it and the request has it.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
 }

@@ -1,11 +1,15 @@
 //! How far a picture of the pool has come, and what its readers must agree on.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 /// A point in the pool's history. `seq` grows by one with each change; `epoch` grows with each change of owner.
 ///
-/// Ordered by epoch, then by seq.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Ordered by epoch, then by seq. Written as `epoch.seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Version {
     /// Of the owner that minted it.
     pub epoch: u64,
@@ -19,8 +23,32 @@ impl fmt::Display for Version {
     }
 }
 
+impl From<Version> for String {
+    fn from(version: Version) -> Self {
+        version.to_string()
+    }
+}
+
+impl FromStr for Version {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let (epoch, seq) = text.split_once('.')?;
+            Some(Self { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? })
+        };
+        read().ok_or_else(|| format!("\"{text}\" is no version of the form EPOCH.SEQ"))
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 /// What the owner and the replicas of a pool must agree on to understand each other's placements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Format {
     /// Version of the frame grammar.
     pub protocol: u32,

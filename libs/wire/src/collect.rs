@@ -1,7 +1,9 @@
 //! Between a collector and the pool's owner.
 
+use std::sync::Arc;
+
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Assigned, Report, Update};
+use signalbox_state::{Assigned, Pace, Report, Update};
 use signalbox_types::{EndpointKey, Generation, Incarnation};
 
 use crate::error::WireError;
@@ -47,7 +49,7 @@ fn assigned_message(assigned: Assigned) -> pb::Assigned {
 
 fn report_message(report: Report) -> pb::Report {
     let Report { endpoint, generation, age_ms, update } = report;
-    let Update { incarnation, reach, gauges, capacity, adapters } = update;
+    let Update { incarnation, reach, gauges, capacity, adapters, pace } = update;
     pb::Report {
         endpoint: endpoint.0,
         generation: generation.0,
@@ -57,17 +59,20 @@ fn report_message(report: Report) -> pb::Report {
         gauges: gauges.map(parts::gauges_message),
         capacity: capacity.map(parts::capacity_message),
         adapters: adapters.as_deref().map(parts::adapters_message),
+        pace: pace.map(|Pace { token_us, running_milli }| pb::Pace { token_us, running_milli }),
     }
 }
 
 fn report(message: pb::Report) -> Result<Report, WireError> {
-    let pb::Report { endpoint, generation, incarnation, age_ms, reach, gauges, capacity, adapters } = message;
+    let pb::Report { endpoint, generation, incarnation, age_ms, reach, gauges, capacity, adapters, pace } =
+        message;
     let update = Update {
         incarnation: Incarnation(incarnation),
         reach: parts::reach(reach)?,
         gauges: gauges.as_ref().map(parts::gauges),
         capacity: capacity.as_ref().map(parts::capacity),
-        adapters: adapters.map(parts::adapters),
+        adapters: adapters.map(parts::adapters).map(Arc::new),
+        pace: pace.map(|pb::Pace { token_us, running_milli }| Pace { token_us, running_milli }),
     };
     Ok(Report { endpoint: EndpointKey(endpoint), generation: Generation(generation), age_ms, update })
 }

@@ -1,7 +1,9 @@
 //! Between a replica and the pool's owner: feedback up, what the owner asks back down.
 
+use std::sync::Arc;
+
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Feedback, Placement, Scope};
+use signalbox_state::{Answer, Answered, Feedback, Placement, Scope};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, Origin};
 
 use crate::error::WireError;
@@ -18,7 +20,7 @@ pub enum Reply {
 
 /// A batch of feedback.
 pub fn feedback_batch(feedback: Feedback) -> pb::FeedbackBatch {
-    let Feedback { epoch, origin, seq, scope, gauges, placements } = feedback;
+    let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, answers } = feedback;
     let gauge = |(endpoint, load): (EndpointKey, _)| pb::OriginGauge {
         endpoint: endpoint.0,
         load: Some(parts::load_message(load)),
@@ -30,6 +32,8 @@ pub fn feedback_batch(feedback: Feedback) -> pb::FeedbackBatch {
         whole: scope == Scope::Whole,
         gauges: gauges.into_iter().map(gauge).collect(),
         placements: placements.iter().map(placement_message).collect(),
+        adapters: adapters.into_iter().map(adapter_message).collect(),
+        answers: answers.into_iter().map(answer_message).collect(),
     }
 }
 
@@ -38,7 +42,7 @@ pub fn feedback_batch(feedback: Feedback) -> pb::FeedbackBatch {
 /// # Errors
 /// [`WireError`] when a gauge has no load or a placement names the root as a block.
 pub fn feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError> {
-    let pb::FeedbackBatch { epoch, origin, seq, whole, gauges, placements } = message;
+    let pb::FeedbackBatch { epoch, origin, seq, whole, gauges, placements, adapters, answers } = message;
     let gauge = |gauge: pb::OriginGauge| Ok((EndpointKey(gauge.endpoint), parts::load(gauge.load)?));
     Ok(Feedback {
         epoch,
@@ -47,6 +51,8 @@ pub fn feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError> {
         scope: if whole { Scope::Whole } else { Scope::Changed },
         gauges: gauges.into_iter().map(gauge).collect::<Result<_, WireError>>()?,
         placements: placements.into_iter().map(placement).collect::<Result<_, _>>()?,
+        adapters: adapters.into_iter().map(adapter).collect(),
+        answers: answers.into_iter().map(answer).collect(),
     })
 }
 
@@ -71,6 +77,32 @@ pub fn reply(message: &pb::FeedbackReply) -> Result<Reply, WireError> {
         Some(Kind::Expired(_)) => Ok(Reply::Expired),
         None => Err(WireError::Missing("reply")),
     }
+}
+
+fn adapter_message((endpoint, adapter): (EndpointKey, Arc<str>)) -> pb::AdapterSent {
+    pb::AdapterSent { endpoint: endpoint.0, adapter: adapter.to_string() }
+}
+
+fn adapter(message: pb::AdapterSent) -> (EndpointKey, Arc<str>) {
+    let pb::AdapterSent { endpoint, adapter } = message;
+    (EndpointKey(endpoint), adapter.into())
+}
+
+fn answer_message(answer: Answer) -> pb::Answer {
+    let began = match answer.answered {
+        Answered::Failed => None,
+        Answered::Began { work_tokens, took_us } => Some(pb::Began { work_tokens, took_us }),
+    };
+    pb::Answer { endpoint: answer.endpoint.0, began }
+}
+
+fn answer(message: pb::Answer) -> Answer {
+    let pb::Answer { endpoint, began } = message;
+    let answered = began.map_or(Answered::Failed, |pb::Began { work_tokens, took_us }| Answered::Began {
+        work_tokens,
+        took_us,
+    });
+    Answer { endpoint: EndpointKey(endpoint), answered }
 }
 
 fn placement_message(placement: &Placement) -> pb::Placement {

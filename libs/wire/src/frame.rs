@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use signalbox_prefix::Block;
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{Change, Entry, Frame, Member};
 use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
 
 use crate::error::WireError;
 use crate::parts;
+use crate::run::{run, run_message};
 
 /// Where a follower stands. `None`: it holds nothing, or nothing that can be built on.
 pub fn cursor(version: Option<Version>) -> pb::Cursor {
@@ -84,9 +84,7 @@ fn entry_message(entry: &Entry) -> pb::Entry {
     use pb::entry::Entry as Kind;
     let kind = match entry {
         Entry::Endpoint(member) => Kind::Endpoint(member_message(member)),
-        Entry::Blocks(blocks) => {
-            Kind::Blocks(pb::BlocksEntry { blocks: blocks.iter().map(block_message).collect() })
-        }
+        Entry::Runs(runs) => Kind::Runs(pb::RunsEntry { runs: runs.iter().map(run_message).collect() }),
         Entry::Origin(origin, number) => {
             Kind::Origin(pb::OriginEntry { origin: origin.0, acknowledged: *number })
         }
@@ -98,15 +96,15 @@ fn entry(message: pb::Entry) -> Result<Entry, WireError> {
     use pb::entry::Entry as Kind;
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
         Kind::Endpoint(message) => Entry::Endpoint(Arc::new(member(message)?)),
-        Kind::Blocks(pb::BlocksEntry { blocks }) => {
-            Entry::Blocks(blocks.into_iter().map(block).collect::<Result<_, _>>()?)
+        Kind::Runs(pb::RunsEntry { runs }) => {
+            Entry::Runs(runs.into_iter().map(run).collect::<Result<_, _>>()?)
         }
         Kind::Origin(pb::OriginEntry { origin, acknowledged }) => Entry::Origin(Origin(origin), acknowledged),
     })
 }
 
 fn member_message(member: &Member) -> pb::EndpointEntry {
-    let Member { key, spec, observed, assessment, adapters, loads } = member;
+    let Member { key, spec, observed, assessment, adapters, loads, cold_seq } = member;
     let load = |(origin, load): &(Origin, _)| pb::OriginLoad {
         origin: origin.0,
         load: Some(parts::load_message(*load)),
@@ -115,13 +113,14 @@ fn member_message(member: &Member) -> pb::EndpointEntry {
         spec: Some(parts::spec_message(spec)),
         observed: Some(parts::observed_message(*key, observed)),
         loads: loads.iter().map(load).collect(),
-        adapters: adapters.as_deref().map(parts::adapters_message),
+        adapters: adapters.as_deref().map(parts::shelf_message),
         assessment: Some(parts::assessment_message(assessment)),
+        cold_seq: *cold_seq,
     }
 }
 
 fn member(message: pb::EndpointEntry) -> Result<Member, WireError> {
-    let pb::EndpointEntry { spec, observed, loads, adapters, assessment } = message;
+    let pb::EndpointEntry { spec, observed, loads, adapters, assessment, cold_seq } = message;
     let (key, observed) = parts::observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
     let spec = parts::spec(spec)?;
     if spec.key() != key {
@@ -130,26 +129,8 @@ fn member(message: pb::EndpointEntry) -> Result<Member, WireError> {
     let load = |load: pb::OriginLoad| Ok((Origin(load.origin), parts::load(load.load)?));
     let loads = loads.into_iter().map(load).collect::<Result<_, WireError>>()?;
     let assessment = parts::assessment(assessment)?;
-    Ok(Member { key, spec, observed, assessment, adapters: adapters.map(parts::adapters), loads })
-}
-
-fn block_message(block: &Block) -> pb::Block {
-    let Block { hash, parent, holders } = block;
-    pb::Block {
-        hash: hash.0,
-        parent: parent.0,
-        holders: holders.iter().map(|(endpoint, _)| endpoint.0).collect(),
-        touched: holders.iter().map(|(_, touched)| *touched).collect(),
-    }
-}
-
-fn block(message: pb::Block) -> Result<Block, WireError> {
-    let pb::Block { hash, parent, holders, touched } = message;
-    if holders.len() != touched.len() || hash == BlockHash::ROOT.0 || hash == parent {
-        return Err(WireError::Bounds("a block of a snapshot"));
-    }
-    let holders = holders.into_iter().map(EndpointKey).zip(touched).collect();
-    Ok(Block { hash: BlockHash(hash), parent: BlockHash(parent), holders })
+    let adapters = adapters.map(parts::shelf).map(Arc::new);
+    Ok(Member { key, spec, observed, assessment, adapters, loads, cold_seq })
 }
 
 fn change_message(change: &Change) -> pb::Change {
@@ -164,9 +145,9 @@ fn change_message(change: &Change) -> pb::Change {
         Change::Observed { endpoint, observed } => {
             Kind::Observed(parts::observed_message(*endpoint, observed))
         }
-        Change::AdaptersSeen { endpoint, adapters } => {
-            let adapters = Some(parts::adapters_message(adapters));
-            Kind::AdaptersSeen(pb::AdaptersSeen { endpoint: endpoint.0, adapters })
+        Change::Shelved { endpoint, shelf } => {
+            let shelf = Some(parts::shelf_message(shelf));
+            Kind::Shelved(pb::Shelved { endpoint: endpoint.0, shelf })
         }
         Change::Assessed { endpoint, assessment } => {
             let assessment = Some(parts::assessment_message(assessment));
@@ -181,8 +162,8 @@ fn change_message(change: &Change) -> pb::Change {
             let suffix = parts::hashes(suffix);
             Kind::Placed(pb::Placed { endpoint: endpoint.0, anchor: anchor.0, suffix })
         }
-        Change::Evicted { endpoint, leaf, blocks } => {
-            Kind::Evicted(pb::Evicted { endpoint: endpoint.0, leaf: leaf.0, blocks: *blocks })
+        Change::Evicted { endpoint, used, blocks } => {
+            Kind::Evicted(pb::Evicted { endpoint: endpoint.0, used: *used, blocks: *blocks })
         }
         Change::Acknowledged { origin, number } => {
             Kind::Acknowledged(pb::Acknowledged { origin: origin.0, number: *number })
@@ -202,9 +183,9 @@ fn change(message: pb::Change) -> Result<Change, WireError> {
             let (endpoint, observed) = parts::observed(&message)?;
             Change::Observed { endpoint, observed }
         }
-        Kind::AdaptersSeen(pb::AdaptersSeen { endpoint, adapters }) => {
-            let adapters = parts::adapters(adapters.ok_or(WireError::Missing("adapters"))?);
-            Change::AdaptersSeen { endpoint: EndpointKey(endpoint), adapters }
+        Kind::Shelved(pb::Shelved { endpoint, shelf }) => {
+            let shelf = Arc::new(parts::shelf(shelf.ok_or(WireError::Missing("shelf"))?));
+            Change::Shelved { endpoint: EndpointKey(endpoint), shelf }
         }
         Kind::Assessed(pb::Assessed { endpoint, assessment }) => {
             let assessment = parts::assessment(assessment)?;
@@ -219,8 +200,8 @@ fn change(message: pb::Change) -> Result<Change, WireError> {
             let (endpoint, anchor) = (EndpointKey(endpoint), BlockHash(anchor));
             Change::Placed { endpoint, anchor, suffix: parts::chain(suffix)? }
         }
-        Kind::Evicted(pb::Evicted { endpoint, leaf, blocks }) => {
-            Change::Evicted { endpoint: EndpointKey(endpoint), leaf: parts::block(leaf)?, blocks }
+        Kind::Evicted(pb::Evicted { endpoint, used, blocks }) => {
+            Change::Evicted { endpoint: EndpointKey(endpoint), used, blocks }
         }
         Kind::Acknowledged(pb::Acknowledged { origin, number }) => {
             Change::Acknowledged { origin: Origin(origin), number }

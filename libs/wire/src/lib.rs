@@ -7,6 +7,7 @@ mod error;
 mod feed;
 mod frame;
 mod parts;
+mod run;
 
 pub use collect::{assigned, collector_message, directive, reports};
 pub use error::WireError;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Assessment, Circuit, Digest, Observed, Reach};
+use signalbox_state::{Assessment, Circuit, Digest, Observed, Reach, Shelf};
 use signalbox_types::{
     Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Rates,
 };
@@ -50,16 +50,32 @@ pub(crate) fn capacity(message: &pb::Capacity) -> Capacity {
     Capacity { kv_tokens }
 }
 
-pub(crate) fn adapters_message(adapters: &Adapters) -> pb::Adapters {
-    let names = |names: &[Arc<str>]| names.iter().map(|name| name.to_string()).collect();
-    let Adapters { slots, running, waiting } = adapters;
-    pb::Adapters { slots: *slots, running: names(running), waiting: names(waiting) }
+fn names_message(names: &[Arc<str>]) -> Vec<String> {
+    names.iter().map(|name| name.to_string()).collect()
 }
 
-pub(crate) fn adapters(message: pb::Adapters) -> Arc<Adapters> {
-    let names = |names: Vec<String>| names.into_iter().map(Arc::from).collect();
+fn names(names: Vec<String>) -> Vec<Arc<str>> {
+    names.into_iter().map(Arc::from).collect()
+}
+
+pub(crate) fn adapters_message(adapters: &Adapters) -> pb::Adapters {
+    let Adapters { slots, running, waiting } = adapters;
+    pb::Adapters { slots: *slots, running: names_message(running), waiting: names_message(waiting) }
+}
+
+pub(crate) fn adapters(message: pb::Adapters) -> Adapters {
     let pb::Adapters { slots, running, waiting } = message;
-    Arc::new(Adapters { slots, running: names(running), waiting: names(waiting) })
+    Adapters { slots, running: names(running), waiting: names(waiting) }
+}
+
+pub(crate) fn shelf_message(shelf: &Shelf) -> pb::Shelf {
+    let Shelf { seen, device, host } = shelf;
+    pb::Shelf { seen: Some(adapters_message(seen)), device: names_message(device), host: names_message(host) }
+}
+
+pub(crate) fn shelf(message: pb::Shelf) -> Shelf {
+    let pb::Shelf { seen, device, host } = message;
+    Shelf { seen: seen.map(adapters).unwrap_or_default(), device: names(device), host: names(host) }
 }
 
 pub(crate) fn assessment_message(assessment: &Assessment) -> pb::Assessment {
@@ -99,13 +115,13 @@ pub(crate) fn assessment(message: Option<pb::Assessment>) -> Result<Assessment, 
 }
 
 pub(crate) fn load_message(load: Load) -> pb::Load {
-    let Load { requests, prefill_tokens } = load;
-    pb::Load { requests, prefill_tokens }
+    let Load { requests, prefills, prefill_tokens } = load;
+    pb::Load { requests, prefills, prefill_tokens }
 }
 
 pub(crate) fn load(message: Option<pb::Load>) -> Result<Load, WireError> {
-    let pb::Load { requests, prefill_tokens } = message.ok_or(WireError::Missing("load"))?;
-    Ok(Load { requests, prefill_tokens })
+    let pb::Load { requests, prefills, prefill_tokens } = message.ok_or(WireError::Missing("load"))?;
+    Ok(Load { requests, prefills, prefill_tokens })
 }
 
 pub(crate) fn spec_message(spec: &EndpointSpec) -> pb::EndpointSpec {

@@ -32,15 +32,16 @@ fn member() -> pb::EndpointEntry {
     pb::EndpointEntry { spec: Some(spec()), observed, assessment, ..pb::EndpointEntry::default() }
 }
 
-fn block() -> pb::Block {
-    pb::Block { hash: 2, parent: 1, holders: vec![7], touched: vec![8] }
+fn run() -> pb::Run {
+    let (holders, ends, used, confirmed) = (vec![7], vec![1], vec![4], Vec::new());
+    pb::Run { parent: 0, start: 0, blocks: vec![2, 3], holders, ends, used, confirmed }
 }
 
 /// What the parts of these tests are made of is sound as it is.
 #[test]
 fn the_sound_is_taken() {
     assert!(entry(pb::entry::Entry::Endpoint(member())).is_ok());
-    assert!(entry(pb::entry::Entry::Blocks(pb::BlocksEntry { blocks: vec![block()] })).is_ok());
+    assert!(entry(pb::entry::Entry::Runs(pb::RunsEntry { runs: vec![run()] })).is_ok());
     assert!(change(pb::change::Change::EndpointSet(pb::EndpointSet { spec: Some(spec()) })).is_ok());
 }
 
@@ -62,7 +63,8 @@ fn a_change_without_its_parts() {
     use pb::change::Change as Kind;
     assert_eq!(Err(WireError::Missing("spec")), change(Kind::EndpointSet(pb::EndpointSet { spec: None })));
     assert_eq!(Err(WireError::Missing("gauges")), change(Kind::Observed(pb::Observed::default())));
-    assert_eq!(Err(WireError::Missing("adapters")), change(Kind::AdaptersSeen(pb::AdaptersSeen::default())));
+    assert_eq!(Err(WireError::Missing("shelf")), change(Kind::Shelved(pb::Shelved::default())));
+    assert_eq!(Err(WireError::Missing("assessment")), change(Kind::Assessed(pb::Assessed::default())));
     assert_eq!(Err(WireError::Missing("load")), change(Kind::Loaded(pb::Loaded::default())));
 }
 
@@ -71,7 +73,6 @@ fn a_change_with_the_root_as_a_block() {
     use pb::change::Change as Kind;
     let refused = Err(WireError::Bounds("a block hash"));
     assert_eq!(refused, change(Kind::Placed(pb::Placed { endpoint: 1, anchor: 0, suffix: vec![3, 0] })));
-    assert_eq!(refused, change(Kind::Evicted(pb::Evicted { endpoint: 1, leaf: 0, blocks: 1 })));
 }
 
 #[test]
@@ -102,17 +103,21 @@ fn an_endpoint_of_a_snapshot_without_its_parts_or_under_another_key() {
 }
 
 #[test]
-fn a_block_of_a_snapshot_that_is_none() {
+fn a_run_of_a_snapshot_that_is_none() {
+    let refused =
+        |run: pb::Run| entry(pb::entry::Entry::Runs(pb::RunsEntry { runs: vec![run] })).unwrap_err();
     let broken = [
-        pb::Block { hash: 0, ..block() },
-        pb::Block { parent: 2, ..block() },
-        pb::Block { holders: vec![7, 8], ..block() },
-        pb::Block { touched: Vec::new(), ..block() },
+        pb::Run { blocks: Vec::new(), ..run() },
+        pb::Run { holders: vec![7, 8], ..run() },
+        pb::Run { ends: vec![1, 2], ..run() },
+        pb::Run { used: Vec::new(), ..run() },
     ];
-    for block in broken {
-        let message = pb::BlocksEntry { blocks: vec![block] };
-        assert_eq!(Err(WireError::Bounds("a block of a snapshot")), entry(pb::entry::Entry::Blocks(message)));
+    for run in broken {
+        assert_eq!(WireError::Bounds("a run of a snapshot"), refused(run));
     }
+    assert_eq!(WireError::Bounds("a block hash"), refused(pb::Run { blocks: vec![2, 0], ..run() }));
+    let confirmed = vec![pb::ConfirmedRun { endpoint: 7, tier: 3, from: 0, to: 1 }];
+    assert_eq!(WireError::Missing("tier"), refused(pb::Run { confirmed, ..run() }));
 }
 
 #[test]

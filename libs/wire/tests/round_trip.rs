@@ -8,10 +8,10 @@ use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::select;
 use prost::Message;
-use signalbox_prefix::Block;
+use signalbox_prefix::{ConfirmedRun, PlacedRun, Run, Tier};
 use signalbox_state::{
-    Assessment, Assigned, Change, Circuit, Digest, Entry, Feedback, Frame, Member, Observed, Placement,
-    Reach, Report, Scope, Update,
+    Answer, Answered, Assessment, Assigned, Change, Circuit, Digest, Entry, Feedback, Frame, Member,
+    Observed, Pace, Placement, Reach, Report, Scope, Shelf, Update,
 };
 use signalbox_types::{
     Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Engine, Format, Gauges, Generation,
@@ -45,7 +45,11 @@ fn suffix() -> impl Strategy<Value = Arc<[BlockHash]>> {
 }
 
 fn load() -> impl Strategy<Value = Load> {
-    any::<(u32, u64)>().prop_map(|(requests, prefill_tokens)| Load { requests, prefill_tokens })
+    any::<(u32, u32, u64)>().prop_map(|(requests, prefills, prefill_tokens)| Load {
+        requests,
+        prefills,
+        prefill_tokens,
+    })
 }
 
 fn gauges() -> impl Strategy<Value = Gauges> {
@@ -68,6 +72,24 @@ fn adapters() -> impl Strategy<Value = Arc<Adapters>> {
     let names = || vec("[a-z]{0,4}".prop_map(Arc::from), 0..3);
     let adapters = |(slots, running, waiting)| Arc::new(Adapters { slots, running, waiting });
     (any::<u32>(), names(), names()).prop_map(adapters)
+}
+
+fn shelf() -> impl Strategy<Value = Arc<Shelf>> {
+    let names = || vec("[a-z]{0,4}".prop_map(Arc::from), 0..3);
+    let shelf = |(seen, device, host): (Arc<Adapters>, _, _)| {
+        Arc::new(Shelf { seen: Arc::unwrap_or_clone(seen), device, host })
+    };
+    (adapters(), names(), names()).prop_map(shelf)
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let began = any::<[u64; 2]>().prop_map(|[work_tokens, took_us]| Answered::Began { work_tokens, took_us });
+    let answered = prop_oneof![Just(Answered::Failed), began];
+    (key(), answered).prop_map(|(endpoint, answered)| Answer { endpoint, answered })
+}
+
+fn pace() -> impl Strategy<Value = Pace> {
+    any::<[u32; 2]>().prop_map(|[token_us, running_milli]| Pace { token_us, running_milli })
 }
 
 fn spec() -> impl Strategy<Value = Arc<EndpointSpec>> {
@@ -98,7 +120,7 @@ fn change() -> impl Strategy<Value = Change> {
         spec().prop_map(|spec| Change::EndpointSet { spec }),
         key().prop_map(|endpoint| Change::EndpointRemoved { endpoint }),
         (key(), observed()).prop_map(|(endpoint, observed)| Change::Observed { endpoint, observed }),
-        (key(), adapters()).prop_map(|(endpoint, adapters)| Change::AdaptersSeen { endpoint, adapters }),
+        (key(), shelf()).prop_map(|(endpoint, shelf)| Change::Shelved { endpoint, shelf }),
         (key(), assessment()).prop_map(|(endpoint, assessment)| Change::Assessed { endpoint, assessment }),
         (key(), origin(), load()).prop_map(|(endpoint, origin, load)| Change::Loaded {
             endpoint,
@@ -111,9 +133,9 @@ fn change() -> impl Strategy<Value = Change> {
             anchor,
             suffix
         }),
-        (key(), block(), any::<u32>()).prop_map(|(endpoint, leaf, blocks)| Change::Evicted {
+        (key(), any::<u64>(), any::<u32>()).prop_map(|(endpoint, used, blocks)| Change::Evicted {
             endpoint,
-            leaf,
+            used,
             blocks
         }),
         (origin(), any::<u64>()).prop_map(|(origin, number)| Change::Acknowledged { origin, number }),
@@ -135,29 +157,39 @@ fn assessment() -> impl Strategy<Value = Assessment> {
 }
 
 fn member() -> impl Strategy<Value = Member> {
-    (spec(), observed(), assessment(), option::of(adapters()), vec((origin(), load()), 0..6)).prop_map(
-        |(spec, observed, assessment, adapters, loads)| Member {
+    (spec(), observed(), assessment(), option::of(shelf()), vec((origin(), load()), 0..6), any::<u64>())
+        .prop_map(|(spec, observed, assessment, adapters, loads, cold_seq)| Member {
             key: spec.key(),
             spec,
             observed,
             assessment,
             adapters,
             loads: loads.into(),
-        },
-    )
+            cold_seq,
+        })
 }
 
-fn held_block() -> impl Strategy<Value = Block> {
-    let holders = vec((key(), any::<u64>()), 0..4);
-    (block(), anchor(), holders)
-        .prop_filter("no block follows itself", |(hash, parent, _)| hash != parent)
-        .prop_map(|(hash, parent, holders)| Block { hash, parent, holders })
+fn run() -> impl Strategy<Value = Run> {
+    let placed = (key(), any::<u32>(), any::<u64>());
+    let placed = vec(placed.prop_map(|(endpoint, end, used)| PlacedRun { endpoint, end, used }), 0..4);
+    let confirmed = (key(), select(&Tier::ALL[..]), any::<[u32; 2]>());
+    let confirmed =
+        confirmed.prop_map(|(endpoint, tier, [from, to])| ConfirmedRun { endpoint, tier, from, to });
+    (anchor(), any::<u32>(), vec(block(), 1..5), placed, vec(confirmed, 0..3)).prop_map(
+        |(parent, start, blocks, placed, confirmed)| Run {
+            parent,
+            start,
+            blocks: blocks.into(),
+            placed,
+            confirmed,
+        },
+    )
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
     prop_oneof![
         member().prop_map(|member| Entry::Endpoint(Arc::new(member))),
-        vec(held_block(), 0..5).prop_map(Entry::Blocks),
+        vec(run(), 0..5).prop_map(Entry::Runs),
         (origin(), any::<u64>()).prop_map(|(origin, number)| Entry::Origin(origin, number)),
     ]
 }
@@ -207,28 +239,38 @@ fn feedback() -> impl Strategy<Value = Feedback> {
         },
     );
     let scope = prop_oneof![Just(Scope::Whole), Just(Scope::Changed)];
-    (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4)).prop_map(
-        |([epoch, seq], origin, scope, gauges, placements)| Feedback {
+    let told = (vec((key(), "[a-z]{0,4}".prop_map(Arc::from)), 0..3), vec(answer(), 0..3));
+    (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4), told).prop_map(
+        |([epoch, seq], origin, scope, gauges, placements, (adapters, answers))| Feedback {
             epoch,
             origin,
             seq,
             scope,
             gauges,
             placements,
+            adapters,
+            answers,
         },
     )
 }
 
 fn report() -> impl Strategy<Value = Report> {
-    let update =
-        (any::<u64>(), reach(), option::of(gauges()), option::of(capacity()), option::of(adapters()))
-            .prop_map(|(incarnation, reach, gauges, capacity, adapters)| Update {
-                incarnation: Incarnation(incarnation),
-                reach,
-                gauges,
-                capacity,
-                adapters,
-            });
+    let update = (
+        any::<u64>(),
+        reach(),
+        option::of(gauges()),
+        option::of(capacity()),
+        option::of(adapters()),
+        option::of(pace()),
+    )
+        .prop_map(|(incarnation, reach, gauges, capacity, adapters, pace)| Update {
+            incarnation: Incarnation(incarnation),
+            reach,
+            gauges,
+            capacity,
+            adapters,
+            pace,
+        });
     (key(), any::<[u64; 2]>(), update).prop_map(|(endpoint, [generation, age_ms], update)| Report {
         endpoint,
         generation: Generation(generation),

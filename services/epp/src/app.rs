@@ -7,7 +7,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorRef};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use signalbox_state::Member;
-use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
+use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen, registry};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -18,10 +18,13 @@ use tonic_health::server::health_reporter;
 
 use crate::actors::{Root, RootMessage, RootSetup};
 use crate::config::EppConfig;
+use crate::decisions;
 use crate::desk::Desk;
-use crate::explain;
+use crate::explain::{self, Explainer};
 use crate::metrics::{Levels, Metrics};
+use crate::records::Records;
 use crate::serve::{ExtProc, report_health};
+use crate::trace::Tracing;
 
 /// How long actors may take to stop.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -32,6 +35,9 @@ pub enum StartError {
     /// A port cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Spans cannot be sent.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The actors cannot start.
     #[error("the actors cannot start: {0}")]
     Actors(String),
@@ -87,20 +93,28 @@ impl Epp {
         let admin = listen(config.metrics, flags.metrics).await?;
         let (ext_proc_address, health_address) = (ext_proc.local_addr()?, health.local_addr()?);
         let mut shown = registry("epp");
-        let (desk, placed) = Desk::new(config.policy, config.origin_ttl, Metrics::register(&mut shown));
+        let tracing = match config.tracing {
+            Some(settings) => Some(Tracing::start(Tracer::start(settings, "signalbox", &mut shown)?)),
+            None => None,
+        };
+        let records = Records::new(config.decisions, tracing);
+        let (desk, outgoing) =
+            Desk::new(config.policy, config.origin_ttl, Metrics::register(&mut shown), records);
         let desk = Arc::new(desk);
         shown.register_collector(Box::new(Levels(Arc::clone(&desk))));
         let (ready, is_ready) = watch::channel(false);
-        let placed = Arc::new(Mutex::new(placed));
+        let outgoing = Arc::new(Mutex::new(outgoing));
         let setup = RootSetup {
             desk: Arc::clone(&desk),
             aggregators: config.aggregators,
-            placed,
+            outgoing,
             ready: Arc::new(ready),
         };
         let (root, _) =
             Actor::spawn(None, Root, setup).await.map_err(|error| StartError::Actors(error.to_string()))?;
-        let more = explain::routes(Arc::clone(&desk), config.explain_to, config.body_limit_bytes);
+        let explainer = Explainer { desk: Arc::clone(&desk), to: config.explain_to };
+        let more =
+            decisions::routes(explainer.clone()).merge(explain::routes(explainer, config.body_limit_bytes));
         let admin = AdminServer::start(admin, Arc::new(shown), more)?;
         let (draining, is_draining) = watch::channel(false);
         let service = ExtProc { desk: Arc::clone(&desk), body_limit_bytes: config.body_limit_bytes };
@@ -140,7 +154,7 @@ impl Epp {
 
     /// The endpoints as it sees them.
     pub fn members(&self) -> Vec<Arc<Member>> {
-        self.desk.sight.load().view.members.clone()
+        self.desk.sight.load().view.members.to_vec()
     }
 
     /// What it has done so far.
@@ -160,6 +174,7 @@ impl Epp {
         }
         health.abort();
         self.admin.stop();
+        self.desk.records.stop().await;
         let _ = self.root.stop_and_wait(None, Some(STOP_GRACE)).await;
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
 use signalbox_schedule::Policy;
-use signalbox_telemetry::LogFormat;
+use signalbox_telemetry::{LogFormat, TraceSettings};
 use signalbox_types::PeerAddress;
+
+use crate::policy_file::PolicyFlags;
 
 /// The endpoint picker: answers a gateway over ext-proc from its own view of the pool.
 #[derive(Clone, Debug, Parser)]
@@ -24,15 +26,18 @@ pub struct Flags {
     /// Port for gRPC health checks; 0 is any free one.
     #[arg(long, default_value_t = 9003)]
     pub grpc_health_port: u16,
-    /// Port for Prometheus metrics and /explain; 0 is any free one.
+    /// Port for Prometheus metrics, /explain and /decisions; 0 is any free one.
     #[arg(long, default_value_t = 9090)]
     pub metrics_port: u16,
     /// Serve gateways over TLS. Not there yet: `true` is an error.
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     pub secure_serving: bool,
-    /// Answer /explain to others than this machine; it shows prompts' match lengths and the state of the pool.
+    /// Answer /explain and /decisions to others than this machine; they show prompts' match lengths and the state of the pool.
     #[arg(long)]
     pub explain_to_all: bool,
+    /// How many of the latest decisions are kept for /decisions; 0 keeps none.
+    #[arg(long, value_name = "N", default_value_t = EppConfig::DECISIONS as u32, value_parser = clap::value_parser!(u32).range(..=65_536))]
+    pub decisions: u32,
     /// The longest request body, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub body_limit: usize,
@@ -42,6 +47,9 @@ pub struct Flags {
     /// For so long other replicas' bookings count when the aggregator is silent. As its --origin-ttl.
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
     pub origin_ttl: Duration,
+    /// What decisions go by.
+    #[command(flatten)]
+    pub policy: PolicyFlags,
     /// How log lines look: text or json.
     #[arg(long, default_value_t)]
     pub log_format: LogFormat,
@@ -87,6 +95,15 @@ pub struct EppConfig {
     pub origin_ttl: Duration,
     /// What decisions go by.
     pub policy: Policy,
+    /// How many of the latest decisions are kept.
+    pub decisions: usize,
+    /// Where spans are sent, if they are.
+    pub tracing: Option<TraceSettings>,
+}
+
+impl EppConfig {
+    /// How many of the latest decisions are kept unless told otherwise.
+    pub const DECISIONS: usize = 256;
 }
 
 impl From<&Flags> for EppConfig {
@@ -101,6 +118,8 @@ impl From<&Flags> for EppConfig {
             drain_timeout: flags.drain_timeout,
             origin_ttl: flags.origin_ttl,
             policy: Policy::default(),
+            decisions: flags.decisions as usize,
+            tracing: None,
         }
     }
 }

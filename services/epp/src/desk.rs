@@ -6,15 +6,35 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use signalbox_schedule::Policy;
-use signalbox_state::{Bookings, Others, Overlay, Placed, View};
-use signalbox_types::Origin;
+use signalbox_state::{AdapterSends, Answer, Bookings, Others, Overlay, Placed, View};
+use signalbox_types::{EndpointKey, Origin};
 use tokio::sync::{Notify, mpsc};
 
 use crate::metrics::Metrics;
+use crate::records::Records;
 use crate::sight::Sight;
 
 /// Placements that may wait for the uplink. Beyond it they are dropped and counted; bookings never are.
 const PLACEMENTS_WAITING: usize = 1_024;
+
+/// Remarks that may wait for the uplink. Beyond it they are dropped: none is missed.
+const REMARKS_WAITING: usize = 1_024;
+
+/// What the pool's owner is told once.
+#[derive(Debug)]
+pub(crate) enum Remark {
+    /// What came of a request.
+    Answer(Answer),
+    /// A request for a LoRA adapter was sent to an endpoint.
+    Adapter(EndpointKey, Arc<str>),
+}
+
+/// Where a desk's placements and remarks come out.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) placed: mpsc::Receiver<Placed>,
+    pub(crate) remarks: mpsc::Receiver<Remark>,
+}
 
 /// What all requests of a replica share. Nothing here waits for another process, task or writer.
 #[derive(Debug)]
@@ -23,8 +43,13 @@ pub(crate) struct Desk {
     pub(crate) bookings: Bookings,
     pub(crate) overlay: Overlay,
     pub(crate) placements: mpsc::Sender<Placed>,
-    pub(crate) policy: Policy,
+    pub(crate) adapter_sends: AdapterSends,
+    remarks: mpsc::Sender<Remark>,
+    pub(crate) policy: Arc<Policy>,
+    /// The request headers that the policy goes by.
+    pub(crate) headers: Arc<[String]>,
     pub(crate) metrics: Metrics,
+    pub(crate) records: Records,
     /// Rung when there is feedback to send.
     pub(crate) bell: Arc<Notify>,
     started: Instant,
@@ -33,28 +58,34 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// A replica that has seen nothing yet, and where its placements come out.
+    /// A replica that has seen nothing yet, and where what it has to say comes out.
     pub(crate) fn new(
         policy: Policy,
         origin_ttl: Duration,
         metrics: Metrics,
-    ) -> (Self, mpsc::Receiver<Placed>) {
+        records: Records,
+    ) -> (Self, Outgoing) {
         let bell = Arc::new(Notify::new());
         let ring = Arc::clone(&bell);
         let (placements, placed) = mpsc::channel(PLACEMENTS_WAITING);
+        let (remarks, remarked) = mpsc::channel(REMARKS_WAITING);
         let desk = Self {
             sight: ArcSwap::default(),
             bookings: Bookings::new(Arc::new(move || ring.notify_one())),
             overlay: Overlay::default(),
             placements,
-            policy,
+            adapter_sends: AdapterSends::default(),
+            remarks,
+            headers: policy.request_headers().into_iter().map(str::to_owned).collect(),
+            policy: Arc::new(policy),
             metrics,
+            records,
             bell,
             started: Instant::now(),
             origin: AtomicU64::new(rand::random()),
             origin_ttl_ms: origin_ttl.as_millis() as u64,
         };
-        (desk, placed)
+        (desk, Outgoing { placed, remarks: remarked })
     }
 
     /// Milliseconds of this process's clock.
@@ -70,6 +101,12 @@ impl Desk {
     /// Takes a new origin: the pool gave the one before up.
     pub(crate) fn be_reborn(&self) {
         self.origin.store(rand::random(), Ordering::Relaxed);
+    }
+
+    /// Has the pool's owner told with the next batch.
+    pub(crate) fn remark(&self, remark: Remark) {
+        // Full: the uplink is not connected, or cannot keep up.
+        let _ = self.remarks.try_send(remark);
     }
 
     /// Whether what `view` says of other replicas' bookings still counts.

@@ -5,23 +5,26 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use futures_util::Stream;
 use signalbox_extproc::{Action, Config, Conversation, Event, Outcome};
 use signalbox_intake::Intake;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
-use signalbox_state::Booking;
+use signalbox_telemetry::Begun;
 use tonic::{Status, Streaming};
 
+use crate::booked::Booked;
 use crate::desk::Desk;
 use crate::pick::Picked;
+use crate::records::Source;
 
 /// One HTTP request of a gateway.
 pub(crate) struct Exchange {
     desk: Arc<Desk>,
     inbound: Streaming<ProcessingRequest>,
     conversation: Conversation,
+    /// The span of the decision, if it is wanted.
+    begun: Option<Begun>,
     replies: VecDeque<ProcessingResponse>,
     booked: Option<Booked>,
     state: State,
@@ -34,12 +37,6 @@ enum State {
     Closing,
 }
 
-struct Booked {
-    booking: Booking,
-    /// When the request is expected to be done.
-    until: Instant,
-}
-
 impl Exchange {
     pub(crate) fn new(
         desk: Arc<Desk>,
@@ -47,11 +44,13 @@ impl Exchange {
         body_limit_bytes: usize,
     ) -> Self {
         let block_bytes = desk.sight.load().view.format.block_bytes;
+        let headers = Arc::clone(&desk.headers);
         desk.metrics.streams.inc();
         Self {
             desk,
             inbound,
-            conversation: Conversation::new(Config { body_limit_bytes, block_bytes }),
+            conversation: Conversation::new(Config { body_limit_bytes, block_bytes, headers }),
+            begun: None,
             replies: VecDeque::new(),
             booked: None,
             state: State::Open,
@@ -63,10 +62,14 @@ impl Exchange {
             match action {
                 Action::Pick(intake) => self.pick(intake),
                 Action::Reply(reply) => self.replies.push_back(reply),
-                Action::ResponseStarted { .. } => {}
+                Action::ResponseStarted { status } => {
+                    if let Some(booked) = &mut self.booked {
+                        booked.responded(&self.desk, status);
+                    }
+                }
                 Action::FirstChunk => {
                     if let Some(booked) = &mut self.booked {
-                        booked.booking.prefilled();
+                        booked.first_chunk(&self.desk);
                     }
                 }
                 Action::ResponseEnded => self.booked = None,
@@ -76,14 +79,15 @@ impl Exchange {
     }
 
     fn pick(&mut self, intake: Intake) {
-        let picked = self.desk.pick(intake).map(|picked| {
-            let Picked { destination, booking, expected } = picked;
+        let source = Source { request_id: self.conversation.request_id(), begun: self.begun.take() };
+        let picked = self.desk.pick(intake, source).map(|picked| {
+            let Picked { destination, booked } = picked;
             tracing::debug!(
                 request_id = self.conversation.request_id(),
                 endpoint = destination.as_str(),
                 "endpoint picked"
             );
-            self.booked = Some(Booked { booking, until: Instant::now() + expected });
+            self.booked = Some(booked);
             destination
         });
         self.take(Event::Picked(picked));
@@ -91,13 +95,9 @@ impl Exchange {
 
     /// Settles the booking: at once, or, where the gateway hides the end of the response, when it is expected to be there.
     fn settle(&mut self) {
-        let Some(Booked { booking, until }) = self.booked.take() else { return };
-        if self.conversation.outcome() == Outcome::Hidden && until > Instant::now() {
-            self.desk.metrics.bookings_held.inc();
-            tokio::spawn(async move {
-                tokio::time::sleep_until(until.into()).await;
-                drop(booking);
-            });
+        let Some(booked) = self.booked.take() else { return };
+        if self.conversation.outcome() == Outcome::Hidden {
+            booked.hold(&self.desk);
         }
     }
 }
@@ -115,7 +115,10 @@ impl Stream for Exchange {
                 return Poll::Ready(None);
             }
             match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
-                Some(Ok(message)) => this.take(Event::Message(message)),
+                Some(Ok(message)) => {
+                    this.begun = this.begun.take().or_else(|| this.desk.records.begin(&message));
+                    this.take(Event::Message(message));
+                }
                 // The gateway is done, or gone; either way there is nobody to answer.
                 Some(Err(_)) | None => this.state = State::Closing,
             }

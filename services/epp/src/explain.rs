@@ -22,16 +22,27 @@ struct Asked {
     path: Option<String>,
 }
 
-#[derive(Clone)]
-struct Explainer {
-    desk: Arc<Desk>,
-    to: ExplainTo,
+/// What explains, and to whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Explainer {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) to: ExplainTo,
+}
+
+impl Explainer {
+    /// What somebody is answered who may not ask.
+    pub(crate) fn refusal(&self, peer: SocketAddr) -> Option<Response> {
+        let is_refused = self.to == ExplainTo::Loopback && !peer.ip().is_loopback();
+        let why =
+            "explanations are for this machine only; start the EPP with --explain-to-all to change that";
+        is_refused.then(|| (StatusCode::FORBIDDEN, why).into_response())
+    }
 }
 
 /// The route, for the metrics port.
-pub(crate) fn routes(desk: Arc<Desk>, to: ExplainTo, body_limit_bytes: usize) -> Router {
+pub(crate) fn routes(explainer: Explainer, body_limit_bytes: usize) -> Router {
     let limit = DefaultBodyLimit::max(body_limit_bytes);
-    Router::new().route("/explain", post(answer)).layer(limit).with_state(Explainer { desk, to })
+    Router::new().route("/explain", post(answer)).layer(limit).with_state(explainer)
 }
 
 async fn answer(
@@ -40,9 +51,8 @@ async fn answer(
     Query(asked): Query<Asked>,
     body: Bytes,
 ) -> Response {
-    if explainer.to == ExplainTo::Loopback && !peer.ip().is_loopback() {
-        let why = "/explain answers this machine only; start the EPP with --explain-to-all to change that";
-        return (StatusCode::FORBIDDEN, why).into_response();
+    if let Some(refusal) = explainer.refusal(peer) {
+        return refusal;
     }
     let desk = &explainer.desk;
     let block_bytes = desk.sight.load().view.format.block_bytes;

@@ -5,16 +5,23 @@
 
 mod actors;
 mod app;
+mod booked;
 mod config;
+mod decisions;
 mod desk;
 mod exchange;
 mod explain;
 mod metrics;
 mod pick;
+mod policy_file;
 mod process;
+mod records;
+mod ring;
 mod serve;
 mod sight;
+mod trace;
 
 pub use app::{Epp, PortFlags, StartError, Tally};
 pub use config::{EppConfig, ExplainTo, Flags, Output};
+pub use policy_file::PolicyFlags;
 pub use process::run;

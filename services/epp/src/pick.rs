@@ -1,27 +1,26 @@
 //! The request path: from what is known of a request to an endpoint and a booking there. A straight line through memory.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use signalbox_extproc::{Destination, Refusal};
-use signalbox_intake::Intake;
-use signalbox_prefix::Lookup;
-use signalbox_schedule::{Decision, Explanation, Ground, Terms, decide, explain};
-use signalbox_state::{Booking, Local, Matches, Placed};
+use signalbox_extproc::{Announcement, Destination, Refusal};
+use signalbox_intake::{Delivery, Intake};
+use signalbox_schedule::{Decision, Explanation, Ground, SEEDS, Terms, decide, explain, session_token};
+use signalbox_state::{Local, Matches, Placed};
 use signalbox_types::{BlockHash, Request};
 
-use crate::desk::Desk;
+use crate::booked::Booked;
+use crate::desk::{Desk, Remark};
+use crate::records::{Made, Source};
 use crate::sight::Sight;
 
 /// A request that has an endpoint.
 #[derive(Debug)]
 pub(crate) struct Picked {
     pub(crate) destination: Destination,
-    pub(crate) booking: Booking,
-    /// How long the request is expected to run.
-    pub(crate) expected: Duration,
+    pub(crate) booked: Booked,
 }
 
 /// What is looked up for a request, once.
@@ -36,63 +35,90 @@ impl Desk {
     /// Picks an endpoint for a request and books it there.
     ///
     /// # Errors
-    /// [`Refusal::NoEndpoint`] when the pool has none.
-    pub(crate) fn pick(&self, intake: Intake) -> Result<Picked, Refusal> {
-        let Intake { request, chain, delivery: _ } = intake;
+    /// [`Refusal::NoEndpoint`] when the pool has none that the gateway allows, [`Refusal::Saturated`] when filters leave none of them.
+    pub(crate) fn pick(&self, intake: Intake, source: Source<'_>) -> Result<Picked, Refusal> {
         let sight = self.sight.load();
-        let Survey { local, matches, known } = self.survey(&sight, &chain);
-        let mut rng = SmallRng::seed_from_u64(rand::random());
+        let Survey { local, matches, known } = self.survey(&sight, &intake);
+        let Intake { request, chain, delivery } = intake;
+        let seed = rand::random_range(SEEDS);
         let ground = Ground { view: &sight.view, local: &local, matches: &matches, request: &request };
-        match decide(&ground, &self.policy, &mut rng) {
+        let decision = decide(&ground, &self.policy, &mut SmallRng::seed_from_u64(seed));
+        let picked = match decision {
             Decision::NoEndpoint => {
                 self.metrics.no_endpoint.inc();
                 Err(Refusal::NoEndpoint)
             }
+            Decision::Filtered => Err(Refusal::Saturated),
             Decision::Picked { position, terms } => {
                 self.metrics.picked(&request, &terms);
                 let held = matches.blocks[position];
-                Ok(self.book(&sight, position, &request, terms, (chain, known, held)))
+                Ok(self.book(&sight, position, (&request, delivery), &terms, (chain, known, held)))
             }
-        }
+        };
+        let (view, view_age_ms) = (&sight.recorded, sight.view.age_ms(self.now_ms()));
+        let policy = &self.policy;
+        self.records
+            .keep(source, Made { view, view_age_ms, local, matches, request, policy, seed, decision });
+        picked
     }
 
     /// What [`Self::pick`] would do, and why. Books nothing.
     pub(crate) fn explain(&self, intake: &Intake) -> Explanation {
         let sight = self.sight.load();
-        let Survey { local, matches, known: _ } = self.survey(&sight, &intake.chain);
+        let Survey { local, matches, known: _ } = self.survey(&sight, intake);
         let ground = Ground { view: &sight.view, local: &local, matches: &matches, request: &intake.request };
-        explain(&ground, &self.policy, (self.now_ms(), rand::random()))
+        explain(&ground, &self.policy, (self.now_ms(), rand::random_range(SEEDS)))
     }
 
-    fn survey(&self, sight: &Sight, chain: &[BlockHash]) -> Survey {
+    fn survey(&self, sight: &Sight, intake: &Intake) -> Survey {
         let view = &sight.view;
-        let mut lookup = Lookup::default();
-        if view.format.is_known() {
-            lookup = view.index.lookup(chain);
-            self.overlay.extend(chain, &mut lookup);
+        let (matches, known) = view.look_up(&intake.chain, &self.overlay);
+        let mut local = view.local(self.origin(), self.others(view), self.now_ms());
+        if let Some(adapter) = view.adapter(&intake.request.model) {
+            local.adapter_sent = self.adapter_sends.of(self.now_ms(), adapter);
         }
-        let local = view.local(self.origin(), self.others(view));
-        Survey { local, matches: view.matches(&lookup), known: lookup.known }
+        Survey { local, matches, known }
     }
 
     fn book(
         &self,
         sight: &Sight,
         position: usize,
-        request: &Request,
-        terms: Terms,
+        (request, delivery): (&Request, Delivery),
+        terms: &Terms,
         (chain, known, held): (Vec<BlockHash>, usize, usize),
     ) -> Picked {
         let member = &sight.view.members[position];
         let uncached_tokens = request.prompt_tokens - terms.cached_tokens;
         let booking = self.bookings.reserve(member.key, uncached_tokens);
+        if terms.prefills == 0 {
+            booking.began(self.now_ms());
+        }
         if !chain.is_empty() && sight.view.format.is_known() {
             let chain: Arc<[BlockHash]> = chain.into();
             let incarnation = member.observed.incarnation;
             self.place(Placed { endpoint: member.key, incarnation, chain, known, held });
         }
-        let expected = Duration::from_micros(terms.total_us());
-        Picked { destination: sight.destination(position), booking, expected }
+        if let Some(adapter) = sight.view.adapter(&request.model) {
+            self.adapter_sends.sent(self.now_ms(), adapter, member.key);
+            self.remark(Remark::Adapter(member.key, Arc::clone(adapter)));
+        }
+        let booked = Booked {
+            booking,
+            endpoint: member.key,
+            alone_tokens: (terms.prefills == 0).then_some(uncached_tokens),
+            delivery,
+            at: Instant::now(),
+            expected: Duration::from_micros(terms.expected_us()),
+        };
+        Picked { destination: self.destination(sight, position), booked }
+    }
+
+    fn destination(&self, sight: &Sight, position: usize) -> Destination {
+        let destination = sight.destination(position);
+        let Some(header) = self.policy.session_header() else { return destination };
+        let value = session_token(&sight.view.members[position].spec.name);
+        destination.announced(Announcement { header: header.to_owned(), value })
     }
 
     /// Lays a placement over the view and hands it to the uplink. When that has too many already it is forgotten: a missed

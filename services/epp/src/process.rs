@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use signalbox_telemetry::{init_logs, stop_requested};
+use signalbox_telemetry::{TraceSettings, init_logs, stop_requested};
 
 use crate::app::{Epp, PortFlags};
 use crate::config::{EppConfig, Flags, Output};
@@ -26,7 +26,22 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
         eprintln!("--secure-serving=true: TLS is not there yet; use --secure-serving=false");
         return Ok(ExitCode::from(EX_USAGE));
     }
-    let epp = Epp::start(EppConfig::from(&flags), PORT_FLAGS).await?;
+    let tracing = match TraceSettings::from_env("signalbox-epp") {
+        Ok(tracing) => tracing,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
+    let policy = match flags.policy.read() {
+        Ok(policy) => policy,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
+    let config = EppConfig { policy, tracing, ..EppConfig::from(&flags) };
+    let epp = Epp::start(config, PORT_FLAGS).await?;
     let (ext_proc, health, metrics) = (epp.ext_proc_address(), epp.health_address(), epp.metrics_address());
     tracing::info!(%ext_proc, %health, %metrics, "listening");
     tokio::pin!(stop);

@@ -10,6 +10,8 @@ use signalbox_state::{Bookings, Replica, View};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sight {
     pub(crate) view: View,
+    /// The same for records, which outlive it: without the index, which would be kept alive when the pool has another one.
+    pub(crate) recorded: Arc<View>,
     /// What the gateway is told, in the order of the view's members.
     destinations: Arc<[Destination]>,
 }
@@ -23,7 +25,9 @@ impl Sight {
         } else {
             addresses(&view).map(Destination::from).collect()
         };
-        Self { view, destinations }
+        let mut recorded = view.clone();
+        recorded.index = Arc::clone(&before.recorded.index);
+        Self { view, recorded: Arc::new(recorded), destinations }
     }
 
     pub(crate) fn destination(&self, position: usize) -> Destination {
@@ -33,4 +37,19 @@ impl Sight {
 
 fn addresses(view: &View) -> impl Iterator<Item = SocketAddr> {
     view.members.iter().map(|member| member.spec.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_does_not_keep_the_index() {
+        let bookings = Bookings::new(Arc::new(|| {}));
+        let first = Sight::next(&Sight::default(), &Replica::default(), &bookings, 1);
+        let second = Sight::next(&first, &Replica::default(), &bookings, 2);
+        assert!(!Arc::ptr_eq(&second.view.index, &second.recorded.index));
+        assert!(Arc::ptr_eq(&first.recorded.index, &second.recorded.index));
+        assert_eq!(2, second.recorded.heard_at_ms);
+    }
 }

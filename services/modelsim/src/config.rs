@@ -1,6 +1,8 @@
 //! How big and how fast a simulated model server is.
 
-use crate::engine::{Rejection, RequestId};
+use std::collections::BTreeSet;
+
+use crate::engine::{AdapterId, Rejection, RequestId};
 
 /// The model and the machine it runs on. All times and rates are virtual; a pod's speed factor (see
 /// [`PodConfig`]) turns them into wall-clock time. The default is like an 8B model on one H100.
@@ -20,6 +22,14 @@ pub struct ModelConfig {
     pub pass_per_decoding_us: u64,
     /// Prompt tokens computed per second.
     pub prefill_tokens_per_second: u32,
+    /// Slots for LoRA adapters on the device: so many different ones may run at once.
+    pub max_loras: u32,
+    /// LoRA adapters that host memory holds, those on the device included; without a number, all.
+    pub max_cpu_loras: Option<u32>,
+    /// What it takes to load an adapter from disk.
+    pub lora_disk_load_us: u64,
+    /// What it takes to load an adapter from host memory.
+    pub lora_host_load_us: u64,
     /// Mean output length of requests that name none: uniform between half and one and a half of it.
     pub mean_output_tokens: u32,
     /// Seed of those lengths.
@@ -36,11 +46,18 @@ impl Default for ModelConfig {
             pass_base_us: 6_000,
             pass_per_decoding_us: 350,
             prefill_tokens_per_second: 8_000,
+            max_loras: 4,
+            max_cpu_loras: None,
+            lora_disk_load_us: 300_000,
+            lora_host_load_us: 20_000,
             mean_output_tokens: 128,
             seed: 1,
         }
     }
 }
+
+/// An hour.
+const MAX_LORA_LOAD_US: u64 = 3_600_000_000;
 
 /// One simulated pod: a model server with a name and a clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +66,8 @@ pub struct PodConfig {
     pub name: String,
     /// Names of the models it serves; the first one labels its metrics.
     pub models: Vec<String>,
+    /// Names of the LoRA adapters of the first model; a request asks for one as for a model.
+    pub loras: Vec<String>,
     /// Sizes and rates.
     pub model: ModelConfig,
     /// How much faster than real time everything happens; 1 is real time.
@@ -60,10 +79,17 @@ impl Default for PodConfig {
         Self {
             name: "sim".to_owned(),
             models: vec!["llama3-8b".to_owned()],
+            loras: Vec::new(),
             model: ModelConfig::default(),
             speed: 1.0,
         }
     }
+}
+
+/// The names of so many LoRA adapters: adapter-0 and so on.
+#[must_use]
+pub fn adapter_names(count: u32) -> Vec<String> {
+    (0..count).map(|number| format!("adapter-{number}")).collect()
 }
 
 /// Everything that is wrong with a configuration.
@@ -110,6 +136,15 @@ impl ModelConfig {
                 "the tokens of a pass must be at least the number of requests that may run",
             ),
             (self.prefill_tokens_per_second >= 1, "the prefill rate must be at least 1 token per second"),
+            (self.max_loras >= 1, "the device must have at least one slot for LoRA adapters"),
+            (
+                self.max_cpu_loras.is_none_or(|capacity| capacity >= self.max_loras),
+                "host memory must hold at least as many LoRA adapters as the device has slots",
+            ),
+            (
+                self.lora_disk_load_us.max(self.lora_host_load_us) <= MAX_LORA_LOAD_US,
+                "to load a LoRA adapter must not take longer than an hour",
+            ),
             (self.mean_output_tokens >= 1, "the mean output length must be at least 1 token"),
         ])
     }
@@ -152,6 +187,11 @@ impl ModelConfig {
 }
 
 impl PodConfig {
+    /// The number of the LoRA adapter of this name.
+    pub(crate) fn adapter(&self, name: &str) -> Option<AdapterId> {
+        self.loras.iter().position(|lora| lora == name).map(|position| position as AdapterId)
+    }
+
     /// Checks that a pod can be started from this.
     ///
     /// # Errors
@@ -159,9 +199,15 @@ impl PodConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let named = !self.name.is_empty() && self.name.bytes().all(|byte| byte.is_ascii_graphic());
         let served = !self.models.is_empty() && self.models.iter().all(|model| !model.is_empty());
+        let loras: BTreeSet<&String> = self.loras.iter().collect();
+        let adapters_differ =
+            loras.len() == self.loras.len() && !self.models.iter().any(|model| loras.contains(model));
+        let adapters_named = self.loras.iter().all(|lora| !lora.is_empty() && !lora.contains(','));
         let own = checked(&[
             (named, "a pod's name must be visible ASCII characters without spaces"),
             (served, "a pod must serve at least one model, and a model's name must not be empty"),
+            (adapters_named, "the name of a LoRA adapter must not be empty or have a comma"),
+            (adapters_differ, "LoRA adapters must have names of their own, other than the models'"),
             (
                 self.speed.is_finite() && self.speed > 0.0 && self.speed <= 1e6,
                 "the speed must be above 0 and at most 1e6",
@@ -179,7 +225,7 @@ impl PodConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::{ModelConfig, PodConfig};
+    use super::{ModelConfig, PodConfig, adapter_names};
     use crate::engine::Rejection;
 
     #[test]
@@ -193,6 +239,23 @@ mod tests {
         let model = ModelConfig { block_size_tokens: 0, max_running: 4_096, ..ModelConfig::default() };
         let error = PodConfig { model, speed: f64::NAN, ..PodConfig::default() }.validate().unwrap_err();
         assert_eq!(error.problems.len(), 3, "{error}");
+    }
+
+    #[test]
+    fn slots_host_memory_and_names_of_adapters_are_checked() {
+        let model = ModelConfig { max_loras: 5, max_cpu_loras: Some(4), ..ModelConfig::default() };
+        let named = |loras: &[&str]| loras.iter().map(|name| (*name).to_owned()).collect();
+        let pod = PodConfig { loras: named(&["sql", "llama3-8b", "a,b"]), model, ..PodConfig::default() };
+        assert_eq!(pod.validate().unwrap_err().problems.len(), 3);
+        let twice = PodConfig { loras: named(&["sql", "sql"]), ..PodConfig::default() };
+        assert_eq!(twice.validate().unwrap_err().problems.len(), 1);
+        let none = ModelConfig { max_loras: 0, lora_host_load_us: u64::MAX, ..ModelConfig::default() };
+        assert_eq!(none.validate().unwrap_err().problems.len(), 2);
+        let pod = PodConfig { loras: adapter_names(2), ..PodConfig::default() };
+        assert_eq!(
+            (pod.validate(), pod.adapter("adapter-1"), pod.adapter("llama3-8b")),
+            (Ok(()), Some(1), None)
+        );
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(crate) enum Verdict {
     Fail,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Present {
     faults: Faults,
     /// Set while the metrics page is frozen.
@@ -122,7 +122,7 @@ impl FaultSwitch {
 
     /// The reading the metrics page shows in place of `now`.
     pub(crate) fn shown(&self, now: Snapshot) -> Snapshot {
-        self.present().frozen.unwrap_or(now)
+        self.present().frozen.clone().unwrap_or(now)
     }
 
     /// Decides about the next inference request.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{ModelConfig, PodConfig};
+use crate::config::{ModelConfig, PodConfig, adapter_names};
 use crate::fleet::FleetConfig;
 
 /// Simulated model servers: OpenAI endpoints and vLLM metrics without a GPU.
@@ -23,6 +23,21 @@ pub struct Flags {
     /// A model to serve; may be given several times, the first one labels the metrics
     #[arg(long = "model", value_name = "NAME", default_value = "llama3-8b")]
     pub models: Vec<String>,
+    /// How many LoRA adapters the first model has, named adapter-0 and so on
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub loras: u32,
+    /// How many different LoRA adapters a pod can run at once: slots of its device
+    #[arg(long, value_name = "SLOTS", default_value_t = ModelConfig::default().max_loras)]
+    pub max_loras: u32,
+    /// How many LoRA adapters a pod's host memory holds, those on the device included [default: all]
+    #[arg(long, value_name = "N")]
+    pub max_cpu_loras: Option<u32>,
+    /// What it takes to load a LoRA adapter from disk
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = ModelConfig::default().lora_disk_load_us / 1_000)]
+    pub lora_load_ms: u64,
+    /// What it takes to load a LoRA adapter from host memory
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = ModelConfig::default().lora_host_load_us / 1_000)]
+    pub lora_host_load_ms: u64,
     /// How much faster than real time
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     pub speed: f64,
@@ -79,11 +94,20 @@ impl Flags {
             pass_base_us: self.pass_base_us,
             pass_per_decoding_us: self.pass_per_decoding_us,
             prefill_tokens_per_second: self.prefill_tokens_per_second,
+            max_loras: self.max_loras,
+            max_cpu_loras: self.max_cpu_loras,
+            lora_disk_load_us: self.lora_load_ms.saturating_mul(1_000),
+            lora_host_load_us: self.lora_host_load_ms.saturating_mul(1_000),
             mean_output_tokens: self.mean_output_tokens,
             seed: self.seed,
         };
-        let pod =
-            PodConfig { name: self.name.clone(), models: self.models.clone(), model, speed: self.speed };
+        let pod = PodConfig {
+            name: self.name.clone(),
+            models: self.models.clone(),
+            loras: adapter_names(self.loras),
+            model,
+            speed: self.speed,
+        };
         FleetConfig { listen: self.listen, pods: self.pods, pod }
     }
 }

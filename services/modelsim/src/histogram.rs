@@ -1,22 +1,35 @@
-//! A histogram with the buckets vLLM uses for the time to the first token.
+//! Histograms with the buckets that vLLM uses.
 
-/// Upper bounds of the buckets in seconds; one more bucket holds what is longer.
-pub(crate) const BOUNDS_SECONDS: [f64; 22] = [
+/// Upper bounds of the buckets in seconds for the time to the first token; one more bucket holds what is longer.
+pub(crate) const FIRST_TOKEN_BOUNDS: [f64; MOST_BOUNDS] = [
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
     80.0, 160.0, 640.0, 2560.0,
 ];
 
+/// The same for the time between two tokens.
+pub(crate) const INTER_TOKEN_BOUNDS: [f64; 19] = [
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+];
+
+const MOST_BOUNDS: usize = 22;
+
 /// Counts of observations by bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Histogram {
-    /// Not cumulative; the last one is for what exceeds every bound.
-    counts: [u64; BOUNDS_SECONDS.len() + 1],
+    bounds_seconds: &'static [f64],
+    /// Not cumulative; the one behind those of the bounds is for what exceeds every bound.
+    counts: [u64; MOST_BOUNDS + 1],
     sum_seconds: f64,
 }
 
 impl Histogram {
+    /// An empty one. There may be at most as many bounds as [`FIRST_TOKEN_BOUNDS`] has, in rising order.
+    pub(crate) fn new(bounds_seconds: &'static [f64]) -> Self {
+        Self { bounds_seconds, counts: [0; MOST_BOUNDS + 1], sum_seconds: 0.0 }
+    }
+
     pub(crate) fn observe(&mut self, seconds: f64) {
-        let bucket = BOUNDS_SECONDS.partition_point(|&bound| bound < seconds);
+        let bucket = self.bounds_seconds.partition_point(|&bound| bound < seconds);
         self.counts[bucket] += 1;
         self.sum_seconds += seconds;
     }
@@ -27,7 +40,7 @@ impl Histogram {
             *total += count;
             Some(*total)
         });
-        BOUNDS_SECONDS.into_iter().zip(running)
+        self.bounds_seconds.iter().copied().zip(running)
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -41,16 +54,19 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
-    use super::Histogram;
+    use super::{FIRST_TOKEN_BOUNDS, Histogram, INTER_TOKEN_BOUNDS};
 
     #[test]
     fn buckets_are_cumulative_and_bounds_inclusive() {
-        let mut histogram = Histogram::default();
+        let mut histogram = Histogram::new(&FIRST_TOKEN_BOUNDS);
         for seconds in [0.001, 0.03, 1e9] {
             histogram.observe(seconds);
         }
         let cumulative: Vec<u64> = histogram.cumulative().map(|(_, count)| count).collect();
         assert_eq!((cumulative[0], cumulative[3], cumulative[4], cumulative[21]), (1, 1, 2, 2));
         assert_eq!(histogram.count(), 3);
+        let mut histogram = Histogram::new(&INTER_TOKEN_BOUNDS);
+        histogram.observe(80.5);
+        assert_eq!((histogram.cumulative().last(), histogram.count()), (Some((80.0, 0)), 1));
     }
 }

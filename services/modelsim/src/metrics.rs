@@ -3,7 +3,9 @@
 use std::fmt::{self, Write};
 
 use crate::config::PodConfig;
+use crate::engine::AdapterId;
 use crate::faults::Faults;
+use crate::histogram::Histogram;
 use crate::pod::Snapshot;
 
 /// What the page is made of.
@@ -27,7 +29,13 @@ impl Page<'_> {
         let labels = format!("engine=\"0\",model_name=\"{}\"", escaped(&self.config.models[0]));
         self.write_gauges(page, &labels)?;
         self.write_counters(page, &labels)?;
-        self.write_first_token(page, &labels)?;
+        self.write_adapters(page, &labels)?;
+        let first_token =
+            ("vllm:time_to_first_token_seconds", "Histogram of time to first token in seconds.");
+        write_histogram(page, &labels, first_token, &self.snapshot.first_token)?;
+        let inter_token =
+            ("vllm:inter_token_latency_seconds", "Histogram of inter-token latency in seconds.");
+        write_histogram(page, &labels, inter_token, &self.snapshot.inter_token)?;
         let started = "process_start_time_seconds";
         writeln!(page, "# HELP {started} Start time of the process since unix epoch in seconds.")?;
         writeln!(page, "# TYPE {started} gauge\n{started} {:.3}", self.started_at_seconds)
@@ -82,22 +90,49 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn write_first_token(&self, page: &mut String, labels: &str) -> fmt::Result {
-        let (name, histogram) = ("vllm:time_to_first_token_seconds", &self.snapshot.first_token);
-        writeln!(
-            page,
-            "# HELP {name} Histogram of time to first token in seconds.\n# TYPE {name} histogram"
-        )?;
-        for (bound, count) in histogram.cumulative() {
-            writeln!(page, "{name}_bucket{{{labels},le=\"{bound:?}\"}} {count}.0")?;
+    /// Only of a pod that has adapters, as vLLM does.
+    fn write_adapters(&self, page: &mut String, labels: &str) -> fmt::Result {
+        let PodConfig { loras, model, .. } = self.config;
+        if loras.is_empty() {
+            return Ok(());
         }
-        let count = histogram.count();
+        let names = |adapters: &[AdapterId]| {
+            let names: Vec<&str> =
+                adapters.iter().filter_map(|id| loras.get(*id as usize)).map(String::as_str).collect();
+            escaped(&names.join(","))
+        };
+        let Snapshot { adapters, stats, at_seconds, .. } = &self.snapshot;
+        let (info, running, waiting) =
+            ("vllm:lora_requests_info", names(&adapters.running), names(&adapters.waiting));
+        writeln!(page, "# HELP {info} Running stats on lora requests.\n# TYPE {info} gauge")?;
         writeln!(
             page,
-            "{name}_bucket{{{labels},le=\"+Inf\"}} {count}.0\n{name}_count{{{labels}}} {count}.0"
+            "{info}{{max_lora=\"{}\",running_lora_adapters=\"{running}\",waiting_lora_adapters=\"{waiting}\"}} \
+             {at_seconds:?}",
+            model.max_loras
         )?;
-        writeln!(page, "{name}_sum{{{labels}}} {:?}", histogram.sum_seconds())
+        let loads = "modelsim_lora_loads_total";
+        writeln!(page, "# HELP {loads} LoRA adapters loaded to the device.\n# TYPE {loads} counter")?;
+        for (source, count) in [("disk", stats.lora_disk_loads), ("host", stats.lora_host_loads)] {
+            writeln!(page, "{loads}{{{labels},source=\"{source}\"}} {count}.0")?;
+        }
+        Ok(())
     }
+}
+
+fn write_histogram(
+    page: &mut String,
+    labels: &str,
+    (name, help): (&str, &str),
+    histogram: &Histogram,
+) -> fmt::Result {
+    writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram")?;
+    for (bound, count) in histogram.cumulative() {
+        writeln!(page, "{name}_bucket{{{labels},le=\"{bound:?}\"}} {count}.0")?;
+    }
+    let count = histogram.count();
+    writeln!(page, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}.0\n{name}_count{{{labels}}} {count}.0")?;
+    writeln!(page, "{name}_sum{{{labels}}} {:?}", histogram.sum_seconds())
 }
 
 /// A label value as the text format wants it.
@@ -109,7 +144,7 @@ fn escaped(value: &str) -> String {
 mod tests {
     use super::Page;
     use crate::config::PodConfig;
-    use crate::engine::Stats;
+    use crate::engine::{AdapterReading, Stats};
     use crate::faults::Faults;
     use crate::pod::Snapshot;
 
@@ -130,6 +165,26 @@ mod tests {
             "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"a\\\"b\"} 0.25\n",
             "num_gpu_blocks=\"4\"} 1.0\n",
             "\nprocess_start_time_seconds 12.500\n",
+        ] {
+            assert!(page.contains(expected), "{expected} not in\n{page}");
+        }
+        assert!(!page.contains("lora"), "a pod without adapters has no word about them");
+    }
+
+    #[test]
+    fn adapters_are_told_by_name_with_the_time_of_the_reading() {
+        let loras = ["sql", "chat", "legal"].map(str::to_owned).to_vec();
+        let config = PodConfig { loras, ..PodConfig::default() };
+        let adapters = AdapterReading { running: vec![0, 2], waiting: vec![1], ..AdapterReading::default() };
+        let stats = Stats { lora_disk_loads: 3, lora_host_loads: 2, ..Stats::default() };
+        let snapshot = Snapshot { stats, adapters, at_seconds: 1_758_816_301.25, ..Snapshot::default() };
+        let page = Page { config: &config, snapshot, faults: Faults::default(), started_at_seconds: 0.0 };
+        let page = page.render();
+        for expected in [
+            "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"sql,legal\",\
+             waiting_lora_adapters=\"chat\"} 1758816301.25\n",
+            "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"disk\"} 3.0\n",
+            "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"host\"} 2.0\n",
         ] {
             assert!(page.contains(expected), "{expected} not in\n{page}");
         }

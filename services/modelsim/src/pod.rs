@@ -9,14 +9,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Arrival, Effect, Engine, Input, Rejection, RequestId, Stats, Usage};
-use crate::histogram::Histogram;
+use crate::engine::{
+    AdapterId, AdapterReading, Arrival, Effect, Engine, Input, Rejection, RequestId, Stats, Usage,
+};
+use crate::histogram::{FIRST_TOKEN_BOUNDS, Histogram, INTER_TOKEN_BOUNDS};
 use crate::tokens::Encoded;
 
 /// Requests a pod holds at once, running and waiting; more wait for a place outside the engine.
@@ -62,11 +64,42 @@ enum Command {
 }
 
 /// What the metrics page shows of a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) stats: Stats,
+    pub(crate) adapters: AdapterReading,
+    /// Unix time at which it was taken.
+    pub(crate) at_seconds: f64,
     /// Wall-clock time from arrival to first token.
     pub(crate) first_token: Histogram,
+    /// Wall-clock time from each token of an answer to the next.
+    pub(crate) inter_token: Histogram,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            stats: Stats::default(),
+            adapters: AdapterReading::default(),
+            at_seconds: 0.0,
+            first_token: Histogram::new(&FIRST_TOKEN_BOUNDS),
+            inter_token: Histogram::new(&INTER_TOKEN_BOUNDS),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Brings everything but the histograms up to date.
+    fn read(&mut self, engine: &Engine) {
+        self.stats = engine.stats();
+        self.adapters = engine.adapters();
+        self.at_seconds = unix_seconds();
+    }
+}
+
+/// The time by the wall clock.
+pub(crate) fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// The way to a pod's task.
@@ -89,14 +122,15 @@ impl Pod {
     /// Starts the task that runs `engine` at `speed` times real time until `stop`.
     pub(crate) fn spawn(engine: Engine, speed: f64, stop: CancellationToken) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
-        let first = Snapshot { stats: engine.stats(), ..Snapshot::default() };
-        let (publish, snapshots) = watch::channel(first);
+        let mut latest = Snapshot::default();
+        latest.read(&engine);
+        let (publish, snapshots) = watch::channel(latest.clone());
         let worker = Worker {
             engine,
             clock: Clock { origin: Instant::now(), speed },
             followers: HashMap::new(),
             effects: Vec::new(),
-            first_token: Histogram::default(),
+            latest,
             publish,
         };
         tokio::spawn(worker.run(inbox, stop));
@@ -108,6 +142,7 @@ impl Pod {
     pub(crate) async fn submit(
         &self,
         prompt: &Encoded,
+        adapter: Option<AdapterId>,
         max_output_tokens: Option<u32>,
     ) -> Result<Ticket, SubmitError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| PodStopped)?;
@@ -117,6 +152,7 @@ impl Pod {
         let arrival = Arrival {
             id,
             chain: Arc::clone(&prompt.chain),
+            adapter,
             prompt_tokens: prompt.token_count,
             max_output_tokens,
         };
@@ -131,7 +167,7 @@ impl Pod {
 
     /// The latest reading.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        *self.snapshots.borrow()
+        self.snapshots.borrow().clone()
     }
 
     /// Waits until a reading satisfies `predicate`; the last one if the pod stops before.
@@ -196,6 +232,17 @@ impl Clock {
 struct Follower {
     report: watch::Sender<Progress>,
     arrived_us: u64,
+    /// When its last token was produced.
+    last_token_us: u64,
+}
+
+impl Follower {
+    /// Reports a token that was produced at `at_us`, and says how long after `since_us` that was.
+    fn token_at(&mut self, at_us: u64, since_us: u64) -> u64 {
+        self.last_token_us = at_us;
+        self.report.send_modify(|progress| progress.produced_tokens += 1);
+        at_us.saturating_sub(since_us)
+    }
 }
 
 struct Worker {
@@ -204,7 +251,7 @@ struct Worker {
     followers: HashMap<RequestId, Follower>,
     /// Kept between steps for its memory.
     effects: Vec<Effect>,
-    first_token: Histogram,
+    latest: Snapshot,
     publish: watch::Sender<Snapshot>,
 }
 
@@ -221,7 +268,8 @@ impl Worker {
                 },
                 () = sleep_until(wakeup) => self.step(self.clock.now_us(), Input::Tick),
             }
-            self.publish.send_replace(Snapshot { stats: self.engine.stats(), first_token: self.first_token });
+            self.latest.read(&self.engine);
+            self.publish.send_replace(self.latest.clone());
         }
     }
 
@@ -230,7 +278,7 @@ impl Worker {
         match command {
             Command::Submit(arrival, report) => {
                 let id = arrival.id;
-                self.followers.insert(id, Follower { report, arrived_us: now_us });
+                self.followers.insert(id, Follower { report, arrived_us: now_us, last_token_us: now_us });
                 self.step(now_us, Input::Arrive(arrival));
                 // A rejected one is no longer followed.
                 if let Some(follower) = self.followers.get(&id) {
@@ -257,15 +305,15 @@ impl Worker {
     fn perform(&mut self, effect: &Effect) {
         match *effect {
             Effect::FirstToken { id, at_us, .. } => {
-                if let Some(follower) = self.followers.get(&id) {
-                    self.first_token
-                        .observe(self.clock.wall_seconds(at_us.saturating_sub(follower.arrived_us)));
-                    follower.report.send_modify(|progress| progress.produced_tokens += 1);
+                if let Some(follower) = self.followers.get_mut(&id) {
+                    let waited_us = follower.token_at(at_us, follower.arrived_us);
+                    self.latest.first_token.observe(self.clock.wall_seconds(waited_us));
                 }
             }
-            Effect::Token { id, .. } => {
-                if let Some(follower) = self.followers.get(&id) {
-                    follower.report.send_modify(|progress| progress.produced_tokens += 1);
+            Effect::Token { id, at_us } => {
+                if let Some(follower) = self.followers.get_mut(&id) {
+                    let waited_us = follower.token_at(at_us, follower.last_token_us);
+                    self.latest.inter_token.observe(self.clock.wall_seconds(waited_us));
                 }
             }
             Effect::Finished { id, usage, .. } => self.conclude(id, Stage::Finished(usage)),

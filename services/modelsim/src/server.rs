@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::serve::ListenerExt;
@@ -15,7 +15,7 @@ use crate::config::{ConfigError, PodConfig};
 use crate::engine::{Engine, Stats};
 use crate::faults::{FaultSwitch, Faults, FaultsError};
 use crate::http::{Service, router};
-use crate::pod::Pod;
+use crate::pod::{Pod, unix_seconds};
 
 /// How long connections get to notice that everything behind them is gone.
 const CUT_GRACE: Duration = Duration::from_secs(1);
@@ -119,8 +119,4 @@ impl Drop for ModelServer {
         self.cut.cancel();
         self.serving.abort();
     }
-}
-
-fn unix_seconds() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -1,34 +1,35 @@
-//! `signalbox explain`: which endpoint a request would go to, and why.
+//! `signalbox explain`: which endpoint a request would go to, or where past ones went, and why.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
-use tokio::net::TcpStream;
+use http::{Method, Uri};
+use signalbox_schedule::{Account, Explanation};
 
-/// How long the EPP may take to answer.
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::account;
+use crate::ask::ask;
 
-/// Ask a running EPP where a request would go, and why; nothing is booked
+/// Ask a running EPP where a request would go, or where the latest ones went, and why; nothing is booked
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
     /// The request's body, as it would be sent
-    #[arg(value_name = "FILE")]
-    request: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present_any = ["last", "request_id"])]
+    request: Option<PathBuf>,
+    /// The latest N decisions instead [default: 1]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", conflicts_with = "request")]
+    last: Option<usize>,
+    /// The decisions about the request with this id (x-request-id) instead
+    #[arg(long, value_name = "ID", conflicts_with = "request")]
+    request_id: Option<String>,
     /// The EPP's metrics address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9090")]
     epp: String,
     /// The path that the request would have [default: that of the API which the body looks like]
-    #[arg(long)]
+    #[arg(long, requires = "request")]
     path: Option<String>,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -43,92 +44,64 @@ enum Output {
     Json,
 }
 
-/// What is shown of the EPP's answer.
-#[derive(Debug, Deserialize)]
-struct Explanation {
-    version: Option<String>,
-    view_age_ms: u64,
-    why: String,
-    request: Asked,
-    candidates: Vec<Candidate>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Asked {
-    model: String,
-    prompt_tokens: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Candidate {
-    endpoint: String,
-    address: String,
-    tier: String,
-    cached_tokens: u64,
-    requests: u64,
-    wait_us: u64,
-    prefill_us: u64,
-    decode_us: u64,
-    total_us: u64,
-}
-
 /// Asks and prints.
 ///
 /// # Errors
 /// When the file cannot be read, or the EPP does not answer or refuses.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
-    let name = args.request.display();
-    let body = tokio::fs::read(&args.request).await.with_context(|| format!("cannot read {name}"))?;
-    let answer = tokio::time::timeout(DEADLINE, ask(&args, body.into()))
-        .await
-        .with_context(|| format!("{} does not answer", args.epp))??;
-    let mut out = stdout().lock();
-    match args.output {
-        Output::Json => writeln!(out, "{}", String::from_utf8_lossy(&answer))?,
-        Output::Text => {
-            let explanation: Explanation =
-                serde_json::from_slice(&answer).context("the EPP's answer is not of this version")?;
-            write!(out, "{}", table(&explanation))?;
+    let answer = match &args.request {
+        Some(file) => would_go(&args, file).await?,
+        None => went(&args).await?,
+    };
+    let of_version = "the EPP's answer is not of this version";
+    let text = match (args.output, &args.request) {
+        (Output::Json, _) => String::from_utf8_lossy(&answer).into_owned(),
+        (Output::Text, Some(_)) => {
+            let explanation: Explanation = serde_json::from_slice(&answer).context(of_version)?;
+            account::explained(&explanation)
         }
-    }
+        (Output::Text, None) => {
+            let accounts: Vec<Account> = serde_json::from_slice(&answer).context(of_version)?;
+            match accounts.is_empty() {
+                true => "the EPP keeps no such decision".to_owned(),
+                false => accounts.iter().map(account::told).collect::<Vec<_>>().join("\n"),
+            }
+        }
+    };
+    writeln!(stdout().lock(), "{}", text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask(args: &ExplainArgs, body: Bytes) -> anyhow::Result<Bytes> {
-    let epp = &args.epp;
-    let mend = || format!("no EPP answers at {epp}; give its metrics address with --epp");
-    let stream = TcpStream::connect(epp.as_str()).await.with_context(mend)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(mend)?;
-    tokio::spawn(connection);
+async fn would_go(args: &ExplainArgs, file: &Path) -> anyhow::Result<Bytes> {
+    let body = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
     let query = args.path.as_ref().map_or(String::new(), |path| format!("?path={path}"));
     let uri: Uri = format!("/explain{query}").parse().context("--path is no path")?;
-    let request = Request::post(uri).header(header::HOST, epp.as_str()).body(Full::new(body))?;
-    let response = sender.send_request(request).await.with_context(mend)?;
-    let status = response.status();
-    let answer = response.into_body().collect().await.with_context(mend)?.to_bytes();
-    if status != StatusCode::OK {
-        bail!("{status}: {}", String::from_utf8_lossy(&answer));
-    }
-    Ok(answer)
+    ask(&args.epp, Method::POST, uri, body.into()).await
 }
 
-fn table(explanation: &Explanation) -> String {
-    let Explanation { version, view_age_ms, why, request, candidates } = explanation;
-    let version = version.as_deref().unwrap_or("none yet");
-    let Asked { model, prompt_tokens } = request;
-    let mut text = format!(
-        "{why}\n\nmodel {model}, {prompt_tokens} prompt tokens; view {version}, {view_age_ms} ms old\n\n\
-         {:<20} {:<22} {:<7} {:>8} {:>8} {:>10} {:>10} {:>10} {:>10}\n",
-        "endpoint", "address", "tier", "cached", "requests", "wait ms", "prefill ms", "decode ms", "total ms"
-    );
-    for candidate in candidates {
-        let Candidate { endpoint, address, tier, cached_tokens, requests, .. } = candidate;
-        let ms = |us: u64| us as f64 / 1e3;
-        let (wait, prefill) = (ms(candidate.wait_us), ms(candidate.prefill_us));
-        let (decode, total) = (ms(candidate.decode_us), ms(candidate.total_us));
-        text.push_str(&format!(
-            "{endpoint:<20} {address:<22} {tier:<7} {cached_tokens:>8} {requests:>8} {wait:>10.1} {prefill:>10.1} {decode:>10.1} {total:>10.1}\n"
-        ));
+async fn went(args: &ExplainArgs) -> anyhow::Result<Bytes> {
+    let limit = args.last.map(|limit| format!("limit={limit}"));
+    let request_id = args.request_id.as_deref().map(|id| format!("request_id={}", encoded(id)));
+    let query: Vec<_> = limit.into_iter().chain(request_id).collect();
+    let uri = format!("/decisions?{}", query.join("&")).parse()?;
+    ask(&args.epp, Method::GET, uri, Bytes::new()).await
+}
+
+/// `text` as a value in a query.
+fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_id_fits_into_a_query() {
+        assert_eq!("a-1%2F%26%20%C3%A9", encoded("a-1/& é"));
     }
-    text
 }

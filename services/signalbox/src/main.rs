@@ -1,8 +1,12 @@
 //! The command people type.
 
+mod account;
+mod ask;
+mod check_config;
 mod explain;
 mod gateway;
 mod load;
+mod replay;
 mod up;
 
 use std::io::Write;
@@ -11,8 +15,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use signalbox_telemetry::exit_code;
 
+use check_config::CheckConfigArgs;
 use explain::ExplainArgs;
 use load::{LoadArgs, LoadError, Served};
+use replay::ReplayArgs;
 use up::UpArgs;
 
 /// The exit code for flags that are wrong (`EX_USAGE`).
@@ -32,8 +38,12 @@ enum Command {
     Up(Box<UpArgs>),
     /// Send a workload and measure how it is served
     Load(Box<LoadArgs>),
-    /// Ask a running EPP where a request would go, and why
+    /// Ask a running EPP where a request would go, or where the latest ones went, and why
     Explain(ExplainArgs),
+    /// Say in words what a configuration file will do, or all that is wrong with it
+    CheckConfig(CheckConfigArgs),
+    /// Make recorded decisions again
+    Replay(ReplayArgs),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +63,8 @@ fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(args) => runtime.block_on(up::run(*args)),
         Command::Explain(args) => runtime.block_on(explain::run(args)),
+        Command::CheckConfig(args) => check_config::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Load(args) => match runtime.block_on(load::run(*args)) {
             Ok(Served::All) => Ok(ExitCode::SUCCESS),
             Ok(Served::Partly) => Ok(ExitCode::FAILURE),

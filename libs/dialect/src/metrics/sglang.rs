@@ -12,5 +12,9 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family { name: "sglang:page_size", role: Role::BlockTokens },
     Family { name: "sglang:num_pages", role: Role::Blocks },
+    Family { name: "sglang:inter_token_latency_seconds_sum", role: Role::InterTokenSum },
+    Family { name: "sglang:inter_token_latency_seconds_count", role: Role::InterTokenCount },
+    Family { name: "sglang:generation_tokens_total", role: Role::GenerationTokens },
+    Family { name: "sglang:prompt_tokens_total", role: Role::PromptTokens },
     Family { name: "process_start_time_seconds", role: Role::Started },
 ];

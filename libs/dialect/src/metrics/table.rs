@@ -24,6 +24,18 @@ pub(super) enum Role {
     Blocks,
     /// Labels that tell the LoRA adapters; the value is the time of the last change.
     Adapters,
+    /// Sum of the seconds between two tokens of an answer.
+    InterTokenSum,
+    /// How many such times.
+    InterTokenCount,
+    /// [`Role::InterTokenSum`] under the name of an older release; counts where the newer is absent.
+    InterTokenSumOlder,
+    /// [`Role::InterTokenCount`] under the name of an older release; counts where the newer is absent.
+    InterTokenCountOlder,
+    /// Tokens of answers, a counter.
+    GenerationTokens,
+    /// Tokens of prompts, a counter.
+    PromptTokens,
     /// When the process started, in seconds since the Unix epoch.
     Started,
 }

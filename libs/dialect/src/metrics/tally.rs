@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{Adapters, Capacity, Gauges, Incarnation, PPM, Sample};
+use signalbox_types::{Adapters, Capacity, Counters, Gauges, Incarnation, PPM, Sample};
 
 use super::page::{Labels, Line};
 use super::table::Role;
@@ -32,6 +32,24 @@ impl Series {
     fn requests(self) -> u32 {
         self.sum.round() as u32
     }
+
+    /// The sum as a counter, in units of which it has so many. Below zero is none, and the conversion saturates.
+    fn counter(self, units: f64) -> u64 {
+        (self.sum * units).round() as u64
+    }
+}
+
+/// A histogram's sum and count.
+#[derive(Clone, Copy, Debug, Default)]
+struct Histogram {
+    sum: Series,
+    count: Series,
+}
+
+impl Histogram {
+    fn told(self) -> Option<Self> {
+        (self.sum.told().is_some() && self.count.told().is_some()).then_some(self)
+    }
 }
 
 /// What has been gathered so far; labels stay as they stand on the page until the end.
@@ -45,6 +63,10 @@ pub(super) struct Tally<'a> {
     block_tokens: Series,
     blocks: Series,
     adapters: Option<(f64, Labels<'a>)>,
+    inter_token: Histogram,
+    inter_token_older: Histogram,
+    generation_tokens: Series,
+    prompt_tokens: Series,
     started_seconds: f64,
 }
 
@@ -63,6 +85,12 @@ impl<'a> Tally<'a> {
             Role::BlockTokens => self.block_tokens.add(line.value),
             Role::Blocks => self.blocks.add(line.value),
             Role::Adapters => self.add_adapters(line),
+            Role::InterTokenSum => self.inter_token.sum.add(line.value),
+            Role::InterTokenCount => self.inter_token.count.add(line.value),
+            Role::InterTokenSumOlder => self.inter_token_older.sum.add(line.value),
+            Role::InterTokenCountOlder => self.inter_token_older.count.add(line.value),
+            Role::GenerationTokens => self.generation_tokens.add(line.value),
+            Role::PromptTokens => self.prompt_tokens.add(line.value),
             Role::Started => self.started_seconds = self.started_seconds.max(line.value),
         }
     }
@@ -99,7 +127,24 @@ impl<'a> Tally<'a> {
             kv_used_ppm: kv_use.map(|series| (series.mean().clamp(0.0, 1.0) * f64::from(PPM)).round() as u32),
         };
         let incarnation = Incarnation((self.started_seconds * 1_000.0).round() as u64);
-        Ok(Sample { gauges, capacity: self.capacity(), adapters: self.adapters(), incarnation })
+        Ok(Sample {
+            gauges,
+            capacity: self.capacity(),
+            adapters: self.adapters(),
+            incarnation,
+            counters: self.counters(),
+        })
+    }
+
+    /// All or nothing: a counter that is not told would look like one that stands still.
+    fn counters(&self) -> Option<Counters> {
+        let inter_token = self.inter_token.told().or(self.inter_token_older.told())?;
+        Some(Counters {
+            inter_token_us_sum: inter_token.sum.counter(1e6),
+            inter_token_count: inter_token.count.counter(1.0),
+            generation_tokens: self.generation_tokens.told()?.counter(1.0),
+            prompt_tokens: self.prompt_tokens.told()?.counter(1.0),
+        })
     }
 
     fn capacity(&self) -> Option<Capacity> {

@@ -12,5 +12,11 @@ pub(super) const FAMILIES: &[Family] = &[
         role: Role::CacheLabels { block: "block_size", blocks: "num_gpu_blocks" },
     },
     Family { name: "vllm:lora_requests_info", role: Role::Adapters },
+    Family { name: "vllm:inter_token_latency_seconds_sum", role: Role::InterTokenSum },
+    Family { name: "vllm:inter_token_latency_seconds_count", role: Role::InterTokenCount },
+    Family { name: "vllm:time_per_output_token_seconds_sum", role: Role::InterTokenSumOlder },
+    Family { name: "vllm:time_per_output_token_seconds_count", role: Role::InterTokenCountOlder },
+    Family { name: "vllm:generation_tokens_total", role: Role::GenerationTokens },
+    Family { name: "vllm:prompt_tokens_total", role: Role::PromptTokens },
     Family { name: "process_start_time_seconds", role: Role::Started },
 ];

@@ -30,6 +30,8 @@ pub(crate) enum Seen {
     /// Headers stay as they are.
     RequestHeaders,
     ResponseHeaders,
+    /// The response's headers get this one.
+    Announced(String, Bytes),
     RequestChunk(Bytes, bool),
     ResponseChunk(Bytes, bool),
     /// A chunk passes without being sent back.
@@ -159,8 +161,12 @@ fn read(reply: ProcessingResponse) -> Seen {
         Response::RequestHeaders(HeadersResponse { response: None }) => Seen::RequestHeaders,
         Response::RequestHeaders(response) => read_route(response, &metadata.unwrap()),
         Response::ResponseHeaders(response) => {
-            assert_eq!(response, HeadersResponse::default());
-            Seen::ResponseHeaders
+            let Some(common) = response.response else { return Seen::ResponseHeaders };
+            assert!(common.body_mutation.is_none() && !common.clear_route_cache);
+            let mutation = common.header_mutation.unwrap();
+            assert_eq!((mutation.set_headers.len(), mutation.remove_headers.len()), (1, 0));
+            let header = mutation.set_headers[0].header.clone().unwrap();
+            Seen::Announced(header.key, header.raw_value)
         }
         Response::RequestBody(response) => {
             let (body, end) = read_chunk(response).expect("a request's body is always sent back");

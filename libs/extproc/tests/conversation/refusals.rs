@@ -71,11 +71,19 @@ fn no_endpoint() {
 }
 
 #[test]
+fn no_endpoint_passes_the_filters() {
+    let text = "inference error: ResourceExhausted - no endpoints available for the given request";
+    let expected = refused(429, text, Some("rejected-saturated"));
+    let gateway = Gateway::with(Config::default(), Err(Refusal::Saturated));
+    assert_eq!(last(gateway, request(&POST, BODY))[1..], expected);
+}
+
+#[test]
 fn a_body_that_is_too_long_is_refused_before_more_of_it_is_kept() {
     let expected =
         refused(413, "inference error: PayloadTooLarge - request body is longer than 10 bytes", None);
     let config = Config { body_limit_bytes: 10, ..Config::default() };
-    let gateway = || Gateway::with(config, Err(Refusal::NoEndpoint));
+    let gateway = || Gateway::with(config.clone(), Err(Refusal::NoEndpoint));
     let headers = request_headers(&[(":path", "/upload")], false);
     let bodies = [headers.clone(), request_body("12345", false), request_body("123456", false)];
     assert_eq!(last(gateway(), bodies), expected);

@@ -1,8 +1,12 @@
 //! The request's half: when the picker speaks, and what it says.
 
 use bytes::Bytes;
-use signalbox_extproc::Outcome;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
+use signalbox_extproc::{Config, Outcome, Refusal};
+use signalbox_protos::envoy::config::core::v3::Metadata;
 use signalbox_protos::envoy::service::ext_proc::v3::BodySendMode;
+use signalbox_types::Subset;
 
 use crate::gateway::{
     BODY, ENDPOINT, Gateway, POST, Seen, nothing, request, request_body, request_headers, request_trailers,
@@ -147,4 +151,21 @@ fn the_request_id_is_known_from_the_headers_on() {
     assert_eq!(gateway.conversation.request_id(), None);
     gateway.say(request_headers(&[("x-request-id", "abc")], false));
     assert_eq!(gateway.conversation.request_id(), Some("abc"));
+}
+
+#[test]
+fn what_the_gateway_allows_and_the_headers_that_count_are_told() {
+    let config = Config { headers: ["x-session-id".to_owned()].into(), ..Config::default() };
+    let mut gateway = Gateway::with(config, Err(Refusal::NoEndpoint));
+    let headers = [POST[0], POST[1], ("x-session-id", "s1"), ("x-other", "1")];
+    let [mut head, body] = request(&headers, BODY);
+    let text = Value { kind: Some(Kind::StringValue("10.0.0.7".to_owned())) };
+    let hint = Struct { fields: [("x-gateway-destination-endpoint-subset".to_owned(), text)].into() };
+    let filter_metadata = [("envoy.lb.subset_hint".to_owned(), hint)].into();
+    head.metadata_context = Some(Metadata { filter_metadata });
+    gateway.say(head);
+    let seen = gateway.say(body);
+    let Seen::Picking(intake) = &seen[0] else { panic!("{seen:?}") };
+    assert_eq!(intake.request.subset, Some(Subset::from_iter(["10.0.0.7"])));
+    assert_eq!(intake.request.headers, [("x-session-id".to_owned(), "s1".to_owned())]);
 }

@@ -1,11 +1,13 @@
 //! The response's half, and what becomes of the request.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
-use signalbox_extproc::Outcome;
+use signalbox_extproc::{Announcement, Config, Destination, Outcome};
 use signalbox_protos::envoy::service::ext_proc::v3::BodySendMode;
 
 use crate::gateway::{
-    BODY, Gateway, POST, Seen, request, response_body, response_headers, response_trailers, telling,
+    BODY, ENDPOINT, Gateway, POST, Seen, request, response_body, response_headers, response_trailers, telling,
 };
 
 /// A gateway whose request was sent, and that told its response mode, if any.
@@ -120,4 +122,17 @@ fn trailers_tell_the_end_of_a_response_whose_body_is_hidden() {
     gateway.say(response_headers("200", false));
     gateway.say(response_trailers());
     assert_eq!(gateway.conversation.outcome(), Outcome::Complete);
+}
+
+#[test]
+fn an_announcement_goes_with_the_response_once() {
+    let announcement = Announcement { header: "x-session-token".to_owned(), value: "cG9k".to_owned() };
+    let endpoint = Destination::from(ENDPOINT.parse::<SocketAddr>().unwrap()).announced(announcement);
+    let mut gateway = Gateway::with(Config::default(), Ok(endpoint));
+    for message in request(&POST, BODY) {
+        gateway.say(message);
+    }
+    let announced = Seen::Announced("x-session-token".to_owned(), Bytes::from_static(b"cG9k"));
+    assert_eq!(gateway.say(response_headers("200", false)), [announced, Seen::Started(Some(200))]);
+    assert_eq!(gateway.say(response_headers("200", false)), [Seen::ResponseHeaders]);
 }

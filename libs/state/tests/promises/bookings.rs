@@ -32,8 +32,8 @@ fn serve(bookings: &Bookings, requests: &[Request]) {
     for Request { endpoint, tokens, answers, lasts } in requests {
         let mut booking = bookings.reserve(EndpointKey(*endpoint), *tokens);
         if *answers {
-            booking.prefilled();
-            booking.prefilled();
+            booking.prefilled(0);
+            booking.prefilled(0);
         }
         open.push((booking, *lasts));
         open.retain_mut(|(_, lasts)| {

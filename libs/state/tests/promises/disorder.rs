@@ -159,13 +159,15 @@ fn the_entries_of_two_snapshots_do_not_mix() {
 
 #[test]
 fn blocks_of_an_endpoint_that_is_none_do_not_pass_unseen() {
-    let holders = vec![(signalbox_types::EndpointKey(1), 5)];
-    let block = signalbox_prefix::Block {
-        hash: signalbox_types::BlockHash(7),
+    let placed = signalbox_prefix::PlacedRun { endpoint: signalbox_types::EndpointKey(1), end: 1, used: 5 };
+    let run = signalbox_prefix::Run {
         parent: signalbox_types::BlockHash::ROOT,
-        holders,
+        start: 0,
+        blocks: [signalbox_types::BlockHash(7)].into(),
+        placed: vec![placed],
+        confirmed: Vec::new(),
     };
-    let stray = Picture::from_parts(Vec::new(), vec![block], Vec::new()).unwrap();
+    let stray = Picture::from_parts(Vec::new(), vec![run], Vec::new()).unwrap();
     assert_eq!(vec!["placements"], stray.digest().differing(&Picture::default().digest()));
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use signalbox_prefix::Lookup;
+use signalbox_prefix::{Lookup, Match};
 use signalbox_state::{Effect, Input, Outbox, Overlay, Placed, Placement, Pool};
 use signalbox_types::{EndpointKey, Incarnation};
 
@@ -58,7 +58,7 @@ impl Pair {
 
     fn place(&mut self, at: EndpointKey, prompt: &[u8]) {
         let lookup = self.sight(prompt);
-        let held = lookup.held.iter().find(|(of, _)| *of == at).map_or(0, |(_, held)| *held);
+        let held = lookup.held.iter().find(|of| of.endpoint == at).map_or(0, |of| of.blocks);
         let placed = Placed {
             endpoint: at,
             incarnation: Incarnation(0),
@@ -162,7 +162,7 @@ fn is_bare(overlay: &Overlay, steps: &[Step]) -> bool {
     });
     let mut ends = placed.flat_map(|(at, prompt)| (1..prompt.len()).map(move |end| (at, prompt, end)));
     ends.all(|(at, prompt, end)| {
-        let view = Lookup { known: end, held: vec![(at, end)] };
+        let view = Lookup { known: end, held: vec![Match::on_device(at, end)] };
         let mut lookup = view.clone();
         overlay.extend(&chain(prompt), &mut lookup);
         lookup == view
@@ -173,10 +173,11 @@ fn is_bare(overlay: &Overlay, steps: &[Step]) -> bool {
 fn an_own_placement_counts_at_once_and_for_the_next_anchor() {
     let mut pair = Pair::new();
     pair.place(endpoint(0), &[0, 1, 2]);
-    assert_eq!(Lookup { known: 3, held: vec![(endpoint(0), 3)] }, pair.sight(&[0, 1, 2, 2]));
+    let held = vec![Match::on_device(endpoint(0), 3)];
+    assert_eq!(Lookup { known: 3, held }, pair.sight(&[0, 1, 2, 2]));
     pair.place(endpoint(0), &[0, 1, 2, 2]);
     let sent = pair.outbox.take_unsent(9);
-    assert_eq!((3, 1), (sent[0].suffix.len(), sent[1].suffix.len()));
+    assert_eq!((3, chain(&[0])[0]), (sent[0].suffix.len(), sent[1].anchor));
     pair.deliver(sent);
     pair.step(&Step::Acknowledge);
     assert_eq!((4, true), (pair.sight(&[0, 1, 2, 2]).known, pair.overlay.is_empty()));

@@ -21,7 +21,7 @@ fn place(pool: &mut Pool, number: u64, name: u64, blocks: u64) {
 
 fn held(pool: &Pool, name: u64) -> usize {
     let chain: Vec<_> = (1..=20).map(|block| BlockHash(name * 100 + block)).collect();
-    pool.picture().residents().index().lookup(&chain).held.first().map_or(0, |(_, held)| *held)
+    pool.picture().residents().index().lookup(&chain).known
 }
 
 proptest! {
@@ -68,6 +68,27 @@ proptest! {
         let room = kv_tokens as usize;
         prop_assert_eq!((room.min(6), room.saturating_sub(6)), (held(&pool, used_last), held(&pool, used_first)));
     }
+}
+
+#[test]
+fn what_no_endpoint_has_used_for_the_longest_time_goes_when_memory_is_short() {
+    const BOUND: usize = 64 << 10;
+    let config = PoolConfig { assumed_kv_tokens: 1 << 20, index_bytes: BOUND, ..config() };
+    let mut pool = pool_of(4, config);
+    let chain =
+        |name: u64| -> Vec<BlockHash> { (1..=50).map(|block| BlockHash(name * 100 + block)).collect() };
+    for name in 1..=400 {
+        let (suffix, at) = (chain(name).into(), endpoint(name as usize % 4));
+        let anchor = BlockHash::ROOT;
+        let placed = Placement { number: name, endpoint: at, incarnation: Incarnation(0), anchor, suffix };
+        pool.fold(0, Input::Feedback(changed(1, name, Vec::new(), vec![placed])));
+        assert!(pool.picture().residents().bytes() <= BOUND);
+    }
+    let held: Vec<usize> =
+        (1..=400).map(|name| pool.picture().residents().index().lookup(&chain(name)).known).collect();
+    let first = held.iter().position(|held| *held > 0).expect("something is held");
+    assert!((200..390).contains(&first), "{first}");
+    assert!(held[first + 1..].iter().all(|held| *held == 50), "{held:?}");
 }
 
 #[test]

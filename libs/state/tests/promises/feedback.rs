@@ -18,7 +18,9 @@ pub(crate) fn batch(
     gauges: Vec<(EndpointKey, Load)>,
     placements: Vec<Placement>,
 ) -> Feedback {
-    Feedback { epoch: 0, origin: Origin(origin), seq, scope: Scope::Whole, gauges, placements }
+    let (adapters, answers) = (Vec::new(), Vec::new());
+    let (origin, scope) = (Origin(origin), Scope::Whole);
+    Feedback { epoch: 0, origin, seq, scope, gauges, placements, adapters, answers }
 }
 
 pub(crate) fn changed(
@@ -31,7 +33,7 @@ pub(crate) fn changed(
 }
 
 fn requests(requests: u32) -> Load {
-    Load { requests, prefill_tokens: 0 }
+    Load { requests, prefills: requests / 2, prefill_tokens: 0 }
 }
 
 /// What the pool holds of `origin`'s work, without the zeros.
@@ -120,7 +122,7 @@ fn work_at_an_endpoint_that_is_none_is_not_kept() {
 #[test]
 fn the_greatest_loads_there_are_add_up_without_overflow() {
     let mut pool = pool_of(1, config());
-    let most = Load { requests: u32::MAX, prefill_tokens: u64::MAX };
+    let most = Load { requests: u32::MAX, prefills: 0, prefill_tokens: u64::MAX };
     for origin in [1, 2] {
         pool.fold(0, Input::Feedback(batch(origin, u64::MAX, vec![(endpoint(0), most)], Vec::new())));
     }

@@ -75,7 +75,7 @@ fn a_member_that_differs_in_any_part_sums_up_otherwise() {
         &|member| member.observed.reach_since_ms = 1,
         &|member| member.adapters = Some(Arc::default()),
         &|member| {
-            let load = signalbox_types::Load { requests: 1, prefill_tokens: 0 };
+            let load = signalbox_types::Load { requests: 1, prefills: 0, prefill_tokens: 0 };
             member.loads.push((Origin(1), load));
         },
     ];
@@ -88,7 +88,7 @@ fn a_member_that_differs_in_any_part_sums_up_otherwise() {
 fn the_blocks_of_a_snapshot_travel_in_entries_of_bounded_size() {
     let config = signalbox_state::PoolConfig { assumed_kv_tokens: 1 << 20, ..config() };
     let mut pool = pool_of(40, config);
-    let suffix: Arc<[_]> = (1..=3_000).map(signalbox_types::BlockHash).collect();
+    let suffix: Arc<[_]> = (1..=30_000).map(signalbox_types::BlockHash).collect();
     let placements = (0..40).map(|index| signalbox_state::Placement {
         number: index as u64 + 1,
         endpoint: crate::support::endpoint(index),
@@ -99,11 +99,14 @@ fn the_blocks_of_a_snapshot_travel_in_entries_of_bounded_size() {
     pool.fold(0, Input::Feedback(crate::feedback::batch(1, 1, Vec::new(), placements.collect())));
     let snapshot = pool.snapshot();
     let size = |entry: &Arc<Entry>| match &**entry {
-        Entry::Blocks(blocks) => blocks.iter().map(|block| 1 + block.holders.len()).sum(),
-        Entry::Endpoint(_) | Entry::Origin(..) => 0,
+        Entry::Runs(runs) => runs
+            .iter()
+            .fold((0, 0), |(blocks, holders), run| (blocks + run.blocks.len(), holders + run.placed.len())),
+        Entry::Endpoint(_) | Entry::Origin(..) => (0, 0),
     };
-    let sizes: Vec<usize> = snapshot.entries.iter().map(size).collect();
-    assert_eq!((3_000 * 41, true), (sizes.iter().sum(), sizes.iter().all(|size| *size <= 4_096)));
+    let sizes: Vec<(usize, usize)> = snapshot.entries.iter().map(size).collect();
+    assert_eq!(30_000, sizes.iter().map(|(blocks, _)| blocks).sum::<usize>());
+    assert!(sizes.iter().all(|(blocks, holders)| blocks * 8 + holders * 16 <= 60_000), "{sizes:?}");
     let mut replica = Replica::default();
     catch_up(&mut replica, &pool);
     assert_eq!(Contents::of(pool.picture()), Contents::of(replica.picture()));

@@ -34,7 +34,7 @@ fn foreign(pool: &Pool) -> u32 {
 }
 
 fn book(pool: &mut Pool, now_ms: u64, requests: u32) {
-    let gauges = vec![(endpoint(0), Load { requests, prefill_tokens: 0 })];
+    let gauges = vec![(endpoint(0), Load { requests, prefills: requests / 2, prefill_tokens: 0 })];
     pool.fold(now_ms, Input::Feedback(batch(1, now_ms, gauges, Vec::new())));
 }
 

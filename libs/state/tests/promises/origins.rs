@@ -13,7 +13,7 @@ use crate::support::{config, endpoint, placement, pool_of};
 const TTL_MS: u64 = 3_000;
 
 fn speak(pool: &mut Pool, now_ms: u64, origin: u64, seq: u64) -> Vec<Effect> {
-    let gauges = vec![(endpoint(0), Load { requests: 2, prefill_tokens: 7 })];
+    let gauges = vec![(endpoint(0), Load { requests: 2, prefills: 0, prefill_tokens: 7 })];
     pool.fold(now_ms, Input::Feedback(batch(origin, seq, gauges, Vec::new())))
 }
 
@@ -50,7 +50,7 @@ proptest! {
 fn with_an_origin_go_its_loads_and_its_acknowledgement_but_not_its_placements() {
     let mut pool = pool_of(1, config());
     let placed = placement(1, endpoint(0), Incarnation(0), &[0, 1], 0);
-    let gauges = vec![(endpoint(0), Load { requests: 2, prefill_tokens: 7 })];
+    let gauges = vec![(endpoint(0), Load { requests: 2, prefills: 0, prefill_tokens: 7 })];
     pool.fold(0, Input::Feedback(batch(1, 1, gauges, vec![placed])));
     assert_eq!(1, pool.picture().acknowledgements().len());
     pool.fold(TTL_MS - 1, Input::Tick);

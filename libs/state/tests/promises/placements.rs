@@ -20,7 +20,7 @@ fn send(pool: &mut Pool, seq: u64, placements: Vec<Placement>) -> Vec<Effect> {
 
 fn held_of(pool: &Pool, at: EndpointKey, prompt: &[u8]) -> usize {
     let lookup = pool.picture().residents().index().lookup(&chain(prompt));
-    lookup.held.iter().find(|(of, _)| *of == at).map_or(0, |(_, held)| *held)
+    lookup.held.iter().find(|of| of.endpoint == at).map_or(0, |of| of.blocks)
 }
 
 fn acknowledged(pool: &Pool) -> u64 {
@@ -157,6 +157,23 @@ fn a_touch_is_a_change_and_nothing_is_none() {
 }
 
 #[test]
+fn an_endpoint_was_given_something_cold_only_when_the_pool_knew_nothing_of_it() {
+    let mut pool = pool_of(2, config());
+    let cold = |pool: &Pool| {
+        [0, 1].map(|at| pool.picture().members().find(|member| member.key == endpoint(at)).unwrap().cold_seq)
+    };
+    assert_eq!([0, 0], cold(&pool));
+    send(&mut pool, 1, vec![placement(1, endpoint(0), UNSAID, &[0, 1], 0)]);
+    let first = cold(&pool);
+    assert!(first[0] > 0 && first[1] == 0);
+    send(&mut pool, 2, vec![placement(2, endpoint(0), UNSAID, &[0, 1], 2)]);
+    send(&mut pool, 3, vec![placement(3, endpoint(1), UNSAID, &[0, 1, 2], 0)]);
+    assert_eq!(first, cold(&pool));
+    send(&mut pool, 4, vec![placement(4, endpoint(1), UNSAID, &[3], 0)]);
+    assert!(cold(&pool)[1] > first[0]);
+}
+
+#[test]
 fn a_placement_for_another_life_or_for_no_endpoint_is_acknowledged_and_dropped_unasked() {
     let mut pool = pool_of(1, config());
     let sent = vec![
@@ -170,11 +187,19 @@ fn a_placement_for_another_life_or_for_no_endpoint_is_acknowledged_and_dropped_u
 
 #[test]
 fn a_chain_that_leads_into_the_middle_of_another_is_none() {
-    let mut pool = pool_of(2, config());
-    let other =
-        Placement { suffix: [1, 2, 3].map(BlockHash).into(), ..placement(1, endpoint(0), UNSAID, &[], 0) };
-    let into =
-        Placement { suffix: [8, 9, 3].map(BlockHash).into(), ..placement(2, endpoint(1), UNSAID, &[], 0) };
-    send(&mut pool, 1, vec![other, into]);
-    assert_eq!((2, 0), (acknowledged(&pool), pool.picture().residents().held(endpoint(1))));
+    let chain = |blocks: [u64; 3], number, to| Placement {
+        suffix: blocks.map(BlockHash).into(),
+        ..placement(number, endpoint(to), UNSAID, &[], 0)
+    };
+    let config = signalbox_state::PoolConfig { assumed_kv_tokens: 100, ..config() };
+    let mut pool = pool_of(3, config);
+    send(&mut pool, 1, vec![chain([1, 2, 3], 1, 0), chain([8, 9, 3], 2, 1)]);
+    let index = pool.picture().residents().index();
+    let held = index.lookup(&[1, 2, 3].map(BlockHash)).held;
+    assert_eq!((2, vec![endpoint(0)]), (acknowledged(&pool), held.iter().map(|of| of.endpoint).collect()));
+    // Where the other could be anchored it is not even kept.
+    let long = Placement { suffix: (100..120).map(BlockHash).collect(), ..chain([0; 3], 3, 0) };
+    let into = Placement { anchor: BlockHash(116), suffix: [BlockHash(1)].into(), ..chain([0; 3], 4, 2) };
+    send(&mut pool, 2, vec![long, into]);
+    assert_eq!((4, 0), (acknowledged(&pool), pool.picture().residents().held(endpoint(2))));
 }

@@ -10,7 +10,7 @@ use signalbox_types::PeerAddress;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
-use super::uplink::{self, PlacedQueue, Uplink};
+use super::uplink::{self, Queue, Uplink};
 use super::view_keeper::{self, ViewKeeper};
 use crate::desk::Desk;
 
@@ -25,7 +25,7 @@ const RESTARTS: RestartPolicy = RestartPolicy {
 pub(crate) struct RootSetup {
     pub(crate) desk: Arc<Desk>,
     pub(crate) aggregators: Vec<PeerAddress>,
-    pub(crate) placed: PlacedQueue,
+    pub(crate) outgoing: Queue,
     pub(crate) ready: Arc<watch::Sender<bool>>,
 }
 
@@ -93,9 +93,9 @@ impl Actor for Root {
 }
 
 async fn start_children(setup: &RootSetup, myself: &ActorRef<RootMessage>) -> Result<(), ActorProcessingErr> {
-    let RootSetup { desk, aggregators, placed, ready } = setup.clone();
+    let RootSetup { desk, aggregators, outgoing, ready } = setup.clone();
     let (channel, connected) = watch::channel::<Option<Channel>>(None);
-    let setup = uplink::Setup { desk: Arc::clone(&desk), placed, channel: connected };
+    let setup = uplink::Setup { desk: Arc::clone(&desk), outgoing, channel: connected };
     let (uplink, _) = Actor::spawn_linked(None, Uplink, setup, myself.get_cell()).await?;
     let setup = view_keeper::Setup { desk, aggregators, channel: Arc::new(channel), ready, uplink };
     Actor::spawn_linked(None, ViewKeeper, setup, myself.get_cell()).await?;

@@ -6,14 +6,15 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_protos::signalbox::v1::FeedbackBatch;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
-use signalbox_state::{Feedback, Outbox, Placed, Placement, Scope};
+use signalbox_state::{Answer, Feedback, Outbox, Placement, Scope};
+use signalbox_types::EndpointKey;
 use signalbox_wire::Reply;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Outgoing, Remark};
 
 /// Feedback is sent at most so often.
 const PACE: Duration = Duration::from_millis(2);
@@ -26,6 +27,9 @@ const BATCHES_WAITING: usize = 4;
 
 /// Placements in one batch.
 const PLACEMENTS_PER_BATCH: usize = 512;
+
+/// Answers and adapters in one batch.
+const REMARKS_PER_BATCH: usize = 512;
 
 /// A placement that the pool has not echoed for so long is given up: longer than a failover takes.
 const PLACEMENT_DEADLINE: Duration = Duration::from_secs(10);
@@ -45,13 +49,13 @@ pub(crate) enum Message {
 
 pub(crate) type UplinkRef = ActorRef<Message>;
 
-/// Where placements come out. Shared, so that an uplink that is started anew goes on reading it.
-pub(crate) type PlacedQueue = Arc<Mutex<mpsc::Receiver<Placed>>>;
+/// Where placements and remarks come out. Shared, so that an uplink that is started anew goes on reading it.
+pub(crate) type Queue = Arc<Mutex<Outgoing>>;
 
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) desk: Arc<Desk>,
-    pub(crate) placed: PlacedQueue,
+    pub(crate) outgoing: Queue,
     pub(crate) channel: watch::Receiver<Option<Channel>>,
 }
 
@@ -60,8 +64,10 @@ pub(crate) struct Uplink;
 
 pub(crate) struct State {
     desk: Arc<Desk>,
-    placed: PlacedQueue,
+    outgoing: Queue,
     outbox: Outbox,
+    adapters: Vec<(EndpointKey, Arc<str>)>,
+    answers: Vec<Answer>,
     /// Chains that the owner asked for.
     chains: Vec<Placement>,
     connection: Option<mpsc::Sender<FeedbackBatch>>,
@@ -75,7 +81,7 @@ impl Actor for Uplink {
     type Arguments = Setup;
 
     async fn pre_start(&self, myself: UplinkRef, setup: Setup) -> Result<State, ActorProcessingErr> {
-        let Setup { desk, placed, channel } = setup;
+        let Setup { desk, outgoing, channel } = setup;
         // Numbers begin anew here, which no origin survives; and an uplink before this one can lift nothing any more.
         desk.be_reborn();
         desk.overlay.clear();
@@ -84,8 +90,10 @@ impl Actor for Uplink {
         myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
         Ok(State {
             desk,
-            placed,
+            outgoing,
             outbox: Outbox::default(),
+            adapters: Vec::new(),
+            answers: Vec::new(),
             chains: Vec::new(),
             connection: None,
             seq: 0,
@@ -150,7 +158,8 @@ impl State {
         };
         let mut placements = std::mem::take(&mut self.chains);
         placements.extend(self.outbox.take_unsent(PLACEMENTS_PER_BATCH));
-        if scope == Scope::Changed && gauges.is_empty() && placements.is_empty() {
+        let has_remarks = !self.answers.is_empty() || !self.adapters.is_empty();
+        if scope == Scope::Changed && gauges.is_empty() && placements.is_empty() && !has_remarks {
             return;
         }
         if self.outbox.has_unsent() {
@@ -158,18 +167,34 @@ impl State {
         }
         self.seq += 1;
         let epoch = self.desk.sight.load().view.version.map_or(0, |version| version.epoch);
-        let feedback =
-            Feedback { epoch, origin: self.desk.origin(), seq: self.seq, scope, gauges, placements };
+        let feedback = Feedback {
+            epoch,
+            origin: self.desk.origin(),
+            seq: self.seq,
+            scope,
+            gauges,
+            placements,
+            adapters: std::mem::take(&mut self.adapters),
+            answers: std::mem::take(&mut self.answers),
+        };
         permit.send(signalbox_wire::feedback_batch(feedback));
     }
 
     async fn take_in(&mut self) {
         let now_ms = self.desk.now_ms();
-        let mut placed = self.placed.lock().await;
+        let mut outgoing = self.outgoing.lock().await;
         while self.outbox.has_room()
-            && let Ok(placed) = placed.try_recv()
+            && let Ok(placed) = outgoing.placed.try_recv()
         {
             self.outbox.put(now_ms, placed);
+        }
+        while self.answers.len() + self.adapters.len() < REMARKS_PER_BATCH
+            && let Ok(remark) = outgoing.remarks.try_recv()
+        {
+            match remark {
+                Remark::Answer(answer) => self.answers.push(answer),
+                Remark::Adapter(endpoint, adapter) => self.adapters.push((endpoint, adapter)),
+            }
         }
     }
 }

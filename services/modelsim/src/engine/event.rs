@@ -5,6 +5,9 @@ use std::sync::Arc;
 /// A request's number, chosen by the caller, unique among the requests that live at the same time.
 pub type RequestId = u64;
 
+/// A LoRA adapter's number, chosen by the caller.
+pub type AdapterId = u32;
+
 /// A request that reaches the model server.
 #[derive(Debug, Clone)]
 pub struct Arrival {
@@ -13,6 +16,8 @@ pub struct Arrival {
     /// One hash per full block of the prompt, each covering everything before it (see [`crate::tokens`]). Prompts of
     /// different models or adapters must not share hashes.
     pub chain: Arc<[u64]>,
+    /// The LoRA adapter that it asks for; without one the model itself answers.
+    pub adapter: Option<AdapterId>,
     /// Length of the prompt in tokens, at least one.
     pub prompt_tokens: u32,
     /// Tokens to produce, exactly; without it the length is drawn from the seed and the request's number.
@@ -128,6 +133,27 @@ pub struct Stats {
     pub preemptions: u64,
     /// Requests that finished.
     pub finished: u64,
+    /// Sum of the times between two tokens of a request, in virtual microseconds.
+    pub inter_token_us_sum: u64,
+    /// How many such times.
+    pub inter_token_count: u64,
+    /// LoRA adapters read from disk.
+    pub lora_disk_loads: u64,
+    /// LoRA adapters brought back from host memory to the device.
+    pub lora_host_loads: u64,
+}
+
+/// A reading of the LoRA adapters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AdapterReading {
+    /// Those of requests in the batch, in order of number.
+    pub running: Vec<AdapterId>,
+    /// Those of waiting requests, in order of number.
+    pub waiting: Vec<AdapterId>,
+    /// Those in a slot of the device, the least recently used first.
+    pub resident: Vec<AdapterId>,
+    /// Those in host memory, residents included, the least recently used first.
+    pub host: Vec<AdapterId>,
 }
 
 impl Stats {

@@ -5,6 +5,7 @@
 //! drive a thousand engines and a server can drive one in real time. A late call loses nothing: every pass that
 //! ended meanwhile is carried out at the time at which it ended.
 
+mod adapters;
 mod blocks;
 mod event;
 mod idle_list;
@@ -12,19 +13,23 @@ mod pass;
 mod request;
 
 #[cfg(test)]
+mod lora_properties;
+#[cfg(test)]
 mod properties;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::config::{ConfigError, ModelConfig};
+use adapters::Adapters;
 use blocks::BlockPool;
-pub use event::{Arrival, Effect, Input, Rejection, RequestId, Stats, Usage};
+pub use event::{AdapterId, AdapterReading, Arrival, Effect, Input, Rejection, RequestId, Stats, Usage};
 use request::Request;
 
 /// A model server's scheduler and KV cache.
 pub struct Engine {
     config: ModelConfig,
     pool: BlockPool,
+    adapters: Adapters,
     /// In order of admission: the last is the youngest.
     running: Vec<Request>,
     waiting: VecDeque<Request>,
@@ -44,6 +49,7 @@ impl Engine {
         Ok(Self {
             pool: BlockPool::new(config.total_blocks()),
             config,
+            adapters: Adapters::default(),
             running: Vec::new(),
             waiting: VecDeque::new(),
             now_us: 0,
@@ -64,11 +70,11 @@ impl Engine {
         self.begin_pass();
     }
 
-    /// When the pass in progress ends, in virtual microseconds: call [`Engine::step`] then at the latest. Nothing
-    /// while idle.
+    /// When the pass in progress ends or, between passes, the next LoRA adapter is loaded, in virtual microseconds:
+    /// call [`Engine::step`] then at the latest. Nothing while idle.
     #[must_use]
     pub fn next_wakeup_us(&self) -> Option<u64> {
-        self.pass_ends_us
+        self.pass_ends_us.or_else(|| self.adapters.next_ready_us(self.now_us))
     }
 
     /// A reading of gauges and counters.
@@ -80,15 +86,33 @@ impl Engine {
             used_blocks: self.pool.used(),
             idle_cached_blocks: self.pool.idle_cached(),
             total_blocks: self.pool.capacity(),
+            lora_disk_loads: self.adapters.disk_loads,
+            lora_host_loads: self.adapters.host_loads,
             ..self.totals
         }
     }
 
+    /// A reading of the LoRA adapters.
+    #[must_use]
+    pub fn adapters(&self) -> AdapterReading {
+        let of = |requests: &mut dyn Iterator<Item = &Request>| {
+            requests.filter_map(|request| request.adapter).collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        let mut reading = AdapterReading {
+            running: of(&mut self.running.iter()),
+            waiting: of(&mut self.waiting.iter()),
+            ..AdapterReading::default()
+        };
+        self.adapters.read(self.now_us, &mut reading);
+        reading
+    }
+
     fn advance(&mut self, now_us: u64, effects: &mut Vec<Effect>) {
-        while let Some(ends_us) = self.pass_ends_us.filter(|&ends_us| ends_us <= now_us) {
-            self.now_us = ends_us;
-            self.pass_ends_us = None;
-            self.end_pass(effects);
+        while let Some(at_us) = self.next_wakeup_us().filter(|&at_us| at_us <= now_us) {
+            self.now_us = at_us;
+            if self.pass_ends_us.take().is_some() {
+                self.end_pass(effects);
+            }
             self.begin_pass();
         }
         self.now_us = self.now_us.max(now_us);
@@ -112,13 +136,14 @@ impl Engine {
         if let Some(position) = self.running.iter().position(|request| request.id == id) {
             let request = self.running.remove(position);
             self.pool.release(&request.blocks);
+            self.adapters.leave(request.adapter);
         } else {
             self.waiting.retain(|request| request.id != id);
         }
     }
 
     fn end_pass(&mut self, effects: &mut Vec<Effect>) {
-        let Self { running, pool, totals, now_us, .. } = self;
+        let Self { running, pool, adapters, totals, now_us, .. } = self;
         running.retain_mut(|request| {
             request.computed_tokens += request.scheduled_tokens;
             let was_scheduled = std::mem::take(&mut request.scheduled_tokens) > 0;
@@ -130,6 +155,7 @@ impl Engine {
                 return true;
             }
             pool.release(&request.blocks);
+            adapters.leave(request.adapter);
             totals.finished += 1;
             effects.push(Effect::Finished { id: request.id, at_us: *now_us, usage: request.usage() });
             false
@@ -145,6 +171,9 @@ fn produce_token(request: &mut Request, at_us: u64, totals: &mut Stats, effects:
         let cached_tokens = request.usage().cached_tokens;
         effects.push(Effect::FirstToken { id: request.id, at_us, cached_tokens });
     } else {
+        totals.inter_token_us_sum += at_us - request.last_token_us;
+        totals.inter_token_count += 1;
         effects.push(Effect::Token { id: request.id, at_us });
     }
+    request.last_token_us = at_us;
 }

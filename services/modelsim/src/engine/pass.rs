@@ -4,6 +4,7 @@
 //! (vLLM allocates chunk by chunk), and blocks of produced tokens are not offered for reuse.
 
 use super::Engine;
+use super::adapters::Standing;
 use super::blocks::BlockPool;
 use super::request::{Request, Work};
 
@@ -91,6 +92,7 @@ impl Engine {
     fn preempt_youngest(&mut self) {
         let Some(mut youngest) = self.running.pop() else { return };
         self.pool.release(&youngest.blocks);
+        self.adapters.leave(youngest.adapter);
         youngest.blocks.clear();
         youngest.published_blocks = 0;
         youngest.computed_tokens = 0;
@@ -99,16 +101,25 @@ impl Engine {
         self.waiting.push_front(youngest);
     }
 
-    /// Admits from the head of the queue while budget, batch and blocks allow; never past one that must wait.
+    /// Admits from the head of the queue while budget, batch and blocks allow: past those whose adapter is not there,
+    /// never past one that waits for blocks.
     fn admit_waiting(&mut self, plan: &mut Plan) {
         let block_size_tokens = self.config.block_size_tokens;
+        let mut position = 0;
         while plan.budget_left_tokens > 0 && self.running.len() < self.config.max_running as usize {
-            let Some(head) = self.waiting.front() else { return };
-            let needed_blocks = head.known_tokens().div_ceil(block_size_tokens);
-            let Some(granted) = self.pool.grant(head.reusable_chain(block_size_tokens), needed_blocks) else {
+            let Some(next) = self.waiting.get(position) else { return };
+            let standing =
+                next.adapter.map(|adapter| self.adapters.stand(adapter, self.now_us, &self.config));
+            if standing == Some(Standing::Waits) {
+                position += 1;
+                continue;
+            }
+            let needed_blocks = next.known_tokens().div_ceil(block_size_tokens);
+            let Some(granted) = self.pool.grant(next.reusable_chain(block_size_tokens), needed_blocks) else {
                 return;
             };
-            let mut request = self.waiting.pop_front().expect("the head was just looked at");
+            let mut request = self.waiting.remove(position).expect("it was just looked at");
+            self.adapters.enter(request.adapter);
             request.blocks = granted.blocks;
             request.published_blocks = granted.cached as usize;
             request.computed_tokens = granted.cached * block_size_tokens;

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::{Arrival, Effect, Engine, Input, RequestId, Usage};
 use crate::config::ModelConfig;
 
-const BLOCK_TOKENS: u32 = 4;
+pub(super) const BLOCK_TOKENS: u32 = 4;
 
-fn small() -> ModelConfig {
+pub(super) fn small() -> ModelConfig {
     ModelConfig {
         block_size_tokens: BLOCK_TOKENS,
         kv_capacity_tokens: 96,
@@ -21,19 +21,24 @@ fn small() -> ModelConfig {
     }
 }
 
-fn engine(config: ModelConfig) -> Engine {
+pub(super) fn engine(config: ModelConfig) -> Engine {
     Engine::new(config).unwrap()
 }
 
 /// Prompts of one family are prefixes of each other.
-fn arrival(id: RequestId, family: u64, prompt_tokens: u32, max_output_tokens: Option<u32>) -> Arrival {
+pub(super) fn arrival(
+    id: RequestId,
+    family: u64,
+    prompt_tokens: u32,
+    max_output_tokens: Option<u32>,
+) -> Arrival {
     let chain: Arc<[u64]> =
         (0..u64::from(prompt_tokens / BLOCK_TOKENS)).map(|block| family * 1_000 + block).collect();
-    Arrival { id, chain, prompt_tokens, max_output_tokens }
+    Arrival { id, chain, adapter: None, prompt_tokens, max_output_tokens }
 }
 
 /// Lets time jump from wakeup to wakeup until nothing is left to do.
-fn drain(engine: &mut Engine, effects: &mut Vec<Effect>) {
+pub(super) fn drain(engine: &mut Engine, effects: &mut Vec<Effect>) {
     while let Some(at_us) = engine.next_wakeup_us() {
         engine.step(at_us, Input::Tick, effects);
         engine.pool.assert_conserved();
@@ -47,7 +52,7 @@ fn run_alone(engine: &mut Engine, now_us: u64, arrival: Arrival) -> Vec<Effect> 
     effects
 }
 
-fn usage_of(effects: &[Effect]) -> BTreeMap<RequestId, Usage> {
+pub(super) fn usage_of(effects: &[Effect]) -> BTreeMap<RequestId, Usage> {
     effects
         .iter()
         .filter_map(|effect| match effect {
@@ -279,4 +284,26 @@ fn cancelling_frees_blocks_at_once_and_lets_the_next_in() {
     assert_eq!(engine.stats().used_blocks, 0);
     drain(&mut engine, &mut effects);
     assert_eq!(usage_of(&effects).keys().copied().collect::<Vec<_>>(), [2]);
+}
+
+/// What a fixed script of 600 requests did before the engine knew of adapters.
+#[test]
+fn requests_without_adapters_are_served_as_they_always_were() {
+    let config =
+        ModelConfig { kv_capacity_tokens: 1_200, max_running: 24, pass_budget_tokens: 64, ..small() };
+    let mut engine = engine(config);
+    let mut effects = Vec::new();
+    for id in 0..600 {
+        let draw = crate::seeded::mix(7, id);
+        let arrival = arrival(id, draw % 9, 1 + (draw >> 8) as u32 % 300, Some(1 + (draw >> 32) as u32 % 90));
+        engine.step(id * 20_000, Input::Arrive(arrival), &mut effects);
+        if draw.is_multiple_of(17) {
+            engine.step(id * 20_000 + 5_000, Input::Cancel(id.saturating_sub(3)), &mut effects);
+        }
+    }
+    drain(&mut engine, &mut effects);
+    let stats = engine.stats();
+    assert!(stats.preemptions > 0 && stats.prefix_hits_tokens > 0, "{stats:?}");
+    let told = format!("{effects:?} {} {}", stats.preemptions, stats.prefix_hits_tokens);
+    assert_eq!(xxhash_rust::xxh3::xxh3_64(told.as_bytes()), 9_469_336_549_836_653_383);
 }

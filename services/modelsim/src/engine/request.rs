@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use super::event::{Arrival, RequestId, Usage};
+use super::event::{AdapterId, Arrival, RequestId, Usage};
 
 /// A request in the waiting queue or the running batch.
 pub(super) struct Request {
     pub(super) id: RequestId,
     pub(super) chain: Arc<[u64]>,
+    pub(super) adapter: Option<AdapterId>,
     pub(super) prompt_tokens: u32,
     /// Tokens it will have produced when it finishes.
     pub(super) target_tokens: u32,
     /// Tokens produced so far.
     pub(super) output_tokens: u32,
+    /// When the last of them was.
+    pub(super) last_token_us: u64,
     /// Tokens of prompt and output whose KV is computed.
     pub(super) computed_tokens: u32,
     /// Tokens of the pass in progress.
@@ -39,9 +42,11 @@ impl Request {
         Self {
             id: arrival.id,
             chain: arrival.chain,
+            adapter: arrival.adapter,
             prompt_tokens: arrival.prompt_tokens,
             target_tokens,
             output_tokens: 0,
+            last_token_us: 0,
             computed_tokens: 0,
             scheduled_tokens: 0,
             blocks: Vec::new(),

@@ -31,18 +31,24 @@ struct ModelCard<'a> {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
+    /// The model that an adapter is of.
+    parent: Option<&'a str>,
     max_model_len: u64,
 }
 
 pub(super) async fn models(State(service): State<Arc<Service>>) -> Response {
-    let card = |id| ModelCard {
+    let config = &service.config;
+    let card = |id, parent| ModelCard {
         id,
         object: "model",
         created: service.started_at_seconds as u64,
         owned_by: "signalbox",
-        max_model_len: service.config.model.limit_tokens(),
+        parent,
+        max_model_len: config.model.limit_tokens(),
     };
-    let data = service.config.models.iter().map(|model| card(model.as_str())).collect();
+    let models = config.models.iter().map(|model| card(model.as_str(), None));
+    let adapters = config.loras.iter().map(|lora| card(lora, config.models.first().map(String::as_str)));
+    let data = models.chain(adapters).collect();
     Json(ModelList { object: "list", data }).into_response()
 }
 

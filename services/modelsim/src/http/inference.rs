@@ -70,7 +70,7 @@ async fn disturb(service: &Service) -> Result<(), ApiError> {
 async fn answer(service: &Service, call: Call, shape: Shape) -> Result<Response, ApiError> {
     let mut answers = Vec::with_capacity(call.prompts.len());
     for prompt in &call.prompts {
-        let ticket = service.pod.submit(prompt, call.max_output_tokens).await?;
+        let ticket = service.pod.submit(prompt, call.adapter, call.max_output_tokens).await?;
         answers.push(Answering { ticket, fingerprint: prompt.fingerprint });
     }
     let finish_reason =

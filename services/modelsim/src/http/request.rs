@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use crate::config::PodConfig;
+use crate::engine::AdapterId;
 use crate::tokens::{Encoded, encode_text, encode_tokens};
 
 /// Prompts in one request at most.
@@ -13,7 +14,9 @@ const MAX_PROMPTS: usize = 1_024;
 
 /// A request to answer.
 pub(super) struct Call {
+    /// What was asked for: a model's name or an adapter's.
     pub(super) model: String,
+    pub(super) adapter: Option<AdapterId>,
     /// One answer each.
     pub(super) prompts: Vec<Encoded>,
     pub(super) max_output_tokens: Option<u32>,
@@ -96,7 +99,7 @@ enum Part {
 /// Reads a body of `/v1/completions`.
 pub(super) fn completion(config: &PodConfig, body: &Bytes) -> Result<Call, ApiError> {
     let body: CompletionBody = parse(body)?;
-    let model = body.shared.checked_model(config)?;
+    let (model, adapter) = body.shared.answerer(config)?;
     let prompt = body.prompt.ok_or_else(|| ApiError::bad_field("prompt", "prompt is missing"))?;
     let block_size_tokens = config.model.block_size_tokens;
     let text = |text: &String| encode_text(&model, text.as_bytes(), block_size_tokens);
@@ -113,13 +116,14 @@ pub(super) fn completion(config: &PodConfig, body: &Bytes) -> Result<Call, ApiEr
             format!("between 1 and {MAX_PROMPTS} prompts are answered at once"),
         ));
     }
-    Ok(Call { prompts, max_output_tokens: body.max_tokens, delivery: body.shared.delivery(), model })
+    let delivery = body.shared.delivery();
+    Ok(Call { prompts, max_output_tokens: body.max_tokens, delivery, model, adapter })
 }
 
 /// Reads a body of `/v1/chat/completions`. The prompt is each message's role and text, one after the other.
 pub(super) fn chat(config: &PodConfig, body: &Bytes) -> Result<Call, ApiError> {
     let body: ChatBody = parse(body)?;
-    let model = body.shared.checked_model(config)?;
+    let (model, adapter) = body.shared.answerer(config)?;
     let messages = body.messages.ok_or_else(|| ApiError::bad_field("messages", "messages are missing"))?;
     let mut text = String::new();
     for message in &messages {
@@ -135,7 +139,7 @@ pub(super) fn chat(config: &PodConfig, body: &Bytes) -> Result<Call, ApiError> {
     }
     let prompts = vec![encode_text(&model, text.as_bytes(), config.model.block_size_tokens)];
     let max_output_tokens = body.max_completion_tokens.or(body.max_tokens);
-    Ok(Call { prompts, max_output_tokens, delivery: body.shared.delivery(), model })
+    Ok(Call { prompts, max_output_tokens, delivery: body.shared.delivery(), model, adapter })
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
@@ -144,12 +148,17 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
 }
 
 impl Shared {
-    fn checked_model(&self, config: &PodConfig) -> Result<String, ApiError> {
+    /// The name that is asked for, and the adapter's number if it is one's.
+    fn answerer(&self, config: &PodConfig) -> Result<(String, Option<AdapterId>), ApiError> {
         if self.n.unwrap_or(1) != 1 {
             return Err(ApiError::bad_field("n", "only n = 1 is simulated"));
         }
         let model = self.model.as_ref().ok_or_else(|| ApiError::bad_field("model", "model is missing"))?;
-        if config.models.contains(model) { Ok(model.clone()) } else { Err(ApiError::unknown_model(model)) }
+        let adapter = config.adapter(model);
+        if adapter.is_none() && !config.models.contains(model) {
+            return Err(ApiError::unknown_model(model));
+        }
+        Ok((model.clone(), adapter))
     }
 
     fn delivery(&self) -> Delivery {

@@ -13,7 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A pod a hundred times faster than real.
 pub(crate) async fn pod(model: ModelConfig) -> ModelServer {
-    let config = PodConfig { name: "pod-a".to_owned(), model, speed: 100.0, ..PodConfig::default() };
+    pod_of(PodConfig { model, ..PodConfig::default() }).await
+}
+
+/// The same with everything but name and speed to choose.
+pub(crate) async fn pod_of(config: PodConfig) -> ModelServer {
+    let config = PodConfig { name: "pod-a".to_owned(), speed: 100.0, ..config };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     ModelServer::start(config, listener).unwrap()
 }

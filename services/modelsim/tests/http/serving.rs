@@ -131,9 +131,14 @@ async fn metrics_tell_what_was_served() {
         ("vllm:prompt_tokens_total{", 3_200.0),
         ("vllm:generation_tokens_total{", 10.0),
         ("vllm:time_to_first_token_seconds_count{", 2.0),
+        ("vllm:inter_token_latency_seconds_count{", 8.0),
+        ("vllm:inter_token_latency_seconds_bucket{engine=\"0\",model_name=\"llama3-8b\",le=\"+Inf\"}", 8.0),
     ] {
         assert_eq!(sample(&page, name), value, "{name}");
     }
+    // Eight passes of one decoding request, 6,350 µs each, at a hundredfold speed.
+    let inter_token_seconds = sample(&page, "vllm:inter_token_latency_seconds_sum{");
+    assert!((inter_token_seconds - 8.0 * 63.5e-6).abs() < 1e-9, "{inter_token_seconds}");
     assert!(page.contains(r#"vllm:cache_config_info{block_size="16",enable_prefix_caching="True",engine="0",num_gpu_blocks="32768"} 1.0"#));
     assert!(sample(&page, "process_start_time_seconds") > 1e9);
 }

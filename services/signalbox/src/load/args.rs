@@ -1,12 +1,30 @@
 //! The flags of `signalbox load`, and the plan they make.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use http::Uri;
 
+use super::adapters::Adapters;
+use super::requests::{Requests, Source};
 use super::schedule::Pacing;
-use super::workload::{Shape, Sharing};
+use super::trace;
+use super::workload::{Shape, Sharing, Workload};
+
+/// What says how requests are made and paced, which a trace says by itself.
+const NOT_WITH_TRACE: [&str; 10] = [
+    "profile",
+    "concurrency",
+    "rate",
+    "groups",
+    "prompts",
+    "shared_tokens",
+    "question_tokens",
+    "wave",
+    "wave_pause_ms",
+    "max_tokens",
+];
 
 /// Send a workload and measure how it is served.
 #[derive(Args, Clone, Debug)]
@@ -17,14 +35,20 @@ pub(crate) struct LoadArgs {
     /// What the prompts have in common and how they are sent
     #[arg(long, value_enum, default_value_t = Profile::SharedPrefix)]
     profile: Profile,
-    /// How many requests to send [default: groups × prompts]
+    /// Send the requests of a trace in Mooncake's format instead, each at its time whatever became of those before
+    #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_TRACE)]
+    trace: Option<PathBuf>,
+    /// With --trace: how many times as fast as it was recorded
+    #[arg(long, value_name = "X", value_parser = positive, default_value_t = 1.0, requires = "trace")]
+    speed: f64,
+    /// How many requests to send [default: groups × prompts, or all of the trace]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// How many requests may be in flight at once [default: 16, or no limit with --rate]
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "wave")]
     concurrency: Option<u64>,
     /// Send at this many requests per second, at random moments (Poisson), instead of as fast as answers come
-    #[arg(long, value_name = "R", value_parser = rate, conflicts_with = "wave")]
+    #[arg(long, value_name = "R", value_parser = positive, conflicts_with = "wave")]
     rate: Option<f64>,
     /// How many groups of prompts there are; each group shares its first part
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -50,6 +74,9 @@ pub(crate) struct LoadArgs {
     /// The model to ask for [default: the first that /v1/models names, else llama3-8b]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// Ask LoRA adapters instead of a model: adapter-0 to adapter-(N-1), each drawn by Zipf's law (exponent 1)
+    #[arg(long, value_name = "N", conflicts_with = "model", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    lora_zipf: Option<u32>,
     /// What all random choices are made from; the same seed sends the same requests
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -118,12 +145,12 @@ pub(super) enum Output {
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) target: Uri,
-    pub(super) profile: Profile,
-    pub(super) requests: u64,
+    /// What the report calls the workload.
+    pub(super) profile: &'static str,
+    pub(super) count: u64,
     pub(super) pacing: Pacing,
-    pub(super) shape: Shape,
+    pub(super) requests: Requests,
     pub(super) model: Option<String>,
-    pub(super) max_tokens: u32,
     pub(super) seed: u64,
     pub(super) api: Api,
     pub(super) delivery: Delivery,
@@ -132,35 +159,50 @@ pub(super) struct Plan {
 }
 
 impl LoadArgs {
-    /// The plan these flags make.
+    /// The plan these flags make. A trace is read.
     ///
     /// # Errors
-    /// In words, when flags contradict each other.
+    /// In words, when flags contradict each other or the trace is none.
     pub(super) fn plan(self) -> Result<Plan, String> {
-        let pacing = self.pacing()?;
-        let sharing = match self.profile {
-            Profile::SharedPrefix | Profile::Burst => Sharing::Groups,
-            Profile::Unique => Sharing::Nothing,
+        let (profile, count, pacing, source) = match &self.trace {
+            Some(path) => {
+                let items = trace::read(path, self.speed, self.requests)?;
+                let pacing = Pacing::Recorded { moments: trace::moments(&items) };
+                ("trace", items.len() as u64, pacing, Source::Recorded(items))
+            }
+            None => {
+                let count = self.requests.unwrap_or(self.groups * self.prompts);
+                (self.profile.name(), count, self.pacing()?, self.made())
+            }
         };
+        let adapters = self.lora_zipf.map(|count| Adapters::new(self.seed, count));
         Ok(Plan {
-            requests: self.requests.unwrap_or(self.groups * self.prompts),
+            profile,
+            count,
             pacing,
-            shape: Shape {
-                sharing,
-                groups: self.groups,
-                shared_tokens: self.shared_tokens,
-                question_tokens: self.question_tokens,
-            },
+            requests: Requests { source, adapters },
             target: self.to,
-            profile: self.profile,
             model: self.model,
-            max_tokens: self.max_tokens,
             seed: self.seed,
             api: self.api,
             delivery: if self.no_stream { Delivery::Whole } else { Delivery::Streamed },
             timeout: Duration::from_secs(self.timeout_seconds),
             output: self.output,
         })
+    }
+
+    fn made(&self) -> Source {
+        let sharing = match self.profile {
+            Profile::SharedPrefix | Profile::Burst => Sharing::Groups,
+            Profile::Unique => Sharing::Nothing,
+        };
+        let shape = Shape {
+            sharing,
+            groups: self.groups,
+            shared_tokens: self.shared_tokens,
+            question_tokens: self.question_tokens,
+        };
+        Source::Made { workload: Workload::new(self.seed, shape), max_tokens: self.max_tokens }
     }
 
     fn pacing(&self) -> Result<Pacing, String> {
@@ -189,9 +231,9 @@ fn target(text: &str) -> Result<Uri, String> {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("a number above 0 is needed".into()),
     }
 }
@@ -215,7 +257,7 @@ mod tests {
     #[test]
     fn defaults_are_sane() {
         let plan = plan(&[]).unwrap();
-        assert_eq!(plan.requests, 100);
+        assert_eq!((plan.count, plan.profile), (100, "shared-prefix"));
         assert_eq!(plan.pacing, Pacing::Closed { concurrency: 16 });
         assert_eq!(plan.delivery, Delivery::Streamed);
     }
@@ -230,7 +272,7 @@ mod tests {
 
     #[test]
     fn bad_flags_are_refused() {
-        let bad: [&[&str]; 8] = [
+        let bad: [&[&str]; 13] = [
             &["--rate", "0"],
             &["--rate", "nan"],
             &["--concurrency", "0"],
@@ -239,6 +281,11 @@ mod tests {
             &["--wave", "3"],
             &["--to", "https://example.com"],
             &["--to", "127.0.0.1:8080"],
+            &["--speed", "2"],
+            &["--trace", "-", "--speed", "0"],
+            &["--trace", "-", "--speed", "-1"],
+            &["--trace", "-", "--rate", "3"],
+            &["--lora-zipf", "3", "--model", "m"],
         ];
         for flags in bad {
             assert!(plan(flags).is_err(), "{flags:?}");

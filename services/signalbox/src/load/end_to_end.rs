@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{pending, ready};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,6 +38,8 @@ struct Line {
 #[derive(Clone, Copy)]
 enum Manner {
     Serve,
+    /// The same, for requests that name an adapter.
+    ServeAdapters,
     /// Every second one gets status 503.
     RefuseHalf,
     /// The stream ends without its last event.
@@ -76,7 +79,10 @@ async fn respond(server: Arc<Server>, request: Request<Incoming>) -> Answer {
     }
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(body["model"], "the-model");
+    match server.manner {
+        Manner::ServeAdapters => assert!(body["model"].as_str().unwrap().starts_with("adapter-")),
+        _ => assert_eq!(body["model"], "the-model"),
+    }
     let number = server.asked.fetch_add(1, Ordering::Relaxed);
     match server.manner {
         Manner::RefuseHalf if number % 2 == 1 => {
@@ -131,6 +137,25 @@ async fn streams_are_measured() {
         let (ttft, latency) = (report.ttft_ms.unwrap(), report.latency_ms.unwrap());
         assert!(ttft.p50 > 0.0 && ttft.mean <= latency.mean);
     }
+}
+
+#[tokio::test]
+async fn a_trace_is_replayed_to_adapters() {
+    let (address, server) = server(Manner::ServeAdapters).await;
+    let line = |at_ms: u64| {
+        format!(r#"{{"timestamp": {at_ms}, "input_length": 9, "output_length": 2, "hash_ids": [0]}}"#)
+    };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for at_ms in [0, 0, 500, 900_000] {
+        writeln!(file, "{}", line(at_ms)).unwrap();
+    }
+    let (target, path) = (format!("http://{address}"), file.path().to_str().unwrap());
+    let trace = ["--trace", path, "--speed", "100", "--requests", "3", "--lora-zipf", "5"];
+    let line = ["load", "--to", &target].into_iter().chain(trace);
+    let report = execute(Line::parse_from(line).load.plan().unwrap(), pending()).await.unwrap();
+    assert_eq!((report.requests, report.errors.total, report.profile), (3, 0, "trace"));
+    assert_eq!(report.model, "adapter-0 to adapter-4");
+    assert_eq!(server.asked.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

@@ -7,13 +7,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::adapters::Adapters;
 use super::args::{LoadArgs, Output, Plan};
+use super::asking::Asking;
 use super::client::Client;
 use super::report::{Finish, Report, Subject};
+use super::requests::Requests;
 use super::schedule::{Next, Schedule};
 use super::table::Table;
 use super::tally::{Outcome, Tally};
-use super::workload::{Asking, Workload};
 
 /// The model to ask for when nobody names one.
 const DEFAULT_MODEL: &str = "llama3-8b";
@@ -77,20 +79,20 @@ pub(super) async fn execute(
         Some(model) => model,
         None => client.first_model().await.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
     };
-    let subject =
-        Subject { target: plan.target.to_string(), profile: plan.profile.name(), model: model.clone() };
-    let asking = Asking { api: plan.api, delivery: plan.delivery, model, max_tokens: plan.max_tokens };
+    let asked = plan.requests.adapters.as_ref().map_or_else(|| model.clone(), Adapters::label);
+    let subject = Subject { target: plan.target.to_string(), profile: plan.profile, model: asked };
+    let asking = Asking { api: plan.api, delivery: plan.delivery, model };
     let started = Instant::now();
     let mut run = Run {
         client,
         asking,
-        workload: Workload::new(plan.seed, plan.shape),
-        schedule: Schedule::new(plan.pacing, plan.requests, plan.seed),
+        requests: plan.requests,
+        schedule: Schedule::new(plan.pacing, plan.count, plan.seed),
         started,
         sent: 0,
         in_flight: JoinSet::new(),
         tally: Tally::new(),
-        progress: progress(plan.requests),
+        progress: progress(plan.count),
     };
     let mut stop = std::pin::pin!(stop);
     let finish = tokio::select! {
@@ -117,7 +119,7 @@ fn progress(requests: u64) -> ProgressBar {
 struct Run {
     client: Client,
     asking: Asking,
-    workload: Workload,
+    requests: Requests,
     schedule: Schedule,
     started: Instant,
     sent: u64,
@@ -149,7 +151,8 @@ impl Run {
     }
 
     fn send(&mut self, due: Duration) {
-        let body = self.asking.body(&self.workload.prompt(self.sent));
+        let ask = self.requests.ask(self.sent).expect("the schedule is no longer than the recording");
+        let body = self.asking.body(&ask);
         self.sent += 1;
         let (client, path, delivery) = (self.client.clone(), self.asking.path(), self.asking.delivery);
         let due = self.started + due;

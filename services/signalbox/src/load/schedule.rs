@@ -1,12 +1,13 @@
 //! When each request is sent. Pure: the time since the start is a parameter.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 /// How requests follow each other.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Pacing {
     /// A new one for each that is answered.
     Closed { concurrency: u64 },
@@ -14,6 +15,8 @@ pub(super) enum Pacing {
     Poisson { per_second: f64, limit: Option<u64> },
     /// All of a wave at once; the next one a pause after the last answer.
     Waves { size: u64, pause: Duration },
+    /// Each at its moment after the start, whatever became of those before.
+    Recorded { moments: Arc<[Duration]> },
 }
 
 /// What to do now.
@@ -50,10 +53,10 @@ impl Schedule {
         if self.left == 0 {
             return Next::Done;
         }
-        match self.pacing {
-            Pacing::Closed { concurrency } if in_flight >= concurrency => Next::WaitForAnswer,
+        match &self.pacing {
+            Pacing::Closed { concurrency } if in_flight >= *concurrency => Next::WaitForAnswer,
             Pacing::Closed { .. } => self.send(now),
-            Pacing::Poisson { limit: Some(limit), .. } if in_flight >= limit => Next::WaitForAnswer,
+            Pacing::Poisson { limit: Some(limit), .. } if in_flight >= *limit => Next::WaitForAnswer,
             Pacing::Poisson { .. } if now < self.due => Next::WaitUntil(self.due),
             Pacing::Poisson { per_second, .. } => {
                 let due = self.due;
@@ -62,7 +65,12 @@ impl Schedule {
                 self.due += Duration::from_secs_f64(gap.min(1e9));
                 self.send(due)
             }
-            Pacing::Waves { size, pause } => self.wave(size, pause, now, in_flight),
+            Pacing::Waves { size, pause } => self.wave(*size, *pause, now, in_flight),
+            Pacing::Recorded { moments } => match moments.get(self.sent as usize) {
+                Some(due) if now < *due => Next::WaitUntil(*due),
+                Some(due) => self.send(*due),
+                None => Next::Done,
+            },
         }
     }
 
@@ -127,6 +135,17 @@ mod tests {
         let Next::WaitUntil(due) = schedule.next(Duration::ZERO, 0) else { panic!("not at once") };
         assert_eq!(schedule.next(SECOND, 1), Next::WaitForAnswer);
         assert_eq!(schedule.next(SECOND, 0), Next::Send { due });
+    }
+
+    #[test]
+    fn a_recording_is_sent_at_its_moments_whoever_is_unanswered() {
+        let moments = [Duration::ZERO, SECOND, SECOND].into();
+        let mut schedule = Schedule::new(Pacing::Recorded { moments }, 4, 1);
+        assert_eq!(schedule.next(Duration::ZERO, 0), Next::Send { due: Duration::ZERO });
+        assert_eq!(schedule.next(Duration::ZERO, 1), Next::WaitUntil(SECOND));
+        assert_eq!(schedule.next(2 * SECOND, 1), Next::Send { due: SECOND });
+        assert_eq!(schedule.next(2 * SECOND, 2), Next::Send { due: SECOND });
+        assert_eq!(schedule.next(2 * SECOND, 3), Next::Done);
     }
 
     proptest! {

@@ -1,12 +1,8 @@
-//! What is sent: prompts made from a seed, with as much in common as the profile says.
+//! Prompts made from a seed, with as much in common as the profile says.
 
-use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
-
-use super::args::{Api, Delivery};
 
 /// What a token is taken to be, without a tokenizer.
 const BYTES_PER_TOKEN: usize = 4;
@@ -33,14 +29,14 @@ pub(super) enum Sharing {
 /// A prompt in two parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Prompt {
-    /// The instructions, which other prompts may have too.
+    /// The instructions, which other prompts may have too; empty if there are none.
     pub(super) shared: String,
     /// What only this one asks.
     pub(super) question: String,
 }
 
 /// All prompts of a run, by their number. The same seed and shape make the same prompts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Workload {
     seed: u64,
     shape: Shape,
@@ -100,44 +96,6 @@ fn text(rng: &mut SmallRng, tokens: u32) -> String {
     text
 }
 
-/// How a prompt is asked.
-#[derive(Clone, Debug)]
-pub(super) struct Asking {
-    pub(super) api: Api,
-    pub(super) delivery: Delivery,
-    pub(super) model: String,
-    pub(super) max_tokens: u32,
-}
-
-impl Asking {
-    /// The path of the API.
-    pub(super) fn path(&self) -> &'static str {
-        match self.api {
-            Api::Chat => "/v1/chat/completions",
-            Api::Completions => "/v1/completions",
-        }
-    }
-
-    /// The request's body.
-    pub(super) fn body(&self, prompt: &Prompt) -> Bytes {
-        let mut body = json!({ "model": self.model, "max_tokens": self.max_tokens });
-        match self.api {
-            Api::Chat => {
-                body["messages"] = json!([
-                    { "role": "system", "content": prompt.shared },
-                    { "role": "user", "content": prompt.question },
-                ]);
-            }
-            Api::Completions => body["prompt"] = format!("{}{}", prompt.shared, prompt.question).into(),
-        }
-        if self.delivery == Delivery::Streamed {
-            body["stream"] = true.into();
-            body["stream_options"] = json!({ "include_usage": true });
-        }
-        Bytes::from(body.to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,20 +138,5 @@ mod tests {
             let shared: HashSet<_> = (0..50).map(|index| workload.prompt(index).shared[..16].to_owned()).collect();
             prop_assert_eq!(shared.len(), 50);
         }
-    }
-
-    #[test]
-    fn bodies_are_what_the_api_wants() {
-        let prompt = Prompt { shared: "a ".into(), question: "b".into() };
-        let mut asking =
-            Asking { api: Api::Chat, delivery: Delivery::Streamed, model: "m".into(), max_tokens: 5 };
-        let body: serde_json::Value = serde_json::from_slice(&asking.body(&prompt)).unwrap();
-        assert_eq!(body["messages"][0]["content"], "a ");
-        assert_eq!(body["messages"][1]["role"], "user");
-        assert_eq!(body["stream_options"]["include_usage"], true);
-        asking.api = Api::Completions;
-        asking.delivery = Delivery::Whole;
-        let body: serde_json::Value = serde_json::from_slice(&asking.body(&prompt)).unwrap();
-        assert_eq!(body, json!({ "model": "m", "max_tokens": 5, "prompt": "a b" }));
     }
 }

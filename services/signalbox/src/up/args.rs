@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use signalbox_epp::PolicyFlags;
+use signalbox_modelsim::ModelConfig;
 use signalbox_telemetry::LogFormat;
 
 /// Run everything in one process: simulated model servers, collector, aggregator, EPP replicas and a gateway
@@ -21,6 +23,21 @@ pub(crate) struct UpArgs {
     /// How much faster than a real one a simulator works
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     pub(super) simulator_speed: f64,
+    /// Number of LoRA adapters that the simulators' model has, named adapter-0 and so on
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub(super) simulator_loras: u32,
+    /// How many different LoRA adapters a simulator can run at once
+    #[arg(long, value_name = "SLOTS", default_value_t = ModelConfig::default().max_loras)]
+    pub(super) simulator_max_loras: u32,
+    /// How many LoRA adapters a simulator's host memory holds [default: all]
+    #[arg(long, value_name = "N")]
+    pub(super) simulator_max_cpu_loras: Option<u32>,
+    /// What it takes a simulator to load a LoRA adapter from disk
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = ModelConfig::default().lora_disk_load_us / 1_000)]
+    pub(super) simulator_lora_load_ms: u64,
+    /// What the replicas decide by.
+    #[command(flatten)]
+    pub(super) policy: PolicyFlags,
     /// Number of EPP replicas
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) epp_replicas: u16,

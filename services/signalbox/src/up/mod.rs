@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write, stdout};
 use std::process::ExitCode;
 
 use signalbox_aggregator::endpoints_file::ReadError;
-use signalbox_telemetry::{init_logs, stop_requested};
+use signalbox_telemetry::{TraceError, init_logs, stop_requested};
 
 use args::Output;
 pub(crate) use args::UpArgs;
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_requested()?;
     let system = match System::start(&args).await {
         Ok(system) => system,
-        Err(error) if error.is::<ReadError>() => {
+        Err(error) if error.is::<ReadError>() || error.is::<TraceError>() => {
             writeln!(std::io::stderr(), "{error}")?;
             return Ok(ExitCode::from(crate::USAGE));
         }

@@ -8,10 +8,10 @@ use anyhow::Context;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, Source, endpoints_file};
 use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeConfig};
 use signalbox_epp::{Epp, EppConfig, ExplainTo};
-use signalbox_modelsim::{Fleet, FleetConfig, PodConfig};
+use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_names};
 use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
-use signalbox_telemetry::listen;
+use signalbox_telemetry::{TraceSettings, listen};
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 use super::args::{GatewayKind, UpArgs, following};
@@ -35,6 +35,8 @@ pub(super) struct System {
 impl System {
     /// Starts all parts and waits until each replica has a view.
     pub(super) async fn start(args: &UpArgs) -> anyhow::Result<Self> {
+        let policy = args.policy.read()?;
+        let tracing = TraceSettings::from_env("signalbox-epp")?;
         let (simulators, source) = match &args.endpoints {
             Some(path) => (None, Source::File(path.clone(), endpoints_file::read(path)?)),
             None => {
@@ -45,7 +47,7 @@ impl System {
         };
         let aggregator = aggregate(args, source).await?;
         let collector = collect(args, aggregator.address()).await?;
-        let epps = replicate(args, aggregator.address()).await?;
+        let epps = replicate(args, &policy, tracing.as_ref(), aggregator.address()).await?;
         for epp in &epps {
             let ready = tokio::time::timeout(READY_DEADLINE, epp.ready()).await;
             ready.context("an EPP replica has no view of the pool")?;
@@ -78,7 +80,19 @@ impl System {
 }
 
 async fn simulate(args: &UpArgs) -> anyhow::Result<Fleet> {
-    let pod = PodConfig { name: "sim".to_owned(), speed: args.simulator_speed, ..PodConfig::default() };
+    let model = ModelConfig {
+        max_loras: args.simulator_max_loras,
+        max_cpu_loras: args.simulator_max_cpu_loras,
+        lora_disk_load_us: args.simulator_lora_load_ms.saturating_mul(1_000),
+        ..ModelConfig::default()
+    };
+    let pod = PodConfig {
+        name: "sim".to_owned(),
+        loras: adapter_names(args.simulator_loras),
+        model,
+        speed: args.simulator_speed,
+        ..PodConfig::default()
+    };
     let config = FleetConfig { listen: args.simulator_listen, pods: args.simulators, pod };
     let fleet = Fleet::start(config).await;
     fleet.context("the simulators cannot start; choose other ports with --simulator-listen")
@@ -119,7 +133,12 @@ async fn collect(args: &UpArgs, aggregator: SocketAddr) -> anyhow::Result<Collec
     Ok(Collector::start(config, "--collector-metrics-listen").await?)
 }
 
-async fn replicate(args: &UpArgs, aggregator: SocketAddr) -> anyhow::Result<Vec<Epp>> {
+async fn replicate(
+    args: &UpArgs,
+    policy: &Policy,
+    tracing: Option<&TraceSettings>,
+    aggregator: SocketAddr,
+) -> anyhow::Result<Vec<Epp>> {
     let flags = signalbox_epp::PortFlags {
         ext_proc: "--ext-proc-listen",
         health: "--health-listen",
@@ -140,7 +159,9 @@ async fn replicate(args: &UpArgs, aggregator: SocketAddr) -> anyhow::Result<Vec<
             body_limit_bytes: 64 << 20,
             drain_timeout: DRAIN,
             origin_ttl: Duration::from_millis(PoolConfig::default().origin_ttl_ms),
-            policy: Policy::default(),
+            policy: policy.clone(),
+            decisions: EppConfig::DECISIONS,
+            tracing: tracing.cloned(),
         };
         epps.push(Epp::start(config, flags).await?);
     }

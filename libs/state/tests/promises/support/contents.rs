@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use signalbox_prefix::Block;
+use signalbox_prefix::{Residents, Run};
 use signalbox_state::{Digest, Entry, Member, Picture, Snapshot};
 use signalbox_types::{BlockHash, EndpointKey, Origin};
 
@@ -13,36 +13,52 @@ pub(crate) struct Contents {
     members: Vec<Member>,
     acknowledged: Vec<(Origin, u64)>,
     blocks: BTreeMap<BlockHash, (BlockHash, Vec<(EndpointKey, u64)>)>,
-    evicted_next: Vec<Option<(BlockHash, u32)>>,
+    evicted_next: Vec<Option<(u64, u32)>>,
 }
 
 impl Contents {
     pub(crate) fn of(picture: &Picture) -> Self {
         let members: Vec<_> = picture.members().map(|member| (**member).clone()).collect();
-        let by_hash = |Block { hash, parent, mut holders }: Block| {
-            holders.sort_unstable();
-            (hash, (parent, holders))
-        };
         let residents = picture.residents();
         Self {
             digest: picture.digest(),
             acknowledged: picture.acknowledgements().collect(),
-            blocks: residents.blocks().into_iter().map(by_hash).collect(),
+            blocks: blocks_of(residents),
             evicted_next: members.iter().map(|member| residents.oldest(member.key, usize::MAX)).collect(),
             members,
         }
     }
 }
 
+/// For each block the one before it, and who holds it since when.
+fn blocks_of(residents: &Residents) -> BTreeMap<BlockHash, (BlockHash, Vec<(EndpointKey, u64)>)> {
+    let runs: BTreeMap<BlockHash, Run> = residents.runs().map(|run| (run.blocks[0], run)).collect();
+    let before = |run: &Run, at: usize| match at.checked_sub(1) {
+        Some(before) => run.blocks[before],
+        None => runs
+            .get(&run.parent)
+            .map_or(BlockHash::ROOT, |parent| parent.blocks[(run.start - 1 - parent.start) as usize]),
+    };
+    let holders = |run: &Run, at: usize| {
+        let mut holders: BTreeMap<EndpointKey, u64> = BTreeMap::new();
+        for placed in run.placed.iter().filter(|placed| placed.end as usize > at) {
+            holders.entry(placed.endpoint).or_insert(placed.used);
+        }
+        holders.into_iter().collect()
+    };
+    let blocks = runs.values().flat_map(|run| (0..run.blocks.len()).map(move |at| (run, at)));
+    blocks.map(|(run, at)| (run.blocks[at], (before(run, at), holders(run, at)))).collect()
+}
+
 /// A picture built of the parts of `snapshot`. All sums in it are computed anew.
 pub(crate) fn rebuilt(snapshot: &Snapshot) -> Picture {
-    let (mut members, mut blocks, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut members, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &snapshot.entries {
         match &**entry {
             Entry::Endpoint(member) => members.push((**member).clone()),
-            Entry::Blocks(more) => blocks.extend(more.iter().cloned()),
+            Entry::Runs(more) => runs.extend(more.iter().cloned()),
             Entry::Origin(origin, number) => origins.push((*origin, *number)),
         }
     }
-    Picture::from_parts(members, blocks, origins).expect("the parts hang together")
+    Picture::from_parts(members, runs, origins).expect("the parts hang together")
 }

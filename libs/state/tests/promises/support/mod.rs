@@ -65,8 +65,8 @@ pub(crate) fn placement(
     known: usize,
 ) -> Placement {
     let chain = chain(prompt);
-    let anchor = known.checked_sub(1).map_or(BlockHash::ROOT, |last| chain[last]);
-    Placement { number, endpoint: at, incarnation: life, anchor, suffix: chain[known..].into() }
+    let (anchor, start) = signalbox_prefix::anchor(&chain, known);
+    Placement { number, endpoint: at, incarnation: life, anchor, suffix: chain[start..].into() }
 }
 
 /// Which chains `effects` ask of `origin`.

@@ -47,7 +47,11 @@ pub(crate) fn prompt() -> impl Strategy<Value = Prompt> {
 }
 
 pub(crate) fn load() -> impl Strategy<Value = Load> {
-    (0_u32..4, 0_u64..3).prop_map(|(requests, prefill_tokens)| Load { requests, prefill_tokens })
+    (0_u32..4, 0_u64..3).prop_map(|(requests, prefill_tokens)| Load {
+        requests,
+        prefills: requests / 2,
+        prefill_tokens,
+    })
 }
 
 pub(crate) fn reach() -> impl Strategy<Value = Reach> {

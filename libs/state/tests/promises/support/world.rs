@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_state::{
-    Assigned, CollectorStream, Effect, Feedback, Input, Pool, PoolConfig, Report, Scope, Update,
+    Answer, Answered, Assigned, CollectorStream, Effect, Feedback, Input, Pace, Pool, PoolConfig, Report,
+    Scope, Update,
 };
 use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Incarnation, Load, Origin};
 
@@ -107,14 +108,15 @@ impl World {
             own.map(|own| (*stream, own.generation))
         })?;
         let Said { incarnation, reach, gauges, kv_tokens, adapter } = said;
-        let running = |adapter: &u8| vec![Arc::from(format!("adapter-{adapter}"))];
-        let adapters = |adapter: &u8| Adapters { slots: 2, running: running(adapter), waiting: Vec::new() };
+        let adapters = |name: &u8| Adapters { slots: 2, running: vec![named(*name)], waiting: Vec::new() };
         let update = Update {
             incarnation: Incarnation(*incarnation),
             reach: *reach,
             gauges: gauges.map(|(waiting, running)| Gauges { waiting, running, kv_used_ppm: None }),
             capacity: kv_tokens.map(|kv_tokens| Capacity { kv_tokens }),
             adapters: adapter.as_ref().map(|adapter| Arc::new(adapters(adapter))),
+            pace: gauges
+                .map(|(waiting, running)| Pace { token_us: 1_000 * waiting, running_milli: 1_000 * running }),
         };
         Some(Input::Reports(stream, vec![Report { endpoint: key, generation, age_ms: 1, update }]))
     }
@@ -134,8 +136,13 @@ impl World {
             life.placed.insert(life.number, (endpoint(*at), prompt.clone()));
             sent.push(placement(life.number, endpoint(*at), incarnation, prompt, (*known).min(prompt.len())));
         }
+        let answers = gauges.iter().map(|(at, load)| answer(endpoint(*at), *load)).collect();
+        let adapters = gauges.iter().map(|(at, load)| (endpoint(*at), named(load.requests as u8))).collect();
         let gauges = gauges.iter().map(|(at, load)| (endpoint(*at), *load)).collect();
-        self.batch(index, scope, gauges, sent)
+        match self.batch(index, scope, gauges, sent) {
+            Input::Feedback(feedback) => Input::Feedback(Feedback { adapters, answers, ..feedback }),
+            other => other,
+        }
     }
 
     fn answer(&mut self, index: u64) -> Input {
@@ -158,12 +165,29 @@ impl World {
         let life = self.life(origin);
         life.seq += 1;
         let seq = life.seq;
-        Input::Feedback(Feedback { epoch: 0, origin, seq, scope, gauges, placements })
+        let (adapters, answers) = (Vec::new(), Vec::new());
+        Input::Feedback(Feedback { epoch: 0, origin, seq, scope, gauges, placements, adapters, answers })
     }
 
     fn incarnation_of(&self, at: EndpointKey) -> Incarnation {
         self.pool.picture().member(at).map_or(Incarnation(0), |member| member.observed.incarnation)
     }
+}
+
+fn named(name: u8) -> Arc<str> {
+    Arc::from(format!("adapter-{}", name % 6))
+}
+
+/// Some fail, some tell how long they took.
+fn answer(endpoint: EndpointKey, load: Load) -> Answer {
+    let answered = match load.requests {
+        0 | 1 => Answered::Failed,
+        requests => Answered::Began {
+            work_tokens: 1_000 * u64::from(requests),
+            took_us: 100_000 * load.prefill_tokens,
+        },
+    };
+    Answer { endpoint, answered }
 }
 
 fn spec(sites: &[Option<u8>]) -> Input {

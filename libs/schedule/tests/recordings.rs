@@ -1,0 +1,322 @@
+//! A decision that was written down is made again with the same answer.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use signalbox_schedule::{
+    Decision, Filter, FilterStep, LeastTime, Metric, Picker, Policy, PrefixAffinity, Recording, SEEDS,
+    Scorer, ScorerStep, SessionAffinity, Untrue, Verdict, Weighted, decide,
+};
+use signalbox_state::{Assessment, Circuit, Local, Matches, Member, Observed, Others, Reach, Shelf, View};
+use signalbox_types::{
+    Adapters, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, Load, Origin, Rates, Request,
+    Subset, Version,
+};
+
+fn load() -> impl Strategy<Value = Load> {
+    (0_u32..50, 0_u64..50_000).prop_map(|(requests, prefill_tokens)| Load {
+        requests,
+        prefills: requests / 2,
+        prefill_tokens,
+    })
+}
+
+fn observed() -> impl Strategy<Value = Observed> {
+    let reach = prop_oneof![Just(Reach::Fresh), Just(Reach::Stale), Just(Reach::Unknown), Just(Reach::Down)];
+    let gauges = (0_u32..20, 0_u32..300, option::of(0_u32..=1_000_000))
+        .prop_map(|(waiting, running, kv_used_ppm)| Gauges { waiting, running, kv_used_ppm });
+    let capacity = option::of((0_u64..1_000_000).prop_map(|kv_tokens| Capacity { kv_tokens }));
+    (reach, gauges, capacity, 0_u32..10, any::<u64>()).prop_map(
+        |(reach, gauges, capacity, foreign, incarnation)| Observed {
+            reach,
+            gauges,
+            capacity,
+            foreign,
+            incarnation: Incarnation(incarnation),
+            ..Observed::default()
+        },
+    )
+}
+
+fn assessment() -> impl Strategy<Value = Assessment> {
+    let circuit = prop_oneof![Just(Circuit::Sound), Just(Circuit::Probing), Just(Circuit::Broken)];
+    let rates =
+        (0_u32..20_000, 0_u32..50_000, 0_u32..2_000).prop_map(|(prefill, decode, interference)| Rates {
+            prefill_tokens_per_second: prefill,
+            decode_token_us: decode,
+            decode_interference_us: interference,
+        });
+    (rates, circuit, 0_u8..=100).prop_map(|(rates, circuit, ramp_percent)| Assessment {
+        rates,
+        circuit,
+        ramp_percent,
+    })
+}
+
+fn shelf() -> impl Strategy<Value = Shelf> {
+    let names = || vec(0_u8..6, 0..4).prop_map(sorted);
+    (0_u32..4, names(), names(), names()).prop_map(|(slots, running, device, host)| Shelf {
+        seen: Adapters { slots, running, waiting: Vec::new() },
+        device,
+        host,
+    })
+}
+
+fn sorted(mut names: Vec<u8>) -> Vec<Arc<str>> {
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| format!("adapter-{name}").into()).collect()
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    let loads = vec((any::<u64>().prop_map(Origin), load()), 0..3);
+    let labels = option::of("[a-c]");
+    (0_u16..1_000, labels, observed(), assessment(), option::of(shelf()), loads, any::<u32>()).prop_map(
+        |(number, tier, observed, assessment, shelf, loads, cold_seq)| {
+            let [high, low] = number.to_be_bytes();
+            let mut member = Member::new(Arc::new(EndpointSpec {
+                name: format!("pod-{number}"),
+                address: ([10, 0, high, low], 8_000).into(),
+                metrics_url: String::new(),
+                engine: Engine::Sglang,
+                labels: tier.map(|tier| ("tier".to_owned(), tier)).into_iter().collect::<BTreeMap<_, _>>(),
+            }));
+            (member.observed, member.assessment) = (observed, assessment);
+            (member.adapters, member.loads) = (shelf.map(Arc::new), loads.into_iter().collect());
+            member.cold_seq = cold_seq.into();
+            member
+        },
+    )
+}
+
+fn view() -> impl Strategy<Value = View> {
+    (vec(member(), 0..8), option::of((any::<u64>(), any::<u64>()))).prop_map(|(mut members, version)| {
+        members.sort_by_key(|member| member.key);
+        members.dedup_by_key(|member| member.key);
+        let mut view = View::default();
+        view.version = version.map(|(epoch, seq)| Version { epoch, seq });
+        let shelves = members.iter().filter_map(|member| member.adapters.as_deref());
+        view.adapters = Arc::new(shelves.flat_map(Shelf::names).cloned().collect());
+        view.members = members.into_iter().map(Arc::new).collect();
+        view
+    })
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let subset = option::of(vec(0_u8..4, 0..4).prop_map(|hosts| {
+        let allowed: Vec<_> = hosts.iter().map(|host| format!("10.0.0.{host}")).collect();
+        allowed.iter().map(String::as_str).collect::<Subset>()
+    }));
+    let headers = vec(("x-session".prop_map(String::from), "[a-z]{0,9}"), 0..2);
+    (0_u8..8, 0_u64..50_000, option::of(0_u64..10_000), subset, headers).prop_map(
+        |(model, prompt_tokens, max_output_tokens, subset, headers)| Request {
+            model: format!("adapter-{model}"),
+            prompt_tokens,
+            max_output_tokens,
+            subset,
+            headers,
+        },
+    )
+}
+
+fn weighted() -> impl Strategy<Value = Weighted> {
+    let session = || SessionAffinity::Id { headers: vec!["x-session".to_owned()] };
+    let filter = (0.0..=1.0, 0.0..=1.0).prop_map(move |(threshold, exploration)| {
+        let affinity = PrefixAffinity {
+            threshold,
+            exploration,
+            max_penalty_ms: 18_000.0,
+            peak_tokens_per_second: 5_000.0,
+        };
+        [Filter::Session(session()), Filter::PrefixAffinity(affinity)]
+    });
+    let scorer = prop_oneof![
+        Just(Scorer::Least(Metric::WaitingQueue)),
+        Just(Scorer::KvCacheFree),
+        Just(Scorer::LoraAffinity),
+        Just(Scorer::NoHitLru),
+        (0.0..1.0, 1.0..1e5_f64)
+            .prop_map(|(length_weight, scale_tokens)| Scorer::PrefixCache { length_weight, scale_tokens }),
+        (1.0..1e9_f64).prop_map(|threshold_tokens| Scorer::TokenLoad { threshold_tokens }),
+    ];
+    let picker = prop_oneof![Just(Picker::MaxScore), Just(Picker::Random), Just(Picker::WeightedRandom)];
+    (filter, vec((scorer, 0.0..10.0_f64), 0..4), picker).prop_map(|(filters, scorers, picker)| Weighted {
+        filters: filters.map(|filter| FilterStep { name: "filter".to_owned(), filter }).to_vec(),
+        scorers: scorers
+            .into_iter()
+            .map(|(scorer, weight)| ScorerStep { name: "scorer".to_owned(), scorer, weight })
+            .collect(),
+        picker,
+        expected: LeastTime::default(),
+    })
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let least_time = (0_u64..10_000, 0_u64..1_000_000).prop_map(|(service_ms, near_tie_us)| {
+        Policy::LeastTime(LeastTime { service_ms, near_tie_us, ..LeastTime::default() })
+    });
+    prop_oneof![least_time, weighted().prop_map(Policy::Weighted)]
+}
+
+fn recording() -> impl Strategy<Value = Recording> {
+    (view(), request(), policy(), vec((load(), 0_usize..600), 8), any::<u64>(), SEEDS, any::<bool>())
+        .prop_map(|(view, request, policy, known, origin, seed, is_outdated)| {
+            let others = if is_outdated { Others::Outdated } else { Others::Current };
+            let own = view.members.iter().zip(&known).map(|(_, (own, _))| *own).collect();
+            let prefilling_ms = known.iter().map(|(_, held)| *held as u64).collect();
+            let blocks = view.members.iter().zip(&known).map(|(_, (_, held))| *held).collect();
+            let adapter_sent = view.members.iter().take(2).map(|member| member.key).collect();
+            let mut recording = Recording {
+                recording: Recording::FORMAT,
+                number: 7,
+                at_unix_ms: 1_700_000_000_000,
+                request_id: Some("request-1".to_owned()),
+                view_age_ms: 12,
+                local: Local { origin: Origin(origin), own, prefilling_ms, others, adapter_sent },
+                matches: Matches { blocks, total: 600 },
+                view: Arc::new(view),
+                request,
+                policy: Arc::new(policy),
+                seed,
+                decision: Decision::NoEndpoint,
+            };
+            let mut rng = SmallRng::seed_from_u64(seed);
+            recording.decision = decide(&recording.ground(), &recording.policy, &mut rng);
+            recording
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_back_gives_the_same_answer_for_the_same_reasons(recording in recording()) {
+        let text = serde_json::to_string(&recording).unwrap();
+        let read: Recording = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(&text, &serde_json::to_string(&read).unwrap());
+        let replay = read.replay().unwrap();
+        prop_assert_eq!(Verdict::Same, replay.verdict);
+        prop_assert_eq!(recording.decision, replay.decision);
+        prop_assert_eq!(recording.explain(), replay.explanation);
+    }
+
+    #[test]
+    fn json_tools_that_read_numbers_as_floats_do_no_harm(recording in recording()) {
+        let blunt = as_floats(serde_json::to_value(&recording).unwrap(), "");
+        let read: Recording = serde_json::from_value(blunt).unwrap();
+        prop_assert_eq!(recording.decision, read.replay().unwrap().decision);
+    }
+}
+
+/// What a tool makes of a document that has floats only. An incarnation decides nothing, and is a time where it is one.
+fn as_floats(value: serde_json::Value, name: &str) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Number(number) if number.is_u64() && name != "incarnation" => {
+            Value::from(number.as_f64().unwrap() as u64)
+        }
+        Value::Array(values) => values.into_iter().map(|value| as_floats(value, name)).collect(),
+        Value::Object(fields) => {
+            let blunt = |(name, value): (String, Value)| {
+                let value = as_floats(value, &name);
+                (name, value)
+            };
+            Value::Object(fields.into_iter().map(blunt).collect())
+        }
+        other => other,
+    }
+}
+
+const RECORDED: &str = include_str!("recording.json");
+
+/// When this fails, the same recording is written or decided otherwise than in the past. Once recordings have been given out,
+/// [`Recording::FORMAT`] has to grow with it; see [`write_the_recording_of_the_past_anew`].
+#[test]
+fn a_recording_of_the_past_gives_the_answer_of_the_past() {
+    let read: Recording = serde_json::from_str(RECORDED).unwrap();
+    assert_eq!(Verdict::Same, read.replay().unwrap().verdict);
+}
+
+/// `cargo test -p signalbox-schedule --test recordings -- --ignored`
+#[test]
+#[ignore = "writes the file that other tests read"]
+fn write_the_recording_of_the_past_anew() {
+    let member = |index: u8| {
+        let mut member = Member::new(Arc::new(EndpointSpec {
+            name: format!("pod-{index}"),
+            address: ([10, 0, 0, index], 8_000).into(),
+            metrics_url: format!("http://10.0.0.{index}:8000/metrics"),
+            engine: Engine::Vllm,
+            labels: BTreeMap::new(),
+        }));
+        member.observed.reach = Reach::Fresh;
+        member.observed.gauges = Gauges { waiting: 0, running: 2, kv_used_ppm: Some(120_000) };
+        member.loads.push((Origin(2), Load { requests: 2, ..Load::ZERO }));
+        Arc::new(member)
+    };
+    let mut members: Vec<_> = (1..=4).map(member).collect();
+    members.sort_by_key(|member| member.key);
+    let mut view = View::default();
+    view.version = Some(Version { epoch: 1, seq: 2 });
+    view.members = members.into();
+    let own = vec![Load::ZERO; 4];
+    let mut recording = Recording {
+        recording: Recording::FORMAT,
+        number: 0,
+        at_unix_ms: 1_700_000_000_000,
+        request_id: Some("recorded".to_owned()),
+        view_age_ms: 12,
+        view: Arc::new(view),
+        local: Local {
+            origin: Origin(1),
+            prefilling_ms: vec![40; own.len()],
+            own,
+            others: Others::Current,
+            adapter_sent: Default::default(),
+        },
+        matches: Matches { blocks: vec![4; 4], total: 10 },
+        request: Request { model: "m".to_owned(), prompt_tokens: 640, ..Request::default() },
+        policy: Arc::default(),
+        seed: 4_503_599_627_370_495,
+        decision: Decision::NoEndpoint,
+    };
+    let mut rng = SmallRng::seed_from_u64(recording.seed);
+    recording.decision = decide(&recording.ground(), &recording.policy, &mut rng);
+    let text = serde_json::to_string_pretty(&recording).unwrap();
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recording.json"), text + "\n").unwrap();
+}
+
+#[test]
+fn what_no_decision_can_have_read_is_refused() {
+    let good: Recording = serde_json::from_str(RECORDED).unwrap();
+    let refused = |edit: fn(&mut Recording)| {
+        let mut bad = good.clone();
+        edit(&mut bad);
+        bad.replay().unwrap_err()
+    };
+    assert_eq!(Untrue::Format(2), refused(|bad| bad.recording = 2));
+    assert!(matches!(refused(|bad| bad.local.own.clear()), Untrue::Length { list: "local.own", .. }));
+    assert!(matches!(
+        refused(|bad| bad.matches.blocks.push(1)),
+        Untrue::Length { list: "matches.blocks", .. }
+    ));
+    assert_eq!(Untrue::Blocks, refused(|bad| bad.matches.blocks[0] = usize::MAX));
+    let reversed = refused(|bad| {
+        let mut view = View::clone(&bad.view);
+        view.members = view.members.iter().rev().cloned().collect();
+        bad.view = Arc::new(view);
+    });
+    assert!(matches!(reversed, Untrue::Endpoint(_)));
+    let renamed = refused(|bad| {
+        let mut view = View::clone(&bad.view);
+        let mut member = Member::clone(&view.members[0]);
+        member.key = EndpointKey(0);
+        view.members = [Arc::new(member)].into();
+        bad.view = Arc::new(view);
+    });
+    assert!(matches!(renamed, Untrue::Endpoint(_)));
+}

@@ -1,0 +1,113 @@
+//! What the terms of the least expected time are made of.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use signalbox_schedule::{Candidates, Ground, LeastTime, Terms, Tier};
+use signalbox_state::{Assessment, Circuit, Local, Matches, Member, Observed, Others, Reach, Shelf, View};
+use signalbox_types::{Adapters, EndpointSpec, Engine, Load, Origin, Rates, Request};
+
+const SETTINGS: fn() -> LeastTime = LeastTime::default;
+
+fn member(name: &str) -> Member {
+    let address = "10.0.0.1:8000".parse().unwrap();
+    let (name, metrics_url, labels) = (name.to_owned(), String::new(), BTreeMap::new());
+    let spec = EndpointSpec { name, address, metrics_url, engine: Engine::Vllm, labels };
+    let mut member = Member::new(Arc::new(spec));
+    member.observed = Observed { reach: Reach::Fresh, ..Observed::default() };
+    member
+}
+
+/// Assesses one endpoint for a request of 4,000 tokens and 64 tokens of answer to `model`.
+fn terms(model: &str, change: impl FnOnce(&mut Member, &mut Local)) -> Terms {
+    let mut member = member("pod");
+    let (own, adapter_sent) = (vec![Load::ZERO], Default::default());
+    let mut local =
+        Local { origin: Origin(1), own, prefilling_ms: Vec::new(), others: Others::Current, adapter_sent };
+    change(&mut member, &mut local);
+    let mut view = View::default();
+    view.adapters = Arc::new(["a", "b", "c"].into_iter().map(Arc::from).collect());
+    view.members = std::iter::once(Arc::new(member)).collect();
+    let matches = Matches { blocks: vec![0], ..Matches::default() };
+    let model = model.to_owned();
+    let request = Request { model, prompt_tokens: 4_000, max_output_tokens: Some(64), ..Request::default() };
+    let ground = Ground { view: &view, local: &local, matches: &matches, request: &request };
+    Candidates::assess(&ground, &SETTINGS()).terms()[0]
+}
+
+fn shelf(running: &str, device: &str, host: &str) -> Option<Arc<Shelf>> {
+    let names = |text: &str| text.split_whitespace().map(Arc::from).collect::<Vec<Arc<str>>>();
+    let seen = Adapters { slots: 2, running: names(running), waiting: Vec::new() };
+    Some(Arc::new(Shelf { seen, device: names(device), host: names(host) }))
+}
+
+#[test]
+fn an_endpoint_of_half_the_speed_takes_twice_the_time() {
+    let (fast, slow) = (terms("m", |_, _| {}), {
+        let rates =
+            Rates { prefill_tokens_per_second: 4_000, decode_token_us: 12_000, decode_interference_us: 700 };
+        terms("m", |member, _| member.assessment.rates = rates)
+    });
+    assert_eq!((500_000, 64 * 6_000), (fast.prefill_us, fast.decode_us));
+    assert_eq!((2 * fast.total_us(), 2 * fast.expected_us()), (slow.total_us(), slow.expected_us()));
+}
+
+#[test]
+fn a_new_endpoint_is_taken_to_need_longer() {
+    let new = terms("m", |member, _| member.assessment.ramp_percent = 50);
+    assert_eq!((250_000, 750_000), (new.ramp_us, new.total_us()));
+}
+
+#[test]
+fn an_endpoint_that_fails_is_a_last_resort_and_a_probe_goes_alone() {
+    let tier = |circuit, requests| {
+        let assessment = Assessment { circuit, ..Assessment::default() };
+        let found = terms("m", |member, local| {
+            member.assessment = assessment;
+            local.own[0].requests = requests;
+        });
+        found.tier
+    };
+    assert_eq!(Tier::Failing, tier(Circuit::Broken, 0));
+    assert_eq!(Tier::Open, tier(Circuit::Probing, 0));
+    assert_eq!(Tier::Failing, tier(Circuit::Probing, 1));
+    assert_eq!(Tier::Open, tier(Circuit::Sound, 9));
+    assert!(Tier::Stale < Tier::Failing && Tier::Failing < Tier::Down);
+}
+
+#[test]
+fn an_adapter_costs_what_it_takes_to_have_it() {
+    let LeastTime { adapter_load_us: load, adapter_from_host_us: host, service_ms, .. } = SETTINGS();
+    let cost = |at: Option<Arc<Shelf>>| terms("a", |member, _| member.adapters = at).adapter_us;
+    assert_eq!(0, cost(shelf("", "a", "")));
+    assert_eq!(load, cost(shelf("", "b", "")));
+    assert_eq!(host, cost(shelf("", "b", "a")));
+    assert_eq!(host + load, cost(shelf("", "b c", "a")), "another gives way");
+    assert_eq!(2 * load + service_ms * 1_000, cost(shelf("b c", "b c", "")), "no slot is free of requests");
+    assert_eq!(load, cost(None));
+    assert_eq!(0, terms("base", |member, _| member.adapters = shelf("b c", "b c", "")).adapter_us);
+    let sent = terms("a", |member, local| local.adapter_sent.push(member.key));
+    assert_eq!(0, sent.adapter_us);
+}
+
+#[test]
+fn a_prompt_delays_half_as_many_others_as_wait_now() {
+    let load = Load { requests: 7, prefills: 3, prefill_tokens: 8_000 };
+    let found = terms("m", |_, local| local.own[0] = load);
+    assert_eq!((1_000_000, 500_000, 750_000), (found.wait_us, found.prefill_us, found.others_us));
+    assert_eq!(1_000_000 + 500_000 + 750_000 + 16 * 7 * 350, found.total_us());
+}
+
+#[test]
+fn what_is_done_of_a_prompt_is_not_waited_for() {
+    let load = Load { requests: 2, prefills: 2, prefill_tokens: 8_000 };
+    let ahead = |since_ms| {
+        let found = terms("m", |_, local| {
+            local.own[0] = load;
+            local.prefilling_ms = vec![since_ms];
+        });
+        found.ahead_tokens
+    };
+    assert_eq!([8_000, 7_200, 4_000, 4_000], [0, 100, 500, 60_000].map(ahead));
+}

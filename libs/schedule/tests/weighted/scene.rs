@@ -1,0 +1,155 @@
+//! Pods to decide among, and what a policy makes of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use signalbox_schedule::{
+    Explanation, Filter, FilterStep, Ground, Picker, Policy, Scorer, ScorerStep, Weighted, explain,
+};
+use signalbox_state::{Circuit, Local, Matches, Member, Observed, Others, Reach, Shelf, View};
+use signalbox_types::{Adapters, EndpointSpec, Engine, Gauges, Load, Origin, Request};
+
+const ME: Origin = Origin(1);
+const OTHER: Origin = Origin(2);
+
+/// One pod. By default it is fresh, idle and empty.
+#[derive(Clone, Debug)]
+pub(crate) struct Pod {
+    pub(crate) reach: Reach,
+    pub(crate) circuit: Circuit,
+    pub(crate) waiting: u32,
+    pub(crate) running: u32,
+    pub(crate) kv_used_ppm: Option<u32>,
+    pub(crate) own: Load,
+    pub(crate) others: Load,
+    pub(crate) held_blocks: usize,
+    pub(crate) cold_seq: u64,
+    pub(crate) adapters: Option<Adapters>,
+    pub(crate) labels: Vec<(&'static str, &'static str)>,
+}
+
+impl Default for Pod {
+    fn default() -> Self {
+        Self {
+            reach: Reach::Fresh,
+            circuit: Circuit::Sound,
+            waiting: 0,
+            running: 0,
+            kv_used_ppm: Some(0),
+            own: Load::ZERO,
+            others: Load::ZERO,
+            held_blocks: 0,
+            cold_seq: 0,
+            adapters: None,
+            labels: Vec::new(),
+        }
+    }
+}
+
+/// Pods called pod-0, pod-1, … at 10.0.0.1:8000, 10.0.0.2:8000, … and a prompt of so many blocks of 64 tokens.
+pub(crate) struct Scene {
+    view: View,
+    local: Local,
+    matches: Matches,
+    pub(crate) request: Request,
+}
+
+impl Scene {
+    pub(crate) fn new(pods: &[Pod], prompt_blocks: usize) -> Self {
+        let mut view = View::default();
+        view.members = pods.iter().enumerate().map(|(at, pod)| Arc::new(member(at, pod))).collect();
+        let own = pods.iter().map(|pod| pod.own).collect();
+        let blocks = pods.iter().map(|pod| pod.held_blocks).collect();
+        Self {
+            view,
+            local: Local {
+                origin: ME,
+                own,
+                prefilling_ms: Vec::new(),
+                others: Others::Current,
+                adapter_sent: Default::default(),
+            },
+            matches: Matches { blocks, total: prompt_blocks },
+            request: Request {
+                model: "m".to_owned(),
+                prompt_tokens: 64 * prompt_blocks as u64,
+                ..Request::default()
+            },
+        }
+    }
+
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        Ground { view: &self.view, local: &self.local, matches: &self.matches, request: &self.request }
+    }
+
+    pub(crate) fn explain(&self, policy: Weighted, seed: u64) -> Explanation {
+        explain(&self.ground(), &Policy::Weighted(policy), (0, seed))
+    }
+
+    /// What `scorer` gives each pod, in their order.
+    pub(crate) fn scores(&self, scorer: Scorer) -> Vec<f64> {
+        let said = self.explain(weighted(&[], &[(scorer, 1.0)], Picker::MaxScore), 1);
+        let score = |name: String| {
+            said.candidates.iter().find(|candidate| candidate.endpoint == name).unwrap().marks[0].score
+        };
+        (0..self.view.members.len()).map(|at| score(format!("pod-{at}"))).collect()
+    }
+
+    /// Which pods `filter` leaves.
+    pub(crate) fn kept(&self, filter: Filter) -> Vec<usize> {
+        let said = self.explain(weighted(&[filter], &[], Picker::MaxScore), 1);
+        let kept = |at: &usize| {
+            let name = format!("pod-{at}");
+            said.candidates.iter().any(|pod| pod.endpoint == name && pod.removed_by.is_none())
+        };
+        (0..self.view.members.len()).filter(kept).collect()
+    }
+}
+
+pub(crate) fn weighted(filters: &[Filter], scorers: &[(Scorer, f64)], picker: Picker) -> Weighted {
+    let name = |what: &str, at: usize| format!("{what}-{at}");
+    let filters = filters.iter().enumerate();
+    let scorers = scorers.iter().enumerate();
+    Weighted {
+        filters: filters
+            .map(|(at, filter)| FilterStep { name: name("filter", at), filter: filter.clone() })
+            .collect(),
+        scorers: scorers
+            .map(|(at, (scorer, weight))| ScorerStep {
+                name: name("scorer", at),
+                scorer: scorer.clone(),
+                weight: *weight,
+            })
+            .collect(),
+        picker,
+        ..Weighted::default()
+    }
+}
+
+fn member(index: usize, pod: &Pod) -> Member {
+    let labels: BTreeMap<_, _> =
+        pod.labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let spec = EndpointSpec {
+        name: format!("pod-{index}"),
+        address: format!("10.0.{}.{}:8000", index / 250, index % 250 + 1).parse().unwrap(),
+        metrics_url: String::new(),
+        engine: Engine::Vllm,
+        labels,
+    };
+    let mut member = Member::new(Arc::new(spec));
+    let Pod { reach, circuit, waiting, running, kv_used_ppm, cold_seq, .. } = *pod;
+    let gauges = Gauges { waiting, running, kv_used_ppm };
+    member.observed = Observed { reach, gauges, ..Observed::default() };
+    member.assessment.circuit = circuit;
+    member.cold_seq = cold_seq;
+    let shelf = |seen: &Adapters| Arc::new(Shelf { seen: seen.clone(), ..Shelf::default() });
+    member.adapters = pod.adapters.as_ref().map(shelf);
+    if pod.others != Load::ZERO {
+        member.loads.push((OTHER, pod.others));
+    }
+    member
+}
+
+pub(crate) fn load(requests: u32, prefill_tokens: u64) -> Load {
+    Load { requests, prefills: requests / 2, prefill_tokens }
+}

@@ -1,0 +1,119 @@
+//! What the owner makes of feedback: work in flight, placements, adapters, answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use signalbox_prefix::{Misfit, anchor_after};
+use signalbox_types::{BlockHash, EndpointKey, Load, Origin};
+
+use super::{BYTES_PER_TOKEN, Effect, Pool};
+use crate::change::Change;
+use crate::feedback::{Feedback, Placement, Scope};
+
+impl Pool {
+    pub(super) fn fold_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<Effect> {
+        let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, answers } = feedback;
+        let mut effects = self.outranked(epoch);
+        let Some(heard) = self.origins.hear(now_ms, origin) else {
+            effects.push(Effect::Expired(origin));
+            return effects;
+        };
+        let is_news = heard.is_news(seq);
+        // What was asked for before a whole batch and is not in it will not come.
+        let overdue = if is_news && scope == Scope::Whole { heard.asked() } else { BTreeSet::new() };
+        if is_news {
+            self.fold_gauges(origin, scope, &gauges);
+            adapters.iter().for_each(|(endpoint, adapter)| self.fold_adapter(*endpoint, adapter));
+            answers.into_iter().for_each(|answer| self.fold_answer(now_ms, answer));
+        }
+        effects.extend(placements.into_iter().filter_map(|placement| self.fold_placement(origin, placement)));
+        self.acknowledge(origin, &overdue);
+        effects
+    }
+
+    fn acknowledge(&mut self, origin: Origin, overdue: &BTreeSet<u64>) {
+        let Some(heard) = self.origins.heard(origin) else { return };
+        heard.give_up(overdue);
+        let number = heard.acknowledged();
+        if number > self.picture.acknowledged(origin) {
+            self.commit(Change::Acknowledged { origin, number });
+        }
+    }
+
+    fn fold_gauges(&mut self, origin: Origin, scope: Scope, gauges: &[(EndpointKey, Load)]) {
+        let mut wanted: BTreeMap<EndpointKey, Load> = gauges.iter().copied().collect();
+        if scope == Scope::Whole {
+            let held = self.picture.members().filter(|member| member.load_of(origin) != Load::ZERO);
+            held.for_each(|member| {
+                wanted.entry(member.key).or_insert(Load::ZERO);
+            });
+        }
+        for (endpoint, load) in wanted {
+            if self.picture.member(endpoint).is_some_and(|member| member.load_of(origin) != load) {
+                self.commit(Change::Loaded { endpoint, origin, load });
+            }
+        }
+    }
+
+    fn fold_placement(&mut self, origin: Origin, placement: Placement) -> Option<Effect> {
+        let Placement { number, endpoint, incarnation, anchor, suffix } = placement;
+        let heard = self.origins.heard(origin)?;
+        if !heard.is_open(number) {
+            return None;
+        }
+        let is_current =
+            self.picture.member(endpoint).is_some_and(|member| member.observed.incarnation == incarnation);
+        let known = self.picture.residents().known(anchor, &suffix);
+        if is_current && known == Err(Misfit::Block(anchor)) {
+            return heard.ask(number).then_some(Effect::NeedChain(origin, number));
+        }
+        heard.close(number);
+        // What cannot follow its anchor is no chain.
+        if let Ok(known) = known
+            && is_current
+            && (anchor != BlockHash::ROOT || !suffix.is_empty())
+        {
+            let (anchor, start) = anchor_after(anchor, &suffix, known);
+            let suffix = suffix[start..].into();
+            self.commit(Change::Placed { endpoint, anchor, suffix });
+            self.make_room(endpoint);
+            self.make_room_in_memory();
+        }
+        None
+    }
+
+    /// Evicts what has not been used for the longest time until the endpoint's blocks fit its KV cache.
+    pub(super) fn make_room(&mut self, endpoint: EndpointKey) {
+        let Some(member) = self.picture.member(endpoint) else { return };
+        let kv_tokens =
+            member.observed.capacity.map_or(self.config.assumed_kv_tokens, |capacity| capacity.kv_tokens);
+        let block_bytes = u64::from(self.config.format.block_bytes.max(1));
+        let room = (kv_tokens.saturating_mul(BYTES_PER_TOKEN) / block_bytes) as usize;
+        loop {
+            let surplus = self.picture.residents().held(endpoint).saturating_sub(room);
+            let Some((used, blocks)) =
+                (surplus > 0).then(|| self.picture.residents().oldest(endpoint, surplus)).flatten()
+            else {
+                return;
+            };
+            self.commit(Change::Evicted { endpoint, used, blocks });
+        }
+    }
+
+    /// Evicts what no endpoint has used for the longest time when the placements of all take too much memory. A little more goes than
+    /// has to, so that this does not come with every placement.
+    fn make_room_in_memory(&mut self) {
+        let bound = self.config.index_bytes;
+        if self.picture.residents().bytes() <= bound {
+            return;
+        }
+        let target = bound - bound / 64;
+        loop {
+            let residents = self.picture.residents();
+            let surplus = residents.bytes().saturating_sub(target);
+            let Some(endpoint) = residents.stalest().filter(|_| surplus > 0) else { return };
+            let blocks_at_least = surplus.div_ceil(size_of::<u64>());
+            let Some((used, blocks)) = residents.oldest(endpoint, blocks_at_least) else { return };
+            self.commit(Change::Evicted { endpoint, used, blocks });
+        }
+    }
+}

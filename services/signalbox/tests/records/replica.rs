@@ -1,0 +1,111 @@
+//! An aggregator with a pool of three endpoints and an EPP replica that follows it, and a gateway's conversation with that.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use signalbox_aggregator::{Aggregator, AggregatorConfig, Source};
+use signalbox_epp::{Epp, EppConfig, ExplainTo, PortFlags};
+use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
+use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
+use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response as Answer;
+use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingRequest};
+use signalbox_schedule::Policy;
+use signalbox_state::PoolConfig;
+use signalbox_telemetry::TraceSettings;
+use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// 4 × 64 tokens, 4 blocks.
+pub(crate) const PROMPT_BYTES: usize = 1_024;
+
+/// A replica with a view of three endpoints.
+pub(crate) struct Replica {
+    aggregator: Aggregator,
+    epp: Epp,
+}
+
+impl Replica {
+    pub(crate) async fn start(decisions: usize, tracing: Option<TraceSettings>) -> Self {
+        let config = AggregatorConfig { listen: ANY, metrics: ANY, pool: PoolConfig::default() };
+        let flags = signalbox_aggregator::PortFlags { listen: "", metrics: "" };
+        let aggregator = Aggregator::start(config, Source::Fixed(pool()), flags).await.unwrap();
+        let config = EppConfig {
+            aggregators: vec![aggregator.address().into()],
+            ext_proc: ANY,
+            health: ANY,
+            metrics: ANY,
+            explain_to: ExplainTo::Loopback,
+            body_limit_bytes: 1 << 20,
+            drain_timeout: Duration::from_secs(5),
+            origin_ttl: Duration::from_secs(3),
+            policy: Policy::default(),
+            decisions,
+            tracing,
+        };
+        let epp = Epp::start(config, PortFlags { ext_proc: "", health: "", metrics: "" }).await.unwrap();
+        epp.ready().await;
+        Self { aggregator, epp }
+    }
+
+    /// Asks as a gateway does where the request with these headers goes, and ends the stream. Returns whether it was answered.
+    pub(crate) async fn ask(&self, headers: &[(&str, &str)]) -> bool {
+        let header = |(key, value): &(&str, &str)| HeaderValue {
+            key: (*key).to_owned(),
+            value: String::new(),
+            raw_value: value.as_bytes().to_vec().into(),
+        };
+        let path = [(":method", "POST"), (":path", "/v1/completions")];
+        let headers = path.iter().chain(headers).map(header).collect();
+        let prompt = "p".repeat(PROMPT_BYTES);
+        let body = format!(r#"{{"model":"llama","max_tokens":8,"prompt":"{prompt}"}}"#).into_bytes().into();
+        let messages = [
+            Message::RequestHeaders(HttpHeaders {
+                headers: Some(HeaderMap { headers }),
+                ..HttpHeaders::default()
+            }),
+            Message::RequestBody(HttpBody { body, end_of_stream: true }),
+        ];
+        let messages =
+            messages.map(|message| ProcessingRequest { request: Some(message), ..Default::default() });
+        let to = format!("http://{}", self.epp.ext_proc_address());
+        let mut client = ExternalProcessorClient::connect(to).await.unwrap();
+        let mut answers = client.process(tokio_stream::iter(messages)).await.unwrap().into_inner();
+        let mut is_routed = false;
+        while let Some(answer) = answers.message().await.unwrap() {
+            is_routed |= matches!(answer.response, Some(Answer::RequestHeaders(_)));
+        }
+        is_routed
+    }
+
+    /// What its metrics port answers.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let uri = format!("http://{}{path}", self.epp.metrics_address()).parse().unwrap();
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let body = client.get(uri).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.epp.stop().await;
+        self.aggregator.stop().await;
+    }
+}
+
+fn pool() -> PoolSpec {
+    let endpoint = |index: u16| EndpointSpec {
+        name: format!("pod-{index}"),
+        address: SocketAddr::new(ANY.ip(), 40_000 + index),
+        metrics_url: String::new(),
+        engine: Engine::Vllm,
+        labels: BTreeMap::new(),
+    };
+    let id = PoolId { namespace: "default".to_owned(), name: "traced".to_owned() };
+    PoolSpec { id, endpoints: (0..3).map(endpoint).collect() }
+}
