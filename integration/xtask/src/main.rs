@@ -1,5 +1,6 @@
 //! The tasks of a developer, run as `cargo xtask`.
 
+mod bench;
 mod envoy;
 mod steps;
 mod workspace;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::Bench;
 use crate::steps::Step;
 use crate::workspace::Workspace;
 
@@ -27,11 +29,24 @@ enum Task {
         #[arg(long, value_enum, value_name = "STEP")]
         only: Option<Step>,
     },
+    /// A benchmark, built for release; what follows its name goes to it, --help too
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(value_enum)]
+        bench: Bench,
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
-    let Task::Test { only } = Arguments::parse().task;
-    match Workspace::locate().and_then(|workspace| steps::run(only, &workspace)) {
+    let task = Arguments::parse().task;
+    let run = |workspace: Workspace| match task {
+        Task::Test { only } => steps::run(only, &workspace),
+        Task::Bench { bench, arguments } => bench.run(&arguments, &workspace),
+    };
+    match Workspace::locate().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without a backtrace, which would push what is to be done about it out of sight.
