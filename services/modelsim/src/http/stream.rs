@@ -15,24 +15,27 @@ struct Progressed {
     usage: Option<Usage>,
 }
 
-/// All events of a reply. It ends in an error, which cuts the connection, when the pod stops before.
+/// All events of a reply. As with vLLM nothing comes before the first token, not even the role; so the first bytes tell when the prompt
+/// was processed. It ends in an error, which cuts the connection, when the pod stops before.
 pub(super) fn events(
     reply: Reply,
     answers: Vec<Answering>,
     finish_reason: FinishReason,
 ) -> impl Stream<Item = Result<Bytes, PodStopped>> + Send + 'static {
-    let opening = stream::iter(reply.opening(answers.len()).into_iter().map(Ok));
+    let opening = reply.opening(answers.len()).concat();
     let outgoing = answers.into_iter().enumerate().map(|(index, answer)| {
         let outgoing = Outgoing { index, answer, sent_tokens: 0, finish_reason };
         stream::unfold(Some(outgoing), Outgoing::next).boxed()
     });
     let pieces = stream::select_all(outgoing);
-    let body = Body { reply, pieces, bill: Bill::default() };
-    opening.chain(stream::unfold(Some(body), Body::next))
+    let body = Body { reply, opening, pieces, bill: Bill::default() };
+    stream::unfold(Some(body), Body::next)
 }
 
 struct Body {
     reply: Reply,
+    /// What goes with the first piece.
+    opening: Vec<u8>,
     pieces: SelectAll<BoxStream<'static, Result<Progressed, PodStopped>>>,
     bill: Bill,
 }
@@ -45,7 +48,9 @@ impl Body {
                 if let Some(usage) = usage {
                     body.bill.add(usage);
                 }
-                Some((Ok(body.reply.piece(&piece)), Some(body)))
+                let mut bytes = std::mem::take(&mut body.opening);
+                bytes.extend_from_slice(&body.reply.piece(&piece));
+                Some((Ok(bytes.into()), Some(body)))
             }
             Some(Err(stopped)) => Some((Err(stopped), None)),
             None => {

@@ -53,6 +53,17 @@ async fn a_streamed_chat_has_the_same_words_and_ends_with_usage() {
 }
 
 #[tokio::test]
+async fn nothing_is_streamed_before_the_first_token() {
+    let pod = pod(ModelConfig::default()).await;
+    let messages = json!([{"role": "user", "content": "tell me"}]);
+    let body = json!({"model": "llama3-8b", "messages": messages, "max_tokens": 3, "stream": true});
+    let mut streamed = post(pod.address(), "/v1/chat/completions", &body).await;
+    let first = streamed.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    let first = String::from_utf8(first.to_vec()).unwrap();
+    assert_eq!(2, first.matches("data: ").count(), "the role comes with the first words: {first}");
+}
+
+#[tokio::test]
 async fn a_stream_without_usage_does_not_mention_it() {
     let pod = pod(ModelConfig::default()).await;
     let body = json!({"model": "llama3-8b", "prompt": ["one", "two"], "stream": true});
