@@ -1,0 +1,91 @@
+//! The simulated model servers, and what a collector reads of them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use signalbox_modelsim::ModelConfig;
+use signalbox_modelsim::engine::{Effect, Engine, Input};
+use signalbox_state::{Endpoint, Reading, Update};
+use signalbox_types::{
+    Capacity, Counters, EndpointKey, EndpointSpec, Gauges, Incarnation, PPM, PoolId, PoolSpec, Sample,
+};
+
+/// A model server that has not been read for so long is stale.
+const STALE_AFTER_MS: u64 = 2_000;
+
+/// One model server and its collector.
+pub(super) struct Pod {
+    pub(super) key: EndpointKey,
+    engine: Engine,
+    config: ModelConfig,
+    endpoint: Endpoint,
+    /// When the queue of events will wake it.
+    wakes_us: Option<u64>,
+    /// Tokens that it computed for the requests it ended.
+    pub(super) work_tokens: u64,
+}
+
+/// The model servers in the order of their keys, which is that of a view's members.
+pub(super) fn fleet(configs: &[ModelConfig]) -> (Vec<Pod>, PoolSpec) {
+    let mut spec = pool_spec(configs.len());
+    spec.endpoints.sort_by_key(EndpointSpec::key);
+    let pods = spec.endpoints.iter().zip(configs).map(|(spec, config)| Pod {
+        key: spec.key(),
+        engine: Engine::new(config.clone()).expect("profiles have model servers that can work"),
+        config: config.clone(),
+        endpoint: Endpoint::new(0, STALE_AFTER_MS),
+        wakes_us: None,
+        work_tokens: 0,
+    });
+    (pods.collect(), spec)
+}
+
+/// A pool of so many endpoints.
+pub(crate) fn pool_spec(endpoints: usize) -> PoolSpec {
+    let id = PoolId { namespace: "bench".into(), name: "pool".into() };
+    PoolSpec { id, endpoints: (0..endpoints).map(spec).collect() }
+}
+
+fn spec(number: usize) -> EndpointSpec {
+    EndpointSpec {
+        name: format!("pod-{number}"),
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8_000 + number as u16)),
+        metrics_url: String::new(),
+        engine: signalbox_types::Engine::default(),
+        labels: std::collections::BTreeMap::new(),
+    }
+}
+
+impl Pod {
+    /// Returns when to step it next, where that is not arranged yet.
+    pub(super) fn step(&mut self, now_us: u64, input: Input, effects: &mut Vec<Effect>) -> Option<u64> {
+        self.engine.step(now_us, input, effects);
+        let wakes_us = self.engine.next_wakeup_us();
+        let is_new = wakes_us != self.wakes_us;
+        self.wakes_us = wakes_us;
+        wakes_us.filter(|_| is_new)
+    }
+
+    /// What its collector reports of a reading, if anything.
+    pub(super) fn read(&mut self, now_ms: u64) -> Option<Update> {
+        let sample = self.sample();
+        self.endpoint.observe(now_ms, Reading::Sampled(sample))
+    }
+
+    fn sample(&self) -> Sample {
+        let stats = self.engine.stats();
+        let kv_used_ppm = Some((stats.kv_usage() * f64::from(PPM)).round() as u32);
+        let kv_tokens = u64::from(stats.total_blocks) * u64::from(self.config.block_size_tokens);
+        Sample {
+            gauges: Gauges { waiting: stats.waiting, running: stats.running, kv_used_ppm },
+            capacity: Some(Capacity { kv_tokens }),
+            adapters: None,
+            incarnation: Incarnation(1),
+            counters: Some(Counters {
+                inter_token_us_sum: stats.inter_token_us_sum,
+                inter_token_count: stats.inter_token_count,
+                generation_tokens: stats.generation_tokens,
+                prompt_tokens: stats.prompt_tokens,
+            }),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The owner of a pool's state and who follows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use signalbox_state::{CatchUp, CollectorStream, Effect, Frame, Input, Pool, PoolConfig, Report, Update};
+use signalbox_types::{EndpointKey, Generation, Load, Origin, PoolSpec, Version};
+
+/// The only collector.
+const STREAM: CollectorStream = CollectorStream(1);
+
+/// The owner of a pool's state and who follows it.
+pub(super) struct Owner {
+    pool: Pool,
+    generations: BTreeMap<EndpointKey, Generation>,
+    followers: Vec<Follower>,
+}
+
+struct Follower {
+    replica: usize,
+    sent: Version,
+}
+
+/// What is on its way to a replica.
+pub(super) enum Message {
+    Frames(Vec<Frame>),
+    /// It is asked for the whole chain of a placement.
+    NeedChain(u64),
+}
+
+impl Owner {
+    /// An owner that knows the pool's endpoints, and the snapshot that each of `replicas` begins with.
+    pub(super) fn new(spec: PoolSpec, replicas: impl Iterator<Item = usize>) -> (Self, Vec<Frame>) {
+        let mut pool = Pool::new(1, PoolConfig::default());
+        pool.fold(0, Input::Spec(spec));
+        let effects = pool.fold(0, Input::CollectorJoined(STREAM, "collector".to_owned()));
+        let assigned = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Assign(_, assigned) => Some(assigned),
+            _ => None,
+        });
+        let generations = assigned.flatten().map(|one| (one.endpoint, one.generation)).collect();
+        let snapshot = Arc::new(pool.snapshot());
+        let followers = replicas.map(|replica| Follower { replica, sent: snapshot.version }).collect();
+        (Self { pool, generations, followers }, snapshot.frames().collect())
+    }
+
+    /// Takes what its collector has to say of an endpoint.
+    pub(super) fn report(&mut self, now_ms: u64, endpoint: EndpointKey, age_ms: u64, update: Update) {
+        let generation = self.generations.get(&endpoint).copied().unwrap_or_default();
+        let report = Report { endpoint, generation, age_ms, update };
+        self.pool.fold(now_ms, Input::Reports(STREAM, vec![report]));
+    }
+
+    /// Takes an input; returns which replicas are asked for which of their chains.
+    pub(super) fn fold(&mut self, now_ms: u64, input: Input) -> Vec<(Origin, u64)> {
+        let effects = self.pool.fold(now_ms, input);
+        let chains = effects.into_iter().filter_map(|effect| match effect {
+            Effect::NeedChain(origin, number) => Some((origin, number)),
+            Effect::Expired(origin) => panic!("replica {origin} was given up, though it spoke all the time"),
+            Effect::Published(_) | Effect::Assign(..) | Effect::Outranked(_) => None,
+        });
+        chains.collect()
+    }
+
+    /// Time passes, and its collector gives a sign of life.
+    pub(super) fn tick(&mut self, now_ms: u64) {
+        self.pool.fold(now_ms, Input::Reports(STREAM, Vec::new()));
+        self.pool.fold(now_ms, Input::Tick);
+    }
+
+    /// What each follower lacks.
+    pub(super) fn publish(&mut self, mut send: impl FnMut(usize, Message)) {
+        for follower in &mut self.followers {
+            let mut frames = Vec::new();
+            while let CatchUp::Frame(frame) = self.pool.journal().since(follower.sent) {
+                if let Frame::Delta { epoch, to, .. } = &frame {
+                    follower.sent = Version { epoch: *epoch, seq: *to };
+                }
+                frames.push(frame);
+            }
+            if !frames.is_empty() {
+                send(follower.replica, Message::Frames(frames));
+            }
+        }
+    }
+
+    /// A sign of life for each follower, with the sums of what it ought to hold.
+    pub(super) fn beat(&self, now_ms: u64, mut send: impl FnMut(usize, Message)) {
+        let digest = self.pool.picture().digest();
+        for Follower { replica, sent } in &self.followers {
+            let beat = Frame::Beat { epoch: sent.epoch, seq: sent.seq, now_ms, digest };
+            send(*replica, Message::Frames(vec![beat]));
+        }
+    }
+
+    /// All work in flight that it knows of.
+    pub(super) fn load(&self) -> Load {
+        self.pool.picture().members().fold(Load::ZERO, |sum, member| sum + member.load())
+    }
+}

@@ -1,0 +1,191 @@
+//! One EPP replica: its view, its bookings, and what it tells the pool's owner. The same pure cores as in the EPP, called in the same
+//! order as its request path (`pick`), its view keeper and its uplink call them; those are bound to its tasks and channels.
+
+use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use signalbox_prefix::Lookup;
+use signalbox_schedule::Ground;
+use signalbox_state::{
+    Answer, Answered, Booking, Bookings, Feedback, Frame, Others, Outbox, Outcome, Overlay, Placed,
+    Placement, Replica as Follower, Scope, View,
+};
+use signalbox_types::{BlockHash, Load, Origin, Request};
+
+use super::Prompt;
+use crate::policy::{Chooser, Turn};
+
+/// Feedback is sent at most so often.
+const PACE_US: u64 = 2_000;
+
+/// A view that is older than this says nothing of other replicas any more.
+const ORIGIN_TTL_MS: u64 = 3_000;
+
+/// Placements in one batch.
+const PLACEMENTS_PER_BATCH: usize = 512;
+
+/// One EPP replica.
+pub(super) struct Replica {
+    follower: Follower,
+    view: View,
+    bookings: Bookings,
+    overlay: Overlay,
+    outbox: Outbox,
+    origin: Origin,
+    seq: u64,
+    answers: Vec<Answer>,
+    chains: Vec<Placement>,
+    bell: Bell,
+    rng: SmallRng,
+    turn: Turn,
+}
+
+/// Turns rings into flushes at the pace: on the leading edge, then not before the pace is over.
+#[derive(Default)]
+struct Bell {
+    is_rung: bool,
+    ready_us: u64,
+}
+
+/// A request that was sent to an endpoint.
+pub(super) struct Sent {
+    pub(super) position: usize,
+    booking: Booking,
+    work_tokens: u64,
+    at_us: u64,
+}
+
+impl Replica {
+    pub(super) fn new(origin: Origin, mut rng: SmallRng, snapshot: Vec<Frame>) -> Self {
+        let mut replica = Self {
+            follower: Follower::default(),
+            view: View::default(),
+            bookings: Bookings::new(Arc::new(|| {})),
+            overlay: Overlay::default(),
+            outbox: Outbox::default(),
+            origin,
+            seq: 0,
+            answers: Vec::new(),
+            chains: Vec::new(),
+            bell: Bell::default(),
+            turn: Turn::new(rng.random()),
+            rng: SmallRng::from_rng(&mut rng),
+        };
+        replica.take(0, snapshot);
+        replica
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Takes frames, as the view keeper does.
+    pub(super) fn take(&mut self, now_ms: u64, frames: Vec<Frame>) {
+        for frame in frames {
+            let outcome = self.follower.apply(frame);
+            assert!(!matches!(outcome, Outcome::Gap(_)), "frames in order leave no gap: {outcome:?}");
+        }
+        self.view = View::next(&self.view, &self.follower, &self.bookings, now_ms);
+        let acknowledged = self.follower.picture().acknowledged(self.origin);
+        self.outbox.acknowledged(acknowledged, &self.overlay);
+    }
+
+    /// Picks an endpoint for a prompt and books it there, as the request path does.
+    pub(super) fn pick(&mut self, now_us: u64, prompt: &Prompt, chooser: &Chooser) -> Sent {
+        let mut lookup = self.view.index.lookup(&prompt.chain);
+        self.overlay.extend(&prompt.chain, &mut lookup);
+        let is_current = self.view.age_ms(now_us / 1_000) < ORIGIN_TTL_MS;
+        let others = if is_current { Others::Current } else { Others::Outdated };
+        let local = self.view.local(self.origin, others, now_us / 1_000);
+        let matches = self.view.matches(&lookup, prompt.chain.len());
+        let request = Request { prompt_tokens: u64::from(prompt.tokens), ..Request::default() };
+        let ground = Ground { view: &self.view, local: &local, matches: &matches, request: &request };
+        let choice = chooser.choose(&ground, &mut self.turn, &mut self.rng);
+        let uncached_tokens = request.prompt_tokens - choice.cached_tokens;
+        let endpoint = self.view.members[choice.position].key;
+        let booking = self.bookings.reserve(endpoint, uncached_tokens);
+        let is_alone =
+            ground.local.load_at(choice.position, &self.view.members[choice.position]).prefills == 0;
+        if is_alone {
+            booking.began(now_us / 1_000);
+        }
+        if !prompt.chain.is_empty() {
+            let held = matches.blocks[choice.position];
+            self.place(now_us, choice.position, &prompt.chain, &lookup, held);
+        }
+        let work_tokens = if is_alone { uncached_tokens } else { 0 };
+        Sent { position: choice.position, booking, work_tokens, at_us: now_us }
+    }
+
+    fn place(
+        &mut self,
+        now_us: u64,
+        position: usize,
+        chain: &Arc<[BlockHash]>,
+        lookup: &Lookup,
+        held: usize,
+    ) {
+        let member = &self.view.members[position];
+        let (endpoint, incarnation) = (member.key, member.observed.incarnation);
+        let placed = Placed { endpoint, incarnation, chain: Arc::clone(chain), known: lookup.known, held };
+        self.overlay.place(&placed);
+        self.outbox.put(now_us / 1_000, placed);
+    }
+
+    /// The first chunk of an answer came.
+    pub(super) fn first_chunk(&mut self, now_us: u64, sent: &mut Sent) {
+        sent.booking.prefilled(now_us / 1_000);
+        let endpoint = self.view.members[sent.position].key;
+        let answered = Answered::Began { work_tokens: sent.work_tokens, took_us: now_us - sent.at_us };
+        self.answers.push(Answer { endpoint, answered });
+    }
+
+    /// The owner asked for a whole chain.
+    pub(super) fn need_chain(&mut self, number: u64) {
+        self.chains.extend(self.outbox.whole_chain(number));
+    }
+
+    /// There is something to tell: returns when to flush, where that is not arranged yet.
+    pub(super) fn ring(&mut self, now_us: u64) -> Option<u64> {
+        if std::mem::replace(&mut self.bell.is_rung, true) {
+            return None;
+        }
+        Some(self.bell.ready_us.max(now_us))
+    }
+
+    /// What changed since the last time, as the uplink tells it; nothing where nothing did.
+    pub(super) fn flush(&mut self, now_us: u64) -> Option<Feedback> {
+        self.bell = Bell { is_rung: false, ready_us: now_us + PACE_US };
+        let feedback = self.feedback(Scope::Changed);
+        let is_empty = feedback.gauges.is_empty() && feedback.placements.is_empty();
+        (!is_empty || !feedback.answers.is_empty()).then_some(feedback)
+    }
+
+    /// All gauges, changed or not.
+    pub(super) fn feedback(&mut self, scope: Scope) -> Feedback {
+        let changed = self.bookings.take_changed();
+        let gauges = match scope {
+            Scope::Whole => self.bookings.whole(),
+            Scope::Changed => changed,
+        };
+        let mut placements = std::mem::take(&mut self.chains);
+        placements.extend(self.outbox.take_unsent(PLACEMENTS_PER_BATCH));
+        self.seq += 1;
+        Feedback {
+            epoch: self.view.version.map_or(0, |version| version.epoch),
+            origin: self.origin,
+            seq: self.seq,
+            scope,
+            gauges,
+            placements,
+            adapters: Vec::new(),
+            answers: std::mem::take(&mut self.answers),
+        }
+    }
+
+    /// All work in flight that it knows of as its own.
+    pub(super) fn load(&self) -> Load {
+        self.bookings.whole().into_iter().fold(Load::ZERO, |sum, (_, load)| sum + load)
+    }
+}
