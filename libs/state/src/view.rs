@@ -12,7 +12,6 @@ use crate::bookings::{Bookings, Gauge};
 use crate::overlay::Overlay;
 use crate::picture::Member;
 use crate::replica::Replica;
-use crate::shelf::Shelf;
 
 /// The pool at one version, and what this process has in flight at each of its endpoints.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -55,8 +54,8 @@ impl View {
         };
         let index = Arc::clone(replica.picture().residents().index());
         let (version, format) = (replica.version(), replica.format());
-        let adapters = adapters(before, &members);
-        let turned_ms = turned_ms(before, &members, heard_at_ms);
+        let adapters = adapters(before, &members, same);
+        let turned_ms = turned_ms(before, &members, heard_at_ms, same);
         let slots = index.slots();
         let positions = if same && Arc::ptr_eq(&slots, &before.slots.0) {
             Arc::clone(&before.slots.1)
@@ -166,9 +165,10 @@ fn distinct(blocks: &[usize]) -> BTreeSet<usize> {
 }
 
 /// When each of `members` was last seen to begin with a prompt: now, if since `before` one was processed or the first one came.
-fn turned_ms(before: &View, members: &[Arc<Member>], now_ms: u64) -> Vec<u64> {
-    let turned_ms = |member: &Arc<Member>| {
-        let Some(at) = before.position(member.key) else { return now_ms };
+fn turned_ms(before: &View, members: &[Arc<Member>], now_ms: u64, same: bool) -> Vec<u64> {
+    let turned_ms = |(position, member): (usize, &Arc<Member>)| {
+        let known = if same { Some(position) } else { before.position(member.key) };
+        let Some(at) = known else { return now_ms };
         let known = &before.members[at];
         let is_turn = !Arc::ptr_eq(known, member) && {
             let (was, is) = (known.load().prefills, member.load().prefills);
@@ -176,17 +176,25 @@ fn turned_ms(before: &View, members: &[Arc<Member>], now_ms: u64) -> Vec<u64> {
         };
         if is_turn { now_ms } else { before.turned_ms.get(at).copied().unwrap_or(now_ms) }
     };
-    members.iter().map(turned_ms).collect()
+    members.iter().enumerate().map(turned_ms).collect()
 }
 
-/// The adapters of all `members`: those of `before`, unless a member's have changed.
-fn adapters(before: &View, members: &[Arc<Member>]) -> Arc<BTreeSet<Arc<str>>> {
-    let shelf = |member: &Arc<Member>| member.adapters.as_ref().map(Arc::as_ptr);
-    if members.iter().map(shelf).eq(before.members.iter().map(shelf)) {
+/// The adapters that any of `members` has had: those of `before` and what is new since. Told anew when an endpoint has come or gone.
+fn adapters(before: &View, members: &[Arc<Member>], same: bool) -> Arc<BTreeSet<Arc<str>>> {
+    let shelves = members.iter().map(|member| member.adapters.as_ref());
+    if !same {
+        return Arc::new(shelves.flatten().flat_map(|shelf| shelf.names()).cloned().collect());
+    }
+    let known = before.members.iter().map(|member| member.adapters.as_ref());
+    let changed = shelves.zip(known).filter(|(now, then)| now.map(Arc::as_ptr) != then.map(Arc::as_ptr));
+    let names = changed.filter_map(|(now, _)| now).flat_map(|shelf| shelf.names());
+    let new: Vec<_> = names.filter(|name| !before.adapters.contains(*name)).cloned().collect();
+    if new.is_empty() {
         return Arc::clone(&before.adapters);
     }
-    let shelves = members.iter().filter_map(|member| member.adapters.as_deref());
-    Arc::new(shelves.flat_map(Shelf::names).cloned().collect())
+    let mut adapters = BTreeSet::clone(&before.adapters);
+    adapters.extend(new);
+    Arc::new(adapters)
 }
 
 /// Whether what the view says of the other replicas' work in flight is recent enough to count.

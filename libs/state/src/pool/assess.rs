@@ -9,6 +9,9 @@ use crate::change::Change;
 use crate::feedback::Answer;
 use crate::record::Record;
 
+/// Adapters that a pool knows. An endpoint that makes up names does not fill the memory.
+const ADAPTERS_AT_MOST: usize = 16_384;
+
 impl Pool {
     /// How fast the pool's endpoints typically are: the median of what is learnt.
     pub(super) fn typical_rates(&self) -> Rates {
@@ -49,7 +52,10 @@ impl Pool {
 
     /// The endpoint told of its adapters.
     pub(super) fn fold_adapters(&mut self, endpoint: EndpointKey, seen: &Adapters) {
-        self.adapters.extend(seen.running.iter().chain(&seen.waiting).cloned());
+        let room = ADAPTERS_AT_MOST.saturating_sub(self.adapters.len());
+        let new = seen.running.iter().chain(&seen.waiting).filter(|name| !self.adapters.contains(*name));
+        let new: Vec<_> = new.take(room).cloned().collect();
+        self.adapters.extend(new);
         if let Some(record) = self.records.get_mut(&endpoint) {
             record.adapters.told(seen);
         }
