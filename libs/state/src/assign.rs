@@ -40,9 +40,45 @@ pub(crate) struct Assignments {
     latest: Generation,
     /// When any collector last spoke.
     heard_at_ms: u64,
+    /// Until then nothing is assigned: the collectors of the owner before are on their way.
+    settles_at_ms: Option<u64>,
 }
 
+/// How long an owner that took over waits for collectors, so that the first one to come is not given all endpoints.
+const SETTLE_MS: u64 = 300;
+
+/// Generations of one epoch, at most: each owner's are above those of all before.
+const GENERATIONS_PER_EPOCH: u64 = 1 << 20;
+
 impl Assignments {
+    /// Of an owner that begins.
+    pub(crate) fn under(epoch: u64) -> Self {
+        Self { latest: Generation(epoch.saturating_mul(GENERATIONS_PER_EPOCH)), ..Self::default() }
+    }
+
+    /// Of an owner that takes over at `now_ms`.
+    pub(crate) fn inherited(epoch: u64, now_ms: u64) -> Self {
+        Self { heard_at_ms: now_ms, settles_at_ms: Some(now_ms + SETTLE_MS), ..Self::under(epoch) }
+    }
+
+    /// Forgets collectors that have been silent for `ttl_ms` and says which.
+    pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<CollectorStream> {
+        let is_silent = |collector: &Collector| now_ms.saturating_sub(collector.heard_at_ms) >= ttl_ms;
+        let silent = self.collectors.iter().filter(|(_, collector)| is_silent(collector));
+        let silent: Vec<_> = silent.map(|(stream, _)| *stream).collect();
+        silent.iter().for_each(|stream| drop(self.collectors.remove(stream)));
+        silent
+    }
+
+    /// Assigns what could not be assigned before, or belongs to collectors that are gone. Returns whom to tell.
+    pub(crate) fn settle(&mut self, now_ms: u64, are_some_gone: bool) -> Vec<CollectorStream> {
+        let is_due = self.settles_at_ms.is_some_and(|at_ms| now_ms >= at_ms);
+        if is_due {
+            self.settles_at_ms = None;
+        }
+        if is_due || are_some_gone { self.rebalance().into_iter().collect() } else { Vec::new() }
+    }
+
     /// A collector has connected; an earlier connection of the same name is void. Returns whom to tell.
     pub(crate) fn join(&mut self, now_ms: u64, stream: CollectorStream, name: &str) -> Vec<CollectorStream> {
         self.collectors.retain(|_, collector| &*collector.name != name);
@@ -126,6 +162,9 @@ impl Assignments {
     /// Puts each endpoint on its collector and says whose assignment changed.
     fn rebalance(&mut self) -> BTreeSet<CollectorStream> {
         let mut changed = BTreeSet::new();
+        if self.settles_at_ms.is_some() {
+            return changed;
+        }
         for (endpoint, (_, assigned, generation)) in &mut self.endpoints {
             let best = self
                 .collectors

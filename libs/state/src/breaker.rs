@@ -31,6 +31,16 @@ impl Default for State {
 }
 
 impl Breaker {
+    /// One that an owner before found to be `circuit`; how long its pause was is not known any more.
+    pub(crate) fn inherited(circuit: Circuit, now_ms: u64) -> Self {
+        let state = match circuit {
+            Circuit::Sound => State::default(),
+            Circuit::Broken => broken(now_ms, FIRST_PAUSE_MS),
+            Circuit::Probing => State::Probing { pause_ms: FIRST_PAUSE_MS },
+        };
+        Self { state }
+    }
+
     /// A request was answered.
     pub(crate) fn succeeded(&mut self) {
         // What was sent before the circuit broke may still be answered; that is no probe.

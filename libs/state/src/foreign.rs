@@ -13,6 +13,11 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
+    /// What an owner before found.
+    pub(crate) fn inherited(foreign: u32) -> Self {
+        Self { samples: [foreign; 3], sampled_this_tick: false }
+    }
+
     /// Takes a sample and says how much load counts as foreign now.
     pub(crate) fn sample(&mut self, at_endpoint: Gauges, booked: u32) -> u32 {
         let Gauges { waiting, running, kv_used_ppm: _ } = at_endpoint;

@@ -75,6 +75,18 @@ pub enum Frame {
     },
 }
 
+impl Frame {
+    /// Where a follower stands that stood where this frame goes on from, and took it; `None` for what moves nobody by itself.
+    pub fn ends_at(&self) -> Option<Version> {
+        match self {
+            Self::Delta { epoch, to, .. } => Some(Version { epoch: *epoch, seq: *to }),
+            Self::Turn { from, epoch } => Some(Version { epoch: *epoch, seq: from.seq }),
+            Self::InitDone { version, .. } => Some(*version),
+            Self::Init { .. } | Self::Entry(_) | Self::Beat { .. } => None,
+        }
+    }
+}
+
 /// A state cut at one version, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {

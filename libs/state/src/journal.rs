@@ -120,6 +120,13 @@ impl Journal {
         self.pins.len()
     }
 
+    /// The same, with no snapshot on its way.
+    pub(crate) fn unpinned(mut self) -> Self {
+        self.pins.clear();
+        self.trim();
+        self
+    }
+
     /// What a follower that stands at `cursor` needs next.
     pub fn since(&self, cursor: Version) -> CatchUp {
         if cursor.epoch > self.epoch {

@@ -72,6 +72,14 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
+    /// Those of which an owner before knew, each with the number up to which its placements are folded. Each has its whole time to be
+    /// heard: what it said to the owner before is not known here.
+    pub(crate) fn inherited(now_ms: u64, origins: impl Iterator<Item = (Origin, u64)>) -> Self {
+        let heard = |highest| Heard { at_ms: now_ms, highest, ..Heard::default() };
+        let living = origins.map(|(origin, acknowledged)| (origin, heard(acknowledged))).collect();
+        Self { living, expired: VecDeque::new() }
+    }
+
     /// A batch of `origin` came; `None` when it was given up.
     pub(crate) fn hear(&mut self, now_ms: u64, origin: Origin) -> Option<&mut Heard> {
         if !self.living.contains_key(&origin) && self.expired.contains(&origin) {

@@ -2,6 +2,7 @@
 
 mod assess;
 mod feedback;
+mod inherit;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,8 @@ pub struct PoolConfig {
     pub assumed_kv_tokens: u64,
     /// How much memory the placements of all endpoints may take in each process, roughly.
     pub index_bytes: usize,
+    /// After so long without a word of it a collector is taken to be gone.
+    pub collector_ttl_ms: u64,
     /// How much history is kept.
     pub journal: Bounds,
 }
@@ -44,6 +47,7 @@ impl Default for PoolConfig {
             origin_ttl_ms: 3_000,
             assumed_kv_tokens: 500_000,
             index_bytes: 1 << 30,
+            collector_ttl_ms: 2_000,
             journal: Bounds::default(),
         }
     }
@@ -75,6 +79,8 @@ pub enum Effect {
     Published(Version),
     /// Tell a collector all that it shall read.
     Assign(CollectorStream, Vec<Assigned>),
+    /// Close a collector's connection: nothing has come on it for too long.
+    Dropped(CollectorStream),
     /// Ask a replica for the whole chain of one of its placements.
     NeedChain(Origin, u64),
     /// Tell a replica that it was given up.
@@ -103,8 +109,8 @@ impl Pool {
         Self {
             config,
             picture: Picture::default(),
-            journal: Journal::new(Version { epoch, seq: 0 }, config.journal),
-            assignments: Assignments::default(),
+            journal: Self::fresh_journal(epoch, &config),
+            assignments: Assignments::under(epoch),
             origins: Origins::default(),
             records: BTreeMap::new(),
             adapters: BTreeSet::new(),

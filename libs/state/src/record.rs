@@ -7,6 +7,7 @@ use crate::breaker::Breaker;
 use crate::estimate::{Estimate, Pace};
 use crate::feedback::Answered;
 use crate::foreign::Foreign;
+use crate::picture::Member;
 use crate::shelf::Usage;
 
 /// An endpoint counts as new for so long after its first reading.
@@ -41,6 +42,20 @@ impl Record {
             estimate: Estimate::new(prior),
             breaker: Breaker::default(),
             fresh_since_ms: None,
+        }
+    }
+
+    /// What an owner before made of `member`.
+    pub(crate) fn inherited(member: &Member, now_ms: u64) -> Self {
+        let Assessment { rates, circuit, ramp_percent } = member.assessment;
+        let left_ms = RAMP_MS * u64::from(ramp_percent) / 100;
+        let was_read = ramp_percent < 100;
+        Self {
+            foreign: Foreign::inherited(member.observed.foreign),
+            adapters: member.adapters.as_deref().map(Usage::inherited).unwrap_or_default(),
+            estimate: Estimate::new(rates),
+            breaker: Breaker::inherited(circuit, now_ms),
+            fresh_since_ms: was_read.then(|| now_ms.saturating_sub(RAMP_MS - left_ms)),
         }
     }
 

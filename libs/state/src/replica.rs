@@ -1,5 +1,6 @@
 //! A follower of the pool's state: takes frames in whatever order they come, and is never wrong, only behind.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_types::{Format, Version};
@@ -40,12 +41,18 @@ pub enum Gap {
     Digest(Vec<&'static str>),
 }
 
-/// A snapshot that is arriving on the stream.
-#[derive(Debug, Default)]
+/// A stream on which frames come, numbered by whoever reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// From an aggregator that is followed.
+    Aggregator(u64),
+    /// From a follower of this aggregator, which offers what it holds.
+    Follower(u64),
+}
+
+/// A snapshot that is arriving on a stream.
+#[derive(Debug)]
 enum Incoming {
-    /// None.
-    #[default]
-    Nothing,
     /// One of an owner that is none any more.
     Outdated,
     /// One that may take the place of what is held.
@@ -75,7 +82,7 @@ pub struct Replica {
     held: Held,
     format: Format,
     picture: Picture,
-    incoming: Incoming,
+    incoming: BTreeMap<Source, Incoming>,
 }
 
 /// How the epoch of a frame relates to the one that is held.
@@ -87,6 +94,16 @@ enum Epoch {
 }
 
 impl Replica {
+    /// A follower that holds `picture`, which is at `version`.
+    pub(crate) fn holding(version: Version, format: Format, picture: Picture) -> Self {
+        Self { held: Held::Sound(version), format, picture, incoming: BTreeMap::new() }
+    }
+
+    /// What is held, for an owner to go on from.
+    pub(crate) fn into_picture(self) -> Picture {
+        self.picture
+    }
+
     /// The version of what is held; `None` before the first snapshot.
     pub fn version(&self) -> Option<Version> {
         match self.held {
@@ -113,21 +130,21 @@ impl Replica {
         &self.picture
     }
 
-    /// Takes one frame. The table in docs/PROTOCOL.md has a row for each arm and a column for each epoch.
-    pub fn apply(&mut self, frame: Frame) -> Outcome {
+    /// Takes one frame that came from `source`. The table in docs/PROTOCOL.md has a row for each arm and a column for each epoch.
+    pub fn apply(&mut self, source: Source, frame: Frame) -> Outcome {
         match frame {
-            Frame::Init { version, format } => self.init(version, format),
-            Frame::Entry(entry) => self.entry(entry),
-            Frame::InitDone { version, count, digest } => self.init_done(version, count, &digest),
+            Frame::Init { version, format } => self.init(source, version, format),
+            Frame::Entry(entry) => self.entry(source, entry),
+            Frame::InitDone { version, count, digest } => self.init_done(source, version, count, &digest),
             Frame::Delta { epoch, from, to, changes } => self.delta(epoch, from, to, &changes),
             Frame::Turn { from, epoch } => self.turn(from, epoch),
             Frame::Beat { epoch, seq, digest, now_ms: _ } => self.beat(epoch, seq, &digest),
         }
     }
 
-    /// A new stream begins: what the one before it left half sent will not be completed.
-    pub fn reconnected(&mut self) {
-        self.incoming = Incoming::Nothing;
+    /// The stream is over: what it left half sent will not be completed.
+    pub fn disconnected(&mut self, source: Source) {
+        self.incoming.remove(&source);
     }
 
     fn compare(&self, epoch: u64) -> Epoch {
@@ -139,31 +156,32 @@ impl Replica {
         }
     }
 
-    fn init(&mut self, version: Version, format: Format) -> Outcome {
+    fn init(&mut self, source: Source, version: Version, format: Format) -> Outcome {
         if matches!(self.compare(version.epoch), Epoch::Older) {
-            self.incoming = Incoming::Outdated;
+            self.incoming.insert(source, Incoming::Outdated);
             return Outcome::Stale;
         }
-        self.incoming = Incoming::Buffered(Buffer { version, format, entries: Vec::new() });
+        let buffer = Buffer { version, format, entries: Vec::new() };
+        self.incoming.insert(source, Incoming::Buffered(buffer));
         Outcome::Applied
     }
 
-    fn entry(&mut self, entry: Arc<Entry>) -> Outcome {
-        match &mut self.incoming {
-            Incoming::Nothing => Outcome::Gap(Gap::Order),
-            Incoming::Outdated => Outcome::Stale,
-            Incoming::Buffered(buffer) => {
+    fn entry(&mut self, source: Source, entry: Arc<Entry>) -> Outcome {
+        match self.incoming.get_mut(&source) {
+            None => Outcome::Gap(Gap::Order),
+            Some(Incoming::Outdated) => Outcome::Stale,
+            Some(Incoming::Buffered(buffer)) => {
                 buffer.entries.push(entry);
                 Outcome::Applied
             }
         }
     }
 
-    fn init_done(&mut self, ended: Version, count: u64, digest: &Digest) -> Outcome {
-        let Buffer { version, format, entries } = match std::mem::take(&mut self.incoming) {
-            Incoming::Nothing => return Outcome::Gap(Gap::Order),
-            Incoming::Outdated => return Outcome::Stale,
-            Incoming::Buffered(buffer) => buffer,
+    fn init_done(&mut self, source: Source, ended: Version, count: u64, digest: &Digest) -> Outcome {
+        let Buffer { version, format, entries } = match self.incoming.remove(&source) {
+            None => return Outcome::Gap(Gap::Order),
+            Some(Incoming::Outdated) => return Outcome::Stale,
+            Some(Incoming::Buffered(buffer)) => buffer,
         };
         if matches!(self.compare(version.epoch), Epoch::Older) {
             return Outcome::Stale;

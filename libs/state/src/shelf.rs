@@ -71,6 +71,14 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
+    /// What an owner before knew; in which order they were used is not known any more, but those on the device were after those that
+    /// were given up.
+    pub(crate) fn inherited(shelf: &Shelf) -> Self {
+        let Shelf { seen, device, host } = shelf;
+        let waiting = seen.waiting.iter().filter(|name| !device.contains(*name) && !host.contains(*name));
+        Self { seen: seen.clone(), order: device.iter().chain(waiting).chain(host).cloned().collect() }
+    }
+
     /// The endpoint told of its adapters.
     pub(crate) fn told(&mut self, seen: &Adapters) {
         self.seen = seen.clone();

@@ -152,7 +152,7 @@ proptest! {
             && let Ok(frame) = signalbox_wire::frame(message)
         {
             assert_eq!(Ok(frame.clone()), signalbox_wire::frame(signalbox_wire::frame_message(&frame)));
-            signalbox_state::Replica::default().apply(frame);
+            signalbox_state::Replica::default().apply(signalbox_state::Source::Aggregator(0), frame);
         }
         if let Ok(message) = pb::FeedbackBatch::decode(bytes.as_slice()) {
             let _ = signalbox_wire::feedback(message);

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use serde::Serialize;
 use signalbox_state::{
     Bookings, CollectorStream, Effect, Feedback, Input, Local, Matches, Others, Overlay, Placed, Placement,
-    Pool, PoolConfig, Reach, Replica, Report, Scope, Update, View,
+    Pool, PoolConfig, Reach, Replica, Report, Scope, Source, Update, View,
 };
 use signalbox_types::{
     BlockHash, Capacity, EndpointKey, Gauges, Incarnation, Load, Origin, PPM, PoolSpec, Request,
@@ -69,7 +69,9 @@ impl Scene {
         let keys = read(&mut pool, pool_spec(endpoints), &mut rng);
         feed(&mut pool, &keys, &chain, holders, &mut rng);
         let mut replica = Replica::default();
-        Arc::new(pool.snapshot()).frames().for_each(|frame| drop(replica.apply(frame)));
+        Arc::new(pool.snapshot())
+            .frames()
+            .for_each(|frame| drop(replica.apply(Source::Aggregator(0), frame)));
         let bookings = Bookings::new(Arc::new(|| {}));
         let view = View::next(&View::default(), &replica, &bookings, 0);
         let overlay = Overlay::default();

@@ -9,7 +9,7 @@ use signalbox_prefix::Lookup;
 use signalbox_schedule::Ground;
 use signalbox_state::{
     Answer, Answered, Booking, Bookings, Feedback, Frame, Others, Outbox, Outcome, Overlay, Placed,
-    Placement, Replica as Follower, Scope, View,
+    Placement, Replica as Follower, Scope, Source, View,
 };
 use signalbox_types::{BlockHash, Load, Origin, Request};
 
@@ -83,7 +83,7 @@ impl Replica {
     /// Takes frames, as the view keeper does.
     pub(super) fn take(&mut self, now_ms: u64, frames: Vec<Frame>) {
         for frame in frames {
-            let outcome = self.follower.apply(frame);
+            let outcome = self.follower.apply(Source::Aggregator(0), frame);
             assert!(!matches!(outcome, Outcome::Gap(_)), "frames in order leave no gap: {outcome:?}");
         }
         self.view = View::next(&self.view, &self.follower, &self.bookings, now_ms);

@@ -57,6 +57,10 @@ impl Pool {
     }
 
     pub(super) fn fold_tick(&mut self, now_ms: u64) -> Vec<Effect> {
+        let lost = self.assignments.expire(now_ms, self.config.collector_ttl_ms);
+        let mut effects: Vec<_> = lost.iter().copied().map(Effect::Dropped).collect();
+        let moved = self.assignments.settle(now_ms, !lost.is_empty());
+        effects.extend(self.assign(moved));
         for origin in self.origins.expire(now_ms, self.config.origin_ttl_ms) {
             self.commit(Change::OriginExpired { origin });
         }
@@ -68,7 +72,7 @@ impl Pool {
             }
             self.assess(now_ms, typical, member.key);
         }
-        Vec::new()
+        effects
     }
 
     /// What becomes of an endpoint's values when time passes without a report: they grow stale, or count once more.

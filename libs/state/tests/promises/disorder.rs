@@ -13,7 +13,7 @@ use signalbox_types::{Format, Origin, Version};
 use crate::support::contents::{Contents, rebuilt};
 use crate::support::steps::{Step, life};
 use crate::support::world::World;
-use crate::support::{beat, catch_up, config};
+use crate::support::{OWNER, beat, catch_up, config};
 
 /// What two owners of one pool hold at each of their versions, and all that they sent.
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ fn deliver(
     for (first, count) in deliveries {
         for frame in past.frames.iter().skip(first.index(past.frames.len())).take(*count) {
             let before = replica.version();
-            let outcome = replica.apply(frame.clone());
+            let outcome = replica.apply(OWNER, frame.clone());
             prop_assert!(!matches!(outcome, Outcome::Gap(Gap::Change(_) | Gap::Digest(_))), "{:?}", outcome);
             prop_assert!(replica.version() >= before || before.is_none());
             if let Some(version) = replica.cursor() {
@@ -121,7 +121,7 @@ proptest! {
         let (past, world) = two_epochs(&shared, &old, &new);
         let mut replica = Replica::default();
         deliver(&mut replica, &past, &deliveries)?;
-        replica.reconnected();
+        replica.disconnected(OWNER);
         catch_up(&mut replica, &world.pool);
         prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(replica.picture()));
     }
@@ -139,9 +139,9 @@ fn the_end_of_one_owners_snapshot_does_not_complete_another_owners() {
     let (old, new) = (Version { epoch: 1, seq: 9 }, Version { epoch: 2, seq: 9 });
     let [_, entry, done] = &snapshot(old, 3)[..] else { panic!("one entry") };
     let mut replica = Replica::default();
-    replica.apply(Frame::Init { version: new, format: Format::default() });
-    replica.apply(entry.clone());
-    assert_eq!(Outcome::Gap(Gap::Snapshot), replica.apply(done.clone()));
+    replica.apply(OWNER, Frame::Init { version: new, format: Format::default() });
+    replica.apply(OWNER, entry.clone());
+    assert_eq!(Outcome::Gap(Gap::Snapshot), replica.apply(OWNER, done.clone()));
     assert_eq!(None, replica.version());
 }
 
@@ -152,7 +152,7 @@ fn the_entries_of_two_snapshots_do_not_mix() {
         [[&one[0], &one[1], &other[2]], [&one[0], &other[1], &one[2]], [&other[0], &one[1], &other[2]]]
     {
         let mut replica = Replica::default();
-        let last = mixed.into_iter().map(|frame| replica.apply(frame.clone())).last();
+        let last = mixed.into_iter().map(|frame| replica.apply(OWNER, frame.clone())).last();
         assert_eq!((Some(Outcome::Gap(Gap::Snapshot)), None), (last, replica.version()));
     }
 }
@@ -175,26 +175,26 @@ fn blocks_of_an_endpoint_that_is_none_do_not_pass_unseen() {
 fn a_half_sent_snapshot_is_not_completed_by_the_next_stream() {
     let frames = snapshot(Version { epoch: 1, seq: 8 }, 3);
     let mut replica = Replica::default();
-    replica.apply(frames[0].clone());
-    replica.reconnected();
-    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(frames[1].clone()));
-    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(frames[2].clone()));
+    replica.apply(OWNER, frames[0].clone());
+    replica.disconnected(OWNER);
+    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(OWNER, frames[1].clone()));
+    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(OWNER, frames[2].clone()));
 }
 
 #[test]
 fn what_has_diverged_waits_for_a_snapshot_and_takes_an_older_one_of_its_epoch() {
     let version = Version { epoch: 1, seq: 8 };
     let mut replica = Replica::default();
-    snapshot(version, 3).into_iter().for_each(|frame| drop(replica.apply(frame)));
+    snapshot(version, 3).into_iter().for_each(|frame| drop(replica.apply(OWNER, frame)));
     let digest = signalbox_state::Digest { loads: 1, ..replica.picture().digest() };
     let beat = Frame::Beat { epoch: 1, seq: 8, now_ms: 0, digest };
-    assert_eq!(Outcome::Gap(Gap::Digest(vec!["loads"])), replica.apply(beat));
+    assert_eq!(Outcome::Gap(Gap::Digest(vec!["loads"])), replica.apply(OWNER, beat));
     assert_eq!((Some(version), None), (replica.version(), replica.cursor()));
     let change = Arc::new(Change::Acknowledged { origin: Origin(1), number: 4 });
     let delta = Frame::Delta { epoch: 1, from: 8, to: 9, changes: vec![change] };
-    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(delta));
-    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(Frame::Turn { from: version, epoch: 2 }));
+    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(OWNER, delta));
+    assert_eq!(Outcome::Gap(Gap::Order), replica.apply(OWNER, Frame::Turn { from: version, epoch: 2 }));
     let older = Version { epoch: 1, seq: 7 };
-    let outcome = snapshot(older, 2).into_iter().map(|frame| replica.apply(frame)).last();
+    let outcome = snapshot(older, 2).into_iter().map(|frame| replica.apply(OWNER, frame)).last();
     assert_eq!((Some(Outcome::Reset), Some(older)), (outcome, replica.cursor()));
 }

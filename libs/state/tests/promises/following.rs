@@ -9,7 +9,7 @@ use signalbox_types::Origin;
 use crate::support::contents::{Contents, rebuilt};
 use crate::support::steps::life;
 use crate::support::world::World;
-use crate::support::{beat, catch_up, config, pool_of};
+use crate::support::{OWNER, beat, catch_up, config, pool_of};
 
 proptest! {
     #[test]
@@ -22,7 +22,7 @@ proptest! {
             prop_assert_eq!(false, took_snapshot);
             prop_assert_eq!(Some(world.pool.journal().head()), replica.version());
             prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(replica.picture()));
-            prop_assert_eq!(Outcome::Applied, replica.apply(beat(&world.pool)));
+            prop_assert_eq!(Outcome::Applied, replica.apply(OWNER, beat(&world.pool)));
         }
     }
 
@@ -31,7 +31,7 @@ proptest! {
         let (mut world, mut replica) = (World::new(1, config()), Replica::default());
         world.live(&before);
         let snapshot = Arc::new(world.pool.snapshot());
-        let reset = Arc::clone(&snapshot).frames().map(|frame| replica.apply(frame)).last();
+        let reset = Arc::clone(&snapshot).frames().map(|frame| replica.apply(OWNER, frame)).last();
         prop_assert_eq!(Some(Outcome::Reset), reset);
         prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(replica.picture()));
         world.live(&after);

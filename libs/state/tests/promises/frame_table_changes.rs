@@ -6,6 +6,7 @@ use signalbox_state::{Change, Digest, Frame, Gap, Outcome, Replica};
 use signalbox_types::{Origin, Version};
 
 use crate::frame_table_snapshots::at;
+use crate::support::OWNER;
 
 const MINE: Version = Version { epoch: 5, seq: 20 };
 const GAP: Outcome = Outcome::Gap(Gap::Order);
@@ -27,18 +28,18 @@ fn beat(replica: &Replica, epoch: u64, seq: u64) -> Frame {
 /// What becomes of `frame` at 5.20, and what is held then.
 fn at_mine(frame: Frame) -> (Outcome, Option<Version>) {
     let mut replica = at(MINE);
-    (replica.apply(frame), replica.cursor())
+    (replica.apply(OWNER, frame), replica.cursor())
 }
 
 fn at_nothing(frame: Frame) -> (Outcome, Option<Version>) {
     let mut replica = Replica::default();
-    (replica.apply(frame), replica.cursor())
+    (replica.apply(OWNER, frame), replica.cursor())
 }
 
 #[test]
 fn delta_of_my_epoch_from_my_seq_is_applied() {
     let mut replica = at(MINE);
-    assert_eq!(Outcome::Applied, replica.apply(delta(5, 20, 23)));
+    assert_eq!(Outcome::Applied, replica.apply(OWNER, delta(5, 20, 23)));
     assert_eq!(Some(Version { epoch: 5, seq: 23 }), replica.cursor());
     assert_eq!(23, replica.picture().acknowledged(Origin(1)));
 }
@@ -71,7 +72,7 @@ fn delta_that_does_not_fit_is_a_gap_that_only_a_snapshot_fills() {
     let endpoint = signalbox_types::EndpointKey(7);
     let changes = vec![Arc::new(Change::EndpointRemoved { endpoint })];
     let mut replica = at(MINE);
-    let outcome = replica.apply(Frame::Delta { epoch: 5, from: 20, to: 21, changes });
+    let outcome = replica.apply(OWNER, Frame::Delta { epoch: 5, from: 20, to: 21, changes });
     assert_eq!(Outcome::Gap(Gap::Change(signalbox_state::Diverged::Endpoint(endpoint))), outcome);
     assert_eq!(None, replica.cursor());
 }
@@ -100,10 +101,10 @@ fn turn_of_my_epoch_is_stale() {
 fn turn_of_a_later_epoch_at_my_seq_is_adopted_and_keeps_the_state() {
     let mut replica = at(MINE);
     let before = replica.picture().digest();
-    assert_eq!(Outcome::Applied, replica.apply(turn(7, 20)));
+    assert_eq!(Outcome::Applied, replica.apply(OWNER, turn(7, 20)));
     assert_eq!(Some(Version { epoch: 7, seq: 20 }), replica.cursor());
     assert_eq!(before, replica.picture().digest());
-    assert_eq!(Outcome::Applied, replica.apply(delta(7, 20, 21)));
+    assert_eq!(Outcome::Applied, replica.apply(OWNER, delta(7, 20, 21)));
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn turn_before_anything_is_a_gap() {
 fn beat_of_my_version_confirms_it() {
     let mut replica = at(MINE);
     let beat = beat(&replica, 5, 20);
-    assert_eq!((Outcome::Applied, Some(MINE)), (replica.apply(beat), replica.cursor()));
+    assert_eq!((Outcome::Applied, Some(MINE)), (replica.apply(OWNER, beat), replica.cursor()));
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn beat_of_my_version_with_other_sums_is_a_gap_that_names_them() {
     let mut replica = at(MINE);
     let Digest { specs, observed, .. } = replica.picture().digest();
     let digest = Digest { specs: specs + 1, observed: observed + 1, ..replica.picture().digest() };
-    let outcome = replica.apply(Frame::Beat { epoch: 5, seq: 20, now_ms: 1, digest });
+    let outcome = replica.apply(OWNER, Frame::Beat { epoch: 5, seq: 20, now_ms: 1, digest });
     assert_eq!(Outcome::Gap(Gap::Digest(vec!["specs", "observed"])), outcome);
     assert_eq!((None, Some(MINE)), (replica.cursor(), replica.version()));
 }

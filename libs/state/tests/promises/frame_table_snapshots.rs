@@ -5,6 +5,8 @@ use std::sync::Arc;
 use signalbox_state::{Change, Entry, Frame, Gap, Outcome, Picture, Replica, Snapshot};
 use signalbox_types::{Format, Origin, Version};
 
+use crate::support::OWNER;
+
 const MINE: Version = Version { epoch: 5, seq: 20 };
 
 /// The frames of a snapshot with one entry.
@@ -18,7 +20,7 @@ pub(crate) fn snapshot(version: Version) -> [Frame; 3] {
 
 pub(crate) fn at(version: Version) -> Replica {
     let mut replica = Replica::default();
-    snapshot(version).into_iter().for_each(|frame| drop(replica.apply(frame)));
+    snapshot(version).into_iter().for_each(|frame| drop(replica.apply(OWNER, frame)));
     assert_eq!(Some(version), replica.cursor());
     replica
 }
@@ -26,7 +28,7 @@ pub(crate) fn at(version: Version) -> Replica {
 /// What became of the first `count` frames of a snapshot at `epoch`.`seq`, and what the replica holds then.
 fn take(mut replica: Replica, epoch: u64, seq: u64, count: usize) -> (Outcome, Option<Version>) {
     let frames = snapshot(Version { epoch, seq }).into_iter().take(count);
-    let last = frames.map(|frame| replica.apply(frame)).last();
+    let last = frames.map(|frame| replica.apply(OWNER, frame)).last();
     (last.unwrap(), replica.version())
 }
 
@@ -47,12 +49,12 @@ fn init_of_my_epoch_starts_a_fresh_buffer() {
     let mut replica = at(MINE);
     let later = Version { epoch: 5, seq: 30 };
     let [init, entry, done] = snapshot(later);
-    replica.apply(init.clone());
-    replica.apply(entry.clone());
-    assert_eq!((Outcome::Applied, Some(MINE)), (replica.apply(init), replica.version()));
+    replica.apply(OWNER, init.clone());
+    replica.apply(OWNER, entry.clone());
+    assert_eq!((Outcome::Applied, Some(MINE)), (replica.apply(OWNER, init), replica.version()));
     // Had the entry before it stayed, there would be two now.
-    replica.apply(entry);
-    assert_eq!((Outcome::Reset, Some(later)), (replica.apply(done), replica.version()));
+    replica.apply(OWNER, entry);
+    assert_eq!((Outcome::Reset, Some(later)), (replica.apply(OWNER, done), replica.version()));
 }
 
 #[test]
@@ -81,8 +83,8 @@ fn entry_goes_into_the_streams_buffer() {
 
 #[test]
 fn entry_without_a_buffer_is_a_gap() {
-    assert_eq!(Outcome::Gap(Gap::Order), at(MINE).apply(entry()));
-    assert_eq!(Outcome::Gap(Gap::Order), Replica::default().apply(entry()));
+    assert_eq!(Outcome::Gap(Gap::Order), at(MINE).apply(OWNER, entry()));
+    assert_eq!(Outcome::Gap(Gap::Order), Replica::default().apply(OWNER, entry()));
 }
 
 #[test]
@@ -111,8 +113,8 @@ fn init_done_before_anything_makes_the_replica_ready() {
 #[test]
 fn init_done_without_a_buffer_is_a_gap() {
     let [.., done] = snapshot(MINE);
-    assert_eq!(Outcome::Gap(Gap::Order), at(MINE).apply(done.clone()));
-    assert_eq!(Outcome::Gap(Gap::Order), Replica::default().apply(done));
+    assert_eq!(Outcome::Gap(Gap::Order), at(MINE).apply(OWNER, done.clone()));
+    assert_eq!(Outcome::Gap(Gap::Order), Replica::default().apply(OWNER, done));
 }
 
 #[test]
@@ -127,10 +129,10 @@ fn init_done_of_a_buffer_that_is_not_whole_is_a_gap_in_every_column() {
         for done in broken {
             let mut replica = holds.map_or_else(Replica::default, at);
             let [init, entry, whole] = snapshot(of);
-            replica.apply(init);
-            replica.apply(entry);
-            assert_eq!((Outcome::Gap(Gap::Snapshot), holds), (replica.apply(done), replica.cursor()));
-            assert_eq!(Outcome::Gap(Gap::Order), replica.apply(whole));
+            replica.apply(OWNER, init);
+            replica.apply(OWNER, entry);
+            assert_eq!((Outcome::Gap(Gap::Snapshot), holds), (replica.apply(OWNER, done), replica.cursor()));
+            assert_eq!(Outcome::Gap(Gap::Order), replica.apply(OWNER, whole));
         }
     }
 }
@@ -140,11 +142,11 @@ fn init_done_of_an_epoch_that_was_left_meanwhile_is_stale_whole_or_not() {
     for count in [1, 2] {
         let mut replica = at(MINE);
         let [init, entry, _] = snapshot(Version { epoch: 5, seq: 30 });
-        replica.apply(init);
-        replica.apply(entry);
-        assert_eq!(Outcome::Applied, replica.apply(Frame::Turn { from: MINE, epoch: 6 }));
+        replica.apply(OWNER, init);
+        replica.apply(OWNER, entry);
+        assert_eq!(Outcome::Applied, replica.apply(OWNER, Frame::Turn { from: MINE, epoch: 6 }));
         let done = done(Version { epoch: 5, seq: 30 }, |_, counted, _| *counted = count);
-        assert_eq!(Outcome::Stale, replica.apply(done));
+        assert_eq!(Outcome::Stale, replica.apply(OWNER, done));
         assert_eq!(Some(Version { epoch: 6, seq: 20 }), replica.cursor());
     }
 }

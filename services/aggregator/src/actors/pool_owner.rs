@@ -170,6 +170,7 @@ impl State {
             match effect {
                 Effect::Published(version) => drop(self.head.send_replace(version)),
                 Effect::Assign(stream, endpoints) => self.assign(stream, endpoints),
+                Effect::Dropped(stream) => drop(self.collectors.remove(&stream)),
                 Effect::NeedChain(_, number) => replies.push(Reply::NeedChain(number)),
                 Effect::Expired(_) => replies.push(Reply::Expired),
                 Effect::Outranked(epoch) => self.outrank(epoch),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_protos::signalbox::v1::Cursor;
-use signalbox_state::{Frame, Gap, Outcome, Replica};
+use signalbox_state::{Frame, Gap, Outcome, Replica, Source};
 use signalbox_types::PeerAddress;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -99,7 +99,7 @@ impl Actor for ViewKeeper {
 
 impl State {
     fn connected(&mut self, cursors: mpsc::Sender<Cursor>) {
-        self.replica.reconnected();
+        self.replica.disconnected(Source::Aggregator(0));
         self.cursors = Some(cursors);
         self.desk.metrics.connected.set(1);
         self.ask();
@@ -107,7 +107,7 @@ impl State {
 
     fn take(&mut self, frame: Frame) {
         let shows_nothing = matches!(frame, Frame::Init { .. } | Frame::Entry(_));
-        match self.replica.apply(frame) {
+        match self.replica.apply(Source::Aggregator(0), frame) {
             Outcome::Applied if shows_nothing => {}
             Outcome::Applied => self.show(),
             Outcome::Reset => {

@@ -8,14 +8,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use signalbox_state::{CatchUp, Effect, Frame, Input, Outcome, Placement, Pool, PoolConfig, Replica};
+use signalbox_state::{CatchUp, Effect, Frame, Input, Outcome, Placement, Pool, PoolConfig, Replica, Source};
 use signalbox_types::{
     BlockHash, EndpointKey, EndpointSpec, Engine, Format, Incarnation, Origin, PoolId, PoolSpec,
 };
 
-/// With blocks of one token, so that a token's worth of cache is a block.
+/// The stream on which the owner is heard.
+pub(crate) const OWNER: Source = Source::Aggregator(1);
+
+/// With blocks of one token, so that a token's worth of cache is a block; and with patience for silent collectors.
 pub(crate) fn config() -> PoolConfig {
-    PoolConfig { format: Format::with_block_bytes(4), assumed_kv_tokens: 12, ..PoolConfig::default() }
+    PoolConfig {
+        format: Format::with_block_bytes(4),
+        assumed_kv_tokens: 12,
+        collector_ttl_ms: 3_600_000,
+        ..PoolConfig::default()
+    }
 }
 
 /// The endpoint number `index`, at the `site`th of its addresses.
@@ -84,10 +92,11 @@ pub(crate) fn catch_up(replica: &mut Replica, pool: &Pool) -> bool {
     loop {
         match pool.journal().since(replica.cursor().unwrap_or_default()) {
             CatchUp::Current => return took_snapshot,
-            CatchUp::Frame(frame) => assert_eq!(Outcome::Applied, replica.apply(frame)),
+            CatchUp::Frame(frame) => assert_eq!(Outcome::Applied, replica.apply(OWNER, frame)),
             CatchUp::Snapshot => {
                 took_snapshot = true;
-                let outcome = Arc::new(pool.snapshot()).frames().map(|frame| replica.apply(frame)).last();
+                let outcome =
+                    Arc::new(pool.snapshot()).frames().map(|frame| replica.apply(OWNER, frame)).last();
                 assert_eq!(Some(Outcome::Reset), outcome);
             }
             CatchUp::Deposed(epoch) => panic!("the pool's owner is outranked by {epoch}"),

@@ -35,7 +35,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(epoch: u64, config: PoolConfig) -> Self {
         Self {
-            pool: Pool::new(epoch, config),
+            pool: Pool::new(epoch, PoolConfig { collector_ttl_ms: 2_000, ..config }),
             now_ms: 0,
             origins: BTreeMap::new(),
             streams: [None; COLLECTORS],
@@ -78,9 +78,15 @@ impl World {
                     *life = Life { number_of_lives: life.number_of_lives + 1, ..Life::default() };
                 }
                 Effect::Published(version) => assert_eq!(self.pool.journal().head(), version),
+                Effect::Dropped(stream) => self.dropped(stream),
                 Effect::Outranked(epoch) => panic!("nobody said {epoch}"),
             }
         }
+    }
+
+    fn dropped(&mut self, dropped: CollectorStream) {
+        let stream = self.streams.iter_mut().find(|stream| **stream == Some(dropped));
+        *stream.expect("only a stream that is open is dropped") = None;
     }
 
     fn life(&mut self, origin: Origin) -> &mut Life {

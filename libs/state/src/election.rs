@@ -1,0 +1,286 @@
+//! When an aggregator claims a pool, and when it gives one up.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// One that is not the first in line for a pool leaves the first so much time.
+const GIVE_WAY_MS: u64 = 300;
+
+/// A claim that came to nothing is made again after so long.
+const CLAIM_AGAIN_MS: u64 = 500;
+
+/// What the coordinator says of a pool's owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// It was never heard.
+    #[default]
+    Unknown,
+    /// Nobody owns the pool.
+    Nobody,
+    /// This aggregator does, under this epoch.
+    Own(u64),
+    /// Another one does.
+    Other(u64),
+}
+
+/// What came of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The pool is this aggregator's.
+    Won {
+        /// Under this epoch.
+        epoch: u64,
+        /// Whether it surely has no history: nobody ever owned it.
+        is_first: bool,
+    },
+    /// It is another one's, under this epoch.
+    Held(u64),
+    /// The coordinator did not answer.
+    Unanswered,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Move {
+    Claim,
+    StepDown,
+}
+
+/// One aggregator's part in choosing a pool's owner.
+#[derive(Debug)]
+pub(crate) struct Election {
+    name: String,
+    /// Makes each pool have another order of aggregators.
+    pool_hash: u64,
+    /// Names of the aggregators that live.
+    candidates: Vec<String>,
+    seen: Seen,
+    nobody_since_ms: Option<u64>,
+    claiming: bool,
+    not_before_ms: u64,
+    /// The epoch under which this one owns the pool, and whether the coordinator has been seen to say so.
+    owns: Option<(u64, bool)>,
+    outranked_by: Option<u64>,
+    /// The coordinator has refused a claim of this owner's: another one has the pool.
+    is_beaten: bool,
+    draining: bool,
+}
+
+impl Election {
+    /// The part of the aggregator called `name` for the pool with this hash.
+    pub(crate) fn new(name: String, pool_hash: u64) -> Self {
+        Self {
+            name,
+            pool_hash,
+            candidates: Vec::new(),
+            seen: Seen::Unknown,
+            nobody_since_ms: None,
+            claiming: false,
+            not_before_ms: 0,
+            owns: None,
+            outranked_by: None,
+            is_beaten: false,
+            draining: false,
+        }
+    }
+
+    /// This one wants no pool any more.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether it wants none.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// These aggregators live.
+    pub(crate) fn candidates(&mut self, names: Vec<String>) {
+        self.candidates = names;
+    }
+
+    /// The coordinator says who owns the pool.
+    pub(crate) fn seen(&mut self, seen: Seen) {
+        self.seen = seen;
+        if let (Seen::Own(epoch), Some((own, confirmed))) = (seen, &mut self.owns) {
+            *confirmed |= epoch >= *own;
+        }
+    }
+
+    /// Somebody knows of an epoch above this owner's.
+    pub(crate) fn outranked(&mut self, epoch: u64) {
+        self.outranked_by = self.outranked_by.max(Some(epoch));
+    }
+
+    /// This one owns the pool no more.
+    pub(crate) fn stepped_down(&mut self, now_ms: u64) {
+        (self.owns, self.outranked_by, self.nobody_since_ms, self.is_beaten) = (None, None, None, false);
+        self.not_before_ms = now_ms + CLAIM_AGAIN_MS;
+    }
+
+    /// A claim was answered.
+    pub(crate) fn claimed(&mut self, now_ms: u64, claimed: Claimed) {
+        self.claiming = false;
+        self.not_before_ms = now_ms + CLAIM_AGAIN_MS;
+        match claimed {
+            Claimed::Won { epoch, .. } => {
+                self.owns = Some((epoch, self.seen == Seen::Own(epoch)));
+                self.outranked_by = self.outranked_by.filter(|heard| *heard > epoch);
+            }
+            Claimed::Held(other) => self.is_beaten |= self.owns.is_some_and(|(epoch, _)| other > epoch),
+            Claimed::Unanswered => {}
+        }
+    }
+
+    /// What to do at `now_ms`. `hears_owner`: the stream to an owner lives.
+    pub(crate) fn next(&mut self, now_ms: u64, hears_owner: bool) -> Option<Move> {
+        if self.draining {
+            return None;
+        }
+        let wanted = match self.owns {
+            Some(_) if self.is_beaten => return Some(Move::StepDown),
+            Some((epoch, confirmed)) => match self.seen {
+                Seen::Other(other) if other > epoch => return Some(Move::StepDown),
+                // The lease is lost, but nobody has taken the pool; or somebody remembers an epoch that is none any more.
+                Seen::Nobody if confirmed => true,
+                _ => self.outranked_by.is_some(),
+            },
+            // A claim was granted, but the answer got lost.
+            None if matches!(self.seen, Seen::Own(_)) => true,
+            None => self.is_vacant(now_ms, hears_owner),
+        };
+        if !wanted || self.claiming || now_ms < self.not_before_ms {
+            return None;
+        }
+        self.claiming = true;
+        Some(Move::Claim)
+    }
+
+    /// A member is dead only when its lease is gone and its stream is down.
+    fn is_vacant(&mut self, now_ms: u64, hears_owner: bool) -> bool {
+        if self.seen != Seen::Nobody || hears_owner {
+            self.nobody_since_ms = None;
+            return false;
+        }
+        let since_ms = *self.nobody_since_ms.get_or_insert(now_ms);
+        let delay_ms = if self.is_first_in_line() { 0 } else { GIVE_WAY_MS };
+        now_ms >= since_ms + delay_ms
+    }
+
+    /// By rendezvous hashing over the aggregators that live, so that pools spread over them.
+    fn is_first_in_line(&self) -> bool {
+        let weight = |name: &String| (xxh3_64_with_seed(name.as_bytes(), self.pool_hash), name.clone());
+        self.candidates.iter().map(weight).max().is_none_or(|best| best.1 == self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WON: Claimed = Claimed::Won { epoch: 5, is_first: false };
+
+    fn standby() -> Election {
+        let mut election = Election::new("a".to_owned(), 0);
+        election.candidates(vec!["a".to_owned()]);
+        election
+    }
+
+    fn owner() -> Election {
+        let mut election = standby();
+        election.seen(Seen::Nobody);
+        assert_eq!(Some(Move::Claim), election.next(0, false));
+        election.claimed(0, WON);
+        election.seen(Seen::Own(5));
+        election
+    }
+
+    #[test]
+    fn a_pool_is_claimed_when_its_lease_is_gone_and_its_owner_silent() {
+        let mut election = standby();
+        assert_eq!(None, election.next(0, false));
+        election.seen(Seen::Other(4));
+        assert_eq!(None, election.next(0, false));
+        election.seen(Seen::Nobody);
+        assert_eq!(None, election.next(0, true));
+        assert_eq!(Some(Move::Claim), election.next(0, false));
+        assert_eq!(None, election.next(10_000, false), "one claim at a time");
+    }
+
+    #[test]
+    fn one_in_line_goes_first_and_another_does_not_wait_for_it_for_long() {
+        let names = || vec!["a".to_owned(), "b".to_owned()];
+        let first_moves = |name: &str, pool_hash| {
+            let mut election = Election::new(name.to_owned(), pool_hash);
+            election.candidates(names());
+            election.seen(Seen::Nobody);
+            [0, GIVE_WAY_MS].map(|now_ms| election.next(now_ms, false))
+        };
+        let mut preferred = [0, 0];
+        for pool_hash in 0..64 {
+            let (a, b) = (first_moves("a", pool_hash), first_moves("b", pool_hash));
+            let first = usize::from(b[0].is_some());
+            assert_ne!(a[0].is_some(), b[0].is_some());
+            assert_eq!([Some(Move::Claim); 2], if first == 0 { [a[0], b[1]] } else { [b[0], a[1]] });
+            preferred[first] += 1;
+        }
+        assert!(preferred.iter().all(|pools| *pools > 16), "pools spread: {preferred:?}");
+    }
+
+    #[test]
+    fn an_owner_steps_down_for_one_with_a_later_epoch() {
+        let mut election = owner();
+        election.seen(Seen::Other(4));
+        assert_eq!(None, election.next(1_000, false));
+        election.seen(Seen::Other(6));
+        assert_eq!(Some(Move::StepDown), election.next(1_000, false));
+        election.stepped_down(1_000);
+        assert_eq!(None, election.next(9_000, false));
+    }
+
+    #[test]
+    fn an_owner_that_is_outranked_claims_again_and_steps_down_when_it_may_not() {
+        let mut election = owner();
+        election.outranked(9);
+        assert_eq!(None, election.next(CLAIM_AGAIN_MS - 1, false));
+        assert_eq!(Some(Move::Claim), election.next(CLAIM_AGAIN_MS, false));
+        election.claimed(CLAIM_AGAIN_MS, Claimed::Unanswered);
+        assert_eq!(Some(Move::Claim), election.next(2 * CLAIM_AGAIN_MS, false));
+        election.claimed(2 * CLAIM_AGAIN_MS, Claimed::Held(9));
+        assert_eq!(Some(Move::StepDown), election.next(2 * CLAIM_AGAIN_MS, false));
+    }
+
+    #[test]
+    fn an_owner_that_is_outranked_by_nobody_goes_on_under_a_later_epoch() {
+        let mut election = owner();
+        election.outranked(9);
+        assert_eq!(Some(Move::Claim), election.next(CLAIM_AGAIN_MS, false));
+        election.claimed(CLAIM_AGAIN_MS, Claimed::Won { epoch: 10, is_first: false });
+        assert_eq!(None, election.next(9_000, false));
+    }
+
+    #[test]
+    fn an_owner_whose_lease_is_lost_claims_again() {
+        let mut election = owner();
+        assert_eq!(None, election.next(1_000, false));
+        election.seen(Seen::Nobody);
+        assert_eq!(Some(Move::Claim), election.next(1_000, false));
+    }
+
+    #[test]
+    fn a_claim_whose_answer_is_lost_is_made_again() {
+        let mut election = standby();
+        election.seen(Seen::Nobody);
+        assert_eq!(Some(Move::Claim), election.next(0, false));
+        election.claimed(0, Claimed::Unanswered);
+        election.seen(Seen::Own(5));
+        assert_eq!(Some(Move::Claim), election.next(CLAIM_AGAIN_MS, false));
+    }
+
+    #[test]
+    fn one_that_drains_claims_nothing() {
+        let mut election = standby();
+        election.drain();
+        election.seen(Seen::Nobody);
+        assert_eq!(None, election.next(0, false));
+    }
+}

@@ -1,0 +1,66 @@
+//! How a seat becomes the owner's, and stops being it.
+
+use super::{Phase, Seat, SeatEffect, Standing};
+use crate::election::Claimed;
+use crate::follower::Follower;
+use crate::heir::Heir;
+use crate::pool::{Input, Pool};
+
+impl Seat {
+    pub(super) fn claimed(&mut self, now_ms: u64, claimed: Claimed, effects: &mut Vec<SeatEffect>) {
+        self.election.claimed(now_ms, claimed);
+        let Claimed::Won { epoch, is_first } = claimed else { return };
+        if self.election.is_draining() {
+            effects.push(SeatEffect::Release);
+            return;
+        }
+        self.following.heard_of(epoch);
+        match &mut self.phase {
+            Phase::Owner(pool) => pool.turn(epoch),
+            Phase::Heir(heir) => heir.epoch = epoch,
+            Phase::Standby => {
+                let patience_ms = if is_first { 0 } else { self.config.inherit_within_ms };
+                self.phase = Phase::Heir(Heir::new(epoch, now_ms, patience_ms, &self.followers));
+            }
+        }
+        effects.push(SeatEffect::Stands(self.standing()));
+        effects.push(SeatEffect::Stirred);
+    }
+
+    pub(super) fn take_over(&mut self, now_ms: u64, epoch: u64, effects: &mut Vec<SeatEffect>) {
+        let follower = self.following.replace(Follower::new(self.config.pool.journal));
+        let pool_now_ms = self.following.owners_now_ms(now_ms);
+        self.clock_ms = (pool_now_ms, now_ms);
+        self.latest_snapshot = None;
+        self.phase = Phase::Owner(Box::new(Pool::inherit(epoch, self.config.pool, follower, pool_now_ms)));
+        self.own(now_ms, Input::Spec(self.spec.clone()), effects);
+        effects.push(SeatEffect::Stands(Standing::Owner(epoch)));
+        effects.push(SeatEffect::Stirred);
+    }
+
+    /// Follows, if it did not.
+    pub(super) fn step_down(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {
+        self.election.stepped_down(now_ms);
+        match std::mem::replace(&mut self.phase, Phase::Standby) {
+            Phase::Standby => return,
+            Phase::Heir(_) => {}
+            Phase::Owner(pool) => {
+                let pool_now_ms = self.pool_now_ms(now_ms);
+                self.following.replace(pool.depose());
+                self.following.was_owner(pool_now_ms, now_ms);
+            }
+        }
+        self.latest_snapshot = None;
+        effects.push(SeatEffect::Stands(Standing::Standby));
+        effects.push(SeatEffect::Stirred);
+    }
+
+    /// Leaves the pool to another, and goes on following, so that the next owner can fetch what it has not heard of.
+    pub(super) fn drain(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {
+        self.election.drain();
+        if !matches!(self.phase, Phase::Standby) {
+            self.step_down(now_ms, effects);
+            effects.push(SeatEffect::Release);
+        }
+    }
+}
