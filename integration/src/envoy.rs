@@ -62,14 +62,23 @@ impl Envoy {
         epps: &[Epp],
         mode: ResponseMode,
     ) -> anyhow::Result<Self> {
+        let envoy = Self::configured(scratch, client, &bootstrap(epps, mode)?).await?;
+        envoy.sees_healthy(client, epps.len()).await?;
+        Ok(envoy)
+    }
+
+    /// Starts one with this configuration, in which clients connect to the listener `gateway` and EPP replicas are the cluster `epp`, and
+    /// waits until it listens.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn configured(scratch: &Scratch, client: &Client, text: &str) -> anyhow::Result<Self> {
         let (config, admin) = (scratch.path().join("envoy.yaml"), scratch.path().join("envoy.admin"));
-        fs::write(&config, bootstrap(epps, mode)?)?;
+        fs::write(&config, text)?;
         let process = spawn(scratch, &config, &admin)?;
         let admin = eventually("Envoy tells its admin address", async || admin_address(&admin)).await?;
         let url = eventually("Envoy listens", async || gateway_url(client, &admin).await).await?;
-        let envoy = Self { admin, url, _process: process };
-        envoy.sees_healthy(client, epps.len()).await?;
-        Ok(envoy)
+        Ok(Self { admin, url, _process: process })
     }
 
     /// Has Envoy itself read a configuration and say whether it is one.
@@ -95,13 +104,32 @@ impl Envoy {
     /// # Errors
     /// When that does not happen.
     pub async fn sees_healthy(&self, client: &Client, count: usize) -> anyhow::Result<()> {
-        let url = format!("http://{}/clusters?format=json", self.admin);
         let check = async || {
-            let found = healthy(&client.get(&url).await?.ok()?.json()?);
+            let found = self.healthy(client).await?;
             ensure!(found == count, "{found} are");
             Ok(())
         };
         eventually(&format!("Envoy takes {count} EPP replicas for healthy"), check).await
+    }
+
+    /// How many EPP replicas it takes for healthy.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn healthy(&self, client: &Client) -> anyhow::Result<usize> {
+        let url = format!("http://{}/clusters?format=json", self.admin);
+        Ok(healthy(&client.get(&url).await?.ok()?.json()?))
+    }
+
+    /// One of its statistics; 0 when it has none of that name yet.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn statistic(&self, client: &Client, name: &str) -> anyhow::Result<u64> {
+        let url = format!("http://{}/stats?filter=^{name}$", self.admin);
+        let answer = client.get(&url).await?.ok()?;
+        let Some((_, value)) = answer.text()?.trim().split_once(": ") else { return Ok(0) };
+        Ok(value.parse()?)
     }
 }
 
@@ -157,8 +185,10 @@ fn admin_address(file: &Path) -> anyhow::Result<String> {
 async fn gateway_url(client: &Client, admin: &str) -> anyhow::Result<String> {
     client.get(&format!("http://{admin}/ready")).await?.ok()?;
     let listeners = client.get(&format!("http://{admin}/listeners?format=json")).await?.ok()?.json()?;
-    let port = &listeners["listener_statuses"][0]["local_address"]["socket_address"]["port_value"];
-    Ok(format!("http://127.0.0.1:{}", port.as_u64().context("it has no listener yet")?))
+    let mut statuses = listeners["listener_statuses"].as_array().into_iter().flatten();
+    let gateway = statuses.find(|status| status["name"] == "gateway").context("it has no listener yet")?;
+    let port = &gateway["local_address"]["socket_address"]["port_value"];
+    Ok(format!("http://127.0.0.1:{}", port.as_u64().context("its listener has no port")?))
 }
 
 /// How many replicas are: those without a word to the contrary, of those that were checked.

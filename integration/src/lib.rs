@@ -4,8 +4,10 @@
 //! Envoy in front. All waiting is for a condition, by [`eventually`].
 
 mod client;
+mod endpoints;
 mod envoy;
 mod epp;
+mod etcd;
 mod metrics;
 mod pod;
 mod process;
@@ -15,8 +17,10 @@ mod site;
 mod wait;
 
 pub use client::{Answer, Client, Upload};
+pub use endpoints::write_endpoints;
 pub use envoy::{Envoy, PICKED_HEADER, ResponseMode};
 pub use epp::Epp;
+pub use etcd::{Certificates, Etcd, Transport};
 pub use metrics::Page;
 pub use pod::{Pod, PodConfig};
 pub use process::{Process, Signal, built};

@@ -1,5 +1,7 @@
 //! A page of metrics, read as little as tests need.
 
+use std::collections::BTreeMap;
+
 /// A page in Prometheus text format.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -13,14 +15,26 @@ impl Page {
 
     /// The sum of a family's samples over all labels; `None` when it has none.
     pub fn sum(&self, family: &str) -> Option<f64> {
-        let samples = self.text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(family)?;
-            if !rest.starts_with([' ', '{']) {
-                return None;
-            }
-            rest.rsplit_once(' ')?.1.parse::<f64>().ok()
+        self.samples(family).fold(None, |sum, (_, value)| Some(sum.unwrap_or(0.0) + value))
+    }
+
+    /// A family's samples by the value of one of their labels.
+    pub fn by_label(&self, family: &str, label: &str) -> BTreeMap<String, f64> {
+        let begins = format!("{label}=\"");
+        let samples = self.samples(family).filter_map(|(labels, value)| {
+            let (_, rest) = labels.split_once(begins.as_str())?;
+            Some((rest.split_once('"')?.0.to_owned(), value))
         });
-        samples.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
+        samples.collect()
+    }
+
+    /// Labels, in braces or empty, and value of each sample of a family.
+    fn samples(&self, family: &str) -> impl Iterator<Item = (&str, f64)> {
+        self.text.lines().filter_map(move |line| {
+            let rest = line.strip_prefix(family).filter(|rest| rest.starts_with([' ', '{']))?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            Some((labels, value.parse().ok()?))
+        })
     }
 }
 
@@ -33,5 +47,6 @@ mod tests {
         let page = Page::new("# TYPE a gauge\na{x=\"1 2\"} 1.5\na 2\na_b 7\nab 9\n# EOF\n".to_owned());
         assert_eq!(page.sum("a"), Some(3.5));
         assert_eq!(page.sum("c"), None);
+        assert_eq!(page.by_label("a", "x"), [("1 2".to_owned(), 1.5)].into_iter().collect());
     }
 }

@@ -70,11 +70,6 @@ impl Pod {
         &self.address
     }
 
-    /// Its entry in an endpoints file.
-    pub(crate) fn entry(&self) -> String {
-        format!("- {{ name: {}, address: {}, engine: vllm }}\n", self.name, self.address)
-    }
-
     /// Has its metrics page show this KV use (0 to 1) and this many waiting requests.
     ///
     /// # Errors

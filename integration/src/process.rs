@@ -11,13 +11,29 @@ use serde_json::Value;
 use crate::scratch::{Scratch, profile, tail};
 use crate::wait::eventually;
 
-/// How a process is asked to end.
+/// What a process may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// As Ctrl-C does.
+    /// Asks it to end, as Ctrl-C does.
     Interrupt,
-    /// As Kubernetes does.
+    /// Asks it to end, as Kubernetes does.
     Terminate,
+    /// It stands still, and whoever talks to it hears nothing.
+    Stop,
+    /// It goes on where it stood still.
+    Continue,
+}
+
+impl Signal {
+    /// As `kill` takes it.
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Interrupt => "-INT",
+            Self::Terminate => "-TERM",
+            Self::Stop => "-STOP",
+            Self::Continue => "-CONT",
+        }
+    }
 }
 
 /// A process that is killed when dropped.
@@ -89,17 +105,22 @@ impl Process {
         Ok(())
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn send(&self, signal: Signal) -> anyhow::Result<()> {
+        let sent = Command::new("kill").args([signal.flag(), &self.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "{} cannot be sent a signal", self.name);
+        Ok(())
+    }
+
     /// Asks it to end and waits until it does.
     ///
     /// # Errors
     /// When it does not end within a minute.
     pub async fn end(mut self, signal: Signal) -> anyhow::Result<ExitStatus> {
-        let flag = match signal {
-            Signal::Interrupt => "-INT",
-            Signal::Terminate => "-TERM",
-        };
-        let sent = Command::new("kill").args([flag, &self.child.id().to_string()]).status()?;
-        ensure!(sent.success(), "{} cannot be sent a signal", self.name);
+        self.send(signal)?;
         let name = self.name.clone();
         eventually(&format!("{name} ends"), async || self.child.try_wait()?.context("it still runs")).await
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use anyhow::Context;
 
@@ -15,6 +15,7 @@ const TAIL_LINES: usize = 30;
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    kept: AtomicBool,
 }
 
 impl Scratch {
@@ -26,12 +27,17 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = target()?.join("tmp").join(format!("site-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self { path })
+        Ok(Self { path, kept: AtomicBool::new(false) })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Leaves it behind, for a person to look at.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 
     /// The ends of all logs in it.
@@ -57,17 +63,19 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.tails());
-        } else {
+        } else if !self.kept.load(Ordering::Relaxed) {
             // What is left behind is in the build folder.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// The folder where cargo puts binaries of the profile that this test is built in: tests are in `deps` below it.
+/// The folder where cargo puts binaries of the profile that this is built in: they are in it, tests in `deps` below it.
 pub(crate) fn profile() -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe().context("the running test has no path")?;
-    Ok(test.ancestors().nth(2).context("the test was not built by cargo")?.to_owned())
+    let running = std::env::current_exe().context("what runs has no path")?;
+    let folder = running.parent().context("what runs was not built by cargo")?;
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    Ok(folder.context("what runs was not built by cargo")?.to_owned())
 }
 
 /// The build folder.

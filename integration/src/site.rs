@@ -1,6 +1,5 @@
 //! The whole line.
 
-use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -9,6 +8,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::client::{Answer, Client, Upload};
+use crate::endpoints::write_endpoints;
 use crate::envoy::{Envoy, PICKED_HEADER, ResponseMode};
 use crate::epp::Epp;
 use crate::pod::{Pod, PodConfig};
@@ -73,7 +73,7 @@ impl Site {
         for number in 0..config.pods {
             pods.push(Pod::start(&scratch, &format!("pod-{number}"), config.pod).await?);
         }
-        write_endpoints(&scratch, &pods)?;
+        list(&scratch, &pods)?;
         let (aggregator, address) = start_aggregator(&scratch).await?;
         let collector = start_collector(&scratch, &address).await?;
         let mut epps = Vec::new();
@@ -97,7 +97,7 @@ impl Site {
     /// # Errors
     /// When it cannot be written.
     pub fn list_pods(&self, pods: &[Pod]) -> anyhow::Result<()> {
-        write_endpoints(&self.scratch, pods)
+        list(&self.scratch, pods)
     }
 
     /// Sends a request through Envoy.
@@ -175,14 +175,9 @@ fn all_are(candidates: &[Value], count: usize, tier: &str) -> bool {
     candidates.len() == count && candidates.iter().all(|candidate| candidate["tier"] == tier)
 }
 
-fn write_endpoints(scratch: &Scratch, pods: &[Pod]) -> anyhow::Result<()> {
-    let entries: String = pods.iter().map(Pod::entry).collect();
-    let list = if entries.is_empty() { " []\n".to_owned() } else { format!("\n{entries}") };
-    let head = "apiVersion: signalbox/v1\nkind: Endpoints\npool: { name: llama3, namespace: default }\n";
-    // Replaced as a whole: nobody reads half of it.
-    let (fresh, path) = (scratch.path().join("endpoints.new"), scratch.path().join("endpoints.yaml"));
-    fs::write(&fresh, format!("{head}endpoints:{list}"))?;
-    Ok(fs::rename(fresh, path)?)
+fn list(scratch: &Scratch, pods: &[Pod]) -> anyhow::Result<()> {
+    write_endpoints(scratch, pods.iter().map(|pod| (pod.name(), pod.address())))?;
+    Ok(())
 }
 
 async fn start_aggregator(scratch: &Scratch) -> anyhow::Result<(Process, String)> {

@@ -42,8 +42,18 @@ pub(crate) const TABLE: &[Row] = &[
     row("config", Kind::Conversion, &["document", "schedule"]),
     row("actors", Kind::Foundation, &[]),
     row("telemetry", Kind::Foundation, &[]),
-    row("collector", Kind::Shell, &["types", "dialect", "state", "protos", "wire", "actors", "telemetry"]),
-    row("aggregator", Kind::Shell, &["document", "types", "state", "protos", "wire", "actors", "telemetry"]),
+    row("lease", Kind::Shell, &["types", "actors"]),
+    row("peers", Kind::Shell, &["types", "state", "protos", "wire", "actors"]),
+    row(
+        "collector",
+        Kind::Shell,
+        &["types", "dialect", "state", "protos", "wire", "actors", "telemetry", "lease", "peers"],
+    ),
+    row(
+        "aggregator",
+        Kind::Shell,
+        &["document", "types", "state", "protos", "wire", "actors", "telemetry", "lease", "peers"],
+    ),
     row(
         "epp",
         Kind::Shell,
@@ -59,6 +69,8 @@ pub(crate) const TABLE: &[Row] = &[
             "wire",
             "actors",
             "telemetry",
+            "lease",
+            "peers",
         ],
     ),
     row("modelsim", Kind::Shell, &["types", "dialect", "telemetry"]),
@@ -78,10 +90,13 @@ pub(crate) const TABLE: &[Row] = &[
             "aggregator",
             "epp",
             "modelsim",
+            "lease",
         ],
     ),
     row("bench", Kind::Shell, &["types", "prefix", "state", "schedule", "workload", "modelsim"]),
-    row("integration", Kind::Shell, &[]),
+    row("sim", Kind::PureWithDice, &["types", "state"]),
+    row("integration", Kind::Shell, &["lease", "types"]),
+    row("chaos", Kind::Shell, &["integration"]),
     row("xtask", Kind::Shell, &[]),
 ];
 
@@ -94,9 +109,23 @@ pub(crate) const ONLY: &[(&str, &[&str])] = &[
     ("tracing-subscriber", &["telemetry"]),
     ("ractor", &["actors", "collector", "aggregator", "epp"]),
     ("ractor_cluster", &[]),
-    ("tonic", &["protos", "telemetry", "collector", "aggregator", "epp", "signalbox"]),
+    ("tonic", &["protos", "telemetry", "peers", "collector", "aggregator", "epp", "signalbox"]),
     ("prost", &["protos", "wire", "extproc"]),
-    ("clap", &["collector", "aggregator", "epp", "modelsim", "signalbox", "bench", "xtask"]),
+    (
+        "clap",
+        &[
+            "lease",
+            "collector",
+            "aggregator",
+            "epp",
+            "modelsim",
+            "signalbox",
+            "bench",
+            "sim",
+            "chaos",
+            "xtask",
+        ],
+    ),
 ];
 
 /// What a crate of a kind must not import, its tests excepted.

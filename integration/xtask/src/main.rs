@@ -1,8 +1,10 @@
 //! The tasks of a developer, run as `cargo xtask`.
 
 mod bench;
-mod envoy;
+mod chaos;
+mod sim;
 mod steps;
+mod tools;
 mod workspace;
 
 use std::io::{self, Write};
@@ -38,6 +40,25 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
+    /// Processes and connections broken under load, built for release; what follows goes to the suite, --help too
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
+    /// Pools under simulated faults, one for each seed, built for release
+    Sim {
+        /// How many seeds
+        #[arg(long, default_value_t = 5_000)]
+        seeds: u64,
+        /// The first one
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Goes on after a failure, and tells only what failed
+        #[arg(long)]
+        keep_going: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -45,6 +66,8 @@ fn main() -> ExitCode {
     let run = |workspace: Workspace| match task {
         Task::Test { only } => steps::run(only, &workspace),
         Task::Bench { bench, arguments } => bench.run(&arguments, &workspace),
+        Task::Sim { seeds, from, keep_going } => sim::run(seeds, from, keep_going, &workspace),
+        Task::Chaos { arguments } => chaos::run(&arguments, &workspace),
     };
     match Workspace::locate().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,

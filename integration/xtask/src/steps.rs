@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use crate::envoy;
+use crate::tools::TOOLS;
 use crate::workspace::Workspace;
 
 /// One step of `cargo xtask test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
-    /// Envoy for the end-to-end tests, in a Python venv below the build folder
-    Envoy,
+    /// Envoy and etcd for the end-to-end tests, in Python venvs below the build folder
+    Tools,
     /// cargo fmt --check
     Fmt,
     /// cargo clippy with warnings denied
@@ -27,7 +27,7 @@ pub(crate) enum Step {
 }
 
 /// What is cheap and may fail comes first.
-const ALL: [Step; 6] = [Step::Envoy, Step::Fmt, Step::Clippy, Step::Build, Step::Test, Step::Deny];
+const ALL: [Step; 6] = [Step::Tools, Step::Fmt, Step::Clippy, Step::Build, Step::Test, Step::Deny];
 
 /// What became of a step that did not fail.
 enum Outcome {
@@ -53,7 +53,7 @@ pub(crate) fn run(only: Option<Step>, workspace: &Workspace) -> anyhow::Result<(
 fn sequence(only: Option<Step>) -> Vec<Step> {
     match only {
         None => ALL.to_vec(),
-        Some(Step::Test) => vec![Step::Envoy, Step::Build, Step::Test],
+        Some(Step::Test) => vec![Step::Tools, Step::Build, Step::Test],
         Some(step) => vec![step],
     }
 }
@@ -73,7 +73,7 @@ impl Step {
 
     fn heading(self) -> &'static str {
         match self {
-            Self::Envoy => "Envoy for the end-to-end tests",
+            Self::Tools => "Envoy and etcd for the end-to-end tests",
             Self::Fmt => "formatting",
             Self::Clippy => "lints",
             Self::Build => "building binaries and tests",
@@ -84,8 +84,10 @@ impl Step {
 
     fn run(self, workspace: &Workspace) -> anyhow::Result<Outcome> {
         let mut command = match self {
-            Self::Envoy => {
-                println!("{}", envoy::prepare(workspace.target())?.display());
+            Self::Tools => {
+                for tool in TOOLS {
+                    println!("{}", tool.prepare(workspace.target())?.display());
+                }
                 return Ok(Outcome::Done);
             }
             Self::Fmt => workspace.cargo(&["fmt", "--all", "--check"]),
@@ -104,7 +106,9 @@ impl Step {
             }
             Self::Test => {
                 let mut test = workspace.cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
-                test.env(envoy::VARIABLE, envoy::prepare(workspace.target())?);
+                for tool in TOOLS {
+                    test.env(tool.variable, tool.prepare(workspace.target())?);
+                }
                 test
             }
             Self::Deny if !succeeds(workspace.cargo(&["deny", "--version"])) => {
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn tests_alone_still_get_what_they_need() {
-        assert_eq!(sequence(Some(Step::Test)), [Step::Envoy, Step::Build, Step::Test]);
+        assert_eq!(sequence(Some(Step::Test)), [Step::Tools, Step::Build, Step::Test]);
         assert_eq!(sequence(Some(Step::Fmt)), [Step::Fmt]);
         assert_eq!(sequence(None), Step::value_variants());
     }

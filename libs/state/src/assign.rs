@@ -76,16 +76,33 @@ impl Assignments {
         if is_due {
             self.settles_at_ms = None;
         }
-        if is_due || are_some_gone { self.rebalance().into_iter().collect() } else { Vec::new() }
+        if !is_due && !are_some_gone {
+            return Vec::new();
+        }
+        let mut changed = self.rebalance();
+        if is_due {
+            changed.extend(self.collectors.keys());
+        }
+        changed.into_iter().collect()
     }
 
-    /// A collector has connected; an earlier connection of the same name is void. Returns whom to tell.
+    /// A collector is about to connect; other connections of the same name are void, and said. The one to come may well be the oldest.
+    pub(crate) fn replace(&mut self, name: &str) -> Vec<CollectorStream> {
+        let namesakes = self.collectors.iter().filter(|(_, collector)| &*collector.name == name);
+        let void: Vec<_> = namesakes.map(|(stream, _)| *stream).collect();
+        void.iter().for_each(|stream| drop(self.collectors.remove(stream)));
+        void
+    }
+
+    /// A collector has connected. Returns whom to tell.
     pub(crate) fn join(&mut self, now_ms: u64, stream: CollectorStream, name: &str) -> Vec<CollectorStream> {
-        self.collectors.retain(|_, collector| &*collector.name != name);
         self.collectors.insert(stream, Collector { name: name.into(), heard_at_ms: now_ms });
         self.heard(now_ms, stream);
         let mut changed = self.rebalance();
-        changed.insert(stream);
+        // Told that it shall read nothing, it would leave what it may well be told to read in a moment.
+        if self.settles_at_ms.is_none() {
+            changed.insert(stream);
+        }
         changed.into_iter().collect()
     }
 

@@ -42,6 +42,18 @@ impl Digest {
         self.placements = self.placements.wrapping_sub(part.placements);
     }
 
+    /// The sums by kind, as gauges show them: modulo 2^53, which they hold exactly.
+    pub fn shown(&self) -> [(&'static str, u64); 4] {
+        let Self { specs, observed, loads, placements } = *self;
+        let shown = |sum: u64| sum % (1 << 53);
+        [
+            ("specs", shown(specs)),
+            ("observed", shown(observed)),
+            ("loads", shown(loads)),
+            ("placements", shown(placements)),
+        ]
+    }
+
     /// The names of the kinds in which two digests differ.
     pub fn differing(&self, other: &Self) -> Vec<&'static str> {
         let kinds = [

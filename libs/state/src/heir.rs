@@ -82,7 +82,8 @@ impl Heir {
     pub(crate) fn next(&mut self, now_ms: u64, held: Option<Version>) -> Next {
         self.cursors.retain(|_, version| Some(*version) > held);
         if let Some((asked, at_ms)) = self.asked {
-            if self.cursors.contains_key(&asked) && now_ms.saturating_sub(at_ms) < OFFER_DEADLINE_MS {
+            // Not only until nothing is lacking: the beat that ends an offer tells the clock that all is dated by.
+            if now_ms.saturating_sub(at_ms) < OFFER_DEADLINE_MS {
                 return Next::Wait;
             }
             self.is_gone(asked);
@@ -137,6 +138,8 @@ mod tests {
         assert_eq!(Next::Wait, heir.next(10, None));
         heir.is_gone(2);
         assert_eq!(Next::Ask(1), heir.next(20, None));
+        assert_eq!(Next::Wait, heir.next(30, at(1, 90)), "the beat that ends the offer is to come");
+        heir.is_gone(1);
         assert_eq!(Next::Take, heir.next(30, at(1, 90)));
     }
 

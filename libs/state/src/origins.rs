@@ -1,11 +1,14 @@
 //! The replicas that feed a pool: who lives, and how far each has been heard.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use signalbox_types::Origin;
 
-/// Placements of one origin that may wait for their whole chain at once.
-const ASKED_AT_MOST: usize = 64;
+/// Placements of one origin that may wait for their whole chain at once: an owner that inherits little knows few anchors.
+const ASKED_AT_MOST: usize = 1_024;
+
+/// A chain that was asked for has so long to come: longer than a stream lives that carries nothing. On the next one it is asked for again.
+const CHAIN_WITHIN_MS: u64 = 3_000;
 
 /// Given-up origins that are remembered, so that they are told so.
 const EXPIRED_REMEMBERED: usize = 4_096;
@@ -16,7 +19,8 @@ pub(crate) struct Heard {
     at_ms: u64,
     seq: Option<u64>,
     highest: u64,
-    asked: BTreeSet<u64>,
+    /// Placements whose chains were asked for, and when.
+    asked: BTreeMap<u64, u64>,
 }
 
 impl Heard {
@@ -29,7 +33,7 @@ impl Heard {
 
     /// Whether the placement `number` has not been folded yet.
     pub(crate) fn is_open(&self, number: u64) -> bool {
-        number > self.highest || self.asked.contains(&number)
+        number > self.highest || self.asked.contains_key(&number)
     }
 
     /// The placement `number` is folded, or never will be.
@@ -38,29 +42,24 @@ impl Heard {
         self.highest = self.highest.max(number);
     }
 
-    /// The anchor of the placement `number` is not known. Says whether its chain has not been asked for before.
-    pub(crate) fn ask(&mut self, number: u64) -> bool {
+    /// The anchor of the placement `number` is not known, and its chain is asked for. One that comes again is asked for again: the
+    /// replica has not heard the question.
+    pub(crate) fn ask(&mut self, now_ms: u64, number: u64) {
         self.highest = self.highest.max(number);
-        let fresh = self.asked.insert(number);
+        self.asked.insert(number, now_ms);
         if self.asked.len() > ASKED_AT_MOST {
             self.asked.pop_first();
         }
-        fresh
     }
 
-    /// What was asked for and has not come.
-    pub(crate) fn asked(&self) -> BTreeSet<u64> {
-        self.asked.clone()
-    }
-
-    /// Waits for these no longer.
-    pub(crate) fn give_up(&mut self, asked: &BTreeSet<u64>) {
-        self.asked.retain(|number| !asked.contains(number));
+    /// Waits no longer for what was asked for long ago.
+    pub(crate) fn give_up(&mut self, now_ms: u64) {
+        self.asked.retain(|_, asked_at_ms| now_ms.saturating_sub(*asked_at_ms) < CHAIN_WITHIN_MS);
     }
 
     /// The number up to which nothing is open.
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.asked.first().map_or(self.highest, |first| first - 1)
+        self.asked.first_key_value().map_or(self.highest, |(first, _)| first - 1)
     }
 }
 

@@ -182,10 +182,11 @@ impl Picture {
             Change::OriginExpired { origin } => self.expire(*origin),
             Change::Placed { endpoint, anchor, suffix } => {
                 self.member(*endpoint).ok_or(Diverged::Endpoint(*endpoint))?;
+                // What cannot be placed changes nothing.
+                self.reside(*endpoint, |residents| residents.place(*endpoint, *anchor, suffix, seq))?;
                 if *anchor == BlockHash::ROOT {
                     self.place_cold(*endpoint, seq)?;
                 }
-                return self.reside(*endpoint, |residents| residents.place(*endpoint, *anchor, suffix, seq));
             }
             Change::Evicted { endpoint, used, blocks } => {
                 return self.reside(*endpoint, |residents| residents.evict(*endpoint, *used, *blocks));

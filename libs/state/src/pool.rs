@@ -17,7 +17,7 @@ use crate::frame::Snapshot;
 use crate::journal::{Bounds, Journal};
 use crate::observe::Report;
 use crate::origins::Origins;
-use crate::picture::{Member, Picture};
+use crate::picture::{Diverged, Member, Picture};
 use crate::record::Record;
 
 /// What an owner goes by.
@@ -79,7 +79,7 @@ pub enum Effect {
     Published(Version),
     /// Tell a collector all that it shall read.
     Assign(CollectorStream, Vec<Assigned>),
-    /// Close a collector's connection: nothing has come on it for too long.
+    /// Close a collector's connection: nothing has come on it for too long, or the collector has another one.
     Dropped(CollectorStream),
     /// Ask a replica for the whole chain of one of its placements.
     NeedChain(Origin, u64),
@@ -148,8 +148,9 @@ impl Pool {
         let mut effects = match input {
             Input::Spec(spec) => self.fold_spec(now_ms, spec),
             Input::CollectorJoined(stream, name) => {
+                let void = self.assignments.replace(&name).into_iter().map(Effect::Dropped);
                 let changed = self.assignments.join(now_ms, stream, &name);
-                self.assign(changed)
+                void.chain(self.assign(changed)).collect()
             }
             Input::CollectorLeft(stream) => {
                 let changed = self.assignments.leave(stream);
@@ -171,13 +172,16 @@ impl Pool {
         effects
     }
 
-    /// Mints the next version for `change` and makes it.
+    /// Makes `change` and mints the next version for it.
     fn commit(&mut self, change: Change) {
-        let change = Arc::new(change);
-        let version = self.journal.push(Arc::clone(&change));
-        self.picture
-            .apply(version.seq, &change)
-            .expect("the owner mints only changes that fit its own state");
+        self.try_commit(change).expect("the owner mints only changes that fit its own state");
+    }
+
+    /// As [`Self::commit`], for a change that may turn out not to fit; then nothing has happened.
+    fn try_commit(&mut self, change: Change) -> Result<(), Diverged> {
+        self.picture.apply(self.journal.head().seq + 1, &change)?;
+        self.journal.push(Arc::new(change));
+        Ok(())
     }
 
     fn assign(&self, changed: Vec<CollectorStream>) -> Vec<Effect> {

@@ -138,7 +138,7 @@ impl Replica {
             Frame::InitDone { version, count, digest } => self.init_done(source, version, count, &digest),
             Frame::Delta { epoch, from, to, changes } => self.delta(epoch, from, to, &changes),
             Frame::Turn { from, epoch } => self.turn(from, epoch),
-            Frame::Beat { epoch, seq, digest, now_ms: _ } => self.beat(epoch, seq, &digest),
+            Frame::Beat { epoch, seq, digest, now_ms: _ } => self.beat(source, epoch, seq, &digest),
         }
     }
 
@@ -242,9 +242,14 @@ impl Replica {
         }
     }
 
-    fn beat(&mut self, epoch: u64, seq: u64, digest: &Digest) -> Outcome {
+    fn beat(&mut self, source: Source, epoch: u64, seq: u64, digest: &Digest) -> Outcome {
         match (self.compare(epoch), self.held) {
-            (Epoch::Older | Epoch::NothingHeld, _) => Outcome::Stale,
+            (Epoch::Older, _) => Outcome::Stale,
+            (Epoch::NothingHeld, _) => {
+                // An owner beats when it has sent all: a snapshot that is not whole by now will not be.
+                self.incoming.remove(&source);
+                Outcome::Gap(Gap::Order)
+            }
             (Epoch::Newer, _) | (Epoch::Mine, Held::Diverged(_) | Held::Nothing) => Outcome::Gap(Gap::Order),
             (Epoch::Mine, Held::Sound(held)) if seq > held.seq => Outcome::Gap(Gap::Order),
             (Epoch::Mine, Held::Sound(held)) if seq < held.seq => Outcome::Stale,

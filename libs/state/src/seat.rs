@@ -160,8 +160,13 @@ impl Seat {
         self.following.epoch().max(self.version().map_or(0, |version| version.epoch))
     }
 
+    /// Whether another aggregator is heard that owns the pool.
+    pub fn hears_owner(&self, now_ms: u64) -> bool {
+        self.following.owner(now_ms).is_some()
+    }
+
     /// The pool's clock at `now_ms` of this process's.
-    fn pool_now_ms(&self, now_ms: u64) -> u64 {
+    pub fn pool_now_ms(&self, now_ms: u64) -> u64 {
         let (pool_ms, at_ms) = self.clock_ms;
         pool_ms + now_ms.saturating_sub(at_ms)
     }
@@ -265,8 +270,16 @@ impl Seat {
     }
 
     fn inherit(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {
-        let held = self.following.follower().cursor();
+        let (held, known) = (self.following.follower().cursor(), self.following.epoch());
+        let owner = self.following.owner(now_ms);
         let Phase::Heir(heir) = &mut self.phase else { return };
+        // What is gathered may be of an owner that was elected since; under its epoch nobody else must write.
+        if owner.is_some_and(|(_, epoch)| epoch > heir.epoch) {
+            return self.step_down(now_ms, effects);
+        }
+        if known > heir.epoch {
+            return self.election.outranked(known);
+        }
         match heir.next(now_ms, held) {
             Next::Wait => {}
             Next::Ask(_) => effects.push(SeatEffect::Stirred),

@@ -4,6 +4,7 @@ mod admin;
 mod exit;
 mod listen;
 mod logs;
+mod name;
 mod stop;
 mod trace;
 
@@ -11,5 +12,6 @@ pub use admin::{AdminServer, registry};
 pub use exit::exit_code;
 pub use listen::{ListenError, listen};
 pub use logs::{LogFormat, init_logs};
+pub use name::process_name;
 pub use stop::stop_requested;
 pub use trace::{Attributes, Begun, Span, SpanEvent, TraceError, TraceSettings, Tracer, Value};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// Where another process of Signalbox listens: `HOST:PORT`, the host a name, an IPv4 address, or an IPv6 address in brackets.
 /// A name is looked up at each connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerAddress(String);
 
 impl fmt::Display for PeerAddress {

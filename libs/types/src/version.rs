@@ -59,7 +59,8 @@ pub struct Format {
 }
 
 impl Format {
-    const PROTOCOL: u32 = 1;
+    /// The protocol of this release: it grows by one with each minor version that changes it.
+    pub const PROTOCOL: u32 = 1;
     const HASH: u32 = 1;
 
     /// The grammar and hash of this build, with blocks of `block_bytes`.
@@ -69,7 +70,12 @@ impl Format {
 
     /// Whether this build hashes prompts in the same way, so that the placements mean something to it.
     pub const fn is_known(self) -> bool {
-        self.protocol == Self::PROTOCOL && self.hash == Self::HASH
+        self.hash == Self::HASH
+    }
+
+    /// Whether placements made by either mean the same.
+    pub const fn hashes_as(self, other: Self) -> bool {
+        self.block_bytes == other.block_bytes && self.hash == other.hash
     }
 }
 

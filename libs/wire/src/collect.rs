@@ -7,12 +7,19 @@ use signalbox_state::{Assigned, Pace, Report, Update};
 use signalbox_types::{EndpointKey, Generation, Incarnation};
 
 use crate::error::WireError;
+use crate::hello::Hello;
 use crate::parts;
 
-/// What a collector sends; without reports it is a sign of life.
-pub fn collector_message(epoch: u64, collector: &str, reports: Vec<Report>) -> pb::CollectorMessage {
+/// What a collector sends; without reports it is a sign of life. `hello` with the first message of a stream.
+pub fn collector_message(
+    hello: Option<&Hello>,
+    epoch: u64,
+    collector: &str,
+    reports: Vec<Report>,
+) -> pb::CollectorMessage {
     let reports = reports.into_iter().map(report_message).collect();
-    pb::CollectorMessage { epoch, collector: collector.to_owned(), reports }
+    let hello = hello.map(Hello::message);
+    pb::CollectorMessage { epoch, collector: collector.to_owned(), reports, hello }
 }
 
 /// The reports in a collector's message.

@@ -7,6 +7,7 @@ use signalbox_state::{Answer, Answered, Feedback, Placement, Scope};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, Origin};
 
 use crate::error::WireError;
+use crate::hello::Hello;
 use crate::parts;
 
 /// What the owner answers to feedback.
@@ -18,8 +19,8 @@ pub enum Reply {
     Expired,
 }
 
-/// A batch of feedback.
-pub fn feedback_batch(feedback: Feedback) -> pb::FeedbackBatch {
+/// A batch of feedback; `hello` with the first one of a stream.
+pub fn feedback_batch(hello: Option<&Hello>, feedback: Feedback) -> pb::FeedbackBatch {
     let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, answers } = feedback;
     let gauge = |(endpoint, load): (EndpointKey, _)| pb::OriginGauge {
         endpoint: endpoint.0,
@@ -34,15 +35,17 @@ pub fn feedback_batch(feedback: Feedback) -> pb::FeedbackBatch {
         placements: placements.iter().map(placement_message).collect(),
         adapters: adapters.into_iter().map(adapter_message).collect(),
         answers: answers.into_iter().map(answer_message).collect(),
+        hello: hello.map(Hello::message),
     }
 }
 
-/// What a batch of feedback says.
+/// What a batch of feedback says; its hello is read by [`Hello::read`].
 ///
 /// # Errors
 /// [`WireError`] when a gauge has no load or a placement names the root as a block.
 pub fn feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError> {
-    let pb::FeedbackBatch { epoch, origin, seq, whole, gauges, placements, adapters, answers } = message;
+    let pb::FeedbackBatch { epoch, origin, seq, whole, gauges, placements, adapters, answers, hello: _ } =
+        message;
     let gauge = |gauge: pb::OriginGauge| Ok((EndpointKey(gauge.endpoint), parts::load(gauge.load)?));
     Ok(Feedback {
         epoch,

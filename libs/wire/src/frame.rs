@@ -1,4 +1,4 @@
-//! Between the pool's owner and its followers: frames and cursors.
+//! Between the pool's owner and its followers: frames.
 
 use std::sync::Arc;
 
@@ -7,20 +7,9 @@ use signalbox_state::{Change, Entry, Frame, Member};
 use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
 
 use crate::error::WireError;
+use crate::hello::agreed;
 use crate::parts;
 use crate::run::{run, run_message};
-
-/// Where a follower stands. `None`: it holds nothing, or nothing that can be built on.
-pub fn cursor(version: Option<Version>) -> pb::Cursor {
-    let Version { epoch, seq } = version.unwrap_or_default();
-    pb::Cursor { epoch, seq }
-}
-
-/// Where a follower says that it stands.
-pub fn version(cursor: pb::Cursor) -> Version {
-    let pb::Cursor { epoch, seq } = cursor;
-    Version { epoch, seq }
-}
 
 /// A frame, to be sent.
 pub fn frame_message(frame: &Frame) -> pb::Frame {
@@ -48,7 +37,7 @@ pub fn frame_message(frame: &Frame) -> pb::Frame {
             Kind::Beat(pb::Beat { epoch: *epoch, seq: *seq, now_ms: *now_ms, digest })
         }
     };
-    pb::Frame { frame: Some(kind) }
+    pb::Frame { frame: Some(kind), hello: None }
 }
 
 /// A frame that was received.
@@ -60,6 +49,7 @@ pub fn frame(message: pb::Frame) -> Result<Frame, WireError> {
     Ok(match message.frame.ok_or(WireError::Missing("frame"))? {
         Kind::Init(pb::Init { epoch, seq, format }) => {
             let pb::Format { protocol, block_bytes, hash } = format.ok_or(WireError::Missing("format"))?;
+            agreed(protocol)?;
             let format = Format { protocol, block_bytes, hash };
             Frame::Init { version: Version { epoch, seq }, format }
         }
@@ -77,6 +67,7 @@ pub fn frame(message: pb::Frame) -> Result<Frame, WireError> {
         Kind::Beat(pb::Beat { epoch, seq, now_ms, digest }) => {
             Frame::Beat { epoch, seq, now_ms, digest: parts::digest(digest)? }
         }
+        Kind::Standing(_) | Kind::Ask(_) => return Err(WireError::Missing("part of the state")),
     })
 }
 

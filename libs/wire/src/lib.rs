@@ -5,11 +5,15 @@
 mod collect;
 mod error;
 mod feed;
+mod follower;
 mod frame;
+mod hello;
 mod parts;
 mod run;
 
 pub use collect::{assigned, collector_message, directive, reports};
 pub use error::WireError;
 pub use feed::{Reply, feedback, feedback_batch, feedback_reply, reply};
-pub use frame::{cursor, frame, frame_message, version};
+pub use follower::{follower_message, from_aggregator, from_aggregator_message, from_follower, refusal};
+pub use frame::{frame, frame_message};
+pub use hello::Hello;

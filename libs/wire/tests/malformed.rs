@@ -7,7 +7,7 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_wire::WireError;
 
 fn frame(kind: pb::frame::Frame) -> Result<signalbox_state::Frame, WireError> {
-    signalbox_wire::frame(pb::Frame { frame: Some(kind) })
+    signalbox_wire::frame(pb::Frame { frame: Some(kind), hello: None })
 }
 
 fn change(kind: pb::change::Change) -> Result<signalbox_state::Frame, WireError> {
@@ -48,7 +48,7 @@ fn the_sound_is_taken() {
 #[test]
 fn a_frame_without_its_parts() {
     use pb::frame::Frame as Kind;
-    assert_eq!(Err(WireError::Missing("frame")), signalbox_wire::frame(pb::Frame { frame: None }));
+    assert_eq!(Err(WireError::Missing("frame")), signalbox_wire::frame(pb::Frame::default()));
     assert_eq!(Err(WireError::Missing("format")), frame(Kind::Init(pb::Init::default())));
     assert_eq!(Err(WireError::Missing("entry")), frame(Kind::Entry(pb::Entry { entry: None })));
     assert_eq!(Err(WireError::Missing("digest")), frame(Kind::InitDone(pb::InitDone::default())));

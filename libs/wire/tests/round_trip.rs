@@ -10,14 +10,14 @@ use proptest::sample::select;
 use prost::Message;
 use signalbox_prefix::{ConfirmedRun, PlacedRun, Run, Tier};
 use signalbox_state::{
-    Answer, Answered, Assessment, Assigned, Change, Circuit, Digest, Entry, Feedback, Frame, Member,
-    Observed, Pace, Placement, Reach, Report, Scope, Shelf, Update,
+    Answer, Answered, Assessment, Assigned, Change, Circuit, Cursor, Digest, Entry, Feedback, Frame,
+    FromAggregator, FromFollower, Member, Observed, Pace, Placement, Reach, Report, Scope, Shelf, Update,
 };
 use signalbox_types::{
     Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Engine, Format, Gauges, Generation,
     Incarnation, Load, Origin, Rates, Version,
 };
-use signalbox_wire::Reply;
+use signalbox_wire::{Hello, Reply};
 
 /// The message as the other side decodes it.
 fn through_bytes<M: Message + Default>(message: &M) -> M {
@@ -204,8 +204,8 @@ fn digest() -> impl Strategy<Value = Digest> {
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
-    let format =
-        any::<[u32; 3]>().prop_map(|[protocol, block_bytes, hash]| Format { protocol, block_bytes, hash });
+    let format = (0..=Format::PROTOCOL + 1, any::<[u32; 2]>())
+        .prop_map(|(protocol, [block_bytes, hash])| Format { protocol, block_bytes, hash });
     prop_oneof![
         (any::<[u64; 2]>(), format)
             .prop_map(|([epoch, seq], format)| Frame::Init { version: Version { epoch, seq }, format }),
@@ -289,6 +289,26 @@ fn assigned() -> impl Strategy<Value = Assigned> {
     })
 }
 
+fn held() -> impl Strategy<Value = Option<Version>> {
+    option::of((1..=u64::MAX, any::<u64>()).prop_map(|(epoch, seq)| Version { epoch, seq }))
+}
+
+fn from_follower() -> impl Strategy<Value = FromFollower> {
+    let cursor = (held(), any::<u64>()).prop_map(|(version, epoch)| {
+        let epoch = epoch.max(version.map_or(0, |version| version.epoch));
+        FromFollower::Cursor(Cursor { version, epoch })
+    });
+    prop_oneof![cursor, frame().prop_map(FromFollower::Offered)]
+}
+
+fn from_aggregator() -> impl Strategy<Value = FromAggregator> {
+    prop_oneof![
+        frame().prop_map(FromAggregator::Frame),
+        any::<u64>().prop_map(|epoch| FromAggregator::Standing { epoch }),
+        held().prop_map(|after| FromAggregator::Asked { after }),
+    ]
+}
+
 proptest! {
     #[test]
     fn frames(sent in frame()) {
@@ -298,7 +318,7 @@ proptest! {
 
     #[test]
     fn feedbacks(sent in feedback()) {
-        let message = through_bytes(&signalbox_wire::feedback_batch(sent.clone()));
+        let message = through_bytes(&signalbox_wire::feedback_batch(None, sent.clone()));
         prop_assert_eq!(Ok(sent), signalbox_wire::feedback(message));
     }
 
@@ -312,7 +332,7 @@ proptest! {
 
     #[test]
     fn reports(epoch in any::<u64>(), name in ".{0,5}", sent in vec(report(), 0..4)) {
-        let message = through_bytes(&signalbox_wire::collector_message(epoch, &name, sent.clone()));
+        let message = through_bytes(&signalbox_wire::collector_message(None, epoch, &name, sent.clone()));
         prop_assert_eq!((epoch, &name), (message.epoch, &message.collector));
         prop_assert_eq!(Ok(sent), signalbox_wire::reports(message));
     }
@@ -324,9 +344,18 @@ proptest! {
     }
 
     #[test]
-    fn cursors(version in option::of(any::<(u64, u64)>())) {
-        let version = version.map(|(epoch, seq)| Version { epoch, seq });
-        let message = through_bytes(&signalbox_wire::cursor(version));
-        prop_assert_eq!(version.unwrap_or_default(), signalbox_wire::version(message));
+    fn what_followers_say(said in from_follower(), name in ".{0,5}") {
+        let hello = Hello { pool: Some("default/pool".to_owned()), name };
+        let message = through_bytes(&signalbox_wire::follower_message(Some(&hello), said.clone()));
+        prop_assert_eq!(Ok(hello), Hello::read(message.hello.clone()));
+        prop_assert_eq!(Ok(said), signalbox_wire::from_follower(message));
+    }
+
+    #[test]
+    fn what_aggregators_say(said in from_aggregator(), name in ".{0,5}") {
+        let hello = Hello { pool: None, name };
+        let message = through_bytes(&signalbox_wire::from_aggregator_message(Some(&hello), &said));
+        prop_assert_eq!(Ok(hello), Hello::read(message.hello.clone()));
+        prop_assert_eq!(Ok(said), signalbox_wire::from_aggregator(message));
     }
 }

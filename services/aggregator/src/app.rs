@@ -6,23 +6,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
+use signalbox_lease::{Coordinator, Member, Role, Session, aggregators};
 use signalbox_protos::signalbox::v1::pool_server::PoolServer;
+use signalbox_state::{SeatConfig, Standing};
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
-use signalbox_types::{PoolSpec, Version};
+use signalbox_types::{EndpointKey, PeerAddress, PoolId, PoolSpec};
+use signalbox_wire::Hello;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::actors::{Root, RootMessage, RootSetup};
+use crate::actors::{Membership, Memory, Root, RootMessage, StewardSetup};
 use crate::config::AggregatorConfig;
 use crate::endpoints_file::{self, ReadError};
 use crate::metrics::Metrics;
+use crate::pools::{Board, Pools};
 use crate::serve::Desk;
 
 /// How often the endpoints file is looked at.
 const ENDPOINTS_FILE_EVERY: Duration = Duration::from_millis(250);
+
+/// How long leaving the pools to others may take.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The largest message: a batch of placements, or a frame that is offered.
+const MESSAGE_LIMIT_BYTES: usize = 16 << 20;
 
 /// How long open streams may take to end.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -36,13 +47,16 @@ pub enum StartError {
     /// The actors cannot start.
     #[error("the actors cannot start: {0}")]
     Actors(String),
+    /// Two files are of one pool.
+    #[error("two of the --endpoints files are of the same pool; each needs a name of its own")]
+    SamePool,
     /// A listener broke at once.
     #[error("a port cannot be served")]
     Serve(#[from] std::io::Error),
 }
 
 /// Where the pool comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Source {
     /// A file, read already, that is read again when it changes.
     File(PathBuf, PoolSpec),
@@ -65,53 +79,59 @@ pub struct Aggregator {
     address: SocketAddr,
     admin: AdminServer,
     root: ActorRef<RootMessage>,
+    session: Arc<Session>,
+    pools: Pools,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
     ended: watch::Receiver<bool>,
 }
 
 impl Aggregator {
-    /// Starts an aggregator of the pool in `source`.
+    /// Starts an aggregator of the pools in `sources`.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(
         config: AggregatorConfig,
-        source: Source,
+        sources: Vec<Source>,
         flags: PortFlags,
     ) -> Result<Self, StartError> {
         let listener = listen(config.listen, flags.listen).await?;
         let admin_listener = listen(config.metrics, flags.metrics).await?;
         let address = listener.local_addr()?;
-        let mut metrics_shown = registry("aggregator");
-        let metrics = Arc::new(Metrics::register(&mut metrics_shown));
-        let specs = follow(source, Arc::clone(&metrics));
-        let head = Arc::new(watch::Sender::new(Version::default()));
-        let owner = Arc::new(watch::Sender::new(None));
-        let desk = Desk::new(Arc::clone(&owner), Arc::clone(&head), Arc::clone(&metrics));
-        let setup = RootSetup { config: config.pool, specs, head, metrics, owner };
+        let mut shown = registry("aggregator");
+        let metrics = Arc::new(Metrics::register(&mut shown));
+        let membership = join(&config, address);
+        let session = Arc::clone(&membership.session);
+        let setups = sources.into_iter().map(|source| steward(&config, &membership, source, &metrics));
+        let setups = setups.collect::<Result<Vec<_>, _>>()?;
+        let pools = Pools::new(setups.iter().map(|setup| Arc::clone(&setup.board)));
+        if pools.all().count() < setups.len() {
+            return Err(StartError::SamePool);
+        }
+        let desk = Desk::new(pools.clone(), config.name, metrics);
         let (root, actors) =
-            Actor::spawn(None, Root, setup).await.map_err(|error| StartError::Actors(error.to_string()))?;
+            Actor::spawn(None, Root, setups).await.map_err(|error| StartError::Actors(error.to_string()))?;
         let (ending, ended) = watch::channel(false);
         tokio::spawn(async move {
             let _ = actors.await;
             ending.send_replace(true);
         });
-        let admin = AdminServer::start(admin_listener, Arc::new(metrics_shown), axum::Router::new())?;
+        let admin = AdminServer::start(admin_listener, Arc::new(shown), axum::Router::new())?;
         let (stop, stopped) = oneshot::channel();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let served = Server::builder().add_service(PoolServer::new(desk)).serve_with_incoming_shutdown(
-            incoming,
-            async move {
-                let _ = stopped.await;
-            },
-        );
-        let server = tokio::spawn(async move {
-            if let Err(error) = served.await {
-                tracing::error!(%error, "collectors and replicas are served no more");
-            }
-        });
-        Ok(Self { address, admin, root, stop, server, ended })
+        let server = tokio::spawn(serve(listener, desk, stopped));
+        Ok(Self { address, admin, root, session, pools, stop, server, ended })
+    }
+
+    /// How it stands to each of its pools, and under which epoch.
+    pub fn standings(&self) -> Vec<(PoolId, Standing, u64)> {
+        let of = |board: &Arc<Board>| (board.pool.clone(), *board.standing.borrow(), *board.news.borrow());
+        self.pools.all().map(of).collect()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.session.name()
     }
 
     /// Where collectors and replicas connect.
@@ -132,8 +152,10 @@ impl Aggregator {
         }
     }
 
-    /// Ends all streams and the actors.
+    /// Leaves its pools to others, then ends all streams and the actors.
     pub async fn stop(self) {
+        let _ = self.root.call(RootMessage::Drain, Some(DRAIN_DEADLINE)).await;
+        self.session.leave().await;
         let _ = self.stop.send(());
         let _ = self.root.stop_and_wait(None, Some(STOP_GRACE)).await;
         let mut server = self.server;
@@ -141,6 +163,65 @@ impl Aggregator {
             server.abort();
         }
         self.admin.stop();
+    }
+}
+
+/// Registers with the coordinator, or with one of its own.
+fn join(config: &AggregatorConfig, listens_on: SocketAddr) -> Membership {
+    let (coordinator, memory) = match &config.coordinator {
+        Some(coordinator) => (coordinator.clone(), Memory::Whole),
+        None => (Coordinator::in_process(), Memory::SinceStart),
+    };
+    let address = config.advertise.clone().unwrap_or_else(|| reachable(listens_on));
+    let member = Member { role: Role::Aggregator, name: config.name.clone(), address: Some(address) };
+    let session = Arc::new(coordinator.join(member, config.lease_ttl));
+    Membership { coordinator, session, memory }
+}
+
+/// In Kubernetes the host's name is the pod's, which others may not be able to look up; there, `--advertise` is the pod's IP.
+fn reachable(listens_on: SocketAddr) -> PeerAddress {
+    if !listens_on.ip().is_unspecified() {
+        return listens_on.into();
+    }
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
+    let named = format!("{host}:{}", listens_on.port()).parse();
+    named.unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], listens_on.port())).into())
+}
+
+fn steward(
+    config: &AggregatorConfig,
+    membership: &Membership,
+    source: Source,
+    metrics: &Arc<Metrics>,
+) -> Result<StewardSetup, StartError> {
+    let specs = follow(source, Arc::clone(metrics));
+    let pool = specs.borrow().id.clone();
+    let hello = Hello { pool: Some(pool.to_string()), name: config.name.clone() };
+    let others = aggregators(Vec::new(), Some(&membership.coordinator), Some(&config.name));
+    Ok(StewardSetup {
+        config: SeatConfig {
+            name: config.name.clone(),
+            pool_hash: EndpointKey::of(&pool.to_string()).0,
+            pool: config.pool,
+            inherit_within_ms: config.inherit_within.as_millis() as u64,
+        },
+        specs,
+        peers: signalbox_peers::Settings { hello, aggregators: others },
+        membership: membership.clone(),
+        levels: Arc::new(metrics.of(&pool)),
+        board: Arc::new(Board::new(pool)),
+    })
+}
+
+async fn serve(listener: TcpListener, desk: Desk, stopped: oneshot::Receiver<()>) {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let until_stopped = async move {
+        let _ = stopped.await;
+    };
+    let pool = PoolServer::new(desk).max_decoding_message_size(MESSAGE_LIMIT_BYTES);
+    let served = Server::builder().add_service(pool).serve_with_incoming_shutdown(incoming, until_stopped);
+    if let Err(error) = served.await {
+        tracing::error!(%error, "collectors and replicas are served no more");
     }
 }
 

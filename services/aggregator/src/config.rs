@@ -5,17 +5,30 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use signalbox_lease::{Coordinator, CoordinatorFlags, FlagError};
 use signalbox_state::PoolConfig;
-use signalbox_telemetry::LogFormat;
-use signalbox_types::Format;
+use signalbox_telemetry::{LogFormat, process_name};
+use signalbox_types::{Format, PeerAddress};
 
 /// Owns the state of a pool and streams it to the EPP replicas.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-aggregator", version)]
 pub struct Flags {
-    /// The pool and its endpoints; read again when it changes.
-    #[arg(long, value_name = "FILE")]
-    pub endpoints: PathBuf,
+    /// A pool and its endpoints; read again when it changes. Repeated: one file for each pool.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub endpoints: Vec<PathBuf>,
+    /// This aggregator's name, unlike any other's [default: from the host's name and the process]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where others reach this aggregator, HOST:PORT [default: the address it listens on, or the host's name where that is any]
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<PeerAddress>,
+    /// The coordinator; without one this is the pools' only aggregator.
+    #[command(flatten)]
+    pub coordinator: CoordinatorFlags,
+    /// How long a new owner that holds nothing waits for a replica to offer what it holds; the first owner ever does not.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub inherit_within: Duration,
     /// Address to listen on.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
@@ -50,8 +63,18 @@ pub enum Output {
 }
 
 /// Where an aggregator listens and what it goes by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AggregatorConfig {
+    /// Its name, unlike any other aggregator's.
+    pub name: String,
+    /// Where others reach it, if not where it listens.
+    pub advertise: Option<PeerAddress>,
+    /// Where it finds others, and pools their owners; without one it is alone.
+    pub coordinator: Option<Coordinator>,
+    /// For so long the coordinator takes it for alive after its last word.
+    pub lease_ttl: Duration,
+    /// How long a new owner that holds nothing waits for a replica to offer what it holds.
+    pub inherit_within: Duration,
     /// For collectors and EPP replicas.
     pub listen: SocketAddr,
     /// For Prometheus.
@@ -60,18 +83,27 @@ pub struct AggregatorConfig {
     pub pool: PoolConfig,
 }
 
-impl From<&Flags> for AggregatorConfig {
-    fn from(flags: &Flags) -> Self {
+impl AggregatorConfig {
+    /// What `flags` say.
+    ///
+    /// # Errors
+    /// [`FlagError`] when the coordinator is not one.
+    pub fn of(flags: &Flags) -> Result<Self, FlagError> {
         let pool = PoolConfig {
             format: Format::with_block_bytes(flags.block_tokens * 4),
             stale_after_ms: flags.stale_after.as_millis() as u64,
             origin_ttl_ms: flags.origin_ttl.as_millis() as u64,
             ..PoolConfig::default()
         };
-        Self {
+        Ok(Self {
+            name: flags.name.clone().unwrap_or_else(|| process_name("aggregator")),
+            advertise: flags.advertise.clone(),
+            coordinator: flags.coordinator.connect()?,
+            lease_ttl: flags.coordinator.lease_ttl,
+            inherit_within: flags.inherit_within,
             listen: SocketAddr::new(flags.bind, flags.port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),
             pool,
-        }
+        })
     }
 }

@@ -4,8 +4,8 @@ mod actors;
 mod app;
 mod config;
 pub mod endpoints_file;
-mod epoch;
 mod metrics;
+mod pools;
 mod process;
 mod serve;
 

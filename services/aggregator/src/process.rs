@@ -18,20 +18,27 @@ const PORT_FLAGS: PortFlags = PortFlags { listen: "--port", metrics: "--metrics-
 ///
 /// # Errors
 /// When it cannot start or cannot go on.
-#[expect(clippy::print_stderr, reason = "errors of the endpoints file are for the person who started it")]
+#[expect(clippy::print_stderr, reason = "errors of flags and files are for the person who started it")]
 pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     init_logs(flags.log_format, "info");
     let stop = stop_requested()?;
-    let spec = match endpoints_file::read(&flags.endpoints) {
-        Ok(spec) => spec,
+    let read: Result<Vec<_>, _> = flags.endpoints.iter().map(|path| endpoints_file::read(path)).collect();
+    let specs = match read {
+        Ok(specs) => specs,
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    let config = AggregatorConfig::from(&flags);
-    let source = Source::File(flags.endpoints, spec);
-    let aggregator = Aggregator::start(config, source, PORT_FLAGS).await?;
+    let config = match AggregatorConfig::of(&flags) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
+    let sources = flags.endpoints.into_iter().zip(specs).map(|(path, spec)| Source::File(path, spec));
+    let aggregator = Aggregator::start(config, sources.collect(), PORT_FLAGS).await?;
     let (address, metrics) = (aggregator.address(), aggregator.metrics_address());
     tracing::info!(%address, %metrics, "aggregator ready");
     if flags.output == Some(Output::Json) {

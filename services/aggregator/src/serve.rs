@@ -1,93 +1,130 @@
-//! The gRPC streams. Each is a task that owns its stream and speaks to the pool's owner by message.
+//! The gRPC streams. Each is a task that owns its stream and speaks to its pool's steward by message.
 
 mod collect;
 mod feed;
 mod subscribe;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::pool_server::Pool;
-use signalbox_protos::signalbox::v1::{
-    CollectorDirective, CollectorMessage, Cursor, FeedbackBatch, FeedbackReply, Frame,
-};
-use signalbox_types::Version;
-use tokio::sync::{Semaphore, watch};
+use signalbox_state::Standing;
+use signalbox_wire::{Hello, WireError};
+use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::actors::OwnerRef;
+use crate::actors::StewardRef;
 use crate::metrics::Metrics;
+use crate::pools::{Board, Pools};
 
-/// Messages of all streams together that may wait for the owner.
+/// Messages of all streams together that may wait for the stewards.
 const MESSAGES_WAITING: usize = 1_024;
 
-/// What a stream needs to speak to the pool's owner.
+/// Reasons to refuse a stream that are remembered as logged.
+const REASONS_LOGGED: usize = 1_024;
+
+/// What a stream needs to speak to a pool's steward.
 #[derive(Clone, Debug)]
 pub(crate) struct Desk {
-    owner: Arc<watch::Sender<Option<OwnerRef>>>,
-    head: Arc<watch::Sender<Version>>,
+    pools: Pools,
+    name: String,
     metrics: Arc<Metrics>,
     permits: Arc<Semaphore>,
     streams: Arc<AtomicU64>,
+    logged: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Whom a stream is with, and about what.
+struct Counterpart {
+    board: Arc<Board>,
+    steward: StewardRef,
+    name: String,
 }
 
 impl Desk {
-    pub(crate) fn new(
-        owner: Arc<watch::Sender<Option<OwnerRef>>>,
-        head: Arc<watch::Sender<Version>>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(crate) fn new(pools: Pools, name: String, metrics: Arc<Metrics>) -> Self {
         let permits = Arc::new(Semaphore::new(MESSAGES_WAITING));
-        Self { owner, head, metrics, permits, streams: Arc::default() }
-    }
-
-    fn owner(&self) -> Result<OwnerRef, Status> {
-        let owner = self.owner.borrow().clone();
-        owner.ok_or_else(|| Status::unavailable("the pool has no owner at the moment"))
-    }
-
-    fn epoch(&self) -> u64 {
-        self.head.borrow().epoch
+        Self { pools, name, metrics, permits, streams: Arc::default(), logged: Arc::default() }
     }
 
     fn next_stream(&self) -> u64 {
         self.streams.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn refuse(&self, error: &signalbox_wire::WireError) -> Status {
-        self.metrics.refused_messages.inc();
-        tracing::warn!(%error, "a message is not of this version");
-        Status::invalid_argument(error.to_string())
+    /// Who has opened a stream.
+    fn meet(&self, hello: Option<pb::Hello>) -> Result<Counterpart, Status> {
+        let hello = Hello::read(hello).map_err(|error| self.refuse("somebody", &error))?;
+        let board = self.pools.find(hello.pool.as_deref()).map_err(|error| {
+            self.log_refusal(&hello.name, &error.to_string());
+            Status::failed_precondition(error.to_string())
+        })?;
+        let steward = board.steward.borrow().clone();
+        let steward = steward.ok_or_else(|| Status::unavailable("the pool's steward is being started"))?;
+        Ok(Counterpart { board, steward, name: hello.name })
     }
+
+    /// Who has opened a stream that only the owner serves.
+    fn meet_as_owner(&self, hello: Option<pb::Hello>) -> Result<Counterpart, Status> {
+        let met = self.meet(hello)?;
+        let standing = *met.board.standing.borrow();
+        match standing {
+            Standing::Owner(_) => Ok(met),
+            Standing::Standby | Standing::Heir(_) => Err(not_the_owner(&met.board)),
+        }
+    }
+
+    fn refuse(&self, whom: &str, error: &WireError) -> Status {
+        self.metrics.refused_messages.inc();
+        self.log_refusal(whom, &error.to_string());
+        match error {
+            WireError::Protocol { .. } => Status::failed_precondition(error.to_string()),
+            _ => Status::invalid_argument(error.to_string()),
+        }
+    }
+
+    /// Whoever is refused comes again and again; the reason is logged once.
+    fn log_refusal(&self, whom: &str, reason: &str) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < REASONS_LOGGED && logged.insert(format!("{whom} {reason}")) {
+            tracing::warn!(whom, reason, "a stream is closed");
+        }
+    }
+}
+
+fn not_the_owner(board: &Board) -> Status {
+    let epoch = *board.news.borrow();
+    Status::unavailable(format!("another aggregator owns pool {}, under epoch {epoch} or later", board.pool))
 }
 
 type Outgoing<T> = ReceiverStream<Result<T, Status>>;
 
 #[tonic::async_trait]
 impl Pool for Desk {
-    type CollectStream = Outgoing<CollectorDirective>;
-    type SubscribeStream = Outgoing<Frame>;
-    type FeedStream = Outgoing<FeedbackReply>;
+    type CollectStream = Outgoing<pb::CollectorDirective>;
+    type SubscribeStream = Outgoing<pb::Frame>;
+    type FeedStream = Outgoing<pb::FeedbackReply>;
 
     async fn collect(
         &self,
-        request: Request<Streaming<CollectorMessage>>,
+        request: Request<Streaming<pb::CollectorMessage>>,
     ) -> Result<Response<Self::CollectStream>, Status> {
-        collect::serve(self.clone(), request.into_inner()).await.map(Response::new)
+        Ok(Response::new(collect::serve(self.clone(), request.into_inner())))
     }
 
     async fn subscribe(
         &self,
-        request: Request<Streaming<Cursor>>,
+        request: Request<Streaming<pb::FollowerMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        subscribe::serve(self.clone(), request.into_inner()).await.map(Response::new)
+        Ok(Response::new(subscribe::serve(self.clone(), request.into_inner())))
     }
 
     async fn feed(
         &self,
-        request: Request<Streaming<FeedbackBatch>>,
+        request: Request<Streaming<pb::FeedbackBatch>>,
     ) -> Result<Response<Self::FeedStream>, Status> {
-        feed::serve(self, request.into_inner()).map(Response::new)
+        Ok(Response::new(feed::serve(self.clone(), request.into_inner())))
     }
 }

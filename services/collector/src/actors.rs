@@ -16,6 +16,9 @@ pub(crate) use root::Root;
 
 use std::sync::Arc;
 
+use signalbox_types::PeerAddress;
+use tokio::sync::watch;
+
 use crate::clock::Clock;
 use crate::config::CollectorConfig;
 use crate::link::HighestEpoch;
@@ -26,6 +29,8 @@ use crate::outbox::Outbox;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: CollectorConfig,
+    /// All that are known at the moment.
+    pub(crate) aggregators: watch::Receiver<Vec<PeerAddress>>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) outbox: Outbox,
@@ -50,12 +55,16 @@ mod fixtures {
     pub(super) fn shared() -> Arc<Shared> {
         let config = CollectorConfig {
             name: "under-test".to_owned(),
-            aggregators: vec!["127.0.0.1:1".parse().unwrap()],
+            pool: None,
+            aggregators: Vec::new(),
+            coordinator: None,
+            lease_ttl: std::time::Duration::from_secs(2),
             scrape: ScrapeConfig::default(),
             metrics_listen: ([127, 0, 0, 1], 0).into(),
         };
         let (clock, outbox, epoch) = (Clock::start(), Outbox::default(), HighestEpoch::default());
-        Arc::new(Shared { config, clock, metrics: Arc::default(), outbox, epoch })
+        let aggregators = tokio::sync::watch::channel(vec!["127.0.0.1:1".parse().unwrap()]).1;
+        Arc::new(Shared { config, aggregators, clock, metrics: Arc::default(), outbox, epoch })
     }
 
     /// A model server that is not there.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use ractor::{Actor, ActorCell, SpawnErr};
+use signalbox_lease::{Member, Role, Session, aggregators};
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
 
 use crate::actors::{Root, Shared};
@@ -18,7 +19,7 @@ use crate::outbox::Outbox;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// There is nobody to report to.
-    #[error("no aggregator is given; name at least one with --aggregator")]
+    #[error("no aggregator is given; name one with --aggregator, or a --coordinator that knows them")]
     NoAggregator,
     /// The port of its metrics cannot be had.
     #[error(transparent)]
@@ -45,7 +46,7 @@ impl Collector {
         config: CollectorConfig,
         port_flag: &'static str,
     ) -> Result<CollectorHandle, StartError> {
-        if config.aggregators.is_empty() {
+        if config.aggregators.is_empty() && config.coordinator.is_none() {
             return Err(StartError::NoAggregator);
         }
         let listener = listen(config.metrics_listen, port_flag).await?;
@@ -55,9 +56,14 @@ impl Collector {
         let admin = AdminServer::start(listener, Arc::new(registry), Router::new())?;
         tracing::info!(name = config.name, metrics = %admin.address(), "the collector runs");
         let (clock, outbox, epoch) = (Clock::start(), Outbox::default(), HighestEpoch::default());
-        let shared = Arc::new(Shared { config, clock, metrics, outbox, epoch });
+        let session = config.coordinator.as_ref().map(|coordinator| {
+            let member = Member { role: Role::Collector, name: config.name.clone(), address: None };
+            coordinator.join(member, config.lease_ttl)
+        });
+        let aggregators = aggregators(config.aggregators.clone(), config.coordinator.as_ref(), None);
+        let shared = Arc::new(Shared { config, aggregators, clock, metrics, outbox, epoch });
         let (root, _) = Actor::spawn(None, Root, shared).await?;
-        Ok(CollectorHandle { admin, root: root.get_cell() })
+        Ok(CollectorHandle { admin, root: root.get_cell(), session })
     }
 }
 
@@ -66,6 +72,7 @@ impl Collector {
 pub struct CollectorHandle {
     admin: AdminServer,
     root: ActorCell,
+    session: Option<Session>,
 }
 
 impl CollectorHandle {
@@ -84,6 +91,9 @@ impl CollectorHandle {
     pub async fn shutdown(self) {
         self.root.stop(None);
         self.ended().await;
+        if let Some(session) = &self.session {
+            session.leave().await;
+        }
         self.admin.stop();
     }
 }

@@ -4,16 +4,29 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use signalbox_telemetry::LogFormat;
+use signalbox_lease::{Coordinator, CoordinatorFlags, FlagError};
+use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_types::PeerAddress;
 
 /// Reads the metrics of model servers and reports what changed to an aggregator.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-collector", version)]
 pub struct Arguments {
-    /// An aggregator's gRPC address, HOST:PORT; repeat it, or separate several by commas, to have them tried in turn
-    #[arg(long = "aggregator", value_name = "ADDR", required = true, value_delimiter = ',')]
+    /// An aggregator's gRPC address, HOST:PORT; repeat it, or separate several by commas, to have them tried in turn. Not needed with
+    /// a coordinator, which knows them
+    #[arg(
+        long = "aggregator",
+        value_name = "ADDR",
+        required_unless_present = "coordinator",
+        value_delimiter = ','
+    )]
     pub aggregators: Vec<PeerAddress>,
+    /// The pool, NAMESPACE/NAME [default: the only one that the aggregators have]
+    #[arg(long, value_name = "POOL")]
+    pub pool: Option<String>,
+    /// The coordinator
+    #[command(flatten)]
+    pub coordinator: CoordinatorFlags,
     /// This collector's name, unlike any other's [default: from the host's name and the process]
     #[arg(long)]
     pub name: Option<String>,
@@ -36,13 +49,19 @@ pub struct Arguments {
 
 impl Arguments {
     /// What the collector needs of them.
-    pub fn into_config(self) -> CollectorConfig {
-        CollectorConfig {
-            name: self.name.unwrap_or_else(default_name),
+    ///
+    /// # Errors
+    /// [`FlagError`] when the coordinator is not one.
+    pub fn into_config(self) -> Result<CollectorConfig, FlagError> {
+        Ok(CollectorConfig {
+            coordinator: self.coordinator.connect()?,
+            lease_ttl: self.coordinator.lease_ttl,
+            pool: self.pool,
+            name: self.name.unwrap_or_else(|| process_name("collector")),
             aggregators: self.aggregators,
             scrape: self.scrape,
             metrics_listen: SocketAddr::new(self.metrics_bind, self.metrics_port),
-        }
+        })
     }
 }
 
@@ -51,8 +70,14 @@ impl Arguments {
 pub struct CollectorConfig {
     /// Unlike any other collector's of the pool: an aggregator takes two streams of one name for one collector that came back.
     pub name: String,
-    /// Tried in turn; at least one.
+    /// The pool; `None`: the only one that the aggregators have.
+    pub pool: Option<String>,
+    /// Tried in turn, beside those that the coordinator knows.
     pub aggregators: Vec<PeerAddress>,
+    /// Where aggregators are found.
+    pub coordinator: Option<Coordinator>,
+    /// For so long the coordinator takes the collector for alive after its last word.
+    pub lease_ttl: Duration,
     /// How each model server is read.
     pub scrape: ScrapeConfig,
     /// Where the collector's own metrics are served; port 0: any free one.
@@ -101,12 +126,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration < Duration::from_millis(1) { Err("at least 1ms".to_owned()) } else { Ok(duration) }
 }
 
-/// In Kubernetes the host's name is the pod's. Elsewhere several collectors may share a host, so the process id tells them apart.
-fn default_name() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "collector".to_owned());
-    format!("{host}-{}", std::process::id())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,7 +139,7 @@ mod tests {
     fn defaults_are_the_documented_ones() {
         let arguments = parse(&["--aggregator", "127.0.0.1:9091"]).unwrap();
         assert_eq!(arguments.scrape, ScrapeConfig::default());
-        assert_eq!(arguments.into_config().metrics_listen.to_string(), "0.0.0.0:9202");
+        assert_eq!(arguments.into_config().unwrap().metrics_listen.to_string(), "0.0.0.0:9202");
     }
 
     #[test]

@@ -5,26 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use signalbox_peers::connect;
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_types::PeerAddress;
-use signalbox_wire::{WireError, assigned, collector_message};
+use signalbox_wire::{Hello, WireError, assigned, collector_message};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 use crate::actors::Shared;
 use crate::clock::millis;
+use crate::config::CollectorConfig;
 use crate::outbox;
 use crate::roster::{Assignment, Occasion};
 
-/// How long an aggregator has to accept a connection, and then to accept the stream.
+/// How long an aggregator has to accept the stream.
 const OPEN_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How often a peer is asked whether it is there, and how long it has to answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// How long an owner has to assign something, be it nothing; one that does not own the pool refuses at once.
+const ASSIGN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Between two messages at least; what changes meanwhile is merged.
 const FLUSH_EVERY: Duration = Duration::from_millis(5);
@@ -85,9 +86,11 @@ impl Link {
     }
 
     async fn try_run(&self, tell: impl Fn(Assignment) + Send) -> Result<Infallible, LinkError> {
-        let mut client = PoolClient::new(self.connect().await?);
+        let mut client = PoolClient::new(connect(&self.address).await.map_err(LinkError::Connect)?);
         let (sender, outgoing) = mpsc::channel(1);
-        self.send(&sender, Vec::new()).await?;
+        let CollectorConfig { name, pool, .. } = &self.shared.config;
+        let hello = Hello { pool: pool.clone(), name: name.clone() };
+        self.send(&sender, Some(&hello), Vec::new()).await?;
         let opened = timeout(OPEN_DEADLINE, client.collect(ReceiverStream::new(outgoing))).await;
         let incoming = opened.map_err(|_| LinkError::NoAnswer)??.into_inner();
         self.shared.metrics.streams.inc();
@@ -97,25 +100,18 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<Channel, LinkError> {
-        let endpoint =
-            Endpoint::from_shared(format!("http://{}", self.address)).map_err(LinkError::Connect)?;
-        let endpoint = endpoint
-            .connect_timeout(OPEN_DEADLINE)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true);
-        endpoint.connect().await.map_err(LinkError::Connect)
-    }
-
     async fn listen(
         &self,
         mut incoming: Streaming<pb::CollectorDirective>,
         tell: impl Fn(Assignment),
     ) -> Result<Infallible, LinkError> {
         let mut occasion = Occasion::NewStream;
-        while let Some(directive) = incoming.message().await? {
+        let mut first =
+            Some(timeout(ASSIGN_DEADLINE, incoming.message()).await.map_err(|_| LinkError::NoAnswer)??);
+        while let Some(directive) = match first.take() {
+            Some(first) => first,
+            None => incoming.message().await?,
+        } {
             let epoch = directive.epoch;
             if !self.shared.epoch.hear(epoch) {
                 tracing::warn!(aggregator = %self.address, epoch, "an assignment of a deposed owner is not followed");
@@ -144,9 +140,9 @@ impl Link {
             let mut reports = outbox::reports(waiting, millis(self.shared.clock.now()));
             while reports.len() > REPORTS_PER_MESSAGE {
                 let rest = reports.split_off(REPORTS_PER_MESSAGE);
-                self.send(&sender, std::mem::replace(&mut reports, rest)).await?;
+                self.send(&sender, None, std::mem::replace(&mut reports, rest)).await?;
             }
-            self.send(&sender, reports).await?;
+            self.send(&sender, None, reports).await?;
             sleep(FLUSH_EVERY).await;
         }
     }
@@ -154,12 +150,13 @@ impl Link {
     async fn send(
         &self,
         sender: &mpsc::Sender<pb::CollectorMessage>,
+        hello: Option<&Hello>,
         reports: Vec<signalbox_state::Report>,
     ) -> Result<(), LinkError> {
         let metrics = &self.shared.metrics;
         metrics.messages.inc();
         metrics.reports.inc_by(reports.len() as u64);
-        let message = collector_message(self.shared.epoch.get(), &self.shared.config.name, reports);
+        let message = collector_message(hello, self.shared.epoch.get(), &self.shared.config.name, reports);
         sender.send(message).await.map_err(|_| LinkError::Closed)
     }
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
+use signalbox_lease::{Member, Role, Session, aggregators};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
-use signalbox_state::Member;
+use signalbox_state::Member as Endpoint;
 use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen, registry};
+use signalbox_types::Version;
+use signalbox_wire::Hello;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -68,6 +71,17 @@ pub struct Tally {
     pub matched_tokens: u64,
 }
 
+/// How well a replica sees the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// The version of its view; `None` before the first.
+    pub version: Option<Version>,
+    /// Since an owner confirmed it.
+    pub age: Duration,
+    /// Whether decisions go by what this replica alone knows.
+    pub is_degraded: bool,
+}
+
 /// A running EPP replica.
 #[derive(Debug)]
 pub struct Epp {
@@ -76,6 +90,7 @@ pub struct Epp {
     health: SocketAddr,
     admin: AdminServer,
     root: ActorRef<RootMessage>,
+    session: Option<Session>,
     ready: watch::Receiver<bool>,
     draining: watch::Sender<bool>,
     servers: [JoinHandle<()>; 2],
@@ -104,12 +119,15 @@ impl Epp {
         shown.register_collector(Box::new(Levels(Arc::clone(&desk))));
         let (ready, is_ready) = watch::channel(false);
         let outgoing = Arc::new(Mutex::new(outgoing));
-        let setup = RootSetup {
-            desk: Arc::clone(&desk),
-            aggregators: config.aggregators,
-            outgoing,
-            ready: Arc::new(ready),
+        let session = config.coordinator.as_ref().map(|coordinator| {
+            let member = Member { role: Role::Epp, name: config.name.clone(), address: None };
+            coordinator.join(member, config.lease_ttl)
+        });
+        let peers = signalbox_peers::Settings {
+            hello: Hello { pool: config.pool, name: config.name },
+            aggregators: aggregators(config.aggregators, config.coordinator.as_ref(), None),
         };
+        let setup = RootSetup { desk: Arc::clone(&desk), peers, outgoing, ready: Arc::new(ready) };
         let (root, _) =
             Actor::spawn(None, Root, setup).await.map_err(|error| StartError::Actors(error.to_string()))?;
         let explainer = Explainer { desk: Arc::clone(&desk), to: config.explain_to };
@@ -125,6 +143,7 @@ impl Epp {
             health: health_address,
             admin,
             root,
+            session,
             ready: is_ready,
             draining,
             servers,
@@ -153,8 +172,15 @@ impl Epp {
     }
 
     /// The endpoints as it sees them.
-    pub fn members(&self) -> Vec<Arc<Member>> {
+    pub fn members(&self) -> Vec<Arc<Endpoint>> {
         self.desk.sight.load().view.members.to_vec()
+    }
+
+    /// What it sees: the version of its view, how old that is, and whether no owner of the pool is heard.
+    pub fn outlook(&self) -> Outlook {
+        let sight = self.desk.sight.load();
+        let age = Duration::from_millis(sight.view.age_ms(self.desk.now_ms()));
+        Outlook { version: sight.view.version, age, is_degraded: self.desk.is_degraded() }
     }
 
     /// What it has done so far.
@@ -173,6 +199,9 @@ impl Epp {
             ext_proc.abort();
         }
         health.abort();
+        if let Some(session) = &self.session {
+            session.leave().await;
+        }
         self.admin.stop();
         self.desk.records.stop().await;
         let _ = self.root.stop_and_wait(None, Some(STOP_GRACE)).await;

@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
+use signalbox_lease::{Coordinator, CoordinatorFlags, FlagError};
 use signalbox_schedule::Policy;
-use signalbox_telemetry::{LogFormat, TraceSettings};
+use signalbox_telemetry::{LogFormat, TraceSettings, process_name};
 use signalbox_types::PeerAddress;
 
 use crate::policy_file::PolicyFlags;
@@ -14,9 +15,18 @@ use crate::policy_file::PolicyFlags;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-epp", version)]
 pub struct Flags {
-    /// Where the pool's aggregator is, HOST:PORT; several are tried in turn.
-    #[arg(long, value_name = "ADDR", required = true, num_args = 1.., value_delimiter = ',')]
+    /// Where the pool's aggregators are, HOST:PORT; not needed with a coordinator, which knows them.
+    #[arg(long, value_name = "ADDR", required_unless_present = "coordinator", num_args = 1.., value_delimiter = ',')]
     pub aggregator: Vec<PeerAddress>,
+    /// The pool, NAMESPACE/NAME [default: the only one that the aggregators have]
+    #[arg(long, value_name = "POOL")]
+    pub pool: Option<String>,
+    /// This replica's name, unlike any other's [default: from the host's name and the process]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The coordinator.
+    #[command(flatten)]
+    pub coordinator: CoordinatorFlags,
     /// Address to listen on.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
@@ -77,8 +87,16 @@ pub enum ExplainTo {
 /// Where an EPP replica listens, whom it follows, and what it goes by.
 #[derive(Clone, Debug)]
 pub struct EppConfig {
-    /// Aggregators, tried in turn.
+    /// Its name, unlike any other replica's.
+    pub name: String,
+    /// The pool; `None`: the only one that the aggregators have.
+    pub pool: Option<String>,
+    /// Aggregators, beside those that the coordinator knows.
     pub aggregators: Vec<PeerAddress>,
+    /// Where aggregators are found.
+    pub coordinator: Option<Coordinator>,
+    /// For so long the coordinator takes the replica for alive after its last word.
+    pub lease_ttl: Duration,
     /// For gateways.
     pub ext_proc: SocketAddr,
     /// For health checks.
@@ -106,10 +124,18 @@ impl EppConfig {
     pub const DECISIONS: usize = 256;
 }
 
-impl From<&Flags> for EppConfig {
-    fn from(flags: &Flags) -> Self {
-        Self {
+impl EppConfig {
+    /// What `flags` say, but for the policy.
+    ///
+    /// # Errors
+    /// [`FlagError`] when the coordinator is not one.
+    pub fn of(flags: &Flags) -> Result<Self, FlagError> {
+        Ok(Self {
+            name: flags.name.clone().unwrap_or_else(|| process_name("epp")),
+            pool: flags.pool.clone(),
             aggregators: flags.aggregator.clone(),
+            coordinator: flags.coordinator.connect()?,
+            lease_ttl: flags.coordinator.lease_ttl,
             ext_proc: SocketAddr::new(flags.bind, flags.grpc_port),
             health: SocketAddr::new(flags.bind, flags.grpc_health_port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),
@@ -120,6 +146,6 @@ impl From<&Flags> for EppConfig {
             policy: Policy::default(),
             decisions: flags.decisions as usize,
             tracing: None,
-        }
+        })
     }
 }

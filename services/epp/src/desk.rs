@@ -55,6 +55,10 @@ pub(crate) struct Desk {
     started: Instant,
     origin: AtomicU64,
     origin_ttl_ms: u64,
+    /// The highest epoch that is known.
+    epoch: AtomicU64,
+    /// When an owner was last heard.
+    owner_heard_at_ms: AtomicU64,
 }
 
 impl Desk {
@@ -84,6 +88,8 @@ impl Desk {
             started: Instant::now(),
             origin: AtomicU64::new(rand::random()),
             origin_ttl_ms: origin_ttl.as_millis() as u64,
+            epoch: AtomicU64::new(0),
+            owner_heard_at_ms: AtomicU64::new(0),
         };
         (desk, Outgoing { placed, remarks: remarked })
     }
@@ -91,6 +97,25 @@ impl Desk {
     /// Milliseconds of this process's clock.
     pub(crate) fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// The highest epoch that is known.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// This is the highest epoch that is known now, and this is whether an owner of the pool is heard.
+    pub(crate) fn owner_heard(&self, epoch: u64, is_heard: bool) {
+        self.epoch.store(epoch, Ordering::Relaxed);
+        if is_heard {
+            self.owner_heard_at_ms.store(self.now_ms(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether no owner of the pool was heard for so long that it is decided by what this replica alone knows.
+    pub(crate) fn is_degraded(&self) -> bool {
+        let heard_at_ms = self.owner_heard_at_ms.load(Ordering::Relaxed);
+        self.now_ms().saturating_sub(heard_at_ms) >= self.origin_ttl_ms
     }
 
     /// Which life of this replica its feedback is from.

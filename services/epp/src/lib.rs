@@ -21,7 +21,7 @@ mod serve;
 mod sight;
 mod trace;
 
-pub use app::{Epp, PortFlags, StartError, Tally};
+pub use app::{Epp, Outlook, PortFlags, StartError, Tally};
 pub use config::{EppConfig, ExplainTo, Flags, Output};
 pub use policy_file::PolicyFlags;
 pub use process::run;

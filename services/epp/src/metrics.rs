@@ -40,6 +40,7 @@ pub(crate) struct Metrics {
     gaps: Family<KindLabel, Counter>,
     pub(crate) connected: Gauge<u64, AtomicU64>,
     pub(crate) rebirths: Counter,
+    pub(crate) snapshots: Counter,
 }
 
 impl Metrics {
@@ -62,6 +63,11 @@ impl Metrics {
                 &metrics.placements_dropped,
             ),
             ("rebirths", "Times that the pool had given this replica up", &metrics.rebirths),
+            (
+                "snapshots",
+                "Snapshots taken; one to begin with, further ones when it fell too far behind",
+                &metrics.snapshots,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -69,7 +75,7 @@ impl Metrics {
         registry.register("streams", "Open ext-proc streams", metrics.streams.clone());
         registry.register("refusals", "Requests that were answered here, by code", metrics.refusals.clone());
         registry.register("gaps", "Frames that could not be taken, by kind", metrics.gaps.clone());
-        registry.register("connected", "1 while an aggregator is heard", metrics.connected.clone());
+        registry.register("connected", "Aggregators to which there is a stream", metrics.connected.clone());
         metrics
     }
 
@@ -125,6 +131,12 @@ impl Levels {
             ("foreign_requests", "Requests at the endpoints that no replica has booked", foreign),
             ("endpoints", "Endpoints in the view", view.members.len() as u64),
             ("fresh_endpoints", "Endpoints whose values are fresh", fresh),
+            (
+                "degraded",
+                "1 when no owner of the pool was heard for the origin TTL: decisions go by what this replica alone knows",
+                u64::from(desk.is_degraded()),
+            ),
+            ("epoch", "The highest epoch of the pool that is known here", desk.epoch()),
             ("view_epoch", "Epoch of the view", version.epoch),
             ("view_seq", "Number of changes in the view", version.seq),
             ("overlay_placements", "Placements that the pool has not echoed yet", desk.overlay.len() as u64),

@@ -40,7 +40,13 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    let config = EppConfig { policy, tracing, ..EppConfig::from(&flags) };
+    let config = match EppConfig::of(&flags) {
+        Ok(config) => EppConfig { policy, tracing, ..config },
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
     let epp = Epp::start(config, PORT_FLAGS).await?;
     let (ext_proc, health, metrics) = (epp.ext_proc_address(), epp.health_address(), epp.metrics_address());
     tracing::info!(%ext_proc, %health, %metrics, "listening");

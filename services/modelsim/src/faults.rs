@@ -22,6 +22,8 @@ pub struct Faults {
     pub error_rate: f64,
     /// What the metrics page does.
     pub metrics: MetricsFault,
+    /// What the engine does.
+    pub engine: EngineFault,
     /// KV usage on the metrics page instead of the real one, 0 to 1.
     pub kv_usage: Option<f64>,
     /// Waiting requests on the metrics page instead of the real number.
@@ -43,6 +45,18 @@ pub enum MetricsFault {
     Garbage,
     /// Answers with a page that never ends.
     Endless,
+}
+
+/// What the engine does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineFault {
+    /// Works.
+    #[default]
+    Normal,
+    /// Takes requests and answers scrapes, and gets no further: no pass ends, no token comes. Its time stands still, so that it goes
+    /// on where it was once the fault is gone.
+    Wedged,
 }
 
 /// A fault that makes no sense.

@@ -10,6 +10,7 @@
 
 pub mod app;
 mod config;
+mod connection;
 pub mod engine;
 mod faults;
 mod filler;
@@ -17,6 +18,7 @@ mod flags;
 mod fleet;
 mod histogram;
 mod http;
+mod life;
 mod metrics;
 mod pod;
 mod seeded;
@@ -24,7 +26,7 @@ mod server;
 pub mod tokens;
 
 pub use config::{ConfigError, ModelConfig, PodConfig, adapter_names};
-pub use faults::{Faults, FaultsError, MetricsFault};
+pub use faults::{EngineFault, Faults, FaultsError, MetricsFault};
 pub use flags::{Flags, OutputFormat};
 pub use fleet::{Fleet, FleetConfig, FleetError};
 pub use server::{ModelServer, StartError};

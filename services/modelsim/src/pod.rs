@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{
     AdapterId, AdapterReading, Arrival, Effect, Engine, Input, Rejection, RequestId, Stats, Usage,
 };
+use crate::faults::EngineFault;
 use crate::histogram::{FIRST_TOKEN_BOUNDS, Histogram, INTER_TOKEN_BOUNDS};
 use crate::tokens::Encoded;
 
@@ -61,6 +62,7 @@ impl From<PodStopped> for SubmitError {
 enum Command {
     Submit(Arrival, watch::Sender<Progress>),
     Cancel(RequestId),
+    Behave(EngineFault),
 }
 
 /// What the metrics page shows of a pod.
@@ -127,7 +129,7 @@ impl Pod {
         let (publish, snapshots) = watch::channel(latest.clone());
         let worker = Worker {
             engine,
-            clock: Clock { origin: Instant::now(), speed },
+            clock: Clock { origin: Instant::now(), speed, stands_at_us: None },
             followers: HashMap::new(),
             effects: Vec::new(),
             latest,
@@ -163,6 +165,12 @@ impl Pod {
             Stage::Rejected(reason) => Err(SubmitError::Rejected(reason)),
             Stage::Submitted | Stage::Accepted | Stage::Finished(_) => Ok(ticket),
         }
+    }
+
+    /// Has the engine get stuck, or go on.
+    pub(crate) fn behave(&self, fault: EngineFault) {
+        // A pod that has stopped does neither.
+        let _ = self.commands.send(Command::Behave(fault));
     }
 
     /// The latest reading.
@@ -213,15 +221,33 @@ impl Drop for Ticket {
 struct Clock {
     origin: Instant,
     speed: f64,
+    /// Set while it stands still.
+    stands_at_us: Option<u64>,
 }
 
 impl Clock {
     fn now_us(&self) -> u64 {
-        (self.origin.elapsed().as_secs_f64() * 1e6 * self.speed) as u64
+        let running = || (self.origin.elapsed().as_secs_f64() * 1e6 * self.speed) as u64;
+        self.stands_at_us.unwrap_or_else(running)
     }
 
-    fn instant_at(&self, at_us: u64) -> Instant {
-        self.origin + Duration::from_secs_f64(self.wall_seconds(at_us))
+    /// When it will be `at_us`; never while it stands still.
+    fn instant_at(&self, at_us: u64) -> Option<Instant> {
+        let runs = self.stands_at_us.is_none();
+        runs.then(|| self.origin + Duration::from_secs_f64(self.wall_seconds(at_us)))
+    }
+
+    fn stop(&mut self) {
+        self.stands_at_us = Some(self.now_us());
+    }
+
+    /// Goes on from where it stands.
+    fn go_on(&mut self) {
+        if let Some(at_us) = self.stands_at_us.take() {
+            let since_origin = Duration::from_secs_f64(self.wall_seconds(at_us));
+            // An instant before the machine's start cannot be told: then it goes on a little later than it stood.
+            self.origin = Instant::now().checked_sub(since_origin).unwrap_or(self.origin);
+        }
     }
 
     fn wall_seconds(&self, virtual_us: u64) -> f64 {
@@ -258,7 +284,7 @@ struct Worker {
 impl Worker {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>, stop: CancellationToken) {
         loop {
-            let wakeup = self.engine.next_wakeup_us().map(|at_us| self.clock.instant_at(at_us));
+            let wakeup = self.engine.next_wakeup_us().and_then(|at_us| self.clock.instant_at(at_us));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -290,6 +316,8 @@ impl Worker {
                     self.step(now_us, Input::Cancel(id));
                 }
             }
+            Command::Behave(EngineFault::Wedged) => self.clock.stop(),
+            Command::Behave(EngineFault::Normal) => self.clock.go_on(),
         }
     }
 

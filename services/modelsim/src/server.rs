@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConfigError, PodConfig};
-use crate::engine::{Engine, Stats};
-use crate::faults::{FaultSwitch, Faults, FaultsError};
+use crate::connection::{Door, Spared};
+use crate::engine::Stats;
+use crate::faults::{Faults, FaultsError};
 use crate::http::{Service, router};
-use crate::pod::{Pod, unix_seconds};
+use crate::life::Lives;
 
 /// How long connections get to notice that everything behind them is gone.
 const CUT_GRACE: Duration = Duration::from_secs(1);
@@ -49,24 +49,19 @@ impl ModelServer {
         config.validate()?;
         let address = listener.local_addr().map_err(StartError::Address)?;
         let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
-        let engine = Engine::new(config.model.clone())?;
         let service = Arc::new(Service {
             name: HeaderValue::from_str(&config.name)
                 .expect("a valid configuration has a visible ASCII name"),
-            pod: Pod::spawn(engine, config.speed, cut.clone()),
-            faults: FaultSwitch::new(config.model.seed),
-            started_at_seconds: unix_seconds(),
+            lives: Lives::begin(&config, cut.clone())?,
             closing: closing.clone(),
             config,
         });
-        let app = router(Arc::clone(&service));
-        // Without it, Nagle's algorithm holds back the small chunks of a stream until the last one is acknowledged;
-        // a socket that refuses the option is slower, not wrong.
-        let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
+        let app = router(Arc::clone(&service)).into_make_service_with_connect_info::<Spared>();
+        let door = Door { listener, service: Arc::clone(&service) };
         let stop_accepting = closing.clone().cancelled_owned();
         let serving = tokio::spawn(async move {
             // Never returns an error: failures to accept are retried inside.
-            let _ = axum::serve(listener, app).with_graceful_shutdown(stop_accepting).await;
+            let _ = axum::serve(door, app).with_graceful_shutdown(stop_accepting).await;
         });
         Ok(Self { address, service, closing, cut, serving })
     }
@@ -86,12 +81,12 @@ impl ModelServer {
     /// The engine's present reading: the truth, whatever faults make the metrics page say.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.service.pod.snapshot().stats
+        self.service.lives.present().pod.snapshot().stats
     }
 
-    /// Waits until a reading satisfies `predicate` and returns it, or the last one if the pod stops before.
+    /// Waits until a reading satisfies `predicate` and returns it, or the last one if the pod stops or restarts before.
     pub async fn stats_when(&self, predicate: impl FnMut(&Stats) -> bool) -> Stats {
-        self.service.pod.stats_when(predicate).await
+        self.service.lives.present().pod.stats_when(predicate).await
     }
 
     /// Replaces all faults, as `POST /admin/faults` does.
@@ -99,7 +94,13 @@ impl ModelServer {
     /// # Errors
     /// When a value is out of range; then nothing changes.
     pub fn set_faults(&self, faults: Faults) -> Result<(), FaultsError> {
-        self.service.faults.set(faults, self.service.pod.snapshot())
+        self.service.lives.present().set_faults(faults)
+    }
+
+    /// Restarts it, as `POST /admin/restart` does: the requests in flight, the connections, the cache and the faults are gone, and
+    /// it started just now.
+    pub fn restart(&self) {
+        self.service.restart();
     }
 
     /// Stops accepting connections, lets the requests in flight finish within `grace`, then cuts the rest off.

@@ -1,6 +1,6 @@
 //! What the owner makes of feedback: work in flight, placements, adapters, answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use signalbox_prefix::{Misfit, anchor_after};
 use signalbox_types::{BlockHash, EndpointKey, Load, Origin};
@@ -18,21 +18,22 @@ impl Pool {
             return effects;
         };
         let is_news = heard.is_news(seq);
-        // What was asked for before a whole batch and is not in it will not come.
-        let overdue = if is_news && scope == Scope::Whole { heard.asked() } else { BTreeSet::new() };
         if is_news {
             self.fold_gauges(origin, scope, &gauges);
             adapters.iter().for_each(|(endpoint, adapter)| self.fold_adapter(*endpoint, adapter));
             answers.into_iter().for_each(|answer| self.fold_answer(now_ms, answer));
         }
-        effects.extend(placements.into_iter().filter_map(|placement| self.fold_placement(origin, placement)));
-        self.acknowledge(origin, &overdue);
+        let placements = placements.into_iter();
+        effects.extend(placements.filter_map(|placement| self.fold_placement(now_ms, origin, placement)));
+        if is_news && scope == Scope::Whole {
+            self.origins.heard(origin).into_iter().for_each(|heard| heard.give_up(now_ms));
+        }
+        self.acknowledge(origin);
         effects
     }
 
-    fn acknowledge(&mut self, origin: Origin, overdue: &BTreeSet<u64>) {
+    fn acknowledge(&mut self, origin: Origin) {
         let Some(heard) = self.origins.heard(origin) else { return };
-        heard.give_up(overdue);
         let number = heard.acknowledged();
         if number > self.picture.acknowledged(origin) {
             self.commit(Change::Acknowledged { origin, number });
@@ -54,7 +55,7 @@ impl Pool {
         }
     }
 
-    fn fold_placement(&mut self, origin: Origin, placement: Placement) -> Option<Effect> {
+    fn fold_placement(&mut self, now_ms: u64, origin: Origin, placement: Placement) -> Option<Effect> {
         let Placement { number, endpoint, incarnation, anchor, suffix } = placement;
         let heard = self.origins.heard(origin)?;
         if !heard.is_open(number) {
@@ -64,7 +65,8 @@ impl Pool {
             self.picture.member(endpoint).is_some_and(|member| member.observed.incarnation == incarnation);
         let known = self.picture.residents().known(anchor, &suffix);
         if is_current && known == Err(Misfit::Block(anchor)) {
-            return heard.ask(number).then_some(Effect::NeedChain(origin, number));
+            heard.ask(now_ms, number);
+            return Some(Effect::NeedChain(origin, number));
         }
         heard.close(number);
         // What cannot follow its anchor is no chain.
@@ -74,9 +76,10 @@ impl Pool {
         {
             let (anchor, start) = anchor_after(anchor, &suffix, known);
             let suffix = suffix[start..].into();
-            self.commit(Change::Placed { endpoint, anchor, suffix });
-            self.make_room(endpoint);
-            self.make_room_in_memory();
+            if self.try_commit(Change::Placed { endpoint, anchor, suffix }).is_ok() {
+                self.make_room(endpoint);
+                self.make_room_in_memory();
+            }
         }
         None
     }

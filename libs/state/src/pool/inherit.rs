@@ -16,7 +16,7 @@ impl Pool {
     /// An owner under `epoch` that goes on from what `follower` holds; from nothing when that is unsound, or made for blocks of another
     /// size or hash. `now_ms` must not be less than the last owner's clock: what is held is dated by it.
     pub fn inherit(epoch: u64, config: PoolConfig, follower: Follower, now_ms: u64) -> Self {
-        let is_readable = follower.replica().format() == config.format;
+        let is_readable = follower.replica().format().hashes_as(config.format);
         let Some((picture, mut journal)) = follower.into_parts().filter(|_| is_readable) else {
             return Self::new(epoch, config);
         };

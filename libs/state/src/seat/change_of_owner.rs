@@ -29,7 +29,9 @@ impl Seat {
 
     pub(super) fn take_over(&mut self, now_ms: u64, epoch: u64, effects: &mut Vec<SeatEffect>) {
         let follower = self.following.replace(Follower::new(self.config.pool.journal));
-        let pool_now_ms = self.following.owners_now_ms(now_ms);
+        // Its last beat may be older than what is held, or lost.
+        let dates = follower.replica().picture().members().map(|member| member.observed.reach_since_ms);
+        let pool_now_ms = self.following.owners_now_ms(now_ms).max(dates.max().unwrap_or(0));
         self.clock_ms = (pool_now_ms, now_ms);
         self.latest_snapshot = None;
         self.phase = Phase::Owner(Box::new(Pool::inherit(epoch, self.config.pool, follower, pool_now_ms)));

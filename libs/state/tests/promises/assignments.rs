@@ -128,9 +128,8 @@ fn a_collector_that_comes_back_before_its_old_stream_is_gone_keeps_its_endpoints
     let (old, new) = (CollectorStream(1), CollectorStream(2));
     pool.fold(0, Input::CollectorJoined(old, "one".to_owned()));
     let effects = pool.fold(0, Input::CollectorJoined(new, "one".to_owned()));
-    assert!(
-        matches!(&effects[..], [Effect::Assign(stream, assigned)] if *stream == new && assigned.len() == 4)
-    );
+    assert!(matches!(&effects[..], [Effect::Dropped(void), Effect::Assign(stream, assigned)]
+            if *void == old && *stream == new && assigned.len() == 4));
     assert!(pool.fold(0, Input::CollectorLeft(old)).is_empty());
 }
 

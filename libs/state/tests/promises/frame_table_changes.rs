@@ -165,9 +165,9 @@ fn beat_of_an_earlier_epoch_is_stale() {
 }
 
 #[test]
-fn beat_before_anything_is_ignored() {
+fn beat_before_anything_is_a_gap() {
     let beat = beat(&Replica::default(), 5, 20);
-    assert_eq!((Outcome::Stale, None), at_nothing(beat));
+    assert_eq!((GAP, None), at_nothing(beat));
 }
 
 #[test]

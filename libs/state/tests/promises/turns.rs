@@ -2,13 +2,16 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert_eq, proptest};
-use signalbox_state::{Effect, Input, Replica};
+use signalbox_state::{
+    Claimed, Cursor, Effect, Frame, FromAggregator, FromFollower, Heard, Input, Replica, Seat, SeatConfig,
+    SeatEffect, SeatInput, Seen, Standing,
+};
 use signalbox_types::Version;
 
 use crate::support::contents::Contents;
 use crate::support::steps::{life, step};
 use crate::support::world::World;
-use crate::support::{catch_up, config, pool_of};
+use crate::support::{catch_up, config, endpoint_spec, pool_of, pool_spec};
 
 proptest! {
     #[test]
@@ -66,4 +69,39 @@ fn an_owner_says_when_it_hears_of_a_later_epoch_and_only_then() {
     assert_eq!(vec![Effect::Outranked(2)], pool.fold(0, Input::EpochHeard(2)));
     assert!(pool.fold(0, Input::EpochHeard(1)).is_empty());
     assert!(pool.fold(0, Input::EpochHeard(0)).is_empty());
+}
+
+/// An aggregator that has claimed the pool under epoch 2 and holds what the owner of epoch 1 left.
+fn heir() -> Seat {
+    let config = SeatConfig { name: "a".to_owned(), pool_hash: 1, pool: config(), inherit_within_ms: 2_000 };
+    let mut seat = Seat::new(config, pool_spec([endpoint_spec(0, 0)]));
+    let follower = |version| FromFollower::Cursor(Cursor { version, epoch: 1 });
+    seat.fold(0, SeatInput::Told(7, follower(None)));
+    seat.fold(0, SeatInput::Seen(Seen::Nobody));
+    seat.fold(0, SeatInput::Claimed(Claimed::Won { epoch: 2, is_first: false }));
+    seat
+}
+
+#[test]
+fn an_heir_that_hears_of_a_later_owner_does_not_write_under_its_epoch() {
+    let mut seat = heir();
+    assert_eq!(Standing::Heir(2), seat.standing());
+    let digest = seat.picture().digest();
+    let beat = Frame::Beat { epoch: 3, seq: 9, now_ms: 1, digest };
+    seat.fold(10, SeatInput::Heard(1, Heard::Connected));
+    seat.fold(20, SeatInput::Heard(1, Heard::Said(FromAggregator::Frame(beat))));
+    assert_eq!(Standing::Standby, seat.standing());
+}
+
+#[test]
+fn an_heir_that_only_hears_of_a_later_epoch_takes_one_that_is_later_still() {
+    let mut seat = heir();
+    let told = FromFollower::Cursor(Cursor { version: None, epoch: 5 });
+    seat.fold(10, SeatInput::Told(7, told));
+    let effects = seat.fold(5_000, SeatInput::Tick);
+    assert_eq!(Standing::Heir(2), seat.standing());
+    let claims = [effects, seat.fold(5_050, SeatInput::Tick)].concat();
+    assert!(claims.contains(&SeatEffect::Claim { above: 5 }), "{claims:?}");
+    seat.fold(5_100, SeatInput::Claimed(Claimed::Won { epoch: 6, is_first: false }));
+    assert_eq!(Standing::Owner(6), seat.standing());
 }

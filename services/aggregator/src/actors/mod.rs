@@ -1,7 +1,9 @@
-//! The aggregator's actors: Root, and under it one `PoolOwner`.
+//! The aggregator's actors: Root, and under it one `PoolSteward` for each pool.
 
-mod pool_owner;
+mod claims;
+mod pool_steward;
 mod root;
 
-pub(crate) use pool_owner::{Answer, Ask, Message, OwnerRef, Want};
-pub(crate) use root::{Root, RootMessage, RootSetup};
+pub(crate) use claims::{Membership, Memory};
+pub(crate) use pool_steward::{Message, Reported, Setup as StewardSetup, StewardRef};
+pub(crate) use root::{Root, RootMessage};

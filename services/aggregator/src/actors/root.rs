@@ -1,63 +1,58 @@
-//! Root: keeps a `PoolOwner` alive. An owner that failed is replaced by one that inherits nothing, under a new epoch.
+//! Root: keeps a `PoolSteward` alive for each pool. One that failed is replaced by one that holds nothing, and inherits from
+//! whoever follows it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use signalbox_actors::{BackoffPolicy, Ended, RestartPolicy, Restarts, Verdict, ended};
-use signalbox_state::PoolConfig;
-use signalbox_types::{PoolSpec, Version};
-use tokio::sync::watch;
 
-use super::pool_owner::{OwnerRef, PoolOwner, Setup};
-use crate::epoch::Epochs;
-use crate::metrics::Metrics;
+use super::pool_steward::{Message, PoolSteward, Setup};
 
-const OWNER_RESTARTS: RestartPolicy = RestartPolicy {
+const STEWARD_RESTARTS: RestartPolicy = RestartPolicy {
     max_restarts: 5,
     within: Duration::from_secs(60),
     backoff: BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(5) },
 };
 
-/// What Root is started with, and gives each owner.
-#[derive(Clone, Debug)]
-pub(crate) struct RootSetup {
-    pub(crate) config: PoolConfig,
-    pub(crate) specs: watch::Receiver<PoolSpec>,
-    pub(crate) head: Arc<watch::Sender<Version>>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// Where the streams find the owner; `None` while there is none.
-    pub(crate) owner: Arc<watch::Sender<Option<OwnerRef>>>,
-}
-
 #[derive(Debug)]
 pub(crate) enum RootMessage {
-    StartOwner,
+    /// Start the steward of the pool with this index.
+    Start(usize),
+    /// Leave all pools to others; answered when each has an owner, or waited long enough.
+    Drain(RpcReplyPort<()>),
 }
 
 #[derive(Debug)]
 pub(crate) struct Root;
 
-pub(crate) struct State {
-    setup: RootSetup,
-    epochs: Arc<Epochs>,
+struct Pool {
+    setup: Setup,
     restarts: Restarts,
+}
+
+pub(crate) struct State {
+    pools: Vec<Pool>,
+    stewards: BTreeMap<ActorId, usize>,
     started: Instant,
 }
 
 impl Actor for Root {
     type Msg = RootMessage;
     type State = State;
-    type Arguments = RootSetup;
+    type Arguments = Vec<Setup>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<RootMessage>,
-        setup: RootSetup,
+        setups: Vec<Setup>,
     ) -> Result<State, ActorProcessingErr> {
-        let (epochs, restarts) = (Arc::default(), Restarts::new(OWNER_RESTARTS));
-        let state = State { setup, epochs, restarts, started: Instant::now() };
-        state.start_owner(&myself).await?;
+        let pool = |setup| Pool { setup, restarts: Restarts::new(STEWARD_RESTARTS) };
+        let pools: Vec<_> = setups.into_iter().map(pool).collect();
+        let mut state = State { pools, stewards: BTreeMap::new(), started: Instant::now() };
+        for index in 0..state.pools.len() {
+            state.start(&myself, index).await?;
+        }
         Ok(state)
     }
 
@@ -68,7 +63,12 @@ impl Actor for Root {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            RootMessage::StartOwner => state.start_owner(&myself).await,
+            RootMessage::Start(index) => state.start(&myself, index).await,
+            RootMessage::Drain(port) => {
+                state.drain().await;
+                let _ = port.send(());
+                Ok(())
+            }
         }
     }
 
@@ -78,28 +78,54 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(Ended::Failed { error, .. }) = ended(event) else { return Ok(()) };
-        state.setup.owner.send_replace(None);
-        match state.restarts.on_failure(state.started.elapsed(), 0.0) {
-            Verdict::RestartAfter(delay) => {
-                tracing::error!(error, ?delay, "the pool's owner failed and is started anew");
-                myself.send_after(delay, || RootMessage::StartOwner);
-            }
-            Verdict::GiveUp => {
-                tracing::error!(error, "the pool's owner fails too often");
-                myself.stop(Some("the pool's owner fails too often".to_owned()));
-            }
-        }
+        let Some(Ended::Failed { child, error }) = ended(event) else { return Ok(()) };
+        state.failed(&myself, &child, &error);
         Ok(())
     }
 }
 
 impl State {
-    async fn start_owner(&self, myself: &ActorRef<RootMessage>) -> Result<(), ActorProcessingErr> {
-        let RootSetup { config, specs, head, metrics, owner } = self.setup.clone();
-        let setup = Setup { config, specs, epochs: Arc::clone(&self.epochs), head, metrics };
-        let (started, _) = Actor::spawn_linked(None, PoolOwner, setup, myself.get_cell()).await?;
-        owner.send_replace(Some(started));
+    async fn start(
+        &mut self,
+        myself: &ActorRef<RootMessage>,
+        index: usize,
+    ) -> Result<(), ActorProcessingErr> {
+        let setup = self.pools[index].setup.clone();
+        let board = setup.board.clone();
+        let (steward, _) = Actor::spawn_linked(None, PoolSteward, setup, myself.get_cell()).await?;
+        self.stewards.insert(steward.get_id(), index);
+        board.steward.send_replace(Some(steward));
         Ok(())
+    }
+
+    fn failed(&mut self, myself: &ActorRef<RootMessage>, child: &ActorCell, error: &str) {
+        let Some(index) = self.stewards.remove(&child.get_id()) else { return };
+        let Pool { setup, restarts } = &mut self.pools[index];
+        setup.board.steward.send_replace(None);
+        setup.board.stand(signalbox_state::Standing::Standby);
+        let pool = &setup.board.pool;
+        match restarts.on_failure(self.started.elapsed(), 0.0) {
+            Verdict::RestartAfter(delay) => {
+                tracing::error!(%pool, error, ?delay, "the pool's steward failed and is started anew");
+                myself.send_after(delay, move || RootMessage::Start(index));
+            }
+            Verdict::GiveUp => {
+                tracing::error!(%pool, error, "the pool's steward fails too often");
+                myself.stop(Some("a pool's steward fails too often".to_owned()));
+            }
+        }
+    }
+
+    async fn drain(&self) {
+        let stewards: Vec<_> =
+            self.pools.iter().filter_map(|pool| pool.setup.board.steward.borrow().clone()).collect();
+        let waiting: Vec<_> = stewards
+            .into_iter()
+            .map(|steward| tokio::spawn(async move { drop(steward.call(Message::Drain, None).await) }))
+            .collect();
+        for drained in waiting {
+            // One that fails now has left its pool, too.
+            let _ = drained.await;
+        }
     }
 }

@@ -5,56 +5,65 @@ use signalbox_wire::Reply;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::{Desk, Outgoing};
-use crate::actors::{Message, OwnerRef};
+use super::{Counterpart, Desk, Outgoing, not_the_owner};
+use crate::actors::Message;
+use crate::pools::Board;
 
 /// Replies that may wait for a replica to read them.
 const REPLIES_WAITING: usize = 64;
 
-pub(super) fn serve(
-    desk: &Desk,
-    inbound: Streaming<FeedbackBatch>,
-) -> Result<Outgoing<FeedbackReply>, Status> {
-    let owner = desk.owner()?;
+pub(super) fn serve(desk: Desk, inbound: Streaming<FeedbackBatch>) -> Outgoing<FeedbackReply> {
     let (sender, receiver) = mpsc::channel(REPLIES_WAITING);
-    let (replies, said) = mpsc::channel(REPLIES_WAITING);
-    let desk = desk.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            refused = read(&desk, &owner, inbound, replies) => {
-                if let Err(status) = refused {
-                    // Nobody reads it when the replica is gone.
-                    let _ = sender.send(Err(status)).await;
-                }
-            }
-            () = write(&desk, said, &sender) => {}
+        if let Err(status) = exchange(&desk, inbound, &sender).await {
+            // Nobody reads it when the replica is gone.
+            let _ = sender.send(Err(status)).await;
         }
     });
-    Ok(Outgoing::new(receiver))
+    Outgoing::new(receiver)
+}
+
+async fn exchange(
+    desk: &Desk,
+    mut inbound: Streaming<FeedbackBatch>,
+    sender: &mpsc::Sender<Result<FeedbackReply, Status>>,
+) -> Result<(), Status> {
+    let Some(mut first) = inbound.message().await? else { return Ok(()) };
+    let met = desk.meet_as_owner(first.hello.take())?;
+    let (replies, said) = mpsc::channel(REPLIES_WAITING);
+    tokio::select! {
+        ended = read(desk, &met, first, &mut inbound, replies) => ended,
+        () = write(&met.board, said, sender) => Ok(()),
+        () = met.board.not_owned() => Err(not_the_owner(&met.board)),
+    }
 }
 
 async fn read(
     desk: &Desk,
-    owner: &OwnerRef,
-    mut inbound: Streaming<FeedbackBatch>,
+    met: &Counterpart,
+    first: FeedbackBatch,
+    inbound: &mut Streaming<FeedbackBatch>,
     replies: mpsc::Sender<Reply>,
 ) -> Result<(), Status> {
-    while let Some(message) = inbound.message().await? {
-        let feedback = signalbox_wire::feedback(message).map_err(|error| desk.refuse(&error))?;
+    let mut next = Some(first);
+    while let Some(message) = next {
+        let feedback = signalbox_wire::feedback(message).map_err(|error| desk.refuse(&met.name, &error))?;
         let Ok(permit) = desk.permits.clone().acquire_owned().await else { break };
         let fed = Message::Fed { feedback, replies: replies.clone(), permit };
-        owner.cast(fed).map_err(|_| Status::unavailable("the pool's owner is gone"))?;
+        met.steward.cast(fed).map_err(|_| Status::unavailable("the pool's steward is gone"))?;
+        next = inbound.message().await?;
     }
     Ok(())
 }
 
 async fn write(
-    desk: &Desk,
+    board: &Board,
     mut said: mpsc::Receiver<Reply>,
     sender: &mpsc::Sender<Result<FeedbackReply, Status>>,
 ) {
     while let Some(reply) = said.recv().await {
-        if sender.send(Ok(signalbox_wire::feedback_reply(desk.epoch(), reply))).await.is_err() {
+        let epoch = *board.news.borrow();
+        if sender.send(Ok(signalbox_wire::feedback_reply(epoch, reply))).await.is_err() {
             return;
         }
     }

@@ -1,19 +1,20 @@
-//! A follower's stream: its cursor in, frames out. The cursor is all that is kept of it; a slow one falls off the journal and
-//! gets a snapshot.
+//! A follower's stream: where it stands in, frames out. Its cursor is all that is kept of it; a slow one falls off the journal and
+//! gets a snapshot. One who does not own the pool says so instead.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signalbox_protos::signalbox::v1::{Cursor, Frame};
-use signalbox_state::Snapshot;
+use signalbox_protos::signalbox::v1::{FollowerMessage, Frame};
+use signalbox_state::{Ask, Cursor, FromAggregator, FromFollower, SeatAnswer, Snapshot, Want};
 use signalbox_types::Version;
+use signalbox_wire::Hello;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::{Status, Streaming};
 
-use super::{Desk, Outgoing};
-use crate::actors::{Answer, Ask, Message, OwnerRef, Want};
+use super::{Counterpart, Desk, Outgoing};
+use crate::actors::Message;
 
 /// Frames that may wait for a follower to read them.
 const FRAMES_WAITING: usize = 8;
@@ -24,56 +25,110 @@ const BEAT: Duration = Duration::from_millis(100);
 /// How long a follower waits when there are too many snapshots on their way.
 const LATER: Duration = Duration::from_millis(50);
 
-/// How long the owner may take to answer.
+/// How long the steward may take to answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-pub(super) async fn serve(desk: Desk, inbound: Streaming<Cursor>) -> Result<Outgoing<Frame>, Status> {
-    let owner = desk.owner()?;
+pub(super) fn serve(desk: Desk, mut inbound: Streaming<FollowerMessage>) -> Outgoing<Frame> {
     let (frames, receiver) = mpsc::channel(FRAMES_WAITING);
-    let follower = Follower { id: desk.next_stream(), owner, frames, cursor: Version::default() };
     tokio::spawn(async move {
+        let follower = match begin(&desk, &mut inbound, frames.clone()).await {
+            Ok(Some(follower)) => follower,
+            Ok(None) => return,
+            Err(status) => {
+                // Nobody reads it when the follower is gone.
+                let _ = frames.send(Err(status)).await;
+                return;
+            }
+        };
+        let (id, steward, name) = (follower.id, follower.met.steward.clone(), follower.met.name.clone());
         desk.metrics.subscribers.inc();
-        tracing::info!(follower = follower.id, "follower connected");
-        let (id, owner) = (follower.id, follower.owner.clone());
+        tracing::info!(follower = name, stream = id, "follower connected");
         let why = follower.run(&desk, inbound).await;
         desk.metrics.subscribers.dec();
-        tracing::info!(follower = id, why, "follower disconnected");
-        let _ = owner.cast(Message::Unsubscribed(id));
+        tracing::info!(follower = name, stream = id, why, "follower disconnected");
+        let _ = steward.cast(Message::Unfollowed(id));
     });
-    Ok(Outgoing::new(receiver))
+    Outgoing::new(receiver)
+}
+
+/// Meets the follower, and passes on what it says first.
+async fn begin(
+    desk: &Desk,
+    inbound: &mut Streaming<FollowerMessage>,
+    frames: mpsc::Sender<Result<Frame, Status>>,
+) -> Result<Option<Follower>, Status> {
+    let Some(mut first) = inbound.message().await? else { return Ok(None) };
+    let met = desk.meet(first.hello.take())?;
+    let hello = Some(Hello { pool: Some(met.board.pool.to_string()), name: desk.name.clone() });
+    let id = desk.next_stream();
+    let mut follower = Follower { id, met, frames, hello, cursor: Version::default() };
+    match follower.heard(desk, Ok(Some(first))).await {
+        ControlFlow::Continue(()) => Ok(Some(follower)),
+        ControlFlow::Break(_) => Ok(None),
+    }
 }
 
 struct Follower {
     id: u64,
-    owner: OwnerRef,
+    met: Counterpart,
     frames: mpsc::Sender<Result<Frame, Status>>,
+    /// Said with the first frame.
+    hello: Option<Hello>,
     cursor: Version,
 }
 
 impl Follower {
     /// Serves the follower until one side is gone; says which.
-    async fn run(mut self, desk: &Desk, mut inbound: Streaming<Cursor>) -> &'static str {
-        let mut head = desk.head.subscribe();
+    async fn run(mut self, desk: &Desk, mut inbound: Streaming<FollowerMessage>) -> &'static str {
+        let mut news = self.met.board.news.subscribe();
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        match inbound.message().await {
-            Ok(Some(cursor)) => self.cursor = signalbox_wire::version(cursor),
-            Ok(None) | Err(_) => return "it said nothing",
-        }
         let mut want = Want::ChangesAndBeat;
         loop {
             if let ControlFlow::Break(why) = self.catch_up(want).await {
                 return why;
             }
             want = Want::Changes;
-            tokio::select! {
-                changed = head.changed() => if changed.is_err() { return "the owner is gone" },
-                _ = beats.tick() => want = Want::ChangesAndBeat,
-                cursor = inbound.message() => match cursor {
-                    Ok(Some(cursor)) => self.cursor = signalbox_wire::version(cursor),
-                    Ok(None) | Err(_) => return "it is gone",
+            let heard = tokio::select! {
+                changed = news.changed() => match changed {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break("the pool is gone"),
                 },
+                _ = beats.tick() => {
+                    want = Want::ChangesAndBeat;
+                    ControlFlow::Continue(())
+                }
+                message = inbound.message() => self.heard(desk, message).await,
+            };
+            if let ControlFlow::Break(why) = heard {
+                return why;
             }
+        }
+    }
+
+    /// Takes what the follower says, and passes it on.
+    async fn heard(
+        &mut self,
+        desk: &Desk,
+        message: Result<Option<FollowerMessage>, Status>,
+    ) -> ControlFlow<&'static str> {
+        let Ok(Some(message)) = message else { return ControlFlow::Break("it is gone") };
+        let told = match signalbox_wire::from_follower(message) {
+            Ok(told) => told,
+            Err(error) => {
+                let _ = self.frames.send(Err(desk.refuse(&self.met.name, &error))).await;
+                return ControlFlow::Break("it is not understood, or does not understand");
+            }
+        };
+        if let FromFollower::Cursor(Cursor { version, .. }) = &told {
+            self.cursor = version.unwrap_or_default();
+        }
+        let Ok(permit) = desk.permits.clone().acquire_owned().await else {
+            return ControlFlow::Break("this aggregator ends");
+        };
+        match self.met.steward.cast(Message::Told { follower: self.id, told, permit }) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break("the steward is gone"),
         }
     }
 
@@ -81,46 +136,41 @@ impl Follower {
     async fn catch_up(&mut self, want: Want) -> ControlFlow<&'static str> {
         loop {
             match self.ask(want).await? {
-                Answer::Current(None) => return ControlFlow::Continue(()),
-                Answer::Current(Some(beat)) => return self.send(&beat).await,
-                Answer::Frame(frame) => self.send(&frame).await?,
-                Answer::Snapshot(snapshot) => self.send_snapshot(snapshot).await?,
-                Answer::Later => tokio::time::sleep(LATER).await,
+                SeatAnswer::Current(None) => return ControlFlow::Continue(()),
+                SeatAnswer::Current(Some(said)) => return self.send(&said).await,
+                SeatAnswer::Frame(frame) => {
+                    self.cursor = frame.ends_at().unwrap_or(self.cursor);
+                    self.send(&FromAggregator::Frame(frame)).await?;
+                }
+                SeatAnswer::Snapshot(snapshot) => self.send_snapshot(snapshot).await?,
+                SeatAnswer::Later => tokio::time::sleep(LATER).await,
             }
         }
     }
 
-    async fn ask(&self, want: Want) -> ControlFlow<&'static str, Answer> {
-        let ask = Ask { subscriber: self.id, cursor: self.cursor, want };
-        let answer = self.owner.call(|port| Message::Asked(ask, port), Some(ANSWER_DEADLINE)).await;
+    async fn ask(&self, want: Want) -> ControlFlow<&'static str, SeatAnswer> {
+        let ask = Ask { follower: self.id, cursor: self.cursor, want };
+        let answer = self.met.steward.call(|port| Message::Asked(ask, port), Some(ANSWER_DEADLINE)).await;
         match answer {
             Ok(ractor::rpc::CallResult::Success(answer)) => ControlFlow::Continue(answer),
-            Ok(_) | Err(_) => ControlFlow::Break("the owner does not answer"),
+            Ok(_) | Err(_) => ControlFlow::Break("the steward does not answer"),
         }
     }
 
     async fn send_snapshot(&mut self, snapshot: Arc<Snapshot>) -> ControlFlow<&'static str> {
         let version = snapshot.version;
         for frame in snapshot.frames() {
-            self.send(&frame).await?;
+            self.send(&FromAggregator::Frame(frame)).await?;
         }
         self.cursor = version;
         ControlFlow::Continue(())
     }
 
-    async fn send(&mut self, frame: &signalbox_state::Frame) -> ControlFlow<&'static str> {
-        if self.frames.send(Ok(signalbox_wire::frame_message(frame))).await.is_err() {
-            return ControlFlow::Break("it is gone");
+    async fn send(&mut self, said: &FromAggregator) -> ControlFlow<&'static str> {
+        let message = signalbox_wire::from_aggregator_message(self.hello.take().as_ref(), said);
+        match self.frames.send(Ok(message)).await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break("it is gone"),
         }
-        match frame {
-            signalbox_state::Frame::Delta { epoch, to, .. } => {
-                self.cursor = Version { epoch: *epoch, seq: *to }
-            }
-            signalbox_state::Frame::Turn { from, epoch } => {
-                self.cursor = Version { epoch: *epoch, seq: from.seq }
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
     }
 }

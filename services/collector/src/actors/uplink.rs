@@ -12,8 +12,10 @@ use crate::link::{Link, LinkError};
 use crate::roster::Assignment;
 use signalbox_types::PeerAddress;
 
-/// Between attempts to open a stream.
-const PAUSES: BackoffPolicy = BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(2) };
+/// Between attempts to open a stream. One of several aggregators owns the pool and the others refuse at once, so that the next is soon
+/// tried.
+const PAUSES: BackoffPolicy =
+    BackoffPolicy { base: Duration::from_millis(25), cap: Duration::from_millis(250) };
 
 /// Owns the stream to an aggregator, and which aggregator that is.
 pub(crate) struct Uplink;
@@ -33,6 +35,8 @@ pub(crate) struct UplinkState {
     root: ActorRef<RootCommand>,
     backoff: Backoff,
     attempts: usize,
+    /// Tried or served by it, the latest.
+    aggregator: Option<PeerAddress>,
     /// Whether the last end was logged and nothing has worked since.
     quiet: bool,
     stream: Option<Errand>,
@@ -50,7 +54,7 @@ impl Actor for Uplink {
     ) -> Result<UplinkState, ActorProcessingErr> {
         myself.cast(UplinkCommand::Open)?;
         let backoff = Backoff::new(PAUSES);
-        Ok(UplinkState { shared, root, backoff, attempts: 0, quiet: false, stream: None })
+        Ok(UplinkState { shared, root, backoff, attempts: 0, aggregator: None, quiet: false, stream: None })
     }
 
     async fn handle(
@@ -69,13 +73,20 @@ impl Actor for Uplink {
 }
 
 impl UplinkState {
-    fn address(&self) -> &PeerAddress {
-        let addresses = &self.shared.config.aggregators;
-        &addresses[self.attempts % addresses.len()]
+    /// The aggregator whose turn it is; `None` while none is known.
+    fn address(&self) -> Option<PeerAddress> {
+        let known = self.shared.aggregators.borrow();
+        let turn = self.attempts % known.len().max(1);
+        known.get(turn).cloned()
     }
 
     fn open(&mut self, myself: &ActorRef<UplinkCommand>) {
-        let (shared, address) = (self.shared.clone(), self.address().clone());
+        let Some(address) = self.address() else {
+            myself.send_after(self.backoff.on_failure(rand::random()), || UplinkCommand::Open);
+            return;
+        };
+        self.aggregator = Some(address.clone());
+        let shared = self.shared.clone();
         let listener = myself.clone();
         // Who is gone needs no assignment.
         let tell = move |assignment| drop(listener.cast(UplinkCommand::Assigned(assignment)));
@@ -88,16 +99,16 @@ impl UplinkState {
         self.backoff.on_success();
         self.quiet = false;
         let endpoints = assignment.endpoints.len();
-        tracing::info!(aggregator = %self.address(), endpoints, "assigned");
+        tracing::info!(aggregator = ?self.aggregator, endpoints, "assigned");
         Ok(self.root.cast(RootCommand::Assign(assignment))?)
     }
 
     fn ended(&mut self, myself: &ActorRef<UplinkCommand>, cause: &LinkError) {
         self.shared.metrics.stream_failures.inc();
         if self.quiet {
-            tracing::debug!(aggregator = %self.address(), %cause, "still no aggregator");
+            tracing::debug!(aggregator = ?self.aggregator, %cause, "still no owner");
         } else {
-            tracing::warn!(aggregator = %self.address(), %cause, "no aggregator; reading goes on");
+            tracing::warn!(aggregator = ?self.aggregator, %cause, "no owner of the pool; reading goes on");
         }
         self.quiet = true;
         self.stream = None;

@@ -180,7 +180,7 @@ impl Pool for Office {
 
     async fn subscribe(
         &self,
-        _request: Request<Streaming<pb::Cursor>>,
+        _request: Request<Streaming<pb::FollowerMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         Ok(Response::new(Box::pin(stream::empty())))
     }

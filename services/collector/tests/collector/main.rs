@@ -33,7 +33,10 @@ async fn collector(aggregators: &[SocketAddr]) -> CollectorHandle {
 async fn collector_with(aggregators: &[SocketAddr], scrape: ScrapeConfig) -> CollectorHandle {
     let config = CollectorConfig {
         name: "under-test".to_owned(),
+        pool: None,
         aggregators: aggregators.iter().copied().map(Into::into).collect(),
+        coordinator: None,
+        lease_ttl: PATIENCE,
         scrape,
         metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
     };

@@ -1,6 +1,5 @@
-//! The replica's actors: Root, and under it `ViewKeeper` with its downlink, and `Uplink`.
+//! The replica's actors: Root, and under it `ViewKeeper`, which hears the aggregators, and `Uplink`.
 
-mod downlink;
 mod root;
 mod uplink;
 mod view_keeper;

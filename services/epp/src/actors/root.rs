@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use signalbox_actors::{BackoffPolicy, Ended, RestartPolicy, Restarts, Verdict, ended};
-use signalbox_types::PeerAddress;
 use tokio::sync::watch;
-use tonic::transport::Channel;
 
 use super::uplink::{self, Queue, Uplink};
 use super::view_keeper::{self, ViewKeeper};
@@ -24,7 +22,7 @@ const RESTARTS: RestartPolicy = RestartPolicy {
 #[derive(Clone, Debug)]
 pub(crate) struct RootSetup {
     pub(crate) desk: Arc<Desk>,
-    pub(crate) aggregators: Vec<PeerAddress>,
+    pub(crate) peers: signalbox_peers::Settings,
     pub(crate) outgoing: Queue,
     pub(crate) ready: Arc<watch::Sender<bool>>,
 }
@@ -93,11 +91,11 @@ impl Actor for Root {
 }
 
 async fn start_children(setup: &RootSetup, myself: &ActorRef<RootMessage>) -> Result<(), ActorProcessingErr> {
-    let RootSetup { desk, aggregators, outgoing, ready } = setup.clone();
-    let (channel, connected) = watch::channel::<Option<Channel>>(None);
-    let setup = uplink::Setup { desk: Arc::clone(&desk), outgoing, channel: connected };
+    let RootSetup { desk, peers, outgoing, ready } = setup.clone();
+    let (owner, known) = watch::channel(None);
+    let setup = uplink::Setup { desk: Arc::clone(&desk), outgoing, hello: peers.hello.clone(), owner: known };
     let (uplink, _) = Actor::spawn_linked(None, Uplink, setup, myself.get_cell()).await?;
-    let setup = view_keeper::Setup { desk, aggregators, channel: Arc::new(channel), ready, uplink };
+    let setup = view_keeper::Setup { desk, peers, owner: Arc::new(owner), ready, uplink };
     Actor::spawn_linked(None, ViewKeeper, setup, myself.get_cell()).await?;
     Ok(())
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_protos::signalbox::v1::FeedbackBatch;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
-use signalbox_state::{Answer, Feedback, Outbox, Placement, Scope};
-use signalbox_types::EndpointKey;
-use signalbox_wire::Reply;
+use signalbox_state::{Feeder, Scope};
+use signalbox_wire::{Hello, Reply};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
+use super::view_keeper::Owner;
 use crate::desk::{Desk, Outgoing, Remark};
 
 /// Feedback is sent at most so often.
@@ -24,15 +24,6 @@ const WHOLE_EVERY: Duration = Duration::from_millis(500);
 
 /// Batches that may wait for the connection. Gauges that do not get through are conflated meanwhile.
 const BATCHES_WAITING: usize = 4;
-
-/// Placements in one batch.
-const PLACEMENTS_PER_BATCH: usize = 512;
-
-/// Answers and adapters in one batch.
-const REMARKS_PER_BATCH: usize = 512;
-
-/// A placement that the pool has not echoed for so long is given up: longer than a failover takes.
-const PLACEMENT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Wait before a broken stream is opened again.
 const REOPEN: Duration = Duration::from_millis(50);
@@ -56,7 +47,8 @@ pub(crate) type Queue = Arc<Mutex<Outgoing>>;
 pub(crate) struct Setup {
     pub(crate) desk: Arc<Desk>,
     pub(crate) outgoing: Queue,
-    pub(crate) channel: watch::Receiver<Option<Channel>>,
+    pub(crate) hello: Hello,
+    pub(crate) owner: watch::Receiver<Owner>,
 }
 
 #[derive(Debug)]
@@ -65,14 +57,17 @@ pub(crate) struct Uplink;
 pub(crate) struct State {
     desk: Arc<Desk>,
     outgoing: Queue,
-    outbox: Outbox,
-    adapters: Vec<(EndpointKey, Arc<str>)>,
-    answers: Vec<Answer>,
-    /// Chains that the owner asked for.
-    chains: Vec<Placement>,
-    connection: Option<mpsc::Sender<FeedbackBatch>>,
-    seq: u64,
+    feeder: Feeder,
+    /// Said with the first batch of a stream.
+    hello: Hello,
+    connection: Option<Connection>,
     tasks: [JoinHandle<()>; 2],
+}
+
+struct Connection {
+    batches: mpsc::Sender<FeedbackBatch>,
+    /// Whether anything was sent on it.
+    is_fresh: bool,
 }
 
 impl Actor for Uplink {
@@ -81,24 +76,15 @@ impl Actor for Uplink {
     type Arguments = Setup;
 
     async fn pre_start(&self, myself: UplinkRef, setup: Setup) -> Result<State, ActorProcessingErr> {
-        let Setup { desk, outgoing, channel } = setup;
+        let Setup { desk, outgoing, hello, owner } = setup;
         // Numbers begin anew here, which no origin survives; and an uplink before this one can lift nothing any more.
         desk.be_reborn();
         desk.overlay.clear();
         let bell = tokio::spawn(ring(Arc::clone(&desk), myself.clone()));
-        let link = tokio::spawn(feed(channel, myself.clone()));
+        let link = tokio::spawn(feed(owner, myself.clone()));
         myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
-        Ok(State {
-            desk,
-            outgoing,
-            outbox: Outbox::default(),
-            adapters: Vec::new(),
-            answers: Vec::new(),
-            chains: Vec::new(),
-            connection: None,
-            seq: 0,
-            tasks: [bell, link],
-        })
+        let (feeder, tasks) = (Feeder::default(), [bell, link]);
+        Ok(State { desk, outgoing, feeder, hello, connection: None, tasks })
     }
 
     async fn handle(
@@ -108,31 +94,30 @@ impl Actor for Uplink {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Connected(connection) => {
-                state.connection = Some(connection);
-                state.outbox.send_again();
+            Message::Connected(batches) => {
+                state.connection = Some(Connection { batches, is_fresh: true });
+                state.feeder.send_again();
                 state.flush(Scope::Whole).await;
             }
             Message::Disconnected => state.connection = None,
             Message::Flush => state.flush(Scope::Changed).await,
             Message::FlushWhole => {
-                let deadline_ms = PLACEMENT_DEADLINE.as_millis() as u64;
-                state.outbox.expire(state.desk.now_ms(), deadline_ms, &state.desk.overlay);
+                state.feeder.expire(state.desk.now_ms(), &state.desk.overlay);
                 state.flush(Scope::Whole).await;
                 myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
             }
             Message::Replied(Reply::NeedChain(number)) => {
-                state.chains.extend(state.outbox.whole_chain(number));
+                state.feeder.need_chain(number);
                 state.flush(Scope::Changed).await;
             }
             Message::Replied(Reply::Expired) => {
                 tracing::warn!("the pool had given this replica up; it takes a new origin");
                 state.desk.be_reborn();
                 state.desk.metrics.rebirths.inc();
-                state.outbox.send_again();
+                state.feeder.send_again();
                 state.flush(Scope::Whole).await;
             }
-            Message::Acknowledged(number) => state.outbox.acknowledged(number, &state.desk.overlay),
+            Message::Acknowledged(number) => state.feeder.acknowledged(number, &state.desk.overlay),
         }
         Ok(())
     }
@@ -146,8 +131,8 @@ impl Actor for Uplink {
 impl State {
     async fn flush(&mut self, scope: Scope) {
         self.take_in().await;
-        let Some(connection) = &self.connection else { return };
-        let Ok(permit) = connection.try_reserve() else {
+        let Some(connection) = &mut self.connection else { return };
+        let Ok(permit) = connection.batches.try_reserve() else {
             self.desk.bell.notify_one();
             return;
         };
@@ -156,44 +141,30 @@ impl State {
             Scope::Whole => self.desk.bookings.whole(),
             Scope::Changed => changed,
         };
-        let mut placements = std::mem::take(&mut self.chains);
-        placements.extend(self.outbox.take_unsent(PLACEMENTS_PER_BATCH));
-        let has_remarks = !self.answers.is_empty() || !self.adapters.is_empty();
-        if scope == Scope::Changed && gauges.is_empty() && placements.is_empty() && !has_remarks {
-            return;
-        }
-        if self.outbox.has_unsent() {
+        let batch = self.feeder.batch(self.desk.epoch(), self.desk.origin(), scope, gauges);
+        if self.feeder.has_more() {
             self.desk.bell.notify_one();
         }
-        self.seq += 1;
-        let epoch = self.desk.sight.load().view.version.map_or(0, |version| version.epoch);
-        let feedback = Feedback {
-            epoch,
-            origin: self.desk.origin(),
-            seq: self.seq,
-            scope,
-            gauges,
-            placements,
-            adapters: std::mem::take(&mut self.adapters),
-            answers: std::mem::take(&mut self.answers),
-        };
-        permit.send(signalbox_wire::feedback_batch(feedback));
+        if let Some(feedback) = batch {
+            let hello = std::mem::take(&mut connection.is_fresh).then_some(&self.hello);
+            permit.send(signalbox_wire::feedback_batch(hello, feedback));
+        }
     }
 
     async fn take_in(&mut self) {
         let now_ms = self.desk.now_ms();
         let mut outgoing = self.outgoing.lock().await;
-        while self.outbox.has_room()
+        while self.feeder.has_room()
             && let Ok(placed) = outgoing.placed.try_recv()
         {
-            self.outbox.put(now_ms, placed);
+            self.feeder.placed(now_ms, placed);
         }
-        while self.answers.len() + self.adapters.len() < REMARKS_PER_BATCH
+        while self.feeder.has_room_for_remarks()
             && let Ok(remark) = outgoing.remarks.try_recv()
         {
             match remark {
-                Remark::Answer(answer) => self.answers.push(answer),
-                Remark::Adapter(endpoint, adapter) => self.adapters.push((endpoint, adapter)),
+                Remark::Answer(answer) => self.feeder.answered(answer),
+                Remark::Adapter(endpoint, adapter) => self.feeder.sent_for(endpoint, adapter),
             }
         }
     }
@@ -210,15 +181,19 @@ async fn ring(desk: Arc<Desk>, uplink: UplinkRef) {
     }
 }
 
-/// Opens the feedback stream on whatever connection the downlink has, again and again.
-async fn feed(mut channel: watch::Receiver<Option<Channel>>, uplink: UplinkRef) {
+/// Opens the feedback stream to whoever owns the pool, again and again, and leaves it when somebody else does.
+async fn feed(mut owner: watch::Receiver<Owner>, uplink: UplinkRef) {
     loop {
-        let connected = match channel.wait_for(Option::is_some).await {
-            Ok(connected) => connected.clone(),
+        let now = match owner.wait_for(Option::is_some).await {
+            Ok(now) => now.clone(),
             Err(_) => return,
         };
-        if let Some(connected) = connected {
-            exchange(connected, &uplink).await;
+        if let Some((stream, channel)) = now {
+            let is_another = |owner: &Owner| owner.as_ref().is_some_and(|(known, _)| *known != stream);
+            tokio::select! {
+                () = exchange(channel, &uplink) => {}
+                _ = owner.wait_for(is_another) => {}
+            }
         }
         if uplink.cast(Message::Disconnected).is_err() {
             return;

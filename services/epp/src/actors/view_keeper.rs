@@ -1,38 +1,42 @@
-//! `ViewKeeper`: takes frames, keeps the replica of the pool's state, and shows it to requests as a view.
+//! `ViewKeeper`: hears all aggregators, keeps the replica of the pool's state, shows it to requests as a view, and offers it to an
+//! aggregator that is about to own the pool.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use signalbox_protos::signalbox::v1::Cursor;
-use signalbox_state::{Frame, Gap, Outcome, Replica, Source};
-use signalbox_types::PeerAddress;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::task::JoinHandle;
+use signalbox_peers::{Event, Listening, Tell};
+use signalbox_state::{Bounds, Follower, Following, Gap, Heard, Source, Todo};
+use tokio::sync::watch;
 use tonic::transport::Channel;
 
-use super::downlink;
 use super::uplink::{self, UplinkRef};
 use crate::desk::Desk;
 use crate::sight::Sight;
 
-/// The owner is asked again for what is missing at most so often.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How much of the pool's history is kept to be offered: what a new owner may lack is less than a second of it.
+const HISTORY: Bounds = Bounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
+
+/// How often the keeper looks who owns the pool.
+const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    Connected(mpsc::Sender<Cursor>),
-    Framed(Frame, OwnedSemaphorePermit),
-    Disconnected,
+    Streamed(Event),
+    Look,
 }
 
 pub(crate) type KeeperRef = ActorRef<Message>;
 
+/// The connection to the aggregator that owns the pool, and which of the streams it is.
+pub(crate) type Owner = Option<(u64, Channel)>;
+
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) desk: Arc<Desk>,
-    pub(crate) aggregators: Vec<PeerAddress>,
-    pub(crate) channel: Arc<watch::Sender<Option<Channel>>>,
+    pub(crate) peers: signalbox_peers::Settings,
+    pub(crate) owner: Arc<watch::Sender<Owner>>,
     pub(crate) ready: Arc<watch::Sender<bool>>,
     pub(crate) uplink: UplinkRef,
 }
@@ -42,13 +46,12 @@ pub(crate) struct ViewKeeper;
 
 pub(crate) struct State {
     desk: Arc<Desk>,
+    owner: Arc<watch::Sender<Owner>>,
     ready: Arc<watch::Sender<bool>>,
     uplink: UplinkRef,
-    replica: Replica,
-    cursors: Option<mpsc::Sender<Cursor>>,
-    asked_at: Option<Instant>,
+    following: Following,
+    aggregators: BTreeMap<u64, (Tell, Channel)>,
     acknowledged: u64,
-    downlink: JoinHandle<()>,
 }
 
 impl Actor for ViewKeeper {
@@ -57,87 +60,121 @@ impl Actor for ViewKeeper {
     type Arguments = Setup;
 
     async fn pre_start(&self, myself: KeeperRef, setup: Setup) -> Result<State, ActorProcessingErr> {
-        let Setup { desk, aggregators, channel, ready, uplink } = setup;
-        let downlink = tokio::spawn(downlink::follow(aggregators, myself, channel));
+        let Setup { desk, peers, owner, ready, uplink } = setup;
+        myself.send_after(LOOK, || Message::Look);
+        tokio::spawn(signalbox_peers::follow(peers, move |event| {
+            match myself.cast(Message::Streamed(event)) {
+                Ok(()) => Listening::On,
+                Err(_) => Listening::Over,
+            }
+        }));
         Ok(State {
             desk,
+            owner,
             ready,
             uplink,
-            replica: Replica::default(),
-            cursors: None,
-            asked_at: None,
+            following: Following::new(Follower::new(HISTORY)),
+            aggregators: BTreeMap::new(),
             acknowledged: 0,
-            downlink,
         })
     }
 
     async fn handle(
         &self,
-        _myself: KeeperRef,
+        myself: KeeperRef,
         message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Connected(cursors) => state.connected(cursors),
-            Message::Framed(frame, permit) => {
-                state.take(frame);
-                drop(permit);
-            }
-            Message::Disconnected => {
-                state.cursors = None;
-                state.desk.metrics.connected.set(0);
+            Message::Streamed(event) => state.streamed(event),
+            Message::Look => {
+                state.look();
+                myself.send_after(LOOK, || Message::Look);
             }
         }
-        Ok(())
-    }
-
-    async fn post_stop(&self, _myself: KeeperRef, state: &mut State) -> Result<(), ActorProcessingErr> {
-        state.downlink.abort();
         Ok(())
     }
 }
 
 impl State {
-    fn connected(&mut self, cursors: mpsc::Sender<Cursor>) {
-        self.replica.disconnected(Source::Aggregator(0));
-        self.cursors = Some(cursors);
-        self.desk.metrics.connected.set(1);
-        self.ask();
+    fn streamed(&mut self, event: Event) {
+        match event {
+            Event::Opened { stream, channel, tell, .. } => {
+                self.aggregators.insert(stream, (tell, channel));
+                self.hear(stream, Heard::Connected);
+            }
+            Event::Said { stream, said, permit } => {
+                self.hear(stream, Heard::Said(said));
+                drop(permit);
+            }
+            Event::Closed { stream } => {
+                self.aggregators.remove(&stream);
+                self.hear(stream, Heard::Disconnected);
+            }
+        }
+        self.desk.metrics.connected.set(self.aggregators.len() as u64);
     }
 
-    fn take(&mut self, frame: Frame) {
-        let shows_nothing = matches!(frame, Frame::Init { .. } | Frame::Entry(_));
-        match self.replica.apply(Source::Aggregator(0), frame) {
-            Outcome::Applied if shows_nothing => {}
-            Outcome::Applied => self.show(),
-            Outcome::Reset => {
-                let format = self.replica.format();
-                tracing::info!(version = %self.replica.version().unwrap_or_default(), "snapshot taken");
-                if !format.is_known() {
-                    tracing::warn!(
-                        ?format,
-                        "the pool hashes prompts otherwise; it is decided without cached prefixes"
-                    );
+    fn hear(&mut self, stream: u64, heard: Heard) {
+        for todo in self.following.hear(self.desk.now_ms(), Source::Aggregator(stream), heard) {
+            match todo {
+                Todo::Tell(Source::Aggregator(stream), said) => {
+                    if let Some((tell, _)) = self.aggregators.get(&stream) {
+                        tell.say(said);
+                    }
                 }
-                self.asked_at = None;
-                self.show();
-                self.ready.send_replace(true);
+                Todo::Tell(Source::Follower(_), _) => {}
+                Todo::Moved => self.show(),
+                Todo::Replaced => self.replaced(),
+                Todo::Missed(gap) => self.missed(&gap),
             }
-            Outcome::Stale => {}
-            Outcome::Gap(gap) => self.fill(&gap),
         }
+        self.look();
+    }
+
+    /// Feedback goes to whoever owns the pool.
+    fn look(&mut self) {
+        let owner = self.following.owner(self.desk.now_ms());
+        self.desk.owner_heard(self.following.epoch(), owner.is_some());
+        let Some((Source::Aggregator(stream), _)) = owner else {
+            self.owner.send_if_modified(|owner| owner.take().is_some());
+            return;
+        };
+        let Some((_, channel)) = self.aggregators.get(&stream) else { return };
+        self.owner.send_if_modified(|owner| {
+            let is_news = owner.as_ref().is_none_or(|(known, _)| *known != stream);
+            if is_news {
+                *owner = Some((stream, channel.clone()));
+            }
+            is_news
+        });
+    }
+
+    fn replaced(&mut self) {
+        let replica = self.following.follower().replica();
+        let format = replica.format();
+        tracing::info!(version = %replica.version().unwrap_or_default(), "snapshot taken");
+        if !format.is_known() {
+            tracing::warn!(
+                ?format,
+                "the pool hashes prompts otherwise; it is decided without cached prefixes"
+            );
+        }
+        self.desk.metrics.snapshots.inc();
+        self.show();
+        self.ready.send_replace(true);
     }
 
     fn show(&mut self) {
-        let now_ms = self.desk.now_ms();
+        let (now_ms, replica) = (self.desk.now_ms(), self.following.follower().replica());
         let before = self.desk.sight.load();
-        let next = Sight::next(&before, &self.replica, &self.desk.bookings, now_ms);
+        let next = Sight::next(&before, replica, &self.desk.bookings, now_ms);
         if next.view.members.len() < before.view.members.len() {
             self.desk.bookings.retain(|endpoint| next.view.position(endpoint).is_some());
         }
         drop(before);
         self.desk.sight.store(Arc::new(next));
-        let acknowledged = self.replica.picture().acknowledged(self.desk.origin());
+        let acknowledged = replica.picture().acknowledged(self.desk.origin());
         if acknowledged != self.acknowledged {
             self.acknowledged = acknowledged;
             // An uplink that is gone is being started anew and sends all again.
@@ -145,7 +182,7 @@ impl State {
         }
     }
 
-    fn fill(&mut self, gap: &Gap) {
+    fn missed(&self, gap: &Gap) {
         let kind = match gap {
             Gap::Order => "order",
             Gap::Snapshot => "snapshot",
@@ -153,18 +190,13 @@ impl State {
             Gap::Digest(_) => "digest",
         };
         self.desk.metrics.gap(kind);
-        if self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASK_AGAIN) {
-            return;
-        }
-        tracing::warn!(%gap, version = %self.replica.version().unwrap_or_default(), "frames are missing and asked for again");
-        self.ask();
-    }
-
-    fn ask(&mut self) {
-        self.asked_at = Some(Instant::now());
-        if let Some(cursors) = &self.cursors {
-            // When four cursors wait the stream is stuck, and its silence ends it.
-            let _ = cursors.try_send(signalbox_wire::cursor(self.replica.cursor()));
+        let version = self.following.follower().replica().version().unwrap_or_default();
+        match gap {
+            // A new owner's first frame, or one that overtook another.
+            Gap::Order | Gap::Snapshot => tracing::debug!(%gap, %version, "a frame could not be taken"),
+            Gap::Change(_) | Gap::Digest(_) => {
+                tracing::error!(%gap, %version, "the state differs from the owner's, and is asked for anew");
+            }
         }
     }
 }

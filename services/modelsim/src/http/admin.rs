@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{Html, IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::Service;
 use super::error::ApiError;
+use crate::connection::Spared;
 use crate::faults::{Faults, MetricsFault};
 use crate::metrics::Page;
 
@@ -41,7 +42,7 @@ pub(super) async fn models(State(service): State<Arc<Service>>) -> Response {
     let card = |id, parent| ModelCard {
         id,
         object: "model",
-        created: service.started_at_seconds as u64,
+        created: service.lives.present().started_at_seconds as u64,
         owned_by: "signalbox",
         parent,
         max_model_len: config.model.limit_tokens(),
@@ -53,7 +54,7 @@ pub(super) async fn models(State(service): State<Arc<Service>>) -> Response {
 }
 
 pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    match service.faults.faults().metrics {
+    match service.lives.present().faults.faults().metrics {
         MetricsFault::Normal | MetricsFault::Frozen => page_response(Body::from(page(&service))),
         MetricsFault::Garbage => {
             Html("<!doctype html><title>This is no metrics page</title>\n").into_response()
@@ -73,9 +74,10 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
 }
 
 fn page(service: &Service) -> String {
-    let snapshot = service.faults.shown(service.pod.snapshot());
-    let (config, faults) = (&service.config, service.faults.faults());
-    Page { config, snapshot, faults, started_at_seconds: service.started_at_seconds }.render()
+    let life = service.lives.present();
+    let snapshot = life.faults.shown(life.pod.snapshot());
+    let (config, faults) = (&service.config, life.faults.faults());
+    Page { config, snapshot, faults, started_at_seconds: life.started_at_seconds }.render()
 }
 
 fn page_response(body: Body) -> Response {
@@ -83,7 +85,7 @@ fn page_response(body: Body) -> Response {
 }
 
 pub(super) async fn show_faults(State(service): State<Arc<Service>>) -> Json<Faults> {
-    Json(service.faults.faults())
+    Json(service.lives.present().faults.faults())
 }
 
 /// Replaces all faults: what the body does not name becomes normal again.
@@ -93,12 +95,18 @@ pub(super) async fn set_faults(
 ) -> Result<Json<Faults>, ApiError> {
     let faults: Faults = serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad_request(format!("these faults are not understood: {error}")))?;
-    service.faults.set(faults, service.pod.snapshot())?;
+    service.lives.present().set_faults(faults)?;
     Ok(Json(faults))
 }
 
 pub(super) async fn clear_faults(State(service): State<Arc<Service>>) -> Result<Json<Faults>, ApiError> {
     let faults = Faults::default();
-    service.faults.set(faults, service.pod.snapshot())?;
+    service.lives.present().set_faults(faults)?;
     Ok(Json(faults))
+}
+
+/// Drops everything but the connection on which it is asked for, and begins anew.
+pub(super) async fn restart(State(service): State<Arc<Service>>, ConnectInfo(spared): ConnectInfo<Spared>) {
+    spared.spare();
+    service.restart();
 }

@@ -54,7 +54,7 @@ pub(super) async fn chat_completions(
 
 /// Applies the faults that concern inference.
 async fn disturb(service: &Service) -> Result<(), ApiError> {
-    let disturbance = service.faults.disturb();
+    let disturbance = service.lives.present().faults.disturb();
     if !disturbance.delay.is_zero() {
         tokio::select! {
             () = tokio::time::sleep(disturbance.delay) => {}
@@ -68,9 +68,10 @@ async fn disturb(service: &Service) -> Result<(), ApiError> {
 }
 
 async fn answer(service: &Service, call: Call, shape: Shape) -> Result<Response, ApiError> {
+    let life = service.lives.present();
     let mut answers = Vec::with_capacity(call.prompts.len());
     for prompt in &call.prompts {
-        let ticket = service.pod.submit(prompt, call.adapter, call.max_output_tokens).await?;
+        let ticket = life.pod.submit(prompt, call.adapter, call.max_output_tokens).await?;
         answers.push(Answering { ticket, fingerprint: prompt.fingerprint });
     }
     let finish_reason =

@@ -21,8 +21,7 @@ use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::PodConfig;
-use crate::faults::FaultSwitch;
-use crate::pod::Pod;
+use crate::life::Lives;
 use error::ApiError;
 
 /// The largest request body: 64 MiB.
@@ -40,12 +39,16 @@ pub(crate) struct Service {
     /// The pod's name as a header.
     pub(crate) name: HeaderValue,
     pub(crate) config: PodConfig,
-    pub(crate) pod: Pod,
-    pub(crate) faults: FaultSwitch,
-    /// Unix time.
-    pub(crate) started_at_seconds: f64,
+    pub(crate) lives: Lives,
     /// Cancelled when the server stops accepting: ends answers that would never end by themselves.
     pub(crate) closing: CancellationToken,
+}
+
+impl Service {
+    /// Begins a new life.
+    pub(crate) fn restart(&self) {
+        self.lives.restart(&self.config).expect("the pod has started from this configuration before");
+    }
 }
 
 /// All routes of a pod.
@@ -57,6 +60,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/health", get(async || ()))
         .route("/metrics", get(admin::metrics))
         .route("/admin/faults", get(admin::show_faults).post(admin::set_faults).delete(admin::clear_faults))
+        .route("/admin/restart", post(admin::restart))
         .fallback(async |uri: Uri| ApiError::not_found(format!("there is nothing at {}", uri.path())))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| ApiError::wrong_method(&method, &uri))
         .layer(from_fn_with_state(Arc::clone(&service), stamp))

@@ -21,7 +21,9 @@ async fn faults_are_set_shown_and_cleared() {
     let shown = json(get(pod.address(), "/admin/faults").await).await;
     assert_eq!(
         shown,
-        json!({"latency_ms": 3, "error_rate": 0.0, "metrics": "garbage", "kv_usage": null, "waiting": null})
+        json!({
+            "latency_ms": 3, "error_rate": 0.0, "metrics": "garbage", "engine": "normal", "kv_usage": null, "waiting": null
+        })
     );
     send(pod.address(), Method::DELETE, "/admin/faults", "").await;
     assert_eq!(json(get(pod.address(), "/admin/faults").await).await["metrics"], "normal");
@@ -95,4 +97,52 @@ async fn a_stalled_metrics_page_is_not_answered_until_the_pod_stops() {
     let mut answer = String::new();
     scrape.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_wedged_pod_takes_requests_and_gets_no_further_until_it_goes_on() {
+    let pod = pod(ModelConfig::default()).await;
+    set(&pod, json!({"engine": "wedged"})).await;
+    let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 3});
+    let mut answer = std::pin::pin!(post(pod.address(), "/v1/completions", &body));
+    tokio::select! {
+        _ = &mut answer => panic!("a wedged pod has answered"),
+        stats = pod.stats_when(|stats| stats.running + stats.waiting == 1) => assert_eq!(stats.generation_tokens, 0),
+    }
+    let page = text(get(pod.address(), "/metrics").await).await;
+    assert_eq!(sample(&page, "vllm:generation_tokens_total{"), 0.0);
+    send(pod.address(), Method::DELETE, "/admin/faults", "").await;
+    assert_eq!(answer.await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_restarted_pod_has_dropped_everything_and_started_anew() {
+    let pod = pod(ModelConfig::default()).await;
+    let body = json!({"model": "llama3-8b", "prompt": "x ".repeat(400), "max_tokens": 1});
+    assert_eq!(post(pod.address(), "/v1/completions", &body).await.status(), 200);
+    let before = text(get(pod.address(), "/metrics").await).await;
+    set(&pod, json!({"engine": "wedged"})).await;
+    let mut waiting = TcpStream::connect(pod.address()).unwrap();
+    let request = format!(
+        "POST /v1/completions HTTP/1.1\r\nhost: pod\r\ncontent-length: {}\r\n\r\n{body}",
+        body.to_string().len()
+    );
+    waiting.write_all(request.as_bytes()).unwrap();
+    pod.stats_when(|stats| stats.running + stats.waiting == 1).await;
+
+    assert_eq!(post(pod.address(), "/admin/restart", &json!({})).await.status(), 200);
+    let mut rest = String::new();
+    // Reset or closed, as the kernel likes; nothing was answered.
+    let _ = waiting.read_to_string(&mut rest);
+    assert_eq!(rest, "");
+    let after = text(get(pod.address(), "/metrics").await).await;
+    let started = |page: &str| sample(page, "process_start_time_seconds ");
+    assert!(started(&after) > started(&before));
+    let stats = pod.stats();
+    assert_eq!((stats.running + stats.waiting, stats.used_blocks, stats.idle_cached_blocks), (0, 0, 0));
+    assert_eq!(json(get(pod.address(), "/admin/faults").await).await["engine"], "normal");
+    assert_eq!(
+        json(post(pod.address(), "/v1/completions", &body).await).await["usage"]["prompt_tokens"],
+        200
+    );
 }

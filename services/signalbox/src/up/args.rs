@@ -41,6 +41,15 @@ pub(crate) struct UpArgs {
     /// Number of EPP replicas
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) epp_replicas: u16,
+    /// Number of aggregators: one owns the pool, the others stand by
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(super) aggregators: u16,
+    /// Number of collectors, which share the model servers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(super) collectors: u16,
+    /// Where the parts find each other: in-process, or etcd://HOST:PORT[,HOST:PORT...]
+    #[arg(long, value_name = "WHERE", default_value = "in-process")]
+    pub(super) coordinator: String,
     /// A gateway of its own, for local use, or none: bring your own
     #[arg(long, value_enum, default_value_t = GatewayKind::Embedded)]
     pub(super) gateway: GatewayKind,
@@ -56,13 +65,13 @@ pub(crate) struct UpArgs {
     /// Address of the first EPP replica's metrics; further replicas follow at +10 each, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub(super) metrics_listen: SocketAddr,
-    /// Address of the aggregator, 0 is any free port
+    /// Address of the first aggregator; further ones follow at +10 each, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9200")]
     pub(super) aggregator_listen: SocketAddr,
-    /// Address of the aggregator's metrics, 0 is any free port
+    /// Address of the first aggregator's metrics; further ones follow at +10 each, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9201")]
     pub(super) aggregator_metrics_listen: SocketAddr,
-    /// Address of the collector's metrics, 0 is any free port
+    /// Address of the first collector's metrics; further ones follow at +10 each, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9202")]
     pub(super) collector_metrics_listen: SocketAddr,
     /// How log lines look: text or json

@@ -9,7 +9,11 @@ mod system;
 use std::io::{IsTerminal, Write, stdout};
 use std::process::ExitCode;
 
+use futures_util::future::select_all;
+use signalbox_aggregator::Aggregator;
 use signalbox_aggregator::endpoints_file::ReadError;
+use signalbox_collector::CollectorHandle;
+use signalbox_lease::FlagError;
 use signalbox_telemetry::{TraceError, init_logs, stop_requested};
 
 use args::Output;
@@ -26,7 +30,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_requested()?;
     let system = match System::start(&args).await {
         Ok(system) => system,
-        Err(error) if error.is::<ReadError>() || error.is::<TraceError>() => {
+        Err(error) if error.is::<ReadError>() || error.is::<TraceError>() || error.is::<FlagError>() => {
             writeln!(std::io::stderr(), "{error}")?;
             return Ok(ExitCode::from(crate::USAGE));
         }
@@ -39,17 +43,22 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     stdout().flush()?;
     let summary = async {
         if is_live {
-            summary::show(&system.epps).await;
+            summary::show(&system).await;
         }
         std::future::pending::<()>().await;
     };
     tokio::select! {
         () = stop => {}
         () = summary => {}
-        () = system.aggregator.failed() => anyhow::bail!("the aggregator cannot go on"),
-        () = system.collector.ended() => anyhow::bail!("the collector cannot go on"),
+        () = any(system.aggregators.iter().map(Aggregator::failed)) => anyhow::bail!("an aggregator cannot go on"),
+        () = any(system.collectors.iter().map(CollectorHandle::ended)) => anyhow::bail!("a collector cannot go on"),
     }
     tracing::info!("draining");
     system.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends when one of them does.
+async fn any(all: impl Iterator<Item = impl Future<Output = ()>>) {
+    select_all(all.map(Box::pin)).await;
 }

@@ -23,8 +23,8 @@ pub(super) fn as_json(system: &System) -> Value {
     json!({
         "gateway": system.gateway.as_ref().map(|gateway| format!("http://{}", gateway.address)),
         "epp": epps,
-        "aggregators": [system.aggregator.address().to_string()],
-        "collectors": [system.collector.metrics_address().to_string()],
+        "aggregators": system.aggregators.iter().map(|aggregator| aggregator.address().to_string()).collect::<Vec<_>>(),
+        "collectors": system.collectors.iter().map(|collector| collector.metrics_address().to_string()).collect::<Vec<_>>(),
         "simulators": simulators(system),
     })
 }
@@ -34,14 +34,21 @@ pub(super) fn as_text(system: &System) -> String {
     let mut text = String::from("signalbox is up\n\n");
     let mut row = |what: &str, at: &str| {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {what:<12} {at}");
+        let _ = writeln!(text, "  {what:<13} {at}");
     };
     for (index, address) in simulators(system).iter().enumerate() {
         row(&format!("simulator {index}"), &format!("http://{address}"));
     }
-    let (aggregator, shown) = (system.aggregator.address(), system.aggregator.metrics_address());
-    row("aggregator", &format!("{aggregator}   metrics http://{shown}/metrics"));
-    row("collector", &format!("metrics http://{}/metrics", system.collector.metrics_address()));
+    for (index, aggregator) in system.aggregators.iter().enumerate() {
+        let (at, shown) = (aggregator.address(), aggregator.metrics_address());
+        row(&format!("aggregator {index}"), &format!("{at}   metrics http://{shown}/metrics"));
+    }
+    for (index, collector) in system.collectors.iter().enumerate() {
+        row(
+            &format!("collector {index}"),
+            &format!("metrics http://{}/metrics", collector.metrics_address()),
+        );
+    }
     for (index, epp) in system.epps.iter().enumerate() {
         let (ext_proc, health, metrics) =
             (epp.ext_proc_address(), epp.health_address(), epp.metrics_address());

@@ -8,10 +8,11 @@ use anyhow::Context;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, Source, endpoints_file};
 use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeConfig};
 use signalbox_epp::{Epp, EppConfig, ExplainTo};
+use signalbox_lease::{Coordinator, FlagError};
 use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_names};
 use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
-use signalbox_telemetry::{TraceSettings, listen};
+use signalbox_telemetry::{TraceSettings, listen, process_name};
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 use super::args::{GatewayKind, UpArgs, following};
@@ -20,14 +21,17 @@ use crate::gateway::{Gateway, Handle};
 /// How long requests in flight may take to end on Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// For so long a part whose process died counts as alive.
+const LEASE_TTL: Duration = Duration::from_secs(2);
+
 /// How long all parts may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// All parts, running.
 pub(super) struct System {
     pub(super) simulators: Option<Fleet>,
-    pub(super) aggregator: Aggregator,
-    pub(super) collector: CollectorHandle,
+    pub(super) aggregators: Vec<Aggregator>,
+    pub(super) collectors: Vec<CollectorHandle>,
     pub(super) epps: Vec<Epp>,
     pub(super) gateway: Option<Handle>,
 }
@@ -45,9 +49,10 @@ impl System {
                 (Some(fleet), Source::Fixed(spec))
             }
         };
-        let aggregator = aggregate(args, source).await?;
-        let collector = collect(args, aggregator.address()).await?;
-        let epps = replicate(args, &policy, tracing.as_ref(), aggregator.address()).await?;
+        let coordinator = coordinate(args)?;
+        let aggregators = aggregate(args, &coordinator, &source).await?;
+        let collectors = collect(args, &coordinator).await?;
+        let epps = replicate(args, &policy, tracing.as_ref(), &coordinator).await?;
         for epp in &epps {
             let ready = tokio::time::timeout(READY_DEADLINE, epp.ready()).await;
             ready.context("an EPP replica has no view of the pool")?;
@@ -60,7 +65,7 @@ impl System {
                 Some(Gateway::start(listener, &addresses)?)
             }
         };
-        Ok(Self { simulators, aggregator, collector, epps, gateway })
+        Ok(Self { simulators, aggregators, collectors, epps, gateway })
     }
 
     /// Takes nothing new, lets requests in flight end, and ends all parts in the reverse order.
@@ -71,8 +76,12 @@ impl System {
         for epp in self.epps {
             epp.stop().await;
         }
-        self.collector.shutdown().await;
-        self.aggregator.stop().await;
+        for collector in self.collectors {
+            collector.shutdown().await;
+        }
+        for aggregator in self.aggregators {
+            aggregator.stop().await;
+        }
         if let Some(simulators) = self.simulators {
             simulators.stop(Duration::ZERO).await;
         }
@@ -110,34 +119,68 @@ fn simulated_pool(fleet: &Fleet) -> PoolSpec {
     PoolSpec { id, endpoints: fleet.servers().iter().map(endpoint).collect() }
 }
 
-async fn aggregate(args: &UpArgs, source: Source) -> anyhow::Result<Aggregator> {
-    let config = AggregatorConfig {
-        listen: args.aggregator_listen,
-        metrics: args.aggregator_metrics_listen,
-        pool: PoolConfig::default(),
-    };
+/// Where all parts find each other.
+fn coordinate(args: &UpArgs) -> Result<Coordinator, FlagError> {
+    match args.coordinator.as_str() {
+        "in-process" => Ok(Coordinator::in_process()),
+        url => Coordinator::at(url),
+    }
+}
+
+/// The address of the part with this index.
+fn at(first: SocketAddr, index: u16, flag: &str) -> anyhow::Result<SocketAddr> {
+    following(first, index, 10).with_context(|| format!("{flag}: no port is left for number {index}"))
+}
+
+async fn aggregate(
+    args: &UpArgs,
+    coordinator: &Coordinator,
+    source: &Source,
+) -> anyhow::Result<Vec<Aggregator>> {
     let flags = signalbox_aggregator::PortFlags {
         listen: "--aggregator-listen",
         metrics: "--aggregator-metrics-listen",
     };
-    Ok(Aggregator::start(config, source, flags).await?)
+    let mut aggregators = Vec::new();
+    for index in 0..args.aggregators {
+        let config = AggregatorConfig {
+            name: own_name("aggregator", index),
+            advertise: None,
+            coordinator: Some(coordinator.clone()),
+            lease_ttl: LEASE_TTL,
+            inherit_within: Duration::ZERO,
+            listen: at(args.aggregator_listen, index, flags.listen)?,
+            metrics: at(args.aggregator_metrics_listen, index, flags.metrics)?,
+            pool: PoolConfig::default(),
+        };
+        aggregators.push(Aggregator::start(config, vec![source.clone()], flags).await?);
+    }
+    Ok(aggregators)
 }
 
-async fn collect(args: &UpArgs, aggregator: SocketAddr) -> anyhow::Result<CollectorHandle> {
-    let config = CollectorConfig {
-        name: "collector".to_owned(),
-        aggregators: vec![aggregator.into()],
-        scrape: ScrapeConfig::default(),
-        metrics_listen: args.collector_metrics_listen,
-    };
-    Ok(Collector::start(config, "--collector-metrics-listen").await?)
+async fn collect(args: &UpArgs, coordinator: &Coordinator) -> anyhow::Result<Vec<CollectorHandle>> {
+    let flag = "--collector-metrics-listen";
+    let mut collectors = Vec::new();
+    for index in 0..args.collectors {
+        let config = CollectorConfig {
+            name: own_name("collector", index),
+            pool: None,
+            aggregators: Vec::new(),
+            coordinator: Some(coordinator.clone()),
+            lease_ttl: LEASE_TTL,
+            scrape: ScrapeConfig::default(),
+            metrics_listen: at(args.collector_metrics_listen, index, flag)?,
+        };
+        collectors.push(Collector::start(config, flag).await?);
+    }
+    Ok(collectors)
 }
 
 async fn replicate(
     args: &UpArgs,
     policy: &Policy,
     tracing: Option<&TraceSettings>,
-    aggregator: SocketAddr,
+    coordinator: &Coordinator,
 ) -> anyhow::Result<Vec<Epp>> {
     let flags = signalbox_epp::PortFlags {
         ext_proc: "--ext-proc-listen",
@@ -146,15 +189,15 @@ async fn replicate(
     };
     let mut epps = Vec::new();
     for index in 0..args.epp_replicas {
-        let at = |first, flag: &str| {
-            following(first, index, 10)
-                .with_context(|| format!("{flag}: no port is left for replica {index}"))
-        };
         let config = EppConfig {
-            aggregators: vec![aggregator.into()],
-            ext_proc: at(args.ext_proc_listen, flags.ext_proc)?,
-            health: at(args.health_listen, flags.health)?,
-            metrics: at(args.metrics_listen, flags.metrics)?,
+            name: own_name("epp", index),
+            pool: None,
+            aggregators: Vec::new(),
+            coordinator: Some(coordinator.clone()),
+            lease_ttl: LEASE_TTL,
+            ext_proc: at(args.ext_proc_listen, index, flags.ext_proc)?,
+            health: at(args.health_listen, index, flags.health)?,
+            metrics: at(args.metrics_listen, index, flags.metrics)?,
             explain_to: ExplainTo::Loopback,
             body_limit_bytes: 64 << 20,
             drain_timeout: DRAIN,
@@ -166,4 +209,9 @@ async fn replicate(
         epps.push(Epp::start(config, flags).await?);
     }
     Ok(epps)
+}
+
+/// With others of the same kind elsewhere at the same coordinator, names tell them apart.
+fn own_name(what: &str, index: u16) -> String {
+    format!("{}-{what}-{index}", process_name("up"))
 }

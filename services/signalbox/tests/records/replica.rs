@@ -33,11 +33,24 @@ pub(crate) struct Replica {
 
 impl Replica {
     pub(crate) async fn start(decisions: usize, tracing: Option<TraceSettings>) -> Self {
-        let config = AggregatorConfig { listen: ANY, metrics: ANY, pool: PoolConfig::default() };
+        let config = AggregatorConfig {
+            name: "aggregator".to_owned(),
+            advertise: None,
+            coordinator: None,
+            lease_ttl: Duration::from_secs(2),
+            inherit_within: Duration::ZERO,
+            listen: ANY,
+            metrics: ANY,
+            pool: PoolConfig::default(),
+        };
         let flags = signalbox_aggregator::PortFlags { listen: "", metrics: "" };
-        let aggregator = Aggregator::start(config, Source::Fixed(pool()), flags).await.unwrap();
+        let aggregator = Aggregator::start(config, vec![Source::Fixed(pool())], flags).await.unwrap();
         let config = EppConfig {
+            name: "epp".to_owned(),
+            pool: None,
             aggregators: vec![aggregator.address().into()],
+            coordinator: None,
+            lease_ttl: Duration::from_secs(2),
             ext_proc: ANY,
             health: ANY,
             metrics: ANY,

@@ -85,8 +85,8 @@ impl World {
     }
 
     fn dropped(&mut self, dropped: CollectorStream) {
-        let stream = self.streams.iter_mut().find(|stream| **stream == Some(dropped));
-        *stream.expect("only a stream that is open is dropped") = None;
+        // It may have a successor already.
+        self.streams.iter_mut().filter(|stream| **stream == Some(dropped)).for_each(|stream| *stream = None);
     }
 
     fn life(&mut self, origin: Origin) -> &mut Life {

@@ -1,0 +1,45 @@
+//! `cargo xtask chaos`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use signalbox_chaos::{ALL, Report, Row, SHORT, run, table};
+
+/// Breaks processes and connections under load, and looks at what becomes of it.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask chaos", bin_name = "cargo xtask chaos")]
+struct Flags {
+    /// Only this row; repeated: only these
+    #[arg(long, value_name = "NAME", conflicts_with = "short")]
+    only: Vec<String>,
+    /// Only the few rows that `cargo xtask test` runs
+    #[arg(long)]
+    short: bool,
+    /// Print the names of all rows
+    #[arg(long)]
+    list: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let flags = Flags::parse();
+    if flags.list {
+        ALL.iter().for_each(|row| println!("{row}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = if flags.short { SHORT.to_vec() } else { chosen(&flags.only)? };
+    let reports = run(&rows, |report| println!("{}\n", table(std::slice::from_ref(report)))).await;
+    println!("{}", table(&reports));
+    let passed = reports.iter().filter(|report| report.passed()).count();
+    println!("\n{passed} of {} rows passed", reports.len());
+    Ok(if reports.iter().all(Report::passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The rows of these names, all without one.
+fn chosen(names: &[String]) -> anyhow::Result<Vec<Row>> {
+    let unknown = names.iter().find(|name| ALL.iter().all(|row| row.to_string() != **name));
+    ensure!(unknown.is_none(), "there is no row {}; --list names them", unknown.context("a name")?);
+    let wanted = |row: &&Row| names.is_empty() || names.contains(&row.to_string());
+    Ok(ALL.iter().filter(wanted).copied().collect())
+}

@@ -1,0 +1,82 @@
+//! Which aggregators there are, and one task for each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use signalbox_actors::{Backoff, BackoffPolicy};
+use signalbox_types::PeerAddress;
+use signalbox_wire::Hello;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::stream::{Event, Listening, Stream, StreamEnd, Subject};
+
+const RECONNECT: BackoffPolicy =
+    BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
+
+/// Whom to follow, and as whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who follows, and which pool.
+    pub hello: Hello,
+    /// The aggregators. One that is not in the list any more is left.
+    pub aggregators: watch::Receiver<Vec<PeerAddress>>,
+}
+
+/// Keeps a stream open to each aggregator, and tells what happens on them, until nobody listens or the list is dropped.
+pub async fn follow<L>(settings: Settings, listener: L)
+where
+    L: Fn(Event) -> Listening + Clone + Send + Sync + 'static,
+{
+    let Settings { hello, mut aggregators } = settings;
+    let subject = Arc::new(Subject::of(&hello));
+    let streams = Arc::new(AtomicU64::new(1));
+    let mut tasks: BTreeMap<PeerAddress, JoinSet<()>> = BTreeMap::new();
+    loop {
+        let wanted = aggregators.borrow_and_update().clone();
+        // Dropped, a set ends its task, and the task's stream tells that it is over.
+        tasks.retain(|aggregator, _| wanted.contains(aggregator));
+        for aggregator in wanted {
+            tasks.entry(aggregator.clone()).or_insert_with(|| {
+                let stream = Stream {
+                    aggregator,
+                    hello: hello.clone(),
+                    subject: Arc::clone(&subject),
+                    streams: Arc::clone(&streams),
+                    listener: listener.clone(),
+                };
+                JoinSet::from_iter([keep(stream)])
+            });
+        }
+        if aggregators.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Opens the stream again and again.
+async fn keep<L: Fn(Event) -> Listening + Clone>(stream: Stream<L>) {
+    let mut backoff = Backoff::new(RECONNECT);
+    let mut last_reason = None;
+    loop {
+        let end = stream.run().await;
+        if end.was_open() {
+            backoff.on_success();
+        }
+        let aggregator = &stream.aggregator;
+        match end {
+            StreamEnd::Unwanted => return,
+            // The same reason again is no news.
+            end if last_reason.as_ref() == Some(&end.to_string()) => {
+                tracing::debug!(%aggregator, reason = %end, "still no stream to the aggregator");
+            }
+            end => {
+                tracing::warn!(%aggregator, reason = %end, "no stream to the aggregator; it is tried again");
+                last_reason = Some(end.to_string());
+            }
+        }
+        tokio::time::sleep(backoff.on_failure(rand::random())).await;
+    }
+}

@@ -1,0 +1,31 @@
+//! Takes the arguments with which prost-build calls protoc, and writes the descriptors that protoc would.
+
+use std::path::PathBuf;
+use std::{env, error::Error, fs};
+
+use prost::Message;
+use protox::Compiler;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args().skip(1);
+    let (mut includes, mut files, mut output) = (Vec::new(), Vec::new(), None);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--version" => {
+                println!("libprotoc 27.0");
+                return Ok(());
+            }
+            "-I" => includes.extend(arguments.next().map(PathBuf::from)),
+            "-o" => output = arguments.next().map(PathBuf::from),
+            // What they ask for is always written.
+            "--include_imports" | "--include_source_info" | "--experimental_allow_proto3_optional" => {}
+            flag if flag.starts_with('-') => return Err(format!("{flag} is not understood").into()),
+            file => files.push(PathBuf::from(file)),
+        }
+    }
+    let output = output.ok_or("-o FILE is missing")?;
+    let mut compiler = Compiler::new(includes)?;
+    compiler.include_imports(true).include_source_info(true).open_files(files)?;
+    fs::write(output, compiler.file_descriptor_set().encode_to_vec())?;
+    Ok(())
+}
