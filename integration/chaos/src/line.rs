@@ -144,7 +144,6 @@ fn replica(who: Who, ears: Ears, metrics: SocketAddr) -> Member {
         ("--bind", ears.ext_proc.ip().to_string()),
         ("--grpc-port", ears.ext_proc.port().to_string()),
         ("--grpc-health-port", ears.health.port().to_string()),
-        ("--access-log-port", ears.access_log.port().to_string()),
         ("--metrics-port", metrics.port().to_string()),
     ];
     Member::new(who, "signalbox-epp", metrics, &flags)

@@ -15,8 +15,8 @@ use crate::parts;
 pub enum Reply {
     /// Send the whole chain of this placement: its anchor is not known.
     NeedChain(u64),
-    /// The replica was given up: take a new origin.
-    Expired,
+    /// This origin was given up: take a new one. Each batch that was on its way is answered so, and only the first one counts.
+    Expired(Origin),
 }
 
 /// A batch of feedback; `hello` with the first one of a stream.
@@ -64,7 +64,7 @@ pub fn feedback_reply(epoch: u64, reply: Reply) -> pb::FeedbackReply {
     use pb::feedback_reply::Reply as Kind;
     let reply = match reply {
         Reply::NeedChain(number) => Kind::NeedChain(number),
-        Reply::Expired => Kind::Expired(true),
+        Reply::Expired(origin) => Kind::Expired(origin.0),
     };
     pb::FeedbackReply { epoch, reply: Some(reply) }
 }
@@ -77,7 +77,7 @@ pub fn reply(message: &pb::FeedbackReply) -> Result<Reply, WireError> {
     use pb::feedback_reply::Reply as Kind;
     match message.reply {
         Some(Kind::NeedChain(number)) => Ok(Reply::NeedChain(number)),
-        Some(Kind::Expired(_)) => Ok(Reply::Expired),
+        Some(Kind::Expired(origin)) => Ok(Reply::Expired(Origin(origin))),
         None => Err(WireError::Missing("reply")),
     }
 }

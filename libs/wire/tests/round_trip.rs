@@ -324,7 +324,7 @@ proptest! {
 
     #[test]
     fn replies(epoch in any::<u64>(), number in any::<u64>()) {
-        for sent in [Reply::NeedChain(number), Reply::Expired] {
+        for sent in [Reply::NeedChain(number), Reply::Expired(Origin(number))] {
             let message = through_bytes(&signalbox_wire::feedback_reply(epoch, sent));
             prop_assert_eq!((epoch, Ok(sent)), (message.epoch, signalbox_wire::reply(&message)));
         }

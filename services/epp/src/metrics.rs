@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use signalbox_extproc::Refusal;
 use signalbox_schedule::Terms;
-use signalbox_state::{Others, Reach};
+use signalbox_state::{Digest, Others, Reach};
 use signalbox_types::Request;
 
 use crate::desk::Desk;
@@ -41,6 +41,9 @@ pub(crate) struct Metrics {
     pub(crate) connected: Gauge<u64, AtomicU64>,
     pub(crate) rebirths: Counter,
     pub(crate) snapshots: Counter,
+    divergences: Counter,
+    /// Sums over the state at the version of the view, by kind.
+    digest: Family<KindLabel, Gauge<u64, AtomicU64>>,
 }
 
 impl Metrics {
@@ -62,6 +65,11 @@ impl Metrics {
                 "Placements that were not reported, because too many waited",
                 &metrics.placements_dropped,
             ),
+            (
+                "divergences",
+                "Times that the state was not the owner's at the same version",
+                &metrics.divergences,
+            ),
             ("rebirths", "Times that the pool had given this replica up", &metrics.rebirths),
             (
                 "snapshots",
@@ -72,6 +80,11 @@ impl Metrics {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "view_digest",
+            "Sum over the state at the view's version, modulo 2^53, by kind; equal wherever the version is",
+            metrics.digest.clone(),
+        );
         registry.register("streams", "Open ext-proc streams", metrics.streams.clone());
         registry.register("refusals", "Requests that were answered here, by code", metrics.refusals.clone());
         registry.register("gaps", "Frames that could not be taken, by kind", metrics.gaps.clone());
@@ -87,6 +100,18 @@ impl Metrics {
 
     pub(crate) fn refused(&self, refusal: &Refusal) {
         self.refusals.get_or_create(&CodeLabel { code: refusal.code() }).inc();
+    }
+
+    /// The state is this one now.
+    pub(crate) fn digest(&self, digest: &Digest) {
+        for (kind, sum) in digest.shown() {
+            self.digest.get_or_create(&KindLabel { kind }).set(sum);
+        }
+    }
+
+    /// The state is not the owner's.
+    pub(crate) fn diverged(&self) {
+        self.divergences.inc();
     }
 
     pub(crate) fn gap(&self, kind: &'static str) {

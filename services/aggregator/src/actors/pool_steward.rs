@@ -171,7 +171,7 @@ impl State {
         for effect in self.seat.fold(self.now_ms(), SeatInput::Owned(Input::Feedback(feedback))) {
             let reply = match effect {
                 SeatEffect::Pool(Effect::NeedChain(_, number)) => Reply::NeedChain(number),
-                SeatEffect::Pool(Effect::Expired(_)) => Reply::Expired,
+                SeatEffect::Pool(Effect::Expired(origin)) => Reply::Expired(origin),
                 effect => {
                     self.perform(myself, effect);
                     continue;

@@ -110,7 +110,9 @@ impl Actor for Uplink {
                 state.feeder.need_chain(number);
                 state.flush(Scope::Changed).await;
             }
-            Message::Replied(Reply::Expired) => {
+            // Batches of the origin before were still on their way.
+            Message::Replied(Reply::Expired(origin)) if origin != state.desk.origin() => {}
+            Message::Replied(Reply::Expired(_)) => {
                 tracing::warn!("the pool had given this replica up; it takes a new origin");
                 state.desk.be_reborn();
                 state.desk.metrics.rebirths.inc();

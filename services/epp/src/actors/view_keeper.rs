@@ -89,6 +89,7 @@ impl Actor for ViewKeeper {
             Message::Streamed(event) => state.streamed(event),
             Message::Look => {
                 state.look();
+                state.desk.metrics.digest(&state.following.follower().replica().picture().digest());
                 myself.send_after(LOOK, || Message::Look);
             }
         }
@@ -195,6 +196,7 @@ impl State {
             // A new owner's first frame, or one that overtook another.
             Gap::Order | Gap::Snapshot => tracing::debug!(%gap, %version, "a frame could not be taken"),
             Gap::Change(_) | Gap::Digest(_) => {
+                self.desk.metrics.diverged();
                 tracing::error!(%gap, %version, "the state differs from the owner's, and is asked for anew");
             }
         }
