@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
+use crate::chaos::suite;
 use crate::tools::TOOLS;
 use crate::workspace::Workspace;
 
@@ -22,12 +23,15 @@ pub(crate) enum Step {
     Build,
     /// All tests
     Test,
+    /// The short form of `cargo xtask chaos`
+    Chaos,
     /// cargo deny, where it is installed
     Deny,
 }
 
 /// What is cheap and may fail comes first.
-const ALL: [Step; 6] = [Step::Tools, Step::Fmt, Step::Clippy, Step::Build, Step::Test, Step::Deny];
+const ALL: [Step; 7] =
+    [Step::Tools, Step::Fmt, Step::Clippy, Step::Build, Step::Test, Step::Chaos, Step::Deny];
 
 /// What became of a step that did not fail.
 enum Outcome {
@@ -53,7 +57,7 @@ pub(crate) fn run(only: Option<Step>, workspace: &Workspace) -> anyhow::Result<(
 fn sequence(only: Option<Step>) -> Vec<Step> {
     match only {
         None => ALL.to_vec(),
-        Some(Step::Test) => vec![Step::Tools, Step::Build, Step::Test],
+        Some(step @ (Step::Test | Step::Chaos)) => vec![Step::Tools, Step::Build, step],
         Some(step) => vec![step],
     }
 }
@@ -78,6 +82,7 @@ impl Step {
             Self::Clippy => "lints",
             Self::Build => "building binaries and tests",
             Self::Test => "tests",
+            Self::Chaos => "faults",
             Self::Deny => "dependency rules",
         }
     }
@@ -110,6 +115,11 @@ impl Step {
                     test.env(tool.variable, tool.prepare(workspace.target())?);
                 }
                 test
+            }
+            Self::Chaos => {
+                let mut suite = suite("debug", workspace)?;
+                suite.arg("--short");
+                suite
             }
             Self::Deny if !succeeds(workspace.cargo(&["deny", "--version"])) => {
                 return Ok(Outcome::Skipped(
