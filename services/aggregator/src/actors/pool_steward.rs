@@ -223,7 +223,7 @@ impl State {
                 tracing::debug!(pool = %board.pool, %gap, "a frame of the owner could not be taken");
             }
             SeatEffect::Replaced => {
-                tracing::info!(pool = %board.pool, version = ?self.seat.version(), "snapshot taken")
+                tracing::info!(pool = %board.pool, version = %self.seat.version().unwrap_or_default(), "snapshot taken")
             }
         }
     }

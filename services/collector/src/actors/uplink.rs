@@ -99,16 +99,20 @@ impl UplinkState {
         self.backoff.on_success();
         self.quiet = false;
         let endpoints = assignment.endpoints.len();
-        tracing::info!(aggregator = ?self.aggregator, endpoints, "assigned");
+        tracing::info!(
+            aggregator = self.aggregator.as_ref().map(tracing::field::display),
+            endpoints,
+            "assigned"
+        );
         Ok(self.root.cast(RootCommand::Assign(assignment))?)
     }
 
     fn ended(&mut self, myself: &ActorRef<UplinkCommand>, cause: &LinkError) {
         self.shared.metrics.stream_failures.inc();
         if self.quiet {
-            tracing::debug!(aggregator = ?self.aggregator, %cause, "still no owner");
+            tracing::debug!(aggregator = self.aggregator.as_ref().map(tracing::field::display), %cause, "still no owner");
         } else {
-            tracing::warn!(aggregator = ?self.aggregator, %cause, "no owner of the pool; reading goes on");
+            tracing::warn!(aggregator = self.aggregator.as_ref().map(tracing::field::display), %cause, "no owner of the pool; reading goes on");
         }
         self.quiet = true;
         self.stream = None;
