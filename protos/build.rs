@@ -2,8 +2,11 @@
 
 use std::error::Error;
 
-const FILES: [&str; 2] =
-    ["proto/envoy/service/ext_proc/v3/external_processor.proto", "proto/signalbox/v1/pool.proto"];
+const FILES: [&str; 3] = [
+    "proto/envoy/service/ext_proc/v3/external_processor.proto",
+    "proto/envoy/service/accesslog/v3/als.proto",
+    "proto/signalbox/v1/pool.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -1,6 +1,7 @@
 //! Envoy in front of EPP replicas.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,16 +31,25 @@ pub enum ResponseMode {
     HeadersAndEnd,
     /// The headers alone: the stream ends with them.
     HeadersAlone,
+    /// Nothing: the stream ends with the request. An access log tells of the response's end.
+    Logged,
+    /// The headers, and what the access log tells.
+    HeadersLogged,
 }
 
 impl ResponseMode {
-    /// Body and trailer mode.
-    fn modes(self) -> (&'static str, &'static str) {
+    /// Header, body and trailer mode.
+    fn modes(self) -> [&'static str; 3] {
         match self {
-            Self::FullDuplex => ("FULL_DUPLEX_STREAMED", "SEND"),
-            Self::HeadersAndEnd => ("NONE", "SEND"),
-            Self::HeadersAlone => ("NONE", "SKIP"),
+            Self::FullDuplex => ["SEND", "FULL_DUPLEX_STREAMED", "SEND"],
+            Self::HeadersAndEnd => ["SEND", "NONE", "SEND"],
+            Self::HeadersAlone | Self::HeadersLogged => ["SEND", "NONE", "SKIP"],
+            Self::Logged => ["SKIP", "NONE", "SKIP"],
         }
+    }
+
+    fn has_log(self) -> bool {
+        matches!(self, Self::Logged | Self::HeadersLogged)
     }
 }
 
@@ -156,22 +166,29 @@ fn binary() -> anyhow::Result<PathBuf> {
 }
 
 fn bootstrap(epps: &[Epp], mode: ResponseMode) -> anyhow::Result<String> {
-    let replicas: anyhow::Result<Vec<String>> = epps.iter().map(replica).collect();
-    let (body_mode, trailer_mode) = mode.modes();
+    let hosts = |address: fn(&Epp) -> &str| -> anyhow::Result<String> {
+        let hosts: anyhow::Result<Vec<String>> =
+            epps.iter().map(|epp| host(address(epp), &epp.health)).collect();
+        Ok(hosts?.join(", "))
+    };
+    let lines = TEMPLATE.lines().filter(|line| mode.has_log() || !line.ends_with("# logged"));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let [header_mode, body_mode, trailer_mode] = mode.modes();
     let names = [
         ("@PICKED_HEADER@", PICKED_HEADER),
+        ("@RESPONSE_HEADER_MODE@", header_mode),
         ("@RESPONSE_BODY_MODE@", body_mode),
         ("@RESPONSE_TRAILER_MODE@", trailer_mode),
-        ("@REPLICAS@", &replicas?.join(", ")),
+        ("@REPLICAS@", &hosts(|epp| &epp.ext_proc)?),
+        ("@ACCESS_LOGS@", &hosts(|epp| &epp.access_log)?),
     ];
-    Ok(names.iter().fold(TEMPLATE.to_owned(), |text, (name, value)| text.replace(name, value)))
+    Ok(names.iter().fold(text, |text, (name, value)| text.replace(name, value)))
 }
 
-fn replica(epp: &Epp) -> anyhow::Result<String> {
-    let ext_proc: std::net::SocketAddr = epp.ext_proc.parse()?;
-    let health: std::net::SocketAddr = epp.health.parse()?;
+fn host(address: &str, health: &str) -> anyhow::Result<String> {
+    let (address, health): (SocketAddr, SocketAddr) = (address.parse()?, health.parse()?);
     let address =
-        format!("{{ socket_address: {{ address: {}, port_value: {} }} }}", ext_proc.ip(), ext_proc.port());
+        format!("{{ socket_address: {{ address: {}, port_value: {} }} }}", address.ip(), address.port());
     let check = format!("{{ port_value: {} }}", health.port());
     Ok(format!("{{ endpoint: {{ address: {address}, health_check_config: {check} }} }}"))
 }

@@ -13,6 +13,7 @@ use crate::scratch::Scratch;
 pub struct Epp {
     pub(crate) ext_proc: String,
     pub(crate) health: String,
+    pub(crate) access_log: String,
     metrics: String,
     process: Process,
 }
@@ -32,6 +33,8 @@ impl Epp {
             "0",
             "--grpc-health-port",
             "0",
+            "--access-log-port",
+            "0",
             "--metrics-port",
             "0",
             "--output",
@@ -42,7 +45,13 @@ impl Epp {
             let value = ready[key].as_str();
             value.map(str::to_owned).with_context(|| format!("{name} printed {ready}"))
         };
-        Ok(Self { ext_proc: text("ext_proc")?, health: text("health")?, metrics: text("metrics")?, process })
+        Ok(Self {
+            ext_proc: text("ext_proc")?,
+            health: text("health")?,
+            access_log: text("access_log")?,
+            metrics: text("metrics")?,
+            process,
+        })
     }
 
     /// A metric of it, without the prefix `signalbox_epp_`; the sum over all labels, 0 when there are none yet.

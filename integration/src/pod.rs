@@ -1,7 +1,7 @@
 //! A simulated model server.
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
 use crate::process::Process;
@@ -75,8 +75,19 @@ impl Pod {
     /// # Errors
     /// When it cannot be told.
     pub async fn pretend(&self, client: &Client, kv_usage: f64, waiting: u32) -> anyhow::Result<()> {
-        let faults = json!({ "kv_usage": kv_usage, "waiting": waiting }).to_string();
-        client.post(&format!("http://{}/admin/faults", self.address), faults).await?.ok()?;
+        self.misbehave(client, &json!({ "kv_usage": kv_usage, "waiting": waiting })).await
+    }
+
+    /// Has it answer every request with status 500.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn fail(&self, client: &Client) -> anyhow::Result<()> {
+        self.misbehave(client, &json!({ "error_rate": 1.0 })).await
+    }
+
+    async fn misbehave(&self, client: &Client, faults: &Value) -> anyhow::Result<()> {
+        client.post(&format!("http://{}/admin/faults", self.address), faults.to_string()).await?.ok()?;
         Ok(())
     }
 

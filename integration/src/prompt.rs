@@ -48,8 +48,8 @@ impl Ask {
     }
 }
 
-/// Lower-case letters without a pattern.
-fn text(topic: u64, bytes: usize) -> Vec<u8> {
+/// Lower-case letters without a pattern; two topics share no block of them.
+pub fn text(topic: u64, bytes: usize) -> Vec<u8> {
     let word = |index: usize| xxhash_rust::xxh3::xxh3_64_with_seed(&index.to_le_bytes(), topic).to_le_bytes();
     let letters = (0..bytes.div_ceil(8)).flat_map(|index| word(index).map(|byte| b'a' + byte % 26));
     letters.take(bytes).collect()

@@ -1,16 +1,28 @@
-//! The wire contracts: the part of Envoy's `ext_proc` that an endpoint picker needs, and
+//! The wire contracts: the part of Envoy's `ext_proc` and of its access log that an endpoint picker needs, and
 //! Signalbox's own streams between collectors, aggregators and EPP replicas.
 //!
 //! Only `signalbox-wire` and `signalbox-extproc` convert these messages; no other crate names them in a signature.
 // Generated: the documentation is in the .proto files, and boxing is prost's to choose.
 #![allow(missing_docs, clippy::large_enum_variant)]
 
-/// Envoy's external processing API, field-compatible and cut to what is used.
+/// Envoy's APIs, field-compatible and cut to what is used.
 pub mod envoy {
     pub mod service {
+        pub mod accesslog {
+            pub mod v3 {
+                tonic::include_proto!("envoy.service.accesslog.v3");
+            }
+        }
         pub mod ext_proc {
             pub mod v3 {
                 tonic::include_proto!("envoy.service.ext_proc.v3");
+            }
+        }
+    }
+    pub mod data {
+        pub mod accesslog {
+            pub mod v3 {
+                tonic::include_proto!("envoy.data.accesslog.v3");
             }
         }
     }

@@ -11,8 +11,6 @@ mod line;
 mod load;
 mod member;
 mod play;
-mod pods;
-mod ports;
 mod proxy;
 mod reading;
 mod report;

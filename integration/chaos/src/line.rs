@@ -2,17 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use signalbox_integration::{Client, Envoy, Etcd, Scratch};
+use signalbox_integration::{Client, Envoy, Etcd, Fleet, Ports, Scratch, Service};
 use tokio::sync::watch;
 
 use crate::cast::{Cast, Who};
 use crate::gateway::{Ears, configuration};
 use crate::member::Member;
-use crate::pods::Pods;
-use crate::ports::Ports;
 use crate::proxy::{Cuts, Proxy};
 use crate::rows::Mode;
 use crate::script::Blow;
@@ -31,7 +30,7 @@ pub(crate) struct Line {
     pub(crate) eyes: Eyes,
     members: Vec<Member>,
     etcd: Etcd,
-    pub(crate) pods: Pods,
+    pub(crate) pods: Fleet,
     _proxies: Vec<Proxy>,
     pub(crate) cuts: watch::Sender<Cuts>,
     pub(crate) scratch: Arc<Scratch>,
@@ -46,7 +45,7 @@ impl Line {
         let client = Client::new();
         let mut ports = Ports::new();
         let (cuts, _) = watch::channel(Cuts::default());
-        let pods = Pods::start(&scratch, pods).await?;
+        let pods = Fleet::start(&scratch, pods, &[]).await?;
         let etcd = Etcd::start(&scratch, &client).await?;
         let mut proxies = vec![Proxy::start(Who::Etcd, etcd.address(), cuts.subscribe()).await?];
         let coordinator = format!("etcd://{}", proxies[0].address());
@@ -67,14 +66,14 @@ impl Line {
             members.push(replica(Who::Replica(index), heard, ports.take()?));
         }
         for member in &mut members {
-            member.flag("--coordinator", &coordinator);
+            member.service.flag("--coordinator", &coordinator);
         }
-        try_join_all(members.iter_mut().map(|member| member.start(&scratch))).await?;
+        try_join_all(members.iter_mut().map(|member| member.service.start(&scratch))).await?;
         let config = configuration(&ears, ports.take()?.port(), mode);
         let envoy = Arc::new(Envoy::configured(&scratch, &client, &config).await?);
         let looked_at = |wanted: fn(Who) -> bool| -> Vec<SocketAddr> {
             let wanted = members.iter().filter(|member| wanted(member.who));
-            wanted.map(|member| member.metrics).collect()
+            wanted.map(|member| member.service.metrics()).collect()
         };
         let eyes = Eyes {
             client,
@@ -113,38 +112,28 @@ impl Line {
             self.etcd.start_again(scratch, &self.eyes.client).await.context("etcd starts again")?;
         }
         let ended = self.members.iter_mut().filter(|member| whom.contains(&member.who));
-        try_join_all(ended.map(|member| member.start(scratch))).await?;
+        try_join_all(ended.map(|member| member.service.start(scratch))).await?;
         Ok(())
     }
 }
 
-fn aggregator(who: Who, listen: SocketAddr, reached: SocketAddr, metrics: SocketAddr, pods: &Pods) -> Member {
-    let flags = [
-        ("--endpoints", pods.file.display().to_string()),
-        ("--bind", listen.ip().to_string()),
-        ("--port", listen.port().to_string()),
-        ("--metrics-port", metrics.port().to_string()),
-        ("--advertise", reached.to_string()),
-    ];
-    Member::new(who, "signalbox-aggregator", metrics, &flags)
+fn aggregator(
+    who: Who,
+    listen: SocketAddr,
+    reached: SocketAddr,
+    metrics: SocketAddr,
+    pods: &Fleet,
+) -> Member {
+    Member { who, service: Service::aggregator(&who.to_string(), (listen, reached), metrics, pods.file()) }
 }
 
 fn collector(who: Who, metrics: SocketAddr, pods: usize) -> Member {
     let interval_ms = (1_000 * pods / READINGS_PER_SECOND).max(50);
-    let flags = [
-        ("--metrics-bind", metrics.ip().to_string()),
-        ("--metrics-port", metrics.port().to_string()),
-        ("--scrape-interval", format!("{interval_ms}ms")),
-    ];
-    Member::new(who, "signalbox-collector", metrics, &flags)
+    let interval = Duration::from_millis(interval_ms as u64);
+    Member { who, service: Service::collector(&who.to_string(), metrics, interval) }
 }
 
 fn replica(who: Who, ears: Ears, metrics: SocketAddr) -> Member {
-    let flags = [
-        ("--bind", ears.ext_proc.ip().to_string()),
-        ("--grpc-port", ears.ext_proc.port().to_string()),
-        ("--grpc-health-port", ears.health.port().to_string()),
-        ("--metrics-port", metrics.port().to_string()),
-    ];
-    Member::new(who, "signalbox-epp", metrics, &flags)
+    let Ears { ext_proc, health, access_log } = ears;
+    Member { who, service: Service::replica(&who.to_string(), [ext_proc, health, access_log], metrics) }
 }

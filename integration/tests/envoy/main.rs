@@ -5,6 +5,7 @@ mod crowd;
 mod full;
 mod killed_epp;
 mod killed_pod;
+mod logged;
 mod modes;
 mod prefixes;
 mod refusals;

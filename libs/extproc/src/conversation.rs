@@ -91,6 +91,11 @@ impl Conversation {
         self.head.request_id.as_deref()
     }
 
+    /// Whether the gateway may leave the response's end off this stream. Known from the first message on.
+    pub fn may_hide_response(&self) -> bool {
+        self.modes.may_hide_response()
+    }
+
     /// Why the request was refused, if it was.
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.request {
@@ -104,6 +109,7 @@ impl Conversation {
         match (&self.request, self.response) {
             (Request::Refused(_), _) => Outcome::Refused,
             (Request::Sent, Response::Ended) => Outcome::Complete,
+            (Request::Sent, Response::Awaited) if self.modes.hide_body() => Outcome::Hidden,
             (Request::Sent, Response::Started) if self.modes.may_hide_response() => Outcome::Hidden,
             (Request::Sent, _) => Outcome::Aborted,
             _ => Outcome::Unpicked,

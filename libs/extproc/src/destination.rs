@@ -4,12 +4,14 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use signalbox_types::BookingId;
 
 /// The endpoint that a request is to go to, in the form in which gateways are told. Cheap to clone: make it once per
 /// endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     address: Bytes,
+    booking: Option<BookingId>,
     announcement: Option<Box<Announcement>>,
 }
 
@@ -26,6 +28,14 @@ impl Destination {
     /// The name of the request header, and of the key in the metadata, that tells a gateway the destination.
     pub const KEY: &'static str = "x-gateway-destination-endpoint";
 
+    /// The request header that names the booking to whoever logs the request's end.
+    pub const BOOKING: &'static str = "x-signalbox-booking";
+
+    /// The same, with a booking of which the end is to be told.
+    pub fn booked(self, booking: BookingId) -> Self {
+        Self { booking: Some(booking), ..self }
+    }
+
     /// The same, with a header for the response.
     pub fn announced(self, announcement: Announcement) -> Self {
         Self { announcement: Some(Box::new(announcement)), ..self }
@@ -33,6 +43,10 @@ impl Destination {
 
     pub(crate) fn as_bytes(&self) -> &Bytes {
         &self.address
+    }
+
+    pub(crate) fn booking(&self) -> Option<BookingId> {
+        self.booking
     }
 
     pub(crate) fn announcement(&self) -> Option<&Announcement> {
@@ -47,7 +61,7 @@ impl Destination {
 
 impl From<SocketAddr> for Destination {
     fn from(address: SocketAddr) -> Self {
-        Self { address: address.to_string().into(), announcement: None }
+        Self { address: address.to_string().into(), booking: None, announcement: None }
     }
 }
 

@@ -51,6 +51,6 @@ pub enum Outcome {
     Complete,
     /// The stream broke off before the end of the response.
     Aborted,
-    /// The response had begun, and the gateway's mode does not show how it goes on: it may last.
+    /// The stream is over, and the gateway's mode may not show how the response goes on: it may last.
     Hidden,
 }

@@ -7,7 +7,8 @@
 //!
 //! The request's body must come as `FULL_DUPLEX_STREAMED`, or as `NONE`, which hides the prompt: such a request is
 //! picked for by its headers. In any other mode a request with a body is refused with a message that names the
-//! setting to change. The response's body may come in any mode.
+//! setting to change. The response's body may come in any mode. Where it does not come at all, nor its end, that is read of
+//! the gateway's access log ([`logged`]).
 
 mod body;
 mod config;
@@ -16,6 +17,7 @@ mod destination;
 mod event;
 mod head;
 mod hint;
+mod logged;
 mod modes;
 mod refusal;
 mod reply;
@@ -26,4 +28,5 @@ pub use conversation::Conversation;
 pub use destination::{Announcement, Destination};
 pub use event::{Action, Actions, Event, Outcome};
 pub use head::request_header;
+pub use logged::{Logged, logged};
 pub use refusal::Refusal;

@@ -59,8 +59,13 @@ impl Modes {
         }
     }
 
+    /// Whether the gateway says that it keeps the response's body to itself. It does not say what it does with the headers.
+    pub(crate) fn hide_body(self) -> bool {
+        self.told && self.response == BodySendMode::None
+    }
+
     /// Whether a stream that ends after the response's headers may be one whose response goes on unseen.
     pub(crate) fn may_hide_response(self) -> bool {
-        !self.told || self.response == BodySendMode::None
+        !self.told || self.hide_body()
     }
 }

@@ -46,8 +46,11 @@ impl Ending {
 
 /// The answer to the request's headers: where it goes, and how long its body is.
 pub(crate) fn destination(destination: &Destination, body_bytes: usize) -> ProcessingResponse {
-    let mut set_headers = Vec::with_capacity(2);
+    let mut set_headers = Vec::with_capacity(3);
     set_headers.push(header(Destination::KEY, destination.as_bytes().clone()));
+    if let Some(booking) = destination.booking() {
+        set_headers.push(header(Destination::BOOKING, booking.to_string().into()));
+    }
     if body_bytes > 0 {
         set_headers.push(header("content-length", body_bytes.to_string().into()));
     }
@@ -146,4 +149,27 @@ fn nested(namespace: &str, key: &str, text: &str) -> Struct {
     let inner = Struct { fields: BTreeMap::from([(key.to_owned(), text)]) };
     let inner = Value { kind: Some(Kind::StructValue(inner)) };
     Struct { fields: BTreeMap::from([(namespace.to_owned(), inner)]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use signalbox_types::{BookingId, ReplicaKey};
+
+    use super::*;
+
+    #[test]
+    fn a_booking_is_named_in_a_header_of_the_request() {
+        let endpoint = Destination::from(SocketAddr::from(([10, 0, 0, 1], 80)));
+        let headers = |endpoint: &Destination| {
+            let Some(Response::RequestHeaders(told)) = destination(endpoint, 0).response else { panic!() };
+            let set = told.response.unwrap().header_mutation.unwrap().set_headers;
+            set.into_iter().map(|option| option.header.unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(1, headers(&endpoint).len());
+        let told = headers(&endpoint.booked(BookingId { replica: ReplicaKey(0xa), number: 0xb }));
+        assert_eq!("x-signalbox-booking", told[1].key);
+        assert_eq!("000000000000000a-000000000000000b", told[1].raw_value);
+    }
 }

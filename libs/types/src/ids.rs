@@ -36,6 +36,17 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Names an EPP replica: the XXH3 hash of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplicaKey(pub u64);
+
+impl ReplicaKey {
+    /// The key of the replica called `name`.
+    pub fn of(name: &str) -> Self {
+        Self(xxh3_64(name.as_bytes()))
+    }
+}
+
 /// One life of a model server: when it started, in milliseconds since the Unix epoch; 0 where it does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);

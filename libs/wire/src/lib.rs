@@ -9,6 +9,7 @@ mod follower;
 mod frame;
 mod hello;
 mod parts;
+mod relay;
 mod run;
 
 pub use collect::{assigned, collector_message, directive, reports};
@@ -17,3 +18,4 @@ pub use feed::{Reply, feedback, feedback_batch, feedback_reply, reply};
 pub use follower::{follower_message, from_aggregator, from_aggregator_message, from_follower, refusal};
 pub use frame::{frame, frame_message};
 pub use hello::Hello;
+pub use relay::{ended, ended_batch};

@@ -162,3 +162,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_end_whose_status_or_address_is_none_is_refused() {
+    let refused = |ended: pb::Ended| {
+        let batch = pb::EndedBatch { ended: vec![ended], hello: None };
+        signalbox_wire::ended(batch).unwrap_err()
+    };
+    let served = "nowhere".to_owned();
+    let address = refused(pb::Ended { served: served.clone(), ..pb::Ended::default() });
+    assert_eq!(WireError::Address(served), address);
+    let status = refused(pb::Ended { status: 70_000, ..pb::Ended::default() });
+    assert_eq!(WireError::Bounds("a status"), status);
+}

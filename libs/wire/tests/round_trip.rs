@@ -1,7 +1,9 @@
 //! Whatever one process says, another one hears, through the very bytes.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -14,8 +16,8 @@ use signalbox_state::{
     FromAggregator, FromFollower, Member, Observed, Pace, Placement, Reach, Report, Scope, Shelf, Update,
 };
 use signalbox_types::{
-    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Engine, Format, Gauges, Generation,
-    Incarnation, Load, Origin, Rates, Version,
+    Adapters, BlockHash, BookingId, Capacity, Ended, EndpointKey, EndpointSpec, Engine, Format, Gauges,
+    Generation, Incarnation, Load, Origin, Rates, ReplicaKey, Version,
 };
 use signalbox_wire::{Hello, Reply};
 
@@ -30,6 +32,15 @@ fn key() -> impl Strategy<Value = EndpointKey> {
 
 fn origin() -> impl Strategy<Value = Origin> {
     any::<u64>().prop_map(Origin)
+}
+
+fn ended() -> impl Strategy<Value = Ended> {
+    let booking = (any::<u64>(), any::<u64>())
+        .prop_map(|(replica, number)| BookingId { replica: ReplicaKey(replica), number });
+    let served = option::of(any::<([u8; 4], u16)>().prop_map(SocketAddr::from));
+    let first_byte = option::of((1..=u64::MAX).prop_map(Duration::from_micros));
+    (booking, option::of(1..=u16::MAX), served, first_byte)
+        .prop_map(|(booking, status, served, first_byte)| Ended { booking, status, served, first_byte })
 }
 
 fn block() -> impl Strategy<Value = BlockHash> {
@@ -328,6 +339,14 @@ proptest! {
             let message = through_bytes(&signalbox_wire::feedback_reply(epoch, sent));
             prop_assert_eq!((epoch, Ok(sent)), (message.epoch, signalbox_wire::reply(&message)));
         }
+    }
+
+    #[test]
+    fn ends_of_requests(sent in vec(ended(), 0..4), name in ".{0,5}") {
+        let hello = Hello { pool: None, name };
+        let message = through_bytes(&signalbox_wire::ended_batch(Some(&hello), &sent));
+        prop_assert_eq!(Ok(hello), Hello::read(message.hello.clone()));
+        prop_assert_eq!(Ok(sent), signalbox_wire::ended(message));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) struct Metrics {
     pub(crate) subscribers: Level,
     pub(crate) collectors: Level,
     pub(crate) refused_messages: Counter,
+    pub(crate) ends_relayed: Counter,
+    pub(crate) ends_lost: Counter,
     pub(crate) endpoints_file_valid: Level,
     pub(crate) endpoints_file_errors: Counter,
 }
@@ -81,6 +83,16 @@ impl Metrics {
         );
         registry.register("subscribers", "Followers connected", metrics.subscribers.clone());
         registry.register("collectors", "Collectors connected", metrics.collectors.clone());
+        registry.register(
+            "ends_relayed",
+            "Ends of requests that came to be told to the replica that booked them",
+            metrics.ends_relayed.clone(),
+        );
+        registry.register(
+            "ends_lost",
+            "Those of them whose replica was away or did not read",
+            metrics.ends_lost.clone(),
+        );
         registry.register(
             "refused_messages",
             "Messages that are not of this version",

@@ -8,6 +8,7 @@ use signalbox_types::PoolId;
 use tokio::sync::watch;
 
 use crate::actors::StewardRef;
+use crate::serve::Relays;
 
 /// What the streams of one pool look at.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct Board {
     /// The highest epoch that is known; touched whenever a follower should ask.
     pub(crate) news: watch::Sender<u64>,
     pub(crate) standing: watch::Sender<Standing>,
+    pub(crate) relays: Relays,
 }
 
 impl Board {
@@ -27,6 +29,7 @@ impl Board {
             steward: watch::Sender::new(None),
             news: watch::Sender::new(0),
             standing: watch::Sender::new(Standing::Standby),
+            relays: Relays::default(),
         }
     }
 

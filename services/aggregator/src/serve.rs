@@ -2,6 +2,7 @@
 
 mod collect;
 mod feed;
+mod relay;
 mod subscribe;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::actors::StewardRef;
 use crate::metrics::Metrics;
 use crate::pools::{Board, Pools};
+
+pub(crate) use relay::Relays;
 
 /// Messages of all streams together that may wait for the stewards.
 const MESSAGES_WAITING: usize = 1_024;
@@ -106,6 +109,7 @@ impl Pool for Desk {
     type CollectStream = Outgoing<pb::CollectorDirective>;
     type SubscribeStream = Outgoing<pb::Frame>;
     type FeedStream = Outgoing<pb::FeedbackReply>;
+    type RelayStream = Outgoing<pb::EndedBatch>;
 
     async fn collect(
         &self,
@@ -126,5 +130,12 @@ impl Pool for Desk {
         request: Request<Streaming<pb::FeedbackBatch>>,
     ) -> Result<Response<Self::FeedStream>, Status> {
         Ok(Response::new(feed::serve(self.clone(), request.into_inner())))
+    }
+
+    async fn relay(
+        &self,
+        request: Request<Streaming<pb::EndedBatch>>,
+    ) -> Result<Response<Self::RelayStream>, Status> {
+        Ok(Response::new(relay::serve(self.clone(), request.into_inner())))
     }
 }

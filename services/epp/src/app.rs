@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use signalbox_lease::{Member, Role, Session, aggregators};
+use signalbox_protos::envoy::service::accesslog::v3::access_log_service_server::AccessLogServiceServer;
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use signalbox_state::Member as Endpoint;
 use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen, registry};
@@ -19,6 +20,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::health_reporter;
 
+use crate::access_log::AccessLog;
 use crate::actors::{Root, RootMessage, RootSetup};
 use crate::config::EppConfig;
 use crate::decisions;
@@ -56,6 +58,8 @@ pub struct PortFlags {
     pub ext_proc: &'static str,
     /// The port for health checks.
     pub health: &'static str,
+    /// The port for access logs.
+    pub access_log: &'static str,
     /// The metrics port.
     pub metrics: &'static str,
 }
@@ -88,12 +92,13 @@ pub struct Epp {
     desk: Arc<Desk>,
     ext_proc: SocketAddr,
     health: SocketAddr,
+    access_log: SocketAddr,
     admin: AdminServer,
     root: ActorRef<RootMessage>,
     session: Option<Session>,
     ready: watch::Receiver<bool>,
     draining: watch::Sender<bool>,
-    servers: [JoinHandle<()>; 2],
+    servers: [JoinHandle<()>; 3],
     drain_timeout: Duration,
 }
 
@@ -105,20 +110,23 @@ impl Epp {
     pub async fn start(config: EppConfig, flags: PortFlags) -> Result<Self, StartError> {
         let ext_proc = listen(config.ext_proc, flags.ext_proc).await?;
         let health = listen(config.health, flags.health).await?;
+        let access_log = listen(config.access_log, flags.access_log).await?;
         let admin = listen(config.metrics, flags.metrics).await?;
         let (ext_proc_address, health_address) = (ext_proc.local_addr()?, health.local_addr()?);
+        let access_log_address = access_log.local_addr()?;
         let mut shown = registry("epp");
         let tracing = match config.tracing {
             Some(settings) => Some(Tracing::start(Tracer::start(settings, "signalbox", &mut shown)?)),
             None => None,
         };
         let records = Records::new(config.decisions, tracing);
-        let (desk, outgoing) =
-            Desk::new(config.policy, config.origin_ttl, Metrics::register(&mut shown), records);
+        let metrics = Metrics::register(&mut shown);
+        let (desk, outgoing, ends) =
+            Desk::new(&config.name, config.policy, config.origin_ttl, metrics, records);
         let desk = Arc::new(desk);
         shown.register_collector(Box::new(Levels(Arc::clone(&desk))));
         let (ready, is_ready) = watch::channel(false);
-        let outgoing = Arc::new(Mutex::new(outgoing));
+        let (outgoing, ends) = (Arc::new(Mutex::new(outgoing)), Arc::new(Mutex::new(ends)));
         let session = config.coordinator.as_ref().map(|coordinator| {
             let member = Member { role: Role::Epp, name: config.name.clone(), address: None };
             coordinator.join(member, config.lease_ttl)
@@ -127,7 +135,7 @@ impl Epp {
             hello: Hello { pool: config.pool, name: config.name },
             aggregators: aggregators(config.aggregators, config.coordinator.as_ref(), None),
         };
-        let setup = RootSetup { desk: Arc::clone(&desk), peers, outgoing, ready: Arc::new(ready) };
+        let setup = RootSetup { desk: Arc::clone(&desk), peers, outgoing, ends, ready: Arc::new(ready) };
         let (root, _) =
             Actor::spawn(None, Root, setup).await.map_err(|error| StartError::Actors(error.to_string()))?;
         let explainer = Explainer { desk: Arc::clone(&desk), to: config.explain_to };
@@ -136,17 +144,19 @@ impl Epp {
         let admin = AdminServer::start(admin, Arc::new(shown), more)?;
         let (draining, is_draining) = watch::channel(false);
         let service = ExtProc { desk: Arc::clone(&desk), body_limit_bytes: config.body_limit_bytes };
-        let servers = serve(ext_proc, health, service, &is_ready, &is_draining);
+        let log = serve_access_log(access_log, Arc::clone(&desk));
+        let [gateways, probes] = serve(ext_proc, health, service, &is_ready, &is_draining);
         Ok(Self {
             desk,
             ext_proc: ext_proc_address,
             health: health_address,
+            access_log: access_log_address,
             admin,
             root,
             session,
             ready: is_ready,
             draining,
-            servers,
+            servers: [gateways, probes, log],
             drain_timeout: config.drain_timeout,
         })
     }
@@ -159,6 +169,11 @@ impl Epp {
     /// Where health is asked for.
     pub fn health_address(&self) -> SocketAddr {
         self.health
+    }
+
+    /// Where gateways send their access logs.
+    pub fn access_log_address(&self) -> SocketAddr {
+        self.access_log
     }
 
     /// Where Prometheus reads.
@@ -192,13 +207,15 @@ impl Epp {
     /// Takes nothing new, lets requests end within the drain timeout, and ends.
     pub async fn stop(self) {
         self.draining.send_replace(true);
-        let [ext_proc, health] = self.servers;
+        let [ext_proc, health, access_log] = self.servers;
         let mut ext_proc = ext_proc;
         if tokio::time::timeout(self.drain_timeout, &mut ext_proc).await.is_err() {
             tracing::warn!(timeout = ?self.drain_timeout, "requests are cut that did not end in time");
             ext_proc.abort();
         }
         health.abort();
+        // Its streams have no end of their own.
+        access_log.abort();
         if let Some(session) = &self.session {
             session.leave().await;
         }
@@ -231,6 +248,11 @@ fn serve(
     let gateways = gateways.serve_with_incoming_shutdown(incoming(ext_proc), until_drained);
     let probes = probes.serve_with_incoming(incoming(health));
     [tokio::spawn(logged("gateways", gateways)), tokio::spawn(logged("probes", probes))]
+}
+
+fn serve_access_log(listener: TcpListener, desk: Arc<Desk>) -> JoinHandle<()> {
+    let log = Server::builder().add_service(AccessLogServiceServer::new(AccessLog::new(desk)));
+    tokio::spawn(logged("access logs", log.serve_with_incoming(TcpIncoming::from(listener))))
 }
 
 async fn logged(whom: &'static str, server: impl Future<Output = Result<(), tonic::transport::Error>>) {

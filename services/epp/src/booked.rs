@@ -1,11 +1,10 @@
 //! A request that was sent to an endpoint: its booking there, and what is told of how it was answered.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use signalbox_intake::Delivery;
 use signalbox_state::{Answer, Answered, Booking};
-use signalbox_types::EndpointKey;
+use signalbox_types::{Ended, EndpointKey};
 
 use crate::desk::{Desk, Remark};
 
@@ -21,8 +20,12 @@ pub(crate) struct Booked {
     pub(crate) alone_tokens: Option<u64>,
     pub(crate) delivery: Delivery,
     pub(crate) at: Instant,
+    /// How long after that its prompt is expected to be processed.
+    pub(crate) prefilled_after: Duration,
     /// How long the request is expected to run.
     pub(crate) expected: Duration,
+    /// Whether the owner was told what came of it.
+    pub(crate) is_told: bool,
 }
 
 impl Booked {
@@ -52,19 +55,36 @@ impl Booked {
         }
     }
 
-    /// The stream is over, but the gateway's mode hides whether the response is: the booking is held until it is expected to be.
-    pub(crate) fn hold(self, desk: &Arc<Desk>) {
-        let until = self.at + self.expected;
-        if until > Instant::now() {
-            desk.metrics.bookings_held.inc();
-            tokio::spawn(async move {
-                tokio::time::sleep_until(until.into()).await;
-                drop(self.booking);
-            });
+    /// It is over, as a gateway's access log tells.
+    pub(crate) fn ended(mut self, desk: &Desk, ended: &Ended) {
+        if let Some(time) = ended.first_byte {
+            desk.metrics.first_byte.saw(time);
+        }
+        self.correct_endpoint(desk, ended);
+        match ended.status {
+            _ if self.is_told => {}
+            // The client went away.
+            None => {}
+            Some(status) if FAILURES.contains(&status) => self.tell(desk, Answered::Failed),
+            // The response's headers may come before the prompt is processed: that is no measure of it.
+            Some(_) => self.tell(desk, Answered::Began { work_tokens: 0, took_us: 0 }),
         }
     }
 
-    fn tell(&self, desk: &Desk, answered: Answered) {
+    /// The gateway may have sent it elsewhere.
+    fn correct_endpoint(&mut self, desk: &Desk, ended: &Ended) {
+        let sight = desk.sight.load();
+        let of = |address| sight.view.members.iter().find(|member| member.spec.address == address);
+        if let Some(served) = ended.served.and_then(of)
+            && served.key != self.endpoint
+        {
+            desk.metrics.served_elsewhere.inc();
+            self.endpoint = served.key;
+        }
+    }
+
+    fn tell(&mut self, desk: &Desk, answered: Answered) {
+        self.is_told = true;
         desk.remark(Remark::Answer(Answer { endpoint: self.endpoint, answered }));
     }
 }

@@ -36,6 +36,9 @@ pub struct Flags {
     /// Port for gRPC health checks; 0 is any free one.
     #[arg(long, default_value_t = 9003)]
     pub grpc_health_port: u16,
+    /// Port for the access log of gateways that leave responses off ext-proc; 0 is any free one.
+    #[arg(long, default_value_t = 9004)]
+    pub access_log_port: u16,
     /// Port for Prometheus metrics, /explain and /decisions; 0 is any free one.
     #[arg(long, default_value_t = 9090)]
     pub metrics_port: u16,
@@ -101,6 +104,8 @@ pub struct EppConfig {
     pub ext_proc: SocketAddr,
     /// For health checks.
     pub health: SocketAddr,
+    /// For gateways' access logs.
+    pub access_log: SocketAddr,
     /// For Prometheus and explanations.
     pub metrics: SocketAddr,
     /// Who may ask for explanations.
@@ -138,6 +143,7 @@ impl EppConfig {
             lease_ttl: flags.coordinator.lease_ttl,
             ext_proc: SocketAddr::new(flags.bind, flags.grpc_port),
             health: SocketAddr::new(flags.bind, flags.grpc_health_port),
+            access_log: SocketAddr::new(flags.bind, flags.access_log_port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),
             explain_to: if flags.explain_to_all { ExplainTo::All } else { ExplainTo::Loopback },
             body_limit_bytes: flags.body_limit,

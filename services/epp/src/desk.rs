@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use signalbox_schedule::Policy;
 use signalbox_state::{AdapterSends, Answer, Bookings, Others, Overlay, Placed, View};
-use signalbox_types::{EndpointKey, Origin};
+use signalbox_types::{Ended, EndpointKey, Origin, ReplicaKey};
 use tokio::sync::{Notify, mpsc};
 
+use crate::held::Held;
 use crate::metrics::Metrics;
 use crate::records::Records;
 use crate::sight::Sight;
@@ -20,6 +21,9 @@ const PLACEMENTS_WAITING: usize = 1_024;
 /// Remarks that may wait for the uplink. Beyond it they are dropped: none is missed.
 const REMARKS_WAITING: usize = 1_024;
 
+/// Ends of others' requests that may wait to be passed on. Beyond it they are dropped and counted: those bookings expire.
+const ENDS_WAITING: usize = 4_096;
+
 /// What the pool's owner is told once.
 #[derive(Debug)]
 pub(crate) enum Remark {
@@ -29,7 +33,7 @@ pub(crate) enum Remark {
     Adapter(EndpointKey, Arc<str>),
 }
 
-/// Where a desk's placements and remarks come out.
+/// Where what the pool's owner is told comes out.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) placed: mpsc::Receiver<Placed>,
@@ -41,10 +45,14 @@ pub(crate) struct Outgoing {
 pub(crate) struct Desk {
     pub(crate) sight: ArcSwap<Sight>,
     pub(crate) bookings: Bookings,
+    pub(crate) held: Held,
     pub(crate) overlay: Overlay,
     pub(crate) placements: mpsc::Sender<Placed>,
     pub(crate) adapter_sends: AdapterSends,
     remarks: mpsc::Sender<Remark>,
+    ends: mpsc::Sender<Ended>,
+    /// This replica's name, short.
+    pub(crate) replica: ReplicaKey,
     pub(crate) policy: Arc<Policy>,
     /// The request headers that the policy goes by.
     pub(crate) headers: Arc<[String]>,
@@ -62,24 +70,29 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// A replica that has seen nothing yet, and where what it has to say comes out.
+    /// A replica that has seen nothing yet, and where what it has to tell the owner comes out, and what it has to tell other replicas.
     pub(crate) fn new(
+        name: &str,
         policy: Policy,
         origin_ttl: Duration,
         metrics: Metrics,
         records: Records,
-    ) -> (Self, Outgoing) {
+    ) -> (Self, Outgoing, mpsc::Receiver<Ended>) {
         let bell = Arc::new(Notify::new());
         let ring = Arc::clone(&bell);
         let (placements, placed) = mpsc::channel(PLACEMENTS_WAITING);
         let (remarks, remarked) = mpsc::channel(REMARKS_WAITING);
+        let (ends, ended) = mpsc::channel(ENDS_WAITING);
         let desk = Self {
             sight: ArcSwap::default(),
             bookings: Bookings::new(Arc::new(move || ring.notify_one())),
+            held: Held::default(),
             overlay: Overlay::default(),
             placements,
             adapter_sends: AdapterSends::default(),
             remarks,
+            ends,
+            replica: ReplicaKey::of(name),
             headers: policy.request_headers().into_iter().map(str::to_owned).collect(),
             policy: Arc::new(policy),
             metrics,
@@ -91,7 +104,7 @@ impl Desk {
             epoch: AtomicU64::new(0),
             owner_heard_at_ms: AtomicU64::new(0),
         };
-        (desk, Outgoing { placed, remarks: remarked })
+        (desk, Outgoing { placed, remarks: remarked }, ended)
     }
 
     /// Milliseconds of this process's clock.
@@ -132,6 +145,12 @@ impl Desk {
     pub(crate) fn remark(&self, remark: Remark) {
         // Full: the uplink is not connected, or cannot keep up.
         let _ = self.remarks.try_send(remark);
+    }
+
+    /// Has the replica told that booked a request which ended.
+    pub(crate) fn pass_on(&self, ended: Ended) {
+        let is_on_its_way = self.ends.try_send(ended).is_ok();
+        self.metrics.logged(if is_on_its_way { "passed_on" } else { "dropped" });
     }
 
     /// Whether what `view` says of other replicas' bookings still counts.

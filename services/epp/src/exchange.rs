@@ -5,18 +5,24 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use signalbox_extproc::{Action, Config, Conversation, Event, Outcome};
 use signalbox_intake::Intake;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_telemetry::Begun;
+use signalbox_types::BookingId;
 use tonic::{Status, Streaming};
 
 use crate::booked::Booked;
 use crate::desk::Desk;
 use crate::pick::Picked;
 use crate::records::Source;
+
+/// A gateway that leaves the rest of a response off the stream ends it as soon as it has its last answer. One that ends it so much later
+/// had waited for the response's end, and has seen it.
+const LINGERS: Duration = Duration::from_millis(100);
 
 /// One HTTP request of a gateway.
 pub(crate) struct Exchange {
@@ -27,6 +33,10 @@ pub(crate) struct Exchange {
     begun: Option<Begun>,
     replies: VecDeque<ProcessingResponse>,
     booked: Option<Booked>,
+    /// By which the booking is known where the response's end may be told by somebody else.
+    number: Option<u64>,
+    /// When the gateway was last answered, where it may hide the response's end.
+    answered_at: Option<Instant>,
     state: State,
 }
 
@@ -53,6 +63,8 @@ impl Exchange {
             begun: None,
             replies: VecDeque::new(),
             booked: None,
+            number: None,
+            answered_at: None,
             state: State::Open,
         }
     }
@@ -63,6 +75,7 @@ impl Exchange {
                 Action::Pick(intake) => self.pick(intake),
                 Action::Reply(reply) => self.replies.push_back(reply),
                 Action::ResponseStarted { status } => {
+                    self.answered();
                     if let Some(booked) = &mut self.booked {
                         booked.responded(&self.desk, status);
                     }
@@ -81,7 +94,12 @@ impl Exchange {
     fn pick(&mut self, intake: Intake) {
         let source = Source { request_id: self.conversation.request_id(), begun: self.begun.take() };
         let picked = self.desk.pick(intake, source).map(|picked| {
-            let Picked { destination, booked } = picked;
+            let Picked { mut destination, booked } = picked;
+            if self.conversation.may_hide_response() {
+                let number = self.desk.held.number();
+                self.number = Some(number);
+                destination = destination.booked(BookingId { replica: self.desk.replica, number });
+            }
             tracing::debug!(
                 request_id = self.conversation.request_id(),
                 endpoint = destination.as_str(),
@@ -91,13 +109,24 @@ impl Exchange {
             destination
         });
         self.take(Event::Picked(picked));
+        self.answered();
     }
 
-    /// Settles the booking: at once, or, where the gateway hides the end of the response, when it is expected to be there.
+    fn answered(&mut self) {
+        if self.number.is_some() {
+            self.answered_at = Some(Instant::now());
+        }
+    }
+
+    /// Settles the booking: at once, or, where the gateway hides the end of the response, when that is told.
     fn settle(&mut self) {
-        let Some(booked) = self.booked.take() else { return };
-        if self.conversation.outcome() == Outcome::Hidden {
-            booked.hold(&self.desk);
+        let Some(number) = self.number.take() else { return drop(self.booked.take()) };
+        let lingered = self.answered_at.is_some_and(|at| at.elapsed() >= LINGERS);
+        let is_hidden = self.conversation.outcome() == Outcome::Hidden && !lingered;
+        // What was told of it already came with the end.
+        match self.booked.take().filter(|booked| is_hidden && !booked.is_told) {
+            Some(booked) => self.desk.hold(number, booked),
+            None => self.desk.held.forget(number),
         }
     }
 }

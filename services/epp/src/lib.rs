@@ -3,6 +3,7 @@
 //! A request takes a straight line through [`exchange`](Epp): the conversation says when to pick, the pick reads the latest
 //! view and this replica's own bookings, and answers. The actors beside it keep the view and report what was decided.
 
+mod access_log;
 mod actors;
 mod app;
 mod booked;
@@ -11,11 +12,13 @@ mod decisions;
 mod desk;
 mod exchange;
 mod explain;
+mod held;
 mod metrics;
 mod pick;
 mod policy_file;
 mod process;
 mod records;
+mod relay;
 mod ring;
 mod serve;
 mod sight;

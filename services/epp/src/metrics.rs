@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use signalbox_extproc::Refusal;
 use signalbox_schedule::Terms;
@@ -26,6 +28,28 @@ struct KindLabel {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// Times to the head of a response, in seconds.
+#[derive(Debug)]
+pub(crate) struct FirstByte(Histogram);
+
+impl Default for FirstByte {
+    /// From 10 ms to 82 s.
+    fn default() -> Self {
+        Self(Histogram::new(exponential_buckets(0.01, 2.0, 14)))
+    }
+}
+
+impl FirstByte {
+    pub(crate) fn saw(&self, time: Duration) {
+        self.0.observe(time.as_secs_f64());
+    }
+}
+
 /// What an EPP replica counts. What it merely holds is read off it by [`Levels`].
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -36,6 +60,10 @@ pub(crate) struct Metrics {
     matched_tokens: Counter,
     refusals: Family<CodeLabel, Counter>,
     pub(crate) bookings_held: Counter,
+    pub(crate) bookings_expired: Counter,
+    pub(crate) served_elsewhere: Counter,
+    logged: Family<OutcomeLabel, Counter>,
+    pub(crate) first_byte: FirstByte,
     pub(crate) placements_dropped: Counter,
     gaps: Family<KindLabel, Counter>,
     pub(crate) connected: Gauge<u64, AtomicU64>,
@@ -57,8 +85,18 @@ impl Metrics {
             ("matched_tokens", "Tokens of those that the picked endpoint held", &metrics.matched_tokens),
             (
                 "bookings_held",
-                "Bookings held for the expected service time, because the gateway hides the end of the response",
+                "Bookings that outlasted their stream, because the gateway hides the end of the response",
                 &metrics.bookings_held,
+            ),
+            (
+                "bookings_expired",
+                "Held bookings that went because nobody told of the request's end in time",
+                &metrics.bookings_expired,
+            ),
+            (
+                "served_elsewhere",
+                "Requests that another endpoint served than the one that was picked",
+                &metrics.served_elsewhere,
             ),
             (
                 "placements_dropped",
@@ -87,6 +125,16 @@ impl Metrics {
         );
         registry.register("streams", "Open ext-proc streams", metrics.streams.clone());
         registry.register("refusals", "Requests that were answered here, by code", metrics.refusals.clone());
+        registry.register(
+            "access_log_entries",
+            "Entries of gateways' access logs, and ends of own requests that others passed on, by outcome",
+            metrics.logged.clone(),
+        );
+        registry.register(
+            "logged_first_byte_seconds",
+            "Time to the head of a response, as the access log tells it",
+            metrics.first_byte.0.clone(),
+        );
         registry.register("gaps", "Frames that could not be taken, by kind", metrics.gaps.clone());
         registry.register("connected", "Aggregators to which there is a stream", metrics.connected.clone());
         metrics
@@ -100,6 +148,11 @@ impl Metrics {
 
     pub(crate) fn refused(&self, refusal: &Refusal) {
         self.refusals.get_or_create(&CodeLabel { code: refusal.code() }).inc();
+    }
+
+    /// An entry of an access log was read, with this outcome.
+    pub(crate) fn logged(&self, outcome: &'static str) {
+        self.logged.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// The state is this one now.

@@ -109,6 +109,8 @@ impl Desk {
             alone_tokens: (terms.prefills == 0).then_some(uncached_tokens),
             delivery,
             at: Instant::now(),
+            is_told: false,
+            prefilled_after: Duration::from_micros(terms.prefilled_us()),
             expected: Duration::from_micros(terms.expected_us()),
         };
         Picked { destination: self.destination(sight, position), booked }

@@ -11,8 +11,12 @@ use crate::config::{EppConfig, Flags, Output};
 /// The exit code for input that cannot be used, as in sysexits.h.
 const EX_USAGE: u8 = 64;
 
-const PORT_FLAGS: PortFlags =
-    PortFlags { ext_proc: "--grpc-port", health: "--grpc-health-port", metrics: "--metrics-port" };
+const PORT_FLAGS: PortFlags = PortFlags {
+    ext_proc: "--grpc-port",
+    health: "--grpc-health-port",
+    access_log: "--access-log-port",
+    metrics: "--metrics-port",
+};
 
 /// Runs a replica until it is asked to end.
 ///
@@ -49,14 +53,20 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     };
     let epp = Epp::start(config, PORT_FLAGS).await?;
     let (ext_proc, health, metrics) = (epp.ext_proc_address(), epp.health_address(), epp.metrics_address());
-    tracing::info!(%ext_proc, %health, %metrics, "listening");
+    let access_log = epp.access_log_address();
+    tracing::info!(%ext_proc, %health, %access_log, %metrics, "listening");
     tokio::pin!(stop);
     tokio::select! {
         () = epp.ready() => {
             tracing::info!("ready");
             if flags.output == Some(Output::Json) {
-                let (ext_proc, health, metrics) = (ext_proc.to_string(), health.to_string(), metrics.to_string());
-                println!("{}", json!({ "ext_proc": ext_proc, "health": health, "metrics": metrics }));
+                let addresses = json!({
+                    "ext_proc": ext_proc.to_string(),
+                    "health": health.to_string(),
+                    "access_log": access_log.to_string(),
+                    "metrics": metrics.to_string(),
+                });
+                println!("{addresses}");
             }
             stop.await;
         }

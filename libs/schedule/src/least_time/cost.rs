@@ -54,10 +54,15 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// How long it is expected to take there until the prompt is processed, in microseconds.
+    pub fn prefilled_us(&self) -> u64 {
+        let Self { wait_us, prefill_us, ramp_us, adapter_us, .. } = *self;
+        [wait_us, prefill_us, ramp_us, adapter_us].into_iter().fold(0, u64::saturating_add)
+    }
+
     /// How long the request is expected to take there, in microseconds.
     pub fn expected_us(&self) -> u64 {
-        let Self { wait_us, prefill_us, decode_us, ramp_us, adapter_us, .. } = *self;
-        [wait_us, prefill_us, decode_us, ramp_us, adapter_us].into_iter().fold(0, u64::saturating_add)
+        self.prefilled_us().saturating_add(self.decode_us)
     }
 
     /// The whole cost: time until the answer begins and is under way, and what that costs others, in microseconds.

@@ -5,3 +5,4 @@ mod uplink;
 mod view_keeper;
 
 pub(crate) use root::{Root, RootMessage, RootSetup};
+pub(crate) use view_keeper::Owner;

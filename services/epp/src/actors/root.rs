@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::uplink::{self, Queue, Uplink};
 use super::view_keeper::{self, ViewKeeper};
 use crate::desk::Desk;
+use crate::relay::Ends;
 
 /// Both children know each other, so both are restarted when one fails.
 const RESTARTS: RestartPolicy = RestartPolicy {
@@ -24,6 +25,7 @@ pub(crate) struct RootSetup {
     pub(crate) desk: Arc<Desk>,
     pub(crate) peers: signalbox_peers::Settings,
     pub(crate) outgoing: Queue,
+    pub(crate) ends: Ends,
     pub(crate) ready: Arc<watch::Sender<bool>>,
 }
 
@@ -91,9 +93,10 @@ impl Actor for Root {
 }
 
 async fn start_children(setup: &RootSetup, myself: &ActorRef<RootMessage>) -> Result<(), ActorProcessingErr> {
-    let RootSetup { desk, peers, outgoing, ready } = setup.clone();
+    let RootSetup { desk, peers, outgoing, ends, ready } = setup.clone();
     let (owner, known) = watch::channel(None);
-    let setup = uplink::Setup { desk: Arc::clone(&desk), outgoing, hello: peers.hello.clone(), owner: known };
+    let hello = peers.hello.clone();
+    let setup = uplink::Setup { desk: Arc::clone(&desk), outgoing, ends, hello, owner: known };
     let (uplink, _) = Actor::spawn_linked(None, Uplink, setup, myself.get_cell()).await?;
     let setup = view_keeper::Setup { desk, peers, owner: Arc::new(owner), ready, uplink };
     Actor::spawn_linked(None, ViewKeeper, setup, myself.get_cell()).await?;

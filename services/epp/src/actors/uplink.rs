@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 
 use super::view_keeper::Owner;
 use crate::desk::{Desk, Outgoing, Remark};
+use crate::relay::{Ends, relay};
 
 /// Feedback is sent at most so often.
 const PACE: Duration = Duration::from_millis(2);
@@ -47,6 +48,7 @@ pub(crate) type Queue = Arc<Mutex<Outgoing>>;
 pub(crate) struct Setup {
     pub(crate) desk: Arc<Desk>,
     pub(crate) outgoing: Queue,
+    pub(crate) ends: Ends,
     pub(crate) hello: Hello,
     pub(crate) owner: watch::Receiver<Owner>,
 }
@@ -61,7 +63,7 @@ pub(crate) struct State {
     /// Said with the first batch of a stream.
     hello: Hello,
     connection: Option<Connection>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 struct Connection {
@@ -76,14 +78,15 @@ impl Actor for Uplink {
     type Arguments = Setup;
 
     async fn pre_start(&self, myself: UplinkRef, setup: Setup) -> Result<State, ActorProcessingErr> {
-        let Setup { desk, outgoing, hello, owner } = setup;
+        let Setup { desk, outgoing, ends, hello, owner } = setup;
         // Numbers begin anew here, which no origin survives; and an uplink before this one can lift nothing any more.
         desk.be_reborn();
         desk.overlay.clear();
         let bell = tokio::spawn(ring(Arc::clone(&desk), myself.clone()));
+        let passing_on = tokio::spawn(relay(Arc::clone(&desk), hello.clone(), owner.clone(), ends));
         let link = tokio::spawn(feed(owner, myself.clone()));
         myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
-        let (feeder, tasks) = (Feeder::default(), [bell, link]);
+        let (feeder, tasks) = (Feeder::default(), [bell, link, passing_on]);
         Ok(State { desk, outgoing, feeder, hello, connection: None, tasks })
     }
 

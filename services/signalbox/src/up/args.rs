@@ -62,6 +62,9 @@ pub(crate) struct UpArgs {
     /// Address of the first EPP replica for health checks; further replicas follow at +10 each, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9003")]
     pub(super) health_listen: SocketAddr,
+    /// Address of the first EPP replica for access logs; further replicas follow at +10 each, 0 is any free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9004")]
+    pub(super) access_log_listen: SocketAddr,
     /// Address of the first EPP replica's metrics; further replicas follow at +10 each, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub(super) metrics_listen: SocketAddr,

@@ -185,6 +185,7 @@ async fn replicate(
     let flags = signalbox_epp::PortFlags {
         ext_proc: "--ext-proc-listen",
         health: "--health-listen",
+        access_log: "--access-log-listen",
         metrics: "--metrics-listen",
     };
     let mut epps = Vec::new();
@@ -197,6 +198,7 @@ async fn replicate(
             lease_ttl: LEASE_TTL,
             ext_proc: at(args.ext_proc_listen, index, flags.ext_proc)?,
             health: at(args.health_listen, index, flags.health)?,
+            access_log: at(args.access_log_listen, index, flags.access_log)?,
             metrics: at(args.metrics_listen, index, flags.metrics)?,
             explain_to: ExplainTo::Loopback,
             body_limit_bytes: 64 << 20,

@@ -53,6 +53,7 @@ impl Replica {
             lease_ttl: Duration::from_secs(2),
             ext_proc: ANY,
             health: ANY,
+            access_log: ANY,
             metrics: ANY,
             explain_to: ExplainTo::Loopback,
             body_limit_bytes: 1 << 20,
@@ -62,7 +63,9 @@ impl Replica {
             decisions,
             tracing,
         };
-        let epp = Epp::start(config, PortFlags { ext_proc: "", health: "", metrics: "" }).await.unwrap();
+        let epp = Epp::start(config, PortFlags { ext_proc: "", health: "", access_log: "", metrics: "" })
+            .await
+            .unwrap();
         epp.ready().await;
         Self { aggregator, epp }
     }

@@ -16,13 +16,17 @@ const LAST: u16 = 32_768;
 
 /// Free ports, each given out once, none of which an outgoing connection may take while its process is away.
 #[derive(Debug)]
-pub(crate) struct Ports {
+pub struct Ports {
     left: std::ops::Range<u16>,
 }
 
 impl Ports {
     /// Begins somewhere: two suites on one machine are unlikely to meet.
-    pub(crate) fn new() -> Self {
+    #[expect(
+        clippy::new_without_default,
+        reason = "where it begins is no default: it is another in each process"
+    )]
+    pub fn new() -> Self {
         let range = fs::read_to_string(RANGE).ok();
         let end = range.and_then(|range| range.split_whitespace().next()?.parse().ok()).unwrap_or(LAST);
         let span = u32::from(end.saturating_sub(FIRST)).max(1);
@@ -34,7 +38,7 @@ impl Ports {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn take(&mut self) -> anyhow::Result<SocketAddr> {
+    pub fn take(&mut self) -> anyhow::Result<SocketAddr> {
         let free = self.left.by_ref().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
         Ok((Ipv4Addr::LOCALHOST, free.context("no port is free")?).into())
     }

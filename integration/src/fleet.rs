@@ -1,29 +1,33 @@
-//! The model servers: one process, a port each.
+//! Model servers in one process, a port each.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use signalbox_integration::{MODEL, Process, Scratch, write_endpoints};
+
+use crate::endpoints::write_endpoints;
+use crate::process::Process;
+use crate::prompt::MODEL;
+use crate::scratch::Scratch;
 
 /// The model servers, and the file that lists them.
 #[derive(Debug)]
-pub(crate) struct Pods {
+pub struct Fleet {
     /// Name and address of each.
     pods: Vec<(String, String)>,
-    pub(crate) file: PathBuf,
+    file: PathBuf,
     _process: Process,
 }
 
-impl Pods {
-    /// Starts so many, as fast as an 8B model on one H100, and lists them all.
+impl Fleet {
+    /// Starts so many, as fast as an 8B model on one H100 unless `more` flags say otherwise, and lists them all.
     ///
     /// # Errors
     /// When they do not get ready.
-    pub(crate) async fn start(scratch: &Scratch, count: usize) -> anyhow::Result<Self> {
+    pub async fn start(scratch: &Scratch, count: usize, more: &[&str]) -> anyhow::Result<Self> {
         let count = count.to_string();
         let flags =
             ["--listen", "127.0.0.1:0", "--name", "pod", "--model", MODEL, "--output", "json", "--pods"];
-        let flags = [&flags[..], &[count.as_str()]].concat();
+        let flags = [&flags[..], &[count.as_str()], more].concat();
         let (process, ready) = Process::ready(scratch, "signalbox-modelsim", "pods", &flags).await?;
         let pods = ready["pods"].as_array().into_iter().flatten().map(|pod| {
             let text =
@@ -35,8 +39,18 @@ impl Pods {
         Ok(Self { pods, file, _process: process })
     }
 
+    /// The file that lists them.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Name and address of each, listed or not.
+    pub fn pods(&self) -> &[(String, String)] {
+        &self.pods
+    }
+
     /// How many there are, listed or not.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.pods.len()
     }
 
@@ -44,7 +58,7 @@ impl Pods {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn list_without(&self, scratch: &Scratch, out: usize) -> anyhow::Result<()> {
+    pub fn list_without(&self, scratch: &Scratch, out: usize) -> anyhow::Result<()> {
         list(scratch, &self.pods[..self.pods.len().saturating_sub(out)])?;
         Ok(())
     }
