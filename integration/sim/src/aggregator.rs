@@ -267,7 +267,9 @@ impl Aggregator {
                 self.collectors.remove(&stream);
                 site.close(stream, End::Server);
             }
-            SeatEffect::Pool(Effect::NeedChain(..) | Effect::Expired(_) | Effect::Outranked(_)) => {}
+            SeatEffect::Pool(
+                Effect::NeedChain(..) | Effect::Expired(_) | Effect::Outranked(_) | Effect::Noted(_),
+            ) => {}
             SeatEffect::Tell(stream, said) => site.send(stream, End::Server, Payload::Up(said)),
             SeatEffect::Claim { above } => self.claim(site, above),
             SeatEffect::Release => {

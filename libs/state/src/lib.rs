@@ -50,7 +50,7 @@ pub use observe::{Endpoint, Reach, Reading, Report, Update};
 pub use outbox::{Outbox, Placed};
 pub use overlay::Overlay;
 pub use picture::{Diverged, Member, Picture};
-pub use pool::{Effect, Input, Pool, PoolConfig};
+pub use pool::{Effect, Input, Noted, Pool, PoolConfig};
 pub use replica::{Gap, Outcome, Replica, Source};
 pub use seat::{Answer as SeatAnswer, Ask, Seat, SeatConfig, SeatEffect, SeatInput, Standing, Want};
 pub use sends::AdapterSends;

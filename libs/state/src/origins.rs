@@ -52,9 +52,11 @@ impl Heard {
         }
     }
 
-    /// Waits no longer for what was asked for long ago.
-    pub(crate) fn give_up(&mut self, now_ms: u64) {
+    /// Waits no longer for what was asked for long ago; says how much that is.
+    pub(crate) fn give_up(&mut self, now_ms: u64) -> usize {
+        let before = self.asked.len();
         self.asked.retain(|_, asked_at_ms| now_ms.saturating_sub(*asked_at_ms) < CHAIN_WITHIN_MS);
+        before - self.asked.len()
     }
 
     /// The number up to which nothing is open.

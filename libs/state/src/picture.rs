@@ -20,6 +20,9 @@ pub enum Diverged {
     /// It names an endpoint that is not there.
     #[error("change of an endpoint {0} that is not known")]
     Endpoint(EndpointKey),
+    /// It acknowledges less of an origin's placements than was acknowledged before.
+    #[error("acknowledgement of origin {0} that falls")]
+    Acknowledged(Origin),
     /// It does not fit the blocks that are held.
     #[error("change of blocks that does not fit those held: {0}")]
     Blocks(Misfit),
@@ -190,6 +193,9 @@ impl Picture {
             }
             Change::Evicted { endpoint, used, blocks } => {
                 return self.reside(*endpoint, |residents| residents.evict(*endpoint, *used, *blocks));
+            }
+            Change::Acknowledged { origin, number } if self.acknowledged(*origin) > *number => {
+                return Err(Diverged::Acknowledged(*origin));
             }
             Change::Acknowledged { origin, number } => self.acknowledge(*origin, Some(*number)),
         }

@@ -87,6 +87,19 @@ pub enum Effect {
     Expired(Origin),
     /// Another owner has a higher epoch: this one must take a higher one still, or step down.
     Outranked(u64),
+    /// Nothing; it is to be counted.
+    Noted(Noted),
+}
+
+/// What should be seldom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// A replica was not heard for the TTL, and its bookings are gone.
+    OriginExpired(Origin),
+    /// So many placements were dropped because their whole chains were asked for in vain.
+    ChainsGivenUp(usize),
+    /// A collector reported an endpoint that it is not to read any more.
+    ReportOutdated(CollectorStream),
 }
 
 /// The owner of a pool's state.
@@ -158,8 +171,7 @@ impl Pool {
             }
             Input::Reports(stream, reports) => {
                 self.assignments.heard(now_ms, stream);
-                reports.into_iter().for_each(|report| self.fold_report(now_ms, stream, report));
-                Vec::new()
+                reports.into_iter().filter_map(|report| self.fold_report(now_ms, stream, report)).collect()
             }
             Input::Feedback(feedback) => self.fold_feedback(now_ms, feedback),
             Input::EpochHeard(epoch) => self.outranked(epoch),

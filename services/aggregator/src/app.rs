@@ -1,7 +1,6 @@
 //! Wiring: from a configuration and a pool to a running aggregator.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use signalbox_lease::{Coordinator, Member, Role, Session, aggregators};
 use signalbox_protos::signalbox::v1::pool_server::PoolServer;
 use signalbox_state::{SeatConfig, Standing};
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
-use signalbox_types::{EndpointKey, PeerAddress, PoolId, PoolSpec};
+use signalbox_types::{EndpointKey, PeerAddress, PoolId};
 use signalbox_wire::Hello;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -21,13 +20,10 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::actors::{Membership, Memory, Root, RootMessage, StewardSetup};
 use crate::config::AggregatorConfig;
-use crate::endpoints_file::{self, ReadError};
 use crate::metrics::Metrics;
 use crate::pools::{Board, Pools};
 use crate::serve::Desk;
-
-/// How often the endpoints file is looked at.
-const ENDPOINTS_FILE_EVERY: Duration = Duration::from_millis(250);
+use crate::source::{Source, follow};
 
 /// How long leaving the pools to others may take.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
@@ -53,15 +49,6 @@ pub enum StartError {
     /// A listener broke at once.
     #[error("a port cannot be served")]
     Serve(#[from] std::io::Error),
-}
-
-/// Where the pool comes from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// A file, read already, that is read again when it changes.
-    File(PathBuf, PoolSpec),
-    /// A pool that stays as it is.
-    Fixed(PoolSpec),
 }
 
 /// By which flags the ports are chosen, for messages.
@@ -194,7 +181,7 @@ fn steward(
     source: Source,
     metrics: &Arc<Metrics>,
 ) -> Result<StewardSetup, StartError> {
-    let specs = follow(source, Arc::clone(metrics));
+    let specs = follow(source, metrics);
     let pool = specs.borrow().id.clone();
     let hello = Hello { pool: Some(pool.to_string()), name: config.name.clone() };
     let others = aggregators(Vec::new(), Some(&membership.coordinator), Some(&config.name));
@@ -222,33 +209,5 @@ async fn serve(listener: TcpListener, desk: Desk, stopped: oneshot::Receiver<()>
     let served = Server::builder().add_service(pool).serve_with_incoming_shutdown(incoming, until_stopped);
     if let Err(error) = served.await {
         tracing::error!(%error, "collectors and replicas are served no more");
-    }
-}
-
-/// The pool as `source` has it, now and later.
-fn follow(source: Source, metrics: Arc<Metrics>) -> watch::Receiver<PoolSpec> {
-    metrics.endpoints_file_valid.set(1);
-    match source {
-        Source::Fixed(spec) => watch::channel(spec).1,
-        Source::File(path, spec) => {
-            let (specs, followed) = watch::channel(spec);
-            let on_change = move |read: Result<PoolSpec, ReadError>| match read {
-                Ok(spec) => {
-                    metrics.endpoints_file_valid.set(1);
-                    let endpoints = spec.endpoints.len();
-                    let changes = |before: &mut PoolSpec| std::mem::replace(before, spec.clone()) != spec;
-                    if specs.send_if_modified(changes) {
-                        tracing::info!(endpoints, "endpoints file read again");
-                    }
-                }
-                Err(error) => {
-                    metrics.endpoints_file_valid.set(0);
-                    metrics.endpoints_file_errors.inc();
-                    tracing::error!(%error, "endpoints file refused, the last good one stays in use");
-                }
-            };
-            tokio::spawn(endpoints_file::watch(path, ENDPOINTS_FILE_EVERY, on_change));
-            followed
-        }
     }
 }

@@ -8,7 +8,9 @@ mod metrics;
 mod pools;
 mod process;
 mod serve;
+mod source;
 
-pub use app::{Aggregator, PortFlags, Source, StartError};
+pub use app::{Aggregator, PortFlags, StartError};
 pub use config::{AggregatorConfig, Flags, Output};
 pub use process::run;
+pub use source::Source;

@@ -1,5 +1,7 @@
 //! What an aggregator exports.
 
+mod levels;
+
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -7,8 +9,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use signalbox_state::{Reach, Seat, Standing};
 use signalbox_types::PoolId;
+
+pub(crate) use levels::{FileHealth, Levels};
 
 type Level = Gauge<u64, AtomicU64>;
 
@@ -42,6 +45,12 @@ pub(crate) struct Metrics {
     takeovers: PerPool<Counter>,
     snapshots: PerPool<Counter>,
     gaps: PerPool<Counter>,
+    origins_expired: PerPool<Counter>,
+    chains_asked: PerPool<Counter>,
+    chains_given_up: PerPool<Counter>,
+    reports_outdated: PerPool<Counter>,
+    collectors_dropped: PerPool<Counter>,
+    dated_ahead: PerPool<Level>,
     endpoints: Family<ReachLabel, Level>,
     digest: Family<KindLabel, Level>,
     pub(crate) subscribers: Level,
@@ -49,8 +58,8 @@ pub(crate) struct Metrics {
     pub(crate) refused_messages: Counter,
     pub(crate) ends_relayed: Counter,
     pub(crate) ends_lost: Counter,
-    pub(crate) endpoints_file_valid: Level,
-    pub(crate) endpoints_file_errors: Counter,
+    endpoints_file_valid: PerPool<Level>,
+    endpoints_file_errors: PerPool<Counter>,
 }
 
 impl Metrics {
@@ -63,6 +72,7 @@ impl Metrics {
             ("seq", "Number of changes in the pool's history", &metrics.seq),
             ("blocks", "Distinct blocks of prompt held by any endpoint", &metrics.blocks),
             ("in_flight_requests", "Requests booked by all replicas", &metrics.in_flight),
+            ("endpoints_dated_ahead", "Endpoints whose values are from the future", &metrics.dated_ahead),
         ];
         for (name, help, family) in levels {
             registry.register(name, help, family.clone());
@@ -71,6 +81,23 @@ impl Metrics {
             ("takeovers", "Times that this aggregator began to own the pool", &metrics.takeovers),
             ("snapshots", "Snapshots given to followers", &metrics.snapshots),
             ("gaps", "Frames of the owner that a standby could not take", &metrics.gaps),
+            ("origins_expired", "Replicas that were given up with their bookings", &metrics.origins_expired),
+            (
+                "chains_asked",
+                "Placements whose whole chain was asked for, because their anchor was not known",
+                &metrics.chains_asked,
+            ),
+            ("chains_given_up", "Those of them that did not come in time", &metrics.chains_given_up),
+            (
+                "reports_outdated",
+                "Reports of endpoints that the collector is not to read any more",
+                &metrics.reports_outdated,
+            ),
+            (
+                "collectors_dropped",
+                "Collectors whose endpoints went to others because they were silent or came anew",
+                &metrics.collectors_dropped,
+            ),
         ];
         for (name, help, family) in counters {
             registry.register(name, help, family.clone());
@@ -100,15 +127,26 @@ impl Metrics {
         );
         registry.register(
             "endpoints_file_valid",
-            "1 when the endpoints files were good when last read, else 0: the last good ones are in use",
+            "1 when the pool's endpoints file was good when last read, else 0: the last good one is in use",
             metrics.endpoints_file_valid.clone(),
         );
         registry.register(
             "endpoints_file_errors",
-            "Times that a changed endpoints file was refused",
+            "Times that the pool's changed endpoints file was refused",
             metrics.endpoints_file_errors.clone(),
         );
         metrics
+    }
+
+    /// What is shown of a pool's endpoints file, which is good.
+    pub(crate) fn of_file(&self, pool: &PoolId) -> FileHealth {
+        let label = PoolLabel { pool: pool.to_string() };
+        let health = FileHealth {
+            valid: self.endpoints_file_valid.get_or_create(&label).clone(),
+            errors: self.endpoints_file_errors.get_or_create(&label).clone(),
+        };
+        health.accepted();
+        health
     }
 
     /// What is shown of one pool.
@@ -126,54 +164,15 @@ impl Metrics {
             takeovers: counter(&self.takeovers),
             snapshots: counter(&self.snapshots),
             gaps: counter(&self.gaps),
+            origins_expired: counter(&self.origins_expired),
+            chains_asked: counter(&self.chains_asked),
+            chains_given_up: counter(&self.chains_given_up),
+            reports_outdated: counter(&self.reports_outdated),
+            collectors_dropped: counter(&self.collectors_dropped),
+            dated_ahead: level(&self.dated_ahead),
             endpoints: self.endpoints.clone(),
             digest: self.digest.clone(),
             pool,
-        }
-    }
-}
-
-/// What an aggregator exports of one pool.
-#[derive(Debug)]
-pub(crate) struct Levels {
-    pool: String,
-    owner: Level,
-    epoch: Level,
-    seq: Level,
-    blocks: Level,
-    in_flight: Level,
-    pub(crate) takeovers: Counter,
-    pub(crate) snapshots: Counter,
-    pub(crate) gaps: Counter,
-    endpoints: Family<ReachLabel, Level>,
-    digest: Family<KindLabel, Level>,
-}
-
-impl Levels {
-    /// Shows `seat` as it is now.
-    pub(crate) fn show(&self, seat: &Seat) {
-        self.owner.set(u64::from(matches!(seat.standing(), Standing::Owner(_))));
-        self.epoch.set(seat.epoch());
-        self.seq.set(seat.version().map_or(0, |version| version.seq));
-        self.blocks.set(seat.picture().residents().index().len() as u64);
-        let mut counts = [("unknown", 0), ("fresh", 0), ("stale", 0), ("down", 0)];
-        let mut in_flight = 0;
-        for member in seat.picture().members() {
-            let at = match member.observed.reach {
-                Reach::Unknown => 0,
-                Reach::Fresh => 1,
-                Reach::Stale => 2,
-                Reach::Down => 3,
-            };
-            counts[at].1 += 1;
-            in_flight += u64::from(member.load().requests);
-        }
-        self.in_flight.set(in_flight);
-        for (reach, count) in counts {
-            self.endpoints.get_or_create(&ReachLabel { pool: self.pool.clone(), reach }).set(count);
-        }
-        for (kind, sum) in seat.picture().digest().shown() {
-            self.digest.get_or_create(&KindLabel { pool: self.pool.clone(), kind }).set(sum);
         }
     }
 }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use serde_json::json;
 use signalbox_telemetry::{init_logs, stop_requested};
 
-use crate::app::{Aggregator, PortFlags, Source};
+use crate::app::{Aggregator, PortFlags};
 use crate::config::{AggregatorConfig, Flags, Output};
 use crate::endpoints_file;
+use crate::source::Source;
 
 /// The exit code for input that cannot be used, as in sysexits.h.
 const EX_USAGE: u8 = 64;

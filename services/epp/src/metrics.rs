@@ -65,6 +65,7 @@ pub(crate) struct Metrics {
     logged: Family<OutcomeLabel, Counter>,
     pub(crate) first_byte: FirstByte,
     pub(crate) placements_dropped: Counter,
+    pub(crate) placements_expired: Counter,
     gaps: Family<KindLabel, Counter>,
     pub(crate) connected: Gauge<u64, AtomicU64>,
     pub(crate) rebirths: Counter,
@@ -102,6 +103,11 @@ impl Metrics {
                 "placements_dropped",
                 "Placements that were not reported, because too many waited",
                 &metrics.placements_dropped,
+            ),
+            (
+                "placements_expired",
+                "Placements that the pool did not echo in time",
+                &metrics.placements_expired,
             ),
             (
                 "divergences",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use signalbox_prefix::{Misfit, anchor_after};
 use signalbox_types::{BlockHash, EndpointKey, Load, Origin};
 
-use super::{BYTES_PER_TOKEN, Effect, Pool};
+use super::{BYTES_PER_TOKEN, Effect, Noted, Pool};
 use crate::change::Change;
 use crate::feedback::{Feedback, Placement, Scope};
 
@@ -25,8 +25,12 @@ impl Pool {
         }
         let placements = placements.into_iter();
         effects.extend(placements.filter_map(|placement| self.fold_placement(now_ms, origin, placement)));
-        if is_news && scope == Scope::Whole {
-            self.origins.heard(origin).into_iter().for_each(|heard| heard.give_up(now_ms));
+        if is_news
+            && scope == Scope::Whole
+            && let Some(heard) = self.origins.heard(origin)
+            && let given_up @ 1.. = heard.give_up(now_ms)
+        {
+            effects.push(Effect::Noted(Noted::ChainsGivenUp(given_up)));
         }
         self.acknowledge(origin);
         effects

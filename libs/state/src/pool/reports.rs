@@ -2,21 +2,26 @@
 
 use signalbox_types::Incarnation;
 
-use super::{Effect, Pool};
+use super::{Effect, Noted, Pool};
 use crate::assign::CollectorStream;
 use crate::change::{Change, Observed};
 use crate::observe::{Reach, Report, Update};
 use crate::picture::{Member, is_rebirth};
 
 impl Pool {
-    pub(super) fn fold_report(&mut self, now_ms: u64, stream: CollectorStream, report: Report) {
+    pub(super) fn fold_report(
+        &mut self,
+        now_ms: u64,
+        stream: CollectorStream,
+        report: Report,
+    ) -> Option<Effect> {
         let Report { endpoint, generation, age_ms, update } = report;
         let (Some(member), Some(record)) = (self.picture.member(endpoint), self.records.get_mut(&endpoint))
         else {
-            return;
+            return None;
         };
         if !self.assignments.is_current(stream, endpoint, generation) {
-            return;
+            return Some(Effect::Noted(Noted::ReportOutdated(stream)));
         }
         let before = member.observed.clone();
         let booked = member.load().requests;
@@ -54,6 +59,7 @@ impl Pool {
             None => {}
         }
         self.make_room(endpoint);
+        None
     }
 
     pub(super) fn fold_tick(&mut self, now_ms: u64) -> Vec<Effect> {
@@ -63,6 +69,7 @@ impl Pool {
         effects.extend(self.assign(moved));
         for origin in self.origins.expire(now_ms, self.config.origin_ttl_ms) {
             self.commit(Change::OriginExpired { origin });
+            effects.push(Effect::Noted(Noted::OriginExpired(origin)));
         }
         let typical = self.typical_rates();
         let members: Vec<_> = self.picture.members().cloned().collect();

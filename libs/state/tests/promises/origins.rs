@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert_eq, proptest};
-use signalbox_state::{Effect, Input, Pool};
+use signalbox_state::{Effect, Input, Noted, Pool};
 use signalbox_types::{Incarnation, Load, Origin};
 
 use crate::feedback::{batch, loads_of};
@@ -55,7 +55,8 @@ fn with_an_origin_go_its_loads_and_its_acknowledgement_but_not_its_placements() 
     assert_eq!(1, pool.picture().acknowledgements().len());
     pool.fold(TTL_MS - 1, Input::Tick);
     assert_eq!(1, loads_of(&pool, 1).len());
-    pool.fold(TTL_MS, Input::Tick);
+    let effects = pool.fold(TTL_MS, Input::Tick);
+    assert!(effects.contains(&Effect::Noted(Noted::OriginExpired(Origin(1)))), "{effects:?}");
     assert_eq!((0, 0), (loads_of(&pool, 1).len(), pool.picture().acknowledgements().len()));
     assert_eq!(2, pool.picture().residents().held(endpoint(0)));
     assert_eq!(vec![Effect::Expired(Origin(1))], speak(&mut pool, TTL_MS, 1, 2));

@@ -148,7 +148,7 @@ impl Actor for PoolSteward {
             Message::Ticked => {
                 state.fold(&myself, SeatInput::Tick);
                 state.finish_draining();
-                state.setup.levels.show(&state.seat);
+                state.setup.levels.show(&state.seat, state.now_ms());
                 myself.send_after(TICK, || Message::Ticked);
             }
         }
@@ -170,7 +170,10 @@ impl State {
     fn fed(&mut self, myself: &StewardRef, feedback: Feedback, replies: &mpsc::Sender<Reply>) {
         for effect in self.seat.fold(self.now_ms(), SeatInput::Owned(Input::Feedback(feedback))) {
             let reply = match effect {
-                SeatEffect::Pool(Effect::NeedChain(_, number)) => Reply::NeedChain(number),
+                SeatEffect::Pool(Effect::NeedChain(_, number)) => {
+                    self.setup.levels.chains_asked.inc();
+                    Reply::NeedChain(number)
+                }
                 SeatEffect::Pool(Effect::Expired(origin)) => Reply::Expired(origin),
                 effect => {
                     self.perform(myself, effect);
@@ -243,8 +246,10 @@ impl State {
                     collector = stream.0,
                     "the collector is silent, and its endpoints go to others"
                 );
+                self.setup.levels.collectors_dropped.inc();
                 self.collectors.remove(&stream);
             }
+            Effect::Noted(noted) => self.setup.levels.note(noted),
             Effect::NeedChain(..) | Effect::Expired(_) | Effect::Outranked(_) => {}
         }
     }

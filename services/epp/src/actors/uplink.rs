@@ -105,7 +105,8 @@ impl Actor for Uplink {
             Message::Disconnected => state.connection = None,
             Message::Flush => state.flush(Scope::Changed).await,
             Message::FlushWhole => {
-                state.feeder.expire(state.desk.now_ms(), &state.desk.overlay);
+                let expired = state.feeder.expire(state.desk.now_ms(), &state.desk.overlay);
+                state.desk.metrics.placements_expired.inc_by(expired as u64);
                 state.flush(Scope::Whole).await;
                 myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
             }

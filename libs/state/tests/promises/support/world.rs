@@ -79,6 +79,7 @@ impl World {
                 }
                 Effect::Published(version) => assert_eq!(self.pool.journal().head(), version),
                 Effect::Dropped(stream) => self.dropped(stream),
+                Effect::Noted(_) => {}
                 Effect::Outranked(epoch) => panic!("nobody said {epoch}"),
             }
         }
