@@ -3,6 +3,7 @@
 //! [`Site`] is the whole line as it stands in production: model servers, an aggregator, a collector, EPP replicas, and
 //! Envoy in front. All waiting is for a condition, by [`eventually`].
 
+mod authority;
 mod client;
 mod endpoints;
 mod envoy;
@@ -19,6 +20,7 @@ mod service;
 mod site;
 mod wait;
 
+pub use authority::Authority;
 pub use client::{Answer, Client, Upload};
 pub use endpoints::write_endpoints;
 pub use envoy::{Envoy, PICKED_HEADER, ResponseMode};

@@ -7,10 +7,11 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use signalbox_integration::{Ask, Client, Delivery, Envoy, Process, Scratch, Signal, built, eventually};
 
-const PORTS: [&str; 7] = [
+const PORTS: [&str; 8] = [
     "--gateway-listen",
     "--ext-proc-listen",
     "--health-listen",
+    "--access-log-listen",
     "--metrics-listen",
     "--aggregator-listen",
     "--aggregator-metrics-listen",

@@ -1,10 +1,8 @@
 //! An etcd that lets in not everybody.
 
 use std::fs;
-use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use signalbox_integration::{Certificates, Client, Etcd, Scratch, Transport};
+use signalbox_integration::{Authority, Certificates, Client, Etcd, Scratch, Transport};
 use signalbox_lease::{Coordinator, EtcdSettings, Login, OwnerSeen, TlsFiles};
 
 use crate::TTL;
@@ -36,10 +34,10 @@ async fn both_sides_show_a_certificate_that_the_other_trusts() {
     let (ca, stranger) =
         (Authority::new(&scratch, "ca").unwrap(), Authority::new(&scratch, "stranger").unwrap());
     let (certificate, key) = ca.signs(&scratch, "etcd").unwrap();
-    let transport = Transport::Mutual(Certificates { ca: ca.file.clone(), certificate, key });
+    let transport = Transport::Mutual(Certificates { ca: ca.file().to_owned(), certificate, key });
     let etcd = Etcd::start_with(&scratch, &client, transport).await.unwrap();
     let with = |ca: &Authority, identity| {
-        let tls = Some(TlsFiles { ca: ca.file.clone(), identity });
+        let tls = Some(TlsFiles { ca: ca.file().to_owned(), identity });
         Coordinator::etcd(EtcdSettings { endpoints: vec![etcd.address().into()], login: None, tls })
     };
     let known = ca.signs(&scratch, "known").unwrap();
@@ -48,34 +46,6 @@ async fn both_sides_show_a_certificate_that_the_other_trusts() {
     refused(&with(&ca, Some(stranger.signs(&scratch, "unknown").unwrap()))).await;
     refused(&with(&ca, None)).await;
     refused(&crate::of(&etcd)).await;
-}
-
-/// Signs certificates.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    file: PathBuf,
-}
-
-impl Authority {
-    fn new(scratch: &Scratch, name: &str) -> anyhow::Result<Self> {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let (key, file) = (KeyPair::generate()?, scratch.path().join(format!("{name}.pem")));
-        fs::write(&file, params.self_signed(&key)?.pem())?;
-        Ok(Self { issuer: Issuer::new(params, key), file })
-    }
-
-    /// A certificate for this machine, and its key.
-    fn signs(&self, scratch: &Scratch, name: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
-        let key = KeyPair::generate()?;
-        let params = CertificateParams::new(["127.0.0.1".to_owned()])?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        let files = ["pem", "key"].map(|kind| scratch.path().join(format!("{name}.{kind}")));
-        fs::write(&files[0], certificate.pem())?;
-        fs::write(&files[1], key.serialize_pem())?;
-        Ok(files.into())
-    }
 }
 
 async fn works(coordinator: &Coordinator) {

@@ -1,9 +1,9 @@
 //! The tasks of a developer, run as `cargo xtask`.
 
 mod bench;
-mod chaos;
 mod sim;
 mod steps;
+mod suite;
 mod tools;
 mod workspace;
 
@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::Bench;
 use crate::steps::Step;
+use crate::suite::Suite;
 use crate::workspace::Workspace;
 
 #[derive(Parser)]
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
         Task::Test { only } => steps::run(only, &workspace),
         Task::Bench { bench, arguments } => bench.run(&arguments, &workspace),
         Task::Sim { seeds, from, keep_going } => sim::run(seeds, from, keep_going, &workspace),
-        Task::Chaos { arguments } => chaos::run(&arguments, &workspace),
+        Task::Chaos { arguments } => Suite::Chaos.run(&arguments, &workspace),
     };
     match Workspace::locate().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use crate::chaos::suite;
+use crate::suite::Suite;
 use crate::tools::TOOLS;
 use crate::workspace::Workspace;
 
@@ -117,7 +117,7 @@ impl Step {
                 test
             }
             Self::Chaos => {
-                let mut suite = suite("debug", workspace)?;
+                let mut suite = Suite::Chaos.command("debug", workspace)?;
                 suite.arg("--short");
                 suite
             }

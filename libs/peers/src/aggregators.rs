@@ -1,11 +1,12 @@
 //! Which aggregators there are, and one task for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signalbox_actors::{Backoff, BackoffPolicy};
+use signalbox_tls::Security;
 use signalbox_types::PeerAddress;
 use signalbox_wire::Hello;
 use tokio::sync::watch;
@@ -16,6 +17,12 @@ use crate::stream::{Event, Listening, Stream, StreamEnd, Subject};
 const RECONNECT: BackoffPolicy =
     BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
 
+/// Reasons that are told until a stream lasts again.
+const REASONS_TOLD: usize = 16;
+
+/// A stream that was open for so long was well.
+const LASTING: Duration = Duration::from_secs(10);
+
 /// Whom to follow, and as whom.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -23,6 +30,8 @@ pub struct Settings {
     pub hello: Hello,
     /// The aggregators. One that is not in the list any more is left.
     pub aggregators: watch::Receiver<Vec<PeerAddress>>,
+    /// How they are spoken with.
+    pub security: Security,
 }
 
 /// Keeps a stream open to each aggregator, and tells what happens on them, until nobody listens or the list is dropped.
@@ -30,7 +39,7 @@ pub async fn follow<L>(settings: Settings, listener: L)
 where
     L: Fn(Event) -> Listening + Clone + Send + Sync + 'static,
 {
-    let Settings { hello, mut aggregators } = settings;
+    let Settings { hello, mut aggregators, security } = settings;
     let subject = Arc::new(Subject::of(&hello));
     let streams = Arc::new(AtomicU64::new(1));
     let mut tasks: BTreeMap<PeerAddress, JoinSet<()>> = BTreeMap::new();
@@ -44,6 +53,7 @@ where
                     aggregator,
                     hello: hello.clone(),
                     subject: Arc::clone(&subject),
+                    security: security.clone(),
                     streams: Arc::clone(&streams),
                     listener: listener.clone(),
                 };
@@ -59,23 +69,24 @@ where
 /// Opens the stream again and again.
 async fn keep<L: Fn(Event) -> Listening + Clone>(stream: Stream<L>) {
     let mut backoff = Backoff::new(RECONNECT);
-    let mut last_reason = None;
+    let mut told = BTreeSet::new();
     loop {
+        let began = Instant::now();
         let end = stream.run().await;
         if end.was_open() {
             backoff.on_success();
+        }
+        if began.elapsed() >= LASTING {
+            told.clear();
         }
         let aggregator = &stream.aggregator;
         match end {
             StreamEnd::Unwanted => return,
             // The same reason again is no news.
-            end if last_reason.as_ref() == Some(&end.to_string()) => {
-                tracing::debug!(%aggregator, reason = %end, "still no stream to the aggregator");
-            }
-            end => {
+            end if told.len() < REASONS_TOLD && told.insert(end.to_string()) => {
                 tracing::warn!(%aggregator, reason = %end, "no stream to the aggregator; it is tried again");
-                last_reason = Some(end.to_string());
             }
+            end => tracing::debug!(%aggregator, reason = %end, "still no stream to the aggregator"),
         }
         tokio::time::sleep(backoff.on_failure(rand::random())).await;
     }

@@ -1,9 +1,12 @@
 //! Connections to aggregators.
 
+use std::error::Error;
 use std::time::Duration;
 
+use signalbox_tls::{ConnectError, Security, root_cause};
 use signalbox_types::PeerAddress;
-use tonic::transport::{Channel, Endpoint, Error};
+use tonic::Status;
+use tonic::transport::Channel;
 
 /// How long an aggregator has to accept a connection.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -14,14 +17,19 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A connection to an aggregator.
 ///
 /// # Errors
-/// When it cannot be reached within two seconds.
-pub async fn connect(aggregator: &PeerAddress) -> Result<Channel, Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{aggregator}"))?;
-    let endpoint = endpoint
-        .connect_timeout(DEADLINE)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true);
-    endpoint.connect().await
+/// When it cannot be reached within two seconds, or is not to be spoken with.
+pub async fn connect(aggregator: &PeerAddress, security: &Security) -> Result<Channel, ConnectError> {
+    let settings = |endpoint: tonic::transport::Endpoint| {
+        endpoint
+            .connect_timeout(DEADLINE)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+    };
+    security.connect(aggregator, settings).await
+}
+
+/// What a status says; of a connection that broke, why it did.
+pub fn why(status: &Status) -> String {
+    status.source().map_or_else(|| status.message().to_owned(), |cause| root_cause(cause).to_string())
 }

@@ -9,5 +9,5 @@ mod connect;
 mod stream;
 
 pub use aggregators::{Settings, follow};
-pub use connect::connect;
+pub use connect::{connect, why};
 pub use stream::{Event, Listening, Tell};

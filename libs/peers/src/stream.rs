@@ -7,6 +7,7 @@ use std::time::Duration;
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_state::{FromAggregator, FromFollower};
+use signalbox_tls::{ConnectError, Security};
 use signalbox_types::PeerAddress;
 use signalbox_wire::{Hello, WireError};
 use thiserror::Error;
@@ -16,7 +17,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 
-use crate::connect::connect;
+use crate::connect::{connect, why};
 
 /// Messages of one stream that may wait for the listener.
 const MESSAGES_WAITING: usize = 64;
@@ -93,12 +94,12 @@ enum Up {
 #[derive(Debug, Error)]
 pub(crate) enum StreamEnd {
     #[error("no connection: {0}")]
-    Connect(#[from] tonic::transport::Error),
-    #[error("{} ({:?})", .0.message(), .0.code())]
+    Connect(#[from] ConnectError),
+    #[error("{} ({:?})", why(.0), .0.code())]
     NotServed(Box<tonic::Status>),
     #[error("no answer")]
     NoAnswer,
-    #[error("closed, {}", .0.as_ref().map_or("without a word", |status| status.message()))]
+    #[error("closed, {}", .0.as_ref().map_or("without a word".to_owned(), |status| why(status)))]
     Closed(Option<Box<tonic::Status>>),
     #[error("nothing was said for {} s", SILENCE.as_secs())]
     Silent,
@@ -136,6 +137,7 @@ pub(crate) struct Stream<L> {
     pub(crate) aggregator: PeerAddress,
     pub(crate) hello: Hello,
     pub(crate) subject: Arc<Subject>,
+    pub(crate) security: Security,
     pub(crate) streams: Arc<AtomicU64>,
     pub(crate) listener: L,
 }
@@ -158,7 +160,7 @@ impl<L: Fn(Event) -> Listening> Stream<L> {
     }
 
     async fn try_run(&self) -> Result<StreamEnd, StreamEnd> {
-        let channel = connect(&self.aggregator).await?;
+        let channel = connect(&self.aggregator, &self.security).await?;
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let (tell, said) = mpsc::unbounded_channel();
         let opened = Event::Opened {

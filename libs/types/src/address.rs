@@ -1,13 +1,27 @@
 //! Where another process of Signalbox is.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// Where another process of Signalbox listens: `HOST:PORT`, the host a name, an IPv4 address, or an IPv6 address in brackets.
 /// A name is looked up at each connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerAddress(String);
+
+impl PeerAddress {
+    /// The host, a name or an IP address without brackets.
+    pub fn host(&self) -> &str {
+        let host = self.0.rsplit_once(':').map_or(self.0.as_str(), |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Whether it is on this machine, whatever the network does.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
 
 impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,6 +55,18 @@ impl FromStr for PeerAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_its_address_and_by_no_name_but_one() {
+        let of = |text: &str| text.parse::<PeerAddress>().unwrap();
+        for (text, host) in [("127.0.0.9:1", "127.0.0.9"), ("[::1]:2", "::1"), ("localhost:3", "localhost")] {
+            assert!(of(text).is_loopback());
+            assert_eq!(host, of(text).host());
+        }
+        for text in ["10.0.0.1:1", "[fd00::1]:2", "localhost.example:3"] {
+            assert!(!of(text).is_loopback());
+        }
+    }
 
     #[test]
     fn names_and_numbers_with_a_port_are_addresses() {

@@ -1,5 +1,6 @@
 //! Wiring: from a configuration and a pool to a running aggregator.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +10,14 @@ use signalbox_lease::{Coordinator, Member, Role, Session, aggregators};
 use signalbox_protos::signalbox::v1::pool_server::PoolServer;
 use signalbox_state::{SeatConfig, Standing};
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
+use signalbox_tls::{Connection, Exposed};
 use signalbox_types::{EndpointKey, PeerAddress, PoolId};
 use signalbox_wire::Hello;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::actors::{Membership, Memory, Root, RootMessage, StewardSetup};
 use crate::config::AggregatorConfig;
@@ -46,6 +47,9 @@ pub enum StartError {
     /// Two files are of one pool.
     #[error("two of the --endpoints files are of the same pool; each needs a name of its own")]
     SamePool,
+    /// Anybody could connect.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
     /// A listener broke at once.
     #[error("a port cannot be served")]
     Serve(#[from] std::io::Error),
@@ -83,6 +87,7 @@ impl Aggregator {
         sources: Vec<Source>,
         flags: PortFlags,
     ) -> Result<Self, StartError> {
+        config.security.listens_at(config.listen)?;
         let listener = listen(config.listen, flags.listen).await?;
         let admin_listener = listen(config.metrics, flags.metrics).await?;
         let address = listener.local_addr()?;
@@ -106,7 +111,7 @@ impl Aggregator {
         });
         let admin = AdminServer::start(admin_listener, Arc::new(shown), axum::Router::new())?;
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve(listener, desk, stopped));
+        let server = tokio::spawn(serve(config.security.incoming(listener), desk, stopped));
         Ok(Self { address, admin, root, session, pools, stop, server, ended })
     }
 
@@ -193,15 +198,14 @@ fn steward(
             inherit_within_ms: config.inherit_within.as_millis() as u64,
         },
         specs,
-        peers: signalbox_peers::Settings { hello, aggregators: others },
+        peers: signalbox_peers::Settings { hello, aggregators: others, security: config.security.clone() },
         membership: membership.clone(),
         levels: Arc::new(metrics.of(&pool)),
         board: Arc::new(Board::new(pool)),
     })
 }
 
-async fn serve(listener: TcpListener, desk: Desk, stopped: oneshot::Receiver<()>) {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+async fn serve(incoming: ReceiverStream<io::Result<Connection>>, desk: Desk, stopped: oneshot::Receiver<()>) {
     let until_stopped = async move {
         let _ = stopped.await;
     };

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use signalbox_lease::{Coordinator, CoordinatorFlags, FlagError};
+use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{LogFormat, process_name};
+use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::{Format, PeerAddress};
 
 /// Owns the state of a pool and streams it to the EPP replicas.
@@ -26,6 +27,9 @@ pub struct Flags {
     /// The coordinator; without one this is the pools' only aggregator.
     #[command(flatten)]
     pub coordinator: CoordinatorFlags,
+    /// How other processes are spoken with.
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// How long a new owner that holds nothing waits for a replica to offer what it holds; the first owner ever does not.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     pub inherit_within: Duration,
@@ -75,6 +79,8 @@ pub struct AggregatorConfig {
     pub lease_ttl: Duration,
     /// How long a new owner that holds nothing waits for a replica to offer what it holds.
     pub inherit_within: Duration,
+    /// How other processes are spoken with.
+    pub security: Security,
     /// For collectors and EPP replicas.
     pub listen: SocketAddr,
     /// For Prometheus.
@@ -87,8 +93,8 @@ impl AggregatorConfig {
     /// What `flags` say.
     ///
     /// # Errors
-    /// [`FlagError`] when the coordinator is not one.
-    pub fn of(flags: &Flags) -> Result<Self, FlagError> {
+    /// When the coordinator is not one, or a TLS file is of no use.
+    pub fn of(flags: &Flags) -> anyhow::Result<Self> {
         let pool = PoolConfig {
             format: Format::with_block_bytes(flags.block_tokens * 4),
             stale_after_ms: flags.stale_after.as_millis() as u64,
@@ -101,6 +107,7 @@ impl AggregatorConfig {
             coordinator: flags.coordinator.connect()?,
             lease_ttl: flags.coordinator.lease_ttl,
             inherit_within: flags.inherit_within,
+            security: Security::of(&flags.tls)?,
             listen: SocketAddr::new(flags.bind, flags.port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),
             pool,

@@ -59,6 +59,7 @@ mod fixtures {
             aggregators: Vec::new(),
             coordinator: None,
             lease_ttl: std::time::Duration::from_secs(2),
+            security: signalbox_tls::Security::Local,
             scrape: ScrapeConfig::default(),
             metrics_listen: ([127, 0, 0, 1], 0).into(),
         };

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use signalbox_lease::{Coordinator, CoordinatorFlags, FlagError};
+use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_telemetry::{LogFormat, process_name};
+use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::PeerAddress;
 
 /// Reads the metrics of model servers and reports what changed to an aggregator.
@@ -27,6 +28,9 @@ pub struct Arguments {
     /// The coordinator
     #[command(flatten)]
     pub coordinator: CoordinatorFlags,
+    /// How the aggregators are spoken with
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// This collector's name, unlike any other's [default: from the host's name and the process]
     #[arg(long)]
     pub name: Option<String>,
@@ -51,9 +55,10 @@ impl Arguments {
     /// What the collector needs of them.
     ///
     /// # Errors
-    /// [`FlagError`] when the coordinator is not one.
-    pub fn into_config(self) -> Result<CollectorConfig, FlagError> {
+    /// When the coordinator is not one, or a TLS file is of no use.
+    pub fn into_config(self) -> anyhow::Result<CollectorConfig> {
         Ok(CollectorConfig {
+            security: Security::of(&self.tls)?,
             coordinator: self.coordinator.connect()?,
             lease_ttl: self.coordinator.lease_ttl,
             pool: self.pool,
@@ -78,6 +83,8 @@ pub struct CollectorConfig {
     pub coordinator: Option<Coordinator>,
     /// For so long the coordinator takes the collector for alive after its last word.
     pub lease_ttl: Duration,
+    /// How aggregators are spoken with.
+    pub security: Security,
     /// How each model server is read.
     pub scrape: ScrapeConfig,
     /// Where the collector's own metrics are served; port 0: any free one.

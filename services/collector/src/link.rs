@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use signalbox_peers::connect;
+use signalbox_peers::{connect, why};
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_types::PeerAddress;
@@ -40,10 +40,10 @@ const REPORTS_PER_MESSAGE: usize = 1_000;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     #[error("no connection: {0}")]
-    Connect(tonic::transport::Error),
+    Connect(signalbox_tls::ConnectError),
     #[error("no answer")]
     NoAnswer,
-    #[error("refused or broken: {} ({:?})", .0.message(), .0.code())]
+    #[error("refused or broken: {} ({:?})", why(.0), .0.code())]
     Status(Box<Status>),
     #[error("closed by the aggregator")]
     Closed,
@@ -86,7 +86,8 @@ impl Link {
     }
 
     async fn try_run(&self, tell: impl Fn(Assignment) + Send) -> Result<Infallible, LinkError> {
-        let mut client = PoolClient::new(connect(&self.address).await.map_err(LinkError::Connect)?);
+        let channel = connect(&self.address, &self.shared.config.security).await;
+        let mut client = PoolClient::new(channel.map_err(LinkError::Connect)?);
         let (sender, outgoing) = mpsc::channel(1);
         let CollectorConfig { name, pool, .. } = &self.shared.config;
         let hello = Hello { pool: pool.clone(), name: name.clone() };

@@ -134,6 +134,7 @@ impl Epp {
         let peers = signalbox_peers::Settings {
             hello: Hello { pool: config.pool, name: config.name },
             aggregators: aggregators(config.aggregators, config.coordinator.as_ref(), None),
+            security: config.security,
         };
         let setup = RootSetup { desk: Arc::clone(&desk), peers, outgoing, ends, ready: Arc::new(ready) };
         let (root, _) =

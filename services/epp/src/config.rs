@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
-use signalbox_lease::{Coordinator, CoordinatorFlags, FlagError};
+use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_schedule::Policy;
 use signalbox_telemetry::{LogFormat, TraceSettings, process_name};
+use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::PeerAddress;
 
 use crate::policy_file::PolicyFlags;
@@ -27,6 +28,9 @@ pub struct Flags {
     /// The coordinator.
     #[command(flatten)]
     pub coordinator: CoordinatorFlags,
+    /// How the aggregators are spoken with.
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// Address to listen on.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
@@ -100,6 +104,8 @@ pub struct EppConfig {
     pub coordinator: Option<Coordinator>,
     /// For so long the coordinator takes the replica for alive after its last word.
     pub lease_ttl: Duration,
+    /// How aggregators are spoken with.
+    pub security: Security,
     /// For gateways.
     pub ext_proc: SocketAddr,
     /// For health checks.
@@ -133,14 +139,15 @@ impl EppConfig {
     /// What `flags` say, but for the policy.
     ///
     /// # Errors
-    /// [`FlagError`] when the coordinator is not one.
-    pub fn of(flags: &Flags) -> Result<Self, FlagError> {
+    /// When the coordinator is not one, or a TLS file is of no use.
+    pub fn of(flags: &Flags) -> anyhow::Result<Self> {
         Ok(Self {
             name: flags.name.clone().unwrap_or_else(|| process_name("epp")),
             pool: flags.pool.clone(),
             aggregators: flags.aggregator.clone(),
             coordinator: flags.coordinator.connect()?,
             lease_ttl: flags.coordinator.lease_ttl,
+            security: Security::of(&flags.tls)?,
             ext_proc: SocketAddr::new(flags.bind, flags.grpc_port),
             health: SocketAddr::new(flags.bind, flags.grpc_health_port),
             access_log: SocketAddr::new(flags.bind, flags.access_log_port),

@@ -57,7 +57,11 @@ impl Owner {
         let chains = effects.into_iter().filter_map(|effect| match effect {
             Effect::NeedChain(origin, number) => Some((origin, number)),
             Effect::Expired(origin) => panic!("replica {origin} was given up, though it spoke all the time"),
-            Effect::Published(_) | Effect::Assign(..) | Effect::Dropped(_) | Effect::Outranked(_) => None,
+            Effect::Published(_)
+            | Effect::Assign(..)
+            | Effect::Dropped(_)
+            | Effect::Outranked(_)
+            | Effect::Noted(_) => None,
         });
         chains.collect()
     }

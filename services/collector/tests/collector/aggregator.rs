@@ -149,6 +149,7 @@ impl Pool for Office {
     type CollectStream = Outgoing<pb::CollectorDirective>;
     type SubscribeStream = Outgoing<pb::Frame>;
     type FeedStream = Outgoing<pb::FeedbackReply>;
+    type RelayStream = Outgoing<pb::EndedBatch>;
 
     async fn collect(
         &self,
@@ -189,6 +190,13 @@ impl Pool for Office {
         &self,
         _request: Request<Streaming<pb::FeedbackBatch>>,
     ) -> Result<Response<Self::FeedStream>, Status> {
+        Ok(Response::new(Box::pin(stream::empty())))
+    }
+
+    async fn relay(
+        &self,
+        _request: Request<Streaming<pb::EndedBatch>>,
+    ) -> Result<Response<Self::RelayStream>, Status> {
         Ok(Response::new(Box::pin(stream::empty())))
     }
 }

@@ -37,6 +37,7 @@ async fn collector_with(aggregators: &[SocketAddr], scrape: ScrapeConfig) -> Col
         aggregators: aggregators.iter().copied().map(Into::into).collect(),
         coordinator: None,
         lease_ttl: PATIENCE,
+        security: signalbox_tls::Security::Local,
         scrape,
         metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
     };

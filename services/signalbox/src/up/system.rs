@@ -13,6 +13,7 @@ use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_nam
 use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{TraceSettings, listen, process_name};
+use signalbox_tls::Security;
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 use super::args::{GatewayKind, UpArgs, following};
@@ -148,6 +149,7 @@ async fn aggregate(
             advertise: None,
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
+            security: Security::Local,
             inherit_within: Duration::ZERO,
             listen: at(args.aggregator_listen, index, flags.listen)?,
             metrics: at(args.aggregator_metrics_listen, index, flags.metrics)?,
@@ -168,6 +170,7 @@ async fn collect(args: &UpArgs, coordinator: &Coordinator) -> anyhow::Result<Vec
             aggregators: Vec::new(),
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
+            security: Security::Local,
             scrape: ScrapeConfig::default(),
             metrics_listen: at(args.collector_metrics_listen, index, flag)?,
         };
@@ -196,6 +199,7 @@ async fn replicate(
             aggregators: Vec::new(),
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
+            security: Security::Local,
             ext_proc: at(args.ext_proc_listen, index, flags.ext_proc)?,
             health: at(args.health_listen, index, flags.health)?,
             access_log: at(args.access_log_listen, index, flags.access_log)?,

@@ -18,6 +18,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, Proc
 use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::TraceSettings;
+use signalbox_tls::Security;
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -38,6 +39,7 @@ impl Replica {
             advertise: None,
             coordinator: None,
             lease_ttl: Duration::from_secs(2),
+            security: Security::Local,
             inherit_within: Duration::ZERO,
             listen: ANY,
             metrics: ANY,
@@ -51,6 +53,7 @@ impl Replica {
             aggregators: vec![aggregator.address().into()],
             coordinator: None,
             lease_ttl: Duration::from_secs(2),
+            security: Security::Local,
             ext_proc: ANY,
             health: ANY,
             access_log: ANY,
