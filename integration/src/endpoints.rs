@@ -6,7 +6,11 @@ use std::path::PathBuf;
 
 use crate::scratch::Scratch;
 
-/// Writes the endpoints file with these, name and address of each, and returns where it is. Replaced as a whole: nobody reads half of it.
+/// The pool that tests are about, in namespace `default`.
+const POOL: &str = "llama3";
+
+/// Writes the endpoints file of the tests' pool with these, name and address of each, and returns where it is. Replaced as a whole:
+/// nobody reads half of it.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -14,15 +18,27 @@ pub fn write_endpoints<'a>(
     scratch: &Scratch,
     endpoints: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> anyhow::Result<PathBuf> {
+    write_pool(scratch, POOL, endpoints)
+}
+
+/// As [`write_endpoints`], of the pool with this name in namespace `default`.
+///
+/// # Errors
+/// As [`write_endpoints`].
+pub fn write_pool<'a>(
+    scratch: &Scratch,
+    pool: &str,
+    endpoints: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> anyhow::Result<PathBuf> {
     let mut text =
-        "apiVersion: signalbox/v1\nkind: Endpoints\npool: { name: llama3, namespace: default }\n".to_owned();
+        format!("apiVersion: signalbox/v1\nkind: Endpoints\npool: {{ name: {pool}, namespace: default }}\n");
     let mut endpoints = endpoints.into_iter().peekable();
     text.push_str(if endpoints.peek().is_some() { "endpoints:\n" } else { "endpoints: []\n" });
     for (name, address) in endpoints {
         writeln!(text, "- {{ name: {name}, address: {address}, engine: vllm }}")?;
     }
-    let (fresh, path) = (scratch.path().join("endpoints.new"), scratch.path().join("endpoints.yaml"));
-    fs::write(&fresh, text)?;
-    fs::rename(fresh, &path)?;
-    Ok(path)
+    let of = |extension: &str| scratch.path().join(format!("endpoints-{pool}.{extension}"));
+    fs::write(of("new"), text)?;
+    fs::rename(of("new"), of("yaml"))?;
+    Ok(of("yaml"))
 }

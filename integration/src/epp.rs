@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::process::Process;
+use crate::process::{Process, built};
 use crate::scratch::Scratch;
 
 /// An EPP replica in a process of its own.
@@ -24,22 +24,7 @@ impl Epp {
     /// # Errors
     /// When it does not get ready.
     pub async fn start(scratch: &Scratch, name: &str, aggregator: &str) -> anyhow::Result<Self> {
-        let flags = [
-            "--aggregator",
-            aggregator,
-            "--bind",
-            "127.0.0.1",
-            "--grpc-port",
-            "0",
-            "--grpc-health-port",
-            "0",
-            "--access-log-port",
-            "0",
-            "--metrics-port",
-            "0",
-            "--output",
-            "json",
-        ];
+        let flags = flags(aggregator, &[]);
         let (process, ready) = Process::ready(scratch, "signalbox-epp", name, &flags).await?;
         let text = |key: &str| {
             let value = ready[key].as_str();
@@ -52,6 +37,20 @@ impl Epp {
             metrics: text("metrics")?,
             process,
         })
+    }
+
+    /// Starts one with `more` flags that is not waited for.
+    ///
+    /// # Errors
+    /// When there is no binary.
+    pub fn unready(
+        scratch: &Scratch,
+        name: &str,
+        aggregator: &str,
+        more: &[&str],
+    ) -> anyhow::Result<Process> {
+        let flags = [&["--name", name], &flags(aggregator, more)[..]].concat();
+        Process::start(scratch, name, &built("signalbox-epp")?, &flags)
     }
 
     /// A metric of it, without the prefix `signalbox_epp_`; the sum over all labels, 0 when there are none yet.
@@ -77,4 +76,14 @@ impl Epp {
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()
     }
+}
+
+/// To follow `aggregator`, on free ports.
+fn flags<'a>(aggregator: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut flags = vec!["--aggregator", aggregator, "--bind", "127.0.0.1", "--output", "json"];
+    for port in ["--grpc-port", "--grpc-health-port", "--access-log-port", "--metrics-port"] {
+        flags.extend([port, "0"]);
+    }
+    flags.extend(more);
+    flags
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+
+use crate::wait::eventually;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -38,6 +40,20 @@ impl Scratch {
     /// Leaves it behind, for a person to look at.
     pub fn keep(&self) {
         self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until a log, `NAME.log`, has a line with all of `parts` in it.
+    ///
+    /// # Errors
+    /// When that does not come to pass; with the log.
+    pub async fn logs(&self, name: &str, parts: &[&str]) -> anyhow::Result<()> {
+        let log = self.path.join(format!("{name}.log"));
+        let check = async || {
+            let text = fs::read_to_string(&log)?;
+            ensure!(text.lines().any(|line| parts.iter().all(|part| line.contains(part))), "{text}");
+            Ok(())
+        };
+        eventually(&format!("{name} logs {parts:?}"), check).await
     }
 
     /// The ends of all logs in it.

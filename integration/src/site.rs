@@ -1,5 +1,6 @@
 //! The whole line.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -73,8 +74,8 @@ impl Site {
         for number in 0..config.pods {
             pods.push(Pod::start(&scratch, &format!("pod-{number}"), config.pod).await?);
         }
-        list(&scratch, &pods)?;
-        let (aggregator, address) = start_aggregator(&scratch).await?;
+        let endpoints = list(&scratch, &pods)?;
+        let (aggregator, address) = start_aggregator(&scratch, &endpoints).await?;
         let collector = start_collector(&scratch, &address).await?;
         let mut epps = Vec::new();
         for number in 0..config.epps {
@@ -97,7 +98,8 @@ impl Site {
     /// # Errors
     /// When it cannot be written.
     pub fn list_pods(&self, pods: &[Pod]) -> anyhow::Result<()> {
-        list(&self.scratch, pods)
+        list(&self.scratch, pods)?;
+        Ok(())
     }
 
     /// Sends a request through Envoy.
@@ -175,14 +177,12 @@ fn all_are(candidates: &[Value], count: usize, tier: &str) -> bool {
     candidates.len() == count && candidates.iter().all(|candidate| candidate["tier"] == tier)
 }
 
-fn list(scratch: &Scratch, pods: &[Pod]) -> anyhow::Result<()> {
-    write_endpoints(scratch, pods.iter().map(|pod| (pod.name(), pod.address())))?;
-    Ok(())
+fn list(scratch: &Scratch, pods: &[Pod]) -> anyhow::Result<PathBuf> {
+    write_endpoints(scratch, pods.iter().map(|pod| (pod.name(), pod.address())))
 }
 
-async fn start_aggregator(scratch: &Scratch) -> anyhow::Result<(Process, String)> {
-    let file = scratch.path().join("endpoints.yaml");
-    let file = file.to_str().context("the build folder's path is not UTF-8")?;
+async fn start_aggregator(scratch: &Scratch, endpoints: &Path) -> anyhow::Result<(Process, String)> {
+    let file = endpoints.to_str().context("the build folder's path is not UTF-8")?;
     let flags = [
         "--endpoints",
         file,

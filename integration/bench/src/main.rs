@@ -1,5 +1,6 @@
 //! Benchmarks of decisions, run as `cargo xtask bench NAME`.
 
+mod coherence;
 mod decide;
 mod parallel;
 mod policy;
@@ -19,6 +20,8 @@ struct Arguments {
 enum Bench {
     /// Replays workloads over simulated pods, in virtual time, and compares policies
     Routing(routing::Args),
+    /// Replays workloads through 1 to 8 replicas, in virtual time, and says what is lost
+    Coherence(coherence::Args),
     /// Times decisions and counts their allocations
     Decide(decide::Args),
 }
@@ -26,6 +29,7 @@ enum Bench {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
         Bench::Routing(args) => routing::run(&args),
+        Bench::Coherence(args) => coherence::run(&args),
         Bench::Decide(args) => decide::run(&args),
     }
 }

@@ -5,7 +5,7 @@ mod bound;
 mod figures;
 mod profile;
 mod report;
-mod saturation;
+pub(crate) mod saturation;
 mod table;
 mod verdict;
 
@@ -16,7 +16,7 @@ use crate::policy::{Chooser, Contender, Sight, contenders, variant};
 use crate::sim::{self, Setup};
 pub(crate) use args::Args;
 use bound::Bound;
-use figures::Figures;
+pub(crate) use figures::Figures;
 use profile::Source;
 pub(crate) use profile::{Profile, Workload, block_tokens};
 use report::{Cell, Report, Stage};
@@ -137,6 +137,7 @@ fn measure(job: &Job<'_>) -> Figures {
         pods: &workload.pods,
         contender: job.contender,
         replicas: job.replicas,
+        blows: &[],
         seed: *seed,
     });
     Figures::of(workload, &ran)

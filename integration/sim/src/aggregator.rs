@@ -52,6 +52,7 @@ impl Aggregator {
             pool_hash: site.plan.seed,
             pool: PoolConfig { journal, ..PoolConfig::default() },
             inherit_within_ms: 2_000,
+            give_back_after_ms: site.plan.give_back_after_ms,
         };
         let peers = Peers::new(node);
         peers.start(site);
@@ -186,6 +187,10 @@ impl Aggregator {
         match payload {
             Payload::Closed => self.unserve(site, stream),
             Payload::Up(told) => {
+                if !self.followers.contains_key(&stream) {
+                    let follower = site.network.stream(stream).map(|stream| stream.client.0.to_string());
+                    self.fold(site, SeatInput::Followed(stream, follower.unwrap_or_default()));
+                }
                 let cursor = self.followers.entry(stream).or_default();
                 if let FromFollower::Cursor(said) = &told {
                     *cursor = said.version.unwrap_or_default();

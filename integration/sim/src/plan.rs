@@ -131,6 +131,8 @@ pub struct Plan {
     pub links: Links,
     /// How much history an aggregator keeps.
     pub journal_bytes: usize,
+    /// After so long an owner leaves the pool to the aggregator that comes first.
+    pub give_back_after_ms: u64,
     /// How many tokens a model server's KV cache holds.
     pub kv_tokens: u64,
     /// Mean time between two requests at a replica.
@@ -170,6 +172,7 @@ impl Plan {
         let faults = dice.random_range(1..=8);
         plan.faults = (0..faults).map(|_| fault(dice, &plan)).collect();
         plan.faults.sort_by_key(|fault| fault.at_ms);
+        plan.give_back_after_ms = *pick(dice, &[1_000, 5_000, 30_000]);
         plan
     }
 
@@ -184,6 +187,7 @@ impl Plan {
             pods: 4,
             links: Links { delay_us: 100, jitter_us: 400, lost_ppm: 0, repeated_ppm: 0 },
             journal_bytes: 16 << 20,
+            give_back_after_ms: 30_000,
             kv_tokens: PLENTY_OF_TOKENS,
             request_every_ms: 50,
             drift_ppm: 200,

@@ -23,6 +23,9 @@ const DEPOSED_WITHIN_US: u64 = 4_000_000;
 /// Quiet after which an aggregator owns the pool: a lease runs out, and the next one takes over.
 const OWNED_WITHIN_US: u64 = 7_000_000;
 
+/// After that it is without one for at most so long, when one leaves it to another.
+const LEFT_FOR_US: u64 = 3_000_000;
+
 #[derive(Debug)]
 pub(crate) enum Process {
     Aggregator(Box<Aggregator>),
@@ -41,6 +44,7 @@ pub struct World {
     vanished: BTreeMap<Node, Vec<u64>>,
     disturbed_until_us: u64,
     owners: usize,
+    owned_at_us: u64,
 }
 
 impl World {
@@ -64,6 +68,7 @@ impl World {
             vanished: BTreeMap::new(),
             disturbed_until_us: 0,
             owners: 0,
+            owned_at_us: 0,
         }
     }
 
@@ -287,7 +292,10 @@ impl World {
         if is_settled && owners.len() > 1 && quiet_us >= DEPOSED_WITHIN_US {
             self.site.checker.fail(Invariant::DeposedStepsDown, || format!("{owners:?} own the pool"));
         }
-        if is_settled && owners.is_empty() && quiet_us >= OWNED_WITHIN_US {
+        if !owners.is_empty() {
+            self.owned_at_us = now_us;
+        }
+        if is_settled && now_us > self.owned_at_us + LEFT_FOR_US && quiet_us >= OWNED_WITHIN_US {
             let standing: Vec<_> = self.seats().map(|(node, seat)| (node, seat.standing())).collect();
             self.site.checker.fail(Invariant::PoolIsOwned, || format!("{standing:?}"));
         }

@@ -92,6 +92,24 @@ fn an_owner_that_drains_hands_over_at_once_and_leaves_everything() {
 }
 
 #[test]
+fn an_owner_leaves_the_pool_to_one_that_is_back_and_comes_first_without_snapshots() {
+    for seed in SEEDS {
+        let plan = Plan { heals_at_ms: 60_000, give_back_after_ms: 4_000, ..Plan::calm(seed) };
+        let mut world = world_of(&plan);
+        run(&mut world, 8_000);
+        let (first, _) = owner(&world);
+        world.strike(Blow::Kill(Node::Aggregator(first)), 4_000);
+        run(&mut world, 13_500);
+        let ((second, epoch), before) = (owner(&world), world.counters());
+        assert_ne!(first, second, "nobody took over at seed {seed}");
+        let (now_ms, _) = next_owner(&mut world, epoch, 13_500);
+        run(&mut world, now_ms + 2_000);
+        assert_eq!(first, owner(&world).0, "it did not come back at seed {seed}");
+        assert_turned(&before, &world.counters(), 5, seed);
+    }
+}
+
+#[test]
 fn while_the_coordinator_is_away_the_owner_stays() {
     for seed in SEEDS {
         let mut world = at_work(seed);

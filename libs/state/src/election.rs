@@ -42,7 +42,10 @@ pub enum Claimed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
     Claim,
+    /// Another one owns the pool.
     StepDown,
+    /// Another one shall own it.
+    GiveBack,
 }
 
 /// One aggregator's part in choosing a pool's owner.
@@ -51,8 +54,12 @@ pub(crate) struct Election {
     name: String,
     /// Makes each pool have another order of aggregators.
     pool_hash: u64,
+    /// An owner leaves the pool to the aggregator that is first in line when that has lived for so long.
+    give_back_after_ms: u64,
     /// Names of the aggregators that live.
     candidates: Vec<String>,
+    /// Another one that is first in line.
+    preferred: Option<Preferred>,
     seen: Seen,
     nobody_since_ms: Option<u64>,
     claiming: bool,
@@ -65,13 +72,26 @@ pub(crate) struct Election {
     draining: bool,
 }
 
+#[derive(Clone, Debug)]
+struct Preferred {
+    name: String,
+    /// When it came to be first.
+    since_ms: u64,
+    /// Whether it follows this aggregator and lacks nothing.
+    is_warm: bool,
+    /// Whether it was left the pool since.
+    had_its_turn: bool,
+}
+
 impl Election {
     /// The part of the aggregator called `name` for the pool with this hash.
-    pub(crate) fn new(name: String, pool_hash: u64) -> Self {
+    pub(crate) fn new(name: String, pool_hash: u64, give_back_after_ms: u64) -> Self {
         Self {
             name,
             pool_hash,
+            give_back_after_ms,
             candidates: Vec::new(),
+            preferred: None,
             seen: Seen::Unknown,
             nobody_since_ms: None,
             claiming: false,
@@ -94,8 +114,30 @@ impl Election {
     }
 
     /// These aggregators live.
-    pub(crate) fn candidates(&mut self, names: Vec<String>) {
+    pub(crate) fn candidates(&mut self, now_ms: u64, names: Vec<String>) {
         self.candidates = names;
+        let first = self.first_in_line().filter(|first| **first != self.name);
+        if first != self.preferred.as_ref().map(|preferred| &preferred.name) {
+            let preferred = |name: &String| Preferred {
+                name: name.clone(),
+                since_ms: now_ms,
+                is_warm: false,
+                had_its_turn: false,
+            };
+            self.preferred = first.map(preferred);
+        }
+    }
+
+    /// Another one that is first in line, if it is another one.
+    pub(crate) fn preferred(&self) -> Option<&str> {
+        self.preferred.as_ref().map(|preferred| preferred.name.as_str())
+    }
+
+    /// Whether the one that is first in line could go on at once.
+    pub(crate) fn preferred_is_warm(&mut self, is_warm: bool) {
+        if let Some(preferred) = &mut self.preferred {
+            preferred.is_warm = is_warm;
+        }
     }
 
     /// The coordinator says who owns the pool.
@@ -136,6 +178,9 @@ impl Election {
         if self.draining {
             return None;
         }
+        if self.is_to_give_back(now_ms) {
+            return Some(Move::GiveBack);
+        }
         let wanted = match self.owns {
             Some(_) if self.is_beaten => return Some(Move::StepDown),
             Some((epoch, confirmed)) => match self.seen {
@@ -155,6 +200,21 @@ impl Election {
         Some(Move::Claim)
     }
 
+    /// Once only: one that does not take the pool then cannot, and would not the next time.
+    fn is_to_give_back(&mut self, now_ms: u64) -> bool {
+        let is_sure = self.owns.is_some_and(|(epoch, _)| self.seen == Seen::Own(epoch))
+            && !self.claiming
+            && self.outranked_by.is_none();
+        let after_ms = self.give_back_after_ms;
+        let Some(preferred) = &mut self.preferred else { return false };
+        let is_ready = preferred.is_warm && now_ms >= preferred.since_ms + after_ms;
+        if !is_sure || !is_ready || preferred.had_its_turn {
+            return false;
+        }
+        preferred.had_its_turn = true;
+        true
+    }
+
     /// A member is dead only when its lease is gone and its stream is down.
     fn is_vacant(&mut self, now_ms: u64, hears_owner: bool) -> bool {
         if self.seen != Seen::Nobody || hears_owner {
@@ -162,14 +222,13 @@ impl Election {
             return false;
         }
         let since_ms = *self.nobody_since_ms.get_or_insert(now_ms);
-        let delay_ms = if self.is_first_in_line() { 0 } else { GIVE_WAY_MS };
+        let delay_ms = if self.preferred.is_none() { 0 } else { GIVE_WAY_MS };
         now_ms >= since_ms + delay_ms
     }
 
     /// By rendezvous hashing over the aggregators that live, so that pools spread over them.
-    fn is_first_in_line(&self) -> bool {
-        let weight = |name: &String| (xxh3_64_with_seed(name.as_bytes(), self.pool_hash), name.clone());
-        self.candidates.iter().map(weight).max().is_none_or(|best| best.1 == self.name)
+    fn first_in_line(&self) -> Option<&String> {
+        self.candidates.iter().max_by_key(|name| (xxh3_64_with_seed(name.as_bytes(), self.pool_hash), *name))
     }
 }
 
@@ -177,11 +236,12 @@ impl Election {
 mod tests {
     use super::*;
 
+    const GIVE_BACK_AFTER_MS: u64 = 30_000;
     const WON: Claimed = Claimed::Won { epoch: 5, is_first: false };
 
     fn standby() -> Election {
-        let mut election = Election::new("a".to_owned(), 0);
-        election.candidates(vec!["a".to_owned()]);
+        let mut election = Election::new("a".to_owned(), 0, GIVE_BACK_AFTER_MS);
+        election.candidates(0, vec!["a".to_owned()]);
         election
     }
 
@@ -210,8 +270,8 @@ mod tests {
     fn one_in_line_goes_first_and_another_does_not_wait_for_it_for_long() {
         let names = || vec!["a".to_owned(), "b".to_owned()];
         let first_moves = |name: &str, pool_hash| {
-            let mut election = Election::new(name.to_owned(), pool_hash);
-            election.candidates(names());
+            let mut election = Election::new(name.to_owned(), pool_hash, GIVE_BACK_AFTER_MS);
+            election.candidates(0, names());
             election.seen(Seen::Nobody);
             [0, GIVE_WAY_MS].map(|now_ms| election.next(now_ms, false))
         };
@@ -224,6 +284,67 @@ mod tests {
             preferred[first] += 1;
         }
         assert!(preferred.iter().all(|pools| *pools > 16), "pools spread: {preferred:?}");
+    }
+
+    /// An owner, and the name of one that is before it in line.
+    fn owner_and_preferred() -> (Election, String) {
+        let is_preferred = |name: &String| {
+            let mut election = standby();
+            election.candidates(0, vec!["a".to_owned(), name.clone()]);
+            election.preferred.is_some()
+        };
+        let preferred = (0..).map(|number| format!("b{number}")).find(is_preferred).unwrap();
+        (owner(), preferred)
+    }
+
+    #[test]
+    fn an_owner_leaves_the_pool_to_one_that_comes_first_and_has_stayed() {
+        let (mut election, preferred) = owner_and_preferred();
+        let both = || vec!["a".to_owned(), preferred.clone()];
+        election.candidates(1_000, both());
+        election.preferred_is_warm(true);
+        assert_eq!(None, election.next(1_000 + GIVE_BACK_AFTER_MS - 1, false));
+        election.candidates(20_000, vec!["a".to_owned()]);
+        assert_eq!(None, election.next(1_000 + GIVE_BACK_AFTER_MS, false), "it did not stay");
+        election.candidates(40_000, both());
+        assert_eq!(None, election.next(40_000 + GIVE_BACK_AFTER_MS, false), "it holds nothing yet");
+        election.candidates(50_000, both());
+        election.preferred_is_warm(true);
+        assert_eq!(Some(Move::GiveBack), election.next(40_000 + GIVE_BACK_AFTER_MS, false));
+    }
+
+    #[test]
+    fn an_owner_leaves_the_pool_once_to_one_that_does_not_take_it() {
+        let (mut election, preferred) = owner_and_preferred();
+        let both = || vec!["a".to_owned(), preferred.clone()];
+        election.candidates(0, both());
+        election.preferred_is_warm(true);
+        assert_eq!(Some(Move::GiveBack), election.next(40_000, false));
+        election.stepped_down(40_000);
+        election.seen(Seen::Nobody);
+        assert_eq!(None, election.next(40_000, false));
+        assert_eq!(Some(Move::Claim), election.next(40_000 + CLAIM_AGAIN_MS, false));
+        election.claimed(41_000, Claimed::Won { epoch: 6, is_first: false });
+        election.seen(Seen::Own(6));
+        election.candidates(42_000, both());
+        assert_eq!(None, election.next(200_000, false));
+        election.candidates(200_000, vec!["a".to_owned()]);
+        election.candidates(201_000, both());
+        election.preferred_is_warm(true);
+        assert_eq!(Some(Move::GiveBack), election.next(240_000, false), "it is another life");
+    }
+
+    #[test]
+    fn an_owner_in_doubt_keeps_the_pool() {
+        let (mut election, preferred) = owner_and_preferred();
+        election.candidates(0, vec!["a".to_owned(), preferred]);
+        election.preferred_is_warm(true);
+        election.seen(Seen::Unknown);
+        assert_eq!(None, election.next(40_000, false));
+        election.seen(Seen::Own(5));
+        election.outranked(9);
+        assert_eq!(Some(Move::Claim), election.next(40_000, false));
+        assert_eq!(None, election.next(40_000, false));
     }
 
     #[test]

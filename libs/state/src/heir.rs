@@ -46,9 +46,15 @@ pub(crate) enum Said {
 
 impl Heir {
     /// One that claimed the pool under `epoch`, while `followers` were connected. Without a state it waits for `patience_ms` for one.
-    pub(crate) fn new(epoch: u64, now_ms: u64, patience_ms: u64, followers: &BTreeSet<u64>) -> Self {
-        let unsaid = followers.iter().map(|follower| (*follower, Said::Standing)).collect();
-        let (unheard, cursors) = (followers.clone(), BTreeMap::new());
+    pub(crate) fn new<'a>(
+        epoch: u64,
+        now_ms: u64,
+        patience_ms: u64,
+        followers: impl IntoIterator<Item = &'a u64>,
+    ) -> Self {
+        let unheard: BTreeSet<u64> = followers.into_iter().copied().collect();
+        let unsaid = unheard.iter().map(|follower| (*follower, Said::Standing)).collect();
+        let cursors = BTreeMap::new();
         Self { epoch, since_ms: now_ms, patience_ms, unheard, cursors, asked: None, unsaid }
     }
 

@@ -3,7 +3,7 @@
 mod answer;
 mod change_of_owner;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_types::{PoolSpec, Version};
@@ -17,6 +17,9 @@ use crate::heir::{Heir, Next};
 use crate::pool::{Effect, Input, Pool, PoolConfig};
 use crate::replica::{Gap, Source};
 
+/// A follower that was sent all there was lacks nothing to speak of for so long.
+const CURRENT_MS: u64 = 1_000;
+
 /// What a seat goes by.
 #[derive(Clone, Debug)]
 pub struct SeatConfig {
@@ -28,6 +31,8 @@ pub struct SeatConfig {
     pub pool: PoolConfig,
     /// How long one that holds nothing waits for somebody who does, before it begins from nothing.
     pub inherit_within_ms: u64,
+    /// An owner leaves the pool to the aggregator that comes first for it when that has lived for so long.
+    pub give_back_after_ms: u64,
 }
 
 /// What a seat is told.
@@ -39,6 +44,8 @@ pub enum SeatInput {
     Owned(Input),
     /// On the stream to another aggregator, numbered by whoever reads it.
     Heard(u64, Heard),
+    /// Somebody of this name follows this aggregator, on this stream.
+    Followed(u64, String),
     /// On a stream of one who follows this aggregator.
     Told(u64, FromFollower),
     /// The stream of a follower is over.
@@ -98,6 +105,14 @@ enum Phase {
     Owner(Box<Pool>),
 }
 
+/// One who follows this aggregator.
+#[derive(Debug, Default)]
+struct Listener {
+    name: String,
+    /// When it was last sent all there was.
+    current_at_ms: Option<u64>,
+}
+
 /// One aggregator's seat at a pool.
 #[derive(Debug)]
 pub struct Seat {
@@ -107,7 +122,7 @@ pub struct Seat {
     following: Following,
     phase: Phase,
     election: Election,
-    followers: BTreeSet<u64>,
+    followers: BTreeMap<u64, Listener>,
     /// The pool's clock at a moment of this process's.
     clock_ms: (u64, u64),
     latest_snapshot: Option<Arc<Snapshot>>,
@@ -118,11 +133,11 @@ impl Seat {
     pub fn new(config: SeatConfig, spec: PoolSpec) -> Self {
         Self {
             following: Following::new(Follower::new(config.pool.journal)),
-            election: Election::new(config.name.clone(), config.pool_hash),
+            election: Election::new(config.name.clone(), config.pool_hash, config.give_back_after_ms),
             config,
             spec,
             phase: Phase::Standby,
-            followers: BTreeSet::new(),
+            followers: BTreeMap::new(),
             clock_ms: (0, 0),
             latest_snapshot: None,
         }
@@ -185,11 +200,14 @@ impl Seat {
                 return effects;
             }
             SeatInput::Heard(aggregator, heard) => self.hear(now_ms, aggregator, heard, &mut effects),
+            SeatInput::Followed(follower, name) => {
+                self.followers.insert(follower, Listener { name, current_at_ms: None });
+            }
             SeatInput::Told(follower, told) => self.told(now_ms, follower, told),
             SeatInput::Unfollowed(follower) => self.unfollowed(follower),
             SeatInput::Seen(seen) => self.election.seen(seen),
             SeatInput::Claimed(claimed) => self.claimed(now_ms, claimed, &mut effects),
-            SeatInput::Candidates(names) => self.election.candidates(names),
+            SeatInput::Candidates(names) => self.election.candidates(now_ms, names),
             SeatInput::Tick => self.own(now_ms, Input::Tick, &mut effects),
             SeatInput::Drain => self.drain(now_ms, &mut effects),
         }
@@ -225,7 +243,7 @@ impl Seat {
     }
 
     fn told(&mut self, now_ms: u64, follower: u64, told: FromFollower) {
-        self.followers.insert(follower);
+        self.followers.entry(follower).or_default();
         match told {
             FromFollower::Cursor(cursor) => {
                 self.following.heard_of(cursor.epoch);
@@ -262,11 +280,22 @@ impl Seat {
 
     fn elect(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {
         let hears_owner = self.following.owner(now_ms).is_some();
+        let is_warm = self.election.preferred().is_some_and(|name| self.is_current(now_ms, name));
+        self.election.preferred_is_warm(is_warm);
         match self.election.next(now_ms, hears_owner) {
             Some(Move::Claim) => effects.push(SeatEffect::Claim { above: self.epoch() }),
             Some(Move::StepDown) => self.step_down(now_ms, effects),
+            Some(Move::GiveBack) => self.leave(now_ms, effects),
             None => {}
         }
+    }
+
+    /// Whether the follower of this name has been sent all there is.
+    fn is_current(&self, now_ms: u64, name: &str) -> bool {
+        let is_current = |listener: &Listener| {
+            listener.name == name && listener.current_at_ms.is_some_and(|at_ms| now_ms < at_ms + CURRENT_MS)
+        };
+        self.followers.values().any(is_current)
     }
 
     fn inherit(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {

@@ -49,6 +49,17 @@ pub fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError 
 }
 
 impl Security {
+    /// Whether it is safe to connect to `peer`.
+    ///
+    /// # Errors
+    /// [`ConnectError::Exposed`] when it is not.
+    pub fn connects_to(&self, peer: &PeerAddress) -> Result<(), ConnectError> {
+        match self {
+            Self::Local if !peer.is_loopback() => Err(ConnectError::Exposed(peer.clone())),
+            Self::Local | Self::Plaintext | Self::Mutual(_) => Ok(()),
+        }
+    }
+
     /// A connection to `peer`, made as `settings` say: limits and signs of life, not where it goes.
     ///
     /// # Errors
@@ -58,8 +69,8 @@ impl Security {
         peer: &PeerAddress,
         settings: impl FnOnce(Endpoint) -> Endpoint + Send,
     ) -> Result<Channel, ConnectError> {
+        self.connects_to(peer)?;
         let identity = match self {
-            Self::Local if !peer.is_loopback() => return Err(ConnectError::Exposed(peer.clone())),
             Self::Local | Self::Plaintext => None,
             Self::Mutual(identity) => Some(Arc::clone(identity)),
         };

@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use thiserror::Error;
@@ -131,6 +133,10 @@ impl Files {
             .dangerous()
             .with_custom_certificate_verifier(peers)
             .with_client_auth_cert(chain, key)?;
+        // Who takes up a session again is not looked at again: a certificate that has ended since would do.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        client.resumption = Resumption::disabled();
         server.alpn_protocols = vec![HTTP2.to_vec()];
         client.alpn_protocols = vec![HTTP2.to_vec()];
         Ok(Configs { server: Arc::new(server), client: Arc::new(client) })

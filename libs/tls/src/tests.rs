@@ -9,6 +9,10 @@ use std::time::Duration;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
 };
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -158,6 +162,38 @@ async fn without_a_certificate_nobody_gets_in_and_a_hanging_handshake_holds_up_n
     let _ = plain.read_to_end(&mut said).await;
     assert!(!said.starts_with(b"PRI"), "it was served");
     answers(&mut dial(&replica, address, "owner").await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_shows_no_certificate_is_refused() {
+    let ours = Authority::new("ours");
+    let address = echo(Security::Mutual(ours.identity("owner"))).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ours.file("ca")).unwrap()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let client = client.with_safe_default_protocol_versions().unwrap();
+    let client = client.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let met = async {
+        let name = "owner".try_into().unwrap();
+        let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
+        answers(&mut Connection::Tls(Box::new(stream.into()))).await
+    };
+    let refused = met.await.unwrap_err().to_string();
+    assert!(refused.contains("CertificateRequired"), "{refused}");
+}
+
+#[tokio::test]
+async fn each_connection_shows_its_certificates_anew() {
+    let ours = Authority::new("ours");
+    let (owner, replica) = (ours.identity("owner"), ours.identity("replica"));
+    let address = echo(Security::Mutual(owner)).await;
+    for _ in 0..3 {
+        let mut connection = dial(&replica, address, "owner").await.unwrap();
+        answers(&mut connection).await.unwrap();
+        let Connection::Tls(stream) = connection else { panic!("it is plain") };
+        assert_eq!(Some(rustls::HandshakeKind::Full), stream.get_ref().1.handshake_kind());
+    }
 }
 
 #[tokio::test]

@@ -196,6 +196,7 @@ fn steward(
             pool_hash: EndpointKey::of(&pool.to_string()).0,
             pool: config.pool,
             inherit_within_ms: config.inherit_within.as_millis() as u64,
+            give_back_after_ms: config.give_back_after.as_millis() as u64,
         },
         specs,
         peers: signalbox_peers::Settings { hello, aggregators: others, security: config.security.clone() },

@@ -33,6 +33,9 @@ pub struct Flags {
     /// How long a new owner that holds nothing waits for a replica to offer what it holds; the first owner ever does not.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     pub inherit_within: Duration,
+    /// A pool is left to the aggregator that comes first for it when that has lived for so long, so that pools spread over aggregators.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub give_back_after: Duration,
     /// Address to listen on.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
@@ -79,6 +82,8 @@ pub struct AggregatorConfig {
     pub lease_ttl: Duration,
     /// How long a new owner that holds nothing waits for a replica to offer what it holds.
     pub inherit_within: Duration,
+    /// It leaves a pool to the aggregator that comes first for it when that has lived for so long.
+    pub give_back_after: Duration,
     /// How other processes are spoken with.
     pub security: Security,
     /// For collectors and EPP replicas.
@@ -107,6 +112,7 @@ impl AggregatorConfig {
             coordinator: flags.coordinator.connect()?,
             lease_ttl: flags.coordinator.lease_ttl,
             inherit_within: flags.inherit_within,
+            give_back_after: flags.give_back_after,
             security: Security::of(&flags.tls)?,
             listen: SocketAddr::new(flags.bind, flags.port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),

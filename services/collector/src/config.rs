@@ -55,10 +55,12 @@ impl Arguments {
     /// What the collector needs of them.
     ///
     /// # Errors
-    /// When the coordinator is not one, or a TLS file is of no use.
+    /// When the coordinator is not one, a TLS file is of no use, or an aggregator is not to be spoken with without TLS.
     pub fn into_config(self) -> anyhow::Result<CollectorConfig> {
+        let security = Security::of(&self.tls)?;
+        self.aggregators.iter().try_for_each(|aggregator| security.connects_to(aggregator))?;
         Ok(CollectorConfig {
-            security: Security::of(&self.tls)?,
+            security,
             coordinator: self.coordinator.connect()?,
             lease_ttl: self.coordinator.lease_ttl,
             pool: self.pool,

@@ -133,21 +133,21 @@ pub struct EppConfig {
 impl EppConfig {
     /// How many of the latest decisions are kept unless told otherwise.
     pub const DECISIONS: usize = 256;
-}
 
-impl EppConfig {
     /// What `flags` say, but for the policy.
     ///
     /// # Errors
-    /// When the coordinator is not one, or a TLS file is of no use.
+    /// When the coordinator is not one, a TLS file is of no use, or an aggregator is not to be spoken with without TLS.
     pub fn of(flags: &Flags) -> anyhow::Result<Self> {
+        let security = Security::of(&flags.tls)?;
+        flags.aggregator.iter().try_for_each(|aggregator| security.connects_to(aggregator))?;
         Ok(Self {
             name: flags.name.clone().unwrap_or_else(|| process_name("epp")),
             pool: flags.pool.clone(),
             aggregators: flags.aggregator.clone(),
             coordinator: flags.coordinator.connect()?,
             lease_ttl: flags.coordinator.lease_ttl,
-            security: Security::of(&flags.tls)?,
+            security,
             ext_proc: SocketAddr::new(flags.bind, flags.grpc_port),
             health: SocketAddr::new(flags.bind, flags.grpc_health_port),
             access_log: SocketAddr::new(flags.bind, flags.access_log_port),

@@ -24,7 +24,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn of(workload: &Workload, ran: &Ran) -> Self {
+    pub(crate) fn of(workload: &Workload, ran: &Ran) -> Self {
         let cached_tokens: u64 = ran.served.iter().map(|served| u64::from(served.cached_tokens)).sum();
         let times = ran.served.iter().map(|served| served.ttft_us).collect();
         let whole_us: u64 = ran.served.iter().map(|served| served.whole_us).sum();

@@ -12,7 +12,7 @@ const DRAIN_SHARE: f64 = 0.03;
 const HALVINGS: usize = 9;
 
 /// The highest rate, in requests per second, that least-load with one replica keeps up with.
-pub(super) fn find(workload: &Workload, seed: u64) -> f64 {
+pub(crate) fn find(workload: &Workload, seed: u64) -> f64 {
     let contender = least_load();
     let is_too_much = |rate: f64| {
         let ran = sim::run(Setup {
@@ -21,6 +21,7 @@ pub(super) fn find(workload: &Workload, seed: u64) -> f64 {
             pods: &workload.pods,
             contender: &contender,
             replicas: 1,
+            blows: &[],
             seed,
         });
         ran.drain_us as f64 > ran.window_us as f64 * DRAIN_SHARE

@@ -77,15 +77,37 @@ impl Owner {
         for follower in &mut self.followers {
             let mut frames = Vec::new();
             while let CatchUp::Frame(frame) = self.pool.journal().since(follower.sent) {
-                if let Frame::Delta { epoch, to, .. } = &frame {
-                    follower.sent = Version { epoch: *epoch, seq: *to };
-                }
+                follower.sent = frame.ends_at().unwrap_or(follower.sent);
                 frames.push(frame);
             }
             if !frames.is_empty() {
                 send(follower.replica, Message::Frames(frames));
             }
         }
+    }
+
+    /// A replica is gone.
+    pub(super) fn leave(&mut self, replica: usize) {
+        self.followers.retain(|follower| follower.replica != replica);
+    }
+
+    /// A replica is there and gets a snapshot.
+    pub(super) fn welcome(&mut self, replica: usize) -> Vec<Frame> {
+        let snapshot = Arc::new(self.pool.snapshot());
+        self.followers.push(Follower { replica, sent: snapshot.version });
+        snapshot.frames().collect()
+    }
+
+    /// A standby that held the same takes over.
+    pub(super) fn turn(&mut self) {
+        let epoch = self.pool.journal().head().epoch + 1;
+        self.pool.turn(epoch);
+    }
+
+    /// A replica holds this much.
+    pub(super) fn resume(&mut self, replica: usize, version: Version) {
+        let known = self.followers.iter_mut().find(|follower| follower.replica == replica);
+        known.into_iter().for_each(|follower| follower.sent = version);
     }
 
     /// A sign of life for each follower, with the sums of what it ought to hold.

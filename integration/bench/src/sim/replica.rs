@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use signalbox_prefix::Lookup;
 use signalbox_schedule::Ground;
 use signalbox_state::{
-    Answer, Answered, Booking, Bookings, Feedback, Frame, Others, Outbox, Outcome, Overlay, Placed,
-    Placement, Replica as Follower, Scope, Source, View,
+    Answer, Answered, Booking, Bookings, Feedback, Feeder, Frame, Others, Outcome, Overlay, Placed,
+    Replica as Follower, Scope, Source, View,
 };
-use signalbox_types::{BlockHash, Load, Origin, Request};
+use signalbox_types::{BlockHash, Load, Origin, Request, Version};
 
 use super::Prompt;
 use crate::policy::{Chooser, Turn};
@@ -22,20 +21,14 @@ const PACE_US: u64 = 2_000;
 /// A view that is older than this says nothing of other replicas any more.
 const ORIGIN_TTL_MS: u64 = 3_000;
 
-/// Placements in one batch.
-const PLACEMENTS_PER_BATCH: usize = 512;
-
 /// One EPP replica.
 pub(super) struct Replica {
     follower: Follower,
     view: View,
     bookings: Bookings,
     overlay: Overlay,
-    outbox: Outbox,
+    feeder: Feeder,
     origin: Origin,
-    seq: u64,
-    answers: Vec<Answer>,
-    chains: Vec<Placement>,
     bell: Bell,
     rng: SmallRng,
     turn: Turn,
@@ -57,22 +50,19 @@ pub(super) struct Sent {
 }
 
 impl Replica {
-    pub(super) fn new(origin: Origin, mut rng: SmallRng, snapshot: Vec<Frame>) -> Self {
+    pub(super) fn new(now_ms: u64, origin: Origin, mut rng: SmallRng, snapshot: Vec<Frame>) -> Self {
         let mut replica = Self {
             follower: Follower::default(),
             view: View::default(),
             bookings: Bookings::new(Arc::new(|| {})),
             overlay: Overlay::default(),
-            outbox: Outbox::default(),
+            feeder: Feeder::default(),
             origin,
-            seq: 0,
-            answers: Vec::new(),
-            chains: Vec::new(),
             bell: Bell::default(),
             turn: Turn::new(rng.random()),
             rng: SmallRng::from_rng(&mut rng),
         };
-        replica.take(0, snapshot);
+        replica.take(now_ms, snapshot);
         replica
     }
 
@@ -88,17 +78,15 @@ impl Replica {
         }
         self.view = View::next(&self.view, &self.follower, &self.bookings, now_ms);
         let acknowledged = self.follower.picture().acknowledged(self.origin);
-        self.outbox.acknowledged(acknowledged, &self.overlay);
+        self.feeder.acknowledged(acknowledged, &self.overlay);
     }
 
     /// Picks an endpoint for a prompt and books it there, as the request path does.
     pub(super) fn pick(&mut self, now_us: u64, prompt: &Prompt, chooser: &Chooser) -> Sent {
-        let mut lookup = self.view.index.lookup(&prompt.chain);
-        self.overlay.extend(&prompt.chain, &mut lookup);
+        let (matches, known) = self.view.look_up(&prompt.chain, &self.overlay);
         let is_current = self.view.age_ms(now_us / 1_000) < ORIGIN_TTL_MS;
         let others = if is_current { Others::Current } else { Others::Outdated };
         let local = self.view.local(self.origin, others, now_us / 1_000);
-        let matches = self.view.matches(&lookup, prompt.chain.len());
         let request = Request { prompt_tokens: u64::from(prompt.tokens), ..Request::default() };
         let ground = Ground { view: &self.view, local: &local, matches: &matches, request: &request };
         let choice = chooser.choose(&ground, &mut self.turn, &mut self.rng);
@@ -112,7 +100,7 @@ impl Replica {
         }
         if !prompt.chain.is_empty() {
             let held = matches.blocks[choice.position];
-            self.place(now_us, choice.position, &prompt.chain, &lookup, held);
+            self.place(now_us, choice.position, &prompt.chain, (known, held));
         }
         let work_tokens = if is_alone { uncached_tokens } else { 0 };
         Sent { position: choice.position, booking, work_tokens, at_us: now_us }
@@ -123,14 +111,13 @@ impl Replica {
         now_us: u64,
         position: usize,
         chain: &Arc<[BlockHash]>,
-        lookup: &Lookup,
-        held: usize,
+        (known, held): (usize, usize),
     ) {
         let member = &self.view.members[position];
         let (endpoint, incarnation) = (member.key, member.observed.incarnation);
-        let placed = Placed { endpoint, incarnation, chain: Arc::clone(chain), known: lookup.known, held };
+        let placed = Placed { endpoint, incarnation, chain: Arc::clone(chain), known, held };
         self.overlay.place(&placed);
-        self.outbox.put(now_us / 1_000, placed);
+        self.feeder.placed(now_us / 1_000, placed);
     }
 
     /// The first chunk of an answer came.
@@ -138,12 +125,12 @@ impl Replica {
         sent.booking.prefilled(now_us / 1_000);
         let endpoint = self.view.members[sent.position].key;
         let answered = Answered::Began { work_tokens: sent.work_tokens, took_us: now_us - sent.at_us };
-        self.answers.push(Answer { endpoint, answered });
+        self.feeder.answered(Answer { endpoint, answered });
     }
 
     /// The owner asked for a whole chain.
     pub(super) fn need_chain(&mut self, number: u64) {
-        self.chains.extend(self.outbox.whole_chain(number));
+        self.feeder.need_chain(number);
     }
 
     /// There is something to tell: returns when to flush, where that is not arranged yet.
@@ -154,34 +141,27 @@ impl Replica {
         Some(self.bell.ready_us.max(now_us))
     }
 
-    /// What changed since the last time, as the uplink tells it; nothing where nothing did.
-    pub(super) fn flush(&mut self, now_us: u64) -> Option<Feedback> {
-        self.bell = Bell { is_rung: false, ready_us: now_us + PACE_US };
-        let feedback = self.feedback(Scope::Changed);
-        let is_empty = feedback.gauges.is_empty() && feedback.placements.is_empty();
-        (!is_empty || !feedback.answers.is_empty()).then_some(feedback)
-    }
-
-    /// All gauges, changed or not.
-    pub(super) fn feedback(&mut self, scope: Scope) -> Feedback {
+    /// What changed since the last time, or all of it, as the uplink tells it; nothing where there is nothing to tell.
+    pub(super) fn feedback(&mut self, now_us: u64, scope: Scope) -> Option<Feedback> {
+        if scope == Scope::Changed {
+            self.bell = Bell { is_rung: false, ready_us: now_us + PACE_US };
+        }
         let changed = self.bookings.take_changed();
         let gauges = match scope {
             Scope::Whole => self.bookings.whole(),
             Scope::Changed => changed,
         };
-        let mut placements = std::mem::take(&mut self.chains);
-        placements.extend(self.outbox.take_unsent(PLACEMENTS_PER_BATCH));
-        self.seq += 1;
-        Feedback {
-            epoch: self.view.version.map_or(0, |version| version.epoch),
-            origin: self.origin,
-            seq: self.seq,
-            scope,
-            gauges,
-            placements,
-            adapters: Vec::new(),
-            answers: std::mem::take(&mut self.answers),
-        }
+        self.feeder.batch(self.version().epoch, self.origin, scope, gauges)
+    }
+
+    /// There is another owner: what the one before may not have taken in is told again.
+    pub(super) fn send_again(&mut self) {
+        self.feeder.send_again();
+    }
+
+    /// How far it has come.
+    pub(super) fn version(&self) -> Version {
+        self.view.version.unwrap_or_default()
     }
 
     /// All work in flight that it knows of as its own.

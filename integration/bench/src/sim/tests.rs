@@ -7,7 +7,7 @@ use signalbox_modelsim::ModelConfig;
 use signalbox_types::Load;
 use signalbox_workload::generate::{Burst, SharedPrefix, burst, shared_prefix};
 
-use super::{Ran, Setup, run};
+use super::{Blow, Ran, Setup, Victim, run};
 use crate::policy::{Chooser, Contender, Sight, contenders};
 use crate::routing::{Profile, Workload};
 
@@ -22,7 +22,7 @@ fn workload(seed: u64, profile: Profile) -> Workload {
 
 fn ran(workload: &Workload, contender: &Contender, replicas: usize, speed: f64, seed: u64) -> Ran {
     let Workload { requests, pods, .. } = workload;
-    run(Setup { requests, speed, pods, contender, replicas, seed })
+    run(Setup { requests, speed, pods, contender, replicas, blows: &[], seed })
 }
 
 proptest! {
@@ -45,6 +45,19 @@ proptest! {
             prop_assert!(served.ttft_us >= bound.ttft_us && served.cached_tokens <= bound.cached_tokens);
             prop_assert!(served.whole_us >= served.ttft_us && served.cached_tokens < coming.prompt.tokens);
         }
+    }
+
+    #[test]
+    fn kills_lose_no_request_and_leave_no_booking(seed in any::<u64>(), at_percent in 5..90_u64, of_owner in any::<bool>()) {
+        let workload = workload(seed, Profile::SharedPrefix);
+        let ours = contenders().pop().unwrap();
+        let Workload { requests, pods, .. } = &workload;
+        let victim = if of_owner { Victim::Owner } else { Victim::Replica(1) };
+        let whole_us = requests.last().unwrap().at_us / 2;
+        let blow = Blow { at_us: whole_us * at_percent / 100, victim, back_after_us: 2_000_000 };
+        let ran = run(Setup { requests, speed: 2.0, pods, contender: &ours, replicas: 3, blows: &[blow], seed });
+        prop_assert_eq!(ran.finished, requests.len());
+        prop_assert_eq!(ran.left, Load::ZERO);
     }
 
     #[test]
@@ -91,7 +104,7 @@ fn replicas_that_share_what_they_did_find_more_of_it_in_caches() {
 fn pods_have_the_model_that_was_meant_for_them() {
     let pods =
         [ModelConfig::default(), ModelConfig { prefill_tokens_per_second: 1, ..ModelConfig::default() }];
-    let (fleet, spec) = super::fleet(&pods);
+    let (fleet, spec) = super::fleet::fleet(&pods);
     assert_eq!((2, 2), (fleet.len(), spec.endpoints.len()));
     assert!(fleet.is_sorted_by_key(|pod| pod.key));
 }

@@ -67,6 +67,9 @@ impl Seat {
         };
         let answer = match pool.journal().since(cursor) {
             CatchUp::Current => {
+                if let Some(listener) = self.followers.get_mut(&follower) {
+                    listener.current_at_ms = Some(now_ms);
+                }
                 let beat = || FromAggregator::Frame(beat(pool, pool_now_ms));
                 Answer::Current((want == Want::ChangesAndBeat).then(beat))
             }

@@ -20,7 +20,7 @@ impl Seat {
             Phase::Heir(heir) => heir.epoch = epoch,
             Phase::Standby => {
                 let patience_ms = if is_first { 0 } else { self.config.inherit_within_ms };
-                self.phase = Phase::Heir(Heir::new(epoch, now_ms, patience_ms, &self.followers));
+                self.phase = Phase::Heir(Heir::new(epoch, now_ms, patience_ms, self.followers.keys()));
             }
         }
         effects.push(SeatEffect::Stands(self.standing()));
@@ -57,9 +57,14 @@ impl Seat {
         effects.push(SeatEffect::Stirred);
     }
 
-    /// Leaves the pool to another, and goes on following, so that the next owner can fetch what it has not heard of.
+    /// Wants the pool no more.
     pub(super) fn drain(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {
         self.election.drain();
+        self.leave(now_ms, effects);
+    }
+
+    /// Leaves the pool to another, and goes on following, so that the next owner can fetch what it has not heard of.
+    pub(super) fn leave(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {
         if !matches!(self.phase, Phase::Standby) {
             self.step_down(now_ms, effects);
             effects.push(SeatEffect::Release);

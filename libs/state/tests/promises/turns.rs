@@ -73,7 +73,13 @@ fn an_owner_says_when_it_hears_of_a_later_epoch_and_only_then() {
 
 /// An aggregator that has claimed the pool under epoch 2 and holds what the owner of epoch 1 left.
 fn heir() -> Seat {
-    let config = SeatConfig { name: "a".to_owned(), pool_hash: 1, pool: config(), inherit_within_ms: 2_000 };
+    let config = SeatConfig {
+        name: "a".to_owned(),
+        pool_hash: 1,
+        pool: config(),
+        inherit_within_ms: 2_000,
+        give_back_after_ms: 30_000,
+    };
     let mut seat = Seat::new(config, pool_spec([endpoint_spec(0, 0)]));
     let follower = |version| FromFollower::Cursor(Cursor { version, epoch: 1 });
     seat.fold(0, SeatInput::Told(7, follower(None)));

@@ -42,6 +42,7 @@ pub(crate) enum Message {
     Reported(Reported, OwnedSemaphorePermit),
     Fed { feedback: Feedback, replies: mpsc::Sender<Reply>, permit: OwnedSemaphorePermit },
     Asked(Ask, RpcReplyPort<SeatAnswer>),
+    Followed { follower: u64, name: String },
     Told { follower: u64, told: FromFollower, permit: OwnedSemaphorePermit },
     Unfollowed(u64),
     Streamed(Event),
@@ -132,6 +133,9 @@ impl Actor for PoolSteward {
             }
             // The stream that asked may be gone.
             Message::Asked(ask, port) => drop(port.send(state.answer(ask))),
+            Message::Followed { follower, name } => {
+                state.fold(&myself, SeatInput::Followed(follower, name));
+            }
             Message::Told { follower, told, permit } => {
                 state.fold(&myself, SeatInput::Told(follower, told));
                 drop(permit);

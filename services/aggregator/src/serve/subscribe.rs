@@ -61,6 +61,8 @@ async fn begin(
     let met = desk.meet(first.hello.take())?;
     let hello = Some(Hello { pool: Some(met.board.pool.to_string()), name: desk.name.clone() });
     let id = desk.next_stream();
+    // A steward that is gone is noticed with the first word.
+    let _ = met.steward.cast(Message::Followed { follower: id, name: met.name.clone() });
     let mut follower = Follower { id, met, frames, hello, cursor: Version::default() };
     match follower.heard(desk, Ok(Some(first))).await {
         ControlFlow::Continue(()) => Ok(Some(follower)),

@@ -25,6 +25,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// For so long a part whose process died counts as alive.
 const LEASE_TTL: Duration = Duration::from_secs(2);
 
+/// An aggregator leaves the pool to one that comes first when that has lived for so long.
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(30);
+
 /// How long all parts may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -151,6 +154,7 @@ async fn aggregate(
             lease_ttl: LEASE_TTL,
             security: Security::Local,
             inherit_within: Duration::ZERO,
+            give_back_after: GIVE_BACK_AFTER,
             listen: at(args.aggregator_listen, index, flags.listen)?,
             metrics: at(args.aggregator_metrics_listen, index, flags.metrics)?,
             pool: PoolConfig::default(),

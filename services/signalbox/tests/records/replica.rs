@@ -41,6 +41,7 @@ impl Replica {
             lease_ttl: Duration::from_secs(2),
             security: Security::Local,
             inherit_within: Duration::ZERO,
+            give_back_after: Duration::from_secs(30),
             listen: ANY,
             metrics: ANY,
             pool: PoolConfig::default(),

@@ -1,0 +1,56 @@
+//! What several runs say together.
+
+use std::fmt;
+
+/// A mean, and how sure it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Mean {
+    pub(super) mean: f64,
+    /// Its standard error; 0 for one value.
+    pub(super) error: f64,
+}
+
+impl fmt::Display for Mean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4} ± {:.4}", self.mean, self.error)
+    }
+}
+
+impl Mean {
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.into_iter().collect();
+        let count = values.len().max(1) as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let square = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+        let error = if values.len() > 1 { (square / (count - 1.0) / count).sqrt() } else { 0.0 };
+        Self { mean, error }
+    }
+
+    /// Of the differences of pairs.
+    pub(super) fn of_differences(ones: &[f64], others: &[f64]) -> Self {
+        Self::of(ones.iter().zip(others).map(|(one, other)| one - other))
+    }
+}
+
+/// The largest of `values` ÷ their mean; 1 where there is nothing.
+pub(super) fn max_to_mean(values: &[u64]) -> f64 {
+    let (sum, max) = (values.iter().sum::<u64>(), values.iter().copied().max().unwrap_or(0));
+    if sum == 0 { 1.0 } else { max as f64 * values.len() as f64 / sum as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_of_pairs_is_as_sure_as_their_differences_are_alike() {
+        assert_eq!(Mean { mean: 1.0, error: 0.0 }, Mean::of_differences(&[2.0, 12.0], &[1.0, 11.0]));
+        assert_eq!(Mean { mean: 2.0, error: 1.0 }, Mean::of([1.0, 3.0]));
+    }
+
+    #[test]
+    fn the_largest_is_told_in_means() {
+        assert_eq!(1.5, max_to_mean(&[3, 1, 2]));
+        assert_eq!(1.0, max_to_mean(&[0, 0]));
+    }
+}
