@@ -3,8 +3,14 @@
 //! A key that is read and stands in a body twice is an error: a model server would take one of the two, and
 //! nobody can say which.
 
+use std::ops::Range;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+
+use crate::depth::refuse_deep;
+use crate::error::{IntakeError, Malformed};
 
 /// A body of the completions API.
 #[derive(Deserialize)]
@@ -17,6 +23,8 @@ pub(crate) struct CompletionBody<'a> {
     pub(crate) stream: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) max_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cache_salt: Option<&'a RawValue>,
 }
 
 /// A body of the chat completions API; `M` is what its messages are read as.
@@ -27,18 +35,192 @@ pub(crate) struct ChatBody<'a, M> {
     pub(crate) model: Option<&'a RawValue>,
     pub(crate) messages: Option<M>,
     #[serde(borrow)]
+    pub(crate) chat_template: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) chat_template_kwargs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) documents: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub(crate) stream: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) max_completion_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) max_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cache_salt: Option<&'a RawValue>,
+}
+
+/// A body of the responses API.
+#[derive(Deserialize)]
+pub(crate) struct ResponsesBody<'a> {
+    #[serde(borrow)]
+    pub(crate) model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) instructions: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cache_salt: Option<&'a RawValue>,
+}
+
+/// A body of the embeddings API.
+#[derive(Deserialize)]
+pub(crate) struct EmbeddingsBody<'a> {
+    #[serde(borrow)]
+    pub(crate) model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cache_salt: Option<&'a RawValue>,
+}
+
+/// A body of the conversations API.
+#[derive(Deserialize)]
+pub(crate) struct ConversationBody<'a> {
+    #[serde(borrow)]
+    pub(crate) model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) items: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cache_salt: Option<&'a RawValue>,
+}
+
+/// A body of the images API.
+#[derive(Deserialize)]
+pub(crate) struct ImageBody<'a> {
+    #[serde(borrow)]
+    pub(crate) model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) prompt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cache_salt: Option<&'a RawValue>,
+}
+
+/// A body of Anthropic's API; `M` is what its messages are read as.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "M: Deserialize<'de>"))]
+pub(crate) struct MessagesBody<'a, M> {
+    #[serde(borrow)]
+    pub(crate) model: Option<&'a RawValue>,
+    pub(crate) messages: Option<M>,
+    #[serde(borrow)]
+    pub(crate) system: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) max_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cache_salt: Option<&'a RawValue>,
+}
+
+/// A body of vLLM's own API.
+#[derive(Deserialize)]
+pub(crate) struct VllmBody<'a> {
+    #[serde(borrow)]
+    pub(crate) model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) token_ids: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) features: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) sampling_params: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) cache_salt: Option<&'a RawValue>,
+}
+
+/// A body of SGLang's own API.
+#[derive(Deserialize)]
+pub(crate) struct SglangBody<'a> {
+    #[serde(borrow)]
+    pub(crate) input_ids: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) extra_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) sampling_params: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) stream: Option<&'a RawValue>,
+}
+
+/// How much is to be generated, as vLLM and SGLang are told.
+#[derive(Default, Deserialize)]
+pub(crate) struct SamplingParams<'a> {
+    #[serde(borrow)]
+    pub(crate) max_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) max_new_tokens: Option<&'a RawValue>,
+}
+
+/// Reads a body that is to be an object.
+///
+/// # Errors
+/// [`Malformed`] where it is not, is nested too deeply, or a key that is read stands there twice.
+pub(crate) fn read_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
+    refuse_deep(body)?;
+    // What is no JSON either passes here if it looks like an object: reading it tells more.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        serde_json::from_slice::<IgnoredAny>(body)?;
+        return Err(Malformed::NoObject);
+    }
+    Ok(serde_json::from_slice(body)?)
+}
+
+/// What a value says that need not be there: nothing unless it is an object that can be read.
+pub(crate) fn read_optional<'a, T: Default + Deserialize<'a>>(value: Option<&'a RawValue>) -> T {
+    let object = value.map(RawValue::get).filter(|text| text.starts_with('{'));
+    object.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// The name of a model, and where it stands.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) name: String,
+    /// Where in the body its JSON value is.
+    pub(crate) span: Option<Range<usize>>,
+}
+
+impl Model {
+    /// The model that `value`, which is a part of `body`, names.
+    ///
+    /// # Errors
+    /// [`IntakeError::NoModel`] where it is missing, empty, or no string.
+    pub(crate) fn required(body: &[u8], value: Option<&RawValue>) -> Result<Self, IntakeError> {
+        let model = Self::optional(body, value)?;
+        if model.name.is_empty() { Err(IntakeError::NoModel) } else { Ok(model) }
+    }
+
+    /// As [`Self::required`], but the name may be missing or empty.
+    ///
+    /// # Errors
+    /// [`IntakeError::NoModel`] where it is no string.
+    pub(crate) fn optional(body: &[u8], value: Option<&RawValue>) -> Result<Self, IntakeError> {
+        let Some(text) = value.map(RawValue::get) else { return Ok(Self::default()) };
+        let name = serde_json::from_str(text).map_err(|_| IntakeError::NoModel)?;
+        let start = text.as_ptr().addr() - body.as_ptr().addr();
+        Ok(Self { name, span: Some(start..start + text.len()) })
+    }
 }
 
 /// What a value says, in the bytes of the body: of a string what stands between the quotes, escapes and all;
 /// of anything else the whole value; of no value nothing.
-pub(crate) fn raw_content(value: Option<&RawValue>) -> &[u8] {
+pub(crate) fn raw_content(value: Option<&RawValue>) -> &str {
     let text = value.map_or("", RawValue::get);
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).as_bytes()
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 /// The value as a number of tokens; anything but a non-negative integer counts as not given.
@@ -53,9 +235,9 @@ mod tests {
     #[test]
     fn nothing_is_copied() {
         let body = br#" {"model":"m", "prompt" : [1, 2] ,"stream":true,"n":{"prompt":1}}"#;
-        let parsed: CompletionBody<'_> = serde_json::from_slice(body).unwrap();
+        let parsed: CompletionBody<'_> = read_object(body).unwrap();
         let prompt = raw_content(parsed.prompt);
-        assert_eq!(prompt, b"[1, 2]");
+        assert_eq!(prompt, "[1, 2]");
         assert!(body.as_ptr_range().contains(&prompt.as_ptr()));
     }
 
@@ -65,9 +247,9 @@ mod tests {
             [(r#""a\n\"b\"""#, r#"a\n\"b\""#), (r#""""#, ""), (r#"[ "a" ]"#, r#"[ "a" ]"#), ("7", "7")]
         {
             let value: &RawValue = serde_json::from_str(json).unwrap();
-            assert_eq!(raw_content(Some(value)), content.as_bytes());
+            assert_eq!(raw_content(Some(value)), content);
         }
-        assert_eq!(raw_content(None), b"");
+        assert_eq!(raw_content(None), "");
     }
 
     #[test]
@@ -87,5 +269,14 @@ mod tests {
             assert_eq!(token_count(Some(value)), count, "{json}");
         }
         assert_eq!(token_count(None), None);
+    }
+
+    #[test]
+    fn the_place_of_a_model_is_that_of_its_value() {
+        let body = br#"{ "model" :  "a\"b" , "x":1}"#;
+        let parsed: CompletionBody<'_> = read_object(body).unwrap();
+        let model = Model::required(body, parsed.model).unwrap();
+        assert_eq!(model.name, "a\"b");
+        assert_eq!(&body[model.span.unwrap()], br#""a\"b""#);
     }
 }

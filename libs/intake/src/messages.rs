@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::body::raw_content;
+use crate::prompt::Prompt;
 
 /// How many messages of a chat are kept to be hashed. It bounds the memory that a body of tiny messages costs;
 /// later messages only count.
@@ -49,15 +50,29 @@ impl<'de> Visitor<'de> for MessagesVisitor {
     }
 }
 
+impl Messages<'_> {
+    /// Adds the messages to a prompt: of each the role, the content and, where there are any, the calls of tools.
+    pub(crate) fn add_to(&self, prompt: &mut Prompt) {
+        for message in &self.kept {
+            prompt.field(message.role);
+            prompt.field(message.content);
+            prompt.optional("tool_calls", message.tool_calls);
+        }
+        prompt.skipped(self.rest_bytes);
+    }
+}
+
 /// One message: who says what, as it stands in the body.
 pub(crate) struct Message<'a> {
     pub(crate) role: Option<&'a RawValue>,
     pub(crate) content: Option<&'a RawValue>,
+    pub(crate) tool_calls: Option<&'a RawValue>,
 }
 
 impl Message<'_> {
     fn len_bytes(&self) -> u64 {
-        (raw_content(self.role).len() + raw_content(self.content).len()) as u64
+        let fields = [self.role, self.content, self.tool_calls];
+        fields.into_iter().map(|field| raw_content(field).len() as u64).sum()
     }
 }
 
@@ -71,10 +86,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
 struct MessageVisitor;
 
 #[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
+#[serde(field_identifier, rename_all = "snake_case")]
 enum Key {
     Role,
     Content,
+    ToolCalls,
     #[serde(other)]
     Other,
 }
@@ -87,11 +103,12 @@ impl<'de> Visitor<'de> for MessageVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut role, mut content) = (None, None);
+        let (mut role, mut content, mut tool_calls) = (None, None, None);
         while let Some(key) = map.next_key::<Key>()? {
             let (name, field) = match key {
                 Key::Role => ("role", &mut role),
                 Key::Content => ("content", &mut content),
+                Key::ToolCalls => ("tool_calls", &mut tool_calls),
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -102,7 +119,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
             }
             *field = Some(map.next_value::<Option<&RawValue>>()?);
         }
-        Ok(Message { role: role.flatten(), content: content.flatten() })
+        Ok(Message { role: role.flatten(), content: content.flatten(), tool_calls: tool_calls.flatten() })
     }
 }
 
@@ -110,9 +127,9 @@ impl<'de> Visitor<'de> for MessageVisitor {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Option<Vec<(&[u8], &[u8])>> {
+    fn read(json: &str) -> Option<Vec<[&str; 3]>> {
         let messages: Messages<'_> = serde_json::from_str(json).ok()?;
-        Some(messages.kept.iter().map(|m| (raw_content(m.role), raw_content(m.content))).collect())
+        Some(messages.kept.iter().map(|m| [m.role, m.content, m.tool_calls].map(raw_content)).collect())
     }
 
     #[test]
@@ -123,11 +140,11 @@ mod tests {
             {"role":"assistant","content":null,"tool_calls":[{"role":"x"}]},
             {}
         ]"#;
-        let expected: Vec<(&[u8], &[u8])> = vec![
-            (b"system", br"be\tbrief"),
-            (b"user", br#"[{"type":"text","text":"hi"}]"#),
-            (b"assistant", b""),
-            (b"", b""),
+        let expected = vec![
+            ["system", r"be\tbrief", ""],
+            ["user", r#"[{"type":"text","text":"hi"}]"#, ""],
+            ["assistant", "", r#"[{"role":"x"}]"#],
+            ["", "", ""],
         ];
         assert_eq!(read(json), Some(expected));
     }

@@ -39,7 +39,7 @@ impl Desk {
     pub(crate) fn pick(&self, intake: Intake, source: Source<'_>) -> Result<Picked, Refusal> {
         let sight = self.sight.load();
         let Survey { local, matches, known } = self.survey(&sight, &intake);
-        let Intake { request, chain, delivery } = intake;
+        let Intake { request, chain, delivery, .. } = intake;
         let seed = rand::random_range(SEEDS);
         let ground = Ground { view: &sight.view, local: &local, matches: &matches, request: &request };
         let decision = decide(&ground, &self.policy, &mut SmallRng::seed_from_u64(seed));

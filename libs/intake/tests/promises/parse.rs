@@ -1,5 +1,4 @@
-//! What is read of a body, and what is refused.
-#![allow(clippy::unwrap_used)] // in a test, a panic is the message
+//! Completions and chats.
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
@@ -15,14 +14,20 @@ fn chat(body: &str) -> Result<Intake, IntakeError> {
     parse(Api::Chat, body.as_bytes(), 8)
 }
 
-fn chain(model: &str, bytes: &str) -> Vec<BlockHash> {
+pub(crate) fn chain(model: &str, bytes: &str) -> Vec<BlockHash> {
     let mut hasher = ChainHasher::new(model, 8);
     hasher.update(bytes.as_bytes());
     hasher.finish()
 }
 
+pub(crate) fn chain_of_ids(model: &str, ids: &[u32]) -> Vec<BlockHash> {
+    let mut hasher = ChainHasher::new(model, 8);
+    ids.iter().for_each(|id| hasher.update(&id.to_le_bytes()));
+    hasher.finish()
+}
+
 /// The text that a client gets for a body.
-fn refusal(read: Result<Intake, IntakeError>) -> String {
+pub(crate) fn refusal(read: Result<Intake, IntakeError>) -> String {
     read.unwrap_err().to_string()
 }
 
@@ -38,39 +43,52 @@ fn a_completion_is_read() {
         },
         chain: chain("llama3", r"0123456\n89"),
         delivery: Delivery::Streamed,
+        model_span: Some(9..17),
     };
     assert_eq!(expected.chain.len(), 1);
     assert_eq!(read.unwrap(), expected);
 }
 
 #[test]
-fn a_prompt_may_be_an_array() {
-    for prompt in [r#"["a", "b and c"]"#, "[1, 22, 333]", "[[1,2],[3,4,5]]"] {
-        let read = completion(&format!(r#"{{"prompt": {prompt} ,"model":"m"}}"#)).unwrap();
-        assert_eq!(read.chain, chain("m", prompt));
-        assert_eq!(read.request.prompt_tokens, prompt.len().div_ceil(4) as u64);
-        assert_eq!(read.delivery, Delivery::Whole);
-    }
+fn a_prompt_may_be_an_array_of_strings() {
+    let prompt = r#"["a", "b and c"]"#;
+    let read = completion(&format!(r#"{{"prompt": {prompt} ,"model":"m"}}"#)).unwrap();
+    assert_eq!(read.chain, chain("m", prompt));
+    assert_eq!(read.request.prompt_tokens, prompt.len().div_ceil(4) as u64);
+    assert_eq!(read.delivery, Delivery::Whole);
+}
+
+#[test]
+fn a_prompt_may_be_token_ids() {
+    let read = |prompt: &str| completion(&format!(r#"{{"prompt":{prompt},"model":"m"}}"#)).unwrap();
+    let ids = read("[1, 22,333 ,4294967295 , 5]");
+    assert_eq!((ids.request.prompt_tokens, ids.chain.len()), (5, 2));
+    assert_eq!(ids.chain, chain_of_ids("m", &[1, 22, 333, u32::MAX, 5]));
+    let batch = read("[[1,2],[3,4,5]]");
+    assert_eq!(batch.request.prompt_tokens, 5);
+    assert_eq!(batch.chain, chain_of_ids("m", &[1, 2, u32::MAX, 3, 4, 5]));
 }
 
 #[test]
 fn a_chat_is_read() {
     let read = chat(
-        r#"{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":[{"type":"text","text":"hi"}]}],
+        r#"{"messages":[{"role":"system","content":"be brief"},
+            {"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:,x"}}]},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"a"}]}],
             "tools":[{"model":1}],"max_tokens":5,"model":"m","max_completion_tokens":9,"stream":false}"#,
-    );
-    let hashed = "system\x1fbe brief\x1fuser\x1f[{\"type\":\"text\",\"text\":\"hi\"}]\x1f";
-    let expected = Intake {
-        request: Request {
-            model: "m".to_owned(),
-            prompt_tokens: hashed.len().div_ceil(4) as u64,
-            max_output_tokens: Some(9),
-            ..Request::default()
-        },
-        chain: chain("m", hashed),
-        delivery: Delivery::Whole,
-    };
-    assert_eq!(read.unwrap(), expected);
+    )
+    .unwrap();
+    let tools = "[{\"model\":1}]\x1f";
+    let parts = r#"[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:,x"}}]"#;
+    let messages = format!("system\x1fbe brief\x1fuser\x1f{parts}\x1fassistant\x1f\x1f");
+    let calls = "[{\"id\":\"a\"}]\x1f";
+    let hashed = format!("\x1etools\x1f{tools}{messages}\x1etool_calls\x1f{calls}");
+    assert_eq!(read.request.model, "m");
+    let counted_bytes = tools.len() + messages.len() + calls.len();
+    assert_eq!(read.request.prompt_tokens, counted_bytes.div_ceil(4) as u64);
+    assert_eq!(read.request.max_output_tokens, Some(9));
+    assert_eq!(read.chain, chain("m", &hashed));
+    assert_eq!(read.delivery, Delivery::Whole);
 }
 
 #[test]
@@ -104,10 +122,14 @@ fn what_is_no_json_is_refused() {
 
 #[test]
 fn a_body_without_a_prompt_is_refused() {
-    for prompt in ["", r#","prompt":"""#, r#","prompt":[ ]"#, r#","prompt":null"#, r#","prompt":{"a":1}"#] {
-        let text = refusal(completion(&format!(r#"{{"model":"m"{prompt}}}"#)));
-        assert_eq!(text, "invalid completions request: must have prompt field");
+    for prompt in
+        ["\"\"", "[ ]", "null", r#"{"a":1}"#, "7", "[-1]", "[1.5]", "[1,\"a\"]", "[[],[]]", "[null]", "[{}]"]
+    {
+        let text = refusal(completion(&format!(r#"{{"model":"m","prompt":{prompt}}}"#)));
+        assert_eq!(text, "invalid completions request: must have prompt field", "{prompt}");
     }
+    let text = refusal(completion(r#"{"model":"m"}"#));
+    assert_eq!(text, "invalid completions request: must have prompt field");
     for messages in ["", "[]", "null", "\"hi\"", r#"["hi"]"#, "{}", r#"[{"role":"a","role":"b"}]"#] {
         let field = if messages.is_empty() { String::new() } else { format!(r#","messages":{messages}"#) };
         let text = refusal(chat(&format!(r#"{{"model":"m"{field}}}"#)));
@@ -139,6 +161,48 @@ fn a_key_that_matters_must_not_stand_there_twice() {
         assert!(text.contains("duplicate field"), "{text}");
     }
     assert!(completion(r#"{"model":"a","prompt":"p","user":1,"user":2}"#).is_ok());
+}
+
+#[test]
+fn a_body_that_is_nested_too_deeply_is_refused() {
+    let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    for key in ["messages", "x", "prompt"] {
+        let body = |levels: usize| {
+            let prompts = r#""model":"m","messages":[{}],"prompt":"p","#;
+            let prompts = prompts.replace(&format!("\"{key}\""), "\"y\"");
+            format!(r#"{{{prompts}"{key}":[{{"content":{}}}]}}"#, deep(levels))
+        };
+        if key != "prompt" {
+            assert!(chat(&body(124)).is_ok(), "{key}");
+        }
+        for read in [chat(&body(125)), completion(&body(1_000_000))] {
+            let text = refusal(read);
+            assert!(text.contains("recursion limit exceeded"), "{key}: {text}");
+        }
+    }
+}
+
+#[test]
+fn different_salts_share_nothing() {
+    let read = |salt: &str| {
+        let completion =
+            completion(&format!(r#"{{"model":"m","prompt":"{}"{salt}}}"#, "p".repeat(80))).unwrap();
+        let chat = chat(&format!(r#"{{"model":"m","messages":[{{"content":"{}"}}]{salt}}}"#, "p".repeat(80)));
+        [completion, chat.unwrap()]
+    };
+    let plain = read("");
+    let salted = [r#","cache_salt":"a""#, r#","cache_salt":"ab""#].map(read);
+    for (at, plain) in plain.iter().enumerate() {
+        let chains = [plain, &salted[0][at], &salted[1][at]];
+        for (nth, one) in chains.iter().enumerate() {
+            assert_eq!(one.request.prompt_tokens, plain.request.prompt_tokens);
+            assert_eq!(one.chain.len(), 10);
+            let others = chains[..nth].iter().flat_map(|other| &other.chain);
+            assert_eq!(others.filter(|hash| one.chain.contains(hash)).count(), 0);
+        }
+    }
+    assert_eq!(read(r#","cache_salt":null"#), plain);
+    assert_eq!(read(r#","cache_salt":"""#), plain);
 }
 
 #[test]
@@ -183,7 +247,7 @@ proptest! {
 
     #[test]
     fn no_body_makes_it_panic(body in vec(any::<u8>(), 0..200)) {
-        for api in [Api::Completions, Api::Chat, Api::Opaque] {
+        for api in [Api::Completions, Api::Chat, Api::VllmGrpcGenerate, Api::VllmGrpcEmbed, Api::Opaque] {
             let _ = parse(api, &body, 8);
         }
     }
