@@ -43,7 +43,7 @@ impl Pods {
     pub(crate) fn spec(&self) -> PoolSpec {
         let members = self.pods.iter().filter(|pod| pod.is_member);
         let id = PoolId { namespace: "default".to_owned(), name: "pool".to_owned() };
-        PoolSpec { id, endpoints: members.map(|pod| pod.spec.clone()).collect() }
+        PoolSpec { id, endpoints: members.map(|pod| pod.spec.clone()).collect(), models: Arc::default() }
     }
 
     pub(crate) fn keys(&self) -> Vec<EndpointKey> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use signalbox_types::{BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Origin};
+use signalbox_types::{
+    BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Models, Origin,
+};
 
 use crate::assessment::Assessment;
 use crate::observe::Reach;
@@ -39,6 +41,11 @@ pub enum Change {
     EndpointRemoved {
         /// Which.
         endpoint: EndpointKey,
+    },
+    /// What the pool says of models changed.
+    ModelsSet {
+        /// All that it says now.
+        models: Arc<Models>,
     },
     /// Something measured changed. A new incarnation has none of the blocks of the one before.
     Observed {

@@ -1,6 +1,9 @@
 //! Sums by which two processes see that they hold the same state.
 
-use signalbox_types::{Adapters, EndpointKey, EndpointSpec, Load, Origin, Rates};
+use signalbox_types::{
+    Adapters, EndpointKey, EndpointSpec, Load, ModelRewrite, Models, Objective, Origin, Rates, RewriteRule,
+    RewriteTarget,
+};
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -20,7 +23,12 @@ pub struct Digest {
     pub loads: u64,
     /// Over the blocks they hold, and when each was last given a prompt that the pool did not know.
     pub placements: u64,
+    /// Over what the pool says of models.
+    pub models: u64,
 }
+
+/// Stands for a number that is not given.
+const NONE: u64 = u64::MAX;
 
 /// Sets these sums apart from others over two numbers.
 const COLD: u64 = u64::from_be_bytes(*b"cold seq");
@@ -32,6 +40,7 @@ impl Digest {
         self.observed = self.observed.wrapping_add(part.observed);
         self.loads = self.loads.wrapping_add(part.loads);
         self.placements = self.placements.wrapping_add(part.placements);
+        self.models = self.models.wrapping_add(part.models);
     }
 
     /// Takes the sums of one part away.
@@ -40,17 +49,19 @@ impl Digest {
         self.observed = self.observed.wrapping_sub(part.observed);
         self.loads = self.loads.wrapping_sub(part.loads);
         self.placements = self.placements.wrapping_sub(part.placements);
+        self.models = self.models.wrapping_sub(part.models);
     }
 
     /// The sums by kind, as gauges show them: modulo 2^53, which they hold exactly.
-    pub fn shown(&self) -> [(&'static str, u64); 4] {
-        let Self { specs, observed, loads, placements } = *self;
+    pub fn shown(&self) -> [(&'static str, u64); 5] {
+        let Self { specs, observed, loads, placements, models } = *self;
         let shown = |sum: u64| sum % (1 << 53);
         [
             ("specs", shown(specs)),
             ("observed", shown(observed)),
             ("loads", shown(loads)),
             ("placements", shown(placements)),
+            ("models", shown(models)),
         ]
     }
 
@@ -61,6 +72,7 @@ impl Digest {
             ("observed", self.observed == other.observed),
             ("loads", self.loads == other.loads),
             ("placements", self.placements == other.placements),
+            ("models", self.models == other.models),
         ];
         kinds.into_iter().filter(|(_, equal)| !equal).map(|(kind, _)| kind).collect()
     }
@@ -88,6 +100,33 @@ pub(crate) fn of_spec(spec: &EndpointSpec) -> u64 {
     mix(&words)
 }
 
+/// Nothing said sums up to nothing.
+pub(crate) fn of_models(models: &Models) -> u64 {
+    if models.is_empty() {
+        return 0;
+    }
+    let mut words = vec![models.objectives().len() as u64];
+    for Objective { name, priority } in models.objectives() {
+        words.extend([text(name), i64::from(*priority) as u64]);
+    }
+    words.extend(models.rewrites().iter().map(of_rewrite));
+    mix(&words)
+}
+
+fn of_rewrite(rewrite: &ModelRewrite) -> u64 {
+    let ModelRewrite { name, created_ms, rules } = rewrite;
+    let mut words = vec![text(name), created_ms.unwrap_or(NONE)];
+    for RewriteRule { models, targets } in rules {
+        words.push(models.len() as u64);
+        words.extend(models.iter().map(|model| text(model)));
+        words.push(targets.len() as u64);
+        for RewriteTarget { model, weight } in targets {
+            words.extend([text(model), weight.map_or(NONE, u64::from)]);
+        }
+    }
+    mix(&words)
+}
+
 pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
     let Observed { incarnation, reach, reach_since_ms, gauges, foreign, capacity } = observed;
     let reach = match reach {
@@ -103,9 +142,9 @@ pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
         *reach_since_ms,
         u64::from(gauges.waiting),
         u64::from(gauges.running),
-        gauges.kv_used_ppm.map_or(u64::MAX, u64::from),
+        gauges.kv_used_ppm.map_or(NONE, u64::from),
         u64::from(*foreign),
-        capacity.map_or(u64::MAX, |capacity| capacity.kv_tokens),
+        capacity.map_or(NONE, |capacity| capacity.kv_tokens),
     ])
 }
 

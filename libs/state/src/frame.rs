@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_prefix::Run;
-use signalbox_types::{Format, Origin, Version};
+use signalbox_types::{Format, Models, Origin, Version};
 
 use crate::change::Change;
 use crate::digest::Digest;
@@ -21,6 +21,8 @@ pub enum Entry {
     Runs(Vec<Run>),
     /// A replica and the number up to which its placements are in the snapshot.
     Origin(Origin, u64),
+    /// What the pool says of models; where there is none, it says nothing.
+    Models(Arc<Models>),
 }
 
 /// What travels from a pool's owner to its replicas.
@@ -106,7 +108,9 @@ impl Snapshot {
         let members = picture.members().map(|member| Entry::Endpoint(Arc::clone(member)));
         let origins = picture.acknowledgements().map(|(origin, number)| Entry::Origin(origin, number));
         let runs = chunks(picture.residents().runs()).into_iter().map(Entry::Runs);
-        let entries = members.chain(origins).chain(runs).map(Arc::new).collect();
+        let said = Some(picture.models()).filter(|models| !models.is_empty());
+        let models = said.map(|models| Entry::Models(Arc::clone(models)));
+        let entries = members.chain(origins).chain(models).chain(runs).map(Arc::new).collect();
         Self { version, format, digest: picture.digest(), entries }
     }
 
@@ -140,12 +144,14 @@ fn chunks(runs: impl Iterator<Item = Run>) -> Vec<Vec<Run>> {
 /// [`Diverged`] when the parts do not hang together.
 pub(crate) fn assemble(entries: Vec<Arc<Entry>>) -> Result<Picture, Diverged> {
     let (mut members, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+    let mut models = Arc::default();
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             Entry::Endpoint(member) => members.push(Arc::unwrap_or_clone(member)),
             Entry::Runs(more) => runs.extend(more),
             Entry::Origin(origin, number) => origins.push((origin, number)),
+            Entry::Models(said) => models = said,
         }
     }
-    Picture::from_parts(members, runs, origins)
+    Picture::from_parts(members, runs, origins, &models)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use signalbox_types::Version;
+use signalbox_types::{ModelRewrite, Models, RewriteRule, Version};
 
 use crate::change::Change;
 use crate::frame::Frame;
@@ -191,7 +191,15 @@ fn weight_bytes(change: &Change) -> usize {
     match change {
         Change::Placed { suffix, .. } => FIXED + suffix.len() * 8,
         Change::EndpointSet { spec } => FIXED + spec.name.len() + spec.labels.len() * 64,
+        Change::ModelsSet { models } => FIXED + models_bytes(models),
         Change::Shelved { shelf, .. } => FIXED + shelf.names().count() * 48,
         _ => FIXED,
     }
+}
+
+fn models_bytes(models: &Models) -> usize {
+    const EACH: usize = 96;
+    let of_rule = |rule: &RewriteRule| EACH * (1 + 2 * rule.models.len() + rule.targets.len());
+    let of_rewrite = |rewrite: &ModelRewrite| EACH + rewrite.rules.iter().map(of_rule).sum::<usize>();
+    models.objectives().len() * EACH + models.rewrites().iter().map(of_rewrite).sum::<usize>()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use signalbox_prefix::{Misfit, Residents, Run};
-use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Incarnation, Load, Origin};
+use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Incarnation, Load, Models, Origin};
 use smallvec::SmallVec;
 use thiserror::Error;
 
@@ -102,6 +102,7 @@ impl Member {
                 .wrapping_add(adapters),
             loads: loads.fold(0, u64::wrapping_add),
             placements: digest::of_cold(self.key, self.cold_seq),
+            models: 0,
         }
     }
 }
@@ -112,6 +113,7 @@ pub struct Picture {
     members: BTreeMap<EndpointKey, Arc<Member>>,
     acknowledged: BTreeMap<Origin, u64>,
     residents: Residents,
+    models: Arc<Models>,
     digest: Digest,
 }
 
@@ -124,6 +126,7 @@ impl Picture {
         members: Vec<Member>,
         runs: Vec<Run>,
         acknowledged: Vec<(Origin, u64)>,
+        models: &Arc<Models>,
     ) -> Result<Self, Diverged> {
         let residents = Residents::from_runs(runs).map_err(Diverged::Blocks)?;
         let mut picture = Self { residents, ..Self::default() };
@@ -135,6 +138,7 @@ impl Picture {
         for (origin, number) in acknowledged {
             picture.acknowledge(origin, Some(number));
         }
+        picture.set_models(models);
         Ok(picture)
     }
 
@@ -151,6 +155,11 @@ impl Picture {
     /// The blocks that the endpoints hold.
     pub fn residents(&self) -> &Residents {
         &self.residents
+    }
+
+    /// What the pool says of models.
+    pub fn models(&self) -> &Arc<Models> {
+        &self.models
     }
 
     /// For each replica the number up to which its placements are part of this state.
@@ -176,6 +185,7 @@ impl Picture {
         match change {
             Change::EndpointSet { spec } => self.set_endpoint(spec),
             Change::EndpointRemoved { endpoint } => return self.remove_endpoint(*endpoint),
+            Change::ModelsSet { models } => self.set_models(models),
             Change::Observed { endpoint, observed } => return self.observe(*endpoint, observed),
             Change::Shelved { endpoint, shelf } => return self.shelve(*endpoint, shelf),
             Change::Assessed { endpoint, assessment } => return self.assess(*endpoint, *assessment),
@@ -214,6 +224,12 @@ impl Picture {
         member.spec = Arc::clone(spec);
         self.digest.add(member.digest());
         self.members.insert(key, Arc::new(member));
+    }
+
+    fn set_models(&mut self, models: &Arc<Models>) {
+        let before = std::mem::replace(&mut self.models, Arc::clone(models));
+        let sums = (digest::of_models(&before), digest::of_models(models));
+        digest::exchange(&mut self.digest.models, sums.0, sums.1);
     }
 
     fn remove_endpoint(&mut self, endpoint: EndpointKey) -> Result<(), Diverged> {

@@ -56,7 +56,7 @@ impl Default for PoolConfig {
 /// What an owner is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The pool has these endpoints.
+    /// The pool has these endpoints, and says this of models.
     Spec(PoolSpec),
     /// A collector has connected.
     CollectorJoined(CollectorStream, String),
@@ -227,6 +227,9 @@ impl Pool {
                 let observed = Observed { reach_since_ms: now_ms, ..Observed::default() };
                 self.commit(Change::Observed { endpoint: *endpoint, observed });
             }
+        }
+        if *self.picture.models() != spec.models {
+            self.commit(Change::ModelsSet { models: spec.models });
         }
         let changed = self.assignments.set_endpoints(wanted);
         self.assign(changed)

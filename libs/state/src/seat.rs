@@ -38,7 +38,7 @@ pub struct SeatConfig {
 /// What a seat is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeatInput {
-    /// The pool has these endpoints.
+    /// The pool has these endpoints, and says this of models.
     Spec(PoolSpec),
     /// For the owner: of collectors and replicas. One that does not own the pool takes no notice.
     Owned(Input),

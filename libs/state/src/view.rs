@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use signalbox_prefix::{Column, Index, Lookup, Slots};
-use signalbox_types::{BlockHash, EndpointKey, Format, Load, Origin, Version};
+use signalbox_types::{BlockHash, EndpointKey, Format, Load, Models, Origin, Version};
 use smallvec::SmallVec;
 
 use crate::bookings::{Bookings, Gauge};
@@ -31,6 +31,9 @@ pub struct View {
     pub heard_at_ms: u64,
     /// The LoRA adapters that any of them is known to have had.
     pub adapters: Arc<BTreeSet<Arc<str>>>,
+    /// What the pool says of models. Not written down: it is asked before a decision is made, and the answers are part of the request.
+    #[serde(skip)]
+    pub models: Arc<Models>,
     /// When each of them was last seen to begin with a prompt, in milliseconds of this process's clock, in the order of `members`.
     #[serde(skip)]
     turned_ms: Vec<u64>,
@@ -55,6 +58,7 @@ impl View {
         let index = Arc::clone(replica.picture().residents().index());
         let (version, format) = (replica.version(), replica.format());
         let adapters = adapters(before, &members, same);
+        let models = Arc::clone(replica.picture().models());
         let turned_ms = turned_ms(before, &members, heard_at_ms, same);
         let slots = index.slots();
         let positions = if same && Arc::ptr_eq(&slots, &before.slots.0) {
@@ -63,7 +67,7 @@ impl View {
             positions(&slots, &members)
         };
         let slots = (slots, positions);
-        Self { version, format, members, index, heard_at_ms, adapters, turned_ms, gauges, slots }
+        Self { version, format, members, index, heard_at_ms, adapters, models, turned_ms, gauges, slots }
     }
 
     /// The LoRA adapter that `model` names, if it does.

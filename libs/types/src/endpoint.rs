@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::EndpointKey;
+use crate::models::Models;
 
 /// Names a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,11 +99,13 @@ impl EndpointSpec {
     }
 }
 
-/// A pool and its endpoints, as Kubernetes or the endpoints file has them.
+/// A pool, its endpoints and what it says of models, as Kubernetes or the endpoints file has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {
     /// The pool's name.
     pub id: PoolId,
     /// Its endpoints.
     pub endpoints: Vec<EndpointSpec>,
+    /// What it says of models.
+    pub models: Arc<Models>,
 }

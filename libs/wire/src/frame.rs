@@ -8,6 +8,7 @@ use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
 
 use crate::error::WireError;
 use crate::hello::agreed;
+use crate::models;
 use crate::parts;
 use crate::run::{run, run_message};
 
@@ -79,12 +80,16 @@ fn entry_message(entry: &Entry) -> pb::Entry {
         Entry::Origin(origin, number) => {
             Kind::Origin(pb::OriginEntry { origin: origin.0, acknowledged: *number })
         }
+        Entry::Models(said) => return models::entry_message(said),
     };
-    pb::Entry { entry: Some(kind) }
+    pb::Entry { entry: Some(kind), models: None }
 }
 
 fn entry(message: pb::Entry) -> Result<Entry, WireError> {
     use pb::entry::Entry as Kind;
+    if let Some(said) = message.models {
+        return Ok(Entry::Models(Arc::new(models::models(said)?)));
+    }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
         Kind::Endpoint(message) => Entry::Endpoint(Arc::new(member(message)?)),
         Kind::Runs(pb::RunsEntry { runs }) => {
@@ -133,6 +138,7 @@ fn change_message(change: &Change) -> pb::Change {
         Change::EndpointRemoved { endpoint } => {
             Kind::EndpointRemoved(pb::EndpointRemoved { endpoint: endpoint.0 })
         }
+        Change::ModelsSet { models } => return models::change_message(models),
         Change::Observed { endpoint, observed } => {
             Kind::Observed(parts::observed_message(*endpoint, observed))
         }
@@ -160,11 +166,14 @@ fn change_message(change: &Change) -> pb::Change {
             Kind::Acknowledged(pb::Acknowledged { origin: origin.0, number: *number })
         }
     };
-    pb::Change { change: Some(kind) }
+    pb::Change { change: Some(kind), models: None }
 }
 
 fn change(message: pb::Change) -> Result<Change, WireError> {
     use pb::change::Change as Kind;
+    if let Some(said) = message.models {
+        return Ok(Change::ModelsSet { models: Arc::new(models::models(said)?) });
+    }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
         Kind::EndpointSet(pb::EndpointSet { spec }) => Change::EndpointSet { spec: parts::spec(spec)? },
         Kind::EndpointRemoved(pb::EndpointRemoved { endpoint }) => {

@@ -8,6 +8,7 @@ mod feed;
 mod follower;
 mod frame;
 mod hello;
+mod models;
 mod parts;
 mod relay;
 mod run;

@@ -178,13 +178,14 @@ pub(crate) fn observed(message: &pb::Observed) -> Result<(EndpointKey, Observed)
 }
 
 pub(crate) fn digest_message(digest: Digest) -> pb::Digest {
-    let Digest { specs, observed, loads, placements } = digest;
-    pb::Digest { specs, observed, loads, placements }
+    let Digest { specs, observed, loads, placements, models } = digest;
+    pb::Digest { specs, observed, loads, placements, models }
 }
 
 pub(crate) fn digest(message: Option<pb::Digest>) -> Result<Digest, WireError> {
-    let pb::Digest { specs, observed, loads, placements } = message.ok_or(WireError::Missing("digest"))?;
-    Ok(Digest { specs, observed, loads, placements })
+    let pb::Digest { specs, observed, loads, placements, models } =
+        message.ok_or(WireError::Missing("digest"))?;
+    Ok(Digest { specs, observed, loads, placements, models })
 }
 
 pub(crate) fn hashes(suffix: &[BlockHash]) -> Vec<u64> {

@@ -11,12 +11,12 @@ fn frame(kind: pb::frame::Frame) -> Result<signalbox_state::Frame, WireError> {
 }
 
 fn change(kind: pb::change::Change) -> Result<signalbox_state::Frame, WireError> {
-    let changes = vec![pb::Change { change: Some(kind) }];
+    let changes = vec![pb::Change { change: Some(kind), models: None }];
     frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }))
 }
 
 fn entry(kind: pb::entry::Entry) -> Result<signalbox_state::Frame, WireError> {
-    frame(pb::frame::Frame::Entry(pb::Entry { entry: Some(kind) }))
+    frame(pb::frame::Frame::Entry(pb::Entry { entry: Some(kind), models: None }))
 }
 
 fn spec() -> pb::EndpointSpec {
@@ -50,10 +50,10 @@ fn a_frame_without_its_parts() {
     use pb::frame::Frame as Kind;
     assert_eq!(Err(WireError::Missing("frame")), signalbox_wire::frame(pb::Frame::default()));
     assert_eq!(Err(WireError::Missing("format")), frame(Kind::Init(pb::Init::default())));
-    assert_eq!(Err(WireError::Missing("entry")), frame(Kind::Entry(pb::Entry { entry: None })));
+    assert_eq!(Err(WireError::Missing("entry")), frame(Kind::Entry(pb::Entry::default())));
     assert_eq!(Err(WireError::Missing("digest")), frame(Kind::InitDone(pb::InitDone::default())));
     assert_eq!(Err(WireError::Missing("digest")), frame(Kind::Beat(pb::Beat::default())));
-    let changes = vec![pb::Change { change: None }];
+    let changes = vec![pb::Change::default()];
     let delta = pb::Delta { epoch: 1, from: 0, to: 1, changes };
     assert_eq!(Err(WireError::Missing("change")), frame(Kind::Delta(delta)));
 }
@@ -73,6 +73,21 @@ fn a_change_with_the_root_as_a_block() {
     use pb::change::Change as Kind;
     let refused = Err(WireError::Bounds("a block hash"));
     assert_eq!(refused, change(Kind::Placed(pb::Placed { endpoint: 1, anchor: 0, suffix: vec![3, 0] })));
+}
+
+#[test]
+fn a_rule_without_targets_or_with_a_weight_that_is_none() {
+    let refused = |targets: Vec<pb::RewriteTarget>| {
+        let rules = vec![pb::RewriteRule { models: Vec::new(), targets }];
+        let rewrites = vec![pb::ModelRewrite { rules, ..pb::ModelRewrite::default() }];
+        let models = Some(pb::Models { objectives: Vec::new(), rewrites });
+        frame(pb::frame::Frame::Entry(pb::Entry { entry: None, models })).unwrap_err()
+    };
+    assert_eq!(WireError::Missing("what a model becomes"), refused(Vec::new()));
+    for weight in [0, 1_000_001] {
+        let target = pb::RewriteTarget { model: "m".to_owned(), weight: Some(weight) };
+        assert_eq!(WireError::Bounds("a weight"), refused(vec![target]));
+    }
 }
 
 #[test]

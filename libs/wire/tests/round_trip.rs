@@ -11,13 +11,16 @@ use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptes
 use proptest::sample::select;
 use prost::Message;
 use signalbox_prefix::{ConfirmedRun, PlacedRun, Run, Tier};
+use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
     Answer, Answered, Assessment, Assigned, Change, Circuit, Cursor, Digest, Entry, Feedback, Frame,
-    FromAggregator, FromFollower, Member, Observed, Pace, Placement, Reach, Report, Scope, Shelf, Update,
+    FromAggregator, FromFollower, Member, Observed, Pace, Picture, Placement, Reach, Report, Scope, Shelf,
+    Update,
 };
 use signalbox_types::{
     Adapters, BlockHash, BookingId, Capacity, Ended, EndpointKey, EndpointSpec, Engine, Format, Gauges,
-    Generation, Incarnation, Load, Origin, Rates, ReplicaKey, Version,
+    Generation, Incarnation, Load, ModelRewrite, Models, Objective, Origin, Rates, ReplicaKey, RewriteRule,
+    RewriteTarget, Version,
 };
 use signalbox_wire::{Hello, Reply};
 
@@ -113,6 +116,19 @@ fn spec() -> impl Strategy<Value = Arc<EndpointSpec>> {
     )
 }
 
+fn models() -> impl Strategy<Value = Arc<Models>> {
+    let name = || ".{0,4}";
+    let objective = (name(), any::<i32>()).prop_map(|(name, priority)| Objective { name, priority });
+    let target = (name(), option::of(1..=RewriteTarget::WEIGHT_MAX));
+    let target = target.prop_map(|(model, weight)| RewriteTarget { model, weight });
+    let rule = (vec(name(), 0..3), vec(target, 1..3));
+    let rule = rule.prop_map(|(models, targets)| RewriteRule { models, targets });
+    let rewrite = (name(), option::of(any::<u64>()), vec(rule, 0..3))
+        .prop_map(|(name, created_ms, rules)| ModelRewrite { name, created_ms, rules });
+    (vec(objective, 0..3), vec(rewrite, 0..3))
+        .prop_map(|(objectives, rewrites)| Arc::new(Models::new(objectives, rewrites)))
+}
+
 fn observed() -> impl Strategy<Value = Observed> {
     (any::<u64>(), reach(), any::<u64>(), gauges(), any::<u32>(), option::of(capacity())).prop_map(
         |(incarnation, reach, reach_since_ms, gauges, foreign, capacity)| Observed {
@@ -130,6 +146,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         spec().prop_map(|spec| Change::EndpointSet { spec }),
         key().prop_map(|endpoint| Change::EndpointRemoved { endpoint }),
+        models().prop_map(|models| Change::ModelsSet { models }),
         (key(), observed()).prop_map(|(endpoint, observed)| Change::Observed { endpoint, observed }),
         (key(), shelf()).prop_map(|(endpoint, shelf)| Change::Shelved { endpoint, shelf }),
         (key(), assessment()).prop_map(|(endpoint, assessment)| Change::Assessed { endpoint, assessment }),
@@ -202,15 +219,17 @@ fn entry() -> impl Strategy<Value = Entry> {
         member().prop_map(|member| Entry::Endpoint(Arc::new(member))),
         vec(run(), 0..5).prop_map(Entry::Runs),
         (origin(), any::<u64>()).prop_map(|(origin, number)| Entry::Origin(origin, number)),
+        models().prop_map(Entry::Models),
     ]
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
-    any::<[u64; 4]>().prop_map(|[specs, observed, loads, placements]| Digest {
+    any::<[u64; 5]>().prop_map(|[specs, observed, loads, placements, models]| Digest {
         specs,
         observed,
         loads,
         placements,
+        models,
     })
 }
 
@@ -325,6 +344,27 @@ proptest! {
     fn frames(sent in frame()) {
         let message = through_bytes(&signalbox_wire::frame_message(&sent));
         prop_assert_eq!(Ok(sent), signalbox_wire::frame(message));
+    }
+
+    /// One that does not know models takes what is said of them for nothing, and holds all else as the owner does.
+    #[test]
+    fn models_change_nothing_for_a_reader_that_does_not_know_them(said in models()) {
+        let told = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Arc::new(Change::ModelsSet { models: Arc::clone(&said) })] };
+        let mut message = signalbox_wire::frame_message(&told);
+        if let Some(pb::frame::Frame::Delta(delta)) = &mut message.frame {
+            delta.changes.iter_mut().for_each(|change| change.models = None);
+        }
+        let Ok(Frame::Delta { changes, .. }) = signalbox_wire::frame(message) else { panic!("a delta") };
+        let mut picture = Picture::default();
+        picture.apply(1, &changes[0]).unwrap();
+        prop_assert_eq!(Digest::default(), picture.digest());
+
+        let mut message = signalbox_wire::frame_message(&Frame::Entry(Arc::new(Entry::Models(said))));
+        if let Some(pb::frame::Frame::Entry(entry)) = &mut message.frame {
+            entry.models = None;
+        }
+        let nothing = Frame::Entry(Arc::new(Entry::Runs(Vec::new())));
+        prop_assert_eq!(Ok(nothing), signalbox_wire::frame(message));
     }
 
     #[test]

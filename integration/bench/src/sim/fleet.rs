@@ -42,7 +42,7 @@ pub(super) fn fleet(configs: &[ModelConfig]) -> (Vec<Pod>, PoolSpec) {
 /// A pool of so many endpoints.
 pub(crate) fn pool_spec(endpoints: usize) -> PoolSpec {
     let id = PoolId { namespace: "bench".into(), name: "pool".into() };
-    PoolSpec { id, endpoints: (0..endpoints).map(spec).collect() }
+    PoolSpec { id, endpoints: (0..endpoints).map(spec).collect(), models: std::sync::Arc::default() }
 }
 
 fn spec(number: usize) -> EndpointSpec {

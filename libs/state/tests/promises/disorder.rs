@@ -167,7 +167,7 @@ fn blocks_of_an_endpoint_that_is_none_do_not_pass_unseen() {
         placed: vec![placed],
         confirmed: Vec::new(),
     };
-    let stray = Picture::from_parts(Vec::new(), vec![run], Vec::new()).unwrap();
+    let stray = Picture::from_parts(Vec::new(), vec![run], Vec::new(), &Arc::default()).unwrap();
     assert_eq!(vec!["placements"], stray.digest().differing(&Picture::default().digest()));
 }
 

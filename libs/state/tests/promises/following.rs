@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use proptest::prelude::{prop_assert_eq, proptest};
 use signalbox_state::{Entry, Input, Outcome, Replica};
-use signalbox_types::Origin;
+use signalbox_types::{ModelRewrite, Models, Objective, Origin, RewriteRule, RewriteTarget};
 
 use crate::support::contents::{Contents, rebuilt};
 use crate::support::steps::life;
 use crate::support::world::World;
-use crate::support::{OWNER, beat, catch_up, config, pool_of};
+use crate::support::{OWNER, beat, catch_up, config, models, pool_of};
 
 proptest! {
     #[test]
@@ -66,7 +66,9 @@ fn a_member_that_differs_in_any_part_sums_up_otherwise() {
     let digest = |edit: &dyn Fn(&mut signalbox_state::Member)| {
         let mut edited = (**member).clone();
         edit(&mut edited);
-        signalbox_state::Picture::from_parts(vec![edited], Vec::new(), Vec::new()).unwrap().digest()
+        signalbox_state::Picture::from_parts(vec![edited], Vec::new(), Vec::new(), &Arc::default())
+            .unwrap()
+            .digest()
     };
     let edits: [&dyn Fn(&mut signalbox_state::Member); 6] = [
         &|member| Arc::make_mut(&mut member.spec).metrics_url.push('x'),
@@ -82,6 +84,58 @@ fn a_member_that_differs_in_any_part_sums_up_otherwise() {
     for edit in edits {
         assert_eq!(1, digest(edit).differing(&pool.picture().digest()).len());
     }
+}
+
+#[test]
+fn models_that_differ_in_any_part_sum_up_otherwise() {
+    let target = |weight| RewriteTarget { model: "served".to_owned(), weight };
+    let of = |priority, created_ms, models: &[&str], targets: &[RewriteTarget]| {
+        let models = models.iter().map(|model| (*model).to_owned()).collect();
+        let rules = vec![RewriteRule { models, targets: targets.to_vec() }];
+        let rewrite = ModelRewrite { name: "rewrite".to_owned(), created_ms, rules };
+        let objective = Objective { name: "objective".to_owned(), priority };
+        let models = Arc::new(Models::new(vec![objective], vec![rewrite]));
+        signalbox_state::Picture::from_parts(Vec::new(), Vec::new(), Vec::new(), &models).unwrap().digest()
+    };
+    let digests = [
+        signalbox_state::Digest::default(),
+        of(1, None, &["m"], &[target(None)]),
+        of(-1, None, &["m"], &[target(None)]),
+        of(1, Some(1), &["m"], &[target(None)]),
+        of(1, None, &["m", "served"], &[target(None)]),
+        of(1, None, &[], &[target(None)]),
+        of(1, None, &["m"], &[target(Some(1))]),
+        of(1, None, &["m"], &[target(None), target(None)]),
+    ];
+    for (at, one) in digests.iter().enumerate() {
+        for other in &digests[..at] {
+            assert_eq!(vec!["models"], one.differing(other));
+        }
+    }
+}
+
+#[test]
+fn what_a_pool_says_of_models_is_told_once_and_shown() {
+    let mut pool = pool_of(1, config());
+    let mut replica = Replica::default();
+    catch_up(&mut replica, &pool);
+    let spec = |said: u8| {
+        let spec = crate::support::pool_spec([crate::support::endpoint_spec(0, 0)]);
+        Input::Spec(signalbox_types::PoolSpec { models: models(said), ..spec })
+    };
+    let seq = |pool: &signalbox_state::Pool| pool.journal().head().seq;
+    let before = seq(&pool);
+    pool.fold(0, spec(1));
+    pool.fold(0, spec(1));
+    assert_eq!(before + 1, seq(&pool));
+    assert!(!catch_up(&mut replica, &pool));
+    let bookings = signalbox_state::Bookings::new(Arc::new(|| {}));
+    let view = signalbox_state::View::next(&signalbox_state::View::default(), &replica, &bookings, 0);
+    assert_eq!((models(1), -1), (Arc::clone(&view.models), view.models.priority(Some("objective-1"))));
+    pool.fold(0, spec(0));
+    assert_eq!(before + 2, seq(&pool));
+    catch_up(&mut replica, &pool);
+    assert!(replica.picture().models().is_empty());
 }
 
 #[test]
@@ -102,7 +156,7 @@ fn the_blocks_of_a_snapshot_travel_in_entries_of_bounded_size() {
         Entry::Runs(runs) => runs
             .iter()
             .fold((0, 0), |(blocks, holders), run| (blocks + run.blocks.len(), holders + run.placed.len())),
-        Entry::Endpoint(_) | Entry::Origin(..) => (0, 0),
+        Entry::Endpoint(_) | Entry::Origin(..) | Entry::Models(_) => (0, 0),
     };
     let sizes: Vec<(usize, usize)> = snapshot.entries.iter().map(size).collect();
     assert_eq!(30_000, sizes.iter().map(|(blocks, _)| blocks).sum::<usize>());

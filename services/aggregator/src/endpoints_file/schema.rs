@@ -23,7 +23,7 @@ pub(super) fn pool_spec(root: &Node, problems: &mut Problems) -> Option<PoolSpec
     constant(&fields, "kind", KIND, problems);
     let id = pool_id(&fields, problems);
     let endpoints = endpoints(&fields, problems);
-    Some(PoolSpec { id: id?, endpoints: endpoints? })
+    Some(PoolSpec { id: id?, endpoints: endpoints?, models: std::sync::Arc::default() })
 }
 
 /// A field that has one value in this version.

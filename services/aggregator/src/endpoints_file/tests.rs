@@ -218,7 +218,7 @@ fn spec() -> impl Strategy<Value = PoolSpec> {
             let metrics_url = format!("http://{}", url.unwrap_or_else(|| format!("{address}/metrics")));
             EndpointSpec { name, address, metrics_url, engine, labels }
         });
-        PoolSpec { id: PoolId { namespace, name }, endpoints: endpoints.collect() }
+        PoolSpec { id: PoolId { namespace, name }, endpoints: endpoints.collect(), models: std::sync::Arc::default() }
     })
 }
 

@@ -120,7 +120,11 @@ fn simulated_pool(fleet: &Fleet) -> PoolSpec {
         labels: std::collections::BTreeMap::new(),
     };
     let id = PoolId { namespace: "default".to_owned(), name: "simulated".to_owned() };
-    PoolSpec { id, endpoints: fleet.servers().iter().map(endpoint).collect() }
+    PoolSpec {
+        id,
+        endpoints: fleet.servers().iter().map(endpoint).collect(),
+        models: std::sync::Arc::default(),
+    }
 }
 
 /// Where all parts find each other.

@@ -127,5 +127,5 @@ fn pool() -> PoolSpec {
         labels: BTreeMap::new(),
     };
     let id = PoolId { namespace: "default".to_owned(), name: "traced".to_owned() };
-    PoolSpec { id, endpoints: (0..3).map(endpoint).collect() }
+    PoolSpec { id, endpoints: (0..3).map(endpoint).collect(), models: std::sync::Arc::default() }
 }

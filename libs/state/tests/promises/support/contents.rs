@@ -1,10 +1,11 @@
 //! All that a picture holds, in a form that can be compared.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use signalbox_prefix::{Residents, Run};
 use signalbox_state::{Digest, Entry, Member, Picture, Snapshot};
-use signalbox_types::{BlockHash, EndpointKey, Origin};
+use signalbox_types::{BlockHash, EndpointKey, Models, Origin};
 
 /// All that a picture holds, in a form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,7 @@ pub(crate) struct Contents {
     pub(crate) digest: Digest,
     members: Vec<Member>,
     acknowledged: Vec<(Origin, u64)>,
+    models: Arc<Models>,
     blocks: BTreeMap<BlockHash, (BlockHash, Vec<(EndpointKey, u64)>)>,
     evicted_next: Vec<Option<(u64, u32)>>,
 }
@@ -23,6 +25,7 @@ impl Contents {
         Self {
             digest: picture.digest(),
             acknowledged: picture.acknowledgements().collect(),
+            models: Arc::clone(picture.models()),
             blocks: blocks_of(residents),
             evicted_next: members.iter().map(|member| residents.oldest(member.key, usize::MAX)).collect(),
             members,
@@ -53,12 +56,14 @@ fn blocks_of(residents: &Residents) -> BTreeMap<BlockHash, (BlockHash, Vec<(Endp
 /// A picture built of the parts of `snapshot`. All sums in it are computed anew.
 pub(crate) fn rebuilt(snapshot: &Snapshot) -> Picture {
     let (mut members, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+    let mut models = Arc::default();
     for entry in &snapshot.entries {
         match &**entry {
             Entry::Endpoint(member) => members.push((**member).clone()),
             Entry::Runs(more) => runs.extend(more.iter().cloned()),
             Entry::Origin(origin, number) => origins.push((*origin, *number)),
+            Entry::Models(said) => models = Arc::clone(said),
         }
     }
-    Picture::from_parts(members, runs, origins).expect("the parts hang together")
+    Picture::from_parts(members, runs, origins, &models).expect("the parts hang together")
 }

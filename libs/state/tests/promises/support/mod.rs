@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use signalbox_state::{CatchUp, Effect, Frame, Input, Outcome, Placement, Pool, PoolConfig, Replica, Source};
 use signalbox_types::{
-    BlockHash, EndpointKey, EndpointSpec, Engine, Format, Incarnation, Origin, PoolId, PoolSpec,
+    BlockHash, EndpointKey, EndpointSpec, Engine, Format, Incarnation, ModelRewrite, Models, Objective,
+    Origin, PoolId, PoolSpec, RewriteRule, RewriteTarget,
 };
 
 /// The stream on which the owner is heard.
@@ -44,7 +45,19 @@ pub(crate) fn endpoint(index: usize) -> EndpointKey {
 
 pub(crate) fn pool_spec(endpoints: impl IntoIterator<Item = EndpointSpec>) -> PoolSpec {
     let id = PoolId { namespace: "default".to_owned(), name: "pool".to_owned() };
-    PoolSpec { id, endpoints: endpoints.into_iter().collect() }
+    PoolSpec { id, endpoints: endpoints.into_iter().collect(), models: Arc::default() }
+}
+
+/// What a pool says of models: number 0 says nothing, and each says something else.
+pub(crate) fn models(number: u8) -> Arc<Models> {
+    if number == 0 {
+        return Arc::default();
+    }
+    let objective = Objective { name: format!("objective-{number}"), priority: i32::from(number) - 2 };
+    let target = RewriteTarget { model: "served".to_owned(), weight: Some(u32::from(number)) };
+    let rule = RewriteRule { models: vec!["asked".to_owned()], targets: vec![target] };
+    let rewrite = ModelRewrite { name: "rewrite".to_owned(), created_ms: None, rules: vec![rule] };
+    Arc::new(Models::new(vec![objective], vec![rewrite]))
 }
 
 /// A pool under epoch 1 with the endpoints 0 to `endpoints` - 1.

@@ -25,8 +25,8 @@ pub(crate) struct Said {
 /// What happens to a pool.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// For each endpoint: at which of its addresses it is, if at all.
-    Spec(Vec<Option<u8>>),
+    /// For each endpoint: at which of its addresses it is, if at all. And the number of what is said of models.
+    Spec(Vec<Option<u8>>, u8),
     Join(usize),
     Leave(usize),
     Report(usize, Said),
@@ -88,7 +88,8 @@ fn feedback() -> impl Strategy<Value = Step> {
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        1 => vec(option::weighted(0.8, 0_u8..2), ENDPOINTS).prop_map(Step::Spec),
+        1 => (vec(option::weighted(0.8, 0_u8..2), ENDPOINTS), 0_u8..3)
+            .prop_map(|(sites, models)| Step::Spec(sites, models)),
         1 => (0..COLLECTORS).prop_map(Step::Join),
         1 => (0..COLLECTORS).prop_map(Step::Leave),
         6 => (0..ENDPOINTS, said()).prop_map(|(endpoint, said)| Step::Report(endpoint, said)),
@@ -101,7 +102,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 /// A life that begins with all endpoints, each read by somebody.
 pub(crate) fn life(steps: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
     vec(step(), steps).prop_map(|steps| {
-        let first = [Step::Spec(vec![Some(0); ENDPOINTS]), Step::Join(0)];
+        let first = [Step::Spec(vec![Some(0); ENDPOINTS], 0), Step::Join(0)];
         first.into_iter().chain(steps).collect()
     })
 }

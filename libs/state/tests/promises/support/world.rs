@@ -7,10 +7,10 @@ use signalbox_state::{
     Answer, Answered, Assigned, CollectorStream, Effect, Feedback, Input, Pace, Pool, PoolConfig, Report,
     Scope, Update,
 };
-use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Incarnation, Load, Origin};
+use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Incarnation, Load, Origin, PoolSpec};
 
 use super::steps::{COLLECTORS, Prompt, Said, Step};
-use super::{endpoint, endpoint_spec, placement, pool_spec};
+use super::{endpoint, endpoint_spec, models, placement, pool_spec};
 
 #[derive(Debug, Default)]
 struct Life {
@@ -50,7 +50,7 @@ impl World {
 
     pub(crate) fn step(&mut self, step: &Step) {
         let inputs = match step {
-            Step::Spec(sites) => vec![spec(sites)],
+            Step::Spec(sites, models) => vec![spec(sites, *models)],
             Step::Join(collector) => vec![self.join(*collector)],
             Step::Leave(collector) => {
                 self.streams[*collector].take().map(Input::CollectorLeft).into_iter().collect()
@@ -197,8 +197,8 @@ fn answer(endpoint: EndpointKey, load: Load) -> Answer {
     Answer { endpoint, answered }
 }
 
-fn spec(sites: &[Option<u8>]) -> Input {
+fn spec(sites: &[Option<u8>], said: u8) -> Input {
     let present =
         sites.iter().enumerate().filter_map(|(index, site)| site.map(|site| endpoint_spec(index, site)));
-    Input::Spec(pool_spec(present))
+    Input::Spec(PoolSpec { models: models(said), ..pool_spec(present) })
 }
