@@ -131,6 +131,15 @@ impl<'a> Located<'a> {
         }
         Some(Fields { at: self, entries })
     }
+
+    /// A mapping in which some fields are looked at and the others are nobody's business.
+    pub fn some_fields(self, problems: &mut Problems) -> Option<Fields<'a>> {
+        let Value::Map(entries) = &self.node.value else {
+            self.expected("a mapping", problems);
+            return None;
+        };
+        Some(Fields { at: self, entries })
+    }
 }
 
 /// A mapping with known fields.

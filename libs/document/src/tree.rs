@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
+use crate::fields::Located;
 use crate::problem::Problems;
 use crate::quote::{item, member, quoted};
 
@@ -64,8 +65,43 @@ pub struct Entry {
 /// The root of the one document in `text`, which is to be of `kind`; an empty file is one of nothing. `None` when the text is no YAML, which
 /// is reported as all else is.
 pub fn read_tree(text: &str, kind: &str, problems: &mut Problems) -> Option<Node> {
+    match read(text, Documents::One { kind }, problems) {
+        Read::Whole(roots) => Some(roots.into_iter().next().unwrap_or_else(nothing)),
+        Read::Broken(_) => None,
+    }
+}
+
+/// The roots of all documents in `text` but those of nothing; an empty file is one of nothing. Where the text is no YAML, which is reported as
+/// all else is, they are those before that, if any.
+pub fn read_trees(text: &str, problems: &mut Problems) -> Vec<Node> {
+    let (mut roots, otherwise) = match read(text, Documents::Many, problems) {
+        Read::Whole(roots) => (roots, Some(nothing())),
+        Read::Broken(roots) => (roots, None),
+    };
+    roots.retain(|root| !Located::root(root).is_nothing());
+    if roots.is_empty() { otherwise.into_iter().collect() } else { roots }
+}
+
+/// How many documents a text may have.
+#[derive(Clone, Copy)]
+enum Documents<'a> {
+    /// One, of this kind.
+    One { kind: &'a str },
+    /// Any number.
+    Many,
+}
+
+/// The roots of the documents that were read.
+enum Read {
+    /// They are all.
+    Whole(Vec<Node>),
+    /// What comes after them is reported.
+    Broken(Vec<Node>),
+}
+
+fn read(text: &str, documents: Documents<'_>, problems: &mut Problems) -> Read {
     let mut parser = Parser::new_from_str(text);
-    let mut builder = Builder { kind, problems, open: Vec::new(), root: None };
+    let mut builder = Builder { documents, problems, open: Vec::new(), roots: Vec::new() };
     while let Some(next) = parser.next_event() {
         match next {
             Ok((event, span)) => {
@@ -75,11 +111,11 @@ pub fn read_tree(text: &str, kind: &str, problems: &mut Problems) -> Option<Node
             }
             Err(error) => {
                 report_syntax(&error, builder.problems);
-                return None;
+                return Read::Broken(builder.roots);
             }
         }
     }
-    if builder.open.is_empty() { builder.root.or_else(|| Some(nothing())) } else { None }
+    if builder.open.is_empty() { Read::Whole(builder.roots) } else { Read::Broken(builder.roots) }
 }
 
 fn nothing() -> Node {
@@ -114,18 +150,19 @@ enum Key {
 }
 
 struct Builder<'a> {
-    /// What kind of document is expected.
-    kind: &'a str,
+    documents: Documents<'a>,
     problems: &'a mut Problems,
     open: Vec<Open>,
-    root: Option<Node>,
+    roots: Vec<Node>,
 }
 
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, line: usize) -> ControlFlow<()> {
         match event {
-            Event::DocumentStart(_) if self.root.is_some() => {
-                let kind = self.kind;
+            Event::DocumentStart(_)
+                if let Documents::One { kind } = self.documents
+                    && !self.roots.is_empty() =>
+            {
                 let message = format!("a second document begins, one document of kind {kind} is expected");
                 self.problems.add(line, "", message);
                 return ControlFlow::Break(());
@@ -209,7 +246,7 @@ impl Builder<'_> {
     /// Puts `node` where it belongs: it is the root, an item, a key or a key's value.
     fn place(&mut self, node: Node) {
         let Some(Open { path, content, .. }) = self.open.last_mut() else {
-            self.root = Some(node);
+            self.roots.push(node);
             return;
         };
         match content {

@@ -40,9 +40,11 @@ pub(crate) fn follow(source: Source, metrics: &Metrics) -> watch::Receiver<PoolS
                 Ok(spec) => {
                     health.accepted();
                     let endpoints = spec.endpoints.len();
+                    let (objectives, rewrites) =
+                        (spec.models.objectives().len(), spec.models.rewrites().len());
                     let changes = |before: &mut PoolSpec| std::mem::replace(before, spec.clone()) != spec;
                     if specs.send_if_modified(changes) {
-                        tracing::info!(endpoints, "endpoints file read again");
+                        tracing::info!(endpoints, objectives, rewrites, "endpoints file read again");
                     }
                 }
                 Err(error) => {
@@ -65,16 +67,33 @@ mod tests {
 
     use super::*;
 
+    fn text(pool: &str, rest: &str) -> String {
+        format!("apiVersion: signalbox/v1\nkind: Endpoints\npool: {{ name: {pool} }}\nendpoints: {rest}\n")
+    }
+
+    #[tokio::test]
+    async fn what_is_said_of_models_is_told_when_it_alone_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("endpoints.yaml");
+        fs::write(&path, text("one", "[]")).unwrap();
+        let metrics = Metrics::register(&mut Registry::default());
+        let mut specs = follow(Source::File(path.clone(), endpoints_file::read(&path).unwrap()), &metrics);
+        for priority in [3, -3] {
+            let objective = format!(
+                "[]\n---\napiVersion: llm-d.ai/v1alpha2\nkind: InferenceObjective\nmetadata: {{ name: o }}\n\
+                 spec: {{ poolRef: {{ name: one }}, priority: {priority} }}"
+            );
+            fs::write(&path, text("one", &objective)).unwrap();
+            specs.changed().await.unwrap();
+            assert_eq!(priority, specs.borrow_and_update().models.priority(Some("o")));
+        }
+    }
+
     #[tokio::test]
     async fn a_file_that_names_another_pool_is_refused_and_the_last_good_one_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("endpoints.yaml");
-        let write = |pool: &str, endpoints: &str| {
-            let text = format!(
-                "apiVersion: signalbox/v1\nkind: Endpoints\npool: {{ name: {pool} }}\nendpoints: {endpoints}\n"
-            );
-            fs::write(&path, text).unwrap();
-        };
+        let write = |pool: &str, rest: &str| fs::write(&path, text(pool, rest)).unwrap();
         write("one", "[]");
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);

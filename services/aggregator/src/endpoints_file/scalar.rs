@@ -1,6 +1,7 @@
 //! Scalars that have a form of their own.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::UNIX_EPOCH;
 
 use http::Uri;
 use signalbox_document::{quoted, shortened, similar};
@@ -21,6 +22,18 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         return Err(format!("{} is longer than {NAME_MAX_BYTES} bytes; shorten it", quoted(text)));
     }
     Ok(text.to_owned())
+}
+
+/// A model by its name, which may be anything.
+pub(super) fn model(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("is empty; name a model".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// A time as Kubernetes writes it, in milliseconds since the Unix epoch.
+pub(super) fn time_ms(text: &str) -> Result<u64, String> {
+    let time = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let time_ms = time.and_then(|since| u64::try_from(since.as_millis()).ok());
+    time_ms.ok_or_else(|| format!("{} is no time in UTC; write it as 2026-01-31T12:00:00Z", quoted(text)))
 }
 
 /// An engine by its name.
@@ -166,6 +179,22 @@ mod tests {
         assert!(name("pod-a").is_ok());
         for bad in ["", "  ", " a", "a\nb", &"a".repeat(254)] {
             assert!(name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(Ok(0), time_ms("1970-01-01T00:00:00Z"));
+        assert_eq!(Ok(1_769_860_800_250), time_ms("2026-01-31T12:00:00.25Z"));
+        for bad in [
+            "",
+            "now",
+            "2026-01-31",
+            "2026-01-31T12:00:00+02:00",
+            "2026-13-31T12:00:00Z",
+            "é026-01-31T12:00:00Z",
+        ] {
+            assert!(time_ms(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use signalbox_document::{Fields, Located, Node, Problems, quoted};
-use signalbox_types::{EndpointKey, EndpointSpec, Engine, PoolId, PoolSpec};
+use signalbox_types::{EndpointKey, EndpointSpec, Engine, PoolId};
 
 use super::scalar;
 use super::unique::{Claim, report_repeated, report_same_key};
@@ -16,14 +16,14 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// What to write for an address.
 const ADDRESS_FORM: &str = "IP:PORT, e.g. 127.0.0.1:8000";
 
-/// The pool in the document `root`, or problems.
-pub(super) fn pool_spec(root: &Node, problems: &mut Problems) -> Option<PoolSpec> {
-    let fields = Located::root(root).fields(&["apiVersion", "kind", "pool", "endpoints"], problems)?;
+/// The pool in the document `root`, and its endpoints; each if it can be read.
+pub(super) fn pool(root: &Node, problems: &mut Problems) -> (Option<PoolId>, Option<Vec<EndpointSpec>>) {
+    let fields = Located::root(root).fields(&["apiVersion", "kind", "pool", "endpoints"], problems);
+    let Some(fields) = fields else { return (None, None) };
     constant(&fields, "apiVersion", API_VERSION, problems);
     constant(&fields, "kind", KIND, problems);
     let id = pool_id(&fields, problems);
-    let endpoints = endpoints(&fields, problems);
-    Some(PoolSpec { id: id?, endpoints: endpoints?, models: std::sync::Arc::default() })
+    (id, endpoints(&fields, problems))
 }
 
 /// A field that has one value in this version.
@@ -98,7 +98,7 @@ fn endpoint(
 }
 
 /// `text`, which is written at `at`, in the form that `read` gives it, or a problem.
-fn valid<T>(
+pub(super) fn valid<T>(
     at: &Located<'_>,
     text: &str,
     read: impl FnOnce(&str) -> Result<T, String>,

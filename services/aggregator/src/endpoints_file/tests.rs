@@ -1,11 +1,12 @@
 //! Whole files: good ones, bad ones, and anything at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
-use super::{FileErrors, parse};
+use super::FileErrors;
 
 const GOOD: &str = "\
 apiVersion: signalbox/v1
@@ -17,6 +18,10 @@ endpoints:
   address: '[::1]:8002'
   metricsUrl: http://metrics.example:9000/m
 ";
+
+fn parse(text: &str) -> Result<PoolSpec, FileErrors> {
+    super::parse(text).map(|parsed| parsed.spec)
+}
 
 /// The problems of `text`, one a line.
 fn problems(text: &str) -> String {
@@ -113,11 +118,12 @@ fn documents() {
     let nothing = "expected a mapping with apiVersion, kind, pool, endpoints, found nothing";
     assert_eq!(problems(""), format!("line 1: {nothing}"));
     assert_eq!(problems("# only a comment\n"), format!("line 1: {nothing}"));
-    assert_eq!(problems("---\n---\n").lines().count(), 2);
+    assert_eq!(problems("---\n---\n"), format!("line 1: {nothing}"));
     assert_eq!(
         problems(&format!("{GOOD}---\n{GOOD}")),
-        "line 9: a second document begins, one document of kind Endpoints is expected"
+        "line 11: kind: \"Endpoints\" is not known here; a file has one pool, which comes first"
     );
+    assert_eq!(parse(&format!("---\n# nothing\n---\n{GOOD}---\n")).unwrap(), parse(GOOD).unwrap());
     assert_eq!(
         problems("- a\n"),
         "line 1: expected a mapping with apiVersion, kind, pool, endpoints, found a list"
@@ -164,6 +170,11 @@ fn fragment() -> impl Strategy<Value = &'static str> {
         "labels",
         "signalbox/v1",
         "Endpoints",
+        "\n---\napiVersion: llm-d.ai/v1alpha2\nkind: InferenceObjective\n",
+        "\n---\napiVersion: llm-d.ai/v1alpha2\nkind: InferenceModelRewrite\n",
+        "metadata: { name: a }\n",
+        "spec: { poolRef: { name: a } }\n",
+        "spec:\n  rules:\n  - ",
         "a",
         "127.0.0.1:1",
         ": ",
@@ -218,7 +229,7 @@ fn spec() -> impl Strategy<Value = PoolSpec> {
             let metrics_url = format!("http://{}", url.unwrap_or_else(|| format!("{address}/metrics")));
             EndpointSpec { name, address, metrics_url, engine, labels }
         });
-        PoolSpec { id: PoolId { namespace, name }, endpoints: endpoints.collect(), models: std::sync::Arc::default() }
+        PoolSpec { id: PoolId { namespace, name }, endpoints: endpoints.collect(), models: Arc::default() }
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use signalbox_document::{ReadError, decode, load};
 use signalbox_types::PoolSpec;
 
-use super::parse;
+use super::{Parsed, parse};
 
 /// Looks at the file at `path` again and again, `every` so often, and tells `on_change` what it holds: first what is
 /// there at the start, so that no change since an earlier [`read`](super::read) is missed, then each time that it
@@ -15,6 +15,8 @@ use super::parse;
 ///
 /// What counts is the content that `path` leads to, so symbolic links may be swapped and files replaced. It counts
 /// once two looks in a row agree, lest a half written file be taken for a whole one.
+///
+/// Objects in it that are about other pools are logged, once for each content.
 ///
 /// Never ends by itself: drop it, or abort its task.
 pub async fn watch<F>(path: PathBuf, every: Duration, mut on_change: F)
@@ -28,10 +30,20 @@ where
         // Only a runtime that shuts down gives up the look.
         let Ok(found) = tokio::task::spawn_blocking(move || load(&looked_at)).await else { return };
         if history.step(Look::of(&found)) == News::Changed {
-            on_change(found.and_then(|bytes| decode(&path, &bytes, parse)));
+            let read = found.and_then(|bytes| decode(&path, &bytes, parse));
+            on_change(read.map(|parsed| remarked(&path, parsed)));
         }
         tokio::time::sleep(every).await;
     }
+}
+
+/// The pool in `parsed`, and what is ignored in the log.
+fn remarked(path: &Path, parsed: Parsed) -> PoolSpec {
+    let Parsed { spec, ignored } = parsed;
+    for ignored in ignored {
+        tracing::warn!(file = %path.display(), pool = %spec.id, %ignored, "an object in the endpoints file is ignored: it is about another pool");
+    }
+    spec
 }
 
 /// What a look at the file found, as far as it matters whether it is the same.
