@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderMap, Method, Request, StatusCode};
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const UPLOAD_CHUNK_BYTES: usize = 10_000;
 
+/// The name of the one that is sent.
+const TRAILER: &str = "x-end";
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// How a request's body is sent.
@@ -31,6 +34,10 @@ pub enum Upload {
     Whole,
     /// In chunks, their number unknown beforehand.
     Chunked,
+    /// The same, with trailers after the last.
+    Trailers,
+    /// The first chunk, of more that never come.
+    Stalling,
 }
 
 /// An answer, read to its end.
@@ -68,7 +75,21 @@ impl Client {
         body: Bytes,
         upload: Upload,
     ) -> anyhow::Result<Answer> {
-        let response = self.begin(method, url, body, upload).await?;
+        self.send_with(method, url, &[], (body, upload)).await
+    }
+
+    /// As [`Client::send`], with more headers.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn send_with(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        sent: (Bytes, Upload),
+    ) -> anyhow::Result<Answer> {
+        let response = self.begin_with(method, url, headers, sent).await?;
         let (parts, body) = response.into_parts();
         let read = tokio::time::timeout(PATIENCE, body.collect()).await;
         let body = read.context("the answer does not end")?.context("the answer breaks off")?.to_bytes();
@@ -86,11 +107,36 @@ impl Client {
         body: Bytes,
         upload: Upload,
     ) -> anyhow::Result<http::Response<Incoming>> {
+        self.begin_with(method, url, &[], (body, upload)).await
+    }
+
+    /// As [`Client::begin`], with more headers.
+    ///
+    /// # Errors
+    /// As [`Client::begin`].
+    pub async fn begin_with(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        (body, upload): (Bytes, Upload),
+    ) -> anyhow::Result<http::Response<Incoming>> {
         let body = match upload {
             Upload::Whole => Full::new(body).boxed(),
-            Upload::Chunked => chunked(&body),
+            Upload::Chunked => streamed(stream::iter(chunks(&body))),
+            Upload::Trailers => streamed(stream::iter(chunks(&body).into_iter().chain([trailers()]))),
+            Upload::Stalling => {
+                streamed(stream::iter(chunks(&body).into_iter().take(1)).chain(stream::pending()))
+            }
         };
-        let request = Request::builder().method(method).uri(url).header("content-type", "application/json");
+        let mut request =
+            Request::builder().method(method).uri(url).header("content-type", "application/json");
+        if upload == Upload::Trailers {
+            request = request.header("trailer", TRAILER);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let sent = tokio::time::timeout(PATIENCE, self.pool.request(request.body(body)?)).await;
         sent.with_context(|| format!("{url} does not answer"))?
             .with_context(|| format!("{url} cannot be asked"))
@@ -121,11 +167,19 @@ impl Client {
     }
 }
 
-fn chunked(body: &Bytes) -> Body {
+fn streamed(frames: impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + Sync + 'static) -> Body {
+    BodyExt::boxed(StreamBody::new(frames))
+}
+
+fn chunks(body: &Bytes) -> Vec<Result<Frame<Bytes>, Infallible>> {
     let cuts = (0..body.len()).step_by(UPLOAD_CHUNK_BYTES);
     let chunks = cuts.map(|from| body.slice(from..body.len().min(from + UPLOAD_CHUNK_BYTES)));
-    let frames: Vec<_> = chunks.map(|chunk| Ok(Frame::data(chunk))).collect();
-    StreamBody::new(stream::iter(frames)).boxed()
+    chunks.map(|chunk| Ok(Frame::data(chunk))).collect()
+}
+
+fn trailers() -> Result<Frame<Bytes>, Infallible> {
+    let value = HeaderValue::from_static("here");
+    Ok(Frame::trailers([(HeaderName::from_static(TRAILER), value)].into_iter().collect()))
 }
 
 impl Answer {

@@ -22,6 +22,31 @@ const VARIABLE: &str = "SIGNALBOX_ENVOY";
 
 const TEMPLATE: &str = include_str!("envoy.yaml");
 
+/// What the EPP sees of requests' bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestMode {
+    /// Each chunk as it comes, to be sent back; what gateways configure.
+    FullDuplex,
+    /// The whole body, before the request goes on.
+    Buffered,
+    /// Each chunk, when the request is on its way.
+    Streamed,
+    /// Nothing.
+    Hidden,
+}
+
+impl RequestMode {
+    /// Body and trailer mode.
+    fn modes(self) -> [&'static str; 2] {
+        match self {
+            Self::FullDuplex => ["FULL_DUPLEX_STREAMED", "SEND"],
+            Self::Buffered => ["BUFFERED", "SKIP"],
+            Self::Streamed => ["STREAMED", "SKIP"],
+            Self::Hidden => ["NONE", "SKIP"],
+        }
+    }
+}
+
 /// What the EPP sees of responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseMode {
@@ -35,6 +60,10 @@ pub enum ResponseMode {
     Logged,
     /// The headers, and what the access log tells.
     HeadersLogged,
+    /// Each chunk, which waits for one answer.
+    Streamed,
+    /// The whole body, before it goes on.
+    Buffered,
 }
 
 impl ResponseMode {
@@ -45,6 +74,8 @@ impl ResponseMode {
             Self::HeadersAndEnd => ["SEND", "NONE", "SEND"],
             Self::HeadersAlone | Self::HeadersLogged => ["SEND", "NONE", "SKIP"],
             Self::Logged => ["SKIP", "NONE", "SKIP"],
+            Self::Streamed => ["SEND", "STREAMED", "SKIP"],
+            Self::Buffered => ["SEND", "BUFFERED", "SKIP"],
         }
     }
 
@@ -70,9 +101,9 @@ impl Envoy {
         scratch: &Scratch,
         client: &Client,
         epps: &[Epp],
-        mode: ResponseMode,
+        modes: (RequestMode, ResponseMode),
     ) -> anyhow::Result<Self> {
-        let envoy = Self::configured(scratch, client, &bootstrap(epps, mode)?).await?;
+        let envoy = Self::configured(scratch, client, &bootstrap(epps, modes)?).await?;
         envoy.sees_healthy(client, epps.len()).await?;
         Ok(envoy)
     }
@@ -165,7 +196,7 @@ fn binary() -> anyhow::Result<PathBuf> {
     }
 }
 
-fn bootstrap(epps: &[Epp], mode: ResponseMode) -> anyhow::Result<String> {
+fn bootstrap(epps: &[Epp], (request, mode): (RequestMode, ResponseMode)) -> anyhow::Result<String> {
     let hosts = |address: fn(&Epp) -> &str| -> anyhow::Result<String> {
         let hosts: anyhow::Result<Vec<String>> =
             epps.iter().map(|epp| host(address(epp), &epp.health)).collect();
@@ -174,7 +205,10 @@ fn bootstrap(epps: &[Epp], mode: ResponseMode) -> anyhow::Result<String> {
     let lines = TEMPLATE.lines().filter(|line| mode.has_log() || !line.ends_with("# logged"));
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();
     let [header_mode, body_mode, trailer_mode] = mode.modes();
+    let [request_body_mode, request_trailer_mode] = request.modes();
     let names = [
+        ("@REQUEST_BODY_MODE@", request_body_mode),
+        ("@REQUEST_TRAILER_MODE@", request_trailer_mode),
         ("@PICKED_HEADER@", PICKED_HEADER),
         ("@RESPONSE_HEADER_MODE@", header_mode),
         ("@RESPONSE_BODY_MODE@", body_mode),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::{Answer, Client, Upload};
 use crate::endpoints::write_endpoints;
-use crate::envoy::{Envoy, PICKED_HEADER, ResponseMode};
+use crate::envoy::{Envoy, PICKED_HEADER, RequestMode, ResponseMode};
 use crate::epp::Epp;
 use crate::pod::{Pod, PodConfig};
 use crate::process::Process;
@@ -30,13 +30,16 @@ pub struct SiteConfig {
     pub pod: PodConfig,
     /// How many EPP replicas.
     pub epps: usize,
+    /// What they see of requests.
+    pub request: RequestMode,
     /// What they see of responses.
     pub mode: ResponseMode,
 }
 
 impl Default for SiteConfig {
     fn default() -> Self {
-        Self { pods: 3, pod: PodConfig::default(), epps: 2, mode: ResponseMode::FullDuplex }
+        let (request, mode) = (RequestMode::FullDuplex, ResponseMode::FullDuplex);
+        Self { pods: 3, pod: PodConfig::default(), epps: 2, request, mode }
     }
 }
 
@@ -81,7 +84,7 @@ impl Site {
         for number in 0..config.epps {
             epps.push(Epp::start(&scratch, &format!("epp-{number}"), &address).await?);
         }
-        let envoy = Envoy::start(&scratch, &client, &epps, config.mode).await?;
+        let envoy = Envoy::start(&scratch, &client, &epps, (config.request, config.mode)).await?;
         let site =
             Self { envoy, epps, _collector: collector, _aggregator: aggregator, pods, client, scratch };
         site.sees("all pods are open", |candidates| all_are(candidates, config.pods, "open")).await?;
@@ -114,6 +117,19 @@ impl Site {
         upload: Upload,
     ) -> anyhow::Result<Answer> {
         self.client.send(method, &format!("{}{path}", self.envoy.url()), body, upload).await
+    }
+
+    /// As [`Site::send`], with more headers.
+    ///
+    /// # Errors
+    /// As [`Site::send`].
+    pub async fn send_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        sent: (Bytes, Upload),
+    ) -> anyhow::Result<Answer> {
+        self.client.send_with(Method::POST, &format!("{}{path}", self.envoy.url()), headers, sent).await
     }
 
     /// Asks for a completion through Envoy and makes sure that the pod that was picked served it.

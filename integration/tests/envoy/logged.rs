@@ -12,7 +12,7 @@ const SLOW: PodConfig = PodConfig { speed: 1.0, kv_capacity_tokens: 524_288 };
 const REQUESTS: u64 = 24;
 
 fn of(mode: ResponseMode) -> SiteConfig {
-    SiteConfig { pods: 2, pod: SLOW, epps: 2, mode }
+    SiteConfig { pods: 2, pod: SLOW, mode, ..SiteConfig::default() }
 }
 
 fn streamed(topic: u64, tokens: u32) -> Ask {

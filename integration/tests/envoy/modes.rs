@@ -9,7 +9,7 @@ use signalbox_integration::{Ask, Delivery, PodConfig, ResponseMode, Site, SiteCo
 const SLOW: PodConfig = PodConfig { speed: 1.0, kv_capacity_tokens: 524_288 };
 
 fn of(mode: ResponseMode) -> SiteConfig {
-    SiteConfig { pods: 2, pod: SLOW, epps: 1, mode }
+    SiteConfig { pods: 2, pod: SLOW, epps: 1, mode, ..SiteConfig::default() }
 }
 
 /// Seconds long.

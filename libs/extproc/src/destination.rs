@@ -31,6 +31,12 @@ impl Destination {
     /// The request header that names the booking to whoever logs the request's end.
     pub const BOOKING: &'static str = "x-signalbox-booking";
 
+    /// The same, and where the gateway cannot reach it, these in their order. Few gateways take more than one endpoint.
+    pub fn or(self, others: &[SocketAddr]) -> Self {
+        let others: String = others.iter().map(|address| format!(",{address}")).collect();
+        Self { address: [self.address, others.into()].concat().into(), ..self }
+    }
+
     /// The same, with a booking of which the end is to be told.
     pub fn booked(self, booking: BookingId) -> Self {
         Self { booking: Some(booking), ..self }
@@ -53,7 +59,7 @@ impl Destination {
         self.announcement.as_deref()
     }
 
-    /// `ip:port`, an IPv6 address in brackets.
+    /// `ip:port`, an IPv6 address in brackets; commas between several.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.address).expect("made from a string")
     }

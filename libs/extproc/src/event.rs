@@ -1,6 +1,9 @@
 //! What a conversation takes and gives.
 
+use std::net::SocketAddr;
+
 use signalbox_intake::Intake;
+use signalbox_intake::answer::Usage;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use smallvec::SmallVec;
 
@@ -23,6 +26,15 @@ pub enum Action {
     Pick(Intake),
     /// Send this to the gateway.
     Reply(ProcessingResponse),
+    /// So many headers by which the request steers made no sense and count for nothing.
+    Ignored {
+        /// How many.
+        controls: u32,
+    },
+    /// Reading the request's body panicked. What follows is decided without it.
+    Panicked,
+    /// The gateway says that this endpoint serves the request.
+    Served(SocketAddr),
     /// The response's headers passed.
     ResponseStarted {
         /// The HTTP status, where it can be read.
@@ -31,6 +43,8 @@ pub enum Action {
     /// The first bytes of the response's body passed: the prompt is processed. Not told where the gateway's mode
     /// hides the response's body.
     FirstChunk,
+    /// What the response said of tokens. At most once, before its end is told.
+    Usage(Usage),
     /// The end of the response passed. At most once.
     ResponseEnded,
     /// End the stream, with status OK. Comes after a refusal only, as the last action of all.

@@ -1,9 +1,13 @@
 //! What is read of headers.
 
 use signalbox_intake::Api;
+use signalbox_intake::answer::AnswerKind;
 use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
+use signalbox_types::Models;
+
+use crate::controls::Controls;
 
 /// The path that a request is read as where it names none.
 const DEFAULT_PATH: &str = "/v1/completions";
@@ -11,6 +15,16 @@ const DEFAULT_PATH: &str = "/v1/completions";
 const REQUEST_ID_CHARS: usize = 128;
 /// How much is kept of a header that a decision goes by, in characters.
 const WANTED_CHARS: usize = 1_024;
+
+/// Headers by which clients and agents name their sessions.
+const SESSIONS: [&str; 6] = [
+    "x-session-id",
+    "x-session-token",
+    "x-session-affinity",
+    "x-claude-code-session-id",
+    "session-id",
+    "session_id",
+];
 
 /// What is read of a request's headers.
 #[derive(Debug, Default)]
@@ -21,19 +35,30 @@ pub(crate) struct Head {
     pub(crate) bodiless_api: Api,
     /// Length of the body in bytes, as the client says.
     pub(crate) content_length_bytes: Option<u64>,
+    /// None before the headers came.
     pub(crate) request_id: Option<String>,
+    id_is_made: bool,
+    dice: u64,
     /// Those that a decision goes by, with their values.
     pub(crate) wanted: Vec<(String, String)>,
+    /// What they ask of the picker.
+    pub(crate) controls: Controls,
+    /// What the client calls its session.
+    pub(crate) session: Option<String>,
 }
 
 impl Head {
-    pub(crate) fn of_request(headers: Option<&HeaderMap>, wanted: &[String]) -> Self {
-        let mut head = Self::default();
+    /// What stands in these headers, and of them in those that are `wanted`. Without an id the request is given one, by chance.
+    pub(crate) fn of_request(headers: Option<&HeaderMap>, wanted: &[String], chance: u128) -> Self {
+        let mut head = Self { controls: Controls::of_request(headers), ..Self::default() };
         let (mut method, mut path, mut original, mut forwarded) = (None, None, None, None);
         for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
             let Some(value) = text(header) else { continue };
             if let Some(name) = wanted.iter().find(|name| header.key.eq_ignore_ascii_case(name)) {
                 head.wanted.push((name.clone(), value.chars().take(WANTED_CHARS).collect()));
+            }
+            if head.session.is_none() && SESSIONS.iter().any(|name| header.key.eq_ignore_ascii_case(name)) {
+                head.session = Some(value.chars().take(WANTED_CHARS).collect());
             }
             let slot = match header.key.as_str() {
                 ":method" => &mut method,
@@ -52,6 +77,10 @@ impl Head {
             };
             *slot = Some(value);
         }
+        if head.request_id.is_none() {
+            (head.request_id, head.id_is_made) = (Some(random_id(chance)), true);
+        }
+        head.dice = chance as u64;
         let api = Api::of_path(path.or(original).or(forwarded).unwrap_or(DEFAULT_PATH));
         (head.api, head.bodiless_api) = match method {
             Some("POST") => (api, api),
@@ -61,6 +90,26 @@ impl Head {
         };
         head
     }
+
+    /// The request's id, if it came without one.
+    pub(crate) fn made_id(&self) -> Option<&str> {
+        self.request_id.as_deref().filter(|_| self.id_is_made)
+    }
+
+    /// The model that is to serve a request for the model `asked`, if it is another one. What the pool says comes before what the client
+    /// asks for.
+    pub(crate) fn target(&self, asked: &str, models: &Models) -> Option<String> {
+        let target =
+            models.target(asked, self.session.as_deref(), self.dice).or(self.controls.rewrite.as_deref());
+        target.filter(|target| *target != asked).map(str::to_owned)
+    }
+}
+
+/// A random UUID of version 4 (RFC 9562) in its usual form.
+fn random_id(chance: u128) -> String {
+    let bits = chance & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let text = format!("{bits:032x}");
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
 
 /// The value of a request's header, where `message` has the headers of a request and the one called `name` among them.
@@ -68,6 +117,22 @@ pub fn request_header<'a>(message: &'a ProcessingRequest, name: &str) -> Option<
     let Some(Message::RequestHeaders(headers)) = &message.request else { return None };
     let headers = headers.headers.as_ref().map(|map| map.headers.as_slice()).unwrap_or_default();
     text(headers.iter().find(|header| header.key.eq_ignore_ascii_case(name))?)
+}
+
+/// How the body of a response is to be read, by its headers: not at all where it is compressed, or is no answer.
+pub(crate) fn answer_kind(headers: Option<&HeaderMap>) -> AnswerKind {
+    let headers = headers.map(|map| map.headers.as_slice()).unwrap_or_default();
+    let value = |name: &str| text(headers.iter().find(|header| header.key.eq_ignore_ascii_case(name))?);
+    if value("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return AnswerKind::Unread;
+    }
+    let kind = value("content-type").unwrap_or_default().to_ascii_lowercase();
+    match kind.split(';').next().unwrap_or_default().trim() {
+        "text/event-stream" => AnswerKind::Events,
+        "application/json" => AnswerKind::Whole,
+        kind if kind.starts_with("application/grpc") => AnswerKind::Framed,
+        _ => AnswerKind::Unread,
+    }
 }
 
 /// The HTTP status that a response's headers tell.
@@ -78,7 +143,7 @@ pub(crate) fn status(headers: Option<&HeaderMap>) -> Option<u16> {
 }
 
 /// A header's value, wherever the gateway put it; nothing if it is empty or no text.
-fn text(header: &HeaderValue) -> Option<&str> {
+pub(crate) fn text(header: &HeaderValue) -> Option<&str> {
     let raw = str::from_utf8(&header.raw_value).ok()?;
     let value = if raw.is_empty() { header.value.as_str() } else { raw };
     (!value.is_empty()).then_some(value)
@@ -99,7 +164,7 @@ mod tests {
     }
 
     fn head(headers: Vec<HeaderValue>) -> Head {
-        Head::of_request(Some(&HeaderMap { headers }), &["x-session-id".to_owned()])
+        Head::of_request(Some(&HeaderMap { headers }), &["x-session-id".to_owned()], 7)
     }
 
     #[test]
@@ -110,7 +175,7 @@ mod tests {
         assert_eq!(head(vec![raw("x-forwarded-path", "/a"), raw("X-Original-Path", chat)]).api, Api::Chat);
         assert_eq!(head(vec![raw("x-forwarded-path", chat), raw(":path", "")]).api, Api::Chat);
         assert_eq!(head(vec![]).api, Api::Completions);
-        assert_eq!(Head::of_request(None, &[]).api, Api::Completions);
+        assert_eq!(Head::of_request(None, &[], 7).api, Api::Completions);
         assert_eq!(head(vec![raw(":path", "/v1/models"), raw("x-original-path", chat)]).api, Api::Opaque);
     }
 
@@ -136,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn a_request_without_an_id_is_given_one() {
+        let read = head(vec![]);
+        assert_eq!(Some("00000000-0000-4000-8000-000000000007"), read.made_id());
+        assert_eq!("ffffffff-ffff-4fff-bfff-ffffffffffff", random_id(u128::MAX));
+        let read = head(vec![raw("x-request-id", "a")]);
+        assert_eq!((Some("a"), None), (read.request_id.as_deref(), read.made_id()));
+    }
+
+    #[test]
     fn wanted_headers_are_kept_and_bounded() {
         let long = Box::leak("a".repeat(2_000).into_boxed_str());
         let read = head(vec![raw("X-Session-Id", long), raw("x-other", "1")]);
@@ -150,6 +224,24 @@ mod tests {
         assert_eq!(request_header(&message, "traceparent"), Some("00-1-2-01"));
         assert_eq!(request_header(&message, "tracestate"), None);
         assert_eq!(request_header(&of(Message::RequestBody(HttpBody::default())), "traceparent"), None);
+    }
+
+    #[test]
+    fn a_response_is_read_by_its_type_unless_it_is_compressed() {
+        let kind = |headers: Vec<HeaderValue>| answer_kind(Some(&HeaderMap { headers }));
+        let content = |text| raw("Content-Type", text);
+        assert_eq!(AnswerKind::Events, kind(vec![content("text/event-stream; charset=utf-8")]));
+        assert_eq!(
+            AnswerKind::Whole,
+            kind(vec![content("Application/JSON"), raw("content-encoding", "identity")])
+        );
+        assert_eq!(AnswerKind::Framed, kind(vec![content("application/grpc+proto")]));
+        assert_eq!(
+            AnswerKind::Unread,
+            kind(vec![content("application/json"), raw("content-encoding", "gzip")])
+        );
+        assert_eq!(AnswerKind::Unread, kind(vec![content("text/html")]));
+        assert_eq!(AnswerKind::Unread, answer_kind(None));
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! The endpoints that a gateway allows for a request.
+//! What a gateway says of endpoints: which it allows for a request, and which has served it.
+
+use std::net::SocketAddr;
 
 use prost_types::Value;
 use prost_types::value::Kind;
@@ -9,6 +11,9 @@ use signalbox_types::Subset;
 const NAMESPACE: &str = "envoy.lb.subset_hint";
 const KEY: &str = "x-gateway-destination-endpoint-subset";
 
+const SERVED_NAMESPACE: &str = "envoy.lb";
+const SERVED_KEY: &str = "x-gateway-destination-endpoint-served";
+
 /// The endpoints that `metadata` allows; `None` where it says nothing about them. What is neither a list nor text allows none.
 pub(crate) fn subset(metadata: Option<&Metadata>) -> Option<Subset> {
     let hint = metadata?.filter_metadata.get(NAMESPACE)?.fields.get(KEY)?;
@@ -17,6 +22,11 @@ pub(crate) fn subset(metadata: Option<&Metadata>) -> Option<Subset> {
         Some(Kind::ListValue(list)) => list.values.iter().filter_map(text).collect(),
         _ => Subset::default(),
     })
+}
+
+/// The endpoint that has served a request, as `metadata` tells.
+pub(crate) fn served(metadata: Option<&Metadata>) -> Option<SocketAddr> {
+    text(metadata?.filter_metadata.get(SERVED_NAMESPACE)?.fields.get(SERVED_KEY)?)?.trim().parse().ok()
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -49,6 +59,20 @@ mod tests {
         assert_eq!(both, hinted(list(vec![text("10.0.0.1:8000"), Kind::NumberValue(1.0), text("10.0.0.2")])));
         assert_eq!(Some(Subset::default()), hinted(list(vec![])));
         assert_eq!(Some(Subset::default()), hinted(Kind::BoolValue(true)));
+    }
+
+    #[test]
+    fn the_endpoint_that_served_is_told_with_its_port() {
+        let told = |text: &str| {
+            let value = Value { kind: Some(Kind::StringValue(text.to_owned())) };
+            let fields = [(SERVED_KEY.to_owned(), value)].into();
+            let filter_metadata = [(SERVED_NAMESPACE.to_owned(), Struct { fields })].into();
+            served(Some(&Metadata { filter_metadata }))
+        };
+        assert_eq!(Some(([10, 0, 0, 1], 8000).into()), told("10.0.0.1:8000"));
+        assert_eq!("[fd00::1]:8000".parse().ok(), told("[fd00::1]:8000"));
+        assert_eq!(None, told("10.0.0.1"));
+        assert_eq!(None, served(None));
     }
 
     #[test]

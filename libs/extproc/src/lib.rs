@@ -5,13 +5,15 @@
 //! feeds the result back as [`Event::Picked`] before it reads on. When the stream is over, for whatever reason,
 //! [`Conversation::outcome`] tells what is to become of the booking.
 //!
-//! The request's body must come as `FULL_DUPLEX_STREAMED`, or as `NONE`, which hides the prompt: such a request is
-//! picked for by its headers. In any other mode a request with a body is refused with a message that names the
-//! setting to change. The response's body may come in any mode. Where it does not come at all, nor its end, that is read of
-//! the gateway's access log ([`logged`]).
+//! A request's body that comes as `FULL_DUPLEX_STREAMED` is read and sent back; one that comes as `BUFFERED` is read and answered with the
+//! destination. One that comes as `STREAMED`, or not at all (`NONE`), comes too late: such a request is picked for by its headers. The
+//! response's body may come in any mode. Where it does not come at all, nor its end, that is read of the gateway's access log
+//! ([`logged`]).
 
 mod body;
+mod buffers;
 mod config;
+mod controls;
 mod conversation;
 mod destination;
 mod event;
@@ -21,8 +23,10 @@ mod logged;
 mod modes;
 mod refusal;
 mod reply;
+mod request;
 mod response;
 
+pub use buffers::Buffers;
 pub use config::Config;
 pub use conversation::Conversation;
 pub use destination::{Announcement, Destination};

@@ -25,38 +25,44 @@ impl From<ProtocolConfiguration> for Modes {
     }
 }
 
-/// What is to be done about a request's body.
+/// When a request's body is there to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestBody {
-    /// Wait for all of it.
-    Awaited,
-    /// Do without.
-    Withheld,
-    /// It comes in a way that is not supported.
-    Unsupported(&'static str),
+    /// When its last chunk has come. Until then the picker is silent, and it sends the body back.
+    Streamed,
+    /// With the message after the headers, whole, or as much of it as the gateway can hold. The headers are answered at once, and the
+    /// destination comes with the answer to the body.
+    Buffered,
+    /// Never, or too late: the headers' answer is waited for, and must tell the destination.
+    Unseen,
 }
 
-/// How a chunk of a response's body is to be answered.
+/// How a chunk of a body is to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Echo {
-    /// With the chunk itself.
-    Chunk,
-    /// With an empty message, which lets the chunk pass.
-    Nod,
+    /// With the chunk itself, in as many pieces as it takes.
+    Pieces,
+    /// With one message, which may have another body in it.
+    One,
+    /// With one message, which may have another body in it, of which the headers then tell the length.
+    Whole,
 }
 
 impl Modes {
     pub(crate) fn request_body(self) -> RequestBody {
         match self.request {
-            BodySendMode::FullDuplexStreamed => RequestBody::Awaited,
-            BodySendMode::None => RequestBody::Withheld,
-            mode => RequestBody::Unsupported(mode.as_str_name()),
+            BodySendMode::FullDuplexStreamed | BodySendMode::Grpc => RequestBody::Streamed,
+            BodySendMode::Buffered | BodySendMode::BufferedPartial => RequestBody::Buffered,
+            BodySendMode::None | BodySendMode::Streamed => RequestBody::Unseen,
         }
     }
 
-    pub(crate) fn echo(self) -> Echo {
-        match self.response {
-            BodySendMode::Streamed | BodySendMode::Buffered | BodySendMode::BufferedPartial => Echo::Nod,
-            BodySendMode::None | BodySendMode::FullDuplexStreamed | BodySendMode::Grpc => Echo::Chunk,
-        }
+    pub(crate) fn request_echo(self) -> Echo {
+        echo(self.request)
+    }
+
+    pub(crate) fn response_echo(self) -> Echo {
+        echo(self.response)
     }
 
     /// Whether the gateway says that it keeps the response's body to itself. It does not say what it does with the headers.
@@ -67,5 +73,14 @@ impl Modes {
     /// Whether a stream that ends after the response's headers may be one whose response goes on unseen.
     pub(crate) fn may_hide_response(self) -> bool {
         !self.told || self.hide_body()
+    }
+}
+
+fn echo(mode: BodySendMode) -> Echo {
+    match mode {
+        BodySendMode::Streamed => Echo::One,
+        BodySendMode::Buffered | BodySendMode::BufferedPartial => Echo::Whole,
+        // A body that was not to come is taken for one that streams.
+        BodySendMode::None | BodySendMode::FullDuplexStreamed | BodySendMode::Grpc => Echo::Pieces,
     }
 }

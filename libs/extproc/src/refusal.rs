@@ -16,11 +16,8 @@ pub enum Refusal {
         /// The longest body that is accepted, in bytes.
         limit_bytes: usize,
     },
-    /// The gateway sends request bodies in a way in which no destination can be chosen by them.
-    UnsupportedMode {
-        /// The mode, as the gateway's configuration calls it.
-        mode: &'static str,
-    },
+    /// The picker holds as many request bodies as it may.
+    Full,
 }
 
 impl Refusal {
@@ -30,8 +27,7 @@ impl Refusal {
             Self::BadRequest(_) => 400,
             Self::TooLarge { .. } => 413,
             Self::Saturated => 429,
-            Self::UnsupportedMode { .. } => 500,
-            Self::NoEndpoint => 503,
+            Self::NoEndpoint | Self::Full => 503,
         }
     }
 
@@ -40,8 +36,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_) => "BadRequest",
             Self::TooLarge { .. } => "PayloadTooLarge",
-            Self::UnsupportedMode { .. } => "Internal",
-            Self::NoEndpoint => "ServiceUnavailable",
+            Self::NoEndpoint | Self::Full => "ServiceUnavailable",
             Self::Saturated => "ResourceExhausted",
         }
     }
@@ -50,9 +45,14 @@ impl Refusal {
     pub const fn dropped_reason(&self) -> Option<&'static str> {
         match self {
             Self::NoEndpoint => Some("rejected-no-endpoints"),
-            Self::Saturated => Some("rejected-saturated"),
-            Self::BadRequest(_) | Self::TooLarge { .. } | Self::UnsupportedMode { .. } => None,
+            Self::Saturated | Self::Full => Some("rejected-saturated"),
+            Self::BadRequest(_) | Self::TooLarge { .. } => None,
         }
+    }
+
+    /// Whether the same request may be served a little later.
+    pub(crate) const fn may_come_again(&self) -> bool {
+        matches!(self, Self::Saturated | Self::Full)
     }
 }
 
@@ -65,11 +65,7 @@ impl fmt::Display for Refusal {
             Self::TooLarge { limit_bytes } => {
                 write!(f, "request body is longer than {limit_bytes} bytes")
             }
-            Self::UnsupportedMode { mode } => write!(
-                f,
-                "request_body_mode {mode} is not supported, \
-                 set request_body_mode: FULL_DUPLEX_STREAMED in the gateway's ext_proc filter"
-            ),
+            Self::Full => f.write_str("too many request bodies are on their way through the endpoint picker"),
         }
     }
 }

@@ -24,6 +24,17 @@ const METADATA_NAMESPACE: &str = "envoy.lb";
 /// The header that says why a request was dropped.
 const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
+const REQUEST_ID: &str = "x-request-id";
+const CONTENT_LENGTH: &str = "content-length";
+const RETRY_AFTER: &str = "retry-after";
+
+/// Whether the headers are told how long a body is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    Told,
+    Untold,
+}
+
 /// Which body a chunk belongs to.
 #[derive(Clone, Copy)]
 pub(crate) enum Direction {
@@ -44,24 +55,61 @@ impl Ending {
     }
 }
 
-/// The answer to the request's headers: where it goes, and how long its body is.
-pub(crate) fn destination(destination: &Destination, body_bytes: usize) -> ProcessingResponse {
-    let mut set_headers = Vec::with_capacity(3);
-    set_headers.push(header(Destination::KEY, destination.as_bytes().clone()));
-    if let Some(booking) = destination.booking() {
-        set_headers.push(header(Destination::BOOKING, booking.to_string().into()));
+/// What a gateway is told of a request that has an endpoint.
+pub(crate) struct Route<'a> {
+    pub(crate) destination: &'a Destination,
+    /// An id that the request did not come with.
+    pub(crate) request_id: Option<&'a str>,
+    /// Headers of the request that must not reach the endpoint, unless they are set here.
+    pub(crate) ending_here: Vec<String>,
+    /// Length of the body that goes to the endpoint, where the gateway has to be told.
+    pub(crate) body_bytes: Option<usize>,
+}
+
+impl Route<'_> {
+    /// The answer to the request's headers.
+    pub(crate) fn with_headers(self) -> ProcessingResponse {
+        let metadata = self.metadata();
+        let response = HeadersResponse { response: Some(self.common(None)) };
+        ProcessingResponse {
+            response: Some(Response::RequestHeaders(response)),
+            dynamic_metadata: Some(metadata),
+        }
     }
-    if body_bytes > 0 {
-        set_headers.push(header("content-length", body_bytes.to_string().into()));
+
+    /// The answer to the request's body, whose headers were answered before; with another body, if there is one.
+    pub(crate) fn with_body(self, body: Option<Bytes>) -> ProcessingResponse {
+        let metadata = self.metadata();
+        let response = BodyResponse { response: Some(self.common(body.map(replacement))) };
+        ProcessingResponse {
+            response: Some(Response::RequestBody(response)),
+            dynamic_metadata: Some(metadata),
+        }
     }
-    let common = CommonResponse {
-        header_mutation: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
-        body_mutation: None,
-        clear_route_cache: true,
-    };
-    ProcessingResponse {
-        response: Some(Response::RequestHeaders(HeadersResponse { response: Some(common) })),
-        dynamic_metadata: Some(nested(METADATA_NAMESPACE, Destination::KEY, destination.as_str())),
+
+    fn common(self, body_mutation: Option<BodyMutation>) -> CommonResponse {
+        let mut set_headers = vec![header(Destination::KEY, self.destination.as_bytes().clone())];
+        if let Some(booking) = self.destination.booking() {
+            set_headers.push(header(Destination::BOOKING, booking.to_string().into()));
+        }
+        if let Some(id) = self.request_id {
+            set_headers.push(header(REQUEST_ID, id.to_owned().into()));
+        }
+        if let Some(bytes) = self.body_bytes {
+            set_headers.push(header(CONTENT_LENGTH, bytes.to_string().into()));
+        }
+        let is_set = |name: &String| {
+            let keys = set_headers.iter().filter_map(|option| option.header.as_ref());
+            keys.into_iter().any(|header| header.key.eq_ignore_ascii_case(name))
+        };
+        let mut remove_headers = self.ending_here;
+        remove_headers.retain(|name| !is_set(name));
+        let header_mutation = Some(HeaderMutation { set_headers, remove_headers });
+        CommonResponse { header_mutation, body_mutation, clear_route_cache: true }
+    }
+
+    fn metadata(&self) -> Struct {
+        nested(METADATA_NAMESPACE, Destination::KEY, self.destination.as_str())
     }
 }
 
@@ -99,17 +147,34 @@ pub(crate) fn chunks(
         let mutation = BodyMutation { mutation: Some(Mutation::StreamedResponse(chunk)) };
         let common =
             CommonResponse { header_mutation: None, body_mutation: Some(mutation), clear_route_cache: false };
-        let response = BodyResponse { response: Some(common) };
-        plain(match direction {
-            Direction::Request => Response::RequestBody(response),
-            Direction::Response => Response::ResponseBody(response),
-        })
+        body_of(direction, Some(common))
     })
 }
 
-/// An answer that lets a chunk of the response's body pass where none is to be sent back.
-pub(crate) fn nod() -> ProcessingResponse {
-    plain(Response::ResponseBody(BodyResponse { response: None }))
+/// An answer that lets a chunk of a body pass where none is to be sent back.
+pub(crate) fn nod(direction: Direction) -> ProcessingResponse {
+    body_of(direction, None)
+}
+
+/// An answer that puts another body in the place of a chunk; of a whole body, the headers are told the length.
+pub(crate) fn another_body(direction: Direction, chunk: Bytes, length: Length) -> ProcessingResponse {
+    let told = (length == Length::Told).then(|| header(CONTENT_LENGTH, chunk.len().to_string().into()));
+    let header_mutation =
+        told.map(|header| HeaderMutation { set_headers: vec![header], remove_headers: Vec::new() });
+    let body_mutation = Some(replacement(chunk));
+    body_of(direction, Some(CommonResponse { header_mutation, body_mutation, clear_route_cache: false }))
+}
+
+fn replacement(body: Bytes) -> BodyMutation {
+    BodyMutation { mutation: Some(Mutation::Body(body)) }
+}
+
+fn body_of(direction: Direction, response: Option<CommonResponse>) -> ProcessingResponse {
+    let response = BodyResponse { response };
+    plain(match direction {
+        Direction::Request => Response::RequestBody(response),
+        Direction::Response => Response::ResponseBody(response),
+    })
 }
 
 /// An answer to trailers that changes nothing.
@@ -121,15 +186,16 @@ pub(crate) fn trailers(direction: Direction) -> ProcessingResponse {
     })
 }
 
-/// The answer that the client gets instead of an endpoint's.
-pub(crate) fn refused(refusal: &Refusal) -> ProcessingResponse {
-    let headers = refusal.dropped_reason().map(|reason| HeaderMutation {
-        set_headers: vec![header(DROPPED_REASON, Bytes::from_static(reason.as_bytes()))],
-        remove_headers: Vec::new(),
-    });
+/// The answer that the client gets instead of an endpoint's; where it shall come again, after so many seconds.
+pub(crate) fn refused(refusal: &Refusal, retry_after_s: u32) -> ProcessingResponse {
+    let reason =
+        refusal.dropped_reason().map(|reason| header(DROPPED_REASON, Bytes::from_static(reason.as_bytes())));
+    let again = refusal.may_come_again().then(|| header(RETRY_AFTER, retry_after_s.to_string().into()));
+    let set_headers: Vec<_> = reason.into_iter().chain(again).collect();
+    let headers = HeaderMutation { set_headers, remove_headers: Vec::new() };
     plain(Response::ImmediateResponse(ImmediateResponse {
         status: Some(HttpStatus { code: i32::from(refusal.status()) }),
-        headers,
+        headers: (!headers.set_headers.is_empty()).then_some(headers),
         body: format!("inference error: {} - {refusal}", refusal.code()).into(),
     }))
 }
@@ -163,7 +229,13 @@ mod tests {
     fn a_booking_is_named_in_a_header_of_the_request() {
         let endpoint = Destination::from(SocketAddr::from(([10, 0, 0, 1], 80)));
         let headers = |endpoint: &Destination| {
-            let Some(Response::RequestHeaders(told)) = destination(endpoint, 0).response else { panic!() };
+            let route = Route {
+                destination: endpoint,
+                request_id: None,
+                ending_here: vec!["x-signalbox-booking".to_owned()],
+                body_bytes: None,
+            };
+            let Some(Response::RequestHeaders(told)) = route.with_headers().response else { panic!() };
             let set = told.response.unwrap().header_mutation.unwrap().set_headers;
             set.into_iter().map(|option| option.header.unwrap()).collect::<Vec<_>>()
         };

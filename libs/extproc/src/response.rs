@@ -1,16 +1,19 @@
-//! The response's half of a conversation: everything passes at once, nothing is kept.
+//! The response's half of a conversation: everything passes at once, nothing is kept but what a renamed model may begin with.
 
+use bytes::{Bytes, BytesMut};
+use signalbox_intake::Api;
+use signalbox_intake::answer::{AnswerKind, Renamer, UsageReader};
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 
 use crate::destination::Announcement;
 use crate::event::{Action, Actions};
 use crate::head;
 use crate::modes::{Echo, Modes};
-use crate::reply::{self, Direction, Ending};
+use crate::reply::{self, Direction, Ending, Length};
 
 /// How far a response has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Response {
+pub(crate) enum Stage {
     /// Nothing came.
     #[default]
     Awaited,
@@ -22,15 +25,38 @@ pub(crate) enum Response {
     Ended,
 }
 
+/// What is known of a response before it comes.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    /// What was asked.
+    pub(crate) api: Api,
+    /// The model that answers, and the name that the client knows it by, if that is another one.
+    pub(crate) renamed: Option<(String, String)>,
+}
+
+/// One response.
+#[derive(Debug, Default)]
+pub(crate) struct Response {
+    pub(crate) stage: Stage,
+    expected: Expected,
+    usage: Option<UsageReader>,
+    renamer: Option<Renamer>,
+}
+
 impl Response {
+    pub(crate) fn expect(&mut self, expected: Expected) {
+        self.expected = expected;
+    }
+
     pub(crate) fn headers(&mut self, message: &HttpHeaders, announced: Option<&Announcement>) -> Actions {
         let mut actions = Actions::new();
         actions.push(Action::Reply(match announced {
             Some(announcement) => reply::announce(announcement),
             None => reply::headers(Direction::Response),
         }));
-        if *self == Self::Awaited {
-            *self = Self::Started;
+        if self.stage == Stage::Awaited {
+            self.stage = Stage::Started;
+            self.read_as(head::answer_kind(message.headers.as_ref()));
             let status = head::status(message.headers.as_ref());
             actions.push(Action::ResponseStarted { status });
         }
@@ -38,35 +64,82 @@ impl Response {
         actions
     }
 
+    fn read_as(&mut self, kind: AnswerKind) {
+        if kind == AnswerKind::Unread {
+            return;
+        }
+        self.usage = (self.expected.api != Api::Opaque).then(|| UsageReader::new(self.expected.api, kind));
+        let renamed = self.expected.renamed.as_ref().filter(|_| kind != AnswerKind::Framed);
+        self.renamer = renamed.map(|(target, asked)| Renamer::new(target, asked));
+    }
+
     pub(crate) fn body(&mut self, message: HttpBody, modes: Modes) -> Actions {
         let ending = Ending::of(message.end_of_stream);
         let empty = message.body.is_empty();
-        let mut actions = Actions::new();
-        match modes.echo() {
-            Echo::Chunk => {
-                let chunks = reply::chunks(Direction::Response, message.body, ending);
-                actions.extend(chunks.map(Action::Reply));
-            }
-            Echo::Nod => actions.push(Action::Reply(reply::nod())),
+        if let Some(usage) = &mut self.usage {
+            usage.push(&message.body);
         }
-        if !empty && matches!(self, Self::Awaited | Self::Started) {
-            *self = Self::Flowing;
+        let mut actions = Actions::new();
+        match modes.response_echo() {
+            Echo::Pieces => self.send_back(message.body, ending, &mut actions),
+            Echo::One => actions.push(Action::Reply(self.answer(&message.body, Length::Untold))),
+            Echo::Whole => actions.push(Action::Reply(self.answer(&message.body, Length::Told))),
+        }
+        if !empty && matches!(self.stage, Stage::Awaited | Stage::Started) {
+            self.stage = Stage::Flowing;
             actions.push(Action::FirstChunk);
         }
         self.end(ending, &mut actions);
         actions
     }
 
+    /// Sends a chunk back, with the client's name of the model in it.
+    fn send_back(&mut self, chunk: Bytes, ending: Ending, actions: &mut Actions) {
+        let Some(renamer) = &mut self.renamer else {
+            return actions.extend(reply::chunks(Direction::Response, chunk, ending).map(Action::Reply));
+        };
+        let mut pieces = renamer.push(chunk, ending == Ending::Last);
+        let last = pieces.pop().unwrap_or_default();
+        for piece in pieces {
+            actions.extend(reply::chunks(Direction::Response, piece, Ending::More).map(Action::Reply));
+        }
+        // An empty chunk is of use only where it carries the end.
+        if ending == Ending::Last || !last.is_empty() {
+            actions.extend(reply::chunks(Direction::Response, last, ending).map(Action::Reply));
+        }
+    }
+
+    /// The one answer to a chunk. Nothing can be held back here, so a name that is split over two chunks stays.
+    fn answer(
+        &mut self,
+        chunk: &Bytes,
+        length: Length,
+    ) -> signalbox_protos::envoy::service::ext_proc::v3::ProcessingResponse {
+        let Some(renamer) = &mut self.renamer else { return reply::nod(Direction::Response) };
+        let mut other = BytesMut::with_capacity(chunk.len());
+        renamer.push(chunk.clone(), true).iter().for_each(|piece| other.extend_from_slice(piece));
+        if other == *chunk {
+            return reply::nod(Direction::Response);
+        }
+        reply::another_body(Direction::Response, other.freeze(), length)
+    }
+
     pub(crate) fn trailers(&mut self) -> Actions {
         let mut actions = Actions::new();
+        let rest = self.renamer.as_mut().map(|renamer| renamer.push(Bytes::new(), true)).unwrap_or_default();
+        for piece in rest.into_iter().filter(|piece| !piece.is_empty()) {
+            actions.extend(reply::chunks(Direction::Response, piece, Ending::More).map(Action::Reply));
+        }
         actions.push(Action::Reply(reply::trailers(Direction::Response)));
         self.end(Ending::Last, &mut actions);
         actions
     }
 
     fn end(&mut self, ending: Ending, actions: &mut Actions) {
-        if ending == Ending::Last && *self != Self::Ended {
-            *self = Self::Ended;
+        if ending == Ending::Last && self.stage != Stage::Ended {
+            self.stage = Stage::Ended;
+            let usage = self.usage.take().and_then(|usage| usage.usage());
+            actions.extend(usage.map(Action::Usage));
             actions.push(Action::ResponseEnded);
         }
     }

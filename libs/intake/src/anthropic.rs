@@ -5,17 +5,17 @@ use serde::de::IgnoredAny;
 use crate::body::{MessagesBody, Model, read_object, token_count};
 use crate::error::{IntakeError, Malformed};
 use crate::messages::Messages;
-use crate::parse::{Intake, assemble, delivery};
+use crate::parse::{Intake, Reading, assemble, delivery};
 use crate::prompt::Prompt;
 
 /// Tools and the system prompt are hashed before the messages, as engines render them.
-pub(crate) fn messages(bytes: &[u8], block_bytes: u32) -> Result<Intake, IntakeError> {
+pub(crate) fn messages(bytes: &[u8], how: &Reading<'_>) -> Result<Intake, IntakeError> {
     let body: MessagesBody<'_, Messages<'_>> =
         read_object(bytes).map_err(|error| messages_error(bytes, error))?;
     let messages = body.messages.filter(|messages| !messages.kept.is_empty());
     let messages = messages.ok_or(IntakeError::NoMessage)?;
-    let model = Model::required(bytes, body.model)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, block_bytes);
+    let model = Model::required(bytes, body.model, how)?;
+    let mut prompt = Prompt::new(&model.name, body.cache_salt, how.block_bytes);
     prompt.optional("tools", body.tools);
     prompt.optional("system", body.system);
     messages.add_to(&mut prompt);

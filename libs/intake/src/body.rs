@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::depth::refuse_deep;
 use crate::error::{IntakeError, Malformed};
+use crate::parse::Reading;
 
 /// A body of the completions API.
 #[derive(Deserialize)]
@@ -189,7 +190,10 @@ pub(crate) fn read_optional<'a, T: Default + Deserialize<'a>>(value: Option<&'a 
 /// The name of a model, and where it stands.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
+    /// Of the one that serves.
     pub(crate) name: String,
+    /// What the body calls it, if that is something else.
+    pub(crate) asked: Option<String>,
     /// Where in the body its JSON value is.
     pub(crate) span: Option<Range<usize>>,
 }
@@ -199,8 +203,12 @@ impl Model {
     ///
     /// # Errors
     /// [`IntakeError::NoModel`] where it is missing, empty, or no string.
-    pub(crate) fn required(body: &[u8], value: Option<&RawValue>) -> Result<Self, IntakeError> {
-        let model = Self::optional(body, value)?;
+    pub(crate) fn required(
+        body: &[u8],
+        value: Option<&RawValue>,
+        how: &Reading<'_>,
+    ) -> Result<Self, IntakeError> {
+        let model = Self::optional(body, value, how)?;
         if model.name.is_empty() { Err(IntakeError::NoModel) } else { Ok(model) }
     }
 
@@ -208,11 +216,20 @@ impl Model {
     ///
     /// # Errors
     /// [`IntakeError::NoModel`] where it is no string.
-    pub(crate) fn optional(body: &[u8], value: Option<&RawValue>) -> Result<Self, IntakeError> {
+    pub(crate) fn optional(
+        body: &[u8],
+        value: Option<&RawValue>,
+        how: &Reading<'_>,
+    ) -> Result<Self, IntakeError> {
         let Some(text) = value.map(RawValue::get) else { return Ok(Self::default()) };
-        let name = serde_json::from_str(text).map_err(|_| IntakeError::NoModel)?;
+        let said: String = serde_json::from_str(text).map_err(|_| IntakeError::NoModel)?;
         let start = text.as_ptr().addr() - body.as_ptr().addr();
-        Ok(Self { name, span: Some(start..start + text.len()) })
+        let span = Some(start..start + text.len());
+        let target = (!said.is_empty()).then(|| (how.target)(&said)).flatten();
+        Ok(match target.filter(|target| *target != said) {
+            Some(name) => Self { name, asked: Some(said), span },
+            None => Self { name: said, asked: None, span },
+        })
     }
 }
 
@@ -275,7 +292,7 @@ mod tests {
     fn the_place_of_a_model_is_that_of_its_value() {
         let body = br#"{ "model" :  "a\"b" , "x":1}"#;
         let parsed: CompletionBody<'_> = read_object(body).unwrap();
-        let model = Model::required(body, parsed.model).unwrap();
+        let model = Model::required(body, parsed.model, &Reading::plain(8)).unwrap();
         assert_eq!(model.name, "a\"b");
         assert_eq!(&body[model.span.unwrap()], br#""a\"b""#);
     }

@@ -3,7 +3,7 @@
 use crate::body::Model;
 use crate::error::IntakeError;
 use crate::media;
-use crate::parse::{Delivery, Intake, assemble};
+use crate::parse::{Delivery, Intake, Reading, assemble};
 use crate::prompt::Prompt;
 use crate::wire::{Fields, Packed, Value, low_half, only_message};
 
@@ -13,11 +13,13 @@ enum Input<'a> {
     Text(&'a [u8]),
 }
 
-/// Reads a `GenerateRequest`. Of fields that stand there more than once, the last one counts.
-pub(crate) fn generate(body: &[u8], block_bytes: u32) -> Result<Intake, IntakeError> {
+/// Reads a `GenerateRequest`. An input that stands there twice is refused, as no writer makes one; of all else the
+/// last one counts, as everywhere in protobuf.
+pub(crate) fn generate(body: &[u8], how: &Reading<'_>) -> Result<Intake, IntakeError> {
     let (mut input, mut marks, mut max_tokens, mut stream) = (None, Vec::new(), None, 0);
     for field in Fields::new(only_message(body)?) {
         match field? {
+            (2 | 3, Value::Bytes(_)) if input.is_some() => return Err(IntakeError::Grpc),
             (2, Value::Bytes(tokenized)) => input = Some(Input::Tokenized(tokenized)),
             (3, Value::Bytes(text)) => input = Some(Input::Text(text)),
             (4, Value::Bytes(sampling)) => max_tokens = max_tokens_of(sampling)?,
@@ -26,7 +28,7 @@ pub(crate) fn generate(body: &[u8], block_bytes: u32) -> Result<Intake, IntakeEr
             _ => {}
         }
     }
-    let mut prompt = Prompt::new("", None, block_bytes);
+    let mut prompt = Prompt::new("", None, how.block_bytes);
     match input.ok_or(IntakeError::NoGrpcInput)? {
         Input::Tokenized(tokenized) => add_ids(&mut prompt, tokenized, &marks)?,
         Input::Text(text) => prompt.text(str::from_utf8(text).map_err(|_| IntakeError::Grpc)?),
@@ -39,14 +41,16 @@ pub(crate) fn generate(body: &[u8], block_bytes: u32) -> Result<Intake, IntakeEr
 }
 
 /// Reads an `EmbedRequest`.
-pub(crate) fn embed(body: &[u8], block_bytes: u32) -> Result<Intake, IntakeError> {
+pub(crate) fn embed(body: &[u8], how: &Reading<'_>) -> Result<Intake, IntakeError> {
     let mut tokenized = None;
     for field in Fields::new(only_message(body)?) {
-        if let (2, Value::Bytes(message)) = field? {
-            tokenized = Some(message);
+        match field? {
+            (2, Value::Bytes(_)) if tokenized.is_some() => return Err(IntakeError::Grpc),
+            (2, Value::Bytes(message)) => tokenized = Some(message),
+            _ => {}
         }
     }
-    let mut prompt = Prompt::new("", None, block_bytes);
+    let mut prompt = Prompt::new("", None, how.block_bytes);
     add_ids(&mut prompt, tokenized.ok_or(IntakeError::NoTokenizedToEmbed)?, &[])?;
     if prompt.is_empty() {
         return Err(IntakeError::NoTokenizedToEmbed);

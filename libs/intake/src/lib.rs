@@ -23,5 +23,5 @@ mod wire;
 
 pub use api::Api;
 pub use error::{IntakeError, Malformed};
-pub use parse::{Delivery, Intake, parse};
+pub use parse::{Delivery, Intake, Reading, parse};
 pub use splice::splice_model;

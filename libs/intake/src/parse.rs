@@ -20,6 +20,8 @@ pub struct Intake {
     pub chain: Vec<BlockHash>,
     /// How the client wants its answer.
     pub delivery: Delivery,
+    /// What the body calls the model, where the request goes to another one.
+    pub asked_model: Option<String>,
     /// Where in the body the JSON value of the model's name stands, its quotes included; for [`crate::splice_model`].
     pub model_span: Option<Range<usize>>,
 }
@@ -34,30 +36,46 @@ pub enum Delivery {
     Streamed,
 }
 
-/// Reads a body of `api`: the model, the length of the prompt, its chain in blocks of `block_bytes`, and how much
+/// How a body is to be read.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    /// Size of a hashed block of prompt, in bytes.
+    pub block_bytes: u32,
+    /// The model that serves a request for another one; `None` where it is that itself.
+    pub target: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Reading<'_> {
+    /// In blocks of so many bytes, each model served by itself.
+    pub fn plain(block_bytes: u32) -> Self {
+        Self { block_bytes, target: &|_| None }
+    }
+}
+
+/// Reads a body of `api`: the model that serves it, the length of the prompt, its chain in blocks, and how much
 /// is to come back. What is [`Api::Opaque`] is not looked at.
 ///
 /// Of text, the bytes are hashed as they stand in the body: what stands between the quotes, or a whole array; of
 /// a chat the role, the content and the calls of tools of each message, in the same way, each ended by a separator;
 /// before them what engines render first (tools, system prompts, documents, templates). Of token ids, 4 little-endian
-/// bytes each are hashed, so that a block is `block_bytes / 4` tokens, and images are told apart by their hashes
+/// bytes each are hashed, so that a block is a quarter as many tokens as bytes, and images are told apart by their hashes
 /// where they stand. Requests with different cache salts share no block.
 ///
 /// # Errors
 /// Anything that a model server would refuse for want of JSON, prompt or model; see [`IntakeError`].
-pub fn parse(api: Api, body: &[u8], block_bytes: u32) -> Result<Intake, IntakeError> {
+pub fn parse(api: Api, body: &[u8], how: &Reading<'_>) -> Result<Intake, IntakeError> {
     match api {
-        Api::Completions => openai::completion(body, block_bytes),
-        Api::Chat => openai::chat(body, block_bytes),
-        Api::Responses => openai::responses(body, block_bytes),
-        Api::Embeddings => openai::embeddings(body, block_bytes),
-        Api::Conversations => openai::conversation(body, block_bytes),
-        Api::Images => openai::image(body, block_bytes),
-        Api::Messages => anthropic::messages(body, block_bytes),
-        Api::VllmGenerate => generate::vllm(body, block_bytes),
-        Api::SglangGenerate => generate::sglang(body, block_bytes),
-        Api::VllmGrpcGenerate => grpc::generate(body, block_bytes),
-        Api::VllmGrpcEmbed => grpc::embed(body, block_bytes),
+        Api::Completions => openai::completion(body, how),
+        Api::Chat => openai::chat(body, how),
+        Api::Responses => openai::responses(body, how),
+        Api::Embeddings => openai::embeddings(body, how),
+        Api::Conversations => openai::conversation(body, how),
+        Api::Images => openai::image(body, how),
+        Api::Messages => anthropic::messages(body, how),
+        Api::VllmGenerate => generate::vllm(body, how),
+        Api::SglangGenerate => generate::sglang(body, how),
+        Api::VllmGrpcGenerate => grpc::generate(body, how),
+        Api::VllmGrpcEmbed => grpc::embed(body, how),
         Api::Opaque => Ok(Intake::default()),
     }
 }
@@ -71,7 +89,7 @@ pub(crate) fn assemble(
 ) -> Intake {
     let (prompt_tokens, chain) = prompt.finish();
     let request = Request { model: model.name, prompt_tokens, max_output_tokens, ..Request::default() };
-    Intake { request, chain, delivery, model_span: model.span }
+    Intake { request, chain, delivery, asked_model: model.asked, model_span: model.span }
 }
 
 /// What the value of `stream` asks for.

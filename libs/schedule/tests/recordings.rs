@@ -121,6 +121,7 @@ fn request() -> impl Strategy<Value = Request> {
             max_output_tokens,
             subset,
             headers,
+            ..Request::default()
         },
     )
 }

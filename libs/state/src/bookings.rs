@@ -70,6 +70,15 @@ impl Bookings {
         booking
     }
 
+    /// Moves a request in flight to another endpoint: that is where it turned out to be.
+    pub fn transfer(&self, booking: &mut Booking, endpoint: EndpointKey) {
+        let mut there = self.reserve(endpoint, booking.prefill.unwrap_or(0));
+        if booking.prefill.is_none() {
+            there.release_prefill();
+        }
+        *booking = there;
+    }
+
     /// The gauges that changed since the last call, with their present values.
     pub fn take_changed(&self) -> Vec<(EndpointKey, Load)> {
         let changed = self.gauges.iter().filter(|gauge| gauge.changed.swap(false, Ordering::AcqRel));
@@ -156,6 +165,20 @@ mod tests {
         assert_eq!(Load { requests: 1, prefills: 0, prefill_tokens: 0 }, bookings.gauge(endpoint).load());
         drop(booking);
         assert_eq!(Load::ZERO, bookings.gauge(endpoint).load());
+        assert!(bookings.whole().is_empty());
+    }
+
+    #[test]
+    fn a_booking_that_moves_is_counted_at_one_place() {
+        let (bookings, here, there) = (bookings(), EndpointKey(1), EndpointKey(2));
+        let mut booking = bookings.reserve(here, 100);
+        bookings.transfer(&mut booking, there);
+        assert_eq!(Load::ZERO, bookings.gauge(here).load());
+        assert_eq!(Load { requests: 1, prefills: 1, prefill_tokens: 100 }, bookings.gauge(there).load());
+        booking.prefilled(5);
+        bookings.transfer(&mut booking, here);
+        assert_eq!(Load { requests: 1, prefills: 0, prefill_tokens: 0 }, bookings.gauge(here).load());
+        drop(booking);
         assert!(bookings.whole().is_empty());
     }
 

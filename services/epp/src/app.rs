@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
+use signalbox_extproc::Buffers;
 use signalbox_lease::{Member, Role, Session, aggregators};
 use signalbox_protos::envoy::service::accesslog::v3::access_log_service_server::AccessLogServiceServer;
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
@@ -121,8 +122,20 @@ impl Epp {
         };
         let records = Records::new(config.decisions, tracing);
         let metrics = Metrics::register(&mut shown);
-        let (desk, outgoing, ends) =
-            Desk::new(&config.name, config.policy, config.origin_ttl, metrics, records);
+        let conversations = signalbox_extproc::Config {
+            body_limit_bytes: config.body_limit_bytes,
+            buffers: Buffers::new(config.buffer_limit_bytes),
+            retry_after_s: config.retry_after_s,
+            ..signalbox_extproc::Config::default()
+        };
+        let (desk, outgoing, ends) = Desk::new(
+            &config.name,
+            config.policy,
+            (conversations, config.fallback_endpoints),
+            config.origin_ttl,
+            metrics,
+            records,
+        );
         let desk = Arc::new(desk);
         shown.register_collector(Box::new(Levels(Arc::clone(&desk))));
         let (ready, is_ready) = watch::channel(false);
@@ -144,9 +157,11 @@ impl Epp {
             decisions::routes(explainer.clone()).merge(explain::routes(explainer, config.body_limit_bytes));
         let admin = AdminServer::start(admin, Arc::new(shown), more)?;
         let (draining, is_draining) = watch::channel(false);
-        let service = ExtProc { desk: Arc::clone(&desk), body_limit_bytes: config.body_limit_bytes };
+        let service = ExtProc { desk: Arc::clone(&desk) };
         let log = serve_access_log(access_log, Arc::clone(&desk));
-        let [gateways, probes] = serve(ext_proc, health, service, &is_ready, &is_draining);
+        // A message is one chunk of a body; a gateway may buffer more of it than the usual limit of 4 MiB.
+        let limit_bytes = config.body_limit_bytes.saturating_add(1 << 20);
+        let [gateways, probes] = serve(ext_proc, health, (service, limit_bytes), &is_ready, &is_draining);
         Ok(Self {
             desk,
             ext_proc: ext_proc_address,
@@ -230,15 +245,13 @@ impl Epp {
 fn serve(
     ext_proc: TcpListener,
     health: TcpListener,
-    service: ExtProc,
+    (service, limit_bytes): (ExtProc, usize),
     ready: &watch::Receiver<bool>,
     draining: &watch::Receiver<bool>,
 ) -> [JoinHandle<()>; 2] {
     let (reporter, health_service) = health_reporter();
     tokio::spawn(report_health(reporter, ready.clone(), draining.clone()));
-    // A message is one chunk of a body; a gateway may buffer more of it than the usual limit of 4 MiB.
-    let limit = service.body_limit_bytes.saturating_add(1 << 20);
-    let process = ExternalProcessorServer::new(service).max_decoding_message_size(limit);
+    let process = ExternalProcessorServer::new(service).max_decoding_message_size(limit_bytes);
     let gateways = Server::builder().add_service(process).add_service(health_service.clone());
     let probes = Server::builder().add_service(health_service);
     let incoming = |listener| TcpIncoming::from(listener).with_nodelay(Some(true));

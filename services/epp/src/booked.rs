@@ -1,5 +1,6 @@
 //! A request that was sent to an endpoint: its booking there, and what is told of how it was answered.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use signalbox_intake::Delivery;
@@ -60,7 +61,9 @@ impl Booked {
         if let Some(time) = ended.first_byte {
             desk.metrics.first_byte.saw(time);
         }
-        self.correct_endpoint(desk, ended);
+        if let Some(served) = ended.served {
+            self.served(desk, served);
+        }
         match ended.status {
             _ if self.is_told => {}
             // The client went away.
@@ -71,15 +74,16 @@ impl Booked {
         }
     }
 
-    /// The gateway may have sent it elsewhere.
-    fn correct_endpoint(&mut self, desk: &Desk, ended: &Ended) {
+    /// The endpoint at `address` serves it: the gateway may have sent it elsewhere.
+    pub(crate) fn served(&mut self, desk: &Desk, address: SocketAddr) {
         let sight = desk.sight.load();
-        let of = |address| sight.view.members.iter().find(|member| member.spec.address == address);
-        if let Some(served) = ended.served.and_then(of)
-            && served.key != self.endpoint
-        {
+        let served = sight.view.members.iter().find(|member| member.spec.address == address);
+        if let Some(served) = served.filter(|served| served.key != self.endpoint) {
             desk.metrics.served_elsewhere.inc();
+            desk.bookings.transfer(&mut self.booking, served.key);
             self.endpoint = served.key;
+            // What it takes there says nothing of what was expected here.
+            self.alone_tokens = None;
         }
     }
 

@@ -58,6 +58,15 @@ pub struct Flags {
     /// The longest request body, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub body_limit: usize,
+    /// How much of all requests' bodies is held at once, in bytes; a request beyond it is refused with 503.
+    #[arg(long, value_name = "BYTES", default_value_t = EppConfig::BUFFER_LIMIT_BYTES)]
+    pub buffer_limit: u64,
+    /// After how many seconds a client shall come again that is refused for want of room.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    pub retry_after: u32,
+    /// How many endpoints are named after the picked one, in case that it cannot be reached. Few gateways take more than one.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=7))]
+    pub fallback_endpoints: u8,
     /// How long requests may take to end after SIGTERM.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
@@ -118,6 +127,12 @@ pub struct EppConfig {
     pub explain_to: ExplainTo,
     /// The longest request body, in bytes.
     pub body_limit_bytes: usize,
+    /// How much of all requests' bodies is held at once, in bytes.
+    pub buffer_limit_bytes: u64,
+    /// After how many seconds a client shall come again that is refused for want of room.
+    pub retry_after_s: u32,
+    /// How many endpoints are named after the picked one.
+    pub fallback_endpoints: usize,
     /// How long requests may take to end when the replica is asked to.
     pub drain_timeout: Duration,
     /// For so long other replicas' bookings count when the aggregator is silent.
@@ -133,6 +148,9 @@ pub struct EppConfig {
 impl EppConfig {
     /// How many of the latest decisions are kept unless told otherwise.
     pub const DECISIONS: usize = 256;
+
+    /// How much of all requests' bodies is held at once unless told otherwise: 1 GiB.
+    pub const BUFFER_LIMIT_BYTES: u64 = 1 << 30;
 
     /// What `flags` say, but for the policy.
     ///
@@ -154,6 +172,9 @@ impl EppConfig {
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),
             explain_to: if flags.explain_to_all { ExplainTo::All } else { ExplainTo::Loopback },
             body_limit_bytes: flags.body_limit,
+            buffer_limit_bytes: flags.buffer_limit,
+            retry_after_s: flags.retry_after,
+            fallback_endpoints: flags.fallback_endpoints.into(),
             drain_timeout: flags.drain_timeout,
             origin_ttl: flags.origin_ttl,
             policy: Policy::default(),

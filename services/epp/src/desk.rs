@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use signalbox_extproc::Config;
 use signalbox_schedule::Policy;
 use signalbox_state::{AdapterSends, Answer, Bookings, Others, Overlay, Placed, View};
 use signalbox_types::{Ended, EndpointKey, Origin, ReplicaKey};
@@ -54,8 +55,10 @@ pub(crate) struct Desk {
     /// This replica's name, short.
     pub(crate) replica: ReplicaKey,
     pub(crate) policy: Arc<Policy>,
-    /// The request headers that the policy goes by.
-    pub(crate) headers: Arc<[String]>,
+    /// How many endpoints are named after the picked one.
+    pub(crate) fallback_endpoints: usize,
+    /// What holds for all conversations, but for what the view says.
+    conversations: Config,
     pub(crate) metrics: Metrics,
     pub(crate) records: Records,
     /// Rung when there is feedback to send.
@@ -74,6 +77,7 @@ impl Desk {
     pub(crate) fn new(
         name: &str,
         policy: Policy,
+        (conversations, fallback_endpoints): (Config, usize),
         origin_ttl: Duration,
         metrics: Metrics,
         records: Records,
@@ -93,7 +97,11 @@ impl Desk {
             remarks,
             ends,
             replica: ReplicaKey::of(name),
-            headers: policy.request_headers().into_iter().map(str::to_owned).collect(),
+            fallback_endpoints,
+            conversations: Config {
+                headers: policy.request_headers().into_iter().map(str::to_owned).collect(),
+                ..conversations
+            },
             policy: Arc::new(policy),
             metrics,
             records,
@@ -110,6 +118,21 @@ impl Desk {
     /// Milliseconds of this process's clock.
     pub(crate) fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// What a conversation that begins now goes by.
+    pub(crate) fn conversation(&self) -> Config {
+        let sight = self.sight.load();
+        Config {
+            block_bytes: sight.view.format.block_bytes,
+            models: Arc::clone(&sight.view.models),
+            ..self.conversations.clone()
+        }
+    }
+
+    /// Bytes of requests' bodies that are held.
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.conversations.buffers.held_bytes()
     }
 
     /// The highest epoch that is known.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use signalbox_extproc::{Action, Config, Conversation, Event, Outcome};
+use signalbox_extproc::{Action, Conversation, Event, Outcome};
 use signalbox_intake::Intake;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_telemetry::Begun;
@@ -48,18 +48,13 @@ enum State {
 }
 
 impl Exchange {
-    pub(crate) fn new(
-        desk: Arc<Desk>,
-        inbound: Streaming<ProcessingRequest>,
-        body_limit_bytes: usize,
-    ) -> Self {
-        let block_bytes = desk.sight.load().view.format.block_bytes;
-        let headers = Arc::clone(&desk.headers);
+    pub(crate) fn new(desk: Arc<Desk>, inbound: Streaming<ProcessingRequest>) -> Self {
+        let conversation = Conversation::new(desk.conversation(), rand::random());
         desk.metrics.streams.inc();
         Self {
             desk,
             inbound,
-            conversation: Conversation::new(Config { body_limit_bytes, block_bytes, headers }),
+            conversation,
             begun: None,
             replies: VecDeque::new(),
             booked: None,
@@ -74,6 +69,13 @@ impl Exchange {
             match action {
                 Action::Pick(intake) => self.pick(intake),
                 Action::Reply(reply) => self.replies.push_back(reply),
+                Action::Ignored { controls } => self.desk.metrics.ignored(controls),
+                Action::Panicked => self.desk.metrics.panicked(),
+                Action::Served(address) => {
+                    if let Some(booked) = &mut self.booked {
+                        booked.served(&self.desk, address);
+                    }
+                }
                 Action::ResponseStarted { status } => {
                     self.answered();
                     if let Some(booked) = &mut self.booked {
@@ -85,6 +87,7 @@ impl Exchange {
                         booked.first_chunk(&self.desk);
                     }
                 }
+                Action::Usage(usage) => self.desk.metrics.used(&usage),
                 Action::ResponseEnded => self.booked = None,
                 Action::Close => self.state = State::Closing,
             }
@@ -93,7 +96,7 @@ impl Exchange {
 
     fn pick(&mut self, intake: Intake) {
         let source = Source { request_id: self.conversation.request_id(), begun: self.begun.take() };
-        let picked = self.desk.pick(intake, source).map(|picked| {
+        let picked = self.desk.pick_or_fall_back(intake, source).map(|picked| {
             let Picked { mut destination, booked } = picked;
             if self.conversation.may_hide_response() {
                 let number = self.desk.held.number();

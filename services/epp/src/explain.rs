@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
-use signalbox_intake::{Api, parse};
+use signalbox_intake::{Api, Reading, parse};
 
 use crate::config::ExplainTo;
 use crate::desk::Desk;
@@ -55,10 +55,13 @@ async fn answer(
         return refusal;
     }
     let desk = &explainer.desk;
-    let block_bytes = desk.sight.load().view.format.block_bytes;
+    let sight = desk.sight.load();
+    // By chance, as for a request without a session.
+    let target = |asked: &str| sight.view.models.target(asked, None, rand::random()).map(str::to_owned);
+    let how = Reading { block_bytes: sight.view.format.block_bytes, target: &target };
     let intake = match asked.path {
-        Some(path) => parse(Api::of_path(&path), &body, block_bytes),
-        None => parse(Api::Chat, &body, block_bytes).or_else(|_| parse(Api::Completions, &body, block_bytes)),
+        Some(path) => parse(Api::of_path(&path), &body, &how),
+        None => parse(Api::Chat, &body, &how).or_else(|_| parse(Api::Completions, &body, &how)),
     };
     match intake {
         Ok(intake) => axum::Json(desk.explain(&intake)).into_response(),

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use signalbox_extproc::Refusal;
+use signalbox_intake::answer::Usage;
 use signalbox_schedule::Terms;
 use signalbox_state::{Digest, Others, Reach};
 use signalbox_types::Request;
@@ -64,6 +65,11 @@ pub(crate) struct Metrics {
     pub(crate) served_elsewhere: Counter,
     logged: Family<OutcomeLabel, Counter>,
     pub(crate) first_byte: FirstByte,
+    ignored_controls: Counter,
+    panics: Counter,
+    answered_prompt_tokens: Counter,
+    answered_cached_tokens: Counter,
+    answered_output_tokens: Counter,
     pub(crate) placements_dropped: Counter,
     pub(crate) placements_expired: Counter,
     gaps: Family<KindLabel, Counter>,
@@ -114,6 +120,27 @@ impl Metrics {
                 "Times that the state was not the owner's at the same version",
                 &metrics.divergences,
             ),
+            (
+                "ignored_controls",
+                "Headers by which requests steer whose values make no sense",
+                &metrics.ignored_controls,
+            ),
+            ("panics", "Faults of this process that did not cost a request its answer", &metrics.panics),
+            (
+                "answered_prompt_tokens",
+                "Tokens of prompts, as model servers tell with their answers",
+                &metrics.answered_prompt_tokens,
+            ),
+            (
+                "answered_cached_tokens",
+                "Tokens of those that were in their caches, as they tell",
+                &metrics.answered_cached_tokens,
+            ),
+            (
+                "answered_output_tokens",
+                "Tokens of answers, as model servers tell",
+                &metrics.answered_output_tokens,
+            ),
             ("rebirths", "Times that the pool had given this replica up", &metrics.rebirths),
             (
                 "snapshots",
@@ -150,6 +177,23 @@ impl Metrics {
         self.decisions.inc();
         self.prompt_tokens.inc_by(request.prompt_tokens);
         self.matched_tokens.inc_by(terms.cached_tokens);
+    }
+
+    /// So many headers of a request make no sense.
+    pub(crate) fn ignored(&self, controls: u32) {
+        self.ignored_controls.inc_by(controls.into());
+    }
+
+    /// A fault was caught.
+    pub(crate) fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// An answer says what it took.
+    pub(crate) fn used(&self, usage: &Usage) {
+        self.answered_prompt_tokens.inc_by(usage.prompt_tokens.unwrap_or(0));
+        self.answered_cached_tokens.inc_by(usage.cached_tokens.unwrap_or(0));
+        self.answered_output_tokens.inc_by(usage.completion_tokens.unwrap_or(0));
     }
 
     pub(crate) fn refused(&self, refusal: &Refusal) {
@@ -213,6 +257,7 @@ impl Levels {
             ("own_in_flight_requests", "Requests that this replica has booked", own_requests),
             ("others_in_flight_requests", "Requests that other replicas have booked", others),
             ("foreign_requests", "Requests at the endpoints that no replica has booked", foreign),
+            ("buffered_bytes", "Bytes of requests' bodies that are held", desk.buffered_bytes()),
             ("endpoints", "Endpoints in the view", view.members.len() as u64),
             ("fresh_endpoints", "Endpoints whose values are fresh", fresh),
             (

@@ -1,20 +1,26 @@
 //! The request path: from what is known of a request to an endpoint and a booking there. A straight line through memory.
 
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use signalbox_extproc::{Announcement, Destination, Refusal};
 use signalbox_intake::{Delivery, Intake};
 use signalbox_schedule::{Decision, Explanation, Ground, SEEDS, Terms, decide, explain, session_token};
-use signalbox_state::{Local, Matches, Placed};
-use signalbox_types::{BlockHash, Request};
+use signalbox_state::{Local, Matches, Placed, Reach};
+use signalbox_types::{BlockHash, Request, Subset};
 
 use crate::booked::Booked;
 use crate::desk::{Desk, Remark};
 use crate::records::{Made, Source};
 use crate::sight::Sight;
+
+/// How long a request is expected to run of which nothing is known.
+const FALLBACK_EXPECTED: Duration = Duration::from_secs(10);
 
 /// A request that has an endpoint.
 #[derive(Debug)]
@@ -32,6 +38,50 @@ struct Survey {
 }
 
 impl Desk {
+    /// As [`Self::pick`]; where that panics, any endpoint that the gateway allows is better than none.
+    ///
+    /// # Errors
+    /// As [`Self::pick`].
+    pub(crate) fn pick_or_fall_back(&self, intake: Intake, source: Source<'_>) -> Result<Picked, Refusal> {
+        let subset = intake.request.subset.clone();
+        self.guarded(|| self.pick(intake, source))
+            .or_else(|| self.guarded(|| self.fall_back(subset.as_ref())))
+            .unwrap_or(Err(Refusal::NoEndpoint))
+    }
+
+    /// What `pick` gives, unless it panics: that is counted.
+    fn guarded<T>(&self, pick: impl FnOnce() -> T) -> Option<T> {
+        let picked = catch_unwind(AssertUnwindSafe(pick));
+        if picked.is_err() {
+            self.metrics.panicked();
+        }
+        picked.ok()
+    }
+
+    /// An endpoint by chance, of those that answer if there are any.
+    fn fall_back(&self, subset: Option<&Subset>) -> Result<Picked, Refusal> {
+        let sight = self.sight.load();
+        let members = sight.view.members.iter().enumerate();
+        let allowed: Vec<_> = members
+            .filter(|(_, member)| subset.is_none_or(|subset| subset.allows(member.spec.address)))
+            .collect();
+        let fresh: Vec<_> =
+            allowed.iter().filter(|(_, member)| member.observed.reach == Reach::Fresh).copied().collect();
+        let among = if fresh.is_empty() { &allowed } else { &fresh };
+        let (position, member) = among.choose(&mut rand::rng()).ok_or(Refusal::NoEndpoint)?;
+        let booked = Booked {
+            booking: self.bookings.reserve(member.key, 0),
+            endpoint: member.key,
+            alone_tokens: None,
+            delivery: Delivery::Whole,
+            at: Instant::now(),
+            is_told: false,
+            prefilled_after: Duration::ZERO,
+            expected: FALLBACK_EXPECTED,
+        };
+        Ok(Picked { destination: self.destination(&sight, *position), booked })
+    }
+
     /// Picks an endpoint for a request and books it there.
     ///
     /// # Errors
@@ -52,7 +102,12 @@ impl Desk {
             Decision::Picked { position, terms } => {
                 self.metrics.picked(&request, &terms);
                 let held = matches.blocks[position];
-                Ok(self.book(&sight, position, (&request, delivery), &terms, (chain, known, held)))
+                let mut picked =
+                    self.book(&sight, position, (&request, delivery), &terms, (chain, known, held));
+                if self.fallback_endpoints > 0 {
+                    picked.destination = self.with_fallbacks(&ground, seed, picked.destination);
+                }
+                Ok(picked)
             }
         };
         let (view, view_age_ms) = (&sight.recorded, sight.view.age_ms(self.now_ms()));
@@ -121,6 +176,15 @@ impl Desk {
         let Some(header) = self.policy.session_header() else { return destination };
         let value = session_token(&sight.view.members[position].spec.name);
         destination.announced(Announcement { header: header.to_owned(), value })
+    }
+
+    /// The destination, and after it the endpoints that come next in the order of the policy.
+    fn with_fallbacks(&self, ground: &Ground<'_>, seed: u64, destination: Destination) -> Destination {
+        let candidates = explain(ground, &self.policy, (self.now_ms(), seed)).candidates;
+        let usable = candidates.iter().filter(|candidate| candidate.removed_by.is_none());
+        let addresses = usable.filter_map(|candidate| candidate.address.parse().ok());
+        let next: Vec<SocketAddr> = addresses.skip(1).take(self.fallback_endpoints).collect();
+        destination.or(&next)
     }
 
     /// Lays a placement over the view and hands it to the uplink. When that has too many already it is forgotten: a missed

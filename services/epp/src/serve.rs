@@ -20,7 +20,6 @@ const HEALTH_NAMES: [&str; 5] =
 #[derive(Clone, Debug)]
 pub(crate) struct ExtProc {
     pub(crate) desk: Arc<Desk>,
-    pub(crate) body_limit_bytes: usize,
 }
 
 #[tonic::async_trait]
@@ -31,8 +30,7 @@ impl ExternalProcessor for ExtProc {
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Exchange>, Status> {
-        let desk = Arc::clone(&self.desk);
-        Ok(Response::new(Exchange::new(desk, request.into_inner(), self.body_limit_bytes)))
+        Ok(Response::new(Exchange::new(Arc::clone(&self.desk), request.into_inner())))
     }
 }
 

@@ -6,27 +6,33 @@ use bytes::Bytes;
 use prost_types::value::Kind;
 use signalbox_extproc::{Action, Config, Conversation, Destination, Event, Refusal};
 use signalbox_intake::Intake;
+use signalbox_intake::answer::Usage;
 use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use signalbox_protos::envoy::service::ext_proc::v3::body_mutation::Mutation;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
 use signalbox_protos::envoy::service::ext_proc::v3::{
-    BodyResponse, BodySendMode, HeadersResponse, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse,
-    ProcessingRequest, ProcessingResponse, ProtocolConfiguration, TrailersResponse,
+    BodyResponse, BodySendMode, CommonResponse, HeaderMutation, HeadersResponse, HttpBody, HttpHeaders,
+    HttpTrailers, ImmediateResponse, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
+    TrailersResponse,
 };
 
 pub(crate) const ENDPOINT: &str = "10.0.0.1:8000";
 pub(crate) const POST: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/completions")];
 pub(crate) const BODY: &str = r#"{"model":"llama3","prompt":"hello"}"#;
 
+/// By which ids are made and targets chosen.
+const CHANCE: u128 = 7;
+/// The id that is made by it.
+pub(crate) const MADE_ID: &str = "00000000-0000-4000-8000-000000000007";
+
 /// An answer, reduced to what a gateway does with it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
-    /// The request goes to this destination with this content length.
-    Routed {
-        destination: String,
-        content_length: Option<String>,
-    },
+    /// The request goes to this destination.
+    Routed(Routed),
+    /// The same, told with the answer to the body, in whose place another one comes where there is one.
+    RoutedWithBody(Routed, Option<Bytes>),
     /// Headers stay as they are.
     RequestHeaders,
     ResponseHeaders,
@@ -36,6 +42,9 @@ pub(crate) enum Seen {
     ResponseChunk(Bytes, bool),
     /// A chunk passes without being sent back.
     ResponseNod,
+    /// Another body comes in its place, and its length is told where that is needed.
+    ResponseBody(Bytes, Option<String>),
+    RequestNod,
     RequestTrailers,
     ResponseTrailers,
     /// The client gets this instead.
@@ -43,13 +52,28 @@ pub(crate) enum Seen {
         status: i32,
         body: String,
         reason: Option<String>,
+        retry_after: Option<String>,
     },
     /// What the shell is told.
     Picking(Box<Intake>),
+    Ignored(u32),
+    Panicked,
+    Served(SocketAddr),
+    Usage(Usage),
     Started(Option<u16>),
     FirstChunk,
     Ended,
     Close,
+}
+
+/// What a gateway is told of a request that has an endpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Routed {
+    pub(crate) destination: String,
+    pub(crate) content_length: Option<String>,
+    /// The id that the request is given.
+    pub(crate) request_id: Option<String>,
+    pub(crate) removed: Vec<String>,
 }
 
 pub(crate) struct Gateway {
@@ -64,7 +88,7 @@ impl Gateway {
     }
 
     pub(crate) fn with(config: Config, pick: Result<Destination, Refusal>) -> Self {
-        Self { conversation: Conversation::new(config), pick }
+        Self { conversation: Conversation::new(config, CHANCE), pick }
     }
 
     /// Says it, picks if asked to, returns all that came of it.
@@ -96,6 +120,11 @@ pub(crate) fn request_headers(headers: &[(&str, &str)], end_of_stream: bool) -> 
 pub(crate) fn response_headers(status: &str, end_of_stream: bool) -> ProcessingRequest {
     let headers = Some(map(&[(":status", status), ("content-type", "text/event-stream")]));
     message(Request::ResponseHeaders(HttpHeaders { headers, end_of_stream }))
+}
+
+pub(crate) fn response_headers_of(headers: &[(&str, &str)]) -> ProcessingRequest {
+    let headers = Some(map(headers));
+    message(Request::ResponseHeaders(HttpHeaders { headers, end_of_stream: false }))
 }
 
 pub(crate) fn request_body(body: impl Into<Vec<u8>>, end_of_stream: bool) -> ProcessingRequest {
@@ -146,6 +175,10 @@ fn seen(action: Action) -> Seen {
     match action {
         Action::Pick(intake) => Seen::Picking(Box::new(intake)),
         Action::Reply(reply) => read(reply),
+        Action::Ignored { controls } => Seen::Ignored(controls),
+        Action::Panicked => Seen::Panicked,
+        Action::Served(address) => Seen::Served(address),
+        Action::Usage(usage) => Seen::Usage(usage),
         Action::ResponseStarted { status } => Seen::Started(status),
         Action::FirstChunk => Seen::FirstChunk,
         Action::ResponseEnded => Seen::Ended,
@@ -155,11 +188,21 @@ fn seen(action: Action) -> Seen {
 
 fn read(reply: ProcessingResponse) -> Seen {
     let metadata = reply.dynamic_metadata;
-    let routed = matches!(&reply.response, Some(Response::RequestHeaders(h)) if h.response.is_some());
+    let routed = match &reply.response {
+        Some(Response::RequestHeaders(headers)) => headers.response.is_some(),
+        Some(Response::RequestBody(body)) => {
+            body.response.as_ref().is_some_and(|common| common.clear_route_cache)
+        }
+        _ => false,
+    };
     assert_eq!(metadata.is_some(), routed, "metadata comes with the destination only");
     match reply.response.expect("an answer says something") {
         Response::RequestHeaders(HeadersResponse { response: None }) => Seen::RequestHeaders,
-        Response::RequestHeaders(response) => read_route(response, &metadata.unwrap()),
+        Response::RequestHeaders(response) => {
+            let common = response.response.unwrap();
+            assert_eq!(common.body_mutation, None);
+            Seen::Routed(read_route(common.header_mutation.unwrap(), &metadata.unwrap()))
+        }
         Response::ResponseHeaders(response) => {
             let Some(common) = response.response else { return Seen::ResponseHeaders };
             assert!(common.body_mutation.is_none() && !common.clear_route_cache);
@@ -168,14 +211,21 @@ fn read(reply: ProcessingResponse) -> Seen {
             let header = mutation.set_headers[0].header.clone().unwrap();
             Seen::Announced(header.key, header.raw_value)
         }
+        Response::RequestBody(BodyResponse { response: None }) => Seen::RequestNod,
+        Response::RequestBody(response) if routed => {
+            let common = response.response.unwrap();
+            let body = common.body_mutation.map(|mutation| match mutation.mutation {
+                Some(Mutation::Body(body)) => body,
+                other => panic!("no whole body: {other:?}"),
+            });
+            Seen::RoutedWithBody(read_route(common.header_mutation.unwrap(), &metadata.unwrap()), body)
+        }
         Response::RequestBody(response) => {
-            let (body, end) = read_chunk(response).expect("a request's body is always sent back");
+            let (body, end) = read_chunk(response.response.unwrap());
             Seen::RequestChunk(body, end)
         }
-        Response::ResponseBody(response) => match read_chunk(response) {
-            Some((body, end)) => Seen::ResponseChunk(body, end),
-            None => Seen::ResponseNod,
-        },
+        Response::ResponseBody(BodyResponse { response: None }) => Seen::ResponseNod,
+        Response::ResponseBody(response) => read_response_body(response.response.unwrap()),
         Response::RequestTrailers(trailers) => {
             assert_eq!(trailers, TrailersResponse::default());
             Seen::RequestTrailers
@@ -188,44 +238,58 @@ fn read(reply: ProcessingResponse) -> Seen {
     }
 }
 
-fn read_route(response: HeadersResponse, metadata: &prost_types::Struct) -> Seen {
-    let common = response.response.unwrap();
-    assert!(common.clear_route_cache && common.body_mutation.is_none());
-    let mutation = common.header_mutation.unwrap();
-    assert!(mutation.remove_headers.is_empty());
-    let mut headers = mutation.set_headers.into_iter().map(|option| option.header.unwrap());
-    let mut next = |name: &str| {
-        let header = headers.next()?;
-        assert_eq!((header.key.as_str(), header.value.as_str()), (name, ""));
-        Some(String::from_utf8(header.raw_value.to_vec()).unwrap())
-    };
-    let destination = next("x-gateway-destination-endpoint").unwrap();
-    let content_length = next("content-length");
-    assert_eq!(next(""), None);
-
+fn read_route(mutation: HeaderMutation, metadata: &prost_types::Struct) -> Routed {
+    let mut routed = Routed { removed: mutation.remove_headers, ..Routed::default() };
+    for option in mutation.set_headers {
+        let header = option.header.unwrap();
+        assert_eq!(header.value, "", "only raw values");
+        let value = String::from_utf8(header.raw_value.to_vec()).unwrap();
+        match header.key.as_str() {
+            "x-gateway-destination-endpoint" => routed.destination = value,
+            "content-length" => routed.content_length = Some(value),
+            "x-request-id" => routed.request_id = Some(value),
+            other => panic!("{other} is set"),
+        }
+    }
     let Some(Kind::StructValue(lb)) = &metadata.fields["envoy.lb"].kind else { panic!("{metadata:?}") };
     let value = &lb.fields["x-gateway-destination-endpoint"].kind;
-    assert_eq!(value, &Some(Kind::StringValue(destination.clone())));
+    assert_eq!(value, &Some(Kind::StringValue(routed.destination.clone())));
     assert_eq!((metadata.fields.len(), lb.fields.len()), (1, 1));
-    Seen::Routed { destination, content_length }
+    routed
 }
 
-fn read_chunk(response: BodyResponse) -> Option<(Bytes, bool)> {
-    let common = response.response?;
+fn read_chunk(common: CommonResponse) -> (Bytes, bool) {
     assert!(common.header_mutation.is_none() && !common.clear_route_cache);
-    match common.body_mutation?.mutation? {
-        Mutation::StreamedResponse(chunk) => Some((chunk.body, chunk.end_of_stream)),
+    match common.body_mutation.unwrap().mutation.unwrap() {
+        Mutation::StreamedResponse(chunk) => (chunk.body, chunk.end_of_stream),
         other => panic!("no streamed response: {other:?}"),
     }
 }
 
+fn read_response_body(common: CommonResponse) -> Seen {
+    if let Some(Mutation::Body(body)) = common.body_mutation.as_ref().and_then(|body| body.mutation.clone()) {
+        let length = common.header_mutation.map(|mutation| {
+            let header = mutation.set_headers[0].header.clone().unwrap();
+            assert_eq!((header.key.as_str(), mutation.set_headers.len()), ("content-length", 1));
+            String::from_utf8(header.raw_value.to_vec()).unwrap()
+        });
+        return Seen::ResponseBody(body, length);
+    }
+    let (body, end) = read_chunk(common);
+    Seen::ResponseChunk(body, end)
+}
+
 fn read_immediate(response: ImmediateResponse) -> Seen {
-    let reason = response.headers.map(|headers| {
-        assert_eq!(headers.set_headers.len(), 1);
-        let header = headers.set_headers[0].header.clone().unwrap();
-        assert_eq!(header.key, "x-llm-d-request-dropped-reason");
-        String::from_utf8(header.raw_value.to_vec()).unwrap()
-    });
+    let (mut reason, mut retry_after) = (None, None);
+    for option in response.headers.unwrap_or_default().set_headers {
+        let header = option.header.unwrap();
+        let value = String::from_utf8(header.raw_value.to_vec()).unwrap();
+        match header.key.as_str() {
+            "x-llm-d-request-dropped-reason" => reason = Some(value),
+            "retry-after" => retry_after = Some(value),
+            other => panic!("{other} is set"),
+        }
+    }
     let body = String::from_utf8(response.body.to_vec()).unwrap();
-    Seen::Immediate { status: response.status.unwrap().code, body, reason }
+    Seen::Immediate { status: response.status.unwrap().code, body, reason, retry_after }
 }

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use signalbox_intake::Reading;
 use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
 
 use crate::gateway::{
-    BODY, Gateway, POST, Seen, nothing, request_body, request_headers, request_trailers, response_body,
-    response_headers, response_trailers, telling,
+    BODY, Gateway, POST, Routed, Seen, nothing, request_body, request_headers, request_trailers,
+    response_body, response_headers, response_trailers, telling,
 };
 
 /// A completion with a prompt of up to 200 KB, and where it is cut.
@@ -77,9 +78,9 @@ proptest! {
             prop_assert_eq!(seen.pop(), Some(Seen::RequestTrailers));
         }
         let Seen::Picking(intake) = &seen[0] else { panic!("{:?}", seen[0]) };
-        let read = signalbox_intake::parse(signalbox_intake::Api::Completions, body.as_bytes(), 256);
+        let read = signalbox_intake::parse(signalbox_intake::Api::Completions, body.as_bytes(), &Reading::plain(256));
         prop_assert_eq!(&**intake, &read.unwrap());
-        let is_route = matches!(&seen[1], Seen::Routed { content_length: Some(n), .. } if *n == content_length);
+        let is_route = matches!(&seen[1], Seen::Routed(Routed { content_length: Some(n), .. }) if *n == content_length);
         prop_assert!(is_route);
         let chunks: Vec<_> = seen[2..].iter().map(|seen| match seen {
             Seen::RequestChunk(bytes, end) => (bytes, *end),

@@ -1,17 +1,18 @@
 //! What is refused, with which words, and that nothing comes after it.
 
-use signalbox_extproc::{Config, Event, Outcome, Refusal};
-use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
+use signalbox_extproc::{Buffers, Config, Event, Outcome, Refusal};
+use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 
 use crate::gateway::{
     BODY, Gateway, POST, Seen, request, request_body, request_headers, request_trailers, response_headers,
-    telling,
 };
 
 const CHAT: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
 
 fn refused(status: i32, body: &str, reason: Option<&str>) -> [Seen; 2] {
-    [Seen::Immediate { status, body: body.to_owned(), reason: reason.map(str::to_owned) }, Seen::Close]
+    let retry_after = (status == 429).then(|| "1".to_owned());
+    let (body, reason) = (body.to_owned(), reason.map(str::to_owned));
+    [Seen::Immediate { status, body, reason, retry_after }, Seen::Close]
 }
 
 /// What comes of the last of these messages.
@@ -57,7 +58,7 @@ fn a_body_that_is_cut() {
 #[test]
 fn a_cut_body_that_nobody_reads_passes() {
     let seen = last(Gateway::new(), request(&[(":path", "/upload"), ("content-length", "9")], "x"));
-    assert!(matches!(seen[..], [Seen::Picking(_), Seen::Routed { .. }, Seen::RequestChunk(_, true)]));
+    assert!(matches!(seen[..], [Seen::Picking(_), Seen::Routed(_), Seen::RequestChunk(_, true)]));
 }
 
 #[test]
@@ -93,17 +94,26 @@ fn a_body_that_is_too_long_is_refused_before_more_of_it_is_kept() {
 }
 
 #[test]
-fn request_modes_in_which_the_body_comes_too_late() {
-    for (mode, name) in [(BodySendMode::Buffered, "BUFFERED"), (BodySendMode::Streamed, "STREAMED")] {
-        let told = |end| telling(request_headers(&POST, end), mode, BodySendMode::FullDuplexStreamed);
-        let text = format!(
-            "inference error: Internal - request_body_mode {name} is not supported, \
-             set request_body_mode: FULL_DUPLEX_STREAMED in the gateway's ext_proc filter"
-        );
-        assert_eq!(Gateway::new().say(told(false)), refused(500, &text, None));
-        let get = telling(request_headers(&[(":method", "GET")], true), mode, mode);
-        assert!(matches!(Gateway::new().say(get)[..], [Seen::Picking(_), Seen::Routed { .. }]));
-    }
+fn bodies_that_are_too_much_for_all_together() {
+    let buffers = Buffers::new(50);
+    let config = Config { buffers: buffers.clone(), retry_after_s: 7, ..Config::default() };
+    let gateway = || Gateway::with(config.clone(), Err(Refusal::NoEndpoint));
+    let headers = || request_headers(&POST, false);
+    let mut first = gateway();
+    first.say(headers());
+    assert_eq!(first.say(request_body(BODY, false)), []);
+    assert_eq!(BODY.len() as u64, buffers.held_bytes());
+    let body = "inference error: ServiceUnavailable - too many request bodies are on their way through the endpoint picker";
+    let expected = Seen::Immediate {
+        status: 503,
+        body: body.to_owned(),
+        reason: Some("rejected-saturated".to_owned()),
+        retry_after: Some("7".to_owned()),
+    };
+    assert_eq!(last(gateway(), [headers(), request_body(BODY, true)]), [expected, Seen::Close]);
+    drop(first);
+    assert_eq!(0, buffers.held_bytes());
+    assert!(matches!(last(gateway(), [headers(), request_body(BODY, true)])[0], Seen::Picking(_)));
 }
 
 #[test]

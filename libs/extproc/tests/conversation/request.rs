@@ -9,13 +9,18 @@ use signalbox_protos::envoy::service::ext_proc::v3::BodySendMode;
 use signalbox_types::Subset;
 
 use crate::gateway::{
-    BODY, ENDPOINT, Gateway, POST, Seen, nothing, request, request_body, request_headers, request_trailers,
-    response_body, response_headers, telling,
+    BODY, ENDPOINT, Gateway, MADE_ID, POST, Routed, Seen, nothing, request, request_body, request_headers,
+    request_trailers, response_body, response_headers, telling,
 };
 
 fn routed(content_length: Option<usize>) -> Seen {
     let content_length = content_length.map(|bytes| bytes.to_string());
-    Seen::Routed { destination: ENDPOINT.to_owned(), content_length }
+    Seen::Routed(Routed {
+        destination: ENDPOINT.to_owned(),
+        content_length,
+        request_id: Some(MADE_ID.to_owned()),
+        removed: Vec::new(),
+    })
 }
 
 fn chunk(body: &str, end: bool) -> Seen {
@@ -72,7 +77,7 @@ fn a_request_that_ends_at_its_headers_is_routed_by_load() {
 #[test]
 fn a_request_that_names_no_prompt_api_is_routed_by_load_body_and_all() {
     for headers in [
-        [(":method", "POST"), (":path", "/v1/embeddings")],
+        [(":method", "POST"), (":path", "/v1/audio/speech")],
         [(":method", "PUT"), (":path", "/v1/completions")],
     ] {
         let mut gateway = Gateway::new();

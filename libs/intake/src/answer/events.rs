@@ -1,6 +1,6 @@
 //! A stream of server-sent events, of which only those that tell the usage are looked into.
 
-use memchr::memmem::Finder;
+use memchr::memmem;
 
 use crate::answer::usage::{Usage, of_event};
 
@@ -14,7 +14,7 @@ const ROOM_BYTES: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Events {
     /// What a line must hold to be worth reading.
-    key: Finder<'static>,
+    key: &'static str,
     /// The line that is not at its end yet; nothing of it if it is too long.
     line: Vec<u8>,
     is_too_long: bool,
@@ -24,13 +24,13 @@ pub(crate) struct Events {
 impl Events {
     /// A reader of events that tell the usage under `key`.
     pub(crate) fn new(key: &'static str) -> Self {
-        Self { key: Finder::new(key), line: Vec::new(), is_too_long: false, usage: Usage::default() }
+        Self { key, line: Vec::new(), is_too_long: false, usage: Usage::default() }
     }
 
     /// What was said so far. The last line may lack its end.
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = self.usage;
-        usage.merge(said(&self.key, &self.line));
+        usage.merge(said(self.key, &self.line));
         usage
     }
 
@@ -54,10 +54,10 @@ impl Events {
         let later = if is_too_long {
             Usage::default()
         } else if self.line.is_empty() {
-            said(&self.key, end)
+            said(self.key, end)
         } else {
             self.line.extend_from_slice(end);
-            said(&self.key, &self.line)
+            said(self.key, &self.line)
         };
         self.usage.merge(later);
         self.line.clear();
@@ -66,9 +66,9 @@ impl Events {
 }
 
 /// What a line says, which may end with a carriage return.
-fn said(key: &Finder<'_>, line: &[u8]) -> Usage {
+fn said(key: &str, line: &[u8]) -> Usage {
     match line.strip_prefix(b"data:") {
-        Some(data) if key.find(data).is_some() => of_event(data.trim_ascii()),
+        Some(data) if memmem::find(data, key.as_bytes()).is_some() => of_event(data.trim_ascii()),
         _ => Usage::default(),
     }
 }

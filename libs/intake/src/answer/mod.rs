@@ -40,7 +40,7 @@ pub struct UsageReader {
 
 #[derive(Debug)]
 enum Reading {
-    Events(Events),
+    Events(Box<Events>),
     Whole(Document),
     Framed(Frames),
     Nothing,
@@ -54,7 +54,7 @@ impl UsageReader {
             (AnswerKind::Framed, Api::VllmGrpcEmbed) => Reading::Framed(Frames::new(Layout::Embed)),
             (AnswerKind::Unread | AnswerKind::Framed, _)
             | (_, Api::Opaque | Api::VllmGrpcGenerate | Api::VllmGrpcEmbed) => Reading::Nothing,
-            (AnswerKind::Events, api) => Reading::Events(Events::new(usage::key_of(api))),
+            (AnswerKind::Events, api) => Reading::Events(Box::new(Events::new(usage::key_of(api)))),
             (AnswerKind::Whole, api) => Reading::Whole(Document::new(usage::key_of(api))),
         };
         Self { reading }

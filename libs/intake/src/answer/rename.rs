@@ -1,6 +1,6 @@
 //! Puts the name that a client asked for back into an answer.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
@@ -10,7 +10,7 @@ use crate::splice::json_string;
 const KEY: &[u8] = b"\"model\":";
 
 /// Replaces in an answer each `"model":"<target>"`, where there may be a space after the colon, by the same with another
-/// name. Nothing is parsed: what looks like it within a text would be it.
+/// name. Nothing is parsed: a string of JSON cannot hold these bytes, as its quotes are escaped.
 #[derive(Debug)]
 pub struct Renamer {
     key: Finder<'static>,
@@ -53,7 +53,7 @@ impl Renamer {
                 Found::Name(start, end) => {
                     pass(&mut out, rest.split_to(start));
                     out.push(self.asked.clone());
-                    let _ = rest.split_to(end - start);
+                    rest.advance(end - start);
                 }
                 Found::Beginning(start) if !is_last => {
                     // A copy, lest a few bytes keep all of the piece.

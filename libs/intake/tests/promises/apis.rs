@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 use proptest::prelude::{any, prop_assert_eq, proptest};
-use signalbox_intake::{Api, Delivery, Intake, parse, splice_model};
+use signalbox_intake::{Api, Delivery, Intake, Reading, parse, splice_model};
 
 use crate::parse::{chain, chain_of_ids, refusal};
 use crate::proto::{bytes, frame, number, packed};
 
 fn read(api: Api, body: &str) -> Intake {
-    parse(api, body.as_bytes(), 8).unwrap()
+    parse(api, body.as_bytes(), &Reading::plain(8)).unwrap()
 }
 
 fn refused(api: Api, body: impl AsRef<[u8]>) -> String {
-    refusal(parse(api, body.as_ref(), 8))
+    refusal(parse(api, body.as_ref(), &Reading::plain(8)))
 }
 
 #[test]
@@ -152,20 +152,21 @@ fn vllm_over_grpc_is_read() {
     let parts =
         [bytes(1, b"id"), bytes(2, &tokenized), bytes(4, &number(8, 16)), number(5, 1), number(99, 1)];
     let body = frame(&parts.concat());
-    let generate = parse(Api::VllmGrpcGenerate, &body, 8).unwrap();
+    let generate = parse(Api::VllmGrpcGenerate, &body, &Reading::plain(8)).unwrap();
     assert_eq!(generate.chain, chain_of_ids("", &[1, 2, 300_000, 4, 5]));
     assert_eq!((generate.request.prompt_tokens, generate.request.max_output_tokens), (5, Some(16)));
     assert_eq!((generate.delivery, generate.model_span), (Delivery::Streamed, None));
-    let text = parse(Api::VllmGrpcGenerate, &frame(&bytes(3, b"0123456789")), 8).unwrap();
+    let text = parse(Api::VllmGrpcGenerate, &frame(&bytes(3, b"0123456789")), &Reading::plain(8)).unwrap();
     assert_eq!((text.chain, text.request.prompt_tokens), (chain("", "0123456789"), 3));
     let shown = |hash: &[u8]| {
         let media = [bytes(6, hash), bytes(5, &number(1, 2))].concat();
         let body = frame(&[bytes(2, &packed(2, &[1, 2, 0, 0])), bytes(7, &media)].concat());
-        parse(Api::VllmGrpcGenerate, &body, 8).unwrap().chain
+        parse(Api::VllmGrpcGenerate, &body, &Reading::plain(8)).unwrap().chain
     };
     assert_eq!(shown(b"cat")[0], shown(b"dog")[0]);
     assert_ne!(shown(b"cat")[1], shown(b"dog")[1]);
-    let embed = parse(Api::VllmGrpcEmbed, &frame(&bytes(2, &packed(2, &[1, 2]))), 8).unwrap();
+    let embed =
+        parse(Api::VllmGrpcEmbed, &frame(&bytes(2, &packed(2, &[1, 2]))), &Reading::plain(8)).unwrap();
     assert_eq!(embed.chain, chain_of_ids("", &[1, 2]));
 }
 
@@ -176,11 +177,12 @@ fn what_is_no_message_of_vllm_is_refused() {
     let mut compressed = whole.clone();
     compressed[0] = 1;
     for api in [Api::VllmGrpcGenerate, Api::VllmGrpcEmbed] {
-        assert!(parse(api, &whole, 8).is_ok());
+        assert!(parse(api, &whole, &Reading::plain(8)).is_ok());
         for body in [&b""[..], &whole[..4], &whole[..whole.len() - 1], &compressed, &whole.repeat(2)] {
             assert_eq!(refused(api, body), payload);
         }
         assert_eq!(refused(api, frame(&bytes(2, b"\x12\x05\x01"))), payload);
+        assert_eq!(refused(api, frame(&bytes(2, &packed(2, &[1])).repeat(2))), payload);
     }
     assert_eq!(refused(Api::VllmGrpcGenerate, frame(b"")), "not supported request inputType");
     assert_eq!(refused(Api::VllmGrpcGenerate, frame(&bytes(2, b""))), "missing tokenized input");
@@ -212,11 +214,11 @@ proptest! {
             json(name)
         );
         let before = Bytes::from(body(&old));
-        let span = parse(Api::Completions, &before, 8).unwrap().model_span.unwrap();
+        let span = parse(Api::Completions, &before, &Reading::plain(8)).unwrap().model_span.unwrap();
         let spliced = splice_model(&before, &span, &new);
         prop_assert_eq!(&spliced, &body(&new));
         if !new.is_empty() {
-            prop_assert_eq!(parse(Api::Completions, &spliced, 8).unwrap().request.model, new);
+            prop_assert_eq!(parse(Api::Completions, &spliced, &Reading::plain(8)).unwrap().request.model, new);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use signalbox_intake::answer::AnswerKind;
-use signalbox_intake::{Api, parse, splice_model};
+use signalbox_intake::{Api, Reading, parse, splice_model};
 
 use crate::answers::read;
 use crate::renames::renamed;
@@ -79,7 +79,7 @@ fn whole_requests_of_the_corpus_are_read() {
     assert!(corpus.len() >= 10);
     for body in &corpus {
         assert!(
-            APIS[..11].iter().any(|api| parse(*api, body, 16).is_ok()),
+            APIS[..11].iter().any(|api| parse(*api, body, &Reading::plain(16)).is_ok()),
             "{:?}",
             String::from_utf8_lossy(body)
         );
@@ -93,12 +93,12 @@ fn mutated_requests_are_read_or_refused() {
     for _ in 0..ROUNDS {
         let body = mutated(&mut rng, &corpus);
         for api in APIS {
-            let Ok(intake) = parse(api, &body, 16) else { continue };
+            let Ok(intake) = parse(api, &body, &Reading::plain(16)) else { continue };
             accepted += usize::from(api != Api::Opaque);
             assert!(intake.chain.len() * 16 <= body.len() * 4, "a chain is no longer than its body makes it");
             if let Some(span) = &intake.model_span {
                 let spliced = splice_model(&body.clone().into(), span, "another");
-                let again = parse(api, &spliced, 16).unwrap();
+                let again = parse(api, &spliced, &Reading::plain(16)).unwrap();
                 assert_eq!(again.request.model, "another");
                 assert_eq!(again.request.prompt_tokens, intake.request.prompt_tokens);
             }

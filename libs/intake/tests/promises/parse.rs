@@ -2,16 +2,16 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use signalbox_intake::{Api, Delivery, Intake, IntakeError, parse};
+use signalbox_intake::{Api, Delivery, Intake, IntakeError, Reading, parse};
 use signalbox_prefix::ChainHasher;
 use signalbox_types::{BlockHash, Request};
 
 fn completion(body: &str) -> Result<Intake, IntakeError> {
-    parse(Api::Completions, body.as_bytes(), 8)
+    parse(Api::Completions, body.as_bytes(), &Reading::plain(8))
 }
 
 fn chat(body: &str) -> Result<Intake, IntakeError> {
-    parse(Api::Chat, body.as_bytes(), 8)
+    parse(Api::Chat, body.as_bytes(), &Reading::plain(8))
 }
 
 pub(crate) fn chain(model: &str, bytes: &str) -> Vec<BlockHash> {
@@ -35,6 +35,7 @@ pub(crate) fn refusal(read: Result<Intake, IntakeError>) -> String {
 fn a_completion_is_read() {
     let read = completion(r#"{"model":"llama3","prompt":"0123456\n89","max_tokens":7,"stream":true}"#);
     let expected = Intake {
+        asked_model: None,
         request: Request {
             model: "llama3".to_owned(),
             prompt_tokens: 3,
@@ -117,7 +118,10 @@ fn what_is_no_json_is_refused() {
             assert_eq!(text, "error unmarshaling request bodyMap: the body is not a JSON object", "{body}");
         }
     }
-    assert!(matches!(parse(Api::Chat, b"{\"model\":\"\xff\"}", 8), Err(IntakeError::Json(_))));
+    assert!(matches!(
+        parse(Api::Chat, b"{\"model\":\"\xff\"}", &Reading::plain(8)),
+        Err(IntakeError::Json(_))
+    ));
 }
 
 #[test]
@@ -207,7 +211,7 @@ fn different_salts_share_nothing() {
 
 #[test]
 fn an_opaque_body_is_not_looked_at() {
-    assert_eq!(parse(Api::Opaque, b"\xff{{", 8).unwrap(), Intake::default());
+    assert_eq!(parse(Api::Opaque, b"\xff{{", &Reading::plain(8)).unwrap(), Intake::default());
 }
 
 proptest! {
@@ -248,7 +252,7 @@ proptest! {
     #[test]
     fn no_body_makes_it_panic(body in vec(any::<u8>(), 0..200)) {
         for api in [Api::Completions, Api::Chat, Api::VllmGrpcGenerate, Api::VllmGrpcEmbed, Api::Opaque] {
-            let _ = parse(api, &body, 8);
+            let _ = parse(api, &body, &Reading::plain(8));
         }
     }
 

@@ -34,6 +34,9 @@ static BODY_XXH3: HeaderName = HeaderName::from_static("x-signalbox-body-xxh3");
 /// Length of the request body as it arrived.
 static BODY_BYTES: HeaderName = HeaderName::from_static("x-signalbox-body-bytes");
 
+/// Names of the request's headers as they arrived.
+static HEADERS: HeaderName = HeaderName::from_static("x-signalbox-request-headers");
+
 /// What every request needs to know.
 pub(crate) struct Service {
     /// The pod's name as a header.
@@ -76,11 +79,14 @@ async fn stamp(State(service): State<Arc<Service>>, request: Request, next: Next
         Ok(body) => {
             let hash = HeaderValue::try_from(format!("{:016x}", xxh3_64(&body)));
             let bytes = HeaderValue::from(body.len());
+            let names: Vec<&str> = parts.headers.keys().map(HeaderName::as_str).collect();
+            let names = HeaderValue::try_from(names.join(","));
             let mut response = next.run(Request::from_parts(parts, Body::from(body))).await;
             response
                 .headers_mut()
                 .insert(BODY_XXH3.clone(), hash.expect("hexadecimal digits are a header value"));
             response.headers_mut().insert(BODY_BYTES.clone(), bytes);
+            response.headers_mut().insert(HEADERS.clone(), names.expect("header names are a header value"));
             response
         }
         Err(error) => unreadable(&error).into_response(),

@@ -1,0 +1,331 @@
+//! The request's half of a conversation: the picker is silent until it has seen what there is to see, then it says where to.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use signalbox_intake::{Api, Intake, IntakeError, Reading, parse, splice_model};
+use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
+use signalbox_types::Subset;
+use smallvec::smallvec;
+
+use crate::body::Body;
+use crate::buffers::Held;
+use crate::config::Config;
+use crate::destination::Destination;
+use crate::event::{Action, Actions};
+use crate::head::Head;
+use crate::modes::{Echo, Modes, RequestBody};
+use crate::refusal::Refusal;
+use crate::reply::{self, Direction, Ending, Route};
+use crate::response::Expected;
+
+/// One request.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    stage: Stage,
+    head: Head,
+    /// The endpoints that the gateway allows.
+    subset: Option<Subset>,
+}
+
+/// How far a request has come.
+#[derive(Debug, Default)]
+enum Stage {
+    /// Nothing came. A stream may begin with the response.
+    #[default]
+    Awaited,
+    /// Its headers came, its body is coming.
+    Arriving(Body, Held),
+    /// Its headers came and were let pass, its body is coming in one message.
+    Expected,
+    /// All of it came that will be seen; where it goes is being decided.
+    Complete(Complete),
+    /// It was sent to an endpoint. What was held of it is, until the response shows that the gateway has all of it.
+    Sent { _held: Option<Held> },
+    /// The gateway answered it before it was complete, and has no more use for it.
+    Overtaken,
+    /// It was refused.
+    Refused(Refusal),
+}
+
+/// A request that is decided about.
+#[derive(Debug)]
+struct Complete {
+    body: Bytes,
+    held: Option<Held>,
+    end: End,
+    /// Where the model stands in the body, and what is to stand there.
+    splice: Option<(std::ops::Range<usize>, String)>,
+    expected: Expected,
+}
+
+/// Where a request ended, and with it where its answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// At its headers, or nothing else will be seen before they are answered.
+    Headers,
+    /// At the last chunk of its body.
+    Body,
+    /// At its trailers.
+    Trailers,
+    /// At a body that came in one message.
+    OneMessage,
+    /// The same, of which more may follow that goes to the endpoint unseen. Where it makes no sense by itself it goes by load.
+    Part,
+}
+
+impl Request {
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match &self.stage {
+            Stage::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.stage, Stage::Sent { .. })
+    }
+
+    /// The gateway allows these endpoints; what it says last counts.
+    pub(crate) fn allow(&mut self, subset: Option<Subset>) {
+        self.subset = subset.or(self.subset.take());
+    }
+
+    /// Something of the response came. As nobody but the picker has seen the request before it is complete, a response to an
+    /// incomplete one is the gateway's own.
+    pub(crate) fn answered(&mut self) {
+        match self.stage {
+            Stage::Arriving(..) | Stage::Expected => self.stage = Stage::Overtaken,
+            Stage::Sent { .. } => self.stage = Stage::Sent { _held: None },
+            _ => {}
+        }
+    }
+
+    pub(crate) fn headers(
+        &mut self,
+        message: &HttpHeaders,
+        config: &Config,
+        modes: Modes,
+        chance: u128,
+    ) -> Actions {
+        match self.stage {
+            Stage::Awaited => {}
+            Stage::Sent { .. } => return smallvec![Action::Reply(reply::headers(Direction::Request))],
+            // Headers came before, and their answer is still to be given.
+            _ => return Actions::new(),
+        }
+        self.head = Head::of_request(message.headers.as_ref(), &config.headers, chance);
+        let mut actions = Actions::new();
+        if self.head.controls.ignored > 0 {
+            actions.push(Action::Ignored { controls: self.head.controls.ignored });
+        }
+        let next = if message.end_of_stream {
+            self.complete(Bytes::new(), None, (self.head.bodiless_api, End::Headers), config)
+        } else {
+            match modes.request_body() {
+                RequestBody::Unseen => self.complete(Bytes::new(), None, (Api::Opaque, End::Headers), config),
+                RequestBody::Streamed => {
+                    self.await_body(Stage::Arriving(Body::default(), config.buffers.begin()), config)
+                }
+                RequestBody::Buffered => self.await_body(Stage::Expected, config),
+            }
+        };
+        actions.extend(next);
+        actions
+    }
+
+    fn await_body(&mut self, stage: Stage, config: &Config) -> Actions {
+        let limit_bytes = config.body_limit_bytes;
+        if self.head.content_length_bytes.is_some_and(|bytes| bytes > limit_bytes as u64) {
+            return self.refuse(Refusal::TooLarge { limit_bytes }, config);
+        }
+        self.stage = stage;
+        match self.stage {
+            Stage::Expected => smallvec![Action::Reply(reply::headers(Direction::Request))],
+            _ => Actions::new(),
+        }
+    }
+
+    pub(crate) fn body(&mut self, message: HttpBody, config: &Config, modes: Modes) -> Actions {
+        let ending = Ending::of(message.end_of_stream);
+        let (held_bytes, room) = match &mut self.stage {
+            Stage::Arriving(body, held) => (body.len_bytes(), held.grow(message.body.len())),
+            Stage::Expected => (0, Ok(())),
+            _ => return self.unexpected_body(message.body, ending, modes),
+        };
+        let limit_bytes = config.body_limit_bytes;
+        if held_bytes + message.body.len() > limit_bytes {
+            return self.refuse(Refusal::TooLarge { limit_bytes }, config);
+        }
+        if room.is_err() {
+            return self.refuse(Refusal::Full, config);
+        }
+        match &mut self.stage {
+            Stage::Arriving(body, _) => {
+                body.push(message.body, self.head.content_length_bytes);
+                match ending {
+                    Ending::Last => self.complete_arrived(End::Body, config),
+                    Ending::More => Actions::new(),
+                }
+            }
+            _ => self.complete_in_one_message(message.body, ending, config),
+        }
+    }
+
+    /// A body without headers before it, or one that was not to come: it passes, as nothing depends on it.
+    fn unexpected_body(&self, body: Bytes, ending: Ending, modes: Modes) -> Actions {
+        match (&self.stage, modes.request_echo()) {
+            (Stage::Awaited | Stage::Sent { .. }, Echo::Pieces) => {
+                reply::chunks(Direction::Request, body, ending).map(Action::Reply).collect()
+            }
+            (Stage::Awaited | Stage::Sent { .. }, Echo::One | Echo::Whole) => {
+                smallvec![Action::Reply(reply::nod(Direction::Request))]
+            }
+            _ => Actions::new(),
+        }
+    }
+
+    pub(crate) fn trailers(&mut self, config: &Config) -> Actions {
+        match self.stage {
+            Stage::Arriving(..) => self.complete_arrived(End::Trailers, config),
+            Stage::Awaited | Stage::Expected | Stage::Sent { .. } => {
+                smallvec![Action::Reply(reply::trailers(Direction::Request))]
+            }
+            _ => Actions::new(),
+        }
+    }
+
+    fn complete_arrived(&mut self, end: End, config: &Config) -> Actions {
+        let Stage::Arriving(body, held) = std::mem::take(&mut self.stage) else { return Actions::new() };
+        let body = body.into_bytes();
+        match self.cut(&body) {
+            Some(said) => {
+                let text = format!("request body is cut: {} of {said} bytes arrived", body.len());
+                self.refuse(Refusal::BadRequest(text), config)
+            }
+            None => self.complete(body, Some(held), (self.head.api, end), config),
+        }
+    }
+
+    /// How long the body should be of which less came, and which is to be read.
+    fn cut(&self, body: &Bytes) -> Option<u64> {
+        let said = self.head.content_length_bytes.filter(|said| *said > body.len() as u64);
+        said.filter(|_| self.head.api != Api::Opaque)
+    }
+
+    fn complete_in_one_message(&mut self, body: Bytes, ending: Ending, config: &Config) -> Actions {
+        let end = if ending == Ending::More { End::Part } else { End::OneMessage };
+        let api = if self.cut(&body).is_some() { Api::Opaque } else { self.head.api };
+        self.complete(body, None, (api, end), config)
+    }
+
+    fn complete(
+        &mut self,
+        body: Bytes,
+        held: Option<Held>,
+        (api, end): (Api, End),
+        config: &Config,
+    ) -> Actions {
+        let mut actions = Actions::new();
+        let target = |asked: &str| self.head.target(asked, &config.models);
+        let how = Reading { block_bytes: config.block_bytes, target: &target };
+        let mut intake = match guarded(|| parse(api, &body, &how)) {
+            Ok(Ok(intake)) => intake,
+            Ok(Err(_)) if end == End::Part => Intake::default(),
+            Ok(Err(error)) => return self.refuse(Refusal::BadRequest(error.to_string()), config),
+            Err(Panicked) => {
+                actions.push(Action::Panicked);
+                Intake::default()
+            }
+        };
+        let renamed = intake.asked_model.take().map(|asked| (intake.request.model.clone(), asked));
+        let splice =
+            renamed.as_ref().and_then(|(target, _)| Some((intake.model_span.take()?, target.clone())));
+        let expected = Expected { api, renamed };
+        intake.request.subset = self.subset.take();
+        intake.request.headers = std::mem::take(&mut self.head.wanted);
+        intake.request.priority = config.models.priority(self.head.controls.objective.as_deref());
+        intake.request.ttft_goal_ms = self.head.controls.ttft_goal_ms;
+        intake.request.tpot_goal_ms = self.head.controls.tpot_goal_ms;
+        self.stage = Stage::Complete(Complete { body, held, end, splice, expected });
+        actions.push(Action::Pick(intake));
+        actions
+    }
+
+    /// It goes where it was decided, or is refused. Says what response is to be expected.
+    pub(crate) fn send(
+        &mut self,
+        picked: Result<&Destination, &Refusal>,
+        config: &Config,
+    ) -> (Actions, Option<Expected>) {
+        let Stage::Complete(complete) = std::mem::take(&mut self.stage) else {
+            return (Actions::new(), None);
+        };
+        let destination = match picked {
+            Ok(destination) => destination,
+            Err(refusal) => return (self.refuse(refusal.clone(), config), None),
+        };
+        let Complete { body, held, end, splice, expected } = complete;
+        let other = splice.map(|(span, model)| splice_model(&body, &span, &model));
+        self.stage = Stage::Sent { _held: held };
+        let ending_here = std::mem::take(&mut self.head.controls.ending_here);
+        let route = Route { destination, request_id: self.head.made_id(), ending_here, body_bytes: None };
+        let actions = match end {
+            End::Headers => smallvec![Action::Reply(route.with_headers())],
+            End::OneMessage | End::Part => {
+                let body_bytes = other.as_ref().map(Bytes::len);
+                smallvec![Action::Reply(Route { body_bytes, ..route }.with_body(other))]
+            }
+            End::Body => stream(route, other.unwrap_or(body), Ending::Last),
+            End::Trailers => {
+                let mut actions = stream(route, other.unwrap_or(body), Ending::More);
+                actions.push(Action::Reply(reply::trailers(Direction::Request)));
+                actions
+            }
+        };
+        (actions, Some(expected))
+    }
+
+    fn refuse(&mut self, refusal: Refusal, config: &Config) -> Actions {
+        let reply = reply::refused(&refusal, config.retry_after_s);
+        self.stage = Stage::Refused(refusal);
+        smallvec![Action::Reply(reply), Action::Close]
+    }
+}
+
+/// The route, then the body.
+fn stream(route: Route<'_>, body: Bytes, ending: Ending) -> Actions {
+    let body_bytes = (!body.is_empty()).then_some(body.len());
+    let mut actions: Actions = smallvec![Action::Reply(Route { body_bytes, ..route }.with_headers())];
+    // An empty chunk is of use only where it carries the end.
+    if ending == Ending::Last || !body.is_empty() {
+        actions.extend(reply::chunks(Direction::Request, body, ending).map(Action::Reply));
+    }
+    actions
+}
+
+/// Something panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Panicked;
+
+/// A body that cannot be read for a fault of ours shall not cost the request.
+fn guarded(
+    read: impl FnOnce() -> Result<Intake, IntakeError>,
+) -> Result<Result<Intake, IntakeError>, Panicked> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| Panicked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_while_a_body_is_read_is_caught() {
+        assert_eq!(Err(Panicked), guarded(|| panic!("a fault, as it is meant here")).map(|_| ()));
+        assert!(guarded(|| Ok(Intake::default())).unwrap().is_ok());
+    }
+}

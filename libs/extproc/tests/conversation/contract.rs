@@ -1,0 +1,257 @@
+//! One test for each decision that the contract forces (section 9 of the field's reference) and each refusal (its table 3.3) that a
+//! conversation has a part in. The others are where their part is.
+
+use bytes::Bytes;
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value};
+use signalbox_extproc::{Config, Destination, Outcome, Refusal};
+use signalbox_protos::envoy::config::core::v3::Metadata;
+use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
+use signalbox_types::Subset;
+
+use crate::gateway::{
+    BODY, ENDPOINT, Gateway, MADE_ID, POST, Routed, Seen, request, request_body, request_headers,
+    request_trailers, response_body, response_headers, response_headers_of, telling,
+};
+
+const GET: [(&str, &str); 2] = [(":method", "GET"), (":path", "/v1/models")];
+
+fn routed(content_length: Option<usize>) -> Routed {
+    Routed {
+        destination: ENDPOINT.to_owned(),
+        content_length: content_length.map(|bytes| bytes.to_string()),
+        request_id: Some(MADE_ID.to_owned()),
+        removed: Vec::new(),
+    }
+}
+
+fn all(mut gateway: Gateway, messages: impl IntoIterator<Item = ProcessingRequest>) -> Vec<Seen> {
+    messages.into_iter().flat_map(|message| gateway.say(message)).collect()
+}
+
+fn unpicked(seen: Vec<Seen>) -> Vec<Seen> {
+    seen.into_iter().filter(|seen| !matches!(seen, Seen::Picking(_))).collect()
+}
+
+fn hinted(message: ProcessingRequest, namespace: &str, key: &str, kind: Kind) -> ProcessingRequest {
+    let fields = [(key.to_owned(), Value { kind: Some(kind) })].into();
+    let filter_metadata = [(namespace.to_owned(), Struct { fields })].into();
+    ProcessingRequest { metadata_context: Some(Metadata { filter_metadata }), ..message }
+}
+
+fn refused(seen: &[Seen]) -> (i32, &str, Option<&str>) {
+    let [.., Seen::Immediate { status, body, reason, .. }, Seen::Close] = seen else { panic!("{seen:?}") };
+    (*status, body, reason.as_deref())
+}
+
+#[test]
+fn contract_3_3_row_2_a_body_that_cannot_be_read() {
+    for (body, message) in [
+        ("{", "error unmarshaling request bodyMap: EOF while parsing an object at line 1 column 1"),
+        (r#"{"model":"m"}"#, "invalid completions request: must have prompt field"),
+    ] {
+        let seen = all(Gateway::new(), request(&POST, body));
+        assert_eq!((400, format!("inference error: BadRequest - {message}").as_str(), None), refused(&seen));
+    }
+}
+
+#[test]
+fn contract_3_3_row_3_no_model() {
+    let seen = all(Gateway::new(), request(&POST, r#"{"prompt":"p"}"#));
+    assert_eq!((400, "inference error: BadRequest - model not found in request body", None), refused(&seen));
+}
+
+#[test]
+fn contract_3_3_row_4_and_9_row_10_no_endpoint_for_a_request_without_a_body() {
+    let gateway = Gateway::with(Config::default(), Err(Refusal::NoEndpoint));
+    let seen = all(gateway, [request_headers(&GET, true)]);
+    assert_eq!((503, Some("rejected-no-endpoints")), (refused(&seen).0, refused(&seen).2));
+}
+
+#[test]
+fn contract_3_3_rows_14_and_15_no_candidate() {
+    let gateway = Gateway::with(Config::default(), Err(Refusal::NoEndpoint));
+    let seen = all(gateway, request(&POST, BODY));
+    let text =
+        "inference error: ServiceUnavailable - failed to find endpoint candidates for serving the request";
+    assert_eq!((503, text, Some("rejected-no-endpoints")), refused(&seen));
+}
+
+#[test]
+fn contract_3_3_row_16_the_filters_leave_none() {
+    let gateway = Gateway::with(Config::default(), Err(Refusal::Saturated));
+    let seen = all(gateway, request(&POST, BODY));
+    let text = "inference error: ResourceExhausted - no endpoints available for the given request";
+    assert_eq!((429, text, Some("rejected-saturated")), refused(&seen));
+}
+
+#[test]
+fn contract_9_row_1_the_modes_that_the_gateway_tells_are_kept_to() {
+    let first = |mode| {
+        let headers = telling(request_headers(&POST, false), mode, BodySendMode::FullDuplexStreamed);
+        unpicked(all(Gateway::new(), [headers, request_body(BODY, true)]))
+    };
+    let chunk = Seen::RequestChunk(Bytes::from_static(BODY.as_bytes()), true);
+    let duplex = [Seen::Routed(routed(Some(BODY.len()))), chunk.clone()];
+    assert_eq!(duplex[..], first(BodySendMode::FullDuplexStreamed));
+    assert_eq!(
+        [Seen::RequestHeaders, Seen::RoutedWithBody(routed(None), None)][..],
+        first(BodySendMode::Buffered)
+    );
+    assert_eq!([Seen::Routed(routed(None)), Seen::RequestNod][..], first(BodySendMode::Streamed));
+    assert_eq!([Seen::Routed(routed(None)), chunk][..], first(BodySendMode::None));
+}
+
+#[test]
+fn contract_9_row_2_headers_are_answered_when_the_request_is_complete() {
+    for end in [request_body("", true), request_trailers()] {
+        let mut gateway = Gateway::new();
+        assert_eq!(gateway.say(request_headers(&POST, false)), []);
+        assert_eq!(gateway.say(request_body(BODY, false)), []);
+        assert!(matches!(gateway.say(end)[1], Seen::Routed(_)));
+    }
+}
+
+#[test]
+fn contract_9_rows_3_and_4_one_endpoint_or_those_that_are_named_with_ipv6_in_brackets() {
+    let list = ["[fd00::1]:8000", "10.0.0.2:8000"].map(|text| text.parse().unwrap());
+    for (destination, expected) in [
+        (Destination::from(list[0]), "[fd00::1]:8000"),
+        (Destination::from(list[0]).or(&list[1..]), "[fd00::1]:8000,10.0.0.2:8000"),
+    ] {
+        let gateway = Gateway::with(Config::default(), Ok(destination));
+        let seen = all(gateway, [request_headers(&GET, true)]);
+        assert_eq!(Seen::Routed(Routed { destination: expected.to_owned(), ..routed(None) }), seen[1]);
+    }
+}
+
+#[test]
+fn contract_9_row_5_the_subset_counts_for_every_request_and_the_last_one_told() {
+    let hint = |message, text: &str| {
+        let value = Value { kind: Some(Kind::StringValue(text.to_owned())) };
+        let list = Kind::ListValue(ListValue { values: vec![value] });
+        hinted(message, "envoy.lb.subset_hint", "x-gateway-destination-endpoint-subset", list)
+    };
+    let subset = |seen: &[Seen]| match &seen[0] {
+        Seen::Picking(intake) => intake.request.subset.clone(),
+        other => panic!("{other:?}"),
+    };
+    let get = all(Gateway::new(), [hint(request_headers(&GET, true), "[fd00::1]:80")]);
+    assert_eq!(Some(Subset::from_iter(["[fd00::1]:80"])), subset(&get));
+    let [headers, body] = request(&POST, BODY);
+    let post = all(Gateway::new(), [hint(headers.clone(), "10.0.0.1"), hint(body.clone(), "10.0.0.2")]);
+    assert_eq!(Some(Subset::from_iter(["10.0.0.2"])), subset(&post));
+    let post = all(Gateway::new(), [hint(headers, "10.0.0.1"), body]);
+    assert_eq!(Some(Subset::from_iter(["10.0.0.1"])), subset(&post));
+}
+
+#[test]
+fn contract_9_row_6_no_client_can_steer() {
+    let steering = [
+        ("x-prefiller-host-port", "6.6.6.6:80"),
+        ("x-gateway-destination-endpoint", "6.6.6.6:80"),
+        ("x-data-parallel-host-port", "6.6.6.6:80"),
+        ("x-signalbox-booking", "1-1"),
+        ("x-gateway-inference-objective", "o"),
+    ];
+    let seen = all(Gateway::new(), request(&[&POST[..], &steering].concat(), BODY));
+    let Seen::Routed(routed) = &seen[1] else { panic!("{seen:?}") };
+    let removed = [steering[0].0, steering[2].0, steering[3].0, steering[4].0];
+    assert_eq!(
+        (ENDPOINT, &removed[..]),
+        (routed.destination.as_str(), &routed.removed.iter().map(String::as_str).collect::<Vec<_>>()[..])
+    );
+}
+
+#[test]
+fn contract_9_row_7_only_what_changes_is_sent() {
+    let headers = [POST[0], POST[1], ("x-request-id", "abc"), ("authorization", "secret"), ("x-other", "1")];
+    let seen = all(Gateway::new(), request(&headers, BODY));
+    assert_eq!(Seen::Routed(Routed { request_id: None, ..routed(Some(BODY.len())) }), seen[1]);
+    let mut gateway = Gateway::new();
+    let response = gateway.say(response_headers("200", false));
+    assert_eq!([Seen::ResponseHeaders, Seen::Started(Some(200))][..], response);
+}
+
+#[test]
+fn contract_9_row_8_trailers_end_a_body_and_are_answered() {
+    let messages = [request_headers(&POST, false), request_body(BODY, false), request_trailers()];
+    let chunk = Seen::RequestChunk(Bytes::from_static(BODY.as_bytes()), false);
+    let expected = [Seen::Routed(routed(Some(BODY.len()))), chunk, Seen::RequestTrailers];
+    assert_eq!(expected[..], unpicked(all(Gateway::new(), messages)));
+}
+
+#[test]
+fn contract_9_row_9_the_status_is_read_under_both_names() {
+    for name in [":status", "status"] {
+        let seen = Gateway::new().say(response_headers_of(&[(name, "503")]));
+        assert_eq!([Seen::ResponseHeaders, Seen::Started(Some(503))][..], seen);
+    }
+}
+
+#[test]
+fn contract_9_row_12_a_stream_is_never_closed_early() {
+    let mut gateway = Gateway::new();
+    let messages = request(&POST, BODY).into_iter().chain([
+        response_headers("200", false),
+        response_body("data: 1\n\n", false),
+        response_body("", true),
+    ]);
+    for message in messages {
+        assert!(!gateway.say(message).contains(&Seen::Close));
+    }
+    assert_eq!(Outcome::Complete, gateway.conversation.outcome());
+}
+
+#[test]
+fn contract_9_row_13_usage_is_read_over_chunk_borders() {
+    let usage = "data: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n";
+    for cut in 0..usage.len() {
+        let (head, tail) = usage.split_at(cut);
+        let mut gateway = Gateway::new();
+        request(&POST, BODY).into_iter().for_each(|message| drop(gateway.say(message)));
+        gateway.say(response_headers("200", false));
+        gateway.say(response_body(head, false));
+        let seen = gateway.say(response_body(tail, true));
+        let Some(Seen::Usage(usage)) = seen.iter().find(|seen| matches!(seen, Seen::Usage(_))) else {
+            panic!("cut at {cut}: {seen:?}")
+        };
+        assert_eq!((Some(3), Some(4)), (usage.prompt_tokens, usage.completion_tokens));
+    }
+}
+
+#[test]
+fn contract_9_row_19_a_rewrite_changes_the_model_and_no_other_byte() {
+    let body = r#"{ "seed": 9007199254740993, "model" : "a\u0062", "prompt":"x",  "z":1e400 }"#;
+    let headers = [POST[0], POST[1], ("x-llm-d-model-name-rewrite", "say \"hi\"")];
+    let seen = all(Gateway::new(), request(&headers, body));
+    let expected = body.replace(r#""a\u0062""#, r#""say \"hi\"""#);
+    assert_eq!(Seen::RequestChunk(Bytes::from(expected), true), seen[2]);
+}
+
+#[test]
+fn contract_9_row_21_a_body_that_is_too_long() {
+    let config = Config { body_limit_bytes: 10, ..Config::default() };
+    for messages in [
+        vec![request_headers(&[POST[0], POST[1], ("content-length", "11")], false)],
+        vec![request_headers(&POST, false), request_body("123456", false), request_body("78901", false)],
+    ] {
+        let gateway = Gateway::with(config.clone(), Err(Refusal::NoEndpoint));
+        let text = "inference error: PayloadTooLarge - request body is longer than 10 bytes";
+        assert_eq!((413, text, None), refused(&all(gateway, messages)));
+    }
+}
+
+#[test]
+fn the_endpoint_that_serves_is_told_once() {
+    let served = |message| {
+        let address = Kind::StringValue("10.0.0.9:8000".to_owned());
+        hinted(message, "envoy.lb", "x-gateway-destination-endpoint-served", address)
+    };
+    let mut gateway = Gateway::new();
+    request(&POST, BODY).into_iter().for_each(|message| drop(gateway.say(message)));
+    let seen = gateway.say(served(response_headers("200", false)));
+    assert_eq!(Seen::Served(([10, 0, 0, 9], 8000).into()), seen[0]);
+    let seen = gateway.say(served(response_body("x", false)));
+    assert!(matches!(seen[..], [Seen::ResponseChunk(..), Seen::FirstChunk]), "{seen:?}");
+}
