@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use signalbox_types::PeerAddress;
 use thiserror::Error;
@@ -17,6 +18,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower_service::Service;
 
 use crate::Security;
+use crate::believing::believing;
 use crate::connection::Connection;
 use crate::identity::Identity;
 
@@ -70,20 +72,53 @@ impl Security {
         settings: impl FnOnce(Endpoint) -> Endpoint + Send,
     ) -> Result<Channel, ConnectError> {
         self.connects_to(peer)?;
-        let identity = match self {
+        let terms = match self {
             Self::Local | Self::Plaintext => None,
-            Self::Mutual(identity) => Some(Arc::clone(identity)),
+            Self::Mutual(identity) => Some(Terms::Mutual(Arc::clone(identity))),
         };
         // What is inside TLS is for the connector to know: to the channel it is plain.
         let endpoint = settings(Endpoint::from_shared(format!("http://{peer}"))?);
-        Ok(endpoint.connect_with_connector(Dialler { peer: peer.clone(), identity }).await?)
+        Ok(endpoint.connect_with_connector(Dialler { peer: peer.clone(), terms }).await?)
     }
+}
+
+/// A connection to `peer` over TLS that believes whatever certificate is shown, as gateways do with an endpoint picker. It is made when it
+/// is first needed, as `settings` say.
+///
+/// # Errors
+/// [`ConnectError`] when there is no connecting to such an address.
+pub fn connect_unverified(
+    peer: &PeerAddress,
+    settings: impl FnOnce(Endpoint) -> Endpoint,
+) -> Result<Channel, ConnectError> {
+    let config = believing().map_err(|error| ConnectError::Failed(error.to_string()))?;
+    let terms = Some(Terms::Unverified(Arc::new(config)));
+    let endpoint = settings(Endpoint::from_shared(format!("http://{peer}"))?);
+    Ok(endpoint.connect_with_connector_lazy(Dialler { peer: peer.clone(), terms }))
 }
 
 /// Makes connections to one peer, again and again.
 struct Dialler {
     peer: PeerAddress,
-    identity: Option<Arc<Identity>>,
+    terms: Option<Terms>,
+}
+
+/// By which TLS is spoken with a peer.
+#[derive(Clone)]
+enum Terms {
+    /// Both sides show who they are.
+    Mutual(Arc<Identity>),
+    /// The peer does, and is believed.
+    Unverified(Arc<ClientConfig>),
+}
+
+impl Terms {
+    fn config(&self) -> Arc<ClientConfig> {
+        match self {
+            Self::Mutual(identity) => identity.configs().client,
+            Self::Unverified(config) => Arc::clone(config),
+        }
+    }
 }
 
 impl Service<Uri> for Dialler {
@@ -96,16 +131,16 @@ impl Service<Uri> for Dialler {
     }
 
     fn call(&mut self, _uri: Uri) -> Self::Future {
-        Box::pin(dial(self.peer.clone(), self.identity.clone()))
+        Box::pin(dial(self.peer.clone(), self.terms.clone()))
     }
 }
 
-async fn dial(peer: PeerAddress, identity: Option<Arc<Identity>>) -> io::Result<TokioIo<Connection>> {
+async fn dial(peer: PeerAddress, terms: Option<Terms>) -> io::Result<TokioIo<Connection>> {
     let stream = TcpStream::connect(peer.to_string()).await?;
     stream.set_nodelay(true)?;
-    let Some(identity) = identity else { return Ok(TokioIo::new(Connection::Plain(stream))) };
+    let Some(terms) = terms else { return Ok(TokioIo::new(Connection::Plain(stream))) };
     let name = ServerName::try_from(peer.host().to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let stream = TlsConnector::from(identity.configs().client).connect(name, stream).await?;
+    let stream = TlsConnector::from(terms.config()).connect(name, stream).await?;
     Ok(TokioIo::new(Connection::Tls(Box::new(TlsStream::Client(stream)))))
 }

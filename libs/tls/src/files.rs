@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
@@ -14,11 +14,19 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use thiserror::Error;
 
 use crate::peers::{Names, Peers};
+use crate::reread::Source;
+
+/// The flags that name this process's own.
+const OWN: PairFlags = PairFlags { cert: "--tls-cert", key: "--tls-key" };
 
 /// What is spoken inside.
-const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+/// The latest first.
+pub(crate) static VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+
+/// A certificate, those between it and the authority's, and its key.
+pub(crate) type KeyedChain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// A file is not what it should be.
 #[derive(Debug, Error)]
@@ -46,10 +54,14 @@ pub enum FileError {
         cause: String,
     },
     /// Certificate and key do not belong together, or nobody would trust the certificate.
-    #[error("--tls-cert {} with --tls-key {}: {cause}", .cert.display(), .key.display())]
+    #[error("{cert_flag} {} with {key_flag} {}: {cause}", .cert.display(), .key.display())]
     Mismatch {
+        /// The flag that names the certificate.
+        cert_flag: &'static str,
         /// The certificate.
         cert: PathBuf,
+        /// The flag that names the key.
+        key_flag: &'static str,
         /// The key.
         key: PathBuf,
         /// What is the matter with them.
@@ -63,6 +75,14 @@ pub(crate) struct Files {
     pub(crate) ca: PathBuf,
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
+    pub(crate) names: Names,
+}
+
+/// The flags that name a certificate and its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairFlags {
+    pub(crate) cert: &'static str,
+    pub(crate) key: &'static str,
 }
 
 /// What is in them. Its debug form tells nothing of it.
@@ -86,44 +106,39 @@ impl fmt::Debug for Material {
     }
 }
 
-impl Files {
-    pub(crate) fn read(&self) -> Result<Material, FileError> {
-        let read = |flag, path: &Path| {
-            let unreadable = |cause| FileError::Unreadable { flag, path: path.to_owned(), cause };
-            std::fs::read(path).map_err(unreadable)
-        };
+impl Source for Files {
+    type Material = Material;
+    type Made = Configs;
+
+    fn read(&self) -> Result<Material, FileError> {
         Ok(Material {
             ca: read("--tls-ca", &self.ca)?,
-            cert: read("--tls-cert", &self.cert)?,
-            key: read("--tls-key", &self.key)?,
+            cert: read(OWN.cert, &self.cert)?,
+            key: read(OWN.key, &self.key)?,
         })
     }
 
-    pub(crate) fn configs(&self, material: &Material, names: &Names) -> Result<Configs, FileError> {
-        let provider = Arc::new(ring::default_provider());
+    fn make(&self, material: &Material) -> Result<Configs, FileError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates("--tls-ca", &self.ca, &material.ca)? {
             let unfit = |error: rustls::Error| useless("--tls-ca", &self.ca, "a certificate", error);
             roots.add(certificate).map_err(unfit)?;
         }
-        let chain = certificates("--tls-cert", &self.cert, &material.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&material.key)
-            .map_err(|error| useless("--tls-key", &self.key, "a private key", error))?;
-        let mismatch =
-            |cause: String| FileError::Mismatch { cert: self.cert.clone(), key: self.key.clone(), cause };
-        current(&chain[0]).map_err(mismatch)?;
-        self.assemble(provider, Arc::new(roots), (chain, key), names)
-            .map_err(|error| mismatch(error.to_string()))
+        let pair = keyed_chain(OWN, (&self.cert, &material.cert), (&self.key, &material.key))?;
+        let mismatch = |cause: String| mismatch(OWN, &self.cert, &self.key, cause);
+        current(&pair.0[0]).map_err(mismatch)?;
+        self.assemble(Arc::new(roots), pair).map_err(|error| mismatch(error.to_string()))
     }
+}
 
+impl Files {
     fn assemble(
         &self,
-        provider: Arc<CryptoProvider>,
         roots: Arc<RootCertStore>,
-        (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
-        names: &Names,
+        (chain, key): KeyedChain,
     ) -> Result<Configs, rustls::Error> {
-        let peers = Arc::new(Peers::new(&provider, roots, names.clone())?);
+        let provider = Arc::new(ring::default_provider());
+        let peers = Arc::new(Peers::new(&provider, roots, self.names.clone())?);
         let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&VERSIONS)?
             .with_client_cert_verifier(Arc::clone(&peers) as _)
@@ -141,6 +156,27 @@ impl Files {
         client.alpn_protocols = vec![HTTP2.to_vec()];
         Ok(Configs { server: Arc::new(server), client: Arc::new(client) })
     }
+}
+
+pub(crate) fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
+    std::fs::read(path).map_err(|cause| FileError::Unreadable { flag, path: path.to_owned(), cause })
+}
+
+/// What is in the PEM files of a certificate and its key, each with where it is.
+pub(crate) fn keyed_chain(
+    flags: PairFlags,
+    (cert, chain): (&Path, &[u8]),
+    (key, secret): (&Path, &[u8]),
+) -> Result<KeyedChain, FileError> {
+    let chain = certificates(flags.cert, cert, chain)?;
+    let secret = PrivateKeyDer::from_pem_slice(secret)
+        .map_err(|error| useless(flags.key, key, "a private key", error))?;
+    Ok((chain, secret))
+}
+
+pub(crate) fn mismatch(flags: PairFlags, cert: &Path, key: &Path, cause: String) -> FileError {
+    let (cert, key) = (cert.to_owned(), key.to_owned());
+    FileError::Mismatch { cert_flag: flags.cert, cert, key_flag: flags.key, key, cause }
 }
 
 fn certificates(
@@ -161,7 +197,7 @@ fn useless(flag: &'static str, path: &Path, wanted: &'static str, cause: impl fm
 }
 
 /// Whether a certificate is valid now, whoever signed it.
-fn current(certificate: &CertificateDer<'_>) -> Result<(), String> {
+pub(crate) fn current(certificate: &CertificateDer<'_>) -> Result<(), String> {
     use webpki::{EndEntityCert, Error, KeyUsage};
     let parsed = EndEntityCert::try_from(certificate).map_err(|error| format!("{error:?}"))?;
     let anchors = [webpki::anchor_from_trusted_cert(certificate).map_err(|error| format!("{error:?}"))?];

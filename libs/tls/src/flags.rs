@@ -34,8 +34,8 @@ impl TlsFlags {
         let (Some(ca), Some(cert), Some(key)) = (&self.tls_ca, &self.tls_cert, &self.tls_key) else {
             return Ok(None);
         };
-        let files = Files { ca: ca.clone(), cert: cert.clone(), key: key.clone() };
-        Identity::load(files, Names::of(&self.tls_peer)).map(Some)
+        let names = Names::of(&self.tls_peer);
+        Identity::load(Files { ca: ca.clone(), cert: cert.clone(), key: key.clone(), names }).map(Some)
     }
 }
 

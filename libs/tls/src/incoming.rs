@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
@@ -14,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::Security;
 use crate::connection::Connection;
 use crate::identity::Identity;
+use crate::serving::{Serving, Shown};
 
 /// Connections that may wait to be served.
 const WAITING: usize = 16;
@@ -32,26 +34,59 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 
 type Served = mpsc::Sender<io::Result<Connection>>;
 
+/// By which TLS is spoken with whoever comes.
+#[derive(Clone, Debug)]
+enum Terms {
+    /// Both sides show who they are.
+    Mutual(Arc<Identity>),
+    /// Only this side does.
+    Shown(Arc<Shown>),
+}
+
+impl Terms {
+    fn config(&self) -> Arc<ServerConfig> {
+        match self {
+            Self::Mutual(identity) => identity.configs().server,
+            Self::Shown(shown) => shown.config(),
+        }
+    }
+}
+
 impl Security {
     /// The connections that come to `listener`, each ready to be served. A handshake that fails is logged with its reason and ends nothing
     /// else. The port is left when the stream is dropped.
     pub fn incoming(self, listener: TcpListener) -> ReceiverStream<io::Result<Connection>> {
-        let (served, connections) = mpsc::channel(WAITING);
-        let identity = match self {
+        let terms = match self {
             Self::Local | Self::Plaintext => None,
-            Self::Mutual(identity) => Some(identity),
+            Self::Mutual(identity) => Some(Terms::Mutual(identity)),
         };
-        tokio::spawn(async move {
-            tokio::select! {
-                () = accept(listener, identity, &served) => {}
-                () = served.closed() => {}
-            }
-        });
-        ReceiverStream::new(connections)
+        incoming(listener, terms)
     }
 }
 
-async fn accept(listener: TcpListener, identity: Option<Arc<Identity>>, served: &Served) {
+impl Serving {
+    /// As [`Security::incoming`].
+    pub fn incoming(self, listener: TcpListener) -> ReceiverStream<io::Result<Connection>> {
+        let terms = match self {
+            Self::Plaintext => None,
+            Self::Tls(shown) => Some(Terms::Shown(shown)),
+        };
+        incoming(listener, terms)
+    }
+}
+
+fn incoming(listener: TcpListener, terms: Option<Terms>) -> ReceiverStream<io::Result<Connection>> {
+    let (served, connections) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = accept(listener, terms, &served) => {}
+            () = served.closed() => {}
+        }
+    });
+    ReceiverStream::new(connections)
+}
+
+async fn accept(listener: TcpListener, terms: Option<Terms>, served: &Served) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let (failed, failures) = mpsc::channel(WAITING);
     tokio::spawn(log(failures));
@@ -66,16 +101,16 @@ async fn accept(listener: TcpListener, identity: Option<Arc<Identity>>, served: 
         };
         // It is gone if that cannot be set.
         let _ = stream.set_nodelay(true);
-        let Some(identity) = &identity else {
+        let Some(terms) = &terms else {
             if served.send(Ok(Connection::Plain(stream))).await.is_err() {
                 return;
             }
             continue;
         };
         let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-        let (identity, served, failed) = (Arc::clone(identity), served.clone(), failed.clone());
+        let (terms, served, failed) = (terms.clone(), served.clone(), failed.clone());
         tokio::spawn(async move {
-            match shake_hands(&identity, stream).await {
+            match shake_hands(&terms, stream).await {
                 Ok(connection) => drop(served.send(Ok(connection)).await),
                 // There are more than can be logged.
                 Err(error) => drop(failed.try_send((from, error))),
@@ -85,8 +120,8 @@ async fn accept(listener: TcpListener, identity: Option<Arc<Identity>>, served: 
     }
 }
 
-async fn shake_hands(identity: &Identity, stream: TcpStream) -> io::Result<Connection> {
-    let acceptor = TlsAcceptor::from(identity.configs().server);
+async fn shake_hands(terms: &Terms, stream: TcpStream) -> io::Result<Connection> {
+    let acceptor = TlsAcceptor::from(terms.config());
     let stream = timeout(DEADLINE, acceptor.accept(stream)).await??;
     Ok(Connection::Tls(Box::new(TlsStream::Server(stream))))
 }

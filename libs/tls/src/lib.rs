@@ -1,24 +1,32 @@
 //! Mutual TLS between Signalbox's own processes: who listens and who connects both show a certificate of the same authority, and both
 //! are checked by name. The files are read again when they change; connections that are open stay.
 //!
+//! Others, such as gateways, are served over TLS too, and not asked who they are ([`Serving`]).
+//!
 //! Without TLS, processes speak on one machine only, unless they are told otherwise.
 
+mod believing;
 mod connect;
 mod connection;
 mod files;
 mod flags;
 mod identity;
 mod incoming;
+mod offer;
 mod peers;
+mod reread;
+mod serving;
 #[cfg(test)]
 mod tests;
 
-pub use connect::{ConnectError, root_cause};
+pub use connect::{ConnectError, connect_unverified, root_cause};
 pub use connection::Connection;
 pub use files::FileError;
 pub use flags::TlsFlags;
 pub use identity::Identity;
+pub use offer::{CipherSuites, MinVersion, Offer, OfferError};
 pub use peers::NoPeer;
+pub use serving::{SelfSignedError, Serving, Shown};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
