@@ -1,15 +1,22 @@
 //! Compiles the .proto files in pure Rust: no `protoc` needs to be installed.
 
 use std::error::Error;
+use std::path::PathBuf;
+
+const EXT_PROC: &str = "proto/envoy/service/ext_proc/v3/external_processor.proto";
 
 const FILES: [&str; 3] = [
-    "proto/envoy/service/ext_proc/v3/external_processor.proto",
+    EXT_PROC,
     "proto/envoy/service/accesslog/v3/als.proto",
     "proto/signalbox/v1/pool.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let mut shown = protox::Compiler::new(["proto"])?;
+    let shown = shown.open_file(EXT_PROC)?.include_imports(true).encode_file_descriptor_set();
+    std::fs::write(out.join("ext_proc.bin"), shown)?;
     let descriptors = protox::compile(FILES, ["proto"])?;
     // Bodies and header values are slices of the received frame, never copies of it.
     tonic_prost_build::configure().bytes(".envoy").compile_fds(descriptors)?;

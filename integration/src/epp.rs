@@ -80,7 +80,8 @@ impl Epp {
 
 /// To follow `aggregator`, on free ports.
 fn flags<'a>(aggregator: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut flags = vec!["--aggregator", aggregator, "--bind", "127.0.0.1", "--output", "json"];
+    let mut flags =
+        vec!["--aggregator", aggregator, "--bind", "127.0.0.1", "--output", "json", "--secure-serving=false"];
     for port in ["--grpc-port", "--grpc-health-port", "--access-log-port", "--metrics-port"] {
         flags.extend([port, "0"]);
     }

@@ -66,6 +66,7 @@ impl Service {
             ("--grpc-port", ext_proc.port().to_string()),
             ("--grpc-health-port", health.port().to_string()),
             ("--access-log-port", access_log.port().to_string()),
+            ("--secure-serving", "false".to_owned()),
         ];
         Self::new(name, "signalbox-epp", metrics, &flags)
     }

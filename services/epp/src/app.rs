@@ -7,29 +7,23 @@ use std::time::Duration;
 use ractor::{Actor, ActorRef};
 use signalbox_extproc::Buffers;
 use signalbox_lease::{Member, Role, Session, aggregators};
-use signalbox_protos::envoy::service::accesslog::v3::access_log_service_server::AccessLogServiceServer;
-use signalbox_protos::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use signalbox_state::Member as Endpoint;
 use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen, registry};
 use signalbox_types::Version;
 use signalbox_wire::Hello;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
-use tonic_health::server::health_reporter;
 
-use crate::access_log::AccessLog;
 use crate::actors::{Root, RootMessage, RootSetup};
 use crate::config::EppConfig;
 use crate::decisions;
 use crate::desk::Desk;
 use crate::explain::{self, Explainer};
+use crate::health::{Standing, Watchers};
 use crate::metrics::{Levels, Metrics};
 use crate::records::Records;
-use crate::serve::{ExtProc, report_health};
+use crate::serve::{ExtProc, MessageLimits, serve_access_log, serve_gateways, serve_probes};
 use crate::trace::Tracing;
 
 /// How long actors may take to stop.
@@ -158,10 +152,14 @@ impl Epp {
         let admin = AdminServer::start(admin, Arc::new(shown), more)?;
         let (draining, is_draining) = watch::channel(false);
         let service = ExtProc { desk: Arc::clone(&desk) };
+        let limits = MessageLimits {
+            received_bytes: config.received_message_limit_bytes,
+            sent_bytes: config.sent_message_limit_bytes,
+        };
+        let standing = Standing { ready: is_ready.clone(), draining: is_draining, watchers: Watchers::Stay };
+        let gateways = serve_gateways(ext_proc, config.serving, service, limits, standing.clone());
+        let probes = serve_probes(health, standing);
         let log = serve_access_log(access_log, Arc::clone(&desk));
-        // A message is one chunk of a body; a gateway may buffer more of it than the usual limit of 4 MiB.
-        let limit_bytes = config.body_limit_bytes.saturating_add(1 << 20);
-        let [gateways, probes] = serve(ext_proc, health, (service, limit_bytes), &is_ready, &is_draining);
         Ok(Self {
             desk,
             ext_proc: ext_proc_address,
@@ -238,39 +236,5 @@ impl Epp {
         self.admin.stop();
         self.desk.records.stop().await;
         let _ = self.root.stop_and_wait(None, Some(STOP_GRACE)).await;
-    }
-}
-
-/// Serves gateways, with health beside, and health on a port of its own.
-fn serve(
-    ext_proc: TcpListener,
-    health: TcpListener,
-    (service, limit_bytes): (ExtProc, usize),
-    ready: &watch::Receiver<bool>,
-    draining: &watch::Receiver<bool>,
-) -> [JoinHandle<()>; 2] {
-    let (reporter, health_service) = health_reporter();
-    tokio::spawn(report_health(reporter, ready.clone(), draining.clone()));
-    let process = ExternalProcessorServer::new(service).max_decoding_message_size(limit_bytes);
-    let gateways = Server::builder().add_service(process).add_service(health_service.clone());
-    let probes = Server::builder().add_service(health_service);
-    let incoming = |listener| TcpIncoming::from(listener).with_nodelay(Some(true));
-    let mut drained = draining.clone();
-    let until_drained = async move {
-        let _ = drained.wait_for(|draining| *draining).await;
-    };
-    let gateways = gateways.serve_with_incoming_shutdown(incoming(ext_proc), until_drained);
-    let probes = probes.serve_with_incoming(incoming(health));
-    [tokio::spawn(logged("gateways", gateways)), tokio::spawn(logged("probes", probes))]
-}
-
-fn serve_access_log(listener: TcpListener, desk: Arc<Desk>) -> JoinHandle<()> {
-    let log = Server::builder().add_service(AccessLogServiceServer::new(AccessLog::new(desk)));
-    tokio::spawn(logged("access logs", log.serve_with_incoming(TcpIncoming::from(listener))))
-}
-
-async fn logged(whom: &'static str, server: impl Future<Output = Result<(), tonic::transport::Error>>) {
-    if let Err(error) = server.await {
-        tracing::error!(%error, whom, "served no more");
     }
 }

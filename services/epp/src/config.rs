@@ -3,18 +3,21 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_schedule::Policy;
 use signalbox_telemetry::{LogFormat, TraceSettings, process_name};
-use signalbox_tls::{Security, TlsFlags};
+use signalbox_tls::{Security, Serving, TlsFlags};
 use signalbox_types::PeerAddress;
 
+use crate::familiar::FamiliarFlags;
+use crate::foreign::ForeignFlags;
 use crate::policy_file::PolicyFlags;
+use crate::serving::ServingFlags;
 
 /// The endpoint picker: answers a gateway over ext-proc from its own view of the pool.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "signalbox-epp", version)]
+#[command(name = "signalbox-epp", version, args_override_self = true)]
 pub struct Flags {
     /// Where the pool's aggregators are, HOST:PORT; not needed with a coordinator, which knows them.
     #[arg(long, value_name = "ADDR", required_unless_present = "coordinator", num_args = 1.., value_delimiter = ',')]
@@ -46,9 +49,9 @@ pub struct Flags {
     /// Port for Prometheus metrics, /explain and /decisions; 0 is any free one.
     #[arg(long, default_value_t = 9090)]
     pub metrics_port: u16,
-    /// Serve gateways over TLS. Not there yet: `true` is an error.
-    #[arg(long, default_value_t = false, action = ArgAction::Set)]
-    pub secure_serving: bool,
+    /// How gateways are served.
+    #[command(flatten)]
+    pub serving: ServingFlags,
     /// Answer /explain and /decisions to others than this machine; they show prompts' match lengths and the state of the pool.
     #[arg(long)]
     pub explain_to_all: bool,
@@ -76,12 +79,18 @@ pub struct Flags {
     /// What decisions go by.
     #[command(flatten)]
     pub policy: PolicyFlags,
-    /// How log lines look: text or json.
-    #[arg(long, default_value_t)]
-    pub log_format: LogFormat,
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
     /// `json` prints one line of JSON with the addresses once ready.
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<Output>,
+    /// Flags of the Go EPP.
+    #[command(flatten)]
+    pub familiar: FamiliarFlags,
+    /// Flags of the Go EPP that have no effect.
+    #[command(flatten)]
+    pub foreign: ForeignFlags,
 }
 
 /// What is printed on standard output.
@@ -100,6 +109,24 @@ pub enum ExplainTo {
     All,
 }
 
+/// What becomes of the endpoints that a gateway names for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubsetHint {
+    /// One of them is picked.
+    Honoured,
+    /// Any endpoint of the pool is.
+    Ignored,
+}
+
+/// Whether a gateway is told what came of the other endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointScores {
+    /// It is told which endpoint was picked.
+    Hidden,
+    /// It is told the score of each, too.
+    Emitted,
+}
+
 /// Where an EPP replica listens, whom it follows, and what it goes by.
 #[derive(Clone, Debug)]
 pub struct EppConfig {
@@ -115,6 +142,8 @@ pub struct EppConfig {
     pub lease_ttl: Duration,
     /// How aggregators are spoken with.
     pub security: Security,
+    /// How gateways are served.
+    pub serving: Serving,
     /// For gateways.
     pub ext_proc: SocketAddr,
     /// For health checks.
@@ -133,6 +162,14 @@ pub struct EppConfig {
     pub retry_after_s: u32,
     /// How many endpoints are named after the picked one.
     pub fallback_endpoints: usize,
+    /// The longest message of a gateway, in bytes; see [`EppConfig::message_limit_bytes`].
+    pub received_message_limit_bytes: usize,
+    /// The longest message to a gateway, in bytes.
+    pub sent_message_limit_bytes: usize,
+    /// What becomes of the endpoints that a gateway names for a request.
+    pub subset: SubsetHint,
+    /// Whether a gateway is told what came of the other endpoints.
+    pub scores: EndpointScores,
     /// How long requests may take to end when the replica is asked to.
     pub drain_timeout: Duration,
     /// For so long other replicas' bookings count when the aggregator is silent.
@@ -152,6 +189,11 @@ impl EppConfig {
     /// How much of all requests' bodies is held at once unless told otherwise: 1 GiB.
     pub const BUFFER_LIMIT_BYTES: u64 = 1 << 30;
 
+    /// The longest message of a gateway where bodies may have so many bytes: a gateway may send a body in one, with what stands around it.
+    pub const fn message_limit_bytes(body_limit_bytes: usize) -> usize {
+        body_limit_bytes.saturating_add(1 << 20)
+    }
+
     /// What `flags` say, but for the policy.
     ///
     /// # Errors
@@ -159,13 +201,17 @@ impl EppConfig {
     pub fn of(flags: &Flags) -> anyhow::Result<Self> {
         let security = Security::of(&flags.tls)?;
         flags.aggregator.iter().try_for_each(|aggregator| security.connects_to(aggregator))?;
+        let familiar = &flags.familiar;
+        let pool = flags.pool.clone().or_else(|| familiar.pool(std::env::var("NAMESPACE").ok()));
+        let received = familiar.grpc_max_recv_msg_size.0;
         Ok(Self {
             name: flags.name.clone().unwrap_or_else(|| process_name("epp")),
-            pool: flags.pool.clone(),
+            pool,
             aggregators: flags.aggregator.clone(),
             coordinator: flags.coordinator.connect()?,
             lease_ttl: flags.coordinator.lease_ttl,
             security,
+            serving: flags.serving.serving()?,
             ext_proc: SocketAddr::new(flags.bind, flags.grpc_port),
             health: SocketAddr::new(flags.bind, flags.grpc_health_port),
             access_log: SocketAddr::new(flags.bind, flags.access_log_port),
@@ -175,6 +221,16 @@ impl EppConfig {
             buffer_limit_bytes: flags.buffer_limit,
             retry_after_s: flags.retry_after,
             fallback_endpoints: flags.fallback_endpoints.into(),
+            received_message_limit_bytes: received.unwrap_or(Self::message_limit_bytes(flags.body_limit)),
+            sent_message_limit_bytes: familiar.grpc_max_send_msg_size.0.unwrap_or(usize::MAX),
+            subset: match familiar.disable_endpoint_subset_filter {
+                true => SubsetHint::Ignored,
+                false => SubsetHint::Honoured,
+            },
+            scores: match familiar.emit_endpoint_scores {
+                true => EndpointScores::Emitted,
+                false => EndpointScores::Hidden,
+            },
             drain_timeout: flags.drain_timeout,
             origin_ttl: flags.origin_ttl,
             policy: Policy::default(),

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use signalbox_epp::{Flags, run};
 use signalbox_telemetry::exit_code;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    exit_code(run(Flags::parse()).await)
+    match Flags::read(std::env::args_os()) {
+        Ok(flags) => exit_code(run(flags).await),
+        Err(refused) => refused.tell(),
+    }
 }

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use signalbox_telemetry::{TraceSettings, init_logs, stop_requested};
+use signalbox_telemetry::{LogFormat, TraceSettings, init_logs, stop_requested};
 
 use crate::app::{Epp, PortFlags};
 use crate::config::{EppConfig, Flags, Output};
+use crate::foreign::Note;
 
 /// The exit code for input that cannot be used, as in sysexits.h.
-const EX_USAGE: u8 = 64;
+pub(crate) const EX_USAGE: u8 = 64;
 
 const PORT_FLAGS: PortFlags = PortFlags {
     ext_proc: "--grpc-port",
@@ -24,14 +25,15 @@ const PORT_FLAGS: PortFlags = PortFlags {
 /// When it cannot start.
 #[expect(clippy::print_stderr, reason = "wrong flags are for the person who set them")]
 pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
-    init_logs(flags.log_format, "info");
-    let stop = stop_requested()?;
-    if flags.secure_serving {
-        eprintln!("--secure-serving=true: TLS is not there yet; use --secure-serving=false");
-        return Ok(ExitCode::from(EX_USAGE));
+    let familiar = &flags.familiar;
+    let format = flags.log_format.or(familiar.zap_encoder.map(LogFormat::from)).unwrap_or_default();
+    init_logs(format, familiar.log_filter());
+    for Note { flag, instead } in &flags.foreign.notes {
+        tracing::warn!("--{flag} has no effect here: {instead}");
     }
+    let stop = stop_requested()?;
     let tracing = match TraceSettings::from_env("signalbox-epp") {
-        Ok(tracing) => tracing,
+        Ok(tracing) => tracing.filter(|_| flags.familiar.tracing),
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));

@@ -13,12 +13,12 @@ use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 
 use super::fake::{Answer, Manner, Seen, listener, model_server, picker};
-use super::{Drained, Gateway, Handle};
+use super::{Dialling, Drained, Gateway, Handle};
 
 const LONG: Duration = Duration::from_secs(30);
 
 async fn gateway(pickers: &[SocketAddr]) -> Handle {
-    Gateway::start(listener().await, pickers).unwrap()
+    Gateway::start(listener().await, pickers, Dialling::Plaintext).unwrap()
 }
 
 async fn post(gateway: &Handle, body: Bytes) -> Response<Incoming> {

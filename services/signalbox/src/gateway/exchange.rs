@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
+use signalbox_tls::ConnectError;
 
 use super::chunks::Chunks;
 use super::delivery::{Delivered, Delivery};
@@ -11,7 +12,7 @@ use super::headers::toward_upstream;
 use super::picking::{Verdict, pick};
 use super::refusal::Refusal;
 use super::relay::{Outgoing, relay, whole};
-use super::replicas::Replicas;
+use super::replicas::{Dialling, Replicas};
 use super::upstream::{EchoedBody, Upstream};
 
 /// What all requests share.
@@ -22,8 +23,11 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Exchanges over the pickers at `epps`.
-    pub(super) fn new(epps: &[SocketAddr]) -> Self {
-        Self { replicas: Replicas::new(epps), upstream: Upstream::new() }
+    ///
+    /// # Errors
+    /// As [`Replicas::new`].
+    pub(super) fn new(epps: &[SocketAddr], dialling: Dialling) -> Result<Self, ConnectError> {
+        Ok(Self { replicas: Replicas::new(epps, dialling)?, upstream: Upstream::new() })
     }
 
     /// Answers a request. Dropping the returned future, or the body of the response, cancels it everywhere.

@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use exchange::Exchange;
+pub(crate) use replicas::Dialling;
 
 /// How long the accept loop rests when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -51,19 +52,23 @@ pub(crate) struct Gateway;
 
 impl Gateway {
     /// Serves `listener` until the returned handle shuts it down, spreading requests over the endpoint
-    /// pickers at `epps` (plaintext HTTP/2). Connections to them are made when first needed.
+    /// pickers at `epps`, which are spoken with as `dialling` says. Connections to them are made when first needed.
     ///
     /// # Errors
-    /// When the listener cannot tell its own address.
+    /// When the listener cannot tell its own address, or there is no TLS.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub(crate) fn start(listener: TcpListener, epps: &[SocketAddr]) -> io::Result<Handle> {
+    pub(crate) fn start(
+        listener: TcpListener,
+        epps: &[SocketAddr],
+        dialling: Dialling,
+    ) -> io::Result<Handle> {
         let address = listener.local_addr()?;
         let stopping = CancellationToken::new();
         let cut = CancellationToken::new();
         let connections = TaskTracker::new();
-        let exchange = Arc::new(Exchange::new(epps));
+        let exchange = Arc::new(Exchange::new(epps, dialling).map_err(io::Error::other)?);
         let door =
             Door { exchange, stopping: stopping.clone(), cut: cut.clone(), connections: connections.clone() };
         connections.spawn(door.accept(listener));

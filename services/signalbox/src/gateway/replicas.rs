@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use signalbox_tls::{ConnectError, connect_unverified};
 use tonic::transport::{Channel, Endpoint};
 
 use super::conversation::Conversation;
@@ -18,6 +19,15 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// What it may send ahead on all streams together: never the limit, or slow clients would hold up the others.
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
 
+/// How the endpoint pickers are spoken with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialling {
+    /// Without TLS.
+    Plaintext,
+    /// With TLS, whatever certificate they show.
+    Tls,
+}
+
 /// All endpoint pickers, each with one shared connection.
 pub(super) struct Replicas {
     pickers: Vec<(SocketAddr, Channel)>,
@@ -26,9 +36,13 @@ pub(super) struct Replicas {
 
 impl Replicas {
     /// Pickers at `addresses`, connected to when first asked.
-    pub(super) fn new(addresses: &[SocketAddr]) -> Self {
-        let pickers = addresses.iter().map(|address| (*address, connect_lazily(*address))).collect();
-        Self { pickers, rotation: Mutex::new(Rotation::new(addresses.len())) }
+    ///
+    /// # Errors
+    /// When there is no TLS.
+    pub(super) fn new(addresses: &[SocketAddr], dialling: Dialling) -> Result<Self, ConnectError> {
+        let picker = |address: &SocketAddr| Ok((*address, connect_lazily(*address, dialling)?));
+        let pickers = addresses.iter().map(picker).collect::<Result<_, ConnectError>>()?;
+        Ok(Self { pickers, rotation: Mutex::new(Rotation::new(addresses.len())) })
     }
 
     /// In which order the pickers are to be tried for one request.
@@ -61,14 +75,23 @@ impl Replicas {
     }
 }
 
-fn connect_lazily(address: SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{address}"))
-        .expect("a socket address makes a URI")
+fn connect_lazily(address: SocketAddr, dialling: Dialling) -> Result<Channel, ConnectError> {
+    match dialling {
+        Dialling::Plaintext => {
+            let endpoint =
+                Endpoint::from_shared(format!("http://{address}")).expect("a socket address makes a URI");
+            Ok(limited(endpoint).connect_lazy())
+        }
+        Dialling::Tls => connect_unverified(&address.into(), limited),
+    }
+}
+
+fn limited(endpoint: Endpoint) -> Endpoint {
+    endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
-        .connect_lazy()
 }

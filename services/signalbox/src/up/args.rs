@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum};
 use signalbox_epp::PolicyFlags;
 use signalbox_modelsim::ModelConfig;
 use signalbox_telemetry::LogFormat;
+
+use crate::gateway::Dialling;
 
 /// Run everything in one process: simulated model servers, collector, aggregator, EPP replicas and a gateway
 #[derive(Args, Debug)]
@@ -59,6 +62,10 @@ pub(crate) struct UpArgs {
     /// Address of the first EPP replica for gateways; further replicas follow at +10 each, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9002")]
     pub(super) ext_proc_listen: SocketAddr,
+    /// Serve gateways over TLS, with a certificate that is made at start and that they do not verify
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(super) secure_serving: bool,
     /// Address of the first EPP replica for health checks; further replicas follow at +10 each, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9003")]
     pub(super) health_listen: SocketAddr,
@@ -83,6 +90,13 @@ pub(crate) struct UpArgs {
     /// `json` prints exactly one line of JSON with all addresses once ready
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(super) output: Output,
+}
+
+impl UpArgs {
+    /// How gateways speak with the replicas.
+    pub(super) fn dialling(&self) -> Dialling {
+        if self.secure_serving { Dialling::Tls } else { Dialling::Plaintext }
+    }
 }
 
 /// Where requests come from.

@@ -87,5 +87,8 @@ fn try_it(gateway: &str, system: &System) -> String {
 
 fn bring_your_own(system: &System) -> String {
     let addresses: Vec<_> = system.epps.iter().map(signalbox_epp::Epp::ext_proc_address).collect();
-    format!("\nNo gateway of our own. For Envoy:\n\n{}\nCtrl-C drains and ends.\n", envoy::config(&addresses))
+    format!(
+        "\nNo gateway of our own. For Envoy:\n\n{}\nCtrl-C drains and ends.\n",
+        envoy::config(&addresses, system.dialling)
+    )
 }

@@ -7,17 +7,17 @@ use std::time::Duration;
 use anyhow::Context;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, Source, endpoints_file};
 use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeConfig};
-use signalbox_epp::{Epp, EppConfig, ExplainTo};
+use signalbox_epp::{EndpointScores, Epp, EppConfig, ExplainTo, SubsetHint};
 use signalbox_lease::{Coordinator, FlagError};
 use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_names};
 use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{TraceSettings, listen, process_name};
-use signalbox_tls::Security;
+use signalbox_tls::{Offer, Security, Serving};
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 use super::args::{GatewayKind, UpArgs, following};
-use crate::gateway::{Gateway, Handle};
+use crate::gateway::{Dialling, Gateway, Handle};
 
 /// How long requests in flight may take to end on Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -31,6 +31,9 @@ const GIVE_BACK_AFTER: Duration = Duration::from_secs(30);
 /// How long all parts may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 
+/// The longest body of a request.
+const BODY_LIMIT_BYTES: usize = 64 << 20;
+
 /// All parts, running.
 pub(super) struct System {
     pub(super) simulators: Option<Fleet>,
@@ -38,6 +41,8 @@ pub(super) struct System {
     pub(super) collectors: Vec<CollectorHandle>,
     pub(super) epps: Vec<Epp>,
     pub(super) gateway: Option<Handle>,
+    /// How gateways speak with the replicas.
+    pub(super) dialling: Dialling,
 }
 
 impl System {
@@ -61,15 +66,16 @@ impl System {
             let ready = tokio::time::timeout(READY_DEADLINE, epp.ready()).await;
             ready.context("an EPP replica has no view of the pool")?;
         }
+        let dialling = args.dialling();
         let gateway = match args.gateway {
             GatewayKind::None => None,
             GatewayKind::Embedded => {
                 let listener = listen(args.gateway_listen, "--gateway-listen").await?;
                 let addresses: Vec<_> = epps.iter().map(Epp::ext_proc_address).collect();
-                Some(Gateway::start(listener, &addresses)?)
+                Some(Gateway::start(listener, &addresses, dialling)?)
             }
         };
-        Ok(Self { simulators, aggregators, collectors, epps, gateway })
+        Ok(Self { simulators, aggregators, collectors, epps, gateway, dialling })
     }
 
     /// Takes nothing new, lets requests in flight end, and ends all parts in the reverse order.
@@ -199,6 +205,8 @@ async fn replicate(
         access_log: "--access-log-listen",
         metrics: "--metrics-listen",
     };
+    let serving =
+        if args.secure_serving { Serving::self_signed(&Offer::default())? } else { Serving::Plaintext };
     let mut epps = Vec::new();
     for index in 0..args.epp_replicas {
         let config = EppConfig {
@@ -208,15 +216,20 @@ async fn replicate(
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
             security: Security::Local,
+            serving: serving.clone(),
             ext_proc: at(args.ext_proc_listen, index, flags.ext_proc)?,
             health: at(args.health_listen, index, flags.health)?,
             access_log: at(args.access_log_listen, index, flags.access_log)?,
             metrics: at(args.metrics_listen, index, flags.metrics)?,
             explain_to: ExplainTo::Loopback,
-            body_limit_bytes: 64 << 20,
+            body_limit_bytes: BODY_LIMIT_BYTES,
             buffer_limit_bytes: EppConfig::BUFFER_LIMIT_BYTES,
             retry_after_s: 1,
             fallback_endpoints: 0,
+            received_message_limit_bytes: EppConfig::message_limit_bytes(BODY_LIMIT_BYTES),
+            sent_message_limit_bytes: usize::MAX,
+            subset: SubsetHint::Honoured,
+            scores: EndpointScores::Hidden,
             drain_timeout: DRAIN,
             origin_ttl: Duration::from_millis(PoolConfig::default().origin_ttl_ms),
             policy: policy.clone(),

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, Source};
-use signalbox_epp::{Epp, EppConfig, ExplainTo, PortFlags};
+use signalbox_epp::{EndpointScores, Epp, EppConfig, ExplainTo, PortFlags, SubsetHint};
 use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
@@ -18,7 +18,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, Proc
 use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::TraceSettings;
-use signalbox_tls::Security;
+use signalbox_tls::{Security, Serving};
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -55,6 +55,7 @@ impl Replica {
             coordinator: None,
             lease_ttl: Duration::from_secs(2),
             security: Security::Local,
+            serving: Serving::Plaintext,
             ext_proc: ANY,
             health: ANY,
             access_log: ANY,
@@ -64,6 +65,10 @@ impl Replica {
             buffer_limit_bytes: 1 << 30,
             retry_after_s: 1,
             fallback_endpoints: 0,
+            received_message_limit_bytes: EppConfig::message_limit_bytes(1 << 20),
+            sent_message_limit_bytes: usize::MAX,
+            subset: SubsetHint::Honoured,
+            scores: EndpointScores::Hidden,
             drain_timeout: Duration::from_secs(5),
             origin_ttl: Duration::from_secs(3),
             policy: Policy::default(),
