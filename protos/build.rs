@@ -5,11 +5,8 @@ use std::path::PathBuf;
 
 const EXT_PROC: &str = "proto/envoy/service/ext_proc/v3/external_processor.proto";
 
-const FILES: [&str; 3] = [
-    EXT_PROC,
-    "proto/envoy/service/accesslog/v3/als.proto",
-    "proto/signalbox/v1/pool.proto",
-];
+const FILES: [&str; 3] =
+    [EXT_PROC, "proto/envoy/service/accesslog/v3/als.proto", "proto/signalbox/v1/pool.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -101,6 +101,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("integration", Kind::Shell, &["lease", "types"]),
     row("chaos", Kind::Shell, &["integration"]),
     row("coherence", Kind::Shell, &["integration", "peers", "protos", "state", "tls", "types", "wire"]),
+    row("fuzz", Kind::Shell, &["dialect", "extproc", "intake", "protos", "types"]),
     row("xtask", Kind::Shell, &[]),
 ];
 
@@ -117,7 +118,7 @@ pub(crate) const ONLY: &[(&str, &[&str])] = &[
         "tonic",
         &["protos", "telemetry", "tls", "peers", "collector", "aggregator", "epp", "signalbox", "coherence"],
     ),
-    ("prost", &["protos", "wire", "extproc"]),
+    ("prost", &["protos", "wire", "extproc", "fuzz"]),
     (
         "clap",
         &[
@@ -132,6 +133,7 @@ pub(crate) const ONLY: &[(&str, &[&str])] = &[
             "sim",
             "chaos",
             "coherence",
+            "fuzz",
             "xtask",
         ],
     ),

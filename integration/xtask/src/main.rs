@@ -1,6 +1,7 @@
 //! The tasks of a developer, run as `cargo xtask`.
 
 mod bench;
+mod fuzz;
 mod sim;
 mod steps;
 mod suite;
@@ -48,6 +49,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
+    /// Bytes without sense for everything that reads what others send; what follows says what, and for how long
+    #[command(disable_help_flag = true)]
+    Fuzz {
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
     /// Pools under simulated faults, one for each seed, built for release
     Sim {
         /// How many seeds
@@ -67,6 +75,7 @@ fn main() -> ExitCode {
     let run = |workspace: Workspace| match task {
         Task::Test { only } => steps::run(only, &workspace),
         Task::Bench { bench, arguments } => bench.run(&arguments, &workspace),
+        Task::Fuzz { arguments } => fuzz::run(&arguments, &workspace),
         Task::Sim { seeds, from, keep_going } => sim::run(seeds, from, keep_going, &workspace),
         Task::Chaos { arguments } => Suite::Chaos.run(&arguments, &workspace),
     };

@@ -6,6 +6,16 @@ use signalbox_types::{Format, Models};
 
 use crate::buffers::Buffers;
 
+/// What becomes of the endpoints that a gateway names for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SubsetHint {
+    /// It goes to one of them, or nowhere.
+    #[default]
+    Honoured,
+    /// They count for nothing.
+    Ignored,
+}
+
 /// What holds for every conversation of a server at one moment.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -17,6 +27,8 @@ pub struct Config {
     pub block_bytes: u32,
     /// The request headers that a decision goes by: [`signalbox_types::Request::headers`].
     pub headers: Arc<[String]>,
+    /// What becomes of the endpoints that a gateway names.
+    pub subset: SubsetHint,
     /// What the pool says of models.
     pub models: Arc<Models>,
     /// After how many seconds a client shall come again that is refused for want of room.
@@ -31,6 +43,7 @@ impl Default for Config {
             buffers: Buffers::default(),
             block_bytes: Format::default().block_bytes,
             headers: Arc::default(),
+            subset: SubsetHint::default(),
             models: Arc::default(),
             retry_after_s: 1,
         }

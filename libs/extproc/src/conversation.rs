@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use signalbox_protos::envoy::config::core::v3::Metadata;
 use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
+use signalbox_types::Subset;
 
-use crate::config::Config;
+use crate::config::{Config, SubsetHint};
 use crate::destination::{Announcement, Destination};
 use crate::event::{Action, Actions, Event, Outcome};
 use crate::hint;
@@ -94,15 +95,15 @@ impl Conversation {
         let (config, modes, metadata) = (&self.config, self.modes, message.metadata_context.as_ref());
         match message.request {
             Some(Message::RequestHeaders(headers)) => {
-                self.request.allow(hint::subset(metadata));
+                self.request.allow(allowed(metadata, config));
                 self.request.headers(&headers, config, modes, self.chance)
             }
             Some(Message::RequestBody(body)) => {
-                self.request.allow(hint::subset(metadata));
+                self.request.allow(allowed(metadata, config));
                 self.request.body(body, config, modes)
             }
             Some(Message::RequestTrailers(_)) => {
-                self.request.allow(hint::subset(metadata));
+                self.request.allow(allowed(metadata, config));
                 self.request.trailers(config)
             }
             Some(Message::ResponseHeaders(headers)) => {
@@ -140,5 +141,13 @@ impl Conversation {
             self.response.expect(expected);
         }
         actions
+    }
+}
+
+/// The endpoints that a gateway allows, where that counts.
+fn allowed(metadata: Option<&Metadata>, config: &Config) -> Option<Subset> {
+    match config.subset {
+        SubsetHint::Honoured => hint::subset(metadata),
+        SubsetHint::Ignored => None,
     }
 }

@@ -8,11 +8,12 @@ use signalbox_types::BookingId;
 
 /// The endpoint that a request is to go to, in the form in which gateways are told. Cheap to clone: make it once per
 /// endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Destination {
     address: Bytes,
     booking: Option<BookingId>,
     announcement: Option<Box<Announcement>>,
+    scores: Vec<(SocketAddr, f64)>,
 }
 
 /// A header that a response gets on its way to the client.
@@ -47,6 +48,15 @@ impl Destination {
         Self { announcement: Some(Box::new(announcement)), ..self }
     }
 
+    /// The same, with how good each candidate would have been; more is better.
+    pub fn scored(self, scores: Vec<(SocketAddr, f64)>) -> Self {
+        Self { scores, ..self }
+    }
+
+    pub(crate) fn scores(&self) -> &[(SocketAddr, f64)] {
+        &self.scores
+    }
+
     pub(crate) fn as_bytes(&self) -> &Bytes {
         &self.address
     }
@@ -67,7 +77,7 @@ impl Destination {
 
 impl From<SocketAddr> for Destination {
     fn from(address: SocketAddr) -> Self {
-        Self { address: address.to_string().into(), booking: None, announcement: None }
+        Self { address: address.to_string().into(), booking: None, announcement: None, scores: Vec::new() }
     }
 }
 

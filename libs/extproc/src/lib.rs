@@ -27,7 +27,7 @@ mod request;
 mod response;
 
 pub use buffers::Buffers;
-pub use config::Config;
+pub use config::{Config, SubsetHint};
 pub use conversation::Conversation;
 pub use destination::{Announcement, Destination};
 pub use event::{Action, Actions, Event, Outcome};

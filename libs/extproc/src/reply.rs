@@ -21,6 +21,8 @@ use crate::refusal::Refusal;
 const CHUNK_BYTES: usize = 62_000;
 /// Where gateways look for the destination in the metadata.
 const METADATA_NAMESPACE: &str = "envoy.lb";
+/// And how good each candidate was.
+const SCORES: &str = "x-gateway-destination-endpoint-scores";
 /// The header that says why a request was dropped.
 const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
@@ -109,7 +111,18 @@ impl Route<'_> {
     }
 
     fn metadata(&self) -> Struct {
-        nested(METADATA_NAMESPACE, Destination::KEY, self.destination.as_str())
+        let text = Kind::StringValue(self.destination.as_str().to_owned());
+        let mut fields = BTreeMap::from([(Destination::KEY.to_owned(), Value { kind: Some(text) })]);
+        let scores = self.destination.scores().iter();
+        let scores: BTreeMap<_, _> = scores
+            .map(|(address, score)| (address.to_string(), Value { kind: Some(Kind::NumberValue(*score)) }))
+            .collect();
+        if !scores.is_empty() {
+            let scores = Kind::StructValue(Struct { fields: scores });
+            fields.insert(SCORES.to_owned(), Value { kind: Some(scores) });
+        }
+        let fields = Kind::StructValue(Struct { fields });
+        Struct { fields: BTreeMap::from([(METADATA_NAMESPACE.to_owned(), Value { kind: Some(fields) })]) }
     }
 }
 
@@ -210,13 +223,6 @@ fn header(key: &str, raw_value: Bytes) -> HeaderValueOption {
     HeaderValueOption { header: Some(header) }
 }
 
-fn nested(namespace: &str, key: &str, text: &str) -> Struct {
-    let text = Value { kind: Some(Kind::StringValue(text.to_owned())) };
-    let inner = Struct { fields: BTreeMap::from([(key.to_owned(), text)]) };
-    let inner = Value { kind: Some(Kind::StructValue(inner)) };
-    Struct { fields: BTreeMap::from([(namespace.to_owned(), inner)]) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -224,6 +230,20 @@ mod tests {
     use signalbox_types::{BookingId, ReplicaKey};
 
     use super::*;
+
+    #[test]
+    fn scores_stand_beside_the_destination_where_they_are_wanted() {
+        let endpoint = SocketAddr::from(([10, 0, 0, 1], 80));
+        let told = |destination: &Destination| {
+            let route = Route { destination, request_id: None, ending_here: Vec::new(), body_bytes: None };
+            let metadata = route.with_headers().dynamic_metadata.unwrap();
+            let Some(Kind::StructValue(lb)) = metadata.fields["envoy.lb"].kind.clone() else { panic!() };
+            lb.fields.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!([Destination::KEY], told(&endpoint.into())[..]);
+        let scored = Destination::from(endpoint).scored(vec![(endpoint, 0.5)]);
+        assert_eq!([Destination::KEY, SCORES], told(&scored)[..]);
+    }
 
     #[test]
     fn a_booking_is_named_in_a_header_of_the_request() {

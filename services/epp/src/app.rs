@@ -120,12 +120,13 @@ impl Epp {
             body_limit_bytes: config.body_limit_bytes,
             buffers: Buffers::new(config.buffer_limit_bytes),
             retry_after_s: config.retry_after_s,
+            subset: config.subset,
             ..signalbox_extproc::Config::default()
         };
         let (desk, outgoing, ends) = Desk::new(
             &config.name,
             config.policy,
-            (conversations, config.fallback_endpoints),
+            (conversations, config.fallback_endpoints, config.scores),
             config.origin_ttl,
             metrics,
             records,

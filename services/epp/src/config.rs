@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use signalbox_extproc::SubsetHint;
 use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_schedule::Policy;
 use signalbox_telemetry::{LogFormat, TraceSettings, process_name};
@@ -107,15 +108,6 @@ pub enum ExplainTo {
     Loopback,
     /// Everybody who reaches the metrics port.
     All,
-}
-
-/// What becomes of the endpoints that a gateway names for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubsetHint {
-    /// One of them is picked.
-    Honoured,
-    /// Any endpoint of the pool is.
-    Ignored,
 }
 
 /// Whether a gateway is told what came of the other endpoints.

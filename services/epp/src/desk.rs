@@ -11,6 +11,7 @@ use signalbox_state::{AdapterSends, Answer, Bookings, Others, Overlay, Placed, V
 use signalbox_types::{Ended, EndpointKey, Origin, ReplicaKey};
 use tokio::sync::{Notify, mpsc};
 
+use crate::config::EndpointScores;
 use crate::held::Held;
 use crate::metrics::Metrics;
 use crate::records::Records;
@@ -57,6 +58,8 @@ pub(crate) struct Desk {
     pub(crate) policy: Arc<Policy>,
     /// How many endpoints are named after the picked one.
     pub(crate) fallback_endpoints: usize,
+    /// Whether a gateway is told how good each candidate was.
+    pub(crate) scores: EndpointScores,
     /// What holds for all conversations, but for what the view says.
     conversations: Config,
     pub(crate) metrics: Metrics,
@@ -77,7 +80,7 @@ impl Desk {
     pub(crate) fn new(
         name: &str,
         policy: Policy,
-        (conversations, fallback_endpoints): (Config, usize),
+        (conversations, fallback_endpoints, scores): (Config, usize, EndpointScores),
         origin_ttl: Duration,
         metrics: Metrics,
         records: Records,
@@ -98,6 +101,7 @@ impl Desk {
             ends,
             replica: ReplicaKey::of(name),
             fallback_endpoints,
+            scores,
             conversations: Config {
                 headers: policy.request_headers().into_iter().map(str::to_owned).collect(),
                 ..conversations

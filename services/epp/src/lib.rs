@@ -32,9 +32,10 @@ mod trace;
 
 pub use app::{Epp, Outlook, PortFlags, StartError, Tally};
 pub use arguments::Refused;
-pub use config::{EndpointScores, EppConfig, ExplainTo, Flags, Output, SubsetHint};
+pub use config::{EndpointScores, EppConfig, ExplainTo, Flags, Output};
 pub use familiar::{FamiliarFlags, LogLevel, MessageSize, ZapEncoder};
 pub use foreign::{ForeignFlags, Note};
 pub use policy_file::PolicyFlags;
 pub use process::run;
 pub use serving::ServingFlags;
+pub use signalbox_extproc::SubsetHint;

@@ -10,11 +10,14 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use signalbox_extproc::{Announcement, Destination, Refusal};
 use signalbox_intake::{Delivery, Intake};
-use signalbox_schedule::{Decision, Explanation, Ground, SEEDS, Terms, decide, explain, session_token};
+use signalbox_schedule::{
+    Candidate, Decision, Explanation, Ground, SEEDS, Terms, decide, explain, session_token,
+};
 use signalbox_state::{Local, Matches, Placed, Reach};
 use signalbox_types::{BlockHash, Request, Subset};
 
 use crate::booked::Booked;
+use crate::config::EndpointScores;
 use crate::desk::{Desk, Remark};
 use crate::records::{Made, Source};
 use crate::sight::Sight;
@@ -104,9 +107,7 @@ impl Desk {
                 let held = matches.blocks[position];
                 let mut picked =
                     self.book(&sight, position, (&request, delivery), &terms, (chain, known, held));
-                if self.fallback_endpoints > 0 {
-                    picked.destination = self.with_fallbacks(&ground, seed, picked.destination);
-                }
+                picked.destination = self.elaborate(&ground, seed, picked.destination);
                 Ok(picked)
             }
         };
@@ -178,13 +179,22 @@ impl Desk {
         destination.announced(Announcement { header: header.to_owned(), value })
     }
 
-    /// The destination, and after it the endpoints that come next in the order of the policy.
-    fn with_fallbacks(&self, ground: &Ground<'_>, seed: u64, destination: Destination) -> Destination {
+    /// The destination, with what a gateway is told beside it where that is wanted.
+    fn elaborate(&self, ground: &Ground<'_>, seed: u64, destination: Destination) -> Destination {
+        if self.fallback_endpoints == 0 && self.scores == EndpointScores::Hidden {
+            return destination;
+        }
         let candidates = explain(ground, &self.policy, (self.now_ms(), seed)).candidates;
         let usable = candidates.iter().filter(|candidate| candidate.removed_by.is_none());
-        let addresses = usable.filter_map(|candidate| candidate.address.parse().ok());
-        let next: Vec<SocketAddr> = addresses.skip(1).take(self.fallback_endpoints).collect();
-        destination.or(&next)
+        let scored: Vec<(SocketAddr, f64)> = usable
+            .filter_map(|candidate| Some((candidate.address.parse().ok()?, score(candidate))))
+            .collect();
+        let next = scored.iter().map(|(address, _)| *address).skip(1).take(self.fallback_endpoints);
+        let destination = destination.or(&next.collect::<Vec<_>>());
+        match self.scores {
+            EndpointScores::Emitted => destination.scored(scored),
+            EndpointScores::Hidden => destination,
+        }
     }
 
     /// Lays a placement over the view and hands it to the uplink. When that has too many already it is forgotten: a missed
@@ -197,4 +207,9 @@ impl Desk {
             self.metrics.placements_dropped.inc();
         }
     }
+}
+
+/// How good a candidate is; more is better. Under least time it is what it costs, in milliseconds below nothing.
+fn score(candidate: &Candidate) -> f64 {
+    candidate.total.unwrap_or(-(candidate.total_us as f64) / 1e3)
 }

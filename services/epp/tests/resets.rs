@@ -1,4 +1,5 @@
 //! A gateway whose clients go away, all at once.
+#![allow(clippy::unwrap_used)] // in a test, a panic is the message
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
@@ -45,6 +46,9 @@ async fn lonely() -> Epp {
         metrics: ANY,
         explain_to: ExplainTo::Loopback,
         body_limit_bytes: 1 << 20,
+        buffer_limit_bytes: 1 << 30,
+        retry_after_s: 1,
+        fallback_endpoints: 0,
         received_message_limit_bytes: EppConfig::message_limit_bytes(1 << 20),
         sent_message_limit_bytes: usize::MAX,
         subset: SubsetHint::Honoured,
@@ -76,7 +80,7 @@ fn headers() -> ProcessingRequest {
 
 fn body() -> ProcessingRequest {
     let body = br#"{"model":"llama","prompt":"Hi"}"#.to_vec().into();
-    message(Request::RequestBody(HttpBody { body, end_of_stream: true, ..HttpBody::default() }))
+    message(Request::RequestBody(HttpBody { body, end_of_stream: true }))
 }
 
 /// A replica on a thread of its own, which can be held up.

@@ -1,0 +1,106 @@
+//! A gateway's messages.
+
+use std::net::SocketAddr;
+
+use prost::Message as _;
+use signalbox_extproc::{Action, Buffers, Config, Conversation, Event};
+use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
+use signalbox_protos::envoy::service::ext_proc::v3::{
+    HttpBody, HttpHeaders, HttpTrailers, ProcessingRequest, ProtocolConfiguration,
+};
+
+/// Reads them as messages, one after another, each behind its length, as far as they are any; no order of them breaks a conversation, and
+/// nothing is held when it is over.
+pub(crate) fn run(mut data: &[u8]) {
+    let buffers = Buffers::new(1 << 20);
+    let config = Config { body_limit_bytes: 1 << 16, buffers: buffers.clone(), ..Config::default() };
+    let mut conversation = Conversation::new(config, 7);
+    let mut is_over = false;
+    while let Ok(message) = ProcessingRequest::decode_length_delimited(&mut data) {
+        let mut actions = conversation.step(Event::Message(message));
+        if matches!(actions.last(), Some(Action::Pick(_))) {
+            let endpoint = SocketAddr::from(([10, 0, 0, 1], 80)).into();
+            actions = conversation.step(Event::Picked(Ok(endpoint)));
+        }
+        assert!(!is_over || actions.is_empty(), "something is said after a refusal");
+        is_over |= actions.contains(&Action::Close);
+        let is_refused = conversation.refusal().is_some();
+        assert_eq!(is_over, is_refused, "a stream is closed without a refusal, or not closed after one");
+        conversation.outcome();
+    }
+    drop(conversation);
+    assert_eq!(0, buffers.held_bytes(), "bodies are held that nobody has");
+}
+
+/// Whole conversations.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let body = br#"{"model":"m","prompt":"hello"}"#;
+    let events = b"data: {\"model\":\"m\",\"usage\":{\"prompt_tokens\":3}}\n\n";
+    let plain = vec![
+        headers(&[(":method", "POST"), (":path", "/v1/completions"), ("x-request-id", "a")], false),
+        request_body(&body[..10], false),
+        request_body(&body[10..], true),
+        response_headers(&[(":status", "200"), ("content-type", "text/event-stream")]),
+        response_body(&events[..9], false),
+        response_body(&events[9..], true),
+    ];
+    let steered = vec![
+        headers(
+            &[(":path", "/v1/completions"), ("x-llm-d-model-name-rewrite", "tuned"), ("x-slo-ttft-ms", "1")],
+            false,
+        ),
+        request_body(body, false),
+        ProcessingRequest {
+            request: Some(Request::RequestTrailers(HttpTrailers { trailers: None })),
+            ..ProcessingRequest::default()
+        },
+        response_headers(&[(":status", "200"), ("content-type", "application/json")]),
+        response_body(br#"{"model":"tuned"}"#, false),
+        ProcessingRequest {
+            request: Some(Request::ResponseTrailers(HttpTrailers { trailers: None })),
+            ..ProcessingRequest::default()
+        },
+    ];
+    let in_mode = |mode: i32| {
+        let told = ProtocolConfiguration { request_body_mode: mode, response_body_mode: mode };
+        let mut messages = plain.clone();
+        messages[0].protocol_config = Some(told);
+        messages
+    };
+    let all = [plain.clone(), steered, vec![headers(&[(":method", "GET")], true)]].into_iter();
+    all.chain((0..6).map(in_mode)).map(|messages| encoded(&messages)).collect()
+}
+
+fn encoded(messages: &[ProcessingRequest]) -> Vec<u8> {
+    messages.iter().flat_map(ProcessingRequest::encode_length_delimited_to_vec).collect()
+}
+
+fn of(request: Request) -> ProcessingRequest {
+    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
+}
+
+fn map(headers: &[(&str, &str)]) -> Option<HeaderMap> {
+    let header = |&(key, value): &(&str, &str)| HeaderValue {
+        key: key.to_owned(),
+        value: String::new(),
+        raw_value: value.as_bytes().to_vec().into(),
+    };
+    Some(HeaderMap { headers: headers.iter().map(header).collect() })
+}
+
+fn headers(list: &[(&str, &str)], end_of_stream: bool) -> ProcessingRequest {
+    of(Request::RequestHeaders(HttpHeaders { headers: map(list), end_of_stream }))
+}
+
+fn response_headers(list: &[(&str, &str)]) -> ProcessingRequest {
+    of(Request::ResponseHeaders(HttpHeaders { headers: map(list), end_of_stream: false }))
+}
+
+fn request_body(body: &[u8], end_of_stream: bool) -> ProcessingRequest {
+    of(Request::RequestBody(HttpBody { body: body.to_vec().into(), end_of_stream }))
+}
+
+fn response_body(body: &[u8], end_of_stream: bool) -> ProcessingRequest {
+    of(Request::ResponseBody(HttpBody { body: body.to_vec().into(), end_of_stream }))
+}
