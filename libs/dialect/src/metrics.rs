@@ -7,12 +7,15 @@ mod page;
 mod sglang;
 mod table;
 mod tally;
+mod tensorrt_llm;
+mod tgi;
+mod triton;
 mod vllm;
 
 use signalbox_types::{Engine, Sample};
 
 use self::page::Line;
-use self::table::Family;
+use self::table::{Family, Role};
 use self::tally::Tally;
 
 /// Why a page could not be read.
@@ -45,17 +48,24 @@ pub enum PageError {
 /// A value that is not finite counts as not told. Timestamps are passed over, since a page of gauges holds one moment.
 ///
 /// # Errors
-/// See [`PageError`]. Waiting and running requests must be told; all else is optional.
+/// See [`PageError`]. Waiting and running requests must be told, of Triton the waiting ones; all else is optional, and unknown where it is
+/// not told.
 pub fn read(engine: Engine, page: &[u8]) -> Result<Sample, PageError> {
     let families = families(engine);
     let mut tally = Tally::default();
     for (index, line) in page::lines(page).enumerate() {
-        let Some((family, rest)) = table::find(families, line) else { continue };
-        let line =
+        let Some((family, rest)) = families.iter().find_map(|family| Some((family, family.rest(line)?)))
+        else {
+            continue;
+        };
+        let series =
             Line::parse(rest).ok_or(PageError::Malformed { family: family.name, number: index + 1 })?;
-        tally.add(family.role, line);
+        let of_that_name = families.iter().filter(|other| other.name == family.name);
+        of_that_name
+            .filter(|family| family.means(series.labels))
+            .for_each(|family| tally.add(family.role, series));
     }
-    tally.finish().map_err(|missing| {
+    tally.finish(needed(engine)).map_err(|missing| {
         if !page::looks_like_metrics(page) {
             return PageError::NotMetrics;
         }
@@ -64,9 +74,22 @@ pub fn read(engine: Engine, page: &[u8]) -> Result<Sample, PageError> {
     })
 }
 
+/// Without these a reading is none.
+fn needed(engine: Engine) -> &'static [Role] {
+    match engine {
+        // It counts what runs, but only as a number that grows.
+        Engine::Triton => &[Role::Waiting],
+        _ => &[Role::Waiting, Role::Running],
+    }
+}
+
 fn families(engine: Engine) -> &'static [Family] {
     match engine {
         Engine::Vllm => vllm::FAMILIES,
         Engine::Sglang => sglang::FAMILIES,
+        Engine::TrtLlm => tensorrt_llm::FAMILIES,
+        Engine::TritonTrtLlm => triton::TENSORRT_LLM_FAMILIES,
+        Engine::Triton => triton::FAMILIES,
+        Engine::Tgi => tgi::FAMILIES,
     }
 }

@@ -43,6 +43,35 @@ fn sglang_tells_its_capacity_by_labels_or_by_gauges() {
     }
 }
 
+#[test]
+fn tensorrt_llm_by_its_own_server_and_in_triton() {
+    let page = include_str!("pages/tensorrt-llm.txt");
+    assert_eq!(STARTED, expect(Engine::TrtLlm, page, (2, 7, 250_000), 32_000).incarnation);
+    let page = include_str!("pages/triton-tensorrt-llm.txt");
+    expect(Engine::TritonTrtLlm, page, (5, 3, 500_000), 64_000);
+}
+
+#[test]
+fn what_an_engine_does_not_tell_is_unknown_and_not_zero() {
+    for (engine, page, waiting, running) in [
+        (Engine::Triton, include_str!("pages/triton.txt"), 7, 0),
+        (Engine::Tgi, include_str!("pages/tgi.txt"), 11, 24),
+    ] {
+        let sample = read(engine, page.as_bytes()).unwrap();
+        assert_eq!(Gauges { waiting, running, kv_used_ppm: None }, sample.gauges, "{engine}");
+        assert_eq!((None, None), (sample.capacity, sample.counters), "{engine}");
+    }
+}
+
+#[test]
+fn contract_9_row_18_and_8_the_series_of_several_engines_are_one_endpoints() {
+    let page = "vllm:num_requests_waiting{engine=\"0\"} 1\nvllm:num_requests_waiting{engine=\"1\"} 2\n\
+        vllm:num_requests_running{engine=\"0\"} 3\nvllm:num_requests_running{engine=\"1\"} 4\n\
+        vllm:kv_cache_usage_perc{engine=\"0\"} 0.25\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.75\n";
+    let gauges = read(Engine::Vllm, page.as_bytes()).unwrap().gauges;
+    assert_eq!(Gauges { waiting: 3, running: 7, kv_used_ppm: Some(500_000) }, gauges);
+}
+
 fn counters(engine: Engine, page: &str) -> Option<Counters> {
     read(engine, page.as_bytes()).unwrap().counters
 }

@@ -35,17 +35,30 @@ pub enum Engine {
     Vllm,
     /// SGLang.
     Sglang,
+    /// TensorRT-LLM's own server.
+    TrtLlm,
+    /// Triton with TensorRT-LLM in it.
+    TritonTrtLlm,
+    /// Triton with anything else in it.
+    Triton,
+    /// Text Generation Inference.
+    Tgi,
 }
 
 impl Engine {
     /// Every engine, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [Self::Vllm, Self::Sglang];
+    pub const ALL: [Self; 6] =
+        [Self::Vllm, Self::Sglang, Self::TrtLlm, Self::TritonTrtLlm, Self::Triton, Self::Tgi];
 
     /// The name in files, labels and on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Vllm => "vllm",
             Self::Sglang => "sglang",
+            Self::TrtLlm => "trtllm-serve",
+            Self::TritonTrtLlm => "triton-tensorrt-llm",
+            Self::Triton => "triton",
+            Self::Tgi => "tgi",
         }
     }
 }

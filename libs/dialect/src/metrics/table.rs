@@ -1,5 +1,7 @@
 //! What a table of an engine consists of.
 
+use super::page::Labels;
+
 /// What a family's series mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -45,12 +47,28 @@ pub(super) enum Role {
 pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) role: Role,
+    /// Only series with this label are meant: its name, and what it must say.
+    label: Option<(&'static str, &'static str)>,
 }
 
-/// The family that this line is of, with what follows its name.
-pub(super) fn find<'a>(families: &'static [Family], line: &'a [u8]) -> Option<(&'static Family, &'a [u8])> {
-    families.iter().find_map(|family| {
-        let rest = line.strip_prefix(family.name.as_bytes())?;
-        matches!(rest.first(), Some(b'{' | b' ' | b'\t')).then_some((family, rest))
-    })
+impl Family {
+    pub(super) const fn new(name: &'static str, role: Role) -> Self {
+        Self { name, role, label: None }
+    }
+
+    /// Of a family only the series with this label.
+    pub(super) const fn with(name: &'static str, label: (&'static str, &'static str), role: Role) -> Self {
+        Self { name, role, label: Some(label) }
+    }
+
+    /// What follows the name on a line of this family.
+    pub(super) fn rest<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = line.strip_prefix(self.name.as_bytes())?;
+        matches!(rest.first(), Some(b'{' | b' ' | b'\t')).then_some(rest)
+    }
+
+    /// Whether a series of the family is meant.
+    pub(super) fn means(&self, labels: Labels<'_>) -> bool {
+        self.label.is_none_or(|(name, value)| labels.get(name).is_some_and(|told| told == value))
+    }
 }

@@ -110,20 +110,19 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// What was gathered, or the roles that nothing was gathered for.
-    pub(super) fn finish(self) -> Result<Sample, Vec<Role>> {
-        let (Some(waiting), Some(running)) = (self.waiting.told(), self.running.told()) else {
-            let needed = [(Role::Waiting, self.waiting), (Role::Running, self.running)];
-            return Err(needed
-                .into_iter()
-                .filter(|(_, s)| s.told().is_none())
-                .map(|(role, _)| role)
-                .collect());
-        };
+    /// What was gathered, or those of the `needed` roles that nothing was gathered for.
+    pub(super) fn finish(self, needed: &[Role]) -> Result<Sample, Vec<Role>> {
+        let told = [(Role::Waiting, self.waiting), (Role::Running, self.running)];
+        let is_missing =
+            |role: &Role| told.iter().any(|(told, series)| told == role && series.told().is_none());
+        let missing: Vec<Role> = needed.iter().copied().filter(is_missing).collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
         let kv_use = self.kv_use.told().or(self.kv_use_older.told());
         let gauges = Gauges {
-            waiting: waiting.requests(),
-            running: running.requests(),
+            waiting: self.waiting.requests(),
+            running: self.running.requests(),
             kv_used_ppm: kv_use.map(|series| (series.mean().clamp(0.0, 1.0) * f64::from(PPM)).round() as u32),
         };
         let incarnation = Incarnation((self.started_seconds * 1_000.0).round() as u64);

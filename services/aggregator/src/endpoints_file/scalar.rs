@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn engines() {
         assert_eq!(engine("sglang"), Ok(Engine::Sglang));
-        let known = "known are: vllm, sglang";
+        let known = "known are: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi";
         assert_eq!(engine("vlm"), Err(format!("unknown engine \"vlm\", {known}; did you mean \"vllm\"?")));
         assert_eq!(engine("x\n"), Err(format!("unknown engine \"x\\n\", {known}")));
     }

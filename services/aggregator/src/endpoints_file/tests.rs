@@ -80,7 +80,7 @@ line 3: pool.name: missing; write name: NAME
 line 3: pool.namespace: is empty; give it a name
 line 4: replicas: unknown field; known here are: apiVersion, kind, pool, endpoints
 line 7: endpoints[0].address: "127.0.0.1" has no port; write IP:PORT, e.g. 127.0.0.1:8000
-line 8: endpoints[0].engine: unknown engine "vlm", known are: vllm, sglang; did you mean "vllm"?
+line 8: endpoints[0].engine: unknown engine "vlm", known are: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi; did you mean "vllm"?
 line 9: endpoints[1].metricsURL: unknown field; did you mean "metricsUrl"?
 line 10: endpoints[2].metricsUrl: "https://h/m" is an https URL, and only http is supported; write http://HOST:PORT/PATH
 line 10: endpoints[2].name: "pod-a" is also the name of endpoints[0] (line 6); change one
