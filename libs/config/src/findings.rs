@@ -11,6 +11,8 @@ pub(crate) struct Findings {
     pub(crate) warnings: Problems,
     /// What Signalbox does whether or not the file says so.
     pub(crate) ignored: Problems,
+    /// The types of the parsers that it lists.
+    pub(crate) parsers: Vec<String>,
     /// The plugins that it declares: name and type.
     pub(crate) declared: Vec<(String, String)>,
 }

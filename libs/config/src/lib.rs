@@ -32,6 +32,8 @@ pub struct Configuration {
     pub profile: String,
     /// What decisions go by.
     pub weighted: Weighted,
+    /// The types of the parsers that it lists; every API is spoken when there are none.
+    pub parsers: Vec<String>,
     /// Where it may not do what was meant.
     pub warnings: Vec<Problem>,
     /// Where Signalbox does anyway what it says, or in its own way.
@@ -53,7 +55,8 @@ pub fn parse(text: &str) -> Result<Configuration, FileErrors> {
     let mut findings = Findings::default();
     let root = read_tree(text, envelope::KIND, &mut findings.problems);
     let read = root.and_then(|root| envelope::configuration(&root, &mut findings));
-    let Findings { problems, warnings, ignored, .. } = findings;
+    let Findings { problems, warnings, ignored, parsers, .. } = findings;
     let (profile, weighted) = problems.or(read)?;
-    Ok(Configuration { profile, weighted, warnings: listed(warnings), ignored: listed(ignored) })
+    let (warnings, ignored) = (listed(warnings), listed(ignored));
+    Ok(Configuration { profile, weighted, parsers, warnings, ignored })
 }

@@ -69,10 +69,12 @@ fn parser(at: Located<'_>, plugins: &[Declared<'_>], findings: &mut Findings) {
         None => matches!(catalogue::fate(name), Some(Fate::Parser(_))),
     };
     if !is_parser {
-        undeclared(&at, name, "parser", findings);
-    } else if declared.is_none() {
+        return undeclared(&at, name, "parser", findings);
+    }
+    if declared.is_none() {
         findings.ignore(&at, format!("{name}: a request's path says how its body is read"));
     }
+    findings.parsers.push(declared.map_or(name, |declared| declared.plugin.kind).to_owned());
 }
 
 fn data_layer(fields: &Fields<'_>, plugins: &[Declared<'_>], findings: &mut Findings) {

@@ -12,7 +12,7 @@ use crate::Configuration;
 /// What the file will do, in words: its filters in order, its scorers with their weights and formulas, its picker, what is
 /// done anyway, and what it may have meant otherwise. Ends with a line break.
 pub fn describe(configuration: &Configuration) -> String {
-    let Configuration { profile, weighted, warnings, ignored } = configuration;
+    let Configuration { profile, weighted, parsers, warnings, ignored } = configuration;
     let Weighted { filters, scorers, picker, .. } = weighted;
     let mut text = format!("profile {profile}, for every request\n\n");
     let mut line = |words: &str| {
@@ -39,6 +39,12 @@ pub fn describe(configuration: &Configuration) -> String {
         line("  none: every total is 0");
     }
     line(&format!("\npicker\n  {}", picker_words(*picker)));
+    if !parsers.is_empty() {
+        line(&format!(
+            "\nparsers\n  {}; a body that none of them is for is refused with 400",
+            parsers.join(", ")
+        ));
+    }
     for (title, list) in [("done anyway", ignored), ("warnings", warnings)] {
         if !list.is_empty() {
             line(&format!("\n{title}"));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use signalbox_intake::Parsers;
 use signalbox_types::{Format, Models};
 
 use crate::buffers::Buffers;
@@ -27,6 +28,8 @@ pub struct Config {
     pub block_bytes: u32,
     /// The request headers that a decision goes by: [`signalbox_types::Request::headers`].
     pub headers: Arc<[String]>,
+    /// Which APIs are spoken.
+    pub parsers: Arc<Parsers>,
     /// What becomes of the endpoints that a gateway names.
     pub subset: SubsetHint,
     /// What the pool says of models.
@@ -43,6 +46,7 @@ impl Default for Config {
             buffers: Buffers::default(),
             block_bytes: Format::default().block_bytes,
             headers: Arc::default(),
+            parsers: Arc::default(),
             subset: SubsetHint::default(),
             models: Arc::default(),
             retry_after_s: 1,

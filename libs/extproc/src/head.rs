@@ -7,6 +7,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
 use signalbox_types::Models;
 
+use crate::config::Config;
 use crate::controls::Controls;
 
 /// The path that a request is read as where it names none.
@@ -33,6 +34,8 @@ pub(crate) struct Head {
     pub(crate) api: Api,
     /// How the body is to be read if the request ends at its headers.
     pub(crate) bodiless_api: Api,
+    /// The path, where no parser is for it: then a body is refused.
+    pub(crate) unclaimed: Option<String>,
     /// Length of the body in bytes, as the client says.
     pub(crate) content_length_bytes: Option<u64>,
     /// None before the headers came.
@@ -48,13 +51,13 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// What stands in these headers, and of them in those that are `wanted`. Without an id the request is given one, by chance.
-    pub(crate) fn of_request(headers: Option<&HeaderMap>, wanted: &[String], chance: u128) -> Self {
+    /// What stands in these headers. Without an id the request is given one, by chance.
+    pub(crate) fn of_request(headers: Option<&HeaderMap>, config: &Config, chance: u128) -> Self {
         let mut head = Self { controls: Controls::of_request(headers), ..Self::default() };
         let (mut method, mut path, mut original, mut forwarded) = (None, None, None, None);
         for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
             let Some(value) = text(header) else { continue };
-            if let Some(name) = wanted.iter().find(|name| header.key.eq_ignore_ascii_case(name)) {
+            if let Some(name) = config.headers.iter().find(|name| header.key.eq_ignore_ascii_case(name)) {
                 head.wanted.push((name.clone(), value.chars().take(WANTED_CHARS).collect()));
             }
             if head.session.is_none() && SESSIONS.iter().any(|name| header.key.eq_ignore_ascii_case(name)) {
@@ -81,7 +84,10 @@ impl Head {
             (head.request_id, head.id_is_made) = (Some(random_id(chance)), true);
         }
         head.dice = chance as u64;
-        let api = Api::of_path(path.or(original).or(forwarded).unwrap_or(DEFAULT_PATH));
+        let path = path.or(original).or(forwarded).unwrap_or(DEFAULT_PATH);
+        let claimed = config.parsers.claim(Api::of_path(path));
+        head.unclaimed = claimed.is_none().then(|| path.chars().take(WANTED_CHARS).collect());
+        let api = claimed.unwrap_or_default();
         (head.api, head.bodiless_api) = match method {
             Some("POST") => (api, api),
             Some(_) => (Api::Opaque, Api::Opaque),
@@ -164,7 +170,8 @@ mod tests {
     }
 
     fn head(headers: Vec<HeaderValue>) -> Head {
-        Head::of_request(Some(&HeaderMap { headers }), &["x-session-id".to_owned()], 7)
+        let config = Config { headers: ["x-session-id".to_owned()].into(), ..Config::default() };
+        Head::of_request(Some(&HeaderMap { headers }), &config, 7)
     }
 
     #[test]
@@ -175,7 +182,7 @@ mod tests {
         assert_eq!(head(vec![raw("x-forwarded-path", "/a"), raw("X-Original-Path", chat)]).api, Api::Chat);
         assert_eq!(head(vec![raw("x-forwarded-path", chat), raw(":path", "")]).api, Api::Chat);
         assert_eq!(head(vec![]).api, Api::Completions);
-        assert_eq!(Head::of_request(None, &[], 7).api, Api::Completions);
+        assert_eq!(Head::of_request(None, &Config::default(), 7).api, Api::Completions);
         assert_eq!(head(vec![raw(":path", "/v1/models"), raw("x-original-path", chat)]).api, Api::Opaque);
     }
 

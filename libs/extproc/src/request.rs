@@ -118,7 +118,7 @@ impl Request {
             // Headers came before, and their answer is still to be given.
             _ => return Actions::new(),
         }
-        self.head = Head::of_request(message.headers.as_ref(), &config.headers, chance);
+        self.head = Head::of_request(message.headers.as_ref(), config, chance);
         let mut actions = Actions::new();
         if self.head.controls.ignored > 0 {
             actions.push(Action::Ignored { controls: self.head.controls.ignored });
@@ -139,6 +139,10 @@ impl Request {
     }
 
     fn await_body(&mut self, stage: Stage, config: &Config) -> Actions {
+        if let Some(path) = self.head.unclaimed.take() {
+            let text = format!("no parser registered matching path suffix for: {path}");
+            return self.refuse(Refusal::BadRequest(text), config);
+        }
         let limit_bytes = config.body_limit_bytes;
         if self.head.content_length_bytes.is_some_and(|bytes| bytes > limit_bytes as u64) {
             return self.refuse(Refusal::TooLarge { limit_bytes }, config);

@@ -121,6 +121,7 @@ impl Epp {
             buffers: Buffers::new(config.buffer_limit_bytes),
             retry_after_s: config.retry_after_s,
             subset: config.subset,
+            parsers: Arc::new(config.parsers),
             ..signalbox_extproc::Config::default()
         };
         let (desk, outgoing, ends) = Desk::new(

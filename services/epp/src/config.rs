@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use signalbox_extproc::SubsetHint;
+use signalbox_intake::Parsers;
 use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_schedule::Policy;
 use signalbox_telemetry::{LogFormat, TraceSettings, process_name};
@@ -168,6 +169,8 @@ pub struct EppConfig {
     pub origin_ttl: Duration,
     /// What decisions go by.
     pub policy: Policy,
+    /// Which APIs are spoken.
+    pub parsers: Parsers,
     /// How many of the latest decisions are kept.
     pub decisions: usize,
     /// Where spans are sent, if they are.
@@ -226,6 +229,7 @@ impl EppConfig {
             drain_timeout: flags.drain_timeout,
             origin_ttl: flags.origin_ttl,
             policy: Policy::default(),
+            parsers: Parsers::default(),
             decisions: flags.decisions as usize,
             tracing: None,
         })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use signalbox_config::{Configuration, parse};
 use signalbox_document::{ReadError, read_file};
+use signalbox_intake::Parsers;
 use signalbox_schedule::Policy;
 
 /// What the policy is read from.
@@ -18,26 +19,36 @@ pub struct PolicyFlags {
     pub config_text: Option<String>,
 }
 
+/// What a configuration file chooses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Chosen {
+    /// What decisions go by.
+    pub policy: Policy,
+    /// Which APIs are spoken.
+    pub parsers: Parsers,
+}
+
 impl PolicyFlags {
-    /// The policy, the default one where nothing is given. Logs what may not have been meant.
+    /// What is given, the default where nothing is. Logs what may not have been meant.
     ///
     /// # Errors
     /// [`ReadError`] with everything that is wrong with the file.
-    pub fn read(&self) -> Result<Policy, ReadError> {
+    pub fn read(&self) -> Result<Chosen, ReadError> {
         let configuration = match (&self.config_text, &self.config_file) {
             (Some(text), _) => {
                 let path = Path::new("--config-text").to_owned();
                 parse(text).map_err(|errors| ReadError::Invalid { path, errors })?
             }
             (None, Some(path)) => read_file(path, parse)?,
-            (None, None) => return Ok(Policy::default()),
+            (None, None) => return Ok(Chosen::default()),
         };
         let Configuration { warnings, .. } = &configuration;
         for warning in warnings {
             tracing::warn!(%warning, "configuration");
         }
         tracing::info!(profile = configuration.profile, "decisions go by the configuration file");
-        Ok(configuration.policy())
+        let policy = configuration.policy();
+        Ok(Chosen { policy, parsers: Parsers::of(configuration.parsers) })
     }
 }
 
@@ -54,9 +65,9 @@ mod tests {
 
     #[test]
     fn without_a_file_the_default_holds_and_text_wins_over_a_file() {
-        assert_eq!(Policy::default(), flags(None, None).read().unwrap());
+        assert_eq!(Chosen::default(), flags(None, None).read().unwrap());
         let read = flags(Some("/nowhere"), Some(TEXT)).read().unwrap();
-        assert!(matches!(read, Policy::Weighted(weighted) if weighted.scorers.len() == 1));
+        assert!(matches!(read.policy, Policy::Weighted(weighted) if weighted.scorers.len() == 1));
     }
 
     #[test]

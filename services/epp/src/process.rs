@@ -39,15 +39,15 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    let policy = match flags.policy.read() {
-        Ok(policy) => policy,
+    let chosen = match flags.policy.read() {
+        Ok(chosen) => chosen,
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
     let config = match EppConfig::of(&flags) {
-        Ok(config) => EppConfig { policy, tracing, ..config },
+        Ok(config) => EppConfig { policy: chosen.policy, parsers: chosen.parsers, tracing, ..config },
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));

@@ -56,6 +56,7 @@ async fn lonely() -> Epp {
         drain_timeout: Duration::from_secs(5),
         origin_ttl: Duration::from_secs(3),
         policy: Policy::default(),
+        parsers: signalbox_epp::Parsers::default(),
         decisions: 0,
         tracing: None,
     };

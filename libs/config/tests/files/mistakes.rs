@@ -120,14 +120,14 @@ plugins:
 - type: decode-filter
 - { type: prefix-cache-affinity-filter, parameters: { affinityThreshold: 0 } }
 - { type: max-score-picker, parameters: { maxNumOfEndpoints: 3 } }
-- type: anthropic-parser
+- type: vertexai-parser
 - { type: utilization-detector, name: busy }
 saturationDetector: { pluginRef: busy }
 schedulingProfiles:
 - name: default
   plugins:
   - { pluginRef: queue-scorer, weight: 0 }
-  - { pluginRef: anthropic-parser }
+  - { pluginRef: vertexai-parser }
 ",
     );
     let expected = vec![
@@ -141,7 +141,7 @@ schedulingProfiles:
         "line 11: saturationDetector.pluginRef: has no effect yet: no request is shed before flow control and priorities are there",
         "line 13: schedulingProfiles[0]: no scorer has a say: all that pass the filters are alike, and one is drawn",
         "line 15: schedulingProfiles[0].plugins[0].weight: a weight of 0: the scorer has no say",
-        "line 16: schedulingProfiles[0].plugins[1]: \"anthropic-parser\" is no filter, scorer or picker: it does nothing in a profile",
+        "line 16: schedulingProfiles[0].plugins[1]: \"vertexai-parser\" is no filter, scorer or picker: it does nothing in a profile",
     ];
     assert_eq!(expected, warnings(&read));
 }

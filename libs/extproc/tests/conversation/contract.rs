@@ -5,6 +5,7 @@ use bytes::Bytes;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use signalbox_extproc::{Config, Destination, Outcome, Refusal};
+use signalbox_intake::Parsers;
 use signalbox_protos::envoy::config::core::v3::Metadata;
 use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
 use signalbox_types::Subset;
@@ -42,6 +43,19 @@ fn hinted(message: ProcessingRequest, namespace: &str, key: &str, kind: Kind) ->
 fn refused(seen: &[Seen]) -> (i32, &str, Option<&str>) {
     let [.., Seen::Immediate { status, body, reason, .. }, Seen::Close] = seen else { panic!("{seen:?}") };
     (*status, body, reason.as_deref())
+}
+
+#[test]
+fn contract_3_3_row_1_no_parser_is_for_the_path() {
+    let parsers = std::sync::Arc::new(Parsers::of(["openai-parser".to_owned()]));
+    let gateway =
+        || Gateway::with(Config { parsers: parsers.clone(), ..Config::default() }, Err(Refusal::NoEndpoint));
+    let path = |path| [(":method", "POST"), (":path", path)];
+    let seen = all(gateway(), request(&path("/v1/messages"), BODY));
+    let text = "inference error: BadRequest - no parser registered matching path suffix for: /v1/messages";
+    assert_eq!((400, text, None), refused(&seen));
+    assert!(matches!(all(gateway(), request(&path("/v1/completions"), BODY))[0], Seen::Picking(_)));
+    assert!(matches!(all(gateway(), [request_headers(&GET, true)])[0], Seen::Picking(_)));
 }
 
 #[test]

@@ -7,10 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, Source, endpoints_file};
 use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeConfig};
-use signalbox_epp::{EndpointScores, Epp, EppConfig, ExplainTo, SubsetHint};
+use signalbox_epp::{Chosen, EndpointScores, Epp, EppConfig, ExplainTo, SubsetHint};
 use signalbox_lease::{Coordinator, FlagError};
 use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_names};
-use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{TraceSettings, listen, process_name};
 use signalbox_tls::{Offer, Security, Serving};
@@ -48,7 +47,7 @@ pub(super) struct System {
 impl System {
     /// Starts all parts and waits until each replica has a view.
     pub(super) async fn start(args: &UpArgs) -> anyhow::Result<Self> {
-        let policy = args.policy.read()?;
+        let chosen = args.policy.read()?;
         let tracing = TraceSettings::from_env("signalbox-epp")?;
         let (simulators, source) = match &args.endpoints {
             Some(path) => (None, Source::File(path.clone(), endpoints_file::read(path)?)),
@@ -61,7 +60,7 @@ impl System {
         let coordinator = coordinate(args)?;
         let aggregators = aggregate(args, &coordinator, &source).await?;
         let collectors = collect(args, &coordinator).await?;
-        let epps = replicate(args, &policy, tracing.as_ref(), &coordinator).await?;
+        let epps = replicate(args, &chosen, tracing.as_ref(), &coordinator).await?;
         for epp in &epps {
             let ready = tokio::time::timeout(READY_DEADLINE, epp.ready()).await;
             ready.context("an EPP replica has no view of the pool")?;
@@ -195,7 +194,7 @@ async fn collect(args: &UpArgs, coordinator: &Coordinator) -> anyhow::Result<Vec
 
 async fn replicate(
     args: &UpArgs,
-    policy: &Policy,
+    chosen: &Chosen,
     tracing: Option<&TraceSettings>,
     coordinator: &Coordinator,
 ) -> anyhow::Result<Vec<Epp>> {
@@ -232,7 +231,8 @@ async fn replicate(
             scores: EndpointScores::Hidden,
             drain_timeout: DRAIN,
             origin_ttl: Duration::from_millis(PoolConfig::default().origin_ttl_ms),
-            policy: policy.clone(),
+            policy: chosen.policy.clone(),
+            parsers: chosen.parsers.clone(),
             decisions: EppConfig::DECISIONS,
             tracing: tracing.cloned(),
         };

@@ -72,6 +72,7 @@ impl Replica {
             drain_timeout: Duration::from_secs(5),
             origin_ttl: Duration::from_secs(3),
             policy: Policy::default(),
+            parsers: signalbox_epp::Parsers::default(),
             decisions,
             tracing,
         };
