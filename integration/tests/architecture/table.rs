@@ -98,7 +98,7 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row("bench", Kind::Shell, &["types", "prefix", "state", "schedule", "workload", "modelsim"]),
     row("sim", Kind::PureWithDice, &["types", "state"]),
-    row("integration", Kind::Shell, &["lease", "types"]),
+    row("integration", Kind::Shell, &["lease", "protos", "tls", "types"]),
     row("chaos", Kind::Shell, &["integration"]),
     row("coherence", Kind::Shell, &["integration", "peers", "protos", "state", "tls", "types", "wire"]),
     row("fuzz", Kind::Shell, &["dialect", "extproc", "intake", "protos", "types"]),
