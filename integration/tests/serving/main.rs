@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use signalbox_integration::{
-    Authority, Client, Fleet, Ports, Process, Scratch, Service, Signal, built, eventually,
+    Authority, Client, Envoy, Fleet, Ports, Process, Scratch, Service, Signal, built, eventually,
 };
 use signalbox_tls::{Security, TlsFlags};
 use tonic::transport::Channel;
@@ -194,23 +194,48 @@ fn an_unknown_flag_is_answered_with_those_that_there_are() {
     assert!(removed.contains("--lora-info-metric is no more"), "{removed}");
 }
 
+/// Flags of `signalbox up` with TLS, on free ports.
+fn up(more: &[&str]) -> Vec<String> {
+    let ports = ["gateway", "ext-proc", "health", "access-log", "metrics"];
+    let parts = ["aggregator", "aggregator-metrics", "collector-metrics"];
+    let port = |port: &str| [format!("--{port}-listen"), "127.0.0.1:0".to_owned()];
+    let flags = ["up", "--secure-serving", "--simulators", "1"].iter().chain(more);
+    flags.map(|&flag| flag.to_owned()).chain(ports.into_iter().chain(parts).flat_map(port)).collect()
+}
+
+const PROMPT: &str = r#"{"model":"llama3-8b","max_tokens":1,"prompt":"Hi"}"#;
+
 #[tokio::test]
 async fn up_speaks_tls_between_its_gateway_and_its_replicas_when_told_to() {
     let scratch = Scratch::new().unwrap();
-    let ports =
-        ["gateway", "ext-proc", "health", "access-log", "metrics"].map(|port| format!("--{port}-listen"));
-    let parts =
-        ["aggregator", "aggregator-metrics", "collector-metrics"].map(|part| format!("--{part}-listen"));
-    let mut flags = vec!["up", "--output", "json", "--secure-serving", "--simulators", "1"];
-    for port in ports.iter().chain(&parts) {
-        flags.extend([port, "127.0.0.1:0"]);
-    }
+    let flags = up(&["--output", "json"]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let (process, ready) = Process::ready(&scratch, "signalbox", "up", &flags).await.unwrap();
     for replica in ready["epp"].as_array().unwrap() {
         is_served(gateway(replica).unwrap()).await.unwrap();
     }
     let url = format!("{}/v1/completions", ready["gateway"].as_str().unwrap());
-    let answer = Client::new().post(&url, r#"{"model":"llama3-8b","max_tokens":1,"prompt":"Hi"}"#).await;
-    answer.unwrap().ok().unwrap();
+    Client::new().post(&url, PROMPT).await.unwrap().ok().unwrap();
     assert!(process.end(Signal::Interrupt).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn envoy_speaks_tls_with_replicas_as_the_printed_configuration_says() {
+    let (scratch, client) = (Scratch::new().unwrap(), Client::new());
+    let flags = up(&["--gateway", "none"]);
+    let process = Process::start(&scratch, "up", &built("signalbox").unwrap(), &flags).unwrap();
+    let printed = async || {
+        let printed = process.printed()?;
+        let (config, _) = printed.split_once("\nCtrl-C").context("it is not ready")?;
+        Ok(config[config.find("static_resources:").context("no configuration")?..].to_owned())
+    };
+    let config = eventually("the configuration is printed", printed).await.unwrap();
+    let config =
+        config.replace("- name: http\n", "- name: gateway\n").replace("port_value: 8080", "port_value: 0");
+    let admin = "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }";
+    let envoy = Envoy::configured(&scratch, &client, &format!("{admin}\n{config}")).await.unwrap();
+    envoy.sees_healthy(&client, 2).await.unwrap();
+    let url = format!("{}/v1/completions", envoy.url());
+    client.post(&url, PROMPT).await.unwrap().ok().unwrap();
+    assert!(envoy.statistic(&client, "cluster.epp.ssl.handshake").await.unwrap() > 0);
 }
