@@ -129,8 +129,10 @@ impl Envoy {
     pub fn validate(scratch: &Scratch, text: &str) -> anyhow::Result<()> {
         let config = scratch.path().join("validated.yaml");
         fs::write(&config, text)?;
-        let output =
-            Command::new(binary()?).args(["--mode", "validate", "--config-path"]).arg(&config).output()?;
+        let output = Command::new(envoy_binary()?)
+            .args(["--mode", "validate", "--config-path"])
+            .arg(&config)
+            .output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
@@ -175,7 +177,7 @@ impl Envoy {
 }
 
 fn spawn(scratch: &Scratch, config: &Path, admin: &Path) -> anyhow::Result<Process> {
-    let binary = binary()?;
+    let binary = envoy_binary()?;
     // Envoy needs two connections per request, more than shells allow by default; the shell is gone with `exec`.
     let raise = r#"ulimit -S -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@""#;
     let flags = ["--concurrency", "2", "--disable-hot-restart", "--log-level", "warning", "--config-path"];
@@ -185,7 +187,11 @@ fn spawn(scratch: &Scratch, config: &Path, admin: &Path) -> anyhow::Result<Proce
     Process::start(scratch, "envoy", Path::new("/bin/sh"), &arguments)
 }
 
-fn binary() -> anyhow::Result<PathBuf> {
+/// The Envoy that tests start.
+///
+/// # Errors
+/// When there is none.
+pub fn envoy_binary() -> anyhow::Result<PathBuf> {
     let known = target()?.join("envoy");
     match std::env::var_os(VARIABLE) {
         Some(given) => Ok(given.into()),

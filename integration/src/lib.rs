@@ -23,7 +23,7 @@ mod wait;
 pub use authority::Authority;
 pub use client::{Answer, Client, Upload};
 pub use endpoints::{write_endpoints, write_pool};
-pub use envoy::{Envoy, PICKED_HEADER, RequestMode, ResponseMode};
+pub use envoy::{Envoy, PICKED_HEADER, RequestMode, ResponseMode, envoy_binary};
 pub use epp::Epp;
 pub use etcd::{Certificates, Etcd, Transport};
 pub use fleet::Fleet;

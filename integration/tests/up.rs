@@ -5,7 +5,9 @@ use std::net::TcpListener;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use signalbox_integration::{Ask, Client, Delivery, Envoy, Process, Scratch, Signal, built, eventually};
+use signalbox_integration::{
+    Ask, Client, Delivery, Envoy, Process, Scratch, Signal, built, envoy_binary, eventually,
+};
 
 const PORTS: [&str; 8] = [
     "--gateway-listen",
@@ -49,6 +51,30 @@ async fn a_live_system_in_one_process() {
     assert_eq!(process.printed().unwrap().lines().count(), 1);
     let status = process.end(Signal::Interrupt).await.unwrap();
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn with_envoy_in_front() {
+    let scratch = Scratch::new().unwrap();
+    let envoy = envoy_binary().unwrap();
+    let flags = ["--gateway", "envoy", "--envoy", envoy.to_str().unwrap()];
+    let (process, ready) = up(&scratch, &flags).await.unwrap();
+    let gateway = ready["gateway"].as_str().unwrap();
+    let answers = async || streams_an_answer(gateway).await;
+    eventually("Envoy knows that the replicas are healthy", answers).await.unwrap();
+    assert_eq!(process.end(Signal::Interrupt).await.unwrap().code(), Some(0));
+    assert!(Client::new().get(gateway).await.is_err(), "Envoy ends with it");
+}
+
+#[tokio::test]
+async fn without_the_envoy_that_is_wanted() {
+    let scratch = Scratch::new().unwrap();
+    let flags = ["up", "--simulators", "1", "--gateway", "envoy", "--envoy", "/nowhere/envoy"];
+    let flags: Vec<&str> =
+        flags.into_iter().chain(PORTS.iter().flat_map(|port| [*port, "127.0.0.1:0"])).collect();
+    let process = Process::start(&scratch, "up", &built("signalbox").unwrap(), &flags).unwrap();
+    scratch.logs("up", &["/nowhere/envoy", "--envoy FILE"]).await.unwrap();
+    drop(process);
 }
 
 async fn streams_an_answer(gateway: &str) -> anyhow::Result<()> {

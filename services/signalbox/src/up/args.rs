@@ -53,10 +53,13 @@ pub(crate) struct UpArgs {
     /// Where the parts find each other: in-process, or etcd://HOST:PORT[,HOST:PORT...]
     #[arg(long, value_name = "WHERE", default_value = "in-process")]
     pub(super) coordinator: String,
-    /// A gateway of its own, for local use, or none: bring your own
+    /// A gateway of its own, for local use, Envoy, or none: bring your own
     #[arg(long, value_enum, default_value_t = GatewayKind::Embedded)]
     pub(super) gateway: GatewayKind,
-    /// Address of the embedded gateway, 0 is any free port
+    /// The Envoy of `--gateway envoy` [default: the one on the path]
+    #[arg(long, value_name = "FILE", default_value = "envoy", hide_default_value = true)]
+    pub(super) envoy: PathBuf,
+    /// Address of the gateway, 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(super) gateway_listen: SocketAddr,
     /// Address of the first EPP replica for gateways; further replicas follow at +10 each, 0 is any free port
@@ -104,6 +107,8 @@ impl UpArgs {
 pub(super) enum GatewayKind {
     /// A small reverse proxy in this process.
     Embedded,
+    /// Envoy, started with the configuration that `none` prints.
+    Envoy,
     /// A gateway of the user's own.
     None,
 }

@@ -1,11 +1,15 @@
 //! What is printed once everything runs.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::{Value, json};
 
 use super::envoy;
-use super::system::System;
+use super::system::{Front, System};
+
+/// Where the Envoy of the printed configuration listens.
+const EXAMPLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// All addresses, for programs.
 pub(super) fn as_json(system: &System) -> Value {
@@ -21,7 +25,7 @@ pub(super) fn as_json(system: &System) -> Value {
         })
         .collect();
     json!({
-        "gateway": system.gateway.as_ref().map(|gateway| format!("http://{}", gateway.address)),
+        "gateway": system.gateway.as_ref().map(|gateway| format!("http://{}", gateway.address())),
         "epp": epps,
         "aggregators": system.aggregators.iter().map(|aggregator| aggregator.address().to_string()).collect::<Vec<_>>(),
         "collectors": system.collectors.iter().map(|collector| collector.metrics_address().to_string()).collect::<Vec<_>>(),
@@ -59,8 +63,12 @@ pub(super) fn as_text(system: &System) -> String {
     }
     match &system.gateway {
         Some(gateway) => {
-            row("gateway", &format!("http://{}   (for local use)", gateway.address));
-            text.push_str(&try_it(&format!("http://{}", gateway.address), system));
+            let what = match gateway {
+                Front::Embedded(_) => "(for local use)".to_owned(),
+                Front::Envoy(envoy) => format!("Envoy, by {}", envoy.file.display()),
+            };
+            row("gateway", &format!("http://{}   {what}", gateway.address()));
+            text.push_str(&try_it(&format!("http://{}", gateway.address()), system));
         }
         None => text.push_str(&bring_your_own(system)),
     }
@@ -89,6 +97,6 @@ fn bring_your_own(system: &System) -> String {
     let addresses: Vec<_> = system.epps.iter().map(signalbox_epp::Epp::ext_proc_address).collect();
     format!(
         "\nNo gateway of our own. For Envoy:\n\n{}\nCtrl-C drains and ends.\n",
-        envoy::config(&addresses, system.dialling)
+        envoy::config(EXAMPLE, &addresses, system.dialling)
     )
 }

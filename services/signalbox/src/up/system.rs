@@ -16,6 +16,7 @@ use signalbox_tls::{Offer, Security, Serving};
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 use super::args::{GatewayKind, UpArgs, following};
+use super::envoy::Envoy;
 use crate::gateway::{Dialling, Gateway, Handle};
 
 /// How long requests in flight may take to end on Ctrl-C.
@@ -39,9 +40,25 @@ pub(super) struct System {
     pub(super) aggregators: Vec<Aggregator>,
     pub(super) collectors: Vec<CollectorHandle>,
     pub(super) epps: Vec<Epp>,
-    pub(super) gateway: Option<Handle>,
+    pub(super) gateway: Option<Front>,
     /// How gateways speak with the replicas.
     pub(super) dialling: Dialling,
+}
+
+/// What requests come in by.
+pub(super) enum Front {
+    Embedded(Handle),
+    Envoy(Envoy),
+}
+
+impl Front {
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Embedded(gateway) => gateway.address,
+            Self::Envoy(envoy) => envoy.address,
+        }
+    }
 }
 
 impl System {
@@ -66,12 +83,16 @@ impl System {
             ready.context("an EPP replica has no view of the pool")?;
         }
         let dialling = args.dialling();
+        let addresses: Vec<_> = epps.iter().map(Epp::ext_proc_address).collect();
         let gateway = match args.gateway {
             GatewayKind::None => None,
             GatewayKind::Embedded => {
                 let listener = listen(args.gateway_listen, "--gateway-listen").await?;
-                let addresses: Vec<_> = epps.iter().map(Epp::ext_proc_address).collect();
-                Some(Gateway::start(listener, &addresses, dialling)?)
+                Some(Front::Embedded(Gateway::start(listener, &addresses, dialling)?))
+            }
+            GatewayKind::Envoy => {
+                let envoy = Envoy::start(&args.envoy, args.gateway_listen, &addresses, dialling).await?;
+                Some(Front::Envoy(envoy))
             }
         };
         Ok(Self { simulators, aggregators, collectors, epps, gateway, dialling })
@@ -79,7 +100,7 @@ impl System {
 
     /// Takes nothing new, lets requests in flight end, and ends all parts in the reverse order.
     pub(super) async fn stop(self) {
-        if let Some(gateway) = self.gateway {
+        if let Some(Front::Embedded(gateway)) = self.gateway {
             gateway.shutdown(DRAIN).await;
         }
         for epp in self.epps {
