@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::metrics::Page;
 use crate::process::{Process, built};
 use crate::scratch::Scratch;
 
@@ -51,6 +52,14 @@ impl Epp {
     ) -> anyhow::Result<Process> {
         let flags = [&["--name", name], &flags(aggregator, more)[..]].concat();
         Process::start(scratch, name, &built("signalbox-epp")?, &flags)
+    }
+
+    /// All its metrics.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn page(&self, client: &Client) -> anyhow::Result<Page> {
+        client.metrics(&self.metrics).await
     }
 
     /// A metric of it, without the prefix `signalbox_epp_`; the sum over all labels, 0 when there are none yet.

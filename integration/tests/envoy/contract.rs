@@ -176,3 +176,28 @@ async fn a_thousand_aborted_requests_harm_nobody_else() {
     };
     eventually("the replica lives", lives).await.unwrap();
 }
+
+#[tokio::test]
+async fn dashboards_find_the_names_that_they_know() {
+    let site = Site::start(SiteConfig { pods: 2, epps: 1, ..SiteConfig::default() }).await.unwrap();
+    let body = br#"{"model":"asked for","prompt":"x","stream":true,"stream_options":{"include_usage":true}}"#;
+    let headers = [("x-llm-d-model-name-rewrite", "m")];
+    let sent = (Bytes::from_static(body), Upload::Whole);
+    site.send_with(COMPLETIONS, &headers, sent).await.unwrap().ok().unwrap();
+    nothing_is_left(&site).await.unwrap();
+    let page = site.epps[0].page(&site.client).await.unwrap();
+    for (name, value) in [
+        ("llm_d_epp_request_total", 1.0),
+        ("inference_objective_request_total", 1.0),
+        ("llm_d_epp_request_ttft_seconds_count", 1.0),
+        ("llm_d_epp_request_input_tokens_count", 1.0),
+        ("llm_d_epp_ready_endpoints", 2.0),
+        ("inference_pool_ready_pods", 2.0),
+        ("llm_d_epp_average_queue_size", 0.0),
+    ] {
+        assert_eq!(Some(value), page.sum(name), "{name}");
+    }
+    let by_model = page.by_label("llm_d_epp_request_total", "target_model_name");
+    assert_eq!([("m".to_owned(), 1.0)], by_model.into_iter().collect::<Vec<_>>()[..]);
+    assert_eq!(2, page.by_label("llm_d_epp_per_endpoint_queue_size", "model_server_endpoint").len());
+}

@@ -246,7 +246,7 @@ impl Request {
                 Intake::default()
             }
         };
-        let renamed = intake.asked_model.take().map(|asked| (intake.request.model.clone(), asked));
+        let renamed = intake.asked_model.clone().map(|asked| (intake.request.model.clone(), asked));
         let splice =
             renamed.as_ref().and_then(|(target, _)| Some((intake.model_span.take()?, target.clone())));
         let expected = Expected { api, renamed };

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use ractor::{Actor, ActorRef};
 use signalbox_extproc::Buffers;
 use signalbox_lease::{Member, Role, Session, aggregators};
 use signalbox_state::Member as Endpoint;
-use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen, registry};
+use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen};
 use signalbox_types::Version;
 use signalbox_wire::Hello;
 use thiserror::Error;
@@ -21,7 +22,7 @@ use crate::decisions;
 use crate::desk::Desk;
 use crate::explain::{self, Explainer};
 use crate::health::{Standing, Watchers};
-use crate::metrics::{Levels, Metrics};
+use crate::metrics::{Levels, Metrics, PoolLevels, Requests};
 use crate::records::Records;
 use crate::serve::{ExtProc, MessageLimits, serve_access_log, serve_gateways, serve_probes};
 use crate::trace::Tracing;
@@ -109,13 +110,16 @@ impl Epp {
         let admin = listen(config.metrics, flags.metrics).await?;
         let (ext_proc_address, health_address) = (ext_proc.local_addr()?, health.local_addr()?);
         let access_log_address = access_log.local_addr()?;
-        let mut shown = registry("epp");
+        let mut page = Registry::default();
+        let requests = Requests::register(&mut page);
+        let pool = config.pool.as_deref().map(|pool| pool.rsplit('/').next().unwrap_or(pool).to_owned());
+        let shown = page.sub_registry_with_prefix("signalbox_epp");
         let tracing = match config.tracing {
-            Some(settings) => Some(Tracing::start(Tracer::start(settings, "signalbox", &mut shown)?)),
+            Some(settings) => Some(Tracing::start(Tracer::start(settings, "signalbox", shown)?)),
             None => None,
         };
         let records = Records::new(config.decisions, tracing);
-        let metrics = Metrics::register(&mut shown);
+        let metrics = Metrics::register(shown, requests);
         let conversations = signalbox_extproc::Config {
             body_limit_bytes: config.body_limit_bytes,
             buffers: Buffers::new(config.buffer_limit_bytes),
@@ -133,7 +137,10 @@ impl Epp {
             records,
         );
         let desk = Arc::new(desk);
+        let shown = page.sub_registry_with_prefix("signalbox_epp");
         shown.register_collector(Box::new(Levels(Arc::clone(&desk))));
+        let pool = PoolLevels { desk: Arc::clone(&desk), pool: pool.unwrap_or_default() };
+        page.register_collector(Box::new(pool));
         let (ready, is_ready) = watch::channel(false);
         let (outgoing, ends) = (Arc::new(Mutex::new(outgoing)), Arc::new(Mutex::new(ends)));
         let session = config.coordinator.as_ref().map(|coordinator| {
@@ -151,7 +158,7 @@ impl Epp {
         let explainer = Explainer { desk: Arc::clone(&desk), to: config.explain_to };
         let more =
             decisions::routes(explainer.clone()).merge(explain::routes(explainer, config.body_limit_bytes));
-        let admin = AdminServer::start(admin, Arc::new(shown), more)?;
+        let admin = AdminServer::start(admin, Arc::new(page), more)?;
         let (draining, is_draining) = watch::channel(false);
         let service = ExtProc { desk: Arc::clone(&desk) };
         let limits = MessageLimits {

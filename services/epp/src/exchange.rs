@@ -17,6 +17,7 @@ use tonic::{Status, Streaming};
 
 use crate::booked::Booked;
 use crate::desk::Desk;
+use crate::metrics::Over;
 use crate::pick::Picked;
 use crate::records::Source;
 
@@ -31,6 +32,9 @@ pub(crate) struct Exchange {
     conversation: Conversation,
     /// The span of the decision, if it is wanted.
     begun: Option<Begun>,
+    arrived_at: Instant,
+    /// What is to be counted when the stream is over.
+    over: Over,
     replies: VecDeque<ProcessingResponse>,
     booked: Option<Booked>,
     /// By which the booking is known where the response's end may be told by somebody else.
@@ -56,6 +60,8 @@ impl Exchange {
             inbound,
             conversation,
             begun: None,
+            arrived_at: Instant::now(),
+            over: Over::default(),
             replies: VecDeque::new(),
             booked: None,
             number: None,
@@ -83,11 +89,15 @@ impl Exchange {
                     }
                 }
                 Action::FirstChunk => {
+                    self.over.first_token = Some(self.arrived_at.elapsed());
                     if let Some(booked) = &mut self.booked {
                         booked.first_chunk(&self.desk);
                     }
                 }
-                Action::Usage(usage) => self.desk.metrics.used(&usage),
+                Action::Usage(usage) => {
+                    self.desk.metrics.used(&usage);
+                    self.over.usage = Some(usage);
+                }
                 Action::ResponseEnded => self.booked = None,
                 Action::Close => self.state = State::Closing,
             }
@@ -95,6 +105,8 @@ impl Exchange {
     }
 
     fn pick(&mut self, intake: Intake) {
+        self.over.target_model.clone_from(&intake.request.model);
+        self.over.asked_model.clone_from(intake.asked_model.as_ref().unwrap_or(&intake.request.model));
         let source = Source { request_id: self.conversation.request_id(), begun: self.begun.take() };
         let picked = self.desk.pick_or_fall_back(intake, source).map(|picked| {
             let Picked { mut destination, booked } = picked;
@@ -162,6 +174,10 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(refusal) = self.conversation.refusal() {
             self.desk.metrics.refused(refusal);
+            self.over.refused = Some(refusal.code());
+        }
+        if self.conversation.request_id().is_some() {
+            self.desk.metrics.requests.over(&self.over);
         }
         self.settle();
         self.desk.metrics.streams.dec();

@@ -1,5 +1,8 @@
 //! What an EPP replica exports.
 
+mod bounded;
+mod shared;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -18,6 +21,8 @@ use signalbox_state::{Digest, Others, Reach};
 use signalbox_types::Request;
 
 use crate::desk::Desk;
+
+pub(crate) use shared::{Over, PoolLevels, Requests};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CodeLabel {
@@ -54,6 +59,7 @@ impl FirstByte {
 /// What an EPP replica counts. What it merely holds is read off it by [`Levels`].
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
+    pub(crate) requests: Requests,
     pub(crate) streams: Gauge,
     decisions: Counter,
     pub(crate) no_endpoint: Counter,
@@ -82,9 +88,9 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics that `registry` shows.
-    pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+    /// Metrics that `registry` shows, besides `requests`, which it does not name.
+    pub(crate) fn register(registry: &mut Registry, requests: Requests) -> Self {
+        let metrics = Self { requests, ..Self::default() };
         let counters = [
             ("decisions", "Requests for which an endpoint was picked", &metrics.decisions),
             ("no_endpoint", "Requests for which the pool had no endpoint", &metrics.no_endpoint),
