@@ -53,6 +53,7 @@ impl Conversation {
         }
         match event {
             Event::Message(message) => self.receive(message),
+            Event::Overlong => self.request.overlong(&self.config),
             Event::Picked(picked) => self.send(picked.as_ref()),
         }
     }

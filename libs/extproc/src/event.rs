@@ -15,6 +15,8 @@ use crate::refusal::Refusal;
 pub enum Event {
     /// The gateway sent a message.
     Message(ProcessingRequest),
+    /// The gateway sent a message that is too long to be taken. Nothing else will come.
+    Overlong,
     /// The answer to [`Action::Pick`].
     Picked(Result<Destination, Refusal>),
 }

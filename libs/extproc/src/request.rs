@@ -180,6 +180,16 @@ impl Request {
         }
     }
 
+    /// A part of the body is too long to be taken; if it is the request's, which the picker has not answered.
+    pub(crate) fn overlong(&mut self, config: &Config) -> Actions {
+        match self.stage {
+            Stage::Arriving(..) | Stage::Expected => {
+                self.refuse(Refusal::TooLarge { limit_bytes: config.body_limit_bytes }, config)
+            }
+            _ => Actions::new(),
+        }
+    }
+
     /// A body without headers before it, or one that was not to come: it passes, as nothing depends on it.
     fn unexpected_body(&self, body: Bytes, ending: Ending, modes: Modes) -> Actions {
         match (&self.stage, modes.request_echo()) {
@@ -246,9 +256,11 @@ impl Request {
                 Intake::default()
             }
         };
-        let renamed = intake.asked_model.clone().map(|asked| (intake.request.model.clone(), asked));
-        let splice =
-            renamed.as_ref().and_then(|(target, _)| Some((intake.model_span.take()?, target.clone())));
+        let target = &intake.request.model;
+        let splice = intake.asked_model.as_ref().and(intake.model_span.clone());
+        let splice = splice.map(|span| (span, target.clone()));
+        let renamed = intake.asked_model.clone().filter(|asked| !asked.is_empty());
+        let renamed = renamed.map(|asked| (target.clone(), asked));
         let expected = Expected { api, renamed };
         intake.request.subset = self.subset.take();
         intake.request.headers = std::mem::take(&mut self.head.wanted);

@@ -221,15 +221,23 @@ impl Model {
         value: Option<&RawValue>,
         how: &Reading<'_>,
     ) -> Result<Self, IntakeError> {
-        let Some(text) = value.map(RawValue::get) else { return Ok(Self::default()) };
+        let Some(text) = value.map(RawValue::get) else { return Ok(Self::missing(body, how)) };
         let said: String = serde_json::from_str(text).map_err(|_| IntakeError::NoModel)?;
         let start = text.as_ptr().addr() - body.as_ptr().addr();
         let span = Some(start..start + text.len());
-        let target = (!said.is_empty()).then(|| (how.target)(&said)).flatten();
-        Ok(match target.filter(|target| *target != said) {
+        Ok(match (how.target)(&said).filter(|target| *target != said) {
             Some(name) => Self { name, asked: Some(said), span },
             None => Self { name: said, asked: None, span },
         })
+    }
+}
+
+impl Model {
+    /// A body that names none goes to a model all the same where there is one for every request.
+    fn missing(body: &[u8], how: &Reading<'_>) -> Self {
+        let Some(name) = (how.target)("") else { return Self::default() };
+        let inside = body.iter().position(|byte| *byte == b'{').map(|at| at + 1..at + 1);
+        Self { name, asked: Some(String::new()), span: inside }
     }
 }
 

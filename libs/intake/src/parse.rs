@@ -20,9 +20,10 @@ pub struct Intake {
     pub chain: Vec<BlockHash>,
     /// How the client wants its answer.
     pub delivery: Delivery,
-    /// What the body calls the model, where the request goes to another one.
+    /// What the body calls the model, where the request goes to another one; empty where it names none.
     pub asked_model: Option<String>,
-    /// Where in the body the JSON value of the model's name stands, its quotes included; for [`crate::splice_model`].
+    /// Where in the body the JSON value of the model's name stands, its quotes included, or where it could, for
+    /// [`crate::splice_model`].
     pub model_span: Option<Range<usize>>,
 }
 
@@ -41,7 +42,7 @@ pub enum Delivery {
 pub struct Reading<'a> {
     /// Size of a hashed block of prompt, in bytes.
     pub block_bytes: u32,
-    /// The model that serves a request for another one; `None` where it is that itself.
+    /// The model that serves a request for another one, or for none (empty); `None` where it is that itself.
     pub target: &'a dyn Fn(&str) -> Option<String>,
 }
 

@@ -13,7 +13,7 @@ use signalbox_intake::Intake;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_telemetry::Begun;
 use signalbox_types::BookingId;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use crate::booked::Booked;
 use crate::desk::Desk;
@@ -163,6 +163,11 @@ impl Stream for Exchange {
                     this.begun = this.begun.take().or_else(|| this.desk.records.begin(&message));
                     this.take(Event::Message(message));
                 }
+                // The gateway is there, and waits for an answer.
+                Some(Err(status)) if status.code() == Code::OutOfRange => {
+                    this.take(Event::Overlong);
+                    this.state = State::Closing;
+                }
                 // The gateway is done, or gone; either way there is nobody to answer.
                 Some(Err(_)) | None => this.state = State::Closing,
             }
@@ -174,6 +179,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(refusal) = self.conversation.refusal() {
             self.desk.metrics.refused(refusal);
+            tracing::debug!(request_id = self.conversation.request_id(), %refusal, "a request is refused");
             self.over.refused = Some(refusal.code());
         }
         if self.conversation.request_id().is_some() {

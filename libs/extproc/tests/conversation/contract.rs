@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
-use signalbox_extproc::{Config, Destination, Outcome, Refusal};
+use signalbox_extproc::{Config, Destination, Event, Outcome, Refusal};
 use signalbox_intake::Parsers;
 use signalbox_protos::envoy::config::core::v3::Metadata;
 use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
@@ -76,6 +76,20 @@ fn contract_3_3_row_3_no_model() {
 }
 
 #[test]
+fn contract_3_3_row_3_no_model_but_one_for_every_request() {
+    let headers = [POST[0], POST[1], ("x-llm-d-model-name-rewrite", "tuned")];
+    for (body, expected) in [
+        (r#" {"prompt":"p"}"#, r#" {"model":"tuned","prompt":"p"}"#),
+        (r#"{"model":"","prompt":"p"}"#, r#"{"model":"tuned","prompt":"p"}"#),
+    ] {
+        let seen = all(Gateway::new(), request(&headers, body));
+        assert_eq!(Seen::RequestChunk(Bytes::from_static(expected.as_bytes()), true), seen[2]);
+        let Seen::Picking(intake) = &seen[0] else { panic!("{seen:?}") };
+        assert_eq!("tuned", intake.request.model);
+    }
+}
+
+#[test]
 fn contract_3_3_row_4_and_9_row_10_no_endpoint_for_a_request_without_a_body() {
     let gateway = Gateway::with(Config::default(), Err(Refusal::NoEndpoint));
     let seen = all(gateway, [request_headers(&GET, true)]);
@@ -97,6 +111,18 @@ fn contract_3_3_row_16_the_filters_leave_none() {
     let seen = all(gateway, request(&POST, BODY));
     let text = "inference error: ResourceExhausted - no endpoints available for the given request";
     assert_eq!((429, text, Some("rejected-saturated")), refused(&seen));
+}
+
+#[test]
+fn contract_3_3_row_25_a_message_that_is_too_long_to_be_taken() {
+    let mut gateway = Gateway::new();
+    gateway.say(request_headers(&POST, false));
+    let seen = gateway.step(Event::Overlong);
+    let text = "inference error: PayloadTooLarge - request body is longer than 67108864 bytes";
+    assert_eq!((413, text, None), refused(&seen));
+    let mut gateway = Gateway::new();
+    request(&POST, BODY).into_iter().for_each(|message| drop(gateway.say(message)));
+    assert_eq!(gateway.step(Event::Overlong), [], "it is sent already");
 }
 
 #[test]

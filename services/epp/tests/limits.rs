@@ -1,7 +1,10 @@
-//! A gateway whose clients go away, all at once.
+//! Gateways that ask for much: whose clients go away all at once, that open very many streams, or send very long messages.
 #![allow(clippy::unwrap_used)] // in a test, a panic is the message
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +19,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::{
 use signalbox_schedule::Policy;
 use signalbox_tls::{Offer, Security, Serving, connect_unverified};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -31,7 +34,7 @@ type Inbound = Streaming<ProcessingResponse>;
 const RESETS: usize = 1_000;
 
 /// A replica that has nobody to follow, and so no endpoints.
-async fn lonely() -> Epp {
+async fn lonely(buffer_limit_bytes: u64) -> Epp {
     let config = EppConfig {
         name: "epp".to_owned(),
         pool: None,
@@ -46,7 +49,7 @@ async fn lonely() -> Epp {
         metrics: ANY,
         explain_to: ExplainTo::Loopback,
         body_limit_bytes: 1 << 20,
-        buffer_limit_bytes: 1 << 30,
+        buffer_limit_bytes,
         retry_after_s: 1,
         fallback_endpoints: 0,
         received_message_limit_bytes: EppConfig::message_limit_bytes(1 << 20),
@@ -80,8 +83,18 @@ fn headers() -> ProcessingRequest {
 }
 
 fn body() -> ProcessingRequest {
-    let body = br#"{"model":"llama","prompt":"Hi"}"#.to_vec().into();
-    message(Request::RequestBody(HttpBody { body, end_of_stream: true }))
+    part(br#"{"model":"llama","prompt":"Hi"}"#.to_vec(), true)
+}
+
+fn part(body: Vec<u8>, end_of_stream: bool) -> ProcessingRequest {
+    message(Request::RequestBody(HttpBody { body: body.into(), end_of_stream }))
+}
+
+/// Status and text of the refusal that comes next.
+async fn refusal(inbound: &mut Inbound) -> (i32, String) {
+    let answer = inbound.message().await.unwrap().expect("the stream ended").response;
+    let Some(Response::ImmediateResponse(refused)) = answer else { panic!("{answer:?}") };
+    (refused.status.unwrap().code, String::from_utf8(refused.body.to_vec()).unwrap())
 }
 
 /// A replica on a thread of its own, which can be held up.
@@ -98,7 +111,7 @@ impl Apart {
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let epp = lonely().await;
+                let epp = lonely(1 << 30).await;
                 started.send((epp.ext_proc_address(), Handle::current())).unwrap();
                 stopped.await.unwrap();
                 epp.stop().await;
@@ -169,10 +182,85 @@ async fn a_thousand_resets_leave_the_connection_and_its_other_streams_alone() {
     send_all().await;
     drop(release);
     messages.send(body()).await.unwrap();
-    let answer = living.message().await.unwrap().expect("the stream ended").response;
-    let Some(Response::ImmediateResponse(refused)) = answer else { panic!("{answer:?}") };
-    assert_eq!(Some(503), refused.status.map(|status| status.code));
+    assert_eq!(503, refusal(&mut living).await.0);
     // Nothing is left that would hold up the end.
     drop((messages, living, client));
     replica.end().await;
+}
+
+const STREAMS: usize = 10_000;
+const CONNECTIONS: usize = 10;
+const PART_BYTES: usize = 1_024;
+/// So many streams may hold a part each.
+const ROOM: usize = 1_000;
+
+/// One of very many: sends a part of a body, and its end when it may; says how it was refused.
+async fn one_of_many(mut client: Client, refused: &AtomicUsize, mut go_on: watch::Receiver<bool>) -> String {
+    let (messages, requests) = mpsc::channel(2);
+    messages.send(headers()).await.unwrap();
+    messages.send(part(vec![b' '; PART_BYTES], false)).await.unwrap();
+    let mut inbound = open(&mut client, requests).await;
+    let end = async {
+        go_on.wait_for(|go_on| *go_on).await.unwrap();
+        messages.send(body()).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let (_, text) = tokio::select! {
+        refusal = refusal(&mut inbound) => refusal,
+        () = end => unreachable!("it does not end"),
+    };
+    refused.fetch_add(1, Ordering::Relaxed);
+    text
+}
+
+#[tokio::test]
+async fn ten_thousand_open_streams_hold_no_more_than_they_may() {
+    let epp = lonely((ROOM * PART_BYTES) as u64).await;
+    let (may_go_on, go_on) = watch::channel(false);
+    let refused = Arc::new(AtomicUsize::new(0));
+    let address = epp.ext_proc_address().into();
+    let clients: Vec<Client> = (0..CONNECTIONS)
+        .map(|_| Client::new(connect_unverified(&address, |endpoint| endpoint).unwrap()))
+        .collect();
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|number| {
+            let (client, refused, go_on) =
+                (clients[number % CONNECTIONS].clone(), Arc::clone(&refused), go_on.clone());
+            tokio::spawn(async move { one_of_many(client, &refused, go_on).await })
+        })
+        .collect();
+    while refused.load(Ordering::Relaxed) < STREAMS - ROOM {
+        task::yield_now().await;
+    }
+    may_go_on.send_replace(true);
+    let mut texts = BTreeMap::new();
+    for stream in streams {
+        *texts.entry(stream.await.unwrap()).or_insert(0) += 1;
+    }
+    let (full, none) = ("too many request bodies", "failed to find endpoint candidates");
+    let count = |text: &str| {
+        texts.iter().filter(|(told, _)| told.contains(text)).map(|(_, count)| count).sum::<usize>()
+    };
+    // What goes on needs more room, which some find and others do not.
+    assert!(
+        count(full) >= STREAMS - ROOM && count(none) > 0 && count(full) + count(none) == STREAMS,
+        "{texts:?}"
+    );
+    drop(clients);
+    epp.stop().await;
+}
+
+#[tokio::test]
+async fn contract_3_3_row_25_a_message_above_the_limit_is_answered_with_413() {
+    let epp = lonely(1 << 30).await;
+    let mut client =
+        Client::new(connect_unverified(&epp.ext_proc_address().into(), |endpoint| endpoint).unwrap());
+    let (messages, requests) = mpsc::channel(2);
+    messages.send(headers()).await.unwrap();
+    messages.send(part(vec![b' '; 3 << 20], true)).await.unwrap();
+    let mut inbound = open(&mut client, requests).await;
+    let (status, text) = refusal(&mut inbound).await;
+    assert_eq!((413, true), (status, text.contains("longer than 1048576 bytes")), "{text}");
+    drop((messages, inbound, client));
+    epp.stop().await;
 }
