@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_view_or_drains_lives_and_is_not_to_be_asked() {
+    fn contract_9_row_14_who_has_no_view_or_drains_lives_and_is_not_to_be_asked() {
         for (ready, draining) in [(false, false), (false, true), (true, true)] {
             assert_eq!(ServingStatus::NotServing, Asked::Readiness.status(ready, draining));
             assert_eq!(ServingStatus::Serving, Asked::Liveness.status(ready, draining));
