@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::scratch::Scratch;
 
@@ -19,6 +19,18 @@ pub fn write_endpoints<'a>(
     endpoints: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> anyhow::Result<PathBuf> {
     write_pool(scratch, POOL, endpoints)
+}
+
+/// Adds more documents to the endpoints file at `path`.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn add_documents(path: &Path, documents: &str) -> anyhow::Result<()> {
+    let text = fs::read_to_string(path)? + documents;
+    let fresh = path.with_extension("more");
+    fs::write(&fresh, text)?;
+    fs::rename(fresh, path)?;
+    Ok(())
 }
 
 /// As [`write_endpoints`], of the pool with this name in namespace `default`.

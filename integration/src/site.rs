@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::client::{Answer, Client, Upload};
-use crate::endpoints::write_endpoints;
+use crate::endpoints::{add_documents, write_endpoints};
 use crate::envoy::{Envoy, PICKED_HEADER, RequestMode, ResponseMode};
 use crate::epp::Epp;
 use crate::pod::{Pod, PodConfig};
@@ -103,6 +103,14 @@ impl Site {
     pub fn list_pods(&self, pods: &[Pod]) -> anyhow::Result<()> {
         list(&self.scratch, pods)?;
         Ok(())
+    }
+
+    /// Adds documents to the endpoints file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn say(&self, documents: &str) -> anyhow::Result<()> {
+        add_documents(&list(&self.scratch, &self.pods)?, documents)
     }
 
     /// Sends a request through Envoy.

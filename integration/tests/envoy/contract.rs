@@ -96,6 +96,34 @@ async fn models_are_rewritten_and_put_back_where_bodies_are_buffered() {
     is_rewritten(RequestMode::Buffered, ResponseMode::Buffered).await.unwrap();
 }
 
+const REWRITE: &str = "---
+apiVersion: llm-d.ai/v1alpha2
+kind: InferenceModelRewrite
+metadata: { name: public }
+spec:
+  poolRef: { name: llama3 }
+  rules:
+  - matches: [{ model: { value: public } }]
+    targets: [{ modelRewrite: m }]
+";
+
+#[tokio::test]
+async fn a_rewrite_in_the_endpoints_file_holds_at_every_replica() {
+    let site = Site::start(SiteConfig::default()).await.unwrap();
+    site.say(REWRITE).unwrap();
+    let body = Bytes::from_static(br#"{"model":"public","prompt":"hello"}"#);
+    let mut in_a_row = 0;
+    let holds = async || {
+        let answer = site.send(Method::POST, COMPLETIONS, body.clone(), Upload::Whole).await?;
+        in_a_row = if answer.status == StatusCode::OK { in_a_row + 1 } else { 0 };
+        // Envoy asks the two replicas in turn.
+        ensure!(in_a_row > 8, "{}", answer.status);
+        ensure!(answer.json()?["model"] == "public", "{answer:?}");
+        Ok(())
+    };
+    eventually("the rewrite is known everywhere", holds).await.unwrap();
+}
+
 #[tokio::test]
 async fn no_header_that_steers_reaches_a_pod_and_the_id_does() {
     let site = Site::start(SiteConfig { pods: 1, epps: 1, ..SiteConfig::default() }).await.unwrap();
