@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use signalbox_peers::{Event, Listening, Settings, Tell, follow};
+use signalbox_peers::{Event, Listening, Settings, Subject, Tell, follow};
 use signalbox_state::{Bounds, Change, Follower, Following, Frame, FromAggregator, Heard, Source, Todo};
 use signalbox_tls::Security;
 use signalbox_types::{EndpointKey, Origin, PeerAddress};
@@ -52,7 +52,12 @@ impl Ear {
         let hello = Hello { pool: None, name: "ear".to_owned() };
         let (events, streamed) = mpsc::unbounded_channel();
         let streams = follow(
-            Settings { hello, aggregators: list, security: Security::Local },
+            Settings {
+                subject: Arc::new(Subject::of(&hello)),
+                hello,
+                aggregators: list,
+                security: Security::Local,
+            },
             move |event| match events.send(event) {
                 Ok(()) => Listening::On,
                 Err(_) => Listening::Over,

@@ -227,5 +227,7 @@ async fn dashboards_find_the_names_that_they_know() {
     }
     let by_model = page.by_label("llm_d_epp_request_total", "target_model_name");
     assert_eq!([("m".to_owned(), 1.0)], by_model.into_iter().collect::<Vec<_>>()[..]);
+    let ready = page.by_label("llm_d_epp_ready_endpoints", "name");
+    assert_eq!([("llama3".to_owned(), 2.0)], ready.into_iter().collect::<Vec<_>>()[..]);
     assert_eq!(2, page.by_label("llm_d_epp_per_endpoint_queue_size", "model_server_endpoint").len());
 }

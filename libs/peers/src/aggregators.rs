@@ -28,6 +28,8 @@ const LASTING: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// Who follows, and which pool.
     pub hello: Hello,
+    /// The pool, once it is known.
+    pub subject: Arc<Subject>,
     /// The aggregators. One that is not in the list any more is left.
     pub aggregators: watch::Receiver<Vec<PeerAddress>>,
     /// How they are spoken with.
@@ -39,8 +41,7 @@ pub async fn follow<L>(settings: Settings, listener: L)
 where
     L: Fn(Event) -> Listening + Clone + Send + Sync + 'static,
 {
-    let Settings { hello, mut aggregators, security } = settings;
-    let subject = Arc::new(Subject::of(&hello));
+    let Settings { hello, subject, mut aggregators, security } = settings;
     let streams = Arc::new(AtomicU64::new(1));
     let mut tasks: BTreeMap<PeerAddress, JoinSet<()>> = BTreeMap::new();
     loop {

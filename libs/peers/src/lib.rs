@@ -10,4 +10,4 @@ mod stream;
 
 pub use aggregators::{Settings, follow};
 pub use connect::{connect, why};
-pub use stream::{Event, Listening, Tell};
+pub use stream::{Event, Listening, Subject, Tell};

@@ -117,12 +117,18 @@ impl StreamEnd {
 }
 
 /// The pool that all streams are about: the one asked for, or the first that is spoken of.
-#[derive(Debug)]
-pub(crate) struct Subject(OnceLock<String>);
+#[derive(Debug, Default)]
+pub struct Subject(OnceLock<String>);
 
 impl Subject {
-    pub(crate) fn of(hello: &Hello) -> Self {
+    /// The pool that `hello` asks for, if it asks for one.
+    pub fn of(hello: &Hello) -> Self {
         Self(hello.pool.clone().map_or_else(OnceLock::new, OnceLock::from))
+    }
+
+    /// The pool, `NAMESPACE/NAME`, once it is known.
+    pub fn pool(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
     }
 
     fn check(&self, hello: &Hello) -> Result<(), WireError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use signalbox_lease::{Coordinator, Member, Role, Session, aggregators};
+use signalbox_peers::Subject;
 use signalbox_protos::signalbox::v1::pool_server::PoolServer;
 use signalbox_state::{SeatConfig, Standing};
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
@@ -199,7 +200,12 @@ fn steward(
             give_back_after_ms: config.give_back_after.as_millis() as u64,
         },
         specs,
-        peers: signalbox_peers::Settings { hello, aggregators: others, security: config.security.clone() },
+        peers: signalbox_peers::Settings {
+            subject: Arc::new(Subject::of(&hello)),
+            hello,
+            aggregators: others,
+            security: config.security.clone(),
+        },
         membership: membership.clone(),
         levels: Arc::new(metrics.of(&pool)),
         board: Arc::new(Board::new(pool)),

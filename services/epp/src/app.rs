@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use ractor::{Actor, ActorRef};
 use signalbox_extproc::Buffers;
 use signalbox_lease::{Member, Role, Session, aggregators};
+use signalbox_peers::Subject;
 use signalbox_state::Member as Endpoint;
 use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen};
 use signalbox_types::Version;
@@ -112,7 +113,6 @@ impl Epp {
         let access_log_address = access_log.local_addr()?;
         let mut page = Registry::default();
         let requests = Requests::register(&mut page);
-        let pool = config.pool.as_deref().map(|pool| pool.rsplit('/').next().unwrap_or(pool).to_owned());
         let shown = page.sub_registry_with_prefix("signalbox_epp");
         let tracing = match config.tracing {
             Some(settings) => Some(Tracing::start(Tracer::start(settings, "signalbox", shown)?)),
@@ -139,16 +139,21 @@ impl Epp {
         let desk = Arc::new(desk);
         let shown = page.sub_registry_with_prefix("signalbox_epp");
         shown.register_collector(Box::new(Levels(Arc::clone(&desk))));
-        let pool = PoolLevels { desk: Arc::clone(&desk), pool: pool.unwrap_or_default() };
-        page.register_collector(Box::new(pool));
+        let hello = Hello { pool: config.pool, name: config.name };
+        let subject = Arc::new(Subject::of(&hello));
+        page.register_collector(Box::new(PoolLevels {
+            desk: Arc::clone(&desk),
+            subject: Arc::clone(&subject),
+        }));
         let (ready, is_ready) = watch::channel(false);
         let (outgoing, ends) = (Arc::new(Mutex::new(outgoing)), Arc::new(Mutex::new(ends)));
         let session = config.coordinator.as_ref().map(|coordinator| {
-            let member = Member { role: Role::Epp, name: config.name.clone(), address: None };
+            let member = Member { role: Role::Epp, name: hello.name.clone(), address: None };
             coordinator.join(member, config.lease_ttl)
         });
         let peers = signalbox_peers::Settings {
-            hello: Hello { pool: config.pool, name: config.name },
+            hello,
+            subject,
             aggregators: aggregators(config.aggregators, config.coordinator.as_ref(), None),
             security: config.security,
         };

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use signalbox_intake::answer::Usage;
+use signalbox_peers::Subject;
 use signalbox_state::{Member, Reach};
 use signalbox_types::PPM;
 
@@ -130,8 +131,8 @@ impl Requests {
 #[derive(Debug)]
 pub(crate) struct PoolLevels {
     pub(crate) desk: Arc<Desk>,
-    /// The pool's name.
-    pub(crate) pool: String,
+    /// Which pool it is.
+    pub(crate) subject: Arc<Subject>,
 }
 
 impl Collector for PoolLevels {
@@ -164,7 +165,8 @@ impl Collector for PoolLevels {
             ("llm_d_epp_ready_endpoints", "Endpoints whose values are fresh", fresh.len() as f64),
             ("inference_pool_ready_pods", "As llm_d_epp_ready_endpoints", fresh.len() as f64),
         ];
-        let pool = [("name", self.pool.as_str())];
+        let pool = self.subject.pool().and_then(|pool| pool.rsplit('/').next()).unwrap_or_default();
+        let pool = [("name", pool)];
         for (name, help, value) in levels {
             let gauge = ConstGauge::new(value);
             let mut encoder = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
@@ -178,7 +180,7 @@ impl Collector for PoolLevels {
             let mut encoder =
                 encoder.encode_descriptor(name, "Waiting requests of an endpoint", None, kind)?;
             for member in &fresh {
-                let labels = [("name", self.pool.as_str()), (label, member.spec.name.as_str())];
+                let labels = [pool[0], (label, member.spec.name.as_str())];
                 let gauge = ConstGauge::new(f64::from(member.observed.gauges.waiting));
                 gauge.encode(encoder.encode_family(&labels)?)?;
             }

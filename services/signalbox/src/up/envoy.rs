@@ -57,12 +57,16 @@ impl Envoy {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn();
-        let process = process.with_context(|| {
-            format!(
-                "{} does not start; install Envoy, name it by --envoy FILE, or take --gateway embedded",
-                binary.display()
-            )
-        })?;
+        let process = match process {
+            Ok(process) => process,
+            Err(error) => {
+                let _ = fs::remove_file(&file);
+                let what = binary.display();
+                bail!(
+                    "{what} does not start: {error}; install Envoy, name it by --envoy FILE, or take --gateway embedded"
+                );
+            }
+        };
         let mut envoy = Self { process, address, file };
         envoy.listens().await?;
         Ok(envoy)
