@@ -213,21 +213,26 @@ async fn dashboards_find_the_names_that_they_know() {
     let sent = (Bytes::from_static(body), Upload::Whole);
     site.send_with(COMPLETIONS, &headers, sent).await.unwrap().ok().unwrap();
     nothing_is_left(&site).await.unwrap();
-    let page = site.epps[0].page(&site.client).await.unwrap();
-    for (name, value) in [
-        ("llm_d_epp_request_total", 1.0),
-        ("inference_objective_request_total", 1.0),
-        ("llm_d_epp_request_ttft_seconds_count", 1.0),
-        ("llm_d_epp_request_input_tokens_count", 1.0),
-        ("llm_d_epp_ready_endpoints", 2.0),
-        ("inference_pool_ready_pods", 2.0),
-        ("llm_d_epp_average_queue_size", 0.0),
-    ] {
-        assert_eq!(Some(value), page.sum(name), "{name}");
-    }
-    let by_model = page.by_label("llm_d_epp_request_total", "target_model_name");
-    assert_eq!([("m".to_owned(), 1.0)], by_model.into_iter().collect::<Vec<_>>()[..]);
-    let ready = page.by_label("llm_d_epp_ready_endpoints", "name");
-    assert_eq!([("llama3".to_owned(), 2.0)], ready.into_iter().collect::<Vec<_>>()[..]);
-    assert_eq!(2, page.by_label("llm_d_epp_per_endpoint_queue_size", "model_server_endpoint").len());
+    let shown = async || {
+        let page = site.epps[0].page(&site.client).await?;
+        for (name, value) in [
+            ("llm_d_epp_request_total", 1.0),
+            ("inference_objective_request_total", 1.0),
+            ("llm_d_epp_request_ttft_seconds_count", 1.0),
+            ("llm_d_epp_request_input_tokens_count", 1.0),
+            ("llm_d_epp_ready_endpoints", 2.0),
+            ("inference_pool_ready_pods", 2.0),
+            ("llm_d_epp_average_queue_size", 0.0),
+        ] {
+            ensure!(page.sum(name) == Some(value), "{name} is {:?}", page.sum(name));
+        }
+        let by_model = page.by_label("llm_d_epp_request_total", "target_model_name");
+        ensure!(by_model == [("m".to_owned(), 1.0)].into(), "{by_model:?}");
+        let by_pool = page.by_label("llm_d_epp_ready_endpoints", "name");
+        ensure!(by_pool == [("llama3".to_owned(), 2.0)].into(), "{by_pool:?}");
+        let by_endpoint = page.by_label("llm_d_epp_per_endpoint_queue_size", "model_server_endpoint");
+        ensure!(by_endpoint.len() == 2, "{by_endpoint:?}");
+        Ok(())
+    };
+    eventually("the page has them", shown).await.unwrap();
 }

@@ -34,3 +34,4 @@ pub use event::{Action, Actions, Event, Outcome};
 pub use head::request_header;
 pub use logged::{Logged, logged};
 pub use refusal::Refusal;
+pub use reply::fault;

@@ -213,6 +213,15 @@ pub(crate) fn refused(refusal: &Refusal, retry_after_s: u32) -> ProcessingRespon
     }))
 }
 
+/// The answer that the client gets when the picker itself is at fault, and cannot even choose by chance.
+pub fn fault() -> ProcessingResponse {
+    plain(Response::ImmediateResponse(ImmediateResponse {
+        status: Some(HttpStatus { code: 500 }),
+        headers: None,
+        body: Bytes::from_static(b"inference error: Internal - the endpoint picker is at fault"),
+    }))
+}
+
 fn plain(response: Response) -> ProcessingResponse {
     ProcessingResponse { response: Some(response), dynamic_metadata: None }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use signalbox_extproc::{Action, Conversation, Event, Outcome};
+use signalbox_extproc::{Action, Conversation, Event, Outcome, fault};
 use signalbox_intake::Intake;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_telemetry::Begun;
@@ -67,6 +67,17 @@ impl Exchange {
             number: None,
             answered_at: None,
             state: State::Open,
+        }
+    }
+
+    /// Takes an event. A fault in that costs this stream, not the connection that it shares with others.
+    fn take_guarded(&mut self, event: Event) {
+        let desk = Arc::clone(&self.desk);
+        if desk.guarded(|| self.take(event)).is_none() {
+            self.state = State::Closing;
+            if self.booked.is_none() && self.replies.is_empty() {
+                self.replies.push_back(fault());
+            }
         }
     }
 
@@ -161,11 +172,11 @@ impl Stream for Exchange {
             match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
                 Some(Ok(message)) => {
                     this.begun = this.begun.take().or_else(|| this.desk.records.begin(&message));
-                    this.take(Event::Message(message));
+                    this.take_guarded(Event::Message(message));
                 }
                 // The gateway is there, and waits for an answer.
                 Some(Err(status)) if status.code() == Code::OutOfRange => {
-                    this.take(Event::Overlong);
+                    this.take_guarded(Event::Overlong);
                     this.state = State::Closing;
                 }
                 // The gateway is done, or gone; either way there is nobody to answer.

@@ -52,8 +52,8 @@ impl Desk {
             .unwrap_or(Err(Refusal::NoEndpoint))
     }
 
-    /// What `pick` gives, unless it panics: that is counted.
-    fn guarded<T>(&self, pick: impl FnOnce() -> T) -> Option<T> {
+    /// What `pick` gives, unless it panics, which is counted.
+    pub(crate) fn guarded<T>(&self, pick: impl FnOnce() -> T) -> Option<T> {
         let picked = catch_unwind(AssertUnwindSafe(pick));
         if picked.is_err() {
             self.metrics.panicked();
