@@ -20,7 +20,7 @@ const TURNS_KEPT: usize = 16;
 /// How much history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// At most so much, in the weight of [`weight_bytes`].
+    /// At most so much, in the weight of `weight_bytes`.
     pub keep_bytes: usize,
     /// At most so much while a snapshot is on its way whose receiver will go on from there.
     pub keep_pinned_bytes: usize,
