@@ -4,12 +4,13 @@ use bytes::Bytes;
 use signalbox_intake::Api;
 use signalbox_intake::answer::{AnswerKind, Renamer, UsageReader};
 
-const APIS: [&str; 5] = [
+const APIS: [&str; 6] = [
     "/v1/completions",
     "/v1/messages",
     "/v1/responses",
     "/generate",
     "/vllm.grpc.engine.VllmEngine/Generate",
+    "/google.cloud.aiplatform.v1.PredictionService/StreamRawPredict",
 ];
 
 /// Reads them as an answer to every API, whole and in pieces, which must come to the same.
@@ -30,15 +31,14 @@ pub(crate) fn run(data: &[u8]) {
             assert_eq!(whole, pieces, "{path}, {kind:?}: what was used depends on how the answer is cut");
         }
     }
-    assert_eq!(
-        renamed(data, data.len().max(1)),
-        renamed(data, size),
-        "names depend on how the answer is cut"
-    );
+    for (api, kind) in [(Api::Chat, AnswerKind::Events), (Api::VertexChat, AnswerKind::Framed)] {
+        let renamer = || Renamer::new(api, kind, "tuned", "asked for").expect("there are names in it");
+        let (whole, pieces) = (renamed(renamer(), data, data.len().max(1)), renamed(renamer(), data, size));
+        assert_eq!(whole, pieces, "{api:?}: names depend on how the answer is cut");
+    }
 }
 
-fn renamed(data: &[u8], size: usize) -> Vec<u8> {
-    let mut renamer = Renamer::new("tuned", "asked for");
+fn renamed(mut renamer: Renamer, data: &[u8], size: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for chunk in data.chunks(size) {
         renamer

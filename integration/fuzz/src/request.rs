@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use signalbox_intake::{Api, Reading, parse, splice_model};
 
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 18] = [
     "/v1/completions",
     "/v1/chat/completions",
     "/v1/completions/render",
@@ -18,6 +18,8 @@ const PATHS: [&str; 16] = [
     "/generate",
     "/vllm.grpc.engine.VllmEngine/Generate",
     "/vllm.grpc.engine.VllmEngine/Embed",
+    "/google.cloud.aiplatform.v1.PredictionService/ChatCompletions",
+    "/google.cloud.aiplatform.v1.PredictionService/RawPredict",
     "/v1/models",
     "/",
 ];
@@ -31,7 +33,7 @@ pub(crate) fn run(data: &[u8]) {
         let again = parse(api, &body, &how);
         assert_eq!(Some(&read), again.as_ref().ok(), "a body is read twice in two ways");
         let Some(span) = read.model_span.clone() else { continue };
-        let other = splice_model(&body, &span, "an\"other");
+        let other = splice_model(api, &body, &span, "an\"other");
         let renamed = parse(api, &other, &how).expect("with another model it is as good as before");
         assert_eq!("an\"other", renamed.request.model);
         assert_eq!(read.request.prompt_tokens, renamed.request.prompt_tokens);

@@ -95,17 +95,6 @@ pub(crate) fn tokens(plugin: &Plugin<'_>, findings: &mut Findings) {
     }
 }
 
-/// Parsers of bodies that are read here.
-pub(crate) fn parser(plugin: &Plugin<'_>, findings: &mut Findings) {
-    plugin.takes_none(findings);
-}
-
-/// Parsers of bodies that pass through unread.
-pub(crate) fn unread_parser(plugin: &Plugin<'_>, findings: &mut Findings) {
-    plugin.takes_none(findings);
-    findings.warn(&plugin.at, "such bodies are not read yet: these requests go by load, without prefixes");
-}
-
 /// Duration-like text such as `200ms`, or nothing.
 pub(crate) fn duration(parameters: &Parameters<'_>, name: &str, findings: &mut Findings) {
     if let Some(at) = parameters.optional(name) {

@@ -15,8 +15,8 @@ pub(crate) enum Fate {
     Picker(fn(&Plugin<'_>, &mut Findings) -> Picker),
     /// Done anyway, in the way that is told.
     Anyway(fn(&Plugin<'_>, &mut Findings), &'static str),
-    /// As `Anyway`, and it may be named as a parser.
-    Parser(fn(&Plugin<'_>, &mut Findings)),
+    /// It may be named as a parser, and takes no parameters.
+    Parser,
     /// It comes with this.
     Later(&'static str),
     /// It is not planned, for this reason.
@@ -84,13 +84,13 @@ pub(crate) const CATALOGUE: &[(&str, Fate)] = &[
     ),
     ("token-producer", Fate::Anyway(anyway::tokens, "4 bytes of prompt count as one token")),
     ("tokenizer", Fate::Anyway(anyway::tokens, "4 bytes of prompt count as one token")),
-    ("openai-parser", Fate::Parser(anyway::parser)),
-    ("passthrough-parser", Fate::Parser(anyway::parser)),
-    ("anthropic-parser", Fate::Parser(anyway::parser)),
-    ("vllmhttp-parser", Fate::Parser(anyway::parser)),
-    ("sglanghttp-parser", Fate::Parser(anyway::parser)),
-    ("vertexai-parser", Fate::Parser(anyway::unread_parser)),
-    ("vllmgrpc-parser", Fate::Parser(anyway::parser)),
+    ("openai-parser", Fate::Parser),
+    ("passthrough-parser", Fate::Parser),
+    ("anthropic-parser", Fate::Parser),
+    ("vllmhttp-parser", Fate::Parser),
+    ("sglanghttp-parser", Fate::Parser),
+    ("vertexai-parser", Fate::Parser),
+    ("vllmgrpc-parser", Fate::Parser),
     ("disagg-profile-handler", Fate::Later(DISAGGREGATION)),
     ("pd-profile-handler", Fate::Later(DISAGGREGATION)),
     ("disagg-headers-handler", Fate::Later(DISAGGREGATION)),

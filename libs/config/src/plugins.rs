@@ -62,8 +62,8 @@ fn declared<'a>(plugin: Plugin<'a>, findings: &mut Findings) -> Declared<'a> {
             findings.ignore(&plugin.at, format!("{}: {why}", plugin.shown()));
             Part::Other
         }
-        Some(Fate::Parser(check)) => {
-            check(&plugin, findings);
+        Some(Fate::Parser) => {
+            plugin.takes_none(findings);
             findings.ignore(
                 &plugin.at,
                 format!("{}: a request's path says how its body is read", plugin.shown()),

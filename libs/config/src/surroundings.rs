@@ -66,7 +66,7 @@ fn parser(at: Located<'_>, plugins: &[Declared<'_>], findings: &mut Findings) {
     let is_parser = match declared {
         Some(declared) => matches!(declared.part, Part::Parser),
         // A type stands for a plugin of that type, where parsers are listed.
-        None => matches!(catalogue::fate(name), Some(Fate::Parser(_))),
+        None => matches!(catalogue::fate(name), Some(Fate::Parser)),
     };
     if !is_parser {
         return undeclared(&at, name, "parser", findings);

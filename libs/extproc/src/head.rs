@@ -85,7 +85,7 @@ impl Head {
         }
         head.dice = chance as u64;
         let path = path.or(original).or(forwarded).unwrap_or(DEFAULT_PATH);
-        let claimed = config.parsers.claim(Api::of_path(path));
+        let claimed = config.parsers.claim(path);
         head.unclaimed = claimed.is_none().then(|| path.chars().take(WANTED_CHARS).collect());
         let api = claimed.unwrap_or_default();
         (head.api, head.bodiless_api) = match method {

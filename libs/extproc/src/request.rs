@@ -286,7 +286,7 @@ impl Request {
             Err(refusal) => return (self.refuse(refusal.clone(), config), None),
         };
         let Complete { body, held, end, splice, expected } = complete;
-        let other = splice.map(|(span, model)| splice_model(&body, &span, &model));
+        let other = splice.map(|(span, model)| splice_model(expected.api, &body, &span, &model));
         self.stage = Stage::Sent { _held: held };
         let ending_here = std::mem::take(&mut self.head.controls.ending_here);
         let route = Route { destination, request_id: self.head.made_id(), ending_here, body_bytes: None };

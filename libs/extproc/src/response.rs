@@ -69,8 +69,9 @@ impl Response {
             return;
         }
         self.usage = (self.expected.api != Api::Opaque).then(|| UsageReader::new(self.expected.api, kind));
-        let renamed = self.expected.renamed.as_ref().filter(|_| kind != AnswerKind::Framed);
-        self.renamer = renamed.map(|(target, asked)| Renamer::new(target, asked));
+        let renamed = self.expected.renamed.as_ref();
+        self.renamer =
+            renamed.and_then(|(target, asked)| Renamer::new(self.expected.api, kind, target, asked));
     }
 
     pub(crate) fn body(&mut self, message: HttpBody, modes: Modes) -> Actions {

@@ -25,45 +25,82 @@ pub enum Api {
     VllmGrpcGenerate,
     /// vLLM over gRPC, embedding: token ids.
     VllmGrpcEmbed,
+    /// Vertex AI over gRPC: the body of a chat in an `HttpBody`.
+    VertexChat,
+    /// Vertex AI over gRPC: the body of OpenAI responses in an `HttpBody`.
+    VertexPredict,
     /// Anything else: not read at all.
     #[default]
     Opaque,
 }
 
+/// What a path that ends so means.
+pub(crate) struct Route {
+    /// The last segments of the path.
+    suffix: &'static str,
+    /// The type that the Go EPP gives the parser of such requests.
+    pub(crate) parser: &'static str,
+    /// How their bodies are read.
+    pub(crate) api: Api,
+}
+
+const fn route(parser: &'static str, suffix: &'static str, api: Api) -> Route {
+    Route { suffix, parser, api }
+}
+
 /// What ends a path, in whole segments; the longest that does is what counts.
-const SUFFIXES: [(&str, Api); 13] = [
-    ("completions", Api::Completions),
-    ("completions/render", Api::Completions),
-    ("chat/completions", Api::Chat),
-    ("chat/completions/render", Api::Chat),
-    ("responses", Api::Responses),
-    ("embeddings", Api::Embeddings),
-    ("conversations", Api::Conversations),
-    ("images/generations", Api::Images),
-    ("messages", Api::Messages),
-    ("messages/count_tokens", Api::Opaque),
-    ("inference/v1/generate", Api::VllmGenerate),
-    ("vllm.grpc.engine.VllmEngine/Generate", Api::VllmGrpcGenerate),
-    ("vllm.grpc.engine.VllmEngine/Embed", Api::VllmGrpcEmbed),
+const ROUTES: [Route; 16] = [
+    route("openai-parser", "completions", Api::Completions),
+    route("openai-parser", "completions/render", Api::Completions),
+    route("openai-parser", "chat/completions", Api::Chat),
+    route("openai-parser", "chat/completions/render", Api::Chat),
+    route("openai-parser", "responses", Api::Responses),
+    route("openai-parser", "embeddings", Api::Embeddings),
+    route("openai-parser", "conversations", Api::Conversations),
+    route("openai-parser", "images/generations", Api::Images),
+    route("anthropic-parser", "messages", Api::Messages),
+    route("anthropic-parser", "messages/count_tokens", Api::Opaque),
+    route("vllmhttp-parser", "inference/v1/generate", Api::VllmGenerate),
+    route("vllmgrpc-parser", "vllm.grpc.engine.VllmEngine/Generate", Api::VllmGrpcGenerate),
+    route("vllmgrpc-parser", "vllm.grpc.engine.VllmEngine/Embed", Api::VllmGrpcEmbed),
+    route("vertexai-parser", "PredictionService/ChatCompletions", Api::VertexChat),
+    route("vertexai-parser", "PredictionService/RawPredict", Api::VertexPredict),
+    route("vertexai-parser", "PredictionService/StreamRawPredict", Api::VertexPredict),
 ];
 
-/// SGLang's path, which must be the whole path.
-const SGLANG_PATH: &str = "generate";
+/// SGLang's, where the suffix must be the whole path.
+const SGLANG: Route = route("sglanghttp-parser", "generate", Api::SglangGenerate);
 
-impl Api {
-    /// The API behind `path`, by its last segments. The query and slashes at the ends do not matter.
-    pub fn of_path(path: &str) -> Self {
+impl Route {
+    /// What `path` means, by its last segments. The query and slashes at the ends do not matter.
+    pub(crate) fn of_path(path: &str) -> Option<&'static Self> {
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
-        if path == SGLANG_PATH {
-            return Self::SglangGenerate;
+        if path == SGLANG.suffix {
+            return Some(&SGLANG);
         }
-        let fitting = SUFFIXES.iter().filter(|(suffix, _)| ends_with_segments(path, suffix));
-        fitting.max_by_key(|(suffix, _)| suffix.len()).map_or(Self::Opaque, |(_, api)| *api)
+        let fitting = ROUTES.iter().filter(|route| route.ends(path));
+        fitting.max_by_key(|route| route.suffix.len())
+    }
+
+    fn ends(&self, path: &str) -> bool {
+        let Some(rest) = path.strip_suffix(self.suffix) else { return false };
+        // Vertex AI has one service in the packages of several versions.
+        let in_a_package = self.parser == "vertexai-parser" && rest.ends_with('.');
+        rest.is_empty() || rest.ends_with('/') || in_a_package
     }
 }
 
-fn ends_with_segments(path: &str, suffix: &str) -> bool {
-    path.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+impl Api {
+    /// The API behind `path`; see [`parse`](crate::parse()) for how its bodies are read.
+    pub fn of_path(path: &str) -> Self {
+        Route::of_path(path).map_or(Self::Opaque, |route| route.api)
+    }
+
+    /// Whether bodies are messages of gRPC.
+    pub(crate) fn is_grpc(self) -> bool {
+        use Api::{VertexChat, VertexPredict, VllmGrpcEmbed, VllmGrpcGenerate};
+        matches!(self, VllmGrpcGenerate | VllmGrpcEmbed | VertexChat | VertexPredict)
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +131,9 @@ mod tests {
             ("/generate/?a=b", Api::SglangGenerate),
             ("/vllm.grpc.engine.VllmEngine/Generate", Api::VllmGrpcGenerate),
             ("/vllm.grpc.engine.VllmEngine/Embed", Api::VllmGrpcEmbed),
+            ("/google.cloud.aiplatform.v1.PredictionService/ChatCompletions", Api::VertexChat),
+            ("/google.cloud.aiplatform.v1beta1.PredictionService/RawPredict", Api::VertexPredict),
+            ("/PredictionService/StreamRawPredict", Api::VertexPredict),
         ] {
             assert_eq!(Api::of_path(path), api, "{path}");
         }
@@ -110,6 +150,9 @@ mod tests {
             "/v1/generations",
             "/vllm.grpc.engine.VllmEngine/Abort",
             "/vllm.grpc.engine.VllmEngine/generate",
+            "/google.cloud.aiplatform.v1.PredictionService/Predict",
+            "/a.b.MyPredictionService/RawPredict",
+            "/v1/my.completions",
             "/",
             "",
         ] {

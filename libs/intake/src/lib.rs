@@ -20,6 +20,7 @@ mod parse;
 mod parsers;
 mod prompt;
 mod splice;
+mod vertex;
 mod wire;
 
 pub use api::Api;

@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::body::Model;
 use crate::error::IntakeError;
 use crate::prompt::Prompt;
-use crate::{anthropic, generate, grpc, openai};
+use crate::{anthropic, generate, grpc, openai, vertex};
 
 /// What a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub fn parse(api: Api, body: &[u8], how: &Reading<'_>) -> Result<Intake, IntakeE
         Api::SglangGenerate => generate::sglang(body, how),
         Api::VllmGrpcGenerate => grpc::generate(body, how),
         Api::VllmGrpcEmbed => grpc::embed(body, how),
+        Api::VertexChat => vertex::chat(body, how),
+        Api::VertexPredict => vertex::predict(body, how),
         Api::Opaque => Ok(Intake::default()),
     }
 }

@@ -1,6 +1,6 @@
 //! Which APIs are spoken.
 
-use crate::api::Api;
+use crate::api::{Api, Route};
 
 /// The parsers that a configuration names, by the types that the Go EPP gives them. Those that none of them is for are refused, unless
 /// `passthrough-parser` is among them; without any, every API is spoken and all else passes.
@@ -16,31 +16,18 @@ impl Parsers {
         Self(types.into_iter().collect())
     }
 
-    /// How a body of `api` is to be read; `None` when it is refused.
-    pub fn claim(&self, api: Api) -> Option<Api> {
-        let is_named = |parser: &str| self.0.iter().any(|named| named == parser);
-        match parser_of(api) {
-            _ if self.0.is_empty() => Some(api),
-            Some(parser) if is_named(parser) => Some(api),
-            _ => is_named(PASSTHROUGH).then_some(Api::Opaque),
+    /// How the body of a request to `path` is to be read; `None` when it is refused.
+    pub fn claim(&self, path: &str) -> Option<Api> {
+        let route = Route::of_path(path);
+        match route.filter(|route| self.0.is_empty() || self.names(route.parser)) {
+            Some(route) => Some(route.api),
+            None => (self.0.is_empty() || self.names(PASSTHROUGH)).then_some(Api::Opaque),
         }
     }
-}
 
-fn parser_of(api: Api) -> Option<&'static str> {
-    Some(match api {
-        Api::Completions
-        | Api::Chat
-        | Api::Responses
-        | Api::Embeddings
-        | Api::Conversations
-        | Api::Images => "openai-parser",
-        Api::Messages => "anthropic-parser",
-        Api::VllmGenerate => "vllmhttp-parser",
-        Api::SglangGenerate => "sglanghttp-parser",
-        Api::VllmGrpcGenerate | Api::VllmGrpcEmbed => "vllmgrpc-parser",
-        Api::Opaque => return None,
-    })
+    fn names(&self, parser: &str) -> bool {
+        self.0.iter().any(|named| named == parser)
+    }
 }
 
 #[cfg(test)]
@@ -50,12 +37,19 @@ mod tests {
     #[test]
     fn what_is_not_named_is_refused_unless_it_may_pass() {
         let parsers = |types: &[&str]| Parsers::of(types.iter().map(|name| (*name).to_owned()));
-        assert_eq!(Some(Api::Messages), parsers(&[]).claim(Api::Messages));
-        assert_eq!(Some(Api::Opaque), parsers(&[]).claim(Api::Opaque));
+        let (messages, counting, other) = ("/v1/messages", "/v1/messages/count_tokens", "/v1/models");
+        assert_eq!(Some(Api::Messages), parsers(&[]).claim(messages));
+        assert_eq!(Some(Api::Opaque), parsers(&[]).claim(counting));
+        assert_eq!(Some(Api::Opaque), parsers(&[]).claim(other));
         let openai = parsers(&["openai-parser"]);
-        assert_eq!(Some(Api::Chat), openai.claim(Api::Chat));
-        assert_eq!(None, openai.claim(Api::Messages));
-        assert_eq!(None, openai.claim(Api::Opaque));
-        assert_eq!(Some(Api::Opaque), parsers(&["openai-parser", PASSTHROUGH]).claim(Api::Messages));
+        assert_eq!(Some(Api::Chat), openai.claim("/v1/chat/completions"));
+        assert_eq!(None, openai.claim(messages));
+        assert_eq!(None, openai.claim(counting));
+        assert_eq!(None, openai.claim(other));
+        let anthropic = parsers(&["anthropic-parser"]);
+        assert_eq!(Some(Api::Messages), anthropic.claim(messages));
+        assert_eq!(Some(Api::Opaque), anthropic.claim(counting));
+        assert_eq!(None, anthropic.claim(other));
+        assert_eq!(Some(Api::Opaque), parsers(&["openai-parser", PASSTHROUGH]).claim(messages));
     }
 }

@@ -1,5 +1,7 @@
 //! Protobuf messages, read where they lie.
 
+use std::ops::Range;
+
 use crate::error::IntakeError;
 
 /// Length of what stands before each message of a gRPC body: whether it is compressed, and its length.
@@ -52,6 +54,12 @@ pub(crate) fn only_message(body: &[u8]) -> Result<&[u8], IntakeError> {
     if is_whole { Ok(message) } else { Err(IntakeError::Grpc) }
 }
 
+/// How long the first message of `body` is with what stands before it, as soon as that is there.
+pub(crate) fn frame_bytes(body: &[u8]) -> Option<usize> {
+    let [_, len @ ..] = body.first_chunk::<FRAME_HEAD_BYTES>()?;
+    Some(FRAME_HEAD_BYTES + u32::from_be_bytes(*len) as usize)
+}
+
 /// The fields of a message, in the order in which they stand there.
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
@@ -100,6 +108,52 @@ impl<'a> Iterator for Fields<'a> {
         }
         Some(field.ok_or(IntakeError::Grpc))
     }
+}
+
+/// Where a field stands: what is before its value, and the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) head: Range<usize>,
+    pub(crate) value: Range<usize>,
+}
+
+/// Where in `body` the one field `number` of the message at `message` stands, which is a string, bytes or a message.
+///
+/// # Errors
+/// [`IntakeError::Grpc`] where `message` is none, or has the field twice, which no writer makes.
+pub(crate) fn only_field(
+    body: &[u8],
+    message: Range<usize>,
+    number: u64,
+) -> Result<Option<Place>, IntakeError> {
+    let mut fields = Fields::new(&body[message.clone()]);
+    let (mut found, mut start) = (None, message.start);
+    while let Some(field) = fields.next() {
+        let end = message.end - fields.rest.len();
+        if let (n, Value::Bytes(value)) = field?
+            && n == number
+        {
+            let value = end - value.len()..end;
+            if found.replace(Place { head: start..value.start, value }).is_some() {
+                return Err(IntakeError::Grpc);
+            }
+        }
+        start = end;
+    }
+    Ok(found)
+}
+
+/// What stands before a value of `len` bytes of the field `number`.
+pub(crate) fn head_of(number: u64, len: usize) -> Vec<u8> {
+    let mut head = Vec::new();
+    for mut rest in [number << 3 | 2, len as u64] {
+        while rest > 0x7f {
+            head.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        head.push(rest as u8);
+    }
+    head
 }
 
 /// Numbers of 32 bits that stand one after another without tags.

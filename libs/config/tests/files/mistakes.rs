@@ -135,7 +135,6 @@ schedulingProfiles:
         "line 7: plugins[2]: an affinityThreshold of 0 or less turns it off",
         "line 7: plugins[2]: prefix-cache-affinity-filter is not used: the profile does not name it",
         "line 8: plugins[3]: gateways are told one endpoint, not maxNumOfEndpoints of them",
-        "line 9: plugins[4]: such bodies are not read yet: these requests go by load, without prefixes",
         "line 10: plugins[5]: \"busy\" (utilization-detector) is not used: the profile does not name it",
         "line 11: saturationDetector: saturationDetector is deprecated here; it belongs into flowControl",
         "line 11: saturationDetector.pluginRef: has no effect yet: no request is shed before flow control and priorities are there",

@@ -1,6 +1,8 @@
-//! Messages of vLLM's gRPC service, of which a few numbers are looked at as they pass.
+//! Messages of gRPC, of which a few numbers, or what they carry, are looked at as they pass.
 
+use crate::answer::carried::Carried;
 use crate::answer::usage::Usage;
+use crate::vertex;
 use crate::wire::{FRAME_HEAD_BYTES, VARINT_BYTES, WireType, low_half, tag};
 
 /// Which messages an answer is made of.
@@ -10,6 +12,8 @@ pub(crate) enum Layout {
     Generate,
     /// `EmbedResponse`.
     Embed,
+    /// `google.api.HttpBody`, which carries what an answer over HTTP would be.
+    HttpBody,
 }
 
 /// Reads messages that are split anywhere. What is compressed, or no message, says nothing.
@@ -24,6 +28,7 @@ pub(crate) struct Frames {
     inner: Option<Inner>,
     place: Place,
     usage: Usage,
+    carried: Carried,
 }
 
 /// The message within the message that is being read.
@@ -49,6 +54,8 @@ enum Place {
     Length(u64, Number),
     /// As many bytes that are not read.
     Skipped(u64),
+    /// As many bytes of what the message carries.
+    Carried(u64),
     /// A message that is none, up to its end.
     Lost,
 }
@@ -76,17 +83,21 @@ impl Frames {
             inner: None,
             place: TAG,
             usage: Usage::default(),
+            carried: Carried::default(),
         }
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        self.usage
+        match self.layout {
+            Layout::Generate | Layout::Embed => self.usage,
+            Layout::HttpBody => self.carried.usage(),
+        }
     }
 
     pub(crate) fn push(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some(&byte) = rest.first() {
-            let len = if self.left_bytes == 0 { self.read_head(byte) } else { self.read(byte, rest.len()) };
+            let len = if self.left_bytes == 0 { self.read_head(byte) } else { self.read(byte, rest) };
             rest = &rest[len..];
         }
     }
@@ -105,14 +116,14 @@ impl Frames {
         1
     }
 
-    /// Reads of a message, of which `ready` bytes are there that begin with `byte`; returns how many it read.
-    fn read(&mut self, byte: u8, ready: usize) -> usize {
+    /// Reads of a message, of which `ready` is there, which begins with `byte`; returns how many bytes it read.
+    fn read(&mut self, byte: u8, ready: &[u8]) -> usize {
         let unread = match self.place {
-            Place::Skipped(bytes) => bytes,
+            Place::Skipped(bytes) | Place::Carried(bytes) => bytes,
             Place::Lost => self.left_bytes,
             _ => 1,
         };
-        let len = unread.min(ready as u64);
+        let len = unread.min(ready.len() as u64);
         self.left_bytes -= len;
         if let Some(inner) = &mut self.inner {
             inner.left_bytes = inner.left_bytes.saturating_sub(len);
@@ -120,6 +131,10 @@ impl Frames {
         self.place = match self.place {
             Place::Skipped(bytes) if bytes == len => TAG,
             Place::Skipped(bytes) => Place::Skipped(bytes - len),
+            Place::Carried(bytes) => {
+                self.carried.push(&ready[..len as usize]);
+                if bytes == len { TAG } else { Place::Carried(bytes - len) }
+            }
             Place::Lost => Place::Lost,
             Place::Tag(number) => self.grown(byte, number, Place::Tag, Self::begin),
             Place::Value(field, number) => self.grown(
@@ -179,6 +194,12 @@ impl Frames {
         let kind = match (self.layout, self.inner, field) {
             (Layout::Generate, None, 1) => Kind::Chunk,
             (Layout::Generate, None, 2) => Kind::Complete,
+            (Layout::HttpBody, None, vertex::FIELD) => {
+                return match self.skip(len) {
+                    Place::Skipped(len) => Place::Carried(len),
+                    other => other,
+                };
+            }
             _ => return self.skip(len),
         };
         if len > self.left_bytes {

@@ -3,9 +3,12 @@
 //! Answers pass through while they are read: no more of one is kept than a line or a number of it, however it is cut
 //! into pieces, and how it is cut makes no difference.
 
+mod carried;
 mod document;
 mod events;
 mod frames;
+mod names;
+mod reframe;
 mod rename;
 mod usage;
 
@@ -52,8 +55,11 @@ impl UsageReader {
         let reading = match (kind, api) {
             (AnswerKind::Framed, Api::VllmGrpcGenerate) => Reading::Framed(Frames::new(Layout::Generate)),
             (AnswerKind::Framed, Api::VllmGrpcEmbed) => Reading::Framed(Frames::new(Layout::Embed)),
-            (AnswerKind::Unread | AnswerKind::Framed, _)
-            | (_, Api::Opaque | Api::VllmGrpcGenerate | Api::VllmGrpcEmbed) => Reading::Nothing,
+            (AnswerKind::Framed, Api::VertexChat | Api::VertexPredict) => {
+                Reading::Framed(Frames::new(Layout::HttpBody))
+            }
+            (AnswerKind::Unread | AnswerKind::Framed, _) => Reading::Nothing,
+            (_, api) if api == Api::Opaque || api.is_grpc() => Reading::Nothing,
             (AnswerKind::Events, api) => Reading::Events(Box::new(Events::new(usage::key_of(api)))),
             (AnswerKind::Whole, api) => Reading::Whole(Document::new(usage::key_of(api))),
         };

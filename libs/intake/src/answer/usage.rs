@@ -34,11 +34,14 @@ fn merge(known: &mut Option<u64>, later: Option<u64>) {
     }
 }
 
+/// The top-level key under which answers say their usage, but for SGLang's.
+pub(crate) const KEY: &str = "usage";
+
 /// The top-level key under which an answer of `api` says its usage.
 pub(crate) fn key_of(api: Api) -> &'static str {
     match api {
         Api::SglangGenerate => "meta_info",
-        _ => "usage",
+        _ => KEY,
     }
 }
 

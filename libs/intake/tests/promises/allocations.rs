@@ -77,7 +77,7 @@ fn an_answer_is_not_kept() {
     }
     let event =
         Bytes::from_static(b"data: {\"model\":\"llama\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
-    let mut renamer = Renamer::new("llama", "asked");
+    let mut renamer = Renamer::new(Api::Chat, AnswerKind::Events, "llama", "asked").unwrap();
     let (count, _) = allocations(|| (0..100).for_each(|_| drop(renamer.push(event.clone(), false))));
     assert_eq!(count, 0, "allocations to replace 100 names");
 }

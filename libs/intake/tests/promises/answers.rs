@@ -77,7 +77,19 @@ fn answers() -> Vec<(Api, AnswerKind, Vec<u8>)> {
         (Api::Messages, AnswerKind::Whole, message.into()),
         (Api::SglangGenerate, AnswerKind::Whole, sglang.into()),
         (Api::VllmGrpcGenerate, AnswerKind::Framed, grpc_answer()),
+        (Api::VertexChat, AnswerKind::Framed, carried(&[whole])),
+        (
+            Api::VertexPredict,
+            AnswerKind::Framed,
+            carried(&[" ", &RESPONSES_EVENTS[..100], &RESPONSES_EVENTS[100..]]),
+        ),
     ]
+}
+
+/// An answer of Vertex AI with this in its messages.
+fn carried(pieces: &[&str]) -> Vec<u8> {
+    let message = |piece: &&str| frame(&[bytes(1, b"text"), bytes(2, piece.as_bytes())].concat());
+    pieces.iter().map(message).collect::<Vec<_>>().concat()
 }
 
 #[test]
@@ -121,6 +133,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         b"\0\0\0\0\x04\x0a\x02\x10\x05",
         b"\0\0\0\0\x03\x0a\x02\x10\x05",
         b"\x12\x02\x18\x07",
+        b"\0\0\0\0\x1f\x12\x1d{\"usage\":{\"prompt_tokens\":3}}",
     ];
     let words = vec(select(words), 0..30).prop_map(|words| words.concat());
     prop_oneof![words, vec(any::<u8>(), 0..200)]
@@ -135,6 +148,7 @@ proptest! {
             (Api::SglangGenerate, AnswerKind::Events),
             (Api::VllmGrpcGenerate, AnswerKind::Framed),
             (Api::VllmGrpcEmbed, AnswerKind::Framed),
+            (Api::VertexChat, AnswerKind::Framed),
         ] {
             prop_assert_eq!(read(api, kind, &answer, &cuts), read(api, kind, &answer, &[]));
         }

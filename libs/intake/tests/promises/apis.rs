@@ -189,15 +189,68 @@ fn what_is_no_message_of_vllm_is_refused() {
     assert_eq!(refused(Api::VllmGrpcEmbed, frame(b"")), "missing tokenized input in EmbedRequest");
 }
 
+/// A request to Vertex AI with this in its `HttpBody`, and the JSON as the field says it.
+fn vertex(json: &str) -> Vec<u8> {
+    let http_body = [bytes(1, b"application/json"), bytes(2, json.as_bytes())].concat();
+    frame(&[bytes(1, b"projects/p/locations/l/endpoints/e"), bytes(2, &http_body), number(9, 1)].concat())
+}
+
+#[test]
+fn vertex_ai_is_read_as_what_it_carries() {
+    let chat = r#"{"model":"m","messages":[{"role":"user","content":"0123456789"}],"stream":true}"#;
+    let responses = r#"{"model":"m","input":"0123456789"}"#;
+    for (api, carried, json) in
+        [(Api::VertexChat, Api::Chat, chat), (Api::VertexPredict, Api::Responses, responses)]
+    {
+        let body = vertex(json);
+        let intake = parse(api, &body, &Reading::plain(8)).unwrap();
+        assert_eq!(&body[intake.model_span.clone().unwrap()], b"\"m\"");
+        let alone = read(carried, json);
+        assert_eq!(Intake { model_span: alone.model_span.clone(), ..intake }, alone);
+    }
+}
+
+#[test]
+fn a_model_is_replaced_in_a_message_and_its_lengths_with_it() {
+    let json = |name: &str| format!(r#"{{"model":"{name}","input":"0123456789"}}"#);
+    for (old, new) in [("m", "x".repeat(300)), ("m", "n".to_owned()), (&"x".repeat(300), "m".to_owned())] {
+        let body = Bytes::from(vertex(&json(old)));
+        let span = parse(Api::VertexPredict, &body, &Reading::plain(8)).unwrap().model_span.unwrap();
+        assert_eq!(splice_model(Api::VertexPredict, &body, &span, &new), vertex(&json(&new)));
+        assert_eq!(splice_model(Api::VertexPredict, &body, &(0..2), &new), body);
+    }
+    let target = |asked: &str| asked.is_empty().then(|| "tuned".to_owned());
+    let body = Bytes::from(vertex(r#"{"input":"0123456789"}"#));
+    let how = Reading { block_bytes: 8, target: &target };
+    let span = parse(Api::VertexPredict, &body, &how).unwrap().model_span.unwrap();
+    let expected = vertex(r#"{"model":"tuned","input":"0123456789"}"#);
+    assert_eq!(splice_model(Api::VertexPredict, &body, &span, "tuned"), expected);
+}
+
+#[test]
+fn what_is_no_message_of_vertex_ai_is_refused() {
+    let payload = "invalid or unsupported gRPC payload";
+    let http_body = bytes(2, &bytes(2, br#"{"model":"m","input":"i"}"#));
+    for (body, text) in [
+        (frame(&http_body)[1..].to_vec(), payload),
+        (frame(&http_body.repeat(2)), payload),
+        (frame(&bytes(2, b"\x12\x05{}")), payload),
+        (frame(b""), "error unmarshaling request bodyMap: EOF while parsing a value at line 1 column 0"),
+        (vertex("{}"), "invalid responses request: must have input field"),
+    ] {
+        assert_eq!(refused(Api::VertexPredict, body), text);
+    }
+}
+
 #[test]
 fn a_place_that_is_none_replaces_nothing() {
     let body = Bytes::from_static(b"0123");
     for span in [3..9, 7..9, usize::MAX..usize::MAX] {
-        assert_eq!(splice_model(&body, &span, "m"), body);
+        assert_eq!(splice_model(Api::Completions, &body, &span, "m"), body);
     }
     #[expect(clippy::reversed_empty_ranges)] // the point of it
     let reversed = 3..1;
-    assert_eq!(splice_model(&body, &reversed, "m"), body);
+    assert_eq!(splice_model(Api::Completions, &body, &reversed, "m"), body);
 }
 
 proptest! {
@@ -215,7 +268,7 @@ proptest! {
         );
         let before = Bytes::from(body(&old));
         let span = parse(Api::Completions, &before, &Reading::plain(8)).unwrap().model_span.unwrap();
-        let spliced = splice_model(&before, &span, &new);
+        let spliced = splice_model(Api::Completions, &before, &span, &new);
         prop_assert_eq!(&spliced, &body(&new));
         if !new.is_empty() {
             prop_assert_eq!(parse(Api::Completions, &spliced, &Reading::plain(8)).unwrap().request.model, new);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use signalbox_intake::answer::AnswerKind;
+use signalbox_intake::answer::{AnswerKind, Renamer};
 use signalbox_intake::{Api, Reading, parse, splice_model};
 
 use crate::answers::read;
@@ -13,7 +13,7 @@ use crate::renames::renamed;
 
 const ROUNDS: u64 = 4_000;
 
-const APIS: [Api; 12] = [
+const APIS: [Api; 14] = [
     Api::Completions,
     Api::Chat,
     Api::Responses,
@@ -25,6 +25,8 @@ const APIS: [Api; 12] = [
     Api::SglangGenerate,
     Api::VllmGrpcGenerate,
     Api::VllmGrpcEmbed,
+    Api::VertexChat,
+    Api::VertexPredict,
     Api::Opaque,
 ];
 
@@ -97,7 +99,7 @@ fn mutated_requests_are_read_or_refused() {
             accepted += usize::from(api != Api::Opaque);
             assert!(intake.chain.len() * 16 <= body.len() * 4, "a chain is no longer than its body makes it");
             if let Some(span) = &intake.model_span {
-                let spliced = splice_model(&body.clone().into(), span, "another");
+                let spliced = splice_model(api, &body.clone().into(), span, "another");
                 let again = parse(api, &spliced, &Reading::plain(16)).unwrap();
                 assert_eq!(again.request.model, "another");
                 assert_eq!(again.request.prompt_tokens, intake.request.prompt_tokens);
@@ -115,16 +117,19 @@ fn mutated_answers_read_the_same_in_any_pieces() {
     for _ in 0..ROUNDS {
         let answer = mutated(&mut rng, &corpus);
         let cuts = cuts(&mut rng, answer.len());
-        for api in [Api::Chat, Api::Messages, Api::SglangGenerate, Api::VllmGrpcGenerate, Api::VllmGrpcEmbed]
-        {
+        for api in APIS {
             for kind in KINDS {
                 let whole = read(api, kind, &answer, &[]);
                 told += usize::from(whole.is_some());
                 assert_eq!(read(api, kind, &answer, &cuts), whole, "{api:?} {kind:?} {cuts:?} {answer:?}");
             }
         }
-        let names = (*pick(&mut rng, &["m", "llama", "a\"b"]), "asked");
-        assert_eq!(renamed(&answer, &cuts, names).0, renamed(&answer, &[], names).0, "{cuts:?} {answer:?}");
+        let target = *pick(&mut rng, &["m", "llama", "a\"b"]);
+        for (api, kind) in [(Api::Chat, AnswerKind::Events), (Api::VertexChat, AnswerKind::Framed)] {
+            let renamed =
+                |cuts: &[usize]| renamed(&answer, cuts, Renamer::new(api, kind, target, "asked").unwrap()).0;
+            assert_eq!(renamed(&cuts), renamed(&[]), "{api:?} {cuts:?} {answer:?}");
+        }
     }
     assert!(told > ROUNDS as usize / 10, "mutations left something to read: {told}");
 }
