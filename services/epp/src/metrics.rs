@@ -72,7 +72,7 @@ pub(crate) struct Metrics {
     logged: Family<OutcomeLabel, Counter>,
     pub(crate) first_byte: FirstByte,
     ignored_controls: Counter,
-    panics: Counter,
+    pub(crate) panics: Counter,
     answered_prompt_tokens: Counter,
     answered_cached_tokens: Counter,
     answered_output_tokens: Counter,

@@ -47,8 +47,16 @@ impl Desk {
     /// As [`Self::pick`].
     pub(crate) fn pick_or_fall_back(&self, intake: Intake, source: Source<'_>) -> Result<Picked, Refusal> {
         let subset = intake.request.subset.clone();
-        self.guarded(|| self.pick(intake, source))
-            .or_else(|| self.guarded(|| self.fall_back(subset.as_ref())))
+        self.or_fall_back(subset.as_ref(), || self.pick(intake, source))
+    }
+
+    fn or_fall_back(
+        &self,
+        subset: Option<&Subset>,
+        pick: impl FnOnce() -> Result<Picked, Refusal>,
+    ) -> Result<Picked, Refusal> {
+        self.guarded(pick)
+            .or_else(|| self.guarded(|| self.fall_back(subset)))
             .unwrap_or(Err(Refusal::NoEndpoint))
     }
 
@@ -215,63 +223,4 @@ fn score(candidate: &Candidate) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use signalbox_schedule::Policy;
-    use signalbox_state::{Input, Pool, PoolConfig, Replica, Source as Told};
-    use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
-
-    use super::*;
-    use crate::metrics::Metrics;
-    use crate::records::Records;
-
-    /// A desk that sees a pool of these endpoints.
-    fn desk(addresses: &[&str]) -> Desk {
-        let conversations = (signalbox_extproc::Config::default(), 0, EndpointScores::Hidden);
-        let (metrics, records) = (Metrics::default(), Records::new(0, None));
-        let ttl = Duration::from_secs(3);
-        let (desk, ..) = Desk::new("epp", Policy::default(), conversations, ttl, metrics, records);
-        let endpoint = |address: &&str| EndpointSpec {
-            name: format!("pod at {address}"),
-            address: address.parse().unwrap(),
-            metrics_url: String::new(),
-            engine: Engine::Vllm,
-            labels: Default::default(),
-        };
-        let endpoints = addresses.iter().map(endpoint).collect();
-        let id = PoolId { namespace: "default".to_owned(), name: "p".to_owned() };
-        let mut pool = Pool::new(1, PoolConfig::default());
-        pool.fold(0, Input::Spec(PoolSpec { id, endpoints, models: Arc::default() }));
-        let mut replica = Replica::default();
-        for frame in Arc::new(pool.snapshot()).frames() {
-            replica.apply(Told::Aggregator(0), frame);
-        }
-        desk.sight.store(Arc::new(Sight::next(&Sight::default(), &replica, &desk.bookings, 0)));
-        desk
-    }
-
-    #[test]
-    fn contract_3_3_rows_17_and_18_a_fault_in_deciding_costs_no_answer() {
-        let desk = desk(&["10.0.0.1:80", "10.0.0.2:80"]);
-        assert!(desk.guarded(|| panic!("a fault, as it is meant here")).is_none());
-        let picked = desk.fall_back(Some(&Subset::from_iter(["10.0.0.2"]))).unwrap();
-        assert_eq!("10.0.0.2:80", picked.destination.as_str());
-        assert_eq!(1, desk.bookings.whole().len());
-        drop(picked);
-        assert!(desk.bookings.whole().is_empty());
-        let nowhere = desk.fall_back(Some(&Subset::default()));
-        assert!(matches!(nowhere, Err(Refusal::NoEndpoint)));
-    }
-
-    #[test]
-    fn a_decision_is_one_of_the_endpoints_that_are_allowed() {
-        let desk = desk(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
-        for _ in 0..50 {
-            let mut intake = Intake::default();
-            intake.request.subset = Some(Subset::from_iter(["10.0.0.1", "10.0.0.3"]));
-            let picked = desk.pick_or_fall_back(intake, Source::default()).unwrap();
-            assert_ne!("10.0.0.2:80", picked.destination.as_str());
-        }
-    }
-}
+mod tests;

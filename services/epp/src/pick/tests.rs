@@ -1,0 +1,134 @@
+use std::sync::Arc;
+
+use signalbox_schedule::Policy;
+use signalbox_state::{
+    CollectorStream, Effect, Input, Pool, PoolConfig, Replica, Report, Source as Told, Update,
+};
+use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
+
+use super::*;
+use crate::metrics::Metrics;
+use crate::records::Records;
+
+const FIRST: &str = "10.0.0.1:80";
+const SECOND: &str = "10.0.0.2:80";
+const THIRD: &str = "10.0.0.3:80";
+
+/// A pool of these endpoints that are all in this state.
+fn pool(addresses: &[&str], reach: Reach) -> Pool {
+    let endpoint = |address: &&str| EndpointSpec {
+        name: format!("pod at {address}"),
+        address: address.parse().unwrap(),
+        metrics_url: String::new(),
+        engine: Engine::Vllm,
+        labels: Default::default(),
+    };
+    let endpoints = addresses.iter().map(endpoint).collect();
+    let id = PoolId { namespace: "default".to_owned(), name: "p".to_owned() };
+    let mut pool = Pool::new(1, PoolConfig::default());
+    let collector = CollectorStream(1);
+    pool.fold(0, Input::CollectorJoined(collector, "collector".to_owned()));
+    let effects = pool.fold(0, Input::Spec(PoolSpec { id, endpoints, models: Arc::default() }));
+    for effect in effects {
+        let Effect::Assign(_, assigned) = effect else { continue };
+        let report = |assigned: signalbox_state::Assigned| Report {
+            endpoint: assigned.endpoint,
+            generation: assigned.generation,
+            age_ms: 0,
+            update: Update { reach, ..Update::default() },
+        };
+        pool.fold(0, Input::Reports(collector, assigned.into_iter().map(report).collect()));
+    }
+    pool
+}
+
+/// A desk that sees this pool.
+fn desk_of(pool: &Pool, policy: Policy) -> Desk {
+    let conversations = (signalbox_extproc::Config::default(), 0, EndpointScores::Hidden);
+    let (metrics, records) = (Metrics::default(), Records::new(0, None));
+    let (desk, ..) = Desk::new("epp", policy, conversations, Duration::from_secs(3), metrics, records);
+    let mut replica = Replica::default();
+    for frame in Arc::new(pool.snapshot()).frames() {
+        replica.apply(Told::Aggregator(0), frame);
+    }
+    desk.sight.store(Arc::new(Sight::next(&Sight::default(), &replica, &desk.bookings, 0)));
+    desk
+}
+
+fn desk(addresses: &[&str]) -> Desk {
+    desk_of(&pool(addresses, Reach::Unknown), Policy::default())
+}
+
+/// What a request gets that may go to these endpoints, or to any.
+fn picked(desk: &Desk, subset: Option<&[&str]>) -> Result<String, Refusal> {
+    let mut intake = Intake::default();
+    intake.request.subset = subset.map(|subset| Subset::from_iter(subset.iter().copied()));
+    let picked = desk.pick_or_fall_back(intake, Source::default());
+    picked.map(|picked| picked.destination.as_str().to_owned())
+}
+
+#[test]
+fn contract_3_3_row_14_a_pool_or_a_subset_without_endpoints() {
+    assert!(matches!(picked(&desk(&[]), None), Err(Refusal::NoEndpoint)));
+    for subset in [&[][..], &["10.0.0.9"], &["10.0.0.1:81"]] {
+        assert!(matches!(picked(&desk(&[FIRST]), Some(subset)), Err(Refusal::NoEndpoint)), "{subset:?}");
+    }
+}
+
+#[test]
+fn contract_3_3_row_15_nothing_is_known_that_rules_out_the_last_endpoints() {
+    for reach in [Reach::Unknown, Reach::Stale, Reach::Down] {
+        let desk = desk_of(&pool(&[FIRST, SECOND], reach), Policy::default());
+        assert_eq!(reach, desk.sight.load().view.members[0].observed.reach);
+        assert_eq!(SECOND, picked(&desk, Some(&["10.0.0.2"])).unwrap());
+    }
+}
+
+#[test]
+fn contract_3_3_row_16_filters_that_leave_none() {
+    let text = "
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- { type: label-selector-filter, parameters: { matchLabels: { role: none-has-it } } }
+schedulingProfiles:
+- { name: default, plugins: [{ pluginRef: label-selector-filter }] }
+";
+    let desk = desk_of(&pool(&[FIRST], Reach::Unknown), signalbox_config::parse(text).unwrap().policy());
+    assert!(matches!(picked(&desk, None), Err(Refusal::Saturated)));
+    assert!(matches!(picked(&desk, Some(&[])), Err(Refusal::NoEndpoint)), "there was nothing to filter");
+}
+
+#[test]
+fn contract_3_3_row_17_a_fault_in_deciding_costs_no_answer() {
+    let desk = desk(&[FIRST, SECOND]);
+    let faulty = |subset: &Subset| desk.or_fall_back(Some(subset), || panic!("a fault, as it is meant here"));
+    let picked = faulty(&Subset::from_iter(["10.0.0.2"])).unwrap();
+    assert_eq!(SECOND, picked.destination.as_str());
+    assert_eq!(1, desk.bookings.whole().len());
+    drop(picked);
+    assert!(desk.bookings.whole().is_empty());
+    assert!(matches!(faulty(&Subset::default()), Err(Refusal::NoEndpoint)));
+    assert_eq!(2, desk.metrics.panics.get());
+}
+
+#[test]
+fn contract_3_3_row_18_deciding_comes_to_an_endpoint_where_there_is_one() {
+    for count in 1..=3 {
+        let desk = desk(&[FIRST, SECOND, THIRD][..count]);
+        for asked in 0..20 {
+            let mut intake = Intake { chain: vec![BlockHash(asked); asked as usize], ..Intake::default() };
+            intake.request.prompt_tokens = [0, 1, 1 << 20, u64::MAX >> 20][asked as usize % 4];
+            let picked = desk.pick(intake, Source::default()).unwrap();
+            assert!([FIRST, SECOND, THIRD][..count].contains(&picked.destination.as_str()));
+        }
+    }
+}
+
+#[test]
+fn a_decision_is_one_of_the_endpoints_that_are_allowed() {
+    let desk = desk(&[FIRST, SECOND, THIRD]);
+    for _ in 0..50 {
+        assert_ne!(SECOND, picked(&desk, Some(&["10.0.0.1", "10.0.0.3"])).unwrap());
+    }
+}
