@@ -92,6 +92,11 @@ async fn models_are_rewritten_and_put_back_in_full_duplex() {
 }
 
 #[tokio::test]
+async fn models_are_put_back_where_responses_are_streamed() {
+    is_rewritten(RequestMode::FullDuplex, ResponseMode::Streamed).await.unwrap();
+}
+
+#[tokio::test]
 async fn models_are_rewritten_and_put_back_where_bodies_are_buffered() {
     is_rewritten(RequestMode::Buffered, ResponseMode::Buffered).await.unwrap();
 }

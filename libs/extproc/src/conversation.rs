@@ -120,7 +120,7 @@ impl Conversation {
             }
             Some(Message::ResponseTrailers(_)) => {
                 let mut actions = self.served(metadata);
-                actions.extend(self.response.trailers());
+                actions.extend(self.response.trailers(self.modes));
                 actions
             }
             None => Actions::new(),

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use signalbox_intake::Api;
 use signalbox_intake::answer::{AnswerKind, Renamer, UsageReader};
-use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
+use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingResponse};
 
 use crate::destination::Announcement;
 use crate::event::{Action, Actions};
@@ -83,8 +83,10 @@ impl Response {
         let mut actions = Actions::new();
         match modes.response_echo() {
             Echo::Pieces => self.send_back(message.body, ending, &mut actions),
-            Echo::One => actions.push(Action::Reply(self.answer(&message.body, Length::Untold))),
-            Echo::Whole => actions.push(Action::Reply(self.answer(&message.body, Length::Told))),
+            Echo::One => actions.push(Action::Reply(self.answer(&message.body, ending, Length::Untold))),
+            Echo::Whole => {
+                actions.push(Action::Reply(self.answer(&message.body, Ending::Last, Length::Told)));
+            }
         }
         if !empty && matches!(self.stage, Stage::Awaited | Stage::Started) {
             self.stage = Stage::Flowing;
@@ -110,24 +112,24 @@ impl Response {
         }
     }
 
-    /// The one answer to a chunk. Nothing can be held back here, so a name that is split over two chunks stays.
-    fn answer(
-        &mut self,
-        chunk: &Bytes,
-        length: Length,
-    ) -> signalbox_protos::envoy::service::ext_proc::v3::ProcessingResponse {
+    /// The one answer to a chunk. What may become a name comes with the answer to the next one.
+    fn answer(&mut self, chunk: &Bytes, ending: Ending, length: Length) -> ProcessingResponse {
         let Some(renamer) = &mut self.renamer else { return reply::nod(Direction::Response) };
         let mut other = BytesMut::with_capacity(chunk.len());
-        renamer.push(chunk.clone(), true).iter().for_each(|piece| other.extend_from_slice(piece));
+        let pieces = renamer.push(chunk.clone(), ending == Ending::Last);
+        pieces.iter().for_each(|piece| other.extend_from_slice(piece));
         if other == *chunk {
             return reply::nod(Direction::Response);
         }
         reply::another_body(Direction::Response, other.freeze(), length)
     }
 
-    pub(crate) fn trailers(&mut self) -> Actions {
+    /// What is held back goes before the trailers, where they can have something before them: elsewhere a body that breaks off within a
+    /// name loses its beginning.
+    pub(crate) fn trailers(&mut self, modes: Modes) -> Actions {
         let mut actions = Actions::new();
-        let rest = self.renamer.as_mut().map(|renamer| renamer.push(Bytes::new(), true)).unwrap_or_default();
+        let renamer = self.renamer.as_mut().filter(|_| modes.response_echo() == Echo::Pieces);
+        let rest = renamer.map(|renamer| renamer.push(Bytes::new(), true)).unwrap_or_default();
         for piece in rest.into_iter().filter(|piece| !piece.is_empty()) {
             actions.extend(reply::chunks(Direction::Response, piece, Ending::More).map(Action::Reply));
         }

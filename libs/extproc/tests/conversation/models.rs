@@ -102,12 +102,16 @@ fn responses(mode: BodySendMode, pieces: &[&str], trailers: bool) -> Vec<Seen> {
     seen
 }
 
-fn text(seen: &[Seen]) -> String {
-    let bytes = seen.iter().filter_map(|seen| match seen {
-        Seen::ResponseChunk(bytes, _) | Seen::ResponseBody(bytes, _) => Some(bytes),
+/// What the client reads of a response in these pieces.
+fn text(seen: &[Seen], pieces: &[&str]) -> String {
+    let mut pieces = pieces.iter().copied();
+    let parts = seen.iter().filter_map(|seen| match seen {
+        Seen::ResponseChunk(bytes, _) => Some(std::str::from_utf8(bytes).unwrap()),
+        Seen::ResponseBody(bytes, _) => pieces.next().and(Some(std::str::from_utf8(bytes).unwrap())),
+        Seen::ResponseNod => pieces.next(),
         _ => None,
     });
-    bytes.map(|bytes| std::str::from_utf8(bytes).unwrap()).collect()
+    parts.collect()
 }
 
 #[test]
@@ -116,14 +120,17 @@ fn the_client_reads_the_name_that_it_asked_for_however_the_response_is_cut() {
     for cut in 0..event.len() {
         for trailers in [false, true] {
             let (head, tail) = event.split_at(cut);
-            let seen = responses(BodySendMode::FullDuplexStreamed, &[head, tail], trailers);
-            assert_eq!(event.replace("tuned", "llama3"), text(&seen), "cut at {cut}");
+            for mode in [BodySendMode::FullDuplexStreamed, BodySendMode::Streamed] {
+                let pieces = [head, tail];
+                let seen = responses(mode, &pieces, trailers);
+                assert_eq!(event.replace("tuned", "llama3"), text(&seen, &pieces), "{mode:?} cut at {cut}");
+            }
         }
     }
 }
 
 #[test]
-fn where_each_chunk_has_one_answer_a_name_in_one_chunk_is_put_back() {
+fn where_each_chunk_has_one_answer_only_what_changes_has_another_body() {
     let event = "data: {\"model\": \"tuned\"}\n\n";
     let seen = responses(BodySendMode::Streamed, &[event, "data: [DONE]\n\n"], false);
     let other = Bytes::from(event.replace("tuned", "llama3"));
