@@ -2,6 +2,7 @@
 
 mod admin;
 mod exit;
+mod faults;
 mod listen;
 mod logs;
 mod name;
@@ -10,6 +11,7 @@ mod trace;
 
 pub use admin::{AdminServer, registry};
 pub use exit::exit_code;
+pub use faults::{Fault, catch_fault};
 pub use listen::{ListenError, listen};
 pub use logs::{LogFormat, init_logs};
 pub use name::process_name;

@@ -9,6 +9,8 @@ use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::faults::log_faults;
+
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -39,7 +41,7 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Sends log lines to standard error; `RUST_LOG` chooses which, and `default` (a level, or a filter in its syntax) without it.
+/// Sends log lines, panics among them, to standard error; `RUST_LOG` chooses which, and `default` (a level, or a filter in its syntax) without it.
 ///
 /// A second call in one process changes nothing.
 pub fn init_logs(format: LogFormat, default: &str) {
@@ -56,7 +58,8 @@ pub fn init_logs(format: LogFormat, default: &str) {
         }
         LogFormat::Json => registry.with(layer().json().with_writer(std::io::stderr)).try_init(),
     };
-    if outcome.is_err() {
-        tracing::debug!("logs are already set up");
+    match outcome {
+        Ok(()) => log_faults(),
+        Err(_) => tracing::debug!("logs are already set up"),
     }
 }

@@ -11,7 +11,7 @@ use futures_util::Stream;
 use signalbox_extproc::{Action, Conversation, Event, Outcome, fault};
 use signalbox_intake::Intake;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
-use signalbox_telemetry::Begun;
+use signalbox_telemetry::{Begun, Fault, catch_fault};
 use signalbox_types::BookingId;
 use tonic::{Code, Status, Streaming};
 
@@ -72,8 +72,8 @@ impl Exchange {
 
     /// Takes an event. A fault in that costs this stream, not the connection that it shares with others.
     fn take_guarded(&mut self, event: Event) {
-        let desk = Arc::clone(&self.desk);
-        if desk.guarded(|| self.take(event)).is_none() {
+        if let Err(caught) = catch_fault(|| self.take(event)) {
+            self.desk.tell(&caught, self.conversation.request_id());
             self.state = State::Closing;
             if self.booked.is_none() && self.replies.is_empty() {
                 self.replies.push_back(fault());
@@ -82,12 +82,15 @@ impl Exchange {
     }
 
     fn take(&mut self, event: Event) {
+        if let Event::Message(message) = &event {
+            self.begun = self.begun.take().or_else(|| self.desk.records.begin(message));
+        }
         for action in self.conversation.step(event) {
             match action {
                 Action::Pick(intake) => self.pick(intake),
                 Action::Reply(reply) => self.replies.push_back(reply),
                 Action::Ignored { controls } => self.desk.metrics.ignored(controls),
-                Action::Panicked => self.desk.metrics.panicked(),
+                Action::Panicked => self.desk.tell(&Fault::last(), self.conversation.request_id()),
                 Action::Served(address) => {
                     if let Some(booked) = &mut self.booked {
                         booked.served(&self.desk, address);
@@ -170,10 +173,7 @@ impl Stream for Exchange {
                 return Poll::Ready(None);
             }
             match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
-                Some(Ok(message)) => {
-                    this.begun = this.begun.take().or_else(|| this.desk.records.begin(&message));
-                    this.take_guarded(Event::Message(message));
-                }
+                Some(Ok(message)) => this.take_guarded(Event::Message(message)),
                 // The gateway is there, and waits for an answer.
                 Some(Err(status)) if status.code() == Code::OutOfRange => {
                     this.take_guarded(Event::Overlong);
@@ -186,8 +186,9 @@ impl Stream for Exchange {
     }
 }
 
-impl Drop for Exchange {
-    fn drop(&mut self) {
+impl Exchange {
+    /// Counts what came of the request.
+    fn report(&mut self) {
         if let Some(refusal) = self.conversation.refusal() {
             self.desk.metrics.refused(refusal);
             tracing::debug!(request_id = self.conversation.request_id(), %refusal, "a request is refused");
@@ -196,7 +197,16 @@ impl Drop for Exchange {
         if self.conversation.request_id().is_some() {
             self.desk.metrics.requests.over(&self.over);
         }
-        self.settle();
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        for last in [Self::report, Self::settle] {
+            if let Err(caught) = catch_fault(|| last(self)) {
+                self.desk.tell(&caught, self.conversation.request_id());
+            }
+        }
         self.desk.metrics.streams.dec();
     }
 }

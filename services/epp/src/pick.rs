@@ -1,7 +1,6 @@
 //! The request path: from what is known of a request to an endpoint and a booking there. A straight line through memory.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use signalbox_schedule::{
     Candidate, Decision, Explanation, Ground, SEEDS, Terms, decide, explain, session_token,
 };
 use signalbox_state::{Local, Matches, Placed, Reach};
+use signalbox_telemetry::{Fault, catch_fault};
 use signalbox_types::{BlockHash, Request, Subset};
 
 use crate::booked::Booked;
@@ -46,27 +46,29 @@ impl Desk {
     /// # Errors
     /// As [`Self::pick`].
     pub(crate) fn pick_or_fall_back(&self, intake: Intake, source: Source<'_>) -> Result<Picked, Refusal> {
-        let subset = intake.request.subset.clone();
-        self.or_fall_back(subset.as_ref(), || self.pick(intake, source))
+        let (subset, request_id) = (intake.request.subset.clone(), source.request_id);
+        self.or_fall_back(subset.as_ref(), request_id, || self.pick(intake, source))
     }
 
     fn or_fall_back(
         &self,
         subset: Option<&Subset>,
+        request_id: Option<&str>,
         pick: impl FnOnce() -> Result<Picked, Refusal>,
     ) -> Result<Picked, Refusal> {
-        self.guarded(pick)
-            .or_else(|| self.guarded(|| self.fall_back(subset)))
+        let tell = |fault| self.tell(&fault, request_id);
+        catch_fault(pick)
+            .or_else(|fault| {
+                tell(fault);
+                catch_fault(|| self.fall_back(subset)).map_err(tell)
+            })
             .unwrap_or(Err(Refusal::NoEndpoint))
     }
 
-    /// What `pick` gives, unless it panics, which is counted.
-    pub(crate) fn guarded<T>(&self, pick: impl FnOnce() -> T) -> Option<T> {
-        let picked = catch_unwind(AssertUnwindSafe(pick));
-        if picked.is_err() {
-            self.metrics.panicked();
-        }
-        picked.ok()
+    /// Counts and logs a fault that was caught.
+    pub(crate) fn tell(&self, fault: &Fault, request_id: Option<&str>) {
+        self.metrics.panicked();
+        tracing::error!(request_id, %fault, "a fault was caught");
     }
 
     /// An endpoint by chance, of those that answer if there are any.

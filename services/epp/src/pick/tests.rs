@@ -102,7 +102,8 @@ schedulingProfiles:
 #[test]
 fn contract_3_3_row_17_a_fault_in_deciding_costs_no_answer() {
     let desk = desk(&[FIRST, SECOND]);
-    let faulty = |subset: &Subset| desk.or_fall_back(Some(subset), || panic!("a fault, as it is meant here"));
+    let faulty =
+        |subset: &Subset| desk.or_fall_back(Some(subset), None, || panic!("a fault, as it is meant here"));
     let picked = faulty(&Subset::from_iter(["10.0.0.2"])).unwrap();
     assert_eq!(SECOND, picked.destination.as_str());
     assert_eq!(1, desk.bookings.whole().len());
