@@ -5,18 +5,21 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::depth::refuse_deep;
 use crate::error::{IntakeError, Malformed};
 use crate::parse::Reading;
 
+/// The longest name of a model, in bytes. Names are kept: in metrics, in recordings of decisions.
+pub(crate) const MODEL_BYTES: usize = 1_024;
+
 /// A body of the completions API.
 #[derive(Deserialize)]
 pub(crate) struct CompletionBody<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) model: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) prompt: Option<&'a RawValue>,
@@ -32,7 +35,7 @@ pub(crate) struct CompletionBody<'a> {
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "M: Deserialize<'de>"))]
 pub(crate) struct ChatBody<'a, M> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) model: Option<&'a RawValue>,
     pub(crate) messages: Option<M>,
     #[serde(borrow)]
@@ -56,7 +59,7 @@ pub(crate) struct ChatBody<'a, M> {
 /// A body of the responses API.
 #[derive(Deserialize)]
 pub(crate) struct ResponsesBody<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) model: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) input: Option<&'a RawValue>,
@@ -75,7 +78,7 @@ pub(crate) struct ResponsesBody<'a> {
 /// A body of the embeddings API.
 #[derive(Deserialize)]
 pub(crate) struct EmbeddingsBody<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) model: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) input: Option<&'a RawValue>,
@@ -86,7 +89,7 @@ pub(crate) struct EmbeddingsBody<'a> {
 /// A body of the conversations API.
 #[derive(Deserialize)]
 pub(crate) struct ConversationBody<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) model: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) items: Option<&'a RawValue>,
@@ -99,7 +102,7 @@ pub(crate) struct ConversationBody<'a> {
 /// A body of the images API.
 #[derive(Deserialize)]
 pub(crate) struct ImageBody<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) model: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) prompt: Option<&'a RawValue>,
@@ -113,7 +116,7 @@ pub(crate) struct ImageBody<'a> {
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "M: Deserialize<'de>"))]
 pub(crate) struct MessagesBody<'a, M> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) model: Option<&'a RawValue>,
     pub(crate) messages: Option<M>,
     #[serde(borrow)]
@@ -131,7 +134,7 @@ pub(crate) struct MessagesBody<'a, M> {
 /// A body of vLLM's own API.
 #[derive(Deserialize)]
 pub(crate) struct VllmBody<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) model: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) token_ids: Option<&'a RawValue>,
@@ -181,6 +184,11 @@ pub(crate) fn read_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, M
     Ok(serde_json::from_slice(body)?)
 }
 
+/// A value that is there, even if it is null.
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
+}
+
 /// What a value says that need not be there: nothing unless it is an object that can be read.
 pub(crate) fn read_optional<'a, T: Default + Deserialize<'a>>(value: Option<&'a RawValue>) -> T {
     let object = value.map(RawValue::get).filter(|text| text.starts_with('{'));
@@ -202,7 +210,7 @@ impl Model {
     /// The model that `value`, which is a part of `body`, names.
     ///
     /// # Errors
-    /// [`IntakeError::NoModel`] where it is missing, empty, or no string.
+    /// [`IntakeError::NoModel`] where it is missing, null, empty, or no string, [`IntakeError::LongModel`] where it is too long.
     pub(crate) fn required(
         body: &[u8],
         value: Option<&RawValue>,
@@ -215,29 +223,37 @@ impl Model {
     /// As [`Self::required`], but the name may be missing or empty.
     ///
     /// # Errors
-    /// [`IntakeError::NoModel`] where it is no string.
+    /// [`IntakeError::NoModel`] where it is no string, [`IntakeError::LongModel`] where it is too long.
     pub(crate) fn optional(
         body: &[u8],
         value: Option<&RawValue>,
         how: &Reading<'_>,
     ) -> Result<Self, IntakeError> {
-        let Some(text) = value.map(RawValue::get) else { return Ok(Self::missing(body, how)) };
-        let said: String = serde_json::from_str(text).map_err(|_| IntakeError::NoModel)?;
+        let Some(text) = value.map(RawValue::get) else {
+            let inside = body.iter().position(|byte| *byte == b'{').map(|at| at + 1..at + 1);
+            return Ok(Self::unnamed(inside, how));
+        };
         let start = text.as_ptr().addr() - body.as_ptr().addr();
         let span = Some(start..start + text.len());
+        if text == "null" {
+            return Ok(Self::unnamed(span, how));
+        }
+        let said: String = serde_json::from_str(text).map_err(|_| IntakeError::NoModel)?;
+        if said.len() > MODEL_BYTES {
+            return Err(IntakeError::LongModel);
+        }
         Ok(match (how.target)(&said).filter(|target| *target != said) {
             Some(name) => Self { name, asked: Some(said), span },
             None => Self { name: said, asked: None, span },
         })
     }
-}
 
-impl Model {
-    /// A body that names none goes to a model all the same where there is one for every request.
-    fn missing(body: &[u8], how: &Reading<'_>) -> Self {
-        let Some(name) = (how.target)("") else { return Self::default() };
-        let inside = body.iter().position(|byte| *byte == b'{').map(|at| at + 1..at + 1);
-        Self { name, asked: Some(String::new()), span: inside }
+    /// A body that names none goes to a model all the same where there is one for every request. Its name goes to `span`.
+    fn unnamed(span: Option<Range<usize>>, how: &Reading<'_>) -> Self {
+        match (how.target)("") {
+            Some(name) => Self { name, asked: Some(String::new()), span },
+            None => Self::default(),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a body is refused.
 
+use crate::body::MODEL_BYTES;
+
 /// Why a body is refused; the texts are for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -67,6 +69,9 @@ pub enum IntakeError {
     /// A gRPC request to generate from what is neither token ids nor text.
     #[error("not supported request inputType")]
     NoGrpcInput,
+    /// The name of a model is longer than any is.
+    #[error("model in request body is longer than {MODEL_BYTES} bytes")]
+    LongModel,
     /// No model, an empty one, or one that is no string.
     #[error("model not found in request body")]
     NoModel,

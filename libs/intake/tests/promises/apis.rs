@@ -243,6 +243,27 @@ fn what_is_no_message_of_vertex_ai_is_refused() {
 }
 
 #[test]
+fn a_model_that_is_null_is_one_that_is_not_named() {
+    let target = |asked: &str| asked.is_empty().then(|| "tuned".to_owned());
+    let body = Bytes::from_static(br#"{"model" : null , "prompt":"p"}"#);
+    assert_eq!(refused(Api::Completions, &body), "model not found in request body");
+    let intake = parse(Api::Completions, &body, &Reading { block_bytes: 8, target: &target }).unwrap();
+    assert_eq!((intake.request.model.as_str(), intake.asked_model.as_deref()), ("tuned", Some("")));
+    let spliced = splice_model(Api::Completions, &body, &intake.model_span.unwrap(), "tuned");
+    assert_eq!(spliced, r#"{"model" : "tuned" , "prompt":"p"}"#);
+    let twice = r#"{"model":null,"prompt":"p","model":"m"}"#;
+    assert!(refused(Api::Completions, twice).contains("duplicate field `model`"));
+}
+
+#[test]
+fn the_name_of_a_model_is_no_essay() {
+    let body = |len: usize| format!(r#"{{"model":"{}","prompt":"p"}}"#, "m".repeat(len));
+    assert_eq!(1_024, read(Api::Completions, &body(1_024)).request.model.len());
+    let text = "model in request body is longer than 1024 bytes";
+    assert_eq!(refused(Api::Completions, body(1_025)), text);
+}
+
+#[test]
 fn a_place_that_is_none_replaces_nothing() {
     let body = Bytes::from_static(b"0123");
     for span in [3..9, 7..9, usize::MAX..usize::MAX] {

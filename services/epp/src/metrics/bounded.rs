@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 /// So many different values a label may have.
 const MOST: usize = 1_000;
 
+/// The longest value, in bytes. They are kept, and read by every scrape.
+const VALUE_BYTES: usize = 256;
+
 /// What stands for all others.
 const OTHER: &str = "other";
 
@@ -14,8 +17,11 @@ const OTHER: &str = "other";
 pub(crate) struct Bounded(Mutex<BTreeSet<String>>);
 
 impl Bounded {
-    /// `value`, or what stands for it where there are too many others.
+    /// `value`, or what stands for it where there are too many others, or it is too long.
     pub(crate) fn label(&self, value: &str) -> String {
+        if value.len() > VALUE_BYTES {
+            return OTHER.to_owned();
+        }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.contains(value) {
             return value.to_owned();
@@ -30,7 +36,7 @@ impl Bounded {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bounded, MOST, OTHER};
+    use super::{Bounded, MOST, OTHER, VALUE_BYTES};
 
     #[test]
     fn what_is_too_much_is_other() {
@@ -40,5 +46,12 @@ mod tests {
         }
         assert_eq!(OTHER, bounded.label("one more"));
         assert_eq!("7", bounded.label("7"));
+    }
+
+    #[test]
+    fn what_is_too_long_is_other() {
+        let bounded = Bounded::default();
+        assert_eq!(VALUE_BYTES, bounded.label(&"m".repeat(VALUE_BYTES)).len());
+        assert_eq!(OTHER, bounded.label(&"m".repeat(VALUE_BYTES + 1)));
     }
 }
