@@ -54,6 +54,18 @@ async fn requests_are_served_whose_bodies_are_hidden() {
     is_served(RequestMode::Hidden, ResponseMode::FullDuplex).await.unwrap();
 }
 
+/// So slow that two tokens are 32 s apart: longer than a gateway and a replica wait for a sign of life of each other.
+const ASLEEP: PodConfig = PodConfig { speed: 1.0 / 5_000.0, kv_capacity_tokens: 524_288 };
+
+#[tokio::test]
+async fn a_response_may_be_silent_for_long() {
+    let site = Site::start(SiteConfig { pods: 1, pod: ASLEEP, ..SiteConfig::default() }).await.unwrap();
+    let ask = Ask { bytes: 0, max_tokens: Some(2), delivery: Delivery::Events, ..Ask::small(1) };
+    let answer = site.send(Method::POST, COMPLETIONS, ask.body(), Upload::Whole).await.unwrap().ok().unwrap();
+    assert!(!answer.events().unwrap().is_empty());
+    nothing_is_left(&site).await.unwrap();
+}
+
 #[tokio::test]
 async fn requests_with_trailers_are_served() {
     let site = Site::start(SiteConfig::default()).await.unwrap();

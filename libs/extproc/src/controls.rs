@@ -26,6 +26,8 @@ const REWRITE: Control =
 const TTFT: Control = Control { name: "x-llm-d-slo-ttft-ms", older: "x-slo-ttft-ms" };
 const TPOT: Control = Control { name: "x-llm-d-slo-tpot-ms", older: "x-slo-tpot-ms" };
 
+const TAKEN: [&Control; 4] = [&OBJECTIVE, &REWRITE, &TTFT, &TPOT];
+
 /// Headers that end here, besides those that are taken.
 const ENDING_HERE: [&str; 15] = [
     "x-llm-d-inference-fairness-id",
@@ -63,25 +65,32 @@ pub(crate) struct Controls {
 }
 
 impl Controls {
+    /// None are taken, and all that could steer ends here.
+    pub(crate) fn unread() -> Self {
+        let taken = TAKEN.iter().flat_map(|control| [control.name, control.older]);
+        let ending_here = taken.chain(ENDING_HERE).map(str::to_owned).collect();
+        Self { ending_here, ..Self::default() }
+    }
+
     pub(crate) fn of_request(headers: Option<&HeaderMap>) -> Self {
         let mut controls = Self::default();
-        let mut asked = [None; 4];
+        let mut asked = [None; TAKEN.len()];
         for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
             // All of them begin so; most headers do not.
             if !header.key.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-")) {
                 continue;
             }
             let is = |name: &str| header.key.eq_ignore_ascii_case(name);
-            let taken = [&OBJECTIVE, &REWRITE, &TTFT, &TPOT];
-            let at = taken.iter().position(|control| is(control.name) || is(control.older));
+            let at = TAKEN.iter().position(|control| is(control.name) || is(control.older));
             if at.is_none() && !ENDING_HERE.iter().any(|name| is(name)) {
                 continue;
             }
             controls.ending_here.push(header.key.clone());
             if let Some(at) = at
-                && (asked[at].is_none() || is(taken[at].name))
+                && (asked[at].is_none() || is(TAKEN[at].name))
             {
-                asked[at] = text(header);
+                // What is no text is as good as nothing.
+                asked[at] = Some(text(header).unwrap_or_default());
             }
         }
         let [objective, rewrite, ttft, tpot] = asked;
@@ -132,6 +141,10 @@ mod tests {
         for headers in [[older, now], [now, older]] {
             assert_eq!(Some("now"), controls(&headers).rewrite.as_deref());
         }
+        for headers in [[older, (now.0, "")], [(now.0, ""), older]] {
+            let read = controls(&headers);
+            assert_eq!((None, 1), (read.rewrite, read.ignored), "it is there, and says nothing");
+        }
         assert_eq!(Some("older"), controls(&[older]).rewrite.as_deref());
         assert_eq!(Some("a"), controls(&[("X-Gateway-Inference-Objective", " a ")]).objective.as_deref());
     }
@@ -144,7 +157,7 @@ mod tests {
         };
         assert_eq!((Some(250), 0), read("250"));
         assert_eq!((Some(1), 0), read("0.25"));
-        for absurd in ["0", "-1", "1e300", "NaN", "inf", "soon", "86400001"] {
+        for absurd in ["", "0", "-1", "1e300", "NaN", "inf", "soon", "86400001"] {
             assert_eq!((None, 1), read(absurd), "{absurd}");
         }
         assert_eq!(Some(20), controls(&[("x-llm-d-slo-tpot-ms", "20")]).tpot_goal_ms);

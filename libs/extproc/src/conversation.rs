@@ -58,6 +58,11 @@ impl Conversation {
         }
     }
 
+    /// The gateway has all that was said to it so far.
+    pub fn handed_over(&mut self) {
+        self.request.handed_over();
+    }
+
     /// The client's or the gateway's id of the request, cut to 128 characters, or one that it was given here. None before its headers came.
     pub fn request_id(&self) -> Option<&str> {
         self.request.head().request_id.as_deref()

@@ -97,6 +97,16 @@ impl Head {
         head
     }
 
+    /// What is taken for headers that cannot be read for a fault: of such a request nothing is known, and nothing that it says counts.
+    pub(crate) fn unread(chance: u128) -> Self {
+        Self {
+            request_id: Some(random_id(chance)),
+            id_is_made: true,
+            controls: Controls::unread(),
+            ..Self::default()
+        }
+    }
+
     /// The request's id, if it came without one.
     pub(crate) fn made_id(&self) -> Option<&str> {
         self.request_id.as_deref().filter(|_| self.id_is_made)

@@ -17,6 +17,7 @@ mod controls;
 mod conversation;
 mod destination;
 mod event;
+mod guard;
 mod head;
 mod hint;
 mod logged;

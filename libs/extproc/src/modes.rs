@@ -44,6 +44,8 @@ pub(crate) enum Echo {
     Pieces,
     /// With one message, which may have another body in it.
     One,
+    /// With one message, which may have another body in it. More of the body may follow that is not seen.
+    Part,
     /// With one message, which may have another body in it, of which the headers then tell the length.
     Whole,
 }
@@ -79,7 +81,8 @@ impl Modes {
 fn echo(mode: BodySendMode) -> Echo {
     match mode {
         BodySendMode::Streamed => Echo::One,
-        BodySendMode::Buffered | BodySendMode::BufferedPartial => Echo::Whole,
+        BodySendMode::BufferedPartial => Echo::Part,
+        BodySendMode::Buffered => Echo::Whole,
         // A body that was not to come is taken for one that streams.
         BodySendMode::None | BodySendMode::FullDuplexStreamed | BodySendMode::Grpc => Echo::Pieces,
     }

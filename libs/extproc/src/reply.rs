@@ -135,6 +135,16 @@ pub(crate) fn headers(direction: Direction) -> ProcessingResponse {
     })
 }
 
+/// An answer to the request's headers that removes some.
+pub(crate) fn without(remove_headers: Vec<String>) -> ProcessingResponse {
+    if remove_headers.is_empty() {
+        return headers(Direction::Request);
+    }
+    let header_mutation = Some(HeaderMutation { set_headers: Vec::new(), remove_headers });
+    let common = CommonResponse { header_mutation, ..CommonResponse::default() };
+    plain(Response::RequestHeaders(HeadersResponse { response: Some(common) }))
+}
+
 /// An answer to the response's headers that adds one.
 pub(crate) fn announce(announcement: &Announcement) -> ProcessingResponse {
     let set_headers = vec![header(&announcement.header, announcement.value.clone().into())];

@@ -1,9 +1,7 @@
 //! The request's half of a conversation: the picker is silent until it has seen what there is to see, then it says where to.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use bytes::Bytes;
-use signalbox_intake::{Api, Intake, IntakeError, Reading, parse, splice_model};
+use signalbox_intake::{Api, Intake, Reading, parse, splice_model};
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 use signalbox_types::Subset;
 use smallvec::smallvec;
@@ -13,6 +11,7 @@ use crate::buffers::Held;
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::event::{Action, Actions};
+use crate::guard::{Panicked, Place, guarded};
 use crate::head::Head;
 use crate::modes::{Echo, Modes, RequestBody};
 use crate::refusal::Refusal;
@@ -37,10 +36,10 @@ enum Stage {
     /// Its headers came, its body is coming.
     Arriving(Body, Held),
     /// Its headers came and were let pass, its body is coming in one message.
-    Expected,
+    Expected(Held),
     /// All of it came that will be seen; where it goes is being decided.
     Complete(Complete),
-    /// It was sent to an endpoint. What was held of it is, until the response shows that the gateway has all of it.
+    /// It was sent to an endpoint. What was held of it is, until the gateway has all of it.
     Sent { _held: Option<Held> },
     /// The gateway answered it before it was complete, and has no more use for it.
     Overtaken,
@@ -70,7 +69,7 @@ enum End {
     Trailers,
     /// At a body that came in one message.
     OneMessage,
-    /// The same, of which more may follow that goes to the endpoint unseen. Where it makes no sense by itself it goes by load.
+    /// The same, of which more follows that goes to the endpoint unseen. Where it makes no sense by itself it goes by load.
     Part,
 }
 
@@ -99,9 +98,15 @@ impl Request {
     /// incomplete one is the gateway's own.
     pub(crate) fn answered(&mut self) {
         match self.stage {
-            Stage::Arriving(..) | Stage::Expected => self.stage = Stage::Overtaken,
-            Stage::Sent { .. } => self.stage = Stage::Sent { _held: None },
+            Stage::Arriving(..) | Stage::Expected(_) => self.stage = Stage::Overtaken,
             _ => {}
+        }
+    }
+
+    /// The gateway has all that was said to it.
+    pub(crate) fn handed_over(&mut self) {
+        if let Stage::Sent { _held: held } = &mut self.stage {
+            *held = None;
         }
     }
 
@@ -118,8 +123,13 @@ impl Request {
             // Headers came before, and their answer is still to be given.
             _ => return Actions::new(),
         }
-        self.head = Head::of_request(message.headers.as_ref(), config, chance);
         let mut actions = Actions::new();
+        let head =
+            guarded(Place::RequestHeaders, || Head::of_request(message.headers.as_ref(), config, chance));
+        self.head = head.unwrap_or_else(|Panicked| {
+            actions.push(Action::Panicked);
+            Head::unread(chance)
+        });
         if self.head.controls.ignored > 0 {
             actions.push(Action::Ignored { controls: self.head.controls.ignored });
         }
@@ -131,7 +141,7 @@ impl Request {
                 RequestBody::Streamed => {
                     self.await_body(Stage::Arriving(Body::default(), config.buffers.begin()), config)
                 }
-                RequestBody::Buffered => self.await_body(Stage::Expected, config),
+                RequestBody::Buffered => self.await_body(Stage::Expected(config.buffers.begin()), config),
             }
         };
         actions.extend(next);
@@ -149,7 +159,10 @@ impl Request {
         }
         self.stage = stage;
         match self.stage {
-            Stage::Expected => smallvec![Action::Reply(reply::headers(Direction::Request))],
+            Stage::Expected(_) => {
+                let ending_here = std::mem::take(&mut self.head.controls.ending_here);
+                smallvec![Action::Reply(reply::without(ending_here))]
+            }
             _ => Actions::new(),
         }
     }
@@ -158,7 +171,7 @@ impl Request {
         let ending = Ending::of(message.end_of_stream);
         let (held_bytes, room) = match &mut self.stage {
             Stage::Arriving(body, held) => (body.len_bytes(), held.grow(message.body.len())),
-            Stage::Expected => (0, Ok(())),
+            Stage::Expected(held) => (0, held.grow(message.body.len())),
             _ => return self.unexpected_body(message.body, ending, modes),
         };
         let limit_bytes = config.body_limit_bytes;
@@ -168,22 +181,22 @@ impl Request {
         if room.is_err() {
             return self.refuse(Refusal::Full, config);
         }
-        match &mut self.stage {
-            Stage::Arriving(body, _) => {
-                body.push(message.body, self.head.content_length_bytes);
-                match ending {
-                    Ending::Last => self.complete_arrived(End::Body, config),
-                    Ending::More => Actions::new(),
-                }
-            }
-            _ => self.complete_in_one_message(message.body, ending, config),
+        if let Stage::Arriving(body, _) = &mut self.stage {
+            body.push(message.body, self.head.content_length_bytes);
+            return match ending {
+                Ending::Last => self.complete_arrived(End::Body, config),
+                Ending::More => Actions::new(),
+            };
         }
+        let is_part = ending == Ending::More && modes.request_echo() == Echo::Part;
+        let end = if is_part { End::Part } else { End::OneMessage };
+        self.complete_in_one_message(message.body, end, config)
     }
 
     /// A part of the body is too long to be taken; if it is the request's, which the picker has not answered.
     pub(crate) fn overlong(&mut self, config: &Config) -> Actions {
         match self.stage {
-            Stage::Arriving(..) | Stage::Expected => {
+            Stage::Arriving(..) | Stage::Expected(_) => {
                 self.refuse(Refusal::TooLarge { limit_bytes: config.body_limit_bytes }, config)
             }
             _ => Actions::new(),
@@ -196,7 +209,7 @@ impl Request {
             (Stage::Awaited | Stage::Sent { .. }, Echo::Pieces) => {
                 reply::chunks(Direction::Request, body, ending).map(Action::Reply).collect()
             }
-            (Stage::Awaited | Stage::Sent { .. }, Echo::One | Echo::Whole) => {
+            (Stage::Awaited | Stage::Sent { .. }, Echo::One | Echo::Part | Echo::Whole) => {
                 smallvec![Action::Reply(reply::nod(Direction::Request))]
             }
             _ => Actions::new(),
@@ -206,7 +219,12 @@ impl Request {
     pub(crate) fn trailers(&mut self, config: &Config) -> Actions {
         match self.stage {
             Stage::Arriving(..) => self.complete_arrived(End::Trailers, config),
-            Stage::Awaited | Stage::Expected | Stage::Sent { .. } => {
+            // Where it goes could only have been said with the answer to its body.
+            Stage::Expected(_) => {
+                let text = "a body was announced, and none came before the trailers";
+                self.refuse(Refusal::BadRequest(text.to_owned()), config)
+            }
+            Stage::Awaited | Stage::Sent { .. } => {
                 smallvec![Action::Reply(reply::trailers(Direction::Request))]
             }
             _ => Actions::new(),
@@ -231,10 +249,10 @@ impl Request {
         said.filter(|_| self.head.api != Api::Opaque)
     }
 
-    fn complete_in_one_message(&mut self, body: Bytes, ending: Ending, config: &Config) -> Actions {
-        let end = if ending == Ending::More { End::Part } else { End::OneMessage };
+    fn complete_in_one_message(&mut self, body: Bytes, end: End, config: &Config) -> Actions {
+        let Stage::Expected(held) = std::mem::take(&mut self.stage) else { return Actions::new() };
         let api = if self.cut(&body).is_some() { Api::Opaque } else { self.head.api };
-        self.complete(body, None, (api, end), config)
+        self.complete(body, Some(held), (api, end), config)
     }
 
     fn complete(
@@ -247,7 +265,7 @@ impl Request {
         let mut actions = Actions::new();
         let target = |asked: &str| self.head.target(asked, &config.models);
         let how = Reading { block_bytes: config.block_bytes, target: &target };
-        let mut intake = match guarded(|| parse(api, &body, &how)) {
+        let mut intake = match guarded(Place::RequestBody, || parse(api, &body, &how)) {
             Ok(Ok(intake)) => intake,
             Ok(Err(_)) if end == End::Part => Intake::default(),
             Ok(Err(error)) => return self.refuse(Refusal::BadRequest(error.to_string()), config),
@@ -286,23 +304,29 @@ impl Request {
             Err(refusal) => return (self.refuse(refusal.clone(), config), None),
         };
         let Complete { body, held, end, splice, expected } = complete;
-        let other = splice.map(|(span, model)| splice_model(expected.api, &body, &span, &model));
+        let mut actions = Actions::new();
+        let other = splice.and_then(|(span, model)| {
+            let other = guarded(Place::Rewrite, || splice_model(expected.api, &body, &span, &model));
+            other.inspect_err(|Panicked| actions.push(Action::Panicked)).ok()
+        });
         self.stage = Stage::Sent { _held: held };
         let ending_here = std::mem::take(&mut self.head.controls.ending_here);
         let route = Route { destination, request_id: self.head.made_id(), ending_here, body_bytes: None };
-        let actions = match end {
+        actions.extend(match end {
             End::Headers => smallvec![Action::Reply(route.with_headers())],
-            End::OneMessage | End::Part => {
+            End::OneMessage => {
                 let body_bytes = other.as_ref().map(Bytes::len);
                 smallvec![Action::Reply(Route { body_bytes, ..route }.with_body(other))]
             }
+            // How long it is with the rest of it, nobody knows.
+            End::Part => smallvec![Action::Reply(route.with_body(other))],
             End::Body => stream(route, other.unwrap_or(body), Ending::Last),
             End::Trailers => {
                 let mut actions = stream(route, other.unwrap_or(body), Ending::More);
                 actions.push(Action::Reply(reply::trailers(Direction::Request)));
                 actions
             }
-        };
+        });
         (actions, Some(expected))
     }
 
@@ -322,26 +346,4 @@ fn stream(route: Route<'_>, body: Bytes, ending: Ending) -> Actions {
         actions.extend(reply::chunks(Direction::Request, body, ending).map(Action::Reply));
     }
     actions
-}
-
-/// Something panicked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Panicked;
-
-/// A body that cannot be read for a fault of ours shall not cost the request.
-fn guarded(
-    read: impl FnOnce() -> Result<Intake, IntakeError>,
-) -> Result<Result<Intake, IntakeError>, Panicked> {
-    catch_unwind(AssertUnwindSafe(read)).map_err(|_| Panicked)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_while_a_body_is_read_is_caught() {
-        assert_eq!(Err(Panicked), guarded(|| panic!("a fault, as it is meant here")).map(|_| ()));
-        assert!(guarded(|| Ok(Intake::default())).unwrap().is_ok());
-    }
 }

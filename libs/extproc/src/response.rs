@@ -3,10 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use signalbox_intake::Api;
 use signalbox_intake::answer::{AnswerKind, Renamer, UsageReader};
-use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingResponse};
+use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 
 use crate::destination::Announcement;
 use crate::event::{Action, Actions};
+use crate::guard::{Panicked, Place, guarded};
 use crate::head;
 use crate::modes::{Echo, Modes};
 use crate::reply::{self, Direction, Ending, Length};
@@ -77,15 +78,15 @@ impl Response {
     pub(crate) fn body(&mut self, message: HttpBody, modes: Modes) -> Actions {
         let ending = Ending::of(message.end_of_stream);
         let empty = message.body.is_empty();
-        if let Some(usage) = &mut self.usage {
-            usage.push(&message.body);
-        }
         let mut actions = Actions::new();
+        self.read(&message.body, &mut actions);
         match modes.response_echo() {
             Echo::Pieces => self.send_back(message.body, ending, &mut actions),
-            Echo::One => actions.push(Action::Reply(self.answer(&message.body, ending, Length::Untold))),
-            Echo::Whole => {
-                actions.push(Action::Reply(self.answer(&message.body, Ending::Last, Length::Told)));
+            Echo::One => self.answer(&message.body, (ending, Length::Untold), &mut actions),
+            Echo::Whole => self.answer(&message.body, (Ending::Last, Length::Told), &mut actions),
+            Echo::Part => {
+                let length = if ending == Ending::Last { Length::Told } else { Length::Untold };
+                self.answer(&message.body, (Ending::Last, length), &mut actions);
             }
         }
         if !empty && matches!(self.stage, Stage::Awaited | Stage::Started) {
@@ -96,42 +97,54 @@ impl Response {
         actions
     }
 
-    /// Sends a chunk back, with the client's name of the model in it.
-    fn send_back(&mut self, chunk: Bytes, ending: Ending, actions: &mut Actions) {
-        let Some(renamer) = &mut self.renamer else {
-            return actions.extend(reply::chunks(Direction::Response, chunk, ending).map(Action::Reply));
-        };
-        let mut pieces = renamer.push(chunk, ending == Ending::Last);
-        let last = pieces.pop().unwrap_or_default();
-        for piece in pieces {
-            actions.extend(reply::chunks(Direction::Response, piece, Ending::More).map(Action::Reply));
+    /// Reads of it what was used.
+    fn read(&mut self, chunk: &[u8], actions: &mut Actions) {
+        let Some(usage) = &mut self.usage else { return };
+        if let Err(Panicked) = guarded(Place::Answer, || usage.push(chunk)) {
+            self.usage = None;
+            actions.push(Action::Panicked);
         }
-        // An empty chunk is of use only where it carries the end.
-        if ending == Ending::Last || !last.is_empty() {
-            actions.extend(reply::chunks(Direction::Response, last, ending).map(Action::Reply));
+    }
+
+    /// The chunk with the client's name of the model in it, up to what is held back of it.
+    fn renamed(&mut self, chunk: Bytes, ending: Ending, actions: &mut Actions) -> Bytes {
+        let Some(renamer) = &mut self.renamer else { return chunk };
+        match guarded(Place::Rename, || renamer.push(chunk.clone(), ending == Ending::Last)) {
+            Ok(pieces) => joined(&pieces),
+            Err(Panicked) => {
+                self.renamer = None;
+                actions.push(Action::Panicked);
+                chunk
+            }
+        }
+    }
+
+    /// Sends a chunk back.
+    fn send_back(&mut self, chunk: Bytes, ending: Ending, actions: &mut Actions) {
+        let is_renamed = self.renamer.is_some();
+        let chunk = self.renamed(chunk, ending, actions);
+        // Of a chunk of which all is held back nothing need be said.
+        if ending == Ending::Last || !chunk.is_empty() || !is_renamed {
+            actions.extend(reply::chunks(Direction::Response, chunk, ending).map(Action::Reply));
         }
     }
 
     /// The one answer to a chunk. What may become a name comes with the answer to the next one.
-    fn answer(&mut self, chunk: &Bytes, ending: Ending, length: Length) -> ProcessingResponse {
-        let Some(renamer) = &mut self.renamer else { return reply::nod(Direction::Response) };
-        let mut other = BytesMut::with_capacity(chunk.len());
-        let pieces = renamer.push(chunk.clone(), ending == Ending::Last);
-        pieces.iter().for_each(|piece| other.extend_from_slice(piece));
-        if other == *chunk {
-            return reply::nod(Direction::Response);
-        }
-        reply::another_body(Direction::Response, other.freeze(), length)
+    fn answer(&mut self, chunk: &Bytes, (ending, length): (Ending, Length), actions: &mut Actions) {
+        let other = self.renamed(chunk.clone(), ending, actions);
+        actions.push(Action::Reply(match other == *chunk {
+            true => reply::nod(Direction::Response),
+            false => reply::another_body(Direction::Response, other, length),
+        }));
     }
 
     /// What is held back goes before the trailers, where they can have something before them: elsewhere a body that breaks off within a
     /// name loses its beginning.
     pub(crate) fn trailers(&mut self, modes: Modes) -> Actions {
         let mut actions = Actions::new();
-        let renamer = self.renamer.as_mut().filter(|_| modes.response_echo() == Echo::Pieces);
-        let rest = renamer.map(|renamer| renamer.push(Bytes::new(), true)).unwrap_or_default();
-        for piece in rest.into_iter().filter(|piece| !piece.is_empty()) {
-            actions.extend(reply::chunks(Direction::Response, piece, Ending::More).map(Action::Reply));
+        let rest = self.renamed(Bytes::new(), Ending::Last, &mut actions);
+        if !rest.is_empty() && modes.response_echo() == Echo::Pieces {
+            actions.extend(reply::chunks(Direction::Response, rest, Ending::More).map(Action::Reply));
         }
         actions.push(Action::Reply(reply::trailers(Direction::Response)));
         self.end(Ending::Last, &mut actions);
@@ -141,9 +154,23 @@ impl Response {
     fn end(&mut self, ending: Ending, actions: &mut Actions) {
         if ending == Ending::Last && self.stage != Stage::Ended {
             self.stage = Stage::Ended;
-            let usage = self.usage.take().and_then(|usage| usage.usage());
-            actions.extend(usage.map(Action::Usage));
+            let usage = self.usage.take().map(|usage| guarded(Place::Answer, || usage.usage()));
+            actions.extend(match usage {
+                Some(Ok(usage)) => usage.map(Action::Usage),
+                Some(Err(Panicked)) => Some(Action::Panicked),
+                None => None,
+            });
             actions.push(Action::ResponseEnded);
         }
     }
+}
+
+/// The pieces as one, which is sent as one message: a copy where there are several.
+fn joined(pieces: &[Bytes]) -> Bytes {
+    if let [piece] = pieces {
+        return piece.clone();
+    }
+    let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+    all.freeze()
 }

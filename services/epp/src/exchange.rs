@@ -75,7 +75,7 @@ impl Exchange {
         if let Err(caught) = catch_fault(|| self.take(event)) {
             self.desk.tell(&caught, self.conversation.request_id());
             self.state = State::Closing;
-            if self.booked.is_none() && self.replies.is_empty() {
+            if self.conversation.outcome() == Outcome::Unpicked {
                 self.replies.push_back(fault());
             }
         }
@@ -172,6 +172,7 @@ impl Stream for Exchange {
             if this.state == State::Closing {
                 return Poll::Ready(None);
             }
+            this.conversation.handed_over();
             match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
                 Some(Ok(message)) => this.take_guarded(Event::Message(message)),
                 // The gateway is there, and waits for an answer.
@@ -210,3 +211,6 @@ impl Drop for Exchange {
         self.desk.metrics.streams.dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

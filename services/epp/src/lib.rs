@@ -28,6 +28,8 @@ mod ring;
 mod serve;
 mod serving;
 mod sight;
+#[cfg(test)]
+mod staged;
 mod trace;
 
 pub use app::{Epp, Outlook, PortFlags, StartError, Tally};

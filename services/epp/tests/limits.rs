@@ -18,6 +18,8 @@ use signalbox_protos::envoy::service::ext_proc::v3::{
 };
 use signalbox_schedule::Policy;
 use signalbox_tls::{Offer, Security, Serving, connect_unverified};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
@@ -213,6 +215,16 @@ async fn one_of_many(mut client: Client, refused: &AtomicUsize, mut go_on: watch
     text
 }
 
+/// What the replica's metrics page says.
+async fn metric(epp: &Epp, name: &str) -> f64 {
+    let mut page = String::new();
+    let mut connection = TcpStream::connect(epp.metrics_address()).await.unwrap();
+    connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    connection.read_to_string(&mut page).await.unwrap();
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+}
+
 #[tokio::test]
 async fn ten_thousand_open_streams_hold_no_more_than_they_may() {
     let epp = lonely((ROOM * PART_BYTES) as u64).await;
@@ -232,6 +244,8 @@ async fn ten_thousand_open_streams_hold_no_more_than_they_may() {
     while refused.load(Ordering::Relaxed) < STREAMS - ROOM {
         task::yield_now().await;
     }
+    let held_bytes = metric(&epp, "signalbox_epp_buffered_bytes").await;
+    assert!(held_bytes > 0.0 && held_bytes <= (ROOM * PART_BYTES) as f64, "{held_bytes}");
     may_go_on.send_replace(true);
     let mut texts = BTreeMap::new();
     for stream in streams {

@@ -36,6 +36,8 @@ pub(crate) enum Seen {
     /// Headers stay as they are.
     RequestHeaders,
     ResponseHeaders,
+    /// The request goes without these headers.
+    RequestHeadersWithout(Vec<String>),
     /// The response's headers get this one.
     Announced(String, Bytes),
     RequestChunk(Bytes, bool),
@@ -189,7 +191,9 @@ fn seen(action: Action) -> Seen {
 fn read(reply: ProcessingResponse) -> Seen {
     let metadata = reply.dynamic_metadata;
     let routed = match &reply.response {
-        Some(Response::RequestHeaders(headers)) => headers.response.is_some(),
+        Some(Response::RequestHeaders(headers)) => {
+            headers.response.as_ref().is_some_and(|common| common.clear_route_cache)
+        }
         Some(Response::RequestBody(body)) => {
             body.response.as_ref().is_some_and(|common| common.clear_route_cache)
         }
@@ -198,6 +202,11 @@ fn read(reply: ProcessingResponse) -> Seen {
     assert_eq!(metadata.is_some(), routed, "metadata comes with the destination only");
     match reply.response.expect("an answer says something") {
         Response::RequestHeaders(HeadersResponse { response: None }) => Seen::RequestHeaders,
+        Response::RequestHeaders(response) if !routed => {
+            let mutation = response.response.unwrap().header_mutation.unwrap();
+            assert_eq!(mutation.set_headers, []);
+            Seen::RequestHeadersWithout(mutation.remove_headers)
+        }
         Response::RequestHeaders(response) => {
             let common = response.response.unwrap();
             assert_eq!(common.body_mutation, None);

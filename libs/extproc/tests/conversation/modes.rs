@@ -49,6 +49,35 @@ fn a_buffered_body_before_trailers_is_whole() {
 }
 
 #[test]
+fn where_a_buffered_body_does_not_come_nobody_can_be_told_where_to() {
+    let mut gateway = Gateway::new();
+    gateway.say(headers(BodySendMode::Buffered));
+    let text = "inference error: BadRequest - a body was announced, and none came before the trailers";
+    let seen = gateway.say(request_trailers());
+    assert!(
+        matches!(&seen[..], [Seen::Immediate { status: 400, body, .. }, Seen::Close] if body == text),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn of_a_part_of_a_body_the_length_is_not_told() {
+    let steered = [POST[0], POST[1], ("x-llm-d-model-name-rewrite", "tuned")];
+    for (mode, end, length) in [
+        (BodySendMode::Buffered, true, Some("34")),
+        (BodySendMode::Buffered, false, Some("34")),
+        (BodySendMode::BufferedPartial, true, Some("34")),
+        (BodySendMode::BufferedPartial, false, None),
+    ] {
+        let mut gateway = Gateway::new();
+        gateway.say(telling(request_headers(&steered, false), mode, BodySendMode::FullDuplexStreamed));
+        let seen = gateway.say(request_body(BODY, end));
+        let Some(Seen::RoutedWithBody(routed, Some(body))) = seen.last() else { panic!("{seen:?}") };
+        assert_eq!((34, length), (body.len(), routed.content_length.as_deref()), "{mode:?} {end}");
+    }
+}
+
+#[test]
 fn a_part_of_a_body_goes_by_load() {
     let mut gateway = Gateway::new();
     gateway.say(headers(BodySendMode::BufferedPartial));

@@ -1,10 +1,13 @@
 //! What is refused, with which words, and that nothing comes after it.
 
+use std::net::SocketAddr;
+
 use signalbox_extproc::{Buffers, Config, Event, Outcome, Refusal};
-use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
+use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
 
 use crate::gateway::{
-    BODY, Gateway, POST, Seen, request, request_body, request_headers, request_trailers, response_headers,
+    BODY, ENDPOINT, Gateway, POST, Seen, request, request_body, request_headers, request_trailers,
+    response_headers, telling,
 };
 
 const CHAT: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
@@ -114,6 +117,21 @@ fn bodies_that_are_too_much_for_all_together() {
     drop(first);
     assert_eq!(0, buffers.held_bytes());
     assert!(matches!(last(gateway(), [headers(), request_body(BODY, true)])[0], Seen::Picking(_)));
+}
+
+#[test]
+fn a_body_is_held_until_the_gateway_has_it() {
+    for mode in [BodySendMode::FullDuplexStreamed, BodySendMode::Buffered] {
+        let buffers = Buffers::new(1_000);
+        let config = Config { buffers: buffers.clone(), ..Config::default() };
+        let mut gateway = Gateway::with(config, Ok(ENDPOINT.parse::<SocketAddr>().unwrap().into()));
+        gateway.say(telling(request_headers(&POST, false), mode, mode));
+        gateway.conversation.handed_over();
+        gateway.say(request_body(BODY, true));
+        assert_eq!(BODY.len() as u64, buffers.held_bytes(), "{mode:?}");
+        gateway.conversation.handed_over();
+        assert_eq!(0, buffers.held_bytes(), "{mode:?}");
+    }
 }
 
 #[test]

@@ -1,63 +1,7 @@
-use std::sync::Arc;
-
 use signalbox_schedule::Policy;
-use signalbox_state::{
-    CollectorStream, Effect, Input, Pool, PoolConfig, Replica, Report, Source as Told, Update,
-};
-use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 use super::*;
-use crate::metrics::Metrics;
-use crate::records::Records;
-
-const FIRST: &str = "10.0.0.1:80";
-const SECOND: &str = "10.0.0.2:80";
-const THIRD: &str = "10.0.0.3:80";
-
-/// A pool of these endpoints that are all in this state.
-fn pool(addresses: &[&str], reach: Reach) -> Pool {
-    let endpoint = |address: &&str| EndpointSpec {
-        name: format!("pod at {address}"),
-        address: address.parse().unwrap(),
-        metrics_url: String::new(),
-        engine: Engine::Vllm,
-        labels: Default::default(),
-    };
-    let endpoints = addresses.iter().map(endpoint).collect();
-    let id = PoolId { namespace: "default".to_owned(), name: "p".to_owned() };
-    let mut pool = Pool::new(1, PoolConfig::default());
-    let collector = CollectorStream(1);
-    pool.fold(0, Input::CollectorJoined(collector, "collector".to_owned()));
-    let effects = pool.fold(0, Input::Spec(PoolSpec { id, endpoints, models: Arc::default() }));
-    for effect in effects {
-        let Effect::Assign(_, assigned) = effect else { continue };
-        let report = |assigned: signalbox_state::Assigned| Report {
-            endpoint: assigned.endpoint,
-            generation: assigned.generation,
-            age_ms: 0,
-            update: Update { reach, ..Update::default() },
-        };
-        pool.fold(0, Input::Reports(collector, assigned.into_iter().map(report).collect()));
-    }
-    pool
-}
-
-/// A desk that sees this pool.
-fn desk_of(pool: &Pool, policy: Policy) -> Desk {
-    let conversations = (signalbox_extproc::Config::default(), 0, EndpointScores::Hidden);
-    let (metrics, records) = (Metrics::default(), Records::new(0, None));
-    let (desk, ..) = Desk::new("epp", policy, conversations, Duration::from_secs(3), metrics, records);
-    let mut replica = Replica::default();
-    for frame in Arc::new(pool.snapshot()).frames() {
-        replica.apply(Told::Aggregator(0), frame);
-    }
-    desk.sight.store(Arc::new(Sight::next(&Sight::default(), &replica, &desk.bookings, 0)));
-    desk
-}
-
-fn desk(addresses: &[&str]) -> Desk {
-    desk_of(&pool(addresses, Reach::Unknown), Policy::default())
-}
+use crate::staged::{FIRST, SECOND, THIRD, desk, desk_of, pool};
 
 /// What a request gets that may go to these endpoints, or to any.
 fn picked(desk: &Desk, subset: Option<&[&str]>) -> Result<String, Refusal> {
