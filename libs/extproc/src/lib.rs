@@ -12,6 +12,7 @@
 
 mod body;
 mod buffers;
+mod complete;
 mod config;
 mod controls;
 mod conversation;

@@ -1,13 +1,14 @@
 //! The request's half of a conversation: the picker is silent until it has seen what there is to see, then it says where to.
 
 use bytes::Bytes;
-use signalbox_intake::{Api, Intake, Reading, parse, splice_model};
+use signalbox_intake::{Api, Intake, Reading, parse};
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 use signalbox_types::Subset;
 use smallvec::smallvec;
 
 use crate::body::Body;
 use crate::buffers::Held;
+use crate::complete::{Complete, End, Sent};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::event::{Action, Actions};
@@ -15,7 +16,7 @@ use crate::guard::{Panicked, Place, guarded};
 use crate::head::Head;
 use crate::modes::{Echo, Modes, RequestBody};
 use crate::refusal::Refusal;
-use crate::reply::{self, Direction, Ending, Route};
+use crate::reply::{self, Direction, Ending};
 use crate::response::Expected;
 
 /// One request.
@@ -45,32 +46,6 @@ enum Stage {
     Overtaken,
     /// It was refused.
     Refused(Refusal),
-}
-
-/// A request that is decided about.
-#[derive(Debug)]
-struct Complete {
-    body: Bytes,
-    held: Option<Held>,
-    end: End,
-    /// Where the model stands in the body, and what is to stand there.
-    splice: Option<(std::ops::Range<usize>, String)>,
-    expected: Expected,
-}
-
-/// Where a request ended, and with it where its answer goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// At its headers, or nothing else will be seen before they are answered.
-    Headers,
-    /// At the last chunk of its body.
-    Body,
-    /// At its trailers.
-    Trailers,
-    /// At a body that came in one message.
-    OneMessage,
-    /// The same, of which more follows that goes to the endpoint unseen. Where it makes no sense by itself it goes by load.
-    Part,
 }
 
 impl Request {
@@ -299,35 +274,14 @@ impl Request {
         let Stage::Complete(complete) = std::mem::take(&mut self.stage) else {
             return (Actions::new(), None);
         };
-        let destination = match picked {
-            Ok(destination) => destination,
-            Err(refusal) => return (self.refuse(refusal.clone(), config), None),
-        };
-        let Complete { body, held, end, splice, expected } = complete;
-        let mut actions = Actions::new();
-        let other = splice.and_then(|(span, model)| {
-            let other = guarded(Place::Rewrite, || splice_model(expected.api, &body, &span, &model));
-            other.inspect_err(|Panicked| actions.push(Action::Panicked)).ok()
-        });
-        self.stage = Stage::Sent { _held: held };
-        let ending_here = std::mem::take(&mut self.head.controls.ending_here);
-        let route = Route { destination, request_id: self.head.made_id(), ending_here, body_bytes: None };
-        actions.extend(match end {
-            End::Headers => smallvec![Action::Reply(route.with_headers())],
-            End::OneMessage => {
-                let body_bytes = other.as_ref().map(Bytes::len);
-                smallvec![Action::Reply(Route { body_bytes, ..route }.with_body(other))]
+        match picked {
+            Ok(destination) => {
+                let Sent { actions, held, expected } = complete.send(destination, &mut self.head);
+                self.stage = Stage::Sent { _held: held };
+                (actions, Some(expected))
             }
-            // How long it is with the rest of it, nobody knows.
-            End::Part => smallvec![Action::Reply(route.with_body(other))],
-            End::Body => stream(route, other.unwrap_or(body), Ending::Last),
-            End::Trailers => {
-                let mut actions = stream(route, other.unwrap_or(body), Ending::More);
-                actions.push(Action::Reply(reply::trailers(Direction::Request)));
-                actions
-            }
-        });
-        (actions, Some(expected))
+            Err(refusal) => (self.refuse(refusal.clone(), config), None),
+        }
     }
 
     fn refuse(&mut self, refusal: Refusal, config: &Config) -> Actions {
@@ -335,15 +289,4 @@ impl Request {
         self.stage = Stage::Refused(refusal);
         smallvec![Action::Reply(reply), Action::Close]
     }
-}
-
-/// The route, then the body.
-fn stream(route: Route<'_>, body: Bytes, ending: Ending) -> Actions {
-    let body_bytes = (!body.is_empty()).then_some(body.len());
-    let mut actions: Actions = smallvec![Action::Reply(Route { body_bytes, ..route }.with_headers())];
-    // An empty chunk is of use only where it carries the end.
-    if ending == Ending::Last || !body.is_empty() {
-        actions.extend(reply::chunks(Direction::Request, body, ending).map(Action::Reply));
-    }
-    actions
 }
