@@ -15,9 +15,11 @@ pub(crate) enum Carried {
 }
 
 impl Carried {
-    pub(crate) fn push(&mut self, piece: &[u8]) {
+    pub(crate) fn push(&mut self, mut piece: &[u8]) {
         if let Self::Awaited = self {
-            match piece.trim_ascii_start().first() {
+            // However it is cut, what is before the beginning counts for nothing.
+            piece = piece.trim_ascii_start();
+            match piece.first() {
                 None => return,
                 Some(b'{') => *self = Self::Whole(Box::new(Document::new(KEY))),
                 Some(_) => *self = Self::Events(Box::new(Events::new(KEY))),

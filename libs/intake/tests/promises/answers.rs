@@ -81,7 +81,7 @@ fn answers() -> Vec<(Api, AnswerKind, Vec<u8>)> {
         (
             Api::VertexPredict,
             AnswerKind::Framed,
-            carried(&[" ", &RESPONSES_EVENTS[..100], &RESPONSES_EVENTS[100..]]),
+            carried(&[" \t", &RESPONSES_EVENTS[..100], &RESPONSES_EVENTS[100..]]),
         ),
     ]
 }
@@ -103,6 +103,16 @@ fn every_api_tells_its_usage() {
     let embedding = frame(&[bytes(1, &[0; 64]), number(2, 11)].concat());
     let embedded = read(Api::VllmGrpcEmbed, AnswerKind::Framed, &embedding, &[3]);
     assert_eq!(embedded, Some(Usage { prompt_tokens: Some(11), ..Usage::default() }));
+}
+
+#[test]
+fn what_is_before_a_carried_answer_counts_for_nothing_however_it_is_cut() {
+    let answer = carried(&[" \tdata: {\"usage\":{\"prompt_tokens\":11}}\n"]);
+    for piece_bytes in 1..answer.len() {
+        let cuts = vec![piece_bytes; answer.len() / piece_bytes];
+        let told = read(Api::VertexChat, AnswerKind::Framed, &answer, &cuts);
+        assert_eq!(told.and_then(|usage| usage.prompt_tokens), Some(11), "{piece_bytes}");
+    }
 }
 
 #[test]
