@@ -5,6 +5,8 @@
 // Generated: the documentation is in the .proto files, and boxing is prost's to choose.
 #![allow(missing_docs, clippy::large_enum_variant)]
 
+mod said;
+
 /// What reflection shows of ext_proc: its files, and those that they import, as an encoded `FileDescriptorSet`.
 pub const EXT_PROC_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ext_proc.bin"));
 

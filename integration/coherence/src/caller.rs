@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
-use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use signalbox_protos::envoy::service::ext_proc::v3 as wire;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -71,7 +70,7 @@ impl Caller {
     async fn ask_now(&self, body: Bytes) -> anyhow::Result<Booked> {
         let (to, asked) = mpsc::channel(2);
         to.send(opening()).await?;
-        to.send(message(Asked::RequestBody(wire::HttpBody { body, end_of_stream: true }))).await?;
+        to.send(Asked::RequestBody(wire::HttpBody { body, end_of_stream: true }).into()).await?;
         let mut from = self.client.clone().process(ReceiverStream::new(asked)).await?.into_inner();
         let first = from.message().await?.context("the replica closed the stream")?;
         let at = Instant::now();
@@ -89,7 +88,7 @@ impl Booked {
     /// When the replica does not take it.
     pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
         let head = http_headers(&[(":status", "200"), ("content-type", "application/json")], true);
-        self.to.send(message(Asked::ResponseHeaders(head))).await?;
+        self.to.send(Asked::ResponseHeaders(head).into()).await?;
         drop(self.to);
         let drained = async {
             while self.from.message().await?.is_some() {}
@@ -116,21 +115,11 @@ fn opening() -> ProcessingRequest {
         response_body_mode: wire::BodySendMode::FullDuplexStreamed.into(),
     };
     let asked = Asked::RequestHeaders(http_headers(&headers, false));
-    ProcessingRequest { protocol_config: Some(modes), ..message(asked) }
+    ProcessingRequest { protocol_config: Some(modes), ..asked.into() }
 }
 
-fn message(asked: Asked) -> ProcessingRequest {
-    ProcessingRequest { request: Some(asked), ..ProcessingRequest::default() }
-}
-
-fn http_headers(headers: &[(&str, &'static str)], end_of_stream: bool) -> wire::HttpHeaders {
-    let header = |&(key, value): &(&str, &'static str)| HeaderValue {
-        key: key.to_owned(),
-        raw_value: Bytes::from_static(value.as_bytes()),
-        ..HeaderValue::default()
-    };
-    let headers = HeaderMap { headers: headers.iter().map(header).collect() };
-    wire::HttpHeaders { headers: Some(headers), end_of_stream }
+fn http_headers(headers: &[(&str, &str)], end_of_stream: bool) -> wire::HttpHeaders {
+    wire::HttpHeaders { headers: Some(headers.iter().copied().collect()), end_of_stream }
 }
 
 /// The endpoint in the first answer of a replica.

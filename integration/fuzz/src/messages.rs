@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use prost::Message as _;
 use signalbox_extproc::{Action, Buffers, Config, Conversation, Event};
-use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use signalbox_protos::envoy::config::core::v3::HeaderMap;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
 use signalbox_protos::envoy::service::ext_proc::v3::{
     HttpBody, HttpHeaders, HttpTrailers, ProcessingRequest, ProtocolConfiguration,
@@ -76,31 +76,25 @@ fn encoded(messages: &[ProcessingRequest]) -> Vec<u8> {
     messages.iter().flat_map(ProcessingRequest::encode_length_delimited_to_vec).collect()
 }
 
-fn of(request: Request) -> ProcessingRequest {
-    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
-}
-
 fn map(headers: &[(&str, &str)]) -> Option<HeaderMap> {
-    let header = |&(key, value): &(&str, &str)| HeaderValue {
-        key: key.to_owned(),
-        value: String::new(),
-        raw_value: value.as_bytes().to_vec().into(),
-    };
-    Some(HeaderMap { headers: headers.iter().map(header).collect() })
+    Some(headers.iter().copied().collect())
 }
 
 fn headers(list: &[(&str, &str)], end_of_stream: bool) -> ProcessingRequest {
-    of(Request::RequestHeaders(HttpHeaders { headers: map(list), end_of_stream }))
+    ProcessingRequest::from(Request::RequestHeaders(HttpHeaders { headers: map(list), end_of_stream }))
 }
 
 fn response_headers(list: &[(&str, &str)]) -> ProcessingRequest {
-    of(Request::ResponseHeaders(HttpHeaders { headers: map(list), end_of_stream: false }))
+    ProcessingRequest::from(Request::ResponseHeaders(HttpHeaders {
+        headers: map(list),
+        end_of_stream: false,
+    }))
 }
 
 fn request_body(body: &[u8], end_of_stream: bool) -> ProcessingRequest {
-    of(Request::RequestBody(HttpBody { body: body.to_vec().into(), end_of_stream }))
+    ProcessingRequest::from(Request::RequestBody(HttpBody { body: body.to_vec().into(), end_of_stream }))
 }
 
 fn response_body(body: &[u8], end_of_stream: bool) -> ProcessingRequest {
-    of(Request::ResponseBody(HttpBody { body: body.to_vec().into(), end_of_stream }))
+    ProcessingRequest::from(Request::ResponseBody(HttpBody { body: body.to_vec().into(), end_of_stream }))
 }

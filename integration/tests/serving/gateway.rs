@@ -2,7 +2,6 @@
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
@@ -49,24 +48,14 @@ pub(crate) async fn plain(ready: &Value, of: &str) -> anyhow::Result<Channel> {
     Ok(Channel::from_shared(format!("http://{address}"))?.connect().await?)
 }
 
-fn message(request: Request) -> ProcessingRequest {
-    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
-}
-
 fn headers() -> ProcessingRequest {
-    let header = |(key, value): (&str, &str)| HeaderValue {
-        key: key.to_owned(),
-        value: String::new(),
-        raw_value: value.as_bytes().to_vec().into(),
-    };
-    let headers = [(":method", "POST"), (":path", "/v1/completions")].map(header).to_vec();
-    let headers = Some(HeaderMap { headers });
-    message(Request::RequestHeaders(HttpHeaders { headers, ..HttpHeaders::default() }))
+    let headers = [(":method", "POST"), (":path", "/v1/completions")].into_iter().collect();
+    Request::RequestHeaders(HttpHeaders { headers: Some(headers), ..HttpHeaders::default() }).into()
 }
 
 fn body() -> ProcessingRequest {
     let body = br#"{"model":"llama3-8b","prompt":"Hi"}"#.to_vec().into();
-    message(Request::RequestBody(HttpBody { body, end_of_stream: true }))
+    Request::RequestBody(HttpBody { body, end_of_stream: true }).into()
 }
 
 /// A request of a gateway whose body is still on its way.

@@ -122,17 +122,10 @@ impl Controls {
 
 #[cfg(test)]
 mod tests {
-    use signalbox_protos::envoy::config::core::v3::HeaderValue;
-
     use super::*;
 
     fn controls(headers: &[(&str, &str)]) -> Controls {
-        let header = |&(key, value): &(&str, &str)| HeaderValue {
-            key: key.to_owned(),
-            value: String::new(),
-            raw_value: value.as_bytes().to_vec().into(),
-        };
-        Controls::of_request(Some(&HeaderMap { headers: headers.iter().map(header).collect() }))
+        Controls::of_request(Some(&headers.iter().copied().collect()))
     }
 
     #[test]

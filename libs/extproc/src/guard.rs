@@ -54,13 +54,10 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
     use signalbox_protos::envoy::service::ext_proc::v3::body_mutation::Mutation;
     use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
     use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
-    use signalbox_protos::envoy::service::ext_proc::v3::{
-        BodyResponse, HttpBody, HttpHeaders, ProcessingRequest,
-    };
+    use signalbox_protos::envoy::service::ext_proc::v3::{BodyResponse, HttpBody, HttpHeaders};
     use signalbox_types::{ModelRewrite, Models, RewriteRule, RewriteTarget};
 
     use super::*;
@@ -70,13 +67,7 @@ mod tests {
     const ANSWER: &[u8] = br#"data: {"model":"tuned","usage":{"prompt_tokens":1}}"#;
 
     fn headers(headers: &[(&str, &str)]) -> HttpHeaders {
-        let header = |&(key, value): &(&str, &str)| HeaderValue {
-            key: key.to_owned(),
-            value: String::new(),
-            raw_value: value.as_bytes().to_vec().into(),
-        };
-        let headers = Some(HeaderMap { headers: headers.iter().map(header).collect() });
-        HttpHeaders { headers, ..HttpHeaders::default() }
+        HttpHeaders { headers: Some(headers.iter().copied().collect()), ..HttpHeaders::default() }
     }
 
     fn body(body: &'static [u8]) -> HttpBody {
@@ -112,9 +103,8 @@ mod tests {
             Message::ResponseBody(body(ANSWER)),
         ];
         let mut actions = Actions::new();
-        let mut say = |conversation: &mut Conversation, message| {
-            let message = ProcessingRequest { request: Some(message), ..ProcessingRequest::default() };
-            actions.extend(conversation.step(Event::Message(message)));
+        let mut say = |conversation: &mut Conversation, message: Message| {
+            actions.extend(conversation.step(Event::Message(message.into())));
             if matches!(actions.last(), Some(Action::Pick(_))) {
                 let destination = Destination::from(std::net::SocketAddr::from(([10, 0, 0, 1], 80)));
                 actions.extend(conversation.step(Event::Picked(Ok(destination))));

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_header_is_found_in_the_message_that_has_headers() {
         let headers = Some(HeaderMap { headers: vec![raw("Traceparent", "00-1-2-01")] });
-        let of = |request| ProcessingRequest { request: Some(request), ..ProcessingRequest::default() };
+        let of = ProcessingRequest::from;
         let message = of(Message::RequestHeaders(HttpHeaders { headers, ..HttpHeaders::default() }));
         assert_eq!(request_header(&message, "traceparent"), Some("00-1-2-01"));
         assert_eq!(request_header(&message, "tracestate"), None);

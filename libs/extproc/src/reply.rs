@@ -236,10 +236,8 @@ fn plain(response: Response) -> ProcessingResponse {
     ProcessingResponse { response: Some(response), dynamic_metadata: None }
 }
 
-// Only `raw_value`: a gateway that reads raw values refuses a mutation that has both.
 fn header(key: &str, raw_value: Bytes) -> HeaderValueOption {
-    let header = HeaderValue { key: key.to_owned(), value: String::new(), raw_value };
-    HeaderValueOption { header: Some(header) }
+    HeaderValueOption { header: Some(HeaderValue::raw(key, raw_value)) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where an EPP replica listens, whom it follows, and what it goes by.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -8,6 +8,7 @@ use signalbox_extproc::SubsetHint;
 use signalbox_intake::Parsers;
 use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_schedule::Policy;
+use signalbox_state::PoolConfig;
 use signalbox_telemetry::{LogFormat, TraceSettings, process_name};
 use signalbox_tls::{Security, Serving, TlsFlags};
 use signalbox_types::PeerAddress;
@@ -61,7 +62,7 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = EppConfig::DECISIONS as u32, value_parser = clap::value_parser!(u32).range(..=65_536))]
     pub decisions: u32,
     /// The longest request body, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = EppConfig::BODY_LIMIT_BYTES)]
     pub body_limit: usize,
     /// How much of all requests' bodies is held at once, in bytes; a request beyond it is refused with 503.
     #[arg(long, value_name = "BYTES", default_value_t = EppConfig::BUFFER_LIMIT_BYTES)]
@@ -181,12 +182,48 @@ impl EppConfig {
     /// How many of the latest decisions are kept unless told otherwise.
     pub const DECISIONS: usize = 256;
 
+    /// The longest body unless told otherwise: 64 MiB.
+    pub const BODY_LIMIT_BYTES: usize = 64 << 20;
+
     /// How much of all requests' bodies is held at once unless told otherwise: 1 GiB.
     pub const BUFFER_LIMIT_BYTES: u64 = 1 << 30;
 
     /// The longest message of a gateway where bodies may have so many bytes: a gateway may send a body in one, with what stands around it.
     pub const fn message_limit_bytes(body_limit_bytes: usize) -> usize {
         body_limit_bytes.saturating_add(1 << 20)
+    }
+
+    /// A replica on one machine with others, unless more is said: on free ports of loopback, without TLS, following nobody.
+    pub fn local(name: impl Into<String>) -> Self {
+        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self {
+            name: name.into(),
+            pool: None,
+            aggregators: Vec::new(),
+            coordinator: None,
+            lease_ttl: Duration::from_secs(2),
+            security: Security::Local,
+            serving: Serving::Plaintext,
+            ext_proc: any,
+            health: any,
+            access_log: any,
+            metrics: any,
+            explain_to: ExplainTo::Loopback,
+            body_limit_bytes: Self::BODY_LIMIT_BYTES,
+            buffer_limit_bytes: Self::BUFFER_LIMIT_BYTES,
+            retry_after_s: 1,
+            fallback_endpoints: 0,
+            received_message_limit_bytes: Self::message_limit_bytes(Self::BODY_LIMIT_BYTES),
+            sent_message_limit_bytes: usize::MAX,
+            subset: SubsetHint::Honoured,
+            scores: EndpointScores::Hidden,
+            drain_timeout: Duration::from_secs(5),
+            origin_ttl: Duration::from_millis(PoolConfig::default().origin_ttl_ms),
+            policy: Policy::default(),
+            parsers: Parsers::default(),
+            decisions: Self::DECISIONS,
+            tracing: None,
+        }
     }
 
     /// What `flags` say, but for the policy.

@@ -2,22 +2,19 @@
 #![allow(clippy::unwrap_used)] // in a test, a panic is the message
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use signalbox_epp::{EndpointScores, Epp, EppConfig, ExplainTo, PortFlags, SubsetHint};
-use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use signalbox_epp::{Epp, EppConfig, PortFlags};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
 use signalbox_protos::envoy::service::ext_proc::v3::{
     HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
 };
-use signalbox_schedule::Policy;
-use signalbox_tls::{Offer, Security, Serving, connect_unverified};
+use signalbox_tls::{Offer, Serving, connect_unverified};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -26,8 +23,6 @@ use tokio::task;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
-
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 type Client = ExternalProcessorClient<Channel>;
 
@@ -38,50 +33,19 @@ const RESETS: usize = 1_000;
 /// A replica that has nobody to follow, and so no endpoints.
 async fn lonely(buffer_limit_bytes: u64) -> Epp {
     let config = EppConfig {
-        name: "epp".to_owned(),
-        pool: None,
-        aggregators: Vec::new(),
-        coordinator: None,
-        lease_ttl: Duration::from_secs(2),
-        security: Security::Local,
         serving: Serving::self_signed(&Offer::default()).unwrap(),
-        ext_proc: ANY,
-        health: ANY,
-        access_log: ANY,
-        metrics: ANY,
-        explain_to: ExplainTo::Loopback,
         body_limit_bytes: 1 << 20,
         buffer_limit_bytes,
-        retry_after_s: 1,
-        fallback_endpoints: 0,
         received_message_limit_bytes: EppConfig::message_limit_bytes(1 << 20),
-        sent_message_limit_bytes: usize::MAX,
-        subset: SubsetHint::Honoured,
-        scores: EndpointScores::Hidden,
-        drain_timeout: Duration::from_secs(5),
-        origin_ttl: Duration::from_secs(3),
-        policy: Policy::default(),
-        parsers: signalbox_epp::Parsers::default(),
-        decisions: 0,
-        tracing: None,
+        ..EppConfig::local("epp")
     };
     let flags = PortFlags { ext_proc: "", health: "", access_log: "", metrics: "" };
     Epp::start(config, flags).await.unwrap()
 }
 
-fn message(request: Request) -> ProcessingRequest {
-    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
-}
-
 fn headers() -> ProcessingRequest {
-    let header = |(key, value): (&str, &str)| HeaderValue {
-        key: key.to_owned(),
-        value: String::new(),
-        raw_value: value.as_bytes().to_vec().into(),
-    };
-    let headers = [(":method", "POST"), (":path", "/v1/completions")].map(header).to_vec();
-    let headers = Some(HeaderMap { headers });
-    message(Request::RequestHeaders(HttpHeaders { headers, ..HttpHeaders::default() }))
+    let headers = [(":method", "POST"), (":path", "/v1/completions")].into_iter().collect();
+    Request::RequestHeaders(HttpHeaders { headers: Some(headers), ..HttpHeaders::default() }).into()
 }
 
 fn body() -> ProcessingRequest {
@@ -89,7 +53,7 @@ fn body() -> ProcessingRequest {
 }
 
 fn part(body: Vec<u8>, end_of_stream: bool) -> ProcessingRequest {
-    message(Request::RequestBody(HttpBody { body: body.into(), end_of_stream }))
+    Request::RequestBody(HttpBody { body: body.into(), end_of_stream }).into()
 }
 
 /// Status and text of the refusal that comes next.

@@ -7,7 +7,7 @@ use prost_types::value::Kind;
 use signalbox_extproc::{Action, Config, Conversation, Destination, Event, Refusal};
 use signalbox_intake::Intake;
 use signalbox_intake::answer::Usage;
-use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use signalbox_protos::envoy::config::core::v3::HeaderMap;
 use signalbox_protos::envoy::service::ext_proc::v3::body_mutation::Mutation;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
@@ -116,33 +116,36 @@ pub(crate) fn request(headers: &[(&str, &str)], body: &str) -> [ProcessingReques
 }
 
 pub(crate) fn request_headers(headers: &[(&str, &str)], end_of_stream: bool) -> ProcessingRequest {
-    message(Request::RequestHeaders(HttpHeaders { headers: Some(map(headers)), end_of_stream }))
+    ProcessingRequest::from(Request::RequestHeaders(HttpHeaders {
+        headers: Some(map(headers)),
+        end_of_stream,
+    }))
 }
 
 pub(crate) fn response_headers(status: &str, end_of_stream: bool) -> ProcessingRequest {
     let headers = Some(map(&[(":status", status), ("content-type", "text/event-stream")]));
-    message(Request::ResponseHeaders(HttpHeaders { headers, end_of_stream }))
+    ProcessingRequest::from(Request::ResponseHeaders(HttpHeaders { headers, end_of_stream }))
 }
 
 pub(crate) fn response_headers_of(headers: &[(&str, &str)]) -> ProcessingRequest {
     let headers = Some(map(headers));
-    message(Request::ResponseHeaders(HttpHeaders { headers, end_of_stream: false }))
+    ProcessingRequest::from(Request::ResponseHeaders(HttpHeaders { headers, end_of_stream: false }))
 }
 
 pub(crate) fn request_body(body: impl Into<Vec<u8>>, end_of_stream: bool) -> ProcessingRequest {
-    message(Request::RequestBody(HttpBody { body: body.into().into(), end_of_stream }))
+    ProcessingRequest::from(Request::RequestBody(HttpBody { body: body.into().into(), end_of_stream }))
 }
 
 pub(crate) fn response_body(body: impl Into<Vec<u8>>, end_of_stream: bool) -> ProcessingRequest {
-    message(Request::ResponseBody(HttpBody { body: body.into().into(), end_of_stream }))
+    ProcessingRequest::from(Request::ResponseBody(HttpBody { body: body.into().into(), end_of_stream }))
 }
 
 pub(crate) fn request_trailers() -> ProcessingRequest {
-    message(Request::RequestTrailers(HttpTrailers { trailers: None }))
+    ProcessingRequest::from(Request::RequestTrailers(HttpTrailers { trailers: None }))
 }
 
 pub(crate) fn response_trailers() -> ProcessingRequest {
-    message(Request::ResponseTrailers(HttpTrailers { trailers: None }))
+    ProcessingRequest::from(Request::ResponseTrailers(HttpTrailers { trailers: None }))
 }
 
 pub(crate) fn nothing() -> ProcessingRequest {
@@ -160,17 +163,8 @@ pub(crate) fn telling(
     ProcessingRequest { protocol_config: Some(told), ..message }
 }
 
-fn message(request: Request) -> ProcessingRequest {
-    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
-}
-
 fn map(headers: &[(&str, &str)]) -> HeaderMap {
-    let header = |&(key, value): &(&str, &str)| HeaderValue {
-        key: key.to_owned(),
-        value: String::new(),
-        raw_value: value.as_bytes().to_vec().into(),
-    };
-    HeaderMap { headers: headers.iter().map(header).collect() }
+    headers.iter().copied().collect()
 }
 
 fn seen(action: Action) -> Seen {

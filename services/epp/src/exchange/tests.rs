@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
-use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue, Metadata};
+use signalbox_protos::envoy::config::core::v3::Metadata;
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
@@ -27,17 +27,7 @@ struct Stream {
 }
 
 fn headers(headers: &[(&str, &str)], end_of_stream: bool) -> HttpHeaders {
-    let header = |&(key, value): &(&str, &str)| HeaderValue {
-        key: key.to_owned(),
-        value: String::new(),
-        raw_value: value.as_bytes().to_vec().into(),
-    };
-    let headers = Some(HeaderMap { headers: headers.iter().map(header).collect() });
-    HttpHeaders { headers, end_of_stream }
-}
-
-fn message(request: Request) -> ProcessingRequest {
-    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
+    HttpHeaders { headers: Some(headers.iter().copied().collect()), end_of_stream }
 }
 
 /// What a gateway tells of who has served.
@@ -62,7 +52,7 @@ impl Stream {
         let (messages, requests) = mpsc::channel(2);
         // A stream begins with its first message.
         let get = headers(&[(":method", "GET"), (":path", "/v1/models")], true);
-        messages.send(message(Request::RequestHeaders(get))).await.unwrap();
+        messages.send(Request::RequestHeaders(get).into()).await.unwrap();
         let mut client = ExternalProcessorClient::new(channel);
         let answers = client.process(ReceiverStream::new(requests)).await.unwrap().into_inner();
         Self { desk, messages, answers, drain, server }
@@ -107,15 +97,15 @@ async fn a_booking_moves_to_the_endpoint_that_serves() {
     let other = if picked == FIRST { SECOND } else { FIRST };
     for address in [&picked[..], "10.9.9.9:80"] {
         let response = Request::ResponseHeaders(headers(&[(":status", "200")], false));
-        stream.say(ProcessingRequest { metadata_context: Some(served(address)), ..message(response) }).await;
+        stream.say(ProcessingRequest { metadata_context: Some(served(address)), ..response.into() }).await;
         assert_eq!(stream.booked(), [&picked[..]], "{address} moves nothing");
     }
     let body = Request::ResponseBody(HttpBody { body: "x".into(), end_of_stream: false });
-    stream.say(ProcessingRequest { metadata_context: Some(served(other)), ..message(body) }).await;
+    stream.say(ProcessingRequest { metadata_context: Some(served(other)), ..body.into() }).await;
     assert_eq!(stream.booked(), [other]);
     assert_eq!(1, stream.desk.metrics.served_elsewhere.get());
     let end = Request::ResponseBody(HttpBody { body: "y".into(), end_of_stream: true });
-    stream.say(message(end)).await;
+    stream.say(end.into()).await;
     assert!(stream.booked().is_empty());
     stream.close().await;
 }

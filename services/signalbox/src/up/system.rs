@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, Source, endpoints_file};
 use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeConfig};
-use signalbox_epp::{Chosen, EndpointScores, Epp, EppConfig, ExplainTo, SubsetHint};
+use signalbox_epp::{Chosen, Epp, EppConfig};
 use signalbox_lease::{Coordinator, FlagError};
 use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_names};
 use signalbox_state::PoolConfig;
@@ -30,9 +30,6 @@ const GIVE_BACK_AFTER: Duration = Duration::from_secs(30);
 
 /// How long all parts may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
-
-/// The longest body of a request.
-const BODY_LIMIT_BYTES: usize = 64 << 20;
 
 /// All parts, running.
 pub(super) struct System {
@@ -230,32 +227,18 @@ async fn replicate(
     let mut epps = Vec::new();
     for index in 0..args.epp_replicas {
         let config = EppConfig {
-            name: own_name("epp", index),
-            pool: None,
-            aggregators: Vec::new(),
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
-            security: Security::Local,
             serving: serving.clone(),
             ext_proc: at(args.ext_proc_listen, index, flags.ext_proc)?,
             health: at(args.health_listen, index, flags.health)?,
             access_log: at(args.access_log_listen, index, flags.access_log)?,
             metrics: at(args.metrics_listen, index, flags.metrics)?,
-            explain_to: ExplainTo::Loopback,
-            body_limit_bytes: BODY_LIMIT_BYTES,
-            buffer_limit_bytes: EppConfig::BUFFER_LIMIT_BYTES,
-            retry_after_s: 1,
-            fallback_endpoints: 0,
-            received_message_limit_bytes: EppConfig::message_limit_bytes(BODY_LIMIT_BYTES),
-            sent_message_limit_bytes: usize::MAX,
-            subset: SubsetHint::Honoured,
-            scores: EndpointScores::Hidden,
             drain_timeout: DRAIN,
-            origin_ttl: Duration::from_millis(PoolConfig::default().origin_ttl_ms),
             policy: chosen.policy.clone(),
             parsers: chosen.parsers.clone(),
-            decisions: EppConfig::DECISIONS,
             tracing: tracing.cloned(),
+            ..EppConfig::local(own_name("epp", index))
         };
         epps.push(Epp::start(config, flags).await?);
     }

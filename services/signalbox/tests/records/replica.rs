@@ -9,16 +9,14 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, Source};
-use signalbox_epp::{EndpointScores, Epp, EppConfig, ExplainTo, PortFlags, SubsetHint};
-use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use signalbox_epp::{Epp, EppConfig, PortFlags};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response as Answer;
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingRequest};
-use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::TraceSettings;
-use signalbox_tls::{Security, Serving};
+use signalbox_tls::Security;
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -49,32 +47,10 @@ impl Replica {
         let flags = signalbox_aggregator::PortFlags { listen: "", metrics: "" };
         let aggregator = Aggregator::start(config, vec![Source::Fixed(pool())], flags).await.unwrap();
         let config = EppConfig {
-            name: "epp".to_owned(),
-            pool: None,
             aggregators: vec![aggregator.address().into()],
-            coordinator: None,
-            lease_ttl: Duration::from_secs(2),
-            security: Security::Local,
-            serving: Serving::Plaintext,
-            ext_proc: ANY,
-            health: ANY,
-            access_log: ANY,
-            metrics: ANY,
-            explain_to: ExplainTo::Loopback,
-            body_limit_bytes: 1 << 20,
-            buffer_limit_bytes: 1 << 30,
-            retry_after_s: 1,
-            fallback_endpoints: 0,
-            received_message_limit_bytes: EppConfig::message_limit_bytes(1 << 20),
-            sent_message_limit_bytes: usize::MAX,
-            subset: SubsetHint::Honoured,
-            scores: EndpointScores::Hidden,
-            drain_timeout: Duration::from_secs(5),
-            origin_ttl: Duration::from_secs(3),
-            policy: Policy::default(),
-            parsers: signalbox_epp::Parsers::default(),
             decisions,
             tracing,
+            ..EppConfig::local("epp")
         };
         let epp = Epp::start(config, PortFlags { ext_proc: "", health: "", access_log: "", metrics: "" })
             .await
@@ -85,24 +61,15 @@ impl Replica {
 
     /// Asks as a gateway does where the request with these headers goes, and ends the stream. Returns whether it was answered.
     pub(crate) async fn ask(&self, headers: &[(&str, &str)]) -> bool {
-        let header = |(key, value): &(&str, &str)| HeaderValue {
-            key: (*key).to_owned(),
-            value: String::new(),
-            raw_value: value.as_bytes().to_vec().into(),
-        };
         let path = [(":method", "POST"), (":path", "/v1/completions")];
-        let headers = path.iter().chain(headers).map(header).collect();
+        let headers = path.iter().chain(headers).copied().collect();
         let prompt = "p".repeat(PROMPT_BYTES);
         let body = format!(r#"{{"model":"llama","max_tokens":8,"prompt":"{prompt}"}}"#).into_bytes().into();
         let messages = [
-            Message::RequestHeaders(HttpHeaders {
-                headers: Some(HeaderMap { headers }),
-                ..HttpHeaders::default()
-            }),
+            Message::RequestHeaders(HttpHeaders { headers: Some(headers), ..HttpHeaders::default() }),
             Message::RequestBody(HttpBody { body, end_of_stream: true }),
         ];
-        let messages =
-            messages.map(|message| ProcessingRequest { request: Some(message), ..Default::default() });
+        let messages = messages.map(ProcessingRequest::from);
         let to = format!("http://{}", self.epp.ext_proc_address());
         let mut client = ExternalProcessorClient::connect(to).await.unwrap();
         let mut answers = client.process(tokio_stream::iter(messages)).await.unwrap().into_inner();
