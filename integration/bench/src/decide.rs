@@ -12,7 +12,7 @@ use anyhow::Context;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::Serialize;
-use signalbox_schedule::Ground;
+use signalbox_schedule::DecisionInputs;
 
 use crate::policy::{Choice, Chooser, Contender, Turn, contenders};
 use scene::{Holders, Scene};
@@ -101,8 +101,9 @@ fn time(args: &Args, contender: &Contender, scene: &Scene) -> Run {
         let began = Instant::now();
         let (local, matches) = black_box(scene).survey();
         let surveyed = Instant::now();
-        let ground = Ground { view: &scene.view, local: &local, matches: &matches, request: &scene.request };
-        black_box(choose(&contender.chooser, &ground, &mut turn, &mut rng));
+        let inputs =
+            DecisionInputs { view: &scene.view, local: &local, matches: &matches, request: &scene.request };
+        black_box(choose(&contender.chooser, &inputs, &mut turn, &mut rng));
         let chosen = Instant::now();
         [surveyed - began, chosen - surveyed].map(|took| took.as_nanos() as f64)
     };
@@ -128,8 +129,8 @@ fn time(args: &Args, contender: &Contender, scene: &Scene) -> Run {
 }
 
 #[inline(never)]
-fn choose(chooser: &Chooser, ground: &Ground<'_>, turn: &mut Turn, rng: &mut SmallRng) -> Choice {
-    chooser.choose(ground, turn, rng)
+fn choose(chooser: &Chooser, inputs: &DecisionInputs<'_>, turn: &mut Turn, rng: &mut SmallRng) -> Choice {
+    chooser.choose(inputs, turn, rng)
 }
 
 /// What it takes to read the clock.

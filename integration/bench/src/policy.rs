@@ -5,7 +5,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::IteratorRandom;
 use signalbox_schedule::{
-    Decision, Filter, FilterStep, Ground, LeastTime, Metric, Picker, Policy, PrefixAffinity, Scorer,
+    Decision, DecisionInputs, Filter, FilterStep, LeastTime, Metric, Picker, Policy, PrefixAffinity, Scorer,
     ScorerStep, Weighted, decide,
 };
 
@@ -147,35 +147,35 @@ fn go_affinity() -> Weighted {
 
 impl Chooser {
     /// Chooses an endpoint.
-    pub(crate) fn choose(&self, ground: &Ground<'_>, turn: &mut Turn, rng: &mut SmallRng) -> Choice {
-        let count = ground.view.members.len();
+    pub(crate) fn choose(&self, inputs: &DecisionInputs<'_>, turn: &mut Turn, rng: &mut SmallRng) -> Choice {
+        let count = inputs.view.endpoints.len();
         let position = match self {
             Self::Random => rng.random_range(0..count),
             Self::RoundRobin => {
                 turn.next += 1;
                 turn.next % count
             }
-            Self::LeastLoad => least(count, rng, |at| requests(ground, at)),
-            Self::PrefixOnly => least(count, rng, |at| u64::MAX - ground.matches.blocks[at] as u64),
+            Self::LeastLoad => least(count, rng, |at| requests(inputs, at)),
+            Self::PrefixOnly => least(count, rng, |at| u64::MAX - inputs.matches.blocks[at] as u64),
             Self::Split(weights) => split(weights, &mut turn.credit),
-            Self::Decide(policy) => match decide(ground, policy, rng) {
+            Self::Decide(policy) => match decide(inputs, policy, rng) {
                 Decision::Picked { position, terms } => {
                     return Choice { position, cached_tokens: terms.cached_tokens };
                 }
                 Decision::NoEndpoint | Decision::Filtered => panic!("no policy here refuses a request"),
             },
         };
-        let held_tokens = ground.matches.blocks[position] as u64 * u64::from(ground.view.format.block_bytes)
+        let held_tokens = inputs.matches.blocks[position] as u64 * u64::from(inputs.view.format.block_bytes)
             / BYTES_PER_TOKEN;
-        let cached_tokens = held_tokens.min(ground.request.prompt_tokens.saturating_sub(1));
+        let cached_tokens = held_tokens.min(inputs.request.prompt_tokens.saturating_sub(1));
         Choice { position, cached_tokens }
     }
 }
 
 /// Requests at an endpoint: those that were booked, and those that its metrics tell of beyond them.
-fn requests(ground: &Ground<'_>, at: usize) -> u64 {
-    let member = &ground.view.members[at];
-    u64::from(ground.local.load_at(at, member).requests) + u64::from(member.observed.foreign)
+fn requests(inputs: &DecisionInputs<'_>, at: usize) -> u64 {
+    let member = &inputs.view.endpoints[at];
+    u64::from(inputs.local.load_at(at, member).requests) + u64::from(member.observed.unbooked_requests)
 }
 
 /// The position with the least value, at random among equals.

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use signalbox_peers::{Event, Listening, Settings, Subject, Tell, follow};
-use signalbox_state::{Bounds, Change, Follower, Following, Frame, FromAggregator, Heard, Source, Todo};
+use signalbox_state::{
+    Change, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource, FromAggregator, JournalBounds,
+    JournaledReplica,
+};
 use signalbox_tls::Security;
 use signalbox_types::{EndpointKey, Origin, PeerAddress};
 use signalbox_wire::Hello;
@@ -15,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// As much history as an EPP replica keeps.
-const HISTORY: Bounds = Bounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
+const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
 
 /// What was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Ear {
     news: mpsc::UnboundedReceiver<News>,
-    following: Arc<Mutex<Following>>,
+    following: Arc<Mutex<Follower>>,
     _aggregators: watch::Sender<Vec<PeerAddress>>,
     tasks: [JoinHandle<()>; 2],
 }
@@ -63,7 +66,7 @@ impl Ear {
                 Err(_) => Listening::Over,
             },
         );
-        let following = Arc::new(Mutex::new(Following::new(Follower::new(HISTORY))));
+        let following = Arc::new(Mutex::new(Follower::new(JournaledReplica::new(HISTORY))));
         let (told, news) = mpsc::unbounded_channel();
         let listener = Listener {
             following: Arc::clone(&following),
@@ -77,15 +80,15 @@ impl Ear {
     }
 
     /// What is held now.
-    pub(crate) fn held(&self) -> MutexGuard<'_, Following> {
+    pub(crate) fn held(&self) -> MutexGuard<'_, Follower> {
         self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests in flight, as replicas gave them.
     pub(crate) fn in_flight(&self) -> u64 {
         let held = self.held();
-        let members = held.follower().replica().picture().members();
-        members.map(|member| u64::from(member.load().requests)).sum()
+        let endpoints = held.follower().replica().pool_state().endpoints();
+        endpoints.map(|member| u64::from(member.load().requests)).sum()
     }
 
     /// All that was heard and not taken yet.
@@ -122,7 +125,7 @@ impl Drop for Ear {
 
 /// The task that applies what comes.
 struct Listener {
-    following: Arc<Mutex<Following>>,
+    following: Arc<Mutex<Follower>>,
     tells: BTreeMap<u64, Tell>,
     epoch: u64,
     started: Instant,
@@ -135,30 +138,30 @@ impl Listener {
             match event {
                 Event::Opened { stream, tell, .. } => {
                     self.tells.insert(stream, tell);
-                    self.hear(stream, Heard::Connected, Vec::new());
+                    self.hear(stream, FollowerEvent::Connected, Vec::new());
                 }
                 Event::Said { stream, said, permit } => {
                     let news = news_in(&said);
-                    self.hear(stream, Heard::Said(said), news);
+                    self.hear(stream, FollowerEvent::Said(said), news);
                     drop(permit);
                 }
                 Event::Closed { stream } => {
                     self.tells.remove(&stream);
-                    self.hear(stream, Heard::Disconnected, Vec::new());
+                    self.hear(stream, FollowerEvent::Disconnected, Vec::new());
                 }
             }
         }
     }
 
     /// Applies it, and tells what is new once it is applied.
-    fn hear(&mut self, stream: u64, heard: Heard, mut news: Vec<What>) {
+    fn hear(&mut self, stream: u64, heard: FollowerEvent, mut news: Vec<What>) {
         let now_ms = self.started.elapsed().as_millis() as u64;
         let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
-        let todos = following.hear(now_ms, Source::Aggregator(stream), heard);
+        let todos = following.hear(now_ms, FrameSource::Aggregator(stream), heard);
         let owned = following.owner(now_ms).map_or(0, |(_, epoch)| epoch);
         drop(following);
         let at = Instant::now();
-        if !todos.contains(&Todo::Moved) {
+        if !todos.contains(&FollowerEffect::Moved) {
             news.clear();
         }
         if owned > self.epoch {
@@ -170,7 +173,7 @@ impl Listener {
             let _ = self.told.send(News { at, what });
         }
         for todo in todos {
-            if let Todo::Tell(Source::Aggregator(stream), said) = todo
+            if let FollowerEffect::Tell(FrameSource::Aggregator(stream), said) = todo
                 && let Some(tell) = self.tells.get(&stream)
             {
                 tell.say(said);
@@ -183,7 +186,7 @@ impl Listener {
 fn news_in(said: &FromAggregator) -> Vec<What> {
     let FromAggregator::Frame(Frame::Delta { changes, .. }) = said else { return Vec::new() };
     let news = changes.iter().filter_map(|change| match &**change {
-        Change::Loaded { endpoint, origin, load } => {
+        Change::LoadChanged { endpoint, origin, load } => {
             Some(What::Loaded { endpoint: *endpoint, origin: *origin, requests: load.requests })
         }
         Change::Observed { endpoint, observed } => {

@@ -73,8 +73,9 @@ impl Stage {
         let mut ear = Ear::follow(&line.addresses);
         let check = async || {
             let held = ear.held();
-            let members = held.follower().replica().picture().members();
-            let endpoints: BTreeMap<_, _> = members.map(|member| (member.spec.address, member.key)).collect();
+            let endpoints = held.follower().replica().pool_state().endpoints();
+            let endpoints: BTreeMap<_, _> =
+                endpoints.map(|member| (member.spec.address, member.key)).collect();
             ensure!(endpoints.len() == LAYOUT.pods, "{} endpoints are known", endpoints.len());
             Ok(endpoints)
         };

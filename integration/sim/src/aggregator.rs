@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use signalbox_state::{
-    Ask, Bounds, Claimed, CollectorStream, Effect, FromAggregator, FromFollower, Heard, Input, PoolConfig,
-    Seat, SeatAnswer, SeatConfig, SeatEffect, SeatInput, Standing, Want,
+    ClaimResult, CollectorStream, FollowerEvent, FollowerPoll, FromAggregator, FromFollower, JournalBounds,
+    PollReply, PollWant, PoolConfig, PoolEffect, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput,
+    RoleStatus,
 };
 use signalbox_types::Version;
 
@@ -30,7 +31,7 @@ const CLAIM_DEADLINE_MS: u64 = 2_000;
 pub(crate) struct Aggregator {
     node: Node,
     life: u32,
-    pub(crate) seat: Seat,
+    pub(crate) role: PoolRole,
     followers: BTreeMap<u64, Version>,
     collectors: BTreeSet<u64>,
     feeds: BTreeSet<u64>,
@@ -45,9 +46,11 @@ pub(crate) struct Aggregator {
 
 impl Aggregator {
     pub(crate) fn start(site: &mut Site, node: Node, life: u32) -> Self {
-        let journal =
-            Bounds { keep_bytes: site.plan.journal_bytes, keep_pinned_bytes: 4 * site.plan.journal_bytes };
-        let config = SeatConfig {
+        let journal = JournalBounds {
+            keep_bytes: site.plan.journal_bytes,
+            keep_pinned_bytes: 4 * site.plan.journal_bytes,
+        };
+        let config = PoolRoleConfig {
             name: node.to_string(),
             pool_hash: site.plan.seed,
             pool: PoolConfig { journal, ..PoolConfig::default() },
@@ -63,7 +66,7 @@ impl Aggregator {
         Self {
             node,
             life,
-            seat: Seat::new(config, site.pods.spec()),
+            role: PoolRole::new(config, site.pods.spec()),
             followers: BTreeMap::new(),
             collectors: BTreeSet::new(),
             feeds: BTreeSet::new(),
@@ -80,17 +83,17 @@ impl Aggregator {
     pub(crate) fn timer(&mut self, site: &mut Site, timer: Timer) {
         match timer {
             Timer::Tick => {
-                self.fold(site, SeatInput::Tick);
+                self.fold(site, RoleInput::Tick);
                 self.finish_draining(site);
                 site.timer(self.node, 50, Timer::Tick);
             }
             Timer::Beat => {
-                self.pump_all(site, Want::ChangesAndBeat);
+                self.pump_all(site, PollWant::ChangesAndBeat);
                 site.timer(self.node, 100, Timer::Beat);
             }
             Timer::Pump => {
                 self.is_pump_due = false;
-                self.pump_all(site, Want::Changes);
+                self.pump_all(site, PollWant::Changes);
             }
             Timer::Connect(at) => self.peers.connect(site, at),
             Timer::Watch => {
@@ -109,7 +112,7 @@ impl Aggregator {
             }
             Timer::ClaimDeadline(claim) if self.is_claiming && claim == self.claim => {
                 self.is_claiming = false;
-                self.fold(site, SeatInput::Claimed(Claimed::Unanswered));
+                self.fold(site, RoleInput::ClaimResult(ClaimResult::Unanswered));
             }
             _ => {}
         }
@@ -117,18 +120,18 @@ impl Aggregator {
 
     pub(crate) fn specified(&mut self, site: &mut Site) {
         let spec = site.pods.spec();
-        self.fold(site, SeatInput::Spec(spec));
+        self.fold(site, RoleInput::Spec(spec));
     }
 
     pub(crate) fn drain(&mut self, site: &mut Site) {
         self.drains_since_ms = Some(site.now_ms(self.node));
-        self.fold(site, SeatInput::Drain);
+        self.fold(site, RoleInput::Drain);
     }
 
     fn finish_draining(&self, site: &mut Site) {
         let Some(since_ms) = self.drains_since_ms else { return };
         let now_ms = site.now_ms(self.node);
-        if self.peers.is_empty() || self.seat.hears_owner(now_ms) || now_ms >= since_ms + LINGER_MS {
+        if self.peers.is_empty() || self.role.hears_owner(now_ms) || now_ms >= since_ms + LINGER_MS {
             if let Some(lease) = self.lease {
                 site.ask(self.node, Request::Leave(lease));
             }
@@ -142,15 +145,15 @@ impl Aggregator {
             Answer::LeaseLost(lease) => {
                 self.lease.take_if(|own| *own == lease);
             }
-            Answer::Claimed(claim, claimed) if self.is_claiming && claim == self.claim => {
+            Answer::ClaimResult(claim, claimed) if self.is_claiming && claim == self.claim => {
                 self.is_claiming = false;
-                self.fold(site, SeatInput::Claimed(claimed));
+                self.fold(site, RoleInput::ClaimResult(claimed));
             }
-            Answer::Claimed(..) => {}
+            Answer::ClaimResult(..) => {}
             Answer::Noticed(notice) if notice.revision >= self.revision => {
                 self.revision = notice.revision;
-                self.fold(site, SeatInput::Candidates(notice.names()));
-                self.fold(site, SeatInput::Seen(notice.seen_by(self.node)));
+                self.fold(site, RoleInput::Candidates(notice.names()));
+                self.fold(site, RoleInput::ObservedOwner(notice.seen_by(self.node)));
             }
             Answer::Noticed(_) => {}
         }
@@ -160,10 +163,10 @@ impl Aggregator {
         match (end, payload) {
             (End::Client, Payload::Opened) => {
                 self.peers.opened(stream);
-                self.fold(site, SeatInput::Heard(stream, Heard::Connected));
+                self.fold(site, RoleInput::FollowerEvent(stream, FollowerEvent::Connected));
             }
             (End::Client, Payload::Down(said)) => {
-                self.fold(site, SeatInput::Heard(stream, Heard::Said(said)));
+                self.fold(site, RoleInput::FollowerEvent(stream, FollowerEvent::Said(said)));
             }
             (End::Client, _) => {
                 site.close(stream, End::Client);
@@ -175,12 +178,12 @@ impl Aggregator {
 
     fn left(&mut self, site: &mut Site, stream: u64) {
         if self.peers.closed(site, stream) {
-            self.fold(site, SeatInput::Heard(stream, Heard::Disconnected));
+            self.fold(site, RoleInput::FollowerEvent(stream, FollowerEvent::Disconnected));
         }
     }
 
     fn is_owner(&self) -> bool {
-        matches!(self.seat.standing(), Standing::Owner(_))
+        matches!(self.role.standing(), RoleStatus::Owner(_))
     }
 
     fn serve(&mut self, site: &mut Site, stream: u64, payload: Payload) {
@@ -189,29 +192,29 @@ impl Aggregator {
             Payload::Up(told) => {
                 if !self.followers.contains_key(&stream) {
                     let follower = site.network.stream(stream).map(|stream| stream.client.0.to_string());
-                    self.fold(site, SeatInput::Followed(stream, follower.unwrap_or_default()));
+                    self.fold(site, RoleInput::Followed(stream, follower.unwrap_or_default()));
                 }
                 let cursor = self.followers.entry(stream).or_default();
                 if let FromFollower::Cursor(said) = &told {
                     *cursor = said.version.unwrap_or_default();
                 }
-                self.fold(site, SeatInput::Told(stream, told));
-                self.pump(site, stream, Want::Changes);
+                self.fold(site, RoleInput::Told(stream, told));
+                self.pump(site, stream, PollWant::Changes);
             }
             Payload::Batch(_) | Payload::Join(_) | Payload::Reports(..) if !self.is_owner() => {
                 self.unserve(site, stream);
             }
             Payload::Batch(feedback) => {
                 self.feeds.insert(stream);
-                site.checker.told((self.node, self.life), self.seat.picture(), &feedback);
-                let effects = self.step(site, SeatInput::Owned(Input::Feedback(feedback)));
+                site.checker.told((self.node, self.life), self.role.pool_state(), &feedback);
+                let effects = self.step(site, RoleInput::Owned(PoolInput::Feedback(feedback)));
                 for effect in effects {
                     match effect {
-                        SeatEffect::Pool(Effect::NeedChain(_, number)) => {
+                        RoleEffect::Pool(PoolEffect::NeedChain(_, number)) => {
                             site.counters.count(Happening::ChainAsked);
                             site.send(stream, End::Client, Payload::NeedChain(number));
                         }
-                        SeatEffect::Pool(Effect::Expired(origin)) => {
+                        RoleEffect::Pool(PoolEffect::Expired(origin)) => {
                             site.send(stream, End::Client, Payload::Expired(origin));
                         }
                         effect => self.perform(site, effect),
@@ -220,11 +223,11 @@ impl Aggregator {
             }
             Payload::Join(name) => {
                 self.collectors.insert(stream);
-                self.fold(site, SeatInput::Owned(Input::CollectorJoined(CollectorStream(stream), name)));
+                self.fold(site, RoleInput::Owned(PoolInput::CollectorJoined(CollectorStream(stream), name)));
             }
             Payload::Reports(epoch, reports) => {
-                self.fold(site, SeatInput::Owned(Input::EpochHeard(epoch)));
-                self.fold(site, SeatInput::Owned(Input::Reports(CollectorStream(stream), reports)));
+                self.fold(site, RoleInput::Owned(PoolInput::EpochHeard(epoch)));
+                self.fold(site, RoleInput::Owned(PoolInput::Reports(CollectorStream(stream), reports)));
             }
             _ => {}
         }
@@ -235,56 +238,59 @@ impl Aggregator {
         site.close(stream, End::Server);
         self.feeds.remove(&stream);
         if self.followers.remove(&stream).is_some() {
-            self.fold(site, SeatInput::Unfollowed(stream));
+            self.fold(site, RoleInput::Unfollowed(stream));
         }
         if self.collectors.remove(&stream) && kind == Some(Kind::Collect) {
-            self.fold(site, SeatInput::Owned(Input::CollectorLeft(CollectorStream(stream))));
+            self.fold(site, RoleInput::Owned(PoolInput::CollectorLeft(CollectorStream(stream))));
         }
     }
 
-    fn step(&mut self, site: &mut Site, input: SeatInput) -> Vec<SeatEffect> {
+    fn step(&mut self, site: &mut Site, input: RoleInput) -> Vec<RoleEffect> {
         let now_ms = site.now_ms(self.node);
-        let before = self.seat.pool().map(|pool| pool.journal().head());
+        let before = self.role.pool().map(|pool| pool.journal().head());
         site.note(|| format!("{} takes {}", self.node, told(&input)));
-        let effects = self.seat.fold(now_ms, input);
-        site.checker.folded(&mut site.counters, (self.node, self.life), &self.seat, before);
+        let effects = self.role.fold(now_ms, input);
+        site.checker.folded(&mut site.counters, (self.node, self.life), &self.role, before);
         effects
     }
 
-    fn fold(&mut self, site: &mut Site, input: SeatInput) {
+    fn fold(&mut self, site: &mut Site, input: RoleInput) {
         for effect in self.step(site, input) {
             self.perform(site, effect);
         }
     }
 
-    fn perform(&mut self, site: &mut Site, effect: SeatEffect) {
+    fn perform(&mut self, site: &mut Site, effect: RoleEffect) {
         match effect {
-            SeatEffect::Pool(Effect::Published(_)) | SeatEffect::Stirred => self.stir(site),
-            SeatEffect::Pool(Effect::Assign(CollectorStream(stream), assigned)) => {
+            RoleEffect::Pool(PoolEffect::Published(_)) | RoleEffect::Stirred => self.stir(site),
+            RoleEffect::Pool(PoolEffect::Assign(CollectorStream(stream), assigned)) => {
                 site.note(|| {
                     let of: Vec<_> = assigned.iter().map(|of| (of.name.as_str(), of.generation.0)).collect();
                     format!("{} assigns on {stream}: {of:?}", self.node)
                 });
                 site.checker.assigned(&mut site.counters, (self.node, self.life), stream, &assigned);
-                site.send(stream, End::Client, Payload::Directive(self.seat.epoch(), assigned));
+                site.send(stream, End::Client, Payload::Directive(self.role.epoch(), assigned));
             }
-            SeatEffect::Pool(Effect::Dropped(CollectorStream(stream))) => {
+            RoleEffect::Pool(PoolEffect::Dropped(CollectorStream(stream))) => {
                 self.collectors.remove(&stream);
                 site.close(stream, End::Server);
             }
-            SeatEffect::Pool(
-                Effect::NeedChain(..) | Effect::Expired(_) | Effect::Outranked(_) | Effect::Noted(_),
+            RoleEffect::Pool(
+                PoolEffect::NeedChain(..)
+                | PoolEffect::Expired(_)
+                | PoolEffect::Outranked(_)
+                | PoolEffect::Count(_),
             ) => {}
-            SeatEffect::Tell(stream, said) => site.send(stream, End::Server, Payload::Up(said)),
-            SeatEffect::Claim { above } => self.claim(site, above),
-            SeatEffect::Release => {
+            RoleEffect::Tell(stream, said) => site.send(stream, End::Server, Payload::Up(said)),
+            RoleEffect::Claim { above } => self.claim(site, above),
+            RoleEffect::Release => {
                 if let Some(lease) = self.lease {
                     site.ask(self.node, Request::Release(lease));
                 }
             }
-            SeatEffect::Stands(standing) => self.stands(site, standing),
-            SeatEffect::Missed(gap) => site.checker.missed(&mut site.counters, self.node, &gap),
-            SeatEffect::Replaced => site.counters.count(Happening::StandbyReplaced),
+            RoleEffect::Stands(standing) => self.stands(site, standing),
+            RoleEffect::Missed(gap) => site.checker.missed(&mut site.counters, self.node, &gap),
+            RoleEffect::Replaced => site.counters.count(Happening::StandbyReplaced),
         }
     }
 
@@ -301,16 +307,16 @@ impl Aggregator {
         }
     }
 
-    fn stands(&mut self, site: &mut Site, standing: Standing) {
-        site.note(|| format!("{} is {standing:?} at {:?}", self.node, self.seat.version()));
+    fn stands(&mut self, site: &mut Site, standing: RoleStatus) {
+        site.note(|| format!("{} is {standing:?} at {:?}", self.node, self.role.version()));
         match standing {
-            Standing::Owner(_) => {
+            RoleStatus::Owner(_) => {
                 site.counters.count(Happening::Takeover);
-                let pool_now_ms = self.seat.pool_now_ms(site.now_ms(self.node));
-                site.checker.took_over((self.node, self.life), &self.seat, pool_now_ms);
+                let pool_now_ms = self.role.pool_now_ms(site.now_ms(self.node));
+                site.checker.took_over((self.node, self.life), &self.role, pool_now_ms);
             }
-            Standing::Heir(_) => {}
-            Standing::Standby => {
+            RoleStatus::TakingOver(_) => {}
+            RoleStatus::Standby => {
                 site.counters.count(Happening::Deposition);
                 let served = std::mem::take(&mut self.feeds).into_iter();
                 let served: Vec<_> = served.chain(std::mem::take(&mut self.collectors)).collect();
@@ -325,13 +331,13 @@ impl Aggregator {
         }
     }
 
-    fn pump_all(&mut self, site: &mut Site, want: Want) {
+    fn pump_all(&mut self, site: &mut Site, want: PollWant) {
         let streams: Vec<u64> = self.followers.keys().copied().collect();
         streams.into_iter().for_each(|stream| self.pump(site, stream, want));
     }
 
     /// Sends a follower what it lacks, so far as it takes it.
-    fn pump(&mut self, site: &mut Site, stream: u64, want: Want) {
+    fn pump(&mut self, site: &mut Site, stream: u64, want: PollWant) {
         let now_ms = site.now_ms(self.node);
         while let Some(cursor) = self.followers.get_mut(&stream)
             && site
@@ -339,17 +345,17 @@ impl Aggregator {
                 .stream(stream)
                 .is_some_and(|stream| stream.on_the_way[End::Client as usize] < WINDOW)
         {
-            match self.seat.answer(now_ms, Ask { follower: stream, cursor: *cursor, want }) {
-                SeatAnswer::Current(said) => {
+            match self.role.answer(now_ms, FollowerPoll { follower: stream, cursor: *cursor, want }) {
+                PollReply::Current(said) => {
                     said.into_iter().for_each(|said| site.send(stream, End::Client, Payload::Down(said)));
                     return;
                 }
-                SeatAnswer::Frame(frame) => {
+                PollReply::Frame(frame) => {
                     site.counters.framed(&frame);
                     *cursor = frame.ends_at().unwrap_or(*cursor);
                     site.send(stream, End::Client, Payload::Down(FromAggregator::Frame(frame)));
                 }
-                SeatAnswer::Snapshot(snapshot) => {
+                PollReply::Snapshot(snapshot) => {
                     site.counters.count(Happening::SnapshotGiven);
                     site.note(|| format!("{} gives a snapshot on stream {stream}", self.node));
                     *cursor = snapshot.version;
@@ -359,14 +365,14 @@ impl Aggregator {
                     }
                 }
                 // It asks again with the next beat.
-                SeatAnswer::Later => return,
+                PollReply::Later => return,
             }
         }
     }
 }
 
 /// An input in a few words.
-fn told(input: &SeatInput) -> String {
+fn told(input: &RoleInput) -> String {
     let text = format!("{input:?}");
     text.chars().take(200).collect()
 }

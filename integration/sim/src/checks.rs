@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use signalbox_state::{
-    Assigned, CatchUp, Change, Digest, Feedback, Following, Frame, Gap, Picture, Placed, Placement, Seat,
-    Standing,
+    AssignedEndpoint, CatchUp, Change, Digest, Feedback, Follower, Frame, Gap, PlacedPrompt, Placement,
+    PoolRole, PoolState, RoleStatus,
 };
 use signalbox_types::{EndpointKey, Generation, Load, Origin, Version};
 
@@ -51,7 +51,7 @@ pub(crate) struct Checker {
     states: HashMap<Version, (Digest, Node)>,
     held: BTreeMap<Who, (Version, u64)>,
     owners: BTreeMap<Who, Said>,
-    placed: BTreeMap<(Origin, u64), Placed>,
+    placed: BTreeMap<(Origin, u64), PlacedPrompt>,
     generations: BTreeMap<(EndpointKey, Generation), (Who, u64)>,
     given_up: BTreeSet<Origin>,
 }
@@ -77,9 +77,15 @@ impl Checker {
     }
 
     /// An aggregator has taken an input; as owner it was at `before`.
-    pub(crate) fn folded(&mut self, counters: &mut Counters, who: Who, seat: &Seat, before: Option<Version>) {
-        self.holds(who, seat.version(), seat.epoch(), seat.picture());
-        let (Standing::Owner(epoch), Some(pool)) = (seat.standing(), seat.pool()) else {
+    pub(crate) fn folded(
+        &mut self,
+        counters: &mut Counters,
+        who: Who,
+        role: &PoolRole,
+        before: Option<Version>,
+    ) {
+        self.holds(who, role.version(), role.epoch(), role.pool_state());
+        let (RoleStatus::Owner(epoch), Some(pool)) = (role.standing(), role.pool()) else {
             self.owners.remove(&who);
             return;
         };
@@ -91,14 +97,14 @@ impl Checker {
         while let CatchUp::Frame(frame) = pool.journal().since(at) {
             at = frame.ends_at().unwrap_or(at);
             let Frame::Delta { changes, .. } = frame else { continue };
-            changes.iter().for_each(|change| self.minted(counters, who, pool.picture(), change));
+            changes.iter().for_each(|change| self.minted(counters, who, pool.pool_state(), change));
         }
     }
 
-    fn minted(&mut self, counters: &mut Counters, who: Who, picture: &Picture, change: &Change) {
+    fn minted(&mut self, counters: &mut Counters, who: Who, pool_state: &PoolState, change: &Change) {
         counters.count(Happening::Change);
         match change {
-            Change::Loaded { origin, load, endpoint } => {
+            Change::LoadChanged { origin, load, endpoint } => {
                 if load.requests > SANE_REQUESTS || load.prefills > SANE_REQUESTS {
                     self.fail(Invariant::LoadsAreSane, || format!("{load:?} at {endpoint} by {origin}"));
                 }
@@ -109,7 +115,7 @@ impl Checker {
                 said.expired.insert(*origin);
                 said.acknowledged.remove(origin);
             }
-            Change::Acknowledged { origin, number } => self.acknowledged(who, picture, *origin, *number),
+            Change::Acknowledged { origin, number } => self.acknowledged(who, pool_state, *origin, *number),
             Change::EndpointRemoved { endpoint } => self.removed(who, *endpoint),
             Change::Evicted { .. } => counters.count(Happening::Eviction),
             _ => {}
@@ -122,7 +128,7 @@ impl Checker {
         }
     }
 
-    fn acknowledged(&mut self, who: Who, picture: &Picture, origin: Origin, number: u64) {
+    fn acknowledged(&mut self, who: Who, pool_state: &PoolState, origin: Origin, number: u64) {
         let Some(said) = self.owners.get_mut(&who) else { return };
         let before = said.acknowledged.insert(origin, number).unwrap_or(0);
         let is_expired = said.expired.contains(&origin);
@@ -142,8 +148,8 @@ impl Checker {
         };
         let kept = told.filter(|(_, keeping)| must_keep(keeping));
         let mut placed = kept.filter_map(|(of, _)| Some((*of, self.placed.get(of)?)));
-        let missing = placed.find(|(_, placed)| !is_held(picture, placed));
-        if let Some(((_, number), Placed { endpoint, chain, known, .. })) = missing {
+        let missing = placed.find(|(_, placed)| !is_held(pool_state, placed));
+        if let Some(((_, number), PlacedPrompt { endpoint, chain, known, .. })) = missing {
             let seen = format!(
                 "{origin}'s {number}, {} blocks at {endpoint} of which {known} were known, is acknowledged by {who:?} and not held",
                 chain.len()
@@ -153,10 +159,10 @@ impl Checker {
     }
 
     /// An owner that holds `picture` is told of placements.
-    pub(crate) fn told(&mut self, who: Who, picture: &Picture, feedback: &Feedback) {
+    pub(crate) fn told(&mut self, who: Who, pool_state: &PoolState, feedback: &Feedback) {
         let Some(said) = self.owners.get_mut(&who).filter(|_| self.keeps_placements) else { return };
         for Placement { number, endpoint, incarnation, .. } in &feedback.placements {
-            let member = picture.member(*endpoint);
+            let member = pool_state.member(*endpoint);
             let keeping =
                 said.told.entry((feedback.origin, *number)).or_insert(Keeping::SinceUs(self.now_us));
             if member.is_none_or(|member| member.observed.incarnation != *incarnation) {
@@ -176,15 +182,16 @@ impl Checker {
     }
 
     /// A replica has sent this placement under a number for the first time.
-    pub(crate) fn placed(&mut self, origin: Origin, number: u64, placed: Placed) {
+    pub(crate) fn placed(&mut self, origin: Origin, number: u64, placed: PlacedPrompt) {
         self.placed.entry((origin, number)).or_insert(placed);
     }
 
     /// An aggregator has become the owner, or goes on as such under a later epoch.
-    pub(crate) fn took_over(&mut self, who: Who, seat: &Seat, pool_now_ms: u64) {
-        let acknowledged = seat.picture().acknowledgements().collect();
+    pub(crate) fn took_over(&mut self, who: Who, role: &PoolRole, pool_now_ms: u64) {
+        let acknowledged = role.pool_state().acknowledgements().collect();
         self.owners.entry(who).or_insert(Said { acknowledged, ..Said::default() });
-        let latest_ms = seat.picture().members().map(|member| member.observed.reach_since_ms).max();
+        let latest_ms =
+            role.pool_state().endpoints().map(|member| member.observed.scrape_status_since_ms).max();
         if let Some(latest_ms) = latest_ms.filter(|latest_ms| *latest_ms > pool_now_ms) {
             self.fail(Invariant::ClockGoesOn, || {
                 format!("{who:?} goes on at {pool_now_ms} ms, and holds what is dated {latest_ms} ms")
@@ -193,12 +200,12 @@ impl Checker {
     }
 
     /// A replica has taken an input.
-    pub(crate) fn follows(&mut self, who: Who, following: &Following) {
+    pub(crate) fn follows(&mut self, who: Who, following: &Follower) {
         let (version, epoch) = (following.follower().cursor(), following.epoch());
-        self.holds(who, version, epoch, following.follower().replica().picture());
+        self.holds(who, version, epoch, following.follower().replica().pool_state());
     }
 
-    fn holds(&mut self, who: Who, version: Option<Version>, epoch: u64, picture: &Picture) {
+    fn holds(&mut self, who: Who, version: Option<Version>, epoch: u64, pool_state: &PoolState) {
         let Some(version) = version else { return };
         let (before, known) = self.held.insert(who, (version, epoch)).unwrap_or_default();
         if version < before {
@@ -207,7 +214,7 @@ impl Checker {
         if epoch < known {
             self.fail(Invariant::EpochsGrow, || format!("{who:?} knew {known} and knows {epoch}"));
         }
-        let digest = picture.digest();
+        let digest = pool_state.digest();
         let (known, by) = *self.states.entry(version).or_insert((digest, who.0));
         if known != digest {
             let differing = known.differing(&digest).join(", ");
@@ -216,7 +223,7 @@ impl Checker {
     }
 
     /// A replica has taken a new origin, because this one was given up.
-    pub(crate) fn reborn(&mut self, origin: Origin) {
+    pub(crate) fn restarted(&mut self, origin: Origin) {
         if !self.given_up.insert(origin) {
             self.fail(Invariant::OneRebirth, || format!("{origin} was given up twice"));
         }
@@ -231,9 +238,15 @@ impl Checker {
     }
 
     /// A collector's stream was told what to read.
-    pub(crate) fn assigned(&mut self, counters: &mut Counters, who: Who, stream: u64, assigned: &[Assigned]) {
+    pub(crate) fn assigned(
+        &mut self,
+        counters: &mut Counters,
+        who: Who,
+        stream: u64,
+        assigned: &[AssignedEndpoint],
+    ) {
         counters.count(Happening::Assignment);
-        for Assigned { endpoint, generation, .. } in assigned {
+        for AssignedEndpoint { endpoint, generation, .. } in assigned {
             let before = *self.generations.entry((*endpoint, *generation)).or_insert((who, stream));
             if before != (who, stream) {
                 self.fail(Invariant::GenerationsAreUnique, || {
@@ -248,11 +261,11 @@ impl Checker {
 }
 
 /// Whether a placement is in the state, or need not be: it was for another life of its endpoint.
-fn is_held(picture: &Picture, placed: &Placed) -> bool {
-    let Some(member) = picture.member(placed.endpoint) else { return true };
+fn is_held(pool_state: &PoolState, placed: &PlacedPrompt) -> bool {
+    let Some(member) = pool_state.member(placed.endpoint) else { return true };
     if member.observed.incarnation != placed.incarnation {
         return true;
     }
-    let held = picture.residents().index().lookup(&placed.chain).held;
+    let held = pool_state.residents().index().lookup(&placed.chain).held;
     held.iter().any(|of| of.endpoint == placed.endpoint && of.blocks == placed.chain.len())
 }

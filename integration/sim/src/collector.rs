@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rand::Rng;
-use signalbox_state::{Assigned, Endpoint, Report, Update};
+use signalbox_state::{AssignedEndpoint, EndpointObserver, Report, Update};
 use signalbox_types::{EndpointKey, Generation};
 
 use crate::network::{End, Kind, Payload};
@@ -18,8 +18,8 @@ const ASSIGN_DEADLINE_MS: u64 = 2_000;
 
 #[derive(Debug)]
 struct Read {
-    assigned: Assigned,
-    endpoint: Endpoint,
+    assigned: AssignedEndpoint,
+    endpoint: EndpointObserver,
 }
 
 #[derive(Debug)]
@@ -127,14 +127,15 @@ impl Collector {
         }
     }
 
-    fn assign(&mut self, site: &mut Site, endpoints: Vec<Assigned>, is_new_stream: bool) {
+    fn assign(&mut self, site: &mut Site, endpoints: Vec<AssignedEndpoint>, is_new_stream: bool) {
         let now_ms = site.now_ms(self.node);
         let mut before = std::mem::take(&mut self.read);
         for assigned in endpoints {
             let key = assigned.endpoint;
             let known = before.remove(&key).filter(|read| read.assigned.metrics_url == assigned.metrics_url);
             let is_news = known.as_ref().is_none_or(|read| read.assigned.generation != assigned.generation);
-            let endpoint = known.map_or_else(|| Endpoint::new(now_ms, STALE_AFTER_MS), |read| read.endpoint);
+            let endpoint =
+                known.map_or_else(|| EndpointObserver::new(now_ms, STALE_AFTER_MS), |read| read.endpoint);
             if let Some(update) = endpoint.whole().filter(|_| is_news || is_new_stream) {
                 let read_at_ms = now_ms - endpoint.age_ms(now_ms).min(now_ms);
                 self.waiting.insert(key, Pending { generation: assigned.generation, read_at_ms, update });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use signalbox_state::{Claimed, Seen};
+use signalbox_state::{ClaimResult, ObservedOwner};
 
 use crate::plan::Node;
 
@@ -30,7 +30,7 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     Registered(u64),
     LeaseLost(u64),
-    Claimed(u64, Claimed),
+    ClaimResult(u64, ClaimResult),
     Noticed(Notice),
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Notice {
 
 impl Notice {
     /// As `node` sees it.
-    pub(crate) fn seen_by(&self, node: Node) -> Seen {
+    pub(crate) fn seen_by(&self, node: Node) -> ObservedOwner {
         match self.owner {
-            None => Seen::Nobody,
-            Some((owner, epoch)) if owner == node => Seen::Own(epoch),
-            Some((_, epoch)) => Seen::Other(epoch),
+            None => ObservedOwner::Nobody,
+            Some((owner, epoch)) if owner == node => ObservedOwner::Own(epoch),
+            Some((_, epoch)) => ObservedOwner::Other(epoch),
         }
     }
 
@@ -130,7 +130,7 @@ impl Coordinator {
             },
             Request::Claim { lease, above, number } => {
                 let claimed = self.claim(node, lease, above);
-                Some(Answer::Claimed(number, claimed))
+                Some(Answer::ClaimResult(number, claimed))
             }
             Request::Release(id) => {
                 self.give_up(now_us, id);
@@ -144,12 +144,12 @@ impl Coordinator {
         }
     }
 
-    fn claim(&mut self, node: Node, lease: u64, above: u64) -> Claimed {
+    fn claim(&mut self, node: Node, lease: u64, above: u64) -> ClaimResult {
         if !self.leases.contains_key(&lease) {
-            return Claimed::Unanswered;
+            return ClaimResult::Unanswered;
         }
         if let Some((_, _, epoch)) = self.owner.filter(|(holder, _, _)| *holder != lease) {
-            return Claimed::Held(epoch);
+            return ClaimResult::Held(epoch);
         }
         let epoch = self.epoch.unwrap_or(0).max(above) + 1;
         let is_first = self.epoch.is_none();
@@ -157,6 +157,6 @@ impl Coordinator {
         self.owner = Some((lease, node, epoch));
         self.vacant_since_us = None;
         self.revision += 1;
-        Claimed::Won { epoch, is_first }
+        ClaimResult::Won { epoch, is_first }
     }
 }

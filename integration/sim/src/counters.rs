@@ -96,7 +96,7 @@ impl Counters {
 
     pub(crate) fn framed(&mut self, frame: &Frame) {
         match frame {
-            Frame::Turn { .. } => self.count(Happening::Turn),
+            Frame::EpochChange { .. } => self.count(Happening::Turn),
             Frame::Delta { .. } => self.count(Happening::Delta),
             _ => {}
         }

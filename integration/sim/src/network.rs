@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rand::Rng;
-use signalbox_state::{Assigned, Feedback, FromAggregator, FromFollower, Report};
+use signalbox_state::{AssignedEndpoint, Feedback, FromAggregator, FromFollower, Report};
 use signalbox_types::Origin;
 
 use crate::plan::{Links, Mode, Node};
@@ -47,7 +47,7 @@ pub(crate) enum Payload {
     Expired(Origin),
     Join(String),
     Reports(u64, Vec<Report>),
-    Directive(u64, Vec<Assigned>),
+    Directive(u64, Vec<AssignedEndpoint>),
 }
 
 #[derive(Debug)]

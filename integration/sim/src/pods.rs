@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use signalbox_state::Reading;
+use signalbox_state::ScrapeResult;
 use signalbox_types::{
     BlockHash, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, PoolId, PoolSpec, Sample,
 };
@@ -67,12 +67,14 @@ impl Pods {
     }
 
     /// What a collector reads.
-    pub(crate) fn read(&self, endpoint: EndpointKey) -> Reading {
-        let Some(pod) = self.at.get(&endpoint).map(|at| &self.pods[*at]) else { return Reading::Refused };
+    pub(crate) fn read(&self, endpoint: EndpointKey) -> ScrapeResult {
+        let Some(pod) = self.at.get(&endpoint).map(|at| &self.pods[*at]) else {
+            return ScrapeResult::Refused;
+        };
         if !pod.is_member {
-            return Reading::Refused;
+            return ScrapeResult::Refused;
         }
-        Reading::Sampled(Sample {
+        ScrapeResult::Sampled(Sample {
             gauges: Gauges { waiting: 0, running: pod.running, kv_used_ppm: None },
             capacity: Some(Capacity { kv_tokens: self.kv_tokens }),
             incarnation: pod.incarnation,

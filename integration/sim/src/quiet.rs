@@ -70,23 +70,23 @@ fn violated(invariant: Invariant, seen: String) -> Result<(), Violation> {
 }
 
 fn all_alike(world: &World) -> Result<(), Violation> {
-    let seats = world.seats().map(|(node, seat)| (node, seat.version(), seat.picture()));
+    let seats = world.seats().map(|(node, role)| (node, role.version(), role.pool_state()));
     let replicas = world.replicas().map(|(node, replica)| {
         let follower = replica.following.follower();
-        (node, follower.cursor(), follower.replica().picture())
+        (node, follower.cursor(), follower.replica().pool_state())
     });
     let held: Vec<_> = seats.chain(replicas).collect();
-    let Some((owner, version, picture)) =
+    let Some((owner, version, pool_state)) =
         world.owners().first().and_then(|(owner, _)| held.iter().find(|(node, ..)| node == owner)).copied()
     else {
         return violated(Invariant::AllAlike, "nobody owns the pool".to_owned());
     };
     for (node, at, held) in &held {
-        if *at != version || held.digest() != picture.digest() {
+        if *at != version || held.digest() != pool_state.digest() {
             return violated(Invariant::AllAlike, format!("{owner} is at {version:?}, {node} at {at:?}"));
         }
-        let is_same =
-            held.members().eq(picture.members()) && held.acknowledgements().eq(picture.acknowledgements());
+        let is_same = held.endpoints().eq(pool_state.endpoints())
+            && held.acknowledgements().eq(pool_state.acknowledgements());
         if !is_same {
             return violated(Invariant::AllAlike, format!("{owner} and {node} have equal sums and differ"));
         }
@@ -118,8 +118,8 @@ fn loads_are_gauges(world: &World) -> Result<(), Violation> {
         let whole = replica.bookings.whole().into_iter();
         gauges.extend(whole.map(|(endpoint, load)| ((endpoint, replica.origin), load)));
     }
-    for (node, seat) in world.seats() {
-        let members = seat.picture().members();
+    for (node, role) in world.seats() {
+        let members = role.pool_state().endpoints();
         let loads: BTreeMap<_, _> = members
             .flat_map(|member| member.loads.iter().map(|(origin, load)| ((member.key, *origin), *load)))
             .collect();
@@ -136,7 +136,7 @@ fn loads_are_gauges(world: &World) -> Result<(), Violation> {
 fn nothing_is_booked(world: &World) -> Result<(), Violation> {
     let booked = world.replicas().find(|(_, replica)| !replica.bookings.whole().is_empty());
     let held =
-        world.seats().find(|(_, seat)| seat.picture().members().any(|member| !member.loads.is_empty()));
+        world.seats().find(|(_, role)| role.pool_state().endpoints().any(|member| !member.loads.is_empty()));
     match booked.map(|(node, _)| node).or(held.map(|(node, _)| node)) {
         Some(node) => violated(Invariant::NothingIsBooked, format!("{node} holds bookings")),
         None => Ok(()),

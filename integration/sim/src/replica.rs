@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::Rng;
 use signalbox_state::{
-    Answer, Answered, Booking, Bookings, Bounds, Feeder, Follower, Following, Heard, Overlay, Placed, Scope,
-    Source, Todo,
+    Booking, Bookings, FeedbackBatcher, Follower, FollowerEffect, FollowerEvent, FrameSource, GaugeScope,
+    JournalBounds, JournaledReplica, Overlay, PlacedPrompt, ResponseOutcome, ResponseReport,
 };
 use signalbox_types::{EndpointKey, Origin};
 
@@ -30,7 +30,7 @@ const WHOLE_EVERY_MS: u64 = 500;
 const WINDOW: usize = 64;
 
 /// How much history is kept to be offered.
-const HISTORY: Bounds = Bounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
+const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
 
 struct Request {
     endpoint: EndpointKey,
@@ -49,8 +49,8 @@ struct Feed {
 pub(crate) struct Replica {
     node: Node,
     life: u32,
-    pub(crate) following: Following,
-    feeder: Feeder,
+    pub(crate) following: Follower,
+    feeder: FeedbackBatcher,
     pub(crate) bookings: Bookings,
     pub(crate) overlay: Overlay,
     pub(crate) origin: Origin,
@@ -62,7 +62,7 @@ pub(crate) struct Replica {
     requests: BTreeMap<u64, Request>,
     taken: u64,
     /// By the number that each was given.
-    placed: Vec<Placed>,
+    placed: Vec<PlacedPrompt>,
 }
 
 impl fmt::Debug for Replica {
@@ -84,8 +84,8 @@ impl Replica {
         Self {
             node,
             life,
-            following: Following::new(Follower::new(HISTORY)),
-            feeder: Feeder::default(),
+            following: Follower::new(JournaledReplica::new(HISTORY)),
+            feeder: FeedbackBatcher::default(),
             bookings: Bookings::new(Arc::new(move || ring.store(true, Ordering::Relaxed))),
             overlay: Overlay::default(),
             origin: Origin(site.queue.dice.random()),
@@ -116,11 +116,11 @@ impl Replica {
             }
             Timer::Flush => {
                 self.is_flush_due = false;
-                self.flush(site, Scope::Changed);
+                self.flush(site, GaugeScope::Changed);
             }
             Timer::FlushWhole => {
                 self.feeder.expire(site.now_ms(self.node), &self.overlay);
-                self.flush(site, Scope::Whole);
+                self.flush(site, GaugeScope::Whole);
                 site.timer(self.node, WHOLE_EVERY_MS, Timer::FlushWhole);
             }
             Timer::Request => self.request(site),
@@ -137,16 +137,16 @@ impl Replica {
             Payload::Opened if is_feed => {
                 self.feed.iter_mut().for_each(|feed| feed.is_open = true);
                 self.feeder.send_again();
-                self.flush(site, Scope::Whole);
+                self.flush(site, GaugeScope::Whole);
             }
             Payload::Opened => {
                 self.peers.opened(stream);
-                self.hear(site, stream, Heard::Connected);
+                self.hear(site, stream, FollowerEvent::Connected);
             }
-            Payload::Down(said) => self.hear(site, stream, Heard::Said(said)),
+            Payload::Down(said) => self.hear(site, stream, FollowerEvent::Said(said)),
             Payload::NeedChain(number) if is_feed => {
                 self.feeder.need_chain(number);
-                self.flush(site, Scope::Changed);
+                self.flush(site, GaugeScope::Changed);
             }
             Payload::Expired(origin) if is_feed => self.expired(site, origin),
             Payload::Closed => {
@@ -165,38 +165,38 @@ impl Replica {
             return;
         }
         site.counters.count(Happening::Rebirth);
-        site.checker.reborn(origin);
+        site.checker.restarted(origin);
         self.origin = Origin(site.queue.dice.random());
         self.acknowledged = 0;
         self.feeder.send_again();
-        self.flush(site, Scope::Whole);
+        self.flush(site, GaugeScope::Whole);
     }
 
     fn left(&mut self, site: &mut Site, stream: u64) {
         if self.feed.take_if(|feed| feed.stream == stream).is_none() && self.peers.closed(site, stream) {
-            self.hear(site, stream, Heard::Disconnected);
+            self.hear(site, stream, FollowerEvent::Disconnected);
         }
     }
 
-    fn hear(&mut self, site: &mut Site, stream: u64, heard: Heard) {
+    fn hear(&mut self, site: &mut Site, stream: u64, heard: FollowerEvent) {
         let now_ms = site.now_ms(self.node);
         site.note(|| {
             let text = format!("{heard:?}");
             let text: String = text.chars().take(200).collect();
             format!("{} at {:?} hears on {stream} {text}", self.node, self.following.follower().cursor())
         });
-        for todo in self.following.hear(now_ms, Source::Aggregator(stream), heard) {
+        for todo in self.following.hear(now_ms, FrameSource::Aggregator(stream), heard) {
             match todo {
-                Todo::Tell(Source::Aggregator(stream), said) => {
+                FollowerEffect::Tell(FrameSource::Aggregator(stream), said) => {
                     site.send(stream, End::Server, Payload::Up(said))
                 }
-                Todo::Tell(Source::Follower(_), _) => {}
-                Todo::Moved => self.moved(),
-                Todo::Replaced => {
+                FollowerEffect::Tell(FrameSource::JournaledReplica(_), _) => {}
+                FollowerEffect::Moved => self.moved(),
+                FollowerEffect::Replaced => {
                     site.counters.count(Happening::ReplicaReplaced);
                     self.moved();
                 }
-                Todo::Missed(gap) => site.checker.missed(&mut site.counters, self.node, &gap),
+                FollowerEffect::Missed(gap) => site.checker.missed(&mut site.counters, self.node, &gap),
             }
         }
         site.checker.follows((self.node, self.life), &self.following);
@@ -204,8 +204,8 @@ impl Replica {
     }
 
     fn moved(&mut self) {
-        let picture = self.following.follower().replica().picture();
-        let acknowledged = picture.acknowledged(self.origin);
+        let pool_state = self.following.follower().replica().pool_state();
+        let acknowledged = pool_state.acknowledged(self.origin);
         if acknowledged != self.acknowledged {
             self.acknowledged = acknowledged;
             self.feeder.acknowledged(acknowledged, &self.overlay);
@@ -215,7 +215,7 @@ impl Replica {
     /// Feedback goes to whoever owns the pool.
     fn look(&mut self, site: &mut Site) {
         let owner = self.following.owner(site.now_ms(self.node));
-        let Some((Source::Aggregator(stream), _)) = owner else { return };
+        let Some((FrameSource::Aggregator(stream), _)) = owner else { return };
         let Some(at) = self.peers.at(stream) else { return };
         if self.feed.as_ref().is_some_and(|feed| feed.at == at) {
             return;
@@ -233,7 +233,7 @@ impl Replica {
         }
     }
 
-    fn flush(&mut self, site: &mut Site, scope: Scope) {
+    fn flush(&mut self, site: &mut Site, scope: GaugeScope) {
         let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_open) else { return };
         let on_the_way =
             site.network.stream(feed.stream).map(|stream| stream.on_the_way[End::Server as usize]);
@@ -243,8 +243,8 @@ impl Replica {
         }
         let changed = self.bookings.take_changed();
         let mut gauges = match scope {
-            Scope::Whole => self.bookings.whole(),
-            Scope::Changed => changed,
+            GaugeScope::Whole => self.bookings.whole(),
+            GaugeScope::Changed => changed,
         };
         gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
         let batch = self.feeder.batch(self.following.epoch(), self.origin, scope, gauges);
@@ -267,7 +267,7 @@ impl Replica {
         let after_ms = site.queue.dice.random_range(1..=2 * site.plan.request_every_ms);
         site.timer(self.node, after_ms, Timer::Request);
         let replica = self.following.follower().replica();
-        let members: Vec<_> = replica.picture().members().cloned().collect();
+        let members: Vec<_> = replica.pool_state().endpoints().cloned().collect();
         if members.is_empty() || !self.feeder.has_room() {
             return;
         }
@@ -278,7 +278,7 @@ impl Replica {
             dice.random_range(0..6),
             dice.random_range(1..48),
         );
-        let mut lookup = replica.picture().residents().index().lookup(&chain);
+        let mut lookup = replica.pool_state().residents().index().lookup(&chain);
         self.overlay.extend(&chain, &mut lookup);
         let best = lookup
             .held
@@ -291,7 +291,7 @@ impl Replica {
         let lasts_ms = began_ms + *[10, 300, 4_000].get(dice.random_range(0..3)).unwrap_or(&10);
         let (endpoint, incarnation) = (member.key, member.observed.incarnation);
         let booking = self.bookings.reserve(endpoint, chain.len() as u64 * 64);
-        let placed = Placed { endpoint, incarnation, chain, known: lookup.known, held };
+        let placed = PlacedPrompt { endpoint, incarnation, chain, known: lookup.known, held };
         self.overlay.place(&placed);
         self.placed.push(placed.clone());
         self.feeder.placed(site.now_ms(self.node), placed);
@@ -308,12 +308,12 @@ impl Replica {
         let Some(request) = self.requests.get_mut(&number) else { return };
         request.booking.prefilled(now_ms);
         let answered = if site.queue.dice.random_ratio(1, 50) {
-            Answered::Failed
+            ResponseOutcome::Failed
         } else {
-            Answered::Began { work_tokens: 1_000, took_us: 80_000 }
+            ResponseOutcome::FirstOutput { work_tokens: 1_000, elapsed_us: 80_000 }
         };
         if self.feeder.has_room_for_remarks() {
-            self.feeder.answered(Answer { endpoint: request.endpoint, answered });
+            self.feeder.answered(ResponseReport { endpoint: request.endpoint, answered });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use signalbox_state::{Seat, Standing};
+use signalbox_state::{PoolRole, RoleStatus};
 
 use crate::aggregator::Aggregator;
 use crate::collector::Collector;
@@ -112,19 +112,19 @@ impl World {
     }
 
     /// The seats of aggregators that live, and where each is.
-    pub fn seats(&self) -> impl Iterator<Item = (Node, &Seat)> {
+    pub fn seats(&self) -> impl Iterator<Item = (Node, &PoolRole)> {
         self.processes.iter().filter_map(|(node, process)| match process {
-            Process::Aggregator(aggregator) => Some((*node, &aggregator.seat)),
+            Process::Aggregator(aggregator) => Some((*node, &aggregator.role)),
             Process::Replica(_) | Process::Collector(_) => None,
         })
     }
 
     /// The aggregators that own the pool, and the epoch of each.
     pub fn owners(&self) -> Vec<(Node, u64)> {
-        let standing = self.seats().map(|(node, seat)| (node, seat.standing()));
+        let standing = self.seats().map(|(node, role)| (node, role.standing()));
         let owner = |(node, standing)| match standing {
-            Standing::Owner(epoch) => Some((node, epoch)),
-            Standing::Standby | Standing::Heir(_) => None,
+            RoleStatus::Owner(epoch) => Some((node, epoch)),
+            RoleStatus::Standby | RoleStatus::TakingOver(_) => None,
         };
         standing.filter_map(owner).collect()
     }
@@ -296,7 +296,7 @@ impl World {
             self.owned_at_us = now_us;
         }
         if is_settled && now_us > self.owned_at_us + LEFT_FOR_US && quiet_us >= OWNED_WITHIN_US {
-            let standing: Vec<_> = self.seats().map(|(node, seat)| (node, seat.standing())).collect();
+            let standing: Vec<_> = self.seats().map(|(node, role)| (node, role.standing())).collect();
             self.site.checker.fail(Invariant::PoolIsOwned, || format!("{standing:?}"));
         }
         self.site.queue.after_us(LOOK_US, Event::Leases);

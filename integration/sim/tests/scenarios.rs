@@ -27,8 +27,8 @@ fn owner(world: &World) -> (usize, u64) {
 }
 
 fn seq_of(world: &World, at: usize) -> u64 {
-    let seat = world.seats().find(|(node, _)| *node == Node::Aggregator(at));
-    seat.and_then(|(_, seat)| seat.version()).expect("it lives and holds something").seq
+    let role = world.seats().find(|(node, _)| *node == Node::Aggregator(at));
+    role.and_then(|(_, role)| role.version()).expect("it lives and holds something").seq
 }
 
 /// When an owner under an epoch above `epoch` is there, and since when the pool had none at the coordinator.

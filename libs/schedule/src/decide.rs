@@ -3,7 +3,7 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::ground::Ground;
+use crate::decision_inputs::DecisionInputs;
 use crate::least_time::{self, LeastTime, Terms};
 use crate::policy::Policy;
 use crate::weighted::Unwatched;
@@ -35,11 +35,11 @@ pub struct Candidates {
 
 impl Candidates {
     /// Assesses every member of the view for the request.
-    pub fn assess(ground: &Ground<'_>, settings: &LeastTime) -> Self {
-        let positions = 0..ground.view.members.len();
-        let terms = positions.clone().map(|at| least_time::terms(ground, settings, at)).collect();
-        let allowed = match ground.request.subset {
-            Some(_) => positions.map(|at| ground.is_allowed(at)).collect(),
+    pub fn assess(inputs: &DecisionInputs<'_>, settings: &LeastTime) -> Self {
+        let positions = 0..inputs.view.endpoints.len();
+        let terms = positions.clone().map(|at| least_time::terms(inputs, settings, at)).collect();
+        let allowed = match inputs.request.subset {
+            Some(_) => positions.map(|at| inputs.is_allowed(at)).collect(),
             None => Vec::new(),
         };
         Self { terms, allowed }
@@ -73,9 +73,9 @@ impl Candidates {
 }
 
 /// Picks the endpoint that shall serve the request. A function of its arguments alone.
-pub fn decide(ground: &Ground<'_>, policy: &Policy, rng: &mut impl Rng) -> Decision {
+pub fn decide(inputs: &DecisionInputs<'_>, policy: &Policy, rng: &mut impl Rng) -> Decision {
     match policy {
-        Policy::LeastTime(settings) => Candidates::assess(ground, settings).pick(settings, rng),
-        Policy::Weighted(weighted) => weighted.decide(ground, rng, &mut Unwatched),
+        Policy::LeastTime(settings) => Candidates::assess(inputs, settings).pick(settings, rng),
+        Policy::Weighted(weighted) => weighted.decide(inputs, rng, &mut Unwatched),
     }
 }

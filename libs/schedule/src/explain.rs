@@ -3,11 +3,11 @@
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
-use signalbox_state::Member;
+use signalbox_state::EndpointState;
 use signalbox_types::{Rates, Request};
 
 use crate::decide::{Candidates, Decision};
-use crate::ground::Ground;
+use crate::decision_inputs::DecisionInputs;
 use crate::least_time::{LeastTime, Terms};
 use crate::policy::Policy;
 use crate::weighted::{Entry, Ledger, Mark, Picker};
@@ -41,7 +41,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn new(member: &Member, terms: Terms, entry: Entry) -> Self {
+    fn new(member: &EndpointState, terms: Terms, entry: Entry) -> Self {
         let Entry { removed_by, marks, total } = entry;
         Self {
             endpoint: member.spec.name.clone(),
@@ -77,27 +77,27 @@ pub struct Explanation {
 }
 
 /// Decides as [`crate::decide`] does with a generator seeded by `seed`, and says why.
-pub fn explain(ground: &Ground<'_>, policy: &Policy, (now_ms, seed): (u64, u64)) -> Explanation {
-    let Ground { view, request, .. } = *ground;
+pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (now_ms, seed): (u64, u64)) -> Explanation {
+    let DecisionInputs { view, request, .. } = *inputs;
     let rng = &mut SmallRng::seed_from_u64(seed);
-    let mut ledger = Ledger::new(ground);
+    let mut ledger = Ledger::new(inputs);
     let (assessed, decision) = match policy {
         Policy::LeastTime(settings) => {
-            let assessed = Candidates::assess(ground, settings);
+            let assessed = Candidates::assess(inputs, settings);
             let decision = assessed.pick(settings, rng);
             (assessed, decision)
         }
         Policy::Weighted(weighted) => {
-            let decision = weighted.decide(ground, rng, &mut ledger);
-            ledger.close(ground);
-            (Candidates::assess(ground, &weighted.expected), decision)
+            let decision = weighted.decide(inputs, rng, &mut ledger);
+            ledger.close(inputs);
+            (Candidates::assess(inputs, &weighted.expected), decision)
         }
     };
     let winner = match decision {
-        Decision::Picked { position, .. } => Some(view.members[position].spec.name.clone()),
+        Decision::Picked { position, .. } => Some(view.endpoints[position].spec.name.clone()),
         Decision::NoEndpoint | Decision::Filtered => None,
     };
-    let known = view.members.iter().zip(assessed.terms()).zip(ledger.entries);
+    let known = view.endpoints.iter().zip(assessed.terms()).zip(ledger.entries);
     let mut candidates: Vec<_> =
         known.map(|((member, terms), entry)| Candidate::new(member, *terms, entry)).collect();
     candidates.sort_by(|one, other| {

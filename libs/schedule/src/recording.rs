@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
-use signalbox_state::{Local, Matches, View};
+use signalbox_state::{LocalState, PrefixMatches, View};
 use signalbox_types::{EndpointKey, Request};
 use thiserror::Error;
 
 use crate::decide::{Decision, decide};
+use crate::decision_inputs::DecisionInputs;
 use crate::explain::{Explanation, explain};
-use crate::ground::Ground;
 use crate::policy::Policy;
 
 /// The seeds of decisions that may be recorded: the whole numbers that every JSON tool carries as they are.
@@ -37,9 +37,9 @@ pub struct Recording {
     /// The pool.
     pub view: Arc<View>,
     /// What the process knew better than the pool.
-    pub local: Local,
+    pub local: LocalState,
     /// How much of the prompt each endpoint held.
-    pub matches: Matches,
+    pub matches: PrefixMatches,
     /// The request.
     pub request: Request,
     /// What the decision went by.
@@ -52,7 +52,7 @@ pub struct Recording {
 
 /// A decision that was made: when, for which request, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Account {
+pub struct DecisionAccount {
     /// How many decisions its maker had recorded before it.
     pub number: u64,
     /// When it was made, in milliseconds since the Unix epoch.
@@ -66,7 +66,7 @@ pub struct Account {
 
 /// A recording that no decision can have made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Untrue {
+pub enum InvalidRecording {
     /// It was made by a build that decides or writes otherwise.
     #[error("it has the format {0}, this build replays the format {format}", format = Recording::FORMAT)]
     Format(u32),
@@ -113,48 +113,55 @@ impl Recording {
     pub const FORMAT: u32 = 1;
 
     /// What the decision read.
-    pub fn ground(&self) -> Ground<'_> {
-        Ground { view: &self.view, local: &self.local, matches: &self.matches, request: &self.request }
+    pub fn inputs(&self) -> DecisionInputs<'_> {
+        DecisionInputs {
+            view: &self.view,
+            local: &self.local,
+            matches: &self.matches,
+            request: &self.request,
+        }
     }
 
     /// Why the decision was made.
     pub fn explain(&self) -> Explanation {
-        explain(&self.ground(), &self.policy, (self.view.heard_at_ms + self.view_age_ms, self.seed))
+        explain(&self.inputs(), &self.policy, (self.view.heard_at_ms + self.view_age_ms, self.seed))
     }
 
     /// When the decision was made, for which request, and why.
-    pub fn account(&self) -> Account {
+    pub fn account(&self) -> DecisionAccount {
         let (number, at_unix_ms, request_id) = (self.number, self.at_unix_ms, self.request_id.clone());
-        Account { number, at_unix_ms, request_id, explanation: self.explain() }
+        DecisionAccount { number, at_unix_ms, request_id, explanation: self.explain() }
     }
 
     /// Makes the decision again.
     ///
     /// # Errors
-    /// [`Untrue`] when no decision can have made this recording.
-    pub fn replay(&self) -> Result<Replay, Untrue> {
+    /// [`InvalidRecording`] when no decision can have made this recording.
+    pub fn replay(&self) -> Result<Replay, InvalidRecording> {
         self.check()?;
-        let decision = decide(&self.ground(), &self.policy, &mut SmallRng::seed_from_u64(self.seed));
+        let decision = decide(&self.inputs(), &self.policy, &mut SmallRng::seed_from_u64(self.seed));
         let verdict = if decision == self.decision { Verdict::Same } else { Verdict::Different };
         Ok(Replay { decision, explanation: self.explain(), verdict })
     }
 
-    fn check(&self) -> Result<(), Untrue> {
+    fn check(&self) -> Result<(), InvalidRecording> {
         if self.recording != Self::FORMAT {
-            return Err(Untrue::Format(self.recording));
+            return Err(InvalidRecording::Format(self.recording));
         }
         let mut before = None;
-        for member in self.view.members.iter() {
+        for member in self.view.endpoints.iter() {
             if member.key != EndpointKey::of(&member.spec.name) || Some(member.key) <= before {
-                return Err(Untrue::Endpoint(member.spec.name.clone()));
+                return Err(InvalidRecording::Endpoint(member.spec.name.clone()));
             }
             before = Some(member.key);
         }
-        let endpoints = self.view.members.len();
+        let endpoints = self.view.endpoints.len();
         let lists = [("local.own", self.local.own.len()), ("matches.blocks", self.matches.blocks.len())];
         match lists.into_iter().find(|(_, entries)| *entries != endpoints) {
-            Some((list, entries)) => Err(Untrue::Length { list, entries, endpoints }),
-            None if self.matches.blocks.iter().any(|blocks| *blocks > BLOCKS_AT_MOST) => Err(Untrue::Blocks),
+            Some((list, entries)) => Err(InvalidRecording::Length { list, entries, endpoints }),
+            None if self.matches.blocks.iter().any(|blocks| *blocks > BLOCKS_AT_MOST) => {
+                Err(InvalidRecording::Blocks)
+            }
             None => Ok(()),
         }
     }

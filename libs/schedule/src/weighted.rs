@@ -24,7 +24,7 @@ pub use scorer::Scorer;
 pub use session::{SessionAffinity, session_token};
 
 use crate::decide::Decision;
-use crate::ground::{Ground, Standing};
+use crate::decision_inputs::{DecisionInputs, Standing};
 use crate::least_time::{self, LeastTime};
 use ledger::Witness;
 use slate::Slate;
@@ -68,44 +68,50 @@ impl Weighted {
     /// Endpoints that are stale, failing or down are candidates only when the filters leave none of a better standing.
     pub(crate) fn decide(
         &self,
-        ground: &Ground<'_>,
+        inputs: &DecisionInputs<'_>,
         rng: &mut impl Rng,
         witness: &mut impl Witness,
     ) -> Decision {
-        let mut slate = Slate::new(ground);
+        let mut slate = Slate::new(inputs);
         if slate.standings().iter().all(Option::is_none) {
             return Decision::NoEndpoint;
         }
         for standing in Standing::ALL {
             slate.fill(standing);
-            self.filter(ground, &mut slate, rng, witness);
+            self.filter(inputs, &mut slate, rng, witness);
             if !slate.positions.is_empty() {
-                self.score(ground, &mut slate, witness);
+                self.score(inputs, &mut slate, witness);
                 let position = slate.positions[self.picker.pick(&slate.totals, rng)];
-                let terms = least_time::terms(ground, &self.expected, position);
+                let terms = least_time::terms(inputs, &self.expected, position);
                 return Decision::Picked { position, terms };
             }
         }
         Decision::Filtered
     }
 
-    fn filter(&self, ground: &Ground<'_>, slate: &mut Slate, rng: &mut impl Rng, witness: &mut impl Witness) {
+    fn filter(
+        &self,
+        inputs: &DecisionInputs<'_>,
+        slate: &mut Slate,
+        rng: &mut impl Rng,
+        witness: &mut impl Witness,
+    ) {
         for step in &self.filters {
             if slate.positions.is_empty() {
                 return;
             }
             slate.kept.clear();
-            step.filter.retain(ground, rng, &slate.positions, &mut slate.kept);
+            step.filter.retain(inputs, rng, &slate.positions, &mut slate.kept);
             witness.filtered(step, &slate.positions, &slate.kept);
             std::mem::swap(&mut slate.positions, &mut slate.kept);
         }
     }
 
-    fn score(&self, ground: &Ground<'_>, slate: &mut Slate, witness: &mut impl Witness) {
+    fn score(&self, inputs: &DecisionInputs<'_>, slate: &mut Slate, witness: &mut impl Witness) {
         slate.totals.clear();
         slate.totals.resize(slate.positions.len(), 0.0);
         for step in &self.scorers {
-            step.scorer.score(ground, slate);
+            step.scorer.score(inputs, slate);
             witness.scored(step, &slate.positions, &slate.scores);
             for (total, score) in slate.totals.iter_mut().zip(&slate.scores) {
                 *total += clamped(*score) * step.weight;

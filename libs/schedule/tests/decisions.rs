@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use signalbox_schedule::{Candidates, Decision, Ground, LeastTime, Policy, Tier, decide, explain};
-use signalbox_state::{Local, Matches, Member, Observed, Others, Reach, View};
+use signalbox_schedule::{Candidates, Decision, DecisionInputs, LeastTime, Policy, Tier, decide, explain};
+use signalbox_state::{EndpointState, LocalState, Observed, PeerLoad, PrefixMatches, ScrapeStatus, View};
 use signalbox_types::{Capacity, EndpointSpec, Engine, Gauges, Load, Origin, Request};
 
 const ME: Origin = Origin(1);
@@ -16,7 +16,7 @@ const OTHER: Origin = Origin(2);
 
 #[derive(Clone, Debug)]
 struct Pod {
-    reach: Reach,
+    scrape_status: ScrapeStatus,
     waiting: u32,
     running: u32,
     kv_used_ppm: Option<u32>,
@@ -26,7 +26,7 @@ struct Pod {
 }
 
 const IDLE: Pod = Pod {
-    reach: Reach::Fresh,
+    scrape_status: ScrapeStatus::Fresh,
     waiting: 0,
     running: 0,
     kv_used_ppm: Some(100_000),
@@ -37,25 +37,25 @@ const IDLE: Pod = Pod {
 
 struct Scene {
     view: View,
-    local: Local,
-    matches: Matches,
+    local: LocalState,
+    matches: PrefixMatches,
 }
 
 impl Scene {
-    fn ground<'a>(&'a self, request: &'a Request) -> Ground<'a> {
-        Ground { view: &self.view, local: &self.local, matches: &self.matches, request }
+    fn inputs<'a>(&'a self, request: &'a Request) -> DecisionInputs<'a> {
+        DecisionInputs { view: &self.view, local: &self.local, matches: &self.matches, request }
     }
 }
 
-fn member(index: usize, pod: &Pod) -> Arc<Member> {
+fn member(index: usize, pod: &Pod) -> Arc<EndpointState> {
     let address = format!("10.0.0.{}:8000", index + 1).parse().unwrap();
     let (name, metrics_url) = (format!("pod-{index}"), String::new());
     let spec = EndpointSpec { name, address, metrics_url, engine: Engine::Vllm, labels: BTreeMap::new() };
-    let mut member = Member::new(Arc::new(spec));
-    let Pod { reach, waiting, running, kv_used_ppm, .. } = *pod;
+    let mut member = EndpointState::new(Arc::new(spec));
+    let Pod { scrape_status, waiting, running, kv_used_ppm, .. } = *pod;
     let capacity = Some(Capacity { kv_tokens: 500_000 });
     let gauges = Gauges { waiting, running, kv_used_ppm };
-    member.observed = Observed { reach, gauges, capacity, ..Observed::default() };
+    member.observed = Observed { scrape_status, gauges, capacity, ..Observed::default() };
     if pod.others != Load::ZERO {
         member.loads.push((OTHER, pod.others));
     }
@@ -64,25 +64,25 @@ fn member(index: usize, pod: &Pod) -> Arc<Member> {
 
 fn scene(pods: &[Pod]) -> Scene {
     let mut view = View::default();
-    view.members = pods.iter().enumerate().map(|(at, pod)| member(at, pod)).collect();
+    view.endpoints = pods.iter().enumerate().map(|(at, pod)| member(at, pod)).collect();
     let own = pods.iter().map(|pod| pod.own).collect();
-    let local = Local {
+    let local = LocalState {
         origin: ME,
         own,
         prefilling_ms: Vec::new(),
-        others: Others::Current,
+        others: PeerLoad::Current,
         adapter_sent: Default::default(),
     };
     Scene {
         view,
         local,
-        matches: Matches { blocks: pods.iter().map(|pod| pod.held_blocks).collect(), total: 100 },
+        matches: PrefixMatches { blocks: pods.iter().map(|pod| pod.held_blocks).collect(), total: 100 },
     }
 }
 
 fn pick(pods: &[Pod], request: &Request, seed: u64) -> Option<usize> {
     let mut rng = SmallRng::seed_from_u64(seed);
-    match decide(&scene(pods).ground(request), &Policy::default(), &mut rng) {
+    match decide(&scene(pods).inputs(request), &Policy::default(), &mut rng) {
         Decision::Picked { position, .. } => Some(position),
         Decision::NoEndpoint | Decision::Filtered => None,
     }
@@ -145,8 +145,8 @@ fn when_all_are_full_the_least_wait_wins() {
 
 #[test]
 fn what_cannot_be_read_is_used_only_when_nothing_else_is_there() {
-    let with = |reach| Pod { reach, ..IDLE };
-    let (stale, down) = (with(Reach::Stale), with(Reach::Down));
+    let with = |scrape_status| Pod { scrape_status, ..IDLE };
+    let (stale, down) = (with(ScrapeStatus::Stale), with(ScrapeStatus::Down));
     assert_eq!(Some(2), pick(&[down.clone(), stale.clone(), IDLE], &request(400), 1));
     assert_eq!(Some(1), pick(&[down.clone(), stale], &request(400), 1));
     assert_eq!(Some(0), pick(&[down], &request(400), 1));
@@ -154,7 +154,7 @@ fn what_cannot_be_read_is_used_only_when_nothing_else_is_there() {
 
 #[test]
 fn a_new_endpoint_gets_its_share_before_it_is_read() {
-    let new = Pod { reach: Reach::Unknown, kv_used_ppm: None, ..IDLE };
+    let new = Pod { scrape_status: ScrapeStatus::Unknown, kv_used_ppm: None, ..IDLE };
     let busy = Pod { own: Load { requests: 3, prefills: 0, prefill_tokens: 3_000 }, ..IDLE };
     assert_eq!(Some(1), pick(&[busy, new], &request(400), 1));
 }
@@ -171,15 +171,15 @@ fn outdated_bookings_of_others_count_for_nothing() {
     let busy =
         Pod { others: Load { requests: 50, prefills: 0, prefill_tokens: 90_000 }, held_blocks: 10, ..IDLE };
     let mut scene = scene(&[IDLE, busy]);
-    scene.local.others = Others::Outdated;
-    let assessed = Candidates::assess(&scene.ground(&request(4_000)), &LeastTime::default());
+    scene.local.others = PeerLoad::Outdated;
+    let assessed = Candidates::assess(&scene.inputs(&request(4_000)), &LeastTime::default());
     assert_eq!(0, assessed.terms()[1].requests);
 }
 
 #[test]
 fn an_explanation_agrees_with_the_decision_and_lists_all() {
     let pods = [IDLE, Pod { held_blocks: 60, ..IDLE }];
-    let said = explain(&scene(&pods).ground(&request(4_000)), &Policy::default(), (0, 7));
+    let said = explain(&scene(&pods).inputs(&request(4_000)), &Policy::default(), (0, 7));
     assert_eq!(Some("pod-1".to_owned()), said.winner);
     assert_eq!("pod-1 costs 20.0 ms, 480.0 ms less than pod-0", said.why);
     assert_eq!(vec!["pod-1", "pod-0"], said.candidates.iter().map(|c| &*c.endpoint).collect::<Vec<_>>());
@@ -194,11 +194,16 @@ fn load() -> impl Strategy<Value = Load> {
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
-    let reach = prop_oneof![Just(Reach::Fresh), Just(Reach::Stale), Just(Reach::Unknown), Just(Reach::Down)];
+    let scrape_status = prop_oneof![
+        Just(ScrapeStatus::Fresh),
+        Just(ScrapeStatus::Stale),
+        Just(ScrapeStatus::Unknown),
+        Just(ScrapeStatus::Down)
+    ];
     let kv = proptest::option::of(0_u32..=1_000_000);
-    (reach, 0_u32..20, 0_u32..300, kv, load(), load(), 0_usize..100).prop_map(
-        |(reach, waiting, running, kv_used_ppm, others, own, held_blocks)| Pod {
-            reach,
+    (scrape_status, 0_u32..20, 0_u32..300, kv, load(), load(), 0_usize..100).prop_map(
+        |(scrape_status, waiting, running, kv_used_ppm, others, own, held_blocks)| Pod {
+            scrape_status,
             waiting,
             running,
             kv_used_ppm,
@@ -215,7 +220,7 @@ proptest! {
         pods in proptest::collection::vec(pod(), 1..12), tokens in 1_u64..20_000, seed: u64,
     ) {
         let settings = LeastTime::default();
-        let assessed = Candidates::assess(&scene(&pods).ground(&request(tokens)), &settings);
+        let assessed = Candidates::assess(&scene(&pods).inputs(&request(tokens)), &settings);
         let picked = pick(&pods, &request(tokens), seed).unwrap();
         let best = assessed.terms().iter().map(|terms| (terms.tier, terms.total_us())).min().unwrap();
         let winner = assessed.terms()[picked];
@@ -228,7 +233,7 @@ proptest! {
     fn holding_more_or_having_less_to_do_never_hurts(pod in pod(), tokens in 1_u64..20_000, more in 1_usize..50) {
         let better = Pod { held_blocks: pod.held_blocks + more, others: Load::ZERO, ..pod.clone() };
         let pair = scene(&[pod, better]);
-        let assessed = Candidates::assess(&pair.ground(&request(tokens)), &LeastTime::default());
+        let assessed = Candidates::assess(&pair.inputs(&request(tokens)), &LeastTime::default());
         let (before, after) = (assessed.terms()[0], assessed.terms()[1]);
         prop_assert!(after.total_us() <= before.total_us());
         prop_assert!(after.tier == before.tier && (after.tier >= Tier::Open));

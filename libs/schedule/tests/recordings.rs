@@ -10,10 +10,13 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{
-    Decision, Filter, FilterStep, LeastTime, Metric, Picker, Policy, PrefixAffinity, Recording, SEEDS,
-    Scorer, ScorerStep, SessionAffinity, Untrue, Verdict, Weighted, decide,
+    Decision, Filter, FilterStep, InvalidRecording, LeastTime, Metric, Picker, Policy, PrefixAffinity,
+    Recording, SEEDS, Scorer, ScorerStep, SessionAffinity, Verdict, Weighted, decide,
 };
-use signalbox_state::{Assessment, Circuit, Local, Matches, Member, Observed, Others, Reach, Shelf, View};
+use signalbox_state::{
+    AdapterResidency, Assessment, Circuit, EndpointState, LocalState, Observed, PeerLoad, PrefixMatches,
+    ScrapeStatus, View,
+};
 use signalbox_types::{
     Adapters, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, Load, Origin, Rates, Request,
     Subset, Version,
@@ -28,16 +31,21 @@ fn load() -> impl Strategy<Value = Load> {
 }
 
 fn observed() -> impl Strategy<Value = Observed> {
-    let reach = prop_oneof![Just(Reach::Fresh), Just(Reach::Stale), Just(Reach::Unknown), Just(Reach::Down)];
+    let scrape_status = prop_oneof![
+        Just(ScrapeStatus::Fresh),
+        Just(ScrapeStatus::Stale),
+        Just(ScrapeStatus::Unknown),
+        Just(ScrapeStatus::Down)
+    ];
     let gauges = (0_u32..20, 0_u32..300, option::of(0_u32..=1_000_000))
         .prop_map(|(waiting, running, kv_used_ppm)| Gauges { waiting, running, kv_used_ppm });
     let capacity = option::of((0_u64..1_000_000).prop_map(|kv_tokens| Capacity { kv_tokens }));
-    (reach, gauges, capacity, 0_u32..10, any::<u64>()).prop_map(
-        |(reach, gauges, capacity, foreign, incarnation)| Observed {
-            reach,
+    (scrape_status, gauges, capacity, 0_u32..10, any::<u64>()).prop_map(
+        |(scrape_status, gauges, capacity, unbooked_requests, incarnation)| Observed {
+            scrape_status,
             gauges,
             capacity,
-            foreign,
+            unbooked_requests,
             incarnation: Incarnation(incarnation),
             ..Observed::default()
         },
@@ -59,9 +67,9 @@ fn assessment() -> impl Strategy<Value = Assessment> {
     })
 }
 
-fn shelf() -> impl Strategy<Value = Shelf> {
+fn residency() -> impl Strategy<Value = AdapterResidency> {
     let names = || vec(0_u8..6, 0..4).prop_map(sorted);
-    (0_u32..4, names(), names(), names()).prop_map(|(slots, running, device, host)| Shelf {
+    (0_u32..4, names(), names(), names()).prop_map(|(slots, running, device, host)| AdapterResidency {
         seen: Adapters { slots, running, waiting: Vec::new() },
         device,
         host,
@@ -74,13 +82,13 @@ fn sorted(mut names: Vec<u8>) -> Vec<Arc<str>> {
     names.into_iter().map(|name| format!("adapter-{name}").into()).collect()
 }
 
-fn member() -> impl Strategy<Value = Member> {
+fn member() -> impl Strategy<Value = EndpointState> {
     let loads = vec((any::<u64>().prop_map(Origin), load()), 0..3);
     let labels = option::of("[a-c]");
-    (0_u16..1_000, labels, observed(), assessment(), option::of(shelf()), loads, any::<u32>()).prop_map(
-        |(number, tier, observed, assessment, shelf, loads, cold_seq)| {
+    (0_u16..1_000, labels, observed(), assessment(), option::of(residency()), loads, any::<u32>()).prop_map(
+        |(number, tier, observed, assessment, residency, loads, cold_placement_seq)| {
             let [high, low] = number.to_be_bytes();
-            let mut member = Member::new(Arc::new(EndpointSpec {
+            let mut member = EndpointState::new(Arc::new(EndpointSpec {
                 name: format!("pod-{number}"),
                 address: ([10, 0, high, low], 8_000).into(),
                 metrics_url: String::new(),
@@ -88,22 +96,22 @@ fn member() -> impl Strategy<Value = Member> {
                 labels: tier.map(|tier| ("tier".to_owned(), tier)).into_iter().collect::<BTreeMap<_, _>>(),
             }));
             (member.observed, member.assessment) = (observed, assessment);
-            (member.adapters, member.loads) = (shelf.map(Arc::new), loads.into_iter().collect());
-            member.cold_seq = cold_seq.into();
+            (member.adapters, member.loads) = (residency.map(Arc::new), loads.into_iter().collect());
+            member.cold_placement_seq = cold_placement_seq.into();
             member
         },
     )
 }
 
 fn view() -> impl Strategy<Value = View> {
-    (vec(member(), 0..8), option::of((any::<u64>(), any::<u64>()))).prop_map(|(mut members, version)| {
-        members.sort_by_key(|member| member.key);
-        members.dedup_by_key(|member| member.key);
+    (vec(member(), 0..8), option::of((any::<u64>(), any::<u64>()))).prop_map(|(mut endpoints, version)| {
+        endpoints.sort_by_key(|member| member.key);
+        endpoints.dedup_by_key(|member| member.key);
         let mut view = View::default();
         view.version = version.map(|(epoch, seq)| Version { epoch, seq });
-        let shelves = members.iter().filter_map(|member| member.adapters.as_deref());
-        view.adapters = Arc::new(shelves.flat_map(Shelf::names).cloned().collect());
-        view.members = members.into_iter().map(Arc::new).collect();
+        let shelves = endpoints.iter().filter_map(|member| member.adapters.as_deref());
+        view.adapters = Arc::new(shelves.flat_map(AdapterResidency::names).cloned().collect());
+        view.endpoints = endpoints.into_iter().map(Arc::new).collect();
         view
     })
 }
@@ -168,19 +176,19 @@ fn policy() -> impl Strategy<Value = Policy> {
 fn recording() -> impl Strategy<Value = Recording> {
     (view(), request(), policy(), vec((load(), 0_usize..600), 8), any::<u64>(), SEEDS, any::<bool>())
         .prop_map(|(view, request, policy, known, origin, seed, is_outdated)| {
-            let others = if is_outdated { Others::Outdated } else { Others::Current };
-            let own = view.members.iter().zip(&known).map(|(_, (own, _))| *own).collect();
+            let others = if is_outdated { PeerLoad::Outdated } else { PeerLoad::Current };
+            let own = view.endpoints.iter().zip(&known).map(|(_, (own, _))| *own).collect();
             let prefilling_ms = known.iter().map(|(_, held)| *held as u64).collect();
-            let blocks = view.members.iter().zip(&known).map(|(_, (_, held))| *held).collect();
-            let adapter_sent = view.members.iter().take(2).map(|member| member.key).collect();
+            let blocks = view.endpoints.iter().zip(&known).map(|(_, (_, held))| *held).collect();
+            let adapter_sent = view.endpoints.iter().take(2).map(|member| member.key).collect();
             let mut recording = Recording {
                 recording: Recording::FORMAT,
                 number: 7,
                 at_unix_ms: 1_700_000_000_000,
                 request_id: Some("request-1".to_owned()),
                 view_age_ms: 12,
-                local: Local { origin: Origin(origin), own, prefilling_ms, others, adapter_sent },
-                matches: Matches { blocks, total: 600 },
+                local: LocalState { origin: Origin(origin), own, prefilling_ms, others, adapter_sent },
+                matches: PrefixMatches { blocks, total: 600 },
                 view: Arc::new(view),
                 request,
                 policy: Arc::new(policy),
@@ -188,7 +196,7 @@ fn recording() -> impl Strategy<Value = Recording> {
                 decision: Decision::NoEndpoint,
             };
             let mut rng = SmallRng::seed_from_u64(seed);
-            recording.decision = decide(&recording.ground(), &recording.policy, &mut rng);
+            recording.decision = decide(&recording.inputs(), &recording.policy, &mut rng);
             recording
         })
 }
@@ -247,23 +255,23 @@ fn a_recording_of_the_past_gives_the_answer_of_the_past() {
 #[ignore = "writes the file that other tests read"]
 fn write_the_recording_of_the_past_anew() {
     let member = |index: u8| {
-        let mut member = Member::new(Arc::new(EndpointSpec {
+        let mut member = EndpointState::new(Arc::new(EndpointSpec {
             name: format!("pod-{index}"),
             address: ([10, 0, 0, index], 8_000).into(),
             metrics_url: format!("http://10.0.0.{index}:8000/metrics"),
             engine: Engine::Vllm,
             labels: BTreeMap::new(),
         }));
-        member.observed.reach = Reach::Fresh;
+        member.observed.scrape_status = ScrapeStatus::Fresh;
         member.observed.gauges = Gauges { waiting: 0, running: 2, kv_used_ppm: Some(120_000) };
         member.loads.push((Origin(2), Load { requests: 2, ..Load::ZERO }));
         Arc::new(member)
     };
-    let mut members: Vec<_> = (1..=4).map(member).collect();
-    members.sort_by_key(|member| member.key);
+    let mut endpoints: Vec<_> = (1..=4).map(member).collect();
+    endpoints.sort_by_key(|member| member.key);
     let mut view = View::default();
     view.version = Some(Version { epoch: 1, seq: 2 });
-    view.members = members.into();
+    view.endpoints = endpoints.into();
     let own = vec![Load::ZERO; 4];
     let mut recording = Recording {
         recording: Recording::FORMAT,
@@ -272,21 +280,21 @@ fn write_the_recording_of_the_past_anew() {
         request_id: Some("recorded".to_owned()),
         view_age_ms: 12,
         view: Arc::new(view),
-        local: Local {
+        local: LocalState {
             origin: Origin(1),
             prefilling_ms: vec![40; own.len()],
             own,
-            others: Others::Current,
+            others: PeerLoad::Current,
             adapter_sent: Default::default(),
         },
-        matches: Matches { blocks: vec![4; 4], total: 10 },
+        matches: PrefixMatches { blocks: vec![4; 4], total: 10 },
         request: Request { model: "m".to_owned(), prompt_tokens: 640, ..Request::default() },
         policy: Arc::default(),
         seed: 4_503_599_627_370_495,
         decision: Decision::NoEndpoint,
     };
     let mut rng = SmallRng::seed_from_u64(recording.seed);
-    recording.decision = decide(&recording.ground(), &recording.policy, &mut rng);
+    recording.decision = decide(&recording.inputs(), &recording.policy, &mut rng);
     let text = serde_json::to_string_pretty(&recording).unwrap();
     std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recording.json"), text + "\n").unwrap();
 }
@@ -299,25 +307,28 @@ fn what_no_decision_can_have_read_is_refused() {
         edit(&mut bad);
         bad.replay().unwrap_err()
     };
-    assert_eq!(Untrue::Format(2), refused(|bad| bad.recording = 2));
-    assert!(matches!(refused(|bad| bad.local.own.clear()), Untrue::Length { list: "local.own", .. }));
+    assert_eq!(InvalidRecording::Format(2), refused(|bad| bad.recording = 2));
+    assert!(matches!(
+        refused(|bad| bad.local.own.clear()),
+        InvalidRecording::Length { list: "local.own", .. }
+    ));
     assert!(matches!(
         refused(|bad| bad.matches.blocks.push(1)),
-        Untrue::Length { list: "matches.blocks", .. }
+        InvalidRecording::Length { list: "matches.blocks", .. }
     ));
-    assert_eq!(Untrue::Blocks, refused(|bad| bad.matches.blocks[0] = usize::MAX));
+    assert_eq!(InvalidRecording::Blocks, refused(|bad| bad.matches.blocks[0] = usize::MAX));
     let reversed = refused(|bad| {
         let mut view = View::clone(&bad.view);
-        view.members = view.members.iter().rev().cloned().collect();
+        view.endpoints = view.endpoints.iter().rev().cloned().collect();
         bad.view = Arc::new(view);
     });
-    assert!(matches!(reversed, Untrue::Endpoint(_)));
+    assert!(matches!(reversed, InvalidRecording::Endpoint(_)));
     let renamed = refused(|bad| {
         let mut view = View::clone(&bad.view);
-        let mut member = Member::clone(&view.members[0]);
+        let mut member = EndpointState::clone(&view.endpoints[0]);
         member.key = EndpointKey(0);
-        view.members = [Arc::new(member)].into();
+        view.endpoints = [Arc::new(member)].into();
         bad.view = Arc::new(view);
     });
-    assert!(matches!(renamed, Untrue::Endpoint(_)));
+    assert!(matches!(renamed, InvalidRecording::Endpoint(_)));
 }

@@ -4,42 +4,50 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use signalbox_schedule::{Candidates, Ground, LeastTime, Terms, Tier};
-use signalbox_state::{Assessment, Circuit, Local, Matches, Member, Observed, Others, Reach, Shelf, View};
+use signalbox_schedule::{Candidates, DecisionInputs, LeastTime, Terms, Tier};
+use signalbox_state::{
+    AdapterResidency, Assessment, Circuit, EndpointState, LocalState, Observed, PeerLoad, PrefixMatches,
+    ScrapeStatus, View,
+};
 use signalbox_types::{Adapters, EndpointSpec, Engine, Load, Origin, Rates, Request};
 
 const SETTINGS: fn() -> LeastTime = LeastTime::default;
 
-fn member(name: &str) -> Member {
+fn member(name: &str) -> EndpointState {
     let address = "10.0.0.1:8000".parse().unwrap();
     let (name, metrics_url, labels) = (name.to_owned(), String::new(), BTreeMap::new());
     let spec = EndpointSpec { name, address, metrics_url, engine: Engine::Vllm, labels };
-    let mut member = Member::new(Arc::new(spec));
-    member.observed = Observed { reach: Reach::Fresh, ..Observed::default() };
+    let mut member = EndpointState::new(Arc::new(spec));
+    member.observed = Observed { scrape_status: ScrapeStatus::Fresh, ..Observed::default() };
     member
 }
 
 /// Assesses one endpoint for a request of 4,000 tokens and 64 tokens of answer to `model`.
-fn terms(model: &str, change: impl FnOnce(&mut Member, &mut Local)) -> Terms {
+fn terms(model: &str, change: impl FnOnce(&mut EndpointState, &mut LocalState)) -> Terms {
     let mut member = member("pod");
     let (own, adapter_sent) = (vec![Load::ZERO], Default::default());
-    let mut local =
-        Local { origin: Origin(1), own, prefilling_ms: Vec::new(), others: Others::Current, adapter_sent };
+    let mut local = LocalState {
+        origin: Origin(1),
+        own,
+        prefilling_ms: Vec::new(),
+        others: PeerLoad::Current,
+        adapter_sent,
+    };
     change(&mut member, &mut local);
     let mut view = View::default();
     view.adapters = Arc::new(["a", "b", "c"].into_iter().map(Arc::from).collect());
-    view.members = std::iter::once(Arc::new(member)).collect();
-    let matches = Matches { blocks: vec![0], ..Matches::default() };
+    view.endpoints = std::iter::once(Arc::new(member)).collect();
+    let matches = PrefixMatches { blocks: vec![0], ..PrefixMatches::default() };
     let model = model.to_owned();
     let request = Request { model, prompt_tokens: 4_000, max_output_tokens: Some(64), ..Request::default() };
-    let ground = Ground { view: &view, local: &local, matches: &matches, request: &request };
-    Candidates::assess(&ground, &SETTINGS()).terms()[0]
+    let inputs = DecisionInputs { view: &view, local: &local, matches: &matches, request: &request };
+    Candidates::assess(&inputs, &SETTINGS()).terms()[0]
 }
 
-fn shelf(running: &str, device: &str, host: &str) -> Option<Arc<Shelf>> {
+fn residency(running: &str, device: &str, host: &str) -> Option<Arc<AdapterResidency>> {
     let names = |text: &str| text.split_whitespace().map(Arc::from).collect::<Vec<Arc<str>>>();
     let seen = Adapters { slots: 2, running: names(running), waiting: Vec::new() };
-    Some(Arc::new(Shelf { seen, device: names(device), host: names(host) }))
+    Some(Arc::new(AdapterResidency { seen, device: names(device), host: names(host) }))
 }
 
 #[test]
@@ -79,14 +87,18 @@ fn an_endpoint_that_fails_is_a_last_resort_and_a_probe_goes_alone() {
 #[test]
 fn an_adapter_costs_what_it_takes_to_have_it() {
     let LeastTime { adapter_load_us: load, adapter_from_host_us: host, service_ms, .. } = SETTINGS();
-    let cost = |at: Option<Arc<Shelf>>| terms("a", |member, _| member.adapters = at).adapter_us;
-    assert_eq!(0, cost(shelf("", "a", "")));
-    assert_eq!(load, cost(shelf("", "b", "")));
-    assert_eq!(host, cost(shelf("", "b", "a")));
-    assert_eq!(host + load, cost(shelf("", "b c", "a")), "another gives way");
-    assert_eq!(2 * load + service_ms * 1_000, cost(shelf("b c", "b c", "")), "no slot is free of requests");
+    let cost = |at: Option<Arc<AdapterResidency>>| terms("a", |member, _| member.adapters = at).adapter_us;
+    assert_eq!(0, cost(residency("", "a", "")));
+    assert_eq!(load, cost(residency("", "b", "")));
+    assert_eq!(host, cost(residency("", "b", "a")));
+    assert_eq!(host + load, cost(residency("", "b c", "a")), "another gives way");
+    assert_eq!(
+        2 * load + service_ms * 1_000,
+        cost(residency("b c", "b c", "")),
+        "no slot is free of requests"
+    );
     assert_eq!(load, cost(None));
-    assert_eq!(0, terms("base", |member, _| member.adapters = shelf("b c", "b c", "")).adapter_us);
+    assert_eq!(0, terms("base", |member, _| member.adapters = residency("b c", "b c", "")).adapter_us);
     let sent = terms("a", |member, local| local.adapter_sent.push(member.key));
     assert_eq!(0, sent.adapter_us);
 }

@@ -9,7 +9,7 @@ use signalbox_types::{EndpointKey, Load};
 
 /// This process's work in flight at one endpoint.
 #[derive(Debug, Default)]
-pub struct Gauge {
+pub struct InFlightGauge {
     requests: AtomicU32,
     prefills: AtomicU32,
     prefill_tokens: AtomicU64,
@@ -17,7 +17,7 @@ pub struct Gauge {
     changed: AtomicBool,
 }
 
-impl Gauge {
+impl InFlightGauge {
     /// When the endpoint was last seen to begin with a prompt of this process, in milliseconds of its clock.
     pub fn turned_ms(&self) -> u64 {
         self.turned_ms.load(Ordering::Relaxed)
@@ -34,12 +34,12 @@ impl Gauge {
 }
 
 /// Called when a gauge has changed, from whatever task changed it; must not block.
-pub type Wake = Arc<dyn Fn() + Send + Sync>;
+pub type ChangeNotifier = Arc<dyn Fn() + Send + Sync>;
 
 /// This process's work in flight, per endpoint.
 pub struct Bookings {
-    gauges: DashMap<EndpointKey, Arc<Gauge>>,
-    wake: Wake,
+    gauges: DashMap<EndpointKey, Arc<InFlightGauge>>,
+    wake: ChangeNotifier,
 }
 
 impl fmt::Debug for Bookings {
@@ -50,12 +50,12 @@ impl fmt::Debug for Bookings {
 
 impl Bookings {
     /// Nothing in flight; `wake` is called after each change.
-    pub fn new(wake: Wake) -> Self {
+    pub fn new(wake: ChangeNotifier) -> Self {
         Self { gauges: DashMap::new(), wake }
     }
 
     /// The gauge of an endpoint.
-    pub fn gauge(&self, endpoint: EndpointKey) -> Arc<Gauge> {
+    pub fn gauge(&self, endpoint: EndpointKey) -> Arc<InFlightGauge> {
         Arc::clone(&self.gauges.entry(endpoint).or_default())
     }
 
@@ -100,10 +100,10 @@ impl Bookings {
 /// One request in flight at one endpoint. Dropping it settles it, however the request ended.
 #[must_use = "a booking that is dropped is settled"]
 pub struct Booking {
-    gauge: Arc<Gauge>,
+    gauge: Arc<InFlightGauge>,
     /// Uncached prompt tokens, until the first chunk.
     prefill: Option<u64>,
-    wake: Wake,
+    wake: ChangeNotifier,
 }
 
 impl fmt::Debug for Booking {

@@ -7,9 +7,9 @@ use signalbox_types::{
     BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Models, Origin,
 };
 
+use crate::adapter_residency::AdapterResidency;
 use crate::assessment::Assessment;
-use crate::observe::Reach;
-use crate::shelf::Shelf;
+use crate::endpoint_observer::ScrapeStatus;
 
 /// What is measured of an endpoint, as its owner accepted it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,13 +17,13 @@ pub struct Observed {
     /// The life of the model server that the rest is about.
     pub incarnation: Incarnation,
     /// How well it can be read.
-    pub reach: Reach,
+    pub scrape_status: ScrapeStatus,
     /// Since when, in milliseconds of the owner's clock.
-    pub reach_since_ms: u64,
+    pub scrape_status_since_ms: u64,
     /// Its gauges.
     pub gauges: Gauges,
     /// Requests at the endpoint that no replica has booked.
-    pub foreign: u32,
+    pub unbooked_requests: u32,
     /// Its KV cache, where it tells.
     pub capacity: Option<Capacity>,
 }
@@ -55,11 +55,11 @@ pub enum Change {
         observed: Observed,
     },
     /// The adapters at an endpoint changed.
-    Shelved {
+    AdaptersChanged {
         /// Where.
         endpoint: EndpointKey,
         /// What it has now.
-        shelf: Arc<Shelf>,
+        residency: Arc<AdapterResidency>,
     },
     /// The owner made up its mind about an endpoint.
     Assessed {
@@ -69,7 +69,7 @@ pub enum Change {
         assessment: Assessment,
     },
     /// A replica's work in flight at an endpoint changed.
-    Loaded {
+    LoadChanged {
         /// Where.
         endpoint: EndpointKey,
         /// Whose work.

@@ -7,10 +7,10 @@ use signalbox_types::{
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::adapter_residency::AdapterResidency;
 use crate::assessment::{Assessment, Circuit};
 use crate::change::Observed;
-use crate::observe::Reach;
-use crate::shelf::Shelf;
+use crate::endpoint_observer::ScrapeStatus;
 
 /// Wrapping sums over the parts of a state, one for each kind of change, so that a mismatch names its kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,22 +128,23 @@ fn of_rewrite(rewrite: &ModelRewrite) -> u64 {
 }
 
 pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
-    let Observed { incarnation, reach, reach_since_ms, gauges, foreign, capacity } = observed;
-    let reach = match reach {
-        Reach::Unknown => 0,
-        Reach::Fresh => 1,
-        Reach::Stale => 2,
-        Reach::Down => 3,
+    let Observed { incarnation, scrape_status, scrape_status_since_ms, gauges, unbooked_requests, capacity } =
+        observed;
+    let scrape_status = match scrape_status {
+        ScrapeStatus::Unknown => 0,
+        ScrapeStatus::Fresh => 1,
+        ScrapeStatus::Stale => 2,
+        ScrapeStatus::Down => 3,
     };
     mix(&[
         endpoint.0,
         incarnation.0,
-        reach,
-        *reach_since_ms,
+        scrape_status,
+        *scrape_status_since_ms,
         u64::from(gauges.waiting),
         u64::from(gauges.running),
         gauges.kv_used_ppm.map_or(NONE, u64::from),
-        u64::from(*foreign),
+        u64::from(*unbooked_requests),
         capacity.map_or(NONE, |capacity| capacity.kv_tokens),
     ])
 }
@@ -161,8 +162,8 @@ pub(crate) fn of_assessment(endpoint: EndpointKey, assessment: &Assessment) -> u
 }
 
 /// Unknown adapters sum up to nothing.
-pub(crate) fn of_shelf(endpoint: EndpointKey, shelf: Option<&Shelf>) -> u64 {
-    let Some(Shelf { seen, device, host }) = shelf else { return 0 };
+pub(crate) fn of_shelf(endpoint: EndpointKey, residency: Option<&AdapterResidency>) -> u64 {
+    let Some(AdapterResidency { seen, device, host }) = residency else { return 0 };
     let Adapters { slots, running, waiting } = seen;
     let mut words = vec![endpoint.0, u64::from(*slots)];
     for names in [running, waiting, device, host] {

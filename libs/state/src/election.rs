@@ -10,7 +10,7 @@ const CLAIM_AGAIN_MS: u64 = 500;
 
 /// What the coordinator says of a pool's owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Seen {
+pub enum ObservedOwner {
     /// It was never heard.
     #[default]
     Unknown,
@@ -24,7 +24,7 @@ pub enum Seen {
 
 /// What came of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claimed {
+pub enum ClaimResult {
     /// The pool is this aggregator's.
     Won {
         /// Under this epoch.
@@ -40,7 +40,7 @@ pub enum Claimed {
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Move {
+pub(crate) enum ElectionStep {
     Claim,
     /// Another one owns the pool.
     StepDown,
@@ -60,7 +60,7 @@ pub(crate) struct Election {
     candidates: Vec<String>,
     /// Another one that is first in line.
     preferred: Option<Preferred>,
-    seen: Seen,
+    seen: ObservedOwner,
     nobody_since_ms: Option<u64>,
     claiming: bool,
     not_before_ms: u64,
@@ -92,7 +92,7 @@ impl Election {
             give_back_after_ms,
             candidates: Vec::new(),
             preferred: None,
-            seen: Seen::Unknown,
+            seen: ObservedOwner::Unknown,
             nobody_since_ms: None,
             claiming: false,
             not_before_ms: 0,
@@ -141,9 +141,9 @@ impl Election {
     }
 
     /// The coordinator says who owns the pool.
-    pub(crate) fn seen(&mut self, seen: Seen) {
+    pub(crate) fn seen(&mut self, seen: ObservedOwner) {
         self.seen = seen;
-        if let (Seen::Own(epoch), Some((own, confirmed))) = (seen, &mut self.owns) {
+        if let (ObservedOwner::Own(epoch), Some((own, confirmed))) = (seen, &mut self.owns) {
             *confirmed |= epoch >= *own;
         }
     }
@@ -160,49 +160,49 @@ impl Election {
     }
 
     /// A claim was answered.
-    pub(crate) fn claimed(&mut self, now_ms: u64, claimed: Claimed) {
+    pub(crate) fn claimed(&mut self, now_ms: u64, claimed: ClaimResult) {
         self.claiming = false;
         self.not_before_ms = now_ms + CLAIM_AGAIN_MS;
         match claimed {
-            Claimed::Won { epoch, .. } => {
-                self.owns = Some((epoch, self.seen == Seen::Own(epoch)));
+            ClaimResult::Won { epoch, .. } => {
+                self.owns = Some((epoch, self.seen == ObservedOwner::Own(epoch)));
                 self.outranked_by = self.outranked_by.filter(|heard| *heard > epoch);
             }
-            Claimed::Held(other) => self.is_beaten |= self.owns.is_some_and(|(epoch, _)| other > epoch),
-            Claimed::Unanswered => {}
+            ClaimResult::Held(other) => self.is_beaten |= self.owns.is_some_and(|(epoch, _)| other > epoch),
+            ClaimResult::Unanswered => {}
         }
     }
 
     /// What to do at `now_ms`. `hears_owner`: the stream to an owner lives.
-    pub(crate) fn next(&mut self, now_ms: u64, hears_owner: bool) -> Option<Move> {
+    pub(crate) fn next(&mut self, now_ms: u64, hears_owner: bool) -> Option<ElectionStep> {
         if self.draining {
             return None;
         }
         if self.is_to_give_back(now_ms) {
-            return Some(Move::GiveBack);
+            return Some(ElectionStep::GiveBack);
         }
         let wanted = match self.owns {
-            Some(_) if self.is_beaten => return Some(Move::StepDown),
+            Some(_) if self.is_beaten => return Some(ElectionStep::StepDown),
             Some((epoch, confirmed)) => match self.seen {
-                Seen::Other(other) if other > epoch => return Some(Move::StepDown),
+                ObservedOwner::Other(other) if other > epoch => return Some(ElectionStep::StepDown),
                 // The lease is lost, but nobody has taken the pool; or somebody remembers an epoch that is none any more.
-                Seen::Nobody if confirmed => true,
+                ObservedOwner::Nobody if confirmed => true,
                 _ => self.outranked_by.is_some(),
             },
             // A claim was granted, but the answer got lost.
-            None if matches!(self.seen, Seen::Own(_)) => true,
+            None if matches!(self.seen, ObservedOwner::Own(_)) => true,
             None => self.is_vacant(now_ms, hears_owner),
         };
         if !wanted || self.claiming || now_ms < self.not_before_ms {
             return None;
         }
         self.claiming = true;
-        Some(Move::Claim)
+        Some(ElectionStep::Claim)
     }
 
     /// Once only: one that does not take the pool then cannot, and would not the next time.
     fn is_to_give_back(&mut self, now_ms: u64) -> bool {
-        let is_sure = self.owns.is_some_and(|(epoch, _)| self.seen == Seen::Own(epoch))
+        let is_sure = self.owns.is_some_and(|(epoch, _)| self.seen == ObservedOwner::Own(epoch))
             && !self.claiming
             && self.outranked_by.is_none();
         let after_ms = self.give_back_after_ms;
@@ -217,7 +217,7 @@ impl Election {
 
     /// A member is dead only when its lease is gone and its stream is down.
     fn is_vacant(&mut self, now_ms: u64, hears_owner: bool) -> bool {
-        if self.seen != Seen::Nobody || hears_owner {
+        if self.seen != ObservedOwner::Nobody || hears_owner {
             self.nobody_since_ms = None;
             return false;
         }
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     const GIVE_BACK_AFTER_MS: u64 = 30_000;
-    const WON: Claimed = Claimed::Won { epoch: 5, is_first: false };
+    const WON: ClaimResult = ClaimResult::Won { epoch: 5, is_first: false };
 
     fn standby() -> Election {
         let mut election = Election::new("a".to_owned(), 0, GIVE_BACK_AFTER_MS);
@@ -247,10 +247,10 @@ mod tests {
 
     fn owner() -> Election {
         let mut election = standby();
-        election.seen(Seen::Nobody);
-        assert_eq!(Some(Move::Claim), election.next(0, false));
+        election.seen(ObservedOwner::Nobody);
+        assert_eq!(Some(ElectionStep::Claim), election.next(0, false));
         election.claimed(0, WON);
-        election.seen(Seen::Own(5));
+        election.seen(ObservedOwner::Own(5));
         election
     }
 
@@ -258,11 +258,11 @@ mod tests {
     fn a_pool_is_claimed_when_its_lease_is_gone_and_its_owner_silent() {
         let mut election = standby();
         assert_eq!(None, election.next(0, false));
-        election.seen(Seen::Other(4));
+        election.seen(ObservedOwner::Other(4));
         assert_eq!(None, election.next(0, false));
-        election.seen(Seen::Nobody);
+        election.seen(ObservedOwner::Nobody);
         assert_eq!(None, election.next(0, true));
-        assert_eq!(Some(Move::Claim), election.next(0, false));
+        assert_eq!(Some(ElectionStep::Claim), election.next(0, false));
         assert_eq!(None, election.next(10_000, false), "one claim at a time");
     }
 
@@ -272,7 +272,7 @@ mod tests {
         let first_moves = |name: &str, pool_hash| {
             let mut election = Election::new(name.to_owned(), pool_hash, GIVE_BACK_AFTER_MS);
             election.candidates(0, names());
-            election.seen(Seen::Nobody);
+            election.seen(ObservedOwner::Nobody);
             [0, GIVE_WAY_MS].map(|now_ms| election.next(now_ms, false))
         };
         let mut preferred = [0, 0];
@@ -280,7 +280,7 @@ mod tests {
             let (a, b) = (first_moves("a", pool_hash), first_moves("b", pool_hash));
             let first = usize::from(b[0].is_some());
             assert_ne!(a[0].is_some(), b[0].is_some());
-            assert_eq!([Some(Move::Claim); 2], if first == 0 { [a[0], b[1]] } else { [b[0], a[1]] });
+            assert_eq!([Some(ElectionStep::Claim); 2], if first == 0 { [a[0], b[1]] } else { [b[0], a[1]] });
             preferred[first] += 1;
         }
         assert!(preferred.iter().all(|pools| *pools > 16), "pools spread: {preferred:?}");
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(None, election.next(40_000 + GIVE_BACK_AFTER_MS, false), "it holds nothing yet");
         election.candidates(50_000, both());
         election.preferred_is_warm(true);
-        assert_eq!(Some(Move::GiveBack), election.next(40_000 + GIVE_BACK_AFTER_MS, false));
+        assert_eq!(Some(ElectionStep::GiveBack), election.next(40_000 + GIVE_BACK_AFTER_MS, false));
     }
 
     #[test]
@@ -319,19 +319,19 @@ mod tests {
         let both = || vec!["a".to_owned(), preferred.clone()];
         election.candidates(0, both());
         election.preferred_is_warm(true);
-        assert_eq!(Some(Move::GiveBack), election.next(40_000, false));
+        assert_eq!(Some(ElectionStep::GiveBack), election.next(40_000, false));
         election.stepped_down(40_000);
-        election.seen(Seen::Nobody);
+        election.seen(ObservedOwner::Nobody);
         assert_eq!(None, election.next(40_000, false));
-        assert_eq!(Some(Move::Claim), election.next(40_000 + CLAIM_AGAIN_MS, false));
-        election.claimed(41_000, Claimed::Won { epoch: 6, is_first: false });
-        election.seen(Seen::Own(6));
+        assert_eq!(Some(ElectionStep::Claim), election.next(40_000 + CLAIM_AGAIN_MS, false));
+        election.claimed(41_000, ClaimResult::Won { epoch: 6, is_first: false });
+        election.seen(ObservedOwner::Own(6));
         election.candidates(42_000, both());
         assert_eq!(None, election.next(200_000, false));
         election.candidates(200_000, vec!["a".to_owned()]);
         election.candidates(201_000, both());
         election.preferred_is_warm(true);
-        assert_eq!(Some(Move::GiveBack), election.next(240_000, false), "it is another life");
+        assert_eq!(Some(ElectionStep::GiveBack), election.next(240_000, false), "it is another life");
     }
 
     #[test]
@@ -339,21 +339,21 @@ mod tests {
         let (mut election, preferred) = owner_and_preferred();
         election.candidates(0, vec!["a".to_owned(), preferred]);
         election.preferred_is_warm(true);
-        election.seen(Seen::Unknown);
+        election.seen(ObservedOwner::Unknown);
         assert_eq!(None, election.next(40_000, false));
-        election.seen(Seen::Own(5));
+        election.seen(ObservedOwner::Own(5));
         election.outranked(9);
-        assert_eq!(Some(Move::Claim), election.next(40_000, false));
+        assert_eq!(Some(ElectionStep::Claim), election.next(40_000, false));
         assert_eq!(None, election.next(40_000, false));
     }
 
     #[test]
     fn an_owner_steps_down_for_one_with_a_later_epoch() {
         let mut election = owner();
-        election.seen(Seen::Other(4));
+        election.seen(ObservedOwner::Other(4));
         assert_eq!(None, election.next(1_000, false));
-        election.seen(Seen::Other(6));
-        assert_eq!(Some(Move::StepDown), election.next(1_000, false));
+        election.seen(ObservedOwner::Other(6));
+        assert_eq!(Some(ElectionStep::StepDown), election.next(1_000, false));
         election.stepped_down(1_000);
         assert_eq!(None, election.next(9_000, false));
     }
@@ -363,19 +363,19 @@ mod tests {
         let mut election = owner();
         election.outranked(9);
         assert_eq!(None, election.next(CLAIM_AGAIN_MS - 1, false));
-        assert_eq!(Some(Move::Claim), election.next(CLAIM_AGAIN_MS, false));
-        election.claimed(CLAIM_AGAIN_MS, Claimed::Unanswered);
-        assert_eq!(Some(Move::Claim), election.next(2 * CLAIM_AGAIN_MS, false));
-        election.claimed(2 * CLAIM_AGAIN_MS, Claimed::Held(9));
-        assert_eq!(Some(Move::StepDown), election.next(2 * CLAIM_AGAIN_MS, false));
+        assert_eq!(Some(ElectionStep::Claim), election.next(CLAIM_AGAIN_MS, false));
+        election.claimed(CLAIM_AGAIN_MS, ClaimResult::Unanswered);
+        assert_eq!(Some(ElectionStep::Claim), election.next(2 * CLAIM_AGAIN_MS, false));
+        election.claimed(2 * CLAIM_AGAIN_MS, ClaimResult::Held(9));
+        assert_eq!(Some(ElectionStep::StepDown), election.next(2 * CLAIM_AGAIN_MS, false));
     }
 
     #[test]
     fn an_owner_that_is_outranked_by_nobody_goes_on_under_a_later_epoch() {
         let mut election = owner();
         election.outranked(9);
-        assert_eq!(Some(Move::Claim), election.next(CLAIM_AGAIN_MS, false));
-        election.claimed(CLAIM_AGAIN_MS, Claimed::Won { epoch: 10, is_first: false });
+        assert_eq!(Some(ElectionStep::Claim), election.next(CLAIM_AGAIN_MS, false));
+        election.claimed(CLAIM_AGAIN_MS, ClaimResult::Won { epoch: 10, is_first: false });
         assert_eq!(None, election.next(9_000, false));
     }
 
@@ -383,25 +383,25 @@ mod tests {
     fn an_owner_whose_lease_is_lost_claims_again() {
         let mut election = owner();
         assert_eq!(None, election.next(1_000, false));
-        election.seen(Seen::Nobody);
-        assert_eq!(Some(Move::Claim), election.next(1_000, false));
+        election.seen(ObservedOwner::Nobody);
+        assert_eq!(Some(ElectionStep::Claim), election.next(1_000, false));
     }
 
     #[test]
     fn a_claim_whose_answer_is_lost_is_made_again() {
         let mut election = standby();
-        election.seen(Seen::Nobody);
-        assert_eq!(Some(Move::Claim), election.next(0, false));
-        election.claimed(0, Claimed::Unanswered);
-        election.seen(Seen::Own(5));
-        assert_eq!(Some(Move::Claim), election.next(CLAIM_AGAIN_MS, false));
+        election.seen(ObservedOwner::Nobody);
+        assert_eq!(Some(ElectionStep::Claim), election.next(0, false));
+        election.claimed(0, ClaimResult::Unanswered);
+        election.seen(ObservedOwner::Own(5));
+        assert_eq!(Some(ElectionStep::Claim), election.next(CLAIM_AGAIN_MS, false));
     }
 
     #[test]
     fn one_that_drains_claims_nothing() {
         let mut election = standby();
         election.drain();
-        election.seen(Seen::Nobody);
+        election.seen(ObservedOwner::Nobody);
         assert_eq!(None, election.next(0, false));
     }
 }

@@ -6,7 +6,7 @@ use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load, Origin};
 
 /// Which gauges a batch holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum GaugeScope {
     /// All of the replica's: what is absent is zero. The first batch of a stream is whole.
     Whole,
     /// Those that changed.
@@ -23,7 +23,7 @@ pub struct Feedback {
     /// Grows with every batch of an origin.
     pub seq: u64,
     /// Which gauges it holds.
-    pub scope: Scope,
+    pub scope: GaugeScope,
     /// Work in flight per endpoint.
     pub gauges: Vec<(EndpointKey, Load)>,
     /// Prompts sent to endpoints.
@@ -31,30 +31,30 @@ pub struct Feedback {
     /// LoRA adapters for which requests were sent to endpoints.
     pub adapters: Vec<(EndpointKey, Arc<str>)>,
     /// What came of requests. Told once: what is lost is not missed.
-    pub answers: Vec<Answer>,
+    pub responses: Vec<ResponseReport>,
 }
 
 /// What came of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ResponseReport {
     /// Where it was sent.
     pub endpoint: EndpointKey,
     /// What came of it.
-    pub answered: Answered,
+    pub answered: ResponseOutcome,
 }
 
 /// How an endpoint answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered {
+pub enum ResponseOutcome {
     /// Not, or with an error that is not the request's fault.
     Failed,
     /// With a first chunk of the answer.
-    Began {
+    FirstOutput {
         /// Uncached prompt tokens that the endpoint had to process for it; 0 where that is not known, because it had others to
         /// process at the same time.
         work_tokens: u64,
         /// Time from the decision to the first chunk, in microseconds.
-        took_us: u64,
+        elapsed_us: u64,
     },
 }
 

@@ -7,16 +7,16 @@ use signalbox_types::{Format, Models, Origin, Version};
 
 use crate::change::Change;
 use crate::digest::Digest;
-use crate::picture::{Diverged, Member, Picture};
+use crate::pool_state::{Diverged, EndpointState, PoolState};
 
-/// Weight of one [`Entry::Runs`], unless one run alone is heavier: about 60 KB on the wire.
+/// Weight of one [`SnapshotEntry::Runs`], unless one run alone is heavier: about 60 KB on the wire.
 const RUNS_WEIGHT_PER_ENTRY: usize = 60_000;
 
 /// One part of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum SnapshotEntry {
     /// An endpoint.
-    Endpoint(Arc<Member>),
+    Endpoint(Arc<EndpointState>),
     /// Consecutive blocks of chains, and who holds them.
     Runs(Vec<Run>),
     /// A replica and the number up to which its placements are in the snapshot.
@@ -29,16 +29,16 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A snapshot of the state at this version follows.
-    Init {
+    SnapshotBegin {
         /// The version of the snapshot.
         version: Version,
         /// What the placements in it, and all later ones, are to be read by.
         format: Format,
     },
     /// A part of the snapshot.
-    Entry(Arc<Entry>),
+    SnapshotEntry(Arc<SnapshotEntry>),
     /// The snapshot is whole.
-    InitDone {
+    SnapshotEnd {
         /// As in its `Init`: it ends no other snapshot.
         version: Version,
         /// How many entries it has.
@@ -58,14 +58,14 @@ pub enum Frame {
         changes: Vec<Arc<Change>>,
     },
     /// A new owner goes on from where the one before it stopped.
-    Turn {
+    EpochChange {
         /// The last version of the owner before it.
         from: Version,
         /// Of the new owner, which begins at the same seq.
         epoch: u64,
     },
     /// A sign of life.
-    Beat {
+    Heartbeat {
         /// The owner's.
         epoch: u64,
         /// The last change that was sent on this stream.
@@ -82,9 +82,9 @@ impl Frame {
     pub fn ends_at(&self) -> Option<Version> {
         match self {
             Self::Delta { epoch, to, .. } => Some(Version { epoch: *epoch, seq: *to }),
-            Self::Turn { from, epoch } => Some(Version { epoch: *epoch, seq: from.seq }),
-            Self::InitDone { version, .. } => Some(*version),
-            Self::Init { .. } | Self::Entry(_) | Self::Beat { .. } => None,
+            Self::EpochChange { from, epoch } => Some(Version { epoch: *epoch, seq: from.seq }),
+            Self::SnapshotEnd { version, .. } => Some(*version),
+            Self::SnapshotBegin { .. } | Self::SnapshotEntry(_) | Self::Heartbeat { .. } => None,
         }
     }
 }
@@ -99,27 +99,28 @@ pub struct Snapshot {
     /// The sums over the state.
     pub digest: Digest,
     /// The state.
-    pub entries: Vec<Arc<Entry>>,
+    pub entries: Vec<Arc<SnapshotEntry>>,
 }
 
 impl Snapshot {
     /// Cuts `picture`, which is at `version`.
-    pub fn cut(picture: &Picture, version: Version, format: Format) -> Self {
-        let members = picture.members().map(|member| Entry::Endpoint(Arc::clone(member)));
-        let origins = picture.acknowledgements().map(|(origin, number)| Entry::Origin(origin, number));
-        let runs = chunks(picture.residents().runs()).into_iter().map(Entry::Runs);
-        let said = Some(picture.models()).filter(|models| !models.is_empty());
-        let models = said.map(|models| Entry::Models(Arc::clone(models)));
-        let entries = members.chain(origins).chain(models).chain(runs).map(Arc::new).collect();
-        Self { version, format, digest: picture.digest(), entries }
+    pub fn cut(pool_state: &PoolState, version: Version, format: Format) -> Self {
+        let endpoints = pool_state.endpoints().map(|member| SnapshotEntry::Endpoint(Arc::clone(member)));
+        let origins =
+            pool_state.acknowledgements().map(|(origin, number)| SnapshotEntry::Origin(origin, number));
+        let runs = chunks(pool_state.residents().runs()).into_iter().map(SnapshotEntry::Runs);
+        let said = Some(pool_state.models()).filter(|models| !models.is_empty());
+        let models = said.map(|models| SnapshotEntry::Models(Arc::clone(models)));
+        let entries = endpoints.chain(origins).chain(models).chain(runs).map(Arc::new).collect();
+        Self { version, format, digest: pool_state.digest(), entries }
     }
 
     /// The frames by which it travels.
     pub fn frames(self: Arc<Self>) -> impl Iterator<Item = Frame> {
         let (version, format, count) = (self.version, self.format, self.entries.len());
-        let done = Frame::InitDone { version, count: count as u64, digest: self.digest };
-        let entries = (0..count).map(move |at| Frame::Entry(Arc::clone(&self.entries[at])));
-        std::iter::once(Frame::Init { version, format }).chain(entries).chain(std::iter::once(done))
+        let done = Frame::SnapshotEnd { version, count: count as u64, digest: self.digest };
+        let entries = (0..count).map(move |at| Frame::SnapshotEntry(Arc::clone(&self.entries[at])));
+        std::iter::once(Frame::SnapshotBegin { version, format }).chain(entries).chain(std::iter::once(done))
     }
 }
 
@@ -142,16 +143,16 @@ fn chunks(runs: impl Iterator<Item = Run>) -> Vec<Vec<Run>> {
 ///
 /// # Errors
 /// [`Diverged`] when the parts do not hang together.
-pub(crate) fn assemble(entries: Vec<Arc<Entry>>) -> Result<Picture, Diverged> {
-    let (mut members, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
+    let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     let mut models = Arc::default();
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
-            Entry::Endpoint(member) => members.push(Arc::unwrap_or_clone(member)),
-            Entry::Runs(more) => runs.extend(more),
-            Entry::Origin(origin, number) => origins.push((origin, number)),
-            Entry::Models(said) => models = said,
+            SnapshotEntry::Endpoint(member) => endpoints.push(Arc::unwrap_or_clone(member)),
+            SnapshotEntry::Runs(more) => runs.extend(more),
+            SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
+            SnapshotEntry::Models(said) => models = said,
         }
     }
-    Picture::from_parts(members, runs, origins, &models)
+    PoolState::from_parts(endpoints, runs, origins, &models)
 }

@@ -19,14 +19,14 @@ const TURNS_KEPT: usize = 16;
 
 /// How much history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct JournalBounds {
     /// At most so much, in the weight of `weight_bytes`.
     pub keep_bytes: usize,
     /// At most so much while a snapshot is on its way whose receiver will go on from there.
     pub keep_pinned_bytes: usize,
 }
 
-impl Default for Bounds {
+impl Default for JournalBounds {
     fn default() -> Self {
         Self { keep_bytes: 16 << 20, keep_pinned_bytes: 64 << 20 }
     }
@@ -63,13 +63,13 @@ pub struct Journal {
     start: u64,
     changes: VecDeque<Arc<Change>>,
     weight: usize,
-    bounds: Bounds,
+    bounds: JournalBounds,
     pins: BTreeMap<u64, u64>,
 }
 
 impl Journal {
     /// An empty history under `epoch` that begins at `seq`.
-    pub fn new(version: Version, bounds: Bounds) -> Self {
+    pub fn new(version: Version, bounds: JournalBounds) -> Self {
         let Version { epoch, seq } = version;
         Self {
             epoch,
@@ -141,7 +141,7 @@ impl Journal {
         match self.turns.iter().find(|turn| turn.from_epoch == cursor.epoch) {
             Some(Turn { epoch, base, .. }) => {
                 let from = Version { epoch: cursor.epoch, seq: *base };
-                let turn = CatchUp::Frame(Frame::Turn { from, epoch: *epoch });
+                let turn = CatchUp::Frame(Frame::EpochChange { from, epoch: *epoch });
                 self.delta_since(cursor, *base, turn)
             }
             None => CatchUp::Snapshot,
@@ -192,7 +192,7 @@ fn weight_bytes(change: &Change) -> usize {
         Change::Placed { suffix, .. } => FIXED + suffix.len() * 8,
         Change::EndpointSet { spec } => FIXED + spec.name.len() + spec.labels.len() * 64,
         Change::ModelsSet { models } => FIXED + models_bytes(models),
-        Change::Shelved { shelf, .. } => FIXED + shelf.names().count() * 48,
+        Change::AdaptersChanged { residency, .. } => FIXED + residency.names().count() * 48,
         _ => FIXED,
     }
 }

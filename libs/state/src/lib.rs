@@ -1,58 +1,60 @@
 //! The state of a pool: folded by its owner, followed by every replica.
 //!
 //! Everything here is a value and takes time as a parameter. The owner's side is [`Pool`], which turns reports and feedback
-//! into [`Change`]s; a follower's side is [`Replica`], which turns [`Frame`]s into the same [`Picture`]. A request reads a
+//! into [`Change`]s; a follower's side is [`StateReplica`], which turns [`Frame`]s into the same [`PoolState`]. A request reads a
 //! [`View`] of it and what this process knows before the pool does: its [`Bookings`] and its [`Overlay`].
 
+mod adapter_residency;
 mod assessment;
-mod assign;
+mod assignments;
 mod bookings;
-mod breaker;
 mod change;
+mod circuit_breaker;
 mod digest;
 mod election;
-mod estimate;
+mod endpoint_assessor;
+mod endpoint_observer;
 mod feedback;
-mod feeder;
+mod feedback_batcher;
 mod follower;
-mod following;
-mod foreign;
 mod frame;
-mod heir;
 mod journal;
-mod observe;
+mod journaled_replica;
 mod origins;
 mod outbox;
 mod overlay;
-mod picture;
 mod pool;
-mod record;
-mod replica;
-mod seat;
-mod sends;
-mod shelf;
+mod pool_role;
+mod pool_state;
+mod rate_estimator;
+mod recent_adapter_sends;
+mod state_replica;
+mod takeover;
+mod unbooked_load;
 mod view;
 
+pub use adapter_residency::{AdapterLocation, AdapterResidency};
 pub use assessment::{Assessment, Circuit};
-pub use assign::{Assigned, CollectorStream};
-pub use bookings::{Booking, Bookings, Gauge, Wake};
+pub use assignments::{AssignedEndpoint, CollectorStream};
+pub use bookings::{Booking, Bookings, ChangeNotifier, InFlightGauge};
 pub use change::{Change, Observed};
 pub use digest::Digest;
-pub use election::{Claimed, Seen};
-pub use estimate::Pace;
-pub use feedback::{Answer, Answered, Feedback, Placement, Scope};
-pub use feeder::Feeder;
-pub use follower::Follower;
-pub use following::{Cursor, Following, FromAggregator, FromFollower, Heard, Todo};
-pub use frame::{Entry, Frame, Snapshot};
-pub use journal::{Bounds, CatchUp, Journal};
-pub use observe::{Endpoint, Reach, Reading, Report, Update};
-pub use outbox::{Outbox, Placed};
+pub use election::{ClaimResult, ObservedOwner};
+pub use endpoint_observer::{EndpointObserver, Report, ScrapeResult, ScrapeStatus, Update};
+pub use feedback::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport};
+pub use feedback_batcher::FeedbackBatcher;
+pub use follower::{Cursor, Follower, FollowerEffect, FollowerEvent, FromAggregator, FromFollower};
+pub use frame::{Frame, Snapshot, SnapshotEntry};
+pub use journal::{CatchUp, Journal, JournalBounds};
+pub use journaled_replica::JournaledReplica;
+pub use outbox::{Outbox, PlacedPrompt};
 pub use overlay::Overlay;
-pub use picture::{Diverged, Member, Picture};
-pub use pool::{Effect, Input, Noted, Pool, PoolConfig};
-pub use replica::{Gap, Outcome, Replica, Source};
-pub use seat::{Answer as SeatAnswer, Ask, Seat, SeatConfig, SeatEffect, SeatInput, Standing, Want};
-pub use sends::AdapterSends;
-pub use shelf::{AdapterPlace, Shelf};
-pub use view::{Local, Matches, Others, View};
+pub use pool::{CountedEvent, Pool, PoolConfig, PoolEffect, PoolInput};
+pub use pool_role::{
+    FollowerPoll, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+};
+pub use pool_state::{Diverged, EndpointState, PoolState};
+pub use rate_estimator::DecodeObservation;
+pub use recent_adapter_sends::RecentAdapterSends;
+pub use state_replica::{ApplyOutcome, FrameSource, Gap, StateReplica};
+pub use view::{LocalState, PeerLoad, PrefixMatches, View};

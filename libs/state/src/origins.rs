@@ -15,7 +15,7 @@ const EXPIRED_REMEMBERED: usize = 4_096;
 
 /// How far one replica has been heard.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct OriginProgress {
     at_ms: u64,
     seq: Option<u64>,
     highest: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Heard {
     asked: BTreeMap<u64, u64>,
 }
 
-impl Heard {
+impl OriginProgress {
     /// Whether a batch with this `seq` is newer than all before.
     pub(crate) fn is_news(&mut self, seq: u64) -> bool {
         let news = Some(seq) > self.seq;
@@ -68,7 +68,7 @@ impl Heard {
 /// The replicas that feed a pool.
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
-    living: BTreeMap<Origin, Heard>,
+    living: BTreeMap<Origin, OriginProgress>,
     expired: VecDeque<Origin>,
 }
 
@@ -76,13 +76,13 @@ impl Origins {
     /// Those of which an owner before knew, each with the number up to which its placements are folded. Each has its whole time to be
     /// heard: what it said to the owner before is not known here.
     pub(crate) fn inherited(now_ms: u64, origins: impl Iterator<Item = (Origin, u64)>) -> Self {
-        let heard = |highest| Heard { at_ms: now_ms, highest, ..Heard::default() };
+        let heard = |highest| OriginProgress { at_ms: now_ms, highest, ..OriginProgress::default() };
         let living = origins.map(|(origin, acknowledged)| (origin, heard(acknowledged))).collect();
         Self { living, expired: VecDeque::new() }
     }
 
     /// A batch of `origin` came; `None` when it was given up.
-    pub(crate) fn hear(&mut self, now_ms: u64, origin: Origin) -> Option<&mut Heard> {
+    pub(crate) fn hear(&mut self, now_ms: u64, origin: Origin) -> Option<&mut OriginProgress> {
         if !self.living.contains_key(&origin) && self.expired.contains(&origin) {
             return None;
         }
@@ -92,7 +92,7 @@ impl Origins {
     }
 
     /// How far `origin` has been heard.
-    pub(crate) fn heard(&mut self, origin: Origin) -> Option<&mut Heard> {
+    pub(crate) fn heard(&mut self, origin: Origin) -> Option<&mut OriginProgress> {
         self.living.get_mut(&origin)
     }
 

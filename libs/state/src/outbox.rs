@@ -20,7 +20,7 @@ const BLOCKS_AT_LEAST: usize = 64;
 
 /// A prompt that was just sent to an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct PlacedPrompt {
     /// Where.
     pub endpoint: EndpointKey,
     /// To which life of the model server.
@@ -33,7 +33,7 @@ pub struct Placed {
     pub held: usize,
 }
 
-impl Placed {
+impl PlacedPrompt {
     fn numbered(&self, number: u64, known: usize) -> Placement {
         let (anchor, start) = anchor(&self.chain, known);
         let suffix = self.chain[start..].into();
@@ -44,7 +44,7 @@ impl Placed {
 #[derive(Debug)]
 struct Pending {
     number: u64,
-    placed: Placed,
+    placed: PlacedPrompt,
     placed_at_ms: u64,
 }
 
@@ -59,7 +59,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Takes a placement in.
-    pub fn put(&mut self, now_ms: u64, placed: Placed) {
+    pub fn put(&mut self, now_ms: u64, placed: PlacedPrompt) {
         self.latest += 1;
         self.pending_blocks += placed.chain.len();
         self.pending.push_back(Pending { number: self.latest, placed, placed_at_ms: now_ms });
@@ -142,12 +142,12 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn placed(known: usize) -> Placed {
+    fn placed(known: usize) -> PlacedPrompt {
         let chain = (1..=20).map(BlockHash).collect();
-        Placed { endpoint: EndpointKey(9), incarnation: Incarnation(1), chain, known, held: 0 }
+        PlacedPrompt { endpoint: EndpointKey(9), incarnation: Incarnation(1), chain, known, held: 0 }
     }
 
-    fn put(outbox: &mut Outbox, overlay: &Overlay, now_ms: u64, placed: Placed) {
+    fn put(outbox: &mut Outbox, overlay: &Overlay, now_ms: u64, placed: PlacedPrompt) {
         overlay.place(&placed);
         outbox.put(now_ms, placed);
     }

@@ -9,7 +9,7 @@ use signalbox_prefix::{Lookup, Match};
 use signalbox_types::{BlockHash, EndpointKey};
 use smallvec::SmallVec;
 
-use crate::outbox::Placed;
+use crate::outbox::PlacedPrompt;
 
 /// A chain that an endpoint holds by one of this process's decisions.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ struct Run {
 }
 
 impl Run {
-    fn is_of(&self, placed: &Placed) -> bool {
+    fn is_of(&self, placed: &PlacedPrompt) -> bool {
         self.endpoint == placed.endpoint && Arc::ptr_eq(&self.chain, &placed.chain)
     }
 
@@ -40,7 +40,7 @@ pub struct Overlay {
 
 impl Overlay {
     /// Lays a placement over the view, until it is lifted.
-    pub fn place(&self, placed: &Placed) {
+    pub fn place(&self, placed: &PlacedPrompt) {
         self.placements.fetch_add(1, Ordering::Relaxed);
         if let Some(first) = placed.chain.get(placed.held) {
             let (endpoint, chain) = (placed.endpoint, Arc::clone(&placed.chain));
@@ -49,7 +49,7 @@ impl Overlay {
     }
 
     /// Takes away what [`Self::place`] laid for the same placement.
-    pub fn lift(&self, placed: &Placed) {
+    pub fn lift(&self, placed: &PlacedPrompt) {
         let less_one = |placements: usize| Some(placements.saturating_sub(1));
         let _ = self.placements.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one);
         let Some(first) = placed.chain.get(placed.held) else { return };
@@ -83,12 +83,13 @@ impl Overlay {
             return;
         }
         let ends = lookup.held.iter().map(|of| of.blocks).collect();
-        let known = self.go_on(chain, ends, |endpoint, at, end| reach(&mut lookup.held, endpoint, at, end));
+        let known =
+            self.go_on(chain, ends, |endpoint, at, end| extend_match(&mut lookup.held, endpoint, at, end));
         lookup.known = lookup.known.max(known);
         lookup.held.sort_unstable_by_key(|of| std::cmp::Reverse(of.blocks));
     }
 
-    /// Goes on along `chain` where matches end in the view: `reach` is told which endpoint's match would reach from where to where, and
+    /// Goes on along `chain` where matches end in the view: `extend_match` is told which endpoint's match would extend_match from where to where, and
     /// says whether it does now. Says how far the longest of them does.
     ///
     /// A run begins where the view ended for its endpoint, so only the places where a match ends are looked at.
@@ -96,7 +97,7 @@ impl Overlay {
         &self,
         chain: &[BlockHash],
         mut ends: BTreeSet<usize>,
-        mut reach: impl FnMut(EndpointKey, usize, usize) -> bool,
+        mut extend_match: impl FnMut(EndpointKey, usize, usize) -> bool,
     ) -> usize {
         let mut longest = 0;
         ends.insert(0);
@@ -104,7 +105,7 @@ impl Overlay {
             let Some(runs) = chain.get(at).and_then(|block| self.runs.get(block)) else { continue };
             for run in runs.iter() {
                 let end = at + run.covers(&chain[at..]);
-                if reach(run.endpoint, at, end) {
+                if extend_match(run.endpoint, at, end) {
                     ends.insert(end);
                     longest = longest.max(end);
                 }
@@ -114,8 +115,8 @@ impl Overlay {
     }
 }
 
-/// Lets the match of `endpoint` reach from `at`, if it comes so far, to `end`; says whether it grew.
-fn reach(held: &mut Vec<Match>, endpoint: EndpointKey, at: usize, end: usize) -> bool {
+/// Lets the match of `endpoint` extend_match from `at`, if it comes so far, to `end`; says whether it grew.
+fn extend_match(held: &mut Vec<Match>, endpoint: EndpointKey, at: usize, end: usize) -> bool {
     match held.iter_mut().find(|of| of.endpoint == endpoint) {
         Some(of) if of.blocks >= at && of.blocks < end => of.blocks = end,
         None if at == 0 && end > 0 => held.push(Match::on_device(endpoint, end)),
@@ -141,8 +142,8 @@ mod tests {
         (1..=blocks).map(BlockHash).collect()
     }
 
-    fn placed(endpoint: EndpointKey, blocks: u64, held: usize) -> Placed {
-        Placed { endpoint, incarnation: Incarnation(0), chain: chain(blocks).into(), known: held, held }
+    fn placed(endpoint: EndpointKey, blocks: u64, held: usize) -> PlacedPrompt {
+        PlacedPrompt { endpoint, incarnation: Incarnation(0), chain: chain(blocks).into(), known: held, held }
     }
 
     #[test]

@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use signalbox_types::{EndpointKey, EndpointSpec, Format, Origin, PoolSpec, Version};
 
-use crate::assign::{Assigned, Assignments, CollectorStream};
+use crate::assignments::{AssignedEndpoint, Assignments, CollectorStream};
 use crate::change::{Change, Observed};
+use crate::endpoint_assessor::EndpointAssessor;
+use crate::endpoint_observer::Report;
 use crate::feedback::Feedback;
 use crate::frame::Snapshot;
-use crate::journal::{Bounds, Journal};
-use crate::observe::Report;
+use crate::journal::{Journal, JournalBounds};
 use crate::origins::Origins;
-use crate::picture::{Diverged, Member, Picture};
-use crate::record::Record;
+use crate::pool_state::{Diverged, EndpointState, PoolState};
 
 /// What an owner goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct PoolConfig {
     /// After so long without a word of it a collector is taken to be gone.
     pub collector_ttl_ms: u64,
     /// How much history is kept.
-    pub journal: Bounds,
+    pub journal: JournalBounds,
 }
 
 impl Default for PoolConfig {
@@ -48,14 +48,14 @@ impl Default for PoolConfig {
             assumed_kv_tokens: 500_000,
             index_bytes: 1 << 30,
             collector_ttl_ms: 2_000,
-            journal: Bounds::default(),
+            journal: JournalBounds::default(),
         }
     }
 }
 
 /// What an owner is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
+pub enum PoolInput {
     /// The pool has these endpoints, and says this of models.
     Spec(PoolSpec),
     /// A collector has connected.
@@ -74,26 +74,26 @@ pub enum Input {
 
 /// What is to be done after an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum PoolEffect {
     /// There are changes up to this version for the followers.
     Published(Version),
     /// Tell a collector all that it shall read.
-    Assign(CollectorStream, Vec<Assigned>),
+    Assign(CollectorStream, Vec<AssignedEndpoint>),
     /// Close a collector's connection: nothing has come on it for too long, or the collector has another one.
     Dropped(CollectorStream),
-    /// Ask a replica for the whole chain of one of its placements.
+    /// FollowerPoll a replica for the whole chain of one of its placements.
     NeedChain(Origin, u64),
     /// Tell a replica that it was given up.
     Expired(Origin),
     /// Another owner has a higher epoch: this one must take a higher one still, or step down.
     Outranked(u64),
     /// Nothing; it is to be counted.
-    Noted(Noted),
+    Count(CountedEvent),
 }
 
 /// What should be seldom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum CountedEvent {
     /// A replica was not heard for the TTL, and its bookings are gone.
     OriginExpired(Origin),
     /// So many placements were dropped because their whole chains were asked for in vain.
@@ -106,12 +106,12 @@ pub enum Noted {
 #[derive(Debug)]
 pub struct Pool {
     config: PoolConfig,
-    picture: Picture,
+    pool_state: PoolState,
     journal: Journal,
     assignments: Assignments,
     origins: Origins,
     /// One for each endpoint.
-    records: BTreeMap<EndpointKey, Record>,
+    records: BTreeMap<EndpointKey, EndpointAssessor>,
     /// Every LoRA adapter that an endpoint has told of.
     adapters: BTreeSet<Arc<str>>,
 }
@@ -121,7 +121,7 @@ impl Pool {
     pub fn new(epoch: u64, config: PoolConfig) -> Self {
         Self {
             config,
-            picture: Picture::default(),
+            pool_state: PoolState::default(),
             journal: Self::fresh_journal(epoch, &config),
             assignments: Assignments::under(epoch),
             origins: Origins::default(),
@@ -131,8 +131,8 @@ impl Pool {
     }
 
     /// The state.
-    pub fn picture(&self) -> &Picture {
-        &self.picture
+    pub fn pool_state(&self) -> &PoolState {
+        &self.pool_state
     }
 
     /// The latest stretch of its history.
@@ -147,7 +147,7 @@ impl Pool {
 
     /// The state at its present version, to be sent.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::cut(&self.picture, self.journal.head(), self.config.format)
+        Snapshot::cut(&self.pool_state, self.journal.head(), self.config.format)
     }
 
     /// Goes on under a later epoch.
@@ -156,30 +156,30 @@ impl Pool {
     }
 
     /// Takes one input at `now_ms` of the owner's clock.
-    pub fn fold(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+    pub fn fold(&mut self, now_ms: u64, input: PoolInput) -> Vec<PoolEffect> {
         let before = self.journal.head();
         let mut effects = match input {
-            Input::Spec(spec) => self.fold_spec(now_ms, spec),
-            Input::CollectorJoined(stream, name) => {
-                let void = self.assignments.replace(&name).into_iter().map(Effect::Dropped);
+            PoolInput::Spec(spec) => self.fold_spec(now_ms, spec),
+            PoolInput::CollectorJoined(stream, name) => {
+                let void = self.assignments.replace(&name).into_iter().map(PoolEffect::Dropped);
                 let changed = self.assignments.join(now_ms, stream, &name);
                 void.chain(self.assign(changed)).collect()
             }
-            Input::CollectorLeft(stream) => {
+            PoolInput::CollectorLeft(stream) => {
                 let changed = self.assignments.leave(stream);
                 self.assign(changed)
             }
-            Input::Reports(stream, reports) => {
+            PoolInput::Reports(stream, reports) => {
                 self.assignments.heard(now_ms, stream);
                 reports.into_iter().filter_map(|report| self.fold_report(now_ms, stream, report)).collect()
             }
-            Input::Feedback(feedback) => self.fold_feedback(now_ms, feedback),
-            Input::EpochHeard(epoch) => self.outranked(epoch),
-            Input::Tick => self.fold_tick(now_ms),
+            PoolInput::Feedback(feedback) => self.fold_feedback(now_ms, feedback),
+            PoolInput::EpochHeard(epoch) => self.outranked(epoch),
+            PoolInput::Tick => self.fold_tick(now_ms),
         };
         let head = self.journal.head();
         if head != before {
-            effects.push(Effect::Published(head));
+            effects.push(PoolEffect::Published(head));
         }
         effects
     }
@@ -191,44 +191,45 @@ impl Pool {
 
     /// As [`Self::commit`], for a change that may turn out not to fit; then nothing has happened.
     fn try_commit(&mut self, change: Change) -> Result<(), Diverged> {
-        self.picture.apply(self.journal.head().seq + 1, &change)?;
+        self.pool_state.apply(self.journal.head().seq + 1, &change)?;
         self.journal.push(Arc::new(change));
         Ok(())
     }
 
-    fn assign(&self, changed: Vec<CollectorStream>) -> Vec<Effect> {
-        changed.into_iter().map(|stream| Effect::Assign(stream, self.assignments.of(stream))).collect()
+    fn assign(&self, changed: Vec<CollectorStream>) -> Vec<PoolEffect> {
+        changed.into_iter().map(|stream| PoolEffect::Assign(stream, self.assignments.of(stream))).collect()
     }
 
-    fn outranked(&self, epoch: u64) -> Vec<Effect> {
-        if epoch > self.journal.head().epoch { vec![Effect::Outranked(epoch)] } else { Vec::new() }
+    fn outranked(&self, epoch: u64) -> Vec<PoolEffect> {
+        if epoch > self.journal.head().epoch { vec![PoolEffect::Outranked(epoch)] } else { Vec::new() }
     }
 
-    fn fold_spec(&mut self, now_ms: u64, spec: PoolSpec) -> Vec<Effect> {
+    fn fold_spec(&mut self, now_ms: u64, spec: PoolSpec) -> Vec<PoolEffect> {
         let wanted: BTreeMap<EndpointKey, Arc<EndpointSpec>> =
             spec.endpoints.into_iter().map(|spec| (spec.key(), Arc::new(spec))).collect();
-        let moved_or_gone = |member: &&Arc<Member>| {
+        let moved_or_gone = |member: &&Arc<EndpointState>| {
             wanted.get(&member.key).is_none_or(|spec| spec.address != member.spec.address)
         };
-        let removed: Vec<_> = self.picture.members().filter(moved_or_gone).map(|member| member.key).collect();
+        let removed: Vec<_> =
+            self.pool_state.endpoints().filter(moved_or_gone).map(|member| member.key).collect();
         for endpoint in removed {
             self.records.remove(&endpoint);
             self.commit(Change::EndpointRemoved { endpoint });
         }
         for (endpoint, spec) in &wanted {
-            let before = self.picture.member(*endpoint).cloned();
+            let before = self.pool_state.member(*endpoint).cloned();
             if before.as_ref().is_none_or(|member| member.spec != *spec) {
                 self.commit(Change::EndpointSet { spec: Arc::clone(spec) });
             }
             if before.is_none() {
                 let typical = self.typical_rates();
-                self.records.insert(*endpoint, Record::new(typical));
+                self.records.insert(*endpoint, EndpointAssessor::new(typical));
                 self.assess(now_ms, typical, *endpoint);
-                let observed = Observed { reach_since_ms: now_ms, ..Observed::default() };
+                let observed = Observed { scrape_status_since_ms: now_ms, ..Observed::default() };
                 self.commit(Change::Observed { endpoint: *endpoint, observed });
             }
         }
-        if *self.picture.models() != spec.models {
+        if *self.pool_state.models() != spec.models {
             self.commit(Change::ModelsSet { models: spec.models });
         }
         let changed = self.assignments.set_endpoints(wanted);

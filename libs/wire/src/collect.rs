@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Assigned, Pace, Report, Update};
+use signalbox_state::{AssignedEndpoint, DecodeObservation, Report, Update};
 use signalbox_types::{EndpointKey, Generation, Incarnation};
 
 use crate::error::WireError;
@@ -31,7 +31,7 @@ pub fn reports(message: pb::CollectorMessage) -> Result<Vec<Report>, WireError> 
 }
 
 /// All that a collector shall read.
-pub fn directive(epoch: u64, endpoints: Vec<Assigned>) -> pb::CollectorDirective {
+pub fn directive(epoch: u64, endpoints: Vec<AssignedEndpoint>) -> pb::CollectorDirective {
     pb::CollectorDirective { epoch, endpoints: endpoints.into_iter().map(assigned_message).collect() }
 }
 
@@ -39,47 +39,62 @@ pub fn directive(epoch: u64, endpoints: Vec<Assigned>) -> pb::CollectorDirective
 ///
 /// # Errors
 /// [`WireError`] when an engine is not known here.
-pub fn assigned(directive: pb::CollectorDirective) -> Result<Vec<Assigned>, WireError> {
-    let one = |message: pb::Assigned| {
-        let pb::Assigned { endpoint, generation, name, metrics_url, engine } = message;
+pub fn assigned(directive: pb::CollectorDirective) -> Result<Vec<AssignedEndpoint>, WireError> {
+    let one = |message: pb::AssignedEndpoint| {
+        let pb::AssignedEndpoint { endpoint, generation, name, metrics_url, engine } = message;
         let (endpoint, generation) = (EndpointKey(endpoint), Generation(generation));
-        Ok(Assigned { endpoint, generation, name, metrics_url, engine: engine.parse()? })
+        Ok(AssignedEndpoint { endpoint, generation, name, metrics_url, engine: engine.parse()? })
     };
     directive.endpoints.into_iter().map(one).collect()
 }
 
-fn assigned_message(assigned: Assigned) -> pb::Assigned {
-    let Assigned { endpoint, generation, name, metrics_url, engine } = assigned;
+fn assigned_message(assigned: AssignedEndpoint) -> pb::AssignedEndpoint {
+    let AssignedEndpoint { endpoint, generation, name, metrics_url, engine } = assigned;
     let engine = engine.name().to_owned();
-    pb::Assigned { endpoint: endpoint.0, generation: generation.0, name, metrics_url, engine }
+    pb::AssignedEndpoint { endpoint: endpoint.0, generation: generation.0, name, metrics_url, engine }
 }
 
 fn report_message(report: Report) -> pb::Report {
     let Report { endpoint, generation, age_ms, update } = report;
-    let Update { incarnation, reach, gauges, capacity, adapters, pace } = update;
+    let Update { incarnation, scrape_status, gauges, capacity, adapters, decode } = update;
     pb::Report {
         endpoint: endpoint.0,
         generation: generation.0,
         incarnation: incarnation.0,
         age_ms,
-        reach: parts::reach_message(reach),
+        scrape_status: parts::reach_message(scrape_status),
         gauges: gauges.map(parts::gauges_message),
         capacity: capacity.map(parts::capacity_message),
         adapters: adapters.as_deref().map(parts::adapters_message),
-        pace: pace.map(|Pace { token_us, running_milli }| pb::Pace { token_us, running_milli }),
+        decode: decode.map(|DecodeObservation { inter_token_us, running_milli }| pb::DecodeObservation {
+            inter_token_us,
+            running_milli,
+        }),
     }
 }
 
 fn report(message: pb::Report) -> Result<Report, WireError> {
-    let pb::Report { endpoint, generation, incarnation, age_ms, reach, gauges, capacity, adapters, pace } =
-        message;
+    let pb::Report {
+        endpoint,
+        generation,
+        incarnation,
+        age_ms,
+        scrape_status,
+        gauges,
+        capacity,
+        adapters,
+        decode,
+    } = message;
     let update = Update {
         incarnation: Incarnation(incarnation),
-        reach: parts::reach(reach)?,
+        scrape_status: parts::scrape_status(scrape_status)?,
         gauges: gauges.as_ref().map(parts::gauges),
         capacity: capacity.as_ref().map(parts::capacity),
         adapters: adapters.map(parts::adapters).map(Arc::new),
-        pace: pace.map(|pb::Pace { token_us, running_milli }| Pace { token_us, running_milli }),
+        decode: decode.map(|pb::DecodeObservation { inter_token_us, running_milli }| DecodeObservation {
+            inter_token_us,
+            running_milli,
+        }),
     };
     Ok(Report { endpoint: EndpointKey(endpoint), generation: Generation(generation), age_ms, update })
 }

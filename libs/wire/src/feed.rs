@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Answer, Answered, Feedback, Placement, Scope};
+use signalbox_state::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, Origin};
 
 use crate::error::WireError;
@@ -21,7 +21,7 @@ pub enum Reply {
 
 /// A batch of feedback; `hello` with the first one of a stream.
 pub fn feedback_batch(hello: Option<&Hello>, feedback: Feedback) -> pb::FeedbackBatch {
-    let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, answers } = feedback;
+    let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses } = feedback;
     let gauge = |(endpoint, load): (EndpointKey, _)| pb::OriginGauge {
         endpoint: endpoint.0,
         load: Some(parts::load_message(load)),
@@ -30,11 +30,11 @@ pub fn feedback_batch(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedback
         epoch,
         origin: origin.0,
         seq,
-        whole: scope == Scope::Whole,
+        whole: scope == GaugeScope::Whole,
         gauges: gauges.into_iter().map(gauge).collect(),
         placements: placements.iter().map(placement_message).collect(),
         adapters: adapters.into_iter().map(adapter_message).collect(),
-        answers: answers.into_iter().map(answer_message).collect(),
+        responses: responses.into_iter().map(answer_message).collect(),
         hello: hello.map(Hello::message),
     }
 }
@@ -44,18 +44,18 @@ pub fn feedback_batch(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedback
 /// # Errors
 /// [`WireError`] when a gauge has no load or a placement names the root as a block.
 pub fn feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError> {
-    let pb::FeedbackBatch { epoch, origin, seq, whole, gauges, placements, adapters, answers, hello: _ } =
+    let pb::FeedbackBatch { epoch, origin, seq, whole, gauges, placements, adapters, responses, hello: _ } =
         message;
     let gauge = |gauge: pb::OriginGauge| Ok((EndpointKey(gauge.endpoint), parts::load(gauge.load)?));
     Ok(Feedback {
         epoch,
         origin: Origin(origin),
         seq,
-        scope: if whole { Scope::Whole } else { Scope::Changed },
+        scope: if whole { GaugeScope::Whole } else { GaugeScope::Changed },
         gauges: gauges.into_iter().map(gauge).collect::<Result<_, WireError>>()?,
         placements: placements.into_iter().map(placement).collect::<Result<_, _>>()?,
         adapters: adapters.into_iter().map(adapter).collect(),
-        answers: answers.into_iter().map(answer).collect(),
+        responses: responses.into_iter().map(answer).collect(),
     })
 }
 
@@ -91,21 +91,23 @@ fn adapter(message: pb::AdapterSent) -> (EndpointKey, Arc<str>) {
     (EndpointKey(endpoint), adapter.into())
 }
 
-fn answer_message(answer: Answer) -> pb::Answer {
-    let began = match answer.answered {
-        Answered::Failed => None,
-        Answered::Began { work_tokens, took_us } => Some(pb::Began { work_tokens, took_us }),
+fn answer_message(answer: ResponseReport) -> pb::ResponseReport {
+    let first_output = match answer.answered {
+        ResponseOutcome::Failed => None,
+        ResponseOutcome::FirstOutput { work_tokens, elapsed_us } => {
+            Some(pb::FirstOutput { work_tokens, elapsed_us })
+        }
     };
-    pb::Answer { endpoint: answer.endpoint.0, began }
+    pb::ResponseReport { endpoint: answer.endpoint.0, first_output }
 }
 
-fn answer(message: pb::Answer) -> Answer {
-    let pb::Answer { endpoint, began } = message;
-    let answered = began.map_or(Answered::Failed, |pb::Began { work_tokens, took_us }| Answered::Began {
-        work_tokens,
-        took_us,
-    });
-    Answer { endpoint: EndpointKey(endpoint), answered }
+fn answer(message: pb::ResponseReport) -> ResponseReport {
+    let pb::ResponseReport { endpoint, first_output } = message;
+    let answered =
+        first_output.map_or(ResponseOutcome::Failed, |pb::FirstOutput { work_tokens, elapsed_us }| {
+            ResponseOutcome::FirstOutput { work_tokens, elapsed_us }
+        });
+    ResponseReport { endpoint: EndpointKey(endpoint), answered }
 }
 
 fn placement_message(placement: &Placement) -> pb::Placement {

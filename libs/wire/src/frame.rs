@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Change, Entry, Frame, Member};
+use signalbox_state::{Change, EndpointState, Frame, SnapshotEntry};
 use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
 
 use crate::error::WireError;
@@ -16,26 +16,26 @@ use crate::run::{run, run_message};
 pub fn frame_message(frame: &Frame) -> pb::Frame {
     use pb::frame::Frame as Kind;
     let kind = match frame {
-        Frame::Init { version: Version { epoch, seq }, format } => {
+        Frame::SnapshotBegin { version: Version { epoch, seq }, format } => {
             let Format { protocol, block_bytes, hash } = *format;
             let format = Some(pb::Format { protocol, block_bytes, hash });
-            Kind::Init(pb::Init { epoch: *epoch, seq: *seq, format })
+            Kind::SnapshotBegin(pb::SnapshotBegin { epoch: *epoch, seq: *seq, format })
         }
-        Frame::Entry(entry) => Kind::Entry(entry_message(entry)),
-        Frame::InitDone { version: Version { epoch, seq }, count, digest } => {
+        Frame::SnapshotEntry(entry) => Kind::SnapshotEntry(entry_message(entry)),
+        Frame::SnapshotEnd { version: Version { epoch, seq }, count, digest } => {
             let digest = Some(parts::digest_message(*digest));
-            Kind::InitDone(pb::InitDone { epoch: *epoch, seq: *seq, count: *count, digest })
+            Kind::SnapshotEnd(pb::SnapshotEnd { epoch: *epoch, seq: *seq, count: *count, digest })
         }
         Frame::Delta { epoch, from, to, changes } => {
             let changes = changes.iter().map(|change| change_message(change)).collect();
             Kind::Delta(pb::Delta { epoch: *epoch, from: *from, to: *to, changes })
         }
-        Frame::Turn { from: Version { epoch: from_epoch, seq: base }, epoch } => {
-            Kind::Turn(pb::Turn { epoch: *epoch, from_epoch: *from_epoch, base: *base })
+        Frame::EpochChange { from: Version { epoch: from_epoch, seq: base }, epoch } => {
+            Kind::EpochChange(pb::EpochChange { epoch: *epoch, from_epoch: *from_epoch, base: *base })
         }
-        Frame::Beat { epoch, seq, now_ms, digest } => {
+        Frame::Heartbeat { epoch, seq, now_ms, digest } => {
             let digest = Some(parts::digest_message(*digest));
-            Kind::Beat(pb::Beat { epoch: *epoch, seq: *seq, now_ms: *now_ms, digest })
+            Kind::Heartbeat(pb::Heartbeat { epoch: *epoch, seq: *seq, now_ms: *now_ms, digest })
         }
     };
     pb::Frame { frame: Some(kind), hello: None }
@@ -48,59 +48,63 @@ pub fn frame_message(frame: &Frame) -> pb::Frame {
 pub fn frame(message: pb::Frame) -> Result<Frame, WireError> {
     use pb::frame::Frame as Kind;
     Ok(match message.frame.ok_or(WireError::Missing("frame"))? {
-        Kind::Init(pb::Init { epoch, seq, format }) => {
+        Kind::SnapshotBegin(pb::SnapshotBegin { epoch, seq, format }) => {
             let pb::Format { protocol, block_bytes, hash } = format.ok_or(WireError::Missing("format"))?;
             agreed(protocol)?;
             let format = Format { protocol, block_bytes, hash };
-            Frame::Init { version: Version { epoch, seq }, format }
+            Frame::SnapshotBegin { version: Version { epoch, seq }, format }
         }
-        Kind::Entry(message) => Frame::Entry(Arc::new(entry(message)?)),
-        Kind::InitDone(pb::InitDone { epoch, seq, count, digest }) => {
-            Frame::InitDone { version: Version { epoch, seq }, count, digest: parts::digest(digest)? }
+        Kind::SnapshotEntry(message) => Frame::SnapshotEntry(Arc::new(entry(message)?)),
+        Kind::SnapshotEnd(pb::SnapshotEnd { epoch, seq, count, digest }) => {
+            Frame::SnapshotEnd { version: Version { epoch, seq }, count, digest: parts::digest(digest)? }
         }
         Kind::Delta(pb::Delta { epoch, from, to, changes }) => {
             let changes = changes.into_iter().map(|message| change(message).map(Arc::new));
             Frame::Delta { epoch, from, to, changes: changes.collect::<Result<_, _>>()? }
         }
-        Kind::Turn(pb::Turn { epoch, from_epoch, base }) => {
-            Frame::Turn { from: Version { epoch: from_epoch, seq: base }, epoch }
+        Kind::EpochChange(pb::EpochChange { epoch, from_epoch, base }) => {
+            Frame::EpochChange { from: Version { epoch: from_epoch, seq: base }, epoch }
         }
-        Kind::Beat(pb::Beat { epoch, seq, now_ms, digest }) => {
-            Frame::Beat { epoch, seq, now_ms, digest: parts::digest(digest)? }
+        Kind::Heartbeat(pb::Heartbeat { epoch, seq, now_ms, digest }) => {
+            Frame::Heartbeat { epoch, seq, now_ms, digest: parts::digest(digest)? }
         }
-        Kind::Standing(_) | Kind::Ask(_) => return Err(WireError::Missing("part of the state")),
+        Kind::NotOwner(_) | Kind::FetchRequest(_) => return Err(WireError::Missing("part of the state")),
     })
 }
 
-fn entry_message(entry: &Entry) -> pb::Entry {
-    use pb::entry::Entry as Kind;
+fn entry_message(entry: &SnapshotEntry) -> pb::SnapshotEntry {
+    use pb::snapshot_entry::Entry as Kind;
     let kind = match entry {
-        Entry::Endpoint(member) => Kind::Endpoint(member_message(member)),
-        Entry::Runs(runs) => Kind::Runs(pb::RunsEntry { runs: runs.iter().map(run_message).collect() }),
-        Entry::Origin(origin, number) => {
+        SnapshotEntry::Endpoint(member) => Kind::Endpoint(member_message(member)),
+        SnapshotEntry::Runs(runs) => {
+            Kind::Runs(pb::RunsEntry { runs: runs.iter().map(run_message).collect() })
+        }
+        SnapshotEntry::Origin(origin, number) => {
             Kind::Origin(pb::OriginEntry { origin: origin.0, acknowledged: *number })
         }
-        Entry::Models(said) => return models::entry_message(said),
+        SnapshotEntry::Models(message) => return models::entry_message(message),
     };
-    pb::Entry { entry: Some(kind), models: None }
+    pb::SnapshotEntry { entry: Some(kind), models: None }
 }
 
-fn entry(message: pb::Entry) -> Result<Entry, WireError> {
-    use pb::entry::Entry as Kind;
-    if let Some(said) = message.models {
-        return Ok(Entry::Models(Arc::new(models::models(said)?)));
+fn entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> {
+    use pb::snapshot_entry::Entry as Kind;
+    if let Some(message) = message.models {
+        return Ok(SnapshotEntry::Models(Arc::new(models::models(message)?)));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
-        Kind::Endpoint(message) => Entry::Endpoint(Arc::new(member(message)?)),
+        Kind::Endpoint(message) => SnapshotEntry::Endpoint(Arc::new(member(message)?)),
         Kind::Runs(pb::RunsEntry { runs }) => {
-            Entry::Runs(runs.into_iter().map(run).collect::<Result<_, _>>()?)
+            SnapshotEntry::Runs(runs.into_iter().map(run).collect::<Result<_, _>>()?)
         }
-        Kind::Origin(pb::OriginEntry { origin, acknowledged }) => Entry::Origin(Origin(origin), acknowledged),
+        Kind::Origin(pb::OriginEntry { origin, acknowledged }) => {
+            SnapshotEntry::Origin(Origin(origin), acknowledged)
+        }
     })
 }
 
-fn member_message(member: &Member) -> pb::EndpointEntry {
-    let Member { key, spec, observed, assessment, adapters, loads, cold_seq } = member;
+fn member_message(member: &EndpointState) -> pb::EndpointEntry {
+    let EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq } = member;
     let load = |(origin, load): &(Origin, _)| pb::OriginLoad {
         origin: origin.0,
         load: Some(parts::load_message(*load)),
@@ -111,12 +115,12 @@ fn member_message(member: &Member) -> pb::EndpointEntry {
         loads: loads.iter().map(load).collect(),
         adapters: adapters.as_deref().map(parts::shelf_message),
         assessment: Some(parts::assessment_message(assessment)),
-        cold_seq: *cold_seq,
+        cold_placement_seq: *cold_placement_seq,
     }
 }
 
-fn member(message: pb::EndpointEntry) -> Result<Member, WireError> {
-    let pb::EndpointEntry { spec, observed, loads, adapters, assessment, cold_seq } = message;
+fn member(message: pb::EndpointEntry) -> Result<EndpointState, WireError> {
+    let pb::EndpointEntry { spec, observed, loads, adapters, assessment, cold_placement_seq } = message;
     let (key, observed) = parts::observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
     let spec = parts::spec(spec)?;
     if spec.key() != key {
@@ -125,8 +129,8 @@ fn member(message: pb::EndpointEntry) -> Result<Member, WireError> {
     let load = |load: pb::OriginLoad| Ok((Origin(load.origin), parts::load(load.load)?));
     let loads = loads.into_iter().map(load).collect::<Result<_, WireError>>()?;
     let assessment = parts::assessment(assessment)?;
-    let adapters = adapters.map(parts::shelf).map(Arc::new);
-    Ok(Member { key, spec, observed, assessment, adapters, loads, cold_seq })
+    let adapters = adapters.map(parts::residency).map(Arc::new);
+    Ok(EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq })
 }
 
 fn change_message(change: &Change) -> pb::Change {
@@ -142,17 +146,17 @@ fn change_message(change: &Change) -> pb::Change {
         Change::Observed { endpoint, observed } => {
             Kind::Observed(parts::observed_message(*endpoint, observed))
         }
-        Change::Shelved { endpoint, shelf } => {
-            let shelf = Some(parts::shelf_message(shelf));
-            Kind::Shelved(pb::Shelved { endpoint: endpoint.0, shelf })
+        Change::AdaptersChanged { endpoint, residency } => {
+            let residency = Some(parts::shelf_message(residency));
+            Kind::AdaptersChanged(pb::AdaptersChanged { endpoint: endpoint.0, residency })
         }
         Change::Assessed { endpoint, assessment } => {
             let assessment = Some(parts::assessment_message(assessment));
             Kind::Assessed(pb::Assessed { endpoint: endpoint.0, assessment })
         }
-        Change::Loaded { endpoint, origin, load } => {
+        Change::LoadChanged { endpoint, origin, load } => {
             let load = Some(parts::load_message(*load));
-            Kind::Loaded(pb::Loaded { endpoint: endpoint.0, origin: origin.0, load })
+            Kind::LoadChanged(pb::LoadChanged { endpoint: endpoint.0, origin: origin.0, load })
         }
         Change::OriginExpired { origin } => Kind::OriginExpired(pb::OriginExpired { origin: origin.0 }),
         Change::Placed { endpoint, anchor, suffix } => {
@@ -171,8 +175,8 @@ fn change_message(change: &Change) -> pb::Change {
 
 fn change(message: pb::Change) -> Result<Change, WireError> {
     use pb::change::Change as Kind;
-    if let Some(said) = message.models {
-        return Ok(Change::ModelsSet { models: Arc::new(models::models(said)?) });
+    if let Some(message) = message.models {
+        return Ok(Change::ModelsSet { models: Arc::new(models::models(message)?) });
     }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
         Kind::EndpointSet(pb::EndpointSet { spec }) => Change::EndpointSet { spec: parts::spec(spec)? },
@@ -183,17 +187,17 @@ fn change(message: pb::Change) -> Result<Change, WireError> {
             let (endpoint, observed) = parts::observed(&message)?;
             Change::Observed { endpoint, observed }
         }
-        Kind::Shelved(pb::Shelved { endpoint, shelf }) => {
-            let shelf = Arc::new(parts::shelf(shelf.ok_or(WireError::Missing("shelf"))?));
-            Change::Shelved { endpoint: EndpointKey(endpoint), shelf }
+        Kind::AdaptersChanged(pb::AdaptersChanged { endpoint, residency }) => {
+            let residency = Arc::new(parts::residency(residency.ok_or(WireError::Missing("residency"))?));
+            Change::AdaptersChanged { endpoint: EndpointKey(endpoint), residency }
         }
         Kind::Assessed(pb::Assessed { endpoint, assessment }) => {
             let assessment = parts::assessment(assessment)?;
             Change::Assessed { endpoint: EndpointKey(endpoint), assessment }
         }
-        Kind::Loaded(pb::Loaded { endpoint, origin, load }) => {
+        Kind::LoadChanged(pb::LoadChanged { endpoint, origin, load }) => {
             let (endpoint, origin) = (EndpointKey(endpoint), Origin(origin));
-            Change::Loaded { endpoint, origin, load: parts::load(load)? }
+            Change::LoadChanged { endpoint, origin, load: parts::load(load)? }
         }
         Kind::OriginExpired(pb::OriginExpired { origin }) => Change::OriginExpired { origin: Origin(origin) },
         Kind::Placed(pb::Placed { endpoint, anchor, suffix }) => {

@@ -9,9 +9,9 @@ use crate::error::WireError;
 /// Nobody's: a replica takes a random one.
 const NO_ORIGIN: u64 = 0;
 
-pub(crate) fn entry_message(models: &Models) -> pb::Entry {
-    let nothing = pb::entry::Entry::Runs(pb::RunsEntry { runs: Vec::new() });
-    pb::Entry { entry: Some(nothing), models: Some(models_message(models)) }
+pub(crate) fn entry_message(models: &Models) -> pb::SnapshotEntry {
+    let nothing = pb::snapshot_entry::Entry::Runs(pb::RunsEntry { runs: Vec::new() });
+    pb::SnapshotEntry { entry: Some(nothing), models: Some(models_message(models)) }
 }
 
 pub(crate) fn change_message(models: &Models) -> pb::Change {

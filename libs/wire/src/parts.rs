@@ -3,30 +3,30 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Assessment, Circuit, Digest, Observed, Reach, Shelf};
+use signalbox_state::{AdapterResidency, Assessment, Circuit, Digest, Observed, ScrapeStatus};
 use signalbox_types::{
     Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Rates,
 };
 
 use crate::error::WireError;
 
-pub(crate) fn reach_message(reach: Reach) -> i32 {
-    let reach = match reach {
-        Reach::Unknown => pb::Reach::Unspecified,
-        Reach::Fresh => pb::Reach::Fresh,
-        Reach::Stale => pb::Reach::Stale,
-        Reach::Down => pb::Reach::Down,
+pub(crate) fn reach_message(scrape_status: ScrapeStatus) -> i32 {
+    let scrape_status = match scrape_status {
+        ScrapeStatus::Unknown => pb::ScrapeStatus::Unspecified,
+        ScrapeStatus::Fresh => pb::ScrapeStatus::Fresh,
+        ScrapeStatus::Stale => pb::ScrapeStatus::Stale,
+        ScrapeStatus::Down => pb::ScrapeStatus::Down,
     };
-    reach.into()
+    scrape_status.into()
 }
 
-pub(crate) fn reach(number: i32) -> Result<Reach, WireError> {
-    match pb::Reach::try_from(number) {
-        Ok(pb::Reach::Unspecified) => Ok(Reach::Unknown),
-        Ok(pb::Reach::Fresh) => Ok(Reach::Fresh),
-        Ok(pb::Reach::Stale) => Ok(Reach::Stale),
-        Ok(pb::Reach::Down) => Ok(Reach::Down),
-        Err(_) => Err(WireError::Missing("reach")),
+pub(crate) fn scrape_status(number: i32) -> Result<ScrapeStatus, WireError> {
+    match pb::ScrapeStatus::try_from(number) {
+        Ok(pb::ScrapeStatus::Unspecified) => Ok(ScrapeStatus::Unknown),
+        Ok(pb::ScrapeStatus::Fresh) => Ok(ScrapeStatus::Fresh),
+        Ok(pb::ScrapeStatus::Stale) => Ok(ScrapeStatus::Stale),
+        Ok(pb::ScrapeStatus::Down) => Ok(ScrapeStatus::Down),
+        Err(_) => Err(WireError::Missing("scrape_status")),
     }
 }
 
@@ -68,14 +68,22 @@ pub(crate) fn adapters(message: pb::Adapters) -> Adapters {
     Adapters { slots, running: names(running), waiting: names(waiting) }
 }
 
-pub(crate) fn shelf_message(shelf: &Shelf) -> pb::Shelf {
-    let Shelf { seen, device, host } = shelf;
-    pb::Shelf { seen: Some(adapters_message(seen)), device: names_message(device), host: names_message(host) }
+pub(crate) fn shelf_message(residency: &AdapterResidency) -> pb::AdapterResidency {
+    let AdapterResidency { seen, device, host } = residency;
+    pb::AdapterResidency {
+        seen: Some(adapters_message(seen)),
+        device: names_message(device),
+        host: names_message(host),
+    }
 }
 
-pub(crate) fn shelf(message: pb::Shelf) -> Shelf {
-    let pb::Shelf { seen, device, host } = message;
-    Shelf { seen: seen.map(adapters).unwrap_or_default(), device: names(device), host: names(host) }
+pub(crate) fn residency(message: pb::AdapterResidency) -> AdapterResidency {
+    let pb::AdapterResidency { seen, device, host } = message;
+    AdapterResidency {
+        seen: seen.map(adapters).unwrap_or_default(),
+        device: names(device),
+        host: names(host),
+    }
 }
 
 pub(crate) fn assessment_message(assessment: &Assessment) -> pb::Assessment {
@@ -144,14 +152,15 @@ pub(crate) fn spec(message: Option<pb::EndpointSpec>) -> Result<Arc<EndpointSpec
 }
 
 pub(crate) fn observed_message(endpoint: EndpointKey, observed: &Observed) -> pb::Observed {
-    let Observed { incarnation, reach, reach_since_ms, gauges, foreign, capacity } = observed;
+    let Observed { incarnation, scrape_status, scrape_status_since_ms, gauges, unbooked_requests, capacity } =
+        observed;
     pb::Observed {
         endpoint: endpoint.0,
         incarnation: incarnation.0,
-        reach: reach_message(*reach),
-        reach_since_ms: *reach_since_ms,
+        scrape_status: reach_message(*scrape_status),
+        scrape_status_since_ms: *scrape_status_since_ms,
         gauges: Some(gauges_message(*gauges)),
-        foreign: *foreign,
+        unbooked_requests: *unbooked_requests,
         capacity: capacity.map(capacity_message),
     }
 }
@@ -160,18 +169,18 @@ pub(crate) fn observed(message: &pb::Observed) -> Result<(EndpointKey, Observed)
     let pb::Observed {
         endpoint,
         incarnation,
-        reach: reach_number,
-        reach_since_ms,
+        scrape_status: reach_number,
+        scrape_status_since_ms,
         gauges: load,
-        foreign,
+        unbooked_requests,
         capacity: size,
     } = message;
     let observed = Observed {
         incarnation: Incarnation(*incarnation),
-        reach: reach(*reach_number)?,
-        reach_since_ms: *reach_since_ms,
+        scrape_status: scrape_status(*reach_number)?,
+        scrape_status_since_ms: *scrape_status_since_ms,
         gauges: gauges(load.as_ref().ok_or(WireError::Missing("gauges"))?),
-        foreign: *foreign,
+        unbooked_requests: *unbooked_requests,
         capacity: size.as_ref().map(capacity),
     };
     Ok((EndpointKey(*endpoint), observed))

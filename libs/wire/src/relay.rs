@@ -9,22 +9,22 @@ use crate::error::WireError;
 use crate::hello::Hello;
 
 /// Ends of requests; `hello` with the first ones of a stream.
-pub fn ended_batch(hello: Option<&Hello>, ended: &[Ended]) -> pb::EndedBatch {
-    pb::EndedBatch { ended: ended.iter().map(ended_message).collect(), hello: hello.map(Hello::message) }
+pub fn ended_batch(hello: Option<&Hello>, ended: &[Ended]) -> pb::RequestEndBatch {
+    pb::RequestEndBatch { ends: ended.iter().map(ended_message).collect(), hello: hello.map(Hello::message) }
 }
 
 /// The ends of requests in a batch; its hello is read by [`Hello::read`].
 ///
 /// # Errors
 /// [`WireError`] when an address or a status is none.
-pub fn ended(message: pb::EndedBatch) -> Result<Vec<Ended>, WireError> {
-    let pb::EndedBatch { ended, hello: _ } = message;
+pub fn ended(message: pb::RequestEndBatch) -> Result<Vec<Ended>, WireError> {
+    let pb::RequestEndBatch { ends: ended, hello: _ } = message;
     ended.into_iter().map(one_ended).collect()
 }
 
-fn ended_message(ended: &Ended) -> pb::Ended {
+fn ended_message(ended: &Ended) -> pb::RequestEnd {
     let Ended { booking: BookingId { replica, number }, status, served, first_byte } = ended;
-    pb::Ended {
+    pb::RequestEnd {
         replica: replica.0,
         number: *number,
         status: status.map_or(0, u32::from),
@@ -33,8 +33,8 @@ fn ended_message(ended: &Ended) -> pb::Ended {
     }
 }
 
-fn one_ended(message: pb::Ended) -> Result<Ended, WireError> {
-    let pb::Ended { replica, number, status, served, first_byte_us } = message;
+fn one_ended(message: pb::RequestEnd) -> Result<Ended, WireError> {
+    let pb::RequestEnd { replica, number, status, served, first_byte_us } = message;
     let served = match served.as_str() {
         "" => None,
         address => Some(address.parse().map_err(|_| WireError::Address(address.to_owned()))?),

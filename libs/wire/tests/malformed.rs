@@ -15,8 +15,8 @@ fn change(kind: pb::change::Change) -> Result<signalbox_state::Frame, WireError>
     frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }))
 }
 
-fn entry(kind: pb::entry::Entry) -> Result<signalbox_state::Frame, WireError> {
-    frame(pb::frame::Frame::Entry(pb::Entry { entry: Some(kind), models: None }))
+fn entry(kind: pb::snapshot_entry::Entry) -> Result<signalbox_state::Frame, WireError> {
+    frame(pb::frame::Frame::SnapshotEntry(pb::SnapshotEntry { entry: Some(kind), models: None }))
 }
 
 fn spec() -> pb::EndpointSpec {
@@ -40,8 +40,8 @@ fn run() -> pb::Run {
 /// What the parts of these tests are made of is sound as it is.
 #[test]
 fn the_sound_is_taken() {
-    assert!(entry(pb::entry::Entry::Endpoint(member())).is_ok());
-    assert!(entry(pb::entry::Entry::Runs(pb::RunsEntry { runs: vec![run()] })).is_ok());
+    assert!(entry(pb::snapshot_entry::Entry::Endpoint(member())).is_ok());
+    assert!(entry(pb::snapshot_entry::Entry::Runs(pb::RunsEntry { runs: vec![run()] })).is_ok());
     assert!(change(pb::change::Change::EndpointSet(pb::EndpointSet { spec: Some(spec()) })).is_ok());
 }
 
@@ -49,10 +49,10 @@ fn the_sound_is_taken() {
 fn a_frame_without_its_parts() {
     use pb::frame::Frame as Kind;
     assert_eq!(Err(WireError::Missing("frame")), signalbox_wire::frame(pb::Frame::default()));
-    assert_eq!(Err(WireError::Missing("format")), frame(Kind::Init(pb::Init::default())));
-    assert_eq!(Err(WireError::Missing("entry")), frame(Kind::Entry(pb::Entry::default())));
-    assert_eq!(Err(WireError::Missing("digest")), frame(Kind::InitDone(pb::InitDone::default())));
-    assert_eq!(Err(WireError::Missing("digest")), frame(Kind::Beat(pb::Beat::default())));
+    assert_eq!(Err(WireError::Missing("format")), frame(Kind::SnapshotBegin(pb::SnapshotBegin::default())));
+    assert_eq!(Err(WireError::Missing("entry")), frame(Kind::SnapshotEntry(pb::SnapshotEntry::default())));
+    assert_eq!(Err(WireError::Missing("digest")), frame(Kind::SnapshotEnd(pb::SnapshotEnd::default())));
+    assert_eq!(Err(WireError::Missing("digest")), frame(Kind::Heartbeat(pb::Heartbeat::default())));
     let changes = vec![pb::Change::default()];
     let delta = pb::Delta { epoch: 1, from: 0, to: 1, changes };
     assert_eq!(Err(WireError::Missing("change")), frame(Kind::Delta(delta)));
@@ -63,9 +63,12 @@ fn a_change_without_its_parts() {
     use pb::change::Change as Kind;
     assert_eq!(Err(WireError::Missing("spec")), change(Kind::EndpointSet(pb::EndpointSet { spec: None })));
     assert_eq!(Err(WireError::Missing("gauges")), change(Kind::Observed(pb::Observed::default())));
-    assert_eq!(Err(WireError::Missing("shelf")), change(Kind::Shelved(pb::Shelved::default())));
+    assert_eq!(
+        Err(WireError::Missing("residency")),
+        change(Kind::AdaptersChanged(pb::AdaptersChanged::default()))
+    );
     assert_eq!(Err(WireError::Missing("assessment")), change(Kind::Assessed(pb::Assessed::default())));
-    assert_eq!(Err(WireError::Missing("load")), change(Kind::Loaded(pb::Loaded::default())));
+    assert_eq!(Err(WireError::Missing("load")), change(Kind::LoadChanged(pb::LoadChanged::default())));
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn a_rule_without_targets_or_with_a_weight_that_is_none() {
         let rules = vec![pb::RewriteRule { models: Vec::new(), targets }];
         let rewrites = vec![pb::ModelRewrite { rules, ..pb::ModelRewrite::default() }];
         let models = Some(pb::Models { objectives: Vec::new(), rewrites });
-        frame(pb::frame::Frame::Entry(pb::Entry { entry: None, models })).unwrap_err()
+        frame(pb::frame::Frame::SnapshotEntry(pb::SnapshotEntry { entry: None, models })).unwrap_err()
     };
     assert_eq!(WireError::Missing("what a model becomes"), refused(Vec::new()));
     for weight in [0, 1_000_001] {
@@ -92,9 +95,9 @@ fn a_rule_without_targets_or_with_a_weight_that_is_none() {
 
 #[test]
 fn an_observation_of_an_unknown_kind() {
-    let (reach, gauges) = (9, Some(pb::Gauges::default()));
-    let observed = pb::Observed { reach, gauges, ..pb::Observed::default() };
-    assert_eq!(Err(WireError::Missing("reach")), change(pb::change::Change::Observed(observed)));
+    let (scrape_status, gauges) = (9, Some(pb::Gauges::default()));
+    let observed = pb::Observed { scrape_status, gauges, ..pb::Observed::default() };
+    assert_eq!(Err(WireError::Missing("scrape_status")), change(pb::change::Change::Observed(observed)));
 }
 
 #[test]
@@ -102,13 +105,14 @@ fn a_spec_that_cannot_be_read() {
     let set = |spec| change(pb::change::Change::EndpointSet(pb::EndpointSet { spec: Some(spec) }));
     let nowhere = set(pb::EndpointSpec { address: "pod:80".to_owned(), ..spec() });
     assert_eq!(Err(WireError::Address("pod:80".to_owned())), nowhere);
-    let foreign = set(pb::EndpointSpec { engine: "other".to_owned(), ..spec() });
-    assert!(matches!(foreign, Err(WireError::Engine(_))));
+    let unbooked_requests = set(pb::EndpointSpec { engine: "other".to_owned(), ..spec() });
+    assert!(matches!(unbooked_requests, Err(WireError::Engine(_))));
 }
 
 #[test]
 fn an_endpoint_of_a_snapshot_without_its_parts_or_under_another_key() {
-    let refused = |message: pb::EndpointEntry| entry(pb::entry::Entry::Endpoint(message)).unwrap_err();
+    let refused =
+        |message: pb::EndpointEntry| entry(pb::snapshot_entry::Entry::Endpoint(message)).unwrap_err();
     assert_eq!(WireError::Missing("spec"), refused(pb::EndpointEntry { spec: None, ..member() }));
     assert_eq!(WireError::Missing("observed"), refused(pb::EndpointEntry { observed: None, ..member() }));
     let loads = vec![pb::OriginLoad { origin: 1, load: None }];
@@ -120,7 +124,7 @@ fn an_endpoint_of_a_snapshot_without_its_parts_or_under_another_key() {
 #[test]
 fn a_run_of_a_snapshot_that_is_none() {
     let refused =
-        |run: pb::Run| entry(pb::entry::Entry::Runs(pb::RunsEntry { runs: vec![run] })).unwrap_err();
+        |run: pb::Run| entry(pb::snapshot_entry::Entry::Runs(pb::RunsEntry { runs: vec![run] })).unwrap_err();
     let broken = [
         pb::Run { blocks: Vec::new(), ..run() },
         pb::Run { holders: vec![7, 8], ..run() },
@@ -149,10 +153,10 @@ fn feedback_that_says_nothing_or_names_the_root_as_a_block() {
 
 #[test]
 fn a_report_or_an_assignment_of_an_unknown_kind() {
-    let reports = vec![pb::Report { reach: 4, ..pb::Report::default() }];
+    let reports = vec![pb::Report { scrape_status: 4, ..pb::Report::default() }];
     let message = pb::CollectorMessage { reports, ..pb::CollectorMessage::default() };
-    assert_eq!(Err(WireError::Missing("reach")), signalbox_wire::reports(message));
-    let endpoints = vec![pb::Assigned { engine: String::new(), ..pb::Assigned::default() }];
+    assert_eq!(Err(WireError::Missing("scrape_status")), signalbox_wire::reports(message));
+    let endpoints = vec![pb::AssignedEndpoint { engine: String::new(), ..pb::AssignedEndpoint::default() }];
     let directive = pb::CollectorDirective { epoch: 1, endpoints };
     assert!(matches!(signalbox_wire::assigned(directive), Err(WireError::Engine(_))));
 }
@@ -167,7 +171,7 @@ proptest! {
             && let Ok(frame) = signalbox_wire::frame(message)
         {
             assert_eq!(Ok(frame.clone()), signalbox_wire::frame(signalbox_wire::frame_message(&frame)));
-            signalbox_state::Replica::default().apply(signalbox_state::Source::Aggregator(0), frame);
+            signalbox_state::StateReplica::default().apply(signalbox_state::FrameSource::Aggregator(0), frame);
         }
         if let Ok(message) = pb::FeedbackBatch::decode(bytes.as_slice()) {
             let _ = signalbox_wire::feedback(message);
@@ -180,13 +184,13 @@ proptest! {
 
 #[test]
 fn an_end_whose_status_or_address_is_none_is_refused() {
-    let refused = |ended: pb::Ended| {
-        let batch = pb::EndedBatch { ended: vec![ended], hello: None };
+    let refused = |end: pb::RequestEnd| {
+        let batch = pb::RequestEndBatch { ends: vec![end], hello: None };
         signalbox_wire::ended(batch).unwrap_err()
     };
     let served = "nowhere".to_owned();
-    let address = refused(pb::Ended { served: served.clone(), ..pb::Ended::default() });
+    let address = refused(pb::RequestEnd { served: served.clone(), ..pb::RequestEnd::default() });
     assert_eq!(WireError::Address(served), address);
-    let status = refused(pb::Ended { status: 70_000, ..pb::Ended::default() });
+    let status = refused(pb::RequestEnd { status: 70_000, ..pb::RequestEnd::default() });
     assert_eq!(WireError::Bounds("a status"), status);
 }

@@ -13,9 +13,9 @@ use prost::Message;
 use signalbox_prefix::{ConfirmedRun, PlacedRun, Run, Tier};
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
-    Answer, Answered, Assessment, Assigned, Change, Circuit, Cursor, Digest, Entry, Feedback, Frame,
-    FromAggregator, FromFollower, Member, Observed, Pace, Picture, Placement, Reach, Report, Scope, Shelf,
-    Update,
+    AdapterResidency, Assessment, AssignedEndpoint, Change, Circuit, Cursor, DecodeObservation, Digest,
+    EndpointState, Feedback, Frame, FromAggregator, FromFollower, GaugeScope, Observed, Placement, PoolState,
+    Report, ResponseOutcome, ResponseReport, ScrapeStatus, SnapshotEntry, Update,
 };
 use signalbox_types::{
     Adapters, BlockHash, BookingId, Capacity, Ended, EndpointKey, EndpointSpec, Engine, Format, Gauges,
@@ -78,8 +78,8 @@ fn capacity() -> impl Strategy<Value = Capacity> {
     any::<u64>().prop_map(|kv_tokens| Capacity { kv_tokens })
 }
 
-fn reach() -> impl Strategy<Value = Reach> {
-    select(vec![Reach::Unknown, Reach::Fresh, Reach::Stale, Reach::Down])
+fn scrape_status() -> impl Strategy<Value = ScrapeStatus> {
+    select(vec![ScrapeStatus::Unknown, ScrapeStatus::Fresh, ScrapeStatus::Stale, ScrapeStatus::Down])
 }
 
 fn adapters() -> impl Strategy<Value = Arc<Adapters>> {
@@ -88,22 +88,24 @@ fn adapters() -> impl Strategy<Value = Arc<Adapters>> {
     (any::<u32>(), names(), names()).prop_map(adapters)
 }
 
-fn shelf() -> impl Strategy<Value = Arc<Shelf>> {
+fn residency() -> impl Strategy<Value = Arc<AdapterResidency>> {
     let names = || vec("[a-z]{0,4}".prop_map(Arc::from), 0..3);
-    let shelf = |(seen, device, host): (Arc<Adapters>, _, _)| {
-        Arc::new(Shelf { seen: Arc::unwrap_or_clone(seen), device, host })
+    let residency = |(seen, device, host): (Arc<Adapters>, _, _)| {
+        Arc::new(AdapterResidency { seen: Arc::unwrap_or_clone(seen), device, host })
     };
-    (adapters(), names(), names()).prop_map(shelf)
+    (adapters(), names(), names()).prop_map(residency)
 }
 
-fn answer() -> impl Strategy<Value = Answer> {
-    let began = any::<[u64; 2]>().prop_map(|[work_tokens, took_us]| Answered::Began { work_tokens, took_us });
-    let answered = prop_oneof![Just(Answered::Failed), began];
-    (key(), answered).prop_map(|(endpoint, answered)| Answer { endpoint, answered })
+fn answer() -> impl Strategy<Value = ResponseReport> {
+    let first_output = any::<[u64; 2]>()
+        .prop_map(|[work_tokens, elapsed_us]| ResponseOutcome::FirstOutput { work_tokens, elapsed_us });
+    let answered = prop_oneof![Just(ResponseOutcome::Failed), first_output];
+    (key(), answered).prop_map(|(endpoint, answered)| ResponseReport { endpoint, answered })
 }
 
-fn pace() -> impl Strategy<Value = Pace> {
-    any::<[u32; 2]>().prop_map(|[token_us, running_milli]| Pace { token_us, running_milli })
+fn decode() -> impl Strategy<Value = DecodeObservation> {
+    any::<[u32; 2]>()
+        .prop_map(|[inter_token_us, running_milli]| DecodeObservation { inter_token_us, running_milli })
 }
 
 fn spec() -> impl Strategy<Value = Arc<EndpointSpec>> {
@@ -130,14 +132,16 @@ fn models() -> impl Strategy<Value = Arc<Models>> {
 }
 
 fn observed() -> impl Strategy<Value = Observed> {
-    (any::<u64>(), reach(), any::<u64>(), gauges(), any::<u32>(), option::of(capacity())).prop_map(
-        |(incarnation, reach, reach_since_ms, gauges, foreign, capacity)| Observed {
-            incarnation: Incarnation(incarnation),
-            reach,
-            reach_since_ms,
-            gauges,
-            foreign,
-            capacity,
+    (any::<u64>(), scrape_status(), any::<u64>(), gauges(), any::<u32>(), option::of(capacity())).prop_map(
+        |(incarnation, scrape_status, scrape_status_since_ms, gauges, unbooked_requests, capacity)| {
+            Observed {
+                incarnation: Incarnation(incarnation),
+                scrape_status,
+                scrape_status_since_ms,
+                gauges,
+                unbooked_requests,
+                capacity,
+            }
         },
     )
 }
@@ -148,9 +152,10 @@ fn change() -> impl Strategy<Value = Change> {
         key().prop_map(|endpoint| Change::EndpointRemoved { endpoint }),
         models().prop_map(|models| Change::ModelsSet { models }),
         (key(), observed()).prop_map(|(endpoint, observed)| Change::Observed { endpoint, observed }),
-        (key(), shelf()).prop_map(|(endpoint, shelf)| Change::Shelved { endpoint, shelf }),
+        (key(), residency())
+            .prop_map(|(endpoint, residency)| Change::AdaptersChanged { endpoint, residency }),
         (key(), assessment()).prop_map(|(endpoint, assessment)| Change::Assessed { endpoint, assessment }),
-        (key(), origin(), load()).prop_map(|(endpoint, origin, load)| Change::Loaded {
+        (key(), origin(), load()).prop_map(|(endpoint, origin, load)| Change::LoadChanged {
             endpoint,
             origin,
             load
@@ -184,16 +189,16 @@ fn assessment() -> impl Strategy<Value = Assessment> {
     )
 }
 
-fn member() -> impl Strategy<Value = Member> {
-    (spec(), observed(), assessment(), option::of(shelf()), vec((origin(), load()), 0..6), any::<u64>())
-        .prop_map(|(spec, observed, assessment, adapters, loads, cold_seq)| Member {
+fn member() -> impl Strategy<Value = EndpointState> {
+    (spec(), observed(), assessment(), option::of(residency()), vec((origin(), load()), 0..6), any::<u64>())
+        .prop_map(|(spec, observed, assessment, adapters, loads, cold_placement_seq)| EndpointState {
             key: spec.key(),
             spec,
             observed,
             assessment,
             adapters,
             loads: loads.into(),
-            cold_seq,
+            cold_placement_seq,
         })
 }
 
@@ -214,12 +219,12 @@ fn run() -> impl Strategy<Value = Run> {
     )
 }
 
-fn entry() -> impl Strategy<Value = Entry> {
+fn entry() -> impl Strategy<Value = SnapshotEntry> {
     prop_oneof![
-        member().prop_map(|member| Entry::Endpoint(Arc::new(member))),
-        vec(run(), 0..5).prop_map(Entry::Runs),
-        (origin(), any::<u64>()).prop_map(|(origin, number)| Entry::Origin(origin, number)),
-        models().prop_map(Entry::Models),
+        member().prop_map(|member| SnapshotEntry::Endpoint(Arc::new(member))),
+        vec(run(), 0..5).prop_map(SnapshotEntry::Runs),
+        (origin(), any::<u64>()).prop_map(|(origin, number)| SnapshotEntry::Origin(origin, number)),
+        models().prop_map(SnapshotEntry::Models),
     ]
 }
 
@@ -237,10 +242,12 @@ fn frame() -> impl Strategy<Value = Frame> {
     let format = (0..=Format::PROTOCOL + 1, any::<[u32; 2]>())
         .prop_map(|(protocol, [block_bytes, hash])| Format { protocol, block_bytes, hash });
     prop_oneof![
-        (any::<[u64; 2]>(), format)
-            .prop_map(|([epoch, seq], format)| Frame::Init { version: Version { epoch, seq }, format }),
-        entry().prop_map(|entry| Frame::Entry(Arc::new(entry))),
-        (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, count], digest)| Frame::InitDone {
+        (any::<[u64; 2]>(), format).prop_map(|([epoch, seq], format)| Frame::SnapshotBegin {
+            version: Version { epoch, seq },
+            format
+        }),
+        entry().prop_map(|entry| Frame::SnapshotEntry(Arc::new(entry))),
+        (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, count], digest)| Frame::SnapshotEnd {
             version: Version { epoch, seq },
             count,
             digest
@@ -248,8 +255,8 @@ fn frame() -> impl Strategy<Value = Frame> {
         (any::<[u64; 3]>(), vec(change().prop_map(Arc::new), 0..5))
             .prop_map(|([epoch, from, to], changes)| Frame::Delta { epoch, from, to, changes }),
         any::<[u64; 3]>()
-            .prop_map(|[old, seq, epoch]| Frame::Turn { from: Version { epoch: old, seq }, epoch }),
-        (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, now_ms], digest)| Frame::Beat {
+            .prop_map(|[old, seq, epoch]| Frame::EpochChange { from: Version { epoch: old, seq }, epoch }),
+        (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, now_ms], digest)| Frame::Heartbeat {
             epoch,
             seq,
             now_ms,
@@ -268,10 +275,10 @@ fn feedback() -> impl Strategy<Value = Feedback> {
             suffix,
         },
     );
-    let scope = prop_oneof![Just(Scope::Whole), Just(Scope::Changed)];
+    let scope = prop_oneof![Just(GaugeScope::Whole), Just(GaugeScope::Changed)];
     let told = (vec((key(), "[a-z]{0,4}".prop_map(Arc::from)), 0..3), vec(answer(), 0..3));
     (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4), told).prop_map(
-        |([epoch, seq], origin, scope, gauges, placements, (adapters, answers))| Feedback {
+        |([epoch, seq], origin, scope, gauges, placements, (adapters, responses))| Feedback {
             epoch,
             origin,
             seq,
@@ -279,7 +286,7 @@ fn feedback() -> impl Strategy<Value = Feedback> {
             gauges,
             placements,
             adapters,
-            answers,
+            responses,
         },
     )
 }
@@ -287,19 +294,19 @@ fn feedback() -> impl Strategy<Value = Feedback> {
 fn report() -> impl Strategy<Value = Report> {
     let update = (
         any::<u64>(),
-        reach(),
+        scrape_status(),
         option::of(gauges()),
         option::of(capacity()),
         option::of(adapters()),
-        option::of(pace()),
+        option::of(decode()),
     )
-        .prop_map(|(incarnation, reach, gauges, capacity, adapters, pace)| Update {
+        .prop_map(|(incarnation, scrape_status, gauges, capacity, adapters, decode)| Update {
             incarnation: Incarnation(incarnation),
-            reach,
+            scrape_status,
             gauges,
             capacity,
             adapters,
-            pace,
+            decode,
         });
     (key(), any::<[u64; 2]>(), update).prop_map(|(endpoint, [generation, age_ms], update)| Report {
         endpoint,
@@ -309,8 +316,8 @@ fn report() -> impl Strategy<Value = Report> {
     })
 }
 
-fn assigned() -> impl Strategy<Value = Assigned> {
-    (key(), any::<u64>(), spec()).prop_map(|(endpoint, generation, spec)| Assigned {
+fn assigned() -> impl Strategy<Value = AssignedEndpoint> {
+    (key(), any::<u64>(), spec()).prop_map(|(endpoint, generation, spec)| AssignedEndpoint {
         endpoint,
         generation: Generation(generation),
         name: spec.name.clone(),
@@ -334,8 +341,8 @@ fn from_follower() -> impl Strategy<Value = FromFollower> {
 fn from_aggregator() -> impl Strategy<Value = FromAggregator> {
     prop_oneof![
         frame().prop_map(FromAggregator::Frame),
-        any::<u64>().prop_map(|epoch| FromAggregator::Standing { epoch }),
-        held().prop_map(|after| FromAggregator::Asked { after }),
+        any::<u64>().prop_map(|epoch| FromAggregator::NotOwner { epoch }),
+        held().prop_map(|after| FromAggregator::FetchRequest { after }),
     ]
 }
 
@@ -348,22 +355,22 @@ proptest! {
 
     /// One that does not know models takes what is said of them for nothing, and holds all else as the owner does.
     #[test]
-    fn models_change_nothing_for_a_reader_that_does_not_know_them(said in models()) {
-        let told = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Arc::new(Change::ModelsSet { models: Arc::clone(&said) })] };
+    fn models_change_nothing_for_a_reader_that_does_not_know_them(sent in models()) {
+        let told = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Arc::new(Change::ModelsSet { models: Arc::clone(&sent) })] };
         let mut message = signalbox_wire::frame_message(&told);
         if let Some(pb::frame::Frame::Delta(delta)) = &mut message.frame {
             delta.changes.iter_mut().for_each(|change| change.models = None);
         }
         let Ok(Frame::Delta { changes, .. }) = signalbox_wire::frame(message) else { panic!("a delta") };
-        let mut picture = Picture::default();
-        picture.apply(1, &changes[0]).unwrap();
-        prop_assert_eq!(Digest::default(), picture.digest());
+        let mut pool_state = PoolState::default();
+        pool_state.apply(1, &changes[0]).unwrap();
+        prop_assert_eq!(Digest::default(), pool_state.digest());
 
-        let mut message = signalbox_wire::frame_message(&Frame::Entry(Arc::new(Entry::Models(said))));
-        if let Some(pb::frame::Frame::Entry(entry)) = &mut message.frame {
+        let mut message = signalbox_wire::frame_message(&Frame::SnapshotEntry(Arc::new(SnapshotEntry::Models(sent))));
+        if let Some(pb::frame::Frame::SnapshotEntry(entry)) = &mut message.frame {
             entry.models = None;
         }
-        let nothing = Frame::Entry(Arc::new(Entry::Runs(Vec::new())));
+        let nothing = Frame::SnapshotEntry(Arc::new(SnapshotEntry::Runs(Vec::new())));
         prop_assert_eq!(Ok(nothing), signalbox_wire::frame(message));
     }
 
@@ -403,18 +410,18 @@ proptest! {
     }
 
     #[test]
-    fn what_followers_say(said in from_follower(), name in ".{0,5}") {
+    fn what_followers_say(sent in from_follower(), name in ".{0,5}") {
         let hello = Hello { pool: Some("default/pool".to_owned()), name };
-        let message = through_bytes(&signalbox_wire::follower_message(Some(&hello), said.clone()));
+        let message = through_bytes(&signalbox_wire::follower_message(Some(&hello), sent.clone()));
         prop_assert_eq!(Ok(hello), Hello::read(message.hello.clone()));
-        prop_assert_eq!(Ok(said), signalbox_wire::from_follower(message));
+        prop_assert_eq!(Ok(sent), signalbox_wire::from_follower(message));
     }
 
     #[test]
-    fn what_aggregators_say(said in from_aggregator(), name in ".{0,5}") {
+    fn what_aggregators_say(sent in from_aggregator(), name in ".{0,5}") {
         let hello = Hello { pool: None, name };
-        let message = through_bytes(&signalbox_wire::from_aggregator_message(Some(&hello), &said));
+        let message = through_bytes(&signalbox_wire::from_aggregator_message(Some(&hello), &sent));
         prop_assert_eq!(Ok(hello), Hello::read(message.hello.clone()));
-        prop_assert_eq!(Ok(said), signalbox_wire::from_aggregator(message));
+        prop_assert_eq!(Ok(sent), signalbox_wire::from_aggregator(message));
     }
 }

@@ -9,7 +9,7 @@ use ractor::{Actor, ActorRef};
 use signalbox_lease::{Coordinator, Member, Role, Session, aggregators};
 use signalbox_peers::Subject;
 use signalbox_protos::signalbox::v1::pool_server::PoolServer;
-use signalbox_state::{SeatConfig, Standing};
+use signalbox_state::{PoolRoleConfig, RoleStatus};
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
 use signalbox_tls::{Connection, Exposed};
 use signalbox_types::{EndpointKey, PeerAddress, PoolId};
@@ -24,7 +24,7 @@ use crate::actors::{Membership, Memory, Root, RootMessage, StewardSetup};
 use crate::config::AggregatorConfig;
 use crate::metrics::Metrics;
 use crate::pools::{Board, Pools};
-use crate::serve::Desk;
+use crate::serve::StreamContext;
 use crate::source::{Source, follow};
 
 /// How long leaving the pools to others may take.
@@ -96,13 +96,13 @@ impl Aggregator {
         let metrics = Arc::new(Metrics::register(&mut shown));
         let membership = join(&config, address);
         let session = Arc::clone(&membership.session);
-        let setups = sources.into_iter().map(|source| steward(&config, &membership, source, &metrics));
+        let setups = sources.into_iter().map(|source| owner(&config, &membership, source, &metrics));
         let setups = setups.collect::<Result<Vec<_>, _>>()?;
         let pools = Pools::new(setups.iter().map(|setup| Arc::clone(&setup.board)));
         if pools.all().count() < setups.len() {
             return Err(StartError::SamePool);
         }
-        let desk = Desk::new(pools.clone(), config.name, metrics);
+        let context = StreamContext::new(pools.clone(), config.name, metrics);
         let (root, actors) =
             Actor::spawn(None, Root, setups).await.map_err(|error| StartError::Actors(error.to_string()))?;
         let (ending, ended) = watch::channel(false);
@@ -112,12 +112,12 @@ impl Aggregator {
         });
         let admin = AdminServer::start(admin_listener, Arc::new(shown), axum::Router::new())?;
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve(config.security.incoming(listener), desk, stopped));
+        let server = tokio::spawn(serve(config.security.incoming(listener), context, stopped));
         Ok(Self { address, admin, root, session, pools, stop, server, ended })
     }
 
     /// How it stands to each of its pools, and under which epoch.
-    pub fn standings(&self) -> Vec<(PoolId, Standing, u64)> {
+    pub fn standings(&self) -> Vec<(PoolId, RoleStatus, u64)> {
         let of = |board: &Arc<Board>| (board.pool.clone(), *board.standing.borrow(), *board.news.borrow());
         self.pools.all().map(of).collect()
     }
@@ -181,7 +181,7 @@ fn reachable(listens_on: SocketAddr) -> PeerAddress {
     named.unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], listens_on.port())).into())
 }
 
-fn steward(
+fn owner(
     config: &AggregatorConfig,
     membership: &Membership,
     source: Source,
@@ -192,7 +192,7 @@ fn steward(
     let hello = Hello { pool: Some(pool.to_string()), name: config.name.clone() };
     let others = aggregators(Vec::new(), Some(&membership.coordinator), Some(&config.name));
     Ok(StewardSetup {
-        config: SeatConfig {
+        config: PoolRoleConfig {
             name: config.name.clone(),
             pool_hash: EndpointKey::of(&pool.to_string()).0,
             pool: config.pool,
@@ -212,11 +212,15 @@ fn steward(
     })
 }
 
-async fn serve(incoming: ReceiverStream<io::Result<Connection>>, desk: Desk, stopped: oneshot::Receiver<()>) {
+async fn serve(
+    incoming: ReceiverStream<io::Result<Connection>>,
+    context: StreamContext,
+    stopped: oneshot::Receiver<()>,
+) {
     let until_stopped = async move {
         let _ = stopped.await;
     };
-    let pool = PoolServer::new(desk).max_decoding_message_size(MESSAGE_LIMIT_BYTES);
+    let pool = PoolServer::new(context).max_decoding_message_size(MESSAGE_LIMIT_BYTES);
     let served = Server::builder().add_service(pool).serve_with_incoming_shutdown(incoming, until_stopped);
     if let Err(error) = served.await {
         tracing::error!(%error, "collectors and replicas are served no more");

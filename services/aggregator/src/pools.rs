@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use signalbox_state::Standing;
+use signalbox_state::RoleStatus;
 use signalbox_types::PoolId;
 use tokio::sync::watch;
 
-use crate::actors::StewardRef;
+use crate::actors::PoolOwnerRef;
 use crate::serve::Relays;
 
 /// What the streams of one pool look at.
@@ -15,10 +15,10 @@ use crate::serve::Relays;
 pub(crate) struct Board {
     pub(crate) pool: PoolId,
     /// `None` while there is none.
-    pub(crate) steward: watch::Sender<Option<StewardRef>>,
+    pub(crate) owner: watch::Sender<Option<PoolOwnerRef>>,
     /// The highest epoch that is known; touched whenever a follower should ask.
     pub(crate) news: watch::Sender<u64>,
-    pub(crate) standing: watch::Sender<Standing>,
+    pub(crate) standing: watch::Sender<RoleStatus>,
     pub(crate) relays: Relays,
 }
 
@@ -26,9 +26,9 @@ impl Board {
     pub(crate) fn new(pool: PoolId) -> Self {
         Self {
             pool,
-            steward: watch::Sender::new(None),
+            owner: watch::Sender::new(None),
             news: watch::Sender::new(0),
-            standing: watch::Sender::new(Standing::Standby),
+            standing: watch::Sender::new(RoleStatus::Standby),
             relays: Relays::default(),
         }
     }
@@ -39,7 +39,7 @@ impl Board {
     }
 
     /// It stands otherwise now.
-    pub(crate) fn stand(&self, standing: Standing) {
+    pub(crate) fn stand(&self, standing: RoleStatus) {
         self.standing.send_replace(standing);
     }
 
@@ -47,7 +47,7 @@ impl Board {
     pub(crate) async fn not_owned(&self) {
         let mut standing = self.standing.subscribe();
         // The sender is in `self`.
-        let _ = standing.wait_for(|standing| !matches!(standing, Standing::Owner(_))).await;
+        let _ = standing.wait_for(|standing| !matches!(standing, RoleStatus::Owner(_))).await;
     }
 }
 

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::pool_server::Pool;
-use signalbox_state::Standing;
+use signalbox_state::RoleStatus;
 use signalbox_wire::{Hello, WireError};
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::actors::StewardRef;
+use crate::actors::PoolOwnerRef;
 use crate::metrics::Metrics;
 use crate::pools::{Board, Pools};
 
@@ -31,7 +31,7 @@ const REASONS_LOGGED: usize = 1_024;
 
 /// What a stream needs to speak to a pool's steward.
 #[derive(Clone, Debug)]
-pub(crate) struct Desk {
+pub(crate) struct StreamContext {
     pools: Pools,
     name: String,
     metrics: Arc<Metrics>,
@@ -43,11 +43,11 @@ pub(crate) struct Desk {
 /// Whom a stream is with, and about what.
 struct Counterpart {
     board: Arc<Board>,
-    steward: StewardRef,
+    owner: PoolOwnerRef,
     name: String,
 }
 
-impl Desk {
+impl StreamContext {
     pub(crate) fn new(pools: Pools, name: String, metrics: Arc<Metrics>) -> Self {
         let permits = Arc::new(Semaphore::new(MESSAGES_WAITING));
         Self { pools, name, metrics, permits, streams: Arc::default(), logged: Arc::default() }
@@ -64,9 +64,9 @@ impl Desk {
             self.log_refusal(&hello.name, &error.to_string());
             Status::failed_precondition(error.to_string())
         })?;
-        let steward = board.steward.borrow().clone();
-        let steward = steward.ok_or_else(|| Status::unavailable("the pool's steward is being started"))?;
-        Ok(Counterpart { board, steward, name: hello.name })
+        let owner = board.owner.borrow().clone();
+        let owner = owner.ok_or_else(|| Status::unavailable("the pool's owner is being started"))?;
+        Ok(Counterpart { board, owner, name: hello.name })
     }
 
     /// Who has opened a stream that only the owner serves.
@@ -74,8 +74,8 @@ impl Desk {
         let met = self.meet(hello)?;
         let standing = *met.board.standing.borrow();
         match standing {
-            Standing::Owner(_) => Ok(met),
-            Standing::Standby | Standing::Heir(_) => Err(not_the_owner(&met.board)),
+            RoleStatus::Owner(_) => Ok(met),
+            RoleStatus::Standby | RoleStatus::TakingOver(_) => Err(not_the_owner(&met.board)),
         }
     }
 
@@ -105,11 +105,11 @@ fn not_the_owner(board: &Board) -> Status {
 type Outgoing<T> = ReceiverStream<Result<T, Status>>;
 
 #[tonic::async_trait]
-impl Pool for Desk {
+impl Pool for StreamContext {
     type CollectStream = Outgoing<pb::CollectorDirective>;
     type SubscribeStream = Outgoing<pb::Frame>;
     type FeedStream = Outgoing<pb::FeedbackReply>;
-    type RelayStream = Outgoing<pb::EndedBatch>;
+    type RelayStream = Outgoing<pb::RequestEndBatch>;
 
     async fn collect(
         &self,
@@ -134,7 +134,7 @@ impl Pool for Desk {
 
     async fn relay(
         &self,
-        request: Request<Streaming<pb::EndedBatch>>,
+        request: Request<Streaming<pb::RequestEndBatch>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
         Ok(Response::new(relay::serve(self.clone(), request.into_inner())))
     }

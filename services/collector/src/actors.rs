@@ -42,7 +42,7 @@ pub(crate) struct Shared {
 mod fixtures {
     use std::sync::Arc;
 
-    use signalbox_state::Assigned;
+    use signalbox_state::AssignedEndpoint;
     use signalbox_types::{EndpointKey, Engine, Generation};
 
     use super::Shared;
@@ -69,8 +69,8 @@ mod fixtures {
     }
 
     /// A model server that is not there.
-    pub(super) fn assigned(name: &str) -> Assigned {
-        Assigned {
+    pub(super) fn assigned(name: &str) -> AssignedEndpoint {
+        AssignedEndpoint {
             endpoint: EndpointKey::of(name),
             generation: Generation(1),
             name: name.to_owned(),

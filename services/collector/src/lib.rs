@@ -1,6 +1,6 @@
 //! Reads the metrics of the model servers that an aggregator assigns to it, and reports what changed.
 //!
-//! An actor per model server reads and observes ([`signalbox_state::Endpoint`]); what is worth reporting waits, conflated per
+//! An actor per model server reads and observes ([`signalbox_state::EndpointObserver`]); what is worth reporting waits, conflated per
 //! endpoint, in one outbox; one actor keeps a stream to an aggregator open, empties the outbox into it, and hears from it
 //! what to read.
 

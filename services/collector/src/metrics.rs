@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use signalbox_state::{Reach, Reading};
+use signalbox_state::{ScrapeResult, ScrapeStatus};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -16,7 +16,7 @@ struct OutcomeLabel {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReachLabel {
-    reach: &'static str,
+    scrape_status: &'static str,
 }
 
 /// The collector's metrics; a clone shares the values.
@@ -53,28 +53,28 @@ impl Metrics {
     }
 
     /// Counts an attempt to read a model server.
-    pub(crate) fn scraped(&self, reading: &Reading) {
+    pub(crate) fn scraped(&self, reading: &ScrapeResult) {
         let outcome = match reading {
-            Reading::Sampled(_) => "sampled",
-            Reading::Late => "late",
-            Reading::Unusable => "unusable",
-            Reading::Refused => "refused",
+            ScrapeResult::Sampled(_) => "sampled",
+            ScrapeResult::Late => "late",
+            ScrapeResult::Unusable => "unusable",
+            ScrapeResult::Refused => "refused",
         };
         self.scrapes.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    fn endpoints(&self, reach: Reach) -> Gauge {
-        self.endpoints.get_or_create_owned(&ReachLabel { reach: name(reach) })
+    fn endpoints(&self, scrape_status: ScrapeStatus) -> Gauge {
+        self.endpoints.get_or_create_owned(&ReachLabel { scrape_status: name(scrape_status) })
     }
 }
 
 /// The word for it in labels and logs.
-pub(crate) fn name(reach: Reach) -> &'static str {
-    match reach {
-        Reach::Unknown => "unknown",
-        Reach::Fresh => "fresh",
-        Reach::Stale => "stale",
-        Reach::Down => "down",
+pub(crate) fn name(scrape_status: ScrapeStatus) -> &'static str {
+    match scrape_status {
+        ScrapeStatus::Unknown => "unknown",
+        ScrapeStatus::Fresh => "fresh",
+        ScrapeStatus::Stale => "stale",
+        ScrapeStatus::Down => "down",
     }
 }
 
@@ -82,27 +82,27 @@ pub(crate) fn name(reach: Reach) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Standing {
     metrics: Arc<Metrics>,
-    reach: Reach,
+    scrape_status: ScrapeStatus,
 }
 
 impl Standing {
     /// A model server that nobody has read yet.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        let reach = Reach::Unknown;
-        metrics.endpoints(reach).inc();
-        Self { metrics, reach }
+        let scrape_status = ScrapeStatus::Unknown;
+        metrics.endpoints(scrape_status).inc();
+        Self { metrics, scrape_status }
     }
 
     /// It can now be read like this.
-    pub(crate) fn turn(&mut self, reach: Reach) {
-        self.metrics.endpoints(self.reach).dec();
-        self.metrics.endpoints(reach).inc();
-        self.reach = reach;
+    pub(crate) fn turn(&mut self, scrape_status: ScrapeStatus) {
+        self.metrics.endpoints(self.scrape_status).dec();
+        self.metrics.endpoints(scrape_status).inc();
+        self.scrape_status = scrape_status;
     }
 }
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        self.metrics.endpoints(self.reach).dec();
+        self.metrics.endpoints(self.scrape_status).dec();
     }
 }

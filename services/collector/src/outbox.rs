@@ -70,7 +70,7 @@ pub(crate) fn reports(waiting: BTreeMap<EndpointKey, Pending>, now_ms: u64) -> V
 
 #[cfg(test)]
 mod tests {
-    use signalbox_state::Reach;
+    use signalbox_state::ScrapeStatus;
     use signalbox_types::{Capacity, Gauges};
 
     use super::*;
@@ -79,7 +79,7 @@ mod tests {
 
     fn pending(generation: u64, read_at_ms: u64, running: u32) -> Pending {
         let gauges = Some(Gauges { running, ..Gauges::default() });
-        let update = Update { reach: Reach::Fresh, gauges, ..Update::default() };
+        let update = Update { scrape_status: ScrapeStatus::Fresh, gauges, ..Update::default() };
         Pending { generation: Generation(generation), read_at_ms, update }
     }
 

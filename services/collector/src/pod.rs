@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use signalbox_actors::{Backoff, BackoffPolicy, Ticker};
-use signalbox_state::{Endpoint, Reach, Reading, Update};
+use signalbox_state::{EndpointObserver, ScrapeResult, ScrapeStatus, Update};
 use signalbox_types::EndpointKey;
 
 use crate::clock::millis;
@@ -21,7 +21,7 @@ pub(crate) struct Step {
     /// What is worth reporting.
     pub(crate) report: Option<Update>,
     /// How well the model server could be read before and can be read now, where that changed.
-    pub(crate) turn: Option<(Reach, Reach)>,
+    pub(crate) turn: Option<(ScrapeStatus, ScrapeStatus)>,
     /// When to read next.
     pub(crate) next_in: Duration,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Step {
 /// One model server as its collector sees it.
 #[derive(Debug)]
 pub(crate) struct Pod {
-    endpoint: Endpoint,
+    endpoint: EndpointObserver,
     ticker: Ticker,
     backoff: Backoff,
 }
@@ -39,7 +39,7 @@ impl Pod {
     pub(crate) fn new(now: Duration, key: EndpointKey, config: &ScrapeConfig) -> Self {
         let policy = BackoffPolicy { base: config.interval, cap: PAUSE_CAP.max(config.interval) };
         Self {
-            endpoint: Endpoint::new(millis(now), millis(config.stale_after)),
+            endpoint: EndpointObserver::new(millis(now), millis(config.stale_after)),
             ticker: Ticker::new(config.interval, key.0),
             backoff: Backoff::new(policy),
         }
@@ -51,18 +51,18 @@ impl Pod {
     }
 
     /// Takes a reading that ended at `now`. `jitter` in `[0, 1)` shortens a pause after a failure.
-    pub(crate) fn read(&mut self, now: Duration, reading: Reading, jitter: f64) -> Step {
+    pub(crate) fn read(&mut self, now: Duration, reading: ScrapeResult, jitter: f64) -> Step {
         let next_in = match reading {
-            Reading::Sampled(_) => {
+            ScrapeResult::Sampled(_) => {
                 self.backoff.on_success();
                 self.ticker.until_next(now)
             }
-            Reading::Refused => self.backoff.on_failure(jitter).min(REFUSED_PAUSE_CAP),
-            Reading::Late | Reading::Unusable => self.backoff.on_failure(jitter),
+            ScrapeResult::Refused => self.backoff.on_failure(jitter).min(REFUSED_PAUSE_CAP),
+            ScrapeResult::Late | ScrapeResult::Unusable => self.backoff.on_failure(jitter),
         };
-        let before = self.endpoint.reach();
+        let before = self.endpoint.scrape_status();
         let report = self.endpoint.observe(millis(now), reading);
-        let after = self.endpoint.reach();
+        let after = self.endpoint.scrape_status();
         Step { report, turn: (before != after).then_some((before, after)), next_in }
     }
 
@@ -92,34 +92,39 @@ mod tests {
         Pod::new(Duration::ZERO, KEY, &ScrapeConfig::default())
     }
 
-    fn sampled(running: u32) -> Reading {
-        Reading::Sampled(Sample { gauges: Gauges { running, ..Gauges::default() }, ..Sample::default() })
+    fn sampled(running: u32) -> ScrapeResult {
+        ScrapeResult::Sampled(Sample { gauges: Gauges { running, ..Gauges::default() }, ..Sample::default() })
     }
 
-    fn reading() -> impl Strategy<Value = Reading> {
+    fn reading() -> impl Strategy<Value = ScrapeResult> {
         let sampled = (0..3u32).prop_map(sampled);
-        prop_oneof![sampled, Just(Reading::Late), Just(Reading::Unusable), Just(Reading::Refused)]
+        prop_oneof![
+            sampled,
+            Just(ScrapeResult::Late),
+            Just(ScrapeResult::Unusable),
+            Just(ScrapeResult::Refused)
+        ]
     }
 
-    fn pauses_ms(reading: &Reading) -> Vec<u128> {
+    fn pauses_ms(reading: &ScrapeResult) -> Vec<u128> {
         let mut pod = pod();
         (0..8).map(|_| pod.read(Duration::ZERO, reading.clone(), 0.0).next_in.as_millis()).collect()
     }
 
     #[test]
     fn pauses_grow_with_failures_and_less_so_while_nothing_listens() {
-        assert_eq!(pauses_ms(&Reading::Late), [50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
-        assert_eq!(pauses_ms(&Reading::Refused), [50, 100, 200, 400, 500, 500, 500, 500]);
+        assert_eq!(pauses_ms(&ScrapeResult::Late), [50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
+        assert_eq!(pauses_ms(&ScrapeResult::Refused), [50, 100, 200, 400, 500, 500, 500, 500]);
     }
 
     #[test]
     fn a_turn_is_told_once() {
         let mut pod = pod();
         let mut turn = |reading| pod.read(Duration::ZERO, reading, 0.0).turn;
-        assert_eq!(turn(sampled(1)), Some((Reach::Unknown, Reach::Fresh)));
+        assert_eq!(turn(sampled(1)), Some((ScrapeStatus::Unknown, ScrapeStatus::Fresh)));
         assert_eq!(turn(sampled(2)), None);
-        assert_eq!(turn(Reading::Unusable), Some((Reach::Fresh, Reach::Stale)));
-        assert_eq!(turn(Reading::Unusable), None);
+        assert_eq!(turn(ScrapeResult::Unusable), Some((ScrapeStatus::Fresh, ScrapeStatus::Stale)));
+        assert_eq!(turn(ScrapeResult::Unusable), None);
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use signalbox_state::Assigned;
+use signalbox_state::AssignedEndpoint;
 use signalbox_types::{EndpointKey, Generation};
 
 /// Whether an assignment came to somebody who has been told of these endpoints before.
@@ -17,7 +17,7 @@ pub(crate) enum Occasion {
 /// The whole set of endpoints to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
-    pub(crate) endpoints: Vec<Assigned>,
+    pub(crate) endpoints: Vec<AssignedEndpoint>,
     pub(crate) occasion: Occasion,
 }
 
@@ -27,16 +27,16 @@ pub(crate) enum Move {
     /// It is another's now.
     Release(EndpointKey),
     /// It is to be read.
-    Take(Assigned),
+    Take(AssignedEndpoint),
     /// It is read in another place or another way: begin again.
-    Replace(Assigned),
+    Replace(AssignedEndpoint),
     /// It is read already; from now on under this generation, beginning with everything.
     Restate(EndpointKey, Generation),
 }
 
 /// What to do so that what is read becomes what is assigned. An endpoint that is named twice counts with its highest generation.
 pub(crate) fn moves<'a>(
-    read: impl Iterator<Item = (EndpointKey, &'a Assigned)>,
+    read: impl Iterator<Item = (EndpointKey, &'a AssignedEndpoint)>,
     assignment: Assignment,
 ) -> Vec<Move> {
     let Assignment { mut endpoints, occasion } = assignment;
@@ -67,8 +67,8 @@ mod tests {
 
     use super::*;
 
-    fn assigned(key: u64, generation: u64, port: u8) -> Assigned {
-        Assigned {
+    fn assigned(key: u64, generation: u64, port: u8) -> AssignedEndpoint {
+        AssignedEndpoint {
             endpoint: EndpointKey(key),
             generation: Generation(generation),
             name: format!("pod-{key}"),
@@ -77,7 +77,7 @@ mod tests {
         }
     }
 
-    fn any_set() -> impl Strategy<Value = BTreeMap<EndpointKey, Assigned>> {
+    fn any_set() -> impl Strategy<Value = BTreeMap<EndpointKey, AssignedEndpoint>> {
         btree_map(0..12u64, (0..3u64, 0..2u8), 0..12).prop_map(|set| {
             set.into_iter()
                 .map(|(key, (generation, port))| (EndpointKey(key), assigned(key, generation, port)))
@@ -86,8 +86,8 @@ mod tests {
     }
 
     fn planned(
-        read: &BTreeMap<EndpointKey, Assigned>,
-        endpoints: Vec<Assigned>,
+        read: &BTreeMap<EndpointKey, AssignedEndpoint>,
+        endpoints: Vec<AssignedEndpoint>,
         occasion: Occasion,
     ) -> Vec<Move> {
         moves(read.iter().map(|(key, held)| (*key, held)), Assignment { endpoints, occasion })

@@ -12,7 +12,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use signalbox_dialect::metrics::{self, PageError};
-use signalbox_state::Reading;
+use signalbox_state::ScrapeResult;
 use signalbox_types::{Engine, Sample};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -48,16 +48,16 @@ pub(crate) enum ScrapeError {
 
 impl ScrapeError {
     /// What this means for what is known of the model server.
-    pub(crate) fn reading(&self) -> Reading {
+    pub(crate) fn reading(&self) -> ScrapeResult {
         match self {
-            Self::Refused => Reading::Refused,
-            Self::Connect(_) | Self::Late(_) | Self::Broken(_) => Reading::Late,
+            Self::Refused => ScrapeResult::Refused,
+            Self::Connect(_) | Self::Late(_) | Self::Broken(_) => ScrapeResult::Late,
             Self::NotHttp(_)
             | Self::Status(_)
             | Self::TooLong(_)
             | Self::Endless(_)
             | Self::Page(_)
-            | Self::Target(_) => Reading::Unusable,
+            | Self::Target(_) => ScrapeResult::Unusable,
         }
     }
 

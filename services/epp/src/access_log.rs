@@ -10,29 +10,29 @@ use signalbox_protos::envoy::service::accesslog::v3::stream_access_logs_message:
 use signalbox_protos::envoy::service::accesslog::v3::{StreamAccessLogsMessage, StreamAccessLogsResponse};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::desk::Desk;
+use crate::picker::Picker;
 
 /// The access log service.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    desk: Arc<Desk>,
+    picker: Arc<Picker>,
     /// Whether it was said that bookings are not named.
     complained: AtomicBool,
 }
 
 impl AccessLog {
-    pub(crate) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, complained: AtomicBool::new(false) }
+    pub(crate) fn new(picker: Arc<Picker>) -> Self {
+        Self { picker, complained: AtomicBool::new(false) }
     }
 
     fn take(&self, entry: HttpAccessLogEntry) {
-        let desk = &self.desk;
+        let picker = &self.picker;
         match logged(entry) {
-            Logged::Ended(ended) if ended.booking.replica == desk.replica => desk.told(&ended),
-            Logged::Ended(ended) => desk.pass_on(ended),
+            Logged::Ended(ended) if ended.booking.replica == picker.replica => picker.told(&ended),
+            Logged::Ended(ended) => picker.pass_on(ended),
             Logged::Unfinished => {}
             Logged::Unnamed => {
-                desk.metrics.logged("unnamed");
+                picker.metrics.logged("unnamed");
                 self.complain();
             }
         }
@@ -40,7 +40,7 @@ impl AccessLog {
 
     /// Entries without names are those of requests that were refused, unless nothing but such entries comes while bookings wait.
     fn complain(&self) {
-        let held = &self.desk.held;
+        let held = &self.picker.held;
         if held.was_ever_told() || held.waiting() == 0 || self.complained.swap(true, Ordering::Relaxed) {
             return;
         }

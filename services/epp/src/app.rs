@@ -9,7 +9,7 @@ use ractor::{Actor, ActorRef};
 use signalbox_extproc::Buffers;
 use signalbox_lease::{Member, Role, Session, aggregators};
 use signalbox_peers::Subject;
-use signalbox_state::Member as Endpoint;
+use signalbox_state::EndpointState as EndpointObserver;
 use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen};
 use signalbox_types::Version;
 use signalbox_wire::Hello;
@@ -20,10 +20,10 @@ use tokio::task::JoinHandle;
 use crate::actors::{Root, RootMessage, RootSetup};
 use crate::config::EppConfig;
 use crate::decisions;
-use crate::desk::Desk;
 use crate::explain::{self, Explainer};
 use crate::health::{Standing, Watchers};
 use crate::metrics::{Levels, Metrics, PoolLevels, Requests};
+use crate::picker::Picker;
 use crate::records::Records;
 use crate::serve::{ExtProc, MessageLimits, serve_access_log, serve_gateways, serve_probes};
 use crate::trace::Tracing;
@@ -86,7 +86,7 @@ pub struct Outlook {
 /// A running EPP replica.
 #[derive(Debug)]
 pub struct Epp {
-    desk: Arc<Desk>,
+    picker: Arc<Picker>,
     ext_proc: SocketAddr,
     health: SocketAddr,
     access_log: SocketAddr,
@@ -128,7 +128,7 @@ impl Epp {
             parsers: Arc::new(config.parsers),
             ..signalbox_extproc::Config::default()
         };
-        let (desk, outgoing, ends) = Desk::new(
+        let (picker, outgoing, ends) = Picker::new(
             &config.name,
             config.policy,
             (conversations, config.fallback_endpoints, config.scores),
@@ -136,13 +136,13 @@ impl Epp {
             metrics,
             records,
         );
-        let desk = Arc::new(desk);
+        let picker = Arc::new(picker);
         let shown = page.sub_registry_with_prefix("signalbox_epp");
-        shown.register_collector(Box::new(Levels(Arc::clone(&desk))));
+        shown.register_collector(Box::new(Levels(Arc::clone(&picker))));
         let hello = Hello { pool: config.pool, name: config.name };
         let subject = Arc::new(Subject::of(&hello));
         page.register_collector(Box::new(PoolLevels {
-            desk: Arc::clone(&desk),
+            picker: Arc::clone(&picker),
             subject: Arc::clone(&subject),
         }));
         let (ready, is_ready) = watch::channel(false);
@@ -157,15 +157,15 @@ impl Epp {
             aggregators: aggregators(config.aggregators, config.coordinator.as_ref(), None),
             security: config.security,
         };
-        let setup = RootSetup { desk: Arc::clone(&desk), peers, outgoing, ends, ready: Arc::new(ready) };
+        let setup = RootSetup { picker: Arc::clone(&picker), peers, outgoing, ends, ready: Arc::new(ready) };
         let (root, _) =
             Actor::spawn(None, Root, setup).await.map_err(|error| StartError::Actors(error.to_string()))?;
-        let explainer = Explainer { desk: Arc::clone(&desk), to: config.explain_to };
+        let explainer = Explainer { picker: Arc::clone(&picker), to: config.explain_to };
         let more =
             decisions::routes(explainer.clone()).merge(explain::routes(explainer, config.body_limit_bytes));
         let admin = AdminServer::start(admin, Arc::new(page), more)?;
         let (draining, is_draining) = watch::channel(false);
-        let service = ExtProc { desk: Arc::clone(&desk) };
+        let service = ExtProc { picker: Arc::clone(&picker) };
         let limits = MessageLimits {
             received_bytes: config.received_message_limit_bytes,
             sent_bytes: config.sent_message_limit_bytes,
@@ -173,9 +173,9 @@ impl Epp {
         let standing = Standing { ready: is_ready.clone(), draining: is_draining, watchers: Watchers::Stay };
         let gateways = serve_gateways(ext_proc, config.serving, service, limits, standing.clone());
         let probes = serve_probes(health, standing);
-        let log = serve_access_log(access_log, Arc::clone(&desk));
+        let log = serve_access_log(access_log, Arc::clone(&picker));
         Ok(Self {
-            desk,
+            picker,
             ext_proc: ext_proc_address,
             health: health_address,
             access_log: access_log_address,
@@ -215,21 +215,21 @@ impl Epp {
     }
 
     /// The endpoints as it sees them.
-    pub fn members(&self) -> Vec<Arc<Endpoint>> {
-        self.desk.sight.load().view.members.to_vec()
+    pub fn endpoints(&self) -> Vec<Arc<EndpointObserver>> {
+        self.picker.snapshot.load().view.endpoints.to_vec()
     }
 
     /// What it sees: the version of its view, how old that is, and whether no owner of the pool is heard.
     pub fn outlook(&self) -> Outlook {
-        let sight = self.desk.sight.load();
-        let age = Duration::from_millis(sight.view.age_ms(self.desk.now_ms()));
-        Outlook { version: sight.view.version, age, is_degraded: self.desk.is_degraded() }
+        let snapshot = self.picker.snapshot.load();
+        let age = Duration::from_millis(snapshot.view.age_ms(self.picker.now_ms()));
+        Outlook { version: snapshot.view.version, age, is_degraded: self.picker.is_degraded() }
     }
 
     /// What it has done so far.
     pub fn tally(&self) -> Tally {
-        let (prompt_tokens, matched_tokens) = self.desk.metrics.tokens();
-        Tally { decisions: self.desk.metrics.decisions(), prompt_tokens, matched_tokens }
+        let (prompt_tokens, matched_tokens) = self.picker.metrics.tokens();
+        Tally { decisions: self.picker.metrics.decisions(), prompt_tokens, matched_tokens }
     }
 
     /// Takes nothing new, lets requests end within the drain timeout, and ends.
@@ -248,7 +248,7 @@ impl Epp {
             session.leave().await;
         }
         self.admin.stop();
-        self.desk.records.stop().await;
+        self.picker.records.stop().await;
         let _ = self.root.stop_and_wait(None, Some(STOP_GRACE)).await;
     }
 }

@@ -143,7 +143,7 @@ mod tests {
         ]);
         let flags = flags.unwrap();
         assert!(flags.serving.secure_serving && !flags.familiar.tracing);
-        let noted: Vec<_> = flags.foreign.notes.iter().map(|note| note.flag).collect();
+        let noted: Vec<_> = flags.unbooked_requests.notes.iter().map(|note| note.flag).collect();
         assert_eq!(["ha-enable-leader-election", "pool-group"], *noted);
     }
 }

@@ -13,8 +13,8 @@ use signalbox_telemetry::{LogFormat, TraceSettings, process_name};
 use signalbox_tls::{Security, Serving, TlsFlags};
 use signalbox_types::PeerAddress;
 
-use crate::familiar::FamiliarFlags;
-use crate::foreign::ForeignFlags;
+use crate::go_epp_flags::FamiliarFlags;
+use crate::go_epp_ignored_flags::ForeignFlags;
 use crate::policy_file::PolicyFlags;
 use crate::serving::ServingFlags;
 
@@ -93,7 +93,7 @@ pub struct Flags {
     pub familiar: FamiliarFlags,
     /// Flags of the Go EPP that have no effect.
     #[command(flatten)]
-    pub foreign: ForeignFlags,
+    pub unbooked_requests: ForeignFlags,
 }
 
 /// What is printed on standard output.

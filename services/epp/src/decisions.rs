@@ -43,14 +43,14 @@ async fn answer(
     if let Some(refusal) = explainer.refusal(peer) {
         return refusal;
     }
-    let desk = explainer.desk;
-    if desk.records.ring().capacity() == 0 {
+    let picker = explainer.picker;
+    if picker.records.ring().capacity() == 0 {
         let why = "no decisions are kept; start the EPP with --decisions N to keep the latest N";
         return (StatusCode::NOT_FOUND, why).into_response();
     }
     // Explaining many decisions about many endpoints takes a while.
     let text = tokio::task::spawn_blocking(move || {
-        let chosen = choose(desk.records.ring().latest_first(), &asked);
+        let chosen = choose(picker.records.ring().latest_first(), &asked);
         if asked.full {
             list(chosen.iter())
         } else {

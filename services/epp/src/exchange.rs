@@ -16,9 +16,9 @@ use signalbox_types::BookingId;
 use tonic::{Code, Status, Streaming};
 
 use crate::booked::Booked;
-use crate::desk::Desk;
 use crate::metrics::Over;
 use crate::pick::Picked;
+use crate::picker::Picker;
 use crate::records::Source;
 
 /// A gateway that leaves the rest of a response off the stream ends it as soon as it has its last answer. One that ends it so much later
@@ -27,7 +27,7 @@ const LINGERS: Duration = Duration::from_millis(100);
 
 /// One HTTP request of a gateway.
 pub(crate) struct Exchange {
-    desk: Arc<Desk>,
+    picker: Arc<Picker>,
     inbound: Streaming<ProcessingRequest>,
     conversation: Conversation,
     /// The span of the decision, if it is wanted.
@@ -52,11 +52,11 @@ enum State {
 }
 
 impl Exchange {
-    pub(crate) fn new(desk: Arc<Desk>, inbound: Streaming<ProcessingRequest>) -> Self {
-        let conversation = Conversation::new(desk.conversation(), rand::random());
-        desk.metrics.streams.inc();
+    pub(crate) fn new(picker: Arc<Picker>, inbound: Streaming<ProcessingRequest>) -> Self {
+        let conversation = Conversation::new(picker.conversation(), rand::random());
+        picker.metrics.streams.inc();
         Self {
-            desk,
+            picker,
             inbound,
             conversation,
             begun: None,
@@ -73,7 +73,7 @@ impl Exchange {
     /// Takes an event. A fault in that costs this stream, not the connection that it shares with others.
     fn take_guarded(&mut self, event: Event) {
         if let Err(caught) = catch_fault(|| self.take(event)) {
-            self.desk.tell(&caught, self.conversation.request_id());
+            self.picker.tell(&caught, self.conversation.request_id());
             self.state = State::Closing;
             if self.conversation.outcome() == Outcome::Unpicked {
                 self.replies.push_back(fault());
@@ -83,33 +83,33 @@ impl Exchange {
 
     fn take(&mut self, event: Event) {
         if let Event::Message(message) = &event {
-            self.begun = self.begun.take().or_else(|| self.desk.records.begin(message));
+            self.begun = self.begun.take().or_else(|| self.picker.records.begin(message));
         }
         for action in self.conversation.step(event) {
             match action {
                 Action::Pick(intake) => self.pick(intake),
                 Action::Reply(reply) => self.replies.push_back(reply),
-                Action::Ignored { controls } => self.desk.metrics.ignored(controls),
-                Action::Panicked => self.desk.tell(&Fault::last(), self.conversation.request_id()),
+                Action::Ignored { controls } => self.picker.metrics.ignored(controls),
+                Action::Panicked => self.picker.tell(&Fault::last(), self.conversation.request_id()),
                 Action::Served(address) => {
                     if let Some(booked) = &mut self.booked {
-                        booked.served(&self.desk, address);
+                        booked.served(&self.picker, address);
                     }
                 }
                 Action::ResponseStarted { status } => {
                     self.answered();
                     if let Some(booked) = &mut self.booked {
-                        booked.responded(&self.desk, status);
+                        booked.responded(&self.picker, status);
                     }
                 }
                 Action::FirstChunk => {
                     self.over.first_token = Some(self.arrived_at.elapsed());
                     if let Some(booked) = &mut self.booked {
-                        booked.first_chunk(&self.desk);
+                        booked.first_chunk(&self.picker);
                     }
                 }
                 Action::Usage(usage) => {
-                    self.desk.metrics.used(&usage);
+                    self.picker.metrics.used(&usage);
                     self.over.usage = Some(usage);
                 }
                 Action::ResponseEnded => self.booked = None,
@@ -122,12 +122,12 @@ impl Exchange {
         self.over.target_model.clone_from(&intake.request.model);
         self.over.asked_model.clone_from(intake.asked_model.as_ref().unwrap_or(&intake.request.model));
         let source = Source { request_id: self.conversation.request_id(), begun: self.begun.take() };
-        let picked = self.desk.pick_or_fall_back(intake, source).map(|picked| {
+        let picked = self.picker.pick_or_fall_back(intake, source).map(|picked| {
             let Picked { mut destination, booked } = picked;
             if self.conversation.may_hide_response() {
-                let number = self.desk.held.number();
+                let number = self.picker.held.number();
                 self.number = Some(number);
-                destination = destination.booked(BookingId { replica: self.desk.replica, number });
+                destination = destination.booked(BookingId { replica: self.picker.replica, number });
             }
             tracing::debug!(
                 request_id = self.conversation.request_id(),
@@ -154,8 +154,8 @@ impl Exchange {
         let is_hidden = self.conversation.outcome() == Outcome::Hidden && !lingered;
         // What was told of it already came with the end.
         match self.booked.take().filter(|booked| is_hidden && !booked.is_told) {
-            Some(booked) => self.desk.hold(number, booked),
-            None => self.desk.held.forget(number),
+            Some(booked) => self.picker.hold(number, booked),
+            None => self.picker.held.forget(number),
         }
     }
 }
@@ -191,12 +191,12 @@ impl Exchange {
     /// Counts what came of the request.
     fn report(&mut self) {
         if let Some(refusal) = self.conversation.refusal() {
-            self.desk.metrics.refused(refusal);
+            self.picker.metrics.refused(refusal);
             tracing::debug!(request_id = self.conversation.request_id(), %refusal, "a request is refused");
             self.over.refused = Some(refusal.code());
         }
         if self.conversation.request_id().is_some() {
-            self.desk.metrics.requests.over(&self.over);
+            self.picker.metrics.requests.over(&self.over);
         }
     }
 }
@@ -205,10 +205,10 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         for last in [Self::report, Self::settle] {
             if let Err(caught) = catch_fault(|| last(self)) {
-                self.desk.tell(&caught, self.conversation.request_id());
+                self.picker.tell(&caught, self.conversation.request_id());
             }
         }
-        self.desk.metrics.streams.dec();
+        self.picker.metrics.streams.dec();
     }
 }
 

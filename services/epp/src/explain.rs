@@ -13,7 +13,7 @@ use serde::Deserialize;
 use signalbox_intake::{Api, Reading, parse};
 
 use crate::config::ExplainTo;
-use crate::desk::Desk;
+use crate::picker::Picker;
 
 /// The path that the request would have; without it, that of the API that its body looks like.
 #[derive(Debug, Deserialize)]
@@ -25,7 +25,7 @@ struct Asked {
 /// What explains, and to whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Explainer {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) picker: Arc<Picker>,
     pub(crate) to: ExplainTo,
 }
 
@@ -54,17 +54,17 @@ async fn answer(
     if let Some(refusal) = explainer.refusal(peer) {
         return refusal;
     }
-    let desk = &explainer.desk;
-    let sight = desk.sight.load();
+    let picker = &explainer.picker;
+    let snapshot = picker.snapshot.load();
     // By chance, as for a request without a session.
-    let target = |asked: &str| sight.view.models.target(asked, None, rand::random()).map(str::to_owned);
-    let how = Reading { block_bytes: sight.view.format.block_bytes, target: &target };
+    let target = |asked: &str| snapshot.view.models.target(asked, None, rand::random()).map(str::to_owned);
+    let how = Reading { block_bytes: snapshot.view.format.block_bytes, target: &target };
     let intake = match asked.path {
         Some(path) => parse(Api::of_path(&path), &body, &how),
         None => parse(Api::Chat, &body, &how).or_else(|_| parse(Api::Completions, &body, &how)),
     };
     match intake {
-        Ok(intake) => axum::Json(desk.explain(&intake)).into_response(),
+        Ok(intake) => axum::Json(picker.explain(&intake)).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     }
 }

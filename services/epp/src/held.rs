@@ -10,7 +10,7 @@ use signalbox_types::Ended;
 use tokio::task::AbortHandle;
 
 use crate::booked::Booked;
-use crate::desk::Desk;
+use crate::picker::Picker;
 
 /// Where ends are told, a booking whose end is not goes after so many times its expected duration: many answers take longer than
 /// expected, and few ends get lost.
@@ -49,7 +49,7 @@ impl Default for Held {
 }
 
 impl Held {
-    /// The number of a booking whose end may be told; to be given up with [`Self::forget`] or [`Desk::hold`].
+    /// The number of a booking whose end may be told; to be given up with [`Self::forget`] or [`Picker::hold`].
     pub(crate) fn number(&self) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.slots.insert(number, Slot::Streaming);
@@ -135,7 +135,7 @@ enum Told {
     Over(Booked),
 }
 
-impl Desk {
+impl Picker {
     /// A stream is over that may have hidden its response's end: the booking is held until that is told, or until nobody will.
     pub(crate) fn hold(self: &Arc<Self>, number: u64, booked: Booked) {
         let patience = if self.held.are_told() {
@@ -150,13 +150,13 @@ impl Desk {
         }
         self.metrics.bookings_held.inc();
         let timer = || {
-            let desk = Arc::clone(self);
+            let picker = Arc::clone(self);
             let task = async move {
                 tokio::time::sleep_until(prefilled_at.into()).await;
-                desk.held.prefilled(number, desk.now_ms());
+                picker.held.prefilled(number, picker.now_ms());
                 tokio::time::sleep_until(until.into()).await;
-                desk.metrics.bookings_expired.inc();
-                desk.held.expire(number, desk.now_ms());
+                picker.metrics.bookings_expired.inc();
+                picker.held.expire(number, picker.now_ms());
             };
             tokio::spawn(task).abort_handle()
         };

@@ -17,10 +17,10 @@ use prometheus_client::registry::Registry;
 use signalbox_extproc::Refusal;
 use signalbox_intake::answer::Usage;
 use signalbox_schedule::Terms;
-use signalbox_state::{Digest, Others, Reach};
+use signalbox_state::{Digest, PeerLoad, ScrapeStatus};
 use signalbox_types::Request;
 
-use crate::desk::Desk;
+use crate::picker::Picker;
 
 pub(crate) use shared::{Over, PoolLevels, Requests};
 
@@ -240,41 +240,50 @@ impl Metrics {
 
 /// What a replica holds at the moment it is asked.
 #[derive(Debug)]
-pub(crate) struct Levels(pub(crate) Arc<Desk>);
+pub(crate) struct Levels(pub(crate) Arc<Picker>);
 
 impl Levels {
     fn read(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let desk = &self.0;
-        let sight = desk.sight.load();
-        let view = &sight.view;
+        let picker = &self.0;
+        let snapshot = picker.snapshot.load();
+        let view = &snapshot.view;
         let version = view.version.unwrap_or_default();
-        let own = desk.bookings.whole();
+        let own = picker.bookings.whole();
         let own_requests = own.iter().map(|(_, load)| u64::from(load.requests)).sum();
-        let others = match desk.others(view) {
-            Others::Outdated => 0,
-            Others::Current => {
-                let loads = view.members.iter().map(|member| member.load_without(desk.origin()).requests);
+        let others = match picker.others(view) {
+            PeerLoad::Outdated => 0,
+            PeerLoad::Current => {
+                let loads = view.endpoints.iter().map(|member| member.load_without(picker.origin()).requests);
                 loads.map(u64::from).sum()
             }
         };
-        let foreign = view.members.iter().map(|member| u64::from(member.observed.foreign)).sum();
-        let fresh = view.members.iter().filter(|member| member.observed.reach == Reach::Fresh).count() as u64;
+        let unbooked_requests =
+            view.endpoints.iter().map(|member| u64::from(member.observed.unbooked_requests)).sum();
+        let fresh = view
+            .endpoints
+            .iter()
+            .filter(|member| member.observed.scrape_status == ScrapeStatus::Fresh)
+            .count() as u64;
         vec![
             ("own_in_flight_requests", "Requests that this replica has booked", own_requests),
             ("others_in_flight_requests", "Requests that other replicas have booked", others),
-            ("foreign_requests", "Requests at the endpoints that no replica has booked", foreign),
-            ("buffered_bytes", "Bytes of requests' bodies that are held", desk.buffered_bytes()),
-            ("endpoints", "Endpoints in the view", view.members.len() as u64),
+            ("foreign_requests", "Requests at the endpoints that no replica has booked", unbooked_requests),
+            ("buffered_bytes", "Bytes of requests' bodies that are held", picker.buffered_bytes()),
+            ("endpoints", "Endpoints in the view", view.endpoints.len() as u64),
             ("fresh_endpoints", "Endpoints whose values are fresh", fresh),
             (
                 "degraded",
                 "1 when no owner of the pool was heard for the origin TTL: decisions go by what this replica alone knows",
-                u64::from(desk.is_degraded()),
+                u64::from(picker.is_degraded()),
             ),
-            ("epoch", "The highest epoch of the pool that is known here", desk.epoch()),
+            ("epoch", "The highest epoch of the pool that is known here", picker.epoch()),
             ("view_epoch", "Epoch of the view", version.epoch),
             ("view_seq", "Number of changes in the view", version.seq),
-            ("overlay_placements", "Placements that the pool has not echoed yet", desk.overlay.len() as u64),
+            (
+                "overlay_placements",
+                "Placements that the pool has not echoed yet",
+                picker.overlay.len() as u64,
+            ),
             ("index_blocks", "Distinct blocks of prompt held by any endpoint", view.index.len() as u64),
         ]
     }
@@ -282,7 +291,7 @@ impl Levels {
 
 impl Collector for Levels {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let age_ms = self.0.sight.load().view.age_ms(self.0.now_ms());
+        let age_ms = self.0.snapshot.load().view.age_ms(self.0.now_ms());
         let levels = self.read().into_iter().map(|(name, help, value)| (name, help, value as f64));
         let age = ("view_age_seconds", "Time since the aggregator was last heard", age_ms as f64 / 1e3);
         for (name, help, value) in levels.chain([age]) {

@@ -10,17 +10,17 @@ use rand::seq::IndexedRandom;
 use signalbox_extproc::{Announcement, Destination, Refusal};
 use signalbox_intake::{Delivery, Intake};
 use signalbox_schedule::{
-    Candidate, Decision, Explanation, Ground, SEEDS, Terms, decide, explain, session_token,
+    Candidate, Decision, DecisionInputs, Explanation, SEEDS, Terms, decide, explain, session_token,
 };
-use signalbox_state::{Local, Matches, Placed, Reach};
+use signalbox_state::{LocalState, PlacedPrompt, PrefixMatches, ScrapeStatus};
 use signalbox_telemetry::{Fault, catch_fault};
 use signalbox_types::{BlockHash, Request, Subset};
 
 use crate::booked::Booked;
 use crate::config::EndpointScores;
-use crate::desk::{Desk, Remark};
+use crate::decision_snapshot::DecisionSnapshot;
+use crate::picker::{Picker, Remark};
 use crate::records::{Made, Source};
-use crate::sight::Sight;
 
 /// How long a request is expected to run of which nothing is known.
 const FALLBACK_EXPECTED: Duration = Duration::from_secs(10);
@@ -34,13 +34,13 @@ pub(crate) struct Picked {
 
 /// What is looked up for a request, once.
 struct Survey {
-    local: Local,
-    matches: Matches,
+    local: LocalState,
+    matches: PrefixMatches,
     /// Blocks of the prompt that the pool knows.
     known: usize,
 }
 
-impl Desk {
+impl Picker {
     /// As [`Self::pick`]; where that panics, any endpoint that the gateway allows is better than none.
     ///
     /// # Errors
@@ -73,13 +73,16 @@ impl Desk {
 
     /// An endpoint by chance, of those that answer if there are any.
     fn fall_back(&self, subset: Option<&Subset>) -> Result<Picked, Refusal> {
-        let sight = self.sight.load();
-        let members = sight.view.members.iter().enumerate();
-        let allowed: Vec<_> = members
+        let snapshot = self.snapshot.load();
+        let endpoints = snapshot.view.endpoints.iter().enumerate();
+        let allowed: Vec<_> = endpoints
             .filter(|(_, member)| subset.is_none_or(|subset| subset.allows(member.spec.address)))
             .collect();
-        let fresh: Vec<_> =
-            allowed.iter().filter(|(_, member)| member.observed.reach == Reach::Fresh).copied().collect();
+        let fresh: Vec<_> = allowed
+            .iter()
+            .filter(|(_, member)| member.observed.scrape_status == ScrapeStatus::Fresh)
+            .copied()
+            .collect();
         let among = if fresh.is_empty() { &allowed } else { &fresh };
         let (position, member) = among.choose(&mut rand::rng()).ok_or(Refusal::NoEndpoint)?;
         let booked = Booked {
@@ -92,7 +95,7 @@ impl Desk {
             prefilled_after: Duration::ZERO,
             expected: FALLBACK_EXPECTED,
         };
-        Ok(Picked { destination: self.destination(&sight, *position), booked })
+        Ok(Picked { destination: self.destination(&snapshot, *position), booked })
     }
 
     /// Picks an endpoint for a request and books it there.
@@ -100,12 +103,13 @@ impl Desk {
     /// # Errors
     /// [`Refusal::NoEndpoint`] when the pool has none that the gateway allows, [`Refusal::Saturated`] when filters leave none of them.
     pub(crate) fn pick(&self, intake: Intake, source: Source<'_>) -> Result<Picked, Refusal> {
-        let sight = self.sight.load();
-        let Survey { local, matches, known } = self.survey(&sight, &intake);
+        let snapshot = self.snapshot.load();
+        let Survey { local, matches, known } = self.survey(&snapshot, &intake);
         let Intake { request, chain, delivery, .. } = intake;
         let seed = rand::random_range(SEEDS);
-        let ground = Ground { view: &sight.view, local: &local, matches: &matches, request: &request };
-        let decision = decide(&ground, &self.policy, &mut SmallRng::seed_from_u64(seed));
+        let inputs =
+            DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
+        let decision = decide(&inputs, &self.policy, &mut SmallRng::seed_from_u64(seed));
         let picked = match decision {
             Decision::NoEndpoint => {
                 self.metrics.no_endpoint.inc();
@@ -116,12 +120,12 @@ impl Desk {
                 self.metrics.picked(&request, &terms);
                 let held = matches.blocks[position];
                 let mut picked =
-                    self.book(&sight, position, (&request, delivery), &terms, (chain, known, held));
-                picked.destination = self.elaborate(&ground, seed, picked.destination);
+                    self.book(&snapshot, position, (&request, delivery), &terms, (chain, known, held));
+                picked.destination = self.elaborate(&inputs, seed, picked.destination);
                 Ok(picked)
             }
         };
-        let (view, view_age_ms) = (&sight.recorded, sight.view.age_ms(self.now_ms()));
+        let (view, view_age_ms) = (&snapshot.recorded, snapshot.view.age_ms(self.now_ms()));
         let policy = &self.policy;
         self.records
             .keep(source, Made { view, view_age_ms, local, matches, request, policy, seed, decision });
@@ -130,14 +134,19 @@ impl Desk {
 
     /// What [`Self::pick`] would do, and why. Books nothing.
     pub(crate) fn explain(&self, intake: &Intake) -> Explanation {
-        let sight = self.sight.load();
-        let Survey { local, matches, known: _ } = self.survey(&sight, intake);
-        let ground = Ground { view: &sight.view, local: &local, matches: &matches, request: &intake.request };
-        explain(&ground, &self.policy, (self.now_ms(), rand::random_range(SEEDS)))
+        let snapshot = self.snapshot.load();
+        let Survey { local, matches, known: _ } = self.survey(&snapshot, intake);
+        let inputs = DecisionInputs {
+            view: &snapshot.view,
+            local: &local,
+            matches: &matches,
+            request: &intake.request,
+        };
+        explain(&inputs, &self.policy, (self.now_ms(), rand::random_range(SEEDS)))
     }
 
-    fn survey(&self, sight: &Sight, intake: &Intake) -> Survey {
-        let view = &sight.view;
+    fn survey(&self, snapshot: &DecisionSnapshot, intake: &Intake) -> Survey {
+        let view = &snapshot.view;
         let (matches, known) = view.look_up(&intake.chain, &self.overlay);
         let mut local = view.local(self.origin(), self.others(view), self.now_ms());
         if let Some(adapter) = view.adapter(&intake.request.model) {
@@ -148,24 +157,24 @@ impl Desk {
 
     fn book(
         &self,
-        sight: &Sight,
+        snapshot: &DecisionSnapshot,
         position: usize,
         (request, delivery): (&Request, Delivery),
         terms: &Terms,
         (chain, known, held): (Vec<BlockHash>, usize, usize),
     ) -> Picked {
-        let member = &sight.view.members[position];
+        let member = &snapshot.view.endpoints[position];
         let uncached_tokens = request.prompt_tokens - terms.cached_tokens;
         let booking = self.bookings.reserve(member.key, uncached_tokens);
         if terms.prefills == 0 {
             booking.began(self.now_ms());
         }
-        if !chain.is_empty() && sight.view.format.is_known() {
+        if !chain.is_empty() && snapshot.view.format.is_known() {
             let chain: Arc<[BlockHash]> = chain.into();
             let incarnation = member.observed.incarnation;
-            self.place(Placed { endpoint: member.key, incarnation, chain, known, held });
+            self.place(PlacedPrompt { endpoint: member.key, incarnation, chain, known, held });
         }
-        if let Some(adapter) = sight.view.adapter(&request.model) {
+        if let Some(adapter) = snapshot.view.adapter(&request.model) {
             self.adapter_sends.sent(self.now_ms(), adapter, member.key);
             self.remark(Remark::Adapter(member.key, Arc::clone(adapter)));
         }
@@ -179,22 +188,22 @@ impl Desk {
             prefilled_after: Duration::from_micros(terms.prefilled_us()),
             expected: Duration::from_micros(terms.expected_us()),
         };
-        Picked { destination: self.destination(sight, position), booked }
+        Picked { destination: self.destination(snapshot, position), booked }
     }
 
-    fn destination(&self, sight: &Sight, position: usize) -> Destination {
-        let destination = sight.destination(position);
+    fn destination(&self, snapshot: &DecisionSnapshot, position: usize) -> Destination {
+        let destination = snapshot.destination(position);
         let Some(header) = self.policy.session_header() else { return destination };
-        let value = session_token(&sight.view.members[position].spec.name);
+        let value = session_token(&snapshot.view.endpoints[position].spec.name);
         destination.announced(Announcement { header: header.to_owned(), value })
     }
 
     /// The destination, with what a gateway is told beside it where that is wanted.
-    fn elaborate(&self, ground: &Ground<'_>, seed: u64, destination: Destination) -> Destination {
+    fn elaborate(&self, inputs: &DecisionInputs<'_>, seed: u64, destination: Destination) -> Destination {
         if self.fallback_endpoints == 0 && self.scores == EndpointScores::Hidden {
             return destination;
         }
-        let candidates = explain(ground, &self.policy, (self.now_ms(), seed)).candidates;
+        let candidates = explain(inputs, &self.policy, (self.now_ms(), seed)).candidates;
         let usable = candidates.iter().filter(|candidate| candidate.removed_by.is_none());
         let scored: Vec<(SocketAddr, f64)> = usable
             .filter_map(|candidate| Some((candidate.address.parse().ok()?, score(candidate))))
@@ -209,7 +218,7 @@ impl Desk {
 
     /// Lays a placement over the view and hands it to the uplink. When that has too many already it is forgotten: a missed
     /// placement costs a cache hit, a missed booking would cost the balance.
-    fn place(&self, placed: Placed) {
+    fn place(&self, placed: PlacedPrompt) {
         self.overlay.place(&placed);
         if let Err(full) = self.placements.try_send(placed) {
             let placed = full.into_inner();

@@ -7,7 +7,7 @@ use signalbox_telemetry::{LogFormat, TraceSettings, init_logs, stop_requested};
 
 use crate::app::{Epp, PortFlags};
 use crate::config::{EppConfig, Flags, Output};
-use crate::foreign::Note;
+use crate::go_epp_ignored_flags::Note;
 
 /// The exit code for input that cannot be used, as in sysexits.h.
 pub(crate) const EX_USAGE: u8 = 64;
@@ -28,7 +28,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     let familiar = &flags.familiar;
     let format = flags.log_format.or(familiar.zap_encoder.map(LogFormat::from)).unwrap_or_default();
     init_logs(format, familiar.log_filter());
-    for Note { flag, instead } in &flags.foreign.notes {
+    for Note { flag, instead } in &flags.unbooked_requests.notes {
         tracing::warn!("--{flag} has no effect here: {instead}");
     }
     let stop = stop_requested()?;

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 use signalbox_schedule::{Decision, Policy, Recording};
-use signalbox_state::{Local, Matches, View};
+use signalbox_state::{LocalState, PrefixMatches, View};
 use signalbox_telemetry::Begun;
 use signalbox_types::Request;
 
@@ -32,8 +32,8 @@ pub(crate) struct Source<'a> {
 pub(crate) struct Made<'a> {
     pub(crate) view: &'a Arc<View>,
     pub(crate) view_age_ms: u64,
-    pub(crate) local: Local,
-    pub(crate) matches: Matches,
+    pub(crate) local: LocalState,
+    pub(crate) matches: PrefixMatches,
     pub(crate) request: Request,
     pub(crate) policy: &'a Arc<Policy>,
     pub(crate) seed: u64,

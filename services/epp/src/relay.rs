@@ -12,7 +12,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::actors::Owner;
-use crate::desk::Desk;
+use crate::picker::Picker;
 
 /// Ends in one batch.
 const ENDS_PER_BATCH: usize = 256;
@@ -38,14 +38,14 @@ enum Over {
 }
 
 /// Passes ends on and takes them in, by way of whoever owns the pool. What is on its way when that changes is lost: those bookings expire.
-pub(crate) async fn relay(desk: Arc<Desk>, hello: Hello, mut owner: watch::Receiver<Owner>, ends: Ends) {
+pub(crate) async fn relay(picker: Arc<Picker>, hello: Hello, mut owner: watch::Receiver<Owner>, ends: Ends) {
     let mut ends = ends.lock().await;
     loop {
         let Ok(now) = owner.wait_for(Option::is_some).await.map(|now| now.clone()) else { return };
         if let Some((stream, channel)) = now {
             let is_another = |owner: &Owner| owner.as_ref().is_some_and(|(known, _)| *known != stream);
             let over = tokio::select! {
-                over = exchange(&desk, &hello, channel, &mut ends) => over,
+                over = exchange(&picker, &hello, channel, &mut ends) => over,
                 _ = owner.wait_for(is_another) => continue,
             };
             if let Err(over) = over {
@@ -57,7 +57,7 @@ pub(crate) async fn relay(desk: Arc<Desk>, hello: Hello, mut owner: watch::Recei
 }
 
 async fn exchange(
-    desk: &Desk,
+    picker: &Picker,
     hello: &Hello,
     channel: Channel,
     ends: &mut mpsc::Receiver<Ended>,
@@ -80,7 +80,7 @@ async fn exchange(
             }
             message = heard.message() => {
                 let Some(message) = message.map_err(closed)? else { return Ok(()) };
-                signalbox_wire::ended(message)?.iter().for_each(|ended| desk.told(ended));
+                signalbox_wire::ended(message)?.iter().for_each(|ended| picker.told(ended));
             }
         }
     }

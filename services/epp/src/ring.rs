@@ -48,18 +48,18 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use signalbox_schedule::{Decision, Policy};
-    use signalbox_state::{Local, Matches, Others, View};
+    use signalbox_state::{LocalState, PeerLoad, PrefixMatches, View};
     use signalbox_types::{Origin, Request};
     use smallvec::SmallVec;
 
     use super::*;
 
     fn keep(ring: &Ring) {
-        let local = Local {
+        let local = LocalState {
             origin: Origin(1),
             own: Vec::new(),
             prefilling_ms: Vec::new(),
-            others: Others::Current,
+            others: PeerLoad::Current,
             adapter_sent: SmallVec::new(),
         };
         ring.keep(Arc::new(Recording {
@@ -70,7 +70,7 @@ mod tests {
             view_age_ms: 0,
             view: Arc::new(View::default()),
             local,
-            matches: Matches::default(),
+            matches: PrefixMatches::default(),
             request: Request::default(),
             policy: Arc::new(Policy::default()),
             seed: 0,

@@ -18,15 +18,15 @@ use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::access_log::AccessLog;
-use crate::desk::Desk;
 use crate::exchange::Exchange;
 use crate::health::{Standing, Watchers};
 use crate::http2;
+use crate::picker::Picker;
 
 /// The ext-proc service.
 #[derive(Clone, Debug)]
 pub(crate) struct ExtProc {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) picker: Arc<Picker>,
 }
 
 /// The longest messages.
@@ -44,7 +44,7 @@ impl ExternalProcessor for ExtProc {
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Exchange>, Status> {
-        Ok(Response::new(Exchange::new(Arc::clone(&self.desk), request.into_inner())))
+        Ok(Response::new(Exchange::new(Arc::clone(&self.picker), request.into_inner())))
     }
 }
 
@@ -75,8 +75,8 @@ pub(crate) fn serve_probes(listener: TcpListener, standing: Standing) -> JoinHan
 }
 
 /// Serves gateways that tell of the ends of requests, in plaintext.
-pub(crate) fn serve_access_log(listener: TcpListener, desk: Arc<Desk>) -> JoinHandle<()> {
-    let log = http2::server().add_service(AccessLogServiceServer::new(AccessLog::new(desk)));
+pub(crate) fn serve_access_log(listener: TcpListener, picker: Arc<Picker>) -> JoinHandle<()> {
+    let log = http2::server().add_service(AccessLogServiceServer::new(AccessLog::new(picker)));
     tokio::spawn(logged("access logs", log.serve_with_incoming(Serving::Plaintext.incoming(listener))))
 }
 

@@ -5,23 +5,23 @@ use std::time::Duration;
 
 use signalbox_schedule::Policy;
 use signalbox_state::{
-    Assigned, CollectorStream, Effect, Input, Pool, PoolConfig, Reach, Replica, Report, Source as Told,
-    Update,
+    AssignedEndpoint, CollectorStream, FrameSource as Told, Pool, PoolConfig, PoolEffect, PoolInput, Report,
+    ScrapeStatus, StateReplica, Update,
 };
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 use crate::config::EndpointScores;
-use crate::desk::Desk;
+use crate::decision_snapshot::DecisionSnapshot;
 use crate::metrics::Metrics;
+use crate::picker::Picker;
 use crate::records::Records;
-use crate::sight::Sight;
 
 pub(crate) const FIRST: &str = "10.0.0.1:80";
 pub(crate) const SECOND: &str = "10.0.0.2:80";
 pub(crate) const THIRD: &str = "10.0.0.3:80";
 
 /// A pool of these endpoints that are all in this state.
-pub(crate) fn pool(addresses: &[&str], reach: Reach) -> Pool {
+pub(crate) fn pool(addresses: &[&str], scrape_status: ScrapeStatus) -> Pool {
     let endpoint = |address: &&str| EndpointSpec {
         name: format!("pod at {address}"),
         address: address.parse().unwrap(),
@@ -33,35 +33,40 @@ pub(crate) fn pool(addresses: &[&str], reach: Reach) -> Pool {
     let id = PoolId { namespace: "default".to_owned(), name: "p".to_owned() };
     let mut pool = Pool::new(1, PoolConfig::default());
     let collector = CollectorStream(1);
-    pool.fold(0, Input::CollectorJoined(collector, "collector".to_owned()));
-    let effects = pool.fold(0, Input::Spec(PoolSpec { id, endpoints, models: Arc::default() }));
+    pool.fold(0, PoolInput::CollectorJoined(collector, "collector".to_owned()));
+    let effects = pool.fold(0, PoolInput::Spec(PoolSpec { id, endpoints, models: Arc::default() }));
     for effect in effects {
-        let Effect::Assign(_, assigned) = effect else { continue };
-        let report = |assigned: Assigned| Report {
+        let PoolEffect::Assign(_, assigned) = effect else { continue };
+        let report = |assigned: AssignedEndpoint| Report {
             endpoint: assigned.endpoint,
             generation: assigned.generation,
             age_ms: 0,
-            update: Update { reach, ..Update::default() },
+            update: Update { scrape_status, ..Update::default() },
         };
-        pool.fold(0, Input::Reports(collector, assigned.into_iter().map(report).collect()));
+        pool.fold(0, PoolInput::Reports(collector, assigned.into_iter().map(report).collect()));
     }
     pool
 }
 
 /// A desk that sees this pool.
-pub(crate) fn desk_of(pool: &Pool, policy: Policy) -> Desk {
+pub(crate) fn desk_of(pool: &Pool, policy: Policy) -> Picker {
     let conversations = (signalbox_extproc::Config::default(), 0, EndpointScores::Hidden);
     let (metrics, records) = (Metrics::default(), Records::new(0, None));
-    let (desk, ..) = Desk::new("epp", policy, conversations, Duration::from_secs(3), metrics, records);
-    let mut replica = Replica::default();
+    let (picker, ..) = Picker::new("epp", policy, conversations, Duration::from_secs(3), metrics, records);
+    let mut replica = StateReplica::default();
     for frame in Arc::new(pool.snapshot()).frames() {
         replica.apply(Told::Aggregator(0), frame);
     }
-    desk.sight.store(Arc::new(Sight::next(&Sight::default(), &replica, &desk.bookings, 0)));
-    desk
+    picker.snapshot.store(Arc::new(DecisionSnapshot::next(
+        &DecisionSnapshot::default(),
+        &replica,
+        &picker.bookings,
+        0,
+    )));
+    picker
 }
 
 /// A desk that sees a pool of these endpoints.
-pub(crate) fn desk(addresses: &[&str]) -> Desk {
-    desk_of(&pool(addresses, Reach::Unknown), Policy::default())
+pub(crate) fn picker(addresses: &[&str]) -> Picker {
+    desk_of(&pool(addresses, ScrapeStatus::Unknown), Policy::default())
 }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use signalbox_schedule::{Account, Candidate, Explanation, Terms};
+use signalbox_schedule::{Candidate, DecisionAccount, Explanation, Terms};
 use signalbox_types::{Rates, Request};
 
 /// A decision that was made: when, about which request, and why.
-pub(crate) fn told(account: &Account) -> String {
-    let Account { number, at_unix_ms, request_id, explanation } = account;
+pub(crate) fn told(account: &DecisionAccount) -> String {
+    let DecisionAccount { number, at_unix_ms, request_id, explanation } = account;
     let at = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(*at_unix_ms));
     let request = request_id.as_ref().map_or(String::new(), |id| format!(", request {id}"));
     format!("decision {number} at {at}{request}\n{}", explained(explanation))
@@ -217,7 +217,8 @@ mod tests {
     fn a_past_decision_is_dated_and_named() {
         let request_id = Some("r-1".to_owned());
         let explanation = explanation(Vec::new());
-        let text = told(&Account { number: 9, at_unix_ms: 1_700_000_000_123, request_id, explanation });
+        let text =
+            told(&DecisionAccount { number: 9, at_unix_ms: 1_700_000_000_123, request_id, explanation });
         assert!(text.starts_with("decision 9 at 2023-11-14T22:13:20.123Z, request r-1\n"), "{text}");
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::{Method, Uri};
-use signalbox_schedule::{Account, Explanation};
+use signalbox_schedule::{DecisionAccount, Explanation};
 
 use crate::account;
 use crate::ask::ask;
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
             account::explained(&explanation)
         }
         (Output::Text, None) => {
-            let accounts: Vec<Account> = serde_json::from_slice(&answer).context(of_version)?;
+            let accounts: Vec<DecisionAccount> = serde_json::from_slice(&answer).context(of_version)?;
             match accounts.is_empty() {
                 true => "the EPP keeps no such decision".to_owned(),
                 false => accounts.iter().map(account::told).collect::<Vec<_>>().join("\n"),

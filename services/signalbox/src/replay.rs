@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use signalbox_schedule::{Account, Decision, Recording, Replay, Untrue, Verdict};
+use signalbox_schedule::{Decision, DecisionAccount, InvalidRecording, Recording, Replay, Verdict};
 
 use crate::account;
 
@@ -67,7 +67,7 @@ fn read(text: &str) -> anyhow::Result<Vec<Recording>> {
         let Head { recording } = head.with_context(|| {
             format!("entry {index} is no recording; an EPP gives them with GET /decisions?full=true")
         })?;
-        ensure!(recording == Recording::FORMAT, "entry {index}: {}", Untrue::Format(recording));
+        ensure!(recording == Recording::FORMAT, "entry {index}: {}", InvalidRecording::Format(recording));
         serde_json::from_str(text.get()).with_context(|| format!("entry {index} is no whole recording"))
     };
     texts.into_iter().enumerate().map(one).collect()
@@ -77,7 +77,7 @@ fn replayed(recording: &Recording, replay: Replay) -> String {
     let Replay { decision, explanation, verdict } = replay;
     let Recording { number, at_unix_ms, request_id, .. } = recording;
     let (number, at_unix_ms, request_id) = (*number, *at_unix_ms, request_id.clone());
-    let told = account::told(&Account { number, at_unix_ms, request_id, explanation });
+    let told = account::told(&DecisionAccount { number, at_unix_ms, request_id, explanation });
     let verdict = match verdict {
         Verdict::Same => "same answer".to_owned(),
         Verdict::Different => {
@@ -94,7 +94,7 @@ fn replayed(recording: &Recording, replay: Replay) -> String {
 fn said(recording: &Recording, decision: Decision) -> String {
     match decision {
         Decision::Picked { position, terms } => {
-            let name = recording.view.members.get(position).map_or("?", |member| member.spec.name.as_str());
+            let name = recording.view.endpoints.get(position).map_or("?", |member| member.spec.name.as_str());
             format!("{name} at {:.1} ms", terms.total_us() as f64 / 1e3)
         }
         Decision::NoEndpoint => "no endpoint".to_owned(),

@@ -6,8 +6,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
 use signalbox_state::{
-    Bookings, CollectorStream, Effect, Feedback, Input, Local, Matches, Others, Overlay, Placed, Placement,
-    Pool, PoolConfig, Reach, Replica, Report, Scope, Source, Update, View,
+    Bookings, CollectorStream, Feedback, FrameSource, GaugeScope, LocalState, Overlay, PeerLoad,
+    PlacedPrompt, Placement, Pool, PoolConfig, PoolEffect, PoolInput, PrefixMatches, Report, ScrapeStatus,
+    StateReplica, Update, View,
 };
 use signalbox_types::{
     BlockHash, Capacity, EndpointKey, Gauges, Incarnation, Load, Origin, PPM, PoolSpec, Request,
@@ -68,10 +69,10 @@ impl Scene {
         let mut pool = Pool::new(1, PoolConfig::default());
         let keys = read(&mut pool, pool_spec(endpoints), &mut rng);
         feed(&mut pool, &keys, &chain, holders, &mut rng);
-        let mut replica = Replica::default();
+        let mut replica = StateReplica::default();
         Arc::new(pool.snapshot())
             .frames()
-            .for_each(|frame| drop(replica.apply(Source::Aggregator(0), frame)));
+            .for_each(|frame| drop(replica.apply(FrameSource::Aggregator(0), frame)));
         let bookings = Bookings::new(Arc::new(|| {}));
         let view = View::next(&View::default(), &replica, &bookings, 0);
         let overlay = Overlay::default();
@@ -82,19 +83,19 @@ impl Scene {
     }
 
     /// What the request path looks up before it decides.
-    pub(super) fn survey(&self) -> (Local, Matches) {
+    pub(super) fn survey(&self) -> (LocalState, PrefixMatches) {
         let (matches, _) = self.view.look_up(&self.chain, &self.overlay);
-        (self.view.local(OWN, Others::Current, 0), matches)
+        (self.view.local(OWN, PeerLoad::Current, 0), matches)
     }
 }
 
 /// Has the pool know its endpoints and read them once.
 fn read(pool: &mut Pool, spec: PoolSpec, rng: &mut SmallRng) -> Vec<EndpointKey> {
-    pool.fold(0, Input::Spec(spec));
-    let effects = pool.fold(0, Input::CollectorJoined(STREAM, "collector".to_owned()));
+    pool.fold(0, PoolInput::Spec(spec));
+    let effects = pool.fold(0, PoolInput::CollectorJoined(STREAM, "collector".to_owned()));
     let mut keys = Vec::new();
     for effect in effects {
-        let Effect::Assign(stream, assigned) = effect else { continue };
+        let PoolEffect::Assign(stream, assigned) = effect else { continue };
         for one in assigned {
             let gauges = Gauges {
                 waiting: rng.random_range(0..4),
@@ -103,13 +104,13 @@ fn read(pool: &mut Pool, spec: PoolSpec, rng: &mut SmallRng) -> Vec<EndpointKey>
             };
             let update = Update {
                 incarnation: Incarnation(1),
-                reach: Reach::Fresh,
+                scrape_status: ScrapeStatus::Fresh,
                 gauges: Some(gauges),
                 capacity: Some(Capacity { kv_tokens: 500_000 }),
                 ..Update::default()
             };
             let report = Report { endpoint: one.endpoint, generation: one.generation, age_ms: 0, update };
-            pool.fold(1, Input::Reports(stream, vec![report]));
+            pool.fold(1, PoolInput::Reports(stream, vec![report]));
             keys.push(one.endpoint);
         }
     }
@@ -141,17 +142,17 @@ fn feed(pool: &mut Pool, keys: &[EndpointKey], chain: &[BlockHash], holders: Hol
         epoch: 1,
         origin: OTHER,
         seq: 1,
-        scope: Scope::Whole,
+        scope: GaugeScope::Whole,
         gauges,
         placements: placements.collect(),
         adapters: Vec::new(),
-        answers: Vec::new(),
+        responses: Vec::new(),
     };
-    pool.fold(2, Input::Feedback(feedback));
+    pool.fold(2, PoolInput::Feedback(feedback));
 }
 
 /// A placement of another prompt.
-fn placed(endpoint: EndpointKey, rng: &mut SmallRng) -> Placed {
+fn placed(endpoint: EndpointKey, rng: &mut SmallRng) -> PlacedPrompt {
     let chain = (0..64).map(|_| BlockHash(rng.random())).collect();
-    Placed { endpoint, incarnation: Incarnation(1), chain, known: 0, held: 0 }
+    PlacedPrompt { endpoint, incarnation: Incarnation(1), chain, known: 0, held: 0 }
 }

@@ -2,7 +2,7 @@
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use signalbox_state::Scope;
+use signalbox_state::GaugeScope;
 use signalbox_types::Origin;
 
 use super::replica::Replica;
@@ -68,7 +68,7 @@ impl World<'_> {
         }
         self.publish(now_us);
         for replica in 0..self.replicas.len() {
-            self.tell(now_us, replica, Scope::Whole);
+            self.tell(now_us, replica, GaugeScope::Whole);
         }
     }
 }

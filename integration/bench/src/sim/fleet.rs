@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use signalbox_modelsim::ModelConfig;
 use signalbox_modelsim::engine::{Effect, Engine, Input};
-use signalbox_state::{Endpoint, Reading, Update};
+use signalbox_state::{EndpointObserver, ScrapeResult, Update};
 use signalbox_types::{
     Capacity, Counters, EndpointKey, EndpointSpec, Gauges, Incarnation, PPM, PoolId, PoolSpec, Sample,
 };
@@ -17,7 +17,7 @@ pub(super) struct Pod {
     pub(super) key: EndpointKey,
     engine: Engine,
     config: ModelConfig,
-    endpoint: Endpoint,
+    endpoint: EndpointObserver,
     /// When the queue of events will wake it.
     wakes_us: Option<u64>,
     /// Tokens that it computed for the requests it ended.
@@ -32,7 +32,7 @@ pub(super) fn fleet(configs: &[ModelConfig]) -> (Vec<Pod>, PoolSpec) {
         key: spec.key(),
         engine: Engine::new(config.clone()).expect("profiles have model servers that can work"),
         config: config.clone(),
-        endpoint: Endpoint::new(0, STALE_AFTER_MS),
+        endpoint: EndpointObserver::new(0, STALE_AFTER_MS),
         wakes_us: None,
         work_tokens: 0,
     });
@@ -68,7 +68,7 @@ impl Pod {
     /// What its collector reports of a reading, if anything.
     pub(super) fn read(&mut self, now_ms: u64) -> Option<Update> {
         let sample = self.sample();
-        self.endpoint.observe(now_ms, Reading::Sampled(sample))
+        self.endpoint.observe(now_ms, ScrapeResult::Sampled(sample))
     }
 
     fn sample(&self) -> Sample {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use signalbox_state::{CatchUp, CollectorStream, Effect, Frame, Input, Pool, PoolConfig, Report, Update};
+use signalbox_state::{
+    CatchUp, CollectorStream, Frame, Pool, PoolConfig, PoolEffect, PoolInput, Report, Update,
+};
 use signalbox_types::{EndpointKey, Generation, Load, Origin, PoolSpec, Version};
 
 /// The only collector.
@@ -32,10 +34,10 @@ impl Owner {
     /// An owner that knows the pool's endpoints, and the snapshot that each of `replicas` begins with.
     pub(super) fn new(spec: PoolSpec, replicas: impl Iterator<Item = usize>) -> (Self, Vec<Frame>) {
         let mut pool = Pool::new(1, PoolConfig::default());
-        pool.fold(0, Input::Spec(spec));
-        let effects = pool.fold(0, Input::CollectorJoined(STREAM, "collector".to_owned()));
+        pool.fold(0, PoolInput::Spec(spec));
+        let effects = pool.fold(0, PoolInput::CollectorJoined(STREAM, "collector".to_owned()));
         let assigned = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Assign(_, assigned) => Some(assigned),
+            PoolEffect::Assign(_, assigned) => Some(assigned),
             _ => None,
         });
         let generations = assigned.flatten().map(|one| (one.endpoint, one.generation)).collect();
@@ -48,28 +50,30 @@ impl Owner {
     pub(super) fn report(&mut self, now_ms: u64, endpoint: EndpointKey, age_ms: u64, update: Update) {
         let generation = self.generations.get(&endpoint).copied().unwrap_or_default();
         let report = Report { endpoint, generation, age_ms, update };
-        self.pool.fold(now_ms, Input::Reports(STREAM, vec![report]));
+        self.pool.fold(now_ms, PoolInput::Reports(STREAM, vec![report]));
     }
 
     /// Takes an input; returns which replicas are asked for which of their chains.
-    pub(super) fn fold(&mut self, now_ms: u64, input: Input) -> Vec<(Origin, u64)> {
+    pub(super) fn fold(&mut self, now_ms: u64, input: PoolInput) -> Vec<(Origin, u64)> {
         let effects = self.pool.fold(now_ms, input);
         let chains = effects.into_iter().filter_map(|effect| match effect {
-            Effect::NeedChain(origin, number) => Some((origin, number)),
-            Effect::Expired(origin) => panic!("replica {origin} was given up, though it spoke all the time"),
-            Effect::Published(_)
-            | Effect::Assign(..)
-            | Effect::Dropped(_)
-            | Effect::Outranked(_)
-            | Effect::Noted(_) => None,
+            PoolEffect::NeedChain(origin, number) => Some((origin, number)),
+            PoolEffect::Expired(origin) => {
+                panic!("replica {origin} was given up, though it spoke all the time")
+            }
+            PoolEffect::Published(_)
+            | PoolEffect::Assign(..)
+            | PoolEffect::Dropped(_)
+            | PoolEffect::Outranked(_)
+            | PoolEffect::Count(_) => None,
         });
         chains.collect()
     }
 
     /// Time passes, and its collector gives a sign of life.
     pub(super) fn tick(&mut self, now_ms: u64) {
-        self.pool.fold(now_ms, Input::Reports(STREAM, Vec::new()));
-        self.pool.fold(now_ms, Input::Tick);
+        self.pool.fold(now_ms, PoolInput::Reports(STREAM, Vec::new()));
+        self.pool.fold(now_ms, PoolInput::Tick);
     }
 
     /// What each follower lacks.
@@ -112,15 +116,15 @@ impl Owner {
 
     /// A sign of life for each follower, with the sums of what it ought to hold.
     pub(super) fn beat(&self, now_ms: u64, mut send: impl FnMut(usize, Message)) {
-        let digest = self.pool.picture().digest();
+        let digest = self.pool.pool_state().digest();
         for Follower { replica, sent } in &self.followers {
-            let beat = Frame::Beat { epoch: sent.epoch, seq: sent.seq, now_ms, digest };
+            let beat = Frame::Heartbeat { epoch: sent.epoch, seq: sent.seq, now_ms, digest };
             send(*replica, Message::Frames(vec![beat]));
         }
     }
 
     /// All work in flight that it knows of.
     pub(super) fn load(&self) -> Load {
-        self.pool.picture().members().fold(Load::ZERO, |sum, member| sum + member.load())
+        self.pool.pool_state().endpoints().fold(Load::ZERO, |sum, member| sum + member.load())
     }
 }

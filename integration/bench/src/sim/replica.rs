@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use signalbox_schedule::Ground;
+use signalbox_schedule::DecisionInputs;
 use signalbox_state::{
-    Answer, Answered, Booking, Bookings, Feedback, Feeder, Frame, Others, Outcome, Overlay, Placed,
-    Replica as Follower, Scope, Source, View,
+    ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, Frame, FrameSource, GaugeScope, Overlay,
+    PeerLoad, PlacedPrompt, ResponseOutcome, ResponseReport, StateReplica, View,
 };
 use signalbox_types::{BlockHash, Load, Origin, Request, Version};
 
@@ -23,11 +23,11 @@ const ORIGIN_TTL_MS: u64 = 3_000;
 
 /// One EPP replica.
 pub(super) struct Replica {
-    follower: Follower,
+    follower: StateReplica,
     view: View,
     bookings: Bookings,
     overlay: Overlay,
-    feeder: Feeder,
+    feeder: FeedbackBatcher,
     origin: Origin,
     bell: Bell,
     rng: SmallRng,
@@ -52,11 +52,11 @@ pub(super) struct Sent {
 impl Replica {
     pub(super) fn new(now_ms: u64, origin: Origin, mut rng: SmallRng, snapshot: Vec<Frame>) -> Self {
         let mut replica = Self {
-            follower: Follower::default(),
+            follower: StateReplica::default(),
             view: View::default(),
             bookings: Bookings::new(Arc::new(|| {})),
             overlay: Overlay::default(),
-            feeder: Feeder::default(),
+            feeder: FeedbackBatcher::default(),
             origin,
             bell: Bell::default(),
             turn: Turn::new(rng.random()),
@@ -73,11 +73,11 @@ impl Replica {
     /// Takes frames, as the view keeper does.
     pub(super) fn take(&mut self, now_ms: u64, frames: Vec<Frame>) {
         for frame in frames {
-            let outcome = self.follower.apply(Source::Aggregator(0), frame);
-            assert!(!matches!(outcome, Outcome::Gap(_)), "frames in order leave no gap: {outcome:?}");
+            let outcome = self.follower.apply(FrameSource::Aggregator(0), frame);
+            assert!(!matches!(outcome, ApplyOutcome::Gap(_)), "frames in order leave no gap: {outcome:?}");
         }
         self.view = View::next(&self.view, &self.follower, &self.bookings, now_ms);
-        let acknowledged = self.follower.picture().acknowledged(self.origin);
+        let acknowledged = self.follower.pool_state().acknowledged(self.origin);
         self.feeder.acknowledged(acknowledged, &self.overlay);
     }
 
@@ -85,16 +85,16 @@ impl Replica {
     pub(super) fn pick(&mut self, now_us: u64, prompt: &Prompt, chooser: &Chooser) -> Sent {
         let (matches, known) = self.view.look_up(&prompt.chain, &self.overlay);
         let is_current = self.view.age_ms(now_us / 1_000) < ORIGIN_TTL_MS;
-        let others = if is_current { Others::Current } else { Others::Outdated };
+        let others = if is_current { PeerLoad::Current } else { PeerLoad::Outdated };
         let local = self.view.local(self.origin, others, now_us / 1_000);
         let request = Request { prompt_tokens: u64::from(prompt.tokens), ..Request::default() };
-        let ground = Ground { view: &self.view, local: &local, matches: &matches, request: &request };
-        let choice = chooser.choose(&ground, &mut self.turn, &mut self.rng);
+        let inputs = DecisionInputs { view: &self.view, local: &local, matches: &matches, request: &request };
+        let choice = chooser.choose(&inputs, &mut self.turn, &mut self.rng);
         let uncached_tokens = request.prompt_tokens - choice.cached_tokens;
-        let endpoint = self.view.members[choice.position].key;
+        let endpoint = self.view.endpoints[choice.position].key;
         let booking = self.bookings.reserve(endpoint, uncached_tokens);
         let is_alone =
-            ground.local.load_at(choice.position, &self.view.members[choice.position]).prefills == 0;
+            inputs.local.load_at(choice.position, &self.view.endpoints[choice.position]).prefills == 0;
         if is_alone {
             booking.began(now_us / 1_000);
         }
@@ -113,9 +113,9 @@ impl Replica {
         chain: &Arc<[BlockHash]>,
         (known, held): (usize, usize),
     ) {
-        let member = &self.view.members[position];
+        let member = &self.view.endpoints[position];
         let (endpoint, incarnation) = (member.key, member.observed.incarnation);
-        let placed = Placed { endpoint, incarnation, chain: Arc::clone(chain), known, held };
+        let placed = PlacedPrompt { endpoint, incarnation, chain: Arc::clone(chain), known, held };
         self.overlay.place(&placed);
         self.feeder.placed(now_us / 1_000, placed);
     }
@@ -123,9 +123,10 @@ impl Replica {
     /// The first chunk of an answer came.
     pub(super) fn first_chunk(&mut self, now_us: u64, sent: &mut Sent) {
         sent.booking.prefilled(now_us / 1_000);
-        let endpoint = self.view.members[sent.position].key;
-        let answered = Answered::Began { work_tokens: sent.work_tokens, took_us: now_us - sent.at_us };
-        self.feeder.answered(Answer { endpoint, answered });
+        let endpoint = self.view.endpoints[sent.position].key;
+        let answered =
+            ResponseOutcome::FirstOutput { work_tokens: sent.work_tokens, elapsed_us: now_us - sent.at_us };
+        self.feeder.answered(ResponseReport { endpoint, answered });
     }
 
     /// The owner asked for a whole chain.
@@ -142,14 +143,14 @@ impl Replica {
     }
 
     /// What changed since the last time, or all of it, as the uplink tells it; nothing where there is nothing to tell.
-    pub(super) fn feedback(&mut self, now_us: u64, scope: Scope) -> Option<Feedback> {
-        if scope == Scope::Changed {
+    pub(super) fn feedback(&mut self, now_us: u64, scope: GaugeScope) -> Option<Feedback> {
+        if scope == GaugeScope::Changed {
             self.bell = Bell { is_rung: false, ready_us: now_us + PACE_US };
         }
         let changed = self.bookings.take_changed();
         let gauges = match scope {
-            Scope::Whole => self.bookings.whole(),
-            Scope::Changed => changed,
+            GaugeScope::Whole => self.bookings.whole(),
+            GaugeScope::Changed => changed,
         };
         self.feeder.batch(self.version().epoch, self.origin, scope, gauges)
     }

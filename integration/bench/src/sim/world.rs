@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use signalbox_modelsim::engine::{Arrival, Effect, Input as PodInput};
-use signalbox_state::{Feedback, Input, Scope, Update};
+use signalbox_state::{Feedback, GaugeScope, PoolInput, Update};
 use signalbox_types::{Load, Origin};
 
 use super::fleet::{Pod, fleet};
@@ -175,11 +175,11 @@ impl<'a> World<'a> {
                 self.publish(now_us);
             }
             Event::Flush(replica) => {
-                self.tell(now_us, replica, Scope::Changed);
+                self.tell(now_us, replica, GaugeScope::Changed);
             }
             Event::Whole(replica) => {
                 if !self.is_ownerless {
-                    self.tell(now_us, replica, Scope::Whole);
+                    self.tell(now_us, replica, GaugeScope::Whole);
                 }
                 self.queue.put(now_us + WHOLE_US, Event::Whole(replica));
             }
@@ -283,7 +283,7 @@ impl<'a> World<'a> {
         }
     }
 
-    pub(super) fn tell(&mut self, now_us: u64, replica: usize, scope: Scope) {
+    pub(super) fn tell(&mut self, now_us: u64, replica: usize, scope: GaugeScope) {
         let owner = self.owner_of[replica];
         let Some(feedback) = self.replicas[replica].as_mut().and_then(|told| told.feedback(now_us, scope))
         else {
@@ -293,7 +293,7 @@ impl<'a> World<'a> {
     }
 
     fn hear(&mut self, now_us: u64, owner: usize, feedback: Feedback) {
-        let chains = self.owners[owner].fold(now_us / 1_000, Input::Feedback(feedback));
+        let chains = self.owners[owner].fold(now_us / 1_000, PoolInput::Feedback(feedback));
         for (origin, number) in chains {
             let is_asked =
                 |replica: &Option<Replica>| replica.as_ref().is_some_and(|one| one.origin() == origin);

@@ -1,8 +1,8 @@
 //! What it costs that an endpoint does not have the LoRA adapter that is asked for.
 
-use signalbox_state::{AdapterPlace, Member};
+use signalbox_state::{AdapterLocation, EndpointState};
 
-use crate::ground::Ground;
+use crate::decision_inputs::DecisionInputs;
 use crate::least_time::LeastTime;
 
 /// Time until `member` has the adapter that the request asks for, in microseconds; nothing where it has it, or where the request
@@ -14,20 +14,20 @@ use crate::least_time::LeastTime;
 ///
 /// The second makes adapters stay where they are when there are more than slots; a hot adapter gets a second endpoint when the wait at
 /// the first outgrows the sum.
-pub(super) fn load_us(ground: &Ground<'_>, settings: &LeastTime, member: &Member) -> u64 {
-    let Some(adapter) = ground.view.adapter(&ground.request.model) else { return 0 };
-    if ground.local.adapter_sent.contains(&member.key) {
+pub(super) fn load_us(inputs: &DecisionInputs<'_>, settings: &LeastTime, member: &EndpointState) -> u64 {
+    let Some(adapter) = inputs.view.adapter(&inputs.request.model) else { return 0 };
+    if inputs.local.adapter_sent.contains(&member.key) {
         return 0;
     }
-    let Some(shelf) = member.adapters.as_deref() else { return settings.adapter_load_us };
-    let loading_us = match shelf.place_of(adapter) {
-        AdapterPlace::Device | AdapterPlace::Loading => return 0,
-        AdapterPlace::Host => settings.adapter_from_host_us,
-        AdapterPlace::Absent => settings.adapter_load_us,
+    let Some(residency) = member.adapters.as_deref() else { return settings.adapter_load_us };
+    let loading_us = match residency.place_of(adapter) {
+        AdapterLocation::Device | AdapterLocation::Loading => return 0,
+        AdapterLocation::Host => settings.adapter_from_host_us,
+        AdapterLocation::Absent => settings.adapter_load_us,
     };
-    if shelf.free_slots() > 0 {
+    if residency.free_slots() > 0 {
         return loading_us;
     }
-    let waiting_us = if shelf.is_occupied() { settings.service_ms * 1_000 } else { 0 };
+    let waiting_us = if residency.is_occupied() { settings.service_ms * 1_000 } else { 0 };
     loading_us + settings.adapter_load_us + waiting_us
 }

@@ -1,10 +1,10 @@
 //! What it costs to serve a request at one endpoint.
 
 use serde::{Deserialize, Serialize};
-use signalbox_state::Member;
+use signalbox_state::EndpointState;
 use signalbox_types::{Load, PPM, Rates};
 
-use crate::ground::{Ground, Standing};
+use crate::decision_inputs::{DecisionInputs, Standing};
 use crate::least_time::{LeastTime, adapter};
 
 /// How much can be expected of an endpoint. A request goes to one of a worse tier only when there is none of a better one.
@@ -89,23 +89,23 @@ const INTERFERENCE_TOKENS: u64 = 16;
 /// - ramp: (prefill + interference) × ramp percent
 /// - others: prefill × requests there whose prompts are not processed ÷ 2. Those are ahead and not delayed, but in the time until
 ///   they are done as many are likely to come (L = λ·W, Little 1961)
-pub(crate) fn terms(ground: &Ground<'_>, settings: &LeastTime, position: usize) -> Terms {
-    let member = ground.member(position);
+pub(crate) fn terms(inputs: &DecisionInputs<'_>, settings: &LeastTime, position: usize) -> Terms {
+    let member = inputs.member(position);
     let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } =
         member.assessment.rates;
-    let cached_tokens = ground.cached_tokens(position);
-    let uncached_tokens = ground.request.prompt_tokens - cached_tokens;
-    let load = ground.load(position);
-    let foreign = u64::from(member.observed.foreign);
-    let foreign_waiting = foreign.min(u64::from(member.observed.gauges.waiting));
+    let cached_tokens = inputs.cached_tokens(position);
+    let uncached_tokens = inputs.request.prompt_tokens - cached_tokens;
+    let load = inputs.load(position);
+    let unbooked_requests = u64::from(member.observed.unbooked_requests);
+    let foreign_waiting = unbooked_requests.min(u64::from(member.observed.gauges.waiting));
     let rate = u64::from(prefill_tokens_per_second);
-    let booked_tokens = load.prefill_tokens.saturating_sub(done_tokens(ground, position, load, rate));
+    let booked_tokens = load.prefill_tokens.saturating_sub(done_tokens(inputs, position, load, rate));
     let ahead_tokens = booked_tokens.saturating_add(foreign_waiting * settings.foreign_prompt_tokens);
-    let requests = u64::from(load.requests) + foreign;
+    let requests = u64::from(load.requests) + unbooked_requests;
     let prefills = u64::from(load.prefills) + foreign_waiting;
     let output_tokens =
-        ground.request.max_output_tokens.unwrap_or(settings.output_tokens).min(settings.output_tokens);
-    let tier = tier(ground, settings, position);
+        inputs.request.max_output_tokens.unwrap_or(settings.output_tokens).min(settings.output_tokens);
+    let tier = tier(inputs, settings, position);
     let room_us = room_us(settings, member, tier, ahead_tokens.saturating_add(uncached_tokens));
     let work_us = time_us(uncached_tokens, rate);
     let delay_us = requests * u64::from(decode_interference_us);
@@ -122,15 +122,15 @@ pub(crate) fn terms(ground: &Ground<'_>, settings: &LeastTime, position: usize) 
         interference_us,
         decode_us: output_tokens * (u64::from(decode_token_us) + delay_us),
         ramp_us: work_us.saturating_add(interference_us).saturating_mul(ramp_percent) / 100,
-        adapter_us: adapter::load_us(ground, settings, member),
+        adapter_us: adapter::load_us(inputs, settings, member),
         others_us: work_us.saturating_mul(prefills) / OTHERS_PARTS,
     }
 }
 
 /// What is likely to be done of the prompt that the endpoint is at, in tokens: as many as it processes in the time since it began
 /// with that, but no more than the mean of its prompts has.
-fn done_tokens(ground: &Ground<'_>, position: usize, load: Load, tokens_per_second: u64) -> u64 {
-    let since_ms = ground.local.prefilling_ms.get(position).copied().unwrap_or(0);
+fn done_tokens(inputs: &DecisionInputs<'_>, position: usize, load: Load, tokens_per_second: u64) -> u64 {
+    let since_ms = inputs.local.prefilling_ms.get(position).copied().unwrap_or(0);
     let mean_tokens = load.prefill_tokens / u64::from(load.prefills).max(1);
     (since_ms.saturating_mul(tokens_per_second) / 1_000).min(mean_tokens)
 }
@@ -141,7 +141,7 @@ fn time_us(tokens: u64, tokens_per_second: u64) -> u64 {
 
 /// Time until `wanted_tokens` fit into the KV cache. Tokens come free at the rate at which those in use end: use ÷ service
 /// time. A full endpoint serves its queue at the rate at which its running requests end.
-fn room_us(settings: &LeastTime, member: &Member, tier: Tier, wanted_tokens: u64) -> u64 {
+fn room_us(settings: &LeastTime, member: &EndpointState, tier: Tier, wanted_tokens: u64) -> u64 {
     let service_us = settings.service_ms * 1_000;
     let gauges = member.observed.gauges;
     if tier == Tier::Full {
@@ -155,10 +155,10 @@ fn room_us(settings: &LeastTime, member: &Member, tier: Tier, wanted_tokens: u64
     missing_tokens.saturating_mul(service_us) / used_tokens.max(1)
 }
 
-fn tier(ground: &Ground<'_>, settings: &LeastTime, position: usize) -> Tier {
-    let gauges = ground.member(position).observed.gauges;
+fn tier(inputs: &DecisionInputs<'_>, settings: &LeastTime, position: usize) -> Tier {
+    let gauges = inputs.member(position).observed.gauges;
     let is_full = gauges.waiting > 0 && gauges.kv_used_ppm.is_some_and(|used| used >= settings.full_kv_ppm);
-    match ground.standing(position) {
+    match inputs.standing(position) {
         Standing::Sound if is_full => Tier::Full,
         Standing::Sound => Tier::Open,
         Standing::Stale => Tier::Stale,

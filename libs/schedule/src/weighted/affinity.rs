@@ -3,7 +3,7 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::ground::Ground;
+use crate::decision_inputs::DecisionInputs;
 
 /// Stays with who holds the prompt until that costs too much.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ impl PrefixAffinity {
     /// token is taken to be tokens in flight ÷ peak.
     pub(super) fn retain(
         &self,
-        ground: &Ground<'_>,
+        inputs: &DecisionInputs<'_>,
         rng: &mut impl Rng,
         from: &[usize],
         into: &mut Vec<usize>,
@@ -36,8 +36,8 @@ impl PrefixAffinity {
         let [mut held_ms, mut other_ms] = [f64::INFINITY; 2];
         for at in from.iter().copied() {
             let first_token_ms =
-                ground.load(at).prefill_tokens as f64 / self.peak_tokens_per_second * 1_000.0;
-            if ground.held_share(at) >= self.threshold {
+                inputs.load(at).prefill_tokens as f64 / self.peak_tokens_per_second * 1_000.0;
+            if inputs.held_share(at) >= self.threshold {
                 held_ms = held_ms.min(first_token_ms);
                 into.push(at);
             } else {

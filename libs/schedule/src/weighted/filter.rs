@@ -7,7 +7,7 @@ use super::affinity::PrefixAffinity;
 use super::labels::{Role, Selector};
 use super::limits::{Concurrency, Limit, Saturation, WhenNone, within};
 use super::session::SessionAffinity;
-use crate::ground::Ground;
+use crate::decision_inputs::DecisionInputs;
 
 /// Who may serve a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,12 +57,12 @@ impl Filter {
     /// Puts those of `from` that it keeps into the empty `into`, in the same order.
     pub(super) fn retain(
         &self,
-        ground: &Ground<'_>,
+        inputs: &DecisionInputs<'_>,
         rng: &mut impl Rng,
         from: &[usize],
         into: &mut Vec<usize>,
     ) {
-        let labels = |at: usize| &ground.member(at).spec.labels;
+        let labels = |at: usize| &inputs.member(at).spec.labels;
         let passing = from.iter().copied();
         match self {
             Self::Labels(selector) => into.extend(passing.filter(|at| selector.matches(labels(*at)))),
@@ -74,11 +74,11 @@ impl Filter {
                 into.extend(passing.filter(passes));
             }
             Self::Role(role) => into.extend(passing.filter(|at| role.matches(labels(*at)))),
-            Self::PrefixAffinity(affinity) => affinity.retain(ground, rng, from, into),
-            Self::Utilization { limits, when_none } => within(ground, limits, *when_none, from, into),
-            Self::Saturation(saturation) => saturation.retain(ground, from, into),
-            Self::Concurrency(concurrency) => concurrency.retain(ground, from, into),
-            Self::Session(session) => match session.bound(ground, from) {
+            Self::PrefixAffinity(affinity) => affinity.retain(inputs, rng, from, into),
+            Self::Utilization { limits, when_none } => within(inputs, limits, *when_none, from, into),
+            Self::Saturation(saturation) => saturation.retain(inputs, from, into),
+            Self::Concurrency(concurrency) => concurrency.retain(inputs, from, into),
+            Self::Session(session) => match session.bound(inputs, from) {
                 Some(bound) => into.push(bound),
                 None => into.extend_from_slice(from),
             },

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FilterStep, ScorerStep, clamped};
-use crate::ground::{Ground, Standing};
+use crate::decision_inputs::{DecisionInputs, Standing};
 
 /// One scorer's part in a candidate's total.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,18 +54,18 @@ pub(crate) struct Entry {
 
 impl Ledger {
     /// Nothing happened yet, but that the gateway does not allow some.
-    pub(crate) fn new(ground: &Ground<'_>) -> Self {
-        let entry = |at| match ground.is_allowed(at) {
+    pub(crate) fn new(inputs: &DecisionInputs<'_>) -> Self {
+        let entry = |at| match inputs.is_allowed(at) {
             true => Entry::default(),
             false => Entry { removed_by: Some("subset".to_owned()), ..Entry::default() },
         };
-        Self { entries: (0..ground.view.members.len()).map(entry).collect() }
+        Self { entries: (0..inputs.view.endpoints.len()).map(entry).collect() }
     }
 
     /// Those of whom nothing is written were no candidates, because of what they are.
-    pub(crate) fn close(&mut self, ground: &Ground<'_>) {
+    pub(crate) fn close(&mut self, inputs: &DecisionInputs<'_>) {
         for (at, entry) in self.entries.iter_mut().enumerate() {
-            let standing = ground.standing(at);
+            let standing = inputs.standing(at);
             if entry.removed_by.is_none() && entry.total.is_none() && standing != Standing::Sound {
                 entry.removed_by = Some(standing.name().to_owned());
             }

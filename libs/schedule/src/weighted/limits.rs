@@ -1,10 +1,10 @@
 //! Filters that go by how busy an endpoint is.
 
 use serde::{Deserialize, Serialize};
-use signalbox_state::Reach;
+use signalbox_state::ScrapeStatus;
 use signalbox_types::PPM;
 
-use crate::ground::Ground;
+use crate::decision_inputs::DecisionInputs;
 
 /// A number that an endpoint is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +36,12 @@ impl Metric {
     }
 
     /// Its value at `position`; `None` where the endpoint does not tell, or was never read.
-    pub(super) fn at(self, ground: &Ground<'_>, position: usize) -> Option<f64> {
+    pub(super) fn at(self, inputs: &DecisionInputs<'_>, position: usize) -> Option<f64> {
         if self == Self::ActiveRequests {
-            return Some(f64::from(ground.load(position).requests));
+            return Some(f64::from(inputs.load(position).requests));
         }
-        let observed = &ground.member(position).observed;
-        if observed.reach == Reach::Unknown {
+        let observed = &inputs.member(position).observed;
+        if observed.scrape_status == ScrapeStatus::Unknown {
             return None;
         }
         match self {
@@ -76,15 +76,15 @@ pub enum WhenNone {
 /// Keeps the endpoints within all limits. Unknown is not idle: one that does not tell a value is kept only where none is within
 /// the limits for sure. One that nobody has read yet is kept, lest the first that is read get everything.
 pub(super) fn within(
-    ground: &Ground<'_>,
+    inputs: &DecisionInputs<'_>,
     limits: &[Limit],
     when_none: WhenNone,
     from: &[usize],
     into: &mut Vec<usize>,
 ) {
-    let is_within = |limit: &Limit, at: usize| match limit.metric.at(ground, at) {
+    let is_within = |limit: &Limit, at: usize| match limit.metric.at(inputs, at) {
         Some(value) => Some(value <= limit.max),
-        None => (ground.member(at).observed.reach == Reach::Unknown).then_some(true),
+        None => (inputs.member(at).observed.scrape_status == ScrapeStatus::Unknown).then_some(true),
     };
     let surely = |at: &usize| limits.iter().all(|limit| is_within(limit, *at) == Some(true));
     let perhaps = |at: &usize| limits.iter().all(|limit| is_within(limit, *at) != Some(false));
@@ -110,13 +110,13 @@ pub struct Saturation {
 
 impl Saturation {
     /// Keeps the endpoints that are read and below both thresholds; all, where none is.
-    pub(super) fn retain(&self, ground: &Ground<'_>, from: &[usize], into: &mut Vec<usize>) {
+    pub(super) fn retain(&self, inputs: &DecisionInputs<'_>, from: &[usize], into: &mut Vec<usize>) {
         let factor = 1.0 + self.headroom;
         let below = |metric: Metric, at: usize, threshold: f64| {
-            metric.at(ground, at).is_some_and(|value| value < threshold * factor)
+            metric.at(inputs, at).is_some_and(|value| value < threshold * factor)
         };
         let has_room = |at: &usize| {
-            ground.member(*at).observed.reach == Reach::Fresh
+            inputs.member(*at).observed.scrape_status == ScrapeStatus::Fresh
                 && below(Metric::WaitingQueue, *at, self.queue_depth)
                 && below(Metric::KvCacheUtilization, *at, self.kv_used)
         };
@@ -140,11 +140,11 @@ pub struct Concurrency {
 
 impl Concurrency {
     /// Keeps the endpoints that have less in flight.
-    pub(super) fn retain(&self, ground: &Ground<'_>, from: &[usize], into: &mut Vec<usize>) {
+    pub(super) fn retain(&self, inputs: &DecisionInputs<'_>, from: &[usize], into: &mut Vec<usize>) {
         let factor = 1.0 + self.headroom;
         let below = |value: f64, limit: Option<f64>| limit.is_none_or(|limit| value < limit * factor);
         into.extend(from.iter().copied().filter(|at| {
-            let load = ground.load(*at);
+            let load = inputs.load(*at);
             below(f64::from(load.requests), self.requests) && below(load.prefill_tokens as f64, self.tokens)
         }));
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::Metric;
 use super::session::SessionAffinity;
 use super::slate::Slate;
-use crate::ground::Ground;
+use crate::decision_inputs::DecisionInputs;
 
 /// How good each candidate is, from 0 to 1. Unknown is not idle: a candidate of which a value is not known is as good as the worst
 /// of those of which it is.
@@ -51,33 +51,33 @@ pub enum Scorer {
 
 impl Scorer {
     /// Writes the scores into `slate.scores`, in the order of its positions.
-    pub(super) fn score(&self, ground: &Ground<'_>, slate: &mut Slate) {
+    pub(super) fn score(&self, inputs: &DecisionInputs<'_>, slate: &mut Slate) {
         match self {
-            Self::Least(metric) => least(slate, |at| metric.at(ground, at)),
+            Self::Least(metric) => least(slate, |at| metric.at(inputs, at)),
             Self::KvCacheFree => {
-                let used = |at| Metric::KvCacheUtilization.at(ground, at);
+                let used = |at| Metric::KvCacheUtilization.at(inputs, at);
                 known(slate, 0.0, |at| used(at).map(|used| 1.0 - used));
             }
             Self::LoadAware { threshold } => {
-                let waiting = |at| Metric::WaitingQueue.at(ground, at);
+                let waiting = |at| Metric::WaitingQueue.at(inputs, at);
                 known(slate, 0.0, |at| waiting(at).map(|waiting| load_aware(waiting, *threshold)));
             }
             Self::PrefixCache { length_weight, scale_tokens } => each(slate, |at| {
-                let held_tokens = (ground.held_blocks(at) * ground.block_tokens()) as f64;
+                let held_tokens = (inputs.held_blocks(at) * inputs.block_tokens()) as f64;
                 let length = (held_tokens / scale_tokens).min(1.0).powi(2);
-                length_weight * length + (1.0 - length_weight) * ground.held_share(at)
+                length_weight * length + (1.0 - length_weight) * inputs.held_share(at)
             }),
-            Self::LoraAffinity => each(slate, |at| lora_affinity(ground, at)),
-            Self::ActiveRequests { idle, max_busy } => active_requests(ground, slate, *idle, *max_busy),
+            Self::LoraAffinity => each(slate, |at| lora_affinity(inputs, at)),
+            Self::ActiveRequests { idle, max_busy } => active_requests(inputs, slate, *idle, *max_busy),
             Self::TokenLoad { threshold_tokens } => each(slate, |at| {
-                let tokens = ground.load(at).prefill_tokens + ground.unheld_tokens(at);
+                let tokens = inputs.load(at).prefill_tokens + inputs.unheld_tokens(at);
                 1.0 - (tokens as f64).min(*threshold_tokens) / threshold_tokens
             }),
             Self::Session(session) => {
-                let bound = session.bound(ground, &slate.positions);
+                let bound = session.bound(inputs, &slate.positions);
                 each(slate, |at| if bound == Some(at) { 1.0 } else { 0.0 });
             }
-            Self::NoHitLru => no_hit_lru(ground, slate),
+            Self::NoHitLru => no_hit_lru(inputs, slate),
         }
     }
 }
@@ -106,11 +106,11 @@ fn load_aware(waiting: f64, threshold: f64) -> f64 {
     if waiting == 0.0 { 0.5 } else { 0.5 * (1.0 - waiting.min(threshold) / threshold) }
 }
 
-fn lora_affinity(ground: &Ground<'_>, at: usize) -> f64 {
-    let Some(shelf) = &ground.member(at).adapters else { return 0.0 };
-    let wanted = ground.request.model.as_str();
+fn lora_affinity(inputs: &DecisionInputs<'_>, at: usize) -> f64 {
+    let Some(residency) = &inputs.member(at).adapters else { return 0.0 };
+    let wanted = inputs.request.model.as_str();
     let is_wanted = |name: &std::sync::Arc<str>| **name == *wanted;
-    let seen = &shelf.seen;
+    let seen = &residency.seen;
     if seen.running.iter().any(is_wanted) {
         1.0
     } else if seen.running.len() + seen.waiting.len() < seen.slots as usize {
@@ -122,8 +122,8 @@ fn lora_affinity(ground: &Ground<'_>, at: usize) -> f64 {
     }
 }
 
-fn active_requests(ground: &Ground<'_>, slate: &mut Slate, idle: f64, max_busy: f64) {
-    let requests = |at: usize| f64::from(ground.load(at).requests);
+fn active_requests(inputs: &DecisionInputs<'_>, slate: &mut Slate, idle: f64, max_busy: f64) {
+    let requests = |at: usize| f64::from(inputs.load(at).requests);
     let most = slate.positions.iter().map(|at| requests(*at)).fold(0.0, f64::max);
     each(slate, |at| {
         let own = requests(at);
@@ -131,16 +131,16 @@ fn active_requests(ground: &Ground<'_>, slate: &mut Slate, idle: f64, max_busy: 
     });
 }
 
-fn no_hit_lru(ground: &Ground<'_>, slate: &mut Slate) {
-    if slate.positions.iter().any(|at| ground.held_blocks(*at) > 0) {
+fn no_hit_lru(inputs: &DecisionInputs<'_>, slate: &mut Slate) {
+    if slate.positions.iter().any(|at| inputs.held_blocks(*at) > 0) {
         return each(slate, |_| 0.5);
     }
-    let cold_seq = |at: usize| ground.member(at).cold_seq;
+    let cold_placement_seq = |at: usize| inputs.member(at).cold_placement_seq;
     let last = slate.positions.len() - 1;
     slate.ranked.clear();
     slate.ranked.extend(0..slate.positions.len());
     // The never used stay in the order of the candidates.
-    slate.ranked.sort_unstable_by_key(|index| (cold_seq(slate.positions[*index]), *index));
+    slate.ranked.sort_unstable_by_key(|index| (cold_placement_seq(slate.positions[*index]), *index));
     slate.scores.clear();
     slate.scores.resize(slate.positions.len(), 1.0);
     for (rank, index) in slate.ranked.iter().enumerate().skip(1) {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::ground::Ground;
+use crate::decision_inputs::DecisionInputs;
 
 /// By what a session's endpoint is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,17 +26,17 @@ pub enum SessionAffinity {
 
 impl SessionAffinity {
     /// Which of `positions` the request's session is bound to, if it has one and its endpoint is among them.
-    pub(super) fn bound(&self, ground: &Ground<'_>, positions: &[usize]) -> Option<usize> {
-        let name = |position: usize| ground.member(position).spec.name.as_str();
+    pub(super) fn bound(&self, inputs: &DecisionInputs<'_>, positions: &[usize]) -> Option<usize> {
+        let name = |position: usize| inputs.member(position).spec.name.as_str();
         match self {
             Self::Token { header } => {
-                let endpoint = decoded(ground.request.header(header)?)?;
+                let endpoint = decoded(inputs.request.header(header)?)?;
                 let is_named = |own: &str| own == endpoint || without_namespace(&endpoint) == own;
                 positions.iter().copied().find(|at| is_named(name(*at)))
             }
             Self::Id { headers } => {
-                let id = headers.iter().find_map(|header| ground.request.header(header))?;
-                let draw = |at: &usize| xxh3_64_with_seed(id.as_bytes(), ground.member(*at).key.0);
+                let id = headers.iter().find_map(|header| inputs.request.header(header))?;
+                let draw = |at: &usize| xxh3_64_with_seed(id.as_bytes(), inputs.member(*at).key.0);
                 positions.iter().copied().max_by_key(draw)
             }
         }

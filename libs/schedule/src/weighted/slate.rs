@@ -1,6 +1,6 @@
 //! The candidates of one request, column by column.
 
-use crate::ground::{Ground, Standing};
+use crate::decision_inputs::{DecisionInputs, Standing};
 
 /// The candidates of one request, column by column: a few buffers, made once per request, whatever the number of endpoints.
 #[derive(Debug)]
@@ -20,16 +20,16 @@ pub(super) struct Slate {
 }
 
 impl Slate {
-    pub(super) fn new(ground: &Ground<'_>) -> Self {
-        let members = ground.view.members.len();
-        let standing = |at| ground.is_allowed(at).then(|| ground.standing(at));
+    pub(super) fn new(inputs: &DecisionInputs<'_>) -> Self {
+        let endpoints = inputs.view.endpoints.len();
+        let standing = |at| inputs.is_allowed(at).then(|| inputs.standing(at));
         Self {
-            positions: Vec::with_capacity(members),
-            kept: Vec::with_capacity(members),
-            scores: Vec::with_capacity(members),
-            totals: Vec::with_capacity(members),
+            positions: Vec::with_capacity(endpoints),
+            kept: Vec::with_capacity(endpoints),
+            scores: Vec::with_capacity(endpoints),
+            totals: Vec::with_capacity(endpoints),
             ranked: Vec::new(),
-            standings: (0..members).map(standing).collect(),
+            standings: (0..endpoints).map(standing).collect(),
         }
     }
 

@@ -41,7 +41,7 @@ fn a_decision_allocates_the_same_for_ten_endpoints_and_for_a_thousand() {
         let scene = Scene::new(&vec![Pod::default(); endpoints], 10);
         let mut rng = SmallRng::seed_from_u64(1);
         allocation_counter::measure(|| {
-            decide(&scene.ground(), &policy, &mut rng);
+            decide(&scene.inputs(), &policy, &mut rng);
         })
         .count_total
     };

@@ -4,7 +4,7 @@ use signalbox_schedule::{
     Concurrency, Filter, Limit, Metric, Must, Picker, PrefixAffinity, Requirement, Role, Saturation,
     Selector, SessionAffinity, Unlabelled, WhenNone, session_token,
 };
-use signalbox_state::Reach;
+use signalbox_state::ScrapeStatus;
 
 use crate::scene::{Pod, Scene, load, weighted};
 
@@ -118,7 +118,12 @@ fn utilization() {
     assert_eq!(Vec::<usize>::new(), kept(&pods[1..3], filter(&both, WhenNone::None)));
     assert_eq!(vec![0, 1], kept(&pods[1..3], filter(&both, WhenNone::All)));
     // So new that nobody has read it: kept, but what is booked there counts.
-    let unread = |own| Pod { reach: Reach::Unknown, kv_used_ppm: None, own: load(own, 0), ..Pod::default() };
+    let unread = |own| Pod {
+        scrape_status: ScrapeStatus::Unknown,
+        kv_used_ppm: None,
+        own: load(own, 0),
+        ..Pod::default()
+    };
     assert_eq!(vec![0, 1], kept(&[pods[0].clone(), unread(9)], filter(&both, WhenNone::None)));
     let booked = [limit(Metric::ActiveRequests, 2.0), limit(Metric::WaitingQueue, 5.0)];
     assert_eq!(vec![0], kept(&[unread(2), unread(3)], filter(&booked, WhenNone::None)));
@@ -138,7 +143,7 @@ fn utilization_detector() {
     assert_eq!(vec![0, 1, 2], kept(&pods, filter(0.1)));
     // None has room: all are kept.
     assert_eq!(vec![0, 1, 2], kept(&pods[1..], filter(0.0)));
-    let unread = Pod { reach: Reach::Unknown, ..Pod::default() };
+    let unread = Pod { scrape_status: ScrapeStatus::Unknown, ..Pod::default() };
     assert_eq!(vec![1], kept(&[unread, Pod::default()], filter(0.0)));
 }
 

@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use signalbox_schedule::{
     Decision, Filter, Metric, Picker, Policy, Role, Scorer, ScorerStep, SessionAffinity, Weighted, decide,
 };
-use signalbox_state::{Circuit, Reach};
+use signalbox_state::{Circuit, ScrapeStatus};
 use signalbox_types::Subset;
 
 use crate::scene::{Pod, Scene, load, weighted};
@@ -23,7 +23,7 @@ fn go_default() -> Weighted {
 
 fn picked(scene: &Scene, policy: Weighted, seed: u64) -> Result<usize, Decision> {
     let mut rng = SmallRng::seed_from_u64(seed);
-    match decide(&scene.ground(), &Policy::Weighted(policy), &mut rng) {
+    match decide(&scene.inputs(), &Policy::Weighted(policy), &mut rng) {
         Decision::Picked { position, .. } => Ok(position),
         other => Err(other),
     }
@@ -75,10 +75,10 @@ fn filters_act_in_order_and_are_named() {
 
 #[test]
 fn what_is_not_sound_is_used_only_where_the_filters_leave_nothing_else() {
-    let with = |reach, circuit| Pod { reach, circuit, ..Pod::default() };
-    let down = with(Reach::Down, Circuit::Sound);
-    let failing = with(Reach::Fresh, Circuit::Broken);
-    let stale = with(Reach::Stale, Circuit::Sound);
+    let with = |scrape_status, circuit| Pod { scrape_status, circuit, ..Pod::default() };
+    let down = with(ScrapeStatus::Down, Circuit::Sound);
+    let failing = with(ScrapeStatus::Fresh, Circuit::Broken);
+    let stale = with(ScrapeStatus::Stale, Circuit::Sound);
     let busy = Pod { waiting: 90, kv_used_ppm: Some(990_000), ..Pod::default() };
     let all = [down, failing, stale, busy];
     for left in (0..4).rev() {
@@ -111,7 +111,7 @@ fn the_subset_holds_for_every_policy() {
     scene.request.subset = Some(Subset::from_iter(["10.0.0.2", "10.0.0.3:1"]));
     let least_time = Policy::default();
     let position = |scene: &Scene, policy: &Policy| match decide(
-        &scene.ground(),
+        &scene.inputs(),
         policy,
         &mut SmallRng::seed_from_u64(1),
     ) {
@@ -124,7 +124,7 @@ fn the_subset_holds_for_every_policy() {
     assert_eq!(Some("subset".to_owned()), said.candidates[1].removed_by);
     scene.request.subset = Some(Subset::default());
     for policy in [least_time, Policy::Weighted(go_default())] {
-        let decision = decide(&scene.ground(), &policy, &mut SmallRng::seed_from_u64(1));
+        let decision = decide(&scene.inputs(), &policy, &mut SmallRng::seed_from_u64(1));
         assert_eq!(Decision::NoEndpoint, decision);
     }
     assert_eq!("the gateway allows none of the pool's endpoints", scene.explain(go_default(), 1).why);
@@ -155,21 +155,34 @@ fn a_policy_names_the_headers_that_it_reads_and_sets() {
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
-    let reach = prop_oneof![Just(Reach::Fresh), Just(Reach::Stale), Just(Reach::Unknown), Just(Reach::Down)];
+    let scrape_status = prop_oneof![
+        Just(ScrapeStatus::Fresh),
+        Just(ScrapeStatus::Stale),
+        Just(ScrapeStatus::Unknown),
+        Just(ScrapeStatus::Down)
+    ];
     let circuit = prop_oneof![Just(Circuit::Sound), Just(Circuit::Probing), Just(Circuit::Broken)];
     let kv = proptest::option::of(0_u32..=1_000_000);
     let gauges = (0_u32..20, 0_u32..300, kv);
     let label = prop_oneof![Just(None), Just(Some("decode")), Just(Some("prefill")), Just(Some("both"))];
-    (reach, circuit, gauges, (0_u32..9, 0_u64..50_000), 0_usize..=10, 0_u64..5, label).prop_map(
-        |(reach, circuit, (waiting, running, kv_used_ppm), own, held_blocks, cold_seq, label)| Pod {
-            reach,
+    (scrape_status, circuit, gauges, (0_u32..9, 0_u64..50_000), 0_usize..=10, 0_u64..5, label).prop_map(
+        |(
+            scrape_status,
+            circuit,
+            (waiting, running, kv_used_ppm),
+            own,
+            held_blocks,
+            cold_placement_seq,
+            label,
+        )| Pod {
+            scrape_status,
             circuit,
             waiting,
             running,
             kv_used_ppm,
             own: load(own.0, own.1),
             held_blocks,
-            cold_seq,
+            cold_placement_seq,
             labels: label.map(|role| ("llm-d.ai/role", role)).into_iter().collect(),
             ..Pod::default()
         },

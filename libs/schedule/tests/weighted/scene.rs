@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_schedule::{
-    Explanation, Filter, FilterStep, Ground, Picker, Policy, Scorer, ScorerStep, Weighted, explain,
+    DecisionInputs, Explanation, Filter, FilterStep, Picker, Policy, Scorer, ScorerStep, Weighted, explain,
 };
-use signalbox_state::{Circuit, Local, Matches, Member, Observed, Others, Reach, Shelf, View};
+use signalbox_state::{
+    AdapterResidency, Circuit, EndpointState, LocalState, Observed, PeerLoad, PrefixMatches, ScrapeStatus,
+    View,
+};
 use signalbox_types::{Adapters, EndpointSpec, Engine, Gauges, Load, Origin, Request};
 
 const ME: Origin = Origin(1);
@@ -15,7 +18,7 @@ const OTHER: Origin = Origin(2);
 /// One pod. By default it is fresh, idle and empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
-    pub(crate) reach: Reach,
+    pub(crate) scrape_status: ScrapeStatus,
     pub(crate) circuit: Circuit,
     pub(crate) waiting: u32,
     pub(crate) running: u32,
@@ -23,7 +26,7 @@ pub(crate) struct Pod {
     pub(crate) own: Load,
     pub(crate) others: Load,
     pub(crate) held_blocks: usize,
-    pub(crate) cold_seq: u64,
+    pub(crate) cold_placement_seq: u64,
     pub(crate) adapters: Option<Adapters>,
     pub(crate) labels: Vec<(&'static str, &'static str)>,
 }
@@ -31,7 +34,7 @@ pub(crate) struct Pod {
 impl Default for Pod {
     fn default() -> Self {
         Self {
-            reach: Reach::Fresh,
+            scrape_status: ScrapeStatus::Fresh,
             circuit: Circuit::Sound,
             waiting: 0,
             running: 0,
@@ -39,7 +42,7 @@ impl Default for Pod {
             own: Load::ZERO,
             others: Load::ZERO,
             held_blocks: 0,
-            cold_seq: 0,
+            cold_placement_seq: 0,
             adapters: None,
             labels: Vec::new(),
         }
@@ -49,27 +52,27 @@ impl Default for Pod {
 /// Pods called pod-0, pod-1, … at 10.0.0.1:8000, 10.0.0.2:8000, … and a prompt of so many blocks of 64 tokens.
 pub(crate) struct Scene {
     view: View,
-    local: Local,
-    matches: Matches,
+    local: LocalState,
+    matches: PrefixMatches,
     pub(crate) request: Request,
 }
 
 impl Scene {
     pub(crate) fn new(pods: &[Pod], prompt_blocks: usize) -> Self {
         let mut view = View::default();
-        view.members = pods.iter().enumerate().map(|(at, pod)| Arc::new(member(at, pod))).collect();
+        view.endpoints = pods.iter().enumerate().map(|(at, pod)| Arc::new(member(at, pod))).collect();
         let own = pods.iter().map(|pod| pod.own).collect();
         let blocks = pods.iter().map(|pod| pod.held_blocks).collect();
         Self {
             view,
-            local: Local {
+            local: LocalState {
                 origin: ME,
                 own,
                 prefilling_ms: Vec::new(),
-                others: Others::Current,
+                others: PeerLoad::Current,
                 adapter_sent: Default::default(),
             },
-            matches: Matches { blocks, total: prompt_blocks },
+            matches: PrefixMatches { blocks, total: prompt_blocks },
             request: Request {
                 model: "m".to_owned(),
                 prompt_tokens: 64 * prompt_blocks as u64,
@@ -78,12 +81,17 @@ impl Scene {
         }
     }
 
-    pub(crate) fn ground(&self) -> Ground<'_> {
-        Ground { view: &self.view, local: &self.local, matches: &self.matches, request: &self.request }
+    pub(crate) fn inputs(&self) -> DecisionInputs<'_> {
+        DecisionInputs {
+            view: &self.view,
+            local: &self.local,
+            matches: &self.matches,
+            request: &self.request,
+        }
     }
 
     pub(crate) fn explain(&self, policy: Weighted, seed: u64) -> Explanation {
-        explain(&self.ground(), &Policy::Weighted(policy), (0, seed))
+        explain(&self.inputs(), &Policy::Weighted(policy), (0, seed))
     }
 
     /// What `scorer` gives each pod, in their order.
@@ -92,7 +100,7 @@ impl Scene {
         let score = |name: String| {
             said.candidates.iter().find(|candidate| candidate.endpoint == name).unwrap().marks[0].score
         };
-        (0..self.view.members.len()).map(|at| score(format!("pod-{at}"))).collect()
+        (0..self.view.endpoints.len()).map(|at| score(format!("pod-{at}"))).collect()
     }
 
     /// Which pods `filter` leaves.
@@ -102,7 +110,7 @@ impl Scene {
             let name = format!("pod-{at}");
             said.candidates.iter().any(|pod| pod.endpoint == name && pod.removed_by.is_none())
         };
-        (0..self.view.members.len()).filter(kept).collect()
+        (0..self.view.endpoints.len()).filter(kept).collect()
     }
 }
 
@@ -126,7 +134,7 @@ pub(crate) fn weighted(filters: &[Filter], scorers: &[(Scorer, f64)], picker: Pi
     }
 }
 
-fn member(index: usize, pod: &Pod) -> Member {
+fn member(index: usize, pod: &Pod) -> EndpointState {
     let labels: BTreeMap<_, _> =
         pod.labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let spec = EndpointSpec {
@@ -136,14 +144,15 @@ fn member(index: usize, pod: &Pod) -> Member {
         engine: Engine::Vllm,
         labels,
     };
-    let mut member = Member::new(Arc::new(spec));
-    let Pod { reach, circuit, waiting, running, kv_used_ppm, cold_seq, .. } = *pod;
+    let mut member = EndpointState::new(Arc::new(spec));
+    let Pod { scrape_status, circuit, waiting, running, kv_used_ppm, cold_placement_seq, .. } = *pod;
     let gauges = Gauges { waiting, running, kv_used_ppm };
-    member.observed = Observed { reach, gauges, ..Observed::default() };
+    member.observed = Observed { scrape_status, gauges, ..Observed::default() };
     member.assessment.circuit = circuit;
-    member.cold_seq = cold_seq;
-    let shelf = |seen: &Adapters| Arc::new(Shelf { seen: seen.clone(), ..Shelf::default() });
-    member.adapters = pod.adapters.as_ref().map(shelf);
+    member.cold_placement_seq = cold_placement_seq;
+    let residency =
+        |seen: &Adapters| Arc::new(AdapterResidency { seen: seen.clone(), ..AdapterResidency::default() });
+    member.adapters = pod.adapters.as_ref().map(residency);
     if pod.others != Load::ZERO {
         member.loads.push((OTHER, pod.others));
     }

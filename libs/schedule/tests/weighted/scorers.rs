@@ -1,7 +1,7 @@
 //! One test for each scorer and each of its edges. The figures are worked by hand from the formulas.
 
 use signalbox_schedule::{Metric, Scorer, SessionAffinity, session_token};
-use signalbox_state::Reach;
+use signalbox_state::ScrapeStatus;
 use signalbox_types::Adapters;
 
 use crate::scene::{Pod, Scene, load};
@@ -20,7 +20,7 @@ fn waiting(waiting: u32) -> Pod {
 }
 
 fn unread() -> Pod {
-    Pod { reach: Reach::Unknown, kv_used_ppm: None, ..Pod::default() }
+    Pod { scrape_status: ScrapeStatus::Unknown, kv_used_ppm: None, ..Pod::default() }
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn sessions_by_id_stay_when_others_come_and_spread_evenly() {
 
 #[test]
 fn no_hit_lru() {
-    let cold = |cold_seq| Pod { cold_seq, ..Pod::default() };
+    let cold = |cold_placement_seq| Pod { cold_placement_seq, ..Pod::default() };
     // Never used: the first 1 − 0 ÷ 4, the second 1 − 1 ÷ 4; then the used, the longest ago first.
     let pods = [cold(70), cold(0), cold(50), cold(0), cold(90)];
     assert_scores(&[0.25, 1.0, 0.5, 0.75, 0.0], &scores(&pods, Scorer::NoHitLru));

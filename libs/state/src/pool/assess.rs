@@ -6,8 +6,8 @@ use signalbox_types::{Adapters, EndpointKey, Rates};
 
 use super::Pool;
 use crate::change::Change;
-use crate::feedback::Answer;
-use crate::record::Record;
+use crate::endpoint_assessor::EndpointAssessor;
+use crate::feedback::ResponseReport;
 
 /// Adapters that a pool knows. An endpoint that makes up names does not fill the memory.
 const ADAPTERS_AT_MOST: usize = 16_384;
@@ -15,7 +15,7 @@ const ADAPTERS_AT_MOST: usize = 16_384;
 impl Pool {
     /// How fast the pool's endpoints typically are: the median of what is learnt.
     pub(super) fn typical_rates(&self) -> Rates {
-        let learnt: Vec<_> = self.records.values().map(Record::learnt).collect();
+        let learnt: Vec<_> = self.records.values().map(EndpointAssessor::learnt).collect();
         let median = |of: fn(&Rates) -> u32| {
             let mut all: Vec<_> = learnt.iter().map(of).collect();
             let middle = all.len() / 2;
@@ -30,16 +30,16 @@ impl Pool {
 
     /// Publishes what is to be made of an endpoint in a pool with the rates `typical`, where that changed.
     pub(super) fn assess(&mut self, now_ms: u64, typical: Rates, endpoint: EndpointKey) {
-        let Some(before) = self.picture.member(endpoint).map(|member| member.assessment) else { return };
+        let Some(before) = self.pool_state.member(endpoint).map(|member| member.assessment) else { return };
         let Some(record) = self.records.get_mut(&endpoint) else { return };
         if let Some(assessment) = record.assess(now_ms, typical, before) {
             self.commit(Change::Assessed { endpoint, assessment });
         }
     }
 
-    pub(super) fn fold_answer(&mut self, now_ms: u64, answer: Answer) {
-        let Answer { endpoint, answered } = answer;
-        let Some(member) = self.picture.member(endpoint) else { return };
+    pub(super) fn fold_answer(&mut self, now_ms: u64, answer: ResponseReport) {
+        let ResponseReport { endpoint, answered } = answer;
+        let Some(member) = self.pool_state.member(endpoint) else { return };
         let running = member.observed.gauges.running;
         let Some(record) = self.records.get_mut(&endpoint) else { return };
         let circuit = member.assessment.circuit;
@@ -73,13 +73,13 @@ impl Pool {
 
     /// Publishes which adapters are where at an endpoint, where that changed.
     pub(super) fn shelve(&mut self, endpoint: EndpointKey) {
-        let (Some(member), Some(record)) = (self.picture.member(endpoint), self.records.get(&endpoint))
+        let (Some(member), Some(record)) = (self.pool_state.member(endpoint), self.records.get(&endpoint))
         else {
             return;
         };
-        let shelf = record.adapters.shelf();
-        if member.adapters.as_deref() != Some(&shelf) {
-            self.commit(Change::Shelved { endpoint, shelf: Arc::new(shelf) });
+        let residency = record.adapters.residency();
+        if member.adapters.as_deref() != Some(&residency) {
+            self.commit(Change::AdaptersChanged { endpoint, residency: Arc::new(residency) });
         }
     }
 }

@@ -5,32 +5,32 @@ use std::collections::BTreeMap;
 use signalbox_prefix::{Misfit, anchor_after};
 use signalbox_types::{BlockHash, EndpointKey, Load, Origin};
 
-use super::{BYTES_PER_TOKEN, Effect, Noted, Pool};
+use super::{BYTES_PER_TOKEN, CountedEvent, Pool, PoolEffect};
 use crate::change::Change;
-use crate::feedback::{Feedback, Placement, Scope};
+use crate::feedback::{Feedback, GaugeScope, Placement};
 
 impl Pool {
-    pub(super) fn fold_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<Effect> {
-        let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, answers } = feedback;
+    pub(super) fn fold_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<PoolEffect> {
+        let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses } = feedback;
         let mut effects = self.outranked(epoch);
         let Some(heard) = self.origins.hear(now_ms, origin) else {
-            effects.push(Effect::Expired(origin));
+            effects.push(PoolEffect::Expired(origin));
             return effects;
         };
         let is_news = heard.is_news(seq);
         if is_news {
             self.fold_gauges(origin, scope, &gauges);
             adapters.iter().for_each(|(endpoint, adapter)| self.fold_adapter(*endpoint, adapter));
-            answers.into_iter().for_each(|answer| self.fold_answer(now_ms, answer));
+            responses.into_iter().for_each(|answer| self.fold_answer(now_ms, answer));
         }
         let placements = placements.into_iter();
         effects.extend(placements.filter_map(|placement| self.fold_placement(now_ms, origin, placement)));
         if is_news
-            && scope == Scope::Whole
+            && scope == GaugeScope::Whole
             && let Some(heard) = self.origins.heard(origin)
             && let given_up @ 1.. = heard.give_up(now_ms)
         {
-            effects.push(Effect::Noted(Noted::ChainsGivenUp(given_up)));
+            effects.push(PoolEffect::Count(CountedEvent::ChainsGivenUp(given_up)));
         }
         self.acknowledge(origin);
         effects
@@ -39,38 +39,38 @@ impl Pool {
     fn acknowledge(&mut self, origin: Origin) {
         let Some(heard) = self.origins.heard(origin) else { return };
         let number = heard.acknowledged();
-        if number > self.picture.acknowledged(origin) {
+        if number > self.pool_state.acknowledged(origin) {
             self.commit(Change::Acknowledged { origin, number });
         }
     }
 
-    fn fold_gauges(&mut self, origin: Origin, scope: Scope, gauges: &[(EndpointKey, Load)]) {
+    fn fold_gauges(&mut self, origin: Origin, scope: GaugeScope, gauges: &[(EndpointKey, Load)]) {
         let mut wanted: BTreeMap<EndpointKey, Load> = gauges.iter().copied().collect();
-        if scope == Scope::Whole {
-            let held = self.picture.members().filter(|member| member.load_of(origin) != Load::ZERO);
+        if scope == GaugeScope::Whole {
+            let held = self.pool_state.endpoints().filter(|member| member.load_of(origin) != Load::ZERO);
             held.for_each(|member| {
                 wanted.entry(member.key).or_insert(Load::ZERO);
             });
         }
         for (endpoint, load) in wanted {
-            if self.picture.member(endpoint).is_some_and(|member| member.load_of(origin) != load) {
-                self.commit(Change::Loaded { endpoint, origin, load });
+            if self.pool_state.member(endpoint).is_some_and(|member| member.load_of(origin) != load) {
+                self.commit(Change::LoadChanged { endpoint, origin, load });
             }
         }
     }
 
-    fn fold_placement(&mut self, now_ms: u64, origin: Origin, placement: Placement) -> Option<Effect> {
+    fn fold_placement(&mut self, now_ms: u64, origin: Origin, placement: Placement) -> Option<PoolEffect> {
         let Placement { number, endpoint, incarnation, anchor, suffix } = placement;
         let heard = self.origins.heard(origin)?;
         if !heard.is_open(number) {
             return None;
         }
         let is_current =
-            self.picture.member(endpoint).is_some_and(|member| member.observed.incarnation == incarnation);
-        let known = self.picture.residents().known(anchor, &suffix);
+            self.pool_state.member(endpoint).is_some_and(|member| member.observed.incarnation == incarnation);
+        let known = self.pool_state.residents().known(anchor, &suffix);
         if is_current && known == Err(Misfit::Block(anchor)) {
             heard.ask(now_ms, number);
-            return Some(Effect::NeedChain(origin, number));
+            return Some(PoolEffect::NeedChain(origin, number));
         }
         heard.close(number);
         // What cannot follow its anchor is no chain.
@@ -90,15 +90,15 @@ impl Pool {
 
     /// Evicts what has not been used for the longest time until the endpoint's blocks fit its KV cache.
     pub(super) fn make_room(&mut self, endpoint: EndpointKey) {
-        let Some(member) = self.picture.member(endpoint) else { return };
+        let Some(member) = self.pool_state.member(endpoint) else { return };
         let kv_tokens =
             member.observed.capacity.map_or(self.config.assumed_kv_tokens, |capacity| capacity.kv_tokens);
         let block_bytes = u64::from(self.config.format.block_bytes.max(1));
         let room = (kv_tokens.saturating_mul(BYTES_PER_TOKEN) / block_bytes) as usize;
         loop {
-            let surplus = self.picture.residents().held(endpoint).saturating_sub(room);
+            let surplus = self.pool_state.residents().held(endpoint).saturating_sub(room);
             let Some((used, blocks)) =
-                (surplus > 0).then(|| self.picture.residents().oldest(endpoint, surplus)).flatten()
+                (surplus > 0).then(|| self.pool_state.residents().oldest(endpoint, surplus)).flatten()
             else {
                 return;
             };
@@ -110,12 +110,12 @@ impl Pool {
     /// has to, so that this does not come with every placement.
     fn make_room_in_memory(&mut self) {
         let bound = self.config.index_bytes;
-        if self.picture.residents().bytes() <= bound {
+        if self.pool_state.residents().bytes() <= bound {
             return;
         }
         let target = bound - bound / 64;
         loop {
-            let residents = self.picture.residents();
+            let residents = self.pool_state.residents();
             let surplus = residents.bytes().saturating_sub(target);
             let Some(endpoint) = residents.stalest().filter(|_| surplus > 0) else { return };
             let blocks_at_least = surplus.div_ceil(size_of::<u64>());

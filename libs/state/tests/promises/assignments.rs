@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use signalbox_state::{Assigned, CollectorStream, Effect, Input, Pool};
+use signalbox_state::{AssignedEndpoint, CollectorStream, Pool, PoolEffect, PoolInput};
 use signalbox_types::{EndpointKey, Generation};
 
 use crate::support::{config, endpoint_spec, pool_of, pool_spec};
@@ -32,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Told {
     streams: [Option<CollectorStream>; COLLECTORS],
     opened: u64,
-    assigned: BTreeMap<CollectorStream, Vec<Assigned>>,
+    assigned: BTreeMap<CollectorStream, Vec<AssignedEndpoint>>,
     sites: BTreeMap<EndpointKey, u8>,
 }
 
@@ -45,22 +45,22 @@ impl Told {
                 if let Some(before) = self.streams[*collector].replace(stream) {
                     self.assigned.remove(&before);
                 }
-                Input::CollectorJoined(stream, format!("collector-{collector}"))
+                PoolInput::CollectorJoined(stream, format!("collector-{collector}"))
             }
             Step::Leave(collector) => {
                 let Some(stream) = self.streams[*collector].take() else { return Ok(()) };
                 self.assigned.remove(&stream);
-                Input::CollectorLeft(stream)
+                PoolInput::CollectorLeft(stream)
             }
             Step::Spec(sites) => {
                 let present = sites.iter().enumerate().filter_map(|(at, site)| Some((at, (*site)?)));
                 self.sites =
                     present.clone().map(|(at, site)| (endpoint_spec(at, site).key(), site)).collect();
-                Input::Spec(pool_spec(present.map(|(at, site)| endpoint_spec(at, site))))
+                PoolInput::Spec(pool_spec(present.map(|(at, site)| endpoint_spec(at, site))))
             }
         };
         for effect in pool.fold(0, input) {
-            if let Effect::Assign(stream, assigned) = effect {
+            if let PoolEffect::Assign(stream, assigned) = effect {
                 prop_assert!(self.streams.contains(&Some(stream)), "a stream that is gone is told");
                 let before = self.assigned.insert(stream, assigned.clone());
                 prop_assert!(before != Some(assigned), "a stream is told what it knows");
@@ -126,19 +126,19 @@ proptest! {
 fn a_collector_that_comes_back_before_its_old_stream_is_gone_keeps_its_endpoints() {
     let mut pool = pool_of(4, config());
     let (old, new) = (CollectorStream(1), CollectorStream(2));
-    pool.fold(0, Input::CollectorJoined(old, "one".to_owned()));
-    let effects = pool.fold(0, Input::CollectorJoined(new, "one".to_owned()));
-    assert!(matches!(&effects[..], [Effect::Dropped(void), Effect::Assign(stream, assigned)]
+    pool.fold(0, PoolInput::CollectorJoined(old, "one".to_owned()));
+    let effects = pool.fold(0, PoolInput::CollectorJoined(new, "one".to_owned()));
+    assert!(matches!(&effects[..], [PoolEffect::Dropped(void), PoolEffect::Assign(stream, assigned)]
             if *void == old && *stream == new && assigned.len() == 4));
-    assert!(pool.fold(0, Input::CollectorLeft(old)).is_empty());
+    assert!(pool.fold(0, PoolInput::CollectorLeft(old)).is_empty());
 }
 
 #[test]
 fn a_name_that_occurs_twice_is_one_endpoint() {
     let mut pool = pool_of(0, config());
-    pool.fold(0, Input::CollectorJoined(CollectorStream(1), "one".to_owned()));
-    let twice = || Input::Spec(pool_spec([endpoint_spec(0, 0), endpoint_spec(0, 1)]));
+    pool.fold(0, PoolInput::CollectorJoined(CollectorStream(1), "one".to_owned()));
+    let twice = || PoolInput::Spec(pool_spec([endpoint_spec(0, 0), endpoint_spec(0, 1)]));
     pool.fold(0, twice());
-    assert_eq!(1, pool.picture().members().len());
+    assert_eq!(1, pool.pool_state().endpoints().len());
     assert!(pool.fold(0, twice()).is_empty());
 }

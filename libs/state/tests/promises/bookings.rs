@@ -13,7 +13,7 @@ use signalbox_types::{EndpointKey, Load};
 struct Request {
     endpoint: u64,
     tokens: u64,
-    answers: bool,
+    responses: bool,
     /// How many of the requests after it begin before it ends.
     lasts: usize,
 }
@@ -22,16 +22,21 @@ fn requests() -> impl proptest::strategy::Strategy<Value = Vec<Request>> {
     use proptest::strategy::Strategy;
     let request = (0_u64..3, 0_u64..100, any::<bool>(), 0_usize..4);
     vec(
-        request.prop_map(|(endpoint, tokens, answers, lasts)| Request { endpoint, tokens, answers, lasts }),
+        request.prop_map(|(endpoint, tokens, responses, lasts)| Request {
+            endpoint,
+            tokens,
+            responses,
+            lasts,
+        }),
         1..200,
     )
 }
 
 fn serve(bookings: &Bookings, requests: &[Request]) {
     let mut open = Vec::new();
-    for Request { endpoint, tokens, answers, lasts } in requests {
+    for Request { endpoint, tokens, responses, lasts } in requests {
         let mut booking = bookings.reserve(EndpointKey(*endpoint), *tokens);
-        if *answers {
+        if *responses {
             booking.prefilled(0);
             booking.prefilled(0);
         }

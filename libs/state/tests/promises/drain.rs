@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use signalbox_prefix::{Lookup, Match};
-use signalbox_state::{Effect, Input, Outbox, Overlay, Placed, Placement, Pool};
+use signalbox_state::{Outbox, Overlay, PlacedPrompt, Placement, Pool, PoolEffect, PoolInput};
 use signalbox_types::{EndpointKey, Incarnation};
 
 use crate::feedback::{batch, changed};
@@ -51,7 +51,7 @@ impl Pair {
     }
 
     fn sight(&self, prompt: &[u8]) -> Lookup {
-        let mut lookup = self.pool.picture().residents().index().lookup(&chain(prompt));
+        let mut lookup = self.pool.pool_state().residents().index().lookup(&chain(prompt));
         self.overlay.extend(&chain(prompt), &mut lookup);
         lookup
     }
@@ -59,7 +59,7 @@ impl Pair {
     fn place(&mut self, at: EndpointKey, prompt: &[u8]) {
         let lookup = self.sight(prompt);
         let held = lookup.held.iter().find(|of| of.endpoint == at).map_or(0, |of| of.blocks);
-        let placed = Placed {
+        let placed = PlacedPrompt {
             endpoint: at,
             incarnation: Incarnation(0),
             chain: chain(prompt),
@@ -72,9 +72,9 @@ impl Pair {
 
     fn deliver(&mut self, placements: Vec<Placement>) {
         self.seq += 1;
-        let effects = self.pool.fold(0, Input::Feedback(changed(1, self.seq, Vec::new(), placements)));
+        let effects = self.pool.fold(0, PoolInput::Feedback(changed(1, self.seq, Vec::new(), placements)));
         let asked = effects.iter().filter_map(|effect| match effect {
-            Effect::NeedChain(_, number) => self.outbox.whole_chain(*number),
+            PoolEffect::NeedChain(_, number) => self.outbox.whole_chain(*number),
             _ => None,
         });
         let chains: Vec<_> = asked.collect();
@@ -93,13 +93,13 @@ impl Pair {
                 }
             }
             Step::Acknowledge => {
-                let number = self.pool.picture().acknowledged(signalbox_types::Origin(1));
+                let number = self.pool.pool_state().acknowledged(signalbox_types::Origin(1));
                 self.outbox.acknowledged(number, &self.overlay);
             }
             Step::Reconnect => {
                 self.outbox.send_again();
                 self.seq += 1;
-                self.pool.fold(0, Input::Feedback(batch(1, self.seq, Vec::new(), Vec::new())));
+                self.pool.fold(0, PoolInput::Feedback(batch(1, self.seq, Vec::new(), Vec::new())));
             }
             Step::Wait(passed_ms) => {
                 self.now_ms += passed_ms;
@@ -155,7 +155,13 @@ proptest! {
 fn is_bare(overlay: &Overlay, steps: &[Step]) -> bool {
     // Of something else, because an overlay of nothing is not looked at.
     let (endpoint_key, incarnation) = (EndpointKey(1), Incarnation(0));
-    overlay.place(&Placed { endpoint: endpoint_key, incarnation, chain: chain(&[]), known: 0, held: 0 });
+    overlay.place(&PlacedPrompt {
+        endpoint: endpoint_key,
+        incarnation,
+        chain: chain(&[]),
+        known: 0,
+        held: 0,
+    });
     let placed = steps.iter().filter_map(|step| match step {
         Step::Place(at, prompt) => Some((endpoint(*at), prompt)),
         _ => None,
@@ -188,8 +194,10 @@ fn a_batch_has_bounded_size_and_a_placement_of_any_size_gets_through() {
     let mut outbox = Outbox::default();
     for blocks in [70_000, 30_000, 30_000, 30_000] {
         let chain = (1..=blocks).map(signalbox_types::BlockHash).collect();
-        outbox
-            .put(0, Placed { endpoint: endpoint(0), incarnation: Incarnation(0), chain, known: 0, held: 0 });
+        outbox.put(
+            0,
+            PlacedPrompt { endpoint: endpoint(0), incarnation: Incarnation(0), chain, known: 0, held: 0 },
+        );
     }
     let batches: Vec<usize> = (0..4).map(|_| outbox.take_unsent(512).len()).collect();
     assert_eq!((vec![1, 2, 1, 0], false), (batches, outbox.has_unsent()));

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use signalbox_state::{CollectorStream, Input, Placement, Pool, PoolConfig, Update};
+use signalbox_state::{CollectorStream, Placement, Pool, PoolConfig, PoolInput, Update};
 use signalbox_types::{BlockHash, Capacity, Format, Incarnation};
 
 use crate::feedback::changed;
@@ -14,14 +14,14 @@ use crate::support::{config, endpoint, pool_of};
 /// A prompt that shares nothing with any other: `blocks` blocks called `name` * 100 + 1 and so on.
 fn place(pool: &mut Pool, number: u64, name: u64, blocks: u64) {
     let suffix = (1..=blocks).map(|block| BlockHash(name * 100 + block)).collect();
-    let incarnation = pool.picture().member(endpoint(0)).expect("it is a member").observed.incarnation;
+    let incarnation = pool.pool_state().member(endpoint(0)).expect("it is a member").observed.incarnation;
     let placed = Placement { number, endpoint: endpoint(0), incarnation, anchor: BlockHash::ROOT, suffix };
-    pool.fold(0, Input::Feedback(changed(1, number, Vec::new(), vec![placed])));
+    pool.fold(0, PoolInput::Feedback(changed(1, number, Vec::new(), vec![placed])));
 }
 
 fn held(pool: &Pool, name: u64) -> usize {
     let chain: Vec<_> = (1..=20).map(|block| BlockHash(name * 100 + block)).collect();
-    pool.picture().residents().index().lookup(&chain).known
+    pool.pool_state().residents().index().lookup(&chain).known
 }
 
 proptest! {
@@ -30,9 +30,9 @@ proptest! {
         let mut world = World::new(1, config());
         for step in &steps {
             world.step(step);
-            for member in world.pool.picture().members() {
+            for member in world.pool.pool_state().endpoints() {
                 let room = member.observed.capacity.map_or(12, |capacity| capacity.kv_tokens) as usize;
-                let held = world.pool.picture().residents().held(member.key);
+                let held = world.pool.pool_state().residents().held(member.key);
                 prop_assert!(held <= room, "{} blocks in room for {}", held, room);
             }
         }
@@ -81,11 +81,11 @@ fn what_no_endpoint_has_used_for_the_longest_time_goes_when_memory_is_short() {
         let (suffix, at) = (chain(name).into(), endpoint(name as usize % 4));
         let anchor = BlockHash::ROOT;
         let placed = Placement { number: name, endpoint: at, incarnation: Incarnation(0), anchor, suffix };
-        pool.fold(0, Input::Feedback(changed(1, name, Vec::new(), vec![placed])));
-        assert!(pool.picture().residents().bytes() <= BOUND);
+        pool.fold(0, PoolInput::Feedback(changed(1, name, Vec::new(), vec![placed])));
+        assert!(pool.pool_state().residents().bytes() <= BOUND);
     }
     let held: Vec<usize> =
-        (1..=400).map(|name| pool.picture().residents().index().lookup(&chain(name)).known).collect();
+        (1..=400).map(|name| pool.pool_state().residents().index().lookup(&chain(name)).known).collect();
     let first = held.iter().position(|held| *held > 0).expect("something is held");
     assert!((200..390).contains(&first), "{first}");
     assert!(held[first + 1..].iter().all(|held| *held == 50), "{held:?}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
 use proptest::sample::Index;
-use signalbox_state::{Feedback, Input, Placement, Pool, Scope};
+use signalbox_state::{Feedback, GaugeScope, Placement, Pool, PoolInput};
 use signalbox_types::{EndpointKey, Load, Origin};
 
 use crate::support::steps::{ENDPOINTS, load};
@@ -18,9 +18,9 @@ pub(crate) fn batch(
     gauges: Vec<(EndpointKey, Load)>,
     placements: Vec<Placement>,
 ) -> Feedback {
-    let (adapters, answers) = (Vec::new(), Vec::new());
-    let (origin, scope) = (Origin(origin), Scope::Whole);
-    Feedback { epoch: 0, origin, seq, scope, gauges, placements, adapters, answers }
+    let (adapters, responses) = (Vec::new(), Vec::new());
+    let (origin, scope) = (Origin(origin), GaugeScope::Whole);
+    Feedback { epoch: 0, origin, seq, scope, gauges, placements, adapters, responses }
 }
 
 pub(crate) fn changed(
@@ -29,7 +29,7 @@ pub(crate) fn changed(
     gauges: Vec<(EndpointKey, Load)>,
     placements: Vec<Placement>,
 ) -> Feedback {
-    Feedback { scope: Scope::Changed, ..batch(origin, seq, gauges, placements) }
+    Feedback { scope: GaugeScope::Changed, ..batch(origin, seq, gauges, placements) }
 }
 
 fn requests(requests: u32) -> Load {
@@ -38,7 +38,7 @@ fn requests(requests: u32) -> Load {
 
 /// What the pool holds of `origin`'s work, without the zeros.
 pub(crate) fn loads_of(pool: &Pool, origin: u64) -> BTreeMap<EndpointKey, Load> {
-    let loads = pool.picture().members().map(|member| (member.key, member.load_of(Origin(origin))));
+    let loads = pool.pool_state().endpoints().map(|member| (member.key, member.load_of(Origin(origin))));
     loads.filter(|(_, load)| *load != Load::ZERO).collect()
 }
 
@@ -67,7 +67,7 @@ proptest! {
     fn batches_in_order_give_what_is_in_flight(changes in changes()) {
         let mut pool = pool_of(ENDPOINTS, config());
         let (batches, gauges) = told(&changes);
-        batches.into_iter().for_each(|batch| drop(pool.fold(0, Input::Feedback(batch))));
+        batches.into_iter().for_each(|batch| drop(pool.fold(0, PoolInput::Feedback(batch))));
         prop_assert_eq!(gauges, loads_of(&pool, 1));
     }
 
@@ -75,7 +75,7 @@ proptest! {
     fn a_whole_batch_heals_whatever_happened_to_those_before(changes in changes(), arrived in vec(any::<Index>(), 0..40)) {
         let mut pool = pool_of(ENDPOINTS, config());
         let (batches, gauges) = told(&changes);
-        let mut deliver = |feedback: Feedback| drop(pool.fold(0, Input::Feedback(feedback)));
+        let mut deliver = |feedback: Feedback| drop(pool.fold(0, PoolInput::Feedback(feedback)));
         arrived.iter().for_each(|at| deliver(at.get(&batches).clone()));
         deliver(batch(1, changes.len() as u64, gauges.clone().into_iter().collect(), Vec::new()));
         arrived.iter().for_each(|at| deliver(at.get(&batches).clone()));
@@ -86,18 +86,18 @@ proptest! {
 #[test]
 fn the_first_batch_counts_whatever_its_number() {
     let mut pool = pool_of(1, config());
-    pool.fold(0, Input::Feedback(batch(1, 0, vec![(endpoint(0), requests(3))], Vec::new())));
+    pool.fold(0, PoolInput::Feedback(batch(1, 0, vec![(endpoint(0), requests(3))], Vec::new())));
     assert_eq!(BTreeMap::from([(endpoint(0), requests(3))]), loads_of(&pool, 1));
 }
 
 #[test]
 fn an_older_batch_and_a_repeated_one_change_no_gauge() {
     let mut pool = pool_of(2, config());
-    pool.fold(0, Input::Feedback(batch(1, 5, vec![(endpoint(0), requests(3))], Vec::new())));
+    pool.fold(0, PoolInput::Feedback(batch(1, 5, vec![(endpoint(0), requests(3))], Vec::new())));
     let head = pool.journal().head();
     for seq in [4, 5] {
-        pool.fold(0, Input::Feedback(batch(1, seq, vec![(endpoint(1), requests(9))], Vec::new())));
-        pool.fold(0, Input::Feedback(changed(1, seq, vec![(endpoint(0), requests(8))], Vec::new())));
+        pool.fold(0, PoolInput::Feedback(batch(1, seq, vec![(endpoint(1), requests(9))], Vec::new())));
+        pool.fold(0, PoolInput::Feedback(changed(1, seq, vec![(endpoint(0), requests(8))], Vec::new())));
     }
     assert_eq!(head, pool.journal().head());
 }
@@ -105,9 +105,9 @@ fn an_older_batch_and_a_repeated_one_change_no_gauge() {
 #[test]
 fn a_whole_batch_touches_no_other_replicas_work() {
     let mut pool = pool_of(2, config());
-    pool.fold(0, Input::Feedback(batch(1, 1, vec![(endpoint(0), requests(3))], Vec::new())));
-    pool.fold(0, Input::Feedback(batch(2, 1, vec![(endpoint(1), requests(4))], Vec::new())));
-    pool.fold(0, Input::Feedback(batch(2, 2, Vec::new(), Vec::new())));
+    pool.fold(0, PoolInput::Feedback(batch(1, 1, vec![(endpoint(0), requests(3))], Vec::new())));
+    pool.fold(0, PoolInput::Feedback(batch(2, 1, vec![(endpoint(1), requests(4))], Vec::new())));
+    pool.fold(0, PoolInput::Feedback(batch(2, 2, Vec::new(), Vec::new())));
     assert_eq!((1, 0), (loads_of(&pool, 1).len(), loads_of(&pool, 2).len()));
 }
 
@@ -115,7 +115,7 @@ fn a_whole_batch_touches_no_other_replicas_work() {
 fn work_at_an_endpoint_that_is_none_is_not_kept() {
     let mut pool = pool_of(1, config());
     let head = pool.journal().head();
-    pool.fold(0, Input::Feedback(batch(1, 1, vec![(EndpointKey(1), requests(3))], Vec::new())));
+    pool.fold(0, PoolInput::Feedback(batch(1, 1, vec![(EndpointKey(1), requests(3))], Vec::new())));
     assert_eq!(head, pool.journal().head());
 }
 
@@ -124,7 +124,7 @@ fn the_greatest_loads_there_are_add_up_without_overflow() {
     let mut pool = pool_of(1, config());
     let most = Load { requests: u32::MAX, prefills: 0, prefill_tokens: u64::MAX };
     for origin in [1, 2] {
-        pool.fold(0, Input::Feedback(batch(origin, u64::MAX, vec![(endpoint(0), most)], Vec::new())));
+        pool.fold(0, PoolInput::Feedback(batch(origin, u64::MAX, vec![(endpoint(0), most)], Vec::new())));
     }
-    assert_eq!(most, pool.picture().member(endpoint(0)).unwrap().load());
+    assert_eq!(most, pool.pool_state().member(endpoint(0)).unwrap().load());
 }

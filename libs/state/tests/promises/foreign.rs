@@ -1,10 +1,10 @@
-//! Foreign load is the least of the last three of max(0, at the endpoint − booked).
+//! UnbookedLoad load is the least of the last three of max(0, at the endpoint − booked).
 
 use std::collections::VecDeque;
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, prop_assert_eq, prop_oneof, proptest};
-use signalbox_state::{CollectorStream, Input, Pool, Reach, Update};
+use signalbox_state::{CollectorStream, Pool, PoolInput, ScrapeStatus, Update};
 use signalbox_types::{Gauges, Incarnation, Load};
 
 use crate::feedback::batch;
@@ -29,13 +29,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn foreign(pool: &Pool) -> u32 {
-    pool.picture().member(endpoint(0)).expect("it is a member").observed.foreign
+fn unbooked_requests(pool: &Pool) -> u32 {
+    pool.pool_state().member(endpoint(0)).expect("it is a member").observed.unbooked_requests
 }
 
 fn book(pool: &mut Pool, now_ms: u64, requests: u32) {
     let gauges = vec![(endpoint(0), Load { requests, prefills: requests / 2, prefill_tokens: 0 })];
-    pool.fold(now_ms, Input::Feedback(batch(1, now_ms, gauges, Vec::new())));
+    pool.fold(now_ms, PoolInput::Feedback(batch(1, now_ms, gauges, Vec::new())));
 }
 
 proptest! {
@@ -60,7 +60,7 @@ proptest! {
                     false
                 }
                 Step::Tick => {
-                    pool.fold(now_ms, Input::Tick);
+                    pool.fold(now_ms, PoolInput::Tick);
                     !std::mem::take(&mut read_since_tick)
                 }
             };
@@ -68,7 +68,7 @@ proptest! {
                 samples.rotate_left(1);
                 samples[2] = u32::saturating_sub(scraped, booked);
             }
-            prop_assert_eq!(samples.iter().min().copied(), Some(foreign(&pool)));
+            prop_assert_eq!(samples.iter().min().copied(), Some(unbooked_requests(&pool)));
         }
     }
 }
@@ -77,10 +77,10 @@ proptest! {
 fn a_new_life_has_none_until_it_has_shown_it_three_times() {
     let (mut pool, generation) = read_pool();
     (1..4).for_each(|now_ms| say(&mut pool, now_ms, STREAM, generation, running(5)));
-    assert_eq!(5, foreign(&pool));
+    assert_eq!(5, unbooked_requests(&pool));
     for expected in [0, 0, 5] {
         say(&mut pool, 9, STREAM, generation, Update { incarnation: Incarnation(8), ..running(5) });
-        assert_eq!(expected, foreign(&pool));
+        assert_eq!(expected, unbooked_requests(&pool));
     }
 }
 
@@ -91,8 +91,14 @@ fn values_that_are_not_fresh_are_no_sample() {
     (2..5).for_each(|now_ms| say(&mut pool, now_ms, STREAM, generation, running(5)));
     book(&mut pool, 5, 0);
     for now_ms in 6..12 {
-        say(&mut pool, now_ms, STREAM, generation, Update { reach: Reach::Down, gauges: None, ..running(0) });
-        pool.fold(now_ms, Input::Tick);
+        say(
+            &mut pool,
+            now_ms,
+            STREAM,
+            generation,
+            Update { scrape_status: ScrapeStatus::Down, gauges: None, ..running(0) },
+        );
+        pool.fold(now_ms, PoolInput::Tick);
     }
-    assert_eq!(0, foreign(&pool));
+    assert_eq!(0, unbooked_requests(&pool));
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use signalbox_state::{Change, Digest, Frame, Gap, Outcome, Replica};
+use signalbox_state::{ApplyOutcome, Change, Digest, Frame, Gap, StateReplica};
 use signalbox_types::{Origin, Version};
 
 use crate::frame_table_snapshots::at;
 use crate::support::OWNER;
 
 const MINE: Version = Version { epoch: 5, seq: 20 };
-const GAP: Outcome = Outcome::Gap(Gap::Order);
+const GAP: ApplyOutcome = ApplyOutcome::Gap(Gap::Order);
 
 fn delta(epoch: u64, from: u64, to: u64) -> Frame {
     let change = |number| Arc::new(Change::Acknowledged { origin: Origin(1), number });
@@ -17,37 +17,37 @@ fn delta(epoch: u64, from: u64, to: u64) -> Frame {
 }
 
 fn turn(epoch: u64, base: u64) -> Frame {
-    Frame::Turn { from: Version { epoch: 5, seq: base }, epoch }
+    Frame::EpochChange { from: Version { epoch: 5, seq: base }, epoch }
 }
 
 /// A beat with the sums of `replica`.
-fn beat(replica: &Replica, epoch: u64, seq: u64) -> Frame {
-    Frame::Beat { epoch, seq, now_ms: 1, digest: replica.picture().digest() }
+fn beat(replica: &StateReplica, epoch: u64, seq: u64) -> Frame {
+    Frame::Heartbeat { epoch, seq, now_ms: 1, digest: replica.pool_state().digest() }
 }
 
 /// What becomes of `frame` at 5.20, and what is held then.
-fn at_mine(frame: Frame) -> (Outcome, Option<Version>) {
+fn at_mine(frame: Frame) -> (ApplyOutcome, Option<Version>) {
     let mut replica = at(MINE);
     (replica.apply(OWNER, frame), replica.cursor())
 }
 
-fn at_nothing(frame: Frame) -> (Outcome, Option<Version>) {
-    let mut replica = Replica::default();
+fn at_nothing(frame: Frame) -> (ApplyOutcome, Option<Version>) {
+    let mut replica = StateReplica::default();
     (replica.apply(OWNER, frame), replica.cursor())
 }
 
 #[test]
 fn delta_of_my_epoch_from_my_seq_is_applied() {
     let mut replica = at(MINE);
-    assert_eq!(Outcome::Applied, replica.apply(OWNER, delta(5, 20, 23)));
+    assert_eq!(ApplyOutcome::Applied, replica.apply(OWNER, delta(5, 20, 23)));
     assert_eq!(Some(Version { epoch: 5, seq: 23 }), replica.cursor());
-    assert_eq!(23, replica.picture().acknowledged(Origin(1)));
+    assert_eq!(23, replica.pool_state().acknowledged(Origin(1)));
 }
 
 #[test]
 fn delta_of_my_epoch_that_ends_at_or_below_my_seq_is_stale() {
     for (from, to) in [(18, 20), (0, 3), (20, 20)] {
-        assert_eq!((Outcome::Stale, Some(MINE)), at_mine(delta(5, from, to)));
+        assert_eq!((ApplyOutcome::Stale, Some(MINE)), at_mine(delta(5, from, to)));
     }
 }
 
@@ -73,7 +73,10 @@ fn delta_that_does_not_fit_is_a_gap_that_only_a_snapshot_fills() {
     let changes = vec![Arc::new(Change::EndpointRemoved { endpoint })];
     let mut replica = at(MINE);
     let outcome = replica.apply(OWNER, Frame::Delta { epoch: 5, from: 20, to: 21, changes });
-    assert_eq!(Outcome::Gap(Gap::Change(signalbox_state::Diverged::Endpoint(endpoint))), outcome);
+    assert_eq!(
+        ApplyOutcome::Gap(Gap::Change(signalbox_state::Diverged::EndpointObserver(endpoint))),
+        outcome
+    );
     assert_eq!(None, replica.cursor());
 }
 
@@ -84,7 +87,7 @@ fn delta_of_a_later_epoch_is_a_gap() {
 
 #[test]
 fn delta_of_an_earlier_epoch_is_stale() {
-    assert_eq!((Outcome::Stale, Some(MINE)), at_mine(delta(4, 20, 21)));
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), at_mine(delta(4, 20, 21)));
 }
 
 #[test]
@@ -94,17 +97,17 @@ fn delta_before_anything_is_a_gap() {
 
 #[test]
 fn turn_of_my_epoch_is_stale() {
-    assert_eq!((Outcome::Stale, Some(MINE)), at_mine(turn(5, 20)));
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), at_mine(turn(5, 20)));
 }
 
 #[test]
 fn turn_of_a_later_epoch_at_my_seq_is_adopted_and_keeps_the_state() {
     let mut replica = at(MINE);
-    let before = replica.picture().digest();
-    assert_eq!(Outcome::Applied, replica.apply(OWNER, turn(7, 20)));
+    let before = replica.pool_state().digest();
+    assert_eq!(ApplyOutcome::Applied, replica.apply(OWNER, turn(7, 20)));
     assert_eq!(Some(Version { epoch: 7, seq: 20 }), replica.cursor());
-    assert_eq!(before, replica.picture().digest());
-    assert_eq!(Outcome::Applied, replica.apply(OWNER, delta(7, 20, 21)));
+    assert_eq!(before, replica.pool_state().digest());
+    assert_eq!(ApplyOutcome::Applied, replica.apply(OWNER, delta(7, 20, 21)));
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn turn_of_a_later_epoch_elsewhere_is_a_gap() {
 
 #[test]
 fn turn_of_an_earlier_epoch_is_stale() {
-    assert_eq!((Outcome::Stale, Some(MINE)), at_mine(turn(4, 20)));
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), at_mine(turn(4, 20)));
 }
 
 #[test]
@@ -127,16 +130,16 @@ fn turn_before_anything_is_a_gap() {
 fn beat_of_my_version_confirms_it() {
     let mut replica = at(MINE);
     let beat = beat(&replica, 5, 20);
-    assert_eq!((Outcome::Applied, Some(MINE)), (replica.apply(OWNER, beat), replica.cursor()));
+    assert_eq!((ApplyOutcome::Applied, Some(MINE)), (replica.apply(OWNER, beat), replica.cursor()));
 }
 
 #[test]
 fn beat_of_my_version_with_other_sums_is_a_gap_that_names_them() {
     let mut replica = at(MINE);
-    let Digest { specs, observed, .. } = replica.picture().digest();
-    let digest = Digest { specs: specs + 1, observed: observed + 1, ..replica.picture().digest() };
-    let outcome = replica.apply(OWNER, Frame::Beat { epoch: 5, seq: 20, now_ms: 1, digest });
-    assert_eq!(Outcome::Gap(Gap::Digest(vec!["specs", "observed"])), outcome);
+    let Digest { specs, observed, .. } = replica.pool_state().digest();
+    let digest = Digest { specs: specs + 1, observed: observed + 1, ..replica.pool_state().digest() };
+    let outcome = replica.apply(OWNER, Frame::Heartbeat { epoch: 5, seq: 20, now_ms: 1, digest });
+    assert_eq!(ApplyOutcome::Gap(Gap::Digest(vec!["specs", "observed"])), outcome);
     assert_eq!((None, Some(MINE)), (replica.cursor(), replica.version()));
 }
 
@@ -148,8 +151,9 @@ fn beat_ahead_of_me_is_a_gap() {
 
 #[test]
 fn beat_behind_me_is_stale_whatever_its_sums() {
-    let beat = Frame::Beat { epoch: 5, seq: 19, now_ms: 1, digest: Digest { specs: 1, ..Digest::default() } };
-    assert_eq!((Outcome::Stale, Some(MINE)), at_mine(beat));
+    let beat =
+        Frame::Heartbeat { epoch: 5, seq: 19, now_ms: 1, digest: Digest { specs: 1, ..Digest::default() } };
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), at_mine(beat));
 }
 
 #[test]
@@ -161,17 +165,17 @@ fn beat_of_a_later_epoch_is_a_gap() {
 #[test]
 fn beat_of_an_earlier_epoch_is_stale() {
     let beat = beat(&at(MINE), 4, 99);
-    assert_eq!((Outcome::Stale, Some(MINE)), at_mine(beat));
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), at_mine(beat));
 }
 
 #[test]
 fn beat_before_anything_is_a_gap() {
-    let beat = beat(&Replica::default(), 5, 20);
+    let beat = beat(&StateReplica::default(), 5, 20);
     assert_eq!((GAP, None), at_nothing(beat));
 }
 
 #[test]
 fn turn_of_a_later_epoch_from_another_epoch_than_mine_is_a_gap() {
-    let turn = Frame::Turn { from: Version { epoch: 6, seq: 20 }, epoch: 7 };
+    let turn = Frame::EpochChange { from: Version { epoch: 6, seq: 20 }, epoch: 7 };
     assert_eq!((GAP, Some(MINE)), at_mine(turn));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signalbox_state::{Change, Entry, Frame, Gap, Outcome, Picture, Replica, Snapshot};
+use signalbox_state::{ApplyOutcome, Change, Frame, Gap, PoolState, Snapshot, SnapshotEntry, StateReplica};
 use signalbox_types::{Format, Origin, Version};
 
 use crate::support::OWNER;
@@ -11,34 +11,34 @@ const MINE: Version = Version { epoch: 5, seq: 20 };
 
 /// The frames of a snapshot with one entry.
 pub(crate) fn snapshot(version: Version) -> [Frame; 3] {
-    let mut picture = Picture::default();
+    let mut pool_state = PoolState::default();
     let number = version.seq;
-    picture.apply(1, &Change::Acknowledged { origin: Origin(1), number }).unwrap();
-    let frames: Vec<_> = Arc::new(Snapshot::cut(&picture, version, Format::default())).frames().collect();
+    pool_state.apply(1, &Change::Acknowledged { origin: Origin(1), number }).unwrap();
+    let frames: Vec<_> = Arc::new(Snapshot::cut(&pool_state, version, Format::default())).frames().collect();
     frames.try_into().unwrap()
 }
 
-pub(crate) fn at(version: Version) -> Replica {
-    let mut replica = Replica::default();
+pub(crate) fn at(version: Version) -> StateReplica {
+    let mut replica = StateReplica::default();
     snapshot(version).into_iter().for_each(|frame| drop(replica.apply(OWNER, frame)));
     assert_eq!(Some(version), replica.cursor());
     replica
 }
 
 /// What became of the first `count` frames of a snapshot at `epoch`.`seq`, and what the replica holds then.
-fn take(mut replica: Replica, epoch: u64, seq: u64, count: usize) -> (Outcome, Option<Version>) {
+fn take(mut replica: StateReplica, epoch: u64, seq: u64, count: usize) -> (ApplyOutcome, Option<Version>) {
     let frames = snapshot(Version { epoch, seq }).into_iter().take(count);
     let last = frames.map(|frame| replica.apply(OWNER, frame)).last();
     (last.unwrap(), replica.version())
 }
 
 fn entry() -> Frame {
-    Frame::Entry(Arc::new(Entry::Origin(Origin(2), 2)))
+    Frame::SnapshotEntry(Arc::new(SnapshotEntry::Origin(Origin(2), 2)))
 }
 
 fn done(of: Version, edit: impl FnOnce(&mut u64, &mut u64, &mut u64)) -> Frame {
     let [_, _, mut done] = snapshot(of);
-    if let Frame::InitDone { version, count, digest } = &mut done {
+    if let Frame::SnapshotEnd { version, count, digest } = &mut done {
         edit(&mut version.seq, count, &mut digest.loads);
     }
     done
@@ -51,70 +51,70 @@ fn init_of_my_epoch_starts_a_fresh_buffer() {
     let [init, entry, done] = snapshot(later);
     replica.apply(OWNER, init.clone());
     replica.apply(OWNER, entry.clone());
-    assert_eq!((Outcome::Applied, Some(MINE)), (replica.apply(OWNER, init), replica.version()));
+    assert_eq!((ApplyOutcome::Applied, Some(MINE)), (replica.apply(OWNER, init), replica.version()));
     // Had the entry before it stayed, there would be two now.
     replica.apply(OWNER, entry);
-    assert_eq!((Outcome::Reset, Some(later)), (replica.apply(OWNER, done), replica.version()));
+    assert_eq!((ApplyOutcome::Reset, Some(later)), (replica.apply(OWNER, done), replica.version()));
 }
 
 #[test]
 fn init_of_a_later_epoch_starts_a_fresh_buffer() {
-    assert_eq!((Outcome::Applied, Some(MINE)), take(at(MINE), 6, 3, 1));
+    assert_eq!((ApplyOutcome::Applied, Some(MINE)), take(at(MINE), 6, 3, 1));
 }
 
 #[test]
 fn init_of_an_earlier_epoch_is_stale_and_so_is_all_that_follows_it() {
-    assert_eq!((Outcome::Stale, Some(MINE)), take(at(MINE), 4, 90, 1));
-    assert_eq!((Outcome::Stale, Some(MINE)), take(at(MINE), 4, 90, 2));
-    assert_eq!((Outcome::Stale, Some(MINE)), take(at(MINE), 4, 90, 3));
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), take(at(MINE), 4, 90, 1));
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), take(at(MINE), 4, 90, 2));
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), take(at(MINE), 4, 90, 3));
 }
 
 #[test]
 fn init_before_anything_starts_a_fresh_buffer() {
-    assert_eq!((Outcome::Applied, None), take(Replica::default(), 5, 20, 1));
+    assert_eq!((ApplyOutcome::Applied, None), take(StateReplica::default(), 5, 20, 1));
 }
 
 #[test]
 fn entry_goes_into_the_streams_buffer() {
-    assert_eq!((Outcome::Applied, Some(MINE)), take(at(MINE), 5, 30, 2));
-    assert_eq!((Outcome::Applied, Some(MINE)), take(at(MINE), 6, 3, 2));
-    assert_eq!((Outcome::Applied, None), take(Replica::default(), 5, 20, 2));
+    assert_eq!((ApplyOutcome::Applied, Some(MINE)), take(at(MINE), 5, 30, 2));
+    assert_eq!((ApplyOutcome::Applied, Some(MINE)), take(at(MINE), 6, 3, 2));
+    assert_eq!((ApplyOutcome::Applied, None), take(StateReplica::default(), 5, 20, 2));
 }
 
 #[test]
 fn entry_without_a_buffer_is_a_gap() {
-    assert_eq!(Outcome::Gap(Gap::Order), at(MINE).apply(OWNER, entry()));
-    assert_eq!(Outcome::Gap(Gap::Order), Replica::default().apply(OWNER, entry()));
+    assert_eq!(ApplyOutcome::Gap(Gap::Order), at(MINE).apply(OWNER, entry()));
+    assert_eq!(ApplyOutcome::Gap(Gap::Order), StateReplica::default().apply(OWNER, entry()));
 }
 
 #[test]
 fn init_done_of_my_epoch_swaps_a_whole_buffer() {
     let later = Version { epoch: 5, seq: 30 };
-    assert_eq!((Outcome::Reset, Some(later)), take(at(MINE), 5, 30, 3));
-    assert_eq!((Outcome::Reset, Some(MINE)), take(at(MINE), 5, 20, 3));
+    assert_eq!((ApplyOutcome::Reset, Some(later)), take(at(MINE), 5, 30, 3));
+    assert_eq!((ApplyOutcome::Reset, Some(MINE)), take(at(MINE), 5, 20, 3));
 }
 
 #[test]
 fn init_done_below_my_seq_is_stale() {
-    assert_eq!((Outcome::Stale, Some(MINE)), take(at(MINE), 5, 19, 3));
+    assert_eq!((ApplyOutcome::Stale, Some(MINE)), take(at(MINE), 5, 19, 3));
 }
 
 #[test]
 fn init_done_of_a_later_epoch_swaps_a_whole_buffer_and_adopts_the_epoch() {
     let later = Version { epoch: 6, seq: 3 };
-    assert_eq!((Outcome::Reset, Some(later)), take(at(MINE), 6, 3, 3));
+    assert_eq!((ApplyOutcome::Reset, Some(later)), take(at(MINE), 6, 3, 3));
 }
 
 #[test]
 fn init_done_before_anything_makes_the_replica_ready() {
-    assert_eq!((Outcome::Reset, Some(MINE)), take(Replica::default(), 5, 20, 3));
+    assert_eq!((ApplyOutcome::Reset, Some(MINE)), take(StateReplica::default(), 5, 20, 3));
 }
 
 #[test]
 fn init_done_without_a_buffer_is_a_gap() {
     let [.., done] = snapshot(MINE);
-    assert_eq!(Outcome::Gap(Gap::Order), at(MINE).apply(OWNER, done.clone()));
-    assert_eq!(Outcome::Gap(Gap::Order), Replica::default().apply(OWNER, done));
+    assert_eq!(ApplyOutcome::Gap(Gap::Order), at(MINE).apply(OWNER, done.clone()));
+    assert_eq!(ApplyOutcome::Gap(Gap::Order), StateReplica::default().apply(OWNER, done));
 }
 
 #[test]
@@ -127,12 +127,15 @@ fn init_done_of_a_buffer_that_is_not_whole_is_a_gap_in_every_column() {
             done(of, |_, _, loads| *loads += 1),
         ];
         for done in broken {
-            let mut replica = holds.map_or_else(Replica::default, at);
+            let mut replica = holds.map_or_else(StateReplica::default, at);
             let [init, entry, whole] = snapshot(of);
             replica.apply(OWNER, init);
             replica.apply(OWNER, entry);
-            assert_eq!((Outcome::Gap(Gap::Snapshot), holds), (replica.apply(OWNER, done), replica.cursor()));
-            assert_eq!(Outcome::Gap(Gap::Order), replica.apply(OWNER, whole));
+            assert_eq!(
+                (ApplyOutcome::Gap(Gap::Snapshot), holds),
+                (replica.apply(OWNER, done), replica.cursor())
+            );
+            assert_eq!(ApplyOutcome::Gap(Gap::Order), replica.apply(OWNER, whole));
         }
     }
 }
@@ -144,9 +147,9 @@ fn init_done_of_an_epoch_that_was_left_meanwhile_is_stale_whole_or_not() {
         let [init, entry, _] = snapshot(Version { epoch: 5, seq: 30 });
         replica.apply(OWNER, init);
         replica.apply(OWNER, entry);
-        assert_eq!(Outcome::Applied, replica.apply(OWNER, Frame::Turn { from: MINE, epoch: 6 }));
+        assert_eq!(ApplyOutcome::Applied, replica.apply(OWNER, Frame::EpochChange { from: MINE, epoch: 6 }));
         let done = done(Version { epoch: 5, seq: 30 }, |_, counted, _| *counted = count);
-        assert_eq!(Outcome::Stale, replica.apply(OWNER, done));
+        assert_eq!(ApplyOutcome::Stale, replica.apply(OWNER, done));
         assert_eq!(Some(Version { epoch: 6, seq: 20 }), replica.cursor());
     }
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use signalbox_state::{Bounds, CatchUp, Change, Frame, Journal};
+use signalbox_state::{CatchUp, Change, Frame, Journal, JournalBounds};
 use signalbox_types::{BlockHash, EndpointKey, Origin, Version};
 
 /// What one change of these tests weighs.
 const CHANGE_BYTES: usize = 128;
 const KEPT: usize = 20;
 const KEPT_PINNED: usize = 50;
-const BOUNDS: Bounds =
-    Bounds { keep_bytes: KEPT * CHANGE_BYTES, keep_pinned_bytes: KEPT_PINNED * CHANGE_BYTES };
+const BOUNDS: JournalBounds =
+    JournalBounds { keep_bytes: KEPT * CHANGE_BYTES, keep_pinned_bytes: KEPT_PINNED * CHANGE_BYTES };
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -79,7 +79,7 @@ impl Chronicle {
                 CatchUp::Current => return Some(cursor),
                 CatchUp::Snapshot => return None,
                 CatchUp::Deposed(epoch) => panic!("{cursor} is not above {epoch}"),
-                CatchUp::Frame(Frame::Turn { from, epoch }) => {
+                CatchUp::Frame(Frame::EpochChange { from, epoch }) => {
                     assert_eq!(cursor, from);
                     cursor.epoch = epoch;
                 }
@@ -145,7 +145,7 @@ fn turns_without_end_are_forgotten_in_time() {
 
 #[test]
 fn a_delta_is_bounded_in_weight_and_in_count() {
-    let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, Bounds::default());
+    let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, JournalBounds::default());
     let suffix: Arc<[BlockHash]> = (1..=40_000).map(BlockHash).collect();
     for _ in 0..20 {
         let (endpoint, anchor) = (EndpointKey(1), BlockHash::ROOT);
@@ -165,7 +165,7 @@ fn a_delta_is_bounded_in_weight_and_in_count() {
 
 #[test]
 fn a_change_that_alone_is_too_heavy_is_sent_alone() {
-    let bounds = Bounds { keep_bytes: 64 << 20, keep_pinned_bytes: 64 << 20 };
+    let bounds = JournalBounds { keep_bytes: 64 << 20, keep_pinned_bytes: 64 << 20 };
     let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, bounds);
     let suffix: Arc<[BlockHash]> = (1..=1_000_000).map(BlockHash).collect();
     let (endpoint, anchor) = (EndpointKey(1), BlockHash::ROOT);

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use signalbox_state::{Booking, Bookings, Feedback, Input, Pool, Scope};
+use signalbox_state::{Booking, Bookings, Feedback, GaugeScope, Pool, PoolInput};
 use signalbox_types::{EndpointKey, Load, Origin};
 
 use crate::feedback::{batch, changed};
@@ -14,7 +14,7 @@ enum Step {
     /// A request is sent. The same request may be sent again: nothing tells the two apart, and each is booked.
     Send(usize, u64),
     /// The first chunk of one of the open requests comes.
-    Answer(usize),
+    ResponseReport(usize),
     /// One of the open requests ends, or its stream breaks off.
     End(usize),
     /// An endpoint leaves the pool, or comes back to it.
@@ -26,14 +26,14 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => (0..ENDPOINTS, 0_u64..100).prop_map(|(at, tokens)| Step::Send(at, tokens)),
-        2 => any::<usize>().prop_map(Step::Answer),
+        2 => any::<usize>().prop_map(Step::ResponseReport),
         4 => any::<usize>().prop_map(Step::End),
         2 => (0..ENDPOINTS).prop_map(Step::Flap),
         4 => any::<bool>().prop_map(Step::Tell),
     ]
 }
 
-struct Replica {
+struct StateReplica {
     pool: Pool,
     present: [bool; ENDPOINTS],
     bookings: Bookings,
@@ -41,11 +41,11 @@ struct Replica {
     seq: u64,
 }
 
-impl Replica {
+impl StateReplica {
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Send(at, tokens) => self.open.push(self.bookings.reserve(endpoint(at), tokens)),
-            Step::Answer(which) => {
+            Step::ResponseReport(which) => {
                 let count = self.open.len().max(1);
                 self.open.get_mut(which % count).into_iter().for_each(|booking| booking.prefilled(0));
             }
@@ -57,7 +57,7 @@ impl Replica {
             Step::Tell(arrives) => {
                 let gauges = self.bookings.take_changed();
                 if arrives {
-                    self.tell(Scope::Changed, gauges);
+                    self.tell(GaugeScope::Changed, gauges);
                 }
             }
         }
@@ -67,22 +67,22 @@ impl Replica {
         self.present[at] = !self.present[at];
         let present = self.present;
         let specs = (0..ENDPOINTS).filter(|at| present[*at]).map(|at| endpoint_spec(at, 0));
-        self.pool.fold(0, Input::Spec(pool_spec(specs)));
+        self.pool.fold(0, PoolInput::Spec(pool_spec(specs)));
         self.bookings.retain(|key| (0..ENDPOINTS).any(|at| present[at] && endpoint(at) == key));
     }
 
-    fn tell(&mut self, scope: Scope, gauges: Vec<(EndpointKey, Load)>) {
+    fn tell(&mut self, scope: GaugeScope, gauges: Vec<(EndpointKey, Load)>) {
         self.seq += 1;
         let feedback: Feedback = match scope {
-            Scope::Changed => changed(1, self.seq, gauges, Vec::new()),
-            Scope::Whole => batch(1, self.seq, gauges, Vec::new()),
+            GaugeScope::Changed => changed(1, self.seq, gauges, Vec::new()),
+            GaugeScope::Whole => batch(1, self.seq, gauges, Vec::new()),
         };
-        self.pool.fold(0, Input::Feedback(feedback));
+        self.pool.fold(0, PoolInput::Feedback(feedback));
     }
 
     /// What the pool holds of this replica's work, of endpoints that are there.
     fn known(&self) -> Load {
-        let loads = self.pool.picture().members().map(|member| member.load_of(Origin(1)));
+        let loads = self.pool.pool_state().endpoints().map(|member| member.load_of(Origin(1)));
         loads.fold(Load::ZERO, |sum, load| sum + load)
     }
 }
@@ -90,7 +90,7 @@ impl Replica {
 proptest! {
     #[test]
     fn no_load_is_left_behind(steps in vec(step(), 1..120)) {
-        let mut replica = Replica {
+        let mut replica = StateReplica {
             pool: pool_of(ENDPOINTS, config()),
             present: [true; ENDPOINTS],
             bookings: Bookings::new(std::sync::Arc::new(|| {})),
@@ -105,7 +105,7 @@ proptest! {
         replica.open.clear();
         prop_assert!(replica.bookings.whole().is_empty());
         let whole = replica.bookings.whole();
-        replica.tell(Scope::Whole, whole);
+        replica.tell(GaugeScope::Whole, whole);
         prop_assert_eq!(Load::ZERO, replica.known());
     }
 }

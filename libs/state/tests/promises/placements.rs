@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use signalbox_state::{Effect, Input, Placement, Pool};
+use signalbox_state::{Placement, Pool, PoolEffect, PoolInput};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, Origin};
 
 use crate::feedback::{batch, changed};
@@ -14,17 +14,17 @@ use crate::support::{asked_for, chain, config, endpoint, placement, pool_of};
 const ME: Origin = Origin(1);
 const UNSAID: Incarnation = Incarnation(0);
 
-fn send(pool: &mut Pool, seq: u64, placements: Vec<Placement>) -> Vec<Effect> {
-    pool.fold(0, Input::Feedback(changed(ME.0, seq, Vec::new(), placements)))
+fn send(pool: &mut Pool, seq: u64, placements: Vec<Placement>) -> Vec<PoolEffect> {
+    pool.fold(0, PoolInput::Feedback(changed(ME.0, seq, Vec::new(), placements)))
 }
 
 fn held_of(pool: &Pool, at: EndpointKey, prompt: &[u8]) -> usize {
-    let lookup = pool.picture().residents().index().lookup(&chain(prompt));
+    let lookup = pool.pool_state().residents().index().lookup(&chain(prompt));
     lookup.held.iter().find(|of| of.endpoint == at).map_or(0, |of| of.blocks)
 }
 
 fn acknowledged(pool: &Pool) -> u64 {
-    pool.picture().acknowledged(ME)
+    pool.pool_state().acknowledged(ME)
 }
 
 proptest! {
@@ -36,14 +36,14 @@ proptest! {
         let mut pool = pool_of(ENDPOINTS, config());
         let mut open = BTreeSet::new();
         let mut seq = 0;
-        for (at, (to, prompt, known, answers)) in sent.iter().enumerate() {
+        for (at, (to, prompt, known, responses)) in sent.iter().enumerate() {
             let number = at as u64 + 1;
             let first = placement(number, endpoint(*to), UNSAID, prompt, (*known).min(prompt.len()));
             let asked = [seq + 1, seq + 2].map(|seq| asked_for(&send(&mut pool, seq, vec![first.clone()]), ME));
             prop_assert_eq!(&asked[0], &asked[1], "one that comes again has not heard the question");
             open.extend(asked.into_iter().flatten());
             seq += 2;
-            if *answers && open.remove(&number) {
+            if *responses && open.remove(&number) {
                 seq += 1;
                 let whole = placement(number, endpoint(*to), UNSAID, prompt, 0);
                 prop_assert!(asked_for(&send(&mut pool, seq, vec![whole]), ME).is_empty());
@@ -58,7 +58,7 @@ proptest! {
         let config = signalbox_state::PoolConfig { assumed_kv_tokens: 10_000, ..config() };
         let mut pool = pool_of(ENDPOINTS, config);
         for (at, (to, prompt)) in prompts.iter().enumerate() {
-            let known = pool.picture().residents().index().lookup(&chain(prompt)).known;
+            let known = pool.pool_state().residents().index().lookup(&chain(prompt)).known;
             let number = at as u64 + 1;
             let effects = send(&mut pool, number, vec![placement(number, endpoint(*to), UNSAID, prompt, known)]);
             prop_assert!(asked_for(&effects, ME).is_empty());
@@ -78,12 +78,12 @@ proptest! {
             let suffix = suffix.into_iter().map(BlockHash).collect();
             let placed = Placement { number, endpoint: to, incarnation: UNSAID, anchor: BlockHash(anchor), suffix };
             let origin = seq as u64;
-            pool.fold(0, Input::Feedback(batch(origin, 1, Vec::new(), vec![placed])));
-            let room = pool.picture().members().all(|member| pool.picture().residents().held(member.key) <= 12);
+            pool.fold(0, PoolInput::Feedback(batch(origin, 1, Vec::new(), vec![placed])));
+            let room = pool.pool_state().endpoints().all(|member| pool.pool_state().residents().held(member.key) <= 12);
             prop_assert!(room);
         }
-        pool.fold(0, Input::Spec(crate::support::pool_spec([])));
-        prop_assert!(pool.picture().residents().index().is_empty());
+        pool.fold(0, PoolInput::Spec(crate::support::pool_spec([])));
+        prop_assert!(pool.pool_state().residents().index().is_empty());
     }
 }
 
@@ -104,7 +104,7 @@ fn a_chain_that_comes_in_a_whole_batch_is_placed_too() {
     let mut pool = pool_of(1, config());
     send(&mut pool, 1, vec![placement(1, endpoint(0), UNSAID, &[0, 1, 2], 2)]);
     let whole = placement(1, endpoint(0), UNSAID, &[0, 1, 2], 0);
-    pool.fold(0, Input::Feedback(batch(ME.0, 2, Vec::new(), vec![whole])));
+    pool.fold(0, PoolInput::Feedback(batch(ME.0, 2, Vec::new(), vec![whole])));
     assert_eq!((1, 3), (acknowledged(&pool), held_of(&pool, endpoint(0), &[0, 1, 2])));
 }
 
@@ -112,11 +112,11 @@ fn a_chain_that_comes_in_a_whole_batch_is_placed_too() {
 fn a_chain_that_does_not_come_is_given_up_with_a_whole_batch() {
     let mut pool = pool_of(1, config());
     send(&mut pool, 7, vec![placement(1, endpoint(0), UNSAID, &[0, 1], 1)]);
-    pool.fold(4_000, Input::Feedback(batch(ME.0, 3, Vec::new(), Vec::new())));
+    pool.fold(4_000, PoolInput::Feedback(batch(ME.0, 3, Vec::new(), Vec::new())));
     assert_eq!(0, acknowledged(&pool), "a batch from before the question says nothing of the answer");
-    pool.fold(2_999, Input::Feedback(batch(ME.0, 8, Vec::new(), Vec::new())));
+    pool.fold(2_999, PoolInput::Feedback(batch(ME.0, 8, Vec::new(), Vec::new())));
     assert_eq!(0, acknowledged(&pool), "it may have been sent before the question was heard");
-    pool.fold(3_000, Input::Feedback(batch(ME.0, 9, Vec::new(), Vec::new())));
+    pool.fold(3_000, PoolInput::Feedback(batch(ME.0, 9, Vec::new(), Vec::new())));
     assert_eq!(1, acknowledged(&pool));
     assert!(send(&mut pool, 10, vec![placement(1, endpoint(0), UNSAID, &[0, 1], 0)]).is_empty());
 }
@@ -147,19 +147,25 @@ fn an_endpoint_holds_what_leads_to_the_anchor_too() {
 fn a_touch_is_a_change_and_nothing_is_none() {
     let mut pool = pool_of(1, config());
     send(&mut pool, 1, vec![placement(1, endpoint(0), UNSAID, &[0, 1], 0)]);
-    let before = pool.picture().digest();
+    let before = pool.pool_state().digest();
     send(&mut pool, 2, vec![placement(2, endpoint(0), UNSAID, &[0, 1], 2)]);
-    let after = pool.picture().digest();
+    let after = pool.pool_state().digest();
     assert_eq!(vec!["loads", "placements"], before.differing(&after));
     send(&mut pool, 3, vec![placement(3, endpoint(0), UNSAID, &[], 0)]);
-    assert_eq!(vec!["loads"], after.differing(&pool.picture().digest()));
+    assert_eq!(vec!["loads"], after.differing(&pool.pool_state().digest()));
 }
 
 #[test]
 fn an_endpoint_was_given_something_cold_only_when_the_pool_knew_nothing_of_it() {
     let mut pool = pool_of(2, config());
     let cold = |pool: &Pool| {
-        [0, 1].map(|at| pool.picture().members().find(|member| member.key == endpoint(at)).unwrap().cold_seq)
+        [0, 1].map(|at| {
+            pool.pool_state()
+                .endpoints()
+                .find(|member| member.key == endpoint(at))
+                .unwrap()
+                .cold_placement_seq
+        })
     };
     assert_eq!([0, 0], cold(&pool));
     send(&mut pool, 1, vec![placement(1, endpoint(0), UNSAID, &[0, 1], 0)]);
@@ -181,7 +187,7 @@ fn a_placement_for_another_life_or_for_no_endpoint_is_acknowledged_and_dropped_u
         placement(3, endpoint(0), Incarnation(9), &[0, 1], 0),
     ];
     assert!(asked_for(&send(&mut pool, 1, sent), ME).is_empty());
-    assert_eq!((3, true), (acknowledged(&pool), pool.picture().residents().index().is_empty()));
+    assert_eq!((3, true), (acknowledged(&pool), pool.pool_state().residents().index().is_empty()));
 }
 
 #[test]
@@ -193,14 +199,14 @@ fn a_chain_that_leads_into_the_middle_of_another_is_none() {
     let config = signalbox_state::PoolConfig { assumed_kv_tokens: 100, ..config() };
     let mut pool = pool_of(3, config);
     send(&mut pool, 1, vec![chain([1, 2, 3], 1, 0), chain([8, 9, 3], 2, 1)]);
-    let index = pool.picture().residents().index();
+    let index = pool.pool_state().residents().index();
     let held = index.lookup(&[1, 2, 3].map(BlockHash)).held;
     assert_eq!((2, vec![endpoint(0)]), (acknowledged(&pool), held.iter().map(|of| of.endpoint).collect()));
     // Where the other could be anchored it is not even kept.
     let long = Placement { suffix: (100..120).map(BlockHash).collect(), ..chain([0; 3], 3, 0) };
     let into = Placement { anchor: BlockHash(116), suffix: [BlockHash(1)].into(), ..chain([0; 3], 4, 2) };
     send(&mut pool, 2, vec![long, into]);
-    assert_eq!((4, 0), (acknowledged(&pool), pool.picture().residents().held(endpoint(2))));
+    assert_eq!((4, 0), (acknowledged(&pool), pool.pool_state().residents().held(endpoint(2))));
 }
 
 proptest! {

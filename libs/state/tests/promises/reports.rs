@@ -1,7 +1,7 @@
 //! What collectors say: who is believed, what counts as a new life, and when values are stale.
 
 use proptest::prelude::{prop_assert_eq, proptest};
-use signalbox_state::{CollectorStream, Effect, Input, Observed, Pool, Reach, Report, Update};
+use signalbox_state::{CollectorStream, Observed, Pool, PoolEffect, PoolInput, Report, ScrapeStatus, Update};
 use signalbox_types::{Capacity, Gauges, Generation, Incarnation};
 
 use crate::feedback::batch;
@@ -13,13 +13,13 @@ const STALE_AFTER_MS: u64 = 2_000;
 /// A pool whose one endpoint is read by [`STREAM`], and the generation of that.
 pub(crate) fn read_pool() -> (Pool, Generation) {
     let mut pool = pool_of(1, config());
-    let effects = pool.fold(0, Input::CollectorJoined(STREAM, "one".to_owned()));
+    let effects = pool.fold(0, PoolInput::CollectorJoined(STREAM, "one".to_owned()));
     (pool, generation(&effects))
 }
 
-fn generation(effects: &[Effect]) -> Generation {
+fn generation(effects: &[PoolEffect]) -> Generation {
     let assigned = effects.iter().find_map(|effect| match effect {
-        Effect::Assign(_, assigned) => assigned.first(),
+        PoolEffect::Assign(_, assigned) => assigned.first(),
         _ => None,
     });
     assigned.expect("the endpoint is assigned").generation
@@ -27,7 +27,12 @@ fn generation(effects: &[Effect]) -> Generation {
 
 pub(crate) fn running(running: u32) -> Update {
     let gauges = Gauges { waiting: 0, running, kv_used_ppm: None };
-    Update { incarnation: Incarnation(7), reach: Reach::Fresh, gauges: Some(gauges), ..Update::default() }
+    Update {
+        incarnation: Incarnation(7),
+        scrape_status: ScrapeStatus::Fresh,
+        gauges: Some(gauges),
+        ..Update::default()
+    }
 }
 
 pub(crate) fn say(
@@ -38,21 +43,21 @@ pub(crate) fn say(
     update: Update,
 ) {
     let report = Report { endpoint: endpoint(0), generation, age_ms: 10, update };
-    pool.fold(now_ms, Input::Reports(stream, vec![report]));
+    pool.fold(now_ms, PoolInput::Reports(stream, vec![report]));
 }
 
 fn observed(pool: &Pool) -> &Observed {
-    &pool.picture().member(endpoint(0)).expect("it is a member").observed
+    &pool.pool_state().member(endpoint(0)).expect("it is a member").observed
 }
 
 fn place(pool: &mut Pool, life: Incarnation) {
     let number = pool.journal().head().seq + 1;
     let placed = placement(number, endpoint(0), life, &[0, 1, 2], 0);
-    pool.fold(0, Input::Feedback(batch(1, number, Vec::new(), vec![placed])));
+    pool.fold(0, PoolInput::Feedback(batch(1, number, Vec::new(), vec![placed])));
 }
 
 fn held(pool: &Pool) -> usize {
-    pool.picture().residents().held(endpoint(0))
+    pool.pool_state().residents().held(endpoint(0))
 }
 
 proptest! {
@@ -60,8 +65,8 @@ proptest! {
     fn only_the_assigned_stream_under_the_assigned_generation_is_believed(stream in 0_u64..4, generation in 0_u64..8) {
         let (mut pool, first) = read_pool();
         let second = CollectorStream(2);
-        pool.fold(0, Input::CollectorLeft(STREAM));
-        let current = self::generation(&pool.fold(0, Input::CollectorJoined(second, "two".to_owned())));
+        pool.fold(0, PoolInput::CollectorLeft(STREAM));
+        let current = self::generation(&pool.fold(0, PoolInput::CollectorJoined(second, "two".to_owned())));
         assert!(current > first);
         let before = pool.journal().head();
         say(&mut pool, 5, CollectorStream(stream), Generation(generation), running(3));
@@ -78,10 +83,10 @@ fn an_accepted_report_says_all_of_what_it_says_and_leaves_the_rest() {
     say(&mut pool, 90, STREAM, generation, running(4));
     let expected = Observed {
         incarnation: Incarnation(7),
-        reach: Reach::Fresh,
-        reach_since_ms: 40,
+        scrape_status: ScrapeStatus::Fresh,
+        scrape_status_since_ms: 40,
         gauges: Gauges { waiting: 0, running: 4, kv_used_ppm: None },
-        foreign: 0,
+        unbooked_requests: 0,
         capacity,
     };
     assert_eq!(&expected, observed(&pool));
@@ -115,10 +120,16 @@ fn a_report_that_does_not_know_the_life_ends_none() {
     let (mut pool, generation) = read_pool();
     say(&mut pool, 50, STREAM, generation, running(1));
     place(&mut pool, Incarnation(7));
-    say(&mut pool, 90, STREAM, generation, Update { reach: Reach::Stale, ..Update::default() });
+    say(
+        &mut pool,
+        90,
+        STREAM,
+        generation,
+        Update { scrape_status: ScrapeStatus::Stale, ..Update::default() },
+    );
     assert_eq!(
-        (3, Incarnation(7), Reach::Stale),
-        (held(&pool), observed(&pool).incarnation, observed(&pool).reach)
+        (3, Incarnation(7), ScrapeStatus::Stale),
+        (held(&pool), observed(&pool).incarnation, observed(&pool).scrape_status)
     );
     say(&mut pool, 99, STREAM, generation, Update { incarnation: Incarnation(8), ..running(1) });
     assert_eq!(0, held(&pool));
@@ -128,33 +139,36 @@ fn a_report_that_does_not_know_the_life_ends_none() {
 fn values_are_stale_when_their_collector_is_silent_and_fresh_when_it_reports() {
     let (mut pool, generation) = read_pool();
     say(&mut pool, 50, STREAM, generation, running(1));
-    pool.fold(1_000, Input::Reports(STREAM, Vec::new()));
-    pool.fold(1_000 + STALE_AFTER_MS - 1, Input::Tick);
-    assert_eq!(Reach::Fresh, observed(&pool).reach);
-    pool.fold(1_000 + STALE_AFTER_MS, Input::Tick);
-    assert_eq!((Reach::Stale, 1), (observed(&pool).reach, observed(&pool).gauges.running));
+    pool.fold(1_000, PoolInput::Reports(STREAM, Vec::new()));
+    pool.fold(1_000 + STALE_AFTER_MS - 1, PoolInput::Tick);
+    assert_eq!(ScrapeStatus::Fresh, observed(&pool).scrape_status);
+    pool.fold(1_000 + STALE_AFTER_MS, PoolInput::Tick);
+    assert_eq!((ScrapeStatus::Stale, 1), (observed(&pool).scrape_status, observed(&pool).gauges.running));
     say(&mut pool, 4_000, STREAM, generation, running(1));
-    assert_eq!(Reach::Fresh, observed(&pool).reach);
+    assert_eq!(ScrapeStatus::Fresh, observed(&pool).scrape_status);
 }
 
 #[test]
 fn an_endpoint_that_nobody_has_read_for_long_is_stale() {
     let mut pool = pool_of(1, config());
-    pool.fold(STALE_AFTER_MS - 1, Input::Tick);
-    assert_eq!(Reach::Unknown, observed(&pool).reach);
-    pool.fold(STALE_AFTER_MS, Input::Tick);
-    assert_eq!((Reach::Stale, STALE_AFTER_MS), (observed(&pool).reach, observed(&pool).reach_since_ms));
+    pool.fold(STALE_AFTER_MS - 1, PoolInput::Tick);
+    assert_eq!(ScrapeStatus::Unknown, observed(&pool).scrape_status);
+    pool.fold(STALE_AFTER_MS, PoolInput::Tick);
+    assert_eq!(
+        (ScrapeStatus::Stale, STALE_AFTER_MS),
+        (observed(&pool).scrape_status, observed(&pool).scrape_status_since_ms)
+    );
 }
 
 #[test]
 fn values_outlive_a_short_absence_of_all_collectors() {
     let (mut pool, generation) = read_pool();
     say(&mut pool, 1_000, STREAM, generation, running(1));
-    pool.fold(1_050, Input::CollectorLeft(STREAM));
-    pool.fold(1_000 + STALE_AFTER_MS - 1, Input::Tick);
-    assert_eq!(Reach::Fresh, observed(&pool).reach);
-    pool.fold(1_000 + STALE_AFTER_MS, Input::Tick);
-    assert_eq!(Reach::Stale, observed(&pool).reach);
+    pool.fold(1_050, PoolInput::CollectorLeft(STREAM));
+    pool.fold(1_000 + STALE_AFTER_MS - 1, PoolInput::Tick);
+    assert_eq!(ScrapeStatus::Fresh, observed(&pool).scrape_status);
+    pool.fold(1_000 + STALE_AFTER_MS, PoolInput::Tick);
+    assert_eq!(ScrapeStatus::Stale, observed(&pool).scrape_status);
 }
 
 #[test]
@@ -164,9 +178,9 @@ fn an_endpoint_that_moved_begins_anew_and_readings_of_the_old_place_are_not_take
     let elsewhere = endpoint_spec(0, 1);
     let kept_page =
         signalbox_types::EndpointSpec { metrics_url: endpoint_spec(0, 0).metrics_url, ..elsewhere };
-    let new = generation(&pool.fold(60, Input::Spec(pool_spec([kept_page]))));
+    let new = generation(&pool.fold(60, PoolInput::Spec(pool_spec([kept_page]))));
     say(&mut pool, 70, STREAM, old, running(5));
-    assert_eq!(&Observed { reach_since_ms: 60, ..Observed::default() }, observed(&pool));
+    assert_eq!(&Observed { scrape_status_since_ms: 60, ..Observed::default() }, observed(&pool));
     say(&mut pool, 80, STREAM, new, running(2));
     assert_eq!(2, observed(&pool).gauges.running);
 }
@@ -179,9 +193,9 @@ fn the_greatest_numbers_there_are_do_no_harm() {
     for now_ms in 0..4 {
         let update = Update { gauges, capacity, ..running(0) };
         let report = Report { endpoint: endpoint(0), generation, age_ms: u64::MAX, update };
-        pool.fold(now_ms, Input::Reports(STREAM, vec![report]));
+        pool.fold(now_ms, PoolInput::Reports(STREAM, vec![report]));
     }
-    pool.fold(60, Input::Tick);
-    pool.fold(120, Input::Tick);
-    assert_eq!(u32::MAX, observed(&pool).foreign);
+    pool.fold(60, PoolInput::Tick);
+    pool.fold(120, PoolInput::Tick);
+    assert_eq!(u32::MAX, observed(&pool).unbooked_requests);
 }

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{prop_assert_eq, proptest};
-use signalbox_state::{Bookings, Input, Overlay, Placed, Replica, View};
+use signalbox_state::{Bookings, Overlay, PlacedPrompt, PoolInput, StateReplica, View};
 use signalbox_types::{Format, Incarnation};
 
 use crate::feedback::changed;
@@ -21,17 +21,17 @@ proptest! {
     ) {
         // The blocks of these tests are as long as the view's format says, or it would not look at them.
         let mut pool = pool_of(ENDPOINTS, signalbox_state::PoolConfig { format: Format::default(), ..config() });
-        let (mut replica, bookings, overlay) = (Replica::default(), Bookings::new(std::sync::Arc::new(|| {})), Overlay::default());
+        let (mut replica, bookings, overlay) = (StateReplica::default(), Bookings::new(std::sync::Arc::new(|| {})), Overlay::default());
         let mut number = 0;
         let mut send = |pool: &mut signalbox_state::Pool, (to, prompt): &(usize, Vec<u8>)| {
             number += 1;
             let placement = placement(number, endpoint(*to), Incarnation(0), prompt, 0);
-            pool.fold(0, Input::Feedback(changed(1, number, Vec::new(), vec![placement])));
+            pool.fold(0, PoolInput::Feedback(changed(1, number, Vec::new(), vec![placement])));
         };
         placed.iter().for_each(|one| send(&mut pool, one));
         catch_up(&mut replica, &pool);
         let view = View::next(&View::default(), &replica, &bookings, 0);
-        pool.fold(0, Input::Spec(pool_spec((0..left).map(|index| endpoint_spec(index, 0)))));
+        pool.fold(0, PoolInput::Spec(pool_spec((0..left).map(|index| endpoint_spec(index, 0)))));
         later.iter().for_each(|one| send(&mut pool, one));
         catch_up(&mut replica, &pool);
         for (to, prompt) in own {
@@ -39,7 +39,7 @@ proptest! {
             let lookup = view.index.lookup(&chain);
             let held = lookup.held.iter().find(|of| of.endpoint == endpoint(to)).map_or(0, |of| of.blocks);
             let known = lookup.known;
-            overlay.place(&Placed { endpoint: endpoint(to), incarnation: Incarnation(0), chain, known, held });
+            overlay.place(&PlacedPrompt { endpoint: endpoint(to), incarnation: Incarnation(0), chain, known, held });
         }
         let chain = chain(&asked);
         let mut lookup = view.index.lookup(&chain);
@@ -60,8 +60,8 @@ fn where_blocks_are_hashed_otherwise_nothing_matches() {
         signalbox_state::PoolConfig { format: Format { hash: 9, ..Format::default() }, ..config() },
     );
     let placed = placement(1, endpoint(0), Incarnation(0), &[0, 1], 0);
-    pool.fold(0, Input::Feedback(changed(1, 1, Vec::new(), vec![placed])));
-    let mut replica = Replica::default();
+    pool.fold(0, PoolInput::Feedback(changed(1, 1, Vec::new(), vec![placed])));
+    let mut replica = StateReplica::default();
     catch_up(&mut replica, &pool);
     let view = View::next(&View::default(), &replica, &Bookings::new(std::sync::Arc::new(|| {})), 0);
     let (matches, known) = view.look_up(&chain(&[0, 1]), &Overlay::default());

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use signalbox_state::{
-    Claimed, Cursor, Effect, Frame, FromAggregator, FromFollower, Heard, Input, Replica, Seat, SeatConfig,
-    SeatEffect, SeatInput, Seen, Standing,
+    ClaimResult, Cursor, FollowerEvent, Frame, FromAggregator, FromFollower, ObservedOwner, PoolEffect,
+    PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus, StateReplica,
 };
 use signalbox_types::Version;
 
@@ -23,7 +23,7 @@ proptest! {
         turns in 1_u64..4,
     ) {
         let mut deposed = World::new(1, config());
-        let (mut behind, mut up_to_date) = (Replica::default(), Replica::default());
+        let (mut behind, mut up_to_date) = (StateReplica::default(), StateReplica::default());
         for (at, step) in shared.iter().enumerate() {
             deposed.step(step);
             if at == seen.index(shared.len()) {
@@ -40,14 +40,14 @@ proptest! {
             world.pool.turn(epoch);
             world.live(&later);
         }
-        let mut too_far = Replica::default();
+        let mut too_far = StateReplica::default();
         catch_up(&mut too_far, &deposed.pool);
         let is_ahead = deposed.pool.journal().head().seq > base;
         for (follower, takes_snapshot) in [(behind, false), (up_to_date, false), (too_far, is_ahead)] {
             let mut follower = follower;
             prop_assert_eq!(takes_snapshot, catch_up(&mut follower, &world.pool));
             prop_assert_eq!(Some(world.pool.journal().head()), follower.cursor());
-            prop_assert_eq!(Contents::of(world.pool.picture()), Contents::of(follower.picture()));
+            prop_assert_eq!(Contents::of(world.pool.pool_state()), Contents::of(follower.pool_state()));
         }
     }
 }
@@ -66,48 +66,48 @@ fn a_turn_to_an_epoch_that_is_not_later_is_none() {
 #[test]
 fn an_owner_says_when_it_hears_of_a_later_epoch_and_only_then() {
     let mut pool = pool_of(1, config());
-    assert_eq!(vec![Effect::Outranked(2)], pool.fold(0, Input::EpochHeard(2)));
-    assert!(pool.fold(0, Input::EpochHeard(1)).is_empty());
-    assert!(pool.fold(0, Input::EpochHeard(0)).is_empty());
+    assert_eq!(vec![PoolEffect::Outranked(2)], pool.fold(0, PoolInput::EpochHeard(2)));
+    assert!(pool.fold(0, PoolInput::EpochHeard(1)).is_empty());
+    assert!(pool.fold(0, PoolInput::EpochHeard(0)).is_empty());
 }
 
 /// An aggregator that has claimed the pool under epoch 2 and holds what the owner of epoch 1 left.
-fn heir() -> Seat {
-    let config = SeatConfig {
+fn takeover() -> PoolRole {
+    let config = PoolRoleConfig {
         name: "a".to_owned(),
         pool_hash: 1,
         pool: config(),
         inherit_within_ms: 2_000,
         give_back_after_ms: 30_000,
     };
-    let mut seat = Seat::new(config, pool_spec([endpoint_spec(0, 0)]));
+    let mut role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
     let follower = |version| FromFollower::Cursor(Cursor { version, epoch: 1 });
-    seat.fold(0, SeatInput::Told(7, follower(None)));
-    seat.fold(0, SeatInput::Seen(Seen::Nobody));
-    seat.fold(0, SeatInput::Claimed(Claimed::Won { epoch: 2, is_first: false }));
-    seat
+    role.fold(0, RoleInput::Told(7, follower(None)));
+    role.fold(0, RoleInput::ObservedOwner(ObservedOwner::Nobody));
+    role.fold(0, RoleInput::ClaimResult(ClaimResult::Won { epoch: 2, is_first: false }));
+    role
 }
 
 #[test]
 fn an_heir_that_hears_of_a_later_owner_does_not_write_under_its_epoch() {
-    let mut seat = heir();
-    assert_eq!(Standing::Heir(2), seat.standing());
-    let digest = seat.picture().digest();
-    let beat = Frame::Beat { epoch: 3, seq: 9, now_ms: 1, digest };
-    seat.fold(10, SeatInput::Heard(1, Heard::Connected));
-    seat.fold(20, SeatInput::Heard(1, Heard::Said(FromAggregator::Frame(beat))));
-    assert_eq!(Standing::Standby, seat.standing());
+    let mut role = takeover();
+    assert_eq!(RoleStatus::TakingOver(2), role.standing());
+    let digest = role.pool_state().digest();
+    let beat = Frame::Heartbeat { epoch: 3, seq: 9, now_ms: 1, digest };
+    role.fold(10, RoleInput::FollowerEvent(1, FollowerEvent::Connected));
+    role.fold(20, RoleInput::FollowerEvent(1, FollowerEvent::Said(FromAggregator::Frame(beat))));
+    assert_eq!(RoleStatus::Standby, role.standing());
 }
 
 #[test]
 fn an_heir_that_only_hears_of_a_later_epoch_takes_one_that_is_later_still() {
-    let mut seat = heir();
+    let mut role = takeover();
     let told = FromFollower::Cursor(Cursor { version: None, epoch: 5 });
-    seat.fold(10, SeatInput::Told(7, told));
-    let effects = seat.fold(5_000, SeatInput::Tick);
-    assert_eq!(Standing::Heir(2), seat.standing());
-    let claims = [effects, seat.fold(5_050, SeatInput::Tick)].concat();
-    assert!(claims.contains(&SeatEffect::Claim { above: 5 }), "{claims:?}");
-    seat.fold(5_100, SeatInput::Claimed(Claimed::Won { epoch: 6, is_first: false }));
-    assert_eq!(Standing::Owner(6), seat.standing());
+    role.fold(10, RoleInput::Told(7, told));
+    let effects = role.fold(5_000, RoleInput::Tick);
+    assert_eq!(RoleStatus::TakingOver(2), role.standing());
+    let claims = [effects, role.fold(5_050, RoleInput::Tick)].concat();
+    assert!(claims.contains(&RoleEffect::Claim { above: 5 }), "{claims:?}");
+    role.fold(5_100, RoleInput::ClaimResult(ClaimResult::Won { epoch: 6, is_first: false }));
+    assert_eq!(RoleStatus::Owner(6), role.standing());
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use signalbox_lease::{Claim, ClaimError, Coordinator, OwnerSeen, Role, Session};
-use signalbox_state::{Claimed, Seen};
+use signalbox_state::{ClaimResult, ObservedOwner};
 use signalbox_types::PoolId;
 
-use super::pool_steward::{Message, StewardRef};
+use super::pool_owner::{Message, PoolOwnerRef};
 
 /// This aggregator's standing at the coordinator.
 #[derive(Clone, Debug)]
@@ -26,19 +26,19 @@ pub(crate) enum Memory {
     SinceStart,
 }
 
-/// Tells `steward` what the coordinator sees, until it is gone.
-pub(super) fn watch(membership: &Membership, pool: &PoolId, steward: &StewardRef) {
+/// Tells `pool_owner` what the coordinator sees, until it is gone.
+pub(super) fn watch(membership: &Membership, pool: &PoolId, pool_owner: &PoolOwnerRef) {
     let own_name = membership.session.name().to_owned();
-    let (mut owner, watcher) = (membership.coordinator.owner(pool), steward.clone());
+    let (mut owner, watcher) = (membership.coordinator.owner(pool), pool_owner.clone());
     tokio::spawn(async move {
         loop {
             let seen = seen(&owner.borrow_and_update(), &own_name);
-            if watcher.cast(Message::Seen(seen)).is_err() || owner.changed().await.is_err() {
+            if watcher.cast(Message::ObservedOwner(seen)).is_err() || owner.changed().await.is_err() {
                 return;
             }
         }
     });
-    let (mut members, watcher) = (membership.coordinator.members(Role::Aggregator), steward.clone());
+    let (mut members, watcher) = (membership.coordinator.members(Role::Aggregator), pool_owner.clone());
     tokio::spawn(async move {
         loop {
             let names = members.borrow_and_update().iter().map(|member| member.name.clone()).collect();
@@ -49,31 +49,31 @@ pub(super) fn watch(membership: &Membership, pool: &PoolId, steward: &StewardRef
     });
 }
 
-fn seen(owner: &OwnerSeen, own_name: &str) -> Seen {
+fn seen(owner: &OwnerSeen, own_name: &str) -> ObservedOwner {
     match owner {
-        OwnerSeen::Unknown => Seen::Unknown,
-        OwnerSeen::Nobody => Seen::Nobody,
-        OwnerSeen::Owned(owner) if owner.name == own_name => Seen::Own(owner.epoch),
-        OwnerSeen::Owned(owner) => Seen::Other(owner.epoch),
+        OwnerSeen::Unknown => ObservedOwner::Unknown,
+        OwnerSeen::Nobody => ObservedOwner::Nobody,
+        OwnerSeen::Owned(owner) if owner.name == own_name => ObservedOwner::Own(owner.epoch),
+        OwnerSeen::Owned(owner) => ObservedOwner::Other(owner.epoch),
     }
 }
 
-/// Claims the pool and tells `steward` what came of it.
-pub(super) fn claim(membership: &Membership, pool: &PoolId, above: u64, steward: &StewardRef) {
-    let (membership, pool, steward) = (membership.clone(), pool.clone(), steward.clone());
+/// Claims the pool and tells `pool_owner` what came of it.
+pub(super) fn claim(membership: &Membership, pool: &PoolId, above: u64, owner: &PoolOwnerRef) {
+    let (membership, pool, owner) = (membership.clone(), pool.clone(), owner.clone());
     tokio::spawn(async move {
         let claimed = match membership.session.claim(&pool, above).await {
             Ok(Claim { epoch, previous }) => {
-                Claimed::Won { epoch, is_first: previous.is_none() && membership.memory == Memory::Whole }
+                ClaimResult::Won { epoch, is_first: previous.is_none() && membership.memory == Memory::Whole }
             }
-            Err(ClaimError::Held(owner)) => Claimed::Held(owner.epoch),
+            Err(ClaimError::Held(owner)) => ClaimResult::Held(owner.epoch),
             Err(ClaimError::Unavailable(reason)) => {
                 tracing::warn!(%pool, reason, "the pool cannot be claimed");
-                Claimed::Unanswered
+                ClaimResult::Unanswered
             }
         };
         // A steward that is gone has a successor, which claims anew.
-        let _ = steward.cast(Message::Claimed(claimed));
+        let _ = owner.cast(Message::ClaimResult(claimed));
     });
 }
 

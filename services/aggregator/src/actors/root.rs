@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use signalbox_actors::{BackoffPolicy, Ended, RestartPolicy, Restarts, Verdict, ended};
 
-use super::pool_steward::{Message, PoolSteward, Setup};
+use super::pool_owner::{Message, PoolOwner, Setup};
 
 const STEWARD_RESTARTS: RestartPolicy = RestartPolicy {
     max_restarts: 5,
@@ -92,36 +92,36 @@ impl State {
     ) -> Result<(), ActorProcessingErr> {
         let setup = self.pools[index].setup.clone();
         let board = setup.board.clone();
-        let (steward, _) = Actor::spawn_linked(None, PoolSteward, setup, myself.get_cell()).await?;
-        self.stewards.insert(steward.get_id(), index);
-        board.steward.send_replace(Some(steward));
+        let (owner, _) = Actor::spawn_linked(None, PoolOwner, setup, myself.get_cell()).await?;
+        self.stewards.insert(owner.get_id(), index);
+        board.owner.send_replace(Some(owner));
         Ok(())
     }
 
     fn failed(&mut self, myself: &ActorRef<RootMessage>, child: &ActorCell, error: &str) {
         let Some(index) = self.stewards.remove(&child.get_id()) else { return };
         let Pool { setup, restarts } = &mut self.pools[index];
-        setup.board.steward.send_replace(None);
-        setup.board.stand(signalbox_state::Standing::Standby);
+        setup.board.owner.send_replace(None);
+        setup.board.stand(signalbox_state::RoleStatus::Standby);
         let pool = &setup.board.pool;
         match restarts.on_failure(self.started.elapsed(), 0.0) {
             Verdict::RestartAfter(delay) => {
-                tracing::error!(%pool, error, ?delay, "the pool's steward failed and is started anew");
+                tracing::error!(%pool, error, ?delay, "the pool's owner failed and is started anew");
                 myself.send_after(delay, move || RootMessage::Start(index));
             }
             Verdict::GiveUp => {
-                tracing::error!(%pool, error, "the pool's steward fails too often");
-                myself.stop(Some("a pool's steward fails too often".to_owned()));
+                tracing::error!(%pool, error, "the pool's owner fails too often");
+                myself.stop(Some("a pool's owner fails too often".to_owned()));
             }
         }
     }
 
     async fn drain(&self) {
         let stewards: Vec<_> =
-            self.pools.iter().filter_map(|pool| pool.setup.board.steward.borrow().clone()).collect();
+            self.pools.iter().filter_map(|pool| pool.setup.board.owner.borrow().clone()).collect();
         let waiting: Vec<_> = stewards
             .into_iter()
-            .map(|steward| tokio::spawn(async move { drop(steward.call(Message::Drain, None).await) }))
+            .map(|owner| tokio::spawn(async move { drop(owner.call(Message::Drain, None).await) }))
             .collect();
         for drained in waiting {
             // One that fails now has left its pool, too.

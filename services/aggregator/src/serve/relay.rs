@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use signalbox_protos::signalbox::v1::EndedBatch;
+use signalbox_protos::signalbox::v1::RequestEndBatch;
 use signalbox_types::{Ended, ReplicaKey};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::{Desk, Outgoing, not_the_owner};
+use super::{Outgoing, StreamContext, not_the_owner};
 
 /// Batches that may wait for a replica to read them.
 const BATCHES_WAITING: usize = 64;
 
-type Sender = mpsc::Sender<Result<EndedBatch, Status>>;
+type Sender = mpsc::Sender<Result<RequestEndBatch, Status>>;
 
 /// The replicas of a pool that can be told of ends.
 #[derive(Debug, Default)]
@@ -48,10 +48,13 @@ impl Relays {
     }
 }
 
-pub(super) fn serve(desk: Desk, inbound: Streaming<EndedBatch>) -> Outgoing<EndedBatch> {
+pub(super) fn serve(
+    context: StreamContext,
+    inbound: Streaming<RequestEndBatch>,
+) -> Outgoing<RequestEndBatch> {
     let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
     tokio::spawn(async move {
-        if let Err(status) = exchange(&desk, inbound, &sender).await {
+        if let Err(status) = exchange(&context, inbound, &sender).await {
             // Nobody reads it when the replica is gone.
             let _ = sender.send(Err(status)).await;
         }
@@ -59,18 +62,22 @@ pub(super) fn serve(desk: Desk, inbound: Streaming<EndedBatch>) -> Outgoing<Ende
     Outgoing::new(receiver)
 }
 
-async fn exchange(desk: &Desk, mut inbound: Streaming<EndedBatch>, sender: &Sender) -> Result<(), Status> {
+async fn exchange(
+    context: &StreamContext,
+    mut inbound: Streaming<RequestEndBatch>,
+    sender: &Sender,
+) -> Result<(), Status> {
     let Some(mut first) = inbound.message().await? else { return Ok(()) };
-    let met = desk.meet_as_owner(first.hello.take())?;
-    let (replica, stream) = (ReplicaKey::of(&met.name), desk.next_stream());
+    let met = context.meet_as_owner(first.hello.take())?;
+    let (replica, stream) = (ReplicaKey::of(&met.name), context.next_stream());
     let relays = &met.board.relays;
     relays.join(replica, stream, sender.clone());
     let read = async {
         let mut next = Some(first);
         while let Some(message) = next {
-            let ends = signalbox_wire::ended(message).map_err(|error| desk.refuse(&met.name, &error))?;
-            desk.metrics.ends_relayed.inc_by(ends.len() as u64);
-            desk.metrics.ends_lost.inc_by(relays.pass_on(ends) as u64);
+            let ends = signalbox_wire::ended(message).map_err(|error| context.refuse(&met.name, &error))?;
+            context.metrics.ends_relayed.inc_by(ends.len() as u64);
+            context.metrics.ends_lost.inc_by(relays.pass_on(ends) as u64);
             next = inbound.message().await?;
         }
         Ok(())

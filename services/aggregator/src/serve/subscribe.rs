@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_protos::signalbox::v1::{FollowerMessage, Frame};
-use signalbox_state::{Ask, Cursor, FromAggregator, FromFollower, SeatAnswer, Snapshot, Want};
+use signalbox_state::{Cursor, FollowerPoll, FromAggregator, FromFollower, PollReply, PollWant, Snapshot};
 use signalbox_types::Version;
 use signalbox_wire::Hello;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::{Status, Streaming};
 
-use super::{Counterpart, Desk, Outgoing};
+use super::{Counterpart, Outgoing, StreamContext};
 use crate::actors::Message;
 
 /// Frames that may wait for a follower to read them.
@@ -28,10 +28,10 @@ const LATER: Duration = Duration::from_millis(50);
 /// How long the steward may take to answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-pub(super) fn serve(desk: Desk, mut inbound: Streaming<FollowerMessage>) -> Outgoing<Frame> {
+pub(super) fn serve(context: StreamContext, mut inbound: Streaming<FollowerMessage>) -> Outgoing<Frame> {
     let (frames, receiver) = mpsc::channel(FRAMES_WAITING);
     tokio::spawn(async move {
-        let follower = match begin(&desk, &mut inbound, frames.clone()).await {
+        let follower = match begin(&context, &mut inbound, frames.clone()).await {
             Ok(Some(follower)) => follower,
             Ok(None) => return,
             Err(status) => {
@@ -40,31 +40,31 @@ pub(super) fn serve(desk: Desk, mut inbound: Streaming<FollowerMessage>) -> Outg
                 return;
             }
         };
-        let (id, steward, name) = (follower.id, follower.met.steward.clone(), follower.met.name.clone());
-        desk.metrics.subscribers.inc();
+        let (id, owner, name) = (follower.id, follower.met.owner.clone(), follower.met.name.clone());
+        context.metrics.subscribers.inc();
         tracing::info!(follower = name, stream = id, "follower connected");
-        let why = follower.run(&desk, inbound).await;
-        desk.metrics.subscribers.dec();
+        let why = follower.run(&context, inbound).await;
+        context.metrics.subscribers.dec();
         tracing::info!(follower = name, stream = id, why, "follower disconnected");
-        let _ = steward.cast(Message::Unfollowed(id));
+        let _ = owner.cast(Message::Unfollowed(id));
     });
     Outgoing::new(receiver)
 }
 
 /// Meets the follower, and passes on what it says first.
 async fn begin(
-    desk: &Desk,
+    context: &StreamContext,
     inbound: &mut Streaming<FollowerMessage>,
     frames: mpsc::Sender<Result<Frame, Status>>,
 ) -> Result<Option<Follower>, Status> {
     let Some(mut first) = inbound.message().await? else { return Ok(None) };
-    let met = desk.meet(first.hello.take())?;
-    let hello = Some(Hello { pool: Some(met.board.pool.to_string()), name: desk.name.clone() });
-    let id = desk.next_stream();
+    let met = context.meet(first.hello.take())?;
+    let hello = Some(Hello { pool: Some(met.board.pool.to_string()), name: context.name.clone() });
+    let id = context.next_stream();
     // A steward that is gone is noticed with the first word.
-    let _ = met.steward.cast(Message::Followed { follower: id, name: met.name.clone() });
+    let _ = met.owner.cast(Message::Followed { follower: id, name: met.name.clone() });
     let mut follower = Follower { id, met, frames, hello, cursor: Version::default() };
-    match follower.heard(desk, Ok(Some(first))).await {
+    match follower.heard(context, Ok(Some(first))).await {
         ControlFlow::Continue(()) => Ok(Some(follower)),
         ControlFlow::Break(_) => Ok(None),
     }
@@ -81,26 +81,26 @@ struct Follower {
 
 impl Follower {
     /// Serves the follower until one side is gone; says which.
-    async fn run(mut self, desk: &Desk, mut inbound: Streaming<FollowerMessage>) -> &'static str {
+    async fn run(mut self, context: &StreamContext, mut inbound: Streaming<FollowerMessage>) -> &'static str {
         let mut news = self.met.board.news.subscribe();
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut want = Want::ChangesAndBeat;
+        let mut want = PollWant::ChangesAndBeat;
         loop {
             if let ControlFlow::Break(why) = self.catch_up(want).await {
                 return why;
             }
-            want = Want::Changes;
+            want = PollWant::Changes;
             let heard = tokio::select! {
                 changed = news.changed() => match changed {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(_) => ControlFlow::Break("the pool is gone"),
                 },
                 _ = beats.tick() => {
-                    want = Want::ChangesAndBeat;
+                    want = PollWant::ChangesAndBeat;
                     ControlFlow::Continue(())
                 }
-                message = inbound.message() => self.heard(desk, message).await,
+                message = inbound.message() => self.heard(context, message).await,
             };
             if let ControlFlow::Break(why) = heard {
                 return why;
@@ -111,51 +111,51 @@ impl Follower {
     /// Takes what the follower says, and passes it on.
     async fn heard(
         &mut self,
-        desk: &Desk,
+        context: &StreamContext,
         message: Result<Option<FollowerMessage>, Status>,
     ) -> ControlFlow<&'static str> {
         let Ok(Some(message)) = message else { return ControlFlow::Break("it is gone") };
         let told = match signalbox_wire::from_follower(message) {
             Ok(told) => told,
             Err(error) => {
-                let _ = self.frames.send(Err(desk.refuse(&self.met.name, &error))).await;
+                let _ = self.frames.send(Err(context.refuse(&self.met.name, &error))).await;
                 return ControlFlow::Break("it is not understood, or does not understand");
             }
         };
         if let FromFollower::Cursor(Cursor { version, .. }) = &told {
             self.cursor = version.unwrap_or_default();
         }
-        let Ok(permit) = desk.permits.clone().acquire_owned().await else {
+        let Ok(permit) = context.permits.clone().acquire_owned().await else {
             return ControlFlow::Break("this aggregator ends");
         };
-        match self.met.steward.cast(Message::Told { follower: self.id, told, permit }) {
+        match self.met.owner.cast(Message::Told { follower: self.id, told, permit }) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break("the steward is gone"),
+            Err(_) => ControlFlow::Break("the owner is gone"),
         }
     }
 
     /// Sends what the follower lacks, until it has all there is.
-    async fn catch_up(&mut self, want: Want) -> ControlFlow<&'static str> {
+    async fn catch_up(&mut self, want: PollWant) -> ControlFlow<&'static str> {
         loop {
             match self.ask(want).await? {
-                SeatAnswer::Current(None) => return ControlFlow::Continue(()),
-                SeatAnswer::Current(Some(said)) => return self.send(&said).await,
-                SeatAnswer::Frame(frame) => {
+                PollReply::Current(None) => return ControlFlow::Continue(()),
+                PollReply::Current(Some(said)) => return self.send(&said).await,
+                PollReply::Frame(frame) => {
                     self.cursor = frame.ends_at().unwrap_or(self.cursor);
                     self.send(&FromAggregator::Frame(frame)).await?;
                 }
-                SeatAnswer::Snapshot(snapshot) => self.send_snapshot(snapshot).await?,
-                SeatAnswer::Later => tokio::time::sleep(LATER).await,
+                PollReply::Snapshot(snapshot) => self.send_snapshot(snapshot).await?,
+                PollReply::Later => tokio::time::sleep(LATER).await,
             }
         }
     }
 
-    async fn ask(&self, want: Want) -> ControlFlow<&'static str, SeatAnswer> {
-        let ask = Ask { follower: self.id, cursor: self.cursor, want };
-        let answer = self.met.steward.call(|port| Message::Asked(ask, port), Some(ANSWER_DEADLINE)).await;
+    async fn ask(&self, want: PollWant) -> ControlFlow<&'static str, PollReply> {
+        let ask = FollowerPoll { follower: self.id, cursor: self.cursor, want };
+        let answer = self.met.owner.call(|port| Message::Asked(ask, port), Some(ANSWER_DEADLINE)).await;
         match answer {
             Ok(ractor::rpc::CallResult::Success(answer)) => ControlFlow::Continue(answer),
-            Ok(_) | Err(_) => ControlFlow::Break("the steward does not answer"),
+            Ok(_) | Err(_) => ControlFlow::Break("the owner does not answer"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_actors::{Errand, Panicked};
-use signalbox_state::{Assigned, Reach, Reading, Update};
+use signalbox_state::{AssignedEndpoint, ScrapeResult, ScrapeStatus, Update};
 use signalbox_types::Generation;
 
 use crate::actors::Shared;
@@ -35,7 +35,7 @@ pub(crate) enum PodCommand {
 
 pub(crate) struct PodState {
     shared: Arc<Shared>,
-    assigned: Assigned,
+    assigned: AssignedEndpoint,
     pod: Pod,
     /// Absent while it is out on an errand.
     scraper: Option<Scraper>,
@@ -46,7 +46,7 @@ pub(crate) struct PodState {
 impl Actor for PodCollector {
     type Msg = PodCommand;
     type State = PodState;
-    type Arguments = (Arc<Shared>, Assigned);
+    type Arguments = (Arc<Shared>, AssignedEndpoint);
 
     async fn pre_start(
         &self,
@@ -101,7 +101,7 @@ impl PodState {
         let sample = outcome.and_then(|()| scraper.sample(self.assigned.engine));
         self.scraper = Some(scraper);
         let (reading, failure) = match sample {
-            Ok(sample) => (Reading::Sampled(sample), None),
+            Ok(sample) => (ScrapeResult::Sampled(sample), None),
             Err(error) => (error.reading(), Some(error)),
         };
         self.shared.metrics.scraped(&reading);
@@ -122,8 +122,8 @@ impl PodState {
         self.shared.outbox.put(self.assigned.endpoint, pending);
     }
 
-    fn log_turn(&self, before: Reach, after: Reach, cause: Option<ScrapeError>) {
-        let Assigned { name: pod, metrics_url: url, .. } = &self.assigned;
+    fn log_turn(&self, before: ScrapeStatus, after: ScrapeStatus, cause: Option<ScrapeError>) {
+        let AssignedEndpoint { name: pod, metrics_url: url, .. } = &self.assigned;
         let (before, after) = (name(before), name(after));
         match cause {
             Some(cause) => tracing::warn!(%pod, %url, before, "metrics are {after}: {cause}"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use signalbox_actors::{BackoffPolicy, Ended, RestartPolicy, Restarts, Verdict, ended};
-use signalbox_state::Assigned;
+use signalbox_state::AssignedEndpoint;
 use signalbox_types::EndpointKey;
 
 use crate::actors::Shared;
@@ -35,7 +35,7 @@ pub(crate) enum PodSetCommand {
 }
 
 struct Pod {
-    assigned: Assigned,
+    assigned: AssignedEndpoint,
     /// Absent while a restart is waited for.
     collector: Option<ActorRef<PodCommand>>,
     restarts: Restarts,
@@ -125,7 +125,7 @@ impl PodSet {
     async fn take(
         &mut self,
         myself: &ActorRef<PodSetCommand>,
-        assigned: Assigned,
+        assigned: AssignedEndpoint,
     ) -> Result<(), ActorProcessingErr> {
         let key = assigned.endpoint;
         let collector = self.start(myself, assigned.clone()).await?;
@@ -143,7 +143,7 @@ impl PodSet {
     async fn start(
         &self,
         myself: &ActorRef<PodSetCommand>,
-        assigned: Assigned,
+        assigned: AssignedEndpoint,
     ) -> Result<ActorRef<PodCommand>, ActorProcessingErr> {
         let arguments = (self.shared.clone(), assigned);
         let (collector, _) = Actor::spawn_linked(None, PodCollector, arguments, myself.get_cell()).await?;
@@ -187,7 +187,7 @@ fn tell(pod: &Pod, command: PodCommand) {
 
 #[cfg(test)]
 mod tests {
-    use signalbox_state::Reach;
+    use signalbox_state::ScrapeStatus;
 
     use super::*;
     use crate::actors::fixtures::{assigned, shared};
@@ -197,7 +197,7 @@ mod tests {
     async fn down(shared: &Shared, mut awaited: Vec<EndpointKey>) {
         while !awaited.is_empty() {
             for (key, pending) in shared.outbox.take().await {
-                assert_eq!(pending.update.reach, Reach::Down);
+                assert_eq!(pending.update.scrape_status, ScrapeStatus::Down);
                 let position =
                     awaited.iter().position(|awaited| *awaited == key).expect("it was not read before");
                 awaited.swap_remove(position);

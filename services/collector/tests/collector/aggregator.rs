@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt, stream};
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::pool_server::{Pool, PoolServer};
-use signalbox_state::{Assigned, Report, Update};
+use signalbox_state::{AssignedEndpoint, Report, Update};
 use signalbox_types::EndpointKey;
 use signalbox_wire::{directive, reports};
 use tokio::net::TcpListener;
@@ -62,7 +62,7 @@ impl Record {
 #[derive(Clone, Debug)]
 struct Told {
     epoch: u64,
-    endpoints: Vec<Assigned>,
+    endpoints: Vec<AssignedEndpoint>,
 }
 
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Drop for Aggregator {
 }
 
 impl Aggregator {
-    pub(crate) fn start(endpoints: Vec<Assigned>) -> Self {
+    pub(crate) fn start(endpoints: Vec<AssignedEndpoint>) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let _entered = runtime.enter();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -111,7 +111,7 @@ impl Aggregator {
         self.address
     }
 
-    pub(crate) fn assign(&self, epoch: u64, endpoints: Vec<Assigned>) {
+    pub(crate) fn assign(&self, epoch: u64, endpoints: Vec<AssignedEndpoint>) {
         self.office.told.send_replace(Told { epoch, endpoints });
     }
 
@@ -149,7 +149,7 @@ impl Pool for Office {
     type CollectStream = Outgoing<pb::CollectorDirective>;
     type SubscribeStream = Outgoing<pb::Frame>;
     type FeedStream = Outgoing<pb::FeedbackReply>;
-    type RelayStream = Outgoing<pb::EndedBatch>;
+    type RelayStream = Outgoing<pb::RequestEndBatch>;
 
     async fn collect(
         &self,
@@ -195,7 +195,7 @@ impl Pool for Office {
 
     async fn relay(
         &self,
-        _request: Request<Streaming<pb::EndedBatch>>,
+        _request: Request<Streaming<pb::RequestEndBatch>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
         Ok(Response::new(Box::pin(stream::empty())))
     }

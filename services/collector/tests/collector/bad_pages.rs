@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use signalbox_collector::ScrapeConfig;
-use signalbox_state::Reach;
+use signalbox_state::ScrapeStatus;
 
 use crate::aggregator::Aggregator;
 use crate::model_server::{Answer, ModelServer};
@@ -16,18 +16,20 @@ async fn is_stale_until_it_recovers(bad: Answer, scrape: ScrapeConfig) -> ModelS
     let endpoints = vec![assigned("pod", 1, &good), assigned("neighbour", 1, &neighbour)];
     let aggregator = Aggregator::start(endpoints);
     let collector = collector_with(&[aggregator.address()], scrape).await;
-    let reach = async |wanted| {
-        aggregator.hears("a turn", |record| (record.known_of("pod").reach == wanted).then_some(())).await;
+    let scrape_status = async |wanted| {
+        aggregator
+            .hears("a turn", |record| (record.known_of("pod").scrape_status == wanted).then_some(()))
+            .await;
     };
-    reach(Reach::Fresh).await;
+    scrape_status(ScrapeStatus::Fresh).await;
     good.answer(bad);
-    reach(Reach::Stale).await;
+    scrape_status(ScrapeStatus::Stale).await;
     aggregator.hears("the neighbour", |record| record.gauges_of("neighbour")).await;
     neighbour.asked_again(5).await;
     let reports = aggregator.so_far(|record| record.reports_of("neighbour").len());
     assert_eq!(reports, 1, "the neighbour is read as ever, and nothing changed there");
     good.answer(Answer::Gauges { waiting: 0, running: 2 });
-    reach(Reach::Fresh).await;
+    scrape_status(ScrapeStatus::Fresh).await;
     collector.shutdown().await;
     good
 }
@@ -87,7 +89,7 @@ async fn silence_is_stale_only_after_a_while() {
     pod.answer(Answer::Silence);
     let age_ms = aggregator.hears("stale", |record| {
         let last = record.reports_of("pod").last().copied().cloned()?;
-        (last.update.reach == Reach::Stale).then_some(last.age_ms)
+        (last.update.scrape_status == ScrapeStatus::Stale).then_some(last.age_ms)
     });
     assert!(age_ms.await >= 800, "the age tells how old the values are");
     collector.shutdown().await;

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeConfig};
-use signalbox_state::Assigned;
+use signalbox_state::AssignedEndpoint;
 use signalbox_types::{EndpointKey, Engine, Generation};
 
 use crate::model_server::ModelServer;
@@ -44,8 +44,8 @@ async fn collector_with(aggregators: &[SocketAddr], scrape: ScrapeConfig) -> Col
     Collector::start(config, "--metrics-port").await.unwrap()
 }
 
-fn assigned(name: &str, generation: u64, server: &ModelServer) -> Assigned {
-    Assigned {
+fn assigned(name: &str, generation: u64, server: &ModelServer) -> AssignedEndpoint {
+    AssignedEndpoint {
         endpoint: EndpointKey::of(name),
         generation: Generation(generation),
         name: name.to_owned(),

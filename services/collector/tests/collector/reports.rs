@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use signalbox_state::Reach;
+use signalbox_state::ScrapeStatus;
 use signalbox_types::{Capacity, Gauges, Incarnation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,7 +23,10 @@ async fn a_first_reading_is_reported_whole_and_then_only_what_changed() {
     });
     let (_, first) = known.await;
     assert_eq!(first.gauges, Some(Gauges { waiting: 2, running: 7, kv_used_ppm: Some(500_000) }));
-    assert_eq!((first.capacity, first.reach), (Some(Capacity { kv_tokens: 1_600 }), Reach::Fresh));
+    assert_eq!(
+        (first.capacity, first.scrape_status),
+        (Some(Capacity { kv_tokens: 1_600 }), ScrapeStatus::Fresh)
+    );
     assert_eq!(first.incarnation, Incarnation(1_700_000_000_000));
 
     pod.asked_again(10).await;
@@ -67,13 +70,21 @@ async fn a_killed_server_is_down_and_fresh_once_it_is_back() {
     let collector = collector(&[aggregator.address()]).await;
     for _ in 0..2 {
         aggregator
-            .hears("fresh", |record| (record.known_of("pod").reach == Reach::Fresh).then_some(()))
+            .hears("fresh", |record| {
+                (record.known_of("pod").scrape_status == ScrapeStatus::Fresh).then_some(())
+            })
             .await;
         pod.kill();
-        aggregator.hears("down", |record| (record.known_of("pod").reach == Reach::Down).then_some(())).await;
+        aggregator
+            .hears("down", |record| {
+                (record.known_of("pod").scrape_status == ScrapeStatus::Down).then_some(())
+            })
+            .await;
         pod.restart();
     }
-    aggregator.hears("fresh", |record| (record.known_of("pod").reach == Reach::Fresh).then_some(())).await;
+    aggregator
+        .hears("fresh", |record| (record.known_of("pod").scrape_status == ScrapeStatus::Fresh).then_some(()))
+        .await;
     collector.shutdown().await;
 }
 
@@ -92,8 +103,8 @@ async fn its_own_metrics_count_what_it_reads_and_how() {
         .hears("all", |record| names.iter().all(|name| !record.reports_of(name).is_empty()).then_some(()))
         .await;
     let lines = [
-        "signalbox_collector_endpoints{reach=\"fresh\"} 2",
-        "signalbox_collector_endpoints{reach=\"down\"} 1",
+        "signalbox_collector_endpoints{scrape_status=\"fresh\"} 2",
+        "signalbox_collector_endpoints{scrape_status=\"down\"} 1",
         "signalbox_collector_streams_total 1",
         "signalbox_collector_scrapes_total{outcome=\"sampled\"}",
         "signalbox_collector_scrapes_total{outcome=\"refused\"}",
@@ -102,8 +113,8 @@ async fn its_own_metrics_count_what_it_reads_and_how() {
     aggregator.assign(1, vec![assigned("c", 1, &pods[0])]);
     aggregator.hears("the only one", |record| record.gauges_of("c")).await;
     let lines = [
-        "signalbox_collector_endpoints{reach=\"fresh\"} 1",
-        "signalbox_collector_endpoints{reach=\"down\"} 0",
+        "signalbox_collector_endpoints{scrape_status=\"fresh\"} 1",
+        "signalbox_collector_endpoints{scrape_status=\"down\"} 0",
     ];
     shows(address, &lines).await;
     collector.shutdown().await;

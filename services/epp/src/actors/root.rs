@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::uplink::{self, Queue, Uplink};
 use super::view_keeper::{self, ViewKeeper};
-use crate::desk::Desk;
+use crate::picker::Picker;
 use crate::relay::Ends;
 
 /// Both children know each other, so both are restarted when one fails.
@@ -22,7 +22,7 @@ const RESTARTS: RestartPolicy = RestartPolicy {
 
 #[derive(Clone, Debug)]
 pub(crate) struct RootSetup {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) picker: Arc<Picker>,
     pub(crate) peers: signalbox_peers::Settings,
     pub(crate) outgoing: Queue,
     pub(crate) ends: Ends,
@@ -93,12 +93,12 @@ impl Actor for Root {
 }
 
 async fn start_children(setup: &RootSetup, myself: &ActorRef<RootMessage>) -> Result<(), ActorProcessingErr> {
-    let RootSetup { desk, peers, outgoing, ends, ready } = setup.clone();
+    let RootSetup { picker, peers, outgoing, ends, ready } = setup.clone();
     let (owner, known) = watch::channel(None);
     let hello = peers.hello.clone();
-    let setup = uplink::Setup { desk: Arc::clone(&desk), outgoing, ends, hello, owner: known };
+    let setup = uplink::Setup { picker: Arc::clone(&picker), outgoing, ends, hello, owner: known };
     let (uplink, _) = Actor::spawn_linked(None, Uplink, setup, myself.get_cell()).await?;
-    let setup = view_keeper::Setup { desk, peers, owner: Arc::new(owner), ready, uplink };
+    let setup = view_keeper::Setup { picker, peers, owner: Arc::new(owner), ready, uplink };
     Actor::spawn_linked(None, ViewKeeper, setup, myself.get_cell()).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_protos::signalbox::v1::FeedbackBatch;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
-use signalbox_state::{Feeder, Scope};
+use signalbox_state::{FeedbackBatcher, GaugeScope};
 use signalbox_wire::{Hello, Reply};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::view_keeper::Owner;
-use crate::desk::{Desk, Outgoing, Remark};
+use crate::picker::{Outgoing, Picker, Remark};
 use crate::relay::{Ends, relay};
 
 /// Feedback is sent at most so often.
@@ -46,7 +46,7 @@ pub(crate) type Queue = Arc<Mutex<Outgoing>>;
 
 #[derive(Debug)]
 pub(crate) struct Setup {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) picker: Arc<Picker>,
     pub(crate) outgoing: Queue,
     pub(crate) ends: Ends,
     pub(crate) hello: Hello,
@@ -57,9 +57,9 @@ pub(crate) struct Setup {
 pub(crate) struct Uplink;
 
 pub(crate) struct State {
-    desk: Arc<Desk>,
+    picker: Arc<Picker>,
     outgoing: Queue,
-    feeder: Feeder,
+    feeder: FeedbackBatcher,
     /// Said with the first batch of a stream.
     hello: Hello,
     connection: Option<Connection>,
@@ -78,16 +78,16 @@ impl Actor for Uplink {
     type Arguments = Setup;
 
     async fn pre_start(&self, myself: UplinkRef, setup: Setup) -> Result<State, ActorProcessingErr> {
-        let Setup { desk, outgoing, ends, hello, owner } = setup;
+        let Setup { picker, outgoing, ends, hello, owner } = setup;
         // Numbers begin anew here, which no origin survives; and an uplink before this one can lift nothing any more.
-        desk.be_reborn();
-        desk.overlay.clear();
-        let bell = tokio::spawn(ring(Arc::clone(&desk), myself.clone()));
-        let passing_on = tokio::spawn(relay(Arc::clone(&desk), hello.clone(), owner.clone(), ends));
+        picker.be_reborn();
+        picker.overlay.clear();
+        let bell = tokio::spawn(ring(Arc::clone(&picker), myself.clone()));
+        let passing_on = tokio::spawn(relay(Arc::clone(&picker), hello.clone(), owner.clone(), ends));
         let link = tokio::spawn(feed(owner, myself.clone()));
         myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
-        let (feeder, tasks) = (Feeder::default(), [bell, link, passing_on]);
-        Ok(State { desk, outgoing, feeder, hello, connection: None, tasks })
+        let (feeder, tasks) = (FeedbackBatcher::default(), [bell, link, passing_on]);
+        Ok(State { picker, outgoing, feeder, hello, connection: None, tasks })
     }
 
     async fn handle(
@@ -100,30 +100,30 @@ impl Actor for Uplink {
             Message::Connected(batches) => {
                 state.connection = Some(Connection { batches, is_fresh: true });
                 state.feeder.send_again();
-                state.flush(Scope::Whole).await;
+                state.flush(GaugeScope::Whole).await;
             }
             Message::Disconnected => state.connection = None,
-            Message::Flush => state.flush(Scope::Changed).await,
+            Message::Flush => state.flush(GaugeScope::Changed).await,
             Message::FlushWhole => {
-                let expired = state.feeder.expire(state.desk.now_ms(), &state.desk.overlay);
-                state.desk.metrics.placements_expired.inc_by(expired as u64);
-                state.flush(Scope::Whole).await;
+                let expired = state.feeder.expire(state.picker.now_ms(), &state.picker.overlay);
+                state.picker.metrics.placements_expired.inc_by(expired as u64);
+                state.flush(GaugeScope::Whole).await;
                 myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
             }
             Message::Replied(Reply::NeedChain(number)) => {
                 state.feeder.need_chain(number);
-                state.flush(Scope::Changed).await;
+                state.flush(GaugeScope::Changed).await;
             }
             // Batches of the origin before were still on their way.
-            Message::Replied(Reply::Expired(origin)) if origin != state.desk.origin() => {}
+            Message::Replied(Reply::Expired(origin)) if origin != state.picker.origin() => {}
             Message::Replied(Reply::Expired(_)) => {
                 tracing::warn!("the pool had given this replica up; it takes a new origin");
-                state.desk.be_reborn();
-                state.desk.metrics.rebirths.inc();
+                state.picker.be_reborn();
+                state.picker.metrics.rebirths.inc();
                 state.feeder.send_again();
-                state.flush(Scope::Whole).await;
+                state.flush(GaugeScope::Whole).await;
             }
-            Message::Acknowledged(number) => state.feeder.acknowledged(number, &state.desk.overlay),
+            Message::Acknowledged(number) => state.feeder.acknowledged(number, &state.picker.overlay),
         }
         Ok(())
     }
@@ -135,21 +135,21 @@ impl Actor for Uplink {
 }
 
 impl State {
-    async fn flush(&mut self, scope: Scope) {
+    async fn flush(&mut self, scope: GaugeScope) {
         self.take_in().await;
         let Some(connection) = &mut self.connection else { return };
         let Ok(permit) = connection.batches.try_reserve() else {
-            self.desk.bell.notify_one();
+            self.picker.bell.notify_one();
             return;
         };
-        let changed = self.desk.bookings.take_changed();
+        let changed = self.picker.bookings.take_changed();
         let gauges = match scope {
-            Scope::Whole => self.desk.bookings.whole(),
-            Scope::Changed => changed,
+            GaugeScope::Whole => self.picker.bookings.whole(),
+            GaugeScope::Changed => changed,
         };
-        let batch = self.feeder.batch(self.desk.epoch(), self.desk.origin(), scope, gauges);
+        let batch = self.feeder.batch(self.picker.epoch(), self.picker.origin(), scope, gauges);
         if self.feeder.has_more() {
-            self.desk.bell.notify_one();
+            self.picker.bell.notify_one();
         }
         if let Some(feedback) = batch {
             let hello = std::mem::take(&mut connection.is_fresh).then_some(&self.hello);
@@ -158,7 +158,7 @@ impl State {
     }
 
     async fn take_in(&mut self) {
-        let now_ms = self.desk.now_ms();
+        let now_ms = self.picker.now_ms();
         let mut outgoing = self.outgoing.lock().await;
         while self.feeder.has_room()
             && let Ok(placed) = outgoing.placed.try_recv()
@@ -169,7 +169,7 @@ impl State {
             && let Ok(remark) = outgoing.remarks.try_recv()
         {
             match remark {
-                Remark::Answer(answer) => self.feeder.answered(answer),
+                Remark::Response(answer) => self.feeder.answered(answer),
                 Remark::Adapter(endpoint, adapter) => self.feeder.sent_for(endpoint, adapter),
             }
         }
@@ -177,9 +177,9 @@ impl State {
 }
 
 /// Turns rings of the bell into flushes at the pace.
-async fn ring(desk: Arc<Desk>, uplink: UplinkRef) {
+async fn ring(picker: Arc<Picker>, uplink: UplinkRef) {
     loop {
-        desk.bell.notified().await;
+        picker.bell.notified().await;
         if uplink.cast(Message::Flush).is_err() {
             return;
         }

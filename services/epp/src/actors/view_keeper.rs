@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_peers::{Event, Listening, Tell};
-use signalbox_state::{Bounds, Follower, Following, Gap, Heard, Source, Todo};
+use signalbox_state::{
+    Follower, FollowerEffect, FollowerEvent, FrameSource, Gap, JournalBounds, JournaledReplica,
+};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
 use super::uplink::{self, UplinkRef};
-use crate::desk::Desk;
-use crate::sight::Sight;
+use crate::decision_snapshot::DecisionSnapshot;
+use crate::picker::Picker;
 
 /// How much of the pool's history is kept to be offered: what a new owner may lack is less than a second of it.
-const HISTORY: Bounds = Bounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
+const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
 
 /// How often the keeper looks who owns the pool.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,7 +36,7 @@ pub(crate) type Owner = Option<(u64, Channel)>;
 
 #[derive(Debug)]
 pub(crate) struct Setup {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) picker: Arc<Picker>,
     pub(crate) peers: signalbox_peers::Settings,
     pub(crate) owner: Arc<watch::Sender<Owner>>,
     pub(crate) ready: Arc<watch::Sender<bool>>,
@@ -45,11 +47,11 @@ pub(crate) struct Setup {
 pub(crate) struct ViewKeeper;
 
 pub(crate) struct State {
-    desk: Arc<Desk>,
+    picker: Arc<Picker>,
     owner: Arc<watch::Sender<Owner>>,
     ready: Arc<watch::Sender<bool>>,
     uplink: UplinkRef,
-    following: Following,
+    following: Follower,
     aggregators: BTreeMap<u64, (Tell, Channel)>,
     acknowledged: u64,
 }
@@ -60,7 +62,7 @@ impl Actor for ViewKeeper {
     type Arguments = Setup;
 
     async fn pre_start(&self, myself: KeeperRef, setup: Setup) -> Result<State, ActorProcessingErr> {
-        let Setup { desk, peers, owner, ready, uplink } = setup;
+        let Setup { picker, peers, owner, ready, uplink } = setup;
         myself.send_after(LOOK, || Message::Look);
         tokio::spawn(signalbox_peers::follow(peers, move |event| {
             match myself.cast(Message::Streamed(event)) {
@@ -69,11 +71,11 @@ impl Actor for ViewKeeper {
             }
         }));
         Ok(State {
-            desk,
+            picker,
             owner,
             ready,
             uplink,
-            following: Following::new(Follower::new(HISTORY)),
+            following: Follower::new(JournaledReplica::new(HISTORY)),
             aggregators: BTreeMap::new(),
             acknowledged: 0,
         })
@@ -89,7 +91,7 @@ impl Actor for ViewKeeper {
             Message::Streamed(event) => state.streamed(event),
             Message::Look => {
                 state.look();
-                state.desk.metrics.digest(&state.following.follower().replica().picture().digest());
+                state.picker.metrics.digest(&state.following.follower().replica().pool_state().digest());
                 myself.send_after(LOOK, || Message::Look);
             }
         }
@@ -102,32 +104,32 @@ impl State {
         match event {
             Event::Opened { stream, channel, tell, .. } => {
                 self.aggregators.insert(stream, (tell, channel));
-                self.hear(stream, Heard::Connected);
+                self.hear(stream, FollowerEvent::Connected);
             }
             Event::Said { stream, said, permit } => {
-                self.hear(stream, Heard::Said(said));
+                self.hear(stream, FollowerEvent::Said(said));
                 drop(permit);
             }
             Event::Closed { stream } => {
                 self.aggregators.remove(&stream);
-                self.hear(stream, Heard::Disconnected);
+                self.hear(stream, FollowerEvent::Disconnected);
             }
         }
-        self.desk.metrics.connected.set(self.aggregators.len() as u64);
+        self.picker.metrics.connected.set(self.aggregators.len() as u64);
     }
 
-    fn hear(&mut self, stream: u64, heard: Heard) {
-        for todo in self.following.hear(self.desk.now_ms(), Source::Aggregator(stream), heard) {
+    fn hear(&mut self, stream: u64, heard: FollowerEvent) {
+        for todo in self.following.hear(self.picker.now_ms(), FrameSource::Aggregator(stream), heard) {
             match todo {
-                Todo::Tell(Source::Aggregator(stream), said) => {
+                FollowerEffect::Tell(FrameSource::Aggregator(stream), said) => {
                     if let Some((tell, _)) = self.aggregators.get(&stream) {
                         tell.say(said);
                     }
                 }
-                Todo::Tell(Source::Follower(_), _) => {}
-                Todo::Moved => self.show(),
-                Todo::Replaced => self.replaced(),
-                Todo::Missed(gap) => self.missed(&gap),
+                FollowerEffect::Tell(FrameSource::JournaledReplica(_), _) => {}
+                FollowerEffect::Moved => self.show(),
+                FollowerEffect::Replaced => self.replaced(),
+                FollowerEffect::Missed(gap) => self.missed(&gap),
             }
         }
         self.look();
@@ -135,9 +137,9 @@ impl State {
 
     /// Feedback goes to whoever owns the pool.
     fn look(&mut self) {
-        let owner = self.following.owner(self.desk.now_ms());
-        self.desk.owner_heard(self.following.epoch(), owner.is_some());
-        let Some((Source::Aggregator(stream), _)) = owner else {
+        let owner = self.following.owner(self.picker.now_ms());
+        self.picker.owner_heard(self.following.epoch(), owner.is_some());
+        let Some((FrameSource::Aggregator(stream), _)) = owner else {
             self.owner.send_if_modified(|owner| owner.take().is_some());
             return;
         };
@@ -161,21 +163,21 @@ impl State {
                 "the pool hashes prompts otherwise; it is decided without cached prefixes"
             );
         }
-        self.desk.metrics.snapshots.inc();
+        self.picker.metrics.snapshots.inc();
         self.show();
         self.ready.send_replace(true);
     }
 
     fn show(&mut self) {
-        let (now_ms, replica) = (self.desk.now_ms(), self.following.follower().replica());
-        let before = self.desk.sight.load();
-        let next = Sight::next(&before, replica, &self.desk.bookings, now_ms);
-        if next.view.members.len() < before.view.members.len() {
-            self.desk.bookings.retain(|endpoint| next.view.position(endpoint).is_some());
+        let (now_ms, replica) = (self.picker.now_ms(), self.following.follower().replica());
+        let before = self.picker.snapshot.load();
+        let next = DecisionSnapshot::next(&before, replica, &self.picker.bookings, now_ms);
+        if next.view.endpoints.len() < before.view.endpoints.len() {
+            self.picker.bookings.retain(|endpoint| next.view.position(endpoint).is_some());
         }
         drop(before);
-        self.desk.sight.store(Arc::new(next));
-        let acknowledged = replica.picture().acknowledged(self.desk.origin());
+        self.picker.snapshot.store(Arc::new(next));
+        let acknowledged = replica.pool_state().acknowledged(self.picker.origin());
         if acknowledged != self.acknowledged {
             self.acknowledged = acknowledged;
             // An uplink that is gone is being started anew and sends all again.
@@ -190,13 +192,13 @@ impl State {
             Gap::Change(_) => "change",
             Gap::Digest(_) => "digest",
         };
-        self.desk.metrics.gap(kind);
+        self.picker.metrics.gap(kind);
         let version = self.following.follower().replica().version().unwrap_or_default();
         match gap {
             // A new owner's first frame, or one that overtook another.
             Gap::Order | Gap::Snapshot => tracing::debug!(%gap, %version, "a frame could not be taken"),
             Gap::Change(_) | Gap::Digest(_) => {
-                self.desk.metrics.diverged();
+                self.picker.metrics.diverged();
                 tracing::error!(%gap, %version, "the state differs from the owner's, and is asked for anew");
             }
         }

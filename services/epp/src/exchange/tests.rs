@@ -15,11 +15,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::*;
 use crate::health::{Standing, Watchers};
 use crate::serve::{ExtProc, MessageLimits, serve_gateways};
-use crate::staged::{FIRST, SECOND, desk};
+use crate::staged::{FIRST, SECOND, picker};
 
 /// A gateway's stream to a replica that sees two endpoints.
 struct Stream {
-    desk: Arc<Desk>,
+    picker: Arc<Picker>,
     messages: mpsc::Sender<ProcessingRequest>,
     answers: Streaming<ProcessingResponse>,
     drain: watch::Sender<bool>,
@@ -39,14 +39,14 @@ fn served(address: &str) -> Metadata {
 
 impl Stream {
     async fn open() -> Self {
-        let desk = Arc::new(desk(&[FIRST, SECOND]));
+        let picker = Arc::new(picker(&[FIRST, SECOND]));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let ((_, ready), (drain, draining)) = (watch::channel(true), watch::channel(false));
         let standing = Standing { ready, draining, watchers: Watchers::Leave };
         let limits = MessageLimits { received_bytes: 1 << 20, sent_bytes: 1 << 20 };
         let serving = Serving::self_signed(&Offer::default()).unwrap();
-        let service = ExtProc { desk: Arc::clone(&desk) };
+        let service = ExtProc { picker: Arc::clone(&picker) };
         let server = serve_gateways(listener, serving, service, limits, standing);
         let channel = connect_unverified(&address.into(), |endpoint| endpoint).unwrap();
         let (messages, requests) = mpsc::channel(2);
@@ -55,7 +55,7 @@ impl Stream {
         messages.send(Request::RequestHeaders(get).into()).await.unwrap();
         let mut client = ExternalProcessorClient::new(channel);
         let answers = client.process(ReceiverStream::new(requests)).await.unwrap().into_inner();
-        Self { desk, messages, answers, drain, server }
+        Self { picker, messages, answers, drain, server }
     }
 
     /// What the gateway is told; where the request goes, if that is it.
@@ -75,17 +75,18 @@ impl Stream {
 
     /// Where there are bookings.
     fn booked(&self) -> Vec<String> {
-        let sight = self.desk.sight.load();
-        let address = |key| sight.view.members.iter().find(|member| member.key == key).unwrap().spec.address;
-        self.desk.bookings.whole().into_iter().map(|(key, _)| address(key).to_string()).collect()
+        let snapshot = self.picker.snapshot.load();
+        let address =
+            |key| snapshot.view.endpoints.iter().find(|member| member.key == key).unwrap().spec.address;
+        self.picker.bookings.whole().into_iter().map(|(key, _)| address(key).to_string()).collect()
     }
 
     async fn close(self) {
         drop((self.messages, self.answers));
         self.drain.send_replace(true);
         self.server.await.unwrap();
-        assert!(self.desk.bookings.whole().is_empty());
-        assert_eq!(0, self.desk.metrics.streams.get());
+        assert!(self.picker.bookings.whole().is_empty());
+        assert_eq!(0, self.picker.metrics.streams.get());
     }
 }
 
@@ -103,7 +104,7 @@ async fn a_booking_moves_to_the_endpoint_that_serves() {
     let body = Request::ResponseBody(HttpBody { body: "x".into(), end_of_stream: false });
     stream.say(ProcessingRequest { metadata_context: Some(served(other)), ..body.into() }).await;
     assert_eq!(stream.booked(), [other]);
-    assert_eq!(1, stream.desk.metrics.served_elsewhere.get());
+    assert_eq!(1, stream.picker.metrics.served_elsewhere.get());
     let end = Request::ResponseBody(HttpBody { body: "y".into(), end_of_stream: true });
     stream.say(end.into()).await;
     assert!(stream.booked().is_empty());

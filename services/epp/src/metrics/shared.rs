@@ -12,11 +12,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use signalbox_intake::answer::Usage;
 use signalbox_peers::Subject;
-use signalbox_state::{Member, Reach};
+use signalbox_state::{EndpointState, ScrapeStatus};
 use signalbox_types::PPM;
 
 use super::bounded::Bounded;
-use crate::desk::Desk;
+use crate::picker::Picker;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ModelLabels {
@@ -130,22 +130,22 @@ impl Requests {
 /// What is known of the pool at the moment it is asked for. Endpoints whose values are stale are left out.
 #[derive(Debug)]
 pub(crate) struct PoolLevels {
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) picker: Arc<Picker>,
     /// Which pool it is.
     pub(crate) subject: Arc<Subject>,
 }
 
 impl Collector for PoolLevels {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let sight = self.desk.sight.load();
-        let fresh: Vec<&Member> = sight
+        let snapshot = self.picker.snapshot.load();
+        let fresh: Vec<&EndpointState> = snapshot
             .view
-            .members
+            .endpoints
             .iter()
             .map(AsRef::as_ref)
-            .filter(|member| member.observed.reach == Reach::Fresh)
+            .filter(|member| member.observed.scrape_status == ScrapeStatus::Fresh)
             .collect();
-        let mean = |of: fn(&Member) -> Option<f64>| {
+        let mean = |of: fn(&EndpointState) -> Option<f64>| {
             let told: Vec<f64> = fresh.iter().filter_map(|member| of(member)).collect();
             told.iter().sum::<f64>() / told.len().max(1) as f64
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use signalbox_aggregator::Aggregator;
 use signalbox_epp::{Epp, Outlook, Tally};
-use signalbox_state::{Member, Reach, Standing};
+use signalbox_state::{EndpointState, RoleStatus, ScrapeStatus};
 use signalbox_types::PPM;
 
 use super::system::System;
@@ -36,10 +36,10 @@ pub(super) async fn show(system: &System) {
         before = now;
         owner.set_message(owner_line(&system.aggregators));
         replicas.set_message(replicas_line(epps));
-        let mut members = epps.first().map(Epp::members).unwrap_or_default();
-        members.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
-        pods.resize_with(members.len().min(PODS_SHOWN), line);
-        for (pod, member) in pods.iter().zip(&members) {
+        let mut endpoints = epps.first().map(Epp::endpoints).unwrap_or_default();
+        endpoints.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
+        pods.resize_with(endpoints.len().min(PODS_SHOWN), line);
+        for (pod, member) in pods.iter().zip(&endpoints) {
             pod.set_message(pod_line(member));
         }
         tokio::time::sleep(EVERY).await;
@@ -69,8 +69,8 @@ fn owner_line(aggregators: &[Aggregator]) -> String {
     let owner = aggregators.iter().enumerate().find_map(|(index, aggregator)| {
         let standings = aggregator.standings();
         standings.into_iter().find_map(|(pool, standing, _)| match standing {
-            Standing::Owner(epoch) => Some(format!("aggregator {index} owns {pool} under epoch {epoch}")),
-            Standing::Standby | Standing::Heir(_) => None,
+            RoleStatus::Owner(epoch) => Some(format!("aggregator {index} owns {pool} under epoch {epoch}")),
+            RoleStatus::Standby | RoleStatus::TakingOver(_) => None,
         })
     });
     let owner = owner.unwrap_or_else(|| "no aggregator here owns the pool".to_owned());
@@ -88,18 +88,18 @@ fn replicas_line(epps: &[Epp]) -> String {
     outlooks.collect::<Vec<_>>().join(" · ")
 }
 
-fn pod_line(member: &Member) -> String {
+fn pod_line(member: &EndpointState) -> String {
     let gauges = member.observed.gauges;
     let name = &member.spec.name;
     let (waiting, running, booked) = (gauges.waiting, gauges.running, member.load().requests);
     let kv = gauges.kv_used_ppm.map_or("?".to_owned(), |used| format!("{}", used / (PPM / 100)));
-    let reach = match member.observed.reach {
-        Reach::Unknown => "not read yet",
-        Reach::Fresh => "fresh",
-        Reach::Stale => "stale",
-        Reach::Down => "down",
+    let scrape_status = match member.observed.scrape_status {
+        ScrapeStatus::Unknown => "not read yet",
+        ScrapeStatus::Fresh => "fresh",
+        ScrapeStatus::Stale => "stale",
+        ScrapeStatus::Down => "down",
     };
     format!(
-        "{name:<14} {reach:<12} running {running:>4}  waiting {waiting:>4}  booked {booked:>4}  KV {kv:>3} %"
+        "{name:<14} {scrape_status:<12} running {running:>4}  waiting {waiting:>4}  booked {booked:>4}  KV {kv:>3} %"
     )
 }

@@ -1,14 +1,14 @@
 //! Decisions as the metrics port tells them.
 
-use signalbox_schedule::{Account, Recording, Verdict};
+use signalbox_schedule::{DecisionAccount, Recording, Verdict};
 
 use crate::replica::Replica;
 
-async fn accounts(replica: &Replica, query: &str) -> Vec<Account> {
+async fn accounts(replica: &Replica, query: &str) -> Vec<DecisionAccount> {
     serde_json::from_str(&replica.get(&format!("/decisions{query}")).await).unwrap()
 }
 
-fn numbers(accounts: &[Account]) -> Vec<u64> {
+fn numbers(accounts: &[DecisionAccount]) -> Vec<u64> {
     accounts.iter().map(|account| account.number).collect()
 }
 

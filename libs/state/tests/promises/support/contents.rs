@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_prefix::{Residents, Run};
-use signalbox_state::{Digest, Entry, Member, Picture, Snapshot};
+use signalbox_state::{Digest, EndpointState, PoolState, Snapshot, SnapshotEntry};
 use signalbox_types::{BlockHash, EndpointKey, Models, Origin};
 
 /// All that a picture holds, in a form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contents {
     pub(crate) digest: Digest,
-    members: Vec<Member>,
+    endpoints: Vec<EndpointState>,
     acknowledged: Vec<(Origin, u64)>,
     models: Arc<Models>,
     blocks: BTreeMap<BlockHash, (BlockHash, Vec<(EndpointKey, u64)>)>,
@@ -19,16 +19,16 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    pub(crate) fn of(picture: &Picture) -> Self {
-        let members: Vec<_> = picture.members().map(|member| (**member).clone()).collect();
-        let residents = picture.residents();
+    pub(crate) fn of(pool_state: &PoolState) -> Self {
+        let endpoints: Vec<_> = pool_state.endpoints().map(|member| (**member).clone()).collect();
+        let residents = pool_state.residents();
         Self {
-            digest: picture.digest(),
-            acknowledged: picture.acknowledgements().collect(),
-            models: Arc::clone(picture.models()),
+            digest: pool_state.digest(),
+            acknowledged: pool_state.acknowledgements().collect(),
+            models: Arc::clone(pool_state.models()),
             blocks: blocks_of(residents),
-            evicted_next: members.iter().map(|member| residents.oldest(member.key, usize::MAX)).collect(),
-            members,
+            evicted_next: endpoints.iter().map(|member| residents.oldest(member.key, usize::MAX)).collect(),
+            endpoints,
         }
     }
 }
@@ -54,16 +54,16 @@ fn blocks_of(residents: &Residents) -> BTreeMap<BlockHash, (BlockHash, Vec<(Endp
 }
 
 /// A picture built of the parts of `snapshot`. All sums in it are computed anew.
-pub(crate) fn rebuilt(snapshot: &Snapshot) -> Picture {
-    let (mut members, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+pub(crate) fn rebuilt(snapshot: &Snapshot) -> PoolState {
+    let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     let mut models = Arc::default();
     for entry in &snapshot.entries {
         match &**entry {
-            Entry::Endpoint(member) => members.push((**member).clone()),
-            Entry::Runs(more) => runs.extend(more.iter().cloned()),
-            Entry::Origin(origin, number) => origins.push((*origin, *number)),
-            Entry::Models(said) => models = Arc::clone(said),
+            SnapshotEntry::Endpoint(member) => endpoints.push((**member).clone()),
+            SnapshotEntry::Runs(more) => runs.extend(more.iter().cloned()),
+            SnapshotEntry::Origin(origin, number) => origins.push((*origin, *number)),
+            SnapshotEntry::Models(said) => models = Arc::clone(said),
         }
     }
-    Picture::from_parts(members, runs, origins, &models).expect("the parts hang together")
+    PoolState::from_parts(endpoints, runs, origins, &models).expect("the parts hang together")
 }

@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use signalbox_state::{CatchUp, Effect, Frame, Input, Outcome, Placement, Pool, PoolConfig, Replica, Source};
+use signalbox_state::{
+    ApplyOutcome, CatchUp, Frame, FrameSource, Placement, Pool, PoolConfig, PoolEffect, PoolInput,
+    StateReplica,
+};
 use signalbox_types::{
     BlockHash, EndpointKey, EndpointSpec, Engine, Format, Incarnation, ModelRewrite, Models, Objective,
     Origin, PoolId, PoolSpec, RewriteRule, RewriteTarget,
 };
 
 /// The stream on which the owner is heard.
-pub(crate) const OWNER: Source = Source::Aggregator(1);
+pub(crate) const OWNER: FrameSource = FrameSource::Aggregator(1);
 
 /// With blocks of one token, so that a token's worth of cache is a block; and with patience for silent collectors.
 pub(crate) fn config() -> PoolConfig {
@@ -64,7 +67,7 @@ pub(crate) fn models(number: u8) -> Arc<Models> {
 pub(crate) fn pool_of(endpoints: usize, config: PoolConfig) -> Pool {
     let mut pool = Pool::new(1, config);
     let specs = (0..endpoints).map(|index| endpoint_spec(index, 0));
-    pool.fold(0, Input::Spec(pool_spec(specs)));
+    pool.fold(0, PoolInput::Spec(pool_spec(specs)));
     pool
 }
 
@@ -91,26 +94,26 @@ pub(crate) fn placement(
 }
 
 /// Which chains `effects` ask of `origin`.
-pub(crate) fn asked_for(effects: &[Effect], of: Origin) -> Vec<u64> {
+pub(crate) fn asked_for(effects: &[PoolEffect], of: Origin) -> Vec<u64> {
     let asked = effects.iter().filter_map(|effect| match effect {
-        Effect::NeedChain(origin, number) if *origin == of => Some(*number),
+        PoolEffect::NeedChain(origin, number) if *origin == of => Some(*number),
         _ => None,
     });
     asked.collect()
 }
 
 /// Brings `replica` to where `pool` is, as the owner's stream would, and says whether that took a snapshot.
-pub(crate) fn catch_up(replica: &mut Replica, pool: &Pool) -> bool {
+pub(crate) fn catch_up(replica: &mut StateReplica, pool: &Pool) -> bool {
     let mut took_snapshot = false;
     loop {
         match pool.journal().since(replica.cursor().unwrap_or_default()) {
             CatchUp::Current => return took_snapshot,
-            CatchUp::Frame(frame) => assert_eq!(Outcome::Applied, replica.apply(OWNER, frame)),
+            CatchUp::Frame(frame) => assert_eq!(ApplyOutcome::Applied, replica.apply(OWNER, frame)),
             CatchUp::Snapshot => {
                 took_snapshot = true;
                 let outcome =
                     Arc::new(pool.snapshot()).frames().map(|frame| replica.apply(OWNER, frame)).last();
-                assert_eq!(Some(Outcome::Reset), outcome);
+                assert_eq!(Some(ApplyOutcome::Reset), outcome);
             }
             CatchUp::Deposed(epoch) => panic!("the pool's owner is outranked by {epoch}"),
         }
@@ -120,5 +123,5 @@ pub(crate) fn catch_up(replica: &mut Replica, pool: &Pool) -> bool {
 /// What the owner beats at its present version.
 pub(crate) fn beat(pool: &Pool) -> Frame {
     let head = pool.journal().head();
-    Frame::Beat { epoch: head.epoch, seq: head.seq, now_ms: 0, digest: pool.picture().digest() }
+    Frame::Heartbeat { epoch: head.epoch, seq: head.seq, now_ms: 0, digest: pool.pool_state().digest() }
 }

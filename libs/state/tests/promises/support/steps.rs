@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
-use signalbox_state::{Reach, Scope};
+use signalbox_state::{GaugeScope, ScrapeStatus};
 use signalbox_types::Load;
 
 pub(crate) const ENDPOINTS: usize = 4;
@@ -16,7 +16,7 @@ pub(crate) type Prompt = Vec<u8>;
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) incarnation: u64,
-    pub(crate) reach: Reach,
+    pub(crate) scrape_status: ScrapeStatus,
     pub(crate) gauges: Option<(u32, u32)>,
     pub(crate) kv_tokens: Option<u64>,
     pub(crate) adapter: Option<u8>,
@@ -33,12 +33,12 @@ pub(crate) enum Step {
     /// Gauges, and prompts sent to endpoints, each with how much of it the replica believes known.
     Feedback {
         origin: u64,
-        scope: Scope,
+        scope: GaugeScope,
         gauges: Vec<(usize, Load)>,
         placements: Vec<(usize, Prompt, usize)>,
     },
     /// The replica sends the chains that it was asked for.
-    Answer(u64),
+    ResponseReport(u64),
     Tick(u64),
 }
 
@@ -54,20 +54,20 @@ pub(crate) fn load() -> impl Strategy<Value = Load> {
     })
 }
 
-pub(crate) fn reach() -> impl Strategy<Value = Reach> {
-    prop_oneof![4 => Just(Reach::Fresh), 1 => Just(Reach::Stale), 1 => Just(Reach::Down)]
+pub(crate) fn scrape_status() -> impl Strategy<Value = ScrapeStatus> {
+    prop_oneof![4 => Just(ScrapeStatus::Fresh), 1 => Just(ScrapeStatus::Stale), 1 => Just(ScrapeStatus::Down)]
 }
 
-pub(crate) fn scope() -> impl Strategy<Value = Scope> {
-    prop_oneof![3 => Just(Scope::Changed), 1 => Just(Scope::Whole)]
+pub(crate) fn scope() -> impl Strategy<Value = GaugeScope> {
+    prop_oneof![3 => Just(GaugeScope::Changed), 1 => Just(GaugeScope::Whole)]
 }
 
 fn said() -> impl Strategy<Value = Said> {
     let gauges = option::of((0_u32..3, 0_u32..9));
-    (0_u64..3, reach(), gauges, option::of(0_u64..16), option::of(any::<u8>())).prop_map(
-        |(incarnation, reach, gauges, kv_tokens, adapter)| Said {
+    (0_u64..3, scrape_status(), gauges, option::of(0_u64..16), option::of(any::<u8>())).prop_map(
+        |(incarnation, scrape_status, gauges, kv_tokens, adapter)| Said {
             incarnation,
-            reach,
+            scrape_status,
             gauges,
             kv_tokens,
             adapter,
@@ -94,7 +94,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (0..COLLECTORS).prop_map(Step::Leave),
         6 => (0..ENDPOINTS, said()).prop_map(|(endpoint, said)| Step::Report(endpoint, said)),
         8 => feedback(),
-        2 => (0..ORIGINS).prop_map(Step::Answer),
+        2 => (0..ORIGINS).prop_map(Step::ResponseReport),
         2 => (0_u64..2_500).prop_map(Step::Tick),
     ]
 }

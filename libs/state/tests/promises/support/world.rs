@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_state::{
-    Answer, Answered, Assigned, CollectorStream, Effect, Feedback, Input, Pace, Pool, PoolConfig, Report,
-    Scope, Update,
+    AssignedEndpoint, CollectorStream, DecodeObservation, Feedback, GaugeScope, Pool, PoolConfig, PoolEffect,
+    PoolInput, Report, ResponseOutcome, ResponseReport, Update,
 };
 use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Incarnation, Load, Origin, PoolSpec};
 
@@ -29,7 +29,7 @@ pub(crate) struct World {
     origins: BTreeMap<u64, Life>,
     streams: [Option<CollectorStream>; COLLECTORS],
     streams_opened: u64,
-    pub(crate) assigned: BTreeMap<CollectorStream, Vec<Assigned>>,
+    pub(crate) assigned: BTreeMap<CollectorStream, Vec<AssignedEndpoint>>,
 }
 
 impl World {
@@ -53,34 +53,34 @@ impl World {
             Step::Spec(sites, models) => vec![spec(sites, *models)],
             Step::Join(collector) => vec![self.join(*collector)],
             Step::Leave(collector) => {
-                self.streams[*collector].take().map(Input::CollectorLeft).into_iter().collect()
+                self.streams[*collector].take().map(PoolInput::CollectorLeft).into_iter().collect()
             }
             Step::Report(index, said) => self.report(*index, said).into_iter().collect(),
             Step::Feedback { origin, scope, gauges, placements } => {
                 vec![self.feedback(*origin, *scope, gauges, placements)]
             }
-            Step::Answer(origin) => vec![self.answer(*origin)],
+            Step::ResponseReport(origin) => vec![self.answer(*origin)],
             Step::Tick(passed_ms) => {
                 self.now_ms += passed_ms;
-                vec![Input::Tick]
+                vec![PoolInput::Tick]
             }
         };
         inputs.into_iter().for_each(|input| self.fold(input));
     }
 
-    fn fold(&mut self, input: Input) {
+    fn fold(&mut self, input: PoolInput) {
         for effect in self.pool.fold(self.now_ms, input) {
             match effect {
-                Effect::Assign(stream, endpoints) => drop(self.assigned.insert(stream, endpoints)),
-                Effect::NeedChain(origin, number) => self.life(origin).asked.push(number),
-                Effect::Expired(origin) => {
+                PoolEffect::Assign(stream, endpoints) => drop(self.assigned.insert(stream, endpoints)),
+                PoolEffect::NeedChain(origin, number) => self.life(origin).asked.push(number),
+                PoolEffect::Expired(origin) => {
                     let life = self.life(origin);
                     *life = Life { number_of_lives: life.number_of_lives + 1, ..Life::default() };
                 }
-                Effect::Published(version) => assert_eq!(self.pool.journal().head(), version),
-                Effect::Dropped(stream) => self.dropped(stream),
-                Effect::Noted(_) => {}
-                Effect::Outranked(epoch) => panic!("nobody said {epoch}"),
+                PoolEffect::Published(version) => assert_eq!(self.pool.journal().head(), version),
+                PoolEffect::Dropped(stream) => self.dropped(stream),
+                PoolEffect::Count(_) => {}
+                PoolEffect::Outranked(epoch) => panic!("nobody said {epoch}"),
             }
         }
     }
@@ -98,14 +98,14 @@ impl World {
         Origin(index + 16 * self.life(Origin(index)).number_of_lives)
     }
 
-    fn join(&mut self, collector: usize) -> Input {
+    fn join(&mut self, collector: usize) -> PoolInput {
         self.streams_opened += 1;
         let stream = CollectorStream(self.streams_opened);
         self.streams[collector] = Some(stream);
-        Input::CollectorJoined(stream, format!("collector-{collector}"))
+        PoolInput::CollectorJoined(stream, format!("collector-{collector}"))
     }
 
-    fn report(&self, index: usize, said: &Said) -> Option<Input> {
+    fn report(&self, index: usize, said: &Said) -> Option<PoolInput> {
         let key = endpoint(index);
         let streams = self.streams.iter().flatten();
         let mut assigned =
@@ -114,27 +114,29 @@ impl World {
             let own = assigned.iter().find(|assigned| assigned.endpoint == key);
             own.map(|own| (*stream, own.generation))
         })?;
-        let Said { incarnation, reach, gauges, kv_tokens, adapter } = said;
+        let Said { incarnation, scrape_status, gauges, kv_tokens, adapter } = said;
         let adapters = |name: &u8| Adapters { slots: 2, running: vec![named(*name)], waiting: Vec::new() };
         let update = Update {
             incarnation: Incarnation(*incarnation),
-            reach: *reach,
+            scrape_status: *scrape_status,
             gauges: gauges.map(|(waiting, running)| Gauges { waiting, running, kv_used_ppm: None }),
             capacity: kv_tokens.map(|kv_tokens| Capacity { kv_tokens }),
             adapters: adapter.as_ref().map(|adapter| Arc::new(adapters(adapter))),
-            pace: gauges
-                .map(|(waiting, running)| Pace { token_us: 1_000 * waiting, running_milli: 1_000 * running }),
+            decode: gauges.map(|(waiting, running)| DecodeObservation {
+                inter_token_us: 1_000 * waiting,
+                running_milli: 1_000 * running,
+            }),
         };
-        Some(Input::Reports(stream, vec![Report { endpoint: key, generation, age_ms: 1, update }]))
+        Some(PoolInput::Reports(stream, vec![Report { endpoint: key, generation, age_ms: 1, update }]))
     }
 
     fn feedback(
         &mut self,
         index: u64,
-        scope: Scope,
+        scope: GaugeScope,
         gauges: &[(usize, Load)],
         placements: &[(usize, Prompt, usize)],
-    ) -> Input {
+    ) -> PoolInput {
         let mut sent = Vec::new();
         for (at, prompt, known) in placements {
             let incarnation = self.incarnation_of(endpoint(*at));
@@ -143,41 +145,52 @@ impl World {
             life.placed.insert(life.number, (endpoint(*at), prompt.clone()));
             sent.push(placement(life.number, endpoint(*at), incarnation, prompt, (*known).min(prompt.len())));
         }
-        let answers = gauges.iter().map(|(at, load)| answer(endpoint(*at), *load)).collect();
+        let responses = gauges.iter().map(|(at, load)| answer(endpoint(*at), *load)).collect();
         let adapters = gauges.iter().map(|(at, load)| (endpoint(*at), named(load.requests as u8))).collect();
         let gauges = gauges.iter().map(|(at, load)| (endpoint(*at), *load)).collect();
         match self.batch(index, scope, gauges, sent) {
-            Input::Feedback(feedback) => Input::Feedback(Feedback { adapters, answers, ..feedback }),
+            PoolInput::Feedback(feedback) => {
+                PoolInput::Feedback(Feedback { adapters, responses, ..feedback })
+            }
             other => other,
         }
     }
 
-    fn answer(&mut self, index: u64) -> Input {
+    fn answer(&mut self, index: u64) -> PoolInput {
         let mut sent = Vec::new();
         for number in std::mem::take(&mut self.life(Origin(index)).asked) {
             let (at, prompt) = self.life(Origin(index)).placed[&number].clone();
             sent.push(placement(number, at, self.incarnation_of(at), &prompt, 0));
         }
-        self.batch(index, Scope::Changed, Vec::new(), sent)
+        self.batch(index, GaugeScope::Changed, Vec::new(), sent)
     }
 
     fn batch(
         &mut self,
         index: u64,
-        scope: Scope,
+        scope: GaugeScope,
         gauges: Vec<(EndpointKey, Load)>,
         placements: Vec<signalbox_state::Placement>,
-    ) -> Input {
+    ) -> PoolInput {
         let origin = self.origin(index);
         let life = self.life(origin);
         life.seq += 1;
         let seq = life.seq;
-        let (adapters, answers) = (Vec::new(), Vec::new());
-        Input::Feedback(Feedback { epoch: 0, origin, seq, scope, gauges, placements, adapters, answers })
+        let (adapters, responses) = (Vec::new(), Vec::new());
+        PoolInput::Feedback(Feedback {
+            epoch: 0,
+            origin,
+            seq,
+            scope,
+            gauges,
+            placements,
+            adapters,
+            responses,
+        })
     }
 
     fn incarnation_of(&self, at: EndpointKey) -> Incarnation {
-        self.pool.picture().member(at).map_or(Incarnation(0), |member| member.observed.incarnation)
+        self.pool.pool_state().member(at).map_or(Incarnation(0), |member| member.observed.incarnation)
     }
 }
 
@@ -186,19 +199,19 @@ fn named(name: u8) -> Arc<str> {
 }
 
 /// Some fail, some tell how long they took.
-fn answer(endpoint: EndpointKey, load: Load) -> Answer {
+fn answer(endpoint: EndpointKey, load: Load) -> ResponseReport {
     let answered = match load.requests {
-        0 | 1 => Answered::Failed,
-        requests => Answered::Began {
+        0 | 1 => ResponseOutcome::Failed,
+        requests => ResponseOutcome::FirstOutput {
             work_tokens: 1_000 * u64::from(requests),
-            took_us: 100_000 * load.prefill_tokens,
+            elapsed_us: 100_000 * load.prefill_tokens,
         },
     };
-    Answer { endpoint, answered }
+    ResponseReport { endpoint, answered }
 }
 
-fn spec(sites: &[Option<u8>], said: u8) -> Input {
+fn spec(sites: &[Option<u8>], said: u8) -> PoolInput {
     let present =
         sites.iter().enumerate().filter_map(|(index, site)| site.map(|site| endpoint_spec(index, site)));
-    Input::Spec(PoolSpec { models: models(said), ..pool_spec(present) })
+    PoolInput::Spec(PoolSpec { models: models(said), ..pool_spec(present) })
 }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use signalbox_extproc::Destination;
-use signalbox_state::{Bookings, Replica, View};
+use signalbox_state::{Bookings, StateReplica, View};
 
 /// The latest view of the pool. Replaced whole, never changed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sight {
+pub(crate) struct DecisionSnapshot {
     pub(crate) view: View,
     /// The same for records, which outlive it: without the index, which would be kept alive when the pool has another one.
     pub(crate) recorded: Arc<View>,
@@ -16,9 +16,9 @@ pub(crate) struct Sight {
     destinations: Arc<[Destination]>,
 }
 
-impl Sight {
+impl DecisionSnapshot {
     /// What `replica` holds now. `before` lends what has not changed.
-    pub(crate) fn next(before: &Self, replica: &Replica, bookings: &Bookings, heard_at_ms: u64) -> Self {
+    pub(crate) fn next(before: &Self, replica: &StateReplica, bookings: &Bookings, heard_at_ms: u64) -> Self {
         let view = View::next(&before.view, replica, bookings, heard_at_ms);
         let destinations = if addresses(&view).eq(addresses(&before.view)) {
             Arc::clone(&before.destinations)
@@ -36,7 +36,7 @@ impl Sight {
 }
 
 fn addresses(view: &View) -> impl Iterator<Item = SocketAddr> {
-    view.members.iter().map(|member| member.spec.address)
+    view.endpoints.iter().map(|member| member.spec.address)
 }
 
 #[cfg(test)]
@@ -46,8 +46,9 @@ mod tests {
     #[test]
     fn what_is_recorded_does_not_keep_the_index() {
         let bookings = Bookings::new(Arc::new(|| {}));
-        let first = Sight::next(&Sight::default(), &Replica::default(), &bookings, 1);
-        let second = Sight::next(&first, &Replica::default(), &bookings, 2);
+        let first =
+            DecisionSnapshot::next(&DecisionSnapshot::default(), &StateReplica::default(), &bookings, 1);
+        let second = DecisionSnapshot::next(&first, &StateReplica::default(), &bookings, 2);
         assert!(!Arc::ptr_eq(&second.view.index, &second.recorded.index));
         assert!(Arc::ptr_eq(&first.recorded.index, &second.recorded.index));
         assert_eq!(2, second.recorded.heard_at_ms);

@@ -8,12 +8,12 @@ use thiserror::Error;
 
 use crate::change::Change;
 use crate::digest::Digest;
-use crate::frame::{Entry, Frame, assemble};
-use crate::picture::{Diverged, Picture};
+use crate::frame::{Frame, SnapshotEntry, assemble};
+use crate::pool_state::{Diverged, PoolState};
 
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ApplyOutcome {
     /// It was taken; what is held moved on or is confirmed.
     Applied,
     /// It tells nothing new, or comes from an owner that is none any more. Nothing changed.
@@ -43,11 +43,11 @@ pub enum Gap {
 
 /// A stream on which frames come, numbered by whoever reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Source {
+pub enum FrameSource {
     /// From an aggregator that is followed.
     Aggregator(u64),
     /// From a follower of this aggregator, which offers what it holds.
-    Follower(u64),
+    JournaledReplica(u64),
 }
 
 /// A snapshot that is arriving on a stream.
@@ -63,7 +63,7 @@ enum Incoming {
 struct Buffer {
     version: Version,
     format: Format,
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Arc<SnapshotEntry>>,
 }
 
 /// What is held, and whether it can be built on.
@@ -78,11 +78,11 @@ enum Held {
 
 /// A follower of the pool's state.
 #[derive(Debug, Default)]
-pub struct Replica {
+pub struct StateReplica {
     held: Held,
     format: Format,
-    picture: Picture,
-    incoming: BTreeMap<Source, Incoming>,
+    pool_state: PoolState,
+    incoming: BTreeMap<FrameSource, Incoming>,
 }
 
 /// How the epoch of a frame relates to the one that is held.
@@ -93,15 +93,15 @@ enum Epoch {
     NothingHeld,
 }
 
-impl Replica {
+impl StateReplica {
     /// A follower that holds `picture`, which is at `version`.
-    pub(crate) fn holding(version: Version, format: Format, picture: Picture) -> Self {
-        Self { held: Held::Sound(version), format, picture, incoming: BTreeMap::new() }
+    pub(crate) fn holding(version: Version, format: Format, pool_state: PoolState) -> Self {
+        Self { held: Held::Sound(version), format, pool_state, incoming: BTreeMap::new() }
     }
 
     /// What is held, for an owner to go on from.
-    pub(crate) fn into_picture(self) -> Picture {
-        self.picture
+    pub(crate) fn into_picture(self) -> PoolState {
+        self.pool_state
     }
 
     /// The version of what is held; `None` before the first snapshot.
@@ -126,24 +126,24 @@ impl Replica {
     }
 
     /// What is held; empty before the first snapshot.
-    pub fn picture(&self) -> &Picture {
-        &self.picture
+    pub fn pool_state(&self) -> &PoolState {
+        &self.pool_state
     }
 
     /// Takes one frame that came from `source`. The table in docs/PROTOCOL.md has a row for each arm and a column for each epoch.
-    pub fn apply(&mut self, source: Source, frame: Frame) -> Outcome {
+    pub fn apply(&mut self, source: FrameSource, frame: Frame) -> ApplyOutcome {
         match frame {
-            Frame::Init { version, format } => self.init(source, version, format),
-            Frame::Entry(entry) => self.entry(source, entry),
-            Frame::InitDone { version, count, digest } => self.init_done(source, version, count, &digest),
+            Frame::SnapshotBegin { version, format } => self.init(source, version, format),
+            Frame::SnapshotEntry(entry) => self.entry(source, entry),
+            Frame::SnapshotEnd { version, count, digest } => self.init_done(source, version, count, &digest),
             Frame::Delta { epoch, from, to, changes } => self.delta(epoch, from, to, &changes),
-            Frame::Turn { from, epoch } => self.turn(from, epoch),
-            Frame::Beat { epoch, seq, digest, now_ms: _ } => self.beat(source, epoch, seq, &digest),
+            Frame::EpochChange { from, epoch } => self.turn(from, epoch),
+            Frame::Heartbeat { epoch, seq, digest, now_ms: _ } => self.beat(source, epoch, seq, &digest),
         }
     }
 
     /// The stream is over: what it left half sent will not be completed.
-    pub fn disconnected(&mut self, source: Source) {
+    pub fn disconnected(&mut self, source: FrameSource) {
         self.incoming.remove(&source);
     }
 
@@ -156,48 +156,54 @@ impl Replica {
         }
     }
 
-    fn init(&mut self, source: Source, version: Version, format: Format) -> Outcome {
+    fn init(&mut self, source: FrameSource, version: Version, format: Format) -> ApplyOutcome {
         if matches!(self.compare(version.epoch), Epoch::Older) {
             self.incoming.insert(source, Incoming::Outdated);
-            return Outcome::Stale;
+            return ApplyOutcome::Stale;
         }
         let buffer = Buffer { version, format, entries: Vec::new() };
         self.incoming.insert(source, Incoming::Buffered(buffer));
-        Outcome::Applied
+        ApplyOutcome::Applied
     }
 
-    fn entry(&mut self, source: Source, entry: Arc<Entry>) -> Outcome {
+    fn entry(&mut self, source: FrameSource, entry: Arc<SnapshotEntry>) -> ApplyOutcome {
         match self.incoming.get_mut(&source) {
-            None => Outcome::Gap(Gap::Order),
-            Some(Incoming::Outdated) => Outcome::Stale,
+            None => ApplyOutcome::Gap(Gap::Order),
+            Some(Incoming::Outdated) => ApplyOutcome::Stale,
             Some(Incoming::Buffered(buffer)) => {
                 buffer.entries.push(entry);
-                Outcome::Applied
+                ApplyOutcome::Applied
             }
         }
     }
 
-    fn init_done(&mut self, source: Source, ended: Version, count: u64, digest: &Digest) -> Outcome {
+    fn init_done(
+        &mut self,
+        source: FrameSource,
+        ended: Version,
+        count: u64,
+        digest: &Digest,
+    ) -> ApplyOutcome {
         let Buffer { version, format, entries } = match self.incoming.remove(&source) {
-            None => return Outcome::Gap(Gap::Order),
-            Some(Incoming::Outdated) => return Outcome::Stale,
+            None => return ApplyOutcome::Gap(Gap::Order),
+            Some(Incoming::Outdated) => return ApplyOutcome::Stale,
             Some(Incoming::Buffered(buffer)) => buffer,
         };
         if matches!(self.compare(version.epoch), Epoch::Older) {
-            return Outcome::Stale;
+            return ApplyOutcome::Stale;
         }
         if version != ended || entries.len() as u64 != count {
-            return Outcome::Gap(Gap::Snapshot);
+            return ApplyOutcome::Gap(Gap::Snapshot);
         }
         if self.is_behind(version) {
-            return Outcome::Stale;
+            return ApplyOutcome::Stale;
         }
         match assemble(entries) {
-            Ok(picture) if picture.digest() == *digest => {
-                (self.held, self.format, self.picture) = (Held::Sound(version), format, picture);
-                Outcome::Reset
+            Ok(pool_state) if pool_state.digest() == *digest => {
+                (self.held, self.format, self.pool_state) = (Held::Sound(version), format, pool_state);
+                ApplyOutcome::Reset
             }
-            Ok(_) | Err(_) => Outcome::Gap(Gap::Snapshot),
+            Ok(_) | Err(_) => ApplyOutcome::Gap(Gap::Snapshot),
         }
     }
 
@@ -210,60 +216,66 @@ impl Replica {
         }
     }
 
-    fn delta(&mut self, epoch: u64, from: u64, to: u64, changes: &[Arc<Change>]) -> Outcome {
+    fn delta(&mut self, epoch: u64, from: u64, to: u64, changes: &[Arc<Change>]) -> ApplyOutcome {
         let held = match (self.compare(epoch), self.held) {
             (Epoch::Mine, Held::Sound(held)) => held,
-            (Epoch::Older, _) => return Outcome::Stale,
-            (Epoch::Mine | Epoch::Newer | Epoch::NothingHeld, _) => return Outcome::Gap(Gap::Order),
+            (Epoch::Older, _) => return ApplyOutcome::Stale,
+            (Epoch::Mine | Epoch::Newer | Epoch::NothingHeld, _) => return ApplyOutcome::Gap(Gap::Order),
         };
         if to <= held.seq {
-            return Outcome::Stale;
+            return ApplyOutcome::Stale;
         }
         if from != held.seq || to - from != changes.len() as u64 {
-            return Outcome::Gap(Gap::Order);
+            return ApplyOutcome::Gap(Gap::Order);
         }
         for (seq, change) in (from + 1..).zip(changes) {
             self.held = Held::Sound(Version { epoch, seq });
-            if let Err(diverged) = self.picture.apply(seq, change) {
+            if let Err(diverged) = self.pool_state.apply(seq, change) {
                 return self.diverge(Gap::Change(diverged));
             }
         }
-        Outcome::Applied
+        ApplyOutcome::Applied
     }
 
-    fn turn(&mut self, from: Version, epoch: u64) -> Outcome {
+    fn turn(&mut self, from: Version, epoch: u64) -> ApplyOutcome {
         match (self.compare(epoch), self.held) {
             (Epoch::Newer, Held::Sound(held)) if held == from => {
                 self.held = Held::Sound(Version { epoch, seq: from.seq });
-                Outcome::Applied
+                ApplyOutcome::Applied
             }
-            (Epoch::Mine | Epoch::Older, _) => Outcome::Stale,
-            (Epoch::Newer | Epoch::NothingHeld, _) => Outcome::Gap(Gap::Order),
+            (Epoch::Mine | Epoch::Older, _) => ApplyOutcome::Stale,
+            (Epoch::Newer | Epoch::NothingHeld, _) => ApplyOutcome::Gap(Gap::Order),
         }
     }
 
-    fn beat(&mut self, source: Source, epoch: u64, seq: u64, digest: &Digest) -> Outcome {
+    fn beat(&mut self, source: FrameSource, epoch: u64, seq: u64, digest: &Digest) -> ApplyOutcome {
         match (self.compare(epoch), self.held) {
-            (Epoch::Older, _) => Outcome::Stale,
+            (Epoch::Older, _) => ApplyOutcome::Stale,
             (Epoch::NothingHeld, _) => {
                 // An owner beats when it has sent all: a snapshot that is not whole by now will not be.
                 self.incoming.remove(&source);
-                Outcome::Gap(Gap::Order)
+                ApplyOutcome::Gap(Gap::Order)
             }
-            (Epoch::Newer, _) | (Epoch::Mine, Held::Diverged(_) | Held::Nothing) => Outcome::Gap(Gap::Order),
-            (Epoch::Mine, Held::Sound(held)) if seq > held.seq => Outcome::Gap(Gap::Order),
-            (Epoch::Mine, Held::Sound(held)) if seq < held.seq => Outcome::Stale,
+            (Epoch::Newer, _) | (Epoch::Mine, Held::Diverged(_) | Held::Nothing) => {
+                ApplyOutcome::Gap(Gap::Order)
+            }
+            (Epoch::Mine, Held::Sound(held)) if seq > held.seq => ApplyOutcome::Gap(Gap::Order),
+            (Epoch::Mine, Held::Sound(held)) if seq < held.seq => ApplyOutcome::Stale,
             (Epoch::Mine, Held::Sound(_)) => {
-                let differing = self.picture.digest().differing(digest);
-                if differing.is_empty() { Outcome::Applied } else { self.diverge(Gap::Digest(differing)) }
+                let differing = self.pool_state.digest().differing(digest);
+                if differing.is_empty() {
+                    ApplyOutcome::Applied
+                } else {
+                    self.diverge(Gap::Digest(differing))
+                }
             }
         }
     }
 
-    fn diverge(&mut self, gap: Gap) -> Outcome {
+    fn diverge(&mut self, gap: Gap) -> ApplyOutcome {
         if let Held::Sound(version) = self.held {
             self.held = Held::Diverged(version);
         }
-        Outcome::Gap(gap)
+        ApplyOutcome::Gap(gap)
     }
 }

@@ -14,11 +14,11 @@ type Sends = SmallVec<[(EndpointKey, u64); 4]>;
 /// To which endpoints this process lately sent requests for which adapter. An adapter that is asked for twice within the time that
 /// news take to go round goes to one endpoint, not to two.
 #[derive(Debug, Default)]
-pub struct AdapterSends {
+pub struct RecentAdapterSends {
     latest: DashMap<Arc<str>, Sends>,
 }
 
-impl AdapterSends {
+impl RecentAdapterSends {
     /// A request for `adapter` goes to `endpoint`.
     pub fn sent(&self, now_ms: u64, adapter: &Arc<str>, endpoint: EndpointKey) {
         let mut sends = self.latest.entry(Arc::clone(adapter)).or_default();
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_send_is_remembered_for_a_second() {
-        let sends = AdapterSends::default();
+        let sends = RecentAdapterSends::default();
         let adapter = Arc::from("a");
         sends.sent(0, &adapter, EndpointKey(1));
         sends.sent(500, &adapter, EndpointKey(2));

@@ -22,9 +22,9 @@ const PRIOR_RUNNING: f64 = 64.0;
 
 /// How fast an endpoint decoded in a window of its counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct DecodeObservation {
     /// Mean time between two tokens of an answer, in microseconds.
-    pub token_us: u32,
+    pub inter_token_us: u32,
     /// Mean number of requests that ran, in thousandths.
     pub running_milli: u32,
 }
@@ -35,13 +35,13 @@ pub struct Pace {
 ///   goes what a pass takes anyway
 /// - decode: least squares of the time per token over the number of running requests
 #[derive(Clone, Debug)]
-pub(crate) struct Estimate {
+pub(crate) struct RateEstimator {
     prefill_tokens: f64,
     prefill_us: f64,
     decode: Line,
 }
 
-impl Estimate {
+impl RateEstimator {
     /// Begins with `prior`, which the first observations outweigh.
     pub(crate) fn new(prior: Rates) -> Self {
         let per_us = f64::from(prior.prefill_tokens_per_second.max(1)) / 1e6;
@@ -50,11 +50,11 @@ impl Estimate {
 
     /// A first chunk came `took_us` after its request was sent with `work_tokens` of uncached prompt to an endpoint where `running`
     /// requests ran.
-    pub(crate) fn first_chunk(&mut self, work_tokens: u64, took_us: u64, running: u32) {
+    pub(crate) fn first_chunk(&mut self, work_tokens: u64, elapsed_us: u64, running: u32) {
         if work_tokens < LEAST_WORK_TOKENS {
             return;
         }
-        let (work, took) = (work_tokens as f64, took_us as f64);
+        let (work, took) = (work_tokens as f64, elapsed_us as f64);
         let pass_us = self.decode.at(f64::from(running)).min(took / 2.0);
         let expected_us = work * self.prefill_us / self.prefill_tokens;
         let counted_us = (took - pass_us).clamp(expected_us / OUTLIER, expected_us * OUTLIER);
@@ -64,8 +64,8 @@ impl Estimate {
     }
 
     /// A window of decoding.
-    pub(crate) fn pace(&mut self, pace: Pace) {
-        self.decode.observe(f64::from(pace.running_milli) / 1e3, f64::from(pace.token_us));
+    pub(crate) fn decode(&mut self, decode: DecodeObservation) {
+        self.decode.observe(f64::from(decode.running_milli) / 1e3, f64::from(decode.inter_token_us));
     }
 
     /// What is learnt so far.
@@ -156,11 +156,11 @@ mod tests {
     }
 
     fn learn(rate: u32, noise: impl Fn(usize) -> f64) -> u32 {
-        let mut estimate = Estimate::new(Rates::default());
+        let mut estimate = RateEstimator::new(Rates::default());
         for at in 0..60 {
             let work = 1_000 + (at as u64 * 397) % 7_000;
-            let took_us = work as f64 / f64::from(rate) * 1e6 * noise(at) + 6_000.0;
-            estimate.first_chunk(work, took_us as u64, 0);
+            let elapsed_us = work as f64 / f64::from(rate) * 1e6 * noise(at) + 6_000.0;
+            estimate.first_chunk(work, elapsed_us as u64, 0);
         }
         estimate.rates().prefill_tokens_per_second
     }
@@ -181,17 +181,20 @@ mod tests {
 
     #[test]
     fn short_work_says_nothing() {
-        let mut estimate = Estimate::new(Rates::default());
+        let mut estimate = RateEstimator::new(Rates::default());
         (0..100).for_each(|_| estimate.first_chunk(100, 5_000_000, 0));
         assert_eq!(Rates::default(), estimate.rates());
     }
 
     #[test]
     fn decode_rates_are_learnt_from_windows() {
-        let mut estimate = Estimate::new(Rates::default());
+        let mut estimate = RateEstimator::new(Rates::default());
         for at in 0..100_u32 {
             let running = 5 + at * 7 % 40;
-            estimate.pace(Pace { token_us: 20_000 + running * 1_000, running_milli: running * 1_000 });
+            estimate.decode(DecodeObservation {
+                inter_token_us: 20_000 + running * 1_000,
+                running_milli: running * 1_000,
+            });
         }
         let Rates { decode_token_us, decode_interference_us, .. } = estimate.rates();
         let at_20 = decode_token_us + 20 * decode_interference_us;
@@ -204,12 +207,12 @@ mod tests {
             chunks in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u32>()), 0..30),
             windows in proptest::collection::vec(any::<(u32, u32)>(), 0..30),
         ) {
-            let mut estimate = Estimate::new(Rates::default());
-            for (work_tokens, took_us, running) in chunks {
-                estimate.first_chunk(work_tokens, took_us, running);
+            let mut estimate = RateEstimator::new(Rates::default());
+            for (work_tokens, elapsed_us, running) in chunks {
+                estimate.first_chunk(work_tokens, elapsed_us, running);
             }
-            for (token_us, running_milli) in windows {
-                estimate.pace(Pace { token_us, running_milli });
+            for (inter_token_us, running_milli) in windows {
+                estimate.decode(DecodeObservation { inter_token_us, running_milli });
             }
             let first = estimate.rates();
             prop_assert!(first.prefill_tokens_per_second >= 1);

@@ -145,12 +145,12 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Flags {
         #[command(flatten)]
-        foreign: ForeignFlags,
+        unbooked_requests: ForeignFlags,
     }
 
     fn notes(flags: &[&str]) -> Vec<&'static str> {
         let parsed = Flags::try_parse_from(["test"].iter().chain(flags)).unwrap();
-        parsed.foreign.notes.iter().map(|note| note.flag).collect()
+        parsed.unbooked_requests.notes.iter().map(|note| note.flag).collect()
     }
 
     #[test]

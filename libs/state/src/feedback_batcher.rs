@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use signalbox_types::{EndpointKey, Load, Origin};
 
-use crate::feedback::{Answer, Feedback, Placement, Scope};
-use crate::outbox::{Outbox, Placed};
+use crate::feedback::{Feedback, GaugeScope, Placement, ResponseReport};
+use crate::outbox::{Outbox, PlacedPrompt};
 use crate::overlay::Overlay;
 
 /// Placements in one batch.
@@ -19,16 +19,16 @@ const PLACEMENT_DEADLINE_MS: u64 = 10_000;
 
 /// What a replica has to tell. Gauges are not kept here: they are read when a batch is made.
 #[derive(Debug, Default)]
-pub struct Feeder {
+pub struct FeedbackBatcher {
     outbox: Outbox,
     adapters: Vec<(EndpointKey, Arc<str>)>,
-    answers: Vec<Answer>,
+    responses: Vec<ResponseReport>,
     /// Chains that the owner asked for.
     chains: Vec<Placement>,
     seq: u64,
 }
 
-impl Feeder {
+impl FeedbackBatcher {
     /// Whether there is room for another placement: with the owner out of reach they would gather without end.
     pub fn has_room(&self) -> bool {
         self.outbox.has_room()
@@ -36,17 +36,17 @@ impl Feeder {
 
     /// Whether there is room for another answer or adapter in the next batch.
     pub fn has_room_for_remarks(&self) -> bool {
-        self.answers.len() + self.adapters.len() < REMARKS_PER_BATCH
+        self.responses.len() + self.adapters.len() < REMARKS_PER_BATCH
     }
 
     /// A prompt was sent to an endpoint, and laid over the view.
-    pub fn placed(&mut self, now_ms: u64, placed: Placed) {
+    pub fn placed(&mut self, now_ms: u64, placed: PlacedPrompt) {
         self.outbox.put(now_ms, placed);
     }
 
     /// An endpoint answered a request.
-    pub fn answered(&mut self, answer: Answer) {
-        self.answers.push(answer);
+    pub fn answered(&mut self, answer: ResponseReport) {
+        self.responses.push(answer);
     }
 
     /// A request for a LoRA adapter was sent to an endpoint.
@@ -85,13 +85,13 @@ impl Feeder {
         &mut self,
         epoch: u64,
         origin: Origin,
-        scope: Scope,
+        scope: GaugeScope,
         gauges: Vec<(EndpointKey, Load)>,
     ) -> Option<Feedback> {
         let mut placements = std::mem::take(&mut self.chains);
         placements.extend(self.outbox.take_unsent(PLACEMENTS_PER_BATCH));
-        let has_remarks = !self.answers.is_empty() || !self.adapters.is_empty();
-        if scope == Scope::Changed && gauges.is_empty() && placements.is_empty() && !has_remarks {
+        let has_remarks = !self.responses.is_empty() || !self.adapters.is_empty();
+        if scope == GaugeScope::Changed && gauges.is_empty() && placements.is_empty() && !has_remarks {
             return None;
         }
         self.seq += 1;
@@ -103,7 +103,7 @@ impl Feeder {
             gauges,
             placements,
             adapters: std::mem::take(&mut self.adapters),
-            answers: std::mem::take(&mut self.answers),
+            responses: std::mem::take(&mut self.responses),
         })
     }
 }

@@ -13,7 +13,7 @@ const LONGEST_PAUSE_MS: u64 = 30_000;
 
 /// The circuit of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Breaker {
+pub(crate) struct CircuitBreaker {
     state: State,
 }
 
@@ -30,7 +30,7 @@ impl Default for State {
     }
 }
 
-impl Breaker {
+impl CircuitBreaker {
     /// One that an owner before found to be `circuit`; how long its pause was is not known any more.
     pub(crate) fn inherited(circuit: Circuit, now_ms: u64) -> Self {
         let state = match circuit {
@@ -84,15 +84,15 @@ fn broken(now_ms: u64, pause_ms: u64) -> State {
 mod tests {
     use super::*;
 
-    fn broken_at(now_ms: u64) -> Breaker {
-        let mut breaker = Breaker::default();
+    fn broken_at(now_ms: u64) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::default();
         (0..FAILURES_UNTIL_BROKEN).for_each(|_| breaker.failed(now_ms));
         breaker
     }
 
     #[test]
     fn failures_in_a_row_break_it_and_a_success_between_them_does_not() {
-        let mut breaker = Breaker::default();
+        let mut breaker = CircuitBreaker::default();
         for _ in 0..10 {
             (1..FAILURES_UNTIL_BROKEN).for_each(|_| breaker.failed(0));
             breaker.succeeded();

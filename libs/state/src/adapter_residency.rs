@@ -11,7 +11,7 @@ const HOST_AT_MOST: usize = 256;
 /// The adapters of one endpoint. Engines tell only of adapters that have requests; what else is in their slots follows from
 /// what was used last, which is how they choose what to give up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shelf {
+pub struct AdapterResidency {
     /// What it tells: slots, and the adapters with running and with waiting requests.
     pub seen: Adapters,
     /// Resident on the device, with requests or without, sorted; at most one for each slot unless it tells of more.
@@ -20,7 +20,7 @@ pub struct Shelf {
     pub host: Vec<Arc<str>>,
 }
 
-impl Shelf {
+impl AdapterResidency {
     /// Slots that hold no adapter.
     pub fn free_slots(&self) -> u32 {
         self.seen.slots.saturating_sub(self.device.len() as u32)
@@ -32,13 +32,13 @@ impl Shelf {
     }
 
     /// Where `adapter` is.
-    pub fn place_of(&self, adapter: &str) -> AdapterPlace {
-        let on = |shelf: &[Arc<str>]| shelf.binary_search_by(|name| (**name).cmp(adapter)).is_ok();
+    pub fn place_of(&self, adapter: &str) -> AdapterLocation {
+        let on = |residency: &[Arc<str>]| residency.binary_search_by(|name| (**name).cmp(adapter)).is_ok();
         match (on(&self.device), on(&self.host)) {
-            (true, _) if on(&self.seen.waiting) && !on(&self.seen.running) => AdapterPlace::Loading,
-            (true, _) => AdapterPlace::Device,
-            (false, true) => AdapterPlace::Host,
-            (false, false) => AdapterPlace::Absent,
+            (true, _) if on(&self.seen.waiting) && !on(&self.seen.running) => AdapterLocation::Loading,
+            (true, _) => AdapterLocation::Device,
+            (false, true) => AdapterLocation::Host,
+            (false, false) => AdapterLocation::Absent,
         }
     }
 
@@ -51,7 +51,7 @@ impl Shelf {
 /// Where an adapter is at an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum AdapterPlace {
+pub enum AdapterLocation {
     /// In one of its slots.
     Device,
     /// On the way into one of its slots.
@@ -62,19 +62,19 @@ pub enum AdapterPlace {
     Absent,
 }
 
-/// The adapters of one endpoint in the order of their use: what its owner derives the [`Shelf`] from.
+/// The adapters of one endpoint in the order of their use: what its owner derives the [`AdapterResidency`] from.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Usage {
+pub(crate) struct AdapterUsage {
     seen: Adapters,
     /// The most recently used first.
     order: Vec<Arc<str>>,
 }
 
-impl Usage {
+impl AdapterUsage {
     /// What an owner before knew; in which order they were used is not known any more, but those on the device were after those that
     /// were given up.
-    pub(crate) fn inherited(shelf: &Shelf) -> Self {
-        let Shelf { seen, device, host } = shelf;
+    pub(crate) fn inherited(residency: &AdapterResidency) -> Self {
+        let AdapterResidency { seen, device, host } = residency;
         let waiting = seen.waiting.iter().filter(|name| !device.contains(*name) && !host.contains(*name));
         Self { seen: seen.clone(), order: device.iter().chain(waiting).chain(host).cloned().collect() }
     }
@@ -99,7 +99,7 @@ impl Usage {
     }
 
     /// Which adapters are where.
-    pub(crate) fn shelf(&self) -> Shelf {
+    pub(crate) fn residency(&self) -> AdapterResidency {
         let is_running = |name: &Arc<str>| self.seen.running.contains(name);
         let (running, others): (Vec<_>, Vec<_>) = self.order.iter().cloned().partition(is_running);
         let room = (self.seen.slots as usize).saturating_sub(running.len()).min(others.len());
@@ -109,7 +109,7 @@ impl Usage {
         let mut device = [running, kept].concat();
         device.sort_unstable();
         host.sort_unstable();
-        Shelf { seen: self.seen.clone(), device, host }
+        AdapterResidency { seen: self.seen.clone(), device, host }
     }
 }
 
@@ -121,45 +121,45 @@ mod tests {
         text.split_whitespace().map(Arc::from).collect()
     }
 
-    fn told(usage: &mut Usage, running: &str, waiting: &str) -> Shelf {
+    fn told(usage: &mut AdapterUsage, running: &str, waiting: &str) -> AdapterResidency {
         usage.told(&Adapters { slots: 2, running: names(running), waiting: names(waiting) });
-        usage.shelf()
+        usage.residency()
     }
 
     #[test]
     fn what_ran_last_stays_in_the_slots() {
-        let mut usage = Usage::default();
+        let mut usage = AdapterUsage::default();
         told(&mut usage, "a b", "");
-        let shelf = told(&mut usage, "c", "");
-        assert_eq!(2, shelf.device.len());
-        assert_eq!(AdapterPlace::Device, shelf.place_of("c"));
-        assert_eq!((0, 1), (shelf.free_slots(), shelf.host.len()));
+        let residency = told(&mut usage, "c", "");
+        assert_eq!(2, residency.device.len());
+        assert_eq!(AdapterLocation::Device, residency.place_of("c"));
+        assert_eq!((0, 1), (residency.free_slots(), residency.host.len()));
     }
 
     #[test]
     fn what_was_sent_counts_before_it_is_told() {
-        let mut usage = Usage::default();
+        let mut usage = AdapterUsage::default();
         told(&mut usage, "", "");
         usage.used(&Arc::from("a"));
-        let shelf = usage.shelf();
-        assert_eq!((AdapterPlace::Device, 1), (shelf.place_of("a"), shelf.free_slots()));
+        let residency = usage.residency();
+        assert_eq!((AdapterLocation::Device, 1), (residency.place_of("a"), residency.free_slots()));
     }
 
     #[test]
     fn what_waits_and_does_not_run_is_loading_or_absent() {
-        let mut usage = Usage::default();
-        let shelf = told(&mut usage, "a", "b c");
-        assert_eq!(AdapterPlace::Device, shelf.place_of("a"));
-        let places = ["b", "c"].map(|name| shelf.place_of(name));
-        assert!(places.contains(&AdapterPlace::Loading) && places.contains(&AdapterPlace::Absent));
+        let mut usage = AdapterUsage::default();
+        let residency = told(&mut usage, "a", "b c");
+        assert_eq!(AdapterLocation::Device, residency.place_of("a"));
+        let places = ["b", "c"].map(|name| residency.place_of(name));
+        assert!(places.contains(&AdapterLocation::Loading) && places.contains(&AdapterLocation::Absent));
     }
 
     #[test]
     fn slots_that_all_run_are_occupied() {
-        let mut usage = Usage::default();
+        let mut usage = AdapterUsage::default();
         assert!(told(&mut usage, "a b", "").is_occupied());
         assert!(!told(&mut usage, "a", "").is_occupied());
         usage.forget();
-        assert_eq!(Shelf::default(), usage.shelf());
+        assert_eq!(AdapterResidency::default(), usage.residency());
     }
 }

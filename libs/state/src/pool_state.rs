@@ -9,17 +9,17 @@ use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Incarnation, Load, M
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use crate::adapter_residency::AdapterResidency;
 use crate::assessment::Assessment;
 use crate::change::{Change, Observed};
 use crate::digest::{self, Digest};
-use crate::shelf::Shelf;
 
 /// A change does not fit the state it is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Diverged {
     /// It names an endpoint that is not there.
     #[error("change of an endpoint {0} that is not known")]
-    Endpoint(EndpointKey),
+    EndpointObserver(EndpointKey),
     /// It acknowledges less of an origin's placements than was acknowledged before.
     #[error("acknowledgement of origin {0} that falls")]
     Acknowledged(Origin),
@@ -30,7 +30,7 @@ pub enum Diverged {
 
 /// All that is known of one endpoint, but the blocks it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
+pub struct EndpointState {
     /// Its key.
     pub key: EndpointKey,
     /// What it is.
@@ -40,15 +40,15 @@ pub struct Member {
     /// What the owner makes of it.
     pub assessment: Assessment,
     /// Its LoRA adapters, where it tells.
-    pub adapters: Option<Arc<Shelf>>,
+    pub adapters: Option<Arc<AdapterResidency>>,
     /// Work in flight that each replica gave it, none of it zero, in order of origin.
     pub loads: SmallVec<[(Origin, Load); 4]>,
     /// When it was last given a prompt of which the pool knew nothing: the number of that change in the pool's history, 0 for
     /// never.
-    pub cold_seq: u64,
+    pub cold_placement_seq: u64,
 }
 
-impl Member {
+impl EndpointState {
     /// An endpoint of which nothing is measured yet.
     pub fn new(spec: Arc<EndpointSpec>) -> Self {
         let observed = Observed::default();
@@ -60,7 +60,7 @@ impl Member {
             assessment,
             adapters: None,
             loads: SmallVec::new(),
-            cold_seq: 0,
+            cold_placement_seq: 0,
         }
     }
 
@@ -101,55 +101,55 @@ impl Member {
                 .wrapping_add(digest::of_assessment(self.key, &self.assessment))
                 .wrapping_add(adapters),
             loads: loads.fold(0, u64::wrapping_add),
-            placements: digest::of_cold(self.key, self.cold_seq),
+            placements: digest::of_cold(self.key, self.cold_placement_seq),
             models: 0,
         }
     }
 }
 
-/// The replicated state of a pool. The owner and its followers change it by [`Picture::apply`] alone.
+/// The replicated state of a pool. The owner and its followers change it by [`PoolState::apply`] alone.
 #[derive(Debug, Default)]
-pub struct Picture {
-    members: BTreeMap<EndpointKey, Arc<Member>>,
+pub struct PoolState {
+    endpoints: BTreeMap<EndpointKey, Arc<EndpointState>>,
     acknowledged: BTreeMap<Origin, u64>,
     residents: Residents,
     models: Arc<Models>,
     digest: Digest,
 }
 
-impl Picture {
+impl PoolState {
     /// Builds the state that a snapshot describes.
     ///
     /// # Errors
     /// [`Diverged`] when the blocks do not hang together.
     pub fn from_parts(
-        members: Vec<Member>,
+        endpoints: Vec<EndpointState>,
         runs: Vec<Run>,
         acknowledged: Vec<(Origin, u64)>,
         models: &Arc<Models>,
     ) -> Result<Self, Diverged> {
         let residents = Residents::from_runs(runs).map_err(Diverged::Blocks)?;
-        let mut picture = Self { residents, ..Self::default() };
-        picture.digest.placements = picture.residents.total_digest();
-        for member in members {
-            picture.digest.add(member.digest());
-            picture.members.insert(member.key, Arc::new(member));
+        let mut pool_state = Self { residents, ..Self::default() };
+        pool_state.digest.placements = pool_state.residents.total_digest();
+        for member in endpoints {
+            pool_state.digest.add(member.digest());
+            pool_state.endpoints.insert(member.key, Arc::new(member));
         }
         for (origin, number) in acknowledged {
-            picture.acknowledge(origin, Some(number));
+            pool_state.acknowledge(origin, Some(number));
         }
-        picture.set_models(models);
-        Ok(picture)
+        pool_state.set_models(models);
+        Ok(pool_state)
     }
 
     /// The endpoints, in order of their keys.
-    pub fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
-        self.members.values()
+    pub fn endpoints(&self) -> impl ExactSizeIterator<Item = &Arc<EndpointState>> {
+        self.endpoints.values()
     }
 
     /// One endpoint.
-    pub fn member(&self, endpoint: EndpointKey) -> Option<&Arc<Member>> {
-        self.members.get(&endpoint)
+    pub fn member(&self, endpoint: EndpointKey) -> Option<&Arc<EndpointState>> {
+        self.endpoints.get(&endpoint)
     }
 
     /// The blocks that the endpoints hold.
@@ -187,14 +187,14 @@ impl Picture {
             Change::EndpointRemoved { endpoint } => return self.remove_endpoint(*endpoint),
             Change::ModelsSet { models } => self.set_models(models),
             Change::Observed { endpoint, observed } => return self.observe(*endpoint, observed),
-            Change::Shelved { endpoint, shelf } => return self.shelve(*endpoint, shelf),
+            Change::AdaptersChanged { endpoint, residency } => return self.shelve(*endpoint, residency),
             Change::Assessed { endpoint, assessment } => return self.assess(*endpoint, *assessment),
-            Change::Loaded { endpoint, origin, load } => {
+            Change::LoadChanged { endpoint, origin, load } => {
                 return self.load(*endpoint, *origin, *load);
             }
             Change::OriginExpired { origin } => self.expire(*origin),
             Change::Placed { endpoint, anchor, suffix } => {
-                self.member(*endpoint).ok_or(Diverged::Endpoint(*endpoint))?;
+                self.member(*endpoint).ok_or(Diverged::EndpointObserver(*endpoint))?;
                 // What cannot be placed changes nothing.
                 self.reside(*endpoint, |residents| residents.place(*endpoint, *anchor, suffix, seq))?;
                 if *anchor == BlockHash::ROOT {
@@ -214,16 +214,16 @@ impl Picture {
 
     fn set_endpoint(&mut self, spec: &Arc<EndpointSpec>) {
         let key = spec.key();
-        let mut member = match self.members.remove(&key) {
+        let mut member = match self.endpoints.remove(&key) {
             Some(member) => {
                 self.digest.subtract(member.digest());
                 Arc::unwrap_or_clone(member)
             }
-            None => Member::new(Arc::clone(spec)),
+            None => EndpointState::new(Arc::clone(spec)),
         };
         member.spec = Arc::clone(spec);
         self.digest.add(member.digest());
-        self.members.insert(key, Arc::new(member));
+        self.endpoints.insert(key, Arc::new(member));
     }
 
     fn set_models(&mut self, models: &Arc<Models>) {
@@ -233,14 +233,14 @@ impl Picture {
     }
 
     fn remove_endpoint(&mut self, endpoint: EndpointKey) -> Result<(), Diverged> {
-        let member = self.members.remove(&endpoint).ok_or(Diverged::Endpoint(endpoint))?;
+        let member = self.endpoints.remove(&endpoint).ok_or(Diverged::EndpointObserver(endpoint))?;
         self.digest.subtract(member.digest());
         self.forget_blocks(endpoint);
         Ok(())
     }
 
     fn observe(&mut self, endpoint: EndpointKey, observed: &Observed) -> Result<(), Diverged> {
-        let before = self.member(endpoint).ok_or(Diverged::Endpoint(endpoint))?.observed.incarnation;
+        let before = self.member(endpoint).ok_or(Diverged::EndpointObserver(endpoint))?.observed.incarnation;
         if is_rebirth(before, observed.incarnation) {
             self.forget_blocks(endpoint);
         }
@@ -251,10 +251,10 @@ impl Picture {
         Ok(())
     }
 
-    fn shelve(&mut self, endpoint: EndpointKey, shelf: &Arc<Shelf>) -> Result<(), Diverged> {
-        let before = self.member_mut(endpoint)?.adapters.replace(Arc::clone(shelf));
-        let sum = |shelf: Option<&Shelf>| digest::of_shelf(endpoint, shelf);
-        digest::exchange(&mut self.digest.observed, sum(before.as_deref()), sum(Some(shelf)));
+    fn shelve(&mut self, endpoint: EndpointKey, residency: &Arc<AdapterResidency>) -> Result<(), Diverged> {
+        let before = self.member_mut(endpoint)?.adapters.replace(Arc::clone(residency));
+        let sum = |residency: Option<&AdapterResidency>| digest::of_shelf(endpoint, residency);
+        digest::exchange(&mut self.digest.observed, sum(before.as_deref()), sum(Some(residency)));
         Ok(())
     }
 
@@ -273,19 +273,19 @@ impl Picture {
     }
 
     fn place_cold(&mut self, endpoint: EndpointKey, seq: u64) -> Result<(), Diverged> {
-        let before = std::mem::replace(&mut self.member_mut(endpoint)?.cold_seq, seq);
+        let before = std::mem::replace(&mut self.member_mut(endpoint)?.cold_placement_seq, seq);
         let sum = |seq| digest::of_cold(endpoint, seq);
         digest::exchange(&mut self.digest.placements, sum(before), sum(seq));
         Ok(())
     }
 
-    fn member_mut(&mut self, endpoint: EndpointKey) -> Result<&mut Member, Diverged> {
-        self.members.get_mut(&endpoint).map(Arc::make_mut).ok_or(Diverged::Endpoint(endpoint))
+    fn member_mut(&mut self, endpoint: EndpointKey) -> Result<&mut EndpointState, Diverged> {
+        self.endpoints.get_mut(&endpoint).map(Arc::make_mut).ok_or(Diverged::EndpointObserver(endpoint))
     }
 
     fn expire(&mut self, origin: Origin) {
         let loaded: Vec<_> = self
-            .members()
+            .endpoints()
             .filter(|member| member.load_of(origin) != Load::ZERO)
             .map(|member| member.key)
             .collect();

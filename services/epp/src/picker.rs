@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use signalbox_extproc::Config;
 use signalbox_schedule::Policy;
-use signalbox_state::{AdapterSends, Answer, Bookings, Others, Overlay, Placed, View};
+use signalbox_state::{Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, ResponseReport, View};
 use signalbox_types::{Ended, EndpointKey, Origin, ReplicaKey};
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::EndpointScores;
+use crate::decision_snapshot::DecisionSnapshot;
 use crate::held::Held;
 use crate::metrics::Metrics;
 use crate::records::Records;
-use crate::sight::Sight;
 
 /// Placements that may wait for the uplink. Beyond it they are dropped and counted; bookings never are.
 const PLACEMENTS_WAITING: usize = 1_024;
@@ -30,7 +30,7 @@ const ENDS_WAITING: usize = 4_096;
 #[derive(Debug)]
 pub(crate) enum Remark {
     /// What came of a request.
-    Answer(Answer),
+    Response(ResponseReport),
     /// A request for a LoRA adapter was sent to an endpoint.
     Adapter(EndpointKey, Arc<str>),
 }
@@ -38,19 +38,19 @@ pub(crate) enum Remark {
 /// Where what the pool's owner is told comes out.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    pub(crate) placed: mpsc::Receiver<Placed>,
+    pub(crate) placed: mpsc::Receiver<PlacedPrompt>,
     pub(crate) remarks: mpsc::Receiver<Remark>,
 }
 
 /// What all requests of a replica share. Nothing here waits for another process, task or writer.
 #[derive(Debug)]
-pub(crate) struct Desk {
-    pub(crate) sight: ArcSwap<Sight>,
+pub(crate) struct Picker {
+    pub(crate) snapshot: ArcSwap<DecisionSnapshot>,
     pub(crate) bookings: Bookings,
     pub(crate) held: Held,
     pub(crate) overlay: Overlay,
-    pub(crate) placements: mpsc::Sender<Placed>,
-    pub(crate) adapter_sends: AdapterSends,
+    pub(crate) placements: mpsc::Sender<PlacedPrompt>,
+    pub(crate) adapter_sends: RecentAdapterSends,
     remarks: mpsc::Sender<Remark>,
     ends: mpsc::Sender<Ended>,
     /// This replica's name, short.
@@ -75,7 +75,7 @@ pub(crate) struct Desk {
     owner_heard_at_ms: AtomicU64,
 }
 
-impl Desk {
+impl Picker {
     /// A replica that has seen nothing yet, and where what it has to tell the owner comes out, and what it has to tell other replicas.
     pub(crate) fn new(
         name: &str,
@@ -90,13 +90,13 @@ impl Desk {
         let (placements, placed) = mpsc::channel(PLACEMENTS_WAITING);
         let (remarks, remarked) = mpsc::channel(REMARKS_WAITING);
         let (ends, ended) = mpsc::channel(ENDS_WAITING);
-        let desk = Self {
-            sight: ArcSwap::default(),
+        let picker = Self {
+            snapshot: ArcSwap::default(),
             bookings: Bookings::new(Arc::new(move || ring.notify_one())),
             held: Held::default(),
             overlay: Overlay::default(),
             placements,
-            adapter_sends: AdapterSends::default(),
+            adapter_sends: RecentAdapterSends::default(),
             remarks,
             ends,
             replica: ReplicaKey::of(name),
@@ -116,7 +116,7 @@ impl Desk {
             epoch: AtomicU64::new(0),
             owner_heard_at_ms: AtomicU64::new(0),
         };
-        (desk, Outgoing { placed, remarks: remarked }, ended)
+        (picker, Outgoing { placed, remarks: remarked }, ended)
     }
 
     /// Milliseconds of this process's clock.
@@ -126,10 +126,10 @@ impl Desk {
 
     /// What a conversation that begins now goes by.
     pub(crate) fn conversation(&self) -> Config {
-        let sight = self.sight.load();
+        let snapshot = self.snapshot.load();
         Config {
-            block_bytes: sight.view.format.block_bytes,
-            models: Arc::clone(&sight.view.models),
+            block_bytes: snapshot.view.format.block_bytes,
+            models: Arc::clone(&snapshot.view.models),
             ..self.conversations.clone()
         }
     }
@@ -181,7 +181,7 @@ impl Desk {
     }
 
     /// Whether what `view` says of other replicas' bookings still counts.
-    pub(crate) fn others(&self, view: &View) -> Others {
-        if view.age_ms(self.now_ms()) < self.origin_ttl_ms { Others::Current } else { Others::Outdated }
+    pub(crate) fn others(&self, view: &View) -> PeerLoad {
+        if view.age_ms(self.now_ms()) < self.origin_ttl_ms { PeerLoad::Current } else { PeerLoad::Outdated }
     }
 }

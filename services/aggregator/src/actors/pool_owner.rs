@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use signalbox_peers::{Event, Tell};
 use signalbox_state::{
-    Ask, Assigned, Claimed, CollectorStream, Effect, Feedback, FromFollower, Heard, Input, Report, Seat,
-    SeatAnswer, SeatConfig, SeatEffect, SeatInput, Seen, Standing,
+    AssignedEndpoint, ClaimResult, CollectorStream, Feedback, FollowerEvent, FollowerPoll, FromFollower,
+    ObservedOwner, PollReply, PoolEffect, PoolInput, PoolRole, PoolRoleConfig, Report, RoleEffect, RoleInput,
+    RoleStatus,
 };
 use signalbox_types::PoolSpec;
 use signalbox_wire::Reply;
@@ -37,28 +38,43 @@ pub(crate) struct Reported {
 #[derive(Debug)]
 pub(crate) enum Message {
     Respecified(PoolSpec),
-    CollectorJoined { stream: CollectorStream, name: String, assignment: watch::Sender<Vec<Assigned>> },
+    CollectorJoined {
+        stream: CollectorStream,
+        name: String,
+        assignment: watch::Sender<Vec<AssignedEndpoint>>,
+    },
     CollectorLeft(CollectorStream),
     Reported(Reported, OwnedSemaphorePermit),
-    Fed { feedback: Feedback, replies: mpsc::Sender<Reply>, permit: OwnedSemaphorePermit },
-    Asked(Ask, RpcReplyPort<SeatAnswer>),
-    Followed { follower: u64, name: String },
-    Told { follower: u64, told: FromFollower, permit: OwnedSemaphorePermit },
+    Fed {
+        feedback: Feedback,
+        replies: mpsc::Sender<Reply>,
+        permit: OwnedSemaphorePermit,
+    },
+    Asked(FollowerPoll, RpcReplyPort<PollReply>),
+    Followed {
+        follower: u64,
+        name: String,
+    },
+    Told {
+        follower: u64,
+        told: FromFollower,
+        permit: OwnedSemaphorePermit,
+    },
     Unfollowed(u64),
     Streamed(Event),
-    Seen(Seen),
+    ObservedOwner(ObservedOwner),
     Candidates(Vec<String>),
-    Claimed(Claimed),
+    ClaimResult(ClaimResult),
     Drain(RpcReplyPort<()>),
     Ticked,
 }
 
-pub(crate) type StewardRef = ActorRef<Message>;
+pub(crate) type PoolOwnerRef = ActorRef<Message>;
 
 /// What a steward is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    pub(crate) config: SeatConfig,
+    pub(crate) config: PoolRoleConfig,
     pub(crate) specs: watch::Receiver<PoolSpec>,
     pub(crate) peers: signalbox_peers::Settings,
     pub(crate) membership: Membership,
@@ -67,30 +83,30 @@ pub(crate) struct Setup {
 }
 
 #[derive(Debug)]
-pub(crate) struct PoolSteward;
+pub(crate) struct PoolOwner;
 
 pub(crate) struct State {
-    seat: Seat,
+    role: PoolRole,
     setup: Setup,
     started: Instant,
-    collectors: BTreeMap<CollectorStream, watch::Sender<Vec<Assigned>>>,
+    collectors: BTreeMap<CollectorStream, watch::Sender<Vec<AssignedEndpoint>>>,
     aggregators: BTreeMap<u64, Tell>,
     draining: Option<(Instant, RpcReplyPort<()>)>,
 }
 
-impl Actor for PoolSteward {
+impl Actor for PoolOwner {
     type Msg = Message;
     type State = State;
     type Arguments = Setup;
 
-    async fn pre_start(&self, myself: StewardRef, setup: Setup) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(&self, myself: PoolOwnerRef, setup: Setup) -> Result<State, ActorProcessingErr> {
         let mut specs = setup.specs.clone();
-        let seat = Seat::new(setup.config.clone(), specs.borrow_and_update().clone());
-        let (steward, listener) = (myself.clone(), myself.clone());
+        let role = PoolRole::new(setup.config.clone(), specs.borrow_and_update().clone());
+        let (owner, listener) = (myself.clone(), myself.clone());
         tokio::spawn(async move {
             while specs.changed().await.is_ok() {
                 let spec = specs.borrow_and_update().clone();
-                if steward.cast(Message::Respecified(spec)).is_err() {
+                if owner.cast(Message::Respecified(spec)).is_err() {
                     break;
                 }
             }
@@ -104,24 +120,24 @@ impl Actor for PoolSteward {
         claims::watch(&setup.membership, &setup.board.pool, &myself);
         myself.send_after(TICK, || Message::Ticked);
         let (started, collectors, aggregators) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
-        Ok(State { seat, setup, started, collectors, aggregators, draining: None })
+        Ok(State { role, setup, started, collectors, aggregators, draining: None })
     }
 
     async fn handle(
         &self,
-        myself: StewardRef,
+        myself: PoolOwnerRef,
         message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Respecified(spec) => state.fold(&myself, SeatInput::Spec(spec)),
+            Message::Respecified(spec) => state.fold(&myself, RoleInput::Spec(spec)),
             Message::CollectorJoined { stream, name, assignment } => {
                 state.collectors.insert(stream, assignment);
-                state.fold(&myself, SeatInput::Owned(Input::CollectorJoined(stream, name)));
+                state.fold(&myself, RoleInput::Owned(PoolInput::CollectorJoined(stream, name)));
             }
             Message::CollectorLeft(stream) => {
                 state.collectors.remove(&stream);
-                state.fold(&myself, SeatInput::Owned(Input::CollectorLeft(stream)));
+                state.fold(&myself, RoleInput::Owned(PoolInput::CollectorLeft(stream)));
             }
             Message::Reported(reported, permit) => {
                 state.reported(&myself, reported);
@@ -134,25 +150,25 @@ impl Actor for PoolSteward {
             // The stream that asked may be gone.
             Message::Asked(ask, port) => drop(port.send(state.answer(ask))),
             Message::Followed { follower, name } => {
-                state.fold(&myself, SeatInput::Followed(follower, name));
+                state.fold(&myself, RoleInput::Followed(follower, name));
             }
             Message::Told { follower, told, permit } => {
-                state.fold(&myself, SeatInput::Told(follower, told));
+                state.fold(&myself, RoleInput::Told(follower, told));
                 drop(permit);
             }
-            Message::Unfollowed(follower) => state.fold(&myself, SeatInput::Unfollowed(follower)),
+            Message::Unfollowed(follower) => state.fold(&myself, RoleInput::Unfollowed(follower)),
             Message::Streamed(event) => state.streamed(&myself, event),
-            Message::Seen(seen) => state.fold(&myself, SeatInput::Seen(seen)),
-            Message::Candidates(names) => state.fold(&myself, SeatInput::Candidates(names)),
-            Message::Claimed(claimed) => state.fold(&myself, SeatInput::Claimed(claimed)),
+            Message::ObservedOwner(seen) => state.fold(&myself, RoleInput::ObservedOwner(seen)),
+            Message::Candidates(names) => state.fold(&myself, RoleInput::Candidates(names)),
+            Message::ClaimResult(claimed) => state.fold(&myself, RoleInput::ClaimResult(claimed)),
             Message::Drain(port) => {
                 state.draining = Some((Instant::now(), port));
-                state.fold(&myself, SeatInput::Drain);
+                state.fold(&myself, RoleInput::Drain);
             }
             Message::Ticked => {
-                state.fold(&myself, SeatInput::Tick);
+                state.fold(&myself, RoleInput::Tick);
                 state.finish_draining();
-                state.setup.levels.show(&state.seat, state.now_ms());
+                state.setup.levels.show(&state.role, state.now_ms());
                 myself.send_after(TICK, || Message::Ticked);
             }
         }
@@ -165,20 +181,20 @@ impl State {
         self.started.elapsed().as_millis() as u64
     }
 
-    fn fold(&mut self, myself: &StewardRef, input: SeatInput) {
-        for effect in self.seat.fold(self.now_ms(), input) {
+    fn fold(&mut self, myself: &PoolOwnerRef, input: RoleInput) {
+        for effect in self.role.fold(self.now_ms(), input) {
             self.perform(myself, effect);
         }
     }
 
-    fn fed(&mut self, myself: &StewardRef, feedback: Feedback, replies: &mpsc::Sender<Reply>) {
-        for effect in self.seat.fold(self.now_ms(), SeatInput::Owned(Input::Feedback(feedback))) {
+    fn fed(&mut self, myself: &PoolOwnerRef, feedback: Feedback, replies: &mpsc::Sender<Reply>) {
+        for effect in self.role.fold(self.now_ms(), RoleInput::Owned(PoolInput::Feedback(feedback))) {
             let reply = match effect {
-                SeatEffect::Pool(Effect::NeedChain(_, number)) => {
+                RoleEffect::Pool(PoolEffect::NeedChain(_, number)) => {
                     self.setup.levels.chains_asked.inc();
                     Reply::NeedChain(number)
                 }
-                SeatEffect::Pool(Effect::Expired(origin)) => Reply::Expired(origin),
+                RoleEffect::Pool(PoolEffect::Expired(origin)) => Reply::Expired(origin),
                 effect => {
                     self.perform(myself, effect);
                     continue;
@@ -189,63 +205,63 @@ impl State {
         }
     }
 
-    fn reported(&mut self, myself: &StewardRef, reported: Reported) {
+    fn reported(&mut self, myself: &PoolOwnerRef, reported: Reported) {
         let Reported { stream, epoch, reports } = reported;
-        self.fold(myself, SeatInput::Owned(Input::EpochHeard(epoch)));
-        self.fold(myself, SeatInput::Owned(Input::Reports(stream, reports)));
+        self.fold(myself, RoleInput::Owned(PoolInput::EpochHeard(epoch)));
+        self.fold(myself, RoleInput::Owned(PoolInput::Reports(stream, reports)));
     }
 
-    fn streamed(&mut self, myself: &StewardRef, event: Event) {
+    fn streamed(&mut self, myself: &PoolOwnerRef, event: Event) {
         match event {
             Event::Opened { stream, tell, .. } => {
                 self.aggregators.insert(stream, tell);
-                self.fold(myself, SeatInput::Heard(stream, Heard::Connected));
+                self.fold(myself, RoleInput::FollowerEvent(stream, FollowerEvent::Connected));
             }
             Event::Said { stream, said, permit } => {
-                self.fold(myself, SeatInput::Heard(stream, Heard::Said(said)));
+                self.fold(myself, RoleInput::FollowerEvent(stream, FollowerEvent::Said(said)));
                 drop(permit);
             }
             Event::Closed { stream } => {
                 self.aggregators.remove(&stream);
-                self.fold(myself, SeatInput::Heard(stream, Heard::Disconnected));
+                self.fold(myself, RoleInput::FollowerEvent(stream, FollowerEvent::Disconnected));
             }
         }
     }
 
-    fn perform(&mut self, myself: &StewardRef, effect: SeatEffect) {
+    fn perform(&mut self, myself: &PoolOwnerRef, effect: RoleEffect) {
         let Setup { membership, board, levels, .. } = &self.setup;
         match effect {
-            SeatEffect::Pool(effect) => self.perform_owners(effect),
-            SeatEffect::Tell(aggregator, said) => {
+            RoleEffect::Pool(effect) => self.perform_owners(effect),
+            RoleEffect::Tell(aggregator, said) => {
                 if let Some(tell) = self.aggregators.get(&aggregator) {
                     tell.say(said);
                 }
             }
-            SeatEffect::Claim { above } => claims::claim(membership, &board.pool, above, myself),
-            SeatEffect::Release => claims::release(membership, &board.pool),
-            SeatEffect::Stands(standing) => self.stands(standing),
-            SeatEffect::Stirred => board.stir(self.seat.epoch()),
-            SeatEffect::Missed(gap) => {
+            RoleEffect::Claim { above } => claims::claim(membership, &board.pool, above, myself),
+            RoleEffect::Release => claims::release(membership, &board.pool),
+            RoleEffect::Stands(standing) => self.stands(standing),
+            RoleEffect::Stirred => board.stir(self.role.epoch()),
+            RoleEffect::Missed(gap) => {
                 levels.gaps.inc();
                 tracing::debug!(pool = %board.pool, %gap, "a frame of the owner could not be taken");
             }
-            SeatEffect::Replaced => {
-                tracing::info!(pool = %board.pool, version = %self.seat.version().unwrap_or_default(), "snapshot taken")
+            RoleEffect::Replaced => {
+                tracing::info!(pool = %board.pool, version = %self.role.version().unwrap_or_default(), "snapshot taken")
             }
         }
     }
 
-    fn perform_owners(&mut self, effect: Effect) {
+    fn perform_owners(&mut self, effect: PoolEffect) {
         match effect {
-            Effect::Published(version) => self.setup.board.stir(version.epoch),
-            Effect::Assign(stream, endpoints) => {
+            PoolEffect::Published(version) => self.setup.board.stir(version.epoch),
+            PoolEffect::Assign(stream, endpoints) => {
                 if let Some(assignment) = self.collectors.get(&stream) {
                     tracing::info!(collector = stream.0, endpoints = endpoints.len(), "endpoints assigned");
                     assignment.send_replace(endpoints);
                 }
             }
             // Without its sender the stream ends.
-            Effect::Dropped(stream) => {
+            PoolEffect::Dropped(stream) => {
                 tracing::warn!(
                     collector = stream.0,
                     "the collector is silent, and its endpoints go to others"
@@ -253,23 +269,23 @@ impl State {
                 self.setup.levels.collectors_dropped.inc();
                 self.collectors.remove(&stream);
             }
-            Effect::Noted(noted) => self.setup.levels.note(noted),
-            Effect::NeedChain(..) | Effect::Expired(_) | Effect::Outranked(_) => {}
+            PoolEffect::Count(noted) => self.setup.levels.note(noted),
+            PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::Outranked(_) => {}
         }
     }
 
-    fn stands(&mut self, standing: Standing) {
+    fn stands(&mut self, standing: RoleStatus) {
         let Setup { board, levels, .. } = &self.setup;
-        let version = self.seat.version().unwrap_or_default();
+        let version = self.role.version().unwrap_or_default();
         match standing {
-            Standing::Owner(epoch) => {
+            RoleStatus::Owner(epoch) => {
                 levels.takeovers.inc();
                 tracing::info!(pool = %board.pool, epoch, %version, "owns the pool");
             }
-            Standing::Heir(epoch) => {
+            RoleStatus::TakingOver(epoch) => {
                 tracing::info!(pool = %board.pool, epoch, %version, "is about to own the pool")
             }
-            Standing::Standby => {
+            RoleStatus::Standby => {
                 tracing::info!(pool = %board.pool, %version, "follows the pool");
                 self.collectors.clear();
             }
@@ -277,9 +293,9 @@ impl State {
         board.stand(standing);
     }
 
-    fn answer(&mut self, ask: Ask) -> SeatAnswer {
-        let answer = self.seat.answer(self.now_ms(), ask);
-        if matches!(answer, SeatAnswer::Snapshot(_)) {
+    fn answer(&mut self, ask: FollowerPoll) -> PollReply {
+        let answer = self.role.answer(self.now_ms(), ask);
+        if matches!(answer, PollReply::Snapshot(_)) {
             self.setup.levels.snapshots.inc();
         }
         answer
@@ -288,7 +304,7 @@ impl State {
     /// One that ends may go when the next owner is heard, or nobody is there to be the next.
     fn finish_draining(&mut self) {
         let is_done = |since: &Instant| {
-            self.aggregators.is_empty() || self.seat.hears_owner(self.now_ms()) || since.elapsed() >= LINGER
+            self.aggregators.is_empty() || self.role.hears_owner(self.now_ms()) || since.elapsed() >= LINGER
         };
         if self.draining.as_ref().is_some_and(|(since, _)| is_done(since))
             && let Some((_, port)) = self.draining.take()

@@ -1,6 +1,6 @@
 //! What a decision reads.
 
-use signalbox_state::{Circuit, Local, Matches, Member, Reach, View};
+use signalbox_state::{Circuit, EndpointState, LocalState, PrefixMatches, ScrapeStatus, View};
 use signalbox_types::{Load, Request};
 
 /// Bytes of prompt that count as one token.
@@ -8,13 +8,13 @@ const BYTES_PER_TOKEN: u64 = 4;
 
 /// What a decision reads, gathered once per request.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub struct DecisionInputs<'a> {
     /// The pool.
     pub view: &'a View,
     /// What this process knows better than the pool.
-    pub local: &'a Local,
+    pub local: &'a LocalState,
     /// How much of the prompt each endpoint holds.
-    pub matches: &'a Matches,
+    pub matches: &'a PrefixMatches,
     /// The request.
     pub request: &'a Request,
 }
@@ -47,10 +47,10 @@ impl Standing {
     }
 }
 
-impl<'a> Ground<'a> {
+impl<'a> DecisionInputs<'a> {
     /// The endpoint at `position` of the view.
-    pub(crate) fn member(&self, position: usize) -> &'a Member {
-        &self.view.members[position]
+    pub(crate) fn member(&self, position: usize) -> &'a EndpointState {
+        &self.view.endpoints[position]
     }
 
     /// All work in flight at `position`, so far as replicas gave it.
@@ -90,12 +90,12 @@ impl<'a> Ground<'a> {
     /// How much can be expected of the endpoint at `position`, however busy it is.
     pub(crate) fn standing(&self, position: usize) -> Standing {
         let member = self.member(position);
-        match (member.observed.reach, member.assessment.circuit) {
-            (Reach::Down, _) => Standing::Down,
+        match (member.observed.scrape_status, member.assessment.circuit) {
+            (ScrapeStatus::Down, _) => Standing::Down,
             (_, Circuit::Broken) => Standing::Failing,
             (_, Circuit::Probing) if self.load(position).requests > 0 => Standing::Failing,
-            (Reach::Stale, _) => Standing::Stale,
-            (Reach::Fresh | Reach::Unknown, _) => Standing::Sound,
+            (ScrapeStatus::Stale, _) => Standing::Stale,
+            (ScrapeStatus::Fresh | ScrapeStatus::Unknown, _) => Standing::Sound,
         }
     }
 

@@ -7,15 +7,15 @@ use signalbox_types::Gauges;
 /// A sample is max(0, requests at the endpoint − requests booked when the reading was folded). The least of the last three
 /// counts: bookings end some milliseconds before or after the readings show it, and such a moment is no foreign load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Foreign {
+pub(crate) struct UnbookedLoad {
     samples: [u32; 3],
     sampled_this_tick: bool,
 }
 
-impl Foreign {
+impl UnbookedLoad {
     /// What an owner before found.
-    pub(crate) fn inherited(foreign: u32) -> Self {
-        Self { samples: [foreign; 3], sampled_this_tick: false }
+    pub(crate) fn inherited(unbooked_requests: u32) -> Self {
+        Self { samples: [unbooked_requests; 3], sampled_this_tick: false }
     }
 
     /// Takes a sample and says how much load counts as foreign now.

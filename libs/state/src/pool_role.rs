@@ -1,28 +1,28 @@
 //! One aggregator's seat at a pool: it owns the pool, or follows the one that does, and takes over when that one is gone.
 
-mod answer;
 mod change_of_owner;
+mod poll;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_types::{PoolSpec, Version};
 
-pub use self::answer::{Answer, Ask, Want};
-use crate::election::{Claimed, Election, Move, Seen};
-use crate::follower::Follower;
-use crate::following::{Following, FromFollower, Heard, Offering, Todo};
+pub use self::poll::{FollowerPoll, PollReply, PollWant};
+use crate::election::{ClaimResult, Election, ElectionStep, ObservedOwner};
+use crate::follower::{Follower, FollowerEffect, FollowerEvent, FromFollower, Offering};
 use crate::frame::Snapshot;
-use crate::heir::{Heir, Next};
-use crate::pool::{Effect, Input, Pool, PoolConfig};
-use crate::replica::{Gap, Source};
+use crate::journaled_replica::JournaledReplica;
+use crate::pool::{Pool, PoolConfig, PoolEffect, PoolInput};
+use crate::state_replica::{FrameSource, Gap};
+use crate::takeover::{Takeover, TakeoverStep};
 
 /// A follower that was sent all there was lacks nothing to speak of for so long.
 const CURRENT_MS: u64 = 1_000;
 
 /// What a seat goes by.
 #[derive(Clone, Debug)]
-pub struct SeatConfig {
+pub struct PoolRoleConfig {
     /// The aggregator's name, unlike any other's.
     pub name: String,
     /// The pool's, and what places it among the pools: aggregators prefer different pools.
@@ -37,13 +37,13 @@ pub struct SeatConfig {
 
 /// What a seat is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SeatInput {
+pub enum RoleInput {
     /// The pool has these endpoints, and says this of models.
     Spec(PoolSpec),
     /// For the owner: of collectors and replicas. One that does not own the pool takes no notice.
-    Owned(Input),
+    Owned(PoolInput),
     /// On the stream to another aggregator, numbered by whoever reads it.
-    Heard(u64, Heard),
+    FollowerEvent(u64, FollowerEvent),
     /// Somebody of this name follows this aggregator, on this stream.
     Followed(u64, String),
     /// On a stream of one who follows this aggregator.
@@ -51,9 +51,9 @@ pub enum SeatInput {
     /// The stream of a follower is over.
     Unfollowed(u64),
     /// The coordinator says who owns the pool.
-    Seen(Seen),
+    ObservedOwner(ObservedOwner),
     /// The coordinator answered a claim.
-    Claimed(Claimed),
+    ClaimResult(ClaimResult),
     /// These aggregators live.
     Candidates(Vec<String>),
     /// Time has passed. Comes about every 50 ms.
@@ -64,20 +64,20 @@ pub enum SeatInput {
 
 /// Where an aggregator stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum RoleStatus {
     /// It follows.
     Standby,
     /// It has claimed the pool under this epoch and gathers what is known of it.
-    Heir(u64),
+    TakingOver(u64),
     /// It owns the pool under this epoch.
     Owner(u64),
 }
 
 /// What is to be done after an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SeatEffect {
+pub enum RoleEffect {
     /// What the owner does.
-    Pool(Effect),
+    Pool(PoolEffect),
     /// Say this on the stream to another aggregator.
     Tell(u64, FromFollower),
     /// Claim the pool under an epoch above this one.
@@ -88,7 +88,7 @@ pub enum SeatEffect {
     /// Give the pool up at the coordinator.
     Release,
     /// This is where it stands now. Streams of collectors and feedback are for the owner alone.
-    Stands(Standing),
+    Stands(RoleStatus),
     /// There is news for followers: each shall ask.
     Stirred,
     /// A frame of the owner could not be taken.
@@ -101,13 +101,13 @@ pub enum SeatEffect {
 #[derive(Debug)]
 enum Phase {
     Standby,
-    Heir(Heir),
+    Takeover(Takeover),
     Owner(Box<Pool>),
 }
 
 /// One who follows this aggregator.
 #[derive(Debug, Default)]
-struct Listener {
+struct FollowerProgress {
     name: String,
     /// When it was last sent all there was.
     current_at_ms: Option<u64>,
@@ -115,24 +115,24 @@ struct Listener {
 
 /// One aggregator's seat at a pool.
 #[derive(Debug)]
-pub struct Seat {
-    config: SeatConfig,
+pub struct PoolRole {
+    config: PoolRoleConfig,
     spec: PoolSpec,
     /// What is held unless the pool is owned; and, always, what other aggregators say of themselves.
-    following: Following,
+    following: Follower,
     phase: Phase,
     election: Election,
-    followers: BTreeMap<u64, Listener>,
+    followers: BTreeMap<u64, FollowerProgress>,
     /// The pool's clock at a moment of this process's.
     clock_ms: (u64, u64),
     latest_snapshot: Option<Arc<Snapshot>>,
 }
 
-impl Seat {
+impl PoolRole {
     /// A seat that holds nothing yet.
-    pub fn new(config: SeatConfig, spec: PoolSpec) -> Self {
+    pub fn new(config: PoolRoleConfig, spec: PoolSpec) -> Self {
         Self {
-            following: Following::new(Follower::new(config.pool.journal)),
+            following: Follower::new(JournaledReplica::new(config.pool.journal)),
             election: Election::new(config.name.clone(), config.pool_hash, config.give_back_after_ms),
             config,
             spec,
@@ -144,11 +144,11 @@ impl Seat {
     }
 
     /// Where it stands.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> RoleStatus {
         match &self.phase {
-            Phase::Standby => Standing::Standby,
-            Phase::Heir(heir) => Standing::Heir(heir.epoch),
-            Phase::Owner(pool) => Standing::Owner(pool.journal().head().epoch),
+            Phase::Standby => RoleStatus::Standby,
+            Phase::Takeover(takeover) => RoleStatus::TakingOver(takeover.epoch),
+            Phase::Owner(pool) => RoleStatus::Owner(pool.journal().head().epoch),
         }
     }
 
@@ -156,13 +156,13 @@ impl Seat {
     pub fn pool(&self) -> Option<&Pool> {
         match &self.phase {
             Phase::Owner(pool) => Some(pool),
-            Phase::Standby | Phase::Heir(_) => None,
+            Phase::Standby | Phase::Takeover(_) => None,
         }
     }
 
     /// What is held, by an owner or by a standby.
-    pub fn picture(&self) -> &crate::picture::Picture {
-        self.pool().map_or_else(|| self.following.follower().replica().picture(), Pool::picture)
+    pub fn pool_state(&self) -> &crate::pool_state::PoolState {
+        self.pool().map_or_else(|| self.following.follower().replica().pool_state(), Pool::pool_state)
     }
 
     /// The version of what is held; `None` when nothing is, or nothing that can be built on.
@@ -187,29 +187,29 @@ impl Seat {
     }
 
     /// Takes one input at `now_ms` of this process's clock.
-    pub fn fold(&mut self, now_ms: u64, input: SeatInput) -> Vec<SeatEffect> {
+    pub fn fold(&mut self, now_ms: u64, input: RoleInput) -> Vec<RoleEffect> {
         let mut effects = Vec::new();
         match input {
-            SeatInput::Spec(spec) => {
+            RoleInput::Spec(spec) => {
                 self.spec = spec.clone();
-                self.own(now_ms, Input::Spec(spec), &mut effects);
+                self.own(now_ms, PoolInput::Spec(spec), &mut effects);
             }
             // Its only consequences are versions that are counted in order, so nothing else has to be looked at.
-            SeatInput::Owned(input) => {
+            RoleInput::Owned(input) => {
                 self.own(now_ms, input, &mut effects);
                 return effects;
             }
-            SeatInput::Heard(aggregator, heard) => self.hear(now_ms, aggregator, heard, &mut effects),
-            SeatInput::Followed(follower, name) => {
-                self.followers.insert(follower, Listener { name, current_at_ms: None });
+            RoleInput::FollowerEvent(aggregator, heard) => self.hear(now_ms, aggregator, heard, &mut effects),
+            RoleInput::Followed(follower, name) => {
+                self.followers.insert(follower, FollowerProgress { name, current_at_ms: None });
             }
-            SeatInput::Told(follower, told) => self.told(now_ms, follower, told),
-            SeatInput::Unfollowed(follower) => self.unfollowed(follower),
-            SeatInput::Seen(seen) => self.election.seen(seen),
-            SeatInput::Claimed(claimed) => self.claimed(now_ms, claimed, &mut effects),
-            SeatInput::Candidates(names) => self.election.candidates(now_ms, names),
-            SeatInput::Tick => self.own(now_ms, Input::Tick, &mut effects),
-            SeatInput::Drain => self.drain(now_ms, &mut effects),
+            RoleInput::Told(follower, told) => self.told(now_ms, follower, told),
+            RoleInput::Unfollowed(follower) => self.unfollowed(follower),
+            RoleInput::ObservedOwner(seen) => self.election.seen(seen),
+            RoleInput::ClaimResult(claimed) => self.claimed(now_ms, claimed, &mut effects),
+            RoleInput::Candidates(names) => self.election.candidates(now_ms, names),
+            RoleInput::Tick => self.own(now_ms, PoolInput::Tick, &mut effects),
+            RoleInput::Drain => self.drain(now_ms, &mut effects),
         }
         self.elect(now_ms, &mut effects);
         self.inherit(now_ms, &mut effects);
@@ -217,19 +217,19 @@ impl Seat {
     }
 
     /// Lets the pool take an input, if it is owned.
-    fn own(&mut self, now_ms: u64, input: Input, effects: &mut Vec<SeatEffect>) {
+    fn own(&mut self, now_ms: u64, input: PoolInput, effects: &mut Vec<RoleEffect>) {
         let pool_now_ms = self.pool_now_ms(now_ms);
         let Phase::Owner(pool) = &mut self.phase else { return };
         for effect in pool.fold(pool_now_ms, input) {
             match effect {
-                Effect::Outranked(epoch) => self.election.outranked(epoch),
-                effect => effects.push(SeatEffect::Pool(effect)),
+                PoolEffect::Outranked(epoch) => self.election.outranked(epoch),
+                effect => effects.push(RoleEffect::Pool(effect)),
             }
         }
     }
 
-    fn hear(&mut self, now_ms: u64, aggregator: u64, heard: Heard, effects: &mut Vec<SeatEffect>) {
-        let source = Source::Aggregator(aggregator);
+    fn hear(&mut self, now_ms: u64, aggregator: u64, heard: FollowerEvent, effects: &mut Vec<RoleEffect>) {
+        let source = FrameSource::Aggregator(aggregator);
         if let Phase::Owner(pool) = &self.phase {
             let version = pool.journal().head();
             let todo = self.following.overhear(now_ms, source, &heard, version);
@@ -249,7 +249,7 @@ impl Seat {
                 self.following.heard_of(cursor.epoch);
                 match &mut self.phase {
                     Phase::Standby => {}
-                    Phase::Heir(heir) => heir.stands(follower, cursor.version),
+                    Phase::Takeover(takeover) => takeover.stands(follower, cursor.version),
                     Phase::Owner(pool) if cursor.epoch > pool.journal().head().epoch => {
                         self.election.outranked(cursor.epoch);
                     }
@@ -257,12 +257,12 @@ impl Seat {
                 }
             }
             FromFollower::Offered(frame) => {
-                let Phase::Heir(heir) = &mut self.phase else { return };
-                if heir.has_asked(follower)
-                    && self.following.take_offered(now_ms, Source::Follower(follower), frame)
+                let Phase::Takeover(takeover) = &mut self.phase else { return };
+                if takeover.has_asked(follower)
+                    && self.following.take_offered(now_ms, FrameSource::JournaledReplica(follower), frame)
                         == Offering::Ended
                 {
-                    heir.is_gone(follower);
+                    takeover.is_gone(follower);
                 }
             }
         }
@@ -270,61 +270,63 @@ impl Seat {
 
     fn unfollowed(&mut self, follower: u64) {
         self.followers.remove(&follower);
-        self.following.offered_no_more(Source::Follower(follower));
+        self.following.offered_no_more(FrameSource::JournaledReplica(follower));
         match &mut self.phase {
             Phase::Standby => {}
-            Phase::Heir(heir) => heir.is_gone(follower),
+            Phase::Takeover(takeover) => takeover.is_gone(follower),
             Phase::Owner(pool) => pool.journal_mut().unpin(follower),
         }
     }
 
-    fn elect(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {
+    fn elect(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
         let hears_owner = self.following.owner(now_ms).is_some();
         let is_warm = self.election.preferred().is_some_and(|name| self.is_current(now_ms, name));
         self.election.preferred_is_warm(is_warm);
         match self.election.next(now_ms, hears_owner) {
-            Some(Move::Claim) => effects.push(SeatEffect::Claim { above: self.epoch() }),
-            Some(Move::StepDown) => self.step_down(now_ms, effects),
-            Some(Move::GiveBack) => self.leave(now_ms, effects),
+            Some(ElectionStep::Claim) => effects.push(RoleEffect::Claim { above: self.epoch() }),
+            Some(ElectionStep::StepDown) => self.step_down(now_ms, effects),
+            Some(ElectionStep::GiveBack) => self.leave(now_ms, effects),
             None => {}
         }
     }
 
     /// Whether the follower of this name has been sent all there is.
     fn is_current(&self, now_ms: u64, name: &str) -> bool {
-        let is_current = |listener: &Listener| {
+        let is_current = |listener: &FollowerProgress| {
             listener.name == name && listener.current_at_ms.is_some_and(|at_ms| now_ms < at_ms + CURRENT_MS)
         };
         self.followers.values().any(is_current)
     }
 
-    fn inherit(&mut self, now_ms: u64, effects: &mut Vec<SeatEffect>) {
+    fn inherit(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
         let (held, known) = (self.following.follower().cursor(), self.following.epoch());
         let owner = self.following.owner(now_ms);
-        let Phase::Heir(heir) = &mut self.phase else { return };
+        let Phase::Takeover(takeover) = &mut self.phase else { return };
         // What is gathered may be of an owner that was elected since; under its epoch nobody else must write.
-        if owner.is_some_and(|(_, epoch)| epoch > heir.epoch) {
+        if owner.is_some_and(|(_, epoch)| epoch > takeover.epoch) {
             return self.step_down(now_ms, effects);
         }
-        if known > heir.epoch {
+        if known > takeover.epoch {
             return self.election.outranked(known);
         }
-        match heir.next(now_ms, held) {
-            Next::Wait => {}
-            Next::Ask(_) => effects.push(SeatEffect::Stirred),
-            Next::Take => {
-                let epoch = heir.epoch;
+        match takeover.next(now_ms, held) {
+            TakeoverStep::Wait => {}
+            TakeoverStep::FollowerPoll(_) => effects.push(RoleEffect::Stirred),
+            TakeoverStep::Take => {
+                let epoch = takeover.epoch;
                 self.take_over(now_ms, epoch, effects);
             }
         }
     }
 }
 
-fn effect(todo: Todo) -> Option<SeatEffect> {
+fn effect(todo: FollowerEffect) -> Option<RoleEffect> {
     match todo {
-        Todo::Tell(Source::Aggregator(aggregator), said) => Some(SeatEffect::Tell(aggregator, said)),
-        Todo::Missed(gap) => Some(SeatEffect::Missed(gap)),
-        Todo::Replaced => Some(SeatEffect::Replaced),
-        Todo::Tell(Source::Follower(_), _) | Todo::Moved => None,
+        FollowerEffect::Tell(FrameSource::Aggregator(aggregator), said) => {
+            Some(RoleEffect::Tell(aggregator, said))
+        }
+        FollowerEffect::Missed(gap) => Some(RoleEffect::Missed(gap)),
+        FollowerEffect::Replaced => Some(RoleEffect::Replaced),
+        FollowerEffect::Tell(FrameSource::JournaledReplica(_), _) | FollowerEffect::Moved => None,
     }
 }

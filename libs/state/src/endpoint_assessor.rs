@@ -2,13 +2,13 @@
 
 use signalbox_types::Rates;
 
+use crate::adapter_residency::AdapterUsage;
 use crate::assessment::{Assessment, Circuit};
-use crate::breaker::Breaker;
-use crate::estimate::{Estimate, Pace};
-use crate::feedback::Answered;
-use crate::foreign::Foreign;
-use crate::picture::Member;
-use crate::shelf::Usage;
+use crate::circuit_breaker::CircuitBreaker;
+use crate::feedback::ResponseOutcome;
+use crate::pool_state::EndpointState;
+use crate::rate_estimator::{DecodeObservation, RateEstimator};
+use crate::unbooked_load::UnbookedLoad;
 
 /// An endpoint counts as new for so long after its first reading.
 const RAMP_MS: u64 = 10_000;
@@ -25,36 +25,36 @@ const TYPICAL_PERCENT: u32 = 25;
 
 /// What the pool's owner remembers of an endpoint.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
-    pub(crate) foreign: Foreign,
-    pub(crate) adapters: Usage,
-    estimate: Estimate,
-    breaker: Breaker,
+pub(crate) struct EndpointAssessor {
+    pub(crate) unbooked_requests: UnbookedLoad,
+    pub(crate) adapters: AdapterUsage,
+    estimate: RateEstimator,
+    breaker: CircuitBreaker,
     fresh_since_ms: Option<u64>,
 }
 
-impl Record {
+impl EndpointAssessor {
     /// An endpoint that is taken to be as fast as `prior` until it shows otherwise.
     pub(crate) fn new(prior: Rates) -> Self {
         Self {
-            foreign: Foreign::default(),
-            adapters: Usage::default(),
-            estimate: Estimate::new(prior),
-            breaker: Breaker::default(),
+            unbooked_requests: UnbookedLoad::default(),
+            adapters: AdapterUsage::default(),
+            estimate: RateEstimator::new(prior),
+            breaker: CircuitBreaker::default(),
             fresh_since_ms: None,
         }
     }
 
     /// What an owner before made of `member`.
-    pub(crate) fn inherited(member: &Member, now_ms: u64) -> Self {
+    pub(crate) fn inherited(member: &EndpointState, now_ms: u64) -> Self {
         let Assessment { rates, circuit, ramp_percent } = member.assessment;
         let left_ms = RAMP_MS * u64::from(ramp_percent) / 100;
         let was_read = ramp_percent < 100;
         Self {
-            foreign: Foreign::inherited(member.observed.foreign),
-            adapters: member.adapters.as_deref().map(Usage::inherited).unwrap_or_default(),
-            estimate: Estimate::new(rates),
-            breaker: Breaker::inherited(circuit, now_ms),
+            unbooked_requests: UnbookedLoad::inherited(member.observed.unbooked_requests),
+            adapters: member.adapters.as_deref().map(AdapterUsage::inherited).unwrap_or_default(),
+            estimate: RateEstimator::new(rates),
+            breaker: CircuitBreaker::inherited(circuit, now_ms),
             fresh_since_ms: was_read.then(|| now_ms.saturating_sub(RAMP_MS - left_ms)),
         }
     }
@@ -65,25 +65,25 @@ impl Record {
     }
 
     /// It was started anew. It runs on the same machine, so its rates stay.
-    pub(crate) fn reborn(&mut self) {
-        self.foreign = Foreign::default();
+    pub(crate) fn restarted(&mut self) {
+        self.unbooked_requests = UnbookedLoad::default();
         self.adapters.forget();
-        self.breaker = Breaker::default();
+        self.breaker = CircuitBreaker::default();
         self.fresh_since_ms = None;
     }
 
     /// It told how fast it decodes.
-    pub(crate) fn pace(&mut self, pace: Pace) {
-        self.estimate.pace(pace);
+    pub(crate) fn decode(&mut self, decode: DecodeObservation) {
+        self.estimate.decode(decode);
     }
 
     /// A request there was answered, or not; `running` others ran beside it.
-    pub(crate) fn answered(&mut self, now_ms: u64, answered: Answered, running: u32) {
+    pub(crate) fn answered(&mut self, now_ms: u64, answered: ResponseOutcome, running: u32) {
         match answered {
-            Answered::Failed => self.breaker.failed(now_ms),
-            Answered::Began { work_tokens, took_us } => {
+            ResponseOutcome::Failed => self.breaker.failed(now_ms),
+            ResponseOutcome::FirstOutput { work_tokens, elapsed_us } => {
                 self.breaker.succeeded();
-                self.estimate.first_chunk(work_tokens, took_us, running);
+                self.estimate.first_chunk(work_tokens, elapsed_us, running);
             }
         }
     }

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use signalbox_types::Version;
 
-use super::{Phase, Seat};
-use crate::following::FromAggregator;
+use super::{Phase, PoolRole};
+use crate::follower::FromAggregator;
 use crate::frame::{Frame, Snapshot};
-use crate::heir::Said;
 use crate::journal::CatchUp;
 use crate::pool::Pool;
+use crate::takeover::TakeoverMessage;
 
 /// Snapshots that may be on their way at once.
 const SNAPSHOTS_AT_ONCE: usize = 4;
 
 /// Whether a follower's stream is due for a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
+pub enum PollWant {
     /// Only what is new.
     Changes,
     /// And a sign of life.
@@ -25,18 +25,18 @@ pub enum Want {
 
 /// A follower asks what comes after its cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct FollowerPoll {
     /// Which follower.
     pub follower: u64,
     /// What it holds; [`Version::default`] for nothing.
     pub cursor: Version,
     /// What it is to be told.
-    pub want: Want,
+    pub want: PollWant,
 }
 
 /// What a follower gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PollReply {
     /// It has all there is; this beside, if anything.
     Current(Option<FromAggregator>),
     /// This, and then it shall ask again.
@@ -47,20 +47,22 @@ pub enum Answer {
     Later,
 }
 
-impl Seat {
+impl PoolRole {
     /// What the follower that asks at `now_ms` of this process's clock gets.
-    pub fn answer(&mut self, now_ms: u64, ask: Ask) -> Answer {
-        let Ask { follower, cursor, want } = ask;
+    pub fn answer(&mut self, now_ms: u64, ask: FollowerPoll) -> PollReply {
+        let FollowerPoll { follower, cursor, want } = ask;
         let (epoch, after) = (self.epoch(), self.version());
         let pool_now_ms = self.pool_now_ms(now_ms);
-        let standing = FromAggregator::Standing { epoch };
+        let standing = FromAggregator::NotOwner { epoch };
         let pool = match &mut self.phase {
-            Phase::Standby => return Answer::Current((want == Want::ChangesAndBeat).then_some(standing)),
-            Phase::Heir(heir) => {
-                return Answer::Current(match heir.say(follower) {
-                    Some(Said::Standing) => Some(standing),
-                    Some(Said::Asked) => Some(FromAggregator::Asked { after }),
-                    None => (want == Want::ChangesAndBeat).then_some(standing),
+            Phase::Standby => {
+                return PollReply::Current((want == PollWant::ChangesAndBeat).then_some(standing));
+            }
+            Phase::Takeover(takeover) => {
+                return PollReply::Current(match takeover.say(follower) {
+                    Some(TakeoverMessage::RoleStatus) => Some(standing),
+                    Some(TakeoverMessage::Asked) => Some(FromAggregator::FetchRequest { after }),
+                    None => (want == PollWant::ChangesAndBeat).then_some(standing),
                 });
             }
             Phase::Owner(pool) => pool,
@@ -71,13 +73,13 @@ impl Seat {
                     listener.current_at_ms = Some(now_ms);
                 }
                 let beat = || FromAggregator::Frame(beat(pool, pool_now_ms));
-                Answer::Current((want == Want::ChangesAndBeat).then(beat))
+                PollReply::Current((want == PollWant::ChangesAndBeat).then(beat))
             }
-            CatchUp::Frame(frame) => Answer::Frame(frame),
+            CatchUp::Frame(frame) => PollReply::Frame(frame),
             CatchUp::Snapshot => return answer_by_snapshot(pool, &mut self.latest_snapshot, follower),
             CatchUp::Deposed(epoch) => {
                 self.election.outranked(epoch);
-                Answer::Later
+                PollReply::Later
             }
         };
         pool.journal_mut().unpin(follower);
@@ -85,10 +87,10 @@ impl Seat {
     }
 }
 
-fn answer_by_snapshot(pool: &mut Pool, latest: &mut Option<Arc<Snapshot>>, follower: u64) -> Answer {
+fn answer_by_snapshot(pool: &mut Pool, latest: &mut Option<Arc<Snapshot>>, follower: u64) -> PollReply {
     pool.journal_mut().unpin(follower);
     if pool.journal().pinned() >= SNAPSHOTS_AT_ONCE {
-        return Answer::Later;
+        return PollReply::Later;
     }
     let head = pool.journal().head();
     let usable = |snapshot: &&Arc<Snapshot>| {
@@ -100,10 +102,10 @@ fn answer_by_snapshot(pool: &mut Pool, latest: &mut Option<Arc<Snapshot>>, follo
     };
     pool.journal_mut().pin(follower, snapshot.version.seq);
     *latest = Some(Arc::clone(&snapshot));
-    Answer::Snapshot(snapshot)
+    PollReply::Snapshot(snapshot)
 }
 
 fn beat(pool: &Pool, now_ms: u64) -> Frame {
     let Version { epoch, seq } = pool.journal().head();
-    Frame::Beat { epoch, seq, now_ms, digest: pool.picture().digest() }
+    Frame::Heartbeat { epoch, seq, now_ms, digest: pool.pool_state().digest() }
 }

@@ -12,7 +12,7 @@ pub struct CollectorStream(pub u64);
 
 /// An endpoint that a collector shall read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assigned {
+pub struct AssignedEndpoint {
     /// Which.
     pub endpoint: EndpointKey,
     /// Grows each time that the endpoint goes to another collector or is to be read elsewhere or otherwise.
@@ -164,9 +164,9 @@ impl Assignments {
     }
 
     /// All that the collector on `stream` shall read.
-    pub(crate) fn of(&self, stream: CollectorStream) -> Vec<Assigned> {
+    pub(crate) fn of(&self, stream: CollectorStream) -> Vec<AssignedEndpoint> {
         let own = self.endpoints.iter().filter(|(_, (_, on, _))| *on == Some(stream));
-        own.map(|(endpoint, (spec, _, generation))| Assigned {
+        own.map(|(endpoint, (spec, _, generation))| AssignedEndpoint {
             endpoint: *endpoint,
             generation: *generation,
             name: spec.name.clone(),
