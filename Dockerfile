@@ -1,4 +1,5 @@
-# One image with all of Signalbox's programs: docker build -t signalbox .
+# One image with all Signalbox programs.
+#   docker build -t signalbox .
 #   docker run signalbox signalbox-epp --help
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /signalbox
@@ -10,10 +11,10 @@ RUN cargo build --release --locked \
  && find target/release -maxdepth 1 -type f -perm -u+x -name 'signalbox*' -exec cp -t /programs {} + \
  && strip /programs/*
 
-# glibc, libgcc, CA certificates and a user without rights; no shell, no package manager.
+# glibc, libgcc, CA certificates and an unprivileged user; no shell and no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /programs/ /usr/local/bin/
-# By number, so that runAsNonRoot can be checked.
+# Numeric, so that Kubernetes can verify runAsNonRoot.
 USER 65532:65532
-# Which program is the command's to say; every one has --help.
+# Override the command to run another program; each one has --help.
 CMD ["signalbox-epp", "--help"]

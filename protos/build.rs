@@ -1,4 +1,4 @@
-//! Compiles the .proto files in pure Rust: no `protoc` needs to be installed.
+//! Compiles the .proto files in pure Rust, so that `protoc` does not need to be installed.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let shown = shown.open_file(EXT_PROC)?.include_imports(true).encode_file_descriptor_set();
     std::fs::write(out.join("ext_proc.bin"), shown)?;
     let descriptors = protox::compile(FILES, ["proto"])?;
-    // Bodies and header values are slices of the received frame, never copies of it.
+    // Bodies and header values are slices of the received frame, not copies.
     tonic_prost_build::configure().bytes(".envoy").compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,38 +1,27 @@
-//! What the end-to-end tests are made of: real processes on free ports, guarded so that nothing outlives its test.
+//! Starts real processes on free ports for end-to-end tests, and stops them when the test ends.
 //!
-//! [`Site`] is the whole line as it stands in production: model servers, an aggregator, a collector, EPP replicas, and
-//! Envoy in front. All waiting is for a condition, by [`eventually`].
+//! [`TestCluster`] is a complete deployment: model servers, an aggregator, a collector, EPP replicas, and
+//! Envoy in front. Tests wait for conditions with [`eventually`], never for a fixed time.
 
-mod authority;
-mod client;
-mod endpoints;
-mod envoy;
-mod epp;
-mod etcd;
-mod fleet;
-mod metrics;
-mod pod;
+mod certificate_authority;
+mod endpoints_file;
+mod http;
 mod ports;
-mod process;
-mod prompt;
-mod scratch;
-mod service;
-mod site;
+mod processes;
+mod test_cluster;
+mod test_dir;
 mod wait;
 
-pub use authority::Authority;
-pub use client::{Answer, Client, Upload};
-pub use endpoints::{write_endpoints, write_pool};
-pub use envoy::{Envoy, PICKED_HEADER, RequestMode, ResponseMode, envoy_binary};
-pub use epp::Epp;
-pub use etcd::{Certificates, Etcd, Transport};
-pub use fleet::Fleet;
-pub use metrics::Page;
-pub use pod::{Pod, PodConfig};
+pub use certificate_authority::CertificateAuthority;
+pub use endpoints_file::{write_endpoints, write_pool};
+pub use http::{
+    Client, CompletionRequest, MODEL, MetricsPage, Response, ResponseFormat, Upload, random_text,
+};
 pub use ports::Ports;
-pub use process::{Process, Signal, built};
-pub use prompt::{Ask, Delivery, MODEL, text};
-pub use scratch::Scratch;
-pub use service::Service;
-pub use site::{Site, SiteConfig};
+pub use processes::{
+    Certificates, Envoy, Epp, Etcd, Fleet, PICKED_HEADER, Pod, PodConfig, Process, RequestMode, ResponseMode,
+    Service, Signal, Transport, built_binary, envoy_binary,
+};
+pub use test_cluster::{TestCluster, TestClusterConfig};
+pub use test_dir::TestDir;
 pub use wait::eventually;

@@ -1,30 +1,31 @@
-//! Ports that stay with a process when it is started again.
+//! Finds ports that a process keeps when it restarts.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::Context;
 
-/// Below it, ports are other programs' by convention.
+/// The first port to use; other programs conventionally use those below.
 const FIRST: u16 = 15_000;
 
-/// Where the kernel says from which range it takes the ports of outgoing connections.
+/// The file with the kernel's range of ephemeral ports, which outgoing connections use.
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// Where that range begins on other systems.
+/// The start of that range on systems without the file.
 const LAST: u16 = 32_768;
 
-/// Free ports, each given out once, none of which an outgoing connection may take while its process is away.
+/// Free ports, each handed out once. They are outside of the ephemeral range, so that no outgoing connection
+/// takes one while its process is down.
 #[derive(Debug)]
 pub struct Ports {
     left: std::ops::Range<u16>,
 }
 
 impl Ports {
-    /// Begins somewhere: two suites on one machine are unlikely to meet.
+    /// Starts at a port that depends on the process ID, so that two test runs on one machine rarely collide.
     #[expect(
         clippy::new_without_default,
-        reason = "where it begins is no default: it is another in each process"
+        reason = "the first port differs between processes, so there is no default value"
     )]
     pub fn new() -> Self {
         let range = fs::read_to_string(RANGE).ok();
@@ -34,10 +35,10 @@ impl Ports {
         Self { left: start..end.max(start) }
     }
 
-    /// A free one on loopback.
+    /// Returns a free port on loopback.
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails when no port is free.
     pub fn take(&mut self) -> anyhow::Result<SocketAddr> {
         let free = self.left.by_ref().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
         Ok((Ipv4Addr::LOCALHOST, free.context("no port is free")?).into())

@@ -1,18 +1,18 @@
-//! Waiting for a condition.
+//! Waits for conditions.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-/// By then whatever is waited for has gone wrong, on the slowest machine.
+/// After this time, the condition will not become true even on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Tries `check` until it succeeds and returns what it found.
+/// Repeats `check` until it succeeds and returns its result.
 ///
 /// # Errors
-/// After a minute, the last error of `check`, with `what` was waited for.
+/// Fails after a minute with the last error of `check`; `what` names the condition.
 pub async fn eventually<T>(
     what: &str,
     mut check: impl AsyncFnMut() -> anyhow::Result<T>,
@@ -24,7 +24,7 @@ pub async fn eventually<T>(
             Err(error) => error,
         };
         if started.elapsed() > DEADLINE {
-            return Err(error).context(format!("waited a minute in vain: {what}"));
+            return Err(error).context(format!("timed out after a minute: {what}"));
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,4 +1,4 @@
-//! Several pools: processes that have them all, and others that are about one.
+//! Tests several pools: aggregators that serve all of them, and processes that serve one.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -6,110 +6,116 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
-use signalbox_integration::{Client, Epp, Etcd, Fleet, Ports, Scratch, Service, eventually, write_pool};
+use signalbox_integration::{Client, Epp, Etcd, Fleet, Ports, Service, TestDir, eventually, write_pool};
 
 const SCRAPE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The name that a pool goes by everywhere.
-fn full(pool: &str) -> String {
+/// Returns the pool's full name, NAMESPACE/NAME.
+fn full_name(pool: &str) -> String {
     format!("default/{pool}")
 }
 
 #[tokio::test]
-async fn one_aggregator_has_several_pools_and_each_follower_one() {
-    let (scratch, client, mut ports) = (Scratch::new().unwrap(), Client::new(), Ports::new());
+async fn one_aggregator_serves_several_pools_and_each_follower_one() {
+    let (dir, client, mut ports) = (TestDir::new().unwrap(), Client::new(), Ports::new());
     let mut port = || ports.take().unwrap();
-    let fleet = Fleet::start(&scratch, 5, &[]).await.unwrap();
+    let fleet = Fleet::start(&dir, 5, &[]).await.unwrap();
     let endpoints = |pool, range: Range<usize>| {
         let pods = fleet.pods()[range].iter().map(|(name, address)| (name.as_str(), address.as_str()));
-        write_pool(&scratch, pool, pods).unwrap()
+        write_pool(&dir, pool, pods).unwrap()
     };
     let pools = [("chat", endpoints("chat", 0..2), 2.0), ("code", endpoints("code", 2..5), 3.0)];
     let at = port();
     let mut aggregator = Service::aggregator("aggregator", (at, at), port(), &pools[0].1);
     aggregator.flag("--endpoints", &pools[1].1.display().to_string());
-    aggregator.start(&scratch).await.unwrap();
+    aggregator.start(&dir).await.unwrap();
     let mut services = Vec::new();
     for (pool, _, endpoints) in &pools {
         let mut collector = Service::collector(&format!("collector-{pool}"), port(), SCRAPE_INTERVAL);
         let mut replica = Service::replica(&format!("epp-{pool}"), [port(), port(), port()], port());
         for service in [&mut collector, &mut replica] {
             service.flag("--aggregator", &at.to_string());
-            service.flag("--pool", &full(pool));
-            service.start(&scratch).await.unwrap();
+            service.flag("--pool", &full_name(pool));
+            service.start(&dir).await.unwrap();
         }
         let metrics = replica.metrics().to_string();
         let check = async || {
             let page = client.metrics(&metrics).await?;
             let value = |name| page.sum(&format!("signalbox_epp_{name}"));
-            let seen = (value("endpoints"), value("fresh_endpoints"));
-            ensure!(seen == (Some(*endpoints), Some(*endpoints)), "{seen:?}");
+            let counts = (value("endpoints"), value("fresh_endpoints"));
+            ensure!(counts == (Some(*endpoints), Some(*endpoints)), "{counts:?}");
             Ok(())
         };
-        eventually(&format!("the replica of {pool} knows that pool's endpoints"), check).await.unwrap();
+        eventually(&format!("the replica of {pool} has that pool's endpoints"), check).await.unwrap();
         services.push((collector, replica));
     }
 
     let address = at.to_string();
-    let undecided = Epp::unready(&scratch, "undecided", &address, &[]).unwrap();
-    let mistaken = Epp::unready(&scratch, "mistaken", &address, &["--pool", "default/chart"]).unwrap();
+    let without_pool = Epp::start_without_waiting(&dir, "without-pool", &address, &[]).unwrap();
+    let with_unknown_pool =
+        Epp::start_without_waiting(&dir, "with-unknown-pool", &address, &["--pool", "default/chart"])
+            .unwrap();
     let reasons = [
-        (&undecided, "undecided", "several pools, default/chat, default/code: name one"),
-        (&mistaken, "mistaken", "no pool default/chart, but default/chat, default/code"),
+        (&without_pool, "without-pool", "several pools; choose one of default/chat, default/code"),
+        (
+            &with_unknown_pool,
+            "with-unknown-pool",
+            "pool default/chart is unknown; this aggregator has default/chat, default/code",
+        ),
     ];
-    for (process, who, reason) in reasons {
-        scratch.logs(who, &["no stream to the aggregator", reason]).await.unwrap();
-        scratch.logs("aggregator.0", &["a stream is closed", who, reason]).await.unwrap();
-        assert_eq!(process.printed().unwrap(), "", "{who} is ready");
+    for (process, name, reason) in reasons {
+        dir.wait_for_log(name, &["no stream to the aggregator", reason]).await.unwrap();
+        dir.wait_for_log("aggregator.0", &["rejected a stream", name, reason]).await.unwrap();
+        assert_eq!(process.stdout().unwrap(), "", "{name} became ready");
     }
 }
 
 #[tokio::test]
-async fn pools_spread_over_aggregators_and_move_to_those_that_are_left() {
-    let (scratch, client, mut ports) = (Scratch::new().unwrap(), Client::new(), Ports::new());
-    let etcd = Etcd::start(&scratch, &client).await.unwrap();
+async fn pools_spread_over_aggregators_and_move_after_a_failure() {
+    let (dir, client, mut ports) = (TestDir::new().unwrap(), Client::new(), Ports::new());
+    let etcd = Etcd::start(&dir, &client).await.unwrap();
     let names: Vec<String> = (0..8).map(|number| format!("pool-{number}")).collect();
-    let files: Vec<PathBuf> = names.iter().map(|name| write_pool(&scratch, name, []).unwrap()).collect();
+    let files: Vec<PathBuf> = names.iter().map(|name| write_pool(&dir, name, []).unwrap()).collect();
     let mut aggregators = Vec::new();
     for name in ["one", "other"] {
         let at = ports.take().unwrap();
         let mut aggregator = Service::aggregator(name, (at, at), ports.take().unwrap(), &files[0]);
         files[1..].iter().for_each(|file| aggregator.flag("--endpoints", &file.display().to_string()));
         aggregator.flag("--coordinator", &etcd.url());
-        aggregator.flag("--give-back-after", "1s");
+        aggregator.flag("--failback-after", "1s");
         aggregators.push(aggregator);
     }
-    let all: BTreeSet<String> = names.iter().map(|name| full(name)).collect();
+    let all: BTreeSet<String> = names.iter().map(|name| full_name(name)).collect();
     let owned = async |aggregator: &Service| {
         let page = client.metrics(&aggregator.metrics().to_string()).await?;
         let owner = page.by_label("signalbox_aggregator_owner", "pool");
         let owned = owner.into_iter().filter_map(|(pool, is_owner)| (is_owner == 1.0).then_some(pool));
         anyhow::Ok(owned.collect::<BTreeSet<String>>())
     };
-    let owns_all = async |aggregator: &Service| {
+    let wait_owns_all = async |aggregator: &Service| {
         let check = async || {
             let owned = owned(aggregator).await?;
             ensure!(owned == all, "{owned:?}");
             Ok(())
         };
-        eventually("the only one owns all pools", check).await.unwrap();
+        eventually("the only aggregator owns all pools", check).await.unwrap();
     };
-    let are_spread = async |aggregators: &[Service]| {
+    let wait_spread = async |aggregators: &[Service]| {
         let check = async || {
             let (one, other) = (owned(&aggregators[0]).await?, owned(&aggregators[1]).await?);
             ensure!(one.is_disjoint(&other) && &one | &other == all, "{one:?} and {other:?}");
-            ensure!(one.len() >= 2 && other.len() >= 2, "one has most of them: {one:?} and {other:?}");
+            ensure!(one.len() >= 2 && other.len() >= 2, "the pools are not spread: {one:?} and {other:?}");
             Ok(())
         };
-        eventually("each pool has one owner, and each aggregator has pools", check).await.unwrap();
+        eventually("each pool has one owner, and each aggregator owns pools", check).await.unwrap();
     };
 
-    aggregators[0].start(&scratch).await.unwrap();
-    owns_all(&aggregators[0]).await;
-    aggregators[1].start(&scratch).await.unwrap();
-    are_spread(&aggregators).await;
+    aggregators[0].start(&dir).await.unwrap();
+    wait_owns_all(&aggregators[0]).await;
+    aggregators[1].start(&dir).await.unwrap();
+    wait_spread(&aggregators).await;
     aggregators[0].kill().unwrap();
-    owns_all(&aggregators[1]).await;
-    aggregators[0].start(&scratch).await.unwrap();
-    are_spread(&aggregators).await;
+    wait_owns_all(&aggregators[1]).await;
+    aggregators[0].start(&dir).await.unwrap();
+    wait_spread(&aggregators).await;
 }

@@ -1,16 +1,17 @@
-//! The wire contracts: the part of Envoy's `ext_proc` and of its access log that an endpoint picker needs, and
-//! Signalbox's own streams between collectors, aggregators and EPP replicas.
+//! The wire contracts: the parts of Envoy's ext-proc and access log protocols that an endpoint picker needs,
+//! and Signalbox's own streams between collectors, aggregators and EPP replicas.
 //!
-//! Only `signalbox-wire` and `signalbox-extproc` convert these messages; no other crate names them in a signature.
-// Generated: the documentation is in the .proto files, and boxing is prost's to choose.
+//! Only `signalbox-wire` and `signalbox-extproc` convert these messages; no other crate uses them in a
+//! signature.
+// Generated code: the documentation is in the .proto files, and prost decides what is boxed.
 #![allow(missing_docs, clippy::large_enum_variant)]
 
-mod said;
+mod builders;
 
-/// What reflection shows of ext_proc: its files, and those that they import, as an encoded `FileDescriptorSet`.
+/// The ext-proc files and their imports as an encoded `FileDescriptorSet`, for gRPC reflection.
 pub const EXT_PROC_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ext_proc.bin"));
 
-/// Envoy's APIs, field-compatible and cut to what is used.
+/// Field-compatible subsets of Envoy's APIs.
 pub mod envoy {
     pub mod service {
         pub mod accesslog {

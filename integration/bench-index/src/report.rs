@@ -1,34 +1,34 @@
-//! Tables and JSON.
+//! Tables and JSON output.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::figures::Figures;
-use crate::stream::Stream;
+use crate::measurements::IndexMeasurements;
+use crate::operations::OperationStream;
 
-/// All that a run found.
+/// The results of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     bench: &'static str,
     source: String,
-    scenes: Vec<Scene>,
+    scenarios: Vec<Scenario>,
 }
 
-/// What was found with so many workers.
+/// The results with one number of workers.
 #[derive(Debug, Serialize)]
-pub(crate) struct Scene {
+pub(crate) struct Scenario {
     workers: usize,
     capacity_blocks: usize,
     requests: usize,
     written_blocks: usize,
     resident_blocks: usize,
     distinct_blocks: usize,
-    indexes: Vec<Figures>,
+    indexes: Vec<IndexMeasurements>,
     ratios: Ratios,
 }
 
-/// The first index's figures, divided by the best of the others'.
+/// The first index's measurements ÷ the best of the others.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ratios {
     write: f64,
@@ -38,13 +38,13 @@ pub(crate) struct Ratios {
 }
 
 impl Report {
-    pub(crate) fn new(source: String, scenes: Vec<Scene>) -> Self {
-        Self { bench: "index", source, scenes }
+    pub(crate) fn new(source: String, scenarios: Vec<Scenario>) -> Self {
+        Self { bench: "index", source, scenarios }
     }
 }
 
-impl Scene {
-    pub(crate) fn new(stream: &Stream<'_>, indexes: Vec<Figures>) -> Self {
+impl Scenario {
+    pub(crate) fn new(stream: &OperationStream<'_>, indexes: Vec<IndexMeasurements>) -> Self {
         Self {
             workers: stream.workers,
             capacity_blocks: stream.capacity,
@@ -59,24 +59,24 @@ impl Scene {
 }
 
 impl Ratios {
-    fn of(indexes: &[Figures]) -> Self {
-        let ratio = |figure: fn(&Figures) -> f64| {
+    fn of(indexes: &[IndexMeasurements]) -> Self {
+        let ratio = |figure: fn(&IndexMeasurements) -> f64| {
             let best = indexes[1..].iter().map(figure).fold(f64::INFINITY, f64::min);
             figure(&indexes[0]) / best
         };
         Self {
-            write: ratio(|of| of.write_ns_per_block),
-            query_p50: ratio(|of| of.query_p50_ns),
-            query_p99: ratio(|of| of.query_p99_ns),
-            bytes: ratio(|of| of.bytes_per_resident_block),
+            write: ratio(|index| index.write_ns_per_block),
+            query_p50: ratio(|index| index.query_p50_ns),
+            query_p99: ratio(|index| index.query_p99_ns),
+            bytes: ratio(|index| index.bytes_per_resident_block),
         }
     }
 }
 
-/// What a table is about.
-pub(crate) fn heading(stream: &Stream<'_>, source: &str) -> String {
+/// Returns the heading of a table.
+pub(crate) fn heading(stream: &OperationStream<'_>, source: &str) -> String {
     format!(
-        "{} workers with room for {} blocks each · {source} · {} requests, {} blocks stored or removed, {} resident at the end, {} distinct",
+        "{} workers with a capacity of {} blocks each · {source} · {} requests, {} blocks stored or removed, {} resident at the end, {} distinct",
         stream.workers,
         stream.capacity,
         stream.chains.len(),
@@ -86,30 +86,30 @@ pub(crate) fn heading(stream: &Stream<'_>, source: &str) -> String {
     )
 }
 
-/// What was found, one line for each index, and the first beside the best of the others.
-pub(crate) fn table(figures: &[Figures]) -> String {
+/// Returns the table: one line per index, and the ratio of the first to the best of the others.
+pub(crate) fn table(figures: &[IndexMeasurements]) -> String {
     let mut table = format!(
         "{:<38}{:>14}{:>12}{:>12}{:>12}{:>17}{:>17}\n",
         "", "write ns/block", "query p50", "p99", "mean ns", "bytes/resident", "bytes/distinct"
     );
-    for of in figures {
+    for index in figures {
         let _ = writeln!(
             table,
             "{:<38}{:>14.1}{:>12.0}{:>12.0}{:>12.0}{:>17.1}{:>17.1}",
-            of.name,
-            of.write_ns_per_block,
-            of.query_p50_ns,
-            of.query_p99_ns,
-            of.query_mean_ns,
-            of.bytes_per_resident_block,
-            of.bytes_per_distinct_block
+            index.name,
+            index.write_ns_per_block,
+            index.query_p50_ns,
+            index.query_p99_ns,
+            index.query_mean_ns,
+            index.bytes_per_resident_block,
+            index.bytes_per_distinct_block
         );
     }
     let Ratios { write, query_p50, query_p99, bytes } = Ratios::of(figures);
     let _ = writeln!(
         table,
         "{:<38}{write:>13.2}x{query_p50:>11.2}x{query_p99:>11.2}x{:>12}{bytes:>16.2}x",
-        "ours / best of the others", ""
+        "signalbox / best of the others", ""
     );
     table
 }

@@ -1,9 +1,9 @@
-//! `coherence`: how well replicas decide as one, in virtual time.
+//! `coherence`: measures in virtual time how well several replicas decide as one.
 
 mod burst;
 mod kills;
+mod replica_scaling;
 mod same_pod;
-mod sharing;
 mod statistics;
 mod workloads;
 
@@ -11,36 +11,36 @@ use std::path::PathBuf;
 
 use workloads::Source;
 
-/// The arguments of `coherence`.
+/// Arguments of `coherence`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Conversation trace in Mooncake's format; a generated one without it
+    /// Conversation trace in Mooncake's format; without it conversations are generated
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Workloads of each profile [default: 5]
+    /// Number of workloads per profile [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// Two workloads of each profile, and short ones
+    /// Run two short workloads per profile
     #[arg(long)]
     quick: bool,
 }
 
-/// Runs the bench and prints its tables.
+/// Runs the benchmark and prints its tables.
 ///
 /// # Errors
-/// A trace that cannot be read.
+/// Fails when the trace cannot be read.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let seeds = args.seeds.unwrap_or(if args.quick { 2 } else { 5 });
     let source = Source::load(args.trace.as_deref(), args.quick)?;
     println!("{}", source.describe());
-    let staged = source.stage(seeds)?;
-    sharing::print(&staged);
+    let rated = source.rate_workloads(seeds)?;
+    replica_scaling::print(&rated);
     burst::print(seeds);
-    kills::print(&staged);
+    kills::print(&rated);
     Ok(())
 }
 
-/// Whether a goal is met, in words.
-fn verdict(is_met: bool) -> &'static str {
+/// Returns the status of a goal for a table.
+fn goal_status(is_met: bool) -> &'static str {
     if is_met { "met" } else { "**missed**" }
 }

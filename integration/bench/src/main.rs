@@ -1,4 +1,4 @@
-//! Benchmarks of decisions, run as `cargo xtask bench NAME`.
+//! Benchmarks of decisions; run them with `cargo xtask bench NAME`.
 
 mod coherence;
 mod decide;
@@ -18,11 +18,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Replays workloads over simulated pods, in virtual time, and compares policies
+    /// Replay workloads over simulated pods in virtual time and compare policies
     Routing(routing::Args),
-    /// Replays workloads through 1 to 8 replicas, in virtual time, and says what is lost
+    /// Replay workloads through 1 to 8 replicas in virtual time and compare the results
     Coherence(coherence::Args),
-    /// Times decisions and counts their allocations
+    /// Time decisions and count their allocations
     Decide(decide::Args),
 }
 

@@ -1,10 +1,10 @@
-//! Runs that do not depend on each other, one on each core.
+//! Runs independent jobs in parallel, one per core.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What `work` makes of each job, in their order.
+/// Applies `work` to each job; returns the results in the order of the jobs.
 pub(crate) fn map<J: Sync, R: Send>(jobs: &[J], work: impl Fn(&J) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<Option<R>>> = Mutex::new(jobs.iter().map(|_| None).collect());

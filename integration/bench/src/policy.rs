@@ -1,4 +1,4 @@
-//! What is compared, and the one place that calls for a decision.
+//! The compared policies, and the only place where the benchmarks make a decision.
 
 use anyhow::Context;
 use rand::Rng;
@@ -9,110 +9,120 @@ use signalbox_schedule::{
     ScorerStep, Weighted, decide,
 };
 
-/// Bytes of prompt that count as one token.
+/// Prompt bytes that count as one token.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// A policy that takes part.
+/// A policy in a benchmark.
 #[derive(Clone, Debug)]
-pub(crate) struct Contender {
+pub(crate) struct BenchPolicy {
     pub(crate) name: String,
-    pub(crate) sight: Sight,
-    pub(crate) chooser: Chooser,
+    pub(crate) visibility: Visibility,
+    pub(crate) algorithm: Algorithm,
 }
 
-/// What a replica sees besides the metrics.
+/// What a replica knows besides the scraped metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
-    /// What all replicas did, as it is propagated.
+pub(crate) enum Visibility {
+    /// The decisions of all replicas, as they are propagated.
     Pool,
-    /// What it did itself.
+    /// Its own decisions.
     Own,
 }
 
 /// How an endpoint is chosen.
 #[derive(Clone, Debug)]
-pub(crate) enum Chooser {
-    /// Any.
+pub(crate) enum Algorithm {
+    /// A random endpoint.
     Random,
-    /// One after the other.
+    /// Each endpoint in turn.
     RoundRobin,
-    /// The one with the fewest requests.
+    /// The endpoint with the fewest requests.
     LeastLoad,
-    /// The one that holds the most of the prompt.
+    /// The endpoint that holds the longest prefix of the prompt.
     PrefixOnly,
-    /// Each in proportion to its weight, as evenly as that can be.
-    Split(Vec<f64>),
-    /// The product's decision.
+    /// Each endpoint in proportion to its weight, spread as evenly as possible.
+    WeightedRoundRobin(Vec<f64>),
+    /// Signalbox's decision with this policy.
     Decide(Box<Policy>),
 }
 
-/// The endpoint that was chosen.
+/// The chosen endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice {
     pub(crate) position: usize,
-    /// Prompt tokens that it holds.
+    /// Prompt tokens that the endpoint holds.
     pub(crate) cached_tokens: u64,
 }
 
-/// Whose turn it is, for choosers that go by turns.
+/// State of the algorithms that rotate over the endpoints.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct Rotation {
     next: usize,
     credit: Vec<f64>,
 }
 
-impl Turn {
+impl Rotation {
     pub(crate) fn new(first: u32) -> Self {
         Self { next: first as usize, credit: Vec::new() }
     }
 }
 
-/// The policies that are compared, ours last.
-pub(crate) fn contenders() -> Vec<Contender> {
-    let own = |name: &str, chooser| Contender { name: name.to_owned(), sight: Sight::Own, chooser };
+/// Returns the compared policies, Signalbox last.
+pub(crate) fn compared_policies() -> Vec<BenchPolicy> {
+    let baseline =
+        |name: &str, algorithm| BenchPolicy { name: name.to_owned(), visibility: Visibility::Own, algorithm };
     vec![
-        own("random", Chooser::Random),
-        own("round-robin", Chooser::RoundRobin),
-        own("least-load", Chooser::LeastLoad),
-        own("prefix-only", Chooser::PrefixOnly),
-        own(GO_DEFAULT, Chooser::Decide(Box::new(Policy::Weighted(go_default())))),
-        own(GO_AFFINITY, Chooser::Decide(Box::new(Policy::Weighted(go_affinity())))),
-        Contender { name: OURS.to_owned(), sight: Sight::Pool, chooser: Chooser::Decide(Box::default()) },
+        baseline("random", Algorithm::Random),
+        baseline("round-robin", Algorithm::RoundRobin),
+        baseline("least-load", Algorithm::LeastLoad),
+        baseline("prefix-only", Algorithm::PrefixOnly),
+        baseline(GO_DEFAULT, Algorithm::Decide(Box::new(Policy::Weighted(go_default())))),
+        baseline(GO_AFFINITY, Algorithm::Decide(Box::new(Policy::Weighted(go_affinity())))),
+        BenchPolicy {
+            name: SIGNALBOX.to_owned(),
+            visibility: Visibility::Pool,
+            algorithm: Algorithm::Decide(Box::default()),
+        },
     ]
 }
 
-/// The names that verdicts are about.
+/// Names of the policies that goals refer to.
 pub(crate) const GO_DEFAULT: &str = "go-default";
 pub(crate) const GO_AFFINITY: &str = "go-affinity";
-pub(crate) const OURS: &str = "ours";
+pub(crate) const SIGNALBOX: &str = "signalbox";
 
-/// Ours with other settings than the default ones, given as `name=value,…`.
+/// Returns Signalbox's policy with changed settings, given as `name=value,…`.
 ///
 /// # Errors
-/// Settings that the default policy does not have, or of another kind.
-pub(crate) fn variant(settings: &str) -> anyhow::Result<Contender> {
-    let mut all = serde_json::to_value(LeastTime::default())?;
+/// Fails on settings that the default policy does not have, and on values of the wrong type.
+pub(crate) fn variant(settings: &str) -> anyhow::Result<BenchPolicy> {
+    let mut settings_object = serde_json::to_value(LeastTime::default())?;
     for setting in settings.split(',') {
         let (name, value) =
             setting.split_once('=').with_context(|| format!("\"{setting}\" is not name=value"))?;
-        let known =
-            all.get_mut(name).with_context(|| format!("the default policy has no setting \"{name}\""))?;
-        *known = serde_json::from_str(value).with_context(|| format!("\"{value}\" is no value"))?;
+        let known = settings_object
+            .get_mut(name)
+            .with_context(|| format!("the default policy has no setting \"{name}\""))?;
+        *known = serde_json::from_str(value).with_context(|| format!("\"{value}\" is not a valid value"))?;
     }
-    let policy = Policy::LeastTime(serde_json::from_value(all).context(settings.to_owned())?);
-    Ok(Contender {
+    let policy = Policy::LeastTime(serde_json::from_value(settings_object).context(settings.to_owned())?);
+    Ok(BenchPolicy {
         name: settings.to_owned(),
-        sight: Sight::Pool,
-        chooser: Chooser::Decide(Box::new(policy)),
+        visibility: Visibility::Pool,
+        algorithm: Algorithm::Decide(Box::new(policy)),
     })
 }
 
-/// The policy that the loads are measured against.
-pub(crate) fn least_load() -> Contender {
-    Contender { name: "least-load".to_owned(), sight: Sight::Own, chooser: Chooser::LeastLoad }
+/// Returns the policy that defines the saturation rate.
+pub(crate) fn least_load() -> BenchPolicy {
+    BenchPolicy {
+        name: "least-load".to_owned(),
+        visibility: Visibility::Own,
+        algorithm: Algorithm::LeastLoad,
+    }
 }
 
-/// The Go EPP's configuration when it is given none.
+/// Returns the Go EPP's default configuration.
 fn go_default() -> Weighted {
     let step = |name: &str, scorer, weight| ScorerStep { name: name.to_owned(), scorer, weight };
     let prefix = Scorer::PrefixCache { length_weight: 0.0, scale_tokens: 8_192.0 };
@@ -127,7 +137,8 @@ fn go_default() -> Weighted {
     }
 }
 
-/// llm-d's present advice: `prefix-cache-affinity-filter` and `token-load-scorer`, with their defaults.
+/// Returns llm-d's recommended configuration: `prefix-cache-affinity-filter` and `token-load-scorer` with
+/// their defaults.
 fn go_affinity() -> Weighted {
     let affinity = PrefixAffinity {
         threshold: 0.8,
@@ -141,28 +152,35 @@ fn go_affinity() -> Weighted {
         filters: vec![FilterStep { name: "prefix-cache-affinity-filter".to_owned(), filter }],
         scorers: vec![ScorerStep { name: "token-load-scorer".to_owned(), scorer, weight: 1.0 }],
         picker: Picker::MaxScore,
-        expected: LeastTime::default(),
+        cost_settings: LeastTime::default(),
     }
 }
 
-impl Chooser {
+impl Algorithm {
     /// Chooses an endpoint.
-    pub(crate) fn choose(&self, inputs: &DecisionInputs<'_>, turn: &mut Turn, rng: &mut SmallRng) -> Choice {
+    pub(crate) fn choose(
+        &self,
+        inputs: &DecisionInputs<'_>,
+        rotation: &mut Rotation,
+        rng: &mut SmallRng,
+    ) -> Choice {
         let count = inputs.view.endpoints.len();
         let position = match self {
             Self::Random => rng.random_range(0..count),
             Self::RoundRobin => {
-                turn.next += 1;
-                turn.next % count
+                rotation.next += 1;
+                rotation.next % count
             }
             Self::LeastLoad => least(count, rng, |at| requests(inputs, at)),
             Self::PrefixOnly => least(count, rng, |at| u64::MAX - inputs.matches.blocks[at] as u64),
-            Self::Split(weights) => split(weights, &mut turn.credit),
+            Self::WeightedRoundRobin(weights) => weighted_round_robin(weights, &mut rotation.credit),
             Self::Decide(policy) => match decide(inputs, policy, rng) {
                 Decision::Picked { position, terms } => {
                     return Choice { position, cached_tokens: terms.cached_tokens };
                 }
-                Decision::NoEndpoint | Decision::Filtered => panic!("no policy here refuses a request"),
+                Decision::NoEndpoint | Decision::Filtered => {
+                    panic!("none of these policies refuses a request")
+                }
             },
         };
         let held_tokens = inputs.matches.blocks[position] as u64 * u64::from(inputs.view.format.block_bytes)
@@ -172,25 +190,26 @@ impl Chooser {
     }
 }
 
-/// Requests at an endpoint: those that were booked, and those that its metrics tell of beyond them.
+/// Returns the number of requests at an endpoint: booked ones, and unbooked ones that its metrics show.
 fn requests(inputs: &DecisionInputs<'_>, at: usize) -> u64 {
     let member = &inputs.view.endpoints[at];
     u64::from(inputs.local.load_at(at, member).requests) + u64::from(member.observed.unbooked_requests)
 }
 
-/// The position with the least value, at random among equals.
+/// Returns the position with the least value; ties are broken at random.
 fn least(count: usize, rng: &mut SmallRng, value: impl Fn(usize) -> u64) -> usize {
     let least = (0..count).map(&value).min();
     let equals = (0..count).filter(|at| Some(value(*at)) == least);
     equals.choose(rng).unwrap_or(0)
 }
 
-/// Smooth weighted round robin: everyone earns its weight, the richest is chosen and pays for all.
-fn split(weights: &[f64], credit: &mut Vec<f64>) -> usize {
+/// Smooth weighted round robin: every position gains its weight as credit; the one with the highest credit is
+/// chosen and pays the sum of all weights.
+fn weighted_round_robin(weights: &[f64], credit: &mut Vec<f64>) -> usize {
     credit.resize(weights.len(), 0.0);
     credit.iter_mut().zip(weights).for_each(|(credit, weight)| *credit += weight);
-    let richest =
+    let highest =
         (0..weights.len()).max_by(|one, other| credit[*one].total_cmp(&credit[*other])).unwrap_or(0);
-    credit[richest] -= weights.iter().sum::<f64>();
-    richest
+    credit[highest] -= weights.iter().sum::<f64>();
+    highest
 }

@@ -1,60 +1,63 @@
-//! `routing`: what becomes of the same requests under different policies.
+//! `routing`: compares policies on the same requests.
 
 mod args;
-mod bound;
-mod figures;
+mod bounds;
+mod goals;
 mod profile;
 mod report;
+mod run_metrics;
 pub(crate) mod saturation;
+mod source;
 mod table;
-mod verdict;
+mod workload;
 
 use anyhow::Context;
 
 use crate::parallel;
-use crate::policy::{Chooser, Contender, Sight, contenders, variant};
-use crate::sim::{self, Setup};
+use crate::policy::{Algorithm, BenchPolicy, Visibility, compared_policies, variant};
+use crate::sim::{self, RunConfig};
 pub(crate) use args::Args;
-use bound::Bound;
-pub(crate) use figures::Figures;
-use profile::Source;
-pub(crate) use profile::{Profile, Workload, block_tokens};
-use report::{Cell, Report, Stage};
+use bounds::Bound;
+pub(crate) use profile::{Profile, block_tokens};
+use report::{PolicyResult, ProfileSummary, Report};
+pub(crate) use run_metrics::RunMetrics;
+use source::Source;
+pub(crate) use workload::Workload;
 
-/// How much more the faster pods are given, in the search for the best static split.
+/// Weights of the fast pods relative to the slow ones, to search for the best static split.
 const SPLITS: [f64; 10] = [1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0, 6.0];
 
-/// A workload and the rate that it is measured by.
-struct Staged {
+/// A workload with its saturation rate.
+struct RatedWorkload {
     profile: Profile,
     seed: u64,
     workload: Workload,
-    saturates_per_second: f64,
+    saturation_per_second: f64,
 }
 
 /// One run of the simulation.
 struct Job<'a> {
-    staged: &'a Staged,
+    rated: &'a RatedWorkload,
     load_percent: u32,
     replicas: usize,
-    contender: &'a Contender,
+    policy: &'a BenchPolicy,
 }
 
-/// Runs the bench, prints its tables and writes its report.
+/// Runs the benchmark, prints its tables and writes its report.
 ///
 /// # Errors
-/// A trace that cannot be read, or a report that cannot be written.
+/// Fails when the trace cannot be read or the report cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let source = Source::load(args)?;
     println!("{}", source.describe());
-    let staged = stage(args, &source)?;
-    let chosen = chosen(args)?;
+    let rated = rate_workloads(args, &source)?;
+    let selected = selected_policies(args)?;
     let splits = if args.profiles().contains(&Profile::Heterogeneous) { splits(args) } else { Vec::new() };
-    let jobs = jobs(args, &staged, &chosen, &splits);
-    let figures = parallel::map(&jobs, measure);
-    let report = report(args, &source, &staged, &jobs, &figures);
+    let jobs = jobs(args, &rated, &selected, &splits);
+    let metrics = parallel::map(&jobs, measure);
+    let report = report(args, &source, &rated, &jobs, &metrics);
     table::print(&report);
-    verdict::print(&report);
+    goals::print(&report);
     if let Some(path) = &args.output {
         let json = serde_json::to_string_pretty(&report)?;
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
@@ -62,32 +65,36 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn chosen(args: &Args) -> anyhow::Result<Vec<Contender>> {
-    let all = contenders();
+fn selected_policies(args: &Args) -> anyhow::Result<Vec<BenchPolicy>> {
+    let all = compared_policies();
     for name in &args.policy {
-        let known: Vec<_> = all.iter().map(|contender| contender.name.as_str()).collect();
+        let known: Vec<_> = all.iter().map(|policy| policy.name.as_str()).collect();
         anyhow::ensure!(
             known.contains(&name.as_str()),
-            "no policy \"{name}\"; there are: {}",
+            "unknown policy \"{name}\"; known policies: {}",
             known.join(", ")
         );
     }
-    let is_chosen = |contender: &Contender| args.policy.is_empty() || args.policy.contains(&contender.name);
+    let is_selected = |policy: &BenchPolicy| args.policy.is_empty() || args.policy.contains(&policy.name);
     let variants = args.variant.iter().map(|settings| variant(settings));
-    all.into_iter().filter(is_chosen).map(Ok).chain(variants).collect()
+    all.into_iter().filter(is_selected).map(Ok).chain(variants).collect()
 }
 
-/// Static splits between fast and slow pods, to find the best one.
-fn splits(args: &Args) -> Vec<Contender> {
+/// Returns static splits between fast and slow pods, to find the best one.
+fn splits(args: &Args) -> Vec<BenchPolicy> {
     let split = |ratio: &f64| {
         let weights = (0..args.pods).map(|pod| if profile::is_slow(pod) { 1.0 } else { *ratio }).collect();
-        Contender { name: format!("split {ratio}:1"), sight: Sight::Own, chooser: Chooser::Split(weights) }
+        BenchPolicy {
+            name: format!("split {ratio}:1"),
+            visibility: Visibility::Own,
+            algorithm: Algorithm::WeightedRoundRobin(weights),
+        }
     };
     SPLITS.iter().map(split).collect()
 }
 
-/// Every workload, and the rate at which it saturates the pods.
-fn stage(args: &Args, source: &Source) -> anyhow::Result<Vec<Staged>> {
+/// Creates all workloads and finds the rates at which they saturate the pods.
+fn rate_workloads(args: &Args, source: &Source) -> anyhow::Result<Vec<RatedWorkload>> {
     let mut workloads = Vec::new();
     for profile in args.profiles() {
         for seed in 0..args.seeds() {
@@ -95,32 +102,32 @@ fn stage(args: &Args, source: &Source) -> anyhow::Result<Vec<Staged>> {
         }
     }
     let rates = parallel::map(&workloads, |(_, seed, workload)| saturation::find(workload, *seed));
-    let staged = workloads.into_iter().zip(rates);
-    let staged = staged.map(|((profile, seed, workload), saturates_per_second)| Staged {
+    let rated = workloads.into_iter().zip(rates);
+    let rated = rated.map(|((profile, seed, workload), saturation_per_second)| RatedWorkload {
         profile,
         seed,
         workload,
-        saturates_per_second,
+        saturation_per_second,
     });
-    Ok(staged.collect())
+    Ok(rated.collect())
 }
 
 fn jobs<'a>(
     args: &Args,
-    staged: &'a [Staged],
-    chosen: &'a [Contender],
-    splits: &'a [Contender],
+    rated: &'a [RatedWorkload],
+    selected: &'a [BenchPolicy],
+    splits: &'a [BenchPolicy],
 ) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
-    for staged in staged {
+    for rated in rated {
         for load_percent in args.loads() {
             for replicas in args.replicas() {
-                let job = |contender| Job { staged, load_percent, replicas, contender };
-                jobs.extend(chosen.iter().map(job));
+                let job = |policy| Job { rated, load_percent, replicas, policy };
+                jobs.extend(selected.iter().map(job));
             }
-            if staged.profile == Profile::Heterogeneous {
+            if rated.profile == Profile::Heterogeneous {
                 // One replica splits more evenly than several.
-                let job = |contender| Job { staged, load_percent, replicas: 1, contender };
+                let job = |policy| Job { rated, load_percent, replicas: 1, policy };
                 jobs.extend(splits.iter().map(job));
             }
         }
@@ -128,51 +135,57 @@ fn jobs<'a>(
     jobs
 }
 
-fn measure(job: &Job<'_>) -> Figures {
-    let Job { staged: Staged { workload, saturates_per_second, seed, .. }, .. } = job;
-    let rate = saturates_per_second * f64::from(job.load_percent) / 100.0;
-    let ran = sim::run(Setup {
+fn measure(job: &Job<'_>) -> RunMetrics {
+    let Job { rated: RatedWorkload { workload, saturation_per_second, seed, .. }, .. } = job;
+    let rate = saturation_per_second * f64::from(job.load_percent) / 100.0;
+    let run_result = sim::run(RunConfig {
         requests: &workload.requests,
         speed: rate / workload.rate_per_second,
         pods: &workload.pods,
-        contender: job.contender,
+        policy: job.policy,
         replicas: job.replicas,
-        blows: &[],
+        kills: &[],
         seed: *seed,
     });
-    Figures::of(workload, &ran)
+    RunMetrics::of_run(workload, &run_result)
 }
 
-fn report(args: &Args, source: &Source, staged: &[Staged], jobs: &[Job<'_>], figures: &[Figures]) -> Report {
-    let figures_of = |staged: &[&Staged], of: fn(&Workload) -> &[Bound]| {
-        let workloads = staged.iter().map(|staged| &staged.workload);
-        workloads.map(|workload| Figures::of_bounds(workload, of(workload))).collect::<Vec<_>>()
+fn report(
+    args: &Args,
+    source: &Source,
+    rated: &[RatedWorkload],
+    jobs: &[Job<'_>],
+    metrics: &[RunMetrics],
+) -> Report {
+    let metrics_of_bounds = |rated: &[&RatedWorkload], of: fn(&Workload) -> &[Bound]| {
+        let workloads = rated.iter().map(|rated| &rated.workload);
+        workloads.map(|workload| RunMetrics::of_bounds(workload, of(workload))).collect::<Vec<_>>()
     };
-    let stages = args.profiles().into_iter().map(|profile| {
-        let of_profile: Vec<_> = staged.iter().filter(|staged| staged.profile == profile).collect();
-        Stage {
+    let summaries = args.profiles().into_iter().map(|profile| {
+        let rated_profile: Vec<_> = rated.iter().filter(|rated| rated.profile == profile).collect();
+        ProfileSummary {
             profile,
-            source: source.of(profile),
-            requests: of_profile.iter().map(|staged| staged.workload.requests.len()).collect(),
-            saturates_per_second: of_profile.iter().map(|staged| staged.saturates_per_second).collect(),
-            bounds: figures_of(&of_profile, |workload| &workload.bounds),
-            one_cache: figures_of(&of_profile, |workload| &workload.one_cache),
+            source: source.description(profile),
+            requests: rated_profile.iter().map(|rated| rated.workload.requests.len()).collect(),
+            saturation_per_second: rated_profile.iter().map(|rated| rated.saturation_per_second).collect(),
+            lower_bounds: metrics_of_bounds(&rated_profile, |workload| &workload.lower_bounds),
+            single_cache: metrics_of_bounds(&rated_profile, |workload| &workload.single_cache),
         }
     });
-    let mut cells: Vec<Cell> = Vec::new();
-    for (job, figures) in jobs.iter().zip(figures) {
-        let Job { staged, load_percent, replicas, contender } = job;
-        let key = (staged.profile, *load_percent, *replicas, contender.name.as_str());
-        match cells.iter_mut().find(|cell| cell.key() == key) {
-            Some(cell) => cell.runs.push(*figures),
-            None => cells.push(Cell {
-                profile: staged.profile,
+    let mut results: Vec<PolicyResult> = Vec::new();
+    for (job, metrics) in jobs.iter().zip(metrics) {
+        let Job { rated, load_percent, replicas, policy } = job;
+        let key = (rated.profile, *load_percent, *replicas, policy.name.as_str());
+        match results.iter_mut().find(|result| result.key() == key) {
+            Some(result) => result.runs.push(*metrics),
+            None => results.push(PolicyResult {
+                profile: rated.profile,
                 load_percent: *load_percent,
                 replicas: *replicas,
-                policy: contender.name.clone(),
-                runs: vec![*figures],
+                policy: policy.name.clone(),
+                runs: vec![*metrics],
             }),
         }
     }
-    Report { pods: args.pods, seeds: args.seeds(), stages: stages.collect(), cells }
+    Report { pods: args.pods, seeds: args.seeds(), profiles: summaries.collect(), results }
 }

@@ -1,102 +1,103 @@
-//! A pool in virtual time: simulated model servers, collectors, the owner of the state and the replicas, which can be killed. Seeded, so
-//! that a run can be had again; on one thread.
+//! Simulates a pool in virtual time: model servers, collectors, the owner, and replicas that can be killed.
+//! The simulation is single-threaded and seeded, so that every run is reproducible.
 
-mod blows;
-mod fleet;
+mod event_queue;
+mod kills;
 mod owner;
-mod queue;
+mod pods;
 mod replica;
+mod requests;
+mod simulation;
 #[cfg(test)]
 mod tests;
-mod world;
 
 use std::sync::Arc;
 
 use signalbox_modelsim::ModelConfig;
 use signalbox_types::{BlockHash, Load};
 
-use crate::policy::Contender;
-pub(crate) use blows::{Blow, Victim};
-pub(crate) use fleet::pool_spec;
-use world::World;
+use crate::policy::BenchPolicy;
+pub(crate) use kills::{Kill, KillTarget};
+pub(crate) use pods::pool_spec;
+use simulation::Simulation;
 
-/// After the last answer everything that is on its way arrives within this time.
+/// Time after the last response within which everything in transit arrives.
 const SETTLE_US: u64 = 50_000;
 
-/// A prompt, ready to be hashed no more.
+/// A prompt whose hashes are precomputed.
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
-    /// As the index knows it.
+    /// Block hashes of the prefix index.
     pub(crate) chain: Arc<[BlockHash]>,
-    /// As the model server knows it.
+    /// Block hashes of the model server.
     pub(crate) blocks: Arc<[u64]>,
     pub(crate) tokens: u32,
 }
 
-/// A request that will come.
+/// A request of the workload.
 #[derive(Clone, Debug)]
-pub(crate) struct Coming {
+pub(crate) struct SimRequest {
     pub(crate) at_us: u64,
     pub(crate) prompt: Prompt,
     pub(crate) output_tokens: u32,
 }
 
-/// A run.
+/// Configuration of a run.
 #[derive(Clone, Copy)]
-pub(crate) struct Setup<'a> {
-    /// In order of time.
-    pub(crate) requests: &'a [Coming],
-    /// The workload is replayed so many times as fast.
+pub(crate) struct RunConfig<'a> {
+    /// Requests in order of time.
+    pub(crate) requests: &'a [SimRequest],
+    /// Factor by which the workload is replayed faster.
     pub(crate) speed: f64,
     pub(crate) pods: &'a [ModelConfig],
-    pub(crate) contender: &'a Contender,
+    pub(crate) policy: &'a BenchPolicy,
     pub(crate) replicas: usize,
-    /// In order of time.
-    pub(crate) blows: &'a [Blow],
+    /// Kills in order of time.
+    pub(crate) kills: &'a [Kill],
     pub(crate) seed: u64,
 }
 
 /// A request that was served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Served {
-    /// From the first arrival of all to its own.
-    pub(crate) at_us: u64,
-    /// From its arrival to its first token.
+pub(crate) struct ServedRequest {
+    /// Time from the first arrival of the run to the arrival of this request.
+    pub(crate) arrived_us: u64,
+    /// Time from arrival to first token.
     pub(crate) ttft_us: u64,
-    /// From its arrival to its last token.
-    pub(crate) whole_us: u64,
+    /// Time from arrival to last token.
+    pub(crate) e2e_us: u64,
     pub(crate) cached_tokens: u32,
     pub(crate) pod: usize,
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ran {
-    /// In the order of the requests.
-    pub(crate) served: Vec<Served>,
-    /// Tokens computed by each model server: uncached ones of prompts, and those of answers.
+pub(crate) struct RunResult {
+    /// Served requests in the order of the workload.
+    pub(crate) served: Vec<ServedRequest>,
+    /// Tokens computed by each model server: uncached prompt tokens and output tokens.
     pub(crate) work_tokens: Vec<u64>,
-    /// From the first arrival to the last.
+    /// Time from the first arrival to the last.
     pub(crate) window_us: u64,
-    /// From the last arrival to the last first token.
+    /// Time from the last arrival to the last first token.
     pub(crate) drain_us: u64,
-    /// Work that is still booked after the end, by the replicas and in the owners' eyes.
-    pub(crate) left: Load,
+    /// Load that is still booked at the end, by replicas and in the owners' state.
+    pub(crate) remaining_load: Load,
     pub(crate) finished: usize,
 }
 
 /// Runs a workload to its end.
-pub(crate) fn run(setup: Setup<'_>) -> Ran {
-    let mut world = World::new(setup);
+pub(crate) fn run(config: RunConfig<'_>) -> RunResult {
+    let mut simulation = Simulation::new(config);
     let mut ends_us = u64::MAX;
-    while let Some((now_us, event)) = world.queue.take() {
+    while let Some((now_us, event)) = simulation.queue.pop() {
         if now_us > ends_us {
             break;
         }
-        world.handle(now_us, event);
-        if ends_us == u64::MAX && world.is_served() {
+        simulation.handle(now_us, event);
+        if ends_us == u64::MAX && simulation.is_served() {
             ends_us = now_us + SETTLE_US;
         }
     }
-    world.ran()
+    simulation.into_result()
 }

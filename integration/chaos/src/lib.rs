@@ -1,68 +1,64 @@
-//! What becomes of steady load, bookings and replicas' views when processes die, hang or are cut off from each other.
+//! Kills, pauses and isolates real processes under steady load, and checks requests, bookings and the
+//! replicas' views.
 //!
-//! Everything is real: the services' binaries, etcd, Envoy; but the model servers are simulated. [`ALL`] says what is done as plain
-//! data; [`run`] plays rows and reports. `docs/CHAOS.md` says what is checked.
+//! The services, etcd and Envoy are real binaries; only the model servers are simulated. [`ALL`] lists the
+//! faults as data, and [`run`] runs rows and reports. `docs/CHAOS.md` describes the checks.
 
-mod bite;
-mod caller;
-mod cast;
-mod gateway;
-mod line;
+mod cluster;
 mod load;
-mod member;
-mod play;
-mod proxy;
-mod reading;
+mod observation;
+mod process_id;
 mod report;
-mod rows;
-mod script;
-mod watch;
+mod run_row;
+mod scenario;
 
 use std::sync::Arc;
 
-use signalbox_integration::Scratch;
+use signalbox_integration::TestDir;
 
-use crate::line::Line;
-pub use cast::{Group, Who};
+use crate::cluster::Cluster;
+pub use process_id::ProcessId;
 pub use report::{Report, table};
-pub use rows::{ALL, Fault, Mode, Row, SHORT};
+pub use scenario::{ALL, Fault, Group, Mode, Row, SHORT};
 
-/// Plays rows one after the other; `told` hears of each as soon as it is over. Neighbours of one mode and as many pods share their
-/// processes, unless the first of them failed.
-pub async fn run(rows: &[Row], mut told: impl FnMut(&Report)) -> Vec<Report> {
+/// Runs rows one after the other, and calls `on_report` after each one. Consecutive rows with the same mode
+/// and number of pods share their processes, unless the first row failed.
+pub async fn run(rows: &[Row], mut on_report: impl FnMut(&Report)) -> Vec<Report> {
     let mut reports = Vec::with_capacity(rows.len());
-    let mut standing: Option<(Mode, usize, Line)> = None;
+    let mut running: Option<(Mode, usize, Cluster)> = None;
     for row in rows {
-        let line = standing.take().filter(|(mode, pods, _)| (*mode, *pods) == (row.mode, row.pods));
-        let (report, line) = one(row, line.map(|(_, _, line)| line)).await;
-        standing = line.map(|line| (row.mode, row.pods, line));
-        told(&report);
+        let reusable = running.take().filter(|(mode, pods, _)| (*mode, *pods) == (row.mode, row.pods));
+        let (report, cluster) = run_one(row, reusable.map(|(_, _, cluster)| cluster)).await;
+        running = cluster.map(|cluster| (row.mode, row.pods, cluster));
+        on_report(&report);
         reports.push(report);
     }
     reports
 }
 
-/// Plays a row with these processes, or new ones. They are given back unless it failed; then their logs are kept.
-async fn one(row: &Row, line: Option<Line>) -> (Report, Option<Line>) {
-    let started = match line {
-        Some(line) => Ok(line),
+/// Runs a row in this cluster, or in a new one. Returns the cluster unless the row failed; then its logs are
+/// kept.
+async fn run_one(row: &Row, cluster: Option<Cluster>) -> (Report, Option<Cluster>) {
+    let started = match cluster {
+        Some(cluster) => Ok(cluster),
         None => start(row).await,
     };
-    let mut line = match started {
-        Ok(line) => line,
-        Err(error) => return (Report::unplayed(*row, &error), None),
+    let mut cluster = match started {
+        Ok(cluster) => cluster,
+        Err(error) => return (Report::not_run(*row, &error), None),
     };
-    let mut report = play::play(&mut line, row).await.unwrap_or_else(|error| Report::unplayed(*row, &error));
+    let result = run_row::run_row(&mut cluster, row).await;
+    let mut report = result.unwrap_or_else(|error| Report::not_run(*row, &error));
     if report.passed() {
-        return (report, Some(line));
+        return (report, Some(cluster));
     }
-    line.scratch.keep();
-    report.problems.push(format!("logs are in {}", line.scratch.path().display()));
+    cluster.dir.keep();
+    report.problems.push(format!("logs are in {}", cluster.dir.path().display()));
     (report, None)
 }
 
-async fn start(row: &Row) -> anyhow::Result<Line> {
-    let scratch = Arc::new(Scratch::new()?);
-    let started = Line::start(Arc::clone(&scratch), row.mode, row.pods).await;
-    started.inspect_err(|_| scratch.keep())
+async fn start(row: &Row) -> anyhow::Result<Cluster> {
+    let dir = Arc::new(TestDir::new()?);
+    let started = Cluster::start(Arc::clone(&dir), row.mode, row.pods).await;
+    started.inspect_err(|_| dir.keep())
 }

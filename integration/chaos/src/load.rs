@@ -1,4 +1,4 @@
-//! Steady load: as many requests each second, whatever becomes of those before, each read to its end and looked at.
+//! Sends requests at a constant rate, regardless of how earlier ones end, and checks every response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,95 +9,96 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::json;
-use signalbox_integration::{Answer, Client, MODEL, Upload};
+use signalbox_integration::{Client, MODEL, Response, Upload};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Time between two requests.
-const PAUSE: Duration = Duration::from_millis(25);
+/// The time between two requests.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A request that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Prompts begin in one of so many ways.
-const BEGINNINGS: u64 = 12;
+/// How many different prefixes the prompts have.
+const PREFIXES: u64 = 12;
 
-/// Words that all prompts of a beginning share: some thirty blocks.
-const SHARED_WORDS: u64 = 1_500;
+/// How many words the prompts with the same prefix share: some thirty blocks.
+const PREFIX_WORDS: u64 = 1_500;
 
-/// What became of a request that was not answered as it should have been.
+/// A failed request.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    /// Whether a response had begun: then nobody can repeat the request.
-    pub(crate) began: bool,
+    /// Whether the response had started. After that, a gateway cannot retry the request.
+    pub(crate) had_response: bool,
     pub(crate) sent: Instant,
     pub(crate) at: Instant,
     pub(crate) why: String,
 }
 
 impl Failure {
-    /// For people: when, counted from the beginning of the fault, and why.
-    pub(crate) fn told(&self, begun: Instant) -> String {
-        let after_s = self.at.saturating_duration_since(begun).as_secs_f64();
+    /// Describes when and why the request failed. `started` is the start of the fault.
+    pub(crate) fn describe(&self, started: Instant) -> String {
+        let after_s = self.at.saturating_duration_since(started).as_secs_f64();
         let sent_s = self.at.duration_since(self.sent).as_secs_f64();
         format!("after {after_s:.2} s, sent {sent_s:.2} s before: {}", self.why)
     }
 }
 
-/// What became of all requests.
+/// The results of all requests.
 #[derive(Debug, Default)]
-pub(crate) struct Harvest {
+pub(crate) struct LoadResult {
     pub(crate) requests: usize,
     pub(crate) failures: Vec<Failure>,
-    /// The longest time from a request to the beginning of its answer.
+    /// The longest time from a request to the start of its response.
     pub(crate) slowest: Duration,
 }
 
-/// Load that goes on until it is stopped.
+/// Load that runs until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Load {
-    stopped: Arc<AtomicBool>,
-    sowing: JoinHandle<Harvest>,
+    is_stopped: Arc<AtomicBool>,
+    task: JoinHandle<LoadResult>,
 }
 
 impl Load {
-    /// Sends requests to `url` from now on.
+    /// Starts sending requests to `url`.
     pub(crate) fn start(client: Client, url: &str) -> Self {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let sowing = tokio::spawn(sow(client, format!("{url}/v1/completions"), Arc::clone(&stopped)));
-        Self { stopped, sowing }
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let task =
+            tokio::spawn(send_requests(client, format!("{url}/v1/completions"), Arc::clone(&is_stopped)));
+        Self { is_stopped, task }
     }
 
-    /// Sends no more, and waits for all that were sent.
+    /// Stops sending requests and waits for those in flight.
     ///
     /// # Errors
-    /// When the load itself broke down.
-    pub(crate) async fn stop(self) -> anyhow::Result<Harvest> {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.sowing.await.context("the load broke down")
+    /// Fails when the load generator panicked.
+    pub(crate) async fn stop(self) -> anyhow::Result<LoadResult> {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        self.task.await.context("the load generator failed")
     }
 }
 
-async fn sow(client: Client, url: String, stopped: Arc<AtomicBool>) -> Harvest {
+async fn send_requests(client: Client, url: String, is_stopped: Arc<AtomicBool>) -> LoadResult {
     let mut requests = JoinSet::new();
-    let mut beat = tokio::time::interval(PAUSE);
-    let mut harvest = Harvest::default();
+    let mut interval = tokio::time::interval(REQUEST_INTERVAL);
+    let mut result = LoadResult::default();
     for number in 0.. {
-        beat.tick().await;
-        if stopped.load(Ordering::Relaxed) {
+        interval.tick().await;
+        if is_stopped.load(Ordering::Relaxed) {
             break;
         }
-        requests.spawn(one(client.clone(), url.clone(), number));
+        requests.spawn(send_request(client.clone(), url.clone(), number));
         while let Some(Ok(done)) = requests.try_join_next() {
-            harvest.add(done);
+            result.add(done);
         }
     }
     for done in requests.join_all().await {
-        harvest.add(done);
+        result.add(done);
     }
-    harvest
+    result
 }
 
-impl Harvest {
+impl LoadResult {
     fn add(&mut self, done: Result<Duration, Failure>) {
         self.requests += 1;
         match done {
@@ -107,104 +108,112 @@ impl Harvest {
     }
 }
 
-/// What a request wants.
+/// The kind of response that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    /// One document, soon.
-    Whole,
+enum RequestKind {
+    /// One short document.
+    Document,
     /// A stream of half a second.
     Stream,
     /// A stream of some seconds.
     LongStream,
 }
 
-impl Wish {
-    /// Half of them want one document, four of ten a stream, one of ten a long one.
+impl RequestKind {
+    /// Returns the kind of a request: half of them are documents, four of ten are streams, one of ten is a
+    /// long stream.
     fn of(number: u64) -> Self {
         match number % 10 {
             0 => Self::LongStream,
             number if number % 2 == 0 => Self::Stream,
-            _ => Self::Whole,
+            _ => Self::Document,
         }
     }
 
     fn max_tokens(self) -> u64 {
         match self {
-            Self::Whole => 8,
+            Self::Document => 8,
             Self::Stream => 60,
             Self::LongStream => 400,
         }
     }
 
     fn body(self, number: u64) -> Bytes {
-        let shared: String =
-            (0..SHARED_WORDS).map(|word| format!("{:x} ", word * 31 + number % BEGINNINGS)).collect();
-        let prompt = format!("{shared} and this is number {number}");
-        let stream = self != Self::Whole;
+        let prefix: String =
+            (0..PREFIX_WORDS).map(|word| format!("{:x} ", word * 31 + number % PREFIXES)).collect();
+        let prompt = format!("{prefix} and this is number {number}");
+        let stream = self != Self::Document;
         let body =
             json!({ "model": MODEL, "prompt": prompt, "max_tokens": self.max_tokens(), "stream": stream });
         body.to_string().into()
     }
 
-    /// Makes sure that nothing of the answer is missing.
-    fn check(self, answer: Answer) -> anyhow::Result<()> {
-        let answer = answer.ok()?;
-        if self == Self::Whole {
-            let tokens = answer.json()?["usage"]["completion_tokens"].as_u64();
+    /// Checks that the response is complete.
+    fn check(self, response: Response) -> anyhow::Result<()> {
+        let response = response.ok()?;
+        if self == Self::Document {
+            let tokens = response.json()?["usage"]["completion_tokens"].as_u64();
             ensure!(tokens == Some(self.max_tokens()), "{tokens:?} of {} tokens", self.max_tokens());
         } else {
-            answer.events()?;
+            response.events()?;
         }
         Ok(())
     }
 }
 
-/// Sends one, and says how long its answer took to begin.
-async fn one(client: Client, url: String, number: u64) -> Result<Duration, Failure> {
-    let (mut began, sent) = (None, Instant::now());
-    let asked = tokio::time::timeout(PATIENCE, ask(&client, &url, number, &mut began)).await;
-    let asked = asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within {} s", PATIENCE.as_secs())));
+/// Sends a request and returns the time until its response started.
+async fn send_request(client: Client, url: String, number: u64) -> Result<Duration, Failure> {
+    let (mut response_at, sent) = (None, Instant::now());
+    let attempt = send_and_check(&client, &url, number, &mut response_at);
+    let result = tokio::time::timeout(REQUEST_TIMEOUT, attempt).await;
+    let result =
+        result.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within {} s", REQUEST_TIMEOUT.as_secs())));
     let failure = |error| {
         let why = format!("{error:#}");
-        Failure { began: began.is_some(), sent, at: Instant::now(), why }
+        Failure { had_response: response_at.is_some(), sent, at: Instant::now(), why }
     };
-    asked.map_err(failure)?;
-    Ok(began.map_or(Duration::ZERO, |began| began - sent))
+    result.map_err(failure)?;
+    Ok(response_at.map_or(Duration::ZERO, |response_at| response_at - sent))
 }
 
-async fn ask(client: &Client, url: &str, number: u64, began: &mut Option<Instant>) -> anyhow::Result<()> {
-    let wish = Wish::of(number);
-    let response = client.begin(Method::POST, url, wish.body(number), Upload::Whole).await?;
-    *began = response.status().is_success().then(Instant::now);
+async fn send_and_check(
+    client: &Client,
+    url: &str,
+    number: u64,
+    response_at: &mut Option<Instant>,
+) -> anyhow::Result<()> {
+    let kind = RequestKind::of(number);
+    let response = client.send_streaming(Method::POST, url, kind.body(number), Upload::Whole).await?;
+    *response_at = response.status().is_success().then(Instant::now);
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.context("the answer breaks off")?.to_bytes();
-    wish.check(Answer { status: parts.status, headers: parts.headers, body })
+    let body = body.collect().await.context("the response is cut off")?.to_bytes();
+    kind.check(Response { status: parts.status, headers: parts.headers, body })
 }
 
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, StatusCode};
-    use signalbox_integration::Answer;
+    use signalbox_integration::Response;
 
-    use super::Wish;
+    use super::RequestKind;
 
-    fn answer(body: &'static str) -> Answer {
-        Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into() }
+    fn response(body: &'static str) -> Response {
+        Response { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into() }
     }
 
     #[test]
-    fn answers_that_lack_their_end_are_found_out() {
-        assert!(Wish::Stream.check(answer("data: {}\n\ndata: [DONE]\n\n")).is_ok());
-        assert!(Wish::Stream.check(answer("data: {}\n\n")).is_err());
-        assert!(Wish::Whole.check(answer(r#"{"usage":{"completion_tokens":8}}"#)).is_ok());
-        assert!(Wish::Whole.check(answer(r#"{"usage":{"completion_tokens":7}}"#)).is_err());
-        let refused = Answer { status: StatusCode::SERVICE_UNAVAILABLE, ..answer("") };
-        assert!(Wish::Whole.check(refused).is_err());
+    fn incomplete_responses_are_detected() {
+        assert!(RequestKind::Stream.check(response("data: {}\n\ndata: [DONE]\n\n")).is_ok());
+        assert!(RequestKind::Stream.check(response("data: {}\n\n")).is_err());
+        assert!(RequestKind::Document.check(response(r#"{"usage":{"completion_tokens":8}}"#)).is_ok());
+        assert!(RequestKind::Document.check(response(r#"{"usage":{"completion_tokens":7}}"#)).is_err());
+        let refused = Response { status: StatusCode::SERVICE_UNAVAILABLE, ..response("") };
+        assert!(RequestKind::Document.check(refused).is_err());
     }
 
     #[test]
-    fn prompts_of_a_beginning_share_all_but_their_end() {
-        let text = |number| String::from_utf8(Wish::Whole.body(number).to_vec()).unwrap();
+    fn prompts_with_the_same_prefix_differ_only_at_the_end() {
+        let text = |number| String::from_utf8(RequestKind::Document.body(number).to_vec()).unwrap();
         let common = |one: &str, other: &str| {
             one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
         };

@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`.
+//! The command `cargo xtask chaos`.
 
 use std::process::ExitCode;
 
@@ -6,17 +6,17 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use signalbox_chaos::{ALL, Report, Row, SHORT, run, table};
 
-/// Breaks processes and connections under load, and looks at what becomes of it.
+/// Kills, pauses and isolates processes under load, and checks requests, bookings and views
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask chaos", bin_name = "cargo xtask chaos")]
 struct Flags {
-    /// Only this row; repeated: only these
+    /// Row to run; repeat it for several (default: all rows)
     #[arg(long, value_name = "NAME", conflicts_with = "short")]
     only: Vec<String>,
-    /// Only the few rows that `cargo xtask test` runs
+    /// Run only the few rows that `cargo xtask test` runs
     #[arg(long)]
     short: bool,
-    /// Print the names of all rows
+    /// Print the names of all rows and exit
     #[arg(long)]
     list: bool,
 }
@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         ALL.iter().for_each(|row| println!("{row}"));
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = if flags.short { SHORT.to_vec() } else { chosen(&flags.only)? };
+    let rows = if flags.short { SHORT.to_vec() } else { selected_rows(&flags.only)? };
     let reports = run(&rows, |report| println!("{}\n", table(std::slice::from_ref(report)))).await;
     println!("{}", table(&reports));
     let passed = reports.iter().filter(|report| report.passed()).count();
@@ -36,10 +36,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(if reports.iter().all(Report::passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The rows of these names, all without one.
-fn chosen(names: &[String]) -> anyhow::Result<Vec<Row>> {
+/// Returns the rows with these names, or all rows if there are no names.
+fn selected_rows(names: &[String]) -> anyhow::Result<Vec<Row>> {
     let unknown = names.iter().find(|name| ALL.iter().all(|row| row.to_string() != **name));
-    ensure!(unknown.is_none(), "there is no row {}; --list names them", unknown.context("a name")?);
-    let wanted = |row: &&Row| names.is_empty() || names.contains(&row.to_string());
-    Ok(ALL.iter().filter(wanted).copied().collect())
+    ensure!(unknown.is_none(), "unknown row {}; --list prints all names", unknown.context("a name")?);
+    let is_selected = |row: &&Row| names.is_empty() || names.contains(&row.to_string());
+    Ok(ALL.iter().filter(is_selected).copied().collect())
 }

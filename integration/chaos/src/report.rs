@@ -1,40 +1,40 @@
-//! The table.
+//! Formats the results as a table.
 
 use std::time::Duration;
 
-use crate::rows::Row;
+use crate::scenario::Row;
 
-/// Failures and problems of a row that are printed.
-const SHOWN: usize = 5;
+/// How many failures and problems of a row are printed.
+const PRINTED: usize = 5;
 
-/// What came of a row.
+/// The result of a row.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The row.
     pub row: Row,
-    /// Requests sent.
+    /// The number of requests sent.
     pub requests: usize,
-    /// Why requests failed.
+    /// The reason of each failed request.
     pub failures: Vec<String>,
-    /// Responses that broke because the killed replica was carrying them.
+    /// The number of responses that broke because a killed replica was streaming them.
     pub cut: usize,
-    /// Attempts that the outer listener made beyond the first.
+    /// The number of retries by the outer listener.
     pub retries: u64,
-    /// Snapshots that replicas took which had a view before.
+    /// The number of snapshots that replaced a replica's view.
     pub snapshots: u64,
-    /// The longest time from a request to the beginning of its answer.
+    /// The longest time from a request to the start of its response.
     pub slowest: Duration,
-    /// From the end of the fault until all was healthy again; `None`: it was not.
+    /// The time from the end of the fault until everything was healthy; `None` when that did not happen.
     pub healthy_after: Option<Duration>,
-    /// From the beginning of the fault until all replicas followed a new owner, if they did.
+    /// The time from the start of the fault until all replicas followed a new owner, if they did.
     pub failover: Option<Duration>,
-    /// What else was not as it should be.
+    /// Other violated checks.
     pub problems: Vec<String>,
 }
 
 impl Report {
-    /// That of a row that could not be played.
-    pub(crate) fn unplayed(row: Row, error: &anyhow::Error) -> Self {
+    /// Returns the report of a row that could not be run.
+    pub(crate) fn not_run(row: Row, error: &anyhow::Error) -> Self {
         Self {
             row,
             requests: 0,
@@ -49,12 +49,12 @@ impl Report {
         }
     }
 
-    /// Whether all was as it should be.
+    /// Returns whether all checks passed.
     pub fn passed(&self) -> bool {
         self.failures.is_empty() && self.problems.is_empty()
     }
 
-    /// Its line of the table.
+    /// Returns the row's line of the table.
     fn line(&self) -> String {
         let seconds = |time: Option<Duration>| {
             time.map_or_else(|| "-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
@@ -69,23 +69,23 @@ impl Report {
         )
     }
 
-    /// What went wrong, a line each.
-    fn complaints(&self) -> Vec<String> {
-        let (failures, problems) = (self.failures.iter().take(SHOWN), self.problems.iter().take(SHOWN));
-        let failures = failures.map(|why| format!("  a request failed: {why}"));
+    /// Returns one line for each failure and problem, up to a limit.
+    fn details(&self) -> Vec<String> {
+        let (failures, problems) = (self.failures.iter().take(PRINTED), self.problems.iter().take(PRINTED));
+        let failures = failures.map(|why| format!("  request failed: {why}"));
         failures.chain(problems.map(|problem| format!("  {problem}"))).collect()
     }
 }
 
-/// The table of all reports, as Markdown, and what went wrong below it.
+/// Returns a Markdown table of all reports, followed by the details of the failed rows.
 pub fn table(reports: &[Report]) -> String {
-    let head = "| row | requests | failed | cut by the kill | retries | slowest to begin | snapshots | healthy again after | new owner after | |\n\
+    let head = "| row | requests | failed | cut by the kill | retries | slowest start | snapshots | healthy after | new owner after | result |\n\
         |---|---|---|---|---|---|---|---|---|---|";
     let mut lines = vec![head.to_owned()];
     lines.extend(reports.iter().map(Report::line));
     for report in reports.iter().filter(|report| !report.passed()) {
         lines.push(format!("{}:", report.row));
-        lines.extend(report.complaints());
+        lines.extend(report.details());
     }
     lines.join("\n")
 }
@@ -95,24 +95,24 @@ mod tests {
     use std::time::Duration;
 
     use super::{Report, table};
-    use crate::rows::ALL;
+    use crate::scenario::ALL;
 
     #[test]
-    fn a_row_passes_without_failures_and_problems_alone() {
-        let whole = Report {
+    fn row_passes_only_without_failures_and_problems() {
+        let good = Report {
             requests: 9,
             healthy_after: Some(Duration::from_millis(1_500)),
             problems: Vec::new(),
-            ..Report::unplayed(ALL[0], &anyhow::anyhow!("x"))
+            ..Report::not_run(ALL[0], &anyhow::anyhow!("x"))
         };
-        assert!(whole.passed());
+        assert!(good.passed());
         assert!(
-            table(std::slice::from_ref(&whole))
+            table(std::slice::from_ref(&good))
                 .ends_with("| 9 | 0 | 0 | 0 | 0.00 s | 0 | 1.50 s | - | passed |")
         );
-        let failed = Report { failures: vec!["503".to_owned()], ..whole.clone() };
-        let odd = Report { problems: vec!["odd".to_owned()], ..whole };
+        let failed = Report { failures: vec!["503".to_owned()], ..good.clone() };
+        let odd = Report { problems: vec!["odd".to_owned()], ..good };
         assert!(!failed.passed() && !odd.passed());
-        assert!(table(&[failed]).ends_with("a request failed: 503") && table(&[odd]).ends_with("  odd"));
+        assert!(table(&[failed]).ends_with("request failed: 503") && table(&[odd]).ends_with("  odd"));
     }
 }

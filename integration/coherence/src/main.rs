@@ -1,62 +1,49 @@
-//! `cargo xtask bench coherence`, the half with real processes: how soon replicas know of each other's bookings, how soon they recover
-//! from losses, and what that costs. Everything is real but the model servers, which are simulated, and the gateway, which is this
-//! process. `docs/COHERENCE.md` says what each number means.
+//! The half of `cargo xtask bench coherence` with real processes. It measures how soon replicas know each
+//! other's bookings, how soon they recover from failures, and the cost. The model servers are simulated, and
+//! this process plays the gateway; everything else is real. `docs/COHERENCE.md` explains the results.
 
-mod account;
-mod caller;
-mod collectors;
-mod cost;
-mod counting;
-mod delays;
-mod ear;
-mod failover;
-mod figures;
-mod line;
-mod load;
-mod prompts;
-mod propagation;
+mod harness;
+mod measurements;
 mod report;
-mod rounds;
-mod soak;
-mod strain;
-mod warm;
+mod statistics;
 
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
+use crate::measurements::{collector_loss, cost, failover, propagation, replica_start, soak};
 use crate::report::Section;
 
-/// Coherence, measured on real processes.
+/// Measures coherence with real processes
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench coherence --real", bin_name = "cargo xtask bench coherence --real")]
 struct Flags {
-    /// Only this; repeated: only these
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// Run only this measurement; repeatable
+    #[arg(long, value_enum, value_name = "MEASUREMENT")]
     only: Vec<Measurement>,
-    /// How long memory is looked at
-    #[arg(long, value_name = "TIME", default_value = "20m", value_parser = humantime::parse_duration, conflicts_with = "no_soak")]
+    /// Duration of the memory measurement
+    #[arg(long, value_name = "DURATION", default_value = "20m", value_parser = humantime::parse_duration, conflicts_with = "no_soak")]
     soak: Duration,
-    /// Leave memory out
+    /// Skip the memory measurement
     #[arg(long)]
     no_soak: bool,
 }
 
-/// What can be measured.
+/// A measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Measurement {
-    /// How long it takes until other replicas know of a booking
+    /// Time until other replicas know of a booking
     Propagation,
-    /// How soon a new replica knows what its peers know
-    Warm,
-    /// How long a pool is without an owner
+    /// Time until a new replica knows what its peers know
+    ReplicaStart,
+    /// Time without an owner
     Failover,
-    /// How soon other collectors report what a dead one had
-    Collectors,
-    /// What it costs, in bytes and in the owner's time
+    /// Time until other collectors report the pods of a killed one
+    CollectorLoss,
+    /// Cost in bytes and in CPU time of the owner
     Cost,
-    /// Whether memory stays where it is
+    /// Growth of memory
     Soak,
 }
 
@@ -64,9 +51,9 @@ impl Measurement {
     async fn measure(self, soak: Duration) -> anyhow::Result<Section> {
         match self {
             Self::Propagation => propagation::measure().await,
-            Self::Warm => warm::measure().await,
+            Self::ReplicaStart => replica_start::measure().await,
             Self::Failover => failover::measure().await,
-            Self::Collectors => collectors::measure().await,
+            Self::CollectorLoss => collector_loss::measure().await,
             Self::Cost => cost::measure().await,
             Self::Soak => soak::measure(soak).await,
         }
@@ -77,12 +64,12 @@ impl Measurement {
 async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     for measurement in Measurement::value_variants() {
-        let is_wanted = if flags.only.is_empty() {
+        let is_selected = if flags.only.is_empty() {
             !(flags.no_soak && *measurement == Measurement::Soak)
         } else {
             flags.only.contains(measurement)
         };
-        if is_wanted {
+        if is_selected {
             let section = measurement.measure(flags.soak).await;
             println!("{}", section.with_context(|| format!("{measurement:?}"))?.markdown());
         }

@@ -1,20 +1,20 @@
-//! What is printed.
+//! The printed report.
 
 use std::fmt::Write;
 
 /// Whether a goal is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It is.
+pub(crate) enum GoalStatus {
+    /// The goal is met.
     Met,
-    /// It is not.
+    /// The goal is missed.
     Missed,
-    /// There is none.
-    Told,
+    /// There is no goal.
+    NoGoal,
 }
 
-impl Verdict {
-    /// Of a value that must be no larger than its goal.
+impl GoalStatus {
+    /// Returns the status of a value that must not exceed its goal.
     pub(crate) fn at_most(value: f64, goal: f64) -> Self {
         if value <= goal { Self::Met } else { Self::Missed }
     }
@@ -23,63 +23,63 @@ impl Verdict {
         match self {
             Self::Met => "met",
             Self::Missed => "MISSED",
-            Self::Told => "",
+            Self::NoGoal => "",
         }
     }
 }
 
-/// One line of a table.
+/// A row of a table.
 #[derive(Clone, Debug)]
-struct Finding {
-    what: String,
+struct Row {
+    name: String,
     measured: String,
     goal: String,
-    verdict: Verdict,
+    status: GoalStatus,
 }
 
-/// A table, with what has to be known to read it.
+/// A table with notes.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
     title: &'static str,
-    findings: Vec<Finding>,
+    rows: Vec<Row>,
     notes: Vec<String>,
 }
 
 impl Section {
-    /// One without lines.
+    /// Creates an empty section.
     pub(crate) fn new(title: &'static str) -> Self {
-        Self { title, findings: Vec::new(), notes: Vec::new() }
+        Self { title, rows: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds what was measured and has a goal.
-    pub(crate) fn judge(
+    /// Adds a measured value with a goal.
+    pub(crate) fn add_with_goal(
         &mut self,
-        what: impl Into<String>,
+        name: impl Into<String>,
         measured: impl Into<String>,
         goal: &str,
-        verdict: Verdict,
+        status: GoalStatus,
     ) {
-        let (what, measured, goal) = (what.into(), measured.into(), goal.to_owned());
-        self.findings.push(Finding { what, measured, goal, verdict });
+        let (name, measured, goal) = (name.into(), measured.into(), goal.to_owned());
+        self.rows.push(Row { name, measured, goal, status });
     }
 
-    /// Adds what was measured without a goal.
-    pub(crate) fn tell(&mut self, what: impl Into<String>, measured: impl Into<String>) {
-        self.judge(what, measured, "", Verdict::Told);
+    /// Adds a measured value without a goal.
+    pub(crate) fn add(&mut self, name: impl Into<String>, measured: impl Into<String>) {
+        self.add_with_goal(name, measured, "", GoalStatus::NoGoal);
     }
 
-    /// Adds a sentence below the table.
+    /// Adds a note below the table.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
-    /// As Markdown.
+    /// Returns the section as Markdown.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("### {}\n\n| | measured | goal | |\n|---|---|---|---|\n", self.title);
-        for Finding { what, measured, goal, verdict } in &self.findings {
-            let verdict = verdict.word();
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {what} | {measured} | {goal} | {verdict} |");
+        let mut text = format!("### {}\n\n| | measured | goal | status |\n|---|---|---|---|\n", self.title);
+        for Row { name, measured, goal, status } in &self.rows {
+            let status = status.word();
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(text, "| {name} | {measured} | {goal} | {status} |");
         }
         let notes = self.notes.iter().map(|note| format!("\n{note}\n"));
         text.extend(notes);
@@ -89,17 +89,17 @@ impl Section {
 
 #[cfg(test)]
 mod tests {
-    use super::{Section, Verdict};
+    use super::{GoalStatus, Section};
 
     #[test]
-    fn a_section_is_a_table_with_notes() {
+    fn section_is_a_table_with_notes() {
         let mut section = Section::new("Speed");
-        section.judge("p99", "3 ms", "≤ 2 ms", Verdict::at_most(3.0, 2.0));
-        section.tell("idle", "50 %");
+        section.add_with_goal("p99", "3 ms", "≤ 2 ms", GoalStatus::at_most(3.0, 2.0));
+        section.add("idle", "50 %");
         section.note("Both by one clock.");
-        let expected = "### Speed\n\n| | measured | goal | |\n|---|---|---|---|\n\
+        let expected = "### Speed\n\n| | measured | goal | status |\n|---|---|---|---|\n\
             | p99 | 3 ms | ≤ 2 ms | MISSED |\n| idle | 50 % |  |  |\n\nBoth by one clock.\n";
         assert_eq!(section.markdown(), expected);
-        assert_eq!(Verdict::at_most(2.0, 2.0), Verdict::Met);
+        assert_eq!(GoalStatus::at_most(2.0, 2.0), GoalStatus::Met);
     }
 }

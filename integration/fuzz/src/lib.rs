@@ -1,77 +1,77 @@
-//! Bytes without sense, given to everything that reads what others send: request bodies, answers, metrics pages, a gateway's messages.
+//! Fuzzes every parser of untrusted input: request bodies, responses, metrics pages and a gateway's messages.
 //!
-//! A target takes any bytes and panics if what they are given to does something that it must not. [`Target::run`] is all of it; who makes
-//! the bytes is another matter: `cargo fuzz` (the folder `fuzz`, with a nightly toolchain) by what they reach, [`Mutator`] by chance, from
-//! seeds, on any toolchain.
+//! A target accepts any bytes and panics when the code under test violates a property. The bytes come from
+//! `cargo fuzz` (guided by coverage; in the folder `fuzz`, with a nightly toolchain) or from [`Mutator`]
+//! (random changes of seeds, on any toolchain).
 
-mod answer;
-mod messages;
-mod mutate;
-mod page;
-mod request;
+mod gateway_messages;
+mod metrics_page;
+mod mutator;
+mod request_body;
+mod response;
 mod seeds;
 
 use clap::ValueEnum;
 
-pub use mutate::Mutator;
+pub use mutator::Mutator;
 
-/// What is given bytes.
+/// The code under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Target {
     /// Request bodies of every API
-    Request,
-    /// Answers: events, documents and frames
-    Answer,
+    RequestBody,
+    /// Model server responses: events, documents and gRPC frames
+    Response,
     /// Metrics pages of every engine
-    Page,
-    /// A gateway's messages on one stream
-    Messages,
+    MetricsPage,
+    /// A gateway's messages on one ext-proc stream
+    GatewayMessages,
 }
 
 impl Target {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Request, Self::Answer, Self::Page, Self::Messages];
+    /// All targets.
+    pub const ALL: [Self; 4] = [Self::RequestBody, Self::Response, Self::MetricsPage, Self::GatewayMessages];
 
-    /// Its name.
+    /// Returns the name of the target on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Request => "request",
-            Self::Answer => "answer",
-            Self::Page => "page",
-            Self::Messages => "messages",
+            Self::RequestBody => "request-body",
+            Self::Response => "response",
+            Self::MetricsPage => "metrics-page",
+            Self::GatewayMessages => "gateway-messages",
         }
     }
 
-    /// Gives it these bytes.
+    /// Runs the target on these bytes.
     ///
     /// # Panics
-    /// When something is wrong with the code that reads them.
+    /// Panics when the code under test has a bug.
     pub fn run(self, data: &[u8]) {
         match self {
-            Self::Request => request::run(data),
-            Self::Answer => answer::run(data),
-            Self::Page => page::run(data),
-            Self::Messages => messages::run(data),
+            Self::RequestBody => request_body::run(data),
+            Self::Response => response::run(data),
+            Self::MetricsPage => metrics_page::run(data),
+            Self::GatewayMessages => gateway_messages::run(data),
         }
     }
 
-    /// Bytes with sense, to begin with.
+    /// Returns valid inputs to start from.
     ///
     /// # Errors
-    /// When the folder of seeds cannot be read.
+    /// Fails when the folder of seeds cannot be read.
     pub fn seeds(self) -> anyhow::Result<Vec<Vec<u8>>> {
         match self {
-            Self::Request => seeds::files("libs/intake/corpus/request"),
-            Self::Answer => seeds::files("libs/intake/corpus/sse"),
-            Self::Page => seeds::files("libs/dialect/tests/pages"),
-            Self::Messages => Ok(messages::seeds()),
+            Self::RequestBody => seeds::files("libs/intake/corpus/request"),
+            Self::Response => seeds::files("libs/intake/corpus/response"),
+            Self::MetricsPage => seeds::files("libs/dialect/tests/pages"),
+            Self::GatewayMessages => Ok(gateway_messages::seeds()),
         }
     }
 
-    /// Words that mean something to it.
-    pub fn words(self) -> &'static [&'static str] {
+    /// Returns strings that have a meaning in the target's inputs.
+    pub fn dictionary(self) -> &'static [&'static str] {
         match self {
-            Self::Request => &[
+            Self::RequestBody => &[
                 "\"model\":",
                 "\"prompt\":",
                 "\"messages\":[",
@@ -93,7 +93,7 @@ impl Target {
                 "null",
                 "18446744073709551616",
             ],
-            Self::Answer => &[
+            Self::Response => &[
                 "data: ",
                 "data:",
                 "[DONE]",
@@ -110,7 +110,7 @@ impl Target {
                 "}",
                 "\0\0\0\0\u{5}",
             ],
-            Self::Page => &[
+            Self::MetricsPage => &[
                 "vllm:num_requests_waiting ",
                 "vllm:num_requests_running ",
                 "sglang:num_queue_reqs ",
@@ -126,7 +126,7 @@ impl Target {
                 "# TYPE ",
                 ",",
             ],
-            Self::Messages => &[],
+            Self::GatewayMessages => &[],
         }
     }
 }

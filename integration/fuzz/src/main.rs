@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: bytes made by chance, for as long as is wanted.
+//! The command `cargo xtask fuzz`: runs targets on random inputs for a given time.
 
 use std::fs;
 use std::panic::catch_unwind;
@@ -9,20 +9,20 @@ use anyhow::bail;
 use clap::Parser;
 use signalbox_fuzz::{Mutator, Target};
 
-/// Gives bytes without sense to what reads others' bytes.
+/// Fuzzes every parser of untrusted input with random changes of valid inputs
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask fuzz", bin_name = "cargo xtask fuzz")]
 struct Flags {
-    /// Only this; repeated: only these
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// Target to fuzz; repeat it for several (default: all targets)
+    #[arg(long, value_enum, value_name = "TARGET")]
     target: Vec<Target>,
-    /// How long each
+    /// Time for each target
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     time: Duration,
-    /// By which chance goes
+    /// Seed of the random changes
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Instead: give it what is in this file
+    /// Run the targets once on the content of this file, such as an input that failed
     #[arg(long, value_name = "FILE", conflicts_with = "time")]
     file: Option<PathBuf>,
 }
@@ -35,19 +35,23 @@ fn main() -> anyhow::Result<()> {
             target.run(&fs::read(file)?);
             continue;
         }
-        let (mut mutator, begun) =
-            (Mutator::new(target.seeds()?, target.words(), flags.seed), Instant::now());
+        let (mut mutator, started) =
+            (Mutator::new(target.seeds()?, target.dictionary(), flags.seed), Instant::now());
         let mut runs = 0_u64;
-        while begun.elapsed() < flags.time {
-            let data = mutator.make();
+        while started.elapsed() < flags.time {
+            let data = mutator.next_input();
             if catch_unwind(|| target.run(&data)).is_err() {
                 let file = std::env::temp_dir().join(format!("signalbox-fuzz-{}-{runs}", target.name()));
                 fs::write(&file, &data)?;
-                bail!("{} fails, on what is in {} now", target.name(), file.display());
+                bail!(
+                    "{name} panicked; repeat it with `cargo xtask fuzz --target {name} --file {}`",
+                    file.display(),
+                    name = target.name()
+                );
             }
             runs += 1;
         }
-        println!("{}: {runs} runs in {} s, nothing found", target.name(), begun.elapsed().as_secs());
+        println!("{}: {runs} runs in {} s, no failure", target.name(), started.elapsed().as_secs());
     }
     Ok(())
 }

@@ -1,14 +1,16 @@
-//! Files to begin with.
+//! Reads seeds from files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-/// What is in the files of a folder of the workspace, in the order of their names.
+/// Returns the contents of the files in a folder of the workspace, by file name.
 pub(crate) fn files(folder: &str) -> anyhow::Result<Vec<Vec<u8>>> {
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the workspace has a root")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .context("cannot find the root of the workspace")?;
     let folder = root.join(folder);
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut paths: Vec<PathBuf> =

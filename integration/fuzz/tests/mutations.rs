@@ -1,30 +1,30 @@
-//! Some thousand mutations of the seeds, the same ones every time.
+//! Runs every target on some thousand inputs, the same ones each time.
 
 use signalbox_fuzz::{Mutator, Target};
 
-fn runs(target: Target, times: u32) {
+fn run_inputs(target: Target, times: u32) {
     let seeds = target.seeds().expect("the seeds are in the repository");
     seeds.iter().for_each(|seed| target.run(seed));
-    let mut mutator = Mutator::new(seeds, target.words(), 1);
-    (0..times).for_each(|_| target.run(&mutator.make()));
+    let mut mutator = Mutator::new(seeds, target.dictionary(), 1);
+    (0..times).for_each(|_| target.run(&mutator.next_input()));
 }
 
 #[test]
-fn request() {
-    runs(Target::Request, 3_000);
+fn request_bodies_are_parsed_without_a_bug() {
+    run_inputs(Target::RequestBody, 3_000);
 }
 
 #[test]
-fn answer() {
-    runs(Target::Answer, 3_000);
+fn responses_are_parsed_without_a_bug() {
+    run_inputs(Target::Response, 3_000);
 }
 
 #[test]
-fn page() {
-    runs(Target::Page, 3_000);
+fn metrics_pages_are_parsed_without_a_bug() {
+    run_inputs(Target::MetricsPage, 3_000);
 }
 
 #[test]
-fn messages() {
-    runs(Target::Messages, 3_000);
+fn gateway_messages_are_handled_without_a_bug() {
+    run_inputs(Target::GatewayMessages, 3_000);
 }

@@ -1,4 +1,4 @@
-//! Runs seeds by the thousand.
+//! Runs many seeds of the simulation on all cores.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
-use signalbox_sim::{Counters, Plan, check, run};
+use signalbox_sim::{Counters, Plan, run, run_and_minimize};
 
-/// Simulates pools under faults, one for each seed.
+/// Simulates pools under random faults, one pool per seed, and checks every invariant
 #[derive(Parser)]
 struct Arguments {
-    /// How many
+    /// Number of seeds to run
     #[arg(long, default_value_t = 5_000)]
     seeds: u64,
-    /// The first one
+    /// First seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Goes on after a failure, and tells only what failed
+    /// Run all seeds and print one line per failure, instead of stopping at the first one with a full report
     #[arg(long)]
     keep_going: bool,
 }
@@ -30,13 +30,13 @@ fn main() -> ExitCode {
     let work = || {
         while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < from + seeds)
         {
-            let outcome = try_out(seed, keep_going);
+            let outcome = run_seed(seed, keep_going);
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {
                 Ok(counters) => total.0 += counters,
-                Err(told) => {
+                Err(report) => {
                     total.1 += 1;
-                    let _ = writeln!(io::stdout(), "{told}");
+                    let _ = writeln!(io::stdout(), "{report}");
                     if !keep_going {
                         next.store(u64::MAX / 2, Ordering::Relaxed);
                     }
@@ -50,10 +50,10 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn try_out(seed: u64, keep_going: bool) -> Result<Counters, String> {
-    let plan = Plan::of(seed);
+fn run_seed(seed: u64, keep_going: bool) -> Result<Counters, String> {
+    let plan = Plan::from_seed(seed);
     if keep_going {
-        return check(&plan).map_err(|violation| format!("seed {seed}: {violation}"));
+        return run(&plan).map_err(|violation| format!("seed {seed}: {violation}"));
     }
-    run(&plan).map_err(|script| script.to_string())
+    run_and_minimize(&plan).map_err(|report| report.to_string())
 }

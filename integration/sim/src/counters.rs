@@ -1,103 +1,104 @@
-//! What happened in a run, so that it is seen that it was worth running.
+//! Counts what happened in a run, so that tests can show that the run exercised it.
 
 use std::fmt;
 use std::ops::AddAssign;
 
 use signalbox_state::Frame;
 
-/// Something that happens in runs.
+/// Something that runs count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happening {
-    /// Anything at all.
+pub enum Counter {
+    /// Events of any kind.
     Event,
-    /// A change was minted.
+    /// Changes created by owners.
     Change,
-    /// A request was placed.
+    /// Requests booked by replicas.
     Request,
-    /// An aggregator began to own the pool.
+    /// Aggregators that became the owner.
     Takeover,
-    /// An aggregator stopped owning the pool, or being about to.
-    Deposition,
-    /// Two aggregators owned the pool at once.
+    /// Aggregators that stopped being the owner, or gave up a takeover.
+    OwnershipLost,
+    /// Times when two aggregators owned the pool at once.
     SplitBrain,
-    /// A follower was given a delta.
+    /// Deltas sent to followers.
     Delta,
-    /// A follower was given a turn.
-    Turn,
-    /// A follower was given a snapshot.
-    SnapshotGiven,
-    /// A replica took a snapshot in the place of what it held.
-    ReplicaReplaced,
-    /// A standby did.
-    StandbyReplaced,
-    /// A frame could not be taken.
-    Gap,
-    /// A replica was given up and took a new origin.
-    Rebirth,
-    /// An owner asked for a whole chain.
-    ChainAsked,
-    /// An owner evicted.
+    /// Epoch changes sent to followers.
+    EpochChange,
+    /// Snapshots sent to followers.
+    SnapshotSent,
+    /// Snapshots that replaced a replica's state.
+    ReplicaSnapshot,
+    /// Snapshots that replaced a standby's state.
+    StandbySnapshot,
+    /// Frames that a follower could not apply.
+    FrameGap,
+    /// Replicas that were expired and took a new origin.
+    OriginRenewal,
+    /// Requests of owners for a whole chain.
+    ChainRequest,
+    /// Evictions by owners.
     Eviction,
-    /// A collector was told what to read.
+    /// Assignments sent to collectors.
     Assignment,
-    /// A model server was started anew, and an owner heard.
-    PodReborn,
-    /// A message was lost.
+    /// Restarts of model servers.
+    PodRestart,
+    /// Lost messages.
     MessageLost,
-    /// A message came twice.
-    MessageRepeated,
-    /// A stream broke.
+    /// Messages that arrived twice.
+    MessageDuplicated,
+    /// Broken streams.
     StreamBroken,
 }
 
-impl Happening {
-    /// All of them.
+impl Counter {
+    /// All counters.
     pub const ALL: [Self; 20] = [
         Self::Event,
         Self::Change,
         Self::Request,
         Self::Takeover,
-        Self::Deposition,
+        Self::OwnershipLost,
         Self::SplitBrain,
         Self::Delta,
-        Self::Turn,
-        Self::SnapshotGiven,
-        Self::ReplicaReplaced,
-        Self::StandbyReplaced,
-        Self::Gap,
-        Self::Rebirth,
-        Self::ChainAsked,
+        Self::EpochChange,
+        Self::SnapshotSent,
+        Self::ReplicaSnapshot,
+        Self::StandbySnapshot,
+        Self::FrameGap,
+        Self::OriginRenewal,
+        Self::ChainRequest,
         Self::Eviction,
         Self::Assignment,
-        Self::PodReborn,
+        Self::PodRestart,
         Self::MessageLost,
-        Self::MessageRepeated,
+        Self::MessageDuplicated,
         Self::StreamBroken,
     ];
 }
 
-/// How often what happened.
+/// The values of all counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters([u64; Happening::ALL.len()]);
+pub struct Counters([u64; Counter::ALL.len()]);
 
 impl Counters {
-    /// How often it happened.
-    pub fn of(&self, what: Happening) -> u64 {
-        self.0[what as usize]
+    /// Returns the value of one counter.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
     }
 
-    pub(crate) fn count(&mut self, what: Happening) {
-        self.add(what, 1);
+    pub(crate) fn increment(&mut self, counter: Counter) {
+        self.add(counter, 1);
     }
 
-    pub(crate) fn add(&mut self, what: Happening, times: u64) {
-        self.0[what as usize] += times;
+    pub(crate) fn add(&mut self, counter: Counter, count: u64) {
+        self.0[counter as usize] += count;
     }
 
-    pub(crate) fn framed(&mut self, frame: &Frame) {
+    /// Counts a frame that is sent to a follower, by its kind.
+    pub(crate) fn count_frame(&mut self, frame: &Frame) {
         match frame {
-            Frame::EpochChange { .. } => self.count(Happening::Turn),
-            Frame::Delta { .. } => self.count(Happening::Delta),
+            Frame::EpochChange { .. } => self.increment(Counter::EpochChange),
+            Frame::Delta { .. } => self.increment(Counter::Delta),
             _ => {}
         }
     }
@@ -111,8 +112,8 @@ impl AddAssign for Counters {
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for what in Happening::ALL {
-            writeln!(f, "{:>12}  {what:?}", self.of(what))?;
+        for counter in Counter::ALL {
+            writeln!(f, "{:>12}  {counter:?}", self.get(counter))?;
         }
         Ok(())
     }

@@ -1,107 +1,107 @@
-//! What must hold, by name. `docs/INVARIANTS.md` says what each of them means.
+//! Names the invariants. `docs/INVARIANTS.md` describes them.
 
 use std::fmt;
 
-/// What must hold.
+/// A property that every run must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invariant {
-    /// Two aggregators never mint changes under one epoch.
+    /// Two aggregators never create changes under the same epoch.
     OneWriter,
-    /// All that hold one version hold one state.
+    /// All processes at one version have the same state.
     OneState,
-    /// What a process holds never goes back to an earlier version.
+    /// The version of a process never decreases.
     VersionsGrow,
-    /// The highest epoch that a process knows never falls.
+    /// The highest epoch that a process knows never decreases.
     EpochsGrow,
-    /// A follower is behind, never wrong.
-    NothingDiverges,
-    /// An owner's clock goes on where the one before it stopped.
-    ClockGoesOn,
-    /// An acknowledged number never falls while an origin lives.
+    /// A follower may be behind, but is never wrong.
+    NoDivergence,
+    /// An owner's clock continues where the previous owner's clock stopped.
+    ClockContinues,
+    /// The acknowledged number of a live origin never decreases.
     AcknowledgementsGrow,
-    /// A placement that is acknowledged is in the state.
-    AcknowledgedIsFolded,
-    /// An owner takes nothing of an origin that it has given up.
-    ExpiredStaysExpired,
-    /// A generation names one assignment.
+    /// An acknowledged placement is in the state.
+    AcknowledgedIsApplied,
+    /// An owner accepts nothing from an origin that it expired.
+    ExpiredOriginsStayExpired,
+    /// A generation identifies one assignment.
     GenerationsAreUnique,
     /// No gauge falls below zero.
-    LoadsAreSane,
-    /// A replica that was given up once takes one new origin.
-    OneRebirth,
-    /// In quiet times one owner is left.
-    DeposedStepsDown,
-    /// In quiet times there is an owner.
-    PoolIsOwned,
-    /// After quiet all hold what the owner holds.
-    AllAlike,
-    /// After quiet each endpoint is read by one collector, under the generation in force.
-    OneReader,
-    /// After quiet the pool's loads are the replicas' own gauges.
-    LoadsAreGauges,
-    /// After all requests nothing is booked.
-    NothingIsBooked,
-    /// After quiet no replica waits for an echo.
+    GaugesAreNotNegative,
+    /// A replica whose origin expired takes one new origin.
+    OneOriginRenewal,
+    /// Without faults, at most one aggregator owns the pool.
+    OneOwner,
+    /// Without faults, an aggregator owns the pool.
+    PoolHasOwner,
+    /// Once settled, all processes have the owner's state.
+    StateConverges,
+    /// Once settled, one collector scrapes each endpoint, under the current generation.
+    OneCollectorPerEndpoint,
+    /// Once settled, the pool's loads equal the in-flight gauges of the replicas.
+    LoadsMatchGauges,
+    /// After all requests have ended, nothing is booked.
+    NoLeakedBookings,
+    /// Once settled, no replica has unacknowledged placements.
     OverlaysAreEmpty,
-    /// A standby takes over within three seconds after the lease of the owner before has ended.
-    FailoverIsFast,
-    /// A change of owner among warm standbys costs nobody a snapshot.
-    TurnSuffices,
-    /// An owner that drains leaves all that it has minted.
+    /// A standby takes over within three seconds after the previous owner's lease has ended.
+    TakeoverIsFast,
+    /// A takeover by an up-to-date standby sends no snapshots.
+    TakeoverWithoutSnapshots,
+    /// A draining owner leaves all its changes to the next owner.
     DrainLosesNothing,
 }
 
 impl Invariant {
-    /// All of them.
+    /// All invariants.
     pub const ALL: [Self; 22] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
         Self::EpochsGrow,
-        Self::NothingDiverges,
-        Self::ClockGoesOn,
+        Self::NoDivergence,
+        Self::ClockContinues,
         Self::AcknowledgementsGrow,
-        Self::AcknowledgedIsFolded,
-        Self::ExpiredStaysExpired,
+        Self::AcknowledgedIsApplied,
+        Self::ExpiredOriginsStayExpired,
         Self::GenerationsAreUnique,
-        Self::LoadsAreSane,
-        Self::OneRebirth,
-        Self::DeposedStepsDown,
-        Self::PoolIsOwned,
-        Self::AllAlike,
-        Self::OneReader,
-        Self::LoadsAreGauges,
-        Self::NothingIsBooked,
+        Self::GaugesAreNotNegative,
+        Self::OneOriginRenewal,
+        Self::OneOwner,
+        Self::PoolHasOwner,
+        Self::StateConverges,
+        Self::OneCollectorPerEndpoint,
+        Self::LoadsMatchGauges,
+        Self::NoLeakedBookings,
         Self::OverlaysAreEmpty,
-        Self::FailoverIsFast,
-        Self::TurnSuffices,
+        Self::TakeoverIsFast,
+        Self::TakeoverWithoutSnapshots,
         Self::DrainLosesNothing,
     ];
 
-    /// Its name.
+    /// Returns the name used in reports and in the documentation.
     pub const fn name(self) -> &'static str {
         match self {
             Self::OneWriter => "one-writer",
             Self::OneState => "one-state",
             Self::VersionsGrow => "versions-grow",
             Self::EpochsGrow => "epochs-grow",
-            Self::NothingDiverges => "nothing-diverges",
-            Self::ClockGoesOn => "clock-goes-on",
+            Self::NoDivergence => "no-divergence",
+            Self::ClockContinues => "clock-continues",
             Self::AcknowledgementsGrow => "acknowledgements-grow",
-            Self::AcknowledgedIsFolded => "acknowledged-is-folded",
-            Self::ExpiredStaysExpired => "expired-stays-expired",
+            Self::AcknowledgedIsApplied => "acknowledged-is-applied",
+            Self::ExpiredOriginsStayExpired => "expired-origins-stay-expired",
             Self::GenerationsAreUnique => "generations-are-unique",
-            Self::LoadsAreSane => "loads-are-sane",
-            Self::OneRebirth => "one-rebirth",
-            Self::DeposedStepsDown => "deposed-steps-down",
-            Self::PoolIsOwned => "pool-is-owned",
-            Self::AllAlike => "all-alike",
-            Self::OneReader => "one-reader",
-            Self::LoadsAreGauges => "loads-are-gauges",
-            Self::NothingIsBooked => "nothing-is-booked",
+            Self::GaugesAreNotNegative => "gauges-are-not-negative",
+            Self::OneOriginRenewal => "one-origin-renewal",
+            Self::OneOwner => "one-owner",
+            Self::PoolHasOwner => "pool-has-owner",
+            Self::StateConverges => "state-converges",
+            Self::OneCollectorPerEndpoint => "one-collector-per-endpoint",
+            Self::LoadsMatchGauges => "loads-match-gauges",
+            Self::NoLeakedBookings => "no-leaked-bookings",
             Self::OverlaysAreEmpty => "overlays-are-empty",
-            Self::FailoverIsFast => "failover-is-fast",
-            Self::TurnSuffices => "turn-suffices",
+            Self::TakeoverIsFast => "takeover-is-fast",
+            Self::TakeoverWithoutSnapshots => "takeover-without-snapshots",
             Self::DrainLosesNothing => "drain-loses-nothing",
         }
     }
@@ -113,17 +113,17 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// An invariant that did not hold.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The invariant.
     pub invariant: Invariant,
-    /// What was seen instead.
-    pub seen: String,
+    /// What was observed instead.
+    pub observed: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.invariant, self.seen)
+        write!(f, "{}: {}", self.invariant, self.observed)
     }
 }

@@ -1,27 +1,20 @@
-//! The processes of a pool in a simulated world: their pure cores under one seeded scheduler, on links that delay, lose, repeat
-//! and cut, with processes that die, stall and drain, and a coordinator that goes away. Two runs by one [`Plan`] are the same.
+//! Runs the pure cores of a pool's processes in a simulated cluster, under one seeded scheduler.
+//!
+//! Links delay, lose, duplicate and cut messages, processes are killed, paused and drained, and the
+//! coordinator goes down. Two runs of the same [`Plan`] are identical.
 
-mod aggregator;
-mod checks;
-mod collector;
-mod coordinator;
+mod cluster;
 mod counters;
-mod faults;
 mod invariants;
-mod network;
-mod peers;
 mod plan;
-mod pods;
-mod queue;
-mod quiet;
-mod replica;
-mod script;
-mod site;
+mod processes;
+mod runner;
+mod step_checker;
 mod world;
 
-pub use counters::{Counters, Happening};
+pub use cluster::Tracing;
+pub use counters::{Counter, Counters};
 pub use invariants::{Invariant, Violation};
-pub use plan::{Blow, Fault, Links, Mode, Node, Plan};
-pub use script::{Script, check, run};
-pub use site::Tracing;
+pub use plan::{Fault, FaultKind, Links, Mode, Node, Plan};
+pub use runner::{FailureReport, run, run_and_minimize};
 pub use world::World;

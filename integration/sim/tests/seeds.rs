@@ -1,18 +1,19 @@
-//! Seeds by the hundred. `cargo xtask sim` runs thousands; `SIGNALBOX_SIM_SEED` reruns one.
+//! Runs some hundred seeds. `cargo xtask sim` runs thousands, and `SIGNALBOX_SIM_SEED` selects a single one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use signalbox_sim::{Counters, Happening, Plan, check, run};
+use signalbox_sim::{Counter, Counters, Plan, run, run_and_minimize};
 
 const SEEDS: u64 = 220;
 
-/// Runs seeds on all cores; panics with the script of one that fails.
+/// Runs seeds on all cores; panics with the report of one that fails.
 fn run_all(seeds: std::ops::Range<u64>) -> Counters {
     let (next, total) = (AtomicU64::new(seeds.start), Mutex::new(Counters::default()));
     let work = || {
         while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end) {
-            let counters = run(&Plan::of(seed)).unwrap_or_else(|script| panic!("{script}"));
+            let outcome = run_and_minimize(&Plan::from_seed(seed));
+            let counters = outcome.unwrap_or_else(|report| panic!("{report}"));
             *total.lock().unwrap_or_else(PoisonError::into_inner) += counters;
         }
     };
@@ -22,26 +23,32 @@ fn run_all(seeds: std::ops::Range<u64>) -> Counters {
 }
 
 #[test]
-fn nothing_that_goes_wrong_breaks_an_invariant() {
+fn random_faults_violate_no_invariant() {
     if let Ok(seed) = std::env::var("SIGNALBOX_SIM_SEED") {
-        let seed = seed.parse().expect("SIGNALBOX_SIM_SEED is a number");
+        let seed = seed.parse().expect("SIGNALBOX_SIM_SEED must be a number");
         println!("{}", run_all(seed..seed + 1));
         return;
     }
     let counters = run_all(0..SEEDS);
     println!("{counters}");
-    for what in Happening::ALL {
-        assert!(counters.of(what) > 0, "{what:?} never happens, so that nothing is shown of it\n{counters}");
+    for counter in Counter::ALL {
+        assert!(
+            counters.get(counter) > 0,
+            "{counter:?} never occurs, so the runs do not test it\n{counters}"
+        );
     }
-    for (what, at_least) in [(Happening::SplitBrain, 5), (Happening::Takeover, 250), (Happening::Turn, 100)] {
-        assert!(counters.of(what) >= at_least, "{what:?} happens too seldom\n{counters}");
+    for (counter, at_least) in
+        [(Counter::SplitBrain, 5), (Counter::Takeover, 250), (Counter::EpochChange, 100)]
+    {
+        let count = counters.get(counter);
+        assert!(count >= at_least, "{counter:?} occurs fewer than {at_least} times\n{counters}");
     }
 }
 
 #[test]
-fn two_runs_by_one_seed_are_the_same() {
+fn runs_of_one_seed_are_identical() {
     for seed in 0..8 {
-        let plan = Plan::of(seed);
-        assert_eq!(check(&plan), check(&plan), "seed {seed}");
+        let plan = Plan::from_seed(seed);
+        assert_eq!(run(&plan), run(&plan), "seed {seed}");
     }
 }

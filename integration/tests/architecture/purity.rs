@@ -1,12 +1,13 @@
-//! Pure code reads no clock, no file, no environment, and rolls no dice of its own.
+//! Pure code reads no clock, file or environment variable, and takes randomness only as a parameter.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::source::rust_files;
 use crate::table::{Kind, TABLE};
-use crate::workspace::{packages, root};
+use crate::workspace::{assert_none, packages, root};
 
-/// A core that is a module of a shell, not a crate.
+/// Pure cores that are modules of a shell crate.
 const PURE_FOLDERS: &[&str] = &["services/modelsim/src/engine"];
 
 const IMPURE: &[&str] = &[
@@ -32,7 +33,7 @@ const IMPURE: &[&str] = &[
 fn pure_sources_use_nothing_impure() {
     let pure = |name: &str| {
         let row = TABLE.iter().find(|row| row.name == name);
-        row.is_some_and(|row| matches!(row.kind, Kind::Pure | Kind::PureWithDice | Kind::Conversion))
+        row.is_some_and(|row| matches!(row.kind, Kind::Pure | Kind::PureWithRng | Kind::Conversion))
     };
     let crates = packages().into_iter().filter(|package| pure(&package.name));
     let folders = crates.map(|package| package.folder.join("src"));
@@ -44,7 +45,7 @@ fn pure_sources_use_nothing_impure() {
         files += 1;
     }
     assert!(files > 0, "no pure sources were found");
-    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+    assert_none(&problems);
 }
 
 fn impurities(file: &Path) -> Vec<String> {
@@ -59,20 +60,7 @@ fn impurities(file: &Path) -> Vec<String> {
     found.collect()
 }
 
-/// What comes before the tests at the end of a file.
+/// Returns the part of a file before its tests.
 fn product_part(text: &str) -> &str {
     text.split_once("#[cfg(test)]\nmod tests {").map_or(text, |(product, _)| product)
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("a source folder can be listed") {
-        let path = entry.expect("a source folder can be listed").path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
 }

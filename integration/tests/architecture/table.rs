@@ -1,15 +1,15 @@
-//! The table that everything else here goes by.
+//! The table of crates: the kind of each, and which crates it may import.
 
-/// What a crate is, which decides what it must not import.
+/// The kind of a crate decides which third-party crates it must not import.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// Synchronous and total, time as a parameter: no IO, no clock, no randomness of its own, no logs.
+    /// Synchronous and total, with time as a parameter: no IO, clock, randomness or logs.
     Pure,
-    /// As `Pure`, and picks at random with a generator that it is given.
-    PureWithDice,
-    /// Turns one representation into another.
+    /// Like `Pure`, but draws from a random number generator that is passed in.
+    PureWithRng,
+    /// Converts one representation into another.
     Conversion,
-    /// Knows nothing of the domain.
+    /// Knows nothing about the domain.
     Foundation,
     /// IO, clocks, actors.
     Shell,
@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// The crates of this workspace that it may import, without `signalbox-`.
+    /// The workspace crates that it may import, without `signalbox-`.
     pub(crate) imports: &'static [&'static str],
 }
 
@@ -34,10 +34,10 @@ pub(crate) const TABLE: &[Row] = &[
     row("dialect", Kind::Pure, &["types"]),
     row("intake", Kind::Pure, &["types", "prefix"]),
     row("state", Kind::Pure, &["types", "prefix"]),
-    row("schedule", Kind::PureWithDice, &["types", "state"]),
+    row("schedule", Kind::PureWithRng, &["types", "state"]),
     row("extproc", Kind::Pure, &["protos", "types", "intake"]),
     row("wire", Kind::Conversion, &["protos", "types", "prefix", "state"]),
-    row("workload", Kind::PureWithDice, &["types"]),
+    row("workload", Kind::PureWithRng, &["types"]),
     row("document", Kind::Foundation, &[]),
     row("config", Kind::Conversion, &["document", "schedule"]),
     row("actors", Kind::Foundation, &[]),
@@ -97,7 +97,7 @@ pub(crate) const TABLE: &[Row] = &[
         ],
     ),
     row("bench", Kind::Shell, &["types", "prefix", "state", "schedule", "workload", "modelsim"]),
-    row("sim", Kind::PureWithDice, &["types", "state"]),
+    row("sim", Kind::PureWithRng, &["types", "state"]),
     row("integration", Kind::Shell, &["lease", "protos", "tls", "types"]),
     row("chaos", Kind::Shell, &["integration"]),
     row("coherence", Kind::Shell, &["integration", "peers", "protos", "state", "tls", "types", "wire"]),
@@ -105,7 +105,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("xtask", Kind::Shell, &[]),
 ];
 
-/// What only these may import; a name that ends in `*` stands for all that begin with it.
+/// Third-party crates that only the listed crates may import. A trailing `*` stands for any ending.
 pub(crate) const ONLY: &[(&str, &[&str])] = &[
     ("kube*", &["kube"]),
     ("k8s-openapi", &["kube"]),
@@ -139,7 +139,7 @@ pub(crate) const ONLY: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What a crate of a kind must not import, its tests excepted.
+/// Returns the third-party crates that a crate of this kind must not import outside its tests.
 pub(crate) fn forbidden(kind: Kind) -> Vec<&'static str> {
     const IO: &[&str] = &[
         "axum",
@@ -157,12 +157,12 @@ pub(crate) fn forbidden(kind: Kind) -> Vec<&'static str> {
         "tower",
     ];
     const CLOCKS: &[&str] = &["chrono", "coarsetime", "humantime", "jiff", "quanta", "time"];
-    const DICE: &[&str] = &["fastrand", "getrandom", "oorandom", "rand", "rand_core", "uuid"];
+    const RANDOMNESS: &[&str] = &["fastrand", "getrandom", "oorandom", "rand", "rand_core", "uuid"];
     const LOGS: &[&str] = &["log", "metrics", "prometheus-client", "tracing"];
     match kind {
-        Kind::Pure => [IO, CLOCKS, DICE, LOGS].concat(),
-        Kind::PureWithDice => [IO, CLOCKS, LOGS].concat(),
-        Kind::Conversion => [IO, CLOCKS, DICE].concat(),
+        Kind::Pure => [IO, CLOCKS, RANDOMNESS, LOGS].concat(),
+        Kind::PureWithRng => [IO, CLOCKS, LOGS].concat(),
+        Kind::Conversion => [IO, CLOCKS, RANDOMNESS].concat(),
         Kind::Foundation | Kind::Shell => Vec::new(),
     }
 }

@@ -1,11 +1,11 @@
-//! One version of each heavy crate.
+//! The workspace builds one version of each heavy crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::workspace::root;
 
-/// Those that are slow to build, or whose types meet in our signatures.
+/// Crates that are slow to build, or whose types appear in our signatures.
 const HEAVY: &[&str] = &[
     "axum",
     "bytes",
@@ -39,8 +39,7 @@ fn there_is_one_version_of_each_heavy_crate() {
         versions.entry(name.unwrap()).or_default().insert(version.unwrap());
     }
     for name in HEAVY {
-        let found =
-            versions.get(name).unwrap_or_else(|| panic!("{name} is not in use any more: remove it here"));
+        let found = versions.get(name).unwrap_or_else(|| panic!("{name} is no longer used: remove it here"));
         assert_eq!(found.len(), 1, "{name} is built in several versions: {found:?}");
     }
 }

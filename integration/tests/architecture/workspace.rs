@@ -1,4 +1,4 @@
-//! What cargo says of the workspace.
+//! The workspace as cargo describes it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,16 +7,16 @@ use serde_json::Value;
 
 /// A crate of the workspace.
 pub(crate) struct Package {
-    /// Without `signalbox-`; the command itself is `signalbox`.
+    /// The name without `signalbox-`; the command-line tool is `signalbox`.
     pub(crate) name: String,
-    /// The folder of its Cargo.toml.
+    /// The folder that contains its Cargo.toml.
     pub(crate) folder: PathBuf,
     pub(crate) imports: Vec<Import>,
 }
 
-/// A dependency as its Cargo.toml has it.
+/// A dependency that a Cargo.toml declares.
 pub(crate) struct Import {
-    /// Without `signalbox-`, for a crate of the workspace.
+    /// The name; without `signalbox-` for a crate of this workspace.
     pub(crate) name: String,
     pub(crate) from: Origin,
     pub(crate) purpose: Purpose,
@@ -34,12 +34,12 @@ pub(crate) enum Purpose {
     Tests,
 }
 
-/// The root of the workspace.
+/// Returns the root folder of the workspace.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("integration is a folder of the workspace")
 }
 
-/// All crates of the workspace. Asks for nothing that would have cargo look beyond it.
+/// Returns all crates of the workspace. Does not resolve dependencies, so it needs no registry.
 pub(crate) fn packages() -> Vec<Package> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(root());
@@ -76,4 +76,9 @@ fn text(value: &Value) -> &str {
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().expect("cargo metadata has an array here")
+}
+
+/// Fails with all problems at once.
+pub(crate) fn assert_none(problems: &[String]) {
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }

@@ -1,12 +1,13 @@
-//! The whole line with real Envoy in front: aggregator, collector, EPP replicas and model servers, each a process.
+//! Tests a complete deployment with Envoy in front: aggregator, collector, EPP replicas and model servers,
+//! each in its own process.
 
+mod access_log;
 mod bodies;
 mod contract;
-mod crowd;
-mod full;
-mod killed_epp;
+mod full_pods;
 mod killed_pod;
-mod logged;
-mod modes;
+mod killed_replica;
+mod many_clients;
 mod prefixes;
 mod refusals;
+mod response_modes;

@@ -1,42 +1,42 @@
-//! One behaviour for both coordinators: the one in a process, and the one in a real etcd.
+//! Tests that both coordinators behave the same: the in-process one and etcd.
 
+mod authentication;
+mod conformance;
 mod outages;
-mod promises;
-mod secured;
-mod seen;
+mod wait;
 
 use std::time::Duration;
 
-use signalbox_integration::{Client, Etcd, Scratch};
+use signalbox_integration::{Client, Etcd, TestDir};
 use signalbox_lease::{Coordinator, EtcdSettings};
 
-use promises::PROMISES;
+use conformance::TESTS;
 
-/// The least that etcd grants.
+/// The shortest lease that etcd grants.
 const TTL: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_one_in_a_process_keeps_every_promise() {
-    for (name, promise) in PROMISES {
+async fn in_process_coordinator_conforms() {
+    for (name, test) in TESTS {
         println!("{name}");
         let coordinator = Coordinator::in_process();
-        promise([coordinator.clone(), coordinator]).await;
+        test([coordinator.clone(), coordinator]).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_one_in_etcd_keeps_every_promise() {
-    let (scratch, client) = (Scratch::new().unwrap(), Client::new());
-    for (name, promise) in PROMISES {
+async fn etcd_coordinator_conforms() {
+    let (dir, client) = (TestDir::new().unwrap(), Client::new());
+    for (name, test) in TESTS {
         println!("{name}");
-        let mut etcd = Etcd::start(&scratch, &client).await.unwrap();
-        promise([of(&etcd), of(&etcd)]).await;
+        let mut etcd = Etcd::start(&dir, &client).await.unwrap();
+        test([coordinator(&etcd), coordinator(&etcd)]).await;
         etcd.stop().await.unwrap();
-        std::fs::remove_dir_all(scratch.path().join("etcd")).unwrap();
+        std::fs::remove_dir_all(dir.path().join("etcd")).unwrap();
     }
 }
 
-fn of(etcd: &Etcd) -> Coordinator {
+fn coordinator(etcd: &Etcd) -> Coordinator {
     let endpoints = vec![etcd.address().into()];
     Coordinator::etcd(EtcdSettings { endpoints, login: None, tls: None })
 }

@@ -1,6 +1,6 @@
-//! How a replica serves gateways: TLS, health, reflection, flags, and its end.
+//! Tests how a replica serves gateways: TLS, health, reflection, flags and shutdown.
 
-mod gateway;
+mod gateway_client;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,92 +9,97 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use signalbox_integration::{
-    Authority, Client, Envoy, Fleet, Ports, Process, Scratch, Service, Signal, built, eventually,
+    CertificateAuthority, Client, Envoy, Fleet, Ports, Process, Service, Signal, TestDir, built_binary,
+    eventually,
 };
 use signalbox_tls::{Security, TlsFlags};
 use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use gateway::{EXT_PROC, address, asked, begin, described, finish, gateway, is_served, listed, plain};
+use gateway_client::{
+    EXT_PROC, address, check_serving, connect_gateway, connect_plaintext, finish_request, health_check,
+    is_described, listed_services, start_request,
+};
 
 const PORTS: [&str; 8] =
     ["--grpc-port", "0", "--grpc-health-port", "0", "--access-log-port", "0", "--metrics-port", "0"];
 
-/// A pool with one pod, and its aggregator.
+/// A pool with one pod and an aggregator.
 struct Pool {
-    scratch: Scratch,
+    dir: TestDir,
     aggregator: String,
     _running: (Fleet, Service),
 }
 
 impl Pool {
     async fn start() -> anyhow::Result<Self> {
-        let (scratch, mut ports) = (Scratch::new()?, Ports::new());
-        let fleet = Fleet::start(&scratch, 1, &[]).await?;
+        let (dir, mut ports) = (TestDir::new()?, Ports::new());
+        let fleet = Fleet::start(&dir, 1, &[]).await?;
         let at = ports.take()?;
         let mut aggregator = Service::aggregator("aggregator", (at, at), ports.take()?, fleet.file());
-        aggregator.start(&scratch).await?;
-        Ok(Self { scratch, aggregator: at.to_string(), _running: (fleet, aggregator) })
+        aggregator.start(&dir).await?;
+        Ok(Self { dir, aggregator: at.to_string(), _running: (fleet, aggregator) })
     }
 
-    /// A replica that follows it, on free ports, with these flags and no others.
+    /// Starts a replica on free ports, with only these additional flags.
     async fn replica(&self, name: &str, more: &[&str]) -> anyhow::Result<(Process, Value)> {
         let flags = ["--aggregator", &self.aggregator, "--bind", "127.0.0.1", "--output", "json"];
         let flags = [&flags[..], &PORTS, more].concat();
-        Process::ready(&self.scratch, "signalbox-epp", name, &flags).await
+        Process::start_ready(&self.dir, "signalbox-epp", name, &flags).await
     }
 }
 
 #[tokio::test]
-async fn gateways_that_verify_nothing_are_served_over_tls_without_being_asked_to() {
+async fn gateways_that_verify_no_certificate_are_served_by_default() {
     let pool = Pool::start().await.unwrap();
     let (_process, ready) = pool.replica("epp", &[]).await.unwrap();
-    finish(begin(gateway(&ready).unwrap()).await.unwrap()).await.unwrap();
-    is_served(gateway(&ready).unwrap()).await.unwrap();
-    // Probes know nothing of TLS.
-    let probe = plain(&ready, "health").await.unwrap();
-    is_served(probe.clone()).await.unwrap();
-    let services = listed(gateway(&ready).unwrap()).await.unwrap();
+    finish_request(start_request(connect_gateway(&ready).unwrap()).await.unwrap()).await.unwrap();
+    check_serving(connect_gateway(&ready).unwrap()).await.unwrap();
+    // Kubernetes probes do not use TLS.
+    let probe = connect_plaintext(&ready, "health").await.unwrap();
+    check_serving(probe.clone()).await.unwrap();
+    let services = listed_services(connect_gateway(&ready).unwrap()).await.unwrap();
     assert!(services.iter().any(|name| name == EXT_PROC), "{services:?}");
-    assert!(described(gateway(&ready).unwrap()).await.unwrap());
-    let services = listed(probe).await.unwrap();
+    assert!(is_described(connect_gateway(&ready).unwrap()).await.unwrap());
+    let services = listed_services(probe).await.unwrap();
     assert!(services.iter().any(|name| name == "grpc.health.v1.Health"), "{services:?}");
     assert!(!services.iter().any(|name| name == EXT_PROC), "{services:?}");
-    assert!(is_served(plain(&ready, "ext_proc").await.unwrap()).await.is_err());
-    let (_process, ready) = pool.replica("plain", &["--secure-serving=false"]).await.unwrap();
-    is_served(plain(&ready, "ext_proc").await.unwrap()).await.unwrap();
+    assert!(check_serving(connect_plaintext(&ready, "ext_proc").await.unwrap()).await.is_err());
+    let (_process, ready) = pool.replica("plaintext", &["--secure-serving=false"]).await.unwrap();
+    check_serving(connect_plaintext(&ready, "ext_proc").await.unwrap()).await.unwrap();
 }
 
 #[tokio::test]
-async fn who_watches_is_told_of_the_end_and_open_requests_are_finished() {
+async fn shutdown_notifies_watchers_and_finishes_open_requests() {
     let pool = Pool::start().await.unwrap();
     let (process, ready) = pool.replica("epp", &[]).await.unwrap();
-    let channel = gateway(&ready).unwrap();
-    let mut watch = HealthClient::new(channel.clone()).watch(asked(EXT_PROC)).await.unwrap().into_inner();
-    let told = watch.message().await.unwrap().unwrap();
-    assert_eq!(ServingStatus::Serving, told.status());
-    let request = begin(channel.clone()).await.unwrap();
+    let channel = connect_gateway(&ready).unwrap();
+    let mut watch =
+        HealthClient::new(channel.clone()).watch(health_check(EXT_PROC)).await.unwrap().into_inner();
+    let update = watch.message().await.unwrap().unwrap();
+    assert_eq!(ServingStatus::Serving, update.status());
+    let request = start_request(channel.clone()).await.unwrap();
     process.send(Signal::Terminate).unwrap();
-    let told = watch.message().await.unwrap().unwrap();
-    assert_eq!(ServingStatus::NotServing, told.status());
+    let update = watch.message().await.unwrap().unwrap();
+    assert_eq!(ServingStatus::NotServing, update.status());
     assert_eq!(None, watch.message().await.unwrap());
-    let mut probe = HealthClient::new(plain(&ready, "health").await.unwrap());
+    let mut probe = HealthClient::new(connect_plaintext(&ready, "health").await.unwrap());
     let status = async |probe: &mut HealthClient<Channel>, name| {
-        probe.check(asked(name)).await.unwrap().into_inner().status()
+        probe.check(health_check(name)).await.unwrap().into_inner().status()
     };
     assert_eq!(ServingStatus::NotServing, status(&mut probe, "readiness").await);
     assert_eq!(ServingStatus::Serving, status(&mut probe, "liveness").await);
-    finish(request).await.unwrap();
+    finish_request(request).await.unwrap();
     drop((channel, watch, probe));
-    let ended = process.end(Signal::Terminate).await.unwrap();
-    assert_eq!(Some(0), ended.code());
-    let log = fs::read_to_string(pool.scratch.path().join("epp.log")).unwrap();
-    assert!(!log.contains("requests are cut"), "{log}");
+    let status = process.stop(Signal::Terminate).await.unwrap();
+    assert_eq!(Some(0), status.code());
+    let log = fs::read_to_string(pool.dir.path().join("epp.log")).unwrap();
+    assert!(!log.contains("aborting requests"), "{log}");
 }
 
-/// Puts a certificate and its key where Kubernetes would.
-fn put(folder: &Path, (cert, key): &(PathBuf, PathBuf)) -> anyhow::Result<()> {
+/// Copies a certificate and its key to the file names that Kubernetes uses.
+fn install(folder: &Path, (cert, key): &(PathBuf, PathBuf)) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     fs::copy(cert, folder.join("tls.crt"))?;
     fs::copy(key, folder.join("tls.key"))?;
@@ -102,46 +107,46 @@ fn put(folder: &Path, (cert, key): &(PathBuf, PathBuf)) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn own_certificates_are_shown_and_read_again_when_they_change() {
+async fn configured_certificate_is_used_and_reloaded() {
     let pool = Pool::start().await.unwrap();
-    let scratch = &pool.scratch;
+    let dir = &pool.dir;
     let (first, second) =
-        (Authority::new(scratch, "first").unwrap(), Authority::new(scratch, "second").unwrap());
-    let folder = scratch.path().join("certificates");
-    put(&folder, &first.signs(scratch, "epp-first").unwrap()).unwrap();
+        (CertificateAuthority::new(dir, "first").unwrap(), CertificateAuthority::new(dir, "second").unwrap());
+    let folder = dir.path().join("certificates");
+    install(&folder, &first.issue(dir, "epp-first").unwrap()).unwrap();
     let flags = ["--cert-path", folder.to_str().unwrap(), "--tls-min-version=VersionTLS13"];
     let (_process, ready) = pool.replica("epp", &flags).await.unwrap();
     let at = address(&ready, "ext_proc").unwrap();
-    let trusts = async |authority: &Authority| {
-        let (cert, key) = authority.signs(scratch, "gateway").unwrap();
+    let connect_with_ca = async |authority: &CertificateAuthority| {
+        let (cert, key) = authority.issue(dir, "gateway").unwrap();
         let flags = TlsFlags {
             tls_ca: Some(authority.file().to_owned()),
             tls_cert: Some(cert),
             tls_key: Some(key),
             ..TlsFlags::default()
         };
-        let channel = Security::of(&flags).unwrap().connect(&at, |endpoint| endpoint).await?;
-        is_served(channel).await
+        let channel = Security::from_flags(&flags).unwrap().connect(&at, |endpoint| endpoint).await?;
+        check_serving(channel).await
     };
-    trusts(&first).await.unwrap();
-    assert!(trusts(&second).await.is_err());
-    // Half of what is to come is no pair.
-    let next = second.signs(scratch, "epp-second").unwrap();
+    connect_with_ca(&first).await.unwrap();
+    assert!(connect_with_ca(&second).await.is_err());
+    // The new certificate does not match the old key.
+    let next = second.issue(dir, "epp-second").unwrap();
     fs::copy(&next.0, folder.join("tls.crt")).unwrap();
-    let complains = async || {
-        // It looks when somebody comes.
-        trusts(&first).await?;
-        let log = fs::read_to_string(scratch.path().join("epp.log"))?;
-        ensure!(log.contains("the TLS files are of no use"), "{log}");
+    let logs_error = async || {
+        // The replica checks the files when a client connects.
+        connect_with_ca(&first).await?;
+        let log = fs::read_to_string(dir.path().join("epp.log"))?;
+        ensure!(log.contains("cannot reload the TLS files"), "{log}");
         Ok(())
     };
-    eventually("a bad pair is logged, and the last good one serves on", complains).await.unwrap();
-    put(&folder, &next).unwrap();
-    eventually("the new certificate is shown", async || trusts(&second).await).await.unwrap();
+    eventually("a mismatched pair is logged and the last valid one stays in use", logs_error).await.unwrap();
+    install(&folder, &next).unwrap();
+    eventually("the new certificate is in use", async || connect_with_ca(&second).await).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_charts_arguments_start_a_replica() {
+async fn replica_starts_with_the_arguments_of_the_helm_chart() {
     let pool = Pool::start().await.unwrap();
     let (process, ready) = pool
         .replica(
@@ -170,32 +175,32 @@ async fn a_charts_arguments_start_a_replica() {
         )
         .await
         .unwrap();
-    finish(begin(gateway(&ready).unwrap()).await.unwrap()).await.unwrap();
+    finish_request(start_request(connect_gateway(&ready).unwrap()).await.unwrap()).await.unwrap();
     for flag in ["ha-enable-leader-election", "pool-group", "metrics-staleness-threshold"] {
-        pool.scratch.logs("epp", &["\"WARN\"", &format!("--{flag} has no effect here: ")]).await.unwrap();
+        pool.dir.wait_for_log("epp", &["\"WARN\"", &format!("\"flag\":\"{flag}\"")]).await.unwrap();
     }
-    let log = fs::read_to_string(pool.scratch.path().join("epp.log")).unwrap();
-    assert!(!log.contains("--health-checking") && log.contains("\"DEBUG\""), "{log}");
-    assert!(process.end(Signal::Terminate).await.unwrap().success());
+    let log = fs::read_to_string(pool.dir.path().join("epp.log")).unwrap();
+    assert!(!log.contains("\"health-checking\"") && log.contains("\"DEBUG\""), "{log}");
+    assert!(process.stop(Signal::Terminate).await.unwrap().success());
 }
 
 #[test]
-fn an_unknown_flag_is_answered_with_those_that_there_are() {
-    let refused = |flags: &[&str]| {
-        let output = Command::new(built("signalbox-epp").unwrap()).args(flags).output().unwrap();
+fn unknown_flag_is_reported_with_the_known_flags() {
+    let error_of = |flags: &[&str]| {
+        let output = Command::new(built_binary("signalbox-epp").unwrap()).args(flags).output().unwrap();
         assert_eq!(Some(64), output.status.code());
         String::from_utf8(output.stderr).unwrap()
     };
-    let unknown = refused(&["--aggregator", "127.0.0.1:1", "--pool-nmae", "llama3"]);
+    let unknown = error_of(&["--aggregator", "127.0.0.1:1", "--pool-nmae", "llama3"]);
     for part in ["'--pool-nmae'", "\n  --pool-name\n", "\n  --secure-serving\n", "\n  --drain-timeout\n"] {
         assert!(unknown.contains(part), "{unknown}");
     }
-    let removed = refused(&["--aggregator", "127.0.0.1:1", "--lora-info-metric", "vllm:lora_requests_info"]);
-    assert!(removed.contains("--lora-info-metric is no more"), "{removed}");
+    let removed = error_of(&["--aggregator", "127.0.0.1:1", "--lora-info-metric", "vllm:lora_requests_info"]);
+    assert!(removed.contains("--lora-info-metric is no longer supported"), "{removed}");
 }
 
-/// Flags of `signalbox up` with TLS, on free ports.
-fn up(more: &[&str]) -> Vec<String> {
+/// Returns flags for `signalbox up` with TLS on free ports.
+fn up_flags(more: &[&str]) -> Vec<String> {
     let ports = ["gateway", "ext-proc", "health", "access-log", "metrics"];
     let parts = ["aggregator", "aggregator-metrics", "collector-metrics"];
     let port = |port: &str| [format!("--{port}-listen"), "127.0.0.1:0".to_owned()];
@@ -206,35 +211,36 @@ fn up(more: &[&str]) -> Vec<String> {
 const PROMPT: &str = r#"{"model":"llama3-8b","max_tokens":1,"prompt":"Hi"}"#;
 
 #[tokio::test]
-async fn up_speaks_tls_between_its_gateway_and_its_replicas_when_told_to() {
-    let scratch = Scratch::new().unwrap();
-    let flags = up(&["--output", "json"]);
+async fn up_uses_tls_between_gateway_and_replicas_on_request() {
+    let dir = TestDir::new().unwrap();
+    let flags = up_flags(&["--output", "json"]);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let (process, ready) = Process::ready(&scratch, "signalbox", "up", &flags).await.unwrap();
+    let (process, ready) = Process::start_ready(&dir, "signalbox", "up", &flags).await.unwrap();
     for replica in ready["epp"].as_array().unwrap() {
-        is_served(gateway(replica).unwrap()).await.unwrap();
+        check_serving(connect_gateway(replica).unwrap()).await.unwrap();
     }
     let url = format!("{}/v1/completions", ready["gateway"].as_str().unwrap());
     Client::new().post(&url, PROMPT).await.unwrap().ok().unwrap();
-    assert!(process.end(Signal::Interrupt).await.unwrap().success());
+    assert!(process.stop(Signal::Interrupt).await.unwrap().success());
 }
 
 #[tokio::test]
-async fn envoy_speaks_tls_with_replicas_as_the_printed_configuration_says() {
-    let (scratch, client) = (Scratch::new().unwrap(), Client::new());
-    let flags = up(&["--gateway", "none"]);
-    let process = Process::start(&scratch, "up", &built("signalbox").unwrap(), &flags).unwrap();
-    let printed = async || {
-        let printed = process.printed()?;
-        let (config, _) = printed.split_once("\nCtrl-C").context("it is not ready")?;
-        Ok(config[config.find("static_resources:").context("no configuration")?..].to_owned())
+async fn printed_envoy_configuration_uses_tls() {
+    let (dir, client) = (TestDir::new().unwrap(), Client::new());
+    let flags = up_flags(&["--gateway", "none"]);
+    let process = Process::start(&dir, "up", &built_binary("signalbox").unwrap(), &flags).unwrap();
+    let config = async || {
+        let printed = process.stdout()?;
+        let (config, _) = printed.split_once("\nPress Ctrl-C").context("`up` is not ready")?;
+        Ok(config[config.find("static_resources:").context("there is no configuration in the output")?..]
+            .to_owned())
     };
-    let config = eventually("the configuration is printed", printed).await.unwrap();
+    let config = eventually("the configuration is printed", config).await.unwrap();
     let config =
         config.replace("- name: http\n", "- name: gateway\n").replace("port_value: 8080", "port_value: 0");
     let admin = "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }";
-    let envoy = Envoy::configured(&scratch, &client, &format!("{admin}\n{config}")).await.unwrap();
-    envoy.sees_healthy(&client, 2).await.unwrap();
+    let envoy = Envoy::configured(&dir, &client, &format!("{admin}\n{config}")).await.unwrap();
+    envoy.wait_for_healthy_replicas(&client, 2).await.unwrap();
     let url = format!("{}/v1/completions", envoy.url());
     client.post(&url, PROMPT).await.unwrap().ok().unwrap();
     assert!(envoy.statistic(&client, "cluster.epp.ssl.handshake").await.unwrap() > 0);

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: benchmarks, built for release.
+//! Runs `cargo xtask bench`.
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -9,35 +9,36 @@ use crate::workspace::Workspace;
 /// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Bench {
-    /// What becomes of the same requests under different policies
+    /// Compare routing policies on the same requests
     Routing,
-    /// What a decision costs
+    /// Measure the cost of a decision
     Decide,
-    /// The prefix index beside others
+    /// Compare the prefix index with other implementations
     Index,
-    /// Whether replicas act as one: in virtual time and with real processes, or --virtual or --real alone
+    /// Measure whether replicas decide as one: in virtual time and with real processes, or only --virtual or
+    /// --real
     Coherence,
 }
 
 impl Bench {
-    /// Builds and runs it with `arguments`.
+    /// Builds the benchmark and runs it with `arguments`.
     pub(crate) fn run(self, arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
         if self == Self::Coherence {
-            return coherence(arguments, workspace);
+            return run_coherence(arguments, workspace);
         }
-        self.run_alone(arguments, workspace)
+        self.run_binary(arguments, workspace)
     }
 
-    fn run_alone(self, arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
+    fn run_binary(self, arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
         let mut command = workspace.cargo(&["run", "--quiet", "--release", "--locked"]);
         match self {
             Self::Routing => command.args(["--package", "signalbox-bench", "--", "routing"]),
             Self::Decide => command.args(["--package", "signalbox-bench", "--", "decide"]),
             Self::Coherence => command.args(["--package", "signalbox-bench", "--", "coherence"]),
-            // What it is compared with is a workspace of its own, so that the tests never compile it.
+            // A separate workspace, so that the tests never compile the other implementations.
             Self::Index => command.args(["--manifest-path", "integration/bench-index/Cargo.toml", "--"]),
         };
-        let status = command.args(arguments).status().context("cargo does not start")?;
+        let status = command.args(arguments).status().context("cannot start cargo")?;
         if !status.success() {
             bail!("the benchmark failed: {status}");
         }
@@ -45,15 +46,18 @@ impl Bench {
     }
 }
 
-/// The half that is named first among `arguments`, with the others; both without arguments.
-fn coherence(arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
+/// Runs the half of the benchmark that the first argument names, with the other arguments; both halves
+/// without arguments.
+fn run_coherence(arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
     match arguments.split_first() {
         None => {
-            Bench::Coherence.run_alone(&[], workspace)?;
+            Bench::Coherence.run_binary(&[], workspace)?;
             Suite::Coherence.run(&[], workspace)
         }
-        Some((half, rest)) if half == "--virtual" => Bench::Coherence.run_alone(rest, workspace),
+        Some((half, rest)) if half == "--virtual" => Bench::Coherence.run_binary(rest, workspace),
         Some((half, rest)) if half == "--real" => Suite::Coherence.run(rest, workspace),
-        Some(_) => bail!("arguments are for one half: begin with --virtual or --real"),
+        Some(_) => {
+            bail!("the first argument must be --virtual or --real; the arguments after it go to that half")
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The tasks of a developer, run as `cargo xtask`.
+//! The development tasks, run as `cargo xtask TASK`.
 
 mod bench;
 mod fuzz;
@@ -18,8 +18,11 @@ use crate::steps::Step;
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
+/// Runs the tests, benchmarks and failure tests of Signalbox
+///
+/// Start with `cargo xtask test`: it needs only Rust, a C compiler and Python 3, and it is what CI runs.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The tasks of a developer")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -27,44 +30,58 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Formatting, lints, all tests (end-to-end ones with real Envoy included), dependency rules
+    /// Check formatting, lints, all tests and dependency rules, as CI does
+    ///
+    /// Downloads Envoy and etcd for the end-to-end tests on first use. Stops at the first step that fails.
     Test {
-        /// Only this step, and what it needs
+        /// Run only this step, and the steps that it needs
         #[arg(long, value_enum, value_name = "STEP")]
         only: Option<Step>,
     },
-    /// A benchmark, built for release; what follows its name goes to it, --help too
+    /// Run a benchmark (release build)
+    ///
+    /// `cargo xtask help bench` lists the benchmarks. All arguments after the name go to the benchmark: `cargo xtask
+    /// bench routing --help` lists its options.
     #[command(disable_help_flag = true)]
     Bench {
+        /// Benchmark to run
         #[arg(value_enum)]
         bench: Bench,
-        /// Its arguments
+        /// Arguments for the benchmark
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
-    /// Processes and connections broken under load, built for release; what follows goes to the suite, --help too
+    /// Kill, pause and isolate real processes under load (release build)
+    ///
+    /// All arguments go to the failure tests: `cargo xtask chaos --help` lists their options. docs/CHAOS.md
+    /// describes them.
     #[command(disable_help_flag = true)]
     Chaos {
-        /// Its arguments
+        /// Arguments for the failure tests
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
-    /// Bytes without sense for everything that reads what others send; what follows says what, and for how long
+    /// Fuzz every parser of untrusted input with random bytes (release build)
+    ///
+    /// All arguments go to the fuzzer: `cargo xtask fuzz --help` lists its options.
     #[command(disable_help_flag = true)]
     Fuzz {
-        /// Its arguments
+        /// Arguments for the fuzzer
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
-    /// Pools under simulated faults, one for each seed, built for release
+    /// Simulate pools under random faults and check every invariant (release build)
+    ///
+    /// Each seed is one simulated pool. docs/INVARIANTS.md describes the invariants.
     Sim {
-        /// How many seeds
+        /// Number of seeds to run
         #[arg(long, default_value_t = 5_000)]
         seeds: u64,
-        /// The first one
+        /// First seed
         #[arg(long, default_value_t = 0)]
         from: u64,
-        /// Goes on after a failure, and tells only what failed
+        /// Run all seeds and print one line per failure, instead of stopping at the first one with a full
+        /// report
         #[arg(long)]
         keep_going: bool,
     },
@@ -82,7 +99,7 @@ fn main() -> ExitCode {
     match Workspace::locate().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without a backtrace, which would push what is to be done about it out of sight.
+            // No backtrace: it would push the error, which says what to do, out of sight.
             let _ = writeln!(io::stderr(), "\nerror: {error:#}");
             ExitCode::FAILURE
         }

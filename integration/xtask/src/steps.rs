@@ -1,4 +1,4 @@
-//! The steps of `cargo xtask test`, in their order.
+//! Runs the steps of `cargo xtask test`.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,44 +13,46 @@ use crate::workspace::Workspace;
 /// One step of `cargo xtask test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
-    /// Envoy and etcd for the end-to-end tests, in Python venvs below the build folder
+    /// Download Envoy and etcd for the end-to-end tests, into Python venvs below the build directory
     Tools,
-    /// cargo fmt --check
+    /// Check the formatting (cargo fmt --check)
     Fmt,
-    /// cargo clippy with warnings denied
+    /// Check the lints (cargo clippy, warnings denied)
     Clippy,
-    /// All binaries and tests
+    /// Build all binaries and tests
     Build,
-    /// All tests
+    /// Run all tests, end-to-end tests included
     Test,
-    /// The short form of `cargo xtask chaos`
+    /// Run the short failure tests (cargo xtask chaos --short)
     Chaos,
-    /// cargo deny, where it is installed
+    /// Check the dependency rules (cargo deny, if it is installed)
     Deny,
 }
 
-/// What is cheap and may fail comes first.
+/// All steps, cheap ones that may fail first.
 const ALL: [Step; 7] =
     [Step::Tools, Step::Fmt, Step::Clippy, Step::Build, Step::Test, Step::Chaos, Step::Deny];
 
-/// What became of a step that did not fail.
+/// The outcome of a step that did not fail.
 enum Outcome {
     Done,
     Skipped(&'static str),
 }
 
-/// Runs `only` and what it needs, or everything; stops at the first failure.
+/// Runs the step `only` and the steps that it needs, or all steps. Stops at the first failure.
 pub(crate) fn run(only: Option<Step>, workspace: &Workspace) -> anyhow::Result<()> {
     let mut summary = Vec::new();
     for step in sequence(only) {
         println!("\n=== {} ===", step.heading());
         let started = Instant::now();
-        let outcome = step.run(workspace).with_context(|| format!("step {}", step.name()))?;
+        let outcome = step.run(workspace).with_context(|| {
+            format!("step {name} failed; repeat it with `cargo xtask test --only {name}`", name = step.name())
+        })?;
         let line = summary_line(step, &outcome, started.elapsed());
         println!("--- {line}");
         summary.push(line);
     }
-    println!("\n=== all passed ===\n{}", summary.join("\n"));
+    println!("\n=== all steps passed ===\n{}", summary.join("\n"));
     Ok(())
 }
 
@@ -62,10 +64,10 @@ fn sequence(only: Option<Step>) -> Vec<Step> {
     }
 }
 
-fn summary_line(step: Step, outcome: &Outcome, took: Duration) -> String {
+fn summary_line(step: Step, outcome: &Outcome, elapsed: Duration) -> String {
     let name = step.name();
     match outcome {
-        Outcome::Done => format!("{name}: {:.1} s", took.as_secs_f64()),
+        Outcome::Done => format!("{name}: {:.1} s", elapsed.as_secs_f64()),
         Outcome::Skipped(why) => format!("{name}: skipped, {why}"),
     }
 }
@@ -77,13 +79,13 @@ impl Step {
 
     fn heading(self) -> &'static str {
         match self {
-            Self::Tools => "Envoy and etcd for the end-to-end tests",
-            Self::Fmt => "formatting",
-            Self::Clippy => "lints",
-            Self::Build => "building binaries and tests",
-            Self::Test => "tests",
-            Self::Chaos => "faults",
-            Self::Deny => "dependency rules",
+            Self::Tools => "download Envoy and etcd for the end-to-end tests",
+            Self::Fmt => "check the formatting",
+            Self::Clippy => "check the lints",
+            Self::Build => "build binaries and tests",
+            Self::Test => "run all tests",
+            Self::Chaos => "run the short failure tests",
+            Self::Deny => "check the dependency rules",
         }
     }
 
@@ -105,7 +107,8 @@ impl Step {
                 "-D",
                 "warnings",
             ]),
-            // With the tests in the same call, dependencies get one set of features and are built once.
+            // One call for binaries and tests, so that dependencies have one set of features and are built
+            // once.
             Self::Build => {
                 workspace.cargo(&["build", "--locked", "--workspace", "--lib", "--bins", "--tests"])
             }
@@ -123,15 +126,15 @@ impl Step {
             }
             Self::Deny if !succeeds(workspace.cargo(&["deny", "--version"])) => {
                 return Ok(Outcome::Skipped(
-                    "cargo-deny is not installed (cargo install --locked cargo-deny)",
+                    "cargo-deny is not installed; install it with `cargo install --locked cargo-deny`",
                 ));
             }
-            // Advisories are fetched from the internet, which the tests do without: `cargo deny check` asks for them too.
+            // Without advisories: they need internet access. Run `cargo deny check` to include them.
             Self::Deny => workspace.cargo(&["deny", "check", "bans", "licenses", "sources"]),
         };
-        let status = command.status().context("cargo does not start")?;
+        let status = command.status().context("cannot start cargo")?;
         if !status.success() {
-            bail!("failed: {status}");
+            bail!("{status}");
         }
         Ok(Outcome::Done)
     }
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_alone_still_get_what_they_need() {
+    fn single_step_includes_the_steps_that_it_needs() {
         assert_eq!(sequence(Some(Step::Test)), [Step::Tools, Step::Build, Step::Test]);
         assert_eq!(sequence(Some(Step::Fmt)), [Step::Fmt]);
         assert_eq!(sequence(None), Step::value_variants());

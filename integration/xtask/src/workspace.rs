@@ -1,4 +1,4 @@
-//! Where the sources and the build folder are, and how cargo is called.
+//! Finds the sources and the build directory, and runs cargo.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,12 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Goes by the environment that `cargo run` makes, and by where cargo put this binary: `<target>/<profile>/xtask`.
+    /// Finds the workspace from the environment of `cargo run` and from the path of this binary,
+    /// `<target>/<profile>/xtask`.
     pub(crate) fn locate() -> anyhow::Result<Self> {
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
-        let root = Path::new(&manifest).ancestors().nth(2).context("xtask has left integration/xtask")?;
-        let binary = std::env::current_exe().context("the running binary has no path")?;
+        let root = Path::new(&manifest).ancestors().nth(2).context("xtask is not in integration/xtask")?;
+        let binary = std::env::current_exe().context("cannot find the path of the running binary")?;
         let target = binary.ancestors().nth(2).context("xtask was not built by cargo")?;
         Ok(Self {
             root: root.to_owned(),
@@ -27,12 +28,12 @@ impl Workspace {
         })
     }
 
-    /// The build folder.
+    /// Returns the build directory.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// `cargo` with these arguments, in the workspace's root.
+    /// Returns a `cargo` command with these arguments, in the root of the workspace.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.cargo);
         command.args(arguments).current_dir(&self.root);

@@ -1,28 +1,29 @@
-//! How long to wait before the next attempt.
+//! Computes how long to wait before the next attempt.
 
 use std::time::Duration;
 
 /// Delays that double from `base` up to `cap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackoffPolicy {
-    /// The delay after the first failure.
+    /// Delay after the first failure.
     pub base: Duration,
-    /// The longest delay.
+    /// Longest delay.
     pub cap: Duration,
 }
 
 impl BackoffPolicy {
-    /// The delay after `failures` failures in a row: `min(base · 2^(failures − 1), cap) · (1 − jitter / 2)`.
+    /// Returns the delay after `failures` failures in a row: `min(base · 2^(failures − 1), cap) · (1 − jitter
+    /// / 2)`.
     ///
-    /// `jitter` is in `[0, 1)` and the caller's to draw, so that those who failed together do not come back together.
+    /// The caller draws `jitter` from `[0, 1)`, so that processes that failed together do not retry together.
     pub fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
-        let whole = self.base.saturating_mul(1 << doublings).min(self.cap);
-        whole.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
+        let full = self.base.saturating_mul(1 << doublings).min(self.cap);
+        full.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
     }
 }
 
-/// Failures in a row, and the delay that they call for.
+/// Counts failures in a row and derives the delay from them.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     policy: BackoffPolicy,
@@ -30,18 +31,18 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// No failures yet.
+    /// Starts without failures.
     pub fn new(policy: BackoffPolicy) -> Self {
         Self { policy, failures: 0 }
     }
 
-    /// Counts a failure and gives the delay before the next attempt; see [`BackoffPolicy::delay`].
+    /// Counts a failure and returns the delay before the next attempt; see [`BackoffPolicy::delay`].
     pub fn on_failure(&mut self, jitter: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.policy.delay(self.failures, jitter)
     }
 
-    /// Forgets the failures.
+    /// Resets the count of failures.
     pub fn on_success(&mut self) {
         self.failures = 0;
     }
@@ -55,7 +56,7 @@ mod tests {
         BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_millis(2_000) };
 
     #[test]
-    fn doubles_up_to_the_cap_and_starts_again_after_a_success() {
+    fn delay_doubles_up_to_the_cap_and_success_resets_it() {
         let mut backoff = Backoff::new(POLICY);
         let delays: Vec<_> = (0..8).map(|_| backoff.on_failure(0.0).as_millis()).collect();
         assert_eq!(delays, [50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_takes_at_most_half() {
+    fn jitter_shortens_the_delay_by_at_most_half() {
         assert_eq!(POLICY.delay(1, 0.5), Duration::from_micros(37_500));
         assert_eq!(POLICY.delay(u32::MAX, 7.0), POLICY.cap / 2);
     }

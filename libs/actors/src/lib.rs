@@ -1,17 +1,18 @@
-//! What ractor lacks, and no domain.
+//! Building blocks for actors that ractor does not have. They know nothing of Signalbox's domain.
 //!
-//! ractor's mailboxes are unbounded and its supervisors have no policy. So state travels through a conflating [`Slot`], ticks
-//! are armed after the work by a [`Ticker`], slow work is an [`Errand`], and a supervisor asks its [`Restarts`] what to do when a
-//! child ends. Ticker, backoff and restarts are values that take time and chance as parameters.
+//! ractor's mailboxes are unbounded and its supervisors have no policy. Therefore state travels through a
+//! [`ConflatingSlot`], a [`Ticker`] arms each tick after the work of the last one, slow work runs in a
+//! [`BackgroundTask`], and a supervisor asks its [`RestartTracker`] what to do when a child ends. Ticker,
+//! backoff and restart tracker are plain values: the caller passes in the time and the randomness.
 
+mod background_task;
 mod backoff;
-mod errand;
-mod slot;
-mod supervise;
+mod conflating_slot;
+mod supervision;
 mod ticker;
 
+pub use background_task::{BackgroundTask, TaskPanic};
 pub use backoff::{Backoff, BackoffPolicy};
-pub use errand::{Errand, Panicked};
-pub use slot::{Put, Slot};
-pub use supervise::{Ended, RestartPolicy, Restarts, Verdict, ended};
+pub use conflating_slot::{ConflatingSlot, PutOutcome};
+pub use supervision::{ChildExit, RestartDecision, RestartPolicy, RestartTracker, child_exit};
 pub use ticker::Ticker;

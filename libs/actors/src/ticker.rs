@@ -1,11 +1,12 @@
-//! A self-armed tick.
+//! Computes when a periodic actor ticks next.
 
 use std::time::Duration;
 
-/// Beats of one period at a phase of their own.
+/// Ticks of one period with a phase of their own.
 ///
-/// The owner arms the next beat after it has done the work of the last one (`myself.send_after(ticker.until_next(now), …)`).
-/// Work that takes longer than a period therefore skips beats and never piles them up, and owners whose phases differ stay apart.
+/// An actor schedules its next tick after the work of the last one
+/// (`myself.send_after(ticker.until_next(now), …)`). Work that takes longer than a period therefore skips
+/// ticks instead of queueing them, and actors with different phases stay apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticker {
     period_ns: u64,
@@ -13,14 +14,16 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Beats `period` apart, or 1 ns if that is zero. Tickers whose `key`s are spread, e.g. hashes, have spread phases.
+    /// Creates ticks that are `period` apart (1 ns if it is zero). `key` determines the phase: keys that are
+    /// spread out, such as hashes, give phases that are spread out.
     pub fn new(period: Duration, key: u64) -> Self {
         let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1);
         let spread = (u128::from(key) * u128::from(period_ns)) >> u64::BITS;
         Self { period_ns, phase_ns: spread as u64 }
     }
 
-    /// Time from `now` to the next beat after it. `now` counts from any moment that the owners of spread tickers share.
+    /// Returns the time from `now` to the next tick after it. `now` is measured from a moment that all
+    /// tickers share.
     pub fn until_next(&self, now: Duration) -> Duration {
         let period = u128::from(self.period_ns);
         let into_period = (now.as_nanos() + period - u128::from(self.phase_ns)) % period;
@@ -46,15 +49,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_beat_comes_within_a_period_and_all_lie_on_one_grid(key in any::<u64>(), now_ns in 0..u64::MAX / 4, work_ns in 0..10_000_000_000u64) {
+        fn next_tick_is_within_a_period_and_on_one_grid(key in any::<u64>(), now_ns in 0..u64::MAX / 4, work_ns in 0..10_000_000_000u64) {
             let ticker = Ticker::new(PERIOD, key);
             let now = Duration::from_nanos(now_ns);
-            let beat = now + ticker.until_next(now);
-            prop_assert!(beat > now && beat <= now + PERIOD);
-            let after_work = beat + Duration::from_nanos(work_ns);
+            let tick = now + ticker.until_next(now);
+            prop_assert!(tick > now && tick <= now + PERIOD);
+            let after_work = tick + Duration::from_nanos(work_ns);
             let next = after_work + ticker.until_next(after_work);
             prop_assert!(next > after_work);
-            prop_assert_eq!((next - beat).as_nanos() % PERIOD.as_nanos(), 0);
+            prop_assert_eq!((next - tick).as_nanos() % PERIOD.as_nanos(), 0);
         }
     }
 }

@@ -1,109 +1,110 @@
-//! What the actors of Signalbox rely on ractor for. If an upgrade changes one of these, this says so.
-#![allow(clippy::unwrap_used)] // it is all tests
+//! The guarantees of ractor that Signalbox's actors rely on. These tests fail if an upgrade of ractor changes
+//! one of them.
+#![allow(clippy::unwrap_used)] // test code only
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent};
-use signalbox_actors::{Ended, ended};
+use signalbox_actors::{ChildExit, child_exit};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-enum Order {
+enum Command {
     Note { sender: usize, number: usize },
     Panic,
     Fail,
 }
 
-/// Notes what it is told, or ends badly when told to. Says so when its state is dropped.
-struct Clerk;
+/// Records notes, and fails on command. `WorkerState` shows whether its state was dropped.
+struct Worker;
 
-struct Ledger {
+struct WorkerState {
     notes: UnboundedSender<(usize, usize)>,
     _alive: Arc<()>,
 }
 
-impl Actor for Clerk {
-    type Msg = Order;
-    type State = Ledger;
-    type Arguments = Ledger;
+impl Actor for Worker {
+    type Msg = Command;
+    type State = WorkerState;
+    type Arguments = WorkerState;
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<Order>,
-        ledger: Ledger,
-    ) -> Result<Ledger, ActorProcessingErr> {
-        Ok(ledger)
+        _myself: ActorRef<Command>,
+        state: WorkerState,
+    ) -> Result<WorkerState, ActorProcessingErr> {
+        Ok(state)
     }
 
     async fn handle(
         &self,
-        _myself: ActorRef<Order>,
-        order: Order,
-        ledger: &mut Ledger,
+        _myself: ActorRef<Command>,
+        command: Command,
+        state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
-        match order {
-            Order::Note { sender, number } => ledger.notes.send((sender, number)).map_err(Into::into),
-            Order::Panic => panic!("told to panic"),
-            Order::Fail => Err("told to fail".into()),
+        match command {
+            Command::Note { sender, number } => state.notes.send((sender, number)).map_err(Into::into),
+            Command::Panic => panic!("asked to panic"),
+            Command::Fail => Err("asked to fail".into()),
         }
     }
 }
 
-/// Passes on how its children end, and goes on.
-struct Overseer;
+/// Forwards how its children exit and keeps running.
+struct Supervisor;
 
-impl Actor for Overseer {
+impl Actor for Supervisor {
     type Msg = ();
-    type State = UnboundedSender<Ended>;
-    type Arguments = UnboundedSender<Ended>;
+    type State = UnboundedSender<ChildExit>;
+    type Arguments = UnboundedSender<ChildExit>;
 
     async fn pre_start(
         &self,
         _myself: ActorRef<()>,
-        ends: UnboundedSender<Ended>,
-    ) -> Result<UnboundedSender<Ended>, ActorProcessingErr> {
-        Ok(ends)
+        exits: UnboundedSender<ChildExit>,
+    ) -> Result<UnboundedSender<ChildExit>, ActorProcessingErr> {
+        Ok(exits)
     }
 
     async fn handle_supervisor_evt(
         &self,
         _myself: ActorRef<()>,
         event: SupervisionEvent,
-        ends: &mut UnboundedSender<Ended>,
+        exits: &mut UnboundedSender<ChildExit>,
     ) -> Result<(), ActorProcessingErr> {
-        if let Some(end) = ended(event) {
-            ends.send(end)?;
+        if let Some(exit) = child_exit(event) {
+            exits.send(exit)?;
         }
         Ok(())
     }
 }
 
-struct Family {
-    overseer: ActorRef<()>,
-    clerk: ActorRef<Order>,
-    ends: UnboundedReceiver<Ended>,
+struct Fixture {
+    supervisor: ActorRef<()>,
+    worker: ActorRef<Command>,
+    exits: UnboundedReceiver<ChildExit>,
     notes: UnboundedReceiver<(usize, usize)>,
     alive: Arc<()>,
 }
 
-impl Family {
+impl Fixture {
     async fn start() -> Self {
-        let (ends_in, ends) = mpsc::unbounded_channel();
+        let (exits_in, exits) = mpsc::unbounded_channel();
         let (notes_in, notes) = mpsc::unbounded_channel();
-        let (overseer, _) = Actor::spawn(None, Overseer, ends_in).await.unwrap();
+        let (supervisor, _) = Actor::spawn(None, Supervisor, exits_in).await.unwrap();
         let alive = Arc::new(());
-        let ledger = Ledger { notes: notes_in, _alive: alive.clone() };
-        let (clerk, _) = Actor::spawn_linked(None, Clerk, ledger, overseer.get_cell()).await.unwrap();
-        Self { overseer, clerk, ends, notes, alive }
+        let state = WorkerState { notes: notes_in, _alive: alive.clone() };
+        let (worker, _) = Actor::spawn_linked(None, Worker, state, supervisor.get_cell()).await.unwrap();
+        Self { supervisor, worker, exits, notes, alive }
     }
 
-    async fn next_end(&mut self) -> Ended {
-        tokio::time::timeout(PATIENCE, self.ends.recv()).await.unwrap().unwrap()
+    async fn next_exit(&mut self) -> ChildExit {
+        tokio::time::timeout(PATIENCE, self.exits.recv()).await.unwrap().unwrap()
     }
 
-    /// The actor's state is dropped, whatever way it ended.
+    /// Waits until the worker's state is dropped.
     async fn expect_state_dropped(&self) {
         let dropped = async {
             while Arc::strong_count(&self.alive) > 1 {
@@ -113,16 +114,16 @@ impl Family {
         tokio::time::timeout(PATIENCE, dropped).await.unwrap();
     }
 
-    async fn expect_failure(&self, end: &Ended, message: &str) {
-        match end {
-            Ended::Failed { child, error } => {
-                assert_eq!(child.get_id(), self.clerk.get_id());
+    async fn expect_failure(&self, exit: &ChildExit, message: &str) {
+        match exit {
+            ChildExit::Failed { child, error } => {
+                assert_eq!(child.get_id(), self.worker.get_id());
                 assert!(error.contains(message), "{error}");
             }
-            Ended::Stopped { .. } => panic!("{end:?}"),
+            ChildExit::Stopped { .. } => panic!("{exit:?}"),
         }
         self.expect_state_dropped().await;
-        assert_eq!(self.overseer.get_status(), ActorStatus::Running);
+        assert_eq!(self.supervisor.get_status(), ActorStatus::Running);
     }
 }
 
@@ -130,18 +131,18 @@ impl Family {
 async fn messages_of_one_sender_arrive_once_and_in_order() {
     const SENDERS: usize = 4;
     const EACH: usize = 1_000;
-    let mut family = Family::start().await;
+    let mut fixture = Fixture::start().await;
     for sender in 0..SENDERS {
-        let clerk = family.clerk.clone();
+        let worker = fixture.worker.clone();
         tokio::spawn(async move {
             for number in 0..EACH {
-                clerk.cast(Order::Note { sender, number }).unwrap();
+                worker.cast(Command::Note { sender, number }).unwrap();
             }
         });
     }
     let mut next = [0; SENDERS];
     for _ in 0..SENDERS * EACH {
-        let (sender, number) = tokio::time::timeout(PATIENCE, family.notes.recv()).await.unwrap().unwrap();
+        let (sender, number) = tokio::time::timeout(PATIENCE, fixture.notes.recv()).await.unwrap().unwrap();
         assert_eq!(number, next[sender]);
         next[sender] += 1;
     }
@@ -149,42 +150,45 @@ async fn messages_of_one_sender_arrive_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_handler_reaches_the_supervisor_as_a_failure() {
-    let mut family = Family::start().await;
-    family.clerk.cast(Order::Panic).unwrap();
-    let end = family.next_end().await;
-    family.expect_failure(&end, "told to panic").await;
+async fn panic_in_a_handler_reaches_the_supervisor_as_failure() {
+    let mut fixture = Fixture::start().await;
+    fixture.worker.cast(Command::Panic).unwrap();
+    let exit = fixture.next_exit().await;
+    fixture.expect_failure(&exit, "asked to panic").await;
 }
 
 #[tokio::test]
-async fn an_error_of_a_handler_reaches_the_supervisor_as_a_failure() {
-    let mut family = Family::start().await;
-    family.clerk.cast(Order::Fail).unwrap();
-    let end = family.next_end().await;
-    family.expect_failure(&end, "told to fail").await;
+async fn error_of_a_handler_reaches_the_supervisor_as_failure() {
+    let mut fixture = Fixture::start().await;
+    fixture.worker.cast(Command::Fail).unwrap();
+    let exit = fixture.next_exit().await;
+    fixture.expect_failure(&exit, "asked to fail").await;
 }
 
 #[tokio::test]
-async fn a_stop_reaches_the_supervisor_with_its_reason() {
-    let mut family = Family::start().await;
-    family.clerk.stop(Some("enough".to_owned()));
-    let end = family.next_end().await;
-    assert!(matches!(&end, Ended::Stopped { reason: Some(reason), .. } if reason == "enough"), "{end:?}");
+async fn stop_reaches_the_supervisor_with_its_reason() {
+    let mut fixture = Fixture::start().await;
+    fixture.worker.stop(Some("enough".to_owned()));
+    let exit = fixture.next_exit().await;
+    assert!(
+        matches!(&exit, ChildExit::Stopped { reason: Some(reason), .. } if reason == "enough"),
+        "{exit:?}"
+    );
 }
 
 #[tokio::test]
-async fn children_end_with_their_supervisor() {
-    let family = Family::start().await;
-    family.overseer.stop_and_wait(None, Some(PATIENCE)).await.unwrap();
-    family.expect_state_dropped().await;
-    assert!(family.clerk.cast(Order::Fail).is_err());
+async fn children_stop_with_their_supervisor() {
+    let fixture = Fixture::start().await;
+    fixture.supervisor.stop_and_wait(None, Some(PATIENCE)).await.unwrap();
+    fixture.expect_state_dropped().await;
+    assert!(fixture.worker.cast(Command::Fail).is_err());
 }
 
 #[tokio::test]
-async fn a_message_that_comes_too_late_is_an_error_at_the_sender() {
-    let mut family = Family::start().await;
-    family.clerk.cast(Order::Fail).unwrap();
-    family.next_end().await;
-    family.clerk.wait(Some(PATIENCE)).await.unwrap();
-    assert!(family.clerk.cast(Order::Panic).is_err());
+async fn message_to_a_stopped_actor_is_an_error_at_the_sender() {
+    let mut fixture = Fixture::start().await;
+    fixture.worker.cast(Command::Fail).unwrap();
+    fixture.next_exit().await;
+    fixture.worker.wait(Some(PATIENCE)).await.unwrap();
+    assert!(fixture.worker.cast(Command::Panic).is_err());
 }

@@ -1,62 +1,57 @@
-//! Reads the configuration file of the Go EPP, `EndpointPickerConfig`, and says in words what it will do.
+//! Reads the configuration file of the Go EPP, `EndpointPickerConfig`, and describes its effect in plain
+//! text.
 //!
-//! [`parse`] finds everything that is wrong with a file in one go, each with its line, its path and how to mend it. A plugin that is not
-//! known, not there yet or not planned is an error that says which of them it is; what Signalbox does anyway is accepted and listed.
-//! [`describe`] puts the rest into words.
+//! [`parse`] reports all problems of a file at once, each with its line, its path and how to fix it. A plugin
+//! type that is unknown, not supported yet or not planned is a problem, and the message says which of the
+//! three. A plugin whose function Signalbox always provides is accepted and listed as ignored. [`describe`]
+//! prints what the file does.
 
-mod anyway;
-mod catalogue;
-mod envelope;
-mod filters;
-mod findings;
+mod describe;
+mod diagnostics;
+mod other_sections;
 mod parameters;
-mod plugin;
 mod plugins;
-mod possible;
 mod profile;
-mod scorers;
-mod sessions;
-mod surroundings;
-mod words;
+mod top_level;
 
 use signalbox_document::{FileErrors, Problem, read_tree};
 use signalbox_schedule::{Policy, Weighted};
 
-use findings::{Findings, listed};
-pub use words::describe;
+pub use describe::describe;
+use diagnostics::{Diagnostics, sorted};
 
-/// What a file says.
+/// The content of a valid configuration file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
-    /// The name of its one profile.
+    /// Name of its only profile.
     pub profile: String,
-    /// What decisions go by.
+    /// Filters, scorers and picker of the profile.
     pub weighted: Weighted,
-    /// The types of the parsers that it lists; every API is spoken when there are none.
+    /// Types of the parsers that the file lists. When empty, every supported API is parsed.
     pub parsers: Vec<String>,
-    /// Where it may not do what was meant.
+    /// Settings that may not do what the author intended.
     pub warnings: Vec<Problem>,
-    /// Where Signalbox does anyway what it says, or in its own way.
+    /// Settings without effect, because Signalbox always does what they ask for, or does it in its own way.
     pub ignored: Vec<Problem>,
 }
 
 impl Configuration {
-    /// What decisions go by.
+    /// Returns the policy that the profile defines.
     pub fn policy(&self) -> Policy {
         Policy::Weighted(self.weighted.clone())
     }
 }
 
-/// Reads `text`, YAML or JSON.
+/// Parses a configuration file, which is YAML or JSON.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of its lines.
+/// All problems of the file, sorted by line.
 pub fn parse(text: &str) -> Result<Configuration, FileErrors> {
-    let mut findings = Findings::default();
-    let root = read_tree(text, envelope::KIND, &mut findings.problems);
-    let read = root.and_then(|root| envelope::configuration(&root, &mut findings));
-    let Findings { problems, warnings, ignored, parsers, .. } = findings;
-    let (profile, weighted) = problems.or(read)?;
-    let (warnings, ignored) = (listed(warnings), listed(ignored));
+    let mut diagnostics = Diagnostics::default();
+    let root = read_tree(text, top_level::KIND, &mut diagnostics.problems);
+    let profile = root.and_then(|root| top_level::read(&root, &mut diagnostics));
+    let Diagnostics { problems, warnings, ignored, parsers, .. } = diagnostics;
+    let (profile, weighted) = problems.into_result(profile)?;
+    let (warnings, ignored) = (sorted(warnings), sorted(ignored));
     Ok(Configuration { profile, weighted, parsers, warnings, ignored })
 }

@@ -1,56 +1,62 @@
-//! The parameters of a plugin, read one by one. What is wrong with one is reported, and its default is returned.
+//! Reads parameters of a plugin one by one. Invalid parameters are reported and replaced by their defaults.
 
-use signalbox_document::{Fields, Located, Problems, quoted, shortened, similar};
+use signalbox_document::{Fields, Located, Problems, closest_match, quoted, shortened};
 
-/// What a number may be.
+/// The values that are allowed for a number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    least: f64,
-    most: f64,
-    whole: bool,
-    /// As it is put in messages.
-    words: &'static str,
+    min: f64,
+    max: f64,
+    is_integer: bool,
+    /// Description for messages.
+    description: &'static str,
 }
 
 impl Bounds {
-    pub(crate) const SHARE: Self =
-        Self { least: 0.0, most: 1.0, whole: false, words: "a number from 0 to 1" };
+    pub(crate) const RATIO: Self =
+        Self { min: 0.0, max: 1.0, is_integer: false, description: "a number from 0 to 1" };
     pub(crate) const AT_MOST_ONE: Self =
-        Self { least: f64::MIN, most: 1.0, whole: false, words: "a number up to 1" };
-    pub(crate) const AMOUNT: Self =
-        Self { least: 0.0, most: f64::MAX, whole: false, words: "a number from 0 on" };
+        Self { min: f64::MIN, max: 1.0, is_integer: false, description: "a number of at most 1" };
+    pub(crate) const NON_NEGATIVE: Self =
+        Self { min: 0.0, max: f64::MAX, is_integer: false, description: "a number of at least 0" };
     pub(crate) const POSITIVE: Self =
-        Self { least: f64::MIN_POSITIVE, most: f64::MAX, whole: false, words: "a number above 0" };
-    pub(crate) const POSITIVE_SHARE: Self =
-        Self { least: f64::MIN_POSITIVE, most: 1.0, whole: false, words: "a number above 0, up to 1" };
+        Self { min: f64::MIN_POSITIVE, max: f64::MAX, is_integer: false, description: "a number above 0" };
+    pub(crate) const POSITIVE_RATIO: Self = Self {
+        min: f64::MIN_POSITIVE,
+        max: 1.0,
+        is_integer: false,
+        description: "a number above 0 and at most 1",
+    };
     pub(crate) const COUNT: Self =
-        Self { least: 0.0, most: 1e18, whole: true, words: "a whole number from 0 on" };
+        Self { min: 0.0, max: 1e18, is_integer: true, description: "an integer of at least 0" };
     pub(crate) const POSITIVE_COUNT: Self =
-        Self { least: 1.0, most: 1e18, whole: true, words: "a whole number from 1 on" };
-    pub(crate) const WHOLE: Self = Self { least: -1e18, most: 1e18, whole: true, words: "a whole number" };
+        Self { min: 1.0, max: 1e18, is_integer: true, description: "an integer of at least 1" };
+    pub(crate) const INTEGER: Self =
+        Self { min: -1e18, max: 1e18, is_integer: true, description: "an integer" };
     pub(crate) const PORT: Self =
-        Self { least: 1.0, most: 65_535.0, whole: true, words: "a port, 1 to 65535" };
+        Self { min: 1.0, max: 65_535.0, is_integer: true, description: "a port from 1 to 65535" };
 
-    /// The number at `at`, if it is within.
+    /// Returns the number at `at`, or reports it if it is not allowed.
     pub(crate) fn read(self, at: &Located<'_>, problems: &mut Problems) -> Option<f64> {
         let number = at.number(problems)?;
-        let fits = (self.least..=self.most).contains(&number) && !(self.whole && number.fract() != 0.0);
+        let fits = (self.min..=self.max).contains(&number) && !(self.is_integer && number.fract() != 0.0);
         if !fits {
-            let written = at.written("a number", problems).unwrap_or_default();
-            at.report(problems, format!("{} is not possible; write {}", shortened(written), self.words));
+            let written = at.raw_text("a number", problems).unwrap_or_default();
+            at.report(problems, format!("invalid value {}; write {}", shortened(written), self.description));
         }
         fits.then_some(number)
     }
 }
 
-/// The parameters of a plugin, or a part of them.
+/// The parameters of a plugin, or a mapping nested in them.
 #[derive(Debug)]
 pub(crate) struct Parameters<'a>(Option<Fields<'a>>);
 
 impl<'a> Parameters<'a> {
-    /// The mapping at `at`, in which only `known` may be. Nothing is as good as an empty one.
-    pub(crate) fn at(at: Option<Located<'a>>, known: &[&'static str], problems: &mut Problems) -> Self {
-        Self(at.filter(|at| !at.is_nothing()).and_then(|at| at.fields(known, problems)))
+    /// Reads the mapping at `at` and reports fields that are not in `known`. A missing or null mapping counts
+    /// as empty.
+    pub(crate) fn read(at: Option<Located<'a>>, known: &[&'static str], problems: &mut Problems) -> Self {
+        Self(at.filter(|at| !at.is_null()).and_then(|at| at.fields(known, problems)))
     }
 
     pub(crate) fn optional(&self, name: &str) -> Option<Located<'a>> {
@@ -61,7 +67,7 @@ impl<'a> Parameters<'a> {
         self.optional(name).and_then(|at| bounds.read(&at, problems)).unwrap_or(default)
     }
 
-    pub(crate) fn flag(&self, name: &str, default: bool, problems: &mut Problems) -> bool {
+    pub(crate) fn boolean(&self, name: &str, default: bool, problems: &mut Problems) -> bool {
         self.optional(name).and_then(|at| at.boolean(problems)).unwrap_or(default)
     }
 
@@ -69,8 +75,8 @@ impl<'a> Parameters<'a> {
         self.optional(name)?.text(problems)
     }
 
-    /// The one of `known` that is written, by its name.
-    pub(crate) fn word<T: Copy>(
+    /// Returns the choice whose name is the value of the parameter `name`.
+    pub(crate) fn choice<T: Copy>(
         &self,
         name: &str,
         known: &[(&'static str, T)],
@@ -78,46 +84,46 @@ impl<'a> Parameters<'a> {
         problems: &mut Problems,
     ) -> T {
         let Some(at) = self.optional(name) else { return default };
-        word(&at, known, problems).unwrap_or(default)
+        choice(&at, known, problems).unwrap_or(default)
     }
 
     pub(crate) fn nested(&self, name: &str, known: &[&'static str], problems: &mut Problems) -> Self {
-        Self::at(self.optional(name), known, problems)
+        Self::read(self.optional(name), known, problems)
     }
 
-    /// The items of the list called `name`, none where there is no such list.
+    /// Returns the items of the list `name`. A missing or null list has none.
     pub(crate) fn items(&self, name: &str, problems: &mut Problems) -> Vec<Located<'a>> {
-        let at = self.optional(name).filter(|at| !at.is_nothing());
+        let at = self.optional(name).filter(|at| !at.is_null());
         at.and_then(|at| at.items(problems)).unwrap_or_default()
     }
 
-    /// The texts in the list called `name`.
+    /// Returns the texts in the list `name`.
     pub(crate) fn texts(&self, name: &str, problems: &mut Problems) -> Vec<String> {
         let items = self.items(name, problems);
         items.iter().filter_map(|item| item.text(problems).map(str::to_owned)).collect()
     }
 }
 
-/// The one of `known` that is written at `at`, by its name.
-pub(crate) fn word<T: Copy>(
+/// Returns the choice in `known` whose name is written at `at`, or reports that there is none.
+pub(crate) fn choice<T: Copy>(
     at: &Located<'_>,
     known: &[(&'static str, T)],
     problems: &mut Problems,
 ) -> Option<T> {
     let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-    let written = at.written(&names.join(" or "), problems)?;
-    let found = known.iter().find(|(name, _)| *name == written).map(|(_, meant)| *meant);
+    let written = at.raw_text(&names.join(" or "), problems)?;
+    let found = known.iter().find(|(name, _)| *name == written).map(|(_, choice)| *choice);
     if found.is_none() {
-        let mend = mend(written, &names);
-        at.report(problems, format!("{} is not known; {mend}", quoted(written)));
+        let hint = hint(written, &names);
+        at.report(problems, format!("unknown value {}; {hint}", quoted(written)));
     }
     found
 }
 
-/// How to mend `written` where one of `known` is expected.
-pub(crate) fn mend(written: &str, known: &[&'static str]) -> String {
-    match similar(written, known) {
-        Some(similar) => format!("did you mean {}?", quoted(similar)),
-        None => format!("known are: {}", known.join(", ")),
+/// Returns how to fix `written` where one of `known` is expected.
+pub(crate) fn hint(written: &str, known: &[&'static str]) -> String {
+    match closest_match(written, known) {
+        Some(known) => format!("did you mean {}?", quoted(known)),
+        None => format!("use one of: {}", known.join(", ")),
     }
 }

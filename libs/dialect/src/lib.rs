@@ -1,3 +1,3 @@
-//! What model servers say, read without building a tree of it.
+//! Parses what model servers report about themselves.
 
 pub mod metrics;

@@ -1,95 +1,74 @@
-//! Metrics pages in the Prometheus text format.
+//! Parses metrics pages in the Prometheus text format.
 //!
-//! A page has thousands of lines of which about ten matter, and it is read many times a second for each model server.
-//! So a page is walked once; a line whose name is not in the engine's table is passed over at the first byte that differs.
+//! A page has thousands of lines of which about ten matter, and every model server's page is parsed many
+//! times a second. The parser therefore walks the page once and skips each line at the first byte that
+//! differs from all names in the engine's table.
 
-mod page;
-mod sglang;
-mod table;
-mod tally;
-mod tensorrt_llm;
-mod tgi;
-mod triton;
-mod vllm;
+mod engines;
+mod family;
+mod sample_builder;
+mod text_format;
 
 use signalbox_types::{Engine, Sample};
 
-use self::page::Line;
-use self::table::{Family, Role};
-use self::tally::Tally;
+use self::engines::{families, required_roles};
+use self::sample_builder::SampleBuilder;
+use self::text_format::Series;
 
-/// Why a page could not be read.
+/// Why a page cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// Nothing in it is a line of metrics, e.g. an HTML page.
-    #[error("this is no metrics page")]
+    /// No line is a metric, e.g. because the page is HTML.
+    #[error("not a metrics page")]
     NotMetrics,
-    /// It is a metrics page without what every reading needs.
-    #[error("the page of engine \"{engine}\" has no value of {}", .families.join(" and "))]
+    /// A metrics page without a required value.
+    #[error("the metrics page has no value for {}, which engine \"{engine}\" requires", .families.join(" and "))]
     Missing {
-        /// The engine that the page was read as.
+        /// The engine that the page was parsed for.
         engine: Engine,
-        /// The names that were looked for.
+        /// Names of the missing families.
         families: Vec<&'static str>,
     },
-    /// A line of a family that matters cannot be read.
-    #[error("line {number} of the page, of {family}, cannot be read")]
+    /// A line of a family in the engine's table is malformed.
+    #[error("line {number} of the metrics page is malformed, in {family}")]
     Malformed {
-        /// The family's name.
+        /// Name of the family.
         family: &'static str,
-        /// The line's number, the first being 1.
+        /// Line number, starting at 1.
         number: usize,
     },
 }
 
-/// Reads the metrics page of a model server of this engine.
+/// Parses the metrics page of a model server of kind `engine`.
 ///
-/// Several series of a family are several engines behind one address: requests and capacities are summed, KV use is averaged.
-/// A value that is not finite counts as not told. Timestamps are passed over, since a page of gauges holds one moment.
+/// Several series of a family belong to several engines behind one address: requests and capacities are
+/// summed, KV cache use is averaged. A value that is not finite counts as missing. Timestamps are ignored,
+/// because all gauges of a page describe the same moment.
 ///
 /// # Errors
-/// See [`PageError`]. Waiting and running requests must be told, of Triton the waiting ones; all else is optional, and unknown where it is
-/// not told.
-pub fn read(engine: Engine, page: &[u8]) -> Result<Sample, PageError> {
+/// See [`PageError`]. Waiting and running requests are required (only waiting ones for Triton). Everything
+/// else is optional, and unknown if missing.
+pub fn parse(engine: Engine, page: &[u8]) -> Result<Sample, PageError> {
     let families = families(engine);
-    let mut tally = Tally::default();
-    for (index, line) in page::lines(page).enumerate() {
-        let Some((family, rest)) = families.iter().find_map(|family| Some((family, family.rest(line)?)))
+    let mut builder = SampleBuilder::default();
+    for (index, line) in text_format::lines(page).enumerate() {
+        let Some((family, rest)) =
+            families.iter().find_map(|family| Some((family, family.strip_name(line)?)))
         else {
             continue;
         };
         let series =
-            Line::parse(rest).ok_or(PageError::Malformed { family: family.name, number: index + 1 })?;
-        let of_that_name = families.iter().filter(|other| other.name == family.name);
-        of_that_name
-            .filter(|family| family.means(series.labels))
-            .for_each(|family| tally.add(family.role, series));
+            Series::parse(rest).ok_or(PageError::Malformed { family: family.name, number: index + 1 })?;
+        let same_name = families.iter().filter(|other| other.name == family.name);
+        same_name
+            .filter(|family| family.matches(series.labels))
+            .for_each(|family| builder.add(family.role, series));
     }
-    tally.finish(needed(engine)).map_err(|missing| {
-        if !page::looks_like_metrics(page) {
+    builder.build(required_roles(engine)).map_err(|missing| {
+        if !text_format::looks_like_metrics(page) {
             return PageError::NotMetrics;
         }
         let wanted = families.iter().filter(|family| missing.contains(&family.role));
         PageError::Missing { engine, families: wanted.map(|family| family.name).collect() }
     })
-}
-
-/// Without these a reading is none.
-fn needed(engine: Engine) -> &'static [Role] {
-    match engine {
-        // It counts what runs, but only as a number that grows.
-        Engine::Triton => &[Role::Waiting],
-        _ => &[Role::Waiting, Role::Running],
-    }
-}
-
-fn families(engine: Engine) -> &'static [Family] {
-    match engine {
-        Engine::Vllm => vllm::FAMILIES,
-        Engine::Sglang => sglang::FAMILIES,
-        Engine::TrtLlm => tensorrt_llm::FAMILIES,
-        Engine::TritonTrtLlm => triton::TENSORRT_LLM_FAMILIES,
-        Engine::Triton => triton::FAMILIES,
-        Engine::Tgi => tgi::FAMILIES,
-    }
 }

@@ -1,11 +1,11 @@
-//! What holds for every page.
+//! Properties of the parser that hold for every page.
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use signalbox_dialect::metrics::read;
+use signalbox_dialect::metrics::parse;
 use signalbox_types::{Engine, PPM};
 
-/// Pieces that pages are made of, whole and broken, so that random pages get far into the reader.
+/// Valid and broken pieces of pages, so that random pages get far into the parser.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
     let known = [
         "vllm:num_requests_waiting",
@@ -37,7 +37,7 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![8 => known, 1 => vec(any::<u8>(), 0..8)]
 }
 
-/// One engine's series of a page.
+/// One engine's values on a page.
 #[derive(Clone, Debug)]
 struct Rank {
     waiting: u32,
@@ -75,13 +75,14 @@ fn lines(rank: &Rank, number: usize) -> Vec<Line> {
     ]
 }
 
-/// Writes a page; `odd` turns labels round, sets blanks wherever they may be, and adds what must not matter.
-fn page(ranks: &[Rank], odd: bool) -> String {
+/// Writes a page. With `unusual`, it reverses labels, adds blanks wherever they are allowed, and adds
+/// irrelevant lines.
+fn page(ranks: &[Rank], unusual: bool) -> String {
     let mut page = String::new();
     for (name, mut labels, value) in ranks.iter().enumerate().flat_map(|(number, rank)| lines(rank, number)) {
         let (blank, end) =
-            if odd { ("\t ", " 1700000000000\r\n# vllm:num_requests_waiting 7\n\n") } else { ("", "\n") };
-        if odd {
+            if unusual { ("\t ", " 1700000000000\r\n# vllm:num_requests_waiting 7\n\n") } else { ("", "\n") };
+        if unusual {
             labels.reverse();
         }
         let labels: Vec<_> = labels
@@ -91,7 +92,7 @@ fn page(ranks: &[Rank], odd: bool) -> String {
         page += &format!(
             "{blank}{name}{blank}{{{}{}}} {value}{end}",
             labels.join(","),
-            if odd { "," } else { "" }
+            if unusual { "," } else { "" }
         );
     }
     page
@@ -99,14 +100,14 @@ fn page(ranks: &[Rank], odd: bool) -> String {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(fragments in vec(fragment(), 0..60), engine in prop_oneof![Just(Engine::Vllm), Just(Engine::Sglang)]) {
-        let _outcome = read(engine, &fragments.concat());
+    fn parser_never_panics(fragments in vec(fragment(), 0..60), engine in prop_oneof![Just(Engine::Vllm), Just(Engine::Sglang)]) {
+        let _outcome = parse(engine, &fragments.concat());
     }
 
     #[test]
-    fn order_and_blanks_do_not_matter(ranks in vec(rank(), 1..4)) {
-        let plain = read(Engine::Vllm, page(&ranks, false).as_bytes()).unwrap();
-        prop_assert_eq!(&read(Engine::Vllm, page(&ranks, true).as_bytes()).unwrap(), &plain);
+    fn label_order_and_blanks_do_not_matter(ranks in vec(rank(), 1..4)) {
+        let plain = parse(Engine::Vllm, page(&ranks, false).as_bytes()).unwrap();
+        prop_assert_eq!(&parse(Engine::Vllm, page(&ranks, true).as_bytes()).unwrap(), &plain);
         prop_assert_eq!(plain.gauges.waiting, ranks.iter().map(|rank| rank.waiting).sum::<u32>());
         prop_assert_eq!(plain.gauges.running, ranks.iter().map(|rank| rank.running).sum::<u32>());
         let tokens: u64 = ranks.iter().map(|rank| u64::from(rank.blocks) * 16).sum();
@@ -114,7 +115,7 @@ proptest! {
         let adapters = plain.adapters.unwrap().running;
         prop_assert_eq!(adapters.is_empty(), ranks.last().unwrap().adapter.split(',').all(|n| n.trim().is_empty()));
 let kv_sum: u64 = ranks.iter().map(|rank| u64::from(rank.kv_ppm)).sum();
-        let told = u64::from(plain.gauges.kv_used_ppm.unwrap()) * ranks.len() as u64;
-        prop_assert!(told.abs_diff(kv_sum) <= ranks.len() as u64);
+        let averaged = u64::from(plain.gauges.kv_used_ppm.unwrap()) * ranks.len() as u64;
+        prop_assert!(averaged.abs_diff(kv_sum) <= ranks.len() as u64);
     }
 }

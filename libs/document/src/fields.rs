@@ -1,148 +1,148 @@
-//! Nodes as the schema wants them: mappings with known fields, lists, text.
+//! Reads nodes against a schema: mappings with known fields, lists, text, numbers.
 
+use crate::node::{Entry, Node, Value};
+use crate::path::{item_path, member_path};
 use crate::problem::Problems;
-use crate::quote::{item, member, quoted, similar};
-use crate::scalar::{Kind, number};
-use crate::tree::{Entry, Node, Style, Value};
+use crate::quote::quoted;
+use crate::scalar::{Kind, Style, parse_number};
+use crate::suggestion::closest_match;
 
-/// A node and its path.
+/// A node together with its path in the document.
 #[derive(Clone, Debug)]
 pub struct Located<'a> {
-    /// Its path, such as `endpoints[2].address`; empty for the document itself.
+    /// Path of the node, such as `endpoints[2].address`; empty for the root.
     pub path: String,
     /// The node.
     pub node: &'a Node,
 }
 
 impl<'a> Located<'a> {
-    /// The document itself.
+    /// Returns the root of a document.
     pub fn root(node: &'a Node) -> Self {
         Self { path: String::new(), node }
     }
 
-    /// Says that something is wrong here.
+    /// Reports a problem with this node.
     pub fn report(&self, problems: &mut Problems, message: impl Into<String>) {
         problems.add(self.node.line, self.path.as_str(), message);
     }
 
-    /// Says that `what` is expected here, and what is found instead.
-    pub fn expected(&self, what: &str, problems: &mut Problems) {
+    /// Reports that `what` is expected here, and what the file has instead.
+    pub fn report_expected(&self, what: &str, problems: &mut Problems) {
         let found = match &self.node.value {
             Value::Scalar { text, style } => Kind::of(text, *style).name(),
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
-            Value::Refused => return,
+            Value::Invalid => return,
         };
         self.report(problems, format!("expected {what}, found {found}"));
     }
 
-    /// The scalar as it is written, be it quoted or not. `mend` says what to write.
-    pub fn written(&self, mend: &str, problems: &mut Problems) -> Option<&'a str> {
+    /// Returns the text of a scalar as written, quoted or not. `hint` says what to write; it is reported when
+    /// the node is not a scalar, or is null.
+    pub fn raw_text(&self, hint: &str, problems: &mut Problems) -> Option<&'a str> {
         match &self.node.value {
-            Value::Scalar { text, style } if Kind::of(text, *style) != Kind::Nothing => Some(text),
+            Value::Scalar { text, style } if Kind::of(text, *style) != Kind::Null => Some(text),
             _ => {
-                self.expected(mend, problems);
+                self.report_expected(hint, problems);
                 None
             }
         }
     }
 
-    /// Text that YAML does not take for a number or a boolean.
+    /// Returns text. Reports plain scalars that YAML reads as a number or a boolean.
     pub fn text(&self, problems: &mut Problems) -> Option<&'a str> {
-        let text = self.written("text", problems)?;
+        let text = self.raw_text("text", problems)?;
         let Value::Scalar { style: Style::Plain, .. } = self.node.value else { return Some(text) };
         match Kind::of(text, Style::Plain) {
             Kind::Text => Some(text),
             kind => {
-                self.report(
-                    problems,
-                    format!("{text} is {}, text is expected; write \"{text}\"", kind.name()),
-                );
+                self.report(problems, format!("{text} is {}, expected text; write \"{text}\"", kind.name()));
                 None
             }
         }
     }
 
-    /// A number: neither quoted nor written as text. It may be infinite, or none.
+    /// Returns a number, which can be infinite or NaN. Reports quoted numbers and text.
     pub fn number(&self, problems: &mut Problems) -> Option<f64> {
-        let read = match &self.node.value {
-            Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Number => number(text),
+        let parsed = match &self.node.value {
+            Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Number => parse_number(text),
             _ => None,
         };
-        if read.is_none() {
-            self.expected("a number", problems);
+        if parsed.is_none() {
+            self.report_expected("a number", problems);
         }
-        read
+        parsed
     }
 
-    /// `true` or `false`.
+    /// Returns a boolean: `true` or `false`.
     pub fn boolean(&self, problems: &mut Problems) -> Option<bool> {
         match &self.node.value {
             Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Boolean => {
                 Some(text.eq_ignore_ascii_case("true"))
             }
             _ => {
-                self.expected("true or false", problems);
+                self.report_expected("true or false", problems);
                 None
             }
         }
     }
 
-    /// Whether nothing is written here.
-    pub fn is_nothing(&self) -> bool {
-        matches!(&self.node.value, Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Nothing)
+    /// Returns whether the node is null: empty, `~` or `null`.
+    pub fn is_null(&self) -> bool {
+        self.node.is_null()
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub fn items(&self, problems: &mut Problems) -> Option<Vec<Located<'a>>> {
         let Value::List(items) = &self.node.value else {
-            self.expected("a list or []", problems);
+            self.report_expected("a list or []", problems);
             return None;
         };
-        let located = |(at, node)| Located { path: item(&self.path, at), node };
+        let located = |(at, node)| Located { path: item_path(&self.path, at), node };
         Some(items.iter().enumerate().map(located).collect())
     }
 
-    /// The members of a mapping with free keys.
+    /// Returns the members of a mapping with arbitrary keys.
     pub fn members(&self, problems: &mut Problems) -> Option<Vec<(&'a str, Located<'a>)>> {
         let Value::Map(entries) = &self.node.value else {
-            self.expected("a mapping or {}", problems);
+            self.report_expected("a mapping or {}", problems);
             return None;
         };
         let located = |entry: &'a Entry| {
-            (entry.key.as_str(), Located { path: member(&self.path, &entry.key), node: &entry.value })
+            (entry.key.as_str(), Located { path: member_path(&self.path, &entry.key), node: &entry.value })
         };
         Some(entries.iter().map(located).collect())
     }
 
-    /// A mapping in which only `known` fields may be; others are reported.
+    /// Returns a mapping. Reports fields that are not in `known`.
     pub fn fields(self, known: &[&'static str], problems: &mut Problems) -> Option<Fields<'a>> {
         let Value::Map(entries) = &self.node.value else {
-            self.expected(&format!("a mapping with {}", known.join(", ")), problems);
+            self.report_expected(&format!("a mapping with {}", known.join(", ")), problems);
             return None;
         };
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let mend = match similar(&entry.key, known) {
-                Some(similar) => format!("did you mean {}?", quoted(similar)),
-                None if known.is_empty() => "there are none here; remove it".to_owned(),
-                None => format!("known here are: {}", known.join(", ")),
+            let hint = match closest_match(&entry.key, known) {
+                Some(known) => format!("did you mean {}?", quoted(known)),
+                None if known.is_empty() => "no fields are allowed here, remove it".to_owned(),
+                None => format!("known fields: {}", known.join(", ")),
             };
-            problems.add(entry.line, member(&self.path, &entry.key), format!("unknown field; {mend}"));
+            problems.add(entry.line, member_path(&self.path, &entry.key), format!("unknown field; {hint}"));
         }
         Some(Fields { at: self, entries })
     }
 
-    /// A mapping in which some fields are looked at and the others are nobody's business.
-    pub fn some_fields(self, problems: &mut Problems) -> Option<Fields<'a>> {
+    /// Returns a mapping and accepts unknown fields.
+    pub fn lenient_fields(self, problems: &mut Problems) -> Option<Fields<'a>> {
         let Value::Map(entries) = &self.node.value else {
-            self.expected("a mapping", problems);
+            self.report_expected("a mapping", problems);
             return None;
         };
         Some(Fields { at: self, entries })
     }
 }
 
-/// A mapping with known fields.
+/// A mapping whose fields are read by name.
 #[derive(Debug)]
 pub struct Fields<'a> {
     at: Located<'a>,
@@ -150,18 +150,18 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The field called `name`, if it is there.
+    /// Returns the field `name`, if present.
     pub fn optional(&self, name: &str) -> Option<Located<'a>> {
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        Some(Located { path: member(&self.at.path, name), node: &entry.value })
+        Some(Located { path: member_path(&self.at.path, name), node: &entry.value })
     }
 
-    /// The field called `name`, reported if it is not there. `mend` says what to write.
-    pub fn required(&self, name: &str, mend: &str, problems: &mut Problems) -> Option<Located<'a>> {
+    /// Returns the field `name` and reports it when missing. `hint` says what to write.
+    pub fn required(&self, name: &str, hint: &str, problems: &mut Problems) -> Option<Located<'a>> {
         let found = self.optional(name);
         if found.is_none() {
-            let path = member(&self.at.path, name);
-            problems.add(self.at.node.line, path, format!("missing; write {name}: {mend}"));
+            let path = member_path(&self.at.path, name);
+            problems.add(self.at.node.line, path, format!("missing; write {name}: {hint}"));
         }
         found
     }

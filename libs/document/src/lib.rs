@@ -1,18 +1,26 @@
-//! Strict YAML files: every problem at once, each with its line, its path and how to mend it.
+//! Reads YAML files strictly: reports every problem at once, each with its line, its path and how to fix it.
 //!
-//! [`read_tree`] turns text into a tree of [`Node`]s that know their lines, [`read_trees`] into one for each document; JSON is YAML too.
-//! [`Located`] and [`Fields`] walk it as a schema wants it, and collect [`Problems`]; [`read_file`] does the IO.
+//! [`read_tree`] parses a text with one document into a tree of [`Node`]s that know their lines;
+//! [`read_trees`] parses a text with any number of documents. JSON is accepted, because it is YAML too.
+//! [`Located`] and [`Fields`] read the tree against a schema and collect [`Problems`]. [`read_file`] does the
+//! IO.
 
 mod fields;
+mod file;
+mod node;
+mod parser;
+mod path;
 mod problem;
 mod quote;
 mod scalar;
-mod source;
-mod tree;
+mod suggestion;
 
 pub use fields::{Fields, Located};
+pub use file::{MAX_FILE_BYTES, ReadError, parse_bytes, read_bytes, read_file};
+pub use node::{Entry, Node, Value};
+pub use parser::{read_tree, read_trees};
+pub use path::{item_path, member_path};
 pub use problem::{FileErrors, Problem, Problems};
-pub use quote::{item, member, quoted, shortened, similar};
-pub use scalar::Kind;
-pub use source::{MAX_FILE_BYTES, ReadError, decode, load, read_file};
-pub use tree::{Entry, Node, Style, Value, read_tree, read_trees};
+pub use quote::{quoted, shortened};
+pub use scalar::{Kind, Style};
+pub use suggestion::closest_match;

@@ -1,18 +1,18 @@
-//! What is wrong with a file, and where.
+//! The problems of a file and their positions.
 
 use std::fmt;
 
-/// How many problems are printed; the rest is counted.
-const SHOWN: usize = 100;
+/// Number of problems that are printed. The rest are only counted.
+const MAX_SHOWN: usize = 100;
 
-/// One thing that is wrong with a file.
+/// One problem of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The line, from 1.
+    /// Line of the value, counted from 1.
     pub line: usize,
-    /// The value's path, such as `endpoints[2].address`; empty for the document itself.
+    /// Path of the value, such as `endpoints[2].address`; empty for the root.
     pub path: String,
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to fix it.
     pub message: String,
 }
 
@@ -26,19 +26,20 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a file: one problem or more, in the order of their lines.
+/// All problems of a file, at least one, sorted by line.
 ///
-/// Prints one problem a line, without the file's name, and after 100 of them only how many more there are.
+/// `Display` prints one problem per line, without the file name. After 100 problems it prints only how many
+/// more there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileErrors(Vec<Problem>);
 
 impl FileErrors {
-    /// A single problem.
-    pub fn one(line: usize, message: String) -> Self {
+    /// Creates the errors of a file with a single problem.
+    pub fn single(line: usize, message: String) -> Self {
         Self(vec![Problem { line, path: String::new(), message }])
     }
 
-    /// The problems, in the order of their lines.
+    /// Returns the problems, sorted by line.
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }
@@ -46,11 +47,11 @@ impl FileErrors {
 
 impl fmt::Display for FileErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.0.iter().take(SHOWN).enumerate() {
+        for (at, problem) in self.0.iter().take(MAX_SHOWN).enumerate() {
             let separator = if at == 0 { "" } else { "\n" };
             write!(f, "{separator}{problem}")?;
         }
-        match self.0.len().saturating_sub(SHOWN) {
+        match self.0.len().saturating_sub(MAX_SHOWN) {
             0 => Ok(()),
             more => write!(f, "\nand {more} more"),
         }
@@ -59,28 +60,28 @@ impl fmt::Display for FileErrors {
 
 impl std::error::Error for FileErrors {}
 
-/// The problems found so far.
+/// Collects problems while a file is read.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Adds one: `message` says what is wrong and how to mend it.
+    /// Adds a problem. `message` says what is wrong and how to fix it.
     pub fn add(&mut self, line: usize, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem { line, path: path.into(), message: message.into() });
     }
 
-    /// Whether there is none.
+    /// Returns whether no problem was found.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `read` where there is no problem, else the problems.
+    /// Returns `value` if no problem was found. `value` must be `None` only when there are problems.
     ///
     /// # Errors
-    /// All problems, in the order of their lines. `read` is `None` only where there are some.
-    pub fn or<T>(self, read: Option<T>) -> Result<T, FileErrors> {
-        match read {
-            Some(read) if self.is_empty() => Ok(read),
+    /// All problems, sorted by line.
+    pub fn into_result<T>(self, value: Option<T>) -> Result<T, FileErrors> {
+        match value {
+            Some(value) if self.is_empty() => Ok(value),
             _ => Err(self.into()),
         }
     }
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_problems_are_counted() {
+    fn problems_beyond_the_limit_are_only_counted() {
         let mut problems = Problems::default();
         (0..103).for_each(|line| problems.add(103 - line, "", "wrong"));
         let shown = FileErrors::from(problems).to_string();

@@ -1,36 +1,43 @@
-//! Scalars: what YAML takes them for.
+//! Classifies scalars as YAML 1.2 does (core schema).
 
-use crate::tree::Style;
+/// How a scalar is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Without quotes: YAML derives the type from the text.
+    Plain,
+    /// In quotes, as a block or tagged `!!str`: always text.
+    Text,
+}
 
-/// What YAML 1.2 (its core schema) takes a scalar for.
+/// The type of a scalar in the core schema of YAML 1.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Empty, `~` or `null`.
-    Nothing,
+    Null,
     /// `true` or `false`.
     Boolean,
-    /// An integer, a fraction, infinity or not a number.
+    /// An integer, a fraction, infinity or not-a-number.
     Number,
     /// Anything else.
     Text,
 }
 
 impl Kind {
-    /// What `text`, written in `style`, is taken for.
+    /// Returns the type of a scalar with this `text`, written in `style`.
     pub fn of(text: &str, style: Style) -> Self {
         match text {
             _ if style == Style::Text => Self::Text,
-            "" | "~" | "null" | "Null" | "NULL" => Self::Nothing,
+            "" | "~" | "null" | "Null" | "NULL" => Self::Null,
             "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Self::Boolean,
             number if is_number(number) => Self::Number,
             _ => Self::Text,
         }
     }
 
-    /// As it is called in messages.
+    /// Returns the name of the type for messages, such as `a number`.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Nothing => "nothing",
+            Self::Null => "nothing",
             Self::Boolean => "a boolean",
             Self::Number => "a number",
             Self::Text => "text",
@@ -38,8 +45,9 @@ impl Kind {
     }
 }
 
-/// What a scalar that is a [`Kind::Number`] means.
-pub(crate) fn number(text: &str) -> Option<f64> {
+/// Returns the value of a scalar of type [`Kind::Number`]. Integers above `u64::MAX` in base 8 or 16 give
+/// infinity.
+pub(crate) fn parse_number(text: &str) -> Option<f64> {
     let radix = |digits: &str, radix| {
         let number = u64::from_str_radix(digits, radix);
         Some(number.map_or(f64::INFINITY, |number| number as f64))
@@ -66,7 +74,7 @@ fn is_number(text: &str) -> bool {
     match unsigned {
         ".inf" | ".Inf" | ".INF" => true,
         _ if [".nan", ".NaN", ".NAN"].contains(&text) => true,
-        // `inf` and `nan` without a dot are numbers to Rust, not to YAML.
+        // Rust parses `inf` and `nan` without a dot; in YAML they are text.
         _ => {
             unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.')
                 && text.parse::<f64>().is_ok()
@@ -79,10 +87,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds() {
+    fn scalars_have_the_types_of_yaml_1_2() {
         for (text, kind) in [
-            ("", Kind::Nothing),
-            ("~", Kind::Nothing),
+            ("", Kind::Null),
+            ("~", Kind::Null),
             ("true", Kind::Boolean),
             ("yes", Kind::Text),
             ("-12", Kind::Number),
@@ -101,16 +109,16 @@ mod tests {
         ] {
             assert_eq!(Kind::of(text, Style::Plain), kind, "{text}");
             assert_eq!(Kind::of(text, Style::Text), Kind::Text, "{text}");
-            assert!(kind != Kind::Number || number(text).is_some(), "{text}");
+            assert!(kind != Kind::Number || parse_number(text).is_some(), "{text}");
         }
     }
 
     #[test]
-    fn numbers() {
-        assert_eq!(Some(31.0), number("0x1F"));
-        assert_eq!(Some(8.0), number("0o10"));
-        assert_eq!(Some(-1.5), number("-1.5"));
-        assert_eq!(Some(f64::NEG_INFINITY), number("-.inf"));
-        assert!(number(".nan").is_some_and(f64::is_nan));
+    fn numbers_have_the_values_of_yaml_1_2() {
+        assert_eq!(Some(31.0), parse_number("0x1F"));
+        assert_eq!(Some(8.0), parse_number("0o10"));
+        assert_eq!(Some(-1.5), parse_number("-1.5"));
+        assert_eq!(Some(f64::NEG_INFINITY), parse_number("-.inf"));
+        assert!(parse_number(".nan").is_some_and(f64::is_nan));
     }
 }

@@ -1,53 +1,54 @@
-//! What a conversation is told from outside.
+//! Configuration of conversations.
 
 use std::sync::Arc;
 
 use signalbox_intake::Parsers;
 use signalbox_types::{Format, Models};
 
-use crate::buffers::Buffers;
+use crate::body::budget::BodyBudget;
 
-/// What becomes of the endpoints that a gateway names for a request.
+/// How to treat the endpoints that a gateway allows for a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SubsetHint {
-    /// It goes to one of them, or nowhere.
+    /// The request goes to one of them or is refused.
     #[default]
-    Honoured,
-    /// They count for nothing.
+    Honored,
+    /// The request may go to any endpoint.
     Ignored,
 }
 
-/// What holds for every conversation of a server at one moment.
+/// Configuration that all conversations of a server share when they start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The longest request body that is accepted, in bytes.
+    /// Maximum length of a request body in bytes.
     pub body_limit_bytes: usize,
-    /// What all conversations hold of bodies together.
-    pub buffers: Buffers,
-    /// Size of a hashed block of prompt, in bytes.
+    /// Limit of the request bodies that all conversations buffer together.
+    pub body_budget: BodyBudget,
+    /// Size of a hashed block of the prompt in bytes.
     pub block_bytes: u32,
-    /// The request headers that a decision goes by: [`signalbox_types::Request::headers`].
-    pub headers: Arc<[String]>,
-    /// Which APIs are spoken.
+    /// Names of the request headers that the policy reads; see [`signalbox_types::Request::headers`].
+    pub decision_headers: Arc<[String]>,
+    /// The parsers that determine which APIs are accepted.
     pub parsers: Arc<Parsers>,
-    /// What becomes of the endpoints that a gateway names.
-    pub subset: SubsetHint,
-    /// What the pool says of models.
+    /// How to treat the endpoints that a gateway allows.
+    pub subset_hint: SubsetHint,
+    /// The objectives and model rewrites of the pool.
     pub models: Arc<Models>,
-    /// After how many seconds a client shall come again that is refused for want of room.
+    /// Seconds after which a client should retry a request that was refused for lack of capacity.
     pub retry_after_s: u32,
 }
 
 impl Default for Config {
-    /// Bodies of up to 64 MiB and as many as come, blocks of the default [`Format`], again after a second.
+    /// Returns a configuration with bodies of up to 64 MiB, an unlimited budget, the block size of the
+    /// default [`Format`], and retries after one second.
     fn default() -> Self {
         Self {
             body_limit_bytes: 64 << 20,
-            buffers: Buffers::default(),
+            body_budget: BodyBudget::default(),
             block_bytes: Format::default().block_bytes,
-            headers: Arc::default(),
+            decision_headers: Arc::default(),
             parsers: Arc::default(),
-            subset: SubsetHint::default(),
+            subset_hint: SubsetHint::default(),
             models: Arc::default(),
             retry_after_s: 1,
         }

@@ -1,4 +1,4 @@
-//! The conversation of one stream.
+//! The conversation on one ext-proc stream.
 
 use std::net::SocketAddr;
 
@@ -7,153 +7,160 @@ use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
 use signalbox_types::Subset;
 
+use crate::body::modes::BodyModes;
 use crate::config::{Config, SubsetHint};
-use crate::destination::{Announcement, Destination};
+use crate::destination::{Destination, ResponseHeader};
 use crate::event::{Action, Actions, Event, Outcome};
-use crate::hint;
-use crate::modes::Modes;
+use crate::gateway_metadata;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::response::{Response, Stage};
 
-/// One stream between a gateway and the picker, which is about one HTTP request.
+/// One stream between a gateway and the picker. It covers one HTTP request.
 ///
-/// The picker is silent until it has seen of the request what the gateway's mode lets it see, answers with a destination, and lets the
-/// response pass. Whatever is out of order passes unchanged where that can be done, and is ignored where not.
+/// The picker sends nothing until it has received as much of the request as the gateway's body mode allows.
+/// Then it replies with a destination and lets the response pass. Messages that arrive out of order pass
+/// unchanged where possible, and are ignored otherwise.
 #[derive(Debug)]
 pub struct Conversation {
     config: Config,
-    chance: u128,
-    modes: Modes,
+    random_bits: u128,
+    body_modes: BodyModes,
     request: Request,
     response: Response,
-    /// What the response is to tell the client.
-    announcement: Option<Announcement>,
-    served: Option<SocketAddr>,
+    /// Header to add to the response.
+    response_header: Option<ResponseHeader>,
+    served_by: Option<SocketAddr>,
 }
 
 impl Conversation {
-    /// A conversation in which nothing was said. By `chance`, unlike any other's, it names the request and chooses among targets.
-    pub fn new(config: Config, chance: u128) -> Self {
+    /// Returns a conversation that has not started. `random_bits` must be unique per conversation; they
+    /// determine the generated request id and the target of a model rewrite.
+    pub fn new(config: Config, random_bits: u128) -> Self {
         Self {
             config,
-            chance,
-            modes: Modes::default(),
+            random_bits,
+            body_modes: BodyModes::default(),
             request: Request::default(),
             response: Response::default(),
-            announcement: None,
-            served: None,
+            response_header: None,
+            served_by: None,
         }
     }
 
-    /// Takes what happened; returns what is to be done about it, in order.
+    /// Processes an event; returns the actions to perform, in order.
     pub fn step(&mut self, event: Event) -> Actions {
         if self.refusal().is_some() {
             return Actions::new();
         }
         match event {
             Event::Message(message) => self.receive(message),
-            Event::Overlong => self.request.overlong(&self.config),
-            Event::Picked(picked) => self.send(picked.as_ref()),
+            Event::MessageTooLong => self.request.on_message_too_long(&self.config),
+            Event::Picked(picked) => self.on_picked(picked.as_ref()),
         }
     }
 
-    /// The gateway has all that was said to it so far.
-    pub fn handed_over(&mut self) {
-        self.request.handed_over();
+    /// Releases the buffered request body. Call this when the gateway has received all replies.
+    pub fn release_sent_body(&mut self) {
+        self.request.release_sent_body();
     }
 
-    /// The client's or the gateway's id of the request, cut to 128 characters, or one that it was given here. None before its headers came.
+    /// Returns the request id: that of the client or the gateway, truncated to 128 characters, or a generated
+    /// one. `None` until the headers have arrived.
     pub fn request_id(&self) -> Option<&str> {
-        self.request.head().request_id.as_deref()
+        self.request.headers().request_id.as_deref()
     }
 
-    /// Whether the gateway may leave the response's end off this stream. Known from the first message on.
+    /// Returns whether the gateway may leave the end of the response off this stream. Valid from the first
+    /// message on.
     pub fn may_hide_response(&self) -> bool {
-        self.modes.may_hide_response()
+        self.body_modes.may_hide_response()
     }
 
-    /// Why the request was refused, if it was.
+    /// Returns why the request was refused, if it was.
     pub fn refusal(&self) -> Option<&Refusal> {
         self.request.refusal()
     }
 
-    /// What became of the request if the stream is over now.
+    /// Returns the outcome of the request if the stream ends now.
     pub fn outcome(&self) -> Outcome {
         if self.refusal().is_some() {
             return Outcome::Refused;
         }
         if !self.request.is_sent() {
-            return Outcome::Unpicked;
+            return Outcome::NotSent;
         }
         match self.response.stage {
             Stage::Ended => Outcome::Complete,
-            Stage::Awaited if self.modes.hide_body() => Outcome::Hidden,
-            Stage::Started if self.modes.may_hide_response() => Outcome::Hidden,
+            Stage::Awaited if self.body_modes.hides_response_body() => Outcome::Hidden,
+            Stage::Started if self.body_modes.may_hide_response() => Outcome::Hidden,
             _ => Outcome::Aborted,
         }
     }
 
     fn receive(&mut self, message: ProcessingRequest) -> Actions {
-        if let Some(told) = message.protocol_config {
-            self.modes = told.into();
+        if let Some(announced_modes) = message.protocol_config {
+            self.body_modes = announced_modes.into();
         }
-        let (config, modes, metadata) = (&self.config, self.modes, message.metadata_context.as_ref());
+        let (config, body_modes, metadata) =
+            (&self.config, self.body_modes, message.metadata_context.as_ref());
         match message.request {
             Some(Message::RequestHeaders(headers)) => {
-                self.request.allow(allowed(metadata, config));
-                self.request.headers(&headers, config, modes, self.chance)
+                self.request.set_subset(allowed_subset(metadata, config));
+                self.request.on_headers(&headers, config, body_modes, self.random_bits)
             }
             Some(Message::RequestBody(body)) => {
-                self.request.allow(allowed(metadata, config));
-                self.request.body(body, config, modes)
+                self.request.set_subset(allowed_subset(metadata, config));
+                self.request.on_body(body, config, body_modes)
             }
             Some(Message::RequestTrailers(_)) => {
-                self.request.allow(allowed(metadata, config));
-                self.request.trailers(config)
+                self.request.set_subset(allowed_subset(metadata, config));
+                self.request.on_trailers(config)
             }
             Some(Message::ResponseHeaders(headers)) => {
-                let mut actions = self.served(metadata);
-                let announcement = self.announcement.take();
-                actions.extend(self.response.headers(&headers, announcement.as_ref()));
+                let mut actions = self.on_response_message(metadata);
+                let response_header = self.response_header.take();
+                actions.extend(self.response.on_headers(&headers, response_header.as_ref()));
                 actions
             }
             Some(Message::ResponseBody(body)) => {
-                let mut actions = self.served(metadata);
-                actions.extend(self.response.body(body, modes));
+                let mut actions = self.on_response_message(metadata);
+                actions.extend(self.response.on_body(body, body_modes));
                 actions
             }
             Some(Message::ResponseTrailers(_)) => {
-                let mut actions = self.served(metadata);
-                actions.extend(self.response.trailers(self.modes));
+                let mut actions = self.on_response_message(metadata);
+                actions.extend(self.response.on_trailers(self.body_modes));
                 actions
             }
             None => Actions::new(),
         }
     }
 
-    /// Something of the response came, and with it perhaps who has served it.
-    fn served(&mut self, metadata: Option<&Metadata>) -> Actions {
-        self.request.answered();
-        let served = hint::served(metadata).filter(|served| self.served != Some(*served));
-        self.served = served.or(self.served);
-        served.map(Action::Served).into_iter().collect()
+    /// Handles what all messages of a response have in common. Their metadata may name the endpoint that
+    /// serves the request.
+    fn on_response_message(&mut self, metadata: Option<&Metadata>) -> Actions {
+        self.request.on_response_message();
+        let served =
+            gateway_metadata::serving_endpoint(metadata).filter(|served| self.served_by != Some(*served));
+        self.served_by = served.or(self.served_by);
+        served.map(Action::ServedBy).into_iter().collect()
     }
 
-    fn send(&mut self, picked: Result<&Destination, &Refusal>) -> Actions {
-        self.announcement = picked.ok().and_then(|destination| destination.announcement().cloned());
-        let (actions, expected) = self.request.send(picked, &self.config);
+    fn on_picked(&mut self, picked: Result<&Destination, &Refusal>) -> Actions {
+        self.response_header = picked.ok().and_then(|destination| destination.response_header().cloned());
+        let (actions, expected) = self.request.on_picked(picked, &self.config);
         if let Some(expected) = expected {
-            self.response.expect(expected);
+            self.response.set_expected(expected);
         }
         actions
     }
 }
 
-/// The endpoints that a gateway allows, where that counts.
-fn allowed(metadata: Option<&Metadata>, config: &Config) -> Option<Subset> {
-    match config.subset {
-        SubsetHint::Honoured => hint::subset(metadata),
+/// Returns the endpoints that a gateway allows, unless the configuration ignores them.
+fn allowed_subset(metadata: Option<&Metadata>, config: &Config) -> Option<Subset> {
+    match config.subset_hint {
+        SubsetHint::Honored => gateway_metadata::allowed_subset(metadata),
         SubsetHint::Ignored => None,
     }
 }

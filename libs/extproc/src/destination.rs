@@ -1,4 +1,4 @@
-//! Where a request is to go.
+//! The destination of a request.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,50 +6,50 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use signalbox_types::BookingId;
 
-/// The endpoint that a request is to go to, in the form in which gateways are told. Cheap to clone: make it once per
-/// endpoint.
+/// The endpoint for a request, as gateways expect it. Cheap to clone; create it once per endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Destination {
     address: Bytes,
     booking: Option<BookingId>,
-    announcement: Option<Box<Announcement>>,
+    response_header: Option<Box<ResponseHeader>>,
     scores: Vec<(SocketAddr, f64)>,
 }
 
-/// A header that a response gets on its way to the client.
+/// A header that is added to a response on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announcement {
-    /// The header's name.
-    pub header: String,
-    /// Its value.
+pub struct ResponseHeader {
+    /// Name of the header.
+    pub name: String,
+    /// Value of the header.
     pub value: String,
 }
 
 impl Destination {
-    /// The name of the request header, and of the key in the metadata, that tells a gateway the destination.
-    pub const KEY: &'static str = "x-gateway-destination-endpoint";
+    /// Name of the request header, and of the metadata key, that contains the destination.
+    pub const HEADER: &'static str = "x-gateway-destination-endpoint";
 
-    /// The request header that names the booking to whoever logs the request's end.
-    pub const BOOKING: &'static str = "x-signalbox-booking";
+    /// Name of the request header that identifies the booking in the gateway's access log.
+    pub const BOOKING_HEADER: &'static str = "x-signalbox-booking";
 
-    /// The same, and where the gateway cannot reach it, these in their order. Few gateways take more than one endpoint.
-    pub fn or(self, others: &[SocketAddr]) -> Self {
+    /// Adds endpoints for the gateway to try, in this order, if it cannot reach the first one. Few gateways
+    /// accept more than one endpoint.
+    pub fn with_fallbacks(self, others: &[SocketAddr]) -> Self {
         let others: String = others.iter().map(|address| format!(",{address}")).collect();
         Self { address: [self.address, others.into()].concat().into(), ..self }
     }
 
-    /// The same, with a booking of which the end is to be told.
-    pub fn booked(self, booking: BookingId) -> Self {
+    /// Adds the booking whose end the access log reports.
+    pub fn with_booking(self, booking: BookingId) -> Self {
         Self { booking: Some(booking), ..self }
     }
 
-    /// The same, with a header for the response.
-    pub fn announced(self, announcement: Announcement) -> Self {
-        Self { announcement: Some(Box::new(announcement)), ..self }
+    /// Adds a header for the response.
+    pub fn with_response_header(self, response_header: ResponseHeader) -> Self {
+        Self { response_header: Some(Box::new(response_header)), ..self }
     }
 
-    /// The same, with how good each candidate would have been; more is better.
-    pub fn scored(self, scores: Vec<(SocketAddr, f64)>) -> Self {
+    /// Adds the score of each candidate; higher is better.
+    pub fn with_scores(self, scores: Vec<(SocketAddr, f64)>) -> Self {
         Self { scores, ..self }
     }
 
@@ -65,11 +65,11 @@ impl Destination {
         self.booking
     }
 
-    pub(crate) fn announcement(&self) -> Option<&Announcement> {
-        self.announcement.as_deref()
+    pub(crate) fn response_header(&self) -> Option<&ResponseHeader> {
+        self.response_header.as_deref()
     }
 
-    /// `ip:port`, an IPv6 address in brackets; commas between several.
+    /// Returns `ip:port`, with IPv6 addresses in brackets and commas between several endpoints.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.address).expect("made from a string")
     }
@@ -77,7 +77,7 @@ impl Destination {
 
 impl From<SocketAddr> for Destination {
     fn from(address: SocketAddr) -> Self {
-        Self { address: address.to_string().into(), booking: None, announcement: None, scores: Vec::new() }
+        Self { address: address.to_string().into(), booking: None, response_header: None, scores: Vec::new() }
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipv6_stands_in_brackets() {
+    fn ipv6_address_is_in_brackets() {
         for text in ["10.0.0.1:8000", "[fd00::1]:8000"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(Destination::from(address).to_string(), text);

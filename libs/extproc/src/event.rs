@@ -1,72 +1,74 @@
-//! What a conversation takes and gives.
+//! The inputs and outputs of a conversation.
 
 use std::net::SocketAddr;
 
-use signalbox_intake::Intake;
-use signalbox_intake::answer::Usage;
+use signalbox_intake::ParsedRequest;
+use signalbox_intake::response::Usage;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use smallvec::SmallVec;
 
 use crate::destination::Destination;
 use crate::refusal::Refusal;
 
-/// What happens to a conversation.
+/// An input of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The gateway sent a message.
     Message(ProcessingRequest),
-    /// The gateway sent a message that is too long to be taken. Nothing else will come.
-    Overlong,
-    /// The answer to [`Action::Pick`].
+    /// The gateway sent a message that exceeds the size limit. It is the last event.
+    MessageTooLong,
+    /// The result of [`Action::Pick`].
     Picked(Result<Destination, Refusal>),
 }
 
-/// What the shell is to do or to know, in this order.
+/// An output of a conversation: something to do or to record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Decide where this request shall go. Always the last action of a step.
-    Pick(Intake),
-    /// Send this to the gateway.
+    /// Pick an endpoint for this request. Always the last action of a step.
+    Pick(ParsedRequest),
+    /// Send this message to the gateway.
     Reply(ProcessingResponse),
-    /// So many headers by which the request steers made no sense and count for nothing.
-    Ignored {
-        /// How many.
-        controls: u32,
+    /// Control headers of the request had invalid values and were ignored.
+    ControlHeadersIgnored {
+        /// Number of these headers.
+        count: u32,
     },
-    /// Reading the request's body panicked. What follows is decided without it.
+    /// Processing the request or the response panicked. The conversation continues without the affected
+    /// information.
     Panicked,
-    /// The gateway says that this endpoint serves the request.
-    Served(SocketAddr),
-    /// The response's headers passed.
+    /// The gateway reported that this endpoint serves the request.
+    ServedBy(SocketAddr),
+    /// The response's headers arrived.
     ResponseStarted {
-        /// The HTTP status, where it can be read.
+        /// HTTP status, if it is readable.
         status: Option<u16>,
     },
-    /// The first bytes of the response's body passed: the prompt is processed. Not told where the gateway's mode
-    /// hides the response's body.
+    /// The first bytes of the response's body arrived, so the prompt is processed. Not reported if the
+    /// gateway's mode hides the response's body.
     FirstChunk,
-    /// What the response said of tokens. At most once, before its end is told.
+    /// The usage that the response reported. At most once, before [`Action::ResponseEnded`].
     Usage(Usage),
-    /// The end of the response passed. At most once.
+    /// The end of the response arrived. At most once.
     ResponseEnded,
-    /// End the stream, with status OK. Comes after a refusal only, as the last action of all.
+    /// End the stream with status OK. Only after a refusal, as the last action of all.
     Close,
 }
 
 /// The actions of one step.
 pub type Actions = SmallVec<[Action; 2]>;
 
-/// What became of a request, as far as its conversation tells.
+/// The outcome of a request, as far as its conversation shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was never sent to an endpoint.
-    Unpicked,
-    /// It was refused; [`crate::Conversation::refusal`] tells why. It was never sent to an endpoint either.
+    /// The request was not sent to an endpoint.
+    NotSent,
+    /// The request was refused and not sent to an endpoint; see [`crate::Conversation::refusal`].
     Refused,
-    /// The end of the response was seen.
+    /// The response ended.
     Complete,
-    /// The stream broke off before the end of the response.
+    /// The stream ended before the response did.
     Aborted,
-    /// The stream is over, and the gateway's mode may not show how the response goes on: it may last.
+    /// The stream ended, but the gateway's mode may hide the rest of the response, which may still be in
+    /// progress.
     Hidden,
 }

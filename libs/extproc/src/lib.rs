@@ -1,39 +1,37 @@
 //! The ext-proc conversation between a gateway and an endpoint picker, as a pure state machine.
 //!
-//! A gateway opens one stream per HTTP request. The shell makes a [`Conversation`] per stream, feeds it what arrives,
-//! and does what it asks for, in order. [`Action::Pick`] is always the last action of a step: the shell decides and
-//! feeds the result back as [`Event::Picked`] before it reads on. When the stream is over, for whatever reason,
-//! [`Conversation::outcome`] tells what is to become of the booking.
+//! A gateway opens one stream per HTTP request. For each stream, the caller creates a [`Conversation`],
+//! passes it every message, and performs the returned actions in order. [`Action::Pick`] is always the last
+//! action of a step: the caller picks an endpoint and passes the result back as [`Event::Picked`] before it
+//! reads the next message. When the stream ends for any reason, [`Conversation::outcome`] determines what
+//! happens to the booking.
 //!
-//! A request's body that comes as `FULL_DUPLEX_STREAMED` is read and sent back; one that comes as `BUFFERED` is read and answered with the
-//! destination. One that comes as `STREAMED`, or not at all (`NONE`), comes too late: such a request is picked for by its headers. The
-//! response's body may come in any mode. Where it does not come at all, nor its end, that is read of the gateway's access log
-//! ([`logged`]).
+//! A request body in mode `FULL_DUPLEX_STREAMED` is read and sent back; one in mode `BUFFERED` is read, and
+//! the reply contains the destination. In mode `STREAMED` the body arrives too late, and in mode `NONE` not
+//! at all: such a request is routed by its headers. The response's body may arrive in any mode. If the
+//! gateway sends neither the body nor the end of the response, the end is read from the gateway's access log
+//! ([`parse_access_log_entry`]).
 
+mod access_log;
 mod body;
-mod buffers;
-mod complete;
 mod config;
-mod controls;
 mod conversation;
 mod destination;
 mod event;
-mod guard;
-mod head;
-mod hint;
-mod logged;
-mod modes;
+mod gateway_metadata;
+mod headers;
+mod panic_guard;
 mod refusal;
 mod reply;
 mod request;
 mod response;
 
-pub use buffers::Buffers;
+pub use access_log::{AccessLogEntry, parse_access_log_entry};
+pub use body::budget::BodyBudget;
 pub use config::{Config, SubsetHint};
 pub use conversation::Conversation;
-pub use destination::{Announcement, Destination};
+pub use destination::{Destination, ResponseHeader};
 pub use event::{Action, Actions, Event, Outcome};
-pub use head::request_header;
-pub use logged::{Logged, logged};
+pub use headers::value::request_header;
 pub use refusal::Refusal;
-pub use reply::fault;
+pub use reply::internal_error;

@@ -1,58 +1,58 @@
-//! Why a request is answered by the picker instead of an endpoint.
+//! The reasons for which the picker refuses a request.
 
 use std::fmt;
 
-/// Why a request is refused. Displays as the message for the client.
+/// Why a request is refused. `Display` writes the message for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The request makes no sense; the text says why.
+    /// The request is invalid; the text explains why.
     BadRequest(String),
-    /// There is no endpoint that could take it.
+    /// No endpoint can serve the request.
     NoEndpoint,
-    /// There are endpoints, but the filters of the policy left none.
+    /// There are endpoints, but the filters of the policy excluded all of them.
     Saturated,
-    /// Its body is too long.
+    /// The body is too long.
     TooLarge {
-        /// The longest body that is accepted, in bytes.
+        /// Maximum length of a body in bytes.
         limit_bytes: usize,
     },
-    /// The picker holds as many request bodies as it may.
-    Full,
+    /// The picker already buffers as many request bodies as it may.
+    BodyBudgetExceeded,
 }
 
 impl Refusal {
-    /// The HTTP status that the client gets.
+    /// Returns the HTTP status for the client.
     pub const fn status(&self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
             Self::TooLarge { .. } => 413,
             Self::Saturated => 429,
-            Self::NoEndpoint | Self::Full => 503,
+            Self::NoEndpoint | Self::BodyBudgetExceeded => 503,
         }
     }
 
-    /// The name of the error, which begins the body that the client gets.
+    /// Returns the error code at the start of the body for the client.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "BadRequest",
             Self::TooLarge { .. } => "PayloadTooLarge",
-            Self::NoEndpoint | Self::Full => "ServiceUnavailable",
+            Self::NoEndpoint | Self::BodyBudgetExceeded => "ServiceUnavailable",
             Self::Saturated => "ResourceExhausted",
         }
     }
 
-    /// What the header `x-llm-d-request-dropped-reason` says, where it is sent.
+    /// Returns the value of the header `x-llm-d-request-dropped-reason`, if it is sent.
     pub const fn dropped_reason(&self) -> Option<&'static str> {
         match self {
             Self::NoEndpoint => Some("rejected-no-endpoints"),
-            Self::Saturated | Self::Full => Some("rejected-saturated"),
+            Self::Saturated | Self::BodyBudgetExceeded => Some("rejected-saturated"),
             Self::BadRequest(_) | Self::TooLarge { .. } => None,
         }
     }
 
-    /// Whether the same request may be served a little later.
-    pub(crate) const fn may_come_again(&self) -> bool {
-        matches!(self, Self::Saturated | Self::Full)
+    /// Returns whether the same request may succeed a little later.
+    pub(crate) const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Saturated | Self::BodyBudgetExceeded)
     }
 }
 
@@ -65,7 +65,9 @@ impl fmt::Display for Refusal {
             Self::TooLarge { limit_bytes } => {
                 write!(f, "request body is longer than {limit_bytes} bytes")
             }
-            Self::Full => f.write_str("too many request bodies are on their way through the endpoint picker"),
+            Self::BodyBudgetExceeded => {
+                f.write_str("the endpoint picker is buffering too many request bodies; retry later")
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The messages that a gateway gets.
+//! Builds the messages for the gateway.
 
 use std::collections::BTreeMap;
 
@@ -14,37 +14,37 @@ use signalbox_protos::envoy::service::ext_proc::v3::{
 };
 use signalbox_protos::envoy::r#type::v3::HttpStatus;
 
-use crate::destination::{Announcement, Destination};
+use crate::destination::{Destination, ResponseHeader};
 use crate::refusal::Refusal;
 
-/// The longest chunk of a body that is sent, in bytes: gateways want less than 64 KiB a message.
+/// Maximum length of a body chunk in bytes. Gateways accept less than 64 KiB per message.
 const CHUNK_BYTES: usize = 62_000;
-/// Where gateways look for the destination in the metadata.
+/// Metadata namespace in which gateways look for the destination.
 const METADATA_NAMESPACE: &str = "envoy.lb";
-/// And how good each candidate was.
+/// Metadata key of the candidates' scores.
 const SCORES: &str = "x-gateway-destination-endpoint-scores";
-/// The header that says why a request was dropped.
+/// Header with the reason for which a request was dropped.
 const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
 const REQUEST_ID: &str = "x-request-id";
 const CONTENT_LENGTH: &str = "content-length";
 const RETRY_AFTER: &str = "retry-after";
 
-/// Whether the headers are told how long a body is.
+/// Whether a replaced body also sets the content length.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Length {
-    Told,
-    Untold,
+pub(crate) enum ContentLength {
+    Set,
+    Unchanged,
 }
 
-/// Which body a chunk belongs to.
+/// The direction of a body.
 #[derive(Clone, Copy)]
 pub(crate) enum Direction {
     Request,
     Response,
 }
 
-/// Whether a body ends with its last chunk, or something follows.
+/// Whether a body ends with its last chunk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     Last,
@@ -57,42 +57,43 @@ impl Ending {
     }
 }
 
-/// What a gateway is told of a request that has an endpoint.
+/// A routing decision for the gateway.
 pub(crate) struct Route<'a> {
     pub(crate) destination: &'a Destination,
-    /// An id that the request did not come with.
+    /// Generated id for a request that came without one.
     pub(crate) request_id: Option<&'a str>,
-    /// Headers of the request that must not reach the endpoint, unless they are set here.
-    pub(crate) ending_here: Vec<String>,
-    /// Length of the body that goes to the endpoint, where the gateway has to be told.
+    /// Request headers that must not reach the endpoint, unless this message sets them.
+    pub(crate) headers_to_remove: Vec<String>,
+    /// Length of the body for the endpoint, if it has to be set.
     pub(crate) body_bytes: Option<usize>,
 }
 
 impl Route<'_> {
-    /// The answer to the request's headers.
-    pub(crate) fn with_headers(self) -> ProcessingResponse {
+    /// Returns the reply to the request's headers.
+    pub(crate) fn into_headers_reply(self) -> ProcessingResponse {
         let metadata = self.metadata();
-        let response = HeadersResponse { response: Some(self.common(None)) };
+        let response = HeadersResponse { response: Some(self.common_response(None)) };
         ProcessingResponse {
             response: Some(Response::RequestHeaders(response)),
             dynamic_metadata: Some(metadata),
         }
     }
 
-    /// The answer to the request's body, whose headers were answered before; with another body, if there is one.
-    pub(crate) fn with_body(self, body: Option<Bytes>) -> ProcessingResponse {
+    /// Returns the reply to the request's body, for requests whose headers were already replied to. Replaces
+    /// the body if one is given.
+    pub(crate) fn into_body_reply(self, body: Option<Bytes>) -> ProcessingResponse {
         let metadata = self.metadata();
-        let response = BodyResponse { response: Some(self.common(body.map(replacement))) };
+        let response = BodyResponse { response: Some(self.common_response(body.map(replacement))) };
         ProcessingResponse {
             response: Some(Response::RequestBody(response)),
             dynamic_metadata: Some(metadata),
         }
     }
 
-    fn common(self, body_mutation: Option<BodyMutation>) -> CommonResponse {
-        let mut set_headers = vec![header(Destination::KEY, self.destination.as_bytes().clone())];
+    fn common_response(self, body_mutation: Option<BodyMutation>) -> CommonResponse {
+        let mut set_headers = vec![header(Destination::HEADER, self.destination.as_bytes().clone())];
         if let Some(booking) = self.destination.booking() {
-            set_headers.push(header(Destination::BOOKING, booking.to_string().into()));
+            set_headers.push(header(Destination::BOOKING_HEADER, booking.to_string().into()));
         }
         if let Some(id) = self.request_id {
             set_headers.push(header(REQUEST_ID, id.to_owned().into()));
@@ -104,7 +105,7 @@ impl Route<'_> {
             let keys = set_headers.iter().filter_map(|option| option.header.as_ref());
             keys.into_iter().any(|header| header.key.eq_ignore_ascii_case(name))
         };
-        let mut remove_headers = self.ending_here;
+        let mut remove_headers = self.headers_to_remove;
         remove_headers.retain(|name| !is_set(name));
         let header_mutation = Some(HeaderMutation { set_headers, remove_headers });
         CommonResponse { header_mutation, body_mutation, clear_route_cache: true }
@@ -112,7 +113,7 @@ impl Route<'_> {
 
     fn metadata(&self) -> Struct {
         let text = Kind::StringValue(self.destination.as_str().to_owned());
-        let mut fields = BTreeMap::from([(Destination::KEY.to_owned(), Value { kind: Some(text) })]);
+        let mut fields = BTreeMap::from([(Destination::HEADER.to_owned(), Value { kind: Some(text) })]);
         let scores = self.destination.scores().iter();
         let scores: BTreeMap<_, _> = scores
             .map(|(address, score)| (address.to_string(), Value { kind: Some(Kind::NumberValue(*score)) }))
@@ -126,36 +127,36 @@ impl Route<'_> {
     }
 }
 
-/// An answer to headers that changes nothing.
+/// Returns a reply to headers that changes nothing.
 pub(crate) fn headers(direction: Direction) -> ProcessingResponse {
     let empty = HeadersResponse { response: None };
-    plain(match direction {
+    reply(match direction {
         Direction::Request => Response::RequestHeaders(empty),
         Direction::Response => Response::ResponseHeaders(empty),
     })
 }
 
-/// An answer to the request's headers that removes some.
-pub(crate) fn without(remove_headers: Vec<String>) -> ProcessingResponse {
+/// Returns a reply to the request's headers that removes some of them.
+pub(crate) fn remove_request_headers(remove_headers: Vec<String>) -> ProcessingResponse {
     if remove_headers.is_empty() {
         return headers(Direction::Request);
     }
     let header_mutation = Some(HeaderMutation { set_headers: Vec::new(), remove_headers });
-    let common = CommonResponse { header_mutation, ..CommonResponse::default() };
-    plain(Response::RequestHeaders(HeadersResponse { response: Some(common) }))
+    let common_response = CommonResponse { header_mutation, ..CommonResponse::default() };
+    reply(Response::RequestHeaders(HeadersResponse { response: Some(common_response) }))
 }
 
-/// An answer to the response's headers that adds one.
-pub(crate) fn announce(announcement: &Announcement) -> ProcessingResponse {
-    let set_headers = vec![header(&announcement.header, announcement.value.clone().into())];
-    let common = CommonResponse {
+/// Returns a reply to the response's headers that adds one.
+pub(crate) fn add_response_header(response_header: &ResponseHeader) -> ProcessingResponse {
+    let set_headers = vec![header(&response_header.name, response_header.value.clone().into())];
+    let common_response = CommonResponse {
         header_mutation: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
         ..CommonResponse::default()
     };
-    plain(Response::ResponseHeaders(HeadersResponse { response: Some(common) }))
+    reply(Response::ResponseHeaders(HeadersResponse { response: Some(common_response) }))
 }
 
-/// A body, or a part of it, in chunks that are slices of it. There is at least one.
+/// Returns `body` in chunks, without copying it. There is at least one chunk.
 pub(crate) fn chunks(
     direction: Direction,
     mut body: Bytes,
@@ -168,71 +169,74 @@ pub(crate) fn chunks(
             end_of_stream: number == count && ending == Ending::Last,
         };
         let mutation = BodyMutation { mutation: Some(Mutation::StreamedResponse(chunk)) };
-        let common =
+        let common_response =
             CommonResponse { header_mutation: None, body_mutation: Some(mutation), clear_route_cache: false };
-        body_of(direction, Some(common))
+        body_reply(direction, Some(common_response))
     })
 }
 
-/// An answer that lets a chunk of a body pass where none is to be sent back.
-pub(crate) fn nod(direction: Direction) -> ProcessingResponse {
-    body_of(direction, None)
+/// Returns a reply that lets a chunk of a body pass unchanged.
+pub(crate) fn pass_body(direction: Direction) -> ProcessingResponse {
+    body_reply(direction, None)
 }
 
-/// An answer that puts another body in the place of a chunk; of a whole body, the headers are told the length.
-pub(crate) fn another_body(direction: Direction, chunk: Bytes, length: Length) -> ProcessingResponse {
-    let told = (length == Length::Told).then(|| header(CONTENT_LENGTH, chunk.len().to_string().into()));
+/// Returns a reply that replaces a chunk of a body, and optionally sets the content length.
+pub(crate) fn replace_body(direction: Direction, chunk: Bytes, length: ContentLength) -> ProcessingResponse {
+    let content_length =
+        (length == ContentLength::Set).then(|| header(CONTENT_LENGTH, chunk.len().to_string().into()));
     let header_mutation =
-        told.map(|header| HeaderMutation { set_headers: vec![header], remove_headers: Vec::new() });
+        content_length.map(|header| HeaderMutation { set_headers: vec![header], remove_headers: Vec::new() });
     let body_mutation = Some(replacement(chunk));
-    body_of(direction, Some(CommonResponse { header_mutation, body_mutation, clear_route_cache: false }))
+    body_reply(direction, Some(CommonResponse { header_mutation, body_mutation, clear_route_cache: false }))
 }
 
 fn replacement(body: Bytes) -> BodyMutation {
     BodyMutation { mutation: Some(Mutation::Body(body)) }
 }
 
-fn body_of(direction: Direction, response: Option<CommonResponse>) -> ProcessingResponse {
+fn body_reply(direction: Direction, response: Option<CommonResponse>) -> ProcessingResponse {
     let response = BodyResponse { response };
-    plain(match direction {
+    reply(match direction {
         Direction::Request => Response::RequestBody(response),
         Direction::Response => Response::ResponseBody(response),
     })
 }
 
-/// An answer to trailers that changes nothing.
+/// Returns a reply to trailers that changes nothing.
 pub(crate) fn trailers(direction: Direction) -> ProcessingResponse {
     let empty = TrailersResponse { header_mutation: None };
-    plain(match direction {
+    reply(match direction {
         Direction::Request => Response::RequestTrailers(empty),
         Direction::Response => Response::ResponseTrailers(empty),
     })
 }
 
-/// The answer that the client gets instead of an endpoint's; where it shall come again, after so many seconds.
-pub(crate) fn refused(refusal: &Refusal, retry_after_s: u32) -> ProcessingResponse {
+/// Returns the response for the client that replaces the endpoint's. If a retry makes sense, it asks the
+/// client to wait `retry_after_s` seconds.
+pub(crate) fn refuse(refusal: &Refusal, retry_after_s: u32) -> ProcessingResponse {
     let reason =
         refusal.dropped_reason().map(|reason| header(DROPPED_REASON, Bytes::from_static(reason.as_bytes())));
-    let again = refusal.may_come_again().then(|| header(RETRY_AFTER, retry_after_s.to_string().into()));
-    let set_headers: Vec<_> = reason.into_iter().chain(again).collect();
+    let retry_after = refusal.is_retryable().then(|| header(RETRY_AFTER, retry_after_s.to_string().into()));
+    let set_headers: Vec<_> = reason.into_iter().chain(retry_after).collect();
     let headers = HeaderMutation { set_headers, remove_headers: Vec::new() };
-    plain(Response::ImmediateResponse(ImmediateResponse {
+    reply(Response::ImmediateResponse(ImmediateResponse {
         status: Some(HttpStatus { code: i32::from(refusal.status()) }),
         headers: (!headers.set_headers.is_empty()).then_some(headers),
         body: format!("inference error: {} - {refusal}", refusal.code()).into(),
     }))
 }
 
-/// The answer that the client gets when the picker itself is at fault, and cannot even choose by chance.
-pub fn fault() -> ProcessingResponse {
-    plain(Response::ImmediateResponse(ImmediateResponse {
+/// Returns the response for the client for the case that the picker panicked and cannot choose even a random
+/// endpoint.
+pub fn internal_error() -> ProcessingResponse {
+    reply(Response::ImmediateResponse(ImmediateResponse {
         status: Some(HttpStatus { code: 500 }),
         headers: None,
-        body: Bytes::from_static(b"inference error: Internal - the endpoint picker is at fault"),
+        body: Bytes::from_static(b"inference error: Internal - the endpoint picker failed"),
     }))
 }
 
-fn plain(response: Response) -> ProcessingResponse {
+fn reply(response: Response) -> ProcessingResponse {
     ProcessingResponse { response: Some(response), dynamic_metadata: None }
 }
 
@@ -249,36 +253,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_stand_beside_the_destination_where_they_are_wanted() {
+    fn scores_are_added_to_the_metadata_only_if_set() {
         let endpoint = SocketAddr::from(([10, 0, 0, 1], 80));
-        let told = |destination: &Destination| {
-            let route = Route { destination, request_id: None, ending_here: Vec::new(), body_bytes: None };
-            let metadata = route.with_headers().dynamic_metadata.unwrap();
+        let metadata_keys = |destination: &Destination| {
+            let route =
+                Route { destination, request_id: None, headers_to_remove: Vec::new(), body_bytes: None };
+            let metadata = route.into_headers_reply().dynamic_metadata.unwrap();
             let Some(Kind::StructValue(lb)) = metadata.fields["envoy.lb"].kind.clone() else { panic!() };
             lb.fields.into_keys().collect::<Vec<_>>()
         };
-        assert_eq!([Destination::KEY], told(&endpoint.into())[..]);
-        let scored = Destination::from(endpoint).scored(vec![(endpoint, 0.5)]);
-        assert_eq!([Destination::KEY, SCORES], told(&scored)[..]);
+        assert_eq!([Destination::HEADER], metadata_keys(&endpoint.into())[..]);
+        let scored = Destination::from(endpoint).with_scores(vec![(endpoint, 0.5)]);
+        assert_eq!([Destination::HEADER, SCORES], metadata_keys(&scored)[..]);
     }
 
     #[test]
-    fn a_booking_is_named_in_a_header_of_the_request() {
+    fn booking_is_sent_in_a_request_header() {
         let endpoint = Destination::from(SocketAddr::from(([10, 0, 0, 1], 80)));
         let headers = |endpoint: &Destination| {
             let route = Route {
                 destination: endpoint,
                 request_id: None,
-                ending_here: vec!["x-signalbox-booking".to_owned()],
+                headers_to_remove: vec!["x-signalbox-booking".to_owned()],
                 body_bytes: None,
             };
-            let Some(Response::RequestHeaders(told)) = route.with_headers().response else { panic!() };
-            let set = told.response.unwrap().header_mutation.unwrap().set_headers;
+            let Some(Response::RequestHeaders(reply)) = route.into_headers_reply().response else { panic!() };
+            let set = reply.response.unwrap().header_mutation.unwrap().set_headers;
             set.into_iter().map(|option| option.header.unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(1, headers(&endpoint).len());
-        let told = headers(&endpoint.booked(BookingId { replica: ReplicaKey(0xa), number: 0xb }));
-        assert_eq!("x-signalbox-booking", told[1].key);
-        assert_eq!("000000000000000a-000000000000000b", told[1].raw_value);
+        let booked = headers(&endpoint.with_booking(BookingId { replica: ReplicaKey(0xa), number: 0xb }));
+        assert_eq!("x-signalbox-booking", booked[1].key);
+        assert_eq!("000000000000000a-000000000000000b", booked[1].raw_value);
     }
 }

@@ -1,116 +1,127 @@
-//! The response's half of a conversation: everything passes at once, nothing is kept but what a renamed model may begin with.
+//! The response's half of a conversation. Everything passes immediately; only the possible start of a model
+//! name is held back.
 
 use bytes::{Bytes, BytesMut};
 use signalbox_intake::Api;
-use signalbox_intake::answer::{AnswerKind, Renamer, UsageReader};
+use signalbox_intake::response::{ModelRenamer, ResponseFormat, UsageReader};
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 
-use crate::destination::Announcement;
+use crate::body::modes::{BodyModes, BodyReply};
+use crate::destination::ResponseHeader;
 use crate::event::{Action, Actions};
-use crate::guard::{Panicked, Place, guarded};
-use crate::head;
-use crate::modes::{Echo, Modes};
-use crate::reply::{self, Direction, Ending, Length};
+use crate::headers::response as response_headers;
+use crate::panic_guard::{GuardedStep, Panicked, catch_panic};
+use crate::reply::{self, ContentLength, Direction, Ending};
 
-/// How far a response has come.
+/// How much of a response has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nothing came.
+    /// Nothing.
     #[default]
     Awaited,
-    /// Its headers passed.
+    /// Its headers.
     Started,
-    /// Some of its body passed.
-    Flowing,
-    /// All of it passed.
+    /// Part of its body.
+    Streaming,
+    /// All of it.
     Ended,
 }
 
-/// What is known of a response before it comes.
+/// What is known about a response before it arrives.
 #[derive(Debug, Default)]
-pub(crate) struct Expected {
-    /// What was asked.
+pub(crate) struct ExpectedResponse {
+    /// The API of the request.
     pub(crate) api: Api,
-    /// The model that answers, and the name that the client knows it by, if that is another one.
+    /// The model that serves the request, and the name that the client asked for, if they differ.
     pub(crate) renamed: Option<(String, String)>,
 }
 
-/// One response.
+/// The state of one response.
 #[derive(Debug, Default)]
 pub(crate) struct Response {
     pub(crate) stage: Stage,
-    expected: Expected,
+    expected: ExpectedResponse,
     usage: Option<UsageReader>,
-    renamer: Option<Renamer>,
+    renamer: Option<ModelRenamer>,
 }
 
 impl Response {
-    pub(crate) fn expect(&mut self, expected: Expected) {
+    pub(crate) fn set_expected(&mut self, expected: ExpectedResponse) {
         self.expected = expected;
     }
 
-    pub(crate) fn headers(&mut self, message: &HttpHeaders, announced: Option<&Announcement>) -> Actions {
+    pub(crate) fn on_headers(
+        &mut self,
+        message: &HttpHeaders,
+        response_header: Option<&ResponseHeader>,
+    ) -> Actions {
         let mut actions = Actions::new();
-        actions.push(Action::Reply(match announced {
-            Some(announcement) => reply::announce(announcement),
+        actions.push(Action::Reply(match response_header {
+            Some(header) => reply::add_response_header(header),
             None => reply::headers(Direction::Response),
         }));
         if self.stage == Stage::Awaited {
             self.stage = Stage::Started;
-            self.read_as(head::answer_kind(message.headers.as_ref()));
-            let status = head::status(message.headers.as_ref());
+            self.start_readers(response_headers::response_format(message.headers.as_ref()));
+            let status = response_headers::status(message.headers.as_ref());
             actions.push(Action::ResponseStarted { status });
         }
-        self.end(Ending::of(message.end_of_stream), &mut actions);
+        self.end_if_last(Ending::of(message.end_of_stream), &mut actions);
         actions
     }
 
-    fn read_as(&mut self, kind: AnswerKind) {
-        if kind == AnswerKind::Unread {
+    fn start_readers(&mut self, format: ResponseFormat) {
+        if format == ResponseFormat::Unread {
             return;
         }
-        self.usage = (self.expected.api != Api::Opaque).then(|| UsageReader::new(self.expected.api, kind));
+        self.usage = (self.expected.api != Api::Opaque).then(|| UsageReader::new(self.expected.api, format));
         let renamed = self.expected.renamed.as_ref();
-        self.renamer =
-            renamed.and_then(|(target, asked)| Renamer::new(self.expected.api, kind, target, asked));
+        self.renamer = renamed
+            .and_then(|(target, requested)| ModelRenamer::new(self.expected.api, format, target, requested));
     }
 
-    pub(crate) fn body(&mut self, message: HttpBody, modes: Modes) -> Actions {
+    pub(crate) fn on_body(&mut self, message: HttpBody, body_modes: BodyModes) -> Actions {
         let ending = Ending::of(message.end_of_stream);
         let empty = message.body.is_empty();
         let mut actions = Actions::new();
-        self.read(&message.body, &mut actions);
-        match modes.response_echo() {
-            Echo::Pieces => self.send_back(message.body, ending, &mut actions),
-            Echo::One => self.answer(&message.body, (ending, Length::Untold), &mut actions),
-            Echo::Whole => self.answer(&message.body, (Ending::Last, Length::Told), &mut actions),
-            Echo::Part => {
-                let length = if ending == Ending::Last { Length::Told } else { Length::Untold };
-                self.answer(&message.body, (Ending::Last, length), &mut actions);
+        self.read_usage(&message.body, &mut actions);
+        match body_modes.response_body_reply() {
+            BodyReply::Chunks => self.reply_in_chunks(message.body, ending, &mut actions),
+            BodyReply::SingleMessage => {
+                self.reply_once(&message.body, (ending, ContentLength::Unchanged), &mut actions)
+            }
+            BodyReply::WholeBody => {
+                self.reply_once(&message.body, (Ending::Last, ContentLength::Set), &mut actions)
+            }
+            BodyReply::PartialBody => {
+                let length =
+                    if ending == Ending::Last { ContentLength::Set } else { ContentLength::Unchanged };
+                self.reply_once(&message.body, (Ending::Last, length), &mut actions);
             }
         }
         if !empty && matches!(self.stage, Stage::Awaited | Stage::Started) {
-            self.stage = Stage::Flowing;
+            self.stage = Stage::Streaming;
             actions.push(Action::FirstChunk);
         }
-        self.end(ending, &mut actions);
+        self.end_if_last(ending, &mut actions);
         actions
     }
 
-    /// Reads of it what was used.
-    fn read(&mut self, chunk: &[u8], actions: &mut Actions) {
+    /// Reads the usage in a chunk.
+    fn read_usage(&mut self, chunk: &[u8], actions: &mut Actions) {
         let Some(usage) = &mut self.usage else { return };
-        if let Err(Panicked) = guarded(Place::Answer, || usage.push(chunk)) {
+        if let Err(Panicked) = catch_panic(GuardedStep::Usage, || usage.push(chunk)) {
             self.usage = None;
             actions.push(Action::Panicked);
         }
     }
 
-    /// The chunk with the client's name of the model in it, up to what is held back of it.
-    fn renamed(&mut self, chunk: Bytes, ending: Ending, actions: &mut Actions) -> Bytes {
+    /// Restores the requested model name in a chunk; returns what may pass on.
+    fn rename_model(&mut self, chunk: Bytes, ending: Ending, actions: &mut Actions) -> Bytes {
         let Some(renamer) = &mut self.renamer else { return chunk };
-        match guarded(Place::Rename, || renamer.push(chunk.clone(), ending == Ending::Last)) {
-            Ok(pieces) => joined(&pieces),
+        match catch_panic(GuardedStep::ResponseModel, || renamer.push(chunk.clone(), ending == Ending::Last))
+        {
+            Ok(pieces) => concat(&pieces),
             Err(Panicked) => {
                 self.renamer = None;
                 actions.push(Action::Panicked);
@@ -119,42 +130,48 @@ impl Response {
         }
     }
 
-    /// Sends a chunk back.
-    fn send_back(&mut self, chunk: Bytes, ending: Ending, actions: &mut Actions) {
+    /// Replies with the chunk itself.
+    fn reply_in_chunks(&mut self, chunk: Bytes, ending: Ending, actions: &mut Actions) {
         let is_renamed = self.renamer.is_some();
-        let chunk = self.renamed(chunk, ending, actions);
-        // Of a chunk of which all is held back nothing need be said.
+        let chunk = self.rename_model(chunk, ending, actions);
+        // A chunk that is held back completely needs no reply.
         if ending == Ending::Last || !chunk.is_empty() || !is_renamed {
             actions.extend(reply::chunks(Direction::Response, chunk, ending).map(Action::Reply));
         }
     }
 
-    /// The one answer to a chunk. What may become a name comes with the answer to the next one.
-    fn answer(&mut self, chunk: &Bytes, (ending, length): (Ending, Length), actions: &mut Actions) {
-        let other = self.renamed(chunk.clone(), ending, actions);
-        actions.push(Action::Reply(match other == *chunk {
-            true => reply::nod(Direction::Response),
-            false => reply::another_body(Direction::Response, other, length),
+    /// Replies to a chunk with one message. Bytes that may become a name are sent with the reply to the next
+    /// chunk.
+    fn reply_once(
+        &mut self,
+        chunk: &Bytes,
+        (ending, length): (Ending, ContentLength),
+        actions: &mut Actions,
+    ) {
+        let renamed_chunk = self.rename_model(chunk.clone(), ending, actions);
+        actions.push(Action::Reply(match renamed_chunk == *chunk {
+            true => reply::pass_body(Direction::Response),
+            false => reply::replace_body(Direction::Response, renamed_chunk, length),
         }));
     }
 
-    /// What is held back goes before the trailers, where they can have something before them: elsewhere a body that breaks off within a
-    /// name loses its beginning.
-    pub(crate) fn trailers(&mut self, modes: Modes) -> Actions {
+    /// Sends the bytes that were held back before the trailers, in modes that allow it. In other modes, a
+    /// body that ends within a name loses its last bytes.
+    pub(crate) fn on_trailers(&mut self, body_modes: BodyModes) -> Actions {
         let mut actions = Actions::new();
-        let rest = self.renamed(Bytes::new(), Ending::Last, &mut actions);
-        if !rest.is_empty() && modes.response_echo() == Echo::Pieces {
+        let rest = self.rename_model(Bytes::new(), Ending::Last, &mut actions);
+        if !rest.is_empty() && body_modes.response_body_reply() == BodyReply::Chunks {
             actions.extend(reply::chunks(Direction::Response, rest, Ending::More).map(Action::Reply));
         }
         actions.push(Action::Reply(reply::trailers(Direction::Response)));
-        self.end(Ending::Last, &mut actions);
+        self.end_if_last(Ending::Last, &mut actions);
         actions
     }
 
-    fn end(&mut self, ending: Ending, actions: &mut Actions) {
+    fn end_if_last(&mut self, ending: Ending, actions: &mut Actions) {
         if ending == Ending::Last && self.stage != Stage::Ended {
             self.stage = Stage::Ended;
-            let usage = self.usage.take().map(|usage| guarded(Place::Answer, || usage.usage()));
+            let usage = self.usage.take().map(|usage| catch_panic(GuardedStep::Usage, || usage.usage()));
             actions.extend(match usage {
                 Some(Ok(usage)) => usage.map(Action::Usage),
                 Some(Err(Panicked)) => Some(Action::Panicked),
@@ -165,8 +182,8 @@ impl Response {
     }
 }
 
-/// The pieces as one, which is sent as one message: a copy where there are several.
-fn joined(pieces: &[Bytes]) -> Bytes {
+/// Joins the pieces for a single message; copies them only if there are several.
+fn concat(pieces: &[Bytes]) -> Bytes {
     if let [piece] = pieces {
         return piece.clone();
     }

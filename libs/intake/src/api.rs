@@ -1,6 +1,6 @@
-//! Which API a request speaks.
+//! Maps request paths to APIs.
 
-/// How a request's body is to be read.
+/// The API of a request; it determines how the body is parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Api {
     /// OpenAI completions: a model and a prompt.
@@ -21,26 +21,26 @@ pub enum Api {
     VllmGenerate,
     /// SGLang over HTTP: token ids.
     SglangGenerate,
-    /// vLLM over gRPC, generation: token ids or a text.
+    /// vLLM over gRPC, generation: token ids or text.
     VllmGrpcGenerate,
     /// vLLM over gRPC, embedding: token ids.
     VllmGrpcEmbed,
-    /// Vertex AI over gRPC: the body of a chat in an `HttpBody`.
+    /// Vertex AI over gRPC: an OpenAI chat completion in an `HttpBody`.
     VertexChat,
-    /// Vertex AI over gRPC: the body of OpenAI responses in an `HttpBody`.
+    /// Vertex AI over gRPC: an OpenAI responses request in an `HttpBody`.
     VertexPredict,
-    /// Anything else: not read at all.
+    /// Anything else. The body is not parsed.
     #[default]
     Opaque,
 }
 
-/// What a path that ends so means.
+/// A path suffix and the API that it belongs to.
 pub(crate) struct Route {
     /// The last segments of the path.
     suffix: &'static str,
-    /// The type that the Go EPP gives the parser of such requests.
+    /// The plugin type of the parser that handles these requests in the Go EPP.
     pub(crate) parser: &'static str,
-    /// How their bodies are read.
+    /// The API of these requests.
     pub(crate) api: Api,
 }
 
@@ -48,7 +48,7 @@ const fn route(parser: &'static str, suffix: &'static str, api: Api) -> Route {
     Route { suffix, parser, api }
 }
 
-/// What ends a path, in whole segments; the longest that does is what counts.
+/// The known suffixes. A suffix matches whole segments; the longest match wins.
 const ROUTES: [Route; 16] = [
     route("openai-parser", "completions", Api::Completions),
     route("openai-parser", "completions/render", Api::Completions),
@@ -68,35 +68,36 @@ const ROUTES: [Route; 16] = [
     route("vertexai-parser", "PredictionService/StreamRawPredict", Api::VertexPredict),
 ];
 
-/// SGLang's, where the suffix must be the whole path.
+/// SGLang's route. Its suffix must be the whole path.
 const SGLANG: Route = route("sglanghttp-parser", "generate", Api::SglangGenerate);
 
 impl Route {
-    /// What `path` means, by its last segments. The query and slashes at the ends do not matter.
-    pub(crate) fn of_path(path: &str) -> Option<&'static Self> {
+    /// Returns the route for `path`, by its last segments. Ignores the query, the fragment and slashes at
+    /// either end.
+    pub(crate) fn for_path(path: &str) -> Option<&'static Self> {
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
         if path == SGLANG.suffix {
             return Some(&SGLANG);
         }
-        let fitting = ROUTES.iter().filter(|route| route.ends(path));
+        let fitting = ROUTES.iter().filter(|route| route.matches_end(path));
         fitting.max_by_key(|route| route.suffix.len())
     }
 
-    fn ends(&self, path: &str) -> bool {
+    fn matches_end(&self, path: &str) -> bool {
         let Some(rest) = path.strip_suffix(self.suffix) else { return false };
-        // Vertex AI has one service in the packages of several versions.
+        // The service `PredictionService` exists in one package per version of Vertex AI.
         let in_a_package = self.parser == "vertexai-parser" && rest.ends_with('.');
         rest.is_empty() || rest.ends_with('/') || in_a_package
     }
 }
 
 impl Api {
-    /// The API behind `path`; see [`parse`](crate::parse()) for how its bodies are read.
-    pub fn of_path(path: &str) -> Self {
-        Route::of_path(path).map_or(Self::Opaque, |route| route.api)
+    /// Returns the API that `path` belongs to; see [`parse`](crate::parse()) for how its bodies are parsed.
+    pub fn for_path(path: &str) -> Self {
+        Route::for_path(path).map_or(Self::Opaque, |route| route.api)
     }
 
-    /// Whether bodies are messages of gRPC.
+    /// Returns whether bodies of this API are gRPC messages.
     pub(crate) fn is_grpc(self) -> bool {
         use Api::{VertexChat, VertexPredict, VllmGrpcEmbed, VllmGrpcGenerate};
         matches!(self, VllmGrpcGenerate | VllmGrpcEmbed | VertexChat | VertexPredict)
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn routes_by_whole_segments_at_the_end() {
+    fn path_suffix_of_whole_segments_determines_the_api() {
         for (path, api) in [
             ("/v1/completions", Api::Completions),
             ("completions", Api::Completions),
@@ -135,12 +136,12 @@ mod tests {
             ("/google.cloud.aiplatform.v1beta1.PredictionService/RawPredict", Api::VertexPredict),
             ("/PredictionService/StreamRawPredict", Api::VertexPredict),
         ] {
-            assert_eq!(Api::of_path(path), api, "{path}");
+            assert_eq!(Api::for_path(path), api, "{path}");
         }
     }
 
     #[test]
-    fn all_else_is_opaque() {
+    fn other_paths_are_opaque() {
         for path in [
             "/v1/my-completions",
             "/v1/models?path=/v1/completions",
@@ -156,7 +157,7 @@ mod tests {
             "/",
             "",
         ] {
-            assert_eq!(Api::of_path(path), Api::Opaque, "{path}");
+            assert_eq!(Api::for_path(path), Api::Opaque, "{path}");
         }
     }
 }

@@ -1,89 +1,89 @@
-//! Why a body is refused.
+//! Errors of request parsing.
 
-use crate::body::MODEL_BYTES;
-
-/// Why a body is refused; the texts are for the client.
+/// Why a request body is rejected. The messages are written for the client.
 #[derive(Debug, thiserror::Error)]
-pub enum IntakeError {
-    /// The body of an OpenAI request is no JSON object, or a key that matters stands in it twice.
+pub enum ParseError {
+    /// The body of an OpenAI request is not a JSON object, or repeats a key that the parser reads.
     #[error("error unmarshaling request bodyMap: {0}")]
-    Json(Malformed),
-    /// A completion without a prompt, with an empty one, or with one that is no string, strings or token ids.
+    InvalidJson(JsonError),
+    /// The prompt of a completion is missing, empty, or neither a string, strings nor token ids.
     #[error("invalid completions request: must have prompt field")]
-    NoPrompt,
-    /// A chat without messages, or with messages that are no array of objects.
+    MissingPrompt,
+    /// The messages of a chat are missing, empty, or not an array of objects.
     #[error("invalid chat completions request: must have valid messages field")]
-    NoMessages,
-    /// A request for a response without an input, or with an empty one.
+    MissingMessages,
+    /// The input of a responses request is missing or empty.
     #[error("invalid responses request: must have input field")]
-    NoResponsesInput,
-    /// A request for embeddings without an input, with an empty one, or with one that is no string, strings or
-    /// token ids.
+    MissingResponsesInput,
+    /// The input of an embeddings request is missing, empty, or neither a string, strings nor token ids.
     #[error("invalid embeddings request: must have input field")]
-    NoEmbeddingsInput,
-    /// A conversation without items.
+    MissingEmbeddingsInput,
+    /// The items of a conversation are missing, empty, or not an array.
     #[error("invalid conversations request: must have items field")]
-    NoItems,
-    /// A request for an image without a prompt, with an empty one, or with one that is no string.
+    MissingItems,
+    /// The prompt of an image request is missing, empty, or not a string.
     #[error("invalid images generations request: must have prompt field")]
-    NoImagePrompt,
-    /// The body of an Anthropic request is no JSON object, or a key that matters stands in it twice.
+    MissingImagePrompt,
+    /// The body of an Anthropic request is not a JSON object, or repeats a key that the parser reads.
     #[error("error unmarshaling request body: {0}")]
-    MessagesJson(Malformed),
-    /// The messages of an Anthropic request are no array of objects.
+    InvalidAnthropicJson(JsonError),
+    /// The messages of an Anthropic request are not an array of objects.
     #[error("error parsing messages request: {0}")]
-    BadMessages(Malformed),
-    /// An Anthropic request without a message.
+    InvalidAnthropicMessages(JsonError),
+    /// The messages of an Anthropic request are missing or empty.
     #[error("invalid messages request: must have at least one message")]
-    NoMessage,
-    /// The body of a request to vLLM or SGLang is no JSON object, or a key that matters stands in it twice.
+    MissingAnthropicMessages,
+    /// The body of a request to vLLM or SGLang is not a JSON object, or repeats a key that the parser reads.
     #[error("invalid generate request: {0}")]
-    GenerateJson(Malformed),
-    /// A request to vLLM without token ids.
+    InvalidGenerateJson(JsonError),
+    /// The token ids of a request to vLLM are missing or empty.
     #[error("invalid generate request: must have non-empty token_ids field")]
-    NoTokenIds,
-    /// A request to vLLM whose token ids are something else.
+    MissingTokenIds,
+    /// The token ids of a request to vLLM are not an array of `u32`.
     #[error("invalid generate request: token_ids must be an array of uint32 integers")]
-    BadTokenIds,
-    /// A request to SGLang without token ids.
+    InvalidTokenIds,
+    /// The token ids of a request to SGLang are missing.
     #[error("invalid generate request: input_ids must be provided")]
-    NoInputIds,
-    /// A request to SGLang whose token ids are something else.
+    MissingInputIds,
+    /// The token ids of a request to SGLang are not an array of `u32`.
     #[error("invalid generate request: input_ids must be an array of uint32 integers")]
-    BadInputIds,
-    /// A request to SGLang with no token id.
+    InvalidInputIds,
+    /// The token ids of a request to SGLang are an empty array.
     #[error("invalid generate request: input_ids cannot be empty")]
     EmptyInputIds,
-    /// A request to SGLang whose cache key is no string.
+    /// The cache key of a request to SGLang is not a string.
     #[error("invalid generate request: extra_key must be a string")]
-    BadExtraKey,
-    /// The body of a gRPC request is not one whole, uncompressed message.
+    InvalidExtraKey,
+    /// The body of a gRPC request is not exactly one complete, uncompressed message.
     #[error("invalid or unsupported gRPC payload")]
-    Grpc,
-    /// A gRPC request to generate from token ids, without any.
+    InvalidGrpcPayload,
+    /// The prompt of a gRPC generation request is empty.
     #[error("missing tokenized input")]
-    NoTokenized,
-    /// A gRPC request to embed, without token ids.
+    MissingTokenizedInput,
+    /// A gRPC embedding request has no token ids.
     #[error("missing tokenized input in EmbedRequest")]
-    NoTokenizedToEmbed,
-    /// A gRPC request to generate from what is neither token ids nor text.
+    MissingEmbedInput,
+    /// The input of a gRPC generation request is neither token ids nor text.
     #[error("not supported request inputType")]
-    NoGrpcInput,
-    /// The name of a model is longer than any is.
-    #[error("model in request body is longer than {MODEL_BYTES} bytes")]
-    LongModel,
-    /// No model, an empty one, or one that is no string.
+    UnsupportedGrpcInput,
+    /// The name of the model is too long.
+    #[error("model in request body is longer than {limit_bytes} bytes")]
+    ModelTooLong {
+        /// Maximum length of the name in bytes.
+        limit_bytes: usize,
+    },
+    /// The model is missing, empty, or not a string.
     #[error("model not found in request body")]
-    NoModel,
+    MissingModel,
 }
 
-/// Why bytes are not the JSON object that they should be.
+/// Why bytes are not the expected JSON object.
 #[derive(Debug, thiserror::Error)]
-pub enum Malformed {
-    /// They are no JSON, are nested too deeply, or a key that matters stands there twice.
+pub enum JsonError {
+    /// They are not JSON, are nested too deeply, or repeat a key that the parser reads.
     #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    /// They are JSON, but no object.
+    Syntax(#[from] serde_json::Error),
+    /// They are JSON, but not an object.
     #[error("the body is not a JSON object")]
-    NoObject,
+    NotAnObject,
 }

@@ -1,30 +1,21 @@
-//! What clients say and what model servers answer: bodies, scanned once.
+//! Parses the bodies of requests, and reads usage and model names in responses.
 //!
-//! [`Api::of_path`] tells from a request's path how its body is read, [`parse`] reads it. The body is scanned once
-//! and no tree is built: what is needed of it is borrowed, and the prompt is hashed where it lies. [`splice_model`]
-//! puts another model's name into it. [`answer`] is about what comes back.
+//! [`Api::for_path`] maps a request's path to an API, and [`parse`] parses the request's body. It scans the
+//! body once and builds no tree: it borrows the values that it needs and hashes the prompt in place.
+//! [`replace_model`] writes another model's name into a body. The module [`response`] handles response
+//! bodies.
 
-pub mod answer;
-mod anthropic;
 mod api;
-mod body;
-mod depth;
+mod byte_edits;
 mod error;
-mod generate;
-mod grpc;
-mod ids;
-mod media;
-mod messages;
-mod openai;
-mod parse;
+mod json;
 mod parsers;
 mod prompt;
-mod splice;
-mod vertex;
-mod wire;
+mod protobuf;
+mod request;
+pub mod response;
 
 pub use api::Api;
-pub use error::{IntakeError, Malformed};
-pub use parse::{Delivery, Intake, Reading, parse};
+pub use error::{JsonError, ParseError};
 pub use parsers::Parsers;
-pub use splice::splice_model;
+pub use request::{Delivery, ParseOptions, ParsedRequest, parse, replace_model};

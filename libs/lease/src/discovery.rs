@@ -1,31 +1,33 @@
-//! Where the aggregators are.
+//! Finds the aggregators of a pool.
 
 use signalbox_types::PeerAddress;
 use tokio::sync::watch;
 
-use crate::board::tell;
-use crate::{Coordinator, Member, Role};
+use crate::coordinator::Coordinator;
+use crate::membership::{Member, Role};
+use crate::registry::send_if_changed;
 
-/// The aggregators that are given, and those that `coordinator` knows, but for the one called `but`.
-pub fn aggregators(
+/// Watches the addresses of aggregators: those that are `given`, and those that are registered at
+/// `coordinator`, except the one with the name `except`.
+pub fn discover_aggregators(
     given: Vec<PeerAddress>,
     coordinator: Option<&Coordinator>,
-    but: Option<&str>,
+    except: Option<&str>,
 ) -> watch::Receiver<Vec<PeerAddress>> {
-    let (sender, receiver) = watch::channel(merged(&given, &[], but));
+    let (sender, receiver) = watch::channel(merge(&given, &[], except));
     let mut members = match coordinator {
         Some(coordinator) => coordinator.members(Role::Aggregator),
-        // Nothing changes; the sender lives as long as somebody looks.
+        // The list never changes. The sender must live as long as the receivers.
         None => {
             tokio::spawn(async move { sender.closed().await });
             return receiver;
         }
     };
-    let but = but.map(str::to_owned);
+    let except = except.map(str::to_owned);
     tokio::spawn(async move {
         loop {
-            let now = merged(&given, &members.borrow_and_update(), but.as_deref());
-            tell(&sender, now);
+            let addresses = merge(&given, &members.borrow_and_update(), except.as_deref());
+            send_if_changed(&sender, addresses);
             tokio::select! {
                 changed = members.changed() => if changed.is_err() { return },
                 () = sender.closed() => return,
@@ -35,11 +37,11 @@ pub fn aggregators(
     receiver
 }
 
-fn merged(given: &[PeerAddress], members: &[Member], but: Option<&str>) -> Vec<PeerAddress> {
-    let others = members.iter().filter(|member| Some(member.name.as_str()) != but);
-    let known = others.filter_map(|member| member.address.clone());
+fn merge(given: &[PeerAddress], members: &[Member], except: Option<&str>) -> Vec<PeerAddress> {
+    let others = members.iter().filter(|member| Some(member.name.as_str()) != except);
+    let registered = others.filter_map(|member| member.address.clone());
     let mut all = Vec::new();
-    for address in given.iter().cloned().chain(known) {
+    for address in given.iter().cloned().chain(registered) {
         if !all.contains(&address) {
             all.push(address);
         }
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn given_and_known_aggregators_are_one_list_without_oneself() {
+    fn given_and_registered_aggregators_are_merged_without_oneself() {
         let member = |name: &str, address: &str| Member {
             role: Role::Aggregator,
             name: name.to_owned(),
@@ -60,7 +62,7 @@ mod tests {
         };
         let given: Vec<PeerAddress> = vec!["c:1".parse().unwrap(), "a:1".parse().unwrap()];
         let members = [member("me", "me:1"), member("a", "a:1"), member("b", "b:1")];
-        let merged: Vec<_> = merged(&given, &members, Some("me")).iter().map(ToString::to_string).collect();
+        let merged: Vec<_> = merge(&given, &members, Some("me")).iter().map(ToString::to_string).collect();
         assert_eq!(["c:1", "a:1", "b:1"], merged[..]);
     }
 }

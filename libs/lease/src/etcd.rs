@@ -1,10 +1,10 @@
 //! A coordinator in etcd.
 
 mod claims;
-mod keeper;
 mod lease;
 mod outage;
-mod watching;
+mod registration;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,64 +18,65 @@ use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::board::Board;
-use crate::{ClaimError, Unavailable, keys};
+use crate::error::Unavailable;
+use crate::ownership::ClaimError;
+use crate::registry::{Registry, keys};
 
 pub(crate) use lease::Lease;
 
-/// How long one question may take.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// Time limit for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a silent connection is asked whether it lives: etcd hangs up on those who ask more often than every 5 s. What has to be
-/// noticed sooner is asked for by the watch and by the keepers of leases.
+/// Interval of keep-alive pings. etcd closes connections that send more than one in 5 s. What must be noticed
+/// sooner is checked by the watch and by the renewals of leases.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The least that etcd grants.
-const LEAST_TTL: Duration = Duration::from_secs(2);
+/// Minimum time to live that etcd grants.
+const MIN_TTL: Duration = Duration::from_secs(2);
 
-/// Where etcd is, and how it is spoken to.
+/// How to connect to etcd.
 #[derive(Clone, Debug)]
 pub struct EtcdSettings {
-    /// Its members; any will do.
+    /// Addresses of its members; one is enough.
     pub endpoints: Vec<PeerAddress>,
-    /// As whom.
+    /// The user, if etcd requires one.
     pub login: Option<Login>,
-    /// With TLS, if at all.
+    /// TLS files; `None` means plaintext.
     pub tls: Option<TlsFiles>,
 }
 
 /// A user of etcd.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// Its name.
+    /// Name of the user.
     pub user: String,
-    /// The file with its password, read at each connection; white space around it does not count.
+    /// File with the password, read at each connect. Surrounding white space is ignored.
     pub password_file: PathBuf,
 }
 
-/// PEM files, read at each connection.
+/// PEM files, read at each connect.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// Who must have signed etcd's certificate.
+    /// Authorities that must have signed etcd's certificate.
     pub ca: PathBuf,
-    /// This process's certificate and key, where etcd asks for one.
+    /// This process's certificate and key, if etcd requires them.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Why etcd could not be asked.
+/// Why a request to etcd failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EtcdError {
     #[error(transparent)]
     Client(#[from] Error),
-    #[error("{} cannot be read: {}", .0.display(), .1)]
+    #[error("cannot read {}: {}", .0.display(), .1)]
     File(PathBuf, std::io::Error),
-    #[error("it does not answer")]
-    NoAnswer,
-    #[error("it ended the stream")]
+    #[error("etcd did not answer in time")]
+    Timeout,
+    #[error("etcd closed the stream")]
     Closed,
-    #[error("it ended the watch: {0}")]
-    Cancelled(String),
-    #[error("the lease is lost")]
+    #[error("etcd cancelled the watch: {0}")]
+    WatchCancelled(String),
+    #[error("the lease has expired")]
     LeaseLost,
 }
 
@@ -91,70 +92,75 @@ impl From<EtcdError> for Unavailable {
     }
 }
 
-pub(crate) struct Hub {
+pub(crate) struct EtcdCoordinator {
     settings: EtcdSettings,
-    pub(crate) board: Arc<Board>,
+    pub(crate) registry: Arc<Registry>,
     client: Mutex<Option<Client>>,
-    /// The longest time to live of this process's leases.
-    ttl_ms: AtomicU64,
-    watcher: OnceLock<AbortHandle>,
+    /// Longest time to live of this process's leases, in milliseconds.
+    max_ttl_ms: AtomicU64,
+    watch_task: OnceLock<AbortHandle>,
 }
 
-impl std::fmt::Debug for Hub {
+impl std::fmt::Debug for EtcdCoordinator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("EtcdCoordinator").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-impl Drop for Hub {
+impl Drop for EtcdCoordinator {
     fn drop(&mut self) {
-        if let Some(watcher) = self.watcher.get() {
-            watcher.abort();
+        if let Some(task) = self.watch_task.get() {
+            task.abort();
         }
     }
 }
 
-impl Hub {
+impl EtcdCoordinator {
     pub(crate) fn start(settings: EtcdSettings) -> Arc<Self> {
-        let (board, client) = (Arc::new(Board::default()), Mutex::new(None));
-        let ttl_ms = AtomicU64::new(LEAST_TTL.as_millis() as u64);
-        let hub = Arc::new(Self { settings, board, client, ttl_ms, watcher: OnceLock::new() });
-        hub.watcher.get_or_init(|| tokio::spawn(watching::watch(Arc::downgrade(&hub))).abort_handle());
-        hub
+        let (registry, client) = (Arc::new(Registry::default()), Mutex::new(None));
+        let max_ttl_ms = AtomicU64::new(MIN_TTL.as_millis() as u64);
+        let coordinator =
+            Arc::new(Self { settings, registry, client, max_ttl_ms, watch_task: OnceLock::new() });
+        coordinator
+            .watch_task
+            .get_or_init(|| tokio::spawn(watch::watch(Arc::downgrade(&coordinator))).abort_handle());
+        coordinator
     }
 
-    /// A lease of this process lasts so long; others' are taken to last no longer.
-    fn lasts(&self, ttl: Duration) {
-        self.ttl_ms.fetch_max(ttl.as_millis() as u64, Ordering::Relaxed);
+    /// Records the time to live of one of this process's leases. Those of others are assumed to be no longer.
+    fn record_ttl(&self, ttl: Duration) {
+        self.max_ttl_ms.fetch_max(ttl.as_millis() as u64, Ordering::Relaxed);
     }
 
-    fn ttl(&self) -> Duration {
-        Duration::from_millis(self.ttl_ms.load(Ordering::Relaxed))
+    fn max_ttl(&self) -> Duration {
+        Duration::from_millis(self.max_ttl_ms.load(Ordering::Relaxed))
     }
 
-    /// A client of the one connection, which is made when it is needed.
+    /// Returns a client of the shared connection, which is opened when it is needed.
     async fn client(&self) -> Result<Client, EtcdError> {
         let mut client = self.client.lock().await;
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
-        let urls: Vec<_> = self.settings.endpoints.iter().map(|at| format!("{scheme}://{at}")).collect();
-        let connected = answer(Client::connect(urls, Some(self.options().await?))).await?;
+        let urls: Vec<_> =
+            self.settings.endpoints.iter().map(|address| format!("{scheme}://{address}")).collect();
+        let connected = with_timeout(Client::connect(urls, Some(self.options().await?))).await?;
         Ok(client.insert(connected).clone())
     }
 
-    /// The connection may be to blame for what went wrong: files are read and names looked up again.
+    /// Discards the connection after a failure, so that the next request reads the files and resolves the
+    /// names again.
     async fn forget_client(&self) {
         *self.client.lock().await = None;
     }
 
     async fn options(&self) -> Result<ConnectOptions, EtcdError> {
         let mut options = ConnectOptions::new()
-            .with_connect_timeout(DEADLINE)
-            .with_keep_alive(KEEP_ALIVE, DEADLINE)
+            .with_connect_timeout(REQUEST_TIMEOUT)
+            .with_keep_alive(KEEP_ALIVE, REQUEST_TIMEOUT)
             .with_keep_alive_while_idle(true)
-            // A member that is cut off from the others says so, rather than nothing.
+            // An etcd member without a leader then returns an error instead of going silent.
             .with_require_leader(true)
             .with_auto_token_refresh(true);
         if let Some(Login { user, password_file }) = &self.settings.login {
@@ -171,16 +177,16 @@ impl Hub {
         Ok(options)
     }
 
-    pub(crate) async fn publish(&self, pool: &PoolId, signal: Bytes) -> Result<(), Unavailable> {
+    pub(crate) async fn publish_signal(&self, pool: &PoolId, signal: Bytes) -> Result<(), Unavailable> {
         let mut client = self.client().await?;
-        answer(client.put(keys::signal_key(pool), signal, None)).await?;
+        with_timeout(client.put(keys::signal_key(pool), signal, None)).await?;
         Ok(())
     }
 
-    pub(crate) async fn published(&self, pool: &PoolId) -> Result<Option<Bytes>, Unavailable> {
+    pub(crate) async fn read_signal(&self, pool: &PoolId) -> Result<Option<Bytes>, Unavailable> {
         let mut client = self.client().await?;
-        let mut got = answer(client.get(keys::signal_key(pool), None)).await?;
-        Ok(got.take_kvs().pop().map(|entry| entry.value().to_vec().into()))
+        let mut response = with_timeout(client.get(keys::signal_key(pool), None)).await?;
+        Ok(response.take_kvs().pop().map(|entry| entry.value().to_vec().into()))
     }
 }
 
@@ -188,7 +194,7 @@ async fn read(path: &PathBuf) -> Result<Vec<u8>, EtcdError> {
     tokio::fs::read(path).await.map_err(|error| EtcdError::File(path.clone(), error))
 }
 
-/// What etcd answers in time.
-async fn answer<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, EtcdError> {
-    Ok(timeout(DEADLINE, asked).await.map_err(|_| EtcdError::NoAnswer)??)
+/// Awaits a response for at most [`REQUEST_TIMEOUT`].
+async fn with_timeout<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, EtcdError> {
+    Ok(timeout(REQUEST_TIMEOUT, request).await.map_err(|_| EtcdError::Timeout)??)
 }

@@ -1,4 +1,4 @@
-//! The flags by which a process is told of its coordinator.
+//! Command-line flags for the coordinator.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,67 +7,73 @@ use clap::Args;
 use signalbox_types::PeerAddress;
 use thiserror::Error;
 
-use crate::{Coordinator, EtcdSettings, Login, TlsFiles};
+use crate::coordinator::Coordinator;
+use crate::etcd::{EtcdSettings, Login, TlsFiles};
 
-/// Where the coordinator is.
+/// How to reach the coordinator.
 #[derive(Args, Clone, Debug)]
 pub struct CoordinatorFlags {
-    /// Where processes find each other and pools their owners: etcd://HOST:PORT[,HOST:PORT...]
+    /// Coordinator at which processes find each other and the owners of pools:
+    /// etcd://HOST:PORT[,HOST:PORT...]
     #[arg(long, value_name = "URL")]
     pub coordinator: Option<String>,
-    /// A user of etcd
+    /// etcd user
     #[arg(long, value_name = "NAME", requires = "coordinator_password_file")]
     pub coordinator_user: Option<String>,
-    /// The file with that user's password
+    /// File with the password of --coordinator-user
     #[arg(long, value_name = "FILE", requires = "coordinator_user")]
     pub coordinator_password_file: Option<PathBuf>,
-    /// Speak TLS with etcd, whose certificate must be signed by one in this file
+    /// Certificate authorities (PEM) that must have signed etcd's certificate; enables TLS to etcd
     #[arg(long, value_name = "FILE")]
     pub coordinator_ca: Option<PathBuf>,
-    /// This process's certificate for etcd
+    /// Client certificate for etcd (PEM)
     #[arg(long, value_name = "FILE", requires_all = ["coordinator_ca", "coordinator_key"])]
     pub coordinator_cert: Option<PathBuf>,
-    /// The key of that certificate
+    /// Private key of --coordinator-cert (PEM)
     #[arg(long, value_name = "FILE", requires = "coordinator_cert")]
     pub coordinator_key: Option<PathBuf>,
-    /// After so long without a sign of life the coordinator takes this process for dead; etcd: whole seconds, 2s at least
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    /// How long the coordinator keeps this process registered after it dies; etcd rounds up to whole seconds,
+    /// at least 2s
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     pub lease_ttl: Duration,
 }
 
-/// A coordinator that is not one.
+/// The URL of the coordinator is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("--coordinator {given}: {why}; write etcd://HOST:PORT, or several HOST:PORT separated by commas")]
-pub struct FlagError {
-    given: String,
-    why: String,
+#[error(
+    "invalid --coordinator {url}: {reason}; write etcd://HOST:PORT, or several HOST:PORT separated by commas"
+)]
+pub struct CoordinatorUrlError {
+    url: String,
+    reason: String,
 }
 
 impl Coordinator {
-    /// The coordinator at `url`, `etcd://HOST:PORT[,HOST:PORT...]`, without TLS and login. It need not be there yet.
+    /// Returns the coordinator at `url`, `etcd://HOST:PORT[,HOST:PORT...]`, without TLS and login. It need
+    /// not be available yet.
     ///
     /// # Errors
-    /// [`FlagError`].
-    pub fn at(url: &str) -> Result<Self, FlagError> {
+    /// [`CoordinatorUrlError`].
+    pub fn from_url(url: &str) -> Result<Self, CoordinatorUrlError> {
         Ok(Self::etcd(EtcdSettings { endpoints: endpoints(url)?, login: None, tls: None }))
     }
 }
 
-fn endpoints(url: &str) -> Result<Vec<PeerAddress>, FlagError> {
-    let wrong = |why: String| FlagError { given: url.to_owned(), why };
-    let hosts = url.strip_prefix("etcd://").ok_or_else(|| wrong("only etcd is known".to_owned()))?;
+fn endpoints(url: &str) -> Result<Vec<PeerAddress>, CoordinatorUrlError> {
+    let invalid = |reason: String| CoordinatorUrlError { url: url.to_owned(), reason };
+    let hosts = url.strip_prefix("etcd://").ok_or_else(|| invalid("only etcd:// is supported".to_owned()))?;
     let endpoints = hosts.trim_end_matches('/').split(',').map(str::parse::<PeerAddress>);
-    endpoints.collect::<Result<_, _>>().map_err(wrong)
+    endpoints.collect::<Result<_, _>>().map_err(invalid)
 }
 
 impl CoordinatorFlags {
-    /// The coordinator that the flags name, if they name one. It need not be there yet.
+    /// Returns the coordinator that the flags name, if any. It need not be available yet.
     ///
     /// # Errors
-    /// [`FlagError`].
-    pub fn connect(&self) -> Result<Option<Coordinator>, FlagError> {
-        let Some(given) = &self.coordinator else { return Ok(None) };
-        let endpoints = endpoints(given)?;
+    /// [`CoordinatorUrlError`].
+    pub fn connect(&self) -> Result<Option<Coordinator>, CoordinatorUrlError> {
+        let Some(url) = &self.coordinator else { return Ok(None) };
+        let endpoints = endpoints(url)?;
         let login = self.coordinator_user.clone().zip(self.coordinator_password_file.clone());
         let identity = self.coordinator_cert.clone().zip(self.coordinator_key.clone());
         let tls = self.coordinator_ca.clone().map(|ca| TlsFiles { ca, identity });
@@ -95,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_url_names_one_or_more_members_of_etcd_and_anything_else_is_refused_with_the_mend() {
+    async fn url_names_etcd_members_and_errors_say_how_to_write_it() {
         assert!(connect(&[]).unwrap().is_none());
         assert!(connect(&["--coordinator", "etcd://a:2379,[::1]:2379/"]).unwrap().is_some());
         for wrong in ["a:2379", "http://a:2379", "etcd://", "etcd://a", "etcd://a:2379,,b:2379"] {

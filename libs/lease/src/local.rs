@@ -1,4 +1,4 @@
-//! A coordinator in this process.
+//! A coordinator inside this process.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,50 +8,51 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use signalbox_types::{PeerAddress, PoolId};
 
-use crate::board::Board;
-use crate::keys::{self, Facts};
-use crate::ledger::{Event, Ledger};
-use crate::{Claim, ClaimError, Member, Owner};
+use crate::membership::Member;
+use crate::ownership::{Claim, ClaimError, Owner};
+use crate::registry::keys::{self, Entries};
+use crate::registry::{Event, Registry, RegistryContents};
 
 #[derive(Debug)]
-pub(crate) struct Hub {
-    pub(crate) board: Board,
-    leases: AtomicU64,
-    held: Mutex<Held>,
+pub(crate) struct LocalCoordinator {
+    pub(crate) registry: Registry,
+    next_lease: AtomicU64,
+    holders: Mutex<Holders>,
 }
 
-/// Whose each key is.
-type Held = BTreeMap<String, u64>;
+/// The lease that each key is bound to.
+type Holders = BTreeMap<String, u64>;
 
-impl Default for Hub {
+impl Default for LocalCoordinator {
     fn default() -> Self {
-        let board = Board::default();
-        // It is heard from the first moment on.
-        board.update(|ledger| ledger.listed(Facts::new(), Instant::now(), Duration::ZERO));
-        Self { board, leases: AtomicU64::default(), held: Mutex::default() }
+        let registry = Registry::default();
+        // It is available from the start.
+        registry.update(|contents| contents.replace(Entries::new(), Instant::now(), Duration::ZERO));
+        Self { registry, next_lease: AtomicU64::default(), holders: Mutex::default() }
     }
 }
 
-impl Hub {
-    pub(crate) fn publish(&self, pool: &PoolId, signal: &Bytes) {
-        self.board.update(|ledger| put(ledger, keys::signal_key(pool), signal.to_vec()));
+impl LocalCoordinator {
+    pub(crate) fn publish_signal(&self, pool: &PoolId, signal: &Bytes) {
+        self.registry.update(|contents| put(contents, keys::signal_key(pool), signal.to_vec()));
     }
 
-    pub(crate) fn published(&self, pool: &PoolId) -> Option<Bytes> {
-        self.board.read(|ledger| ledger.get(&keys::signal_key(pool)).map(|signal| signal.clone().into()))
+    pub(crate) fn read_signal(&self, pool: &PoolId) -> Option<Bytes> {
+        self.registry
+            .read(|contents| contents.get(&keys::signal_key(pool)).map(|signal| signal.clone().into()))
     }
 
-    fn with<R>(&self, change: impl FnOnce(&mut Held, &mut Ledger) -> R) -> R {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        self.board.update(|ledger| change(&mut held, ledger))
+    fn update<R>(&self, update: impl FnOnce(&mut Holders, &mut RegistryContents) -> R) -> R {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        self.registry.update(|contents| update(&mut holders, contents))
     }
 
-    fn end(&self, lease: u64) {
-        self.with(|held, ledger| {
-            held.retain(|key, holder| {
+    fn end_lease(&self, lease: u64) {
+        self.update(|holders, contents| {
+            holders.retain(|key, holder| {
                 let stays = *holder != lease;
                 if !stays {
-                    delete(ledger, key.clone());
+                    delete(contents, key.clone());
                 }
                 stays
             });
@@ -59,17 +60,17 @@ impl Hub {
     }
 }
 
-fn put(ledger: &mut Ledger, key: String, value: Vec<u8>) {
-    ledger.changed(Event::Put(key, value), Instant::now());
+fn put(contents: &mut RegistryContents, key: String, value: Vec<u8>) {
+    contents.apply(Event::Put(key, value), Instant::now());
 }
 
-fn delete(ledger: &mut Ledger, key: String) {
-    ledger.changed(Event::Deleted(key), Instant::now());
+fn delete(contents: &mut RegistryContents, key: String) {
+    contents.apply(Event::Deleted(key), Instant::now());
 }
 
 #[derive(Debug)]
 pub(crate) struct Lease {
-    hub: Arc<Hub>,
+    coordinator: Arc<LocalCoordinator>,
     id: u64,
     name: String,
     ttl: Duration,
@@ -77,14 +78,14 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn start(hub: Arc<Hub>, member: Member, ttl: Duration) -> Self {
-        let id = hub.leases.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn start(coordinator: Arc<LocalCoordinator>, member: Member, ttl: Duration) -> Self {
+        let id = coordinator.next_lease.fetch_add(1, Ordering::Relaxed);
         let key = keys::member_key(member.role, &member.name);
-        hub.with(|held, ledger| {
-            held.insert(key.clone(), id);
-            put(ledger, key, keys::member_value(&member));
+        coordinator.update(|holders, contents| {
+            holders.insert(key.clone(), id);
+            put(contents, key, keys::encode_member(&member));
         });
-        Self { hub, id, name: member.name, ttl, has_left: AtomicBool::new(false) }
+        Self { coordinator, id, name: member.name, ttl, has_left: AtomicBool::new(false) }
     }
 
     pub(crate) fn claim(
@@ -94,56 +95,60 @@ impl Lease {
         above: u64,
     ) -> Result<Claim, ClaimError> {
         let (owner_key, epoch_key) = (keys::owner_key(pool), keys::epoch_key(pool));
-        self.hub.with(|held, ledger| {
+        self.coordinator.update(|holders, contents| {
             if self.has_left.load(Ordering::Relaxed) {
                 return Err(ClaimError::Unavailable("this process is not registered".to_owned()));
             }
-            let is_held = held.get(&owner_key).is_some_and(|holder| *holder != self.id);
-            if is_held && let Some(owner) = ledger.get(&owner_key).and_then(|value| keys::owner(value)) {
+            let is_held = holders.get(&owner_key).is_some_and(|holder| *holder != self.id);
+            if is_held
+                && let Some(owner) = contents.get(&owner_key).and_then(|value| keys::decode_owner(value))
+            {
                 return Err(ClaimError::Held(owner));
             }
-            let previous = ledger.get(&epoch_key).and_then(|value| keys::epoch(value));
-            let claim = Claim::next(previous, above.max(wall_ms()))?;
+            let previous = contents.get(&epoch_key).and_then(|value| keys::decode_epoch(value));
+            let claim = Claim::next(previous, above.max(wall_clock_ms()))?;
             let owner = Owner { name: self.name.clone(), address: address.clone(), epoch: claim.epoch };
-            put(ledger, owner_key.clone(), keys::owner_value(&owner));
-            put(ledger, epoch_key, claim.epoch.to_string().into_bytes());
-            held.insert(owner_key, self.id);
+            put(contents, owner_key.clone(), keys::encode_owner(&owner));
+            put(contents, epoch_key, claim.epoch.to_string().into_bytes());
+            holders.insert(owner_key, self.id);
             Ok(claim)
         })
     }
 
     pub(crate) fn release(&self, pool: &PoolId) {
         let key = keys::owner_key(pool);
-        self.hub.with(|held, ledger| {
-            if held.get(&key) == Some(&self.id) {
-                held.remove(&key);
-                delete(ledger, key);
+        self.coordinator.update(|holders, contents| {
+            if holders.get(&key) == Some(&self.id) {
+                holders.remove(&key);
+                delete(contents, key);
             }
         });
     }
 
     pub(crate) fn leave(&self) {
-        // Before the end: no claim comes in between, because claims look while nothing else changes.
+        // This comes before the end of the lease, so that no claim succeeds in between: claims check it under
+        // the lock.
         self.has_left.store(true, Ordering::Relaxed);
-        self.hub.end(self.id);
+        self.coordinator.end_lease(self.id);
     }
 }
 
 impl Drop for Lease {
-    /// As when a process dies: the lease runs out.
+    /// Lets the lease expire, as when a process dies.
     fn drop(&mut self) {
-        let (hub, id, ttl) = (Arc::clone(&self.hub), self.id, self.ttl);
-        // Without a runtime there is nobody left to see it.
+        let (coordinator, id, ttl) = (Arc::clone(&self.coordinator), self.id, self.ttl);
+        // Without a runtime there is no other session that could see the lease.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(ttl).await;
-                hub.end(id);
+                coordinator.end_lease(id);
             });
         }
     }
 }
 
-/// So that epochs of a process that was started anew are above those of its last life.
-fn wall_ms() -> u64 {
+/// Milliseconds since the Unix epoch. As a lower bound of epochs, it makes those of a restarted process
+/// higher than those of its previous run.
+fn wall_clock_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

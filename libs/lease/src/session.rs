@@ -1,10 +1,12 @@
-//! What a member may do while it is registered.
+//! A member's registration, and what it can do with it.
 
 use signalbox_types::{PeerAddress, PoolId};
 
-use crate::{Claim, ClaimError, Unavailable, etcd, local};
+use crate::error::Unavailable;
+use crate::ownership::{Claim, ClaimError};
+use crate::{etcd, local};
 
-/// A member's registration. Dropped, it lasts for its time to live; see [`Session::leave`].
+/// A member's registration. After a drop it lasts for its time to live; [`Session::leave`] ends it at once.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) name: String,
@@ -19,19 +21,19 @@ pub(crate) enum Lease {
 }
 
 impl Session {
-    /// The member's name.
+    /// Returns the member's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Claims `pool` under an epoch above all that were minted before and above `above`. It stays this session's until it is released
-    /// or the session ends. One who owns the pool already goes on under the new epoch.
+    /// Claims `pool` in an epoch higher than all earlier ones and higher than `above`. The session owns the
+    /// pool until it releases it or ends. An owner that claims its pool again continues in the new epoch.
     ///
     /// # Errors
     /// [`ClaimError`].
     pub async fn claim(&self, pool: &PoolId, above: u64) -> Result<Claim, ClaimError> {
         let Some(address) = &self.address else {
-            return Err(ClaimError::Unavailable("a member without an address owns nothing".to_owned()));
+            return Err(ClaimError::Unavailable("a member without an address cannot own a pool".to_owned()));
         };
         match &self.lease {
             Lease::Local(lease) => lease.claim(pool, address, above),
@@ -39,7 +41,7 @@ impl Session {
         }
     }
 
-    /// Gives `pool` up, if it is this session's; others see that at once.
+    /// Releases `pool` if this session owns it. Others see that at once.
     ///
     /// # Errors
     /// [`Unavailable`].
@@ -51,8 +53,8 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the registration: the member, and all that it owns, is gone for others at once. While the coordinator is away it is gone
-    /// when its time to live is over.
+    /// Ends the registration: others stop seeing the member and its ownerships at once. If the coordinator is
+    /// unavailable, they stop seeing them when the time to live is over.
     pub async fn leave(&self) {
         match &self.lease {
             Lease::Local(lease) => lease.leave(),

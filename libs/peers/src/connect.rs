@@ -1,4 +1,4 @@
-//! Connections to aggregators.
+//! Connects to aggregators.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,20 +8,21 @@ use signalbox_types::PeerAddress;
 use tonic::Status;
 use tonic::transport::Channel;
 
-/// How long an aggregator has to accept a connection.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// Time limit for an aggregator to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a peer is asked whether it is there, and how long it has to answer: together less than a failover may take.
+/// Interval of keep-alive pings, and the time limit for an answer. Together they are shorter than a failover
+/// may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// A connection to an aggregator.
+/// Connects to an aggregator.
 ///
 /// # Errors
-/// When it cannot be reached within two seconds, or is not to be spoken with.
+/// When the aggregator does not accept the connection within two seconds, or `security` forbids it.
 pub async fn connect(aggregator: &PeerAddress, security: &Security) -> Result<Channel, ConnectError> {
     let settings = |endpoint: tonic::transport::Endpoint| {
         endpoint
-            .connect_timeout(DEADLINE)
+            .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true)
@@ -29,7 +30,7 @@ pub async fn connect(aggregator: &PeerAddress, security: &Security) -> Result<Ch
     security.connect(aggregator, settings).await
 }
 
-/// What a status says; of a connection that broke, why it did.
-pub fn why(status: &Status) -> String {
+/// Returns the message of a status; for a connection that broke, the reason.
+pub fn status_reason(status: &Status) -> String {
     status.source().map_or_else(|| status.message().to_owned(), |cause| root_cause(cause).to_string())
 }

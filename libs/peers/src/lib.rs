@@ -1,13 +1,15 @@
-//! Streams to a pool's aggregators, whichever they are at the moment.
+//! Keeps a stream open to each of a pool's aggregators.
 //!
-//! Whoever follows a pool has a stream to every aggregator: the owner sends frames on its own, the others say that they own
-//! nothing. So a change of owner needs no new connection, and an aggregator that is about to own the pool hears at once what
-//! each follower holds.
+//! A follower has a stream to every aggregator: the owner sends frames on its stream, the others answer that
+//! they do not own the pool. A change of owner therefore needs no new connection, and an aggregator that
+//! takes the pool over learns at once what each follower holds.
 
-mod aggregators;
 mod connect;
+mod follow;
+mod followed_pool;
 mod stream;
 
-pub use aggregators::{Settings, follow};
-pub use connect::{connect, why};
-pub use stream::{Event, Listening, Subject, Tell};
+pub use connect::{connect, status_reason};
+pub use follow::{FollowSettings, follow};
+pub use followed_pool::FollowedPool;
+pub use stream::{ListenerState, StreamEvent, StreamSender};

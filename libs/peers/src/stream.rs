@@ -1,7 +1,7 @@
 //! One stream to an aggregator, from its opening to its end.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use signalbox_protos::signalbox::v1 as pb;
@@ -17,147 +17,127 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 
-use crate::connect::{connect, why};
+use crate::connect::{connect, status_reason};
+use crate::followed_pool::FollowedPool;
 
-/// Messages of one stream that may wait for the listener.
-const MESSAGES_WAITING: usize = 64;
+/// Messages of one stream that can queue for the listener.
+const MAX_QUEUED_MESSAGES: usize = 64;
 
-/// A stream that says nothing for so long is dead: an aggregator says something ten times a second.
-const SILENCE: Duration = Duration::from_secs(2);
+/// A stream that stays silent this long is dead. Aggregators send ten heartbeats a second.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an aggregator has to accept the stream.
-const OPEN_DEADLINE: Duration = Duration::from_secs(2);
+/// Time limit for an aggregator to accept the stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an aggregator that was refused has to read why.
-const PARTING: Duration = Duration::from_millis(500);
+/// How long a follower that rejected a message waits for the aggregator to read why.
+const REJECTION_LINGER: Duration = Duration::from_millis(500);
 
-/// The largest frame. A snapshot is cut into entries far below it.
-const FRAME_LIMIT_BYTES: usize = 16 << 20;
+/// Maximum size of a frame. Snapshots are split into far smaller ones.
+const MAX_FRAME_BYTES: usize = 16 << 20;
 
-/// Whether whoever is told still wants to be.
+/// Whether the listener still wants events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listening {
-    /// It does.
-    On,
-    /// It is gone.
-    Over,
+pub enum ListenerState {
+    /// It wants more events.
+    Listening,
+    /// It is gone: all streams end.
+    Closed,
 }
 
-/// What happens on the streams. Each is numbered anew when it is opened.
+/// What happens on the streams. Each opened stream has a new number.
 #[derive(Debug)]
-pub enum Event {
-    /// A stream is open.
+pub enum StreamEvent {
+    /// A stream was opened.
     Opened {
-        /// The stream.
+        /// Number of the stream.
         stream: u64,
-        /// To whom.
+        /// The aggregator at the other end.
         aggregator: PeerAddress,
         /// Its connection, for other streams to the same aggregator.
         channel: Channel,
-        /// What is put in is said on it.
-        tell: Tell,
+        /// Sends messages on the stream.
+        sender: StreamSender,
     },
-    /// Something was said on it. Whoever is done with that drops the permit.
-    Said {
-        /// The stream.
+    /// A message arrived.
+    Received {
+        /// Number of the stream.
         stream: u64,
-        /// What was said.
-        said: FromAggregator,
-        /// Bounds how much waits.
+        /// The message.
+        message: FromAggregator,
+        /// Bounds the queued messages: the listener drops it after handling the message.
         permit: OwnedSemaphorePermit,
     },
-    /// It is over.
+    /// The stream ended.
     Closed {
-        /// The stream.
+        /// Number of the stream.
         stream: u64,
     },
 }
 
-/// The upward half of a stream. What waits here is not copied yet: frames that are offered share what is held.
+/// Sends messages to the aggregator. Queued messages are not copied: offered frames share the memory of the
+/// held ones.
 #[derive(Clone, Debug)]
-pub struct Tell(mpsc::UnboundedSender<Up>);
+pub struct StreamSender(mpsc::UnboundedSender<Outgoing>);
 
-impl Tell {
-    /// Says `said`, unless the stream is over.
-    pub fn say(&self, said: FromFollower) {
-        let _ = self.0.send(Up::Said(said));
+impl StreamSender {
+    /// Sends `message`. Does nothing if the stream has ended.
+    pub fn send(&self, message: FromFollower) {
+        let _ = self.0.send(Outgoing::Message(message));
     }
 }
 
 #[derive(Debug)]
-enum Up {
-    Said(FromFollower),
-    Refused(WireError),
+enum Outgoing {
+    Message(FromFollower),
+    Rejection(WireError),
 }
 
-/// Why a stream ended, or could not be opened.
+/// Why a stream ended or could not be opened.
 #[derive(Debug, Error)]
 pub(crate) enum StreamEnd {
-    #[error("no connection: {0}")]
+    #[error("cannot connect: {0}")]
     Connect(#[from] ConnectError),
-    #[error("{} ({:?})", why(.0), .0.code())]
-    NotServed(Box<tonic::Status>),
-    #[error("no answer")]
-    NoAnswer,
-    #[error("closed, {}", .0.as_ref().map_or("without a word".to_owned(), |status| why(status)))]
+    #[error("refused: {} ({:?})", status_reason(.0), .0.code())]
+    Refused(Box<tonic::Status>),
+    #[error("no answer within {} s", OPEN_TIMEOUT.as_secs())]
+    OpenTimeout,
+    #[error("closed by the aggregator: {}", .0.as_ref().map_or("no reason given".to_owned(), |status| status_reason(status)))]
     Closed(Option<Box<tonic::Status>>),
-    #[error("nothing was said for {} s", SILENCE.as_secs())]
+    #[error("no message for {} s", SILENCE_TIMEOUT.as_secs())]
     Silent,
     #[error(transparent)]
-    Unusable(WireError),
-    #[error("nobody listens any more")]
-    Unwanted,
+    InvalidMessage(WireError),
+    #[error("the listener is closed")]
+    ListenerClosed,
 }
 
 impl StreamEnd {
-    /// Whether the stream was open for a while, so that it is worth opening again at once.
+    /// Returns whether the stream was open before it ended, so that it is worth reopening at once.
     pub(crate) fn was_open(&self) -> bool {
         matches!(self, Self::Closed(_) | Self::Silent)
     }
 }
 
-/// The pool that all streams are about: the one asked for, or the first that is spoken of.
-#[derive(Debug, Default)]
-pub struct Subject(OnceLock<String>);
-
-impl Subject {
-    /// The pool that `hello` asks for, if it asks for one.
-    pub fn of(hello: &Hello) -> Self {
-        Self(hello.pool.clone().map_or_else(OnceLock::new, OnceLock::from))
-    }
-
-    /// The pool, `NAMESPACE/NAME`, once it is known.
-    pub fn pool(&self) -> Option<&str> {
-        self.0.get().map(String::as_str)
-    }
-
-    fn check(&self, hello: &Hello) -> Result<(), WireError> {
-        let Some(theirs) = hello.pool.clone() else { return Err(WireError::Missing("pool")) };
-        let ours = self.0.get_or_init(|| theirs.clone());
-        if *ours == theirs { Ok(()) } else { Err(WireError::Pool { theirs, ours: ours.clone() }) }
-    }
-}
-
-/// A stream, before it is opened.
-pub(crate) struct Stream<L> {
+/// A stream that can be opened repeatedly.
+pub(crate) struct AggregatorStream<L> {
     pub(crate) aggregator: PeerAddress,
     pub(crate) hello: Hello,
-    pub(crate) subject: Arc<Subject>,
+    pub(crate) pool: Arc<FollowedPool>,
     pub(crate) security: Security,
-    pub(crate) streams: Arc<AtomicU64>,
+    pub(crate) stream_ids: Arc<AtomicU64>,
     pub(crate) listener: L,
 }
 
-/// Tells that a stream is over, however it ends.
-struct Closing<'a, L: Fn(Event) -> Listening>(&'a L, u64);
+/// Reports on drop that a stream is closed, however it ended.
+struct ReportClosed<'a, L: Fn(StreamEvent) -> ListenerState>(&'a L, u64);
 
-impl<L: Fn(Event) -> Listening> Drop for Closing<'_, L> {
+impl<L: Fn(StreamEvent) -> ListenerState> Drop for ReportClosed<'_, L> {
     fn drop(&mut self) {
-        (self.0)(Event::Closed { stream: self.1 });
+        (self.0)(StreamEvent::Closed { stream: self.1 });
     }
 }
 
-impl<L: Fn(Event) -> Listening> Stream<L> {
+impl<L: Fn(StreamEvent) -> ListenerState> AggregatorStream<L> {
     /// Opens the stream and reads it to its end.
     pub(crate) async fn run(&self) -> StreamEnd {
         match self.try_run().await {
@@ -167,71 +147,75 @@ impl<L: Fn(Event) -> Listening> Stream<L> {
 
     async fn try_run(&self) -> Result<StreamEnd, StreamEnd> {
         let channel = connect(&self.aggregator, &self.security).await?;
-        let stream = self.streams.fetch_add(1, Ordering::Relaxed);
-        let (tell, said) = mpsc::unbounded_channel();
-        let opened = Event::Opened {
+        let stream = self.stream_ids.fetch_add(1, Ordering::Relaxed);
+        let (sender, outgoing) = mpsc::unbounded_channel();
+        let opened = StreamEvent::Opened {
             stream,
             aggregator: self.aggregator.clone(),
             channel: channel.clone(),
-            tell: Tell(tell.clone()),
+            sender: StreamSender(sender.clone()),
         };
-        let closing = Closing(&self.listener, stream);
-        if (self.listener)(opened) == Listening::Over {
-            return Ok(StreamEnd::Unwanted);
+        let report_closed = ReportClosed(&self.listener, stream);
+        if (self.listener)(opened) == ListenerState::Closed {
+            return Ok(StreamEnd::ListenerClosed);
         }
         let mut hello = Some(self.hello.clone());
-        let said = UnboundedReceiverStream::new(said).map(move |up| message(hello.take().as_ref(), up));
-        let mut client = PoolClient::new(channel).max_decoding_message_size(FRAME_LIMIT_BYTES);
-        let mut frames = match timeout(OPEN_DEADLINE, client.subscribe(said)).await {
+        let outgoing = UnboundedReceiverStream::new(outgoing)
+            .map(move |outgoing| follower_message(hello.take().as_ref(), outgoing));
+        let mut client = PoolClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES);
+        let mut frames = match timeout(OPEN_TIMEOUT, client.subscribe(outgoing)).await {
             Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) => return Err(StreamEnd::NotServed(Box::new(status))),
-            Err(_) => return Err(StreamEnd::NoAnswer),
+            Ok(Err(status)) => return Err(StreamEnd::Refused(Box::new(status))),
+            Err(_) => return Err(StreamEnd::OpenTimeout),
         };
         let end = self.read(stream, &mut frames).await;
-        drop(closing);
-        if let StreamEnd::Unusable(reason) = &end {
-            let _ = tell.send(Up::Refused(reason.clone()));
-            // The aggregator closes the stream when it has read the reason; what it had sent before is not looked at.
+        drop(report_closed);
+        if let StreamEnd::InvalidMessage(reason) = &end {
+            let _ = sender.send(Outgoing::Rejection(reason.clone()));
+            // The aggregator closes the stream after reading the reason. Frames that it sent before are
+            // discarded.
             let until_closed = async { while let Ok(Some(_)) = frames.message().await {} };
-            let _ = timeout(PARTING, until_closed).await;
+            let _ = timeout(REJECTION_LINGER, until_closed).await;
         }
         Ok(end)
     }
 
     async fn read(&self, stream: u64, frames: &mut tonic::Streaming<pb::Frame>) -> StreamEnd {
-        let permits = Arc::new(Semaphore::new(MESSAGES_WAITING));
+        let permits = Arc::new(Semaphore::new(MAX_QUEUED_MESSAGES));
         let mut is_first = true;
         loop {
-            let message = match timeout(SILENCE, frames.message()).await {
-                Ok(Ok(Some(message))) => message,
+            let frame = match timeout(SILENCE_TIMEOUT, frames.message()).await {
+                Ok(Ok(Some(frame))) => frame,
                 Ok(Ok(None)) => return StreamEnd::Closed(None),
                 Ok(Err(status)) => return StreamEnd::Closed(Some(Box::new(status))),
                 Err(_) => return StreamEnd::Silent,
             };
-            let said = match self.understand(is_first, message) {
-                Ok(said) => said,
-                Err(error) => return StreamEnd::Unusable(error),
+            let message = match self.decode(is_first, frame) {
+                Ok(message) => message,
+                Err(error) => return StreamEnd::InvalidMessage(error),
             };
             is_first = false;
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return StreamEnd::Unwanted };
-            if (self.listener)(Event::Said { stream, said, permit }) == Listening::Over {
-                return StreamEnd::Unwanted;
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                return StreamEnd::ListenerClosed;
+            };
+            if (self.listener)(StreamEvent::Received { stream, message, permit }) == ListenerState::Closed {
+                return StreamEnd::ListenerClosed;
             }
         }
     }
 
-    fn understand(&self, is_first: bool, mut message: pb::Frame) -> Result<FromAggregator, WireError> {
-        let hello = message.hello.take();
+    fn decode(&self, is_first: bool, mut frame: pb::Frame) -> Result<FromAggregator, WireError> {
+        let hello = frame.hello.take();
         if is_first {
-            self.subject.check(&Hello::read(hello)?)?;
+            self.pool.check(&Hello::read(hello)?)?;
         }
-        signalbox_wire::from_aggregator(message)
+        signalbox_wire::decode_aggregator_message(frame)
     }
 }
 
-fn message(hello: Option<&Hello>, up: Up) -> pb::FollowerMessage {
-    match up {
-        Up::Said(said) => signalbox_wire::follower_message(hello, said),
-        Up::Refused(reason) => signalbox_wire::refusal(&reason),
+fn follower_message(hello: Option<&Hello>, outgoing: Outgoing) -> pb::FollowerMessage {
+    match outgoing {
+        Outgoing::Message(message) => signalbox_wire::encode_follower_message(hello, message),
+        Outgoing::Rejection(reason) => signalbox_wire::encode_rejection(&reason),
     }
 }

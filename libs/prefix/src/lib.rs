@@ -1,31 +1,28 @@
 //! Block hashing and the prefix index.
 //!
-//! A prompt is cut into blocks; each block's hash covers the block and everything before it, so that a hash stands for a
-//! whole prefix. The index says which endpoints hold which blocks. It has one writer ([`Residents`]) and any number
-//! of readers ([`Index`]).
+//! A prompt is cut into blocks. Each block's hash covers the block and everything before it, so that a hash
+//! identifies a whole prefix. The index records which endpoints hold which blocks. It has one writer
+//! ([`IndexWriter`]) and any number of readers ([`Index`]).
 //!
-//! Blocks that follow each other are kept together, in runs. A run ends where it ended when it was built; that chains part within it, or
-//! that some endpoint holds only its beginning, does not divide it. So a prompt of thousands of blocks is a few runs long, and all costs
-//! are those of runs.
+//! Consecutive blocks are stored together in runs. A run keeps the end that it had when it was built: chains
+//! that diverge within it, or endpoints that hold only its beginning, do not split it. A prompt of thousands
+//! of blocks is therefore a few runs long, and all costs are per run.
 
-mod column;
-mod confirmed;
-mod forest;
-mod hash;
-mod held;
-mod index;
-mod kept;
-mod residents;
-mod shown;
-mod slots;
-mod snapshot;
-mod tier;
+mod anchor;
+mod chain_hasher;
+mod endpoint_slots;
+mod extent;
+mod identity_hasher;
+mod reader;
+mod residency;
+mod run;
+mod shared_prefix;
+mod writer;
 
-pub use column::{Column, Lookup, Match};
-pub use confirmed::Stretch;
-pub use hash::ChainHasher;
-pub use index::Index;
-pub use residents::{Misfit, Residents, anchor, anchor_after};
-pub use slots::Slots;
-pub use snapshot::{ConfirmedRun, PlacedRun, Run};
-pub use tier::Tier;
+pub use anchor::{anchor, anchor_after};
+pub use chain_hasher::ChainHasher;
+pub use endpoint_slots::EndpointSlots;
+pub use reader::{Index, Lookup, Match, MatchLengths};
+pub use residency::Residency;
+pub use run::{ConfirmedRun, PlacedRun, Run};
+pub use writer::{ChainRange, IndexError, IndexWriter};

@@ -1,23 +1,27 @@
-//! Which endpoint shall serve a request, and why.
+//! Chooses the endpoint for a request, and explains the choice.
 //!
-//! [`decide`] is a function of its arguments alone: the same ground, policy and seed give the same decision, in any process and at any time.
+//! [`decide`] is a pure function: the same inputs, policy and seed give the same decision, in any process and
+//! at any time.
 
 mod decide;
+mod decision;
 mod decision_inputs;
+mod endpoint_health;
 mod explain;
 mod least_time;
 mod policy;
 mod recording;
 mod weighted;
 
-pub use decide::{Candidates, Decision, decide};
+pub use decide::decide;
+pub use decision::Decision;
 pub use decision_inputs::DecisionInputs;
 pub use explain::{Candidate, Explanation, explain};
-pub use least_time::{LeastTime, Terms, Tier};
+pub use least_time::{CostTerms, EndpointCosts, LeastTime, Tier};
 pub use policy::Policy;
-pub use recording::{DecisionAccount, InvalidRecording, Recording, Replay, SEEDS, Verdict};
+pub use recording::{ExplainedDecision, InvalidRecording, Recording, Replay, SEEDS, Verdict};
 pub use weighted::{
-    Concurrency, Filter, FilterStep, Limit, Mark, Metric, Must, Picker, PrefixAffinity, ROLE_LABEL,
-    Requirement, Role, Saturation, Scorer, ScorerStep, Selector, SessionAffinity, Unlabelled, Weighted,
-    WhenNone, session_token,
+    Concurrency, Fallback, Filter, FilterStep, LabelOperator, LabelRequirement, LabelSelector, Limit, Metric,
+    Picker, PrefixAffinity, ROLE_LABEL, Role, Saturation, ScoreTrace, Scorer, ScorerStep, SessionAffinity,
+    Unlabeled, Weighted, session_token,
 };

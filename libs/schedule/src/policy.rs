@@ -1,22 +1,23 @@
-//! What decisions go by.
+//! The policy that decisions follow.
 
 use serde::{Deserialize, Serialize};
 
 use crate::least_time::LeastTime;
 use crate::weighted::Weighted;
 
-/// What decisions go by.
+/// The policy that decisions follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// The endpoint with the least expected time to serve the request.
+    /// Chooses the endpoint with the least expected time to serve the request.
     LeastTime(LeastTime),
-    /// The endpoint that filters, scorers and a picker choose.
+    /// Chooses an endpoint by filters, scorers and a picker.
     Weighted(Weighted),
 }
 
 impl Policy {
-    /// The request headers that it reads, by their names; [`signalbox_types::Request::headers`] are to have them.
+    /// Returns the names of the request headers that the policy reads. [`signalbox_types::Request::headers`]
+    /// must contain them.
     pub fn request_headers(&self) -> Vec<&str> {
         match self {
             Self::LeastTime(_) => Vec::new(),
@@ -24,7 +25,8 @@ impl Policy {
         }
     }
 
-    /// The response header in which a client is to be told its endpoint, as [`crate::session_token`] writes it.
+    /// Returns the response header that tells clients their endpoint, in the form of
+    /// [`crate::session_token`].
     pub fn session_header(&self) -> Option<&str> {
         match self {
             Self::LeastTime(_) => None,

@@ -1,4 +1,4 @@
-//! What a decision read, so that it can be made again, anywhere and at any time, with the same answer.
+//! Recordings of decisions. A replay gives the same decision in any process and at any time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,92 +10,93 @@ use signalbox_state::{LocalState, PrefixMatches, View};
 use signalbox_types::{EndpointKey, Request};
 use thiserror::Error;
 
-use crate::decide::{Decision, decide};
+use crate::decide::decide;
+use crate::decision::Decision;
 use crate::decision_inputs::DecisionInputs;
 use crate::explain::{Explanation, explain};
 use crate::policy::Policy;
 
-/// The seeds of decisions that may be recorded: the whole numbers that every JSON tool carries as they are.
+/// Valid seeds of recorded decisions: the integers that every JSON tool preserves exactly.
 pub const SEEDS: Range<u64> = 0..1 << 53;
 
-/// Blocks of a prompt beyond which a recording is no true one.
-const BLOCKS_AT_MOST: usize = u32::MAX as usize;
+/// Maximum number of blocks in a prompt; a recording with more is invalid.
+const MAX_BLOCKS: usize = u32::MAX as usize;
 
-/// A decision and all that it read.
+/// A decision and everything that it read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recording {
-    /// [`Recording::FORMAT`] of the build that made it.
-    pub recording: u32,
-    /// How many decisions its maker had recorded before it.
+    /// [`Recording::FORMAT`] of the build that wrote the recording.
+    pub format_version: u32,
+    /// Number of decisions that the replica recorded before.
     pub number: u64,
-    /// When it was made, in milliseconds since the Unix epoch.
+    /// Time of the decision, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
-    /// The id of the request, where it has one.
+    /// Id of the request, if it has one.
     pub request_id: Option<String>,
-    /// How old the view was, in milliseconds.
+    /// Age of the view, in milliseconds.
     pub view_age_ms: u64,
-    /// The pool.
+    /// View of the pool.
     pub view: Arc<View>,
-    /// What the process knew better than the pool.
+    /// State of the replica that was newer than the view.
     pub local: LocalState,
     /// How much of the prompt each endpoint held.
     pub matches: PrefixMatches,
-    /// The request.
+    /// Request that was decided on.
     pub request: Request,
-    /// What the decision went by.
+    /// Policy of the replica.
     pub policy: Arc<Policy>,
-    /// By which ties were broken, one of [`SEEDS`].
+    /// Seed of the random choice among ties, one of [`SEEDS`].
     pub seed: u64,
-    /// What came of it.
+    /// Decision that was made.
     pub decision: Decision,
 }
 
-/// A decision that was made: when, for which request, and why.
+/// A recorded decision with its explanation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DecisionAccount {
-    /// How many decisions its maker had recorded before it.
+pub struct ExplainedDecision {
+    /// Number of decisions that the replica recorded before.
     pub number: u64,
-    /// When it was made, in milliseconds since the Unix epoch.
+    /// Time of the decision, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
-    /// The id of the request, where it has one.
+    /// Id of the request, if it has one.
     pub request_id: Option<String>,
-    /// Why it was made.
+    /// Explanation of the decision.
     #[serde(flatten)]
     pub explanation: Explanation,
 }
 
-/// A recording that no decision can have made.
+/// Why a recording is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidRecording {
-    /// It was made by a build that decides or writes otherwise.
-    #[error("it has the format {0}, this build replays the format {format}", format = Recording::FORMAT)]
+    /// A build with another recording format wrote it.
+    #[error("recording format {0} is not supported; this build replays format {format}", format = Recording::FORMAT)]
     Format(u32),
-    /// The endpoints are not in order, or one has a key that is not that of its name.
-    #[error("the endpoint {0} has the key of another, or is out of order")]
+    /// The endpoints are out of order, or a key does not match its name.
+    #[error("the key of endpoint {0} does not match its name, or the endpoint is out of order")]
     Endpoint(String),
-    /// A list does not have an entry for each endpoint.
+    /// A list does not have one entry per endpoint.
     #[error("{list} has {entries} entries for {endpoints} endpoints")]
     Length {
-        /// Which.
+        /// Name of the list.
         list: &'static str,
-        /// How many it has.
+        /// Number of entries.
         entries: usize,
-        /// How many there are to be.
+        /// Number of endpoints.
         endpoints: usize,
     },
-    /// More blocks are held than any prompt has.
-    #[error("matches.blocks has more blocks than a prompt can have")]
+    /// An endpoint holds more blocks than a prompt can have.
+    #[error("matches.blocks has an entry with more blocks than a prompt can have")]
     Blocks,
 }
 
-/// A recorded decision, made again.
+/// The result of a replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replay {
-    /// What came of it now.
+    /// Decision of the replay.
     pub decision: Decision,
-    /// Why.
+    /// Explanation of the replayed decision.
     pub explanation: Explanation,
-    /// Whether that is what came of it then.
+    /// Comparison with the recorded decision.
     pub verdict: Verdict,
 }
 
@@ -109,10 +110,11 @@ pub enum Verdict {
 }
 
 impl Recording {
-    /// Grows whenever a recording is written otherwise, or would be decided otherwise.
+    /// Version of the recording format. It grows whenever recordings are written differently, or the same
+    /// recording would give another decision.
     pub const FORMAT: u32 = 1;
 
-    /// What the decision read.
+    /// Returns the inputs of the decision.
     pub fn inputs(&self) -> DecisionInputs<'_> {
         DecisionInputs {
             view: &self.view,
@@ -122,44 +124,44 @@ impl Recording {
         }
     }
 
-    /// Why the decision was made.
+    /// Explains the decision.
     pub fn explain(&self) -> Explanation {
-        explain(&self.inputs(), &self.policy, (self.view.heard_at_ms + self.view_age_ms, self.seed))
+        explain(&self.inputs(), &self.policy, (self.view.owner_seen_at_ms + self.view_age_ms, self.seed))
     }
 
-    /// When the decision was made, for which request, and why.
-    pub fn account(&self) -> DecisionAccount {
+    /// Returns the decision with its explanation.
+    pub fn to_explained(&self) -> ExplainedDecision {
         let (number, at_unix_ms, request_id) = (self.number, self.at_unix_ms, self.request_id.clone());
-        DecisionAccount { number, at_unix_ms, request_id, explanation: self.explain() }
+        ExplainedDecision { number, at_unix_ms, request_id, explanation: self.explain() }
     }
 
-    /// Makes the decision again.
+    /// Repeats the decision and compares it with the recorded one.
     ///
     /// # Errors
-    /// [`InvalidRecording`] when no decision can have made this recording.
+    /// [`InvalidRecording`] if the recording has another format or is inconsistent.
     pub fn replay(&self) -> Result<Replay, InvalidRecording> {
-        self.check()?;
+        self.validate()?;
         let decision = decide(&self.inputs(), &self.policy, &mut SmallRng::seed_from_u64(self.seed));
         let verdict = if decision == self.decision { Verdict::Same } else { Verdict::Different };
         Ok(Replay { decision, explanation: self.explain(), verdict })
     }
 
-    fn check(&self) -> Result<(), InvalidRecording> {
-        if self.recording != Self::FORMAT {
-            return Err(InvalidRecording::Format(self.recording));
+    fn validate(&self) -> Result<(), InvalidRecording> {
+        if self.format_version != Self::FORMAT {
+            return Err(InvalidRecording::Format(self.format_version));
         }
-        let mut before = None;
-        for member in self.view.endpoints.iter() {
-            if member.key != EndpointKey::of(&member.spec.name) || Some(member.key) <= before {
-                return Err(InvalidRecording::Endpoint(member.spec.name.clone()));
+        let mut previous = None;
+        for endpoint in self.view.endpoints.iter() {
+            if endpoint.key != EndpointKey::of(&endpoint.spec.name) || Some(endpoint.key) <= previous {
+                return Err(InvalidRecording::Endpoint(endpoint.spec.name.clone()));
             }
-            before = Some(member.key);
+            previous = Some(endpoint.key);
         }
         let endpoints = self.view.endpoints.len();
         let lists = [("local.own", self.local.own.len()), ("matches.blocks", self.matches.blocks.len())];
         match lists.into_iter().find(|(_, entries)| *entries != endpoints) {
             Some((list, entries)) => Err(InvalidRecording::Length { list, entries, endpoints }),
-            None if self.matches.blocks.iter().any(|blocks| *blocks > BLOCKS_AT_MOST) => {
+            None if self.matches.blocks.iter().any(|blocks| *blocks > MAX_BLOCKS) => {
                 Err(InvalidRecording::Blocks)
             }
             None => Ok(()),

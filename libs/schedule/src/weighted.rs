@@ -1,88 +1,89 @@
-//! The weighted policy: filters, scorers and a picker, as people who come from the Go EPP have configured them.
+//! The weighted policy: filters, scorers and a picker, configured as in the Go EPP.
 
-mod affinity;
-mod filter;
-mod labels;
-mod ledger;
-mod limits;
+mod candidate_table;
+mod decision_trace;
+mod filters;
+mod metric;
 mod picker;
-mod scorer;
-mod session;
-mod slate;
+mod scorers;
+mod session_affinity;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-pub use affinity::PrefixAffinity;
-pub use filter::{Filter, Unlabelled};
-pub use labels::{Must, ROLE_LABEL, Requirement, Role, Selector};
-pub use ledger::Mark;
-pub(crate) use ledger::{Entry, Ledger, Unwatched};
-pub use limits::{Concurrency, Limit, Metric, Saturation, WhenNone};
+pub use decision_trace::ScoreTrace;
+pub(crate) use decision_trace::{DecisionTrace, EndpointTrace, NoTrace};
+pub use filters::{
+    Concurrency, Fallback, Filter, LabelOperator, LabelRequirement, LabelSelector, Limit, PrefixAffinity,
+    ROLE_LABEL, Role, Saturation, Unlabeled,
+};
+pub use metric::Metric;
 pub use picker::Picker;
-pub use scorer::Scorer;
-pub use session::{SessionAffinity, session_token};
+pub use scorers::Scorer;
+pub use session_affinity::{SessionAffinity, session_token};
 
-use crate::decide::Decision;
-use crate::decision_inputs::{DecisionInputs, Standing};
-use crate::least_time::{self, LeastTime};
-use ledger::Witness;
-use slate::Slate;
+use crate::decision::Decision;
+use crate::decision_inputs::DecisionInputs;
+use crate::endpoint_health::EndpointHealth;
+use crate::least_time::{LeastTime, cost_terms};
+use candidate_table::CandidateTable;
+use decision_trace::TraceSink;
 
-/// Filters in their order, then the sum of score × weight, then a picker.
+/// Applies the filters in order, sums score × weight over all scorers, and picks a candidate by its total.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Weighted {
-    /// Who may serve a request, in the order in which they act.
+    /// Filters, in the order in which they are applied.
     pub filters: Vec<FilterStep>,
-    /// How good each of those who may is, in the order in which they act.
+    /// Scorers, in the order in which they are applied.
     pub scorers: Vec<ScorerStep>,
-    /// How one is picked by its total.
+    /// How a candidate is picked by its total.
     pub picker: Picker,
-    /// By what the expected times are told that go with a decision; they do not count in it.
-    pub expected: LeastTime,
+    /// Settings of the expected cost that a decision reports; it does not affect the choice.
+    pub cost_settings: LeastTime,
 }
 
-/// A filter and its name.
+/// A filter with its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FilterStep {
-    /// As it is called in explanations.
+    /// Name of the filter in explanations.
     pub name: String,
-    /// What it does.
+    /// The filter.
     pub filter: Filter,
 }
 
-/// A scorer, its name and its weight.
+/// A scorer with its name and weight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScorerStep {
-    /// As it is called in explanations.
+    /// Name of the scorer in explanations.
     pub name: String,
-    /// What it does.
+    /// The scorer.
     pub scorer: Scorer,
-    /// What its scores, cut to 0 to 1, are multiplied by.
+    /// Factor for the scores, after they are clamped to 0 to 1.
     pub weight: f64,
 }
 
 impl Weighted {
-    /// Picks the endpoint that shall serve the request, and tells `witness` how.
+    /// Chooses the endpoint that serves the request, and records the steps in `trace`.
     ///
-    /// Endpoints that are stale, failing or down are candidates only when the filters leave none of a better standing.
+    /// Endpoints that are stale, failing or down are candidates only if the filters remove all endpoints of
+    /// better health.
     pub(crate) fn decide(
         &self,
         inputs: &DecisionInputs<'_>,
         rng: &mut impl Rng,
-        witness: &mut impl Witness,
+        trace: &mut impl TraceSink,
     ) -> Decision {
-        let mut slate = Slate::new(inputs);
-        if slate.standings().iter().all(Option::is_none) {
+        let mut table = CandidateTable::new(inputs);
+        if table.health().iter().all(Option::is_none) {
             return Decision::NoEndpoint;
         }
-        for standing in Standing::ALL {
-            slate.fill(standing);
-            self.filter(inputs, &mut slate, rng, witness);
-            if !slate.positions.is_empty() {
-                self.score(inputs, &mut slate, witness);
-                let position = slate.positions[self.picker.pick(&slate.totals, rng)];
-                let terms = least_time::terms(inputs, &self.expected, position);
+        for health in EndpointHealth::ALL {
+            table.select(health);
+            self.filter(inputs, &mut table, rng, trace);
+            if !table.positions.is_empty() {
+                self.score(inputs, &mut table, trace);
+                let position = table.positions[self.picker.pick(&table.totals, rng)];
+                let terms = cost_terms(inputs, &self.cost_settings, position);
                 return Decision::Picked { position, terms };
             }
         }
@@ -92,35 +93,35 @@ impl Weighted {
     fn filter(
         &self,
         inputs: &DecisionInputs<'_>,
-        slate: &mut Slate,
+        table: &mut CandidateTable,
         rng: &mut impl Rng,
-        witness: &mut impl Witness,
+        trace: &mut impl TraceSink,
     ) {
         for step in &self.filters {
-            if slate.positions.is_empty() {
+            if table.positions.is_empty() {
                 return;
             }
-            slate.kept.clear();
-            step.filter.retain(inputs, rng, &slate.positions, &mut slate.kept);
-            witness.filtered(step, &slate.positions, &slate.kept);
-            std::mem::swap(&mut slate.positions, &mut slate.kept);
+            table.kept.clear();
+            step.filter.retain(inputs, rng, &table.positions, &mut table.kept);
+            trace.record_filter(step, &table.positions, &table.kept);
+            std::mem::swap(&mut table.positions, &mut table.kept);
         }
     }
 
-    fn score(&self, inputs: &DecisionInputs<'_>, slate: &mut Slate, witness: &mut impl Witness) {
-        slate.totals.clear();
-        slate.totals.resize(slate.positions.len(), 0.0);
+    fn score(&self, inputs: &DecisionInputs<'_>, table: &mut CandidateTable, trace: &mut impl TraceSink) {
+        table.totals.clear();
+        table.totals.resize(table.positions.len(), 0.0);
         for step in &self.scorers {
-            step.scorer.score(inputs, slate);
-            witness.scored(step, &slate.positions, &slate.scores);
-            for (total, score) in slate.totals.iter_mut().zip(&slate.scores) {
+            step.scorer.score(inputs, table);
+            trace.record_scores(step, &table.positions, &table.scores);
+            for (total, score) in table.totals.iter_mut().zip(&table.scores) {
                 *total += clamped(*score) * step.weight;
             }
         }
-        witness.totalled(&slate.positions, &slate.totals);
+        trace.record_totals(&table.positions, &table.totals);
     }
 
-    /// The request headers that it reads, each once.
+    /// Returns the names of the request headers that the policy reads, without duplicates.
     pub(crate) fn request_headers(&self) -> Vec<&str> {
         let mut headers = Vec::new();
         for session in self.sessions() {
@@ -136,7 +137,7 @@ impl Weighted {
         headers
     }
 
-    /// The response header in which clients are told [`session_token`].
+    /// Returns the response header that carries the [`session_token`].
     pub(crate) fn session_header(&self) -> Option<&str> {
         self.sessions().find_map(|session| match session {
             SessionAffinity::Token { header } => Some(header.as_str()),
@@ -157,7 +158,7 @@ impl Weighted {
     }
 }
 
-/// Not a number is the worst, not the best.
+/// Clamps a score to 0 to 1. NaN becomes 0, the worst score.
 fn clamped(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) }
 }

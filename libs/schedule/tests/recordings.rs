@@ -1,4 +1,4 @@
-//! A decision that was written down is made again with the same answer.
+//! Tests of recordings: a replay gives the recorded decision.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ fn observed() -> impl Strategy<Value = Observed> {
 }
 
 fn assessment() -> impl Strategy<Value = Assessment> {
-    let circuit = prop_oneof![Just(Circuit::Sound), Just(Circuit::Probing), Just(Circuit::Broken)];
+    let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)];
     let rates =
         (0_u32..20_000, 0_u32..50_000, 0_u32..2_000).prop_map(|(prefill, decode, interference)| Rates {
             prefill_tokens_per_second: prefill,
@@ -70,7 +70,7 @@ fn assessment() -> impl Strategy<Value = Assessment> {
 fn residency() -> impl Strategy<Value = AdapterResidency> {
     let names = || vec(0_u8..6, 0..4).prop_map(sorted);
     (0_u32..4, names(), names(), names()).prop_map(|(slots, running, device, host)| AdapterResidency {
-        seen: Adapters { slots, running, waiting: Vec::new() },
+        reported: Adapters { slots, running, waiting: Vec::new() },
         device,
         host,
     })
@@ -82,35 +82,35 @@ fn sorted(mut names: Vec<u8>) -> Vec<Arc<str>> {
     names.into_iter().map(|name| format!("adapter-{name}").into()).collect()
 }
 
-fn member() -> impl Strategy<Value = EndpointState> {
+fn endpoint() -> impl Strategy<Value = EndpointState> {
     let loads = vec((any::<u64>().prop_map(Origin), load()), 0..3);
     let labels = option::of("[a-c]");
     (0_u16..1_000, labels, observed(), assessment(), option::of(residency()), loads, any::<u32>()).prop_map(
         |(number, tier, observed, assessment, residency, loads, cold_placement_seq)| {
             let [high, low] = number.to_be_bytes();
-            let mut member = EndpointState::new(Arc::new(EndpointSpec {
+            let mut endpoint = EndpointState::new(Arc::new(EndpointSpec {
                 name: format!("pod-{number}"),
                 address: ([10, 0, high, low], 8_000).into(),
                 metrics_url: String::new(),
                 engine: Engine::Sglang,
                 labels: tier.map(|tier| ("tier".to_owned(), tier)).into_iter().collect::<BTreeMap<_, _>>(),
             }));
-            (member.observed, member.assessment) = (observed, assessment);
-            (member.adapters, member.loads) = (residency.map(Arc::new), loads.into_iter().collect());
-            member.cold_placement_seq = cold_placement_seq.into();
-            member
+            (endpoint.observed, endpoint.assessment) = (observed, assessment);
+            (endpoint.adapters, endpoint.loads) = (residency.map(Arc::new), loads.into_iter().collect());
+            endpoint.cold_placement_seq = cold_placement_seq.into();
+            endpoint
         },
     )
 }
 
 fn view() -> impl Strategy<Value = View> {
-    (vec(member(), 0..8), option::of((any::<u64>(), any::<u64>()))).prop_map(|(mut endpoints, version)| {
-        endpoints.sort_by_key(|member| member.key);
-        endpoints.dedup_by_key(|member| member.key);
+    (vec(endpoint(), 0..8), option::of((any::<u64>(), any::<u64>()))).prop_map(|(mut endpoints, version)| {
+        endpoints.sort_by_key(|endpoint| endpoint.key);
+        endpoints.dedup_by_key(|endpoint| endpoint.key);
         let mut view = View::default();
         view.version = version.map(|(epoch, seq)| Version { epoch, seq });
-        let shelves = endpoints.iter().filter_map(|member| member.adapters.as_deref());
-        view.adapters = Arc::new(shelves.flat_map(AdapterResidency::names).cloned().collect());
+        let residencies = endpoints.iter().filter_map(|endpoint| endpoint.adapters.as_deref());
+        view.adapters = Arc::new(residencies.flat_map(AdapterResidency::names).cloned().collect());
         view.endpoints = endpoints.into_iter().map(Arc::new).collect();
         view
     })
@@ -162,7 +162,7 @@ fn weighted() -> impl Strategy<Value = Weighted> {
             .map(|(scorer, weight)| ScorerStep { name: "scorer".to_owned(), scorer, weight })
             .collect(),
         picker,
-        expected: LeastTime::default(),
+        cost_settings: LeastTime::default(),
     })
 }
 
@@ -175,19 +175,19 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 fn recording() -> impl Strategy<Value = Recording> {
     (view(), request(), policy(), vec((load(), 0_usize..600), 8), any::<u64>(), SEEDS, any::<bool>())
-        .prop_map(|(view, request, policy, known, origin, seed, is_outdated)| {
-            let others = if is_outdated { PeerLoad::Outdated } else { PeerLoad::Current };
-            let own = view.endpoints.iter().zip(&known).map(|(_, (own, _))| *own).collect();
-            let prefilling_ms = known.iter().map(|(_, held)| *held as u64).collect();
-            let blocks = view.endpoints.iter().zip(&known).map(|(_, (_, held))| *held).collect();
-            let adapter_sent = view.endpoints.iter().take(2).map(|member| member.key).collect();
+        .prop_map(|(view, request, policy, states, origin, seed, is_outdated)| {
+            let peer_load = if is_outdated { PeerLoad::Outdated } else { PeerLoad::Current };
+            let own = view.endpoints.iter().zip(&states).map(|(_, (own, _))| *own).collect();
+            let prefilling_ms = states.iter().map(|(_, held)| *held as u64).collect();
+            let blocks = view.endpoints.iter().zip(&states).map(|(_, (_, held))| *held).collect();
+            let adapter_sent_to = view.endpoints.iter().take(2).map(|endpoint| endpoint.key).collect();
             let mut recording = Recording {
-                recording: Recording::FORMAT,
+                format_version: Recording::FORMAT,
                 number: 7,
                 at_unix_ms: 1_700_000_000_000,
                 request_id: Some("request-1".to_owned()),
                 view_age_ms: 12,
-                local: LocalState { origin: Origin(origin), own, prefilling_ms, others, adapter_sent },
+                local: LocalState { origin: Origin(origin), own, prefilling_ms, peer_load, adapter_sent_to },
                 matches: PrefixMatches { blocks, total: 600 },
                 view: Arc::new(view),
                 request,
@@ -203,7 +203,7 @@ fn recording() -> impl Strategy<Value = Recording> {
 
 proptest! {
     #[test]
-    fn what_is_read_back_gives_the_same_answer_for_the_same_reasons(recording in recording()) {
+    fn recording_round_trips_through_json_and_replays_the_same(recording in recording()) {
         let text = serde_json::to_string(&recording).unwrap();
         let read: Recording = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(&text, &serde_json::to_string(&read).unwrap());
@@ -214,14 +214,15 @@ proptest! {
     }
 
     #[test]
-    fn json_tools_that_read_numbers_as_floats_do_no_harm(recording in recording()) {
-        let blunt = as_floats(serde_json::to_value(&recording).unwrap(), "");
-        let read: Recording = serde_json::from_value(blunt).unwrap();
+    fn recording_survives_json_tools_that_use_floats(recording in recording()) {
+        let rounded = as_floats(serde_json::to_value(&recording).unwrap(), "");
+        let read: Recording = serde_json::from_value(rounded).unwrap();
         prop_assert_eq!(recording.decision, read.replay().unwrap().decision);
     }
 }
 
-/// What a tool makes of a document that has floats only. An incarnation decides nothing, and is a time where it is one.
+/// Returns the document as a JSON tool with only floats writes it. Incarnations are left out: decisions do
+/// not read them, and real ones are times that floats preserve.
 fn as_floats(value: serde_json::Value, name: &str) -> serde_json::Value {
     use serde_json::Value;
     match value {
@@ -230,11 +231,11 @@ fn as_floats(value: serde_json::Value, name: &str) -> serde_json::Value {
         }
         Value::Array(values) => values.into_iter().map(|value| as_floats(value, name)).collect(),
         Value::Object(fields) => {
-            let blunt = |(name, value): (String, Value)| {
+            let rounded = |(name, value): (String, Value)| {
                 let value = as_floats(value, &name);
                 (name, value)
             };
-            Value::Object(fields.into_iter().map(blunt).collect())
+            Value::Object(fields.into_iter().map(rounded).collect())
         }
         other => other,
     }
@@ -242,10 +243,11 @@ fn as_floats(value: serde_json::Value, name: &str) -> serde_json::Value {
 
 const RECORDED: &str = include_str!("recording.json");
 
-/// When this fails, the same recording is written or decided otherwise than in the past. Once recordings have been given out,
-/// [`Recording::FORMAT`] has to grow with it; see [`write_the_recording_of_the_past_anew`].
+/// If this test fails, recordings are written differently, or give another decision than before. Once
+/// recordings are released, [`Recording::FORMAT`] must grow with such a change; see
+/// [`write_recorded_decision`].
 #[test]
-fn a_recording_of_the_past_gives_the_answer_of_the_past() {
+fn recorded_decision_replays_the_same() {
     let read: Recording = serde_json::from_str(RECORDED).unwrap();
     assert_eq!(Verdict::Same, read.replay().unwrap().verdict);
 }
@@ -253,28 +255,28 @@ fn a_recording_of_the_past_gives_the_answer_of_the_past() {
 /// `cargo test -p signalbox-schedule --test recordings -- --ignored`
 #[test]
 #[ignore = "writes the file that other tests read"]
-fn write_the_recording_of_the_past_anew() {
-    let member = |index: u8| {
-        let mut member = EndpointState::new(Arc::new(EndpointSpec {
+fn write_recorded_decision() {
+    let endpoint = |index: u8| {
+        let mut endpoint = EndpointState::new(Arc::new(EndpointSpec {
             name: format!("pod-{index}"),
             address: ([10, 0, 0, index], 8_000).into(),
             metrics_url: format!("http://10.0.0.{index}:8000/metrics"),
             engine: Engine::Vllm,
             labels: BTreeMap::new(),
         }));
-        member.observed.scrape_status = ScrapeStatus::Fresh;
-        member.observed.gauges = Gauges { waiting: 0, running: 2, kv_used_ppm: Some(120_000) };
-        member.loads.push((Origin(2), Load { requests: 2, ..Load::ZERO }));
-        Arc::new(member)
+        endpoint.observed.scrape_status = ScrapeStatus::Fresh;
+        endpoint.observed.gauges = Gauges { waiting: 0, running: 2, kv_used_ppm: Some(120_000) };
+        endpoint.loads.push((Origin(2), Load { requests: 2, ..Load::ZERO }));
+        Arc::new(endpoint)
     };
-    let mut endpoints: Vec<_> = (1..=4).map(member).collect();
-    endpoints.sort_by_key(|member| member.key);
+    let mut endpoints: Vec<_> = (1..=4).map(endpoint).collect();
+    endpoints.sort_by_key(|endpoint| endpoint.key);
     let mut view = View::default();
     view.version = Some(Version { epoch: 1, seq: 2 });
     view.endpoints = endpoints.into();
     let own = vec![Load::ZERO; 4];
     let mut recording = Recording {
-        recording: Recording::FORMAT,
+        format_version: Recording::FORMAT,
         number: 0,
         at_unix_ms: 1_700_000_000_000,
         request_id: Some("recorded".to_owned()),
@@ -284,8 +286,8 @@ fn write_the_recording_of_the_past_anew() {
             origin: Origin(1),
             prefilling_ms: vec![40; own.len()],
             own,
-            others: PeerLoad::Current,
-            adapter_sent: Default::default(),
+            peer_load: PeerLoad::Current,
+            adapter_sent_to: Default::default(),
         },
         matches: PrefixMatches { blocks: vec![4; 4], total: 10 },
         request: Request { model: "m".to_owned(), prompt_tokens: 640, ..Request::default() },
@@ -300,34 +302,31 @@ fn write_the_recording_of_the_past_anew() {
 }
 
 #[test]
-fn what_no_decision_can_have_read_is_refused() {
+fn inconsistent_recordings_are_rejected() {
     let good: Recording = serde_json::from_str(RECORDED).unwrap();
-    let refused = |edit: fn(&mut Recording)| {
+    let error = |edit: fn(&mut Recording)| {
         let mut bad = good.clone();
         edit(&mut bad);
         bad.replay().unwrap_err()
     };
-    assert_eq!(InvalidRecording::Format(2), refused(|bad| bad.recording = 2));
+    assert_eq!(InvalidRecording::Format(2), error(|bad| bad.format_version = 2));
+    assert!(matches!(error(|bad| bad.local.own.clear()), InvalidRecording::Length { list: "local.own", .. }));
     assert!(matches!(
-        refused(|bad| bad.local.own.clear()),
-        InvalidRecording::Length { list: "local.own", .. }
-    ));
-    assert!(matches!(
-        refused(|bad| bad.matches.blocks.push(1)),
+        error(|bad| bad.matches.blocks.push(1)),
         InvalidRecording::Length { list: "matches.blocks", .. }
     ));
-    assert_eq!(InvalidRecording::Blocks, refused(|bad| bad.matches.blocks[0] = usize::MAX));
-    let reversed = refused(|bad| {
+    assert_eq!(InvalidRecording::Blocks, error(|bad| bad.matches.blocks[0] = usize::MAX));
+    let reversed = error(|bad| {
         let mut view = View::clone(&bad.view);
         view.endpoints = view.endpoints.iter().rev().cloned().collect();
         bad.view = Arc::new(view);
     });
     assert!(matches!(reversed, InvalidRecording::Endpoint(_)));
-    let renamed = refused(|bad| {
+    let renamed = error(|bad| {
         let mut view = View::clone(&bad.view);
-        let mut member = EndpointState::clone(&view.endpoints[0]);
-        member.key = EndpointKey(0);
-        view.endpoints = [Arc::new(member)].into();
+        let mut endpoint = EndpointState::clone(&view.endpoints[0]);
+        endpoint.key = EndpointKey(0);
+        view.endpoints = [Arc::new(endpoint)].into();
         bad.view = Arc::new(view);
     });
     assert!(matches!(renamed, InvalidRecording::Endpoint(_)));

@@ -1,60 +1,43 @@
-//! The state of a pool: folded by its owner, followed by every replica.
+//! The state of a pool: what it contains, how it is replicated, who owns it, and what a decision reads.
 //!
-//! Everything here is a value and takes time as a parameter. The owner's side is [`Pool`], which turns reports and feedback
-//! into [`Change`]s; a follower's side is [`StateReplica`], which turns [`Frame`]s into the same [`PoolState`]. A request reads a
-//! [`View`] of it and what this process knows before the pool does: its [`Bookings`] and its [`Overlay`].
+//! All types are values that take the time as a parameter; nothing here does I/O. The modules build on each
+//! other in one direction:
+//!
+//! - `pool_state`: the replicated state of a pool, and the [`Change`]s that modify it
+//! - `replication`: how the state gets from the owner to followers ([`Frame`], [`Journal`], [`StateReplica`],
+//!   [`Follower`])
+//! - `reports`: what collectors and replicas report to the owner ([`Report`], [`Feedback`])
+//! - `pool`: the owner's side ([`Pool`]), which turns reports and feedback into changes
+//! - `ownership`: which aggregator owns a pool ([`PoolRole`])
+//! - `local`: what one replica knows ahead of the pool ([`Bookings`], [`Overlay`]), and the [`View`] that its
+//!   decisions read
 
-mod adapter_residency;
-mod assessment;
-mod assignments;
-mod bookings;
-mod change;
-mod circuit_breaker;
-mod digest;
-mod election;
-mod endpoint_assessor;
-mod endpoint_observer;
-mod feedback;
-mod feedback_batcher;
-mod follower;
-mod frame;
-mod journal;
-mod journaled_replica;
-mod origins;
-mod outbox;
-mod overlay;
+mod local;
+mod ownership;
 mod pool;
-mod pool_role;
 mod pool_state;
-mod rate_estimator;
-mod recent_adapter_sends;
-mod state_replica;
-mod takeover;
-mod unbooked_load;
-mod view;
+mod replication;
+mod reports;
 
-pub use adapter_residency::{AdapterLocation, AdapterResidency};
-pub use assessment::{Assessment, Circuit};
-pub use assignments::{AssignedEndpoint, CollectorStream};
-pub use bookings::{Booking, Bookings, ChangeNotifier, InFlightGauge};
-pub use change::{Change, Observed};
-pub use digest::Digest;
-pub use election::{ClaimResult, ObservedOwner};
-pub use endpoint_observer::{EndpointObserver, Report, ScrapeResult, ScrapeStatus, Update};
-pub use feedback::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport};
-pub use feedback_batcher::FeedbackBatcher;
-pub use follower::{Cursor, Follower, FollowerEffect, FollowerEvent, FromAggregator, FromFollower};
-pub use frame::{Frame, Snapshot, SnapshotEntry};
-pub use journal::{CatchUp, Journal, JournalBounds};
-pub use journaled_replica::JournaledReplica;
-pub use outbox::{Outbox, PlacedPrompt};
-pub use overlay::Overlay;
-pub use pool::{CountedEvent, Pool, PoolConfig, PoolEffect, PoolInput};
-pub use pool_role::{
-    FollowerPoll, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+pub use local::{
+    Booking, Bookings, ChangeNotifier, FeedbackBatcher, InFlightGauge, LocalState, Outbox, Overlay, PeerLoad,
+    PlacedPrompt, PrefixMatches, RecentAdapterSends, View,
 };
-pub use pool_state::{Diverged, EndpointState, PoolState};
-pub use rate_estimator::DecodeObservation;
-pub use recent_adapter_sends::RecentAdapterSends;
-pub use state_replica::{ApplyOutcome, FrameSource, Gap, StateReplica};
-pub use view::{LocalState, PeerLoad, PrefixMatches, View};
+pub use ownership::{
+    ClaimResult, FollowerPoll, ObservedOwner, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect,
+    RoleInput, RoleStatus,
+};
+pub use pool::{AssignedEndpoint, CollectorStream, CountedEvent, Pool, PoolConfig, PoolEffect, PoolInput};
+pub use pool_state::{
+    AdapterLocation, AdapterResidency, Assessment, Change, Circuit, Digest, Diverged, EndpointState,
+    Observed, PoolState, ScrapeStatus,
+};
+pub use replication::{
+    ApplyOutcome, CatchUp, Cursor, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource,
+    FromAggregator, FromFollower, Gap, Journal, JournalBounds, JournaledReplica, Snapshot, SnapshotEntry,
+    StateReplica,
+};
+pub use reports::{
+    DecodeObservation, EndpointObserver, Feedback, GaugeScope, Placement, Report, ResponseOutcome,
+    ResponseReport, ScrapeResult, Update,
+};

@@ -1,19 +1,20 @@
-//! What a process says of itself: logs, Prometheus metrics and OpenTelemetry spans; and when it is asked to end.
+//! Logs, Prometheus metrics and OpenTelemetry spans of a process, its metrics port, and the signals that stop
+//! it.
 
-mod admin;
-mod exit;
-mod faults;
+mod admin_server;
+mod exit_code;
 mod listen;
 mod logs;
-mod name;
-mod stop;
+mod panics;
+mod process_name;
+mod stop_signal;
 mod trace;
 
-pub use admin::{AdminServer, registry};
-pub use exit::exit_code;
-pub use faults::{Fault, catch_fault};
+pub use admin_server::{AdminServer, registry};
+pub use exit_code::exit_code;
 pub use listen::{ListenError, listen};
 pub use logs::{LogFormat, init_logs};
-pub use name::process_name;
-pub use stop::stop_requested;
-pub use trace::{Attributes, Begun, Span, SpanEvent, TraceError, TraceSettings, Tracer, Value};
+pub use panics::{CaughtPanic, catch_panic};
+pub use process_name::process_name;
+pub use stop_signal::stop_requested;
+pub use trace::{ActiveSpan, Attributes, Span, SpanEvent, TraceError, TraceSettings, Tracer, Value};

@@ -1,4 +1,4 @@
-//! Ports, and what to do when one is taken.
+//! Binds TCP ports, with errors that name the flag to change.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,22 +6,22 @@ use std::net::SocketAddr;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-/// A port cannot be listened on.
+/// A port cannot be bound.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address}; choose another port with {flag}, 0 is any free one")]
+#[error("cannot listen on {address}; choose another port with {flag}, or 0 for any free port")]
 pub struct ListenError {
-    /// Which.
+    /// Address that cannot be bound.
     pub address: SocketAddr,
-    /// By which flag another one is chosen.
+    /// Flag that sets the port.
     pub flag: &'static str,
-    /// Why.
+    /// Cause.
     pub source: io::Error,
 }
 
-/// Listens on `address`, which was chosen by `flag`.
+/// Listens on `address`, whose port is set with `flag`.
 ///
 /// # Errors
-/// [`ListenError`], which names both.
+/// The address cannot be bound; the error names the address and the flag.
 pub async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address, flag, source })
 }

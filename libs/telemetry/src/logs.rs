@@ -1,4 +1,4 @@
-//! Log lines on standard error.
+//! Writes log lines to standard error.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -9,15 +9,15 @@ use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::faults::log_faults;
+use crate::panics::log_panics;
 
-/// How a log line looks.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -36,18 +36,19 @@ impl FromStr for LogFormat {
         match name {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(format!("\"{name}\" is no log format, known are: text, json")),
+            _ => Err(format!("unknown log format \"{name}\"; expected text or json")),
         }
     }
 }
 
-/// Sends log lines, panics among them, to standard error; `RUST_LOG` chooses which, and `default` (a level, or a filter in its syntax) without it.
+/// Starts to write log lines, including panics, to standard error. `RUST_LOG` is the filter; without it,
+/// `default` is, which is a level or a filter in the same syntax.
 ///
-/// A second call in one process changes nothing.
+/// A second call in the same process has no effect.
 pub fn init_logs(format: LogFormat, default: &str) {
-    // ractor opens a span per actor, which would stand before each line.
-    let unless_told = || EnvFilter::new(format!("{default},ractor=warn"));
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| unless_told());
+    // ractor opens a span per actor, which would be the prefix of every log line.
+    let default_filter = || EnvFilter::new(format!("{default},ractor=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default_filter());
     let registry = tracing_subscriber::registry().with(filter);
     let outcome = match format {
         LogFormat::Text => {
@@ -59,7 +60,7 @@ pub fn init_logs(format: LogFormat, default: &str) {
         LogFormat::Json => registry.with(layer().json().with_writer(std::io::stderr)).try_init(),
     };
     match outcome {
-        Ok(()) => log_faults(),
-        Err(_) => tracing::debug!("logs are already set up"),
+        Ok(()) => log_panics(),
+        Err(_) => tracing::debug!("logging is already set up"),
     }
 }

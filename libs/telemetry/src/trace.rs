@@ -1,15 +1,16 @@
-//! OpenTelemetry spans, sent over OTLP as the standard `OTEL_*` variables say, or not at all.
+//! Exports OpenTelemetry spans over OTLP, configured by the standard `OTEL_*` variables.
 //!
-//! Whether a span is wanted is decided before it exists, so that one that is not wanted costs nothing: no allocation, no clock.
+//! The sampling decision precedes the span, so that a span that is not sampled costs nothing: no allocation,
+//! no clock.
 
-mod parent;
-mod queue;
+mod env_variables;
+mod export_queue;
 mod sampler;
 mod settings;
 mod span;
+mod traceparent;
 mod tracer;
-mod variables;
 
 pub use settings::{TraceError, TraceSettings};
 pub use span::{Attributes, Span, SpanEvent, Value};
-pub use tracer::{Begun, Tracer};
+pub use tracer::{ActiveSpan, Tracer};

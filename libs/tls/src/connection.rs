@@ -1,4 +1,4 @@
-//! A connection, with TLS or without.
+//! A TCP connection with or without TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// A connection, with TLS or without.
+/// A TCP connection with or without TLS.
 #[derive(Debug)]
 pub enum Connection {
-    /// Without.
+    /// Without TLS.
     Plain(TcpStream),
-    /// With.
+    /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

@@ -1,30 +1,30 @@
-//! The flags by which a process is told how to speak with others.
+//! Command-line flags for TLS between Signalbox's processes.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::files::{FileError, Files};
-use crate::identity::Identity;
-use crate::peers::Names;
+use crate::identity::{AllowedNames, Identity, IdentityFiles};
+use crate::pem::FileError;
 
-/// How a process speaks with the pool's other processes.
+/// How a process secures its connections to the pool's other processes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TlsFlags {
-    /// Speak TLS with the pool's other processes, whose certificates must be signed by one in this file; read again when it changes
+    /// Certificate authorities (PEM) that must have signed the certificates of the pool's other processes;
+    /// enables mutual TLS; reloaded when it changes
     #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
     pub tls_ca: Option<PathBuf>,
-    /// This process's certificate, and those between it and the authority's; read again when it changes
+    /// This process's certificate and its intermediates (PEM); reloaded when it changes
     #[arg(long, value_name = "FILE", requires = "tls_ca")]
     pub tls_cert: Option<PathBuf>,
-    /// The key of that certificate; read again when it changes
+    /// Private key of --tls-cert (PEM); reloaded when it changes
     #[arg(long, value_name = "FILE", requires = "tls_ca")]
     pub tls_key: Option<PathBuf>,
-    /// A name, DNS or URI, that another process's certificate may have; repeated. Without one, who is connected to must have the name that it is
-    /// connected by, and who connects may have any
+    /// DNS name or URI that another process's certificate may have; may be repeated [default: a server must
+    /// have the name that is connected to, a client may have any name]
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     pub tls_peer: Vec<String>,
-    /// Speak without TLS with processes on other machines too
+    /// Communicate without TLS across machines, on a network that is itself trusted
     #[arg(long, conflicts_with = "tls_ca")]
     pub plaintext: bool,
 }
@@ -34,8 +34,9 @@ impl TlsFlags {
         let (Some(ca), Some(cert), Some(key)) = (&self.tls_ca, &self.tls_cert, &self.tls_key) else {
             return Ok(None);
         };
-        let names = Names::of(&self.tls_peer);
-        Identity::load(Files { ca: ca.clone(), cert: cert.clone(), key: key.clone(), names }).map(Some)
+        let allowed_names = AllowedNames::new(&self.tls_peer);
+        Identity::load(IdentityFiles { ca: ca.clone(), cert: cert.clone(), key: key.clone(), allowed_names })
+            .map(Some)
     }
 }
 
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_given_together_and_not_with_plaintext() {
+    fn tls_files_must_be_given_together_and_without_plaintext() {
         let refused = |flags: &[&str]| {
             let error = Flags::try_parse_from(["test"].iter().chain(flags)).err();
             error.map(|error| error.to_string())

@@ -1,23 +1,32 @@
-//! Who a process is, as its files say at the moment.
+//! A process's TLS identity, as its files define it at the moment.
 
-use crate::files::{Configs, FileError, Files};
-use crate::reread::Reread;
+mod files;
+mod peer_verifier;
 
-/// Who a process is, and whom it speaks with.
+use crate::pem::FileError;
+use crate::reload::Reloading;
+
+use files::Configs;
+pub(crate) use files::IdentityFiles;
+pub(crate) use peer_verifier::AllowedNames;
+pub use peer_verifier::PeerNotAllowed;
+
+/// A process's certificate and key, and the peers that it accepts.
 #[derive(Debug)]
-pub struct Identity(Reread<Files>);
+pub struct Identity(Reloading<IdentityFiles>);
 
 impl Identity {
-    pub(crate) fn load(files: Files) -> Result<Self, FileError> {
-        Reread::load(files).map(Self)
+    pub(crate) fn load(files: IdentityFiles) -> Result<Self, FileError> {
+        Reloading::load(files).map(Self)
     }
 
-    /// What a new connection is made by: what the files say now, or said when they last made sense.
+    /// Returns the configurations for a new connection: from the files as they are now, or from their last
+    /// valid version.
     pub(crate) fn configs(&self) -> Configs {
-        self.0.latest()
+        self.0.current()
     }
 
-    /// Looks at the files with the next connection.
+    /// Makes the next connection check the files.
     #[cfg(test)]
     pub(crate) fn expire(&self) {
         self.0.expire();

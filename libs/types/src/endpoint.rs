@@ -1,4 +1,4 @@
-//! What is known of a pool before anything is measured.
+//! Pools, endpoints and engines as they are configured.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::ids::EndpointKey;
 use crate::models::Models;
 
-/// Names a pool.
+/// A pool's identity, written as `NAMESPACE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PoolId {
-    /// The pool's namespace.
+    /// Namespace of the pool.
     pub namespace: String,
-    /// The pool's name within it.
+    /// Name of the pool within the namespace.
     pub name: String,
 }
 
@@ -26,31 +26,31 @@ impl fmt::Display for PoolId {
     }
 }
 
-/// Which model server an endpoint runs; decides how its metrics page is read.
+/// The kind of model server that an endpoint runs. It decides how the metrics page is parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// vLLM, and everything that exports its names.
+    /// vLLM, and servers that export the same metric names.
     #[default]
     Vllm,
     /// SGLang.
     Sglang,
     /// TensorRT-LLM's own server.
     TrtLlm,
-    /// Triton with TensorRT-LLM in it.
+    /// Triton with the TensorRT-LLM backend.
     TritonTrtLlm,
-    /// Triton with anything else in it.
+    /// Triton with any other backend.
     Triton,
     /// Text Generation Inference.
     Tgi,
 }
 
 impl Engine {
-    /// Every engine, in the order in which they are shown.
+    /// Every engine, in the order in which they are listed to users.
     pub const ALL: [Self; 6] =
         [Self::Vllm, Self::Sglang, Self::TrtLlm, Self::TritonTrtLlm, Self::Triton, Self::Tgi];
 
-    /// The name in files, labels and on the wire.
+    /// Returns the name used in files, labels and on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Vllm => "vllm",
@@ -69,14 +69,14 @@ impl fmt::Display for Engine {
     }
 }
 
-/// A name that is no [`Engine`].
+/// A name that does not belong to any [`Engine`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownEngine(pub String);
 
 impl fmt::Display for UnknownEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known: Vec<_> = Engine::ALL.iter().map(|engine| engine.name()).collect();
-        write!(f, "unknown engine \"{}\", known are: {}", self.0, known.join(", "))
+        write!(f, "unknown engine \"{}\"; use one of: {}", self.0, known.join(", "))
     }
 }
 
@@ -93,32 +93,32 @@ impl FromStr for Engine {
 /// One endpoint of a pool: a model server behind one address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSpec {
-    /// Unique within the pool.
+    /// Name, unique within the pool.
     pub name: String,
-    /// Where requests go.
+    /// Address that requests are sent to.
     pub address: SocketAddr,
-    /// Where its metrics page is.
+    /// URL of the metrics page.
     pub metrics_url: String,
-    /// How its metrics page is read.
+    /// Model server kind, which decides how the metrics page is parsed.
     pub engine: Engine,
-    /// Free labels, as on the pod.
+    /// Labels of the pod.
     pub labels: BTreeMap<String, String>,
 }
 
 impl EndpointSpec {
-    /// The endpoint's key.
+    /// Returns the endpoint's key.
     pub fn key(&self) -> EndpointKey {
         EndpointKey::of(&self.name)
     }
 }
 
-/// A pool, its endpoints and what it says of models, as Kubernetes or the endpoints file has them.
+/// A pool with its endpoints and model rules, as read from Kubernetes or the endpoints file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {
-    /// The pool's name.
+    /// Identity of the pool.
     pub id: PoolId,
-    /// Its endpoints.
+    /// Endpoints of the pool.
     pub endpoints: Vec<EndpointSpec>,
-    /// What it says of models.
+    /// Objectives and model rewrites of the pool.
     pub models: Arc<Models>,
 }

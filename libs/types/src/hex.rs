@@ -1,4 +1,4 @@
-//! 64 bits as 16 hexadecimal digits: as a number, JSON tools would round them to 53.
+//! Serializes 64-bit ids as 16 hexadecimal digits, because JSON tools round numbers to 53 bits.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};

@@ -1,4 +1,4 @@
-//! Identities. Each is a number that travels as it is; none means anything by its size but [`Generation`].
+//! Numeric identities. Only [`Generation`] is ordered by meaning; the others are opaque.
 
 use std::fmt;
 
@@ -7,14 +7,15 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::hex;
 
-/// Names an endpoint within its pool, the same in every process and after every restart: the XXH3 hash of its name.
+/// The identity of an endpoint within its pool: the XXH3 hash of its name. It is the same in every process
+/// and after every restart.
 ///
-/// An owner refuses a pool in which two names give one key, so a key is as good as the name.
+/// An owner rejects a pool in which two names have the same key, so a key identifies a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EndpointKey(#[serde(with = "hex")] pub u64);
 
 impl EndpointKey {
-    /// The key of the endpoint called `name`.
+    /// Returns the key of the endpoint called `name`.
     pub fn of(name: &str) -> Self {
         Self(xxh3_64(name.as_bytes()))
     }
@@ -26,7 +27,7 @@ impl fmt::Display for EndpointKey {
     }
 }
 
-/// One life of one EPP replica. A replica that was given up takes a new one; its name may stay the same.
+/// One run of an EPP replica. A replica whose origin expired takes a new one; its name can stay the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin(#[serde(with = "hex")] pub u64);
 
@@ -36,32 +37,35 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Names an EPP replica: the XXH3 hash of its name.
+/// The identity of an EPP replica: the XXH3 hash of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplicaKey(pub u64);
 
 impl ReplicaKey {
-    /// The key of the replica called `name`.
+    /// Returns the key of the replica called `name`.
     pub fn of(name: &str) -> Self {
         Self(xxh3_64(name.as_bytes()))
     }
 }
 
-/// One life of a model server: when it started, in milliseconds since the Unix epoch; 0 where it does not say.
+/// One run of a model server: its start time in milliseconds since the Unix epoch; 0 if the server does not
+/// report it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
-/// Which assignment of an endpoint to a collector a reading was made under. The highest is the one in force.
+/// The number of an assignment of an endpoint to a collector. The highest one is in force; reports of older
+/// ones are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(pub u64);
 
-/// A block of a prompt together with everything before it: equal hashes mean equal prefixes up to and including the block.
+/// The hash of a prompt block and everything before it. Equal hashes mean equal prefixes up to and including
+/// the block.
 ///
-/// 0 is not a block; as a parent it marks the first block of a chain.
+/// 0 is never the hash of a block; as a parent it marks the first block of a chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockHash(pub u64);
 
 impl BlockHash {
-    /// The parent of a chain's first block.
+    /// Parent of a chain's first block.
     pub const ROOT: Self = Self(0);
 }

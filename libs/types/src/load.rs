@@ -1,17 +1,17 @@
-//! Work that has been given to an endpoint and is not done.
+//! Work in flight at an endpoint.
 
 use std::ops::{Add, AddAssign};
 
 use serde::{Deserialize, Serialize};
 
-/// Work in flight. State, not an event: the latest value replaces the one before.
+/// Work in flight at an endpoint. A gauge: the latest value replaces the previous one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
-    /// Requests sent and not ended.
+    /// Requests that have not ended.
     pub requests: u32,
-    /// Those of them that have not answered with a first chunk yet.
+    /// Requests without a first response chunk.
     pub prefills: u32,
-    /// Uncached prompt tokens of the latter.
+    /// Uncached prompt tokens of the requests in `prefills`.
     pub prefill_tokens: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What a pool says of models: how much requests matter, and which model they go to.
+//! A pool's model rules: request priorities and model rewrites.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,21 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::objective::Objective;
 use crate::rewrite::{ModelRewrite, RewriteRule};
 
-/// What a pool says of models. Made once and then only read: each question is one look into a map, and takes no memory.
+/// A pool's objectives and model rewrites, indexed for lookup. Immutable: a lookup is one map access and does
+/// not allocate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Models {
-    /// In order of their names.
+    /// Objectives in order of their names.
     objectives: Vec<Objective>,
-    /// Those that hold before others first.
+    /// Rewrites in order of precedence.
     rewrites: Vec<ModelRewrite>,
-    /// For each model that rules name, the one that holds.
+    /// The rule that applies to each model that a rule names.
     exact: BTreeMap<String, RuleAt>,
-    /// The rule that holds for all other models.
-    generic: Option<RuleAt>,
+    /// The rule that applies to all other models.
+    fallback: Option<RuleAt>,
 }
 
-/// A rule by the places of its rewrite and of itself in that.
+/// The position of a rule: the index of its rewrite, and its index in that rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RuleAt {
     rewrite: usize,
@@ -28,8 +29,8 @@ struct RuleAt {
 }
 
 impl Models {
-    /// These `objectives`, and these `rewrites`: older ones hold before younger ones, those of unknown age last, and otherwise the earlier
-    /// in the list.
+    /// Indexes `objectives` and `rewrites`. Older rewrites take precedence over newer ones, then those of
+    /// unknown age; among equals the earlier in the list.
     pub fn new(mut objectives: Vec<Objective>, mut rewrites: Vec<ModelRewrite>) -> Self {
         objectives.sort_by(|one, other| one.name.cmp(&other.name));
         rewrites.sort_by_key(|rewrite| rewrite.created_ms.unwrap_or(u64::MAX));
@@ -38,7 +39,7 @@ impl Models {
             for (rule, RewriteRule { models: named, .. }) in rules.iter().enumerate() {
                 let at = RuleAt { rewrite, rule };
                 if named.is_empty() {
-                    models.generic.get_or_insert(at);
+                    models.fallback.get_or_insert(at);
                 }
                 for model in named {
                     models.exact.entry(model.clone()).or_insert(at);
@@ -48,39 +49,40 @@ impl Models {
         models
     }
 
-    /// The objectives, in order of their names.
+    /// Returns the objectives in order of their names.
     pub fn objectives(&self) -> &[Objective] {
         &self.objectives
     }
 
-    /// The rewrites, those that hold before others first.
+    /// Returns the rewrites in order of precedence.
     pub fn rewrites(&self) -> &[ModelRewrite] {
         &self.rewrites
     }
 
-    /// Whether nothing is said.
+    /// Returns whether there are neither objectives nor rewrites.
     pub fn is_empty(&self) -> bool {
         self.objectives.is_empty() && self.rewrites.is_empty()
     }
 
-    /// The priority of a request that names `objective`; 0 without one, and for one that is not known.
+    /// Returns the priority of a request with `objective`; 0 without an objective and for an unknown one.
     pub fn priority(&self, objective: Option<&str>) -> i32 {
         let find =
             |name: &str| self.objectives.binary_search_by(|objective| (*objective.name).cmp(name)).ok();
         objective.and_then(find).map_or(0, |at| self.objectives[at].priority)
     }
 
-    /// The model that a request for `incoming` goes to; `None` when no rule is for it, and it goes to that which it asks for.
+    /// Returns the model that replaces `incoming`; `None` if no rule applies and the request keeps its model.
     ///
-    /// A rule that names the model holds before one for every model; among several the one of the oldest rewrite, and the first there.
-    /// Among its targets a request with a `session` goes where all of that session's requests for this model go, whichever replica is
-    /// asked; any other goes where `dice` falls, a random number in the whole range of its type.
-    pub fn target<'a>(&'a self, incoming: &str, session: Option<&str>, dice: u64) -> Option<&'a str> {
-        let at = self.exact.get(incoming).copied().or(self.generic)?;
+    /// A rule that names the model takes precedence over one for every model; then the oldest rewrite does,
+    /// then its first rule. All requests of one `session` for one model get the same target, at every
+    /// replica. Requests without a session get the target at `random`, a number drawn from the whole `u64`
+    /// range.
+    pub fn target<'a>(&'a self, incoming: &str, session: Option<&str>, random: u64) -> Option<&'a str> {
+        let at = self.exact.get(incoming).copied().or(self.fallback)?;
         let rule = &self.rewrites[at.rewrite].rules[at.rule];
         let point = match session.filter(|session| !session.is_empty()) {
             Some(session) => xxh3_64_with_seed(session.as_bytes(), xxh3_64(incoming.as_bytes())),
-            None => dice,
+            None => random,
         };
         rule.target_at(point).map(|target| target.model.as_str())
     }

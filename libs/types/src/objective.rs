@@ -1,10 +1,11 @@
-//! How much a request matters, as its client names it.
+//! Objectives: named request priorities.
 
-/// A priority with a name, by which requests ask for it.
+/// A named priority that requests can ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Objective {
-    /// Unique among the pool's objectives.
+    /// Name, unique among the pool's objectives.
     pub name: String,
-    /// More is served first; 0 is what a request without an objective has, and less than that is shed first.
+    /// Higher priorities are served first. Requests without an objective have priority 0; negative priorities
+    /// are shed first.
     pub priority: i32,
 }

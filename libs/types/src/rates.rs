@@ -1,15 +1,15 @@
-//! How fast an endpoint is.
+//! An endpoint's measured speed.
 
 use serde::{Deserialize, Serialize};
 
-/// How fast an endpoint is. The default is that of an 8B model on one H100.
+/// An endpoint's measured speed. The default is the speed of an 8B model on one H100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rates {
-    /// Prompt tokens that it processes in a second.
+    /// Prompt tokens that the endpoint processes per second.
     pub prefill_tokens_per_second: u32,
-    /// Time between two tokens of an answer when it has nothing else to do, in microseconds.
+    /// Time per output token of a request that runs alone, in microseconds.
     pub decode_token_us: u32,
-    /// By how much each running request lengthens each other one's next token, in microseconds.
+    /// Time that each running request adds to every output token of the others, in microseconds.
     pub decode_interference_us: u32,
 }
 

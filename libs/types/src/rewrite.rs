@@ -1,30 +1,31 @@
-//! Which model a request goes to that asks for another.
+//! Model rewrites: rules that send requests for one model to another.
 
-/// Rules by which models that clients ask for become models that are served.
+/// Rules that map the models that clients request to the models that are served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelRewrite {
-    /// Unique among the pool's rewrites.
+    /// Name, unique among the pool's rewrites.
     pub name: String,
-    /// When it was made, in milliseconds since the Unix epoch, where that is known. Of two that match, the older one holds.
+    /// Creation time in milliseconds since the Unix epoch; `None` if unknown. When several rewrites match,
+    /// the oldest one applies.
     pub created_ms: Option<u64>,
-    /// Its rules; of two that match, the first holds.
+    /// Rules in order; the first one that matches applies.
     pub rules: Vec<RewriteRule>,
 }
 
-/// One rule: for which models it is, and what they become.
+/// One rule: the models that it applies to, and the targets that replace them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RewriteRule {
-    /// The models that it is for, by their exact names; for every model when there is none.
+    /// Exact names of the models that the rule applies to; an empty list applies to every model.
     pub models: Vec<String>,
-    /// What they become: one of these.
+    /// Possible replacements, of which one is chosen for each request.
     pub targets: Vec<RewriteTarget>,
 }
 
 impl RewriteRule {
-    /// The target at `point`, a number anywhere in the range of its type: the targets share that range by their weights, in order. `None`
-    /// when there is nothing to choose from.
+    /// Returns the target at `point`. The targets divide the whole `u64` range in order, in proportion to
+    /// their weights. Returns `None` if no target can be chosen.
     ///
-    /// Where some have weights, those without are never chosen; where none has, all are alike.
+    /// If some targets have weights, those without are never chosen. If none has, all share equally.
     pub(crate) fn target_at(&self, point: u64) -> Option<&RewriteTarget> {
         let is_weighted = self.targets.iter().any(|target| target.weight.is_some());
         let weight = |target: &RewriteTarget| match target.weight {
@@ -32,11 +33,11 @@ impl RewriteRule {
             None => u64::from(!is_weighted),
         };
         let total: u64 = self.targets.iter().map(weight).sum();
-        // Scaled rather than taken modulo, so that a weight that grows takes requests from its neighbours only.
-        let mut left = ((u128::from(point) * u128::from(total)) >> u64::BITS) as u64;
-        self.targets.iter().find(|target| match left.checked_sub(weight(target)) {
-            Some(less) => {
-                left = less;
+        // Scaling instead of a modulo: a growing weight takes requests from its neighbors only.
+        let mut remaining = ((u128::from(point) * u128::from(total)) >> u64::BITS) as u64;
+        self.targets.iter().find(|target| match remaining.checked_sub(weight(target)) {
+            Some(rest) => {
+                remaining = rest;
                 false
             }
             None => true,
@@ -44,16 +45,17 @@ impl RewriteRule {
     }
 }
 
-/// A model that requests may go to.
+/// A model that replaces the requested one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RewriteTarget {
-    /// Its name, as the endpoints know it.
+    /// Model name as the endpoints know it.
     pub model: String,
-    /// Its share of the requests among the weights of all targets of the rule, 1 to [`RewriteTarget::WEIGHT_MAX`].
+    /// Share of requests relative to the weights of the rule's other targets, 1 to
+    /// [`RewriteTarget::WEIGHT_MAX`].
     pub weight: Option<u32>,
 }
 
 impl RewriteTarget {
-    /// The greatest weight.
+    /// Greatest allowed weight.
     pub const WEIGHT_MAX: u32 = 1_000_000;
 }

@@ -1,4 +1,4 @@
-//! One reading of a model server.
+//! The values parsed from a model server's metrics page.
 
 use std::sync::Arc;
 
@@ -6,62 +6,63 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Incarnation;
 
-/// The whole, in parts per million.
+/// Parts per million in the whole.
 pub const PPM: u32 = 1_000_000;
 
-/// One reading of a model server's metrics page, parsed.
+/// The values parsed from one metrics page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// What changes all the time.
+    /// Current load of the server.
     pub gauges: Gauges,
-    /// Size of the KV cache, where the page tells it.
+    /// KV cache capacity, if the page reports it.
     pub capacity: Option<Capacity>,
-    /// LoRA adapters, where the page tells them.
+    /// LoRA adapters, if the page reports them.
     pub adapters: Option<Adapters>,
-    /// When the server's process started, where the page tells it.
+    /// Start time of the server process, if the page reports it.
     pub incarnation: Incarnation,
-    /// What it has done since it started, where the page tells all of it.
+    /// Work done since the start, if the page reports all counters.
     pub counters: Option<Counters>,
 }
 
-/// What a model server has done since it started. Only differences mean anything.
+/// Work that a model server has done since it started. Only differences between two samples are meaningful.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Sum of the times between two tokens of an answer, in microseconds.
+    /// Sum of the times between consecutive output tokens, in microseconds.
     pub inter_token_us_sum: u64,
-    /// How many such times.
+    /// Number of times in the sum.
     pub inter_token_count: u64,
-    /// Tokens of answers.
+    /// Output tokens.
     pub generation_tokens: u64,
-    /// Tokens of prompts.
+    /// Prompt tokens.
     pub prompt_tokens: u64,
 }
 
-/// What a model server is busy with.
+/// Current load of a model server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gauges {
-    /// Requests that wait to be scheduled.
+    /// Requests waiting to be scheduled.
     pub waiting: u32,
-    /// Requests that the server works on.
+    /// Requests being processed.
     pub running: u32,
-    /// Share of the KV cache in use, in parts per million (0 to [`PPM`]); `None` where the server does not tell.
+    /// Share of the KV cache in use, in parts per million (0 to [`PPM`]); `None` if the server does not
+    /// report it.
     pub kv_used_ppm: Option<u32>,
 }
 
-/// Size of a model server's KV cache.
+/// The capacity of a model server's KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// Tokens that the KV cache can hold.
+    /// Tokens that fit into the KV cache.
     pub kv_tokens: u64,
 }
 
-/// The LoRA adapters that a model server has at hand.
+/// The LoRA adapters that a model server reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adapters {
-    /// How many can be resident at once.
+    /// Number of adapters that can be resident at once.
     pub slots: u32,
-    /// Those with a running request, sorted.
+    /// Adapters with a running request, sorted.
     pub running: Vec<Arc<str>>,
-    /// Those that a waiting request asks for, sorted.
+    /// Adapters that a waiting request asks for, sorted.
     pub waiting: Vec<Arc<str>>,
 }

@@ -1,10 +1,11 @@
-//! The endpoints that a gateway allows for a request.
+//! The subset of endpoints that the gateway allows for a request.
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-/// The endpoints that a gateway allows for a request: each an address, or an address and a port. An empty one allows none.
+/// The endpoints that the gateway allows for one request. Each entry is an IP address, with or without a
+/// port. An empty subset allows no endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subset(Vec<Allowed>);
 
@@ -16,23 +17,23 @@ enum Allowed {
 }
 
 impl Subset {
-    /// Whether the endpoint at `address` is among them.
+    /// Returns whether the endpoint at `address` is allowed.
     pub fn allows(&self, address: SocketAddr) -> bool {
         self.0.iter().any(|allowed| match allowed {
-            Allowed::Port(known) => *known == address,
+            Allowed::Port(entry) => *entry == address,
             Allowed::AnyPort(ip) => *ip == address.ip(),
         })
     }
 
-    /// Adds what `text` names: `IP` or `IP:PORT`, IPv6 in brackets or not, several with commas between. What is neither allows
-    /// nobody.
+    /// Adds the comma-separated entries in `text`: `IP` or `IP:PORT`, IPv6 with or without brackets. Invalid
+    /// entries allow no endpoint.
     pub fn add(&mut self, text: &str) {
-        let one = |text: &str| {
+        let parse = |text: &str| {
             let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
             let with_port = text.parse().map(Allowed::Port).ok();
             with_port.or_else(|| bare.parse().map(Allowed::AnyPort).ok())
         };
-        self.0.extend(text.split(',').filter_map(|text| one(text.trim())));
+        self.0.extend(text.split(',').filter_map(|text| parse(text.trim())));
     }
 }
 
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_counts_where_it_is_given() {
+    fn port_is_compared_only_when_given() {
         assert!(allows("10.0.0.1, 10.0.0.2:8000", "10.0.0.1:7"));
         assert!(allows("10.0.0.1, 10.0.0.2:8000", "10.0.0.2:8000"));
         assert!(!allows("10.0.0.1, 10.0.0.2:8000", "10.0.0.2:8001"));
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_allows_nobody() {
+    fn invalid_entries_allow_no_endpoint() {
         for bad in ["", ",", "pod-a:80", "10.0.0.1:", "10.0.0.1:99999", "[10.0.0"] {
             assert!(!allows(bad, "10.0.0.1:80"), "{bad}");
         }

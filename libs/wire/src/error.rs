@@ -1,39 +1,42 @@
+//! The errors of decoding.
+
 use thiserror::Error;
 
-/// A message that a peer of this version would not have sent.
+/// A message that a peer of this version would not send.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
-    /// A part that must be there is not, or is of a kind that is not known.
+    /// A required part is absent or of an unknown kind.
     #[error("{0} is missing or unknown")]
     Missing(&'static str),
-    /// An address cannot be read.
-    #[error("\"{0}\" is no address of the form IP:PORT")]
+    /// An address cannot be parsed.
+    #[error("\"{0}\" is not an address of the form IP:PORT")]
     Address(String),
-    /// An engine is not known here.
+    /// This version does not know the engine.
     #[error(transparent)]
     Engine(#[from] signalbox_types::UnknownEngine),
-    /// The peer's release is too far from this one.
+    /// The peer's version is not compatible with this one.
     #[error(
-        "it speaks protocol {theirs}, this one protocol {ours}, and only neighbours understand each other; upgrade one release at a time"
+        "the peer speaks protocol {theirs} and this process protocol {ours}; only adjacent \
+         versions are compatible, so upgrade one release at a time"
     )]
     Protocol {
-        /// What the peer speaks.
+        /// The protocol version of the peer.
         theirs: u32,
-        /// What this process speaks.
+        /// The protocol version of this process.
         ours: u32,
     },
-    /// The peer closes the stream, and says why.
-    #[error("the peer refuses what it was sent: {0}")]
-    Refused(String),
-    /// Another pool than the one that was asked for.
-    #[error("it speaks of pool {theirs}, and not of {ours}")]
+    /// The peer closes the stream because it rejects a message.
+    #[error("the peer rejected a message: {0}")]
+    Rejected(String),
+    /// The peer serves another pool than the requested one.
+    #[error("the peer serves pool {theirs} instead of {ours}")]
     Pool {
-        /// Of which it speaks.
+        /// The pool of the peer.
         theirs: String,
-        /// Which was asked for.
+        /// The requested pool.
         ours: String,
     },
-    /// Two lists that belong together differ in length, or a number is out of bounds.
+    /// Lists that must have the same length differ, or a number is out of range.
     #[error("{0} is out of bounds")]
     Bounds(&'static str),
 }

@@ -1,54 +1,54 @@
-//! Between an aggregator and those who follow it: who owns the pool, where each stands, and what an heir asks for.
+//! Messages between an aggregator and its followers, except for the encoding of frames.
 
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{Cursor, FromAggregator, FromFollower};
 use signalbox_types::Version;
 
 use crate::error::WireError;
-use crate::frame::{frame, frame_message};
+use crate::frame::{decode_frame, encode_frame};
 use crate::hello::Hello;
 
-/// What a follower says; `hello` with the first message of a stream.
-pub fn follower_message(hello: Option<&Hello>, message: FromFollower) -> pb::FollowerMessage {
+/// Encodes a follower's message. The first message of a stream carries `hello`.
+pub fn encode_follower_message(hello: Option<&Hello>, message: FromFollower) -> pb::FollowerMessage {
     use pb::follower_message::Message;
     let message = match message {
         FromFollower::Cursor(Cursor { version, epoch: highest_epoch }) => {
             let Version { epoch, seq } = version.unwrap_or_default();
             Message::Cursor(pb::Cursor { epoch, seq, highest_epoch })
         }
-        FromFollower::Offered(offered) => Message::Offered(frame_message(&offered)),
+        FromFollower::FetchReply(fetched) => Message::FetchReply(encode_frame(&fetched)),
     };
     pb::FollowerMessage { hello: hello.map(Hello::message), message: Some(message) }
 }
 
-/// The last thing that a follower says when it cannot take what it was sent.
-pub fn refusal(reason: &WireError) -> pb::FollowerMessage {
-    let message = pb::follower_message::Message::Refused(reason.to_string());
+/// Encodes the last message of a follower that rejects a message of the aggregator.
+pub fn encode_rejection(reason: &WireError) -> pb::FollowerMessage {
+    let message = pb::follower_message::Message::Rejected(reason.to_string());
     pb::FollowerMessage { hello: None, message: Some(message) }
 }
 
-/// What a follower said; its hello is read by [`Hello::read`].
+/// Decodes a follower's message. Its hello is decoded by [`Hello::read`].
 ///
 /// # Errors
-/// [`WireError`] when it is not of this version.
-pub fn from_follower(message: pb::FollowerMessage) -> Result<FromFollower, WireError> {
+/// [`WireError`] when the message is invalid in this version.
+pub fn decode_follower_message(message: pb::FollowerMessage) -> Result<FromFollower, WireError> {
     use pb::follower_message::Message;
     let pb::FollowerMessage { hello: _, message } = message;
-    Ok(match message.ok_or(WireError::Missing("what a follower says"))? {
+    Ok(match message.ok_or(WireError::Missing("follower message"))? {
         Message::Cursor(pb::Cursor { epoch, seq, highest_epoch }) => {
-            let version = held(epoch, seq);
+            let version = version(epoch, seq);
             FromFollower::Cursor(Cursor { version, epoch: highest_epoch.max(epoch) })
         }
-        Message::Offered(offered) => FromFollower::Offered(frame(offered)?),
-        Message::Refused(reason) => return Err(WireError::Refused(reason)),
+        Message::FetchReply(fetched) => FromFollower::FetchReply(decode_frame(fetched)?),
+        Message::Rejected(reason) => return Err(WireError::Rejected(reason)),
     })
 }
 
-/// What an aggregator says; `hello` with the first message of a stream.
-pub fn from_aggregator_message(hello: Option<&Hello>, message: &FromAggregator) -> pb::Frame {
+/// Encodes an aggregator's message. The first message of a stream carries `hello`.
+pub fn encode_aggregator_message(hello: Option<&Hello>, message: &FromAggregator) -> pb::Frame {
     use pb::frame::Frame as Kind;
     let frame = match message {
-        FromAggregator::Frame(frame) => frame_message(frame).frame,
+        FromAggregator::Frame(frame) => encode_frame(frame).frame,
         FromAggregator::NotOwner { epoch } => Some(Kind::NotOwner(pb::NotOwner { epoch: *epoch })),
         FromAggregator::FetchRequest { after } => {
             let Version { epoch, seq } = after.unwrap_or_default();
@@ -58,21 +58,21 @@ pub fn from_aggregator_message(hello: Option<&Hello>, message: &FromAggregator) 
     pb::Frame { frame, hello: hello.map(Hello::message) }
 }
 
-/// What an aggregator said; its hello is read by [`Hello::read`].
+/// Decodes an aggregator's message. Its hello is decoded by [`Hello::read`].
 ///
 /// # Errors
-/// [`WireError`] when it is not of this version.
-pub fn from_aggregator(message: pb::Frame) -> Result<FromAggregator, WireError> {
+/// [`WireError`] when the message is invalid in this version.
+pub fn decode_aggregator_message(message: pb::Frame) -> Result<FromAggregator, WireError> {
     use pb::frame::Frame as Kind;
     Ok(match message.frame {
         Some(Kind::NotOwner(pb::NotOwner { epoch })) => FromAggregator::NotOwner { epoch },
         Some(Kind::FetchRequest(pb::FetchRequest { epoch, seq })) => {
-            FromAggregator::FetchRequest { after: held(epoch, seq) }
+            FromAggregator::FetchRequest { after: version(epoch, seq) }
         }
-        state => FromAggregator::Frame(frame(pb::Frame { frame: state, hello: None })?),
+        state => FromAggregator::Frame(decode_frame(pb::Frame { frame: state, hello: None })?),
     })
 }
 
-fn held(epoch: u64, seq: u64) -> Option<Version> {
+fn version(epoch: u64, seq: u64) -> Option<Version> {
     (epoch != 0).then_some(Version { epoch, seq })
 }

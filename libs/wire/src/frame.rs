@@ -1,4 +1,4 @@
-//! Between the pool's owner and its followers: frames.
+//! Frames from the pool's owner to its followers.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use signalbox_state::{Change, EndpointState, Frame, SnapshotEntry};
 use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
 
 use crate::error::WireError;
-use crate::hello::agreed;
+use crate::hello::check_protocol;
 use crate::models;
-use crate::parts;
-use crate::run::{run, run_message};
+use crate::runs::{decode_run, encode_run};
+use crate::shared;
 
-/// A frame, to be sent.
-pub fn frame_message(frame: &Frame) -> pb::Frame {
+/// Encodes a frame.
+pub fn encode_frame(frame: &Frame) -> pb::Frame {
     use pb::frame::Frame as Kind;
     let kind = match frame {
         Frame::SnapshotBegin { version: Version { epoch, seq }, format } => {
@@ -21,81 +21,83 @@ pub fn frame_message(frame: &Frame) -> pb::Frame {
             let format = Some(pb::Format { protocol, block_bytes, hash });
             Kind::SnapshotBegin(pb::SnapshotBegin { epoch: *epoch, seq: *seq, format })
         }
-        Frame::SnapshotEntry(entry) => Kind::SnapshotEntry(entry_message(entry)),
+        Frame::SnapshotEntry(entry) => Kind::SnapshotEntry(encode_entry(entry)),
         Frame::SnapshotEnd { version: Version { epoch, seq }, count, digest } => {
-            let digest = Some(parts::digest_message(*digest));
+            let digest = Some(shared::encode_digest(*digest));
             Kind::SnapshotEnd(pb::SnapshotEnd { epoch: *epoch, seq: *seq, count: *count, digest })
         }
         Frame::Delta { epoch, from, to, changes } => {
-            let changes = changes.iter().map(|change| change_message(change)).collect();
+            let changes = changes.iter().map(|change| encode_change(change)).collect();
             Kind::Delta(pb::Delta { epoch: *epoch, from: *from, to: *to, changes })
         }
-        Frame::EpochChange { from: Version { epoch: from_epoch, seq: base }, epoch } => {
-            Kind::EpochChange(pb::EpochChange { epoch: *epoch, from_epoch: *from_epoch, base: *base })
+        Frame::EpochChange { from: Version { epoch: from_epoch, seq: from_seq }, epoch } => {
+            Kind::EpochChange(pb::EpochChange { epoch: *epoch, from_epoch: *from_epoch, from_seq: *from_seq })
         }
         Frame::Heartbeat { epoch, seq, now_ms, digest } => {
-            let digest = Some(parts::digest_message(*digest));
+            let digest = Some(shared::encode_digest(*digest));
             Kind::Heartbeat(pb::Heartbeat { epoch: *epoch, seq: *seq, now_ms: *now_ms, digest })
         }
     };
     pb::Frame { frame: Some(kind), hello: None }
 }
 
-/// A frame that was received.
+/// Decodes a frame.
 ///
 /// # Errors
-/// [`WireError`] when it is not of this version.
-pub fn frame(message: pb::Frame) -> Result<Frame, WireError> {
+/// [`WireError`] when the frame is invalid in this version.
+pub fn decode_frame(message: pb::Frame) -> Result<Frame, WireError> {
     use pb::frame::Frame as Kind;
     Ok(match message.frame.ok_or(WireError::Missing("frame"))? {
         Kind::SnapshotBegin(pb::SnapshotBegin { epoch, seq, format }) => {
             let pb::Format { protocol, block_bytes, hash } = format.ok_or(WireError::Missing("format"))?;
-            agreed(protocol)?;
+            check_protocol(protocol)?;
             let format = Format { protocol, block_bytes, hash };
             Frame::SnapshotBegin { version: Version { epoch, seq }, format }
         }
-        Kind::SnapshotEntry(message) => Frame::SnapshotEntry(Arc::new(entry(message)?)),
-        Kind::SnapshotEnd(pb::SnapshotEnd { epoch, seq, count, digest }) => {
-            Frame::SnapshotEnd { version: Version { epoch, seq }, count, digest: parts::digest(digest)? }
-        }
+        Kind::SnapshotEntry(message) => Frame::SnapshotEntry(Arc::new(decode_entry(message)?)),
+        Kind::SnapshotEnd(pb::SnapshotEnd { epoch, seq, count, digest }) => Frame::SnapshotEnd {
+            version: Version { epoch, seq },
+            count,
+            digest: shared::decode_digest(digest)?,
+        },
         Kind::Delta(pb::Delta { epoch, from, to, changes }) => {
-            let changes = changes.into_iter().map(|message| change(message).map(Arc::new));
+            let changes = changes.into_iter().map(|message| decode_change(message).map(Arc::new));
             Frame::Delta { epoch, from, to, changes: changes.collect::<Result<_, _>>()? }
         }
-        Kind::EpochChange(pb::EpochChange { epoch, from_epoch, base }) => {
-            Frame::EpochChange { from: Version { epoch: from_epoch, seq: base }, epoch }
+        Kind::EpochChange(pb::EpochChange { epoch, from_epoch, from_seq }) => {
+            Frame::EpochChange { from: Version { epoch: from_epoch, seq: from_seq }, epoch }
         }
         Kind::Heartbeat(pb::Heartbeat { epoch, seq, now_ms, digest }) => {
-            Frame::Heartbeat { epoch, seq, now_ms, digest: parts::digest(digest)? }
+            Frame::Heartbeat { epoch, seq, now_ms, digest: shared::decode_digest(digest)? }
         }
-        Kind::NotOwner(_) | Kind::FetchRequest(_) => return Err(WireError::Missing("part of the state")),
+        Kind::NotOwner(_) | Kind::FetchRequest(_) => return Err(WireError::Missing("state frame")),
     })
 }
 
-fn entry_message(entry: &SnapshotEntry) -> pb::SnapshotEntry {
+fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
     use pb::snapshot_entry::Entry as Kind;
     let kind = match entry {
-        SnapshotEntry::Endpoint(member) => Kind::Endpoint(member_message(member)),
+        SnapshotEntry::Endpoint(state) => Kind::Endpoint(encode_endpoint_state(state)),
         SnapshotEntry::Runs(runs) => {
-            Kind::Runs(pb::RunsEntry { runs: runs.iter().map(run_message).collect() })
+            Kind::Runs(pb::RunsEntry { runs: runs.iter().map(encode_run).collect() })
         }
         SnapshotEntry::Origin(origin, number) => {
             Kind::Origin(pb::OriginEntry { origin: origin.0, acknowledged: *number })
         }
-        SnapshotEntry::Models(message) => return models::entry_message(message),
+        SnapshotEntry::Models(message) => return models::encode_entry(message),
     };
     pb::SnapshotEntry { entry: Some(kind), models: None }
 }
 
-fn entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> {
+fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> {
     use pb::snapshot_entry::Entry as Kind;
     if let Some(message) = message.models {
-        return Ok(SnapshotEntry::Models(Arc::new(models::models(message)?)));
+        return Ok(SnapshotEntry::Models(Arc::new(models::decode_models(message)?)));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
-        Kind::Endpoint(message) => SnapshotEntry::Endpoint(Arc::new(member(message)?)),
+        Kind::Endpoint(message) => SnapshotEntry::Endpoint(Arc::new(decode_endpoint_state(message)?)),
         Kind::Runs(pb::RunsEntry { runs }) => {
-            SnapshotEntry::Runs(runs.into_iter().map(run).collect::<Result<_, _>>()?)
+            SnapshotEntry::Runs(runs.into_iter().map(decode_run).collect::<Result<_, _>>()?)
         }
         Kind::Origin(pb::OriginEntry { origin, acknowledged }) => {
             SnapshotEntry::Origin(Origin(origin), acknowledged)
@@ -103,69 +105,71 @@ fn entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> {
     })
 }
 
-fn member_message(member: &EndpointState) -> pb::EndpointEntry {
-    let EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq } = member;
+fn encode_endpoint_state(state: &EndpointState) -> pb::EndpointState {
+    let EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq } = state;
     let load = |(origin, load): &(Origin, _)| pb::OriginLoad {
         origin: origin.0,
-        load: Some(parts::load_message(*load)),
+        load: Some(shared::encode_load(*load)),
     };
-    pb::EndpointEntry {
-        spec: Some(parts::spec_message(spec)),
-        observed: Some(parts::observed_message(*key, observed)),
+    pb::EndpointState {
+        spec: Some(shared::encode_spec(spec)),
+        observed: Some(shared::encode_observed(*key, observed)),
         loads: loads.iter().map(load).collect(),
-        adapters: adapters.as_deref().map(parts::shelf_message),
-        assessment: Some(parts::assessment_message(assessment)),
+        adapters: adapters.as_deref().map(shared::encode_residency),
+        assessment: Some(shared::encode_assessment(assessment)),
         cold_placement_seq: *cold_placement_seq,
     }
 }
 
-fn member(message: pb::EndpointEntry) -> Result<EndpointState, WireError> {
-    let pb::EndpointEntry { spec, observed, loads, adapters, assessment, cold_placement_seq } = message;
-    let (key, observed) = parts::observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
-    let spec = parts::spec(spec)?;
+fn decode_endpoint_state(message: pb::EndpointState) -> Result<EndpointState, WireError> {
+    let pb::EndpointState { spec, observed, loads, adapters, assessment, cold_placement_seq } = message;
+    let (key, observed) = shared::decode_observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
+    let spec = shared::decode_spec(spec)?;
     if spec.key() != key {
-        return Err(WireError::Bounds("the key of an endpoint"));
+        return Err(WireError::Bounds("endpoint key"));
     }
-    let load = |load: pb::OriginLoad| Ok((Origin(load.origin), parts::load(load.load)?));
+    let load = |load: pb::OriginLoad| Ok((Origin(load.origin), shared::decode_load(load.load)?));
     let loads = loads.into_iter().map(load).collect::<Result<_, WireError>>()?;
-    let assessment = parts::assessment(assessment)?;
-    let adapters = adapters.map(parts::residency).map(Arc::new);
+    let assessment = shared::decode_assessment(assessment)?;
+    let adapters = adapters.map(shared::decode_residency).map(Arc::new);
     Ok(EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq })
 }
 
-fn change_message(change: &Change) -> pb::Change {
+fn encode_change(change: &Change) -> pb::Change {
     use pb::change::Change as Kind;
     let kind = match change {
         Change::EndpointSet { spec } => {
-            Kind::EndpointSet(pb::EndpointSet { spec: Some(parts::spec_message(spec)) })
+            Kind::EndpointSet(pb::EndpointSet { spec: Some(shared::encode_spec(spec)) })
         }
         Change::EndpointRemoved { endpoint } => {
             Kind::EndpointRemoved(pb::EndpointRemoved { endpoint: endpoint.0 })
         }
-        Change::ModelsSet { models } => return models::change_message(models),
+        Change::ModelsSet { models } => return models::encode_change(models),
         Change::Observed { endpoint, observed } => {
-            Kind::Observed(parts::observed_message(*endpoint, observed))
+            Kind::Observed(shared::encode_observed(*endpoint, observed))
         }
         Change::AdaptersChanged { endpoint, residency } => {
-            let residency = Some(parts::shelf_message(residency));
+            let residency = Some(shared::encode_residency(residency));
             Kind::AdaptersChanged(pb::AdaptersChanged { endpoint: endpoint.0, residency })
         }
         Change::Assessed { endpoint, assessment } => {
-            let assessment = Some(parts::assessment_message(assessment));
+            let assessment = Some(shared::encode_assessment(assessment));
             Kind::Assessed(pb::Assessed { endpoint: endpoint.0, assessment })
         }
         Change::LoadChanged { endpoint, origin, load } => {
-            let load = Some(parts::load_message(*load));
+            let load = Some(shared::encode_load(*load));
             Kind::LoadChanged(pb::LoadChanged { endpoint: endpoint.0, origin: origin.0, load })
         }
         Change::OriginExpired { origin } => Kind::OriginExpired(pb::OriginExpired { origin: origin.0 }),
         Change::Placed { endpoint, anchor, suffix } => {
-            let suffix = parts::hashes(suffix);
+            let suffix = shared::encode_blocks(suffix);
             Kind::Placed(pb::Placed { endpoint: endpoint.0, anchor: anchor.0, suffix })
         }
-        Change::Evicted { endpoint, used, blocks } => {
-            Kind::Evicted(pb::Evicted { endpoint: endpoint.0, used: *used, blocks: *blocks })
-        }
+        Change::Evicted { endpoint, last_used_seq, blocks } => Kind::Evicted(pb::Evicted {
+            endpoint: endpoint.0,
+            last_used_seq: *last_used_seq,
+            blocks: *blocks,
+        }),
         Change::Acknowledged { origin, number } => {
             Kind::Acknowledged(pb::Acknowledged { origin: origin.0, number: *number })
         }
@@ -173,39 +177,42 @@ fn change_message(change: &Change) -> pb::Change {
     pb::Change { change: Some(kind), models: None }
 }
 
-fn change(message: pb::Change) -> Result<Change, WireError> {
+fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     use pb::change::Change as Kind;
     if let Some(message) = message.models {
-        return Ok(Change::ModelsSet { models: Arc::new(models::models(message)?) });
+        return Ok(Change::ModelsSet { models: Arc::new(models::decode_models(message)?) });
     }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
-        Kind::EndpointSet(pb::EndpointSet { spec }) => Change::EndpointSet { spec: parts::spec(spec)? },
+        Kind::EndpointSet(pb::EndpointSet { spec }) => {
+            Change::EndpointSet { spec: shared::decode_spec(spec)? }
+        }
         Kind::EndpointRemoved(pb::EndpointRemoved { endpoint }) => {
             Change::EndpointRemoved { endpoint: EndpointKey(endpoint) }
         }
         Kind::Observed(message) => {
-            let (endpoint, observed) = parts::observed(&message)?;
+            let (endpoint, observed) = shared::decode_observed(&message)?;
             Change::Observed { endpoint, observed }
         }
         Kind::AdaptersChanged(pb::AdaptersChanged { endpoint, residency }) => {
-            let residency = Arc::new(parts::residency(residency.ok_or(WireError::Missing("residency"))?));
+            let residency =
+                Arc::new(shared::decode_residency(residency.ok_or(WireError::Missing("residency"))?));
             Change::AdaptersChanged { endpoint: EndpointKey(endpoint), residency }
         }
         Kind::Assessed(pb::Assessed { endpoint, assessment }) => {
-            let assessment = parts::assessment(assessment)?;
+            let assessment = shared::decode_assessment(assessment)?;
             Change::Assessed { endpoint: EndpointKey(endpoint), assessment }
         }
         Kind::LoadChanged(pb::LoadChanged { endpoint, origin, load }) => {
             let (endpoint, origin) = (EndpointKey(endpoint), Origin(origin));
-            Change::LoadChanged { endpoint, origin, load: parts::load(load)? }
+            Change::LoadChanged { endpoint, origin, load: shared::decode_load(load)? }
         }
         Kind::OriginExpired(pb::OriginExpired { origin }) => Change::OriginExpired { origin: Origin(origin) },
         Kind::Placed(pb::Placed { endpoint, anchor, suffix }) => {
             let (endpoint, anchor) = (EndpointKey(endpoint), BlockHash(anchor));
-            Change::Placed { endpoint, anchor, suffix: parts::chain(suffix)? }
+            Change::Placed { endpoint, anchor, suffix: shared::decode_blocks(suffix)? }
         }
-        Kind::Evicted(pb::Evicted { endpoint, used, blocks }) => {
-            Change::Evicted { endpoint: EndpointKey(endpoint), used, blocks }
+        Kind::Evicted(pb::Evicted { endpoint, last_used_seq, blocks }) => {
+            Change::Evicted { endpoint: EndpointKey(endpoint), last_used_seq, blocks }
         }
         Kind::Acknowledged(pb::Acknowledged { origin, number }) => {
             Change::Acknowledged { origin: Origin(origin), number }

@@ -1,39 +1,40 @@
-//! How a stream begins.
+//! The first message of a stream.
 
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_types::Format;
 
 use crate::error::WireError;
 
-/// Who opens a stream, and for which pool.
+/// Identifies the sender of a stream and the pool that the stream is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The pool, as `NAMESPACE/NAME`; `None`: the only one that the aggregator has.
+    /// The pool, as `NAMESPACE/NAME`; `None` for the only pool of the aggregator.
     pub pool: Option<String>,
-    /// The sender's name.
+    /// The name of the sender.
     pub name: String,
 }
 
 impl Hello {
-    /// As it is sent.
+    /// Encodes the hello.
     pub fn message(&self) -> pb::Hello {
         let pool = self.pool.clone().unwrap_or_default();
         pb::Hello { protocol: Format::PROTOCOL, pool, name: self.name.clone() }
     }
 
-    /// As it was received.
+    /// Decodes a hello.
     ///
     /// # Errors
-    /// [`WireError::Protocol`] when the sender's release is too far from this one; [`WireError::Missing`] when there is none.
+    /// [`WireError::Protocol`] when the sender's version is not compatible; [`WireError::Missing`] when there
+    /// is no hello.
     pub fn read(message: Option<pb::Hello>) -> Result<Self, WireError> {
         let pb::Hello { protocol, pool, name } = message.ok_or(WireError::Missing("hello"))?;
-        agreed(protocol)?;
+        check_protocol(protocol)?;
         Ok(Self { pool: Some(pool).filter(|pool| !pool.is_empty()), name })
     }
 }
 
-/// Whether this release talks to one that speaks `protocol`.
-pub(crate) fn agreed(protocol: u32) -> Result<(), WireError> {
+/// Checks that this version is compatible with `protocol`.
+pub(crate) fn check_protocol(protocol: u32) -> Result<(), WireError> {
     match protocol.abs_diff(Format::PROTOCOL) {
         0 | 1 => Ok(()),
         _ => Err(WireError::Protocol { theirs: protocol, ours: Format::PROTOCOL }),
@@ -45,13 +46,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbouring_protocols_talk_and_others_say_that_they_will_not() {
+    fn adjacent_protocols_are_compatible_and_others_are_rejected() {
         let hello = Hello { pool: Some("default/pool".to_owned()), name: "epp-1".to_owned() };
         let of = |protocol| Hello::read(Some(pb::Hello { protocol, ..hello.message() }));
         assert_eq!(Ok(hello.clone()), of(Format::PROTOCOL));
         assert_eq!(Ok(hello.clone()), of(Format::PROTOCOL + 1));
-        let refused = of(Format::PROTOCOL + 2).unwrap_err().to_string();
-        assert!(refused.contains("protocol 3") && refused.contains("protocol 1"), "{refused}");
+        let rejected = of(Format::PROTOCOL + 2).unwrap_err().to_string();
+        assert!(rejected.contains("protocol 3") && rejected.contains("protocol 1"), "{rejected}");
         assert_eq!(Err(WireError::Missing("hello")), Hello::read(None));
     }
 }

@@ -1,22 +1,27 @@
-//! Protobuf to domain types and back.
+//! Converts between protobuf messages and domain types.
 //!
-//! Conversions name every field of both sides, so that a new one breaks the build here and nowhere else.
+//! Conversions name every field of both sides, so that a new field breaks the build here and nowhere else.
 
-mod collect;
+mod collector;
 mod error;
-mod feed;
+mod feedback;
 mod follower;
 mod frame;
 mod hello;
 mod models;
-mod parts;
-mod relay;
-mod run;
+mod request_ends;
+mod runs;
+mod shared;
 
-pub use collect::{assigned, collector_message, directive, reports};
+pub use collector::{decode_assignment, decode_reports, encode_assignment, encode_reports};
 pub use error::WireError;
-pub use feed::{Reply, feedback, feedback_batch, feedback_reply, reply};
-pub use follower::{follower_message, from_aggregator, from_aggregator_message, from_follower, refusal};
-pub use frame::{frame, frame_message};
+pub use feedback::{
+    FeedbackReply, decode_feedback, decode_feedback_reply, encode_feedback, encode_feedback_reply,
+};
+pub use follower::{
+    decode_aggregator_message, decode_follower_message, encode_aggregator_message, encode_follower_message,
+    encode_rejection,
+};
+pub use frame::{decode_frame, encode_frame};
 pub use hello::Hello;
-pub use relay::{ended, ended_batch};
+pub use request_ends::{decode_request_ends, encode_request_ends};

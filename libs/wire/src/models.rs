@@ -1,52 +1,56 @@
-//! What a pool says of models. It travels beside something that changes nothing, so that a reader that does not know models takes it for
-//! just that, and holds all else as everybody does.
+//! Objectives and model rewrites. Each message carries them next to a change that has no effect. A peer that
+//! does not know models applies that change instead, and its state otherwise equals the owner's.
 
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_types::{ModelRewrite, Models, Objective, RewriteRule, RewriteTarget};
 
 use crate::error::WireError;
 
-/// Nobody's: a replica takes a random one.
+/// No replica has this origin: replicas draw random ones.
 const NO_ORIGIN: u64 = 0;
 
-pub(crate) fn entry_message(models: &Models) -> pb::SnapshotEntry {
-    let nothing = pb::snapshot_entry::Entry::Runs(pb::RunsEntry { runs: Vec::new() });
-    pb::SnapshotEntry { entry: Some(nothing), models: Some(models_message(models)) }
+pub(crate) fn encode_entry(models: &Models) -> pb::SnapshotEntry {
+    let no_op = pb::snapshot_entry::Entry::Runs(pb::RunsEntry { runs: Vec::new() });
+    pb::SnapshotEntry { entry: Some(no_op), models: Some(encode_models(models)) }
 }
 
-pub(crate) fn change_message(models: &Models) -> pb::Change {
-    let nothing = pb::change::Change::OriginExpired(pb::OriginExpired { origin: NO_ORIGIN });
-    pb::Change { change: Some(nothing), models: Some(models_message(models)) }
+pub(crate) fn encode_change(models: &Models) -> pb::Change {
+    let no_op = pb::change::Change::OriginExpired(pb::OriginExpired { origin: NO_ORIGIN });
+    pb::Change { change: Some(no_op), models: Some(encode_models(models)) }
 }
 
-fn models_message(models: &Models) -> pb::Models {
+fn encode_models(models: &Models) -> pb::Models {
     let objective =
         |Objective { name, priority }: &Objective| pb::Objective { name: name.clone(), priority: *priority };
     pb::Models {
         objectives: models.objectives().iter().map(objective).collect(),
-        rewrites: models.rewrites().iter().map(rewrite_message).collect(),
+        rewrites: models.rewrites().iter().map(encode_rewrite).collect(),
     }
 }
 
-pub(crate) fn models(message: pb::Models) -> Result<Models, WireError> {
+pub(crate) fn decode_models(message: pb::Models) -> Result<Models, WireError> {
     let pb::Models { objectives, rewrites } = message;
     let objective = |pb::Objective { name, priority }| Objective { name, priority };
-    let rewrites = rewrites.into_iter().map(rewrite).collect::<Result<_, _>>()?;
+    let rewrites = rewrites.into_iter().map(decode_rewrite).collect::<Result<_, _>>()?;
     Ok(Models::new(objectives.into_iter().map(objective).collect(), rewrites))
 }
 
-fn rewrite_message(rewrite: &ModelRewrite) -> pb::ModelRewrite {
+fn encode_rewrite(rewrite: &ModelRewrite) -> pb::ModelRewrite {
     let ModelRewrite { name, created_ms, rules } = rewrite;
-    let rules = rules.iter().map(rule_message).collect();
+    let rules = rules.iter().map(encode_rule).collect();
     pb::ModelRewrite { name: name.clone(), created_ms: *created_ms, rules }
 }
 
-fn rewrite(message: pb::ModelRewrite) -> Result<ModelRewrite, WireError> {
+fn decode_rewrite(message: pb::ModelRewrite) -> Result<ModelRewrite, WireError> {
     let pb::ModelRewrite { name, created_ms, rules } = message;
-    Ok(ModelRewrite { name, created_ms, rules: rules.into_iter().map(rule).collect::<Result<_, _>>()? })
+    Ok(ModelRewrite {
+        name,
+        created_ms,
+        rules: rules.into_iter().map(decode_rule).collect::<Result<_, _>>()?,
+    })
 }
 
-fn rule_message(rule: &RewriteRule) -> pb::RewriteRule {
+fn encode_rule(rule: &RewriteRule) -> pb::RewriteRule {
     let RewriteRule { models, targets } = rule;
     let target = |RewriteTarget { model, weight }: &RewriteTarget| pb::RewriteTarget {
         model: model.clone(),
@@ -55,19 +59,19 @@ fn rule_message(rule: &RewriteRule) -> pb::RewriteRule {
     pb::RewriteRule { models: models.clone(), targets: targets.iter().map(target).collect() }
 }
 
-fn rule(message: pb::RewriteRule) -> Result<RewriteRule, WireError> {
+fn decode_rule(message: pb::RewriteRule) -> Result<RewriteRule, WireError> {
     let pb::RewriteRule { models, targets } = message;
     if targets.is_empty() {
-        return Err(WireError::Missing("what a model becomes"));
+        return Err(WireError::Missing("rewrite target"));
     }
-    Ok(RewriteRule { models, targets: targets.into_iter().map(target).collect::<Result<_, _>>()? })
+    Ok(RewriteRule { models, targets: targets.into_iter().map(decode_target).collect::<Result<_, _>>()? })
 }
 
-fn target(message: pb::RewriteTarget) -> Result<RewriteTarget, WireError> {
+fn decode_target(message: pb::RewriteTarget) -> Result<RewriteTarget, WireError> {
     let pb::RewriteTarget { model, weight } = message;
     let is_weight = |weight: u32| (1..=RewriteTarget::WEIGHT_MAX).contains(&weight);
     match weight {
-        Some(weight) if !is_weight(weight) => Err(WireError::Bounds("a weight")),
+        Some(weight) if !is_weight(weight) => Err(WireError::Bounds("rewrite weight")),
         weight => Ok(RewriteTarget { model, weight }),
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever one process says, another one hears, through the very bytes.
+//! Every message survives encoding to bytes and decoding.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::select;
 use prost::Message;
-use signalbox_prefix::{ConfirmedRun, PlacedRun, Run, Tier};
+use signalbox_prefix::{ConfirmedRun, PlacedRun, Residency, Run};
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
     AdapterResidency, Assessment, AssignedEndpoint, Change, Circuit, Cursor, DecodeObservation, Digest,
@@ -18,15 +18,15 @@ use signalbox_state::{
     Report, ResponseOutcome, ResponseReport, ScrapeStatus, SnapshotEntry, Update,
 };
 use signalbox_types::{
-    Adapters, BlockHash, BookingId, Capacity, Ended, EndpointKey, EndpointSpec, Engine, Format, Gauges,
-    Generation, Incarnation, Load, ModelRewrite, Models, Objective, Origin, Rates, ReplicaKey, RewriteRule,
+    Adapters, BlockHash, BookingId, Capacity, EndpointKey, EndpointSpec, Engine, Format, Gauges, Generation,
+    Incarnation, Load, ModelRewrite, Models, Objective, Origin, Rates, ReplicaKey, RequestEnd, RewriteRule,
     RewriteTarget, Version,
 };
-use signalbox_wire::{Hello, Reply};
+use signalbox_wire::{FeedbackReply, Hello};
 
-/// The message as the other side decodes it.
+/// Returns the message as its receiver decodes it.
 fn through_bytes<M: Message + Default>(message: &M) -> M {
-    M::decode(message.encode_to_vec().as_slice()).expect("what was encoded is decoded")
+    M::decode(message.encode_to_vec().as_slice()).expect("encoded messages decode")
 }
 
 fn key() -> impl Strategy<Value = EndpointKey> {
@@ -37,13 +37,13 @@ fn origin() -> impl Strategy<Value = Origin> {
     any::<u64>().prop_map(Origin)
 }
 
-fn ended() -> impl Strategy<Value = Ended> {
+fn request_end() -> impl Strategy<Value = RequestEnd> {
     let booking = (any::<u64>(), any::<u64>())
         .prop_map(|(replica, number)| BookingId { replica: ReplicaKey(replica), number });
     let served = option::of(any::<([u8; 4], u16)>().prop_map(SocketAddr::from));
     let first_byte = option::of((1..=u64::MAX).prop_map(Duration::from_micros));
     (booking, option::of(1..=u16::MAX), served, first_byte)
-        .prop_map(|(booking, status, served, first_byte)| Ended { booking, status, served, first_byte })
+        .prop_map(|(booking, status, served, first_byte)| RequestEnd { booking, status, served, first_byte })
 }
 
 fn block() -> impl Strategy<Value = BlockHash> {
@@ -90,17 +90,17 @@ fn adapters() -> impl Strategy<Value = Arc<Adapters>> {
 
 fn residency() -> impl Strategy<Value = Arc<AdapterResidency>> {
     let names = || vec("[a-z]{0,4}".prop_map(Arc::from), 0..3);
-    let residency = |(seen, device, host): (Arc<Adapters>, _, _)| {
-        Arc::new(AdapterResidency { seen: Arc::unwrap_or_clone(seen), device, host })
+    let residency = |(reported, device, host): (Arc<Adapters>, _, _)| {
+        Arc::new(AdapterResidency { reported: Arc::unwrap_or_clone(reported), device, host })
     };
     (adapters(), names(), names()).prop_map(residency)
 }
 
-fn answer() -> impl Strategy<Value = ResponseReport> {
+fn response() -> impl Strategy<Value = ResponseReport> {
     let first_output = any::<[u64; 2]>()
         .prop_map(|[work_tokens, elapsed_us]| ResponseOutcome::FirstOutput { work_tokens, elapsed_us });
-    let answered = prop_oneof![Just(ResponseOutcome::Failed), first_output];
-    (key(), answered).prop_map(|(endpoint, answered)| ResponseReport { endpoint, answered })
+    let outcome = prop_oneof![Just(ResponseOutcome::Failed), first_output];
+    (key(), outcome).prop_map(|(endpoint, outcome)| ResponseReport { endpoint, outcome })
 }
 
 fn decode() -> impl Strategy<Value = DecodeObservation> {
@@ -166,9 +166,9 @@ fn change() -> impl Strategy<Value = Change> {
             anchor,
             suffix
         }),
-        (key(), any::<u64>(), any::<u32>()).prop_map(|(endpoint, used, blocks)| Change::Evicted {
+        (key(), any::<u64>(), any::<u32>()).prop_map(|(endpoint, last_used_seq, blocks)| Change::Evicted {
             endpoint,
-            used,
+            last_used_seq,
             blocks
         }),
         (origin(), any::<u64>()).prop_map(|(origin, number)| Change::Acknowledged { origin, number }),
@@ -176,7 +176,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn assessment() -> impl Strategy<Value = Assessment> {
-    let circuit = prop_oneof![Just(Circuit::Sound), Just(Circuit::Probing), Just(Circuit::Broken)];
+    let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)];
     (any::<[u32; 3]>(), circuit, any::<u8>()).prop_map(
         |([prefill, token, interference], circuit, ramp_percent)| {
             let rates = Rates {
@@ -189,7 +189,7 @@ fn assessment() -> impl Strategy<Value = Assessment> {
     )
 }
 
-fn member() -> impl Strategy<Value = EndpointState> {
+fn endpoint_state() -> impl Strategy<Value = EndpointState> {
     (spec(), observed(), assessment(), option::of(residency()), vec((origin(), load()), 0..6), any::<u64>())
         .prop_map(|(spec, observed, assessment, adapters, loads, cold_placement_seq)| EndpointState {
             key: spec.key(),
@@ -205,9 +205,13 @@ fn member() -> impl Strategy<Value = EndpointState> {
 fn run() -> impl Strategy<Value = Run> {
     let placed = (key(), any::<u32>(), any::<u64>());
     let placed = vec(placed.prop_map(|(endpoint, end, used)| PlacedRun { endpoint, end, used }), 0..4);
-    let confirmed = (key(), select(&Tier::ALL[..]), any::<[u32; 2]>());
-    let confirmed =
-        confirmed.prop_map(|(endpoint, tier, [from, to])| ConfirmedRun { endpoint, tier, from, to });
+    let confirmed = (key(), select(&Residency::ALL[..]), any::<[u32; 2]>());
+    let confirmed = confirmed.prop_map(|(endpoint, residency, [from, to])| ConfirmedRun {
+        endpoint,
+        residency,
+        from,
+        to,
+    });
     (anchor(), any::<u32>(), vec(block(), 1..5), placed, vec(confirmed, 0..3)).prop_map(
         |(parent, start, blocks, placed, confirmed)| Run {
             parent,
@@ -221,7 +225,7 @@ fn run() -> impl Strategy<Value = Run> {
 
 fn entry() -> impl Strategy<Value = SnapshotEntry> {
     prop_oneof![
-        member().prop_map(|member| SnapshotEntry::Endpoint(Arc::new(member))),
+        endpoint_state().prop_map(|endpoint_state| SnapshotEntry::Endpoint(Arc::new(endpoint_state))),
         vec(run(), 0..5).prop_map(SnapshotEntry::Runs),
         (origin(), any::<u64>()).prop_map(|(origin, number)| SnapshotEntry::Origin(origin, number)),
         models().prop_map(SnapshotEntry::Models),
@@ -275,9 +279,9 @@ fn feedback() -> impl Strategy<Value = Feedback> {
             suffix,
         },
     );
-    let scope = prop_oneof![Just(GaugeScope::Whole), Just(GaugeScope::Changed)];
-    let told = (vec((key(), "[a-z]{0,4}".prop_map(Arc::from)), 0..3), vec(answer(), 0..3));
-    (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4), told).prop_map(
+    let scope = prop_oneof![Just(GaugeScope::All), Just(GaugeScope::Changed)];
+    let events = (vec((key(), "[a-z]{0,4}".prop_map(Arc::from)), 0..3), vec(response(), 0..3));
+    (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4), events).prop_map(
         |([epoch, seq], origin, scope, gauges, placements, (adapters, responses))| Feedback {
             epoch,
             origin,
@@ -326,102 +330,102 @@ fn assigned() -> impl Strategy<Value = AssignedEndpoint> {
     })
 }
 
-fn held() -> impl Strategy<Value = Option<Version>> {
+fn version() -> impl Strategy<Value = Option<Version>> {
     option::of((1..=u64::MAX, any::<u64>()).prop_map(|(epoch, seq)| Version { epoch, seq }))
 }
 
 fn from_follower() -> impl Strategy<Value = FromFollower> {
-    let cursor = (held(), any::<u64>()).prop_map(|(version, epoch)| {
+    let cursor = (version(), any::<u64>()).prop_map(|(version, epoch)| {
         let epoch = epoch.max(version.map_or(0, |version| version.epoch));
         FromFollower::Cursor(Cursor { version, epoch })
     });
-    prop_oneof![cursor, frame().prop_map(FromFollower::Offered)]
+    prop_oneof![cursor, frame().prop_map(FromFollower::FetchReply)]
 }
 
 fn from_aggregator() -> impl Strategy<Value = FromAggregator> {
     prop_oneof![
         frame().prop_map(FromAggregator::Frame),
         any::<u64>().prop_map(|epoch| FromAggregator::NotOwner { epoch }),
-        held().prop_map(|after| FromAggregator::FetchRequest { after }),
+        version().prop_map(|after| FromAggregator::FetchRequest { after }),
     ]
 }
 
 proptest! {
     #[test]
-    fn frames(sent in frame()) {
-        let message = through_bytes(&signalbox_wire::frame_message(&sent));
-        prop_assert_eq!(Ok(sent), signalbox_wire::frame(message));
+    fn frames_survive_encoding(sent in frame()) {
+        let message = through_bytes(&signalbox_wire::encode_frame(&sent));
+        prop_assert_eq!(Ok(sent), signalbox_wire::decode_frame(message));
     }
 
-    /// One that does not know models takes what is said of them for nothing, and holds all else as the owner does.
+    /// A peer that does not know models ignores them, and its state otherwise equals the owner's.
     #[test]
-    fn models_change_nothing_for_a_reader_that_does_not_know_them(sent in models()) {
-        let told = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Arc::new(Change::ModelsSet { models: Arc::clone(&sent) })] };
-        let mut message = signalbox_wire::frame_message(&told);
+    fn models_have_no_effect_on_a_peer_that_does_not_know_them(sent in models()) {
+        let delta = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Arc::new(Change::ModelsSet { models: Arc::clone(&sent) })] };
+        let mut message = signalbox_wire::encode_frame(&delta);
         if let Some(pb::frame::Frame::Delta(delta)) = &mut message.frame {
             delta.changes.iter_mut().for_each(|change| change.models = None);
         }
-        let Ok(Frame::Delta { changes, .. }) = signalbox_wire::frame(message) else { panic!("a delta") };
+        let Ok(Frame::Delta { changes, .. }) = signalbox_wire::decode_frame(message) else { panic!("a delta") };
         let mut pool_state = PoolState::default();
         pool_state.apply(1, &changes[0]).unwrap();
         prop_assert_eq!(Digest::default(), pool_state.digest());
 
-        let mut message = signalbox_wire::frame_message(&Frame::SnapshotEntry(Arc::new(SnapshotEntry::Models(sent))));
+        let mut message = signalbox_wire::encode_frame(&Frame::SnapshotEntry(Arc::new(SnapshotEntry::Models(sent))));
         if let Some(pb::frame::Frame::SnapshotEntry(entry)) = &mut message.frame {
             entry.models = None;
         }
-        let nothing = Frame::SnapshotEntry(Arc::new(SnapshotEntry::Runs(Vec::new())));
-        prop_assert_eq!(Ok(nothing), signalbox_wire::frame(message));
+        let empty = Frame::SnapshotEntry(Arc::new(SnapshotEntry::Runs(Vec::new())));
+        prop_assert_eq!(Ok(empty), signalbox_wire::decode_frame(message));
     }
 
     #[test]
-    fn feedbacks(sent in feedback()) {
-        let message = through_bytes(&signalbox_wire::feedback_batch(None, sent.clone()));
-        prop_assert_eq!(Ok(sent), signalbox_wire::feedback(message));
+    fn feedback_survives_encoding(sent in feedback()) {
+        let message = through_bytes(&signalbox_wire::encode_feedback(None, sent.clone()));
+        prop_assert_eq!(Ok(sent), signalbox_wire::decode_feedback(message));
     }
 
     #[test]
-    fn replies(epoch in any::<u64>(), number in any::<u64>()) {
-        for sent in [Reply::NeedChain(number), Reply::Expired(Origin(number))] {
-            let message = through_bytes(&signalbox_wire::feedback_reply(epoch, sent));
-            prop_assert_eq!((epoch, Ok(sent)), (message.epoch, signalbox_wire::reply(&message)));
+    fn replies_survive_encoding(epoch in any::<u64>(), number in any::<u64>()) {
+        for sent in [FeedbackReply::NeedChain(number), FeedbackReply::Expired(Origin(number))] {
+            let message = through_bytes(&signalbox_wire::encode_feedback_reply(epoch, sent));
+            prop_assert_eq!((epoch, Ok(sent)), (message.epoch, signalbox_wire::decode_feedback_reply(&message)));
         }
     }
 
     #[test]
-    fn ends_of_requests(sent in vec(ended(), 0..4), name in ".{0,5}") {
+    fn request_ends_survive_encoding(sent in vec(request_end(), 0..4), name in ".{0,5}") {
         let hello = Hello { pool: None, name };
-        let message = through_bytes(&signalbox_wire::ended_batch(Some(&hello), &sent));
+        let message = through_bytes(&signalbox_wire::encode_request_ends(Some(&hello), &sent));
         prop_assert_eq!(Ok(hello), Hello::read(message.hello.clone()));
-        prop_assert_eq!(Ok(sent), signalbox_wire::ended(message));
+        prop_assert_eq!(Ok(sent), signalbox_wire::decode_request_ends(message));
     }
 
     #[test]
-    fn reports(epoch in any::<u64>(), name in ".{0,5}", sent in vec(report(), 0..4)) {
-        let message = through_bytes(&signalbox_wire::collector_message(None, epoch, &name, sent.clone()));
+    fn reports_survive_encoding(epoch in any::<u64>(), name in ".{0,5}", sent in vec(report(), 0..4)) {
+        let message = through_bytes(&signalbox_wire::encode_reports(None, epoch, &name, sent.clone()));
         prop_assert_eq!((epoch, &name), (message.epoch, &message.collector));
-        prop_assert_eq!(Ok(sent), signalbox_wire::reports(message));
+        prop_assert_eq!(Ok(sent), signalbox_wire::decode_reports(message));
     }
 
     #[test]
-    fn assignments(epoch in any::<u64>(), sent in vec(assigned(), 0..4)) {
-        let message = through_bytes(&signalbox_wire::directive(epoch, sent.clone()));
-        prop_assert_eq!((epoch, Ok(sent)), (message.epoch, signalbox_wire::assigned(message)));
+    fn assignments_survive_encoding(epoch in any::<u64>(), sent in vec(assigned(), 0..4)) {
+        let message = through_bytes(&signalbox_wire::encode_assignment(epoch, sent.clone()));
+        prop_assert_eq!((epoch, Ok(sent)), (message.epoch, signalbox_wire::decode_assignment(message)));
     }
 
     #[test]
-    fn what_followers_say(sent in from_follower(), name in ".{0,5}") {
+    fn follower_messages_survive_encoding(sent in from_follower(), name in ".{0,5}") {
         let hello = Hello { pool: Some("default/pool".to_owned()), name };
-        let message = through_bytes(&signalbox_wire::follower_message(Some(&hello), sent.clone()));
+        let message = through_bytes(&signalbox_wire::encode_follower_message(Some(&hello), sent.clone()));
         prop_assert_eq!(Ok(hello), Hello::read(message.hello.clone()));
-        prop_assert_eq!(Ok(sent), signalbox_wire::from_follower(message));
+        prop_assert_eq!(Ok(sent), signalbox_wire::decode_follower_message(message));
     }
 
     #[test]
-    fn what_aggregators_say(sent in from_aggregator(), name in ".{0,5}") {
+    fn aggregator_messages_survive_encoding(sent in from_aggregator(), name in ".{0,5}") {
         let hello = Hello { pool: None, name };
-        let message = through_bytes(&signalbox_wire::from_aggregator_message(Some(&hello), &sent));
+        let message = through_bytes(&signalbox_wire::encode_aggregator_message(Some(&hello), &sent));
         prop_assert_eq!(Ok(hello), Hello::read(message.hello.clone()));
-        prop_assert_eq!(Ok(sent), signalbox_wire::from_aggregator(message));
+        prop_assert_eq!(Ok(sent), signalbox_wire::decode_aggregator_message(message));
     }
 }

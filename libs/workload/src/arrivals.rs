@@ -1,10 +1,11 @@
-//! When requests are sent.
+//! Send times of the requests of a workload.
 
 use rand::Rng;
 
 use crate::Item;
 
-/// Requests per second over the whole workload: those after the first ÷ the time from the first to the last; 0 where no time passes.
+/// Returns the rate of the whole workload in requests per second: the number of requests after the first ÷
+/// the time from the first to the last. Returns 0 if all have the same time.
 pub fn rate_per_second(items: &[Item]) -> f64 {
     match items {
         [first, .., last] if last.at_us > first.at_us => {
@@ -14,25 +15,25 @@ pub fn rate_per_second(items: &[Item]) -> f64 {
     }
 }
 
-/// Replays the workload faster or slower, so that its rate is `per_second` (above 0) and its first request is sent at 0. Nothing but
-/// the speed changes.
+/// Scales the send times so that the rate is `per_second` (above 0) and the first request is sent at 0.
 pub fn rescale(items: &mut [Item], per_second: f64) {
     speed_up(items, per_second / rate_per_second(items));
 }
 
-/// Replays the workload `factor` (above 0) times as fast, from its first request on.
+/// Scales the send times so that the workload runs `factor` (above 0) times as fast and its first request is
+/// sent at 0.
 pub fn speed_up(items: &mut [Item], factor: f64) {
-    let Some(began_us) = items.first().map(|first| first.at_us) else { return };
+    let Some(start_us) = items.first().map(|first| first.at_us) else { return };
     if !(factor.is_finite() && factor > 0.0) {
         return;
     }
     for item in items {
-        item.at_us = ((item.at_us - began_us) as f64 / factor).round() as u64;
+        item.at_us = ((item.at_us - start_us) as f64 / factor).round() as u64;
     }
 }
 
-/// Sends the requests in their order, independently of each other, `per_second` (above 0) on average: pauses are exponentially
-/// distributed.
+/// Replaces the send times by a Poisson process with a mean rate of `per_second` (above 0). The order stays
+/// the same.
 pub fn poisson(items: &mut [Item], per_second: f64, rng: &mut impl Rng) {
     let mut at_us = 0.0;
     for item in items {
@@ -41,15 +42,17 @@ pub fn poisson(items: &mut [Item], per_second: f64, rng: &mut impl Rng) {
     }
 }
 
-/// An exponentially distributed pause in microseconds, `per_second` (above 0) of them in a second on average.
+/// Draws an exponentially distributed pause in microseconds with a mean of 1 ÷ `per_second` (above 0)
+/// seconds.
 pub(crate) fn pause_us(per_second: f64, rng: &mut impl Rng) -> f64 {
-    // In (0, 1]: its logarithm is finite.
+    // The argument lies in (0, 1], so its logarithm is finite.
     -(1.0 - rng.random::<f64>()).ln() / per_second * 1e6
 }
 
-/// Spreads requests with equal times at random over the time to the next later ones: the clock of a trace may be coarse. Those of the
-/// last time are spread over as much time as those before them.
-pub fn spread(items: &mut [Item], rng: &mut impl Rng) {
+/// Distributes requests with equal send times at random over the time until the next later request, because
+/// the clock of a trace may be coarse. Requests with the last time are distributed over as much time as those
+/// before them.
+pub fn spread_ties(items: &mut [Item], rng: &mut impl Rng) {
     let mut tick_us = 0;
     let mut rest = items;
     while let Some(at_us) = rest.first().map(|item| item.at_us) {
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn another_rate_is_the_same_pattern_at_another_speed() {
+    fn rescaling_keeps_the_pattern() {
         let mut items = items(&[1_000_000, 2_000_000, 5_000_000]);
         assert_eq!(0.5, rate_per_second(&items));
         rescale(&mut items, 2.0);
@@ -91,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workload_without_a_rate_keeps_its_times() {
+    fn workload_without_a_rate_keeps_its_times() {
         let mut same = items(&[7, 7]);
         rescale(&mut same, 2.0);
         assert_eq!(vec![7, 7], times(&same));
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn poisson_arrivals_have_their_rate_and_as_much_variation_as_mean() {
+    fn poisson_arrivals_have_the_given_rate_and_unit_variance() {
         let mut items = items(&[0; 20_000]);
         poisson(&mut items, 50.0, &mut SmallRng::seed_from_u64(1));
         assert!((49.0..51.0).contains(&rate_per_second(&items)));
@@ -110,9 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn equal_times_are_spread_up_to_the_next() {
+    fn equal_times_are_spread_until_the_next_time() {
         let mut items = items(&[0, 0, 0, 3_000, 9_000, 9_000]);
-        spread(&mut items, &mut SmallRng::seed_from_u64(1));
+        spread_ties(&mut items, &mut SmallRng::seed_from_u64(1));
         let times = times(&items);
         assert!(times.is_sorted() && times[2] < 3_000 && times[0] != times[2], "{times:?}");
         assert!((3_000..9_000).contains(&times[3]) && (9_000..15_000).contains(&times[5]), "{times:?}");

@@ -1,4 +1,4 @@
-//! Generated workloads. All arrive at one request per second on average; [`crate::arrivals::rescale`] makes them faster.
+//! Generates workloads. Their mean rate is one request per second; [`crate::arrivals::rescale`] changes it.
 
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -6,18 +6,18 @@ use rand::seq::SliceRandom;
 use crate::arrivals::{pause_us, poisson};
 use crate::{Item, Prompt, Segment};
 
-/// Groups of prompts with the same beginning.
+/// Groups of prompts with a shared prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedPrefix {
-    /// How many groups.
+    /// Number of groups.
     pub groups: u32,
-    /// Prompts of each.
+    /// Prompts per group.
     pub prompts_per_group: u32,
-    /// Tokens that the prompts of a group begin with.
+    /// Tokens of the prefix that the prompts of a group share.
     pub shared_tokens: u32,
-    /// Tokens of each prompt that no other one has.
-    pub own_tokens: u32,
-    /// Tokens of an answer, on average.
+    /// Tokens of each prompt that no other prompt has.
+    pub unique_tokens: u32,
+    /// Mean number of output tokens.
     pub output_tokens: u32,
 }
 
@@ -27,13 +27,13 @@ impl Default for SharedPrefix {
             groups: 150,
             prompts_per_group: 5,
             shared_tokens: 6_000,
-            own_tokens: 1_200,
+            unique_tokens: 1_200,
             output_tokens: 128,
         }
     }
 }
 
-/// Each prompt of each group once, in random order, at random times.
+/// Generates each prompt of each group once, in random order and with Poisson arrivals.
 pub fn shared_prefix(shape: &SharedPrefix, rng: &mut impl Rng) -> Vec<Item> {
     let groups: Vec<u64> = (0..shape.groups).map(|_| rng.random()).collect();
     let mut order: Vec<u64> =
@@ -43,27 +43,27 @@ pub fn shared_prefix(shape: &SharedPrefix, rng: &mut impl Rng) -> Vec<Item> {
         .into_iter()
         .map(|group| {
             let shared = Segment { content: group, tokens: shape.shared_tokens };
-            item(0, [shared, fresh(shape.own_tokens, rng)], shape.output_tokens, rng)
+            item(0, [shared, unique_segment(shape.unique_tokens, rng)], shape.output_tokens, rng)
         })
         .collect();
     poisson(&mut items, 1.0, rng);
     items
 }
 
-/// Prompts that come all at once, those of a burst with the same beginning.
+/// Bursts of prompts that arrive at almost the same time and share a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burst {
-    /// How many bursts.
+    /// Number of bursts.
     pub bursts: u32,
-    /// Requests of each.
+    /// Requests per burst.
     pub requests_per_burst: u32,
-    /// How many beginnings there are; each burst has one of them, drawn at random.
+    /// Number of different prefixes; each burst uses one of them, drawn at random.
     pub groups: u32,
-    /// Tokens of a beginning.
+    /// Tokens of a prefix.
     pub shared_tokens: u32,
-    /// Tokens of each prompt that no other one has.
-    pub own_tokens: u32,
-    /// Tokens of an answer, on average.
+    /// Tokens of each prompt that no other prompt has.
+    pub unique_tokens: u32,
+    /// Mean number of output tokens.
     pub output_tokens: u32,
 }
 
@@ -74,27 +74,27 @@ impl Default for Burst {
             requests_per_burst: 32,
             groups: 20,
             shared_tokens: 4_000,
-            own_tokens: 500,
+            unique_tokens: 500,
             output_tokens: 128,
         }
     }
 }
 
-/// Of the time between two bursts, a burst itself takes this share on average.
+/// Mean duration of a burst as a share of the time between two bursts.
 const BURST_SHARE: f64 = 0.02;
 
-/// Bursts at random times.
+/// Generates bursts at random times.
 pub fn burst(shape: &Burst, rng: &mut impl Rng) -> Vec<Item> {
     let groups: Vec<u64> = (0..shape.groups.max(1)).map(|_| rng.random()).collect();
     let bursts_per_second = 1.0 / f64::from(shape.requests_per_burst.max(1));
-    let (mut items, mut began_us) = (Vec::new(), 0.0);
+    let (mut items, mut start_us) = (Vec::new(), 0.0);
     for _ in 0..shape.bursts {
-        began_us += pause_us(bursts_per_second, rng);
+        start_us += pause_us(bursts_per_second, rng);
         let group = groups[rng.random_range(0..groups.len())];
         for _ in 0..shape.requests_per_burst {
-            let at_us = began_us + rng.random::<f64>() * BURST_SHARE / bursts_per_second * 1e6;
+            let at_us = start_us + rng.random::<f64>() * BURST_SHARE / bursts_per_second * 1e6;
             let shared = Segment { content: group, tokens: shape.shared_tokens };
-            let prompt = [shared, fresh(shape.own_tokens, rng)];
+            let prompt = [shared, unique_segment(shape.unique_tokens, rng)];
             items.push(item(at_us as u64, prompt, shape.output_tokens, rng));
         }
     }
@@ -102,54 +102,54 @@ pub fn burst(shape: &Burst, rng: &mut impl Rng) -> Vec<Item> {
     items
 }
 
-/// Prompts that have nothing in common.
+/// Prompts without any shared prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoSharing {
-    /// How many.
+    /// Number of requests.
     pub requests: u32,
-    /// The shortest one.
-    pub least_tokens: u32,
-    /// The longest one.
-    pub most_tokens: u32,
-    /// Tokens of an answer, on average.
+    /// Tokens of the shortest prompt.
+    pub min_tokens: u32,
+    /// Tokens of the longest prompt.
+    pub max_tokens: u32,
+    /// Mean number of output tokens.
     pub output_tokens: u32,
 }
 
 impl Default for NoSharing {
     fn default() -> Self {
-        Self { requests: 1_500, least_tokens: 200, most_tokens: 16_000, output_tokens: 200 }
+        Self { requests: 1_500, min_tokens: 200, max_tokens: 16_000, output_tokens: 200 }
     }
 }
 
-/// Prompts of very different lengths (the logarithm is uniform) at random times.
+/// Generates prompts of log-uniformly distributed lengths with Poisson arrivals.
 pub fn no_sharing(shape: &NoSharing, rng: &mut impl Rng) -> Vec<Item> {
     let mut items: Vec<Item> = (0..shape.requests)
         .map(|_| {
-            let own = fresh(log_uniform(shape.least_tokens, shape.most_tokens, rng), rng);
-            item(0, [own], shape.output_tokens, rng)
+            let unique = unique_segment(log_uniform(shape.min_tokens, shape.max_tokens, rng), rng);
+            item(0, [unique], shape.output_tokens, rng)
         })
         .collect();
     poisson(&mut items, 1.0, rng);
     items
 }
 
-/// Conversations of several turns, each of which sends all that was said before: a stand-in for Mooncake's conversation trace, whose
-/// lengths and sharing it has about.
+/// Conversations of several turns, each of which sends the whole conversation so far. They resemble
+/// Mooncake's conversation trace in lengths and sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conversation {
-    /// How many turns, of all conversations together.
+    /// Number of turns of all conversations together.
     pub requests: u32,
-    /// Turns of a conversation, on average: their number is geometrically distributed.
+    /// Mean number of turns of a conversation; geometrically distributed.
     pub turns: u32,
-    /// Tokens that all prompts begin with.
+    /// Tokens of the system prompt, with which all prompts begin.
     pub system_tokens: u32,
-    /// The shortest first message.
-    pub least_first_tokens: u32,
-    /// The longest first message.
-    pub most_first_tokens: u32,
-    /// Tokens of a later message, on average.
+    /// Tokens of the shortest first message.
+    pub min_first_tokens: u32,
+    /// Tokens of the longest first message.
+    pub max_first_tokens: u32,
+    /// Mean number of tokens of a later message.
     pub later_tokens: u32,
-    /// Tokens of an answer, on average.
+    /// Mean number of output tokens.
     pub output_tokens: u32,
 }
 
@@ -159,38 +159,39 @@ impl Default for Conversation {
             requests: 1_500,
             turns: 3,
             system_tokens: 512,
-            least_first_tokens: 500,
-            most_first_tokens: 60_000,
+            min_first_tokens: 500,
+            max_first_tokens: 60_000,
             later_tokens: 800,
             output_tokens: 340,
         }
     }
 }
 
-/// Between two turns pass as many requests of other conversations, on average.
+/// Mean number of requests of other conversations between two turns.
 const REQUESTS_BETWEEN_TURNS: f64 = 100.0;
 
-/// Conversations that begin at random times and pause at random between their turns.
+/// Generates conversations that start at random times and pause for random times between their turns.
 pub fn conversation(shape: &Conversation, rng: &mut impl Rng) -> Vec<Item> {
-    let system = fresh(shape.system_tokens, rng);
+    let system = unique_segment(shape.system_tokens, rng);
     let turns = f64::from(shape.turns.max(1));
-    let (mut items, mut began_us) = (Vec::new(), 0.0);
-    // Turns reach beyond the last beginning: more are made than needed, and the first ones are taken.
+    let (mut items, mut start_us) = (Vec::new(), 0.0);
+    // Turns reach beyond the start of the last conversation, so this generates more than needed and keeps the
+    // first.
     while items.len() < shape.requests as usize + shape.requests as usize / 2 {
-        began_us += pause_us(1.0 / turns, rng);
-        let mut said = vec![system];
-        let mut message = log_uniform(shape.least_first_tokens, shape.most_first_tokens, rng);
-        let mut at_us = began_us;
+        start_us += pause_us(1.0 / turns, rng);
+        let mut history = vec![system];
+        let mut message = log_uniform(shape.min_first_tokens, shape.max_first_tokens, rng);
+        let mut at_us = start_us;
         loop {
-            said.push(fresh(message, rng));
-            let turn = item(at_us as u64, said.iter().copied(), shape.output_tokens, rng);
-            said.push(fresh(turn.output_tokens, rng));
+            history.push(unique_segment(message, rng));
+            let turn = item(at_us as u64, history.iter().copied(), shape.output_tokens, rng);
+            history.push(unique_segment(turn.output_tokens, rng));
             items.push(turn);
             if rng.random::<f64>() < 1.0 / turns {
                 break;
             }
             at_us += pause_us(1.0 / REQUESTS_BETWEEN_TURNS, rng);
-            message = around(shape.later_tokens, rng);
+            message = uniform_around(shape.later_tokens, rng);
         }
     }
     items.sort_by_key(|item| item.at_us);
@@ -204,20 +205,21 @@ fn item(
     output_tokens: u32,
     rng: &mut impl Rng,
 ) -> Item {
-    Item { at_us, prompt: Prompt::new(prompt), output_tokens: around(output_tokens, rng) }
+    Item { at_us, prompt: Prompt::new(prompt), output_tokens: uniform_around(output_tokens, rng) }
 }
 
-/// A text that nobody else has.
-fn fresh(tokens: u32, rng: &mut impl Rng) -> Segment {
+/// Creates a segment whose text no other segment has.
+fn unique_segment(tokens: u32, rng: &mut impl Rng) -> Segment {
     Segment { content: rng.random(), tokens }
 }
 
-/// Uniform between half and one and a half of `mean`, at least 1.
-fn around(mean: u32, rng: &mut impl Rng) -> u32 {
+/// Draws uniformly between 0.5 and 1.5 times `mean`, at least 1.
+fn uniform_around(mean: u32, rng: &mut impl Rng) -> u32 {
     rng.random_range(mean.div_ceil(2)..=mean + mean / 2).max(1)
 }
 
-fn log_uniform(least: u32, most: u32, rng: &mut impl Rng) -> u32 {
-    let (least, most) = (f64::from(least.max(1)).ln(), f64::from(most.max(least).max(1)).ln());
-    (least + (most - least) * rng.random::<f64>()).exp().round() as u32
+/// Draws log-uniformly between `min` and `max`.
+fn log_uniform(min: u32, max: u32, rng: &mut impl Rng) -> u32 {
+    let (min, max) = (f64::from(min.max(1)).ln(), f64::from(max.max(min).max(1)).ln());
+    (min + (max - min) * rng.random::<f64>()).exp().round() as u32
 }

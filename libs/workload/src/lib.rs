@@ -1,7 +1,7 @@
-//! Requests to replay: traces, and generators whose prompts have as much in common as a profile says.
+//! Workloads to replay: parsed traces, and generators with a configurable amount of shared prompt prefixes.
 //!
-//! Prompts are made of segments that are known by a number, so that a client can have their text ([`Prompt::text`]) and a
-//! simulation their block chains ([`Prompt::chain`]) without one another.
+//! A prompt consists of numbered segments. A client can render its text ([`Prompt::text`]) and a simulation
+//! can compute its block chain ([`Prompt::chain`]) independently of each other.
 
 pub mod arrivals;
 pub mod generate;
@@ -13,10 +13,10 @@ pub use prompt::{BYTES_PER_TOKEN, Prompt, Segment};
 /// One request of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// When it is sent, in microseconds since the workload began.
+    /// Send time in microseconds since the start of the workload.
     pub at_us: u64,
-    /// What it asks.
+    /// Prompt of the request.
     pub prompt: Prompt,
-    /// Tokens of its answer, at least one.
+    /// Number of output tokens, at least 1.
     pub output_tokens: u32,
 }

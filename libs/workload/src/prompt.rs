@@ -1,27 +1,27 @@
-//! Prompts that are known by the numbers of their parts.
+//! Prompts as sequences of numbered segments.
 
 use std::sync::Arc;
 
 use signalbox_types::BlockHash;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// What a token is taken to be, without a tokenizer.
+/// Bytes per token; stands in for a tokenizer.
 pub const BYTES_PER_TOKEN: usize = 4;
 
-/// Tokens whose letters come out of one draw: 26^12 is below 2^64.
+/// Number of tokens whose letters come from one hash: 26^12 is below 2^64.
 const TOKENS_PER_DRAW: u32 = 4;
 
-/// A part of a prompt: the beginning of an endless text that the number `content` stands for. Texts of different numbers have
-/// nothing in common.
+/// A part of a prompt: the first `tokens` tokens of the endless text with the number `content`. Texts with
+/// different numbers have nothing in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Segment {
-    /// Which text.
+    /// Number of the text.
     pub content: u64,
-    /// How much of it.
+    /// Length in tokens.
     pub tokens: u32,
 }
 
-/// A prompt: its segments, one after the other.
+/// A prompt: a sequence of segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     segments: Arc<[Segment]>,
@@ -29,48 +29,51 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// The prompt of these segments, the empty ones left out.
+    /// Creates a prompt from `segments`; omits empty ones.
     pub fn new(segments: impl IntoIterator<Item = Segment>) -> Self {
         let segments: Arc<[Segment]> = segments.into_iter().filter(|segment| segment.tokens > 0).collect();
         let tokens = segments.iter().fold(0_u32, |sum, segment| sum.saturating_add(segment.tokens));
         Self { segments, tokens }
     }
 
-    /// Its segments, none of them empty.
+    /// Returns the segments; none of them is empty.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// Its length in tokens.
+    /// Returns the length in tokens.
     pub fn tokens(&self) -> u32 {
         self.tokens
     }
 
-    /// Its text: words of three letters and a space, [`BYTES_PER_TOKEN`] bytes for each token. The same on every machine.
+    /// Returns the text: words of three letters and a space, [`BYTES_PER_TOKEN`] bytes per token. It is the
+    /// same on every machine.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(self.tokens as usize * BYTES_PER_TOKEN);
         self.segments.iter().for_each(|segment| append_text(&mut text, *segment));
         text
     }
 
-    /// One hash for each full block of `block_tokens` tokens (at least one), which covers the block and everything before it: two
-    /// prompts have as many first hashes in common as first blocks, and no other.
+    /// Returns one hash per full block of `block_tokens` tokens (at least 1). Each covers the block and
+    /// everything before it, so that two prompts share exactly as many leading hashes as leading blocks, and
+    /// no other hashes.
     ///
-    /// These are not the hashes that an EPP computes of the prompt's text, but they are equal where those are.
+    /// These are not the hashes that an EPP computes from the prompt's text, but they are equal where those
+    /// are.
     pub fn chain(&self, block_tokens: u32) -> Vec<BlockHash> {
         let block_tokens = block_tokens.max(1);
         let mut chain = Vec::with_capacity((self.tokens / block_tokens) as usize);
-        let (mut hash, mut missing) = (0, block_tokens);
+        let (mut hash, mut missing_tokens) = (0, block_tokens);
         for segment in self.segments.iter() {
             let mut from = 0;
             while from < segment.tokens {
-                let taken = missing.min(segment.tokens - from);
-                hash = extended(hash, segment.content, from, taken);
+                let taken = missing_tokens.min(segment.tokens - from);
+                hash = extend_hash(hash, segment.content, from, taken);
                 from += taken;
-                missing -= taken;
-                if missing == 0 {
+                missing_tokens -= taken;
+                if missing_tokens == 0 {
                     chain.push(BlockHash(hash));
-                    missing = block_tokens;
+                    missing_tokens = block_tokens;
                 }
             }
         }
@@ -78,10 +81,11 @@ impl Prompt {
     }
 }
 
-/// The hash of all before and `tokens` more, from `from` on, of the text `content`. 0 is not a block.
-fn extended(hash: u64, content: u64, from: u32, tokens: u32) -> u64 {
-    let place = u64::from(from) << 32 | u64::from(tokens);
-    let bytes = (u128::from(content) << 64 | u128::from(place)).to_le_bytes();
+/// Extends `hash` by `tokens` tokens of the text `content`, beginning at token `from`. Never returns 0, which
+/// is not a valid block hash.
+fn extend_hash(hash: u64, content: u64, from: u32, tokens: u32) -> u64 {
+    let position = u64::from(from) << 32 | u64::from(tokens);
+    let bytes = (u128::from(content) << 64 | u128::from(position)).to_le_bytes();
     xxh3_64_with_seed(&bytes, hash).max(1)
 }
 
@@ -115,14 +119,14 @@ mod tests {
         one.iter().zip(other).take_while(|(a, b)| a == b).count()
     }
 
-    /// Each token as its place in the text that it is of.
+    /// Returns each token as (text, position in the text).
     fn tokens(prompt: &Prompt) -> Vec<(u64, u32)> {
         let segments = prompt.segments().iter();
         segments.flat_map(|segment| (0..segment.tokens).map(|at| (segment.content, at))).collect()
     }
 
     #[test]
-    fn a_text_is_words_of_one_token_each_and_does_not_change_unnoticed() {
+    fn text_has_one_word_per_token_and_is_deterministic() {
         let prompt = Prompt::new([Segment { content: 7, tokens: 5 }, Segment { content: 8, tokens: 1 }]);
         let text = prompt.text();
         assert_eq!(text.len(), 6 * BYTES_PER_TOKEN);
@@ -133,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chains_are_equal_exactly_as_far_as_the_prompts_are(
+        fn chains_are_equal_exactly_as_far_as_the_prompts(
             one in segments(),
             other in segments(),
             block_tokens in 1..20_u32,
@@ -152,7 +156,7 @@ mod tests {
         }
 
         #[test]
-        fn the_length_is_that_of_the_text(segments in segments()) {
+        fn token_count_matches_the_text(segments in segments()) {
             let prompt = Prompt::new(segments);
             prop_assert_eq!(prompt.text().len(), prompt.tokens() as usize * BYTES_PER_TOKEN);
         }

@@ -1,4 +1,4 @@
-//! Where an aggregator listens and what it goes by.
+//! The aggregator's command-line flags and configuration.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,95 +11,97 @@ use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::{Format, PeerAddress};
 
-/// Owns the state of a pool and streams it to the EPP replicas.
+/// Owns the state of pools and streams it to EPP replicas.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-aggregator", version)]
 pub struct Flags {
-    /// A pool and its endpoints; read again when it changes. Repeated: one file for each pool.
+    /// Endpoints file of a pool; reloaded when it changes; may be repeated, one file per pool
     #[arg(long, value_name = "FILE", required = true)]
     pub endpoints: Vec<PathBuf>,
-    /// This aggregator's name, unlike any other's [default: from the host's name and the process]
-    #[arg(long)]
+    /// Unique name of this aggregator [default: host name and process ID]
+    #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Where others reach this aggregator, HOST:PORT [default: the address it listens on, or the host's name where that is any]
-    #[arg(long, value_name = "ADDR")]
+    /// Address at which other processes reach this aggregator [default: the listen address, or the host name
+    /// if it listens on all addresses]
+    #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<PeerAddress>,
-    /// The coordinator; without one this is the pools' only aggregator.
+    /// Coordinator flags; without a coordinator this is the pools' only aggregator
     #[command(flatten)]
     pub coordinator: CoordinatorFlags,
-    /// How other processes are spoken with.
+    /// TLS flags
     #[command(flatten)]
     pub tls: TlsFlags,
-    /// How long a new owner that holds nothing waits for a replica to offer what it holds; the first owner ever does not.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
-    pub inherit_within: Duration,
-    /// A pool is left to the aggregator that comes first for it when that has lived for so long, so that pools spread over aggregators.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub give_back_after: Duration,
-    /// Address to listen on.
+    /// How long a new owner without state waits for a follower that offers the pool state; a pool's first
+    /// owner does not wait
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub takeover_wait: Duration,
+    /// How long the preferred aggregator of a pool must be alive before the pool is handed back to it
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub failback_after: Duration,
+    /// Address to listen on
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
-    /// Port for collectors and EPP replicas; 0 is any free one.
-    #[arg(long, default_value_t = 9200)]
+    /// Port for collectors, EPP replicas and other aggregators; 0 chooses a free port
+    #[arg(long, value_name = "PORT", default_value_t = 9200)]
     pub port: u16,
-    /// Port for Prometheus metrics; 0 is any free one.
-    #[arg(long, default_value_t = 9201)]
+    /// Port for Prometheus metrics; 0 chooses a free port
+    #[arg(long, value_name = "PORT", default_value_t = 9201)]
     pub metrics_port: u16,
-    /// After so long without a word of it a replica is given up, and its bookings with it.
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    /// How long a replica can be silent before its bookings are removed
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     pub origin_ttl: Duration,
-    /// After so long without a reading the values of an endpoint are stale.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    /// Time without a successful scrape after which an endpoint's values are stale
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     pub stale_after: Duration,
-    /// Tokens in a block of prompt, at 4 bytes each.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    /// Tokens per prompt block, at 4 bytes each
+    #[arg(long, value_name = "TOKENS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub block_tokens: u32,
-    /// How log lines look: text or json.
-    #[arg(long, default_value_t)]
+    /// Format of log lines: text or json
+    #[arg(long, value_name = "FORMAT", default_value_t)]
     pub log_format: LogFormat,
-    /// `json` prints one line of JSON with the addresses once ready.
+    /// Print one line of JSON with the addresses when ready
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<Output>,
 }
 
-/// What is printed on standard output.
+/// Format of the standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// One line of JSON once ready.
+    /// One line of JSON when ready.
     Json,
 }
 
-/// Where an aggregator listens and what it goes by.
+/// Configuration of an aggregator.
 #[derive(Clone, Debug)]
 pub struct AggregatorConfig {
-    /// Its name, unlike any other aggregator's.
+    /// Name of the aggregator, unique among aggregators.
     pub name: String,
-    /// Where others reach it, if not where it listens.
+    /// Address at which others reach it, if it differs from the listen address.
     pub advertise: Option<PeerAddress>,
-    /// Where it finds others, and pools their owners; without one it is alone.
+    /// Coordinator for discovery and ownership; `None` means that there are no other aggregators.
     pub coordinator: Option<Coordinator>,
-    /// For so long the coordinator takes it for alive after its last word.
+    /// How long it stays registered at the coordinator after it dies.
     pub lease_ttl: Duration,
-    /// How long a new owner that holds nothing waits for a replica to offer what it holds.
-    pub inherit_within: Duration,
-    /// It leaves a pool to the aggregator that comes first for it when that has lived for so long.
-    pub give_back_after: Duration,
-    /// How other processes are spoken with.
+    /// How long a new owner without state waits for a follower that offers the pool state.
+    pub takeover_wait: Duration,
+    /// How long the preferred aggregator of a pool must be alive before the pool is handed back to it.
+    pub failback_after: Duration,
+    /// Security of connections to other processes.
     pub security: Security,
-    /// For collectors and EPP replicas.
+    /// Listen address for collectors, EPP replicas and other aggregators.
     pub listen: SocketAddr,
-    /// For Prometheus.
+    /// Listen address for Prometheus.
     pub metrics: SocketAddr,
-    /// What the owner goes by.
+    /// Configuration of the pools.
     pub pool: PoolConfig,
 }
 
 impl AggregatorConfig {
-    /// What `flags` say.
+    /// Returns the configuration that `flags` describe.
     ///
     /// # Errors
-    /// When the coordinator is not one, or a TLS file is of no use.
-    pub fn of(flags: &Flags) -> anyhow::Result<Self> {
+    /// When the coordinator's URL is invalid or a TLS file cannot be used.
+    pub fn from_flags(flags: &Flags) -> anyhow::Result<Self> {
         let pool = PoolConfig {
             format: Format::with_block_bytes(flags.block_tokens * 4),
             stale_after_ms: flags.stale_after.as_millis() as u64,
@@ -111,9 +113,9 @@ impl AggregatorConfig {
             advertise: flags.advertise.clone(),
             coordinator: flags.coordinator.connect()?,
             lease_ttl: flags.coordinator.lease_ttl,
-            inherit_within: flags.inherit_within,
-            give_back_after: flags.give_back_after,
-            security: Security::of(&flags.tls)?,
+            takeover_wait: flags.takeover_wait,
+            failback_after: flags.failback_after,
+            security: Security::from_flags(&flags.tls)?,
             listen: SocketAddr::new(flags.bind, flags.port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),
             pool,

@@ -1,4 +1,4 @@
-//! The aggregator as a process of its own.
+//! The aggregator process.
 
 use std::process::ExitCode;
 

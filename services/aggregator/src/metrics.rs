@@ -1,6 +1,6 @@
-//! What an aggregator exports.
+//! The aggregator's metrics.
 
-mod levels;
+mod pool;
 
 use std::sync::atomic::AtomicU64;
 
@@ -11,9 +11,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use signalbox_types::PoolId;
 
-pub(crate) use levels::{FileHealth, Levels};
+pub(crate) use pool::{EndpointsFileMetrics, PoolMetrics};
 
-type Level = Gauge<u64, AtomicU64>;
+type UintGauge = Gauge<u64, AtomicU64>;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PoolLabel {
@@ -21,7 +21,7 @@ struct PoolLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ReachLabel {
+struct StatusLabel {
     pool: String,
     scrape_status: &'static str,
 }
@@ -34,144 +34,184 @@ struct KindLabel {
 
 type PerPool<M> = Family<PoolLabel, M>;
 
-/// What an aggregator exports. What it merely holds of each pool is in its [`Levels`].
+/// The aggregator's metrics. [`PoolMetrics`] is the part of one pool.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    owner: PerPool<Level>,
-    epoch: PerPool<Level>,
-    seq: PerPool<Level>,
-    blocks: PerPool<Level>,
-    in_flight: PerPool<Level>,
+    owner: PerPool<UintGauge>,
+    epoch: PerPool<UintGauge>,
+    seq: PerPool<UintGauge>,
+    index_blocks: PerPool<UintGauge>,
+    in_flight_requests: PerPool<UintGauge>,
     takeovers: PerPool<Counter>,
-    snapshots: PerPool<Counter>,
-    gaps: PerPool<Counter>,
+    snapshots_sent: PerPool<Counter>,
+    frame_gaps: PerPool<Counter>,
     origins_expired: PerPool<Counter>,
-    chains_asked: PerPool<Counter>,
-    chains_given_up: PerPool<Counter>,
-    reports_outdated: PerPool<Counter>,
+    chains_requested: PerPool<Counter>,
+    chain_requests_expired: PerPool<Counter>,
+    outdated_reports: PerPool<Counter>,
     collectors_dropped: PerPool<Counter>,
-    dated_ahead: PerPool<Level>,
-    endpoints: Family<ReachLabel, Level>,
-    digest: Family<KindLabel, Level>,
-    pub(crate) subscribers: Level,
-    pub(crate) collectors: Level,
-    pub(crate) refused_messages: Counter,
-    pub(crate) ends_relayed: Counter,
-    pub(crate) ends_lost: Counter,
-    endpoints_file_valid: PerPool<Level>,
+    endpoints_with_future_timestamps: PerPool<UintGauge>,
+    endpoints: Family<StatusLabel, UintGauge>,
+    state_digest: Family<KindLabel, UintGauge>,
+    pub(crate) connected_followers: UintGauge,
+    pub(crate) connected_collectors: UintGauge,
+    pub(crate) invalid_messages: Counter,
+    pub(crate) request_ends_relayed: Counter,
+    pub(crate) request_ends_undelivered: Counter,
+    endpoints_file_valid: PerPool<UintGauge>,
     endpoints_file_errors: PerPool<Counter>,
 }
 
 impl Metrics {
-    /// Metrics that `registry` shows.
+    /// Creates the metrics and adds them to `registry`.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let levels = [
-            ("owner", "1 when this aggregator owns the pool, 0 when it stands by", &metrics.owner),
-            ("epoch", "The highest epoch of the pool that is known here", &metrics.epoch),
-            ("seq", "Number of changes in the pool's history", &metrics.seq),
-            ("blocks", "Distinct blocks of prompt held by any endpoint", &metrics.blocks),
-            ("in_flight_requests", "Requests booked by all replicas", &metrics.in_flight),
-            ("endpoints_dated_ahead", "Endpoints whose values are from the future", &metrics.dated_ahead),
-        ];
-        for (name, help, family) in levels {
-            registry.register(name, help, family.clone());
-        }
-        let counters = [
-            ("takeovers", "Times that this aggregator began to own the pool", &metrics.takeovers),
-            ("snapshots", "Snapshots given to followers", &metrics.snapshots),
-            ("gaps", "Frames of the owner that a standby could not take", &metrics.gaps),
-            ("origins_expired", "Replicas that were given up with their bookings", &metrics.origins_expired),
-            (
-                "chains_asked",
-                "Placements whose whole chain was asked for, because their anchor was not known",
-                &metrics.chains_asked,
-            ),
-            ("chains_given_up", "Those of them that did not come in time", &metrics.chains_given_up),
-            (
-                "reports_outdated",
-                "Reports of endpoints that the collector is not to read any more",
-                &metrics.reports_outdated,
-            ),
-            (
-                "collectors_dropped",
-                "Collectors whose endpoints went to others because they were silent or came anew",
-                &metrics.collectors_dropped,
-            ),
-        ];
-        for (name, help, family) in counters {
-            registry.register(name, help, family.clone());
-        }
-        registry.register("endpoints", "Endpoints by how well they can be read", metrics.endpoints.clone());
-        registry.register(
-            "digest",
-            "Sum over the state at its version, modulo 2^53, by kind; equal wherever the version is",
-            metrics.digest.clone(),
-        );
-        registry.register("subscribers", "Followers connected", metrics.subscribers.clone());
-        registry.register("collectors", "Collectors connected", metrics.collectors.clone());
-        registry.register(
-            "ends_relayed",
-            "Ends of requests that came to be told to the replica that booked them",
-            metrics.ends_relayed.clone(),
-        );
-        registry.register(
-            "ends_lost",
-            "Those of them whose replica was away or did not read",
-            metrics.ends_lost.clone(),
-        );
-        registry.register(
-            "refused_messages",
-            "Messages that are not of this version",
-            metrics.refused_messages.clone(),
-        );
+        metrics.register_pool_gauges(registry);
+        metrics.register_pool_counters(registry);
+        metrics.register_streams(registry);
         registry.register(
             "endpoints_file_valid",
-            "1 when the pool's endpoints file was good when last read, else 0: the last good one is in use",
+            "1 if the pool's endpoints file is valid; 0 if it is invalid and its last valid version is in use",
             metrics.endpoints_file_valid.clone(),
         );
         registry.register(
             "endpoints_file_errors",
-            "Times that the pool's changed endpoints file was refused",
+            "Changes of the pool's endpoints file that were rejected because the file is invalid",
             metrics.endpoints_file_errors.clone(),
         );
         metrics
     }
 
-    /// What is shown of a pool's endpoints file, which is good.
-    pub(crate) fn of_file(&self, pool: &PoolId) -> FileHealth {
+    fn register_pool_gauges(&self, registry: &mut Registry) {
+        let gauges = [
+            ("owner", "1 if this aggregator owns the pool, 0 if it is a standby", &self.owner),
+            ("epoch", "Highest known epoch of the pool", &self.epoch),
+            ("seq", "Number of changes in the pool's history", &self.seq),
+            (
+                "index_blocks",
+                "Distinct blocks in the prefix index: each is held by at least one endpoint",
+                &self.index_blocks,
+            ),
+            (
+                "in_flight_requests",
+                "Requests in flight at all endpoints, booked by all replicas",
+                &self.in_flight_requests,
+            ),
+            (
+                "endpoints_with_future_timestamps",
+                "Endpoints whose values have timestamps after the owner's current time; above 0 indicates a defect",
+                &self.endpoints_with_future_timestamps,
+            ),
+        ];
+        for (name, help, family) in gauges {
+            registry.register(name, help, family.clone());
+        }
+        registry.register("endpoints", "Endpoints of the pool by scrape status", self.endpoints.clone());
+        registry.register(
+            "state_digest",
+            "Checksum over the pool state by kind of change, modulo 2^53; equal in all processes at the same version",
+            self.state_digest.clone(),
+        );
+    }
+
+    fn register_pool_counters(&self, registry: &mut Registry) {
+        let counters = [
+            ("takeovers", "Times that this aggregator became the owner of the pool", &self.takeovers),
+            ("snapshots_sent", "Snapshots of the pool sent to followers", &self.snapshots_sent),
+            (
+                "frame_gaps",
+                "Frames of the owner that this standby could not apply and requested again",
+                &self.frame_gaps,
+            ),
+            (
+                "origins_expired",
+                "Replicas that were silent for longer than the origin TTL and lost their bookings",
+                &self.origins_expired,
+            ),
+            (
+                "chains_requested",
+                "Placements whose whole chain was requested because the owner did not know their anchor",
+                &self.chains_requested,
+            ),
+            (
+                "chain_requests_expired",
+                "Placements that were dropped because the requested chain did not arrive in time",
+                &self.chain_requests_expired,
+            ),
+            (
+                "outdated_reports",
+                "Reports of endpoints that are no longer assigned to the collector; they are ignored",
+                &self.outdated_reports,
+            ),
+            (
+                "collectors_dropped",
+                "Collectors that were silent or reconnected, so that their endpoints were reassigned",
+                &self.collectors_dropped,
+            ),
+        ];
+        for (name, help, family) in counters {
+            registry.register(name, help, family.clone());
+        }
+    }
+
+    fn register_streams(&self, registry: &mut Registry) {
+        registry.register(
+            "connected_followers",
+            "Connected followers: replicas and other aggregators",
+            self.connected_followers.clone(),
+        );
+        registry.register("connected_collectors", "Connected collectors", self.connected_collectors.clone());
+        registry.register(
+            "request_ends_relayed",
+            "Ends of requests received for relay to the replica that booked the request",
+            self.request_ends_relayed.clone(),
+        );
+        registry.register(
+            "request_ends_undelivered",
+            "Relayed ends of requests whose replica was not connected or did not read them",
+            self.request_ends_undelivered.clone(),
+        );
+        registry.register(
+            "invalid_messages",
+            "Messages that could not be decoded, for example from another protocol version; their stream is closed",
+            self.invalid_messages.clone(),
+        );
+    }
+
+    /// Returns the metrics of a pool's endpoints file, and records that it is valid.
+    pub(crate) fn endpoints_file(&self, pool: &PoolId) -> EndpointsFileMetrics {
         let label = PoolLabel { pool: pool.to_string() };
-        let health = FileHealth {
+        let metrics = EndpointsFileMetrics {
             valid: self.endpoints_file_valid.get_or_create(&label).clone(),
             errors: self.endpoints_file_errors.get_or_create(&label).clone(),
         };
-        health.accepted();
-        health
+        metrics.record_valid();
+        metrics
     }
 
-    /// What is shown of one pool.
-    pub(crate) fn of(&self, pool: &PoolId) -> Levels {
+    /// Returns the metrics of one pool.
+    pub(crate) fn pool(&self, pool: &PoolId) -> PoolMetrics {
         let pool = pool.to_string();
         let label = PoolLabel { pool: pool.clone() };
-        let level = |family: &PerPool<Level>| family.get_or_create(&label).clone();
+        let gauge = |family: &PerPool<UintGauge>| family.get_or_create(&label).clone();
         let counter = |family: &PerPool<Counter>| family.get_or_create(&label).clone();
-        Levels {
-            owner: level(&self.owner),
-            epoch: level(&self.epoch),
-            seq: level(&self.seq),
-            blocks: level(&self.blocks),
-            in_flight: level(&self.in_flight),
+        PoolMetrics {
+            owner: gauge(&self.owner),
+            epoch: gauge(&self.epoch),
+            seq: gauge(&self.seq),
+            index_blocks: gauge(&self.index_blocks),
+            in_flight_requests: gauge(&self.in_flight_requests),
             takeovers: counter(&self.takeovers),
-            snapshots: counter(&self.snapshots),
-            gaps: counter(&self.gaps),
+            snapshots_sent: counter(&self.snapshots_sent),
+            frame_gaps: counter(&self.frame_gaps),
             origins_expired: counter(&self.origins_expired),
-            chains_asked: counter(&self.chains_asked),
-            chains_given_up: counter(&self.chains_given_up),
-            reports_outdated: counter(&self.reports_outdated),
+            chains_requested: counter(&self.chains_requested),
+            chain_requests_expired: counter(&self.chain_requests_expired),
+            outdated_reports: counter(&self.outdated_reports),
             collectors_dropped: counter(&self.collectors_dropped),
-            dated_ahead: level(&self.dated_ahead),
+            endpoints_with_future_timestamps: gauge(&self.endpoints_with_future_timestamps),
             endpoints: self.endpoints.clone(),
-            digest: self.digest.clone(),
+            state_digest: self.state_digest.clone(),
             pool,
         }
     }

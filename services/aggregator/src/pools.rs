@@ -1,110 +1,74 @@
-//! Where the streams find the stewards of the pools.
+//! The pools of an aggregator, as its streams see them.
+
+mod handle;
+mod message;
+mod request_end_relay;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use signalbox_state::RoleStatus;
-use signalbox_types::PoolId;
-use tokio::sync::watch;
+pub(crate) use handle::PoolHandle;
+pub(crate) use message::{CollectorReports, PoolOwnerMessage, PoolOwnerRef};
 
-use crate::actors::PoolOwnerRef;
-use crate::serve::Relays;
-
-/// What the streams of one pool look at.
-#[derive(Debug)]
-pub(crate) struct Board {
-    pub(crate) pool: PoolId,
-    /// `None` while there is none.
-    pub(crate) owner: watch::Sender<Option<PoolOwnerRef>>,
-    /// The highest epoch that is known; touched whenever a follower should ask.
-    pub(crate) news: watch::Sender<u64>,
-    pub(crate) standing: watch::Sender<RoleStatus>,
-    pub(crate) relays: Relays,
-}
-
-impl Board {
-    pub(crate) fn new(pool: PoolId) -> Self {
-        Self {
-            pool,
-            owner: watch::Sender::new(None),
-            news: watch::Sender::new(0),
-            standing: watch::Sender::new(RoleStatus::Standby),
-            relays: Relays::default(),
-        }
-    }
-
-    /// Followers shall ask.
-    pub(crate) fn stir(&self, epoch: u64) {
-        self.news.send_replace(epoch);
-    }
-
-    /// It stands otherwise now.
-    pub(crate) fn stand(&self, standing: RoleStatus) {
-        self.standing.send_replace(standing);
-    }
-
-    /// Ends when the pool is not owned here.
-    pub(crate) async fn not_owned(&self) {
-        let mut standing = self.standing.subscribe();
-        // The sender is in `self`.
-        let _ = standing.wait_for(|standing| !matches!(standing, RoleStatus::Owner(_))).await;
-    }
-}
-
-/// All pools of an aggregator.
+/// All pools of an aggregator, by `NAMESPACE/NAME`.
 #[derive(Clone, Debug)]
-pub(crate) struct Pools(Arc<BTreeMap<String, Arc<Board>>>);
+pub(crate) struct Pools(Arc<BTreeMap<String, Arc<PoolHandle>>>);
 
-/// Why a stream about a pool cannot be served.
+/// Why the pool of a stream cannot be determined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoPool {
-    #[error("this aggregator has no pool {asked}, but {has}")]
-    Unknown { asked: String, has: String },
-    #[error("this aggregator has several pools, {has}: name one")]
-    Ambiguous { has: String },
+pub(crate) enum PoolNotFound {
+    #[error("pool {requested} is unknown; this aggregator has {available}")]
+    Unknown { requested: String, available: String },
+    #[error("this aggregator has several pools; choose one of {available} with --pool")]
+    Ambiguous { available: String },
 }
 
 impl Pools {
-    pub(crate) fn new(boards: impl IntoIterator<Item = Arc<Board>>) -> Self {
-        Self(Arc::new(boards.into_iter().map(|board| (board.pool.to_string(), board)).collect()))
+    pub(crate) fn new(handles: impl IntoIterator<Item = Arc<PoolHandle>>) -> Self {
+        Self(Arc::new(handles.into_iter().map(|handle| (handle.pool.to_string(), handle)).collect()))
     }
 
-    /// The pool with this name; without one, the only one.
-    pub(crate) fn find(&self, asked: Option<&str>) -> Result<Arc<Board>, NoPool> {
-        let has = || self.0.keys().cloned().collect::<Vec<_>>().join(", ");
-        match asked {
-            Some(asked) => {
-                let found = self.0.get(asked).cloned();
-                found.ok_or_else(|| NoPool::Unknown { asked: asked.to_owned(), has: has() })
+    /// Returns the pool with this name, or the only pool if no name is given.
+    pub(crate) fn find(&self, requested: Option<&str>) -> Result<Arc<PoolHandle>, PoolNotFound> {
+        let available = || self.0.keys().cloned().collect::<Vec<_>>().join(", ");
+        match requested {
+            Some(requested) => {
+                let found = self.0.get(requested).cloned();
+                found.ok_or_else(|| PoolNotFound::Unknown {
+                    requested: requested.to_owned(),
+                    available: available(),
+                })
             }
             None => {
                 let only = self.0.values().next().filter(|_| self.0.len() == 1).cloned();
-                only.ok_or_else(|| NoPool::Ambiguous { has: has() })
+                only.ok_or_else(|| PoolNotFound::Ambiguous { available: available() })
             }
         }
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Board>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<PoolHandle>> {
         self.0.values()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use signalbox_types::PoolId;
+
     use super::*;
 
-    fn board(name: &str) -> Arc<Board> {
-        Arc::new(Board::new(PoolId { namespace: "default".to_owned(), name: name.to_owned() }))
+    fn handle(name: &str) -> Arc<PoolHandle> {
+        Arc::new(PoolHandle::new(PoolId { namespace: "default".to_owned(), name: name.to_owned() }))
     }
 
     #[test]
-    fn a_pool_is_found_by_its_name_and_the_only_one_without() {
-        let one = Pools::new([board("a")]);
-        let two = Pools::new([board("a"), board("b")]);
+    fn pool_is_found_by_name_and_the_only_pool_without_one() {
+        let one = Pools::new([handle("a")]);
+        let two = Pools::new([handle("a"), handle("b")]);
         assert_eq!("a", one.find(None).unwrap().pool.name);
         assert_eq!("b", two.find(Some("default/b")).unwrap().pool.name);
-        let refused = one.find(Some("default/b")).unwrap_err().to_string();
-        assert!(refused.contains("no pool default/b, but default/a"), "{refused}");
+        let error = one.find(Some("default/b")).unwrap_err().to_string();
+        assert!(error.contains("default/b is unknown; this aggregator has default/a"), "{error}");
         assert!(two.find(None).unwrap_err().to_string().contains("default/a, default/b"));
     }
 }

@@ -1,4 +1,4 @@
-//! An aggregator as a process: from flags to an exit code.
+//! Runs an aggregator as a process, from the flags to the exit code.
 
 use std::process::ExitCode;
 
@@ -8,18 +8,21 @@ use signalbox_telemetry::{init_logs, stop_requested};
 use crate::app::{Aggregator, PortFlags};
 use crate::config::{AggregatorConfig, Flags, Output};
 use crate::endpoints_file;
-use crate::source::Source;
+use crate::pool_source::PoolSource;
 
-/// The exit code for input that cannot be used, as in sysexits.h.
+/// Exit code for unusable input, as in sysexits.h.
 const EX_USAGE: u8 = 64;
 
 const PORT_FLAGS: PortFlags = PortFlags { listen: "--port", metrics: "--metrics-port" };
 
-/// Runs an aggregator until it is asked to end.
+/// Runs an aggregator until it receives a signal to stop.
 ///
 /// # Errors
-/// When it cannot start or cannot go on.
-#[expect(clippy::print_stderr, reason = "errors of flags and files are for the person who started it")]
+/// When the aggregator cannot start, or fails.
+#[expect(
+    clippy::print_stderr,
+    reason = "errors in flags and files are for the person who started the process"
+)]
 pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     init_logs(flags.log_format, "info");
     let stop = stop_requested()?;
@@ -31,14 +34,14 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    let config = match AggregatorConfig::of(&flags) {
+    let config = match AggregatorConfig::from_flags(&flags) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    let sources = flags.endpoints.into_iter().zip(specs).map(|(path, spec)| Source::File(path, spec));
+    let sources = flags.endpoints.into_iter().zip(specs).map(|(path, spec)| PoolSource::File(path, spec));
     let aggregator = Aggregator::start(config, sources.collect(), PORT_FLAGS).await?;
     let (address, metrics) = (aggregator.address(), aggregator.metrics_address());
     tracing::info!(%address, %metrics, "aggregator ready");
@@ -47,7 +50,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     }
     tokio::select! {
         () = stop => {}
-        () = aggregator.failed() => anyhow::bail!("the aggregator cannot go on"),
+        () = aggregator.failed() => anyhow::bail!("the aggregator failed; see the log"),
     }
     aggregator.stop().await;
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! The gRPC streams. Each is a task that owns its stream and speaks to its pool's steward by message.
+//! The gRPC streams. Each is a task that owns its stream and exchanges messages with its pool's actor.
 
 mod collect;
 mod feed;
@@ -17,96 +17,95 @@ use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::actors::PoolOwnerRef;
 use crate::metrics::Metrics;
-use crate::pools::{Board, Pools};
+use crate::pools::{PoolHandle, PoolOwnerRef, Pools};
 
-pub(crate) use relay::Relays;
+/// Messages of all streams together that can queue for the actors.
+const MAX_QUEUED_MESSAGES: usize = 1_024;
 
-/// Messages of all streams together that may wait for the stewards.
-const MESSAGES_WAITING: usize = 1_024;
+/// Maximum of distinct reasons for closing a stream that are logged.
+const MAX_REASONS_LOGGED: usize = 1_024;
 
-/// Reasons to refuse a stream that are remembered as logged.
-const REASONS_LOGGED: usize = 1_024;
-
-/// What a stream needs to speak to a pool's steward.
+/// What all streams share.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamContext {
     pools: Pools,
+    /// Name of this aggregator.
     name: String,
     metrics: Arc<Metrics>,
     permits: Arc<Semaphore>,
-    streams: Arc<AtomicU64>,
+    next_stream: Arc<AtomicU64>,
     logged: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// Whom a stream is with, and about what.
-struct Counterpart {
-    board: Arc<Board>,
-    owner: PoolOwnerRef,
+/// The process at the other end of a stream, and the stream's pool.
+struct StreamPeer {
     name: String,
+    pool: Arc<PoolHandle>,
+    actor: PoolOwnerRef,
 }
 
 impl StreamContext {
     pub(crate) fn new(pools: Pools, name: String, metrics: Arc<Metrics>) -> Self {
-        let permits = Arc::new(Semaphore::new(MESSAGES_WAITING));
-        Self { pools, name, metrics, permits, streams: Arc::default(), logged: Arc::default() }
+        let permits = Arc::new(Semaphore::new(MAX_QUEUED_MESSAGES));
+        Self { pools, name, metrics, permits, next_stream: Arc::default(), logged: Arc::default() }
     }
 
     fn next_stream(&self) -> u64 {
-        self.streams.fetch_add(1, Ordering::Relaxed)
+        self.next_stream.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Who has opened a stream.
-    fn meet(&self, hello: Option<pb::Hello>) -> Result<Counterpart, Status> {
-        let hello = Hello::read(hello).map_err(|error| self.refuse("somebody", &error))?;
-        let board = self.pools.find(hello.pool.as_deref()).map_err(|error| {
-            self.log_refusal(&hello.name, &error.to_string());
+    /// Reads the `hello` of a stream and finds its pool.
+    fn accept(&self, hello: Option<pb::Hello>) -> Result<StreamPeer, Status> {
+        let hello = Hello::read(hello).map_err(|error| self.reject_message("unknown", &error))?;
+        let pool = self.pools.find(hello.pool.as_deref()).map_err(|error| {
+            self.log_closed_stream(&hello.name, &error.to_string());
             Status::failed_precondition(error.to_string())
         })?;
-        let owner = board.owner.borrow().clone();
-        let owner = owner.ok_or_else(|| Status::unavailable("the pool's owner is being started"))?;
-        Ok(Counterpart { board, owner, name: hello.name })
+        let actor = pool.actor.borrow().clone();
+        let actor = actor.ok_or_else(|| Status::unavailable("the pool's actor is being restarted"))?;
+        Ok(StreamPeer { name: hello.name, pool, actor })
     }
 
-    /// Who has opened a stream that only the owner serves.
-    fn meet_as_owner(&self, hello: Option<pb::Hello>) -> Result<Counterpart, Status> {
-        let met = self.meet(hello)?;
-        let standing = *met.board.standing.borrow();
-        match standing {
-            RoleStatus::Owner(_) => Ok(met),
-            RoleStatus::Standby | RoleStatus::TakingOver(_) => Err(not_the_owner(&met.board)),
+    /// Reads the `hello` of a stream that only the pool's owner serves.
+    fn accept_as_owner(&self, hello: Option<pb::Hello>) -> Result<StreamPeer, Status> {
+        let peer = self.accept(hello)?;
+        let status = *peer.pool.status.borrow();
+        match status {
+            RoleStatus::Owner(_) => Ok(peer),
+            RoleStatus::Standby | RoleStatus::TakingOver(_) => Err(not_the_owner(&peer.pool)),
         }
     }
 
-    fn refuse(&self, whom: &str, error: &WireError) -> Status {
-        self.metrics.refused_messages.inc();
-        self.log_refusal(whom, &error.to_string());
+    /// Counts and logs an invalid message from `peer`, and returns the status that closes the stream.
+    fn reject_message(&self, peer: &str, error: &WireError) -> Status {
+        self.metrics.invalid_messages.inc();
+        self.log_closed_stream(peer, &error.to_string());
         match error {
             WireError::Protocol { .. } => Status::failed_precondition(error.to_string()),
             _ => Status::invalid_argument(error.to_string()),
         }
     }
 
-    /// Whoever is refused comes again and again; the reason is logged once.
-    fn log_refusal(&self, whom: &str, reason: &str) {
+    /// Logs a reason once per peer, because rejected peers retry.
+    fn log_closed_stream(&self, peer: &str, reason: &str) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < REASONS_LOGGED && logged.insert(format!("{whom} {reason}")) {
-            tracing::warn!(whom, reason, "a stream is closed");
+        if logged.len() < MAX_REASONS_LOGGED && logged.insert(format!("{peer} {reason}")) {
+            tracing::warn!(peer, reason, "rejected a stream");
         }
     }
 }
 
-fn not_the_owner(board: &Board) -> Status {
-    let epoch = *board.news.borrow();
-    Status::unavailable(format!("another aggregator owns pool {}, under epoch {epoch} or later", board.pool))
+fn not_the_owner(pool: &PoolHandle) -> Status {
+    let epoch = *pool.epoch.borrow();
+    Status::unavailable(format!("another aggregator owns pool {}, in epoch {epoch} or later", pool.pool))
 }
 
 type Outgoing<T> = ReceiverStream<Result<T, Status>>;
 
 #[tonic::async_trait]
 impl Pool for StreamContext {
-    type CollectStream = Outgoing<pb::CollectorDirective>;
+    type CollectStream = Outgoing<pb::CollectorAssignment>;
     type SubscribeStream = Outgoing<pb::Frame>;
     type FeedStream = Outgoing<pb::FeedbackReply>;
     type RelayStream = Outgoing<pb::RequestEndBatch>;

@@ -1,34 +1,35 @@
-//! Starting and stopping a collector.
+//! Starts and stops a collector.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use ractor::{Actor, ActorCell, SpawnErr};
-use signalbox_lease::{Member, Role, Session, aggregators};
+use signalbox_lease::{Member, Role, Session, discover_aggregators};
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
 
-use crate::actors::{Root, Shared};
+use crate::actors::Root;
 use crate::clock::Clock;
 use crate::config::CollectorConfig;
-use crate::link::HighestEpoch;
+use crate::highest_epoch::HighestEpoch;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::shared::Shared;
 
-/// Why a collector did not start.
+/// Why a collector could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is nobody to report to.
-    #[error("no aggregator is given; name one with --aggregator, or a --coordinator that knows them")]
+    /// Neither aggregators nor a coordinator are configured.
+    #[error("no aggregator is configured; give --aggregator, or --coordinator to discover them")]
     NoAggregator,
-    /// The port of its metrics cannot be had.
+    /// The metrics port could not be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The port of its metrics cannot be served.
-    #[error("the metrics port cannot be served: {0}")]
+    /// The metrics port could not be served.
+    #[error("cannot serve the metrics port: {0}")]
     Serve(#[from] std::io::Error),
-    /// The actors did not start.
-    #[error("the actors did not start: {0}")]
+    /// The actors could not start.
+    #[error("cannot start the actors: {0}")]
     Actors(#[from] SpawnErr),
 }
 
@@ -37,11 +38,11 @@ pub enum StartError {
 pub struct Collector;
 
 impl Collector {
-    /// Starts a collector in this process; several can run side by side. It keeps trying until an aggregator is there.
-    /// `port_flag` is the flag that chooses the metrics port, for messages.
+    /// Starts a collector. Several can run in one process. The connection to an aggregator is retried in the
+    /// background. `port_flag` is the flag that chooses the metrics port, for error messages.
     ///
     /// # Errors
-    /// [`StartError`] when a port is taken, or nothing is given to report to.
+    /// [`StartError`] when a port is in use or no aggregator is configured.
     pub async fn start(
         config: CollectorConfig,
         port_flag: &'static str,
@@ -54,20 +55,20 @@ impl Collector {
         let mut registry = registry("collector");
         metrics.register(&mut registry);
         let admin = AdminServer::start(listener, Arc::new(registry), Router::new())?;
-        tracing::info!(name = config.name, metrics = %admin.address(), "the collector runs");
-        let (clock, outbox, epoch) = (Clock::start(), Outbox::default(), HighestEpoch::default());
+        tracing::info!(name = config.name, metrics = %admin.address(), "collector ready");
+        let (clock, outbox, highest_epoch) = (Clock::start(), Outbox::default(), HighestEpoch::default());
         let session = config.coordinator.as_ref().map(|coordinator| {
             let member = Member { role: Role::Collector, name: config.name.clone(), address: None };
             coordinator.join(member, config.lease_ttl)
         });
-        let aggregators = aggregators(config.aggregators.clone(), config.coordinator.as_ref(), None);
-        let shared = Arc::new(Shared { config, aggregators, clock, metrics, outbox, epoch });
+        let aggregators = discover_aggregators(config.aggregators.clone(), config.coordinator.as_ref(), None);
+        let shared = Arc::new(Shared { config, aggregators, clock, metrics, outbox, highest_epoch });
         let (root, _) = Actor::spawn(None, Root, shared).await?;
         Ok(CollectorHandle { admin, root: root.get_cell(), session })
     }
 }
 
-/// A collector that runs. Dropped, it goes on to run.
+/// A running collector. It continues to run after the handle is dropped.
 #[derive(Debug)]
 pub struct CollectorHandle {
     admin: AdminServer,
@@ -76,18 +77,18 @@ pub struct CollectorHandle {
 }
 
 impl CollectorHandle {
-    /// Where its metrics are served.
+    /// Returns the address of the collector's own metrics.
     pub fn metrics_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// Waits until it ends by itself, which means that it failed; the log says why.
+    /// Waits until the collector ends by itself. That is a failure, and the log has its reason.
     pub async fn ended(&self) {
-        // Without a time limit there is no timeout to report.
+        // The wait has no time limit, so it cannot fail.
         let _ = self.root.wait(None).await;
     }
 
-    /// Stops reading and reporting, and closes its port and its stream.
+    /// Stops scraping and reporting, and closes the port and the stream.
     pub async fn shutdown(self) {
         self.root.stop(None);
         self.ended().await;

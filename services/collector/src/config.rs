@@ -1,4 +1,4 @@
-//! Where the collector is and how it reads.
+//! The collector's command-line flags and configuration.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,56 +9,56 @@ use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::PeerAddress;
 
-/// Reads the metrics of model servers and reports what changed to an aggregator.
+/// Scrapes the metrics of model servers and reports changes to an aggregator.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-collector", version)]
-pub struct Arguments {
-    /// An aggregator's gRPC address, HOST:PORT; repeat it, or separate several by commas, to have them tried in turn. Not needed with
-    /// a coordinator, which knows them
+pub struct Flags {
+    /// Address of an aggregator; may be repeated or comma-separated; not needed with --coordinator
     #[arg(
         long = "aggregator",
-        value_name = "ADDR",
+        value_name = "HOST:PORT",
         required_unless_present = "coordinator",
         value_delimiter = ','
     )]
     pub aggregators: Vec<PeerAddress>,
-    /// The pool, NAMESPACE/NAME [default: the only one that the aggregators have]
-    #[arg(long, value_name = "POOL")]
+    /// Pool to serve; required when the aggregators serve several [default: their only pool]
+    #[arg(long, value_name = "NAMESPACE/NAME")]
     pub pool: Option<String>,
-    /// The coordinator
+    /// Coordinator flags
     #[command(flatten)]
     pub coordinator: CoordinatorFlags,
-    /// How the aggregators are spoken with
+    /// TLS flags
     #[command(flatten)]
     pub tls: TlsFlags,
-    /// This collector's name, unlike any other's [default: from the host's name and the process]
-    #[arg(long)]
+    /// Unique name of this collector [default: host name and process ID]
+    #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// How each model server is read
+    /// Scrape flags
     #[command(flatten)]
     pub scrape: ScrapeConfig,
-    /// Port of the collector's own metrics; 0: any free one
+    /// Port for Prometheus metrics; 0 chooses a free port
     #[arg(long, value_name = "PORT", default_value_t = 9202)]
     pub metrics_port: u16,
-    /// Address that the port of the collector's own metrics is bound to
+    /// Address that the metrics port is bound to
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub metrics_bind: IpAddr,
-    /// How log lines look: text or json
+    /// Format of log lines: text or json
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub log_format: LogFormat,
-    /// `json` prints one line of JSON with the addresses once ready
+    /// Print one line of JSON with the addresses when ready
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub output: Option<Output>,
 }
 
-impl Arguments {
-    /// What the collector needs of them.
+impl Flags {
+    /// Returns the configuration that the flags describe.
     ///
     /// # Errors
-    /// When the coordinator is not one, a TLS file is of no use, or an aggregator is not to be spoken with without TLS.
+    /// When the coordinator's URL is invalid, a TLS file cannot be used, or an aggregator on another machine
+    /// would be contacted without TLS.
     pub fn into_config(self) -> anyhow::Result<CollectorConfig> {
-        let security = Security::of(&self.tls)?;
-        self.aggregators.iter().try_for_each(|aggregator| security.connects_to(aggregator))?;
+        let security = Security::from_flags(&self.tls)?;
+        self.aggregators.iter().try_for_each(|aggregator| security.check_peer_address(aggregator))?;
         Ok(CollectorConfig {
             security,
             coordinator: self.coordinator.connect()?,
@@ -72,87 +72,88 @@ impl Arguments {
     }
 }
 
-/// A collector, before it is started.
+/// Configuration of a collector.
 #[derive(Clone, Debug)]
 pub struct CollectorConfig {
-    /// Unlike any other collector's of the pool: an aggregator takes two streams of one name for one collector that came back.
+    /// Name of the collector, unique in the pool: for an aggregator, a second stream with the same name is
+    /// the same collector after a reconnect.
     pub name: String,
-    /// The pool; `None`: the only one that the aggregators have.
+    /// Pool to serve; `None` means the aggregators' only one.
     pub pool: Option<String>,
-    /// Tried in turn, beside those that the coordinator knows.
+    /// Aggregators to try in turn, in addition to those that are registered at the coordinator.
     pub aggregators: Vec<PeerAddress>,
-    /// Where aggregators are found.
+    /// Coordinator at which aggregators are found, if any.
     pub coordinator: Option<Coordinator>,
-    /// For so long the coordinator takes the collector for alive after its last word.
+    /// How long the collector stays registered at the coordinator after it dies.
     pub lease_ttl: Duration,
-    /// How aggregators are spoken with.
+    /// Security of connections to aggregators.
     pub security: Security,
-    /// How each model server is read.
+    /// How endpoints are scraped.
     pub scrape: ScrapeConfig,
-    /// Where the collector's own metrics are served; port 0: any free one.
+    /// Address for the collector's own metrics; port 0 chooses a free port.
     pub metrics_listen: SocketAddr,
 }
 
-/// How each model server is read.
+/// How endpoints are scraped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub struct ScrapeConfig {
-    /// Time between two readings of a model server
+    /// Time between two scrapes of an endpoint
     #[arg(long = "scrape-interval", value_name = "DURATION", default_value = "50ms", value_parser = duration)]
     pub interval: Duration,
-    /// How long one reading may take
-    #[arg(long = "scrape-deadline", value_name = "DURATION", default_value = "1s", value_parser = duration)]
-    pub deadline: Duration,
-    /// Bytes of a metrics page beyond which it is taken for none
-    #[arg(long = "scrape-page-bytes", value_name = "BYTES", default_value_t = 16 << 20)]
-    pub page_bytes: usize,
-    /// Time without a reading after which the last values count as stale
+    /// Time limit for a scrape
+    #[arg(long = "scrape-timeout", value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Maximum size of a metrics page; larger pages are invalid
+    #[arg(long = "scrape-max-page-bytes", value_name = "BYTES", default_value_t = 16 << 20)]
+    pub max_page_bytes: usize,
+    /// Time without a successful scrape after which an endpoint's values are stale
     #[arg(long = "stale-after", value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub stale_after: Duration,
 }
 
 impl Default for ScrapeConfig {
-    /// As the command's defaults.
+    /// Returns the defaults of the command-line flags.
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(50),
-            deadline: Duration::from_secs(1),
-            page_bytes: 16 << 20,
+            timeout: Duration::from_secs(1),
+            max_page_bytes: 16 << 20,
             stale_after: Duration::from_secs(2),
         }
     }
 }
 
-/// What is printed on standard output.
+/// Format of the standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// One line of JSON once the metrics port is open.
+    /// One line of JSON when the metrics port is open.
     Json,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text);
-    let duration = parsed.map_err(|error| format!("{error}; write e.g. 50ms or 2s"))?;
-    if duration < Duration::from_millis(1) { Err("at least 1ms".to_owned()) } else { Ok(duration) }
+    let duration = parsed.map_err(|error| format!("{error}; write for example 50ms or 2s"))?;
+    if duration < Duration::from_millis(1) { Err("the minimum is 1ms".to_owned()) } else { Ok(duration) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(flags: &[&str]) -> Result<Arguments, String> {
+    fn parse(flags: &[&str]) -> Result<Flags, String> {
         let all = ["signalbox-collector"].iter().chain(flags);
-        Arguments::try_parse_from(all).map_err(|error| error.to_string())
+        Flags::try_parse_from(all).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn defaults_are_the_documented_ones() {
-        let arguments = parse(&["--aggregator", "127.0.0.1:9091"]).unwrap();
-        assert_eq!(arguments.scrape, ScrapeConfig::default());
-        assert_eq!(arguments.into_config().unwrap().metrics_listen.to_string(), "0.0.0.0:9202");
+    fn defaults_are_as_documented() {
+        let flags = parse(&["--aggregator", "127.0.0.1:9091"]).unwrap();
+        assert_eq!(flags.scrape, ScrapeConfig::default());
+        assert_eq!(flags.into_config().unwrap().metrics_listen.to_string(), "0.0.0.0:9202");
     }
 
     #[test]
-    fn aggregators_may_be_repeated_or_separated_by_commas() {
+    fn aggregators_can_be_repeated_or_comma_separated() {
         let flags = ["--aggregator", "a:1,[::1]:2", "--aggregator", "signalbox-0.signalbox:9091"];
         let found = parse(&flags).unwrap().aggregators;
         let found: Vec<_> = found.iter().map(ToString::to_string).collect();
@@ -160,15 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn bad_flags_say_what_is_wrong() {
+    fn invalid_flags_are_rejected_with_a_reason() {
         let with = |flag, value| parse(&["--aggregator", "a:1", flag, value]).unwrap_err();
         assert!(parse(&[]).unwrap_err().contains("--aggregator"));
         for address in ["nowhere", "http://a:1", "a:99999", "u@a:1", "a:1/path", ""] {
             assert!(with("--aggregator", address).contains("HOST:PORT"), "{address}");
         }
-        assert!(with("--scrape-interval", "0ms").contains("at least 1ms"));
+        assert!(with("--scrape-interval", "0ms").contains("minimum is 1ms"));
         assert!(with("--scrape-interval", "fast").contains("50ms"));
-        assert!(with("--log-format", "xml").contains("text, json"));
+        assert!(with("--log-format", "xml").contains("text or json"));
         assert!(with("--metrics-port", "70000").contains("metrics-port"));
     }
 }

@@ -1,22 +1,21 @@
-//! Reads the metrics of the model servers that an aggregator assigns to it, and reports what changed.
+//! Scrapes the metrics of the model servers that an aggregator assigns, and reports changes to it.
 //!
-//! An actor per model server reads and observes ([`signalbox_state::EndpointObserver`]); what is worth reporting waits, conflated per
-//! endpoint, in one outbox; one actor keeps a stream to an aggregator open, empties the outbox into it, and hears from it
-//! what to read.
+//! One actor per endpoint scrapes it and observes its values ([`signalbox_state::EndpointObserver`]). Updates
+//! wait in one outbox, merged per endpoint. One actor keeps a stream to an aggregator open, sends the
+//! contents of the outbox on it, and receives the assignment.
 
 mod actors;
 mod app;
+mod assignment;
 mod clock;
 mod config;
-mod link;
+mod highest_epoch;
 mod metrics;
 mod outbox;
-mod pod;
 mod process;
-mod roster;
 mod scrape;
-mod target;
+mod shared;
 
 pub use app::{Collector, CollectorHandle, StartError};
-pub use config::{Arguments, CollectorConfig, Output, ScrapeConfig};
+pub use config::{CollectorConfig, Flags, Output, ScrapeConfig};
 pub use process::run;

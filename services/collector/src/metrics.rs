@@ -1,4 +1,4 @@
-//! What the collector says of itself.
+//! The collector's own metrics.
 
 use std::sync::Arc;
 
@@ -15,61 +15,73 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReachLabel {
+struct StatusLabel {
     scrape_status: &'static str,
 }
 
-/// The collector's metrics; a clone shares the values.
+/// The collector's metrics. Clones share the values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
     scrapes: Family<OutcomeLabel, Counter>,
-    endpoints: Family<ReachLabel, Gauge>,
-    /// Messages sent to an aggregator, signs of life included.
-    pub(crate) messages: Counter,
+    endpoints: Family<StatusLabel, Gauge>,
+    /// Messages sent to an aggregator, including empty ones.
+    pub(crate) messages_sent: Counter,
     /// Reports in these messages.
-    pub(crate) reports: Counter,
+    pub(crate) reports_sent: Counter,
     /// Streams opened to an aggregator.
-    pub(crate) streams: Counter,
-    /// Streams and attempts to open one that failed.
+    pub(crate) streams_opened: Counter,
+    /// Streams that broke, and failed attempts to open one.
     pub(crate) stream_failures: Counter,
-    /// Actors started again after a failure.
-    pub(crate) restarts: Counter,
+    /// Actors restarted after a failure.
+    pub(crate) actor_restarts: Counter,
 }
 
 impl Metrics {
-    /// Adds all to `registry`.
+    /// Adds all metrics to `registry`.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("scrapes", "Attempts to read a model server, by outcome", self.scrapes.clone());
-        registry.register("endpoints", "Model servers, by how well they can be read", self.endpoints.clone());
-        registry.register("messages", "Messages sent to an aggregator", self.messages.clone());
-        registry.register("reports", "Reports sent to an aggregator", self.reports.clone());
-        registry.register("streams", "Streams opened to an aggregator", self.streams.clone());
+        registry.register(
+            "scrapes",
+            "Scrapes of endpoints by outcome: success, timeout, invalid (not a valid metrics page) or refused",
+            self.scrapes.clone(),
+        );
+        registry.register("endpoints", "Assigned endpoints by scrape status", self.endpoints.clone());
+        registry.register(
+            "messages_sent",
+            "Messages sent to an aggregator, including empty ones that show that the collector is alive",
+            self.messages_sent.clone(),
+        );
+        registry.register(
+            "reports_sent",
+            "Reports of changed endpoints sent to an aggregator",
+            self.reports_sent.clone(),
+        );
+        registry.register("streams_opened", "Streams opened to an aggregator", self.streams_opened.clone());
         registry.register(
             "stream_failures",
-            "Streams to an aggregator that broke or could not be opened",
+            "Streams to an aggregator that broke, were refused or could not be opened",
             self.stream_failures.clone(),
         );
-        registry.register("actor_restarts", "Actors started again after a failure", self.restarts.clone());
+        registry.register("actor_restarts", "Actors restarted after a failure", self.actor_restarts.clone());
     }
 
-    /// Counts an attempt to read a model server.
-    pub(crate) fn scraped(&self, reading: &ScrapeResult) {
-        let outcome = match reading {
-            ScrapeResult::Sampled(_) => "sampled",
-            ScrapeResult::Late => "late",
-            ScrapeResult::Unusable => "unusable",
+    /// Counts a scrape.
+    pub(crate) fn record_scrape(&self, result: &ScrapeResult) {
+        let outcome = match result {
+            ScrapeResult::Sampled(_) => "success",
+            ScrapeResult::NoResponse => "timeout",
+            ScrapeResult::Unusable => "invalid",
             ScrapeResult::Refused => "refused",
         };
         self.scrapes.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     fn endpoints(&self, scrape_status: ScrapeStatus) -> Gauge {
-        self.endpoints.get_or_create_owned(&ReachLabel { scrape_status: name(scrape_status) })
+        self.endpoints.get_or_create_owned(&StatusLabel { scrape_status: status_name(scrape_status) })
     }
 }
 
-/// The word for it in labels and logs.
-pub(crate) fn name(scrape_status: ScrapeStatus) -> &'static str {
+/// Returns the name of a scrape status in labels and logs.
+pub(crate) fn status_name(scrape_status: ScrapeStatus) -> &'static str {
     match scrape_status {
         ScrapeStatus::Unknown => "unknown",
         ScrapeStatus::Fresh => "fresh",
@@ -78,30 +90,30 @@ pub(crate) fn name(scrape_status: ScrapeStatus) -> &'static str {
     }
 }
 
-/// One model server's place in the gauge of model servers; dropped, it counts no more.
+/// Counts one endpoint in the gauge of its scrape status until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub(crate) struct EndpointGauge {
     metrics: Arc<Metrics>,
     scrape_status: ScrapeStatus,
 }
 
-impl Standing {
-    /// A model server that nobody has read yet.
+impl EndpointGauge {
+    /// Counts an endpoint that was not scraped yet.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         let scrape_status = ScrapeStatus::Unknown;
         metrics.endpoints(scrape_status).inc();
         Self { metrics, scrape_status }
     }
 
-    /// It can now be read like this.
-    pub(crate) fn turn(&mut self, scrape_status: ScrapeStatus) {
+    /// Moves the endpoint to the gauge of its new scrape status.
+    pub(crate) fn set_status(&mut self, scrape_status: ScrapeStatus) {
         self.metrics.endpoints(self.scrape_status).dec();
         self.metrics.endpoints(scrape_status).inc();
         self.scrape_status = scrape_status;
     }
 }
 
-impl Drop for Standing {
+impl Drop for EndpointGauge {
     fn drop(&mut self) {
         self.metrics.endpoints(self.scrape_status).dec();
     }

@@ -1,4 +1,4 @@
-//! A collector as a process: from flags to an exit code.
+//! Runs a collector as a process, from the flags to the exit code.
 
 use std::process::ExitCode;
 
@@ -7,21 +7,21 @@ use serde_json::json;
 use signalbox_telemetry::{init_logs, stop_requested};
 
 use crate::app::Collector;
-use crate::config::{Arguments, Output};
+use crate::config::{Flags, Output};
 
-/// The exit code for input that cannot be used, as in sysexits.h.
+/// Exit code for unusable input, as in sysexits.h.
 const EX_USAGE: u8 = 64;
 
-/// Runs a collector until it is asked to end.
+/// Runs a collector until it receives a signal to stop.
 ///
 /// # Errors
-/// When it cannot start or cannot go on.
-#[expect(clippy::print_stderr, reason = "wrong flags are for the person who set them")]
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    init_logs(arguments.log_format, "info");
-    let output = arguments.output;
+/// When the collector cannot start, or fails.
+#[expect(clippy::print_stderr, reason = "errors in flags are for the person who started the process")]
+pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
+    init_logs(flags.log_format, "info");
+    let output = flags.output;
     let stop = stop_requested()?;
-    let config = match arguments.into_config() {
+    let config = match flags.into_config() {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
@@ -34,7 +34,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     tokio::select! {
         () = stop => {}
-        () = collector.ended() => bail!("the collector cannot go on"),
+        () = collector.ended() => bail!("the collector failed; see the log"),
     }
     collector.shutdown().await;
     Ok(ExitCode::SUCCESS)

@@ -1,44 +1,30 @@
-//! The endpoint picker: answers a gateway over ext-proc from its own view of the pool.
+//! The endpoint picker: tells a gateway over ext-proc which endpoint serves each request.
 //!
-//! A request takes a straight line through [`exchange`](Epp): the conversation says when to pick, the pick reads the latest
-//! view and this replica's own bookings, and answers. The actors beside it keep the view and report what was decided.
+//! A request takes a straight path: the gateway's ext-proc exchange (`gateway`) asks the picker (`deciding`),
+//! which reads the latest view and this replica's own bookings (`bookings`) and answers. `settlement` follows
+//! the booked request to its end. The actors (`actors`) keep the view current and send feedback to the pool's
+//! owner.
 
-mod access_log;
 mod actors;
+mod admin;
 mod app;
-mod arguments;
-mod booked;
+mod bookings;
 mod config;
-mod decision_snapshot;
-mod decisions;
-mod exchange;
-mod explain;
-mod go_epp_flags;
-mod go_epp_ignored_flags;
-mod health;
-mod held;
-mod http2;
+mod deciding;
+mod flags;
+mod gateway;
 mod metrics;
-mod pick;
-mod picker;
-mod policy_file;
 mod process;
-mod records;
-mod relay;
-mod ring;
-mod serve;
-mod serving;
+mod settlement;
 #[cfg(test)]
-mod staged;
-mod trace;
+mod test_support;
 
-pub use app::{Epp, Outlook, PortFlags, StartError, Tally};
-pub use arguments::Refused;
-pub use config::{EndpointScores, EppConfig, ExplainTo, Flags, Output};
-pub use go_epp_flags::{FamiliarFlags, LogLevel, MessageSize, ZapEncoder};
-pub use go_epp_ignored_flags::{ForeignFlags, Note};
-pub use policy_file::{Chosen, PolicyFlags};
+pub use app::{DecisionTotals, Epp, PortFlags, StartError, ViewStatus};
+pub use config::{EndpointScores, EppConfig, ExplainAccess};
+pub use flags::{
+    Flags, GoEppFlags, IgnoredFlag, IgnoredGoEppFlags, LoadedPolicy, LogLevel, MessageSize, Output,
+    PolicyFlags, ServingFlags, UsageError, ZapEncoder,
+};
 pub use process::run;
-pub use serving::ServingFlags;
 pub use signalbox_extproc::SubsetHint;
 pub use signalbox_intake::Parsers;

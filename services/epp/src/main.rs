@@ -1,4 +1,4 @@
-//! An EPP replica as a process of its own.
+//! The `signalbox-epp` process: one EPP replica.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,6 @@ use signalbox_telemetry::exit_code;
 async fn main() -> ExitCode {
     match Flags::read(std::env::args_os()) {
         Ok(flags) => exit_code(run(flags).await),
-        Err(refused) => refused.tell(),
+        Err(error) => error.print(),
     }
 }

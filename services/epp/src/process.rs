@@ -1,4 +1,4 @@
-//! A replica as a process: from flags to an exit code.
+//! Runs a replica as a process, from flags to an exit code.
 
 use std::process::ExitCode;
 
@@ -6,11 +6,8 @@ use serde_json::json;
 use signalbox_telemetry::{LogFormat, TraceSettings, init_logs, stop_requested};
 
 use crate::app::{Epp, PortFlags};
-use crate::config::{EppConfig, Flags, Output};
-use crate::go_epp_ignored_flags::Note;
-
-/// The exit code for input that cannot be used, as in sysexits.h.
-pub(crate) const EX_USAGE: u8 = 64;
+use crate::config::EppConfig;
+use crate::flags::{EX_USAGE, Flags, IgnoredFlag, Output};
 
 const PORT_FLAGS: PortFlags = PortFlags {
     ext_proc: "--grpc-port",
@@ -19,35 +16,38 @@ const PORT_FLAGS: PortFlags = PortFlags {
     metrics: "--metrics-port",
 };
 
-/// Runs a replica until it is asked to end.
+/// Runs a replica until it is asked to stop.
 ///
 /// # Errors
-/// When it cannot start.
-#[expect(clippy::print_stderr, reason = "wrong flags are for the person who set them")]
+/// The replica cannot start.
+#[expect(
+    clippy::print_stderr,
+    reason = "configuration errors must reach the user regardless of the log filter"
+)]
 pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
-    let familiar = &flags.familiar;
-    let format = flags.log_format.or(familiar.zap_encoder.map(LogFormat::from)).unwrap_or_default();
-    init_logs(format, familiar.log_filter());
-    for Note { flag, instead } in &flags.unbooked_requests.notes {
-        tracing::warn!("--{flag} has no effect here: {instead}");
+    let go_epp = &flags.go_epp;
+    let format = flags.log_format.or(go_epp.zap_encoder.map(LogFormat::from)).unwrap_or_default();
+    init_logs(format, go_epp.log_filter());
+    for IgnoredFlag { flag, instead } in &flags.ignored_go_epp.ignored {
+        tracing::warn!(flag, instead, "ignoring a flag of the Go EPP");
     }
     let stop = stop_requested()?;
     let tracing = match TraceSettings::from_env("signalbox-epp") {
-        Ok(tracing) => tracing.filter(|_| flags.familiar.tracing),
+        Ok(tracing) => tracing.filter(|_| flags.go_epp.tracing),
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    let chosen = match flags.policy.read() {
-        Ok(chosen) => chosen,
+    let loaded = match flags.policy.load() {
+        Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    let config = match EppConfig::of(&flags) {
-        Ok(config) => EppConfig { policy: chosen.policy, parsers: chosen.parsers, tracing, ..config },
+    let config = match flags.config() {
+        Ok(config) => EppConfig { policy: loaded.policy, parsers: loaded.parsers, tracing, ..config },
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));

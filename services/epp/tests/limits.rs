@@ -1,5 +1,6 @@
-//! Gateways that ask for much: whose clients go away all at once, that open very many streams, or send very long messages.
-#![allow(clippy::unwrap_used)] // in a test, a panic is the message
+//! Resource limits towards gateways: mass disconnects of clients, thousands of streams, and oversized
+//! messages.
+#![allow(clippy::unwrap_used)] // in a test, a panic is the error report
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Respons
 use signalbox_protos::envoy::service::ext_proc::v3::{
     HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
 };
-use signalbox_tls::{Offer, Serving, connect_unverified};
+use signalbox_tls::{ServerTls, TlsParameters, connect_unverified};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -30,10 +31,10 @@ type Inbound = Streaming<ProcessingResponse>;
 
 const RESETS: usize = 1_000;
 
-/// A replica that has nobody to follow, and so no endpoints.
-async fn lonely(buffer_limit_bytes: u64) -> Epp {
+/// Starts a replica without aggregators and therefore without endpoints.
+async fn start_without_endpoints(buffer_limit_bytes: u64) -> Epp {
     let config = EppConfig {
-        serving: Serving::self_signed(&Offer::default()).unwrap(),
+        serving: ServerTls::self_signed(&TlsParameters::default()).unwrap(),
         body_limit_bytes: 1 << 20,
         buffer_limit_bytes,
         received_message_limit_bytes: EppConfig::message_limit_bytes(1 << 20),
@@ -56,49 +57,49 @@ fn part(body: Vec<u8>, end_of_stream: bool) -> ProcessingRequest {
     Request::RequestBody(HttpBody { body: body.into(), end_of_stream }).into()
 }
 
-/// Status and text of the refusal that comes next.
+/// Returns the status and text of the next message, which must be a refusal.
 async fn refusal(inbound: &mut Inbound) -> (i32, String) {
     let answer = inbound.message().await.unwrap().expect("the stream ended").response;
     let Some(Response::ImmediateResponse(refused)) = answer else { panic!("{answer:?}") };
     (refused.status.unwrap().code, String::from_utf8(refused.body.to_vec()).unwrap())
 }
 
-/// A replica on a thread of its own, which can be held up.
-struct Apart {
+/// A replica on its own thread, which tests can block.
+struct ThreadedReplica {
     address: SocketAddr,
     handle: Handle,
     stop: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
 
-impl Apart {
+impl ThreadedReplica {
     async fn start() -> Self {
-        let ((started, starts), (stop, stopped)) = (oneshot::channel(), oneshot::channel::<()>());
+        let ((started, is_started), (stop, stopped)) = (oneshot::channel(), oneshot::channel::<()>());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let epp = lonely(1 << 30).await;
+                let epp = start_without_endpoints(1 << 30).await;
                 started.send((epp.ext_proc_address(), Handle::current())).unwrap();
                 stopped.await.unwrap();
                 epp.stop().await;
             });
         });
-        let (address, handle) = starts.await.unwrap();
+        let (address, handle) = is_started.await.unwrap();
         Self { address, handle, stop, thread }
     }
 
-    /// Nothing moves in it until what is returned is dropped.
-    async fn hold(&self) -> std::sync::mpsc::Sender<()> {
-        let ((held, holds), (release, released)) = (oneshot::channel(), std::sync::mpsc::channel());
+    /// Blocks the replica's thread until the returned sender is dropped.
+    async fn block(&self) -> std::sync::mpsc::Sender<()> {
+        let ((blocked, is_blocked), (release, released)) = (oneshot::channel(), std::sync::mpsc::channel());
         self.handle.spawn(async move {
-            held.send(()).unwrap();
+            blocked.send(()).unwrap();
             let _ = released.recv();
         });
-        holds.await.unwrap();
+        is_blocked.await.unwrap();
         release
     }
 
-    async fn end(self) {
+    async fn stop(self) {
         self.stop.send(()).unwrap();
         task::spawn_blocking(|| self.thread.join().unwrap()).await.unwrap();
     }
@@ -108,8 +109,8 @@ async fn open(client: &mut Client, requests: mpsc::Receiver<ProcessingRequest>) 
     client.process(ReceiverStream::new(requests)).await.unwrap().into_inner()
 }
 
-/// Opens streams, each of which is dropped with its task.
-fn opening(client: &Client) -> Vec<task::JoinHandle<Inbound>> {
+/// Opens streams, each in a task that drops the stream when it is aborted.
+fn open_streams(client: &Client) -> Vec<task::JoinHandle<Inbound>> {
     let opened = (0..RESETS).map(|_| {
         let mut client = client.clone();
         tokio::spawn(async move {
@@ -121,47 +122,51 @@ fn opening(client: &Client) -> Vec<task::JoinHandle<Inbound>> {
     opened.collect()
 }
 
-/// All that can be sent without an answer is sent.
-async fn send_all() {
+/// Lets the clients send everything that needs no answer.
+async fn flush_clients() {
     for _ in 0..RESETS {
         task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn a_thousand_resets_leave_the_connection_and_its_other_streams_alone() {
-    let replica = Apart::start().await;
+async fn thousand_resets_do_not_affect_other_streams_of_the_connection() {
+    let replica = ThreadedReplica::start().await;
     let channel = connect_unverified(&replica.address.into(), |endpoint| endpoint).unwrap();
     let mut client = Client::new(channel);
     let (messages, requests) = mpsc::channel(2);
     messages.send(headers()).await.unwrap();
-    let mut living = open(&mut client, requests).await;
-    // Streams that are known to the replica.
-    for opened in opening(&client) {
+    let mut survivor = open(&mut client, requests).await;
+    // Streams that the replica has accepted.
+    for opened in open_streams(&client) {
         drop(opened.await.unwrap());
     }
-    // Streams that are gone when it comes to look at them.
-    let release = replica.hold().await;
-    let opened = opening(&client);
-    send_all().await;
+    // Streams that are reset before the replica accepts them.
+    let release = replica.block().await;
+    let opened = open_streams(&client);
+    flush_clients().await;
     opened.iter().for_each(task::JoinHandle::abort);
-    send_all().await;
+    flush_clients().await;
     drop(release);
     messages.send(body()).await.unwrap();
-    assert_eq!(503, refusal(&mut living).await.0);
-    // Nothing is left that would hold up the end.
-    drop((messages, living, client));
-    replica.end().await;
+    assert_eq!(503, refusal(&mut survivor).await.0);
+    // No stream is left that would delay the stop.
+    drop((messages, survivor, client));
+    replica.stop().await;
 }
 
 const STREAMS: usize = 10_000;
 const CONNECTIONS: usize = 10;
 const PART_BYTES: usize = 1_024;
-/// So many streams may hold a part each.
-const ROOM: usize = 1_000;
+/// Number of streams that may buffer one part each.
+const STREAMS_WITH_ROOM: usize = 1_000;
 
-/// One of very many: sends a part of a body, and its end when it may; says how it was refused.
-async fn one_of_many(mut client: Client, refused: &AtomicUsize, mut go_on: watch::Receiver<bool>) -> String {
+/// Sends a part of a body, and its end once `go_on` is true; returns the text of the refusal.
+async fn send_until_refused(
+    mut client: Client,
+    refused: &AtomicUsize,
+    mut go_on: watch::Receiver<bool>,
+) -> String {
     let (messages, requests) = mpsc::channel(2);
     messages.send(headers()).await.unwrap();
     messages.send(part(vec![b' '; PART_BYTES], false)).await.unwrap();
@@ -173,13 +178,13 @@ async fn one_of_many(mut client: Client, refused: &AtomicUsize, mut go_on: watch
     };
     let (_, text) = tokio::select! {
         refusal = refusal(&mut inbound) => refusal,
-        () = end => unreachable!("it does not end"),
+        () = end => unreachable!("the stream never ends by itself"),
     };
     refused.fetch_add(1, Ordering::Relaxed);
     text
 }
 
-/// What the replica's metrics page says.
+/// Returns the value of a metric on the replica's metrics page.
 async fn metric(epp: &Epp, name: &str) -> f64 {
     let mut page = String::new();
     let mut connection = TcpStream::connect(epp.metrics_address()).await.unwrap();
@@ -190,8 +195,8 @@ async fn metric(epp: &Epp, name: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn ten_thousand_open_streams_hold_no_more_than_they_may() {
-    let epp = lonely((ROOM * PART_BYTES) as u64).await;
+async fn buffered_bytes_stay_within_the_limit_with_ten_thousand_streams() {
+    let epp = start_without_endpoints((STREAMS_WITH_ROOM * PART_BYTES) as u64).await;
     let (may_go_on, go_on) = watch::channel(false);
     let refused = Arc::new(AtomicUsize::new(0));
     let address = epp.ext_proc_address().into();
@@ -202,14 +207,17 @@ async fn ten_thousand_open_streams_hold_no_more_than_they_may() {
         .map(|number| {
             let (client, refused, go_on) =
                 (clients[number % CONNECTIONS].clone(), Arc::clone(&refused), go_on.clone());
-            tokio::spawn(async move { one_of_many(client, &refused, go_on).await })
+            tokio::spawn(async move { send_until_refused(client, &refused, go_on).await })
         })
         .collect();
-    while refused.load(Ordering::Relaxed) < STREAMS - ROOM {
+    while refused.load(Ordering::Relaxed) < STREAMS - STREAMS_WITH_ROOM {
         task::yield_now().await;
     }
-    let held_bytes = metric(&epp, "signalbox_epp_buffered_bytes").await;
-    assert!(held_bytes > 0.0 && held_bytes <= (ROOM * PART_BYTES) as f64, "{held_bytes}");
+    let buffered_bytes = metric(&epp, "signalbox_epp_buffered_body_bytes").await;
+    assert!(
+        buffered_bytes > 0.0 && buffered_bytes <= (STREAMS_WITH_ROOM * PART_BYTES) as f64,
+        "{buffered_bytes}"
+    );
     may_go_on.send_replace(true);
     let mut texts = BTreeMap::new();
     for stream in streams {
@@ -217,11 +225,11 @@ async fn ten_thousand_open_streams_hold_no_more_than_they_may() {
     }
     let (full, none) = ("too many request bodies", "failed to find endpoint candidates");
     let count = |text: &str| {
-        texts.iter().filter(|(told, _)| told.contains(text)).map(|(_, count)| count).sum::<usize>()
+        texts.iter().filter(|(refusal, _)| refusal.contains(text)).map(|(_, count)| count).sum::<usize>()
     };
-    // What goes on needs more room, which some find and others do not.
+    // The remaining streams need more buffer space, which only some of them get.
     assert!(
-        count(full) >= STREAMS - ROOM && count(none) > 0 && count(full) + count(none) == STREAMS,
+        count(full) >= STREAMS - STREAMS_WITH_ROOM && count(none) > 0 && count(full) + count(none) == STREAMS,
         "{texts:?}"
     );
     drop(clients);
@@ -229,8 +237,8 @@ async fn ten_thousand_open_streams_hold_no_more_than_they_may() {
 }
 
 #[tokio::test]
-async fn contract_3_3_row_25_a_message_above_the_limit_is_answered_with_413() {
-    let epp = lonely(1 << 30).await;
+async fn contract_3_3_row_25_oversized_message_is_refused_with_413() {
+    let epp = start_without_endpoints(1 << 30).await;
     let mut client =
         Client::new(connect_unverified(&epp.ext_proc_address().into(), |endpoint| endpoint).unwrap());
     let (messages, requests) = mpsc::channel(2);

@@ -1,4 +1,4 @@
-//! What the binary does: start the pods, say where they listen, wait for the signal to stop.
+//! The binary's main function: starts the pods, prints their addresses, waits for the stop signal.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use signalbox_telemetry::stop_requested;
 use crate::flags::{Flags, OutputFormat};
 use crate::fleet::{Fleet, FleetError};
 
-/// How long requests in flight may take to finish after the signal.
+/// How long requests in flight may take to finish after the stop signal.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// Why the binary failed.
+/// An error that ends the binary.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// A port cannot be used.
+    /// A pod cannot listen on its port.
     #[error("{0}; choose another address with --listen")]
     Listen(FleetError),
     /// The pods cannot start.
@@ -24,7 +24,7 @@ pub enum AppError {
     /// Signals cannot be received.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
-    /// Standard output is closed.
+    /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
 }
@@ -39,7 +39,7 @@ impl From<FleetError> for AppError {
 }
 
 #[derive(Serialize)]
-struct Ready<'a> {
+struct ReadyMessage<'a> {
     pods: Vec<ReadyPod<'a>>,
 }
 
@@ -49,33 +49,33 @@ struct ReadyPod<'a> {
     address: String,
 }
 
-/// Runs until SIGTERM or Ctrl-C.
+/// Runs the pods until SIGTERM or Ctrl-C.
 ///
 /// # Errors
-/// When the pods cannot start or nobody can be told that they did.
+/// Fails when the pods cannot start or their addresses cannot be printed.
 pub async fn run(flags: &Flags) -> Result<(), AppError> {
-    // Before anything is printed: whoever reads that we are ready may already send the signal.
+    // Before anything is printed, because the reader of the output may send the signal at once.
     let stop = stop_requested().map_err(AppError::Signals)?;
     let fleet = Fleet::start(flags.fleet()).await?;
-    announce(&fleet, flags.output).map_err(AppError::Output)?;
+    print_ready(&fleet, flags.output).map_err(AppError::Output)?;
     stop.await;
     fleet.stop(STOP_GRACE).await;
     Ok(())
 }
 
-fn announce(fleet: &Fleet, format: OutputFormat) -> io::Result<()> {
+fn print_ready(fleet: &Fleet, format: OutputFormat) -> io::Result<()> {
     let mut output = io::stdout().lock();
     match format {
         OutputFormat::Text => {
             for server in fleet.servers() {
-                writeln!(output, "pod {} listens on http://{}", server.name(), server.address())?;
+                writeln!(output, "pod {} is listening on http://{}", server.name(), server.address())?;
             }
         }
         OutputFormat::Json => {
             let pods = fleet.servers().iter();
             let pods =
                 pods.map(|server| ReadyPod { name: server.name(), address: server.address().to_string() });
-            let ready = Ready { pods: pods.collect() };
+            let ready = ReadyMessage { pods: pods.collect() };
             serde_json::to_writer(&mut output, &ready)?;
             writeln!(output)?;
         }

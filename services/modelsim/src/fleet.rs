@@ -1,4 +1,4 @@
-//! Several pods in one process, a port each.
+//! Several pods in one process, each on a port of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,39 +10,40 @@ use tokio::net::TcpListener;
 use crate::config::PodConfig;
 use crate::server::{ModelServer, StartError};
 
-/// Which pods to start.
+/// The pods to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FleetConfig {
-    /// Address of the first pod; each further one listens a port higher. Port 0: any free port for each.
+    /// Address of the first pod. Each further pod listens one port higher; with port 0 each takes any free
+    /// port.
     pub listen: SocketAddr,
-    /// How many.
+    /// Number of pods.
     pub pods: u16,
-    /// What each is like. Pod `i` is named `<name>-<i>` and seeded with `seed + i`.
+    /// Configuration of each pod. Pod `i` gets the name `<name>-<i>` and the seed `seed + i`.
     pub pod: PodConfig,
 }
 
-/// A fleet that did not start. Pods that had started are gone again.
+/// Why a fleet did not start. Pods that had started are stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// An address that cannot be listened on, most often because the port is taken.
+    /// A pod cannot listen on its address, most often because the port is in use.
     #[error("pod {pod} cannot listen on {address}: {source}")]
     Listen {
-        /// The pod's name.
+        /// Name of the pod.
         pod: String,
-        /// The address.
+        /// Address of the pod.
         address: SocketAddr,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The last pod's port would exceed 65535.
-    #[error("{pods} pods from port {first_port} on need ports above 65535")]
+    #[error("{pods} pods starting at port {first_port} need ports above 65535")]
     PortRange {
         /// Port of the first pod.
         first_port: u16,
-        /// How many pods.
+        /// Number of pods.
         pods: u16,
     },
-    /// A pod that cannot start.
+    /// A pod cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
 }
@@ -53,17 +54,17 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts all pods. Must be called within a tokio runtime with IO and time enabled.
+    /// Starts all pods. Must be called within a Tokio runtime with IO and time enabled.
     ///
     /// # Errors
-    /// When a port is taken or the configuration makes no sense.
+    /// Fails when a port is in use or the configuration is invalid.
     pub async fn start(config: FleetConfig) -> Result<Self, FleetError> {
         let mut servers = Vec::with_capacity(usize::from(config.pods));
         for index in 0..config.pods {
             let mut pod = config.pod.clone();
             pod.name = format!("{}-{index}", pod.name);
             pod.model.seed = pod.model.seed.wrapping_add(u64::from(index));
-            let address = address_of(&config, index)?;
+            let address = pod_address(&config, index)?;
             let listener = TcpListener::bind(address).await.map_err(|source| FleetError::Listen {
                 pod: pod.name.clone(),
                 address,
@@ -74,19 +75,19 @@ impl Fleet {
         Ok(Self { servers })
     }
 
-    /// The pods, in order.
+    /// Returns the pods in order.
     #[must_use]
     pub fn servers(&self) -> &[ModelServer] {
         &self.servers
     }
 
-    /// Stops all pods at the same time (see [`ModelServer::stop`]).
+    /// Stops all pods concurrently (see [`ModelServer::stop`]).
     pub async fn stop(self, grace: Duration) {
         join_all(self.servers.into_iter().map(|server| server.stop(grace))).await;
     }
 }
 
-fn address_of(config: &FleetConfig, index: u16) -> Result<SocketAddr, FleetError> {
+fn pod_address(config: &FleetConfig, index: u16) -> Result<SocketAddr, FleetError> {
     let mut address = config.listen;
     if address.port() != 0 {
         let (first_port, pods) = (address.port(), config.pods);

@@ -1,4 +1,4 @@
-//! Simulated model servers as a process of their own.
+//! The binary `signalbox-modelsim`: simulated model servers.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! One pod: an HTTP server around one engine.
+//! The HTTP server of one pod.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,114 +10,114 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ConfigError, PodConfig};
-use crate::connection::{Door, Spared};
-use crate::engine::Stats;
-use crate::faults::{Faults, FaultsError};
-use crate::http::{Service, router};
-use crate::life::Lives;
+use crate::config::PodConfig;
+use crate::engine::{ConfigError, Stats};
+use crate::http::{PodListener, SurvivesRestart, router};
+use crate::pod::{Faults, FaultsError, Incarnations, Pod};
 
-/// How long connections get to notice that everything behind them is gone.
-const CUT_GRACE: Duration = Duration::from_secs(1);
+/// How long connections may take to close after they were aborted.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
 
-/// A pod that did not start.
+/// Why a pod did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration makes no sense.
-    #[error("the simulated model server cannot be configured like this: {0}")]
+    /// The configuration is invalid.
+    #[error("invalid configuration of the simulated model server: {0}")]
     Config(#[from] ConfigError),
-    /// The listener has no address.
-    #[error("the listener's address is unknown")]
+    /// The listener has no local address.
+    #[error("cannot read the listener's address")]
     Address(#[source] io::Error),
 }
 
-/// A running simulated model server. Dropping it cuts everything off; [`ModelServer::stop`] does it in order.
+/// A running simulated model server. Dropping it aborts all requests; [`ModelServer::stop`] drains them
+/// first.
 pub struct ModelServer {
     address: SocketAddr,
-    service: Arc<Service>,
-    closing: CancellationToken,
-    cut: CancellationToken,
+    pod: Arc<Pod>,
+    draining: CancellationToken,
+    abort: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl ModelServer {
-    /// Starts serving on `listener`. Must be called within a tokio runtime with IO and time enabled.
+    /// Starts serving on `listener`. Must be called within a Tokio runtime with IO and time enabled.
     ///
     /// # Errors
-    /// When the configuration makes no sense or the listener has no address.
+    /// Fails when the configuration is invalid or the listener has no local address.
     pub fn start(config: PodConfig, listener: TcpListener) -> Result<Self, StartError> {
         config.validate()?;
         let address = listener.local_addr().map_err(StartError::Address)?;
-        let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
-        let service = Arc::new(Service {
+        let (draining, abort) = (CancellationToken::new(), CancellationToken::new());
+        let pod = Arc::new(Pod {
             name: HeaderValue::from_str(&config.name)
                 .expect("a valid configuration has a visible ASCII name"),
-            lives: Lives::begin(&config, cut.clone())?,
-            closing: closing.clone(),
+            incarnations: Incarnations::start(&config, abort.clone())?,
+            draining: draining.clone(),
             config,
         });
-        let app = router(Arc::clone(&service)).into_make_service_with_connect_info::<Spared>();
-        let door = Door { listener, service: Arc::clone(&service) };
-        let stop_accepting = closing.clone().cancelled_owned();
+        let app = router(Arc::clone(&pod)).into_make_service_with_connect_info::<SurvivesRestart>();
+        let pod_listener = PodListener { listener, pod: Arc::clone(&pod) };
+        let stop_accepting = draining.clone().cancelled_owned();
         let serving = tokio::spawn(async move {
-            // Never returns an error: failures to accept are retried inside.
-            let _ = axum::serve(door, app).with_graceful_shutdown(stop_accepting).await;
+            // Never returns an error: axum retries failures to accept.
+            let _ = axum::serve(pod_listener, app).with_graceful_shutdown(stop_accepting).await;
         });
-        Ok(Self { address, service, closing, cut, serving })
+        Ok(Self { address, pod, draining, abort, serving })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the pod listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The pod's name.
+    /// Returns the pod's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.service.config.name
+        &self.pod.config.name
     }
 
-    /// The engine's present reading: the truth, whatever faults make the metrics page say.
+    /// Returns the engine's current stats, which injected faults of the metrics page do not affect.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.service.lives.present().pod.snapshot().stats
+        self.pod.incarnations.current().engine.snapshot().stats
     }
 
-    /// Waits until a reading satisfies `predicate` and returns it, or the last one if the pod stops or restarts before.
-    pub async fn stats_when(&self, predicate: impl FnMut(&Stats) -> bool) -> Stats {
-        self.service.lives.present().pod.stats_when(predicate).await
+    /// Waits until the stats satisfy `predicate` and returns them; returns the last stats if the pod stops or
+    /// restarts first.
+    pub async fn wait_for_stats(&self, predicate: impl FnMut(&Stats) -> bool) -> Stats {
+        self.pod.incarnations.current().engine.wait_for_stats(predicate).await
     }
 
     /// Replaces all faults, as `POST /admin/faults` does.
     ///
     /// # Errors
-    /// When a value is out of range; then nothing changes.
+    /// Fails when a value is out of range; then nothing changes.
     pub fn set_faults(&self, faults: Faults) -> Result<(), FaultsError> {
-        self.service.lives.present().set_faults(faults)
+        self.pod.incarnations.current().set_faults(faults)
     }
 
-    /// Restarts it, as `POST /admin/restart` does: the requests in flight, the connections, the cache and the faults are gone, and
-    /// it started just now.
+    /// Restarts the pod, as `POST /admin/restart` does. Requests in flight, connections, the cache and the
+    /// faults are lost, and the start time is reset.
     pub fn restart(&self) {
-        self.service.restart();
+        self.pod.restart();
     }
 
-    /// Stops accepting connections, lets the requests in flight finish within `grace`, then cuts the rest off.
+    /// Stops accepting connections, waits up to `grace` for the requests in flight, then aborts the rest.
     pub async fn stop(mut self, grace: Duration) {
-        self.closing.cancel();
+        self.draining.cancel();
         if tokio::time::timeout(grace, &mut self.serving).await.is_err() {
-            self.cut.cancel();
-            // A client that does not read keeps its connection; it is left to its end.
-            let _ = tokio::time::timeout(CUT_GRACE, &mut self.serving).await;
+            self.abort.cancel();
+            // A client that does not read can keep its connection open longer; it is not waited for.
+            let _ = tokio::time::timeout(ABORT_GRACE, &mut self.serving).await;
         }
     }
 }
 
 impl Drop for ModelServer {
     fn drop(&mut self) {
-        self.closing.cancel();
-        self.cut.cancel();
+        self.draining.cancel();
+        self.abort.cancel();
         self.serving.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! The binary, as a process.
+//! Runs the binary as a process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ fn modelsim(flags: &[&str]) -> Command {
 }
 
 #[test]
-fn it_says_in_one_line_where_its_pods_are_and_stops_on_sigterm() {
+fn binary_prints_pod_addresses_as_json_and_stops_on_sigterm() {
     let mut process =
         modelsim(&["--listen", "127.0.0.1:0", "--pods", "3", "--name", "p", "--output", "json"])
             .spawn()
@@ -37,9 +37,9 @@ fn it_says_in_one_line_where_its_pods_are_and_stops_on_sigterm() {
 }
 
 #[test]
-fn a_taken_port_is_named_with_the_flag_to_change_it() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+fn error_for_a_used_port_names_the_address_and_the_flag() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     let output = modelsim(&["--listen", &address]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
@@ -47,7 +47,7 @@ fn a_taken_port_is_named_with_the_flag_to_change_it() {
 }
 
 #[test]
-fn sizes_that_make_no_sense_are_explained() {
+fn invalid_sizes_are_explained() {
     let output = modelsim(&["--listen", "127.0.0.1:0", "--kv-capacity-tokens", "3"]).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && message.contains("at least one block"), "{message}");

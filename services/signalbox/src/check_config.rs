@@ -1,4 +1,4 @@
-//! `signalbox check-config`: what a configuration file will do, in words.
+//! `signalbox check-config`: validates a configuration file and describes its effect.
 
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
@@ -8,18 +8,19 @@ use clap::Args;
 use signalbox_config::{describe, parse};
 use signalbox_document::read_file;
 
-/// Say in words what a configuration file will do, or all that is wrong with it
+/// Validate a configuration file and describe its effect; exits with 1 if it is invalid
 #[derive(Args, Debug)]
 pub(crate) struct CheckConfigArgs {
-    /// An EndpointPickerConfig file, as `signalbox-epp --config-file` takes it
+    /// EndpointPickerConfig file, as for signalbox-epp --config-file
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
-/// Reads the file and prints. The exit code is 1 where it cannot be used.
+/// Validates the file and prints its effect to stdout, or its problems to stderr. Exits with 1 if the file is
+/// invalid.
 ///
 /// # Errors
-/// When output is closed.
+/// When stdout or stderr is closed.
 pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
     match read_file(&args.file, parse) {
         Ok(configuration) => {

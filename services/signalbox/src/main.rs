@@ -1,8 +1,8 @@
-//! The command people type.
+//! The `signalbox` command-line tool.
 
-mod account;
-mod ask;
 mod check_config;
+mod decision_table;
+mod epp_client;
 mod explain;
 mod gateway;
 mod load;
@@ -21,10 +21,10 @@ use load::{LoadArgs, LoadError, Served};
 use replay::ReplayArgs;
 use up::UpArgs;
 
-/// The exit code for flags that are wrong (`EX_USAGE`).
+/// Exit code for invalid flags (`EX_USAGE`).
 const USAGE: u8 = 64;
 
-/// An endpoint picker whose replicas decide as one.
+/// Signalbox: an endpoint picker for inference gateways whose replicas share their state
 #[derive(Parser)]
 #[command(name = "signalbox", version, propagate_version = true)]
 struct Cli {
@@ -34,15 +34,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run everything in one process, with simulated model servers unless told otherwise
+    /// Run a complete system in one process, by default with simulated model servers
     Up(Box<UpArgs>),
-    /// Send a workload and measure how it is served
+    /// Send a workload to a gateway or model server and report latency, cache hits and the spread over pods
     Load(Box<LoadArgs>),
-    /// Ask a running EPP where a request would go, or where the latest ones went, and why
+    /// Ask a running EPP where a request would go and why, or explain its recent decisions; books nothing
     Explain(ExplainArgs),
-    /// Say in words what a configuration file will do, or all that is wrong with it
+    /// Validate a configuration file and describe its effect; exits with 1 if it is invalid
     CheckConfig(CheckConfigArgs),
-    /// Make recorded decisions again
+    /// Repeat recorded decisions and compare the results; exits with 1 if one differs
     Replay(ReplayArgs),
 }
 
@@ -54,7 +54,7 @@ fn run() -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nobody listens: there is nobody to tell.
+            // A closed stdout or stderr cannot be reported anywhere.
             let _ = error.print();
             return Ok(if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS });
         }

@@ -1,4 +1,4 @@
-//! `signalbox replay`: makes recorded decisions again.
+//! `signalbox replay`: repeats recorded decisions and compares the results.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -9,28 +9,28 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use signalbox_schedule::{Decision, DecisionAccount, InvalidRecording, Recording, Replay, Verdict};
+use signalbox_schedule::{Decision, ExplainedDecision, InvalidRecording, Recording, Replay, Verdict};
 
-use crate::account;
+use crate::decision_table;
 
-/// Make recorded decisions again, from all that they read; fails if any comes out otherwise
+/// Repeat recorded decisions and compare the results; exits with 1 if one differs
 #[derive(Args, Debug)]
 pub(crate) struct ReplayArgs {
-    /// One recording, or a list: what an EPP answers on its metrics port to GET /decisions?full=true
+    /// One recording or a list, as returned by GET /decisions?full=true on the metrics port of an EPP
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
-/// What a recording says of itself before the rest can be understood.
+/// The part of a recording that identifies its format.
 #[derive(Deserialize)]
 struct Head {
-    recording: u32,
+    format_version: u32,
 }
 
-/// Makes each decision again and prints why it comes out as it does, and whether as recorded.
+/// Repeats each decision, and prints its explanation and whether the result is the recorded one.
 ///
 /// # Errors
-/// When the file cannot be read, or is no recording of this version.
+/// When the file cannot be read, or is not a recording in the format of this version.
 pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let name = args.file.display();
     let text = fs::read_to_string(&args.file).with_context(|| format!("cannot read {name}"))?;
@@ -41,64 +41,72 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// `Different` if any is.
+/// Replays all recordings in `text`. Returns `Different` if any result differs.
 fn replay(text: &str, out: &mut impl Write) -> anyhow::Result<Verdict> {
-    let recordings = read(text)?;
+    let recordings = parse(text)?;
     let mut different = 0;
     for recording in &recordings {
         let replay = recording.replay().with_context(|| format!("decision {}", recording.number))?;
         different += usize::from(replay.verdict == Verdict::Different);
-        writeln!(out, "{}", replayed(recording, replay))?;
+        writeln!(out, "{}", describe(recording, replay))?;
     }
-    writeln!(out, "{} decisions, {different} with another answer", recordings.len())?;
+    writeln!(out, "{} decisions replayed, {different} with a different result", recordings.len())?;
     Ok(if different == 0 { Verdict::Same } else { Verdict::Different })
 }
 
-fn read(text: &str) -> anyhow::Result<Vec<Recording>> {
+fn parse(text: &str) -> anyhow::Result<Vec<Recording>> {
     let is_list = text.trim_start().starts_with('[');
     let texts: Vec<&RawValue> = match is_list {
         true => serde_json::from_str(text),
-        false => serde_json::from_str(text).map(|one| vec![one]),
+        false => serde_json::from_str(text).map(|recording| vec![recording]),
     }
-    .context("it is no JSON")?;
-    ensure!(!texts.is_empty(), "it has no recordings");
-    let one = |(index, text): (usize, &RawValue)| {
+    .context("not valid JSON")?;
+    ensure!(!texts.is_empty(), "the file has no recordings");
+    let parse_entry = |(index, text): (usize, &RawValue)| {
         let head = serde_json::from_str::<Head>(text.get());
-        let Head { recording } = head.with_context(|| {
-            format!("entry {index} is no recording; an EPP gives them with GET /decisions?full=true")
+        let Head { format_version } = head.with_context(|| {
+            format!(
+                "entry {index} is not a recording; get recordings from an EPP with GET /decisions?full=true"
+            )
         })?;
-        ensure!(recording == Recording::FORMAT, "entry {index}: {}", InvalidRecording::Format(recording));
-        serde_json::from_str(text.get()).with_context(|| format!("entry {index} is no whole recording"))
+        ensure!(
+            format_version == Recording::FORMAT,
+            "entry {index}: {}",
+            InvalidRecording::Format(format_version)
+        );
+        serde_json::from_str(text.get()).with_context(|| format!("entry {index} is an incomplete recording"))
     };
-    texts.into_iter().enumerate().map(one).collect()
+    texts.into_iter().enumerate().map(parse_entry).collect()
 }
 
-fn replayed(recording: &Recording, replay: Replay) -> String {
+/// Describes one replayed decision.
+fn describe(recording: &Recording, replay: Replay) -> String {
     let Replay { decision, explanation, verdict } = replay;
     let Recording { number, at_unix_ms, request_id, .. } = recording;
     let (number, at_unix_ms, request_id) = (*number, *at_unix_ms, request_id.clone());
-    let told = account::told(&DecisionAccount { number, at_unix_ms, request_id, explanation });
+    let text = decision_table::decision(&ExplainedDecision { number, at_unix_ms, request_id, explanation });
     let verdict = match verdict {
-        Verdict::Same => "same answer".to_owned(),
+        Verdict::Same => "same result".to_owned(),
         Verdict::Different => {
             format!(
-                "differs: {}, recorded {}",
-                said(recording, decision),
-                said(recording, recording.decision)
+                "different result: {}, recorded: {}",
+                result(recording, decision),
+                result(recording, recording.decision)
             )
         }
     };
-    format!("{told}\n{verdict}\n")
+    format!("{text}\n{verdict}\n")
 }
 
-fn said(recording: &Recording, decision: Decision) -> String {
+/// Describes the result of a decision.
+fn result(recording: &Recording, decision: Decision) -> String {
     match decision {
         Decision::Picked { position, terms } => {
             let name = recording.view.endpoints.get(position).map_or("?", |member| member.spec.name.as_str());
             format!("{name} at {:.1} ms", terms.total_us() as f64 / 1e3)
         }
         Decision::NoEndpoint => "no endpoint".to_owned(),
-        Decision::Filtered => "none left by the filters".to_owned(),
+        Decision::Filtered => "no endpoint left by the filters".to_owned(),
     }
 }
 
@@ -108,46 +116,49 @@ mod tests {
 
     const RECORDED: &str = include_str!("../../../libs/schedule/tests/recording.json");
 
-    fn replayed(text: &str) -> (Verdict, String) {
+    fn replay_text(text: &str) -> (Verdict, String) {
         let mut out = Vec::new();
         let verdict = replay(text, &mut out).unwrap();
         (verdict, String::from_utf8(out).unwrap())
     }
 
     #[test]
-    fn one_recording_or_a_list_is_made_again() {
-        let (verdict, text) = replayed(RECORDED);
+    fn one_recording_or_a_list_is_replayed() {
+        let (verdict, text) = replay_text(RECORDED);
         assert_eq!(Verdict::Same, verdict, "{text}");
-        assert!(text.contains("request recorded") && text.contains("\nsame answer\n"), "{text}");
-        let (verdict, text) = replayed(&format!("[{RECORDED},{RECORDED}]"));
+        assert!(text.contains("request recorded") && text.contains("\nsame result\n"), "{text}");
+        let (verdict, text) = replay_text(&format!("[{RECORDED},{RECORDED}]"));
         assert_eq!(Verdict::Same, verdict, "{text}");
-        assert!(text.ends_with("2 decisions, 0 with another answer\n"), "{text}");
+        assert!(text.ends_with("2 decisions replayed, 0 with a different result\n"), "{text}");
     }
 
     #[test]
-    fn another_answer_is_told_with_the_recorded_one() {
+    fn a_different_result_is_shown_with_the_recorded_one() {
         let mut recorded: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
         recorded["decision"] = "no_endpoint".into();
-        let (verdict, text) = replayed(&recorded.to_string());
+        let (verdict, text) = replay_text(&recorded.to_string());
         assert_eq!(Verdict::Different, verdict);
-        assert!(text.contains("differs: pod-") && text.contains(", recorded no endpoint"), "{text}");
+        assert!(
+            text.contains("different result: pod-") && text.contains(", recorded: no endpoint"),
+            "{text}"
+        );
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_said() {
-        let said = |text: &str| format!("{:#}", replay(text, &mut Vec::new()).unwrap_err());
-        let lacking = RECORDED.replace("\"seed\"", "\"need\"");
+    fn errors_name_what_is_wrong_with_the_file() {
+        let error = |text: &str| format!("{:#}", replay(text, &mut Vec::new()).unwrap_err());
+        let incomplete = RECORDED.replace("\"seed\"", "\"need\"");
         let cases = [
-            ("nonsense", "no JSON"),
+            ("nonsense", "not valid JSON"),
             ("[]", "no recordings"),
             ("{\"winner\": \"pod-a\"}", "GET /decisions?full=true"),
-            ("{\"recording\": 999}", "the format 999"),
-            (lacking.as_str(), "missing field `seed`"),
+            ("{\"format_version\": 999}", "recording format 999"),
+            (incomplete.as_str(), "missing field `seed`"),
         ];
         for (text, reason) in cases {
-            assert!(said(text).contains(reason), "{text}: {}", said(text));
+            assert!(error(text).contains(reason), "{text}: {}", error(text));
         }
         let short = RECORDED.replace("\"blocks\": [", "\"blocks\": [1,");
-        assert!(said(&short).contains("matches.blocks has 5 entries for 4 endpoints"), "{}", said(&short));
+        assert!(error(&short).contains("matches.blocks has 5 entries for 4 endpoints"), "{}", error(&short));
     }
 }

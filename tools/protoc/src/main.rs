@@ -1,4 +1,4 @@
-//! Takes the arguments with which prost-build calls protoc, and writes the descriptors that protoc would.
+//! Replaces protoc for prost-build: accepts the same arguments and writes the same file descriptors.
 
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
@@ -17,13 +17,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             "-I" => includes.extend(arguments.next().map(PathBuf::from)),
             "-o" => output = arguments.next().map(PathBuf::from),
-            // What they ask for is always written.
+            // The output always includes what these flags request.
             "--include_imports" | "--include_source_info" | "--experimental_allow_proto3_optional" => {}
-            flag if flag.starts_with('-') => return Err(format!("{flag} is not understood").into()),
+            flag if flag.starts_with('-') => return Err(format!("unknown flag {flag}").into()),
             file => files.push(PathBuf::from(file)),
         }
     }
-    let output = output.ok_or("-o FILE is missing")?;
+    let output = output.ok_or("missing -o FILE")?;
     let mut compiler = Compiler::new(includes)?;
     compiler.include_imports(true).include_source_info(true).open_files(files)?;
     fs::write(output, compiler.file_descriptor_set().encode_to_vec())?;

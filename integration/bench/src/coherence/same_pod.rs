@@ -1,25 +1,26 @@
-//! Whether prompts go to where their beginnings went.
+//! Measures how often a prompt goes to a pod that already got its prefix.
 
 use std::collections::HashMap;
 
 use signalbox_types::BlockHash;
 
-use crate::sim::{Coming, Served};
+use crate::sim::{ServedRequest, SimRequest};
 
-/// Share of the requests at least half of whose prompt was sent to some pod before that go to a pod to which the longest known
-/// beginning of it was sent; 1 when there are none. For at most 64 pods.
-pub(super) fn share(requests: &[Coming], served: &[Served]) -> f64 {
-    let mut went: HashMap<BlockHash, u64> = HashMap::new();
+/// Considers the requests of which at least half of the prompt was sent to some pod before, and returns the
+/// share that went to a pod to which the longest known prefix was sent. Returns 1 when there are none.
+/// Supports at most 64 pods.
+pub(super) fn share(requests: &[SimRequest], served: &[ServedRequest]) -> f64 {
+    let mut destinations: HashMap<BlockHash, u64> = HashMap::new();
     let (mut known, mut same) = (0_u64, 0_u64);
-    for (coming, served) in requests.iter().zip(served) {
-        let (chain, pod) = (&coming.prompt.chain, 1 << served.pod);
-        let deepest = chain.iter().rposition(|block| went.contains_key(block));
+    for (request, served) in requests.iter().zip(served) {
+        let (chain, pod) = (&request.prompt.chain, 1 << served.pod);
+        let deepest = chain.iter().rposition(|block| destinations.contains_key(block));
         if let Some(at) = deepest.filter(|at| (at + 1) * 2 >= chain.len()) {
             known += 1;
-            same += u64::from(went[&chain[at]] & pod != 0);
+            same += u64::from(destinations[&chain[at]] & pod != 0);
         }
         for block in chain.iter() {
-            *went.entry(*block).or_default() |= pod;
+            *destinations.entry(*block).or_default() |= pod;
         }
     }
     if known == 0 { 1.0 } else { same as f64 / known as f64 }
@@ -30,25 +31,25 @@ mod tests {
     use super::*;
     use crate::sim::Prompt;
 
-    fn coming(blocks: &[u64]) -> Coming {
+    fn request(blocks: &[u64]) -> SimRequest {
         let chain = blocks.iter().map(|block| BlockHash(*block)).collect();
-        Coming { at_us: 0, prompt: Prompt { chain, blocks: blocks.into(), tokens: 1 }, output_tokens: 1 }
+        SimRequest { at_us: 0, prompt: Prompt { chain, blocks: blocks.into(), tokens: 1 }, output_tokens: 1 }
     }
 
-    fn at(pod: usize) -> Served {
-        Served { pod, ..Served::default() }
+    fn at(pod: usize) -> ServedRequest {
+        ServedRequest { pod, ..ServedRequest::default() }
     }
 
     #[test]
-    fn a_prompt_follows_the_longest_beginning_that_is_known() {
-        let requests = [&[1][..], &[1, 2], &[1, 2, 3], &[1, 2, 4]].map(coming);
+    fn prompt_follows_its_longest_known_prefix() {
+        let requests = [&[1][..], &[1, 2], &[1, 2, 3], &[1, 2, 4]].map(request);
         assert_eq!(1.0, share(&requests, &[at(0), at(0), at(0), at(0)]));
         assert_eq!(1.0 / 3.0, share(&requests, &[at(0), at(1), at(0), at(1)]));
     }
 
     #[test]
-    fn a_prompt_of_which_little_is_known_counts_for_nothing() {
-        let requests = [&[1][..], &[1, 2, 3]].map(coming);
+    fn mostly_unknown_prompts_are_not_counted() {
+        let requests = [&[1][..], &[1, 2, 3]].map(request);
         assert_eq!(1.0, share(&requests, &[at(0), at(1)]));
     }
 }

@@ -1,12 +1,12 @@
-//! What several runs say together.
+//! Statistics over several runs.
 
 use std::fmt;
 
-/// A mean, and how sure it is.
+/// A mean with its standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Mean {
     pub(super) mean: f64,
-    /// Its standard error; 0 for one value.
+    /// Standard error of the mean; 0 for a single value.
     pub(super) error: f64,
 }
 
@@ -26,13 +26,13 @@ impl Mean {
         Self { mean, error }
     }
 
-    /// Of the differences of pairs.
+    /// Returns the mean of the pairwise differences.
     pub(super) fn of_differences(ones: &[f64], others: &[f64]) -> Self {
         Self::of(ones.iter().zip(others).map(|(one, other)| one - other))
     }
 }
 
-/// The largest of `values` ÷ their mean; 1 where there is nothing.
+/// Returns the largest of `values` ÷ their mean; 1 if all are 0.
 pub(super) fn max_to_mean(values: &[u64]) -> f64 {
     let (sum, max) = (values.iter().sum::<u64>(), values.iter().copied().max().unwrap_or(0));
     if sum == 0 { 1.0 } else { max as f64 * values.len() as f64 / sum as f64 }
@@ -43,13 +43,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mean_of_pairs_is_as_sure_as_their_differences_are_alike() {
+    fn standard_error_reflects_the_differences_of_pairs() {
         assert_eq!(Mean { mean: 1.0, error: 0.0 }, Mean::of_differences(&[2.0, 12.0], &[1.0, 11.0]));
         assert_eq!(Mean { mean: 2.0, error: 1.0 }, Mean::of([1.0, 3.0]));
     }
 
     #[test]
-    fn the_largest_is_told_in_means() {
+    fn largest_value_is_divided_by_the_mean() {
         assert_eq!(1.5, max_to_mean(&[3, 1, 2]));
         assert_eq!(1.0, max_to_mean(&[0, 0]));
     }

@@ -1,51 +1,52 @@
-//! The workloads that coherence is measured with, each at the rate that it is measured by.
+//! The workloads of the benchmark, each with its saturation rate.
 
 use std::path::Path;
 
 use anyhow::Context;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use signalbox_workload::arrivals::spread;
+use signalbox_workload::arrivals::spread_ties;
 use signalbox_workload::generate::{Conversation, SharedPrefix, conversation, shared_prefix};
 use signalbox_workload::{Item, trace};
 
 use crate::parallel;
-use crate::policy::{Chooser, Contender, Sight};
-use crate::routing::{Figures, Profile, Workload, saturation};
-use crate::sim::{self, Blow, Ran, Setup};
+use crate::policy::{Algorithm, BenchPolicy, Visibility};
+use crate::routing::{Profile, RunMetrics, Workload, saturation};
+use crate::sim::{self, Kill, RunConfig, RunResult};
 
-/// Pods of every run.
+/// Number of pods in every run.
 const PODS: usize = 8;
 
-/// Requests of a generated conversation, and of a quick run.
-const GENERATED: usize = 6_000;
-const QUICK: usize = 1_500;
+/// Number of requests of generated conversations, and in a quick run.
+const GENERATED_REQUESTS: usize = 6_000;
+const QUICK_REQUESTS: usize = 1_500;
 
-/// So many of the shared-prefix workloads come one after the other: over one alone the pods' shares of work are a matter of chance.
+/// Number of shared-prefix workloads run in sequence. Within a single one the distribution of work over the
+/// pods is dominated by chance.
 const SETS: usize = 8;
 
-/// Requests by which the rate is found at which a workload saturates the pods.
-const PROBE: usize = 1_500;
+/// Number of requests used to find the saturation rate.
+const PROBE_REQUESTS: usize = 1_500;
 
-/// A workload, and how fast it may be.
-pub(super) struct Staged {
+/// A workload with its saturation rate.
+pub(super) struct RatedWorkload {
     pub(super) profile: Profile,
     pub(super) seed: u64,
     pub(super) workload: Workload,
-    saturates_per_second: f64,
+    saturation_per_second: f64,
 }
 
-/// How one workload is run.
+/// Parameters of one run of a workload.
 #[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
-    /// Of the rate at which least-load with one replica saturates.
+pub(super) struct RunParameters<'a> {
+    /// Load in percent of the rate at which least-load with one replica saturates.
     pub(super) load_percent: u32,
-    pub(super) sight: Sight,
+    pub(super) visibility: Visibility,
     pub(super) replicas: usize,
-    pub(super) blows: &'a [Blow],
+    pub(super) kills: &'a [Kill],
 }
 
-/// The conversation trace, or conversations like its.
+/// The conversation trace, or generated conversations that resemble it.
 pub(super) struct Source {
     trace: Option<Vec<Item>>,
     requests: usize,
@@ -53,23 +54,31 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Loads the trace, if any.
+    ///
     /// # Errors
-    /// A trace that cannot be read.
+    /// Fails when the trace cannot be read.
     pub(super) fn load(path: Option<&Path>, is_quick: bool) -> anyhow::Result<Self> {
         let sets = if is_quick { 1 } else { SETS };
         let Some(path) = path else {
-            return Ok(Self { trace: None, requests: if is_quick { QUICK } else { GENERATED }, sets });
+            return Ok(Self {
+                trace: None,
+                requests: if is_quick { QUICK_REQUESTS } else { GENERATED_REQUESTS },
+                sets,
+            });
         };
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let items = trace::parse(&text).with_context(|| format!("{} is no trace", path.display()))?;
+        let items =
+            trace::parse(&text).with_context(|| format!("{} is not a valid trace", path.display()))?;
         anyhow::ensure!(!items.is_empty(), "{} has no requests", path.display());
-        let requests = if is_quick { QUICK.min(items.len()) } else { items.len() };
+        let requests = if is_quick { QUICK_REQUESTS.min(items.len()) } else { items.len() };
         Ok(Self { trace: Some(items), requests, sets })
     }
 
     pub(super) fn describe(&self) -> String {
-        let from = if self.trace.is_some() { "of the trace" } else { "generated, as there is no --trace" };
+        let from =
+            if self.trace.is_some() { "from the trace" } else { "generated, because --trace is not given" };
         format!("{PODS} pods; conversations: {} requests, {from}", self.requests)
     }
 
@@ -79,7 +88,7 @@ impl Source {
             (Profile::SharedPrefix, _) => shared_prefixes(self.sets, &mut rng),
             (_, Some(items)) => {
                 let mut items = items[..self.requests].to_vec();
-                spread(&mut items, &mut rng);
+                spread_ties(&mut items, &mut rng);
                 items
             }
             (_, None) => {
@@ -89,26 +98,26 @@ impl Source {
         }
     }
 
-    /// Workloads of both profiles for each seed.
+    /// Creates the workloads of both profiles for each seed and finds their saturation rates.
     ///
     /// # Errors
-    /// A trace that the pods cannot serve.
-    pub(super) fn stage(&self, seeds: u64) -> anyhow::Result<Vec<Staged>> {
+    /// Fails when the pods cannot serve the trace.
+    pub(super) fn rate_workloads(&self, seeds: u64) -> anyhow::Result<Vec<RatedWorkload>> {
         let profiles = [Profile::Conversation, Profile::SharedPrefix];
-        let wanted: Vec<_> =
+        let workloads: Vec<_> =
             profiles.iter().flat_map(|profile| (0..seeds).map(move |seed| (*profile, seed))).collect();
-        let staged = parallel::map(&wanted, |(profile, seed)| {
+        let rated = parallel::map(&workloads, |(profile, seed)| {
             let items = self.items(*profile, *seed);
-            let probe = Workload::new(*profile, PODS, &items[..items.len().min(PROBE)])?;
-            let saturates_per_second = saturation::find(&probe, *seed);
+            let probe = Workload::new(*profile, PODS, &items[..items.len().min(PROBE_REQUESTS)])?;
+            let saturation_per_second = saturation::find(&probe, *seed);
             let workload = Workload::new(*profile, PODS, &items)?;
-            Ok(Staged { profile: *profile, seed: *seed, workload, saturates_per_second })
+            Ok(RatedWorkload { profile: *profile, seed: *seed, workload, saturation_per_second })
         });
-        staged.into_iter().collect()
+        rated.into_iter().collect()
     }
 }
 
-/// So many workloads one after the other, none of which shares anything with another.
+/// Generates `sets` workloads in sequence, which share nothing with each other.
 fn shared_prefixes(sets: usize, rng: &mut SmallRng) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     for _ in 0..sets {
@@ -119,28 +128,28 @@ fn shared_prefixes(sets: usize, rng: &mut SmallRng) -> Vec<Item> {
     items
 }
 
-impl Staged {
+impl RatedWorkload {
     /// Runs the default policy.
-    pub(super) fn run(&self, run: &Run<'_>) -> Ran {
-        let contender = ours(run.sight);
-        let rate = self.saturates_per_second * f64::from(run.load_percent) / 100.0;
-        sim::run(Setup {
+    pub(super) fn run(&self, run: &RunParameters<'_>) -> RunResult {
+        let policy = signalbox_policy(run.visibility);
+        let rate = self.saturation_per_second * f64::from(run.load_percent) / 100.0;
+        sim::run(RunConfig {
             requests: &self.workload.requests,
             speed: rate / self.workload.rate_per_second,
             pods: &self.workload.pods,
-            contender: &contender,
+            policy: &policy,
             replicas: run.replicas,
-            blows: run.blows,
+            kills: run.kills,
             seed: self.seed,
         })
     }
 
-    pub(super) fn figures(&self, ran: &Ran) -> Figures {
-        Figures::of(&self.workload, ran)
+    pub(super) fn metrics(&self, run_result: &RunResult) -> RunMetrics {
+        RunMetrics::of_run(&self.workload, run_result)
     }
 }
 
-/// The default policy.
-pub(super) fn ours(sight: Sight) -> Contender {
-    Contender { name: "ours".to_owned(), sight, chooser: Chooser::Decide(Box::default()) }
+/// Returns the default policy.
+pub(super) fn signalbox_policy(visibility: Visibility) -> BenchPolicy {
+    BenchPolicy { name: "signalbox".to_owned(), visibility, algorithm: Algorithm::Decide(Box::default()) }
 }

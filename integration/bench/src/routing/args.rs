@@ -1,4 +1,4 @@
-//! The arguments of `routing`.
+//! Arguments of `routing`.
 
 use std::path::PathBuf;
 
@@ -6,40 +6,40 @@ use clap::ValueEnum;
 
 use super::profile::Profile;
 
-/// The arguments of `routing`.
+/// Arguments of `routing`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Trace for the conversation profile, in Mooncake's format; a generated one without it
+    /// Trace for the conversation profile in Mooncake's format; without it conversations are generated
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
-    /// Writes all figures as JSON
+    /// Write all measurements to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Only this profile; may be repeated
+    /// Run only this profile; repeatable
     #[arg(long, value_enum)]
     profile: Vec<Profile>,
-    /// Only this policy; may be repeated
+    /// Run only this policy; repeatable
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Vec<String>,
-    /// Ours with other settings beside it, as NAME=VALUE,...; may be repeated
+    /// Also run Signalbox's policy with changed settings, as NAME=VALUE,…; repeatable
     #[arg(long, value_name = "SETTINGS")]
     pub(crate) variant: Vec<String>,
-    /// Number of replicas; may be repeated [default: 1 and 4]
+    /// Number of replicas; repeatable [default: 1 and 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     replicas: Vec<u8>,
-    /// Percent of the rate at which least-load saturates; may be repeated [default: 40, 70, 95]
+    /// Load in percent of the rate at which least-load saturates; repeatable [default: 40, 70, 95]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..))]
     load: Vec<u32>,
-    /// Workloads of each profile [default: 5]
+    /// Number of workloads per profile [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// Requests of a workload, but for shared-prefix and burst, which have a shape of their own
+    /// Number of requests per workload; shared-prefix and burst have fixed sizes
     #[arg(long, value_name = "N", default_value_t = 1_500, value_parser = clap::value_parser!(u32).range(20..))]
     pub(crate) requests: u32,
     /// Number of pods
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..1_000))]
     pub(crate) pods: usize,
-    /// Two workloads of each profile, and not the lowest load
+    /// Run two workloads per profile and skip the lowest load
     #[arg(long)]
     quick: bool,
 }

@@ -1,50 +1,50 @@
-//! All figures, as they are written.
+//! The report with all measurements.
 
 use serde::Serialize;
 
-use super::figures::Figures;
 use super::profile::Profile;
+use super::run_metrics::RunMetrics;
 
-/// All figures of the bench.
+/// All measurements of a benchmark run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) pods: usize,
     pub(crate) seeds: u64,
-    pub(crate) stages: Vec<Stage>,
-    pub(crate) cells: Vec<Cell>,
+    pub(crate) profiles: Vec<ProfileSummary>,
+    pub(crate) results: Vec<PolicyResult>,
 }
 
-/// A profile; lists have one entry for each seed.
+/// A profile. Lists have one entry per seed.
 #[derive(Debug, Serialize)]
-pub(crate) struct Stage {
+pub(crate) struct ProfileSummary {
     pub(crate) profile: Profile,
     pub(crate) source: String,
     pub(crate) requests: Vec<usize>,
-    pub(crate) saturates_per_second: Vec<f64>,
-    /// What no policy can do better.
-    pub(crate) bounds: Vec<Figures>,
-    /// What the pods' memory allows at best.
-    pub(crate) one_cache: Vec<Figures>,
+    pub(crate) saturation_per_second: Vec<f64>,
+    /// What no policy can beat.
+    pub(crate) lower_bounds: Vec<RunMetrics>,
+    /// Estimates with one cache for all pods.
+    pub(crate) single_cache: Vec<RunMetrics>,
 }
 
-/// One policy under one load.
+/// The runs of one policy at one load.
 #[derive(Debug, Serialize)]
-pub(crate) struct Cell {
+pub(crate) struct PolicyResult {
     pub(crate) profile: Profile,
     pub(crate) load_percent: u32,
     pub(crate) replicas: usize,
     pub(crate) policy: String,
-    /// One for each seed.
-    pub(crate) runs: Vec<Figures>,
+    /// One entry per seed.
+    pub(crate) runs: Vec<RunMetrics>,
 }
 
-impl Cell {
+impl PolicyResult {
     pub(super) fn key(&self) -> (Profile, u32, usize, &str) {
         (self.profile, self.load_percent, self.replicas, &self.policy)
     }
 
-    pub(super) fn mean(&self) -> Figures {
-        Figures::mean(&self.runs)
+    pub(super) fn mean(&self) -> RunMetrics {
+        RunMetrics::mean(&self.runs)
     }
 
     pub(super) fn is_split(&self) -> bool {
@@ -52,55 +52,58 @@ impl Cell {
     }
 }
 
-/// What is compared with each other: the policies under one load with so many replicas.
-pub(super) struct Group<'a> {
+/// The policies to compare with each other: one profile, load and number of replicas.
+pub(super) struct Comparison<'a> {
     pub(super) profile: Profile,
     pub(super) load_percent: u32,
     pub(super) replicas: usize,
-    pub(super) cells: Vec<&'a Cell>,
-    pub(super) bound: Figures,
-    pub(super) one_cache: Figures,
+    pub(super) results: Vec<&'a PolicyResult>,
+    pub(super) lower_bound: RunMetrics,
+    pub(super) single_cache: RunMetrics,
 }
 
 impl Report {
-    /// The policies side by side, in the order in which they ran. Static splits are no policies.
-    pub(super) fn groups(&self) -> Vec<Group<'_>> {
-        let mut groups: Vec<Group<'_>> = Vec::new();
-        for cell in self.cells.iter().filter(|cell| !cell.is_split()) {
-            let (profile, load_percent, replicas, _) = cell.key();
-            let is_its = |group: &Group<'_>| {
-                (group.profile, group.load_percent, group.replicas) == (profile, load_percent, replicas)
+    /// Groups the results by profile, load and number of replicas, in the order in which they ran. Excludes
+    /// static splits.
+    pub(super) fn comparisons(&self) -> Vec<Comparison<'_>> {
+        let mut comparisons: Vec<Comparison<'_>> = Vec::new();
+        for result in self.results.iter().filter(|result| !result.is_split()) {
+            let (profile, load_percent, replicas, _) = result.key();
+            let is_same = |comparison: &Comparison<'_>| {
+                (comparison.profile, comparison.load_percent, comparison.replicas)
+                    == (profile, load_percent, replicas)
             };
-            match groups.iter_mut().find(|group| is_its(group)) {
-                Some(group) => group.cells.push(cell),
+            match comparisons.iter_mut().find(|comparison| is_same(comparison)) {
+                Some(comparison) => comparison.results.push(result),
                 None => {
-                    let stage = self.stages.iter().find(|stage| stage.profile == profile);
-                    let mean = |of: fn(&Stage) -> &Vec<Figures>| {
-                        stage.map_or_else(Figures::default, |stage| Figures::mean(of(stage)))
+                    let summary = self.profiles.iter().find(|summary| summary.profile == profile);
+                    let mean = |of: fn(&ProfileSummary) -> &Vec<RunMetrics>| {
+                        summary.map_or_else(RunMetrics::default, |summary| RunMetrics::mean(of(summary)))
                     };
-                    let (bound, one_cache) = (mean(|stage| &stage.bounds), mean(|stage| &stage.one_cache));
-                    groups.push(Group {
+                    let (lower_bound, single_cache) =
+                        (mean(|summary| &summary.lower_bounds), mean(|summary| &summary.single_cache));
+                    comparisons.push(Comparison {
                         profile,
                         load_percent,
                         replicas,
-                        cells: vec![cell],
-                        bound,
-                        one_cache,
+                        results: vec![result],
+                        lower_bound,
+                        single_cache,
                     });
                 }
             }
         }
-        groups
+        comparisons
     }
 
-    /// The static splits under one load of heterogeneous pods.
-    pub(super) fn splits(&self, load_percent: u32) -> impl Iterator<Item = &Cell> {
-        self.cells.iter().filter(move |cell| cell.is_split() && cell.load_percent == load_percent)
+    /// Returns the static splits of heterogeneous pods at one load.
+    pub(super) fn splits(&self, load_percent: u32) -> impl Iterator<Item = &PolicyResult> {
+        self.results.iter().filter(move |result| result.is_split() && result.load_percent == load_percent)
     }
 }
 
-impl Group<'_> {
-    pub(super) fn of(&self, policy: &str) -> Option<Figures> {
-        self.cells.iter().find(|cell| cell.policy == policy).map(|cell| cell.mean())
+impl Comparison<'_> {
+    pub(super) fn metrics_of(&self, policy: &str) -> Option<RunMetrics> {
+        self.results.iter().find(|result| result.policy == policy).map(|result| result.mean())
     }
 }

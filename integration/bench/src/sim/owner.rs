@@ -1,4 +1,4 @@
-//! The owner of a pool's state and who follows it.
+//! The owner of a pool's state, with its followers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use signalbox_state::{
 };
 use signalbox_types::{EndpointKey, Generation, Load, Origin, PoolSpec, Version};
 
-/// The only collector.
-const STREAM: CollectorStream = CollectorStream(1);
+/// The only collector's stream.
+const COLLECTOR: CollectorStream = CollectorStream(1);
 
-/// The owner of a pool's state and who follows it.
+/// The owner of a pool's state, with its followers.
 pub(super) struct Owner {
     pool: Pool,
     generations: BTreeMap<EndpointKey, Generation>,
@@ -23,19 +23,20 @@ struct Follower {
     sent: Version,
 }
 
-/// What is on its way to a replica.
+/// A message to a replica.
 pub(super) enum Message {
     Frames(Vec<Frame>),
-    /// It is asked for the whole chain of a placement.
+    /// Requests the whole chain of a placement.
     NeedChain(u64),
 }
 
 impl Owner {
-    /// An owner that knows the pool's endpoints, and the snapshot that each of `replicas` begins with.
+    /// Creates an owner that knows the pool's endpoints; also returns the snapshot with which each of
+    /// `replicas` starts.
     pub(super) fn new(spec: PoolSpec, replicas: impl Iterator<Item = usize>) -> (Self, Vec<Frame>) {
         let mut pool = Pool::new(1, PoolConfig::default());
-        pool.fold(0, PoolInput::Spec(spec));
-        let effects = pool.fold(0, PoolInput::CollectorJoined(STREAM, "collector".to_owned()));
+        pool.handle(0, PoolInput::Spec(spec));
+        let effects = pool.handle(0, PoolInput::CollectorJoined(COLLECTOR, "collector".to_owned()));
         let assigned = effects.into_iter().filter_map(|effect| match effect {
             PoolEffect::Assign(_, assigned) => Some(assigned),
             _ => None,
@@ -46,37 +47,37 @@ impl Owner {
         (Self { pool, generations, followers }, snapshot.frames().collect())
     }
 
-    /// Takes what its collector has to say of an endpoint.
+    /// Applies a collector's report on an endpoint.
     pub(super) fn report(&mut self, now_ms: u64, endpoint: EndpointKey, age_ms: u64, update: Update) {
         let generation = self.generations.get(&endpoint).copied().unwrap_or_default();
         let report = Report { endpoint, generation, age_ms, update };
-        self.pool.fold(now_ms, PoolInput::Reports(STREAM, vec![report]));
+        self.pool.handle(now_ms, PoolInput::Reports(COLLECTOR, vec![report]));
     }
 
-    /// Takes an input; returns which replicas are asked for which of their chains.
+    /// Applies an input; returns which replicas must send which of their chains.
     pub(super) fn fold(&mut self, now_ms: u64, input: PoolInput) -> Vec<(Origin, u64)> {
-        let effects = self.pool.fold(now_ms, input);
+        let effects = self.pool.handle(now_ms, input);
         let chains = effects.into_iter().filter_map(|effect| match effect {
             PoolEffect::NeedChain(origin, number) => Some((origin, number)),
             PoolEffect::Expired(origin) => {
-                panic!("replica {origin} was given up, though it spoke all the time")
+                panic!("origin {origin} expired although its replica sent feedback")
             }
             PoolEffect::Published(_)
             | PoolEffect::Assign(..)
-            | PoolEffect::Dropped(_)
+            | PoolEffect::CloseCollector(_)
             | PoolEffect::Outranked(_)
             | PoolEffect::Count(_) => None,
         });
         chains.collect()
     }
 
-    /// Time passes, and its collector gives a sign of life.
+    /// Advances time; the collector shows that it is alive.
     pub(super) fn tick(&mut self, now_ms: u64) {
-        self.pool.fold(now_ms, PoolInput::Reports(STREAM, Vec::new()));
-        self.pool.fold(now_ms, PoolInput::Tick);
+        self.pool.handle(now_ms, PoolInput::Reports(COLLECTOR, Vec::new()));
+        self.pool.handle(now_ms, PoolInput::Tick);
     }
 
-    /// What each follower lacks.
+    /// Sends each follower the frames that it is missing.
     pub(super) fn publish(&mut self, mut send: impl FnMut(usize, Message)) {
         for follower in &mut self.followers {
             let mut frames = Vec::new();
@@ -90,40 +91,40 @@ impl Owner {
         }
     }
 
-    /// A replica is gone.
-    pub(super) fn leave(&mut self, replica: usize) {
+    /// Removes a replica.
+    pub(super) fn remove_follower(&mut self, replica: usize) {
         self.followers.retain(|follower| follower.replica != replica);
     }
 
-    /// A replica is there and gets a snapshot.
-    pub(super) fn welcome(&mut self, replica: usize) -> Vec<Frame> {
+    /// Adds a replica; returns its snapshot.
+    pub(super) fn add_follower(&mut self, replica: usize) -> Vec<Frame> {
         let snapshot = Arc::new(self.pool.snapshot());
         self.followers.push(Follower { replica, sent: snapshot.version });
         snapshot.frames().collect()
     }
 
-    /// A standby that held the same takes over.
-    pub(super) fn turn(&mut self) {
+    /// Lets a standby with the same state take over.
+    pub(super) fn start_next_epoch(&mut self) {
         let epoch = self.pool.journal().head().epoch + 1;
-        self.pool.turn(epoch);
+        self.pool.begin_epoch(epoch);
     }
 
-    /// A replica holds this much.
-    pub(super) fn resume(&mut self, replica: usize, version: Version) {
+    /// Sets the version that a replica holds.
+    pub(super) fn set_follower_version(&mut self, replica: usize, version: Version) {
         let known = self.followers.iter_mut().find(|follower| follower.replica == replica);
         known.into_iter().for_each(|follower| follower.sent = version);
     }
 
-    /// A sign of life for each follower, with the sums of what it ought to hold.
-    pub(super) fn beat(&self, now_ms: u64, mut send: impl FnMut(usize, Message)) {
+    /// Sends each follower a heartbeat with the digest of the state.
+    pub(super) fn send_heartbeats(&self, now_ms: u64, mut send: impl FnMut(usize, Message)) {
         let digest = self.pool.pool_state().digest();
         for Follower { replica, sent } in &self.followers {
-            let beat = Frame::Heartbeat { epoch: sent.epoch, seq: sent.seq, now_ms, digest };
-            send(*replica, Message::Frames(vec![beat]));
+            let heartbeat = Frame::Heartbeat { epoch: sent.epoch, seq: sent.seq, now_ms, digest };
+            send(*replica, Message::Frames(vec![heartbeat]));
         }
     }
 
-    /// All work in flight that it knows of.
+    /// Returns the sum of all load in the state.
     pub(super) fn load(&self) -> Load {
         self.pool.pool_state().endpoints().fold(Load::ZERO, |sum, member| sum + member.load())
     }

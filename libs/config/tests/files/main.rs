@@ -1,7 +1,7 @@
-//! Whole files: those that the Go EPP ships, wrong ones, and anything at all.
+//! Tests of whole files: files that the Go EPP ships, invalid files and arbitrary text.
 #![allow(clippy::unwrap_used)]
 
-mod anything;
-mod mistakes;
-mod samples;
+mod invalid_files;
+mod properties;
 mod support;
+mod valid_files;

@@ -1,4 +1,4 @@
-//! Files, and what is read in them.
+//! Helpers to parse files, and the default file of the Go EPP.
 
 use signalbox_config::{Configuration, parse};
 use signalbox_schedule::{Filter, Metric, Scorer};
@@ -8,11 +8,12 @@ pub(crate) const HEAD: &str = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPick
 pub(crate) const PREFIX: Scorer = Scorer::PrefixCache { length_weight: 0.0, scale_tokens: 8_192.0 };
 pub(crate) const QUEUE: Scorer = Scorer::Least(Metric::WaitingQueue);
 
+/// Parses [`HEAD`] and `rest`, which must be valid.
 pub(crate) fn read(rest: &str) -> Configuration {
     parse(&format!("{HEAD}{rest}")).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// The problems of a file that begins with [`HEAD`], one a line.
+/// Parses [`HEAD`] and `rest`, which must be invalid, and returns the problems, one per line.
 pub(crate) fn problems(rest: &str) -> String {
     parse(&format!("{HEAD}{rest}")).unwrap_err().to_string()
 }

@@ -1,34 +1,35 @@
-//! Claims on pools, and what undoes them.
+//! Claims and releases pools in etcd.
 
 use etcd_client::{Client, Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
 use signalbox_types::PoolId;
 
-use super::{EtcdError, answer};
-use crate::{Claim, ClaimError, Owner, keys};
+use super::{EtcdError, with_timeout};
+use crate::ownership::{Claim, ClaimError, Owner};
+use crate::registry::keys;
 
-/// How often a claim is tried that others' claims came in between.
-const TRIES: usize = 5;
+/// Attempts of a claim that loses races against other claims.
+const MAX_ATTEMPTS: usize = 5;
 
-/// What is kept about a pool's ownership.
+/// The entries of a pool's ownership.
 #[derive(Debug, Default)]
-struct Kept {
+struct OwnershipEntries {
     owner: Option<KeyValue>,
     epoch: Option<KeyValue>,
 }
 
-impl Kept {
-    /// Who owns the pool under another lease than `lease`, if anybody does.
-    fn holder(&self, lease: i64) -> Option<Owner> {
+impl OwnershipEntries {
+    /// Returns the owner if the pool is owned under another lease than `lease`.
+    fn other_owner(&self, lease: i64) -> Option<Owner> {
         let others = self.owner.as_ref().filter(|entry| entry.lease() != lease);
-        others.and_then(|entry| keys::owner(entry.value()))
+        others.and_then(|entry| keys::decode_owner(entry.value()))
     }
 
-    fn previous(&self) -> Option<u64> {
-        self.epoch.as_ref().and_then(|entry| keys::epoch(entry.value()))
+    fn previous_epoch(&self) -> Option<u64> {
+        self.epoch.as_ref().and_then(|entry| keys::decode_epoch(entry.value()))
     }
 }
 
-/// Claims `pool` for whoever holds `lease`; `owner` gives what is written for an epoch.
+/// Claims `pool` for the holder of `lease`. `owner` returns the entry to write for an epoch.
 pub(super) async fn claim(
     client: &mut Client,
     lease: i64,
@@ -36,64 +37,64 @@ pub(super) async fn claim(
     above: u64,
     owner: impl Fn(u64) -> Owner,
 ) -> Result<Claim, ClaimError> {
-    for _ in 0..TRIES {
-        let kept = read(client, pool).await?;
-        if let Some(holder) = kept.holder(lease) {
-            return Err(ClaimError::Held(holder));
+    for _ in 0..MAX_ATTEMPTS {
+        let entries = read(client, pool).await?;
+        if let Some(owner) = entries.other_owner(lease) {
+            return Err(ClaimError::Held(owner));
         }
-        let claim = Claim::next(kept.previous(), above)?;
-        if write(client, lease, pool, &kept, &owner(claim.epoch)).await? == Written::Granted {
+        let claim = Claim::next(entries.previous_epoch(), above)?;
+        if write(client, lease, pool, &entries, &owner(claim.epoch)).await? == WriteOutcome::Granted {
             return Ok(claim);
         }
     }
-    Err(ClaimError::Unavailable("others claim it, too".to_owned()))
+    Err(ClaimError::Unavailable("too many concurrent claims".to_owned()))
 }
 
-async fn read(client: &mut Client, pool: &PoolId) -> Result<Kept, EtcdError> {
+async fn read(client: &mut Client, pool: &PoolId) -> Result<OwnershipEntries, EtcdError> {
     let both = [TxnOp::get(keys::owner_key(pool), None), TxnOp::get(keys::epoch_key(pool), None)];
-    let read = answer(client.txn(Txn::new().and_then(both))).await?;
+    let read = with_timeout(client.txn(Txn::new().and_then(both))).await?;
     let mut entries = read.op_responses().into_iter().map(|response| match response {
-        TxnOpResponse::Get(mut got) => got.take_kvs().pop(),
+        TxnOpResponse::Get(mut response) => response.take_kvs().pop(),
         _ => None,
     });
-    Ok(Kept { owner: entries.next().flatten(), epoch: entries.next().flatten() })
+    Ok(OwnershipEntries { owner: entries.next().flatten(), epoch: entries.next().flatten() })
 }
 
 #[derive(PartialEq, Eq)]
-enum Written {
+enum WriteOutcome {
     Granted,
-    /// Somebody changed something meanwhile.
+    /// The entries changed since they were read.
     Raced,
 }
 
-/// Takes the pool, if it is still as `kept` says.
+/// Writes the new owner if the pool's entries are still `entries`.
 async fn write(
     client: &mut Client,
     lease: i64,
     pool: &PoolId,
-    kept: &Kept,
+    entries: &OwnershipEntries,
     owner: &Owner,
-) -> Result<Written, EtcdError> {
+) -> Result<WriteOutcome, EtcdError> {
     let (owner_key, epoch_key) = (keys::owner_key(pool), keys::epoch_key(pool));
     let unchanged = |key: &str, entry: &Option<KeyValue>| {
         let revision = entry.as_ref().map_or(0, KeyValue::mod_revision);
         Compare::mod_revision(key, CompareOp::Equal, revision)
     };
-    let conditions = [unchanged(&owner_key, &kept.owner), unchanged(&epoch_key, &kept.epoch)];
-    let bound = PutOptions::new().with_lease(lease);
+    let conditions = [unchanged(&owner_key, &entries.owner), unchanged(&epoch_key, &entries.epoch)];
+    let bound_to_lease = PutOptions::new().with_lease(lease);
     let puts = [
-        TxnOp::put(owner_key, keys::owner_value(owner), Some(bound)),
+        TxnOp::put(owner_key, keys::encode_owner(owner), Some(bound_to_lease)),
         TxnOp::put(epoch_key, owner.epoch.to_string(), None),
     ];
-    let written = answer(client.txn(Txn::new().when(conditions).and_then(puts))).await?;
-    Ok(if written.succeeded() { Written::Granted } else { Written::Raced })
+    let written = with_timeout(client.txn(Txn::new().when(conditions).and_then(puts))).await?;
+    Ok(if written.succeeded() { WriteOutcome::Granted } else { WriteOutcome::Raced })
 }
 
-/// Gives `pool` up, if it is `lease`'s.
+/// Releases `pool` if it is owned under `lease`.
 pub(super) async fn release(client: &mut Client, lease: i64, pool: &PoolId) -> Result<(), EtcdError> {
     let key = keys::owner_key(pool);
-    let own = Compare::lease(key.as_str(), CompareOp::Equal, lease);
-    let release = Txn::new().when([own]).and_then([TxnOp::delete(key, None)]);
-    answer(client.txn(release)).await?;
+    let is_own = Compare::lease(key.as_str(), CompareOp::Equal, lease);
+    let release = Txn::new().when([is_own]).and_then([TxnOp::delete(key, None)]);
+    with_timeout(client.txn(release)).await?;
     Ok(())
 }

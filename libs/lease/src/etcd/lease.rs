@@ -1,4 +1,4 @@
-//! What a member may do in etcd while it is registered.
+//! A member's lease in etcd.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,27 +7,29 @@ use signalbox_types::{PeerAddress, PoolId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::keeper::{Keeper, Standing};
-use super::{Hub, answer, claims};
-use crate::{Claim, ClaimError, Member, Owner, Unavailable};
+use super::registration::{Registration, RegistrationState};
+use super::{EtcdCoordinator, claims, with_timeout};
+use crate::error::Unavailable;
+use crate::membership::Member;
+use crate::ownership::{Claim, ClaimError, Owner};
 
 #[derive(Debug)]
 pub(crate) struct Lease {
-    hub: Arc<Hub>,
+    coordinator: Arc<EtcdCoordinator>,
     name: String,
-    /// Has no sender any more when the keeper is gone.
-    standing: watch::Receiver<Standing>,
+    /// Loses its sender when the registration task has ended.
+    state: watch::Receiver<RegistrationState>,
     stop: CancellationToken,
 }
 
 impl Lease {
-    pub(crate) fn start(hub: Arc<Hub>, member: Member, ttl: Duration) -> Self {
-        hub.lasts(ttl);
-        let (sender, standing) = watch::channel(Standing::Unknown);
+    pub(crate) fn start(coordinator: Arc<EtcdCoordinator>, member: Member, ttl: Duration) -> Self {
+        coordinator.record_ttl(ttl);
+        let (sender, state) = watch::channel(RegistrationState::NoLease);
         let (name, stop) = (member.name.clone(), CancellationToken::new());
-        let keeper = Keeper { hub: Arc::clone(&hub), member, ttl, standing: sender };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(keeper.run()));
-        Self { hub, name, standing, stop }
+        let registration = Registration { coordinator: Arc::clone(&coordinator), member, ttl, state: sender };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(registration.run()));
+        Self { coordinator, name, state, stop }
     }
 
     pub(crate) async fn claim(
@@ -36,46 +38,46 @@ impl Lease {
         address: &PeerAddress,
         above: u64,
     ) -> Result<Claim, ClaimError> {
-        let Some(lease) = self.registered() else {
+        let Some(lease) = self.registered_lease() else {
             return Err(ClaimError::Unavailable("this process is not registered".to_owned()));
         };
-        let mut client = self.hub.client().await?;
+        let mut client = self.coordinator.client().await?;
         let owner = |epoch| Owner { name: self.name.clone(), address: address.clone(), epoch };
         claims::claim(&mut client, lease, pool, above, owner).await
     }
 
     pub(crate) async fn release(&self, pool: &PoolId) -> Result<(), Unavailable> {
-        let Some(lease) = self.registered() else { return Ok(()) };
-        let mut client = self.hub.client().await?;
+        let Some(lease) = self.registered_lease() else { return Ok(()) };
+        let mut client = self.coordinator.client().await?;
         Ok(claims::release(&mut client, lease, pool).await?)
     }
 
     pub(crate) async fn leave(&self) {
         self.stop.cancel();
-        let mut standing = self.standing.clone();
-        // Until the keeper is gone: what it has asked for by then is undone.
-        while standing.changed().await.is_ok() {}
-        let Some(lease) = standing.borrow().lease() else { return };
+        let mut state = self.state.clone();
+        // Wait for the end of the registration task, so that the revocation undoes all that it has written.
+        while state.changed().await.is_ok() {}
+        let Some(lease) = state.borrow().lease() else { return };
         let revoked = async {
-            let mut client = self.hub.client().await?;
-            answer(client.lease_revoke(lease)).await
+            let mut client = self.coordinator.client().await?;
+            with_timeout(client.lease_revoke(lease)).await
         };
         if let Err(error) = revoked.await {
-            tracing::warn!(%error, "the registration ends only when its time is over");
+            tracing::warn!(%error, "cannot revoke the lease; it ends when it expires");
         }
     }
 
-    /// The lease, while the member is registered and has not left.
-    fn registered(&self) -> Option<i64> {
-        match *self.standing.borrow() {
-            Standing::Registered(lease) if !self.stop.is_cancelled() => Some(lease),
+    /// Returns the lease while the member is registered and has not left.
+    fn registered_lease(&self) -> Option<i64> {
+        match *self.state.borrow() {
+            RegistrationState::Registered(lease) if !self.stop.is_cancelled() => Some(lease),
             _ => None,
         }
     }
 }
 
 impl Drop for Lease {
-    /// As when a process dies: the lease runs out.
+    /// Lets the lease expire, as when a process dies.
     fn drop(&mut self) {
         self.stop.cancel();
     }

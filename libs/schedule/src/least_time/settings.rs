@@ -1,24 +1,24 @@
-//! What the default policy takes for granted. How fast an endpoint is, is no setting: it is learnt.
+//! Assumptions of the default policy. The speed of endpoints is not among them: it is measured.
 
 use serde::{Deserialize, Serialize};
 use signalbox_types::PPM;
 
-/// What the default policy takes for granted where nothing is known.
+/// Values that the default policy assumes where nothing is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeastTime {
-    /// How long a request is taken to run when it is not known, in milliseconds.
+    /// Duration of a request if it is unknown, in milliseconds.
     pub service_ms: u64,
-    /// Tokens that a request is taken to generate when it sets no limit, and at most when it does.
+    /// Output tokens of a request without a limit, and upper bound for requests with one.
     pub output_tokens: u64,
-    /// Prompt tokens that a waiting request is taken to have when no replica has booked it.
-    pub foreign_prompt_tokens: u64,
-    /// An endpoint with this much of its KV cache in use, in parts per million, and requests waiting is full.
+    /// Prompt tokens of a waiting request that no replica has booked.
+    pub unbooked_prompt_tokens: u64,
+    /// KV cache use from which an endpoint with waiting requests is full, in parts per million.
     pub full_kv_ppm: u32,
-    /// Endpoints within this time of the best one, in microseconds, are as good as it.
+    /// Endpoints whose cost exceeds the least cost by at most this are tied with it, in microseconds.
     pub near_tie_us: u64,
-    /// Time to load an adapter that an endpoint does not have, in microseconds.
+    /// Time to load an adapter from storage, in microseconds.
     pub adapter_load_us: u64,
-    /// Time to load an adapter that an endpoint has in host memory, in microseconds.
+    /// Time to load an adapter from host memory, in microseconds.
     pub adapter_from_host_us: u64,
 }
 
@@ -27,7 +27,7 @@ impl Default for LeastTime {
         Self {
             service_ms: 5_000,
             output_tokens: 256,
-            foreign_prompt_tokens: 1_000,
+            unbooked_prompt_tokens: 1_000,
             full_kv_ppm: PPM / 100 * 98,
             near_tie_us: 1_000,
             adapter_load_us: 300_000,

@@ -1,23 +1,24 @@
-//! One of the candidates, by their totals.
+//! Pickers: how one of the scored candidates is chosen.
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-/// How one of the candidates is picked by their totals.
+/// How one of the candidates is chosen by their totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Picker {
-    /// The best; at random among equals.
+    /// The candidate with the highest total; at random among equals.
     #[default]
     MaxScore,
-    /// Any, whatever its total.
+    /// Any candidate at random, regardless of its total.
     Random,
-    /// Each with a chance of its total ÷ the sum of all; any, where no total is above 0.
+    /// Each candidate with the probability total ÷ sum of totals; any candidate at random, if no total is
+    /// above 0.
     WeightedRandom,
 }
 
 impl Picker {
-    /// The index of one of `totals`, of which there is at least one.
+    /// Returns the index of the chosen total. `totals` must not be empty.
     pub(super) fn pick(self, totals: &[f64], rng: &mut impl Rng) -> usize {
         match self {
             Self::MaxScore => max_score(totals, rng),
@@ -35,11 +36,12 @@ fn max_score(totals: &[f64], rng: &mut impl Rng) -> usize {
     equals.nth(drawn).unwrap_or(0)
 }
 
-/// A-Res with one winner: the greatest U^(1/total), compared by its logarithm, which does not underflow.
+/// Weighted random sampling (A-Res) of one candidate: the greatest U^(1/total), compared by its logarithm,
+/// which does not underflow.
 fn weighted(totals: &[f64], rng: &mut impl Rng) -> usize {
     let mut winner = (0, f64::NEG_INFINITY);
     for (index, total) in totals.iter().enumerate().filter(|(_, total)| **total > 0.0) {
-        // In (0, 1]: its logarithm is finite.
+        // The random number is in (0, 1], so its logarithm is finite.
         let key = (1.0 - rng.random::<f64>()).ln() / total;
         if key > winner.1 || winner.1 == f64::NEG_INFINITY {
             winner = (index, key);
@@ -55,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// How often each is picked, of `draws`.
+    /// Returns the share of `draws` in which each candidate is picked.
     fn shares(picker: Picker, totals: &[f64], draws: u32) -> Vec<f64> {
         let mut rng = SmallRng::seed_from_u64(1);
         let mut counts = vec![0; totals.len()];
@@ -69,19 +71,19 @@ mod tests {
     }
 
     #[test]
-    fn the_best_is_picked_and_equals_alike() {
+    fn highest_total_wins_and_ties_are_random() {
         assert_near(&[0.0, 0.5, 0.0, 0.5], &shares(Picker::MaxScore, &[1.0, 2.0, 1.5, 2.0], 10_000));
         assert_near(&[0.5, 0.5], &shares(Picker::MaxScore, &[0.0, 0.0], 10_000));
         assert_near(&[1.0], &shares(Picker::MaxScore, &[0.0], 10));
     }
 
     #[test]
-    fn random_picks_any() {
+    fn random_ignores_totals() {
         assert_near(&[0.25; 4], &shares(Picker::Random, &[0.0, 9.0, 1.0, 1.0], 20_000));
     }
 
     #[test]
-    fn chances_are_in_proportion_to_totals() {
+    fn probability_is_proportional_to_total() {
         assert_near(&[0.1, 0.0, 0.3, 0.6], &shares(Picker::WeightedRandom, &[0.5, 0.0, 1.5, 3.0], 20_000));
         assert_near(&[0.25, 0.75], &shares(Picker::WeightedRandom, &[1e-300, 3e-300], 20_000));
         assert_near(&[0.0, 0.0, 1.0], &shares(Picker::WeightedRandom, &[0.0, 0.0, 1e-9], 100));

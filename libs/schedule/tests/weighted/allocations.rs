@@ -1,4 +1,4 @@
-//! What a decision allocates does not grow with the number of endpoints.
+//! The number of allocations per decision does not depend on the number of endpoints.
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -6,9 +6,9 @@ use signalbox_schedule::{
     Concurrency, Filter, Metric, Picker, Policy, PrefixAffinity, Role, Saturation, Scorer, decide,
 };
 
-use crate::scene::{Pod, Scene, weighted};
+use crate::test_pool::{Pod, TestPool, weighted};
 
-/// Everything that has a column or a loop of its own.
+/// A policy with every plugin that has its own column or loop.
 fn policy() -> Policy {
     let affinity = PrefixAffinity {
         threshold: 0.8,
@@ -35,13 +35,13 @@ fn policy() -> Policy {
 }
 
 #[test]
-fn a_decision_allocates_the_same_for_ten_endpoints_and_for_a_thousand() {
+fn allocations_are_the_same_for_ten_and_a_thousand_endpoints() {
     let policy = policy();
     let allocations = |endpoints: usize| {
-        let scene = Scene::new(&vec![Pod::default(); endpoints], 10);
+        let pool = TestPool::new(&vec![Pod::default(); endpoints], 10);
         let mut rng = SmallRng::seed_from_u64(1);
         allocation_counter::measure(|| {
-            decide(&scene.inputs(), &policy, &mut rng);
+            decide(&pool.inputs(), &policy, &mut rng);
         })
         .count_total
     };

@@ -1,4 +1,4 @@
-//! The whole of it: filters, scorers and a picker together.
+//! Tests of the whole policy: filters, scorers and a picker together.
 
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -9,9 +9,9 @@ use signalbox_schedule::{
 use signalbox_state::{Circuit, ScrapeStatus};
 use signalbox_types::Subset;
 
-use crate::scene::{Pod, Scene, load, weighted};
+use crate::test_pool::{Pod, TestPool, load, weighted};
 
-/// The Go EPP's default: queue 2, KV cache 2, prefix 3.
+/// The Go EPP's default weights: queue 2, KV cache 2, prefix 3.
 fn go_default() -> Weighted {
     let scorers = [
         (Scorer::Least(Metric::WaitingQueue), 2.0),
@@ -21,25 +21,25 @@ fn go_default() -> Weighted {
     weighted(&[], &scorers, Picker::MaxScore)
 }
 
-fn picked(scene: &Scene, policy: Weighted, seed: u64) -> Result<usize, Decision> {
+fn picked(pool: &TestPool, policy: Weighted, seed: u64) -> Result<usize, Decision> {
     let mut rng = SmallRng::seed_from_u64(seed);
-    match decide(&scene.inputs(), &Policy::Weighted(policy), &mut rng) {
+    match decide(&pool.inputs(), &Policy::Weighted(policy), &mut rng) {
         Decision::Picked { position, .. } => Ok(position),
         other => Err(other),
     }
 }
 
 #[test]
-fn totals_are_worked_by_hand() {
+fn totals_are_weighted_sums() {
     let pod = |waiting, kv_used_ppm, held_blocks| Pod {
         waiting,
         kv_used_ppm: Some(kv_used_ppm),
         held_blocks,
         ..Pod::default()
     };
-    let scene = Scene::new(&[pod(0, 500_000, 0), pod(4, 250_000, 8), pod(2, 100_000, 2)], 10);
-    let said = scene.explain(go_default(), 1);
-    let totals: Vec<_> = said
+    let pool = TestPool::new(&[pod(0, 500_000, 0), pod(4, 250_000, 8), pod(2, 100_000, 2)], 10);
+    let explanation = pool.explain(go_default(), 1);
+    let totals: Vec<_> = explanation
         .candidates
         .iter()
         .map(|candidate| (candidate.endpoint.as_str(), candidate.total.unwrap()))
@@ -47,100 +47,100 @@ fn totals_are_worked_by_hand() {
         .collect();
     // 2·1 + 2·0.5 + 3·0, 2·0 + 2·0.75 + 3·0.8, 2·0.5 + 2·0.9 + 3·0.2
     assert_eq!(vec!["pod-1 3.9000", "pod-2 3.4000", "pod-0 3.0000"], totals);
-    assert_eq!("pod-1 has the total 3.9000, 0.5000 more than pod-2", said.why);
-    let marks: Vec<_> = said.candidates[0]
-        .marks
+    assert_eq!("pod-1 has the total score 3.9000, 0.5000 more than pod-2", explanation.why);
+    let scores: Vec<_> = explanation.candidates[0]
+        .scores
         .iter()
-        .map(|mark| format!("{} {} × {} = {:.2}", mark.scorer, mark.score, mark.weight, mark.product))
+        .map(|score| format!("{} {} × {} = {:.2}", score.scorer, score.score, score.weight, score.product))
         .collect();
-    assert_eq!(vec!["scorer-0 0 × 2 = 0.00", "scorer-1 0.75 × 2 = 1.50", "scorer-2 0.8 × 3 = 2.40"], marks);
+    assert_eq!(vec!["scorer-0 0 × 2 = 0.00", "scorer-1 0.75 × 2 = 1.50", "scorer-2 0.8 × 3 = 2.40"], scores);
 }
 
 #[test]
-fn filters_act_in_order_and_are_named() {
+fn filters_apply_in_order_and_are_named_in_explanations() {
     let role = |role| Pod { labels: vec![("llm-d.ai/role", role)], ..Pod::default() };
-    let scene = Scene::new(&[role("prefill"), role("both"), role("decode")], 1);
+    let pool = TestPool::new(&[role("prefill"), role("both"), role("decode")], 1);
     let both = [Filter::Role(Role::Decode), Filter::Role(Role::Prefill)];
-    let said = scene.explain(weighted(&both, &[], Picker::MaxScore), 1);
-    assert_eq!(Some("pod-1".to_owned()), said.winner);
-    assert_eq!("pod-1 is the only endpoint that the filters left", said.why);
+    let explanation = pool.explain(weighted(&both, &[], Picker::MaxScore), 1);
+    assert_eq!(Some("pod-1".to_owned()), explanation.winner);
+    assert_eq!("pod-1 is the only endpoint that passed the filters", explanation.why);
     let removed: Vec<_> =
-        said.candidates.iter().map(|pod| (pod.endpoint.as_str(), pod.removed_by.as_deref())).collect();
+        explanation.candidates.iter().map(|pod| (pod.endpoint.as_str(), pod.removed_by.as_deref())).collect();
     assert_eq!(vec![("pod-1", None), ("pod-0", Some("filter-0")), ("pod-2", Some("filter-1"))], removed);
     let all = [Filter::Role(Role::Decode), Filter::Role(Role::Encode)];
-    assert_eq!(Err(Decision::Filtered), picked(&scene, weighted(&all, &[], Picker::MaxScore), 1));
-    let said = scene.explain(weighted(&all, &[], Picker::MaxScore), 1);
-    assert_eq!((None, "the filters left no endpoint"), (said.winner, said.why.as_str()));
+    assert_eq!(Err(Decision::Filtered), picked(&pool, weighted(&all, &[], Picker::MaxScore), 1));
+    let explanation = pool.explain(weighted(&all, &[], Picker::MaxScore), 1);
+    assert_eq!((None, "the filters removed every endpoint"), (explanation.winner, explanation.why.as_str()));
 }
 
 #[test]
-fn what_is_not_sound_is_used_only_where_the_filters_leave_nothing_else() {
+fn unhealthy_endpoints_are_a_last_resort() {
     let with = |scrape_status, circuit| Pod { scrape_status, circuit, ..Pod::default() };
-    let down = with(ScrapeStatus::Down, Circuit::Sound);
-    let failing = with(ScrapeStatus::Fresh, Circuit::Broken);
-    let stale = with(ScrapeStatus::Stale, Circuit::Sound);
+    let down = with(ScrapeStatus::Down, Circuit::Closed);
+    let failing = with(ScrapeStatus::Fresh, Circuit::Open);
+    let stale = with(ScrapeStatus::Stale, Circuit::Closed);
     let busy = Pod { waiting: 90, kv_used_ppm: Some(990_000), ..Pod::default() };
     let all = [down, failing, stale, busy];
     for left in (0..4).rev() {
-        assert_eq!(Ok(left), picked(&Scene::new(&all[..=left], 1), go_default(), 1));
+        assert_eq!(Ok(left), picked(&TestPool::new(&all[..=left], 1), go_default(), 1));
     }
     let prefill = Pod { labels: vec![("llm-d.ai/role", "prefill")], ..Pod::default() };
-    let scene = Scene::new(&[prefill, all[2].clone(), all[0].clone()], 1);
+    let pool = TestPool::new(&[prefill, all[2].clone(), all[0].clone()], 1);
     let decode = weighted(&[Filter::Role(Role::Decode)], &[], Picker::MaxScore);
-    assert_eq!(Ok(1), picked(&scene, decode.clone(), 1));
+    assert_eq!(Ok(1), picked(&pool, decode.clone(), 1));
     let removed = |name: &str| {
-        let said = scene.explain(decode.clone(), 1);
-        said.candidates.into_iter().find(|pod| pod.endpoint == name).unwrap().removed_by
+        let explanation = pool.explain(decode.clone(), 1);
+        explanation.candidates.into_iter().find(|pod| pod.endpoint == name).unwrap().removed_by
     };
     assert_eq!(Some("filter-0".to_owned()), removed("pod-0"));
     assert_eq!(Some("down".to_owned()), removed("pod-2"));
 }
 
 #[test]
-fn a_probed_endpoint_gets_one_request_at_a_time() {
-    let probing = |requests| Pod { circuit: Circuit::Probing, own: load(requests, 0), ..Pod::default() };
+fn probed_endpoint_gets_one_request_at_a_time() {
+    let probing = |requests| Pod { circuit: Circuit::HalfOpen, own: load(requests, 0), ..Pod::default() };
     let busy = Pod { waiting: 9, ..Pod::default() };
-    assert_eq!(Ok(0), picked(&Scene::new(&[probing(0), busy.clone()], 1), go_default(), 1));
-    assert_eq!(Ok(1), picked(&Scene::new(&[probing(1), busy], 1), go_default(), 1));
+    assert_eq!(Ok(0), picked(&TestPool::new(&[probing(0), busy.clone()], 1), go_default(), 1));
+    assert_eq!(Ok(1), picked(&TestPool::new(&[probing(1), busy], 1), go_default(), 1));
 }
 
 #[test]
-fn the_subset_holds_for_every_policy() {
+fn subset_applies_to_every_policy() {
     let busy = Pod { waiting: 9, own: load(9, 90_000), ..Pod::default() };
-    let mut scene = Scene::new(&[Pod::default(), busy, Pod::default()], 1);
-    scene.request.subset = Some(Subset::from_iter(["10.0.0.2", "10.0.0.3:1"]));
+    let mut pool = TestPool::new(&[Pod::default(), busy, Pod::default()], 1);
+    pool.request.subset = Some(Subset::from_iter(["10.0.0.2", "10.0.0.3:1"]));
     let least_time = Policy::default();
-    let position = |scene: &Scene, policy: &Policy| match decide(
-        &scene.inputs(),
+    let position = |pool: &TestPool, policy: &Policy| match decide(
+        &pool.inputs(),
         policy,
         &mut SmallRng::seed_from_u64(1),
     ) {
         Decision::Picked { position, .. } => Some(position),
         Decision::NoEndpoint | Decision::Filtered => None,
     };
-    assert_eq!(Some(1), position(&scene, &least_time));
-    assert_eq!(Some(1), position(&scene, &Policy::Weighted(go_default())));
-    let said = scene.explain(go_default(), 1);
-    assert_eq!(Some("subset".to_owned()), said.candidates[1].removed_by);
-    scene.request.subset = Some(Subset::default());
+    assert_eq!(Some(1), position(&pool, &least_time));
+    assert_eq!(Some(1), position(&pool, &Policy::Weighted(go_default())));
+    let explanation = pool.explain(go_default(), 1);
+    assert_eq!(Some("subset".to_owned()), explanation.candidates[1].removed_by);
+    pool.request.subset = Some(Subset::default());
     for policy in [least_time, Policy::Weighted(go_default())] {
-        let decision = decide(&scene.inputs(), &policy, &mut SmallRng::seed_from_u64(1));
+        let decision = decide(&pool.inputs(), &policy, &mut SmallRng::seed_from_u64(1));
         assert_eq!(Decision::NoEndpoint, decision);
     }
-    assert_eq!("the gateway allows none of the pool's endpoints", scene.explain(go_default(), 1).why);
+    assert_eq!("the gateway allows none of the pool's endpoints", pool.explain(go_default(), 1).why);
 }
 
 #[test]
-fn without_scorers_all_are_alike() {
-    let scene = Scene::new(&vec![Pod::default(); 3], 1);
+fn without_scorers_the_choice_is_random() {
+    let pool = TestPool::new(&vec![Pod::default(); 3], 1);
     let policy = || weighted(&[], &[], Picker::MaxScore);
     let picked: std::collections::BTreeSet<_> =
-        (0..64).map(|seed| picked(&scene, policy(), seed).unwrap()).collect();
+        (0..64).map(|seed| picked(&pool, policy(), seed).unwrap()).collect();
     assert_eq!(3, picked.len());
 }
 
 #[test]
-fn a_policy_names_the_headers_that_it_reads_and_sets() {
+fn policy_lists_the_headers_that_it_reads_and_sets() {
     let id = SessionAffinity::Id { headers: vec!["x-session-id".to_owned(), "x-user".to_owned()] };
     let token = SessionAffinity::Token { header: "x-session-token".to_owned() };
     let policy = weighted(
@@ -161,7 +161,7 @@ fn pod() -> impl Strategy<Value = Pod> {
         Just(ScrapeStatus::Unknown),
         Just(ScrapeStatus::Down)
     ];
-    let circuit = prop_oneof![Just(Circuit::Sound), Just(Circuit::Probing), Just(Circuit::Broken)];
+    let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)];
     let kv = proptest::option::of(0_u32..=1_000_000);
     let gauges = (0_u32..20, 0_u32..300, kv);
     let label = prop_oneof![Just(None), Just(Some("decode")), Just(Some("prefill")), Just(Some("both"))];
@@ -213,20 +213,20 @@ fn any_policy() -> impl Strategy<Value = Weighted> {
 
 proptest! {
     #[test]
-    fn a_decision_is_the_explained_one_and_never_of_what_was_removed(
+    fn decision_matches_its_explanation_and_is_never_a_removed_endpoint(
         pods in proptest::collection::vec(pod(), 1..12), policy in any_policy(), seed: u64,
     ) {
-        let scene = Scene::new(&pods, 10);
-        let said = scene.explain(policy.clone(), seed);
-        match picked(&scene, policy.clone(), seed) {
+        let pool = TestPool::new(&pods, 10);
+        let explanation = pool.explain(policy.clone(), seed);
+        match picked(&pool, policy.clone(), seed) {
             Ok(position) => {
-                let winner = &said.candidates[0];
-                prop_assert_eq!(said.winner, Some(format!("pod-{position}")));
+                let winner = &explanation.candidates[0];
+                prop_assert_eq!(explanation.winner, Some(format!("pod-{position}")));
                 prop_assert_eq!(&winner.endpoint, &format!("pod-{position}"));
                 prop_assert!(winner.removed_by.is_none());
                 let weights: f64 = policy.scorers.iter().map(|ScorerStep { weight, .. }| weight).sum();
-                for pod in said.candidates.iter().filter(|pod| pod.removed_by.is_none()) {
-                    let total: f64 = pod.marks.iter().map(|mark| mark.product).sum();
+                for pod in explanation.candidates.iter().filter(|pod| pod.removed_by.is_none()) {
+                    let total: f64 = pod.scores.iter().map(|score| score.product).sum();
                     prop_assert!((total - pod.total.unwrap()).abs() < 1e-9);
                     prop_assert!((0.0..=weights + 1e-9).contains(&total));
                     if policy.picker == Picker::MaxScore {
@@ -236,8 +236,8 @@ proptest! {
             }
             Err(decision) => {
                 prop_assert_eq!(Decision::Filtered, decision);
-                prop_assert!(said.winner.is_none());
-                prop_assert!(said.candidates.iter().all(|pod| pod.removed_by.is_some()));
+                prop_assert!(explanation.winner.is_none());
+                prop_assert!(explanation.candidates.iter().all(|pod| pod.removed_by.is_some()));
             }
         }
     }

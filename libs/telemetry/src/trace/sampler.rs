@@ -1,46 +1,48 @@
-//! Which spans are wanted, as `OTEL_TRACES_SAMPLER` says.
+//! Decides which spans are sampled, as `OTEL_TRACES_SAMPLER` configures.
 
 use opentelemetry::trace::TraceId;
 
-use super::parent::Parent;
+use super::traceparent::Parent;
 
-/// What is shown of a trace id when a share of all traces is wanted: its last 63 bits.
-const WHOLE: u64 = 1 << 63;
+/// Number of values of the last 63 bits of a trace id, which decide whether the trace is in the sampled
+/// share.
+const ALL_TRACES: u64 = 1 << 63;
 
-/// Which spans are wanted.
+/// Which spans are sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sampler {
-    /// Whether a parent decides, where there is one.
-    pub(super) heed: Heed,
-    /// Of how many of `1 << 63` traces the spans are wanted, where no parent decides.
-    pub(super) traces: u64,
+    /// Whether a parent span decides, if there is one.
+    pub(super) parent_rule: ParentRule,
+    /// Number of traces out of `1 << 63` that are sampled if no parent decides.
+    pub(super) sampled_traces: u64,
 }
 
-/// Whether a parent decides.
+/// Whether a parent span decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heed {
-    Parent,
-    Nobody,
+pub(super) enum ParentRule {
+    Follow,
+    Ignore,
 }
 
 impl Default for Sampler {
     fn default() -> Self {
-        Self { heed: Heed::Parent, traces: WHOLE }
+        Self { parent_rule: ParentRule::Follow, sampled_traces: ALL_TRACES }
     }
 }
 
 impl Sampler {
-    /// Wants spans of this share of all traces, from 0 to 1.
-    pub(super) fn of_share(heed: Heed, share: f64) -> Self {
-        Self { heed, traces: (share.clamp(0.0, 1.0) * WHOLE as f64) as u64 }
+    /// Returns a sampler for a share of all traces, from 0 to 1.
+    pub(super) fn of_share(parent_rule: ParentRule, share: f64) -> Self {
+        Self { parent_rule, sampled_traces: (share.clamp(0.0, 1.0) * ALL_TRACES as f64) as u64 }
     }
 
-    pub(super) fn wants(self, parent: Option<Parent>, trace_id: TraceId) -> bool {
-        match (self.heed, parent) {
-            (Heed::Parent, Some(parent)) => parent.is_sampled,
+    /// Returns whether a span of this trace is sampled.
+    pub(super) fn samples(self, parent: Option<Parent>, trace_id: TraceId) -> bool {
+        match (self.parent_rule, parent) {
+            (ParentRule::Follow, Some(parent)) => parent.is_sampled,
             _ => {
                 let [.., a, b, c, d, e, f, g, h] = trace_id.to_bytes();
-                u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < self.traces
+                u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < self.sampled_traces
             }
         }
     }
@@ -57,18 +59,18 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_decides_where_it_is_heeded() {
-        let never = Sampler::of_share(Heed::Parent, 0.0);
-        assert!(never.wants(parent(true), TraceId::from(u128::MAX)));
-        assert!(!Sampler::default().wants(parent(false), TraceId::from(1)));
-        assert!(!Sampler::of_share(Heed::Nobody, 0.0).wants(parent(true), TraceId::from(0)));
-        assert!(Sampler::of_share(Heed::Nobody, 1.0).wants(parent(false), TraceId::from(u128::MAX)));
+    fn parent_decides_unless_it_is_ignored() {
+        let never = Sampler::of_share(ParentRule::Follow, 0.0);
+        assert!(never.samples(parent(true), TraceId::from(u128::MAX)));
+        assert!(!Sampler::default().samples(parent(false), TraceId::from(1)));
+        assert!(!Sampler::of_share(ParentRule::Ignore, 0.0).samples(parent(true), TraceId::from(0)));
+        assert!(Sampler::of_share(ParentRule::Ignore, 1.0).samples(parent(false), TraceId::from(u128::MAX)));
     }
 
     #[test]
-    fn a_share_of_the_traces_is_wanted() {
-        let half = Sampler::of_share(Heed::Parent, 0.5);
-        assert!(half.wants(None, TraceId::from(u128::from(u64::MAX / 2))));
-        assert!(!half.wants(None, TraceId::from(u128::from(u64::MAX / 2 + 1))));
+    fn share_selects_by_trace_id() {
+        let half = Sampler::of_share(ParentRule::Follow, 0.5);
+        assert!(half.samples(None, TraceId::from(u128::from(u64::MAX / 2))));
+        assert!(!half.samples(None, TraceId::from(u128::from(u64::MAX / 2 + 1))));
     }
 }

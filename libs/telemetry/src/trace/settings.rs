@@ -1,58 +1,59 @@
-//! What is to be traced, and where it is sent: the standard variables of OpenTelemetry.
+//! Tracing settings, read from the standard OpenTelemetry variables.
 
 use std::time::Duration;
 
 use thiserror::Error;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
-use super::sampler::{Heed, Sampler};
-use super::variables::Variables;
+use super::env_variables::Variables;
+use super::sampler::{ParentRule, Sampler};
 
-/// Spans cannot be sent.
+/// Tracing cannot be set up.
 #[derive(Debug, Error)]
 pub enum TraceError {
-    /// Variables are set to what is not supported.
-    #[error("OpenTelemetry is set up wrongly: {}", .0.join("; "))]
+    /// Variables have invalid or unsupported values.
+    #[error("invalid OpenTelemetry configuration: {}", .0.join("; "))]
     Variables(Vec<String>),
-    /// The exporter cannot be made.
-    #[error("spans cannot be exported: {0}")]
+    /// The exporter cannot be created.
+    #[error("cannot export spans: {0}")]
     Exporter(String),
 }
 
-/// What is to be traced, and where it is sent.
+/// Which spans to export, and where to.
 #[derive(Clone, Debug)]
 pub struct TraceSettings {
-    /// An `http://` URL.
+    /// OTLP endpoint, an `http://` URL.
     pub(super) endpoint: String,
     pub(super) headers: MetadataMap,
     pub(super) timeout: Duration,
     pub(super) sampler: Sampler,
-    /// What the spans are of: `service.name` and more.
+    /// Resource attributes of the spans: `service.name` and others.
     pub(super) resource: Vec<(String, String)>,
-    /// Spans that may wait.
+    /// Maximum number of queued spans.
     pub(super) queue: usize,
-    /// Spans that are sent at once.
+    /// Maximum number of spans per batch.
     pub(super) batch: usize,
-    /// How long a span waits for others to be sent with.
+    /// How long a span waits for its batch to fill.
     pub(super) delay: Duration,
 }
 
 impl TraceSettings {
-    /// What the environment of this process says; `None` where it names no endpoint or turns tracing off.
+    /// Reads the settings from this process's environment; returns `None` if it names no endpoint or disables
+    /// tracing.
     ///
     /// # Errors
-    /// [`TraceError::Variables`], with all that is wrong.
+    /// [`TraceError::Variables`] with all problems.
     pub fn from_env(service: &str) -> Result<Option<Self>, TraceError> {
         Self::read(service, |name| std::env::var(name).ok())
     }
 
-    /// What the variables say that `lookup` knows; `service` is the service's name unless they say another.
+    /// Reads the settings from the variables that `lookup` returns; `service` is the default service name.
     ///
     /// # Errors
-    /// [`TraceError::Variables`], with all that is wrong.
+    /// [`TraceError::Variables`] with all problems.
     pub fn read(service: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, TraceError> {
         let mut variables = Variables::new(lookup);
-        let Some((name, endpoint)) = endpoint(&mut variables) else { return none_or(variables.problems) };
+        let Some((name, endpoint)) = endpoint(&mut variables) else { return disabled_or(variables.problems) };
         reject_unsupported(&mut variables);
         let timeout = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
         let mut number = |names: &[&'static str], default: u64| {
@@ -79,11 +80,12 @@ impl TraceSettings {
     }
 }
 
-fn none_or(problems: Vec<String>) -> Result<Option<TraceSettings>, TraceError> {
+/// Returns that tracing is disabled, or the problems that were found.
+fn disabled_or(problems: Vec<String>) -> Result<Option<TraceSettings>, TraceError> {
     if problems.is_empty() { Ok(None) } else { Err(TraceError::Variables(problems)) }
 }
 
-/// Where spans are sent and which variable says so, unless they are not to be.
+/// Returns the variable that names the endpoint and its value, unless tracing is disabled.
 fn endpoint(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Option<(&'static str, String)> {
     let endpoint = variables.text(&["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"])?;
     match variables.text(&["OTEL_SDK_DISABLED"]) {
@@ -95,7 +97,7 @@ fn endpoint(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Optio
         Some((_, value)) if value == "otlp" => Some(endpoint),
         Some((_, value)) if value == "none" => None,
         Some((name, value)) => {
-            variables.wrong(name, &value, "supported are: otlp, none");
+            variables.add_problem(name, &value, "expected otlp or none");
             None
         }
     }
@@ -108,31 +110,32 @@ fn reject_unsupported(variables: &mut Variables<impl Fn(&str) -> Option<String>>
     ];
     for (names, supported) in only {
         if let Some((name, value)) = variables.text(names).filter(|(_, value)| value != supported) {
-            variables.wrong(name, &value, format!("supported is: {supported}"));
+            variables.add_problem(name, &value, format!("only {supported} is supported"));
         }
     }
     if let Some((name, value)) = variables.text(&["OTEL_PROPAGATORS"]) {
         let reads_parents = value.split(',').any(|propagator| propagator.trim() == "tracecontext");
         if !reads_parents {
-            variables.wrong(name, &value, "tracecontext is read, and has to be among them");
+            variables.add_problem(name, &value, "must include tracecontext, the only supported propagator");
         }
     }
 }
 
-/// The endpoint with its scheme, which says whether it is reached over TLS; without one, it is the variables that do.
+/// Returns the endpoint with its scheme, which must be plaintext. Without a scheme, the `*_INSECURE`
+/// variables decide.
 fn plaintext(
     variables: &mut Variables<impl Fn(&str) -> Option<String>>,
     name: &str,
     endpoint: String,
 ) -> String {
-    const NO_TLS: &str = "spans are sent in plaintext only; give an http:// URL";
+    const NO_TLS: &str = "only plaintext is supported; use an http:// URL";
     let insecure = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"];
     let is_insecure = variables.text(&insecure).is_some_and(|(_, value)| value.eq_ignore_ascii_case("true"));
     match endpoint.split_once("://") {
         Some(("http", _)) => endpoint,
         None if is_insecure => format!("http://{endpoint}"),
         _ => {
-            variables.wrong(name, &endpoint, NO_TLS);
+            variables.add_problem(name, &endpoint, NO_TLS);
             endpoint
         }
     }
@@ -148,7 +151,7 @@ fn headers(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Metada
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }
-            _ => variables.problems.push(format!("the OTLP header \"{key}\" is no gRPC metadata")),
+            _ => variables.problems.push(format!("the OTLP header \"{key}\" is not valid gRPC metadata")),
         }
     }
     headers
@@ -156,7 +159,7 @@ fn headers(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Metada
 
 fn sampler(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Sampler {
     let Some((name, value)) = variables.text(&["OTEL_TRACES_SAMPLER"]) else { return Sampler::default() };
-    let heed = if value.starts_with("parentbased_") { Heed::Parent } else { Heed::Nobody };
+    let parent_rule = if value.starts_with("parentbased_") { ParentRule::Follow } else { ParentRule::Ignore };
     let share = match value.strip_prefix("parentbased_").unwrap_or(&value) {
         "always_on" => Some(1.0),
         "always_off" => Some(0.0),
@@ -166,21 +169,25 @@ fn sampler(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Sample
         _ => None,
     };
     match share {
-        Some(share) if (0.0..=1.0).contains(&share) => Sampler::of_share(heed, share),
+        Some(share) if (0.0..=1.0).contains(&share) => Sampler::of_share(parent_rule, share),
         Some(share) => {
-            variables.wrong("OTEL_TRACES_SAMPLER_ARG", &share.to_string(), "it is to be from 0 to 1");
+            variables.add_problem(
+                "OTEL_TRACES_SAMPLER_ARG",
+                &share.to_string(),
+                "expected a number from 0 to 1",
+            );
             Sampler::default()
         }
         None => {
             let known =
-                "supported are: always_on, always_off, traceidratio, and each with parentbased_ before it";
-            variables.wrong(name, &value, known);
+                "expected always_on, always_off or traceidratio, optionally prefixed with parentbased_";
+            variables.add_problem(name, &value, known);
             Sampler::default()
         }
     }
 }
 
-/// `OTEL_SERVICE_NAME` goes before `service.name` among the attributes.
+/// Returns the resource attributes. `OTEL_SERVICE_NAME` takes precedence over a `service.name` attribute.
 fn resource(
     variables: &mut Variables<impl Fn(&str) -> Option<String>>,
     service: &str,
@@ -200,7 +207,7 @@ fn resource(
 mod tests {
     use super::*;
 
-    const AT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4317");
+    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4317");
 
     fn read(variables: &[(&str, &str)]) -> Result<Option<TraceSettings>, TraceError> {
         let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
@@ -208,21 +215,21 @@ mod tests {
     }
 
     fn settings(variables: &[(&str, &str)]) -> TraceSettings {
-        read(&[&[AT], variables].concat()).unwrap().unwrap()
+        read(&[&[ENDPOINT], variables].concat()).unwrap().unwrap()
     }
 
     #[test]
-    fn without_an_endpoint_or_where_it_is_turned_off_there_is_no_tracing() {
+    fn tracing_is_off_without_an_endpoint_or_when_disabled() {
         assert!(read(&[]).unwrap().is_none());
-        assert!(read(&[(AT.0, " ")]).unwrap().is_none());
+        assert!(read(&[(ENDPOINT.0, " ")]).unwrap().is_none());
         assert!(read(&[("OTEL_TRACES_SAMPLER", "nonsense")]).unwrap().is_none());
-        assert!(read(&[AT, ("OTEL_SDK_DISABLED", "True")]).unwrap().is_none());
-        assert!(read(&[AT, ("OTEL_TRACES_EXPORTER", "none")]).unwrap().is_none());
-        assert!(read(&[AT, ("OTEL_SDK_DISABLED", "false")]).unwrap().is_some());
+        assert!(read(&[ENDPOINT, ("OTEL_SDK_DISABLED", "True")]).unwrap().is_none());
+        assert!(read(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")]).unwrap().is_none());
+        assert!(read(&[ENDPOINT, ("OTEL_SDK_DISABLED", "false")]).unwrap().is_some());
     }
 
     #[test]
-    fn the_variable_for_traces_goes_before_the_one_for_all() {
+    fn traces_variable_overrides_the_general_one() {
         let special = settings(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:1")]);
         assert_eq!("http://traces:1", special.endpoint);
         let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "X-Key=a%20b,other=c");
@@ -236,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_named_by_its_own_variable_first() {
+    fn service_name_variable_overrides_the_attribute() {
         let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,k=v");
         let name = |variables: &[(&str, &str)]| {
             settings(variables).resource.iter().find(|(key, _)| key == "service.name").unwrap().1.clone()
@@ -248,19 +255,19 @@ mod tests {
     }
 
     #[test]
-    fn samplers_have_their_standard_names() {
+    fn standard_sampler_names_are_supported() {
         let sampler = |name, share| {
             settings(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", share)]).sampler
         };
-        assert_eq!(Sampler::of_share(Heed::Nobody, 1.0), sampler("always_on", ""));
-        assert_eq!(Sampler::of_share(Heed::Parent, 0.0), sampler("parentbased_always_off", ""));
-        assert_eq!(Sampler::of_share(Heed::Parent, 0.25), sampler("parentbased_traceidratio", "0.25"));
-        assert_eq!(Sampler::of_share(Heed::Nobody, 1.0), sampler("traceidratio", ""));
+        assert_eq!(Sampler::of_share(ParentRule::Ignore, 1.0), sampler("always_on", ""));
+        assert_eq!(Sampler::of_share(ParentRule::Follow, 0.0), sampler("parentbased_always_off", ""));
+        assert_eq!(Sampler::of_share(ParentRule::Follow, 0.25), sampler("parentbased_traceidratio", "0.25"));
+        assert_eq!(Sampler::of_share(ParentRule::Ignore, 1.0), sampler("traceidratio", ""));
         assert_eq!(Sampler::default(), settings(&[]).sampler);
     }
 
     #[test]
-    fn all_that_is_not_supported_is_said_at_once() {
+    fn all_unsupported_values_are_reported_together() {
         let wrong = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel:4317"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
@@ -273,10 +280,13 @@ mod tests {
         ];
         let error = read(&wrong).unwrap_err().to_string();
         for (name, _) in wrong {
-            assert!(error.contains(name), "{name} is not in: {error}");
+            assert!(error.contains(name), "{name} is missing in: {error}");
         }
         for endpoint in ["otel:4317", "unix:///tmp/x"] {
-            assert!(read(&[(AT.0, endpoint)]).unwrap_err().to_string().contains("http://"), "{endpoint}");
+            assert!(
+                read(&[(ENDPOINT.0, endpoint)]).unwrap_err().to_string().contains("http://"),
+                "{endpoint}"
+            );
         }
         let insecure = settings(&[
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otel:1"),
@@ -284,7 +294,8 @@ mod tests {
         ]);
         assert_eq!("http://otel:1", insecure.endpoint);
         for share in ["2", "NaN", "-0.1", "half"] {
-            let ratio = [AT, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", share)];
+            let ratio =
+                [ENDPOINT, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", share)];
             assert!(read(&ratio).is_err(), "{share}");
         }
     }

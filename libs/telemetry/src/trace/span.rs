@@ -1,4 +1,4 @@
-//! A span, as the rest of the process sees it.
+//! Spans as the rest of the process describes them.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -7,43 +7,43 @@ use opentelemetry::trace::Event;
 use opentelemetry::{Array, KeyValue, StringValue};
 use opentelemetry_sdk::trace::SpanEvents;
 
-/// Names and values.
+/// Attribute names and values.
 pub type Attributes = Vec<(Cow<'static, str>, Value)>;
 
-/// What is said about something that was begun.
+/// The content of an ended span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
-    /// What was done.
+    /// Name of the operation.
     pub name: &'static str,
-    /// When it was done.
+    /// End of the operation.
     pub ended: SystemTime,
-    /// Why it failed, if it did.
+    /// Cause of the failure, if the operation failed.
     pub failure: Option<String>,
-    /// What is known of it.
+    /// Attributes of the operation.
     pub attributes: Attributes,
-    /// What happened when it was done.
+    /// Event at the end of the span.
     pub event: Option<SpanEvent>,
 }
 
-/// Something that happened at the end of a span.
+/// An event at the end of a span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanEvent {
-    /// What.
+    /// Name of the event.
     pub name: &'static str,
-    /// What is known of it.
+    /// Attributes of the event.
     pub attributes: Attributes,
 }
 
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A text.
+    /// A string.
     Text(String),
-    /// A whole number; beyond `i64::MAX` it is that.
+    /// An integer, capped at `i64::MAX` on export.
     Count(u64),
-    /// Any number.
+    /// A floating-point number.
     Number(f64),
-    /// Texts, in order.
+    /// A list of strings.
     Texts(Vec<String>),
 }
 
@@ -60,12 +60,12 @@ impl From<Value> for opentelemetry::Value {
     }
 }
 
-/// As the SDK has them.
+/// Converts attributes to the types of the SDK.
 pub(super) fn attributes(of: Attributes) -> Vec<KeyValue> {
     of.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect()
 }
 
-/// As the SDK has it.
+/// Converts an event to the types of the SDK.
 pub(super) fn events(event: Option<SpanEvent>, at: SystemTime) -> SpanEvents {
     let mut events = SpanEvents::default();
     let event = event.map(|SpanEvent { name, attributes: of }| Event::new(name, at, attributes(of), 0));

@@ -1,4 +1,4 @@
-//! Begins spans, and sends them when they are ended.
+//! Starts spans and exports them when they end.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,39 +14,40 @@ use opentelemetry_sdk::trace::{
 };
 use prometheus_client::registry::Registry;
 
-use super::parent::Parent;
-use super::queue::{Counted, Queue};
+use super::export_queue::{CountingExporter, ExportQueue};
 use super::sampler::Sampler;
 use super::settings::{TraceError, TraceSettings};
 use super::span::{Span, attributes, events};
+use super::traceparent::Parent;
 
-/// How long spans that wait may take to be sent at the end.
-const FLUSH: Duration = Duration::from_secs(5);
+/// How long the last spans may take to be exported on shutdown.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Begins spans, and sends them when they are ended, in batches from a thread of its own.
+/// Starts spans and exports ended ones, in batches from its own thread.
 #[derive(Debug)]
 pub struct Tracer {
     sampler: Sampler,
     ids: RandomIdGenerator,
     scope: InstrumentationScope,
-    queue: Queue,
+    queue: ExportQueue,
     processor: BatchSpanProcessor,
 }
 
-/// A span that is wanted and not ended.
+/// A sampled span that has not ended.
 #[derive(Clone, Debug)]
-pub struct Begun {
+pub struct ActiveSpan {
     context: SpanContext,
     parent: Option<SpanId>,
-    began: SystemTime,
+    started: SystemTime,
 }
 
 impl Tracer {
-    /// Sends spans as `settings` say, in the name of the library `scope`. To be called within a runtime, which the connection
-    /// lives in. `registry` shows what becomes of the spans.
+    /// Starts to export spans as configured by `settings`, under the instrumentation scope `scope`, and
+    /// registers span counters at `registry`. Must be called within a Tokio runtime, which drives the
+    /// connection.
     ///
     /// # Errors
-    /// [`TraceError::Exporter`] when the endpoint is no address.
+    /// [`TraceError::Exporter`] if the endpoint is not a valid URL.
     pub fn start(
         settings: TraceSettings,
         scope: &'static str,
@@ -59,47 +60,49 @@ impl Tracer {
             .with_metadata(settings.headers)
             .build()
             .map_err(|error| TraceError::Exporter(error.to_string()))?;
-        let queue = Queue::new(settings.queue, registry);
+        let queue = ExportQueue::new(settings.queue, registry);
         let batches = BatchConfigBuilder::default()
             .with_max_queue_size(settings.queue)
             .with_max_export_batch_size(settings.batch)
             .with_scheduled_delay(settings.delay)
             .build();
-        let mut processor = BatchSpanProcessor::new(Counted::new(exporter, queue.clone()), batches);
-        let named = settings.resource.into_iter().map(|(key, value)| KeyValue::new(key, value));
+        let mut processor = BatchSpanProcessor::new(CountingExporter::new(exporter, queue.clone()), batches);
+        let attributes = settings.resource.into_iter().map(|(key, value)| KeyValue::new(key, value));
         let sdk = Box::new(TelemetryResourceDetector);
-        processor.set_resource(&Resource::builder_empty().with_detector(sdk).with_attributes(named).build());
+        processor
+            .set_resource(&Resource::builder_empty().with_detector(sdk).with_attributes(attributes).build());
         let (sampler, ids) = (settings.sampler, RandomIdGenerator::default());
         Ok(Self { sampler, ids, scope: InstrumentationScope::builder(scope).build(), queue, processor })
     }
 
-    /// Begins the span of a request with these headers, if it is wanted. The span that the request came from is the parent.
-    pub fn begin<'a>(&self, header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Begun> {
-        let parent = header("traceparent").and_then(Parent::read);
+    /// Starts the span of a request with these headers, if it is sampled. Its parent is the span in the
+    /// `traceparent` header.
+    pub fn start_span<'a>(&self, header: impl Fn(&'static str) -> Option<&'a str>) -> Option<ActiveSpan> {
+        let parent = header("traceparent").and_then(Parent::parse);
         let trace_id = parent.map_or_else(|| self.ids.new_trace_id(), |parent| parent.trace_id);
-        if !self.sampler.wants(parent, trace_id) {
+        if !self.sampler.samples(parent, trace_id) {
             return None;
         }
         let state = parent.and_then(|_| header("tracestate")?.parse::<TraceState>().ok());
         let flags = TraceFlags::SAMPLED;
         let context =
             SpanContext::new(trace_id, self.ids.new_span_id(), flags, false, state.unwrap_or_default());
-        Some(Begun { context, parent: parent.map(|parent| parent.span_id), began: SystemTime::now() })
+        Some(ActiveSpan { context, parent: parent.map(|parent| parent.span_id), started: SystemTime::now() })
     }
 
-    /// Ends a span: it is sent with others, or dropped and counted where too many wait.
-    pub fn end(&self, begun: Begun, span: Span) {
-        if !self.queue.admits() {
+    /// Ends a span and queues it for export, or drops and counts it if the queue is full.
+    pub fn end_span(&self, active: ActiveSpan, span: Span) {
+        if !self.queue.reserve() {
             return;
         }
-        let Begun { context, parent, began } = begun;
+        let ActiveSpan { context, parent, started } = active;
         self.processor.on_end(SpanData {
             span_context: context,
             parent_span_id: parent.unwrap_or(SpanId::INVALID),
             parent_span_is_remote: parent.is_some(),
             span_kind: SpanKind::Internal,
             name: span.name.into(),
-            start_time: began,
+            start_time: started,
             end_time: span.ended,
             attributes: attributes(span.attributes),
             dropped_attributes_count: 0,
@@ -110,16 +113,17 @@ impl Tracer {
         });
     }
 
-    /// Counts a span that was begun and is not ended, because too much has to wait.
-    pub fn give_up(&self) {
-        self.queue.dropped();
+    /// Counts a started span that is dropped because a queue is full.
+    pub fn count_dropped(&self) {
+        self.queue.count_dropped();
     }
 
-    /// Sends what waits, and nothing more.
+    /// Exports the queued spans and stops.
     pub async fn stop(self: Arc<Self>) {
-        let flushed = tokio::task::spawn_blocking(move || self.processor.shutdown_with_timeout(FLUSH));
+        let flushed =
+            tokio::task::spawn_blocking(move || self.processor.shutdown_with_timeout(FLUSH_TIMEOUT));
         if let Ok(Err(error)) = flushed.await {
-            tracing::warn!(%error, "the last spans are not exported");
+            tracing::warn!(%error, "cannot export the last spans");
         }
     }
 }

@@ -22,19 +22,19 @@ fn rewrite(name: &str, created_ms: Option<u64>, rules: Vec<RewriteRule>) -> Mode
     ModelRewrite { name: name.to_owned(), created_ms, rules }
 }
 
-/// How often each target is chosen over evenly spread dice.
+/// Counts how often each target is chosen for evenly spread random numbers.
 fn shares(models: &Models, incoming: &str, of: u64) -> BTreeMap<String, u64> {
     let mut shares = BTreeMap::new();
-    for throw in 0..of {
-        let dice = (u128::from(throw) * (1 << 64) / u128::from(of)) as u64;
-        let target = models.target(incoming, None, dice).expect("there is a rule");
+    for draw in 0..of {
+        let random = (u128::from(draw) * (1 << 64) / u128::from(of)) as u64;
+        let target = models.target(incoming, None, random).expect("a rule applies");
         *shares.entry(target.to_owned()).or_default() += 1;
     }
     shares
 }
 
 #[test]
-fn an_unknown_objective_and_none_have_no_priority() {
+fn unknown_and_missing_objectives_have_priority_zero() {
     let objective = |name: &str, priority| Objective { name: name.to_owned(), priority };
     let models = Models::new(vec![objective("urgent", 10), objective("batch", -10)], Vec::new());
     let priorities = [None, Some("urgent"), Some("batch"), Some("other")].map(|name| models.priority(name));
@@ -42,7 +42,7 @@ fn an_unknown_objective_and_none_have_no_priority() {
 }
 
 #[test]
-fn the_exact_holds_before_the_generic_then_the_oldest_then_the_first() {
+fn exact_rules_precede_generic_ones_then_the_oldest_then_the_first() {
     let to = |model| [(model, None)];
     let models = Models::new(
         Vec::new(),
@@ -59,7 +59,7 @@ fn the_exact_holds_before_the_generic_then_the_oldest_then_the_first() {
 }
 
 #[test]
-fn weights_share_and_what_has_none_beside_them_is_never_chosen() {
+fn targets_share_by_weight_and_unweighted_ones_are_skipped() {
     let split = rule(&["split"], &[("a", Some(7)), ("never", None), ("b", Some(1))]);
     let even = rule(&["even"], &[("a", None), ("b", None), ("c", None), ("d", None)]);
     let models = Models::new(Vec::new(), vec![rewrite("r", None, vec![split, even])]);
@@ -69,7 +69,7 @@ fn weights_share_and_what_has_none_beside_them_is_never_chosen() {
 }
 
 #[test]
-fn sessions_share_by_weight_too() {
+fn sessions_are_spread_by_weight() {
     let rule = rule(&["m"], &[("a", Some(3)), ("b", Some(1))]);
     let models = Models::new(Vec::new(), vec![rewrite("r", None, vec![rule])]);
     let to_b = |session: &u32| models.target("m", Some(&session.to_string()), 0) == Some("b");
@@ -97,7 +97,7 @@ fn rewrite_at(at: usize, created_ms: Option<u64>, rules: Vec<RewriteRule>) -> Mo
     rewrite(&format!("rewrite-{at}"), created_ms, rules)
 }
 
-/// The rule that holds, by the words of the contract: each rule is looked at.
+/// Returns the rule that applies, found by examining every rule as the contract states it.
 fn rule_of<'a>(rewrites: &'a [ModelRewrite], incoming: &str) -> Option<&'a RewriteRule> {
     let all = rewrites.iter().enumerate().flat_map(|(place, rewrite)| {
         let rules = rewrite.rules.iter().enumerate();
@@ -113,19 +113,19 @@ fn rule_of<'a>(rewrites: &'a [ModelRewrite], incoming: &str) -> Option<&'a Rewri
 
 proptest! {
     #[test]
-    fn the_target_is_one_of_the_rule_that_holds(
+    fn target_belongs_to_the_rule_that_applies(
         rewrites in any_rewrites(),
         incoming in "[a-e]",
         session in option::of("[a-z]{0,3}"),
-        dice in any::<u64>(),
+        random in any::<u64>(),
     ) {
         let models = Models::new(Vec::new(), rewrites.clone());
-        let target = models.target(&incoming, session.as_deref(), dice);
+        let target = models.target(&incoming, session.as_deref(), random);
         let rule = rule_of(&rewrites, &incoming);
         let targets = rule.map(|rule| rule.targets.as_slice()).unwrap_or_default();
         let is_weighted = targets.iter().any(|target| target.weight.is_some());
-        let may_be = |target: &&RewriteTarget| if is_weighted { target.weight > Some(0) } else { true };
-        let possible: Vec<_> = targets.iter().filter(may_be).map(|target| target.model.as_str()).collect();
+        let can_be_chosen = |target: &&RewriteTarget| if is_weighted { target.weight > Some(0) } else { true };
+        let possible: Vec<_> = targets.iter().filter(can_be_chosen).map(|target| target.model.as_str()).collect();
         match target {
             Some(target) => prop_assert!(possible.contains(&target), "{} of {:?}", target, possible),
             None => prop_assert!(possible.is_empty(), "none of {:?}", possible),
@@ -133,28 +133,28 @@ proptest! {
     }
 
     #[test]
-    fn a_session_goes_to_one_target_whatever_the_dice(
+    fn session_keeps_its_target_for_all_random_numbers(
         rewrites in any_rewrites(),
         incoming in "[a-e]",
         session in "[a-z]{1,3}",
-        dice in any::<[u64; 2]>(),
+        random in any::<[u64; 2]>(),
     ) {
         let [one, other] = [(); 2].map(|()| Models::new(Vec::new(), rewrites.clone()));
-        let target = |models: &Models, dice| models.target(&incoming, Some(&session), dice).map(str::to_owned);
-        prop_assert_eq!(target(&one, dice[0]), target(&other, dice[1]));
+        let target = |models: &Models, random| models.target(&incoming, Some(&session), random).map(str::to_owned);
+        prop_assert_eq!(target(&one, random[0]), target(&other, random[1]));
     }
 
     #[test]
-    fn what_is_made_of_its_own_parts_is_the_same(rewrites in any_rewrites(), names in vec("[a-d]{1,2}", 0..5)) {
+    fn rebuilding_from_own_parts_gives_an_equal_value(rewrites in any_rewrites(), names in vec("[a-d]{1,2}", 0..5)) {
         let objectives = names.into_iter().zip(1..).map(|(name, priority)| Objective { name, priority }).collect();
         let models = Models::new(objectives, rewrites);
         let again = Models::new(models.objectives().to_vec(), models.rewrites().to_vec());
         prop_assert_eq!(models, again);
     }
 
-    /// More weight for one target takes sessions to it, and none away from it.
+    /// A growing weight moves sessions to its target and none away from it.
     #[test]
-    fn a_canary_that_grows_keeps_its_sessions(weights in [1_u32..100, 1_u32..100], session in "[a-z]{1,8}") {
+    fn growing_canary_keeps_its_sessions(weights in [1_u32..100, 1_u32..100], session in "[a-z]{1,8}") {
         let [small, more] = weights;
         let at = |canary: u32| {
             let rule = rule(&["m"], &[("stable", Some(200 - canary)), ("canary", Some(canary))]);

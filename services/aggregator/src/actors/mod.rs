@@ -1,9 +1,9 @@
-//! The aggregator's actors: Root, and under it one `PoolSteward` for each pool.
+//! The aggregator's actors: `Root`, and below it one `PoolOwner` per pool.
 
-mod claims;
+mod coordination;
 mod pool_owner;
 mod root;
 
-pub(crate) use claims::{Membership, Memory};
-pub(crate) use pool_owner::{Message, PoolOwnerRef, Reported, Setup as StewardSetup};
+pub(crate) use coordination::{Membership, OwnerHistory};
+pub(crate) use pool_owner::PoolOwnerSetup;
 pub(crate) use root::{Root, RootMessage};

@@ -1,124 +1,87 @@
-//! `PoolSteward`: the serialization point of a pool, and its follower while another aggregator owns it. One message, one fold,
-//! then its effects.
+//! `PoolOwner`: the one actor through which everything about a pool passes. It owns the pool, or follows its
+//! owner as a standby.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use signalbox_peers::{Event, Tell};
+use ractor::{Actor, ActorProcessingErr, RpcReplyPort};
+use signalbox_peers::{ListenerState, StreamEvent, StreamSender};
 use signalbox_state::{
-    AssignedEndpoint, ClaimResult, CollectorStream, Feedback, FollowerEvent, FollowerPoll, FromFollower,
-    ObservedOwner, PollReply, PoolEffect, PoolInput, PoolRole, PoolRoleConfig, Report, RoleEffect, RoleInput,
-    RoleStatus,
+    AssignedEndpoint, CollectorStream, Feedback, FollowerEvent, FollowerPoll, PollReply, PoolEffect,
+    PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
 };
 use signalbox_types::PoolSpec;
-use signalbox_wire::Reply;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use signalbox_wire::FeedbackReply;
+use tokio::sync::{mpsc, watch};
 
-use super::claims::{self, Membership};
-use crate::metrics::Levels;
-use crate::pools::Board;
+use super::coordination::{self, Membership};
+use crate::metrics::PoolMetrics;
+use crate::pools::{CollectorReports, PoolHandle, PoolOwnerMessage, PoolOwnerRef};
 
-/// How often a steward looks at the time.
-const TICK: Duration = Duration::from_millis(50);
+/// How often the role learns the time.
+const TICK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long one that ends waits for the next owner to fetch what it has not heard of.
-const LINGER: Duration = Duration::from_millis(500);
+/// How long a draining owner waits for its successor to fetch the history that it lacks.
+const DRAIN_LINGER: Duration = Duration::from_millis(500);
 
-/// What a collector sent.
-#[derive(Debug)]
-pub(crate) struct Reported {
-    pub(crate) stream: CollectorStream,
-    pub(crate) epoch: u64,
-    pub(crate) reports: Vec<Report>,
-}
-
-/// What is said to a steward. Traffic from outside carries a permit, which bounds the mailbox.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Respecified(PoolSpec),
-    CollectorJoined {
-        stream: CollectorStream,
-        name: String,
-        assignment: watch::Sender<Vec<AssignedEndpoint>>,
-    },
-    CollectorLeft(CollectorStream),
-    Reported(Reported, OwnedSemaphorePermit),
-    Fed {
-        feedback: Feedback,
-        replies: mpsc::Sender<Reply>,
-        permit: OwnedSemaphorePermit,
-    },
-    Asked(FollowerPoll, RpcReplyPort<PollReply>),
-    Followed {
-        follower: u64,
-        name: String,
-    },
-    Told {
-        follower: u64,
-        told: FromFollower,
-        permit: OwnedSemaphorePermit,
-    },
-    Unfollowed(u64),
-    Streamed(Event),
-    ObservedOwner(ObservedOwner),
-    Candidates(Vec<String>),
-    ClaimResult(ClaimResult),
-    Drain(RpcReplyPort<()>),
-    Ticked,
-}
-
-pub(crate) type PoolOwnerRef = ActorRef<Message>;
-
-/// What a steward is started with.
+/// What a pool's actor needs to start.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
+pub(crate) struct PoolOwnerSetup {
     pub(crate) config: PoolRoleConfig,
     pub(crate) specs: watch::Receiver<PoolSpec>,
-    pub(crate) peers: signalbox_peers::Settings,
+    /// The other aggregators.
+    pub(crate) peers: signalbox_peers::FollowSettings,
     pub(crate) membership: Membership,
-    pub(crate) board: Arc<Board>,
-    pub(crate) levels: Arc<Levels>,
+    pub(crate) handle: Arc<PoolHandle>,
+    pub(crate) metrics: Arc<PoolMetrics>,
 }
 
+/// The actor of one pool: for each message, it updates the pool's role and performs the resulting effects.
 #[derive(Debug)]
 pub(crate) struct PoolOwner;
 
 pub(crate) struct State {
     role: PoolRole,
-    setup: Setup,
+    setup: PoolOwnerSetup,
     started: Instant,
+    /// Sends assignments on each collector's stream.
     collectors: BTreeMap<CollectorStream, watch::Sender<Vec<AssignedEndpoint>>>,
-    aggregators: BTreeMap<u64, Tell>,
+    /// The streams to other aggregators.
+    aggregators: BTreeMap<u64, StreamSender>,
+    /// Start of the drain, and where to report its end.
     draining: Option<(Instant, RpcReplyPort<()>)>,
 }
 
 impl Actor for PoolOwner {
-    type Msg = Message;
+    type Msg = PoolOwnerMessage;
     type State = State;
-    type Arguments = Setup;
+    type Arguments = PoolOwnerSetup;
 
-    async fn pre_start(&self, myself: PoolOwnerRef, setup: Setup) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: PoolOwnerRef,
+        setup: PoolOwnerSetup,
+    ) -> Result<State, ActorProcessingErr> {
         let mut specs = setup.specs.clone();
         let role = PoolRole::new(setup.config.clone(), specs.borrow_and_update().clone());
-        let (owner, listener) = (myself.clone(), myself.clone());
+        let (actor, listener) = (myself.clone(), myself.clone());
         tokio::spawn(async move {
             while specs.changed().await.is_ok() {
                 let spec = specs.borrow_and_update().clone();
-                if owner.cast(Message::Respecified(spec)).is_err() {
+                if actor.cast(PoolOwnerMessage::SpecChanged(spec)).is_err() {
                     break;
                 }
             }
         });
         tokio::spawn(signalbox_peers::follow(setup.peers.clone(), move |event| {
-            match listener.cast(Message::Streamed(event)) {
-                Ok(()) => signalbox_peers::Listening::On,
-                Err(_) => signalbox_peers::Listening::Over,
+            match listener.cast(PoolOwnerMessage::StreamEvent(event)) {
+                Ok(()) => ListenerState::Listening,
+                Err(_) => ListenerState::Closed,
             }
         }));
-        claims::watch(&setup.membership, &setup.board.pool, &myself);
-        myself.send_after(TICK, || Message::Ticked);
+        coordination::watch(&setup.membership, &setup.handle.pool, &myself);
+        myself.send_after(TICK_INTERVAL, || PoolOwnerMessage::Tick);
         let (started, collectors, aggregators) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
         Ok(State { role, setup, started, collectors, aggregators, draining: None })
     }
@@ -126,50 +89,52 @@ impl Actor for PoolOwner {
     async fn handle(
         &self,
         myself: PoolOwnerRef,
-        message: Message,
+        message: PoolOwnerMessage,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Respecified(spec) => state.fold(&myself, RoleInput::Spec(spec)),
-            Message::CollectorJoined { stream, name, assignment } => {
+            PoolOwnerMessage::SpecChanged(spec) => state.apply(&myself, RoleInput::Spec(spec)),
+            PoolOwnerMessage::CollectorJoined { stream, name, assignment } => {
                 state.collectors.insert(stream, assignment);
-                state.fold(&myself, RoleInput::Owned(PoolInput::CollectorJoined(stream, name)));
+                state.apply(&myself, RoleInput::Pool(PoolInput::CollectorJoined(stream, name)));
             }
-            Message::CollectorLeft(stream) => {
+            PoolOwnerMessage::CollectorLeft(stream) => {
                 state.collectors.remove(&stream);
-                state.fold(&myself, RoleInput::Owned(PoolInput::CollectorLeft(stream)));
+                state.apply(&myself, RoleInput::Pool(PoolInput::CollectorLeft(stream)));
             }
-            Message::Reported(reported, permit) => {
-                state.reported(&myself, reported);
+            PoolOwnerMessage::Reports(reports, permit) => {
+                state.handle_reports(&myself, reports);
                 drop(permit);
             }
-            Message::Fed { feedback, replies, permit } => {
-                state.fed(&myself, feedback, &replies);
+            PoolOwnerMessage::Feedback { feedback, replies, permit } => {
+                state.handle_feedback(&myself, feedback, &replies);
                 drop(permit);
             }
-            // The stream that asked may be gone.
-            Message::Asked(ask, port) => drop(port.send(state.answer(ask))),
-            Message::Followed { follower, name } => {
-                state.fold(&myself, RoleInput::Followed(follower, name));
+            PoolOwnerMessage::FollowerJoined { follower, name } => {
+                state.apply(&myself, RoleInput::FollowerJoined(follower, name));
             }
-            Message::Told { follower, told, permit } => {
-                state.fold(&myself, RoleInput::Told(follower, told));
+            PoolOwnerMessage::FollowerMessage { follower, message, permit } => {
+                state.apply(&myself, RoleInput::FollowerMessage(follower, message));
                 drop(permit);
             }
-            Message::Unfollowed(follower) => state.fold(&myself, RoleInput::Unfollowed(follower)),
-            Message::Streamed(event) => state.streamed(&myself, event),
-            Message::ObservedOwner(seen) => state.fold(&myself, RoleInput::ObservedOwner(seen)),
-            Message::Candidates(names) => state.fold(&myself, RoleInput::Candidates(names)),
-            Message::ClaimResult(claimed) => state.fold(&myself, RoleInput::ClaimResult(claimed)),
-            Message::Drain(port) => {
+            PoolOwnerMessage::FollowerLeft(follower) => {
+                state.apply(&myself, RoleInput::FollowerLeft(follower));
+            }
+            // The stream that polls may have ended in the meantime.
+            PoolOwnerMessage::Poll(poll, port) => drop(port.send(state.poll(poll))),
+            PoolOwnerMessage::StreamEvent(event) => state.handle_stream_event(&myself, event),
+            PoolOwnerMessage::OwnerObserved(owner) => state.apply(&myself, RoleInput::OwnerObserved(owner)),
+            PoolOwnerMessage::ClaimAnswered(result) => state.apply(&myself, RoleInput::ClaimAnswered(result)),
+            PoolOwnerMessage::Candidates(names) => state.apply(&myself, RoleInput::Candidates(names)),
+            PoolOwnerMessage::Drain(port) => {
                 state.draining = Some((Instant::now(), port));
-                state.fold(&myself, RoleInput::Drain);
+                state.apply(&myself, RoleInput::Drain);
             }
-            Message::Ticked => {
-                state.fold(&myself, RoleInput::Tick);
-                state.finish_draining();
-                state.setup.levels.show(&state.role, state.now_ms());
-                myself.send_after(TICK, || Message::Ticked);
+            PoolOwnerMessage::Tick => {
+                state.apply(&myself, RoleInput::Tick);
+                state.finish_drain();
+                state.setup.metrics.update(&state.role, state.now_ms());
+                myself.send_after(TICK_INTERVAL, || PoolOwnerMessage::Tick);
             }
         }
         Ok(())
@@ -181,130 +146,141 @@ impl State {
         self.started.elapsed().as_millis() as u64
     }
 
-    fn fold(&mut self, myself: &PoolOwnerRef, input: RoleInput) {
-        for effect in self.role.fold(self.now_ms(), input) {
+    /// Applies an input to the role and performs its effects.
+    fn apply(&mut self, myself: &PoolOwnerRef, input: RoleInput) {
+        for effect in self.role.handle(self.now_ms(), input) {
             self.perform(myself, effect);
         }
     }
 
-    fn fed(&mut self, myself: &PoolOwnerRef, feedback: Feedback, replies: &mpsc::Sender<Reply>) {
-        for effect in self.role.fold(self.now_ms(), RoleInput::Owned(PoolInput::Feedback(feedback))) {
+    fn handle_feedback(
+        &mut self,
+        myself: &PoolOwnerRef,
+        feedback: Feedback,
+        replies: &mpsc::Sender<FeedbackReply>,
+    ) {
+        for effect in self.role.handle(self.now_ms(), RoleInput::Pool(PoolInput::Feedback(feedback))) {
             let reply = match effect {
                 RoleEffect::Pool(PoolEffect::NeedChain(_, number)) => {
-                    self.setup.levels.chains_asked.inc();
-                    Reply::NeedChain(number)
+                    self.setup.metrics.chains_requested.inc();
+                    FeedbackReply::NeedChain(number)
                 }
-                RoleEffect::Pool(PoolEffect::Expired(origin)) => Reply::Expired(origin),
+                RoleEffect::Pool(PoolEffect::Expired(origin)) => FeedbackReply::Expired(origin),
                 effect => {
                     self.perform(myself, effect);
                     continue;
                 }
             };
-            // A replica that reads no replies is slow or gone; what it is not asked for it loses.
+            // A full queue means that the replica is slow or gone. It then misses the reply.
             let _ = replies.try_send(reply);
         }
     }
 
-    fn reported(&mut self, myself: &PoolOwnerRef, reported: Reported) {
-        let Reported { stream, epoch, reports } = reported;
-        self.fold(myself, RoleInput::Owned(PoolInput::EpochHeard(epoch)));
-        self.fold(myself, RoleInput::Owned(PoolInput::Reports(stream, reports)));
+    fn handle_reports(&mut self, myself: &PoolOwnerRef, reports: CollectorReports) {
+        let CollectorReports { stream, epoch, reports } = reports;
+        self.apply(myself, RoleInput::Pool(PoolInput::EpochObserved(epoch)));
+        self.apply(myself, RoleInput::Pool(PoolInput::Reports(stream, reports)));
     }
 
-    fn streamed(&mut self, myself: &PoolOwnerRef, event: Event) {
+    fn handle_stream_event(&mut self, myself: &PoolOwnerRef, event: StreamEvent) {
         match event {
-            Event::Opened { stream, tell, .. } => {
-                self.aggregators.insert(stream, tell);
-                self.fold(myself, RoleInput::FollowerEvent(stream, FollowerEvent::Connected));
+            StreamEvent::Opened { stream, sender, .. } => {
+                self.aggregators.insert(stream, sender);
+                self.apply(myself, RoleInput::PeerEvent(stream, FollowerEvent::Connected));
             }
-            Event::Said { stream, said, permit } => {
-                self.fold(myself, RoleInput::FollowerEvent(stream, FollowerEvent::Said(said)));
+            StreamEvent::Received { stream, message, permit } => {
+                self.apply(myself, RoleInput::PeerEvent(stream, FollowerEvent::Received(message)));
                 drop(permit);
             }
-            Event::Closed { stream } => {
+            StreamEvent::Closed { stream } => {
                 self.aggregators.remove(&stream);
-                self.fold(myself, RoleInput::FollowerEvent(stream, FollowerEvent::Disconnected));
+                self.apply(myself, RoleInput::PeerEvent(stream, FollowerEvent::Disconnected));
             }
         }
     }
 
     fn perform(&mut self, myself: &PoolOwnerRef, effect: RoleEffect) {
-        let Setup { membership, board, levels, .. } = &self.setup;
+        let PoolOwnerSetup { membership, handle, metrics, .. } = &self.setup;
         match effect {
-            RoleEffect::Pool(effect) => self.perform_owners(effect),
-            RoleEffect::Tell(aggregator, said) => {
-                if let Some(tell) = self.aggregators.get(&aggregator) {
-                    tell.say(said);
+            RoleEffect::Pool(effect) => self.perform_pool_effect(effect),
+            RoleEffect::Send(aggregator, message) => {
+                if let Some(sender) = self.aggregators.get(&aggregator) {
+                    sender.send(message);
                 }
             }
-            RoleEffect::Claim { above } => claims::claim(membership, &board.pool, above, myself),
-            RoleEffect::Release => claims::release(membership, &board.pool),
-            RoleEffect::Stands(standing) => self.stands(standing),
-            RoleEffect::Stirred => board.stir(self.role.epoch()),
-            RoleEffect::Missed(gap) => {
-                levels.gaps.inc();
-                tracing::debug!(pool = %board.pool, %gap, "a frame of the owner could not be taken");
+            RoleEffect::Claim { above } => coordination::claim(membership, &handle.pool, above, myself),
+            RoleEffect::Release => coordination::release(membership, &handle.pool),
+            RoleEffect::StatusChanged(status) => self.handle_status_change(status),
+            RoleEffect::WakeFollowers => handle.wake_followers(self.role.epoch()),
+            RoleEffect::Gap(gap) => {
+                metrics.frame_gaps.inc();
+                tracing::debug!(pool = %handle.pool, %gap, "cannot apply a frame from the owner");
             }
-            RoleEffect::Replaced => {
-                tracing::info!(pool = %board.pool, version = %self.role.version().unwrap_or_default(), "snapshot taken")
+            RoleEffect::SnapshotInstalled => {
+                let version = self.role.version().unwrap_or_default();
+                tracing::info!(pool = %handle.pool, %version, "installed a snapshot");
             }
         }
     }
 
-    fn perform_owners(&mut self, effect: PoolEffect) {
+    fn perform_pool_effect(&mut self, effect: PoolEffect) {
         match effect {
-            PoolEffect::Published(version) => self.setup.board.stir(version.epoch),
+            PoolEffect::Published(version) => self.setup.handle.wake_followers(version.epoch),
             PoolEffect::Assign(stream, endpoints) => {
                 if let Some(assignment) = self.collectors.get(&stream) {
-                    tracing::info!(collector = stream.0, endpoints = endpoints.len(), "endpoints assigned");
+                    let (stream, endpoints_assigned) = (stream.0, endpoints.len());
+                    tracing::info!(stream, endpoints_assigned, "assigned endpoints to a collector");
                     assignment.send_replace(endpoints);
                 }
             }
-            // Without its sender the stream ends.
-            PoolEffect::Dropped(stream) => {
+            // Dropping the sender ends the stream.
+            PoolEffect::CloseCollector(stream) => {
                 tracing::warn!(
-                    collector = stream.0,
-                    "the collector is silent, and its endpoints go to others"
+                    stream = stream.0,
+                    "a collector is silent or has reconnected; reassigning its endpoints"
                 );
-                self.setup.levels.collectors_dropped.inc();
+                self.setup.metrics.collectors_dropped.inc();
                 self.collectors.remove(&stream);
             }
-            PoolEffect::Count(noted) => self.setup.levels.note(noted),
+            PoolEffect::Count(event) => self.setup.metrics.record(event),
             PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::Outranked(_) => {}
         }
     }
 
-    fn stands(&mut self, standing: RoleStatus) {
-        let Setup { board, levels, .. } = &self.setup;
+    fn handle_status_change(&mut self, status: RoleStatus) {
+        let PoolOwnerSetup { handle, metrics, .. } = &self.setup;
         let version = self.role.version().unwrap_or_default();
-        match standing {
+        match status {
             RoleStatus::Owner(epoch) => {
-                levels.takeovers.inc();
-                tracing::info!(pool = %board.pool, epoch, %version, "owns the pool");
+                metrics.takeovers.inc();
+                tracing::info!(pool = %handle.pool, epoch, %version, "became the pool's owner");
             }
             RoleStatus::TakingOver(epoch) => {
-                tracing::info!(pool = %board.pool, epoch, %version, "is about to own the pool")
+                tracing::info!(pool = %handle.pool, epoch, %version, "taking the pool over");
             }
             RoleStatus::Standby => {
-                tracing::info!(pool = %board.pool, %version, "follows the pool");
+                tracing::info!(pool = %handle.pool, %version, "became a standby of the pool");
                 self.collectors.clear();
             }
         }
-        board.stand(standing);
+        handle.set_status(status);
     }
 
-    fn answer(&mut self, ask: FollowerPoll) -> PollReply {
-        let answer = self.role.answer(self.now_ms(), ask);
-        if matches!(answer, PollReply::Snapshot(_)) {
-            self.setup.levels.snapshots.inc();
+    fn poll(&mut self, poll: FollowerPoll) -> PollReply {
+        let reply = self.role.poll(self.now_ms(), poll);
+        if matches!(reply, PollReply::Snapshot(_)) {
+            self.setup.metrics.snapshots_sent.inc();
         }
-        answer
+        reply
     }
 
-    /// One that ends may go when the next owner is heard, or nobody is there to be the next.
-    fn finish_draining(&mut self) {
+    /// Ends the drain once the next owner is visible, no other aggregator could become the owner, or it takes
+    /// too long.
+    fn finish_drain(&mut self) {
         let is_done = |since: &Instant| {
-            self.aggregators.is_empty() || self.role.hears_owner(self.now_ms()) || since.elapsed() >= LINGER
+            self.aggregators.is_empty()
+                || self.role.sees_owner(self.now_ms())
+                || since.elapsed() >= DRAIN_LINGER
         };
         if self.draining.as_ref().is_some_and(|(since, _)| is_done(since))
             && let Some((_, port)) = self.draining.take()

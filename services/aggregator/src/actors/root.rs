@@ -1,15 +1,19 @@
-//! Root: keeps a `PoolSteward` alive for each pool. One that failed is replaced by one that holds nothing, and inherits from
-//! whoever follows it.
+//! `Root`: runs one `PoolOwner` per pool. An actor that failed is replaced by an empty one, which takes the
+//! pool's state over from its followers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use signalbox_actors::{BackoffPolicy, Ended, RestartPolicy, Restarts, Verdict, ended};
+use signalbox_actors::{
+    BackoffPolicy, ChildExit, RestartDecision, RestartPolicy, RestartTracker, child_exit,
+};
+use signalbox_state::RoleStatus;
 
-use super::pool_owner::{Message, PoolOwner, Setup};
+use super::pool_owner::{PoolOwner, PoolOwnerSetup};
+use crate::pools::PoolOwnerMessage;
 
-const STEWARD_RESTARTS: RestartPolicy = RestartPolicy {
+const POOL_OWNER_RESTARTS: RestartPolicy = RestartPolicy {
     max_restarts: 5,
     within: Duration::from_secs(60),
     backoff: BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(5) },
@@ -17,9 +21,10 @@ const STEWARD_RESTARTS: RestartPolicy = RestartPolicy {
 
 #[derive(Debug)]
 pub(crate) enum RootMessage {
-    /// Start the steward of the pool with this index.
+    /// Start the actor of the pool with this index.
     Start(usize),
-    /// Leave all pools to others; answered when each has an owner, or waited long enough.
+    /// Hand all pools to other aggregators. Answered when each pool has another owner or the wait was long
+    /// enough.
     Drain(RpcReplyPort<()>),
 }
 
@@ -27,29 +32,30 @@ pub(crate) enum RootMessage {
 pub(crate) struct Root;
 
 struct Pool {
-    setup: Setup,
-    restarts: Restarts,
+    setup: PoolOwnerSetup,
+    restarts: RestartTracker,
 }
 
 pub(crate) struct State {
     pools: Vec<Pool>,
-    stewards: BTreeMap<ActorId, usize>,
+    /// Index of each actor's pool.
+    actors: BTreeMap<ActorId, usize>,
     started: Instant,
 }
 
 impl Actor for Root {
     type Msg = RootMessage;
     type State = State;
-    type Arguments = Vec<Setup>;
+    type Arguments = Vec<PoolOwnerSetup>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<RootMessage>,
-        setups: Vec<Setup>,
+        setups: Vec<PoolOwnerSetup>,
     ) -> Result<State, ActorProcessingErr> {
-        let pool = |setup| Pool { setup, restarts: Restarts::new(STEWARD_RESTARTS) };
+        let pool = |setup| Pool { setup, restarts: RestartTracker::new(POOL_OWNER_RESTARTS) };
         let pools: Vec<_> = setups.into_iter().map(pool).collect();
-        let mut state = State { pools, stewards: BTreeMap::new(), started: Instant::now() };
+        let mut state = State { pools, actors: BTreeMap::new(), started: Instant::now() };
         for index in 0..state.pools.len() {
             state.start(&myself, index).await?;
         }
@@ -78,8 +84,8 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(Ended::Failed { child, error }) = ended(event) else { return Ok(()) };
-        state.failed(&myself, &child, &error);
+        let Some(ChildExit::Failed { child, error }) = child_exit(event) else { return Ok(()) };
+        state.handle_failure(&myself, &child, &error);
         Ok(())
     }
 }
@@ -91,40 +97,40 @@ impl State {
         index: usize,
     ) -> Result<(), ActorProcessingErr> {
         let setup = self.pools[index].setup.clone();
-        let board = setup.board.clone();
-        let (owner, _) = Actor::spawn_linked(None, PoolOwner, setup, myself.get_cell()).await?;
-        self.stewards.insert(owner.get_id(), index);
-        board.owner.send_replace(Some(owner));
+        let handle = setup.handle.clone();
+        let (actor, _) = Actor::spawn_linked(None, PoolOwner, setup, myself.get_cell()).await?;
+        self.actors.insert(actor.get_id(), index);
+        handle.actor.send_replace(Some(actor));
         Ok(())
     }
 
-    fn failed(&mut self, myself: &ActorRef<RootMessage>, child: &ActorCell, error: &str) {
-        let Some(index) = self.stewards.remove(&child.get_id()) else { return };
+    fn handle_failure(&mut self, myself: &ActorRef<RootMessage>, child: &ActorCell, error: &str) {
+        let Some(index) = self.actors.remove(&child.get_id()) else { return };
         let Pool { setup, restarts } = &mut self.pools[index];
-        setup.board.owner.send_replace(None);
-        setup.board.stand(signalbox_state::RoleStatus::Standby);
-        let pool = &setup.board.pool;
+        setup.handle.actor.send_replace(None);
+        setup.handle.set_status(RoleStatus::Standby);
+        let pool = &setup.handle.pool;
         match restarts.on_failure(self.started.elapsed(), 0.0) {
-            Verdict::RestartAfter(delay) => {
-                tracing::error!(%pool, error, ?delay, "the pool's owner failed and is started anew");
+            RestartDecision::RestartAfter(delay) => {
+                tracing::error!(%pool, error, ?delay, "the actor of a pool failed; restarting it");
                 myself.send_after(delay, move || RootMessage::Start(index));
             }
-            Verdict::GiveUp => {
-                tracing::error!(%pool, error, "the pool's owner fails too often");
-                myself.stop(Some("a pool's owner fails too often".to_owned()));
+            RestartDecision::GiveUp => {
+                tracing::error!(%pool, error, "the actor of a pool fails too often; stopping");
+                myself.stop(Some("the actor of a pool fails too often".to_owned()));
             }
         }
     }
 
     async fn drain(&self) {
-        let stewards: Vec<_> =
-            self.pools.iter().filter_map(|pool| pool.setup.board.owner.borrow().clone()).collect();
-        let waiting: Vec<_> = stewards
+        let actors: Vec<_> =
+            self.pools.iter().filter_map(|pool| pool.setup.handle.actor.borrow().clone()).collect();
+        let drains: Vec<_> = actors
             .into_iter()
-            .map(|owner| tokio::spawn(async move { drop(owner.call(Message::Drain, None).await) }))
+            .map(|actor| tokio::spawn(async move { drop(actor.call(PoolOwnerMessage::Drain, None).await) }))
             .collect();
-        for drained in waiting {
-            // One that fails now has left its pool, too.
+        for drained in drains {
+            // An actor that fails now does not own its pool any more either.
             let _ = drained.await;
         }
     }

@@ -1,4 +1,5 @@
-//! The endpoints file: a pool and its endpoints as one YAML document, and after it what the pool says of models, an object a document.
+//! The endpoints file: one YAML document with a pool and its endpoints, then one document per objective or
+//! model rewrite.
 //!
 //! ```yaml
 //! apiVersion: signalbox/v1
@@ -13,14 +14,14 @@
 //! spec: { poolRef: { name: llama3 }, priority: 10 }
 //! ```
 //!
-//! A file is read whole: all its problems are found in one go, each with its line, its path and how to mend it.
-//! Text becomes a tree for each document ([`signalbox_document`]), the trees a [`PoolSpec`] (`schema`, `objects`); both are pure.
-//! [`read`] and [`watch`] do the IO.
+//! All problems of a file are reported at once, each with its line, its path and how to fix it.
+//! [`signalbox_document`] parses the text into one tree per document; `schema` and `objects` turn the trees
+//! into a [`PoolSpec`]. [`read`] and [`watch`] do the I/O.
 
+mod duplicates;
 mod objects;
 mod scalar;
 mod schema;
-mod unique;
 mod watch;
 
 use std::path::Path;
@@ -34,19 +35,19 @@ pub use self::objects::Ignored;
 use self::objects::Objects;
 pub use self::watch::watch;
 
-/// What an endpoints file holds.
+/// Contents of an endpoints file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// The pool.
+    /// The pool's specification.
     pub spec: PoolSpec,
-    /// Objects in it that are about other pools.
+    /// Objects that reference other pools.
     pub ignored: Vec<Ignored>,
 }
 
-/// What `text` holds.
+/// Parses the text of an endpoints file.
 ///
 /// # Errors
-/// Everything that is wrong with `text`, in the order of its lines.
+/// All problems of the text, sorted by line.
 pub fn parse(text: &str) -> Result<Parsed, FileErrors> {
     let mut problems = Problems::default();
     let roots = read_trees(text, &mut problems);
@@ -57,10 +58,11 @@ pub fn parse(text: &str) -> Result<Parsed, FileErrors> {
         let (models, ignored) = objects.finish();
         Some(Parsed { spec: PoolSpec { id: id?, endpoints: endpoints?, models: Arc::new(models) }, ignored })
     });
-    problems.or(parsed)
+    problems.into_result(parsed)
 }
 
-/// The pool that the file at `path` describes. Blocks while it reads. What it ignores it does not say; [`watch`] does.
+/// Reads the endpoints file at `path`. Blocks the thread. Ignored objects are not logged; [`watch`] logs
+/// them.
 ///
 /// # Errors
 /// [`ReadError`], which names the file.

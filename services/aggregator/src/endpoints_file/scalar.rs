@@ -1,69 +1,78 @@
-//! Scalars that have a form of their own.
+//! Parses scalars: names, addresses, URLs, engines, times.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::UNIX_EPOCH;
 
 use http::Uri;
-use signalbox_document::{quoted, shortened, similar};
+use signalbox_document::{closest_match, quoted, shortened};
 use signalbox_types::{Engine, UnknownEngine};
 
-/// The longest name, in bytes, as in Kubernetes.
-const NAME_MAX_BYTES: usize = 253;
+/// Maximum length of a name in bytes, as in Kubernetes.
+const MAX_NAME_BYTES: usize = 253;
 
-/// A name that can be shown in a line and used as a label.
+/// Parses a name that can be printed on one line and used as a metric label.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
-        return Err("is empty; give it a name".to_owned());
+        return Err("must not be empty; write a name".to_owned());
     }
     if text.trim() != text || text.contains(char::is_control) {
-        return Err(format!("{} has white space around it or control characters; remove them", quoted(text)));
+        return Err(format!(
+            "{} has surrounding white space or control characters; remove them",
+            quoted(text)
+        ));
     }
-    if text.len() > NAME_MAX_BYTES {
-        return Err(format!("{} is longer than {NAME_MAX_BYTES} bytes; shorten it", quoted(text)));
+    if text.len() > MAX_NAME_BYTES {
+        return Err(format!("{} is longer than {MAX_NAME_BYTES} bytes; shorten it", quoted(text)));
     }
     Ok(text.to_owned())
 }
 
-/// A model by its name, which may be anything.
+/// Parses the name of a model, which can be any text.
 pub(super) fn model(text: &str) -> Result<String, String> {
-    if text.is_empty() { Err("is empty; name a model".to_owned()) } else { Ok(text.to_owned()) }
+    if text.is_empty() {
+        Err("must not be empty; write the name of a model".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
-/// A time as Kubernetes writes it, in milliseconds since the Unix epoch.
+/// Parses a time as Kubernetes writes it. Returns milliseconds since the Unix epoch.
 pub(super) fn time_ms(text: &str) -> Result<u64, String> {
     let time = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let time_ms = time.and_then(|since| u64::try_from(since.as_millis()).ok());
-    time_ms.ok_or_else(|| format!("{} is no time in UTC; write it as 2026-01-31T12:00:00Z", quoted(text)))
+    time_ms
+        .ok_or_else(|| format!("{} is not a time in UTC; write it like 2026-01-31T12:00:00Z", quoted(text)))
 }
 
-/// An engine by its name.
+/// Parses the name of an engine.
 pub(super) fn engine(text: &str) -> Result<Engine, String> {
     text.parse().map_err(|UnknownEngine(name)| {
         let known = Engine::ALL.map(Engine::name);
-        let mend = similar(&name, &known).map(|similar| format!("; did you mean {}?", quoted(similar)));
-        format!("{}{}", UnknownEngine(shortened(&name)), mend.unwrap_or_default())
+        let hint = closest_match(&name, &known).map(|similar| format!("; did you mean {}?", quoted(similar)));
+        format!("{}{}", UnknownEngine(shortened(&name)), hint.unwrap_or_default())
     })
 }
 
-/// `IP:PORT`, IPv6 in brackets.
+/// Parses `IP:PORT`, with IPv6 addresses in brackets.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let shown = quoted(text);
     let Ok(address) = text.parse::<SocketAddr>() else {
-        return Err(format!("{shown} {}", why_no_address(text)));
+        return Err(format!("{shown} {}", address_problem(text)));
     };
     match address {
-        _ if address.port() == 0 => Err(format!("{shown} has port 0; ports are 1 to 65535")),
+        _ if address.port() == 0 => Err(format!("{shown} has port 0; use a port from 1 to 65535")),
         _ if address.ip().is_unspecified() => {
-            Err(format!("{shown} is no address to connect to; write the server's own IP"))
+            Err(format!("{shown} is not an address to connect to; write the IP address of the model server"))
         }
         SocketAddr::V6(v6) if text.contains('%') => {
-            Err(format!("{shown} has a zone; write it without: [{}]:{}", v6.ip(), v6.port()))
+            Err(format!("{shown} has a zone ID; write it without one: [{}]:{}", v6.ip(), v6.port()))
         }
         address => Ok(address),
     }
 }
 
-fn why_no_address(text: &str) -> String {
+/// Describes why `text` is not an address, and how to write it.
+fn address_problem(text: &str) -> String {
     const FORM: &str = "write IP:PORT, e.g. 127.0.0.1:8000";
     if text.contains("://") {
         return format!("is a URL; {FORM}");
@@ -72,53 +81,53 @@ fn why_no_address(text: &str) -> String {
         let example = SocketAddr::new(ip, 8000);
         return match ip {
             IpAddr::V6(_) if !text.starts_with('[') => {
-                format!("is IPv6 without brackets and port; write [IP]:PORT, e.g. {example}")
+                format!("is an IPv6 address without brackets and port; write [IP]:PORT, e.g. {example}")
             }
             _ => format!("has no port; write IP:PORT, e.g. {example}"),
         };
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => format!("is no address; {FORM}"),
-            false => format!("has no port, and a host name cannot be used; {FORM}"),
+            true => format!("is not an address; {FORM}"),
+            false => format!("has no port, and host names are not supported; {FORM}"),
         };
     };
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(_) if port.parse::<u16>().is_err() => {
-            format!("has the port {}; ports are 1 to 65535", quoted(port))
+            format!("has the invalid port {}; use a port from 1 to 65535", quoted(port))
         }
-        Ok(_) => format!("is no address; {FORM}, and IPv6 in brackets"),
+        Ok(_) => format!("is not an address; {FORM}, with brackets only around IPv6 addresses"),
         Err(_) if host.starts_with('[') || host.contains(':') => {
-            "has no valid IPv6 address; write [IP]:PORT, e.g. [::1]:8000".to_owned()
+            "has an invalid IPv6 address; write [IP]:PORT, e.g. [::1]:8000".to_owned()
         }
         Err(_) if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
-            format!("has no valid IPv4 address; {FORM}")
+            format!("has an invalid IPv4 address; {FORM}")
         }
-        Err(_) => format!("has a host name, and only an IP can be used; {FORM}"),
+        Err(_) => format!("has a host name, but only IP addresses are supported; {FORM}"),
     }
 }
 
-/// `http://host[:port][/path]`.
+/// Parses `http://HOST[:PORT][/PATH]`.
 pub(super) fn metrics_url(text: &str) -> Result<String, String> {
     const FORM: &str = "write http://HOST:PORT/PATH";
-    let bad = |why: &str| Err(format!("{} {why}; {FORM}", quoted(text)));
-    let Ok(uri) = text.parse::<Uri>() else { return bad("is no URL") };
+    let invalid = |reason: &str| Err(format!("{} {reason}; {FORM}", quoted(text)));
+    let Ok(uri) = text.parse::<Uri>() else { return invalid("is not a URL") };
     match uri.scheme_str() {
         Some("http") => {}
-        Some("https") => return bad("is an https URL, and only http is supported"),
-        _ => return bad("is no http:// URL"),
+        Some("https") => return invalid("is an https:// URL, but only http:// is supported"),
+        _ => return invalid("is not an http:// URL"),
     }
     let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
-        return bad("has no host");
+        return invalid("has no host");
     };
     if authority.as_str().contains('@') {
-        return bad("has a user name, which is not supported");
+        return invalid("has a user name, which is not supported");
     }
     let has_port = authority.as_str().len() > authority.host().len();
     match authority.port_u16() {
         None if !has_port => Ok(text.to_owned()),
         Some(port) if port > 0 => Ok(text.to_owned()),
-        _ => bad("has a bad port, ports are 1 to 65535"),
+        _ => invalid("has an invalid port, which must be from 1 to 65535"),
     }
 }
 
@@ -127,34 +136,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn addresses_are_parsed_or_rejected_with_a_reason() {
         assert!(address("127.0.0.1:8000").is_ok());
         assert!(address("[::1]:65535").is_ok());
-        for (text, why) in [
+        for (text, reason) in [
             ("127.0.0.1", "\"127.0.0.1\" has no port; write IP:PORT, e.g. 127.0.0.1:8000"),
             ("[::1]", "has no port; write IP:PORT, e.g. [::1]:8000"),
             ("fe80::1", "without brackets"),
-            ("127.0.0.1:0", "ports are 1 to 65535"),
-            ("127.0.0.1:65536", "has the port \"65536\"; ports are"),
-            ("127.0.0.1:", "has the port \"\""),
-            ("127.0.0.256:80", "no valid IPv4"),
-            ("[::g]:80", "no valid IPv6"),
-            ("[127.0.0.1]:80", "is no address"),
-            ("0.0.0.0:80", "no address to connect to"),
-            ("[fe80::1%3]:80", "write it without: [fe80::1]:80"),
+            ("127.0.0.1:0", "use a port from 1 to 65535"),
+            ("127.0.0.1:65536", "has the invalid port \"65536\"; use a port"),
+            ("127.0.0.1:", "has the invalid port \"\""),
+            ("127.0.0.256:80", "an invalid IPv4"),
+            ("[::g]:80", "an invalid IPv6"),
+            ("[127.0.0.1]:80", "is not an address"),
+            ("0.0.0.0:80", "not an address to connect to"),
+            ("[fe80::1%3]:80", "write it without one: [fe80::1]:80"),
             ("http://127.0.0.1:80", "is a URL"),
             ("pod-a:80", "has a host name"),
-            ("pod-a", "has no port, and a host name"),
-            ("8000", "is no address"),
-            ("", "is no address"),
+            ("pod-a", "has no port, and host names"),
+            ("8000", "is not an address"),
+            ("", "is not an address"),
         ] {
             let error = address(text).unwrap_err();
-            assert!(error.contains(why), "{error}");
+            assert!(error.contains(reason), "{error}");
         }
     }
 
     #[test]
-    fn metrics_urls() {
+    fn metrics_urls_are_parsed_or_rejected() {
         for good in ["http://127.0.0.1:9000/metrics", "http://[::1]:80/", "http://pod", "http://pod/m?x=1"] {
             assert_eq!(metrics_url(good).as_deref(), Ok(good));
         }
@@ -175,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn names_are_parsed_or_rejected() {
         assert!(name("pod-a").is_ok());
         for bad in ["", "  ", " a", "a\nb", &"a".repeat(254)] {
             assert!(name(bad).is_err(), "{bad}");
@@ -183,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn times() {
+    fn times_are_parsed_or_rejected() {
         assert_eq!(Ok(0), time_ms("1970-01-01T00:00:00Z"));
         assert_eq!(Ok(1_769_860_800_250), time_ms("2026-01-31T12:00:00.25Z"));
         for bad in [
@@ -199,10 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn engines() {
+    fn unknown_engine_is_rejected_with_the_closest_name() {
         assert_eq!(engine("sglang"), Ok(Engine::Sglang));
-        let known = "known are: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi";
-        assert_eq!(engine("vlm"), Err(format!("unknown engine \"vlm\", {known}; did you mean \"vllm\"?")));
-        assert_eq!(engine("x\n"), Err(format!("unknown engine \"x\\n\", {known}")));
+        let known = "use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi";
+        assert_eq!(engine("vlm"), Err(format!("unknown engine \"vlm\"; {known}; did you mean \"vllm\"?")));
+        assert_eq!(engine("x\n"), Err(format!("unknown engine \"x\\n\"; {known}")));
     }
 }

@@ -1,4 +1,4 @@
-//! What the file's fields are and mean.
+//! Reads the file's first document: the pool and its endpoints.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,32 +6,32 @@ use std::net::SocketAddr;
 use signalbox_document::{Fields, Located, Node, Problems, quoted};
 use signalbox_types::{EndpointKey, EndpointSpec, Engine, PoolId};
 
+use super::duplicates::{UniqueValue, report_repeated, report_same_key};
 use super::scalar;
-use super::unique::{Claim, report_repeated, report_same_key};
 
 const API_VERSION: &str = "signalbox/v1";
 pub(super) const KIND: &str = "Endpoints";
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// What to write for an address.
+/// How to write an address, for error messages.
 const ADDRESS_FORM: &str = "IP:PORT, e.g. 127.0.0.1:8000";
 
-/// The pool in the document `root`, and its endpoints; each if it can be read.
+/// Reads the pool and its endpoints from the document `root`. Returns `None` for what is invalid.
 pub(super) fn pool(root: &Node, problems: &mut Problems) -> (Option<PoolId>, Option<Vec<EndpointSpec>>) {
     let fields = Located::root(root).fields(&["apiVersion", "kind", "pool", "endpoints"], problems);
     let Some(fields) = fields else { return (None, None) };
-    constant(&fields, "apiVersion", API_VERSION, problems);
-    constant(&fields, "kind", KIND, problems);
+    check_constant(&fields, "apiVersion", API_VERSION, problems);
+    check_constant(&fields, "kind", KIND, problems);
     let id = pool_id(&fields, problems);
     (id, endpoints(&fields, problems))
 }
 
-/// A field that has one value in this version.
-fn constant(fields: &Fields<'_>, name: &str, value: &str, problems: &mut Problems) {
+/// Checks a field that has only one valid value.
+fn check_constant(fields: &Fields<'_>, name: &str, value: &str, problems: &mut Problems) {
     let Some(at) = fields.required(name, value, problems) else { return };
-    match at.written(value, problems) {
+    match at.raw_text(value, problems) {
         Some(written) if written != value => {
-            at.report(problems, format!("{} is not known; write {name}: {value}", quoted(written)));
+            at.report(problems, format!("{} is not supported; write {name}: {value}", quoted(written)));
         }
         _ => {}
     }
@@ -49,39 +49,39 @@ fn pool_id(fields: &Fields<'_>, problems: &mut Problems) -> Option<PoolId> {
 }
 
 fn endpoints(fields: &Fields<'_>, problems: &mut Problems) -> Option<Vec<EndpointSpec>> {
-    let items = fields.required("endpoints", "[] or a list", problems)?.items(problems)?;
-    let mut claims = Claims::default();
-    // Each item is read before any is given up, so that all problems are found.
+    let items = fields.required("endpoints", "[] or a list of endpoints", problems)?.items(problems)?;
+    let mut unique = UniqueValues::default();
+    // All items are read even if one is invalid, so that all problems are reported.
     let specs: Vec<_> =
-        items.into_iter().enumerate().map(|(at, item)| endpoint(at, item, &mut claims, problems)).collect();
-    report_repeated("name", &claims.names, problems);
-    report_same_key(&claims.names, EndpointKey::of, problems);
-    report_repeated("address", &claims.addresses, problems);
+        items.into_iter().enumerate().map(|(at, item)| endpoint(at, item, &mut unique, problems)).collect();
+    report_repeated("name", &unique.names, problems);
+    report_same_key(&unique.names, EndpointKey::of, problems);
+    report_repeated("address", &unique.addresses, problems);
     specs.into_iter().collect()
 }
 
-/// What must be unique, of all endpoints, whether or not the rest of them is good.
+/// The values that must be unique, also those of endpoints that are invalid otherwise.
 #[derive(Default)]
-struct Claims {
-    names: Vec<Claim<String>>,
-    addresses: Vec<Claim<SocketAddr>>,
+struct UniqueValues {
+    names: Vec<UniqueValue<String>>,
+    addresses: Vec<UniqueValue<SocketAddr>>,
 }
 
 fn endpoint(
     index: usize,
     item: Located<'_>,
-    claims: &mut Claims,
+    unique: &mut UniqueValues,
     problems: &mut Problems,
 ) -> Option<EndpointSpec> {
     let fields = item.fields(&["name", "address", "engine", "metricsUrl", "labels"], problems)?;
     let name = fields.required("name", "NAME", problems).and_then(|at| {
         let value = name(&at, problems)?;
-        claims.names.push(Claim { index, line: at.node.line, value: value.clone() });
+        unique.names.push(UniqueValue { index, line: at.node.line, value: value.clone() });
         Some(value)
     });
     let address = fields.required("address", ADDRESS_FORM, problems).and_then(|at| {
-        let value = valid(&at, at.written(ADDRESS_FORM, problems)?, scalar::address, problems)?;
-        claims.addresses.push(Claim { index, line: at.node.line, value });
+        let value = parse_scalar(&at, at.raw_text(ADDRESS_FORM, problems)?, scalar::address, problems)?;
+        unique.addresses.push(UniqueValue { index, line: at.node.line, value });
         Some(value)
     });
     let engine = fields.optional("engine").map(|at| engine(&at, problems));
@@ -97,8 +97,8 @@ fn endpoint(
     })
 }
 
-/// `text`, which is written at `at`, in the form that `read` gives it, or a problem.
-pub(super) fn valid<T>(
+/// Parses `text`, the value of `at`, with `read`, and reports a failure.
+pub(super) fn parse_scalar<T>(
     at: &Located<'_>,
     text: &str,
     read: impl FnOnce(&str) -> Result<T, String>,
@@ -108,23 +108,23 @@ pub(super) fn valid<T>(
 }
 
 fn name(at: &Located<'_>, problems: &mut Problems) -> Option<String> {
-    valid(at, at.text(problems)?, scalar::name, problems)
+    parse_scalar(at, at.text(problems)?, scalar::name, problems)
 }
 
 fn engine(at: &Located<'_>, problems: &mut Problems) -> Option<Engine> {
     let known = Engine::ALL.map(Engine::name).join(" or ");
-    valid(at, at.written(&known, problems)?, scalar::engine, problems)
+    parse_scalar(at, at.raw_text(&known, problems)?, scalar::engine, problems)
 }
 
 fn metrics_url(at: &Located<'_>, problems: &mut Problems) -> Option<String> {
-    valid(at, at.written("http://HOST:PORT/PATH", problems)?, scalar::metrics_url, problems)
+    parse_scalar(at, at.raw_text("http://HOST:PORT/PATH", problems)?, scalar::metrics_url, problems)
 }
 
 fn labels(at: &Located<'_>, problems: &mut Problems) -> Option<BTreeMap<String, String>> {
     let mut labels = BTreeMap::new();
     for (key, value) in at.members(problems)? {
         if key.is_empty() {
-            value.report(problems, "a label has no name; give it one");
+            value.report(problems, "label names must not be empty; give this label a name");
         }
         if let Some(text) = value.text(problems) {
             labels.insert(key.to_owned(), text.to_owned());

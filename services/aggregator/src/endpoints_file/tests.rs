@@ -1,4 +1,4 @@
-//! Whole files: good ones, bad ones, and anything at all.
+//! Whole files: valid ones, invalid ones, and arbitrary text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
 use super::FileErrors;
 
-const GOOD: &str = "\
+const VALID: &str = "\
 apiVersion: signalbox/v1
 kind: Endpoints
 pool: { name: llama3, namespace: prod }
@@ -23,14 +23,14 @@ fn parse(text: &str) -> Result<PoolSpec, FileErrors> {
     super::parse(text).map(|parsed| parsed.spec)
 }
 
-/// The problems of `text`, one a line.
+/// Returns the problems of `text`, one per line.
 fn problems(text: &str) -> String {
     parse(text).unwrap_err().to_string()
 }
 
 #[test]
-fn a_good_file() {
-    let spec = parse(GOOD).unwrap();
+fn valid_file_is_read() {
+    let spec = parse(VALID).unwrap();
     assert_eq!(spec.id, PoolId { namespace: "prod".to_owned(), name: "llama3".to_owned() });
     let [a, b] = spec.endpoints.as_slice() else { panic!("two endpoints") };
     assert_eq!((a.name.as_str(), a.engine), ("pod-a", Engine::Sglang));
@@ -39,19 +39,19 @@ fn a_good_file() {
     assert_eq!((b.address.to_string().as_str(), b.engine), ("[::1]:8002", Engine::Vllm));
     assert_eq!(b.metrics_url, "http://metrics.example:9000/m");
     assert!(b.labels.is_empty());
-    assert_eq!(parse(&GOOD.replace('\n', "\r\n")).unwrap(), spec);
-    assert_eq!(parse(&format!("\u{feff}# pools\n---\n{GOOD}...\n")).unwrap(), spec);
+    assert_eq!(parse(&VALID.replace('\n', "\r\n")).unwrap(), spec);
+    assert_eq!(parse(&format!("\u{feff}# pools\n---\n{VALID}...\n")).unwrap(), spec);
 }
 
 #[test]
-fn no_endpoints_and_no_namespace() {
+fn endpoints_can_be_empty_and_the_namespace_missing() {
     let spec = parse("apiVersion: signalbox/v1\nkind: Endpoints\npool: {name: p}\nendpoints: []").unwrap();
     assert_eq!(spec.id.to_string(), "default/p");
     assert!(spec.endpoints.is_empty());
 }
 
 #[test]
-fn many_mistakes_at_once() {
+fn all_problems_are_reported_at_once() {
     let text = "\
 apiVersion: signalbox/v2
 kind: Endpoint
@@ -71,25 +71,25 @@ endpoints:
 - address: [127.0.0.1]
   name: *other
 ";
-    // An alias must have an anchor before it is even YAML.
+    // Without its anchor, the alias would be invalid YAML.
     let text = text.replace("- just text", "- &other just text");
-    let expected = r#"line 1: apiVersion: "signalbox/v2" is not known; write apiVersion: signalbox/v1
-line 2: kind: "Endpoint" is not known; write kind: Endpoints
+    let expected = r#"line 1: apiVersion: "signalbox/v2" is not supported; write apiVersion: signalbox/v1
+line 2: kind: "Endpoint" is not supported; write kind: Endpoints
 line 3: pool.nmae: unknown field; did you mean "name"?
 line 3: pool.name: missing; write name: NAME
-line 3: pool.namespace: is empty; give it a name
-line 4: replicas: unknown field; known here are: apiVersion, kind, pool, endpoints
+line 3: pool.namespace: must not be empty; write a name
+line 4: replicas: unknown field; known fields: apiVersion, kind, pool, endpoints
 line 7: endpoints[0].address: "127.0.0.1" has no port; write IP:PORT, e.g. 127.0.0.1:8000
-line 8: endpoints[0].engine: unknown engine "vlm", known are: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi; did you mean "vllm"?
+line 8: endpoints[0].engine: unknown engine "vlm"; use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi; did you mean "vllm"?
 line 9: endpoints[1].metricsURL: unknown field; did you mean "metricsUrl"?
-line 10: endpoints[2].metricsUrl: "https://h/m" is an https URL, and only http is supported; write http://HOST:PORT/PATH
-line 10: endpoints[2].name: "pod-a" is also the name of endpoints[0] (line 6); change one
-line 10: endpoints[2].address: "127.0.0.1:8001" is also the address of endpoints[1] (line 9); change one
-line 11: endpoints[3].name: 17 is a number, text is expected; write "17"
-line 12: endpoints[3].address: "pod-c:8000" has a host name, and only an IP can be used; write IP:PORT, e.g. 127.0.0.1:8000
+line 10: endpoints[2].metricsUrl: "https://h/m" is an https:// URL, but only http:// is supported; write http://HOST:PORT/PATH
+line 10: endpoints[2].name: "pod-a" is already the name of endpoints[0] on line 6; use another
+line 10: endpoints[2].address: "127.0.0.1:8001" is already the address of endpoints[1] on line 9; use another
+line 11: endpoints[3].name: 17 is a number, expected text; write "17"
+line 12: endpoints[3].address: "pod-c:8000" has a host name, but only IP addresses are supported; write IP:PORT, e.g. 127.0.0.1:8000
 line 13: endpoints[3].address: given twice, first on line 12; keep one
-line 14: endpoints[3].labels.weight: 5 is a number, text is expected; write "5"
-line 14: endpoints[3].labels.canary: true is a boolean, text is expected; write "true"
+line 14: endpoints[3].labels.weight: 5 is a number, expected text; write "5"
+line 14: endpoints[3].labels.canary: true is a boolean, expected text; write "true"
 line 14: endpoints[3].labels["app.kubernetes.io/name"]: expected text, found nothing
 line 14: endpoints[3].labels.zone: expected text, found a list
 line 15: endpoints[4]: expected a mapping with name, address, engine, metricsUrl, labels, found text
@@ -99,14 +99,14 @@ line 17: endpoints[5].name: aliases are not supported; write the value out"#;
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_fields_are_reported() {
     let expected = "\
 line 2: apiVersion: missing; write apiVersion: signalbox/v1
 line 2: kind: missing; write kind: Endpoints
 line 2: pool: expected a mapping with name, namespace, found nothing
-line 2: endpoints: missing; write endpoints: [] or a list";
+line 2: endpoints: missing; write endpoints: [] or a list of endpoints";
     assert_eq!(problems("# nothing much\npool:\n"), expected);
-    let text = GOOD.replace("  address: '[::1]:8002'\n", "  labels:\n");
+    let text = VALID.replace("  address: '[::1]:8002'\n", "  labels:\n");
     let expected = "\
 line 6: endpoints[1].address: missing; write address: IP:PORT, e.g. 127.0.0.1:8000
 line 7: endpoints[1].labels: expected a mapping or {}, found nothing";
@@ -114,16 +114,16 @@ line 7: endpoints[1].labels: expected a mapping or {}, found nothing";
 }
 
 #[test]
-fn documents() {
+fn empty_documents_are_skipped_and_a_second_pool_is_rejected() {
     let nothing = "expected a mapping with apiVersion, kind, pool, endpoints, found nothing";
     assert_eq!(problems(""), format!("line 1: {nothing}"));
     assert_eq!(problems("# only a comment\n"), format!("line 1: {nothing}"));
     assert_eq!(problems("---\n---\n"), format!("line 1: {nothing}"));
     assert_eq!(
-        problems(&format!("{GOOD}---\n{GOOD}")),
-        "line 11: kind: \"Endpoints\" is not known here; a file has one pool, which comes first"
+        problems(&format!("{VALID}---\n{VALID}")),
+        "line 11: kind: \"Endpoints\" is not a supported kind; only the first document can describe a pool; use one file per pool"
     );
-    assert_eq!(parse(&format!("---\n# nothing\n---\n{GOOD}---\n")).unwrap(), parse(GOOD).unwrap());
+    assert_eq!(parse(&format!("---\n# nothing\n---\n{VALID}---\n")).unwrap(), parse(VALID).unwrap());
     assert_eq!(
         problems("- a\n"),
         "line 1: expected a mapping with apiVersion, kind, pool, endpoints, found a list"
@@ -131,34 +131,34 @@ fn documents() {
 }
 
 #[test]
-fn what_is_not_yaml_says_where() {
-    assert!(problems("a: b: c").starts_with("line 1: not YAML at column 5: "));
-    assert!(problems("kind: Endpoints\npool: [").contains(": not YAML at column "));
-    assert!(problems("kind: \"Endpoints").contains("line 1: not YAML at column 7: "));
+fn invalid_yaml_is_reported_with_its_position() {
+    assert!(problems("a: b: c").starts_with("line 1: invalid YAML at column 5: "));
+    assert!(problems("kind: Endpoints\npool: [").contains(": invalid YAML at column "));
+    assert!(problems("kind: \"Endpoints").contains("line 1: invalid YAML at column 7: "));
 }
 
 #[test]
-fn yaml_that_nobody_needs() {
+fn unsupported_yaml_is_rejected() {
     assert!(problems("? [a]\n: b\n").contains("line 1: a key must be text"));
-    let tagged = GOOD.replace("pod-b", "!!str 12").replace("llama3", "&pool llama3");
+    let tagged = VALID.replace("pod-b", "!!str 12").replace("llama3", "&pool llama3");
     assert_eq!(parse(&tagged).unwrap().endpoints[1].name, "12");
-    let tagged = GOOD.replace("pod-b", "!!int 12").replace("{ name: llama3", "!pool { name: llama3");
+    let tagged = VALID.replace("pod-b", "!!int 12").replace("{ name: llama3", "!pool { name: llama3");
     let expected = "\
 line 3: pool: the tag \"!pool\" is not supported; remove it
 line 6: endpoints[1].name: the tag \"!!int\" is not supported; remove it";
     assert_eq!(problems(&tagged), expected);
     assert!(problems(&"- ".repeat(100_000)).contains("nested deeper than 32 levels"));
-    assert!(problems(&"[".repeat(100_000)).contains("not YAML"));
+    assert!(problems(&"[".repeat(100_000)).contains("invalid YAML"));
 }
 
-fn one_of_many_lines(text: &str, errors: &FileErrors) {
+fn assert_problems_are_within_the_text(text: &str, errors: &FileErrors) {
     let lines = text.lines().count() + 1;
     assert!(!errors.problems().is_empty());
     assert!(errors.problems().iter().all(|problem| (1..=lines).contains(&problem.line)), "{errors}");
     assert!(errors.problems().iter().all(|problem| !problem.to_string().contains('\n')), "{errors}");
 }
 
-/// What mistakes are made of.
+/// Fragments that together form damaged files.
 fn fragment() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "apiVersion",
@@ -233,8 +233,8 @@ fn spec() -> impl Strategy<Value = PoolSpec> {
     })
 }
 
-/// `spec` as a file.
-fn written(spec: &PoolSpec) -> String {
+/// Returns `spec` as a file.
+fn to_file(spec: &PoolSpec) -> String {
     let quoted = |text: &str| serde_json::to_string(text).unwrap();
     let mut text = format!(
         "apiVersion: signalbox/v1\nkind: Endpoints\npool: {{ name: {}, namespace: {} }}\nendpoints:{}\n",
@@ -264,31 +264,31 @@ fn written(spec: &PoolSpec) -> String {
 
 proptest! {
     #[test]
-    fn any_text_is_a_pool_or_problems(text in any::<String>()) {
+    fn arbitrary_text_is_read_or_rejected(text in any::<String>()) {
         if let Err(errors) = parse(&text) {
-            one_of_many_lines(&text, &errors);
+            assert_problems_are_within_the_text(&text, &errors);
         }
     }
 
     #[test]
-    fn any_yaml_like_text_is_a_pool_or_problems(parts in prop::collection::vec(fragment(), 0..60)) {
+    fn yaml_like_text_is_read_or_rejected(parts in prop::collection::vec(fragment(), 0..60)) {
         let text = parts.concat();
         if let Err(errors) = parse(&text) {
-            one_of_many_lines(&text, &errors);
+            assert_problems_are_within_the_text(&text, &errors);
         }
     }
 
     #[test]
-    fn a_damaged_file_is_a_pool_or_problems(at in 0..GOOD.len(), cut in 0..40_usize, with in fragment()) {
-        let text = format!("{}{with}{}", &GOOD[..at], &GOOD[(at + cut).min(GOOD.len())..]);
+    fn damaged_file_is_read_or_rejected(at in 0..VALID.len(), cut in 0..40_usize, with in fragment()) {
+        let text = format!("{}{with}{}", &VALID[..at], &VALID[(at + cut).min(VALID.len())..]);
         if let Err(errors) = parse(&text) {
-            one_of_many_lines(&text, &errors);
+            assert_problems_are_within_the_text(&text, &errors);
         }
     }
 
     #[test]
-    fn what_is_written_is_read(spec in spec()) {
-        let text = written(&spec);
+    fn written_file_is_read_back(spec in spec()) {
+        let text = to_file(&spec);
         prop_assert_eq!(parse(&text).map_err(|errors| errors.to_string()), Ok(spec), "{}", text);
     }
 }

@@ -1,60 +1,64 @@
-//! The file again, whenever it has changed.
+//! Reloads the endpoints file when it changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use signalbox_document::{ReadError, decode, load};
+use signalbox_document::{ReadError, parse_bytes, read_bytes};
 use signalbox_types::PoolSpec;
 
 use super::{Parsed, parse};
 
-/// Looks at the file at `path` again and again, `every` so often, and tells `on_change` what it holds: first what is
-/// there at the start, so that no change since an earlier [`read`](super::read) is missed, then each time that it
-/// holds something else, good or bad. A file that has gone is told once; when it comes back, it is told again.
+/// Reads the file at `path` at each `interval` and calls `on_change` when its contents, valid or not, have
+/// changed. The first call has the contents at the start, so that no change since an earlier
+/// [`read`](super::read) is missed. A file that disappears is reported once, and again when it reappears.
 ///
-/// What counts is the content that `path` leads to, so symbolic links may be swapped and files replaced. It counts
-/// once two looks in a row agree, lest a half written file be taken for a whole one.
+/// Only the contents that `path` leads to matter, so files can be replaced and symbolic links swapped. A
+/// change counts when two reads in a row agree, so that a partly written file is not mistaken for a complete
+/// one.
 ///
-/// Objects in it that are about other pools are logged, once for each content.
+/// Objects that reference other pools are logged, once per change.
 ///
-/// Never ends by itself: drop it, or abort its task.
-pub async fn watch<F>(path: PathBuf, every: Duration, mut on_change: F)
+/// Never returns: drop the future or abort its task.
+pub async fn watch<F>(path: PathBuf, interval: Duration, mut on_change: F)
 where
     F: FnMut(Result<PoolSpec, ReadError>) + Send + 'static,
 {
     let path: Arc<Path> = path.into();
     let mut history = History::default();
     loop {
-        let looked_at = Arc::clone(&path);
-        // Only a runtime that shuts down gives up the look.
-        let Ok(found) = tokio::task::spawn_blocking(move || load(&looked_at)).await else { return };
-        if history.step(Look::of(&found)) == News::Changed {
-            let read = found.and_then(|bytes| decode(&path, &bytes, parse));
-            on_change(read.map(|parsed| remarked(&path, parsed)));
+        let read_path = Arc::clone(&path);
+        // This fails only while the runtime shuts down.
+        let Ok(found) = tokio::task::spawn_blocking(move || read_bytes(&read_path)).await else { return };
+        if history.record(Observation::new(&found)) == Change::Settled {
+            let read = found.and_then(|bytes| parse_bytes(&path, &bytes, parse));
+            on_change(read.map(|parsed| log_ignored(&path, parsed)));
         }
-        tokio::time::sleep(every).await;
+        tokio::time::sleep(interval).await;
     }
 }
 
-/// The pool in `parsed`, and what is ignored in the log.
-fn remarked(path: &Path, parsed: Parsed) -> PoolSpec {
+/// Logs the ignored objects and returns the specification.
+fn log_ignored(path: &Path, parsed: Parsed) -> PoolSpec {
     let Parsed { spec, ignored } = parsed;
     for ignored in ignored {
-        tracing::warn!(file = %path.display(), pool = %spec.id, %ignored, "an object in the endpoints file is ignored: it is about another pool");
+        tracing::warn!(
+            file = %path.display(), pool = %spec.id, %ignored,
+            "ignoring an object in the endpoints file because it references another pool"
+        );
     }
     spec
 }
 
-/// What a look at the file found, as far as it matters whether it is the same.
+/// The result of reading the file, as far as it is compared with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Look {
+enum Observation {
     Content(Vec<u8>),
     Failed(String),
 }
 
-impl Look {
-    fn of(found: &Result<Vec<u8>, ReadError>) -> Self {
+impl Observation {
+    fn new(found: &Result<Vec<u8>, ReadError>) -> Self {
         match found {
             Ok(bytes) => Self::Content(bytes.clone()),
             Err(error) => Self::Failed(error.to_string()),
@@ -62,34 +66,34 @@ impl Look {
     }
 }
 
-/// What a look means.
+/// What an observation means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
-    /// Something else has settled.
-    Changed,
-    /// Nothing to tell.
+enum Change {
+    /// The file has changed and settled.
+    Settled,
+    /// Nothing to report.
     None,
 }
 
-/// What has been seen and told so far.
+/// The observations so far.
 #[derive(Debug, Default)]
 struct History {
-    last: Option<Look>,
-    told: Option<Look>,
+    last: Option<Observation>,
+    reported: Option<Observation>,
 }
 
 impl History {
-    fn step(&mut self, look: Look) -> News {
-        let settled = self.last.as_ref() == Some(&look);
-        let known = self.told.as_ref() == Some(&look);
-        if settled && !known {
-            self.told = Some(look);
-            return News::Changed;
+    fn record(&mut self, observation: Observation) -> Change {
+        let is_settled = self.last.as_ref() == Some(&observation);
+        let is_reported = self.reported.as_ref() == Some(&observation);
+        if is_settled && !is_reported {
+            self.reported = Some(observation);
+            return Change::Settled;
         }
-        if !settled {
-            self.last = Some(look);
+        if !is_settled {
+            self.last = Some(observation);
         }
-        News::None
+        Change::None
     }
 }
 
@@ -103,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    const EVERY: Duration = Duration::from_millis(2);
+    const INTERVAL: Duration = Duration::from_millis(2);
 
     fn file(endpoints: usize) -> String {
         let mut text =
@@ -112,17 +116,17 @@ mod tests {
         text
     }
 
-    /// What is told of `path`: the number of endpoints or the error.
-    fn told(path: PathBuf) -> mpsc::UnboundedReceiver<Result<usize, ReadError>> {
-        let (tell, told) = mpsc::unbounded_channel();
-        tokio::spawn(watch(path, EVERY, move |read| {
-            let _ = tell.send(read.map(|spec| spec.endpoints.len()));
+    /// Watches `path`. Receives the number of endpoints, or the error, of each change.
+    fn changes_of(path: PathBuf) -> mpsc::UnboundedReceiver<Result<usize, ReadError>> {
+        let (sender, changes) = mpsc::unbounded_channel();
+        tokio::spawn(watch(path, INTERVAL, move |read| {
+            let _ = sender.send(read.map(|spec| spec.endpoints.len()));
         }));
-        told
+        changes
     }
 
     #[tokio::test]
-    async fn a_replaced_file_is_told_good_or_bad() {
+    async fn replaced_file_is_reported_valid_or_not() {
         let folder = tempfile::tempdir().unwrap();
         let (path, new) = (folder.path().join("endpoints.yaml"), folder.path().join("new"));
         let replace = |text: &str| {
@@ -130,20 +134,20 @@ mod tests {
             fs::rename(&new, &path).unwrap();
         };
         replace(&file(1));
-        let mut told = told(path.clone());
-        assert_eq!(told.recv().await.unwrap().unwrap(), 1);
+        let mut changes = changes_of(path.clone());
+        assert_eq!(changes.recv().await.unwrap().unwrap(), 1);
         replace(&file(2));
-        assert_eq!(told.recv().await.unwrap().unwrap(), 2);
+        assert_eq!(changes.recv().await.unwrap().unwrap(), 2);
         replace("kind: Pod");
-        assert!(matches!(told.recv().await.unwrap(), Err(ReadError::Invalid { .. })));
+        assert!(matches!(changes.recv().await.unwrap(), Err(ReadError::Invalid { .. })));
         fs::remove_file(&path).unwrap();
-        assert!(matches!(told.recv().await.unwrap(), Err(ReadError::Io { .. })));
+        assert!(matches!(changes.recv().await.unwrap(), Err(ReadError::Io { .. })));
         replace(&file(3));
-        assert_eq!(told.recv().await.unwrap().unwrap(), 3);
+        assert_eq!(changes.recv().await.unwrap().unwrap(), 3);
     }
 
     #[tokio::test]
-    async fn links_may_be_swapped_as_kubernetes_does() {
+    async fn symbolic_links_can_be_swapped_as_kubernetes_does() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         for n in [1, 2] {
@@ -152,36 +156,36 @@ mod tests {
         }
         symlink("..1", at("..data")).unwrap();
         symlink("..data/endpoints.yaml", at("endpoints.yaml")).unwrap();
-        let mut told = told(at("endpoints.yaml"));
-        assert_eq!(told.recv().await.unwrap().unwrap(), 1);
+        let mut changes = changes_of(at("endpoints.yaml"));
+        assert_eq!(changes.recv().await.unwrap().unwrap(), 1);
         symlink("..2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
-        assert_eq!(told.recv().await.unwrap().unwrap(), 2);
+        assert_eq!(changes.recv().await.unwrap().unwrap(), 2);
     }
 
-    fn look() -> impl Strategy<Value = Look> {
+    fn observation() -> impl Strategy<Value = Observation> {
         prop_oneof![
-            (0..3_u8).prop_map(|byte| Look::Content(vec![byte])),
-            Just(Look::Failed("gone".to_owned())),
+            (0..3_u8).prop_map(|byte| Observation::Content(vec![byte])),
+            Just(Observation::Failed("gone".to_owned())),
         ]
     }
 
     proptest! {
         #[test]
-        fn what_settles_is_told_once(looks in prop::collection::vec(look(), 0..40)) {
+        fn settled_contents_are_reported_once(observations in prop::collection::vec(observation(), 0..40)) {
             let mut history = History::default();
-            let mut told: Vec<Look> = Vec::new();
-            let mut before: Option<&Look> = None;
-            for look in &looks {
-                if history.step(look.clone()) == News::Changed {
-                    prop_assert_ne!(told.last(), Some(look));
-                    prop_assert_eq!(before, Some(look));
-                    told.push(look.clone());
+            let mut reported: Vec<Observation> = Vec::new();
+            let mut before: Option<&Observation> = None;
+            for observation in &observations {
+                if history.record(observation.clone()) == Change::Settled {
+                    prop_assert_ne!(reported.last(), Some(observation));
+                    prop_assert_eq!(before, Some(observation));
+                    reported.push(observation.clone());
                 }
-                if before == Some(look) {
-                    prop_assert_eq!(told.last(), Some(look));
+                if before == Some(observation) {
+                    prop_assert_eq!(reported.last(), Some(observation));
                 }
-                before = Some(look);
+                before = Some(observation);
             }
         }
     }

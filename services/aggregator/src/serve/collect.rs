@@ -1,22 +1,21 @@
-//! A collector's stream: reports in, its assignment out.
+//! A collector's stream: receives reports, sends assignments.
 
-use signalbox_protos::signalbox::v1::{CollectorDirective, CollectorMessage};
+use signalbox_protos::signalbox::v1::{CollectorAssignment, CollectorMessage};
 use signalbox_state::{AssignedEndpoint, CollectorStream};
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
-use super::{Counterpart, Outgoing, StreamContext, not_the_owner};
-use crate::actors::{Message, Reported};
-use crate::pools::Board;
+use super::{Outgoing, StreamContext, StreamPeer, not_the_owner};
+use crate::pools::{CollectorReports, PoolHandle, PoolOwnerMessage};
 
 pub(super) fn serve(
     context: StreamContext,
     inbound: Streaming<CollectorMessage>,
-) -> Outgoing<CollectorDirective> {
+) -> Outgoing<CollectorAssignment> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         if let Err(status) = exchange(&context, inbound, &sender).await {
-            // Nobody reads it when the collector is gone.
+            // This fails if the collector is gone.
             let _ = sender.send(Err(status)).await;
         }
     });
@@ -26,33 +25,33 @@ pub(super) fn serve(
 async fn exchange(
     context: &StreamContext,
     mut inbound: Streaming<CollectorMessage>,
-    sender: &mpsc::Sender<Result<CollectorDirective, Status>>,
+    sender: &mpsc::Sender<Result<CollectorAssignment, Status>>,
 ) -> Result<(), Status> {
     let Some(mut first) = inbound.message().await? else { return Ok(()) };
-    let met = context.meet_as_owner(first.hello.take())?;
+    let peer = context.accept_as_owner(first.hello.take())?;
     let stream = CollectorStream(context.next_stream());
     let (assignment, assigned) = watch::channel(Vec::new());
-    let name = met.name.clone();
+    let name = peer.name.clone();
     tracing::info!(collector = name, stream = stream.0, "collector connected");
-    context.metrics.collectors.inc();
-    let joined = Message::CollectorJoined { stream, name: name.clone(), assignment };
-    let steward_is_gone = met.owner.cast(joined).is_err();
+    context.metrics.connected_collectors.inc();
+    let joined = PoolOwnerMessage::CollectorJoined { stream, name: name.clone(), assignment };
+    let is_actor_gone = peer.actor.cast(joined).is_err();
     let ended = tokio::select! {
-        _ = std::future::ready(()), if steward_is_gone => Ok(()),
-        ended = read(context, &met, stream, first, &mut inbound) => ended,
-        () = write(&met.board, assigned, sender) => Ok(()),
-        () = met.board.not_owned() => Err(not_the_owner(&met.board)),
+        _ = std::future::ready(()), if is_actor_gone => Ok(()),
+        ended = receive(context, &peer, stream, first, &mut inbound) => ended,
+        () = send(&peer.pool, assigned, sender) => Ok(()),
+        () = peer.pool.ownership_lost() => Err(not_the_owner(&peer.pool)),
     };
-    context.metrics.collectors.dec();
+    context.metrics.connected_collectors.dec();
     tracing::info!(collector = name, stream = stream.0, "collector disconnected");
-    // The steward may be gone; the next one does not know this stream.
-    let _ = met.owner.cast(Message::CollectorLeft(stream));
+    // This fails if the actor has stopped. Its successor does not know the stream.
+    let _ = peer.actor.cast(PoolOwnerMessage::CollectorLeft(stream));
     ended
 }
 
-async fn read(
+async fn receive(
     context: &StreamContext,
-    met: &Counterpart,
+    peer: &StreamPeer,
     stream: CollectorStream,
     first: CollectorMessage,
     inbound: &mut Streaming<CollectorMessage>,
@@ -60,24 +59,25 @@ async fn read(
     let mut next = Some(first);
     while let Some(message) = next {
         let epoch = message.epoch;
-        let reports = signalbox_wire::reports(message).map_err(|error| context.refuse(&met.name, &error))?;
+        let reports = signalbox_wire::decode_reports(message)
+            .map_err(|error| context.reject_message(&peer.name, &error))?;
         let Ok(permit) = context.permits.clone().acquire_owned().await else { break };
-        let reported = Message::Reported(Reported { stream, epoch, reports }, permit);
-        met.owner.cast(reported).map_err(|_| Status::unavailable("the pool's owner is gone"))?;
+        let reports = PoolOwnerMessage::Reports(CollectorReports { stream, epoch, reports }, permit);
+        peer.actor.cast(reports).map_err(|_| Status::unavailable("the pool's actor has stopped"))?;
         next = inbound.message().await?;
     }
     Ok(())
 }
 
-/// Ends when the steward has dropped the collector, or the collector is gone.
-async fn write(
-    board: &Board,
+/// Sends assignments until the actor drops the collector or the collector is gone.
+async fn send(
+    pool: &PoolHandle,
     mut assigned: watch::Receiver<Vec<AssignedEndpoint>>,
-    sender: &mpsc::Sender<Result<CollectorDirective, Status>>,
+    sender: &mpsc::Sender<Result<CollectorAssignment, Status>>,
 ) {
     while assigned.changed().await.is_ok() {
-        let (endpoints, epoch) = (assigned.borrow_and_update().clone(), *board.news.borrow());
-        if sender.send(Ok(signalbox_wire::directive(epoch, endpoints))).await.is_err() {
+        let (endpoints, epoch) = (assigned.borrow_and_update().clone(), *pool.epoch.borrow());
+        if sender.send(Ok(signalbox_wire::encode_assignment(epoch, endpoints))).await.is_err() {
             return;
         }
     }

@@ -1,22 +1,20 @@
-//! A replica's feedback in, what the owner asks back out.
+//! A replica's feedback stream: receives feedback, sends the owner's replies.
 
 use signalbox_protos::signalbox::v1::{FeedbackBatch, FeedbackReply};
-use signalbox_wire::Reply;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::{Counterpart, Outgoing, StreamContext, not_the_owner};
-use crate::actors::Message;
-use crate::pools::Board;
+use super::{Outgoing, StreamContext, StreamPeer, not_the_owner};
+use crate::pools::{PoolHandle, PoolOwnerMessage};
 
-/// Replies that may wait for a replica to read them.
-const REPLIES_WAITING: usize = 64;
+/// Replies that can queue until the replica reads them.
+const MAX_QUEUED_REPLIES: usize = 64;
 
 pub(super) fn serve(context: StreamContext, inbound: Streaming<FeedbackBatch>) -> Outgoing<FeedbackReply> {
-    let (sender, receiver) = mpsc::channel(REPLIES_WAITING);
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_REPLIES);
     tokio::spawn(async move {
         if let Err(status) = exchange(&context, inbound, &sender).await {
-            // Nobody reads it when the replica is gone.
+            // This fails if the replica is gone.
             let _ = sender.send(Err(status)).await;
         }
     });
@@ -29,42 +27,42 @@ async fn exchange(
     sender: &mpsc::Sender<Result<FeedbackReply, Status>>,
 ) -> Result<(), Status> {
     let Some(mut first) = inbound.message().await? else { return Ok(()) };
-    let met = context.meet_as_owner(first.hello.take())?;
-    let (replies, said) = mpsc::channel(REPLIES_WAITING);
+    let peer = context.accept_as_owner(first.hello.take())?;
+    let (replies, queued) = mpsc::channel(MAX_QUEUED_REPLIES);
     tokio::select! {
-        ended = read(context, &met, first, &mut inbound, replies) => ended,
-        () = write(&met.board, said, sender) => Ok(()),
-        () = met.board.not_owned() => Err(not_the_owner(&met.board)),
+        ended = receive(context, &peer, first, &mut inbound, replies) => ended,
+        () = send(&peer.pool, queued, sender) => Ok(()),
+        () = peer.pool.ownership_lost() => Err(not_the_owner(&peer.pool)),
     }
 }
 
-async fn read(
+async fn receive(
     context: &StreamContext,
-    met: &Counterpart,
+    peer: &StreamPeer,
     first: FeedbackBatch,
     inbound: &mut Streaming<FeedbackBatch>,
-    replies: mpsc::Sender<Reply>,
+    replies: mpsc::Sender<signalbox_wire::FeedbackReply>,
 ) -> Result<(), Status> {
     let mut next = Some(first);
     while let Some(message) = next {
-        let feedback =
-            signalbox_wire::feedback(message).map_err(|error| context.refuse(&met.name, &error))?;
+        let feedback = signalbox_wire::decode_feedback(message)
+            .map_err(|error| context.reject_message(&peer.name, &error))?;
         let Ok(permit) = context.permits.clone().acquire_owned().await else { break };
-        let fed = Message::Fed { feedback, replies: replies.clone(), permit };
-        met.owner.cast(fed).map_err(|_| Status::unavailable("the pool's owner is gone"))?;
+        let feedback = PoolOwnerMessage::Feedback { feedback, replies: replies.clone(), permit };
+        peer.actor.cast(feedback).map_err(|_| Status::unavailable("the pool's actor has stopped"))?;
         next = inbound.message().await?;
     }
     Ok(())
 }
 
-async fn write(
-    board: &Board,
-    mut said: mpsc::Receiver<Reply>,
+async fn send(
+    pool: &PoolHandle,
+    mut queued: mpsc::Receiver<signalbox_wire::FeedbackReply>,
     sender: &mpsc::Sender<Result<FeedbackReply, Status>>,
 ) {
-    while let Some(reply) = said.recv().await {
-        let epoch = *board.news.borrow();
-        if sender.send(Ok(signalbox_wire::feedback_reply(epoch, reply))).await.is_err() {
+    while let Some(reply) = queued.recv().await {
+        let epoch = *pool.epoch.borrow();
+        if sender.send(Ok(signalbox_wire::encode_feedback_reply(epoch, reply))).await.is_err() {
             return;
         }
     }

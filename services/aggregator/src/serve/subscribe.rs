@@ -1,5 +1,7 @@
-//! A follower's stream: where it stands in, frames out. Its cursor is all that is kept of it; a slow one falls off the journal and
-//! gets a snapshot. One who does not own the pool says so instead.
+//! A follower's stream: receives its cursor and its history for a takeover, sends frames.
+//!
+//! The stream keeps nothing but the follower's cursor. A slow follower falls behind the journal and receives
+//! a snapshot. An aggregator that does not own the pool answers that instead of sending frames.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,58 +15,58 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::{Status, Streaming};
 
-use super::{Counterpart, Outgoing, StreamContext};
-use crate::actors::Message;
+use super::{Outgoing, StreamContext, StreamPeer};
+use crate::pools::PoolOwnerMessage;
 
-/// Frames that may wait for a follower to read them.
-const FRAMES_WAITING: usize = 8;
+/// Frames that can queue until the follower reads them.
+const MAX_QUEUED_FRAMES: usize = 8;
 
-/// How often a follower gets a sign of life.
-const BEAT: Duration = Duration::from_millis(100);
+/// Time between two heartbeats.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a follower waits when there are too many snapshots on their way.
-const LATER: Duration = Duration::from_millis(50);
+/// Delay before the next poll while too many snapshots are being sent.
+const POLL_DELAY: Duration = Duration::from_millis(50);
 
-/// How long the steward may take to answer.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// Time limit for the actor to answer a poll.
+const POLL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn serve(context: StreamContext, mut inbound: Streaming<FollowerMessage>) -> Outgoing<Frame> {
-    let (frames, receiver) = mpsc::channel(FRAMES_WAITING);
+    let (frames, receiver) = mpsc::channel(MAX_QUEUED_FRAMES);
     tokio::spawn(async move {
-        let follower = match begin(&context, &mut inbound, frames.clone()).await {
+        let follower = match accept(&context, &mut inbound, frames.clone()).await {
             Ok(Some(follower)) => follower,
             Ok(None) => return,
             Err(status) => {
-                // Nobody reads it when the follower is gone.
+                // This fails if the follower is gone.
                 let _ = frames.send(Err(status)).await;
                 return;
             }
         };
-        let (id, owner, name) = (follower.id, follower.met.owner.clone(), follower.met.name.clone());
-        context.metrics.subscribers.inc();
+        let (id, actor, name) = (follower.id, follower.peer.actor.clone(), follower.peer.name.clone());
+        context.metrics.connected_followers.inc();
         tracing::info!(follower = name, stream = id, "follower connected");
-        let why = follower.run(&context, inbound).await;
-        context.metrics.subscribers.dec();
-        tracing::info!(follower = name, stream = id, why, "follower disconnected");
-        let _ = owner.cast(Message::Unfollowed(id));
+        let reason = follower.run(&context, inbound).await;
+        context.metrics.connected_followers.dec();
+        tracing::info!(follower = name, stream = id, reason, "follower disconnected");
+        let _ = actor.cast(PoolOwnerMessage::FollowerLeft(id));
     });
     Outgoing::new(receiver)
 }
 
-/// Meets the follower, and passes on what it says first.
-async fn begin(
+/// Accepts the follower and forwards its first message.
+async fn accept(
     context: &StreamContext,
     inbound: &mut Streaming<FollowerMessage>,
     frames: mpsc::Sender<Result<Frame, Status>>,
 ) -> Result<Option<Follower>, Status> {
     let Some(mut first) = inbound.message().await? else { return Ok(None) };
-    let met = context.meet(first.hello.take())?;
-    let hello = Some(Hello { pool: Some(met.board.pool.to_string()), name: context.name.clone() });
+    let peer = context.accept(first.hello.take())?;
+    let hello = Some(Hello { pool: Some(peer.pool.pool.to_string()), name: context.name.clone() });
     let id = context.next_stream();
-    // A steward that is gone is noticed with the first word.
-    let _ = met.owner.cast(Message::Followed { follower: id, name: met.name.clone() });
-    let mut follower = Follower { id, met, frames, hello, cursor: Version::default() };
-    match follower.heard(context, Ok(Some(first))).await {
+    // If the actor has stopped, forwarding the first message fails as well.
+    let _ = peer.actor.cast(PoolOwnerMessage::FollowerJoined { follower: id, name: peer.name.clone() });
+    let mut follower = Follower { id, peer, frames, hello, cursor: Version::default() };
+    match follower.handle_message(context, Ok(Some(first))).await {
         ControlFlow::Continue(()) => Ok(Some(follower)),
         ControlFlow::Break(_) => Ok(None),
     }
@@ -72,90 +74,91 @@ async fn begin(
 
 struct Follower {
     id: u64,
-    met: Counterpart,
+    peer: StreamPeer,
     frames: mpsc::Sender<Result<Frame, Status>>,
-    /// Said with the first frame.
+    /// Introduces this aggregator in the first frame.
     hello: Option<Hello>,
     cursor: Version,
 }
 
 impl Follower {
-    /// Serves the follower until one side is gone; says which.
+    /// Serves the follower until one side ends the stream. Returns the reason.
     async fn run(mut self, context: &StreamContext, mut inbound: Streaming<FollowerMessage>) -> &'static str {
-        let mut news = self.met.board.news.subscribe();
-        let mut beats = interval(BEAT);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut want = PollWant::ChangesAndBeat;
+        let mut wakeups = self.peer.pool.epoch.subscribe();
+        let mut heartbeats = interval(HEARTBEAT_INTERVAL);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut want = PollWant::ChangesAndHeartbeat;
         loop {
-            if let ControlFlow::Break(why) = self.catch_up(want).await {
-                return why;
+            if let ControlFlow::Break(reason) = self.catch_up(want).await {
+                return reason;
             }
             want = PollWant::Changes;
-            let heard = tokio::select! {
-                changed = news.changed() => match changed {
+            let next = tokio::select! {
+                woken = wakeups.changed() => match woken {
                     Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break("the pool is gone"),
+                    Err(_) => ControlFlow::Break("the pool was removed"),
                 },
-                _ = beats.tick() => {
-                    want = PollWant::ChangesAndBeat;
+                _ = heartbeats.tick() => {
+                    want = PollWant::ChangesAndHeartbeat;
                     ControlFlow::Continue(())
                 }
-                message = inbound.message() => self.heard(context, message).await,
+                message = inbound.message() => self.handle_message(context, message).await,
             };
-            if let ControlFlow::Break(why) = heard {
-                return why;
+            if let ControlFlow::Break(reason) = next {
+                return reason;
             }
         }
     }
 
-    /// Takes what the follower says, and passes it on.
-    async fn heard(
+    /// Decodes a message from the follower and forwards it to the actor.
+    async fn handle_message(
         &mut self,
         context: &StreamContext,
         message: Result<Option<FollowerMessage>, Status>,
     ) -> ControlFlow<&'static str> {
-        let Ok(Some(message)) = message else { return ControlFlow::Break("it is gone") };
-        let told = match signalbox_wire::from_follower(message) {
-            Ok(told) => told,
+        let Ok(Some(message)) = message else { return ControlFlow::Break("the follower closed the stream") };
+        let message = match signalbox_wire::decode_follower_message(message) {
+            Ok(message) => message,
             Err(error) => {
-                let _ = self.frames.send(Err(context.refuse(&self.met.name, &error))).await;
-                return ControlFlow::Break("it is not understood, or does not understand");
+                let _ = self.frames.send(Err(context.reject_message(&self.peer.name, &error))).await;
+                return ControlFlow::Break("a message was rejected");
             }
         };
-        if let FromFollower::Cursor(Cursor { version, .. }) = &told {
+        if let FromFollower::Cursor(Cursor { version, .. }) = &message {
             self.cursor = version.unwrap_or_default();
         }
         let Ok(permit) = context.permits.clone().acquire_owned().await else {
-            return ControlFlow::Break("this aggregator ends");
+            return ControlFlow::Break("this aggregator is stopping");
         };
-        match self.met.owner.cast(Message::Told { follower: self.id, told, permit }) {
+        let message = PoolOwnerMessage::FollowerMessage { follower: self.id, message, permit };
+        match self.peer.actor.cast(message) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break("the owner is gone"),
+            Err(_) => ControlFlow::Break("the pool's actor has stopped"),
         }
     }
 
-    /// Sends what the follower lacks, until it has all there is.
+    /// Sends frames until the follower is up to date.
     async fn catch_up(&mut self, want: PollWant) -> ControlFlow<&'static str> {
         loop {
-            match self.ask(want).await? {
+            match self.poll(want).await? {
                 PollReply::Current(None) => return ControlFlow::Continue(()),
-                PollReply::Current(Some(said)) => return self.send(&said).await,
+                PollReply::Current(Some(message)) => return self.send(&message).await,
                 PollReply::Frame(frame) => {
                     self.cursor = frame.ends_at().unwrap_or(self.cursor);
                     self.send(&FromAggregator::Frame(frame)).await?;
                 }
                 PollReply::Snapshot(snapshot) => self.send_snapshot(snapshot).await?,
-                PollReply::Later => tokio::time::sleep(LATER).await,
+                PollReply::Later => tokio::time::sleep(POLL_DELAY).await,
             }
         }
     }
 
-    async fn ask(&self, want: PollWant) -> ControlFlow<&'static str, PollReply> {
-        let ask = FollowerPoll { follower: self.id, cursor: self.cursor, want };
-        let answer = self.met.owner.call(|port| Message::Asked(ask, port), Some(ANSWER_DEADLINE)).await;
-        match answer {
-            Ok(ractor::rpc::CallResult::Success(answer)) => ControlFlow::Continue(answer),
-            Ok(_) | Err(_) => ControlFlow::Break("the owner does not answer"),
+    async fn poll(&self, want: PollWant) -> ControlFlow<&'static str, PollReply> {
+        let poll = FollowerPoll { follower: self.id, cursor: self.cursor, want };
+        let reply = self.peer.actor.call(|port| PoolOwnerMessage::Poll(poll, port), Some(POLL_TIMEOUT)).await;
+        match reply {
+            Ok(ractor::rpc::CallResult::Success(reply)) => ControlFlow::Continue(reply),
+            Ok(_) | Err(_) => ControlFlow::Break("the pool's actor does not answer"),
         }
     }
 
@@ -168,11 +171,11 @@ impl Follower {
         ControlFlow::Continue(())
     }
 
-    async fn send(&mut self, said: &FromAggregator) -> ControlFlow<&'static str> {
-        let message = signalbox_wire::from_aggregator_message(self.hello.take().as_ref(), said);
+    async fn send(&mut self, message: &FromAggregator) -> ControlFlow<&'static str> {
+        let message = signalbox_wire::encode_aggregator_message(self.hello.take().as_ref(), message);
         match self.frames.send(Ok(message)).await {
             Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break("it is gone"),
+            Err(_) => ControlFlow::Break("the follower closed the stream"),
         }
     }
 }

@@ -1,78 +1,69 @@
-//! The top of the collector.
+//! `Root`: holds the current assignment and supervises the other actors.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use signalbox_actors::{BackoffPolicy, Ended, RestartPolicy, Restarts, Verdict, ended};
+use signalbox_actors::{
+    BackoffPolicy, ChildExit, RestartDecision, RestartPolicy, RestartTracker, child_exit,
+};
 
-use crate::actors::Shared;
-use crate::actors::pod_supervisor::{PodSetCommand, PodSupervisor};
+use crate::actors::endpoint_supervisor::{EndpointSupervisor, SupervisorMessage};
+use crate::actors::root_message::{Child, RootMessage};
 use crate::actors::uplink::Uplink;
-use crate::roster::{Assignment, Occasion};
+use crate::assignment::{Assignment, AssignmentKind};
+use crate::shared::Shared;
 
-/// One for one; what fails more often is broken in a way that a restart does not mend, and the process ends.
+/// Each child is restarted on its own. A child that fails more often has a defect that restarts do not fix,
+/// so the process ends.
 const RESTARTS: RestartPolicy = RestartPolicy {
     max_restarts: 10,
     within: Duration::from_secs(60),
     backoff: BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(2) },
 };
 
-/// Owns the assignment in force, so that either child can be started again without the other.
+/// Holds the current assignment, so that each child can be restarted without the other.
 pub(crate) struct Root;
-
-#[derive(Debug)]
-pub(crate) enum RootCommand {
-    /// The aggregator said what to read.
-    Assign(Assignment),
-    /// Start this child again.
-    Restart(Child),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Child {
-    Pods,
-    Uplink,
-}
 
 pub(crate) struct RootState {
     shared: Arc<Shared>,
     assignment: Option<Assignment>,
-    pods: ActorRef<PodSetCommand>,
-    pod_restarts: Restarts,
+    supervisor: ActorRef<SupervisorMessage>,
+    supervisor_restarts: RestartTracker,
     uplink: ActorCell,
-    uplink_restarts: Restarts,
+    uplink_restarts: RestartTracker,
 }
 
 impl Actor for Root {
-    type Msg = RootCommand;
+    type Msg = RootMessage;
     type State = RootState;
     type Arguments = Arc<Shared>;
 
     async fn pre_start(
         &self,
-        myself: ActorRef<RootCommand>,
+        myself: ActorRef<RootMessage>,
         shared: Arc<Shared>,
     ) -> Result<RootState, ActorProcessingErr> {
-        let pods = start_pods(&shared, &myself).await?;
+        let supervisor = start_supervisor(&shared, &myself).await?;
         let uplink = start_uplink(&shared, &myself).await?;
-        let (pod_restarts, uplink_restarts) = (Restarts::new(RESTARTS), Restarts::new(RESTARTS));
-        Ok(RootState { shared, assignment: None, pods, pod_restarts, uplink, uplink_restarts })
+        let (supervisor_restarts, uplink_restarts) =
+            (RestartTracker::new(RESTARTS), RestartTracker::new(RESTARTS));
+        Ok(RootState { shared, assignment: None, supervisor, supervisor_restarts, uplink, uplink_restarts })
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<RootCommand>,
-        command: RootCommand,
+        myself: ActorRef<RootMessage>,
+        message: RootMessage,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
-        match command {
-            RootCommand::Assign(assignment) => state.assign(assignment),
-            RootCommand::Restart(Child::Uplink) => {
+        match message {
+            RootMessage::Assign(assignment) => state.assign(assignment),
+            RootMessage::Restart(Child::Uplink) => {
                 state.uplink = start_uplink(&state.shared, &myself).await?
             }
-            RootCommand::Restart(Child::Pods) => {
-                state.pods = start_pods(&state.shared, &myself).await?;
+            RootMessage::Restart(Child::EndpointSupervisor) => {
+                state.supervisor = start_supervisor(&state.shared, &myself).await?;
                 if let Some(assignment) = state.assignment.clone() {
                     state.assign(assignment);
                 }
@@ -83,45 +74,46 @@ impl Actor for Root {
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<RootCommand>,
+        myself: ActorRef<RootMessage>,
         event: SupervisionEvent,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
-        match ended(event) {
-            Some(Ended::Failed { child, error }) => state.lost(&myself, &child, &error),
-            Some(Ended::Stopped { child, .. }) => state.lost(&myself, &child, "it stopped"),
+        match child_exit(event) {
+            Some(ChildExit::Failed { child, error }) => state.handle_exit(&myself, &child, &error),
+            Some(ChildExit::Stopped { child, .. }) => state.handle_exit(&myself, &child, "it stopped"),
             None => Ok(()),
         }
     }
 }
 
 impl RootState {
-    /// A child that is just being started again gets the assignment then.
+    /// Stores the assignment and forwards it. A supervisor that is being restarted receives it after its
+    /// start.
     fn assign(&mut self, assignment: Assignment) {
-        self.assignment = Some(Assignment { occasion: Occasion::Change, ..assignment.clone() });
-        let _ = self.pods.cast(PodSetCommand::Assign(assignment));
+        self.assignment = Some(Assignment { kind: AssignmentKind::Update, ..assignment.clone() });
+        let _ = self.supervisor.cast(SupervisorMessage::Assign(assignment));
     }
 
-    fn lost(
+    fn handle_exit(
         &mut self,
-        myself: &ActorRef<RootCommand>,
+        myself: &ActorRef<RootMessage>,
         child: &ActorCell,
         error: &str,
     ) -> Result<(), ActorProcessingErr> {
-        let (child, restarts) = if child.get_id() == self.pods.get_id() {
-            (Child::Pods, &mut self.pod_restarts)
+        let (child, restarts) = if child.get_id() == self.supervisor.get_id() {
+            (Child::EndpointSupervisor, &mut self.supervisor_restarts)
         } else if child.get_id() == self.uplink.get_id() {
             (Child::Uplink, &mut self.uplink_restarts)
         } else {
             return Ok(());
         };
-        let verdict = restarts.on_failure(self.shared.clock.now(), rand::random());
-        tracing::error!(?child, %error, ?verdict, "a part of the collector failed");
-        match verdict {
-            Verdict::GiveUp => Err(format!("{child:?} fails too often")),
-            Verdict::RestartAfter(delay) => {
-                self.shared.metrics.restarts.inc();
-                myself.send_after(delay, move || RootCommand::Restart(child));
+        let decision = restarts.on_failure(self.shared.clock.now(), rand::random());
+        tracing::error!(actor = ?child, %error, ?decision, "an actor of the collector failed");
+        match decision {
+            RestartDecision::GiveUp => Err(format!("{child:?} fails too often")),
+            RestartDecision::RestartAfter(delay) => {
+                self.shared.metrics.actor_restarts.inc();
+                myself.send_after(delay, move || RootMessage::Restart(child));
                 Ok(())
             }
         }
@@ -129,17 +121,18 @@ impl RootState {
     }
 }
 
-async fn start_pods(
+async fn start_supervisor(
     shared: &Arc<Shared>,
-    myself: &ActorRef<RootCommand>,
-) -> Result<ActorRef<PodSetCommand>, ActorProcessingErr> {
-    let (pods, _) = Actor::spawn_linked(None, PodSupervisor, shared.clone(), myself.get_cell()).await?;
-    Ok(pods)
+    myself: &ActorRef<RootMessage>,
+) -> Result<ActorRef<SupervisorMessage>, ActorProcessingErr> {
+    let (supervisor, _) =
+        Actor::spawn_linked(None, EndpointSupervisor, shared.clone(), myself.get_cell()).await?;
+    Ok(supervisor)
 }
 
 async fn start_uplink(
     shared: &Arc<Shared>,
-    myself: &ActorRef<RootCommand>,
+    myself: &ActorRef<RootMessage>,
 ) -> Result<ActorCell, ActorProcessingErr> {
     let arguments = (shared.clone(), myself.clone());
     let (uplink, _) = Actor::spawn_linked(None, Uplink, arguments, myself.get_cell()).await?;
@@ -152,17 +145,17 @@ mod tests {
     use crate::actors::fixtures::{assigned, shared};
 
     #[tokio::test]
-    async fn a_pod_supervisor_that_fails_is_started_again_with_the_assignment_in_force() {
+    async fn restarted_supervisor_receives_the_current_assignment() {
         let shared = shared();
         let (root, _) = Actor::spawn(None, Root, shared.clone()).await.unwrap();
         let endpoints = vec![assigned("a")];
         let key = endpoints[0].endpoint;
-        root.cast(RootCommand::Assign(Assignment { endpoints, occasion: Occasion::NewStream })).unwrap();
+        root.cast(RootMessage::Assign(Assignment { endpoints, kind: AssignmentKind::NewStream })).unwrap();
         for _ in 0..3 {
-            let wait = tokio::time::timeout(Duration::from_secs(20), shared.outbox.take());
-            assert!(wait.await.unwrap().contains_key(&key));
-            let pods = root.get_children().into_iter().find(|child| !child.get_children().is_empty());
-            pods.expect("it has the collector of the pod").kill();
+            let update = tokio::time::timeout(Duration::from_secs(20), shared.outbox.take());
+            assert!(update.await.unwrap().contains_key(&key));
+            let supervisor = root.get_children().into_iter().find(|child| !child.get_children().is_empty());
+            supervisor.expect("the supervisor has a scraper").kill();
         }
     }
 }

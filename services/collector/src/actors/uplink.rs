@@ -1,122 +1,130 @@
-//! Keeps a stream to an aggregator open.
+//! `Uplink`: keeps a stream to an aggregator open.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use signalbox_actors::{Backoff, BackoffPolicy, Errand, Panicked};
-
-use crate::actors::Shared;
-use crate::actors::root::RootCommand;
-use crate::link::{Link, LinkError};
-use crate::roster::Assignment;
+use signalbox_actors::{BackgroundTask, Backoff, BackoffPolicy, TaskPanic};
 use signalbox_types::PeerAddress;
 
-/// Between attempts to open a stream. One of several aggregators owns the pool and the others refuse at once, so that the next is soon
-/// tried.
-const PAUSES: BackoffPolicy =
+use crate::actors::aggregator_stream::{AggregatorStream, StreamError};
+use crate::actors::root_message::RootMessage;
+use crate::assignment::Assignment;
+use crate::shared::Shared;
+
+/// Delays between attempts to open a stream. They are short, because only one of several aggregators owns the
+/// pool and the others refuse at once.
+const RETRY: BackoffPolicy =
     BackoffPolicy { base: Duration::from_millis(25), cap: Duration::from_millis(250) };
 
-/// Owns the stream to an aggregator, and which aggregator that is.
+/// Keeps a stream to an aggregator open and tries one aggregator after the other.
 pub(crate) struct Uplink;
 
 #[derive(Debug)]
-pub(crate) enum UplinkCommand {
+pub(crate) enum UplinkMessage {
     /// Open a stream.
     Open,
-    /// The aggregator said what to read.
+    /// The aggregator sent an assignment.
     Assigned(Assignment),
-    /// The stream has ended, or could not be opened.
-    Ended(Result<LinkError, Panicked>),
+    /// The stream ended or could not be opened.
+    Ended(Result<StreamError, TaskPanic>),
 }
 
 pub(crate) struct UplinkState {
     shared: Arc<Shared>,
-    root: ActorRef<RootCommand>,
+    root: ActorRef<RootMessage>,
     backoff: Backoff,
     attempts: usize,
-    /// Tried or served by it, the latest.
+    /// The aggregator of the current or the last attempt.
     aggregator: Option<PeerAddress>,
-    /// Whether the last end was logged and nothing has worked since.
-    quiet: bool,
-    stream: Option<Errand>,
+    /// Whether a failure was logged since the last assignment.
+    is_failure_logged: bool,
+    stream: Option<BackgroundTask>,
 }
 
 impl Actor for Uplink {
-    type Msg = UplinkCommand;
+    type Msg = UplinkMessage;
     type State = UplinkState;
-    type Arguments = (Arc<Shared>, ActorRef<RootCommand>);
+    type Arguments = (Arc<Shared>, ActorRef<RootMessage>);
 
     async fn pre_start(
         &self,
-        myself: ActorRef<UplinkCommand>,
+        myself: ActorRef<UplinkMessage>,
         (shared, root): Self::Arguments,
     ) -> Result<UplinkState, ActorProcessingErr> {
-        myself.cast(UplinkCommand::Open)?;
-        let backoff = Backoff::new(PAUSES);
-        Ok(UplinkState { shared, root, backoff, attempts: 0, aggregator: None, quiet: false, stream: None })
+        myself.cast(UplinkMessage::Open)?;
+        Ok(UplinkState {
+            shared,
+            root,
+            backoff: Backoff::new(RETRY),
+            attempts: 0,
+            aggregator: None,
+            is_failure_logged: false,
+            stream: None,
+        })
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<UplinkCommand>,
-        command: UplinkCommand,
+        myself: ActorRef<UplinkMessage>,
+        message: UplinkMessage,
         state: &mut UplinkState,
     ) -> Result<(), ActorProcessingErr> {
-        match command {
-            UplinkCommand::Open => state.open(&myself),
-            UplinkCommand::Assigned(assignment) => state.assigned(assignment)?,
-            UplinkCommand::Ended(cause) => state.ended(&myself, &cause?),
+        match message {
+            UplinkMessage::Open => state.open(&myself),
+            UplinkMessage::Assigned(assignment) => state.handle_assignment(assignment)?,
+            UplinkMessage::Ended(error) => state.handle_end(&myself, &error?),
         }
         Ok(())
     }
 }
 
 impl UplinkState {
-    /// The aggregator whose turn it is; `None` while none is known.
-    fn address(&self) -> Option<PeerAddress> {
+    /// Returns the aggregator to try next; `None` while none is known.
+    fn next_aggregator(&self) -> Option<PeerAddress> {
         let known = self.shared.aggregators.borrow();
         let turn = self.attempts % known.len().max(1);
         known.get(turn).cloned()
     }
 
-    fn open(&mut self, myself: &ActorRef<UplinkCommand>) {
-        let Some(address) = self.address() else {
-            myself.send_after(self.backoff.on_failure(rand::random()), || UplinkCommand::Open);
+    fn open(&mut self, myself: &ActorRef<UplinkMessage>) {
+        let Some(aggregator) = self.next_aggregator() else {
+            myself.send_after(self.backoff.on_failure(rand::random()), || UplinkMessage::Open);
             return;
         };
-        self.aggregator = Some(address.clone());
+        self.aggregator = Some(aggregator.clone());
         let shared = self.shared.clone();
-        let listener = myself.clone();
-        // Who is gone needs no assignment.
-        let tell = move |assignment| drop(listener.cast(UplinkCommand::Assigned(assignment)));
-        let work = Link { shared, address }.run(tell);
-        self.stream = Some(Errand::start(myself.clone(), work, UplinkCommand::Ended));
+        let uplink = myself.clone();
+        // An uplink that has stopped needs no assignment.
+        let on_assignment = move |assignment| drop(uplink.cast(UplinkMessage::Assigned(assignment)));
+        let work = AggregatorStream { shared, aggregator }.run(on_assignment);
+        self.stream = Some(BackgroundTask::start(myself.clone(), work, UplinkMessage::Ended));
     }
 
-    /// An aggregator that assigns works: only now do earlier failures not count any more.
-    fn assigned(&mut self, assignment: Assignment) -> Result<(), ActorProcessingErr> {
+    /// Forwards an assignment to the root. The aggregator works, so earlier failures no longer count.
+    fn handle_assignment(&mut self, assignment: Assignment) -> Result<(), ActorProcessingErr> {
         self.backoff.on_success();
-        self.quiet = false;
+        self.is_failure_logged = false;
         let endpoints = assignment.endpoints.len();
         tracing::info!(
             aggregator = self.aggregator.as_ref().map(tracing::field::display),
             endpoints,
-            "assigned"
+            "received an assignment"
         );
-        Ok(self.root.cast(RootCommand::Assign(assignment))?)
+        Ok(self.root.cast(RootMessage::Assign(assignment))?)
     }
 
-    fn ended(&mut self, myself: &ActorRef<UplinkCommand>, cause: &LinkError) {
+    fn handle_end(&mut self, myself: &ActorRef<UplinkMessage>, error: &StreamError) {
         self.shared.metrics.stream_failures.inc();
-        if self.quiet {
-            tracing::debug!(aggregator = self.aggregator.as_ref().map(tracing::field::display), %cause, "still no owner");
+        let aggregator = self.aggregator.as_ref().map(tracing::field::display);
+        if self.is_failure_logged {
+            tracing::debug!(aggregator, %error, "still no stream to the pool's owner; retrying");
         } else {
-            tracing::warn!(aggregator = self.aggregator.as_ref().map(tracing::field::display), %cause, "no owner of the pool; reading goes on");
+            tracing::warn!(aggregator, %error, "no stream to the pool's owner; scraping continues");
         }
-        self.quiet = true;
+        self.is_failure_logged = true;
         self.stream = None;
         self.attempts += 1;
-        myself.send_after(self.backoff.on_failure(rand::random()), || UplinkCommand::Open);
+        myself.send_after(self.backoff.on_failure(rand::random()), || UplinkMessage::Open);
     }
 }

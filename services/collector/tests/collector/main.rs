@@ -1,10 +1,10 @@
-//! The collector between model servers on one side and an aggregator on the other, all over real sockets.
-#![allow(clippy::unwrap_used)] // it is all tests
+//! The collector between fake model servers and a fake aggregator, over real sockets.
+#![allow(clippy::unwrap_used)] // test code only
 
-mod aggregator;
 mod assignments;
-mod bad_pages;
-mod model_server;
+mod fake_aggregator;
+mod fake_model_server;
+mod invalid_pages;
 mod process;
 mod reports;
 mod streams;
@@ -16,27 +16,28 @@ use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeCon
 use signalbox_state::AssignedEndpoint;
 use signalbox_types::{EndpointKey, Engine, Generation};
 
-use crate::model_server::ModelServer;
+use crate::fake_model_server::FakeModelServer;
 
-/// How long a condition is waited for that is sure to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit for conditions that must come true.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Starts a collector that reports to these aggregators. What is unreadable for a moment on a busy machine is not stale yet.
-async fn collector(aggregators: &[SocketAddr]) -> CollectorHandle {
-    collector_with(
+/// Starts a collector that reports to these aggregators. Its timeouts are long, so that values do not become
+/// stale on a busy machine.
+async fn start_collector(aggregators: &[SocketAddr]) -> CollectorHandle {
+    start_collector_with(
         aggregators,
-        ScrapeConfig { stale_after: PATIENCE, deadline: PATIENCE, ..ScrapeConfig::default() },
+        ScrapeConfig { stale_after: TIMEOUT, timeout: TIMEOUT, ..ScrapeConfig::default() },
     )
     .await
 }
 
-async fn collector_with(aggregators: &[SocketAddr], scrape: ScrapeConfig) -> CollectorHandle {
+async fn start_collector_with(aggregators: &[SocketAddr], scrape: ScrapeConfig) -> CollectorHandle {
     let config = CollectorConfig {
         name: "under-test".to_owned(),
         pool: None,
         aggregators: aggregators.iter().copied().map(Into::into).collect(),
         coordinator: None,
-        lease_ttl: PATIENCE,
+        lease_ttl: TIMEOUT,
         security: signalbox_tls::Security::Local,
         scrape,
         metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -44,7 +45,7 @@ async fn collector_with(aggregators: &[SocketAddr], scrape: ScrapeConfig) -> Col
     Collector::start(config, "--metrics-port").await.unwrap()
 }
 
-fn assigned(name: &str, generation: u64, server: &ModelServer) -> AssignedEndpoint {
+fn assigned(name: &str, generation: u64, server: &FakeModelServer) -> AssignedEndpoint {
     AssignedEndpoint {
         endpoint: EndpointKey::of(name),
         generation: Generation(generation),

@@ -1,8 +1,8 @@
-//! The replica's actors: Root, and under it `ViewKeeper`, which hears the aggregators, and `Uplink`.
+//! The replica's actors and their tasks. `Root` supervises `ViewKeeper`, which follows the aggregators, and
+//! `Uplink`, which sends feedback to the pool's owner.
 
-mod root;
+mod owner_connection;
+pub(crate) mod request_end_relay;
+pub(crate) mod root;
 mod uplink;
 mod view_keeper;
-
-pub(crate) use root::{Root, RootMessage, RootSetup};
-pub(crate) use view_keeper::Owner;

@@ -1,19 +1,21 @@
-//! Root: keeps `Uplink` and `ViewKeeper` alive. A keeper that is started anew holds nothing until the next snapshot; requests
-//! go on reading the view that the one before it left.
+//! `Root`: supervises `Uplink` and `ViewKeeper`. A restarted `ViewKeeper` holds no state until its first
+//! snapshot; meanwhile requests read the latest view of its predecessor.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use signalbox_actors::{BackoffPolicy, Ended, RestartPolicy, Restarts, Verdict, ended};
+use signalbox_actors::{
+    BackoffPolicy, ChildExit, RestartDecision, RestartPolicy, RestartTracker, child_exit,
+};
 use tokio::sync::watch;
 
-use super::uplink::{self, Queue, Uplink};
+use super::request_end_relay::RequestEndQueue;
+use super::uplink::{self, FeedbackQueues, Uplink};
 use super::view_keeper::{self, ViewKeeper};
-use crate::picker::Picker;
-use crate::relay::Ends;
+use crate::deciding::picker::Picker;
 
-/// Both children know each other, so both are restarted when one fails.
+/// The children share channels, so one failure restarts both.
 const RESTARTS: RestartPolicy = RestartPolicy {
     max_restarts: 10,
     within: Duration::from_secs(60),
@@ -23,9 +25,9 @@ const RESTARTS: RestartPolicy = RestartPolicy {
 #[derive(Clone, Debug)]
 pub(crate) struct RootSetup {
     pub(crate) picker: Arc<Picker>,
-    pub(crate) peers: signalbox_peers::Settings,
-    pub(crate) outgoing: Queue,
-    pub(crate) ends: Ends,
+    pub(crate) peers: signalbox_peers::FollowSettings,
+    pub(crate) feedback: FeedbackQueues,
+    pub(crate) request_ends: RequestEndQueue,
     pub(crate) ready: Arc<watch::Sender<bool>>,
 }
 
@@ -39,7 +41,7 @@ pub(crate) struct Root;
 
 pub(crate) struct State {
     setup: RootSetup,
-    restarts: Restarts,
+    restarts: RestartTracker,
     started: Instant,
 }
 
@@ -54,7 +56,7 @@ impl Actor for Root {
         setup: RootSetup,
     ) -> Result<State, ActorProcessingErr> {
         start_children(&setup, &myself).await?;
-        Ok(State { setup, restarts: Restarts::new(RESTARTS), started: Instant::now() })
+        Ok(State { setup, restarts: RestartTracker::new(RESTARTS), started: Instant::now() })
     }
 
     async fn handle(
@@ -74,18 +76,15 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(Ended::Failed { error, .. }) = ended(event) else { return Ok(()) };
+        let Some(ChildExit::Failed { error, .. }) = child_exit(event) else { return Ok(()) };
         myself.stop_children(None);
         match state.restarts.on_failure(state.started.elapsed(), 0.0) {
-            Verdict::RestartAfter(delay) => {
-                tracing::error!(error, ?delay, "an actor failed and is started anew");
+            RestartDecision::RestartAfter(delay) => {
+                tracing::error!(error, ?delay, "an actor failed; restarting all actors");
                 myself.send_after(delay, || RootMessage::StartChildren);
             }
-            Verdict::GiveUp => {
-                tracing::error!(
-                    error,
-                    "an actor fails too often; requests go on being decided by the last view"
-                );
+            RestartDecision::GiveUp => {
+                tracing::error!(error, "an actor failed too often; deciding with the last view from now on");
             }
         }
         Ok(())
@@ -93,10 +92,11 @@ impl Actor for Root {
 }
 
 async fn start_children(setup: &RootSetup, myself: &ActorRef<RootMessage>) -> Result<(), ActorProcessingErr> {
-    let RootSetup { picker, peers, outgoing, ends, ready } = setup.clone();
-    let (owner, known) = watch::channel(None);
+    let RootSetup { picker, peers, feedback, request_ends, ready } = setup.clone();
+    let (owner, owner_receiver) = watch::channel(None);
     let hello = peers.hello.clone();
-    let setup = uplink::Setup { picker: Arc::clone(&picker), outgoing, ends, hello, owner: known };
+    let setup =
+        uplink::Setup { picker: Arc::clone(&picker), feedback, request_ends, hello, owner: owner_receiver };
     let (uplink, _) = Actor::spawn_linked(None, Uplink, setup, myself.get_cell()).await?;
     let setup = view_keeper::Setup { picker, peers, owner: Arc::new(owner), ready, uplink };
     Actor::spawn_linked(None, ViewKeeper, setup, myself.get_cell()).await?;

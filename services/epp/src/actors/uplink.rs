@@ -1,4 +1,5 @@
-//! `Uplink`: tells the pool's owner what this replica has booked and placed. On the leading edge, then every 2 ms.
+//! `Uplink`: sends this replica's bookings and placements to the pool's owner, at once after a pause and then
+//! at most every 2 ms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,27 +8,28 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_protos::signalbox::v1::FeedbackBatch;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_state::{FeedbackBatcher, GaugeScope};
-use signalbox_wire::{Hello, Reply};
+use signalbox_wire::{FeedbackReply, Hello};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use super::view_keeper::Owner;
-use crate::picker::{Outgoing, Picker, Remark};
-use crate::relay::{Ends, relay};
+use super::owner_connection::OwnerConnection;
+use super::request_end_relay::{RequestEndQueue, relay_request_ends};
+use crate::deciding::picker::{FeedbackEvent, FeedbackReceivers, Picker};
 
-/// Feedback is sent at most so often.
-const PACE: Duration = Duration::from_millis(2);
+/// Minimum interval between feedback batches.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(2);
 
-/// All gauges are sent so often, changed or not: a sign of life that heals what was lost.
-const WHOLE_EVERY: Duration = Duration::from_millis(500);
+/// Interval at which all gauges are sent, changed or not: it shows that the replica is alive and repairs lost
+/// batches.
+const FULL_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Batches that may wait for the connection. Gauges that do not get through are conflated meanwhile.
-const BATCHES_WAITING: usize = 4;
+/// Capacity of the queue of batches to the connection. While it is full, gauges are conflated.
+const BATCH_QUEUE: usize = 4;
 
-/// Wait before a broken stream is opened again.
-const REOPEN: Duration = Duration::from_millis(50);
+/// Delay before a broken stream is opened again.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -35,22 +37,23 @@ pub(crate) enum Message {
     Disconnected,
     Flush,
     FlushWhole,
-    Replied(Reply),
+    Replied(FeedbackReply),
     Acknowledged(u64),
 }
 
 pub(crate) type UplinkRef = ActorRef<Message>;
 
-/// Where placements and remarks come out. Shared, so that an uplink that is started anew goes on reading it.
-pub(crate) type Queue = Arc<Mutex<Outgoing>>;
+/// The queues of placements and feedback events. They are shared, so that a restarted uplink goes on reading
+/// them.
+pub(crate) type FeedbackQueues = Arc<Mutex<FeedbackReceivers>>;
 
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) picker: Arc<Picker>,
-    pub(crate) outgoing: Queue,
-    pub(crate) ends: Ends,
+    pub(crate) feedback: FeedbackQueues,
+    pub(crate) request_ends: RequestEndQueue,
     pub(crate) hello: Hello,
-    pub(crate) owner: watch::Receiver<Owner>,
+    pub(crate) owner: watch::Receiver<OwnerConnection>,
 }
 
 #[derive(Debug)]
@@ -58,9 +61,9 @@ pub(crate) struct Uplink;
 
 pub(crate) struct State {
     picker: Arc<Picker>,
-    outgoing: Queue,
-    feeder: FeedbackBatcher,
-    /// Said with the first batch of a stream.
+    feedback: FeedbackQueues,
+    batcher: FeedbackBatcher,
+    /// Sent with the first batch of a stream.
     hello: Hello,
     connection: Option<Connection>,
     tasks: [JoinHandle<()>; 3],
@@ -68,8 +71,8 @@ pub(crate) struct State {
 
 struct Connection {
     batches: mpsc::Sender<FeedbackBatch>,
-    /// Whether anything was sent on it.
-    is_fresh: bool,
+    /// Whether nothing was sent on the stream yet.
+    is_new: bool,
 }
 
 impl Actor for Uplink {
@@ -78,16 +81,18 @@ impl Actor for Uplink {
     type Arguments = Setup;
 
     async fn pre_start(&self, myself: UplinkRef, setup: Setup) -> Result<State, ActorProcessingErr> {
-        let Setup { picker, outgoing, ends, hello, owner } = setup;
-        // Numbers begin anew here, which no origin survives; and an uplink before this one can lift nothing any more.
-        picker.be_reborn();
+        let Setup { picker, feedback, request_ends, hello, owner } = setup;
+        // Placement numbers restart, so the origin must change; and no acknowledgement can clear an earlier
+        // uplink's overlay.
+        picker.renew_origin();
         picker.overlay.clear();
-        let bell = tokio::spawn(ring(Arc::clone(&picker), myself.clone()));
-        let passing_on = tokio::spawn(relay(Arc::clone(&picker), hello.clone(), owner.clone(), ends));
-        let link = tokio::spawn(feed(owner, myself.clone()));
-        myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
-        let (feeder, tasks) = (FeedbackBatcher::default(), [bell, link, passing_on]);
-        Ok(State { picker, outgoing, feeder, hello, connection: None, tasks })
+        let flushes = tokio::spawn(request_flushes(Arc::clone(&picker), myself.clone()));
+        let relay =
+            tokio::spawn(relay_request_ends(Arc::clone(&picker), hello.clone(), owner.clone(), request_ends));
+        let connections = tokio::spawn(connect_to_owner(owner, myself.clone()));
+        myself.send_after(FULL_FLUSH_INTERVAL, || Message::FlushWhole);
+        let (batcher, tasks) = (FeedbackBatcher::default(), [flushes, connections, relay]);
+        Ok(State { picker, feedback, batcher, hello, connection: None, tasks })
     }
 
     async fn handle(
@@ -98,32 +103,32 @@ impl Actor for Uplink {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Connected(batches) => {
-                state.connection = Some(Connection { batches, is_fresh: true });
-                state.feeder.send_again();
-                state.flush(GaugeScope::Whole).await;
+                state.connection = Some(Connection { batches, is_new: true });
+                state.batcher.resend_all();
+                state.flush(GaugeScope::All).await;
             }
             Message::Disconnected => state.connection = None,
             Message::Flush => state.flush(GaugeScope::Changed).await,
             Message::FlushWhole => {
-                let expired = state.feeder.expire(state.picker.now_ms(), &state.picker.overlay);
+                let expired = state.batcher.expire(state.picker.now_ms(), &state.picker.overlay);
                 state.picker.metrics.placements_expired.inc_by(expired as u64);
-                state.flush(GaugeScope::Whole).await;
-                myself.send_after(WHOLE_EVERY, || Message::FlushWhole);
+                state.flush(GaugeScope::All).await;
+                myself.send_after(FULL_FLUSH_INTERVAL, || Message::FlushWhole);
             }
-            Message::Replied(Reply::NeedChain(number)) => {
-                state.feeder.need_chain(number);
+            Message::Replied(FeedbackReply::NeedChain(number)) => {
+                state.batcher.queue_whole_chain(number);
                 state.flush(GaugeScope::Changed).await;
             }
-            // Batches of the origin before were still on their way.
-            Message::Replied(Reply::Expired(origin)) if origin != state.picker.origin() => {}
-            Message::Replied(Reply::Expired(_)) => {
-                tracing::warn!("the pool had given this replica up; it takes a new origin");
-                state.picker.be_reborn();
-                state.picker.metrics.rebirths.inc();
-                state.feeder.send_again();
-                state.flush(GaugeScope::Whole).await;
+            // Batches of the previous origin were still in transit.
+            Message::Replied(FeedbackReply::Expired(origin)) if origin != state.picker.origin() => {}
+            Message::Replied(FeedbackReply::Expired(_)) => {
+                tracing::warn!("the pool dropped this replica's origin; taking a new one");
+                state.picker.renew_origin();
+                state.picker.metrics.origin_renewals.inc();
+                state.batcher.resend_all();
+                state.flush(GaugeScope::All).await;
             }
-            Message::Acknowledged(number) => state.feeder.acknowledged(number, &state.picker.overlay),
+            Message::Acknowledged(number) => state.batcher.acknowledge(number, &state.picker.overlay),
         }
         Ok(())
     }
@@ -136,92 +141,95 @@ impl Actor for Uplink {
 
 impl State {
     async fn flush(&mut self, scope: GaugeScope) {
-        self.take_in().await;
+        self.collect_feedback().await;
         let Some(connection) = &mut self.connection else { return };
         let Ok(permit) = connection.batches.try_reserve() else {
-            self.picker.bell.notify_one();
+            self.picker.feedback_ready.notify_one();
             return;
         };
         let changed = self.picker.bookings.take_changed();
         let gauges = match scope {
-            GaugeScope::Whole => self.picker.bookings.whole(),
+            GaugeScope::All => self.picker.bookings.loads(),
             GaugeScope::Changed => changed,
         };
-        let batch = self.feeder.batch(self.picker.epoch(), self.picker.origin(), scope, gauges);
-        if self.feeder.has_more() {
-            self.picker.bell.notify_one();
+        let batch = self.batcher.next_batch(self.picker.epoch(), self.picker.origin(), scope, gauges);
+        if self.batcher.has_unsent() {
+            self.picker.feedback_ready.notify_one();
         }
         if let Some(feedback) = batch {
-            let hello = std::mem::take(&mut connection.is_fresh).then_some(&self.hello);
-            permit.send(signalbox_wire::feedback_batch(hello, feedback));
+            let hello = std::mem::take(&mut connection.is_new).then_some(&self.hello);
+            permit.send(signalbox_wire::encode_feedback(hello, feedback));
         }
     }
 
-    async fn take_in(&mut self) {
+    async fn collect_feedback(&mut self) {
         let now_ms = self.picker.now_ms();
-        let mut outgoing = self.outgoing.lock().await;
-        while self.feeder.has_room()
-            && let Ok(placed) = outgoing.placed.try_recv()
+        let mut feedback = self.feedback.lock().await;
+        while self.batcher.has_room()
+            && let Ok(placed) = feedback.placements.try_recv()
         {
-            self.feeder.placed(now_ms, placed);
+            self.batcher.add_placement(now_ms, placed);
         }
-        while self.feeder.has_room_for_remarks()
-            && let Ok(remark) = outgoing.remarks.try_recv()
+        while self.batcher.has_room_for_events()
+            && let Ok(event) = feedback.events.try_recv()
         {
-            match remark {
-                Remark::Response(answer) => self.feeder.answered(answer),
-                Remark::Adapter(endpoint, adapter) => self.feeder.sent_for(endpoint, adapter),
+            match event {
+                FeedbackEvent::Response(answer) => self.batcher.add_response(answer),
+                FeedbackEvent::AdapterUsed(endpoint, adapter) => {
+                    self.batcher.add_adapter_use(endpoint, adapter)
+                }
             }
         }
     }
 }
 
-/// Turns rings of the bell into flushes at the pace.
-async fn ring(picker: Arc<Picker>, uplink: UplinkRef) {
+/// Requests a flush whenever there is feedback, at most once per [`FLUSH_INTERVAL`].
+async fn request_flushes(picker: Arc<Picker>, uplink: UplinkRef) {
     loop {
-        picker.bell.notified().await;
+        picker.feedback_ready.notified().await;
         if uplink.cast(Message::Flush).is_err() {
             return;
         }
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(FLUSH_INTERVAL).await;
     }
 }
 
-/// Opens the feedback stream to whoever owns the pool, again and again, and leaves it when somebody else does.
-async fn feed(mut owner: watch::Receiver<Owner>, uplink: UplinkRef) {
+/// Keeps a feedback stream to the current owner open and replaces it when the owner changes.
+async fn connect_to_owner(mut owner: watch::Receiver<OwnerConnection>, uplink: UplinkRef) {
     loop {
-        let now = match owner.wait_for(Option::is_some).await {
-            Ok(now) => now.clone(),
+        let current = match owner.wait_for(Option::is_some).await {
+            Ok(current) => current.clone(),
             Err(_) => return,
         };
-        if let Some((stream, channel)) = now {
-            let is_another = |owner: &Owner| owner.as_ref().is_some_and(|(known, _)| *known != stream);
+        if let Some((stream, channel)) = current {
+            let is_another =
+                |owner: &OwnerConnection| owner.as_ref().is_some_and(|(known, _)| *known != stream);
             tokio::select! {
-                () = exchange(channel, &uplink) => {}
+                () = exchange_feedback(channel, &uplink) => {}
                 _ = owner.wait_for(is_another) => {}
             }
         }
         if uplink.cast(Message::Disconnected).is_err() {
             return;
         }
-        tokio::time::sleep(REOPEN).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
-async fn exchange(channel: Channel, uplink: &UplinkRef) {
-    let (batches, said) = mpsc::channel(BATCHES_WAITING);
+async fn exchange_feedback(channel: Channel, uplink: &UplinkRef) {
+    let (batches, outbound) = mpsc::channel(BATCH_QUEUE);
     if uplink.cast(Message::Connected(batches)).is_err() {
         return;
     }
-    let mut replies = match PoolClient::new(channel).feed(ReceiverStream::new(said)).await {
+    let mut replies = match PoolClient::new(channel).feed(ReceiverStream::new(outbound)).await {
         Ok(response) => response.into_inner(),
         Err(status) => {
-            tracing::debug!(%status, "the aggregator takes no feedback");
+            tracing::debug!(%status, "the aggregator refused the feedback stream");
             return;
         }
     };
     while let Ok(Some(message)) = replies.message().await {
-        match signalbox_wire::reply(&message) {
+        match signalbox_wire::decode_feedback_reply(&message) {
             Ok(reply) if uplink.cast(Message::Replied(reply)).is_ok() => {}
             Ok(_) | Err(_) => return,
         }

@@ -1,44 +1,43 @@
-//! `ViewKeeper`: hears all aggregators, keeps the replica of the pool's state, shows it to requests as a view, and offers it to an
-//! aggregator that is about to own the pool.
+//! `ViewKeeper`: follows all aggregators, keeps this replica's copy of the pool state, publishes it to
+//! requests as a view, and offers its history to an aggregator that takes the pool over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use signalbox_peers::{Event, Listening, Tell};
+use signalbox_peers::{ListenerState, StreamEvent, StreamSender};
 use signalbox_state::{
     Follower, FollowerEffect, FollowerEvent, FrameSource, Gap, JournalBounds, JournaledReplica,
 };
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
+use super::owner_connection::OwnerConnection;
 use super::uplink::{self, UplinkRef};
-use crate::decision_snapshot::DecisionSnapshot;
-use crate::picker::Picker;
+use crate::deciding::decision_snapshot::DecisionSnapshot;
+use crate::deciding::picker::Picker;
 
-/// How much of the pool's history is kept to be offered: what a new owner may lack is less than a second of it.
+/// How much of the pool's history is kept for a takeover. A new owner may need less than the last second of
+/// it.
 const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
 
-/// How often the keeper looks who owns the pool.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the pool's owner is checked.
+const OWNER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    Streamed(Event),
-    Look,
+    StreamEvent(StreamEvent),
+    CheckOwner,
 }
 
 pub(crate) type KeeperRef = ActorRef<Message>;
 
-/// The connection to the aggregator that owns the pool, and which of the streams it is.
-pub(crate) type Owner = Option<(u64, Channel)>;
-
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) picker: Arc<Picker>,
-    pub(crate) peers: signalbox_peers::Settings,
-    pub(crate) owner: Arc<watch::Sender<Owner>>,
+    pub(crate) peers: signalbox_peers::FollowSettings,
+    pub(crate) owner: Arc<watch::Sender<OwnerConnection>>,
     pub(crate) ready: Arc<watch::Sender<bool>>,
     pub(crate) uplink: UplinkRef,
 }
@@ -48,11 +47,11 @@ pub(crate) struct ViewKeeper;
 
 pub(crate) struct State {
     picker: Arc<Picker>,
-    owner: Arc<watch::Sender<Owner>>,
+    owner: Arc<watch::Sender<OwnerConnection>>,
     ready: Arc<watch::Sender<bool>>,
     uplink: UplinkRef,
-    following: Follower,
-    aggregators: BTreeMap<u64, (Tell, Channel)>,
+    follower: Follower,
+    aggregators: BTreeMap<u64, (StreamSender, Channel)>,
     acknowledged: u64,
 }
 
@@ -63,11 +62,11 @@ impl Actor for ViewKeeper {
 
     async fn pre_start(&self, myself: KeeperRef, setup: Setup) -> Result<State, ActorProcessingErr> {
         let Setup { picker, peers, owner, ready, uplink } = setup;
-        myself.send_after(LOOK, || Message::Look);
+        myself.send_after(OWNER_CHECK_INTERVAL, || Message::CheckOwner);
         tokio::spawn(signalbox_peers::follow(peers, move |event| {
-            match myself.cast(Message::Streamed(event)) {
-                Ok(()) => Listening::On,
-                Err(_) => Listening::Over,
+            match myself.cast(Message::StreamEvent(event)) {
+                Ok(()) => ListenerState::Listening,
+                Err(_) => ListenerState::Closed,
             }
         }));
         Ok(State {
@@ -75,7 +74,7 @@ impl Actor for ViewKeeper {
             owner,
             ready,
             uplink,
-            following: Follower::new(JournaledReplica::new(HISTORY)),
+            follower: Follower::new(JournaledReplica::new(HISTORY)),
             aggregators: BTreeMap::new(),
             acknowledged: 0,
         })
@@ -88,11 +87,14 @@ impl Actor for ViewKeeper {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Streamed(event) => state.streamed(event),
-            Message::Look => {
-                state.look();
-                state.picker.metrics.digest(&state.following.follower().replica().pool_state().digest());
-                myself.send_after(LOOK, || Message::Look);
+            Message::StreamEvent(event) => state.handle_stream_event(event),
+            Message::CheckOwner => {
+                state.update_owner();
+                state
+                    .picker
+                    .metrics
+                    .set_view_digest(&state.follower.replica().state_replica().pool_state().digest());
+                myself.send_after(OWNER_CHECK_INTERVAL, || Message::CheckOwner);
             }
         }
         Ok(())
@@ -100,76 +102,76 @@ impl Actor for ViewKeeper {
 }
 
 impl State {
-    fn streamed(&mut self, event: Event) {
+    fn handle_stream_event(&mut self, event: StreamEvent) {
         match event {
-            Event::Opened { stream, channel, tell, .. } => {
-                self.aggregators.insert(stream, (tell, channel));
-                self.hear(stream, FollowerEvent::Connected);
+            StreamEvent::Opened { stream, channel, sender, .. } => {
+                self.aggregators.insert(stream, (sender, channel));
+                self.follow(stream, FollowerEvent::Connected);
             }
-            Event::Said { stream, said, permit } => {
-                self.hear(stream, FollowerEvent::Said(said));
+            StreamEvent::Received { stream, message, permit } => {
+                self.follow(stream, FollowerEvent::Received(message));
                 drop(permit);
             }
-            Event::Closed { stream } => {
+            StreamEvent::Closed { stream } => {
                 self.aggregators.remove(&stream);
-                self.hear(stream, FollowerEvent::Disconnected);
+                self.follow(stream, FollowerEvent::Disconnected);
             }
         }
-        self.picker.metrics.connected.set(self.aggregators.len() as u64);
+        self.picker.metrics.connected_aggregators.set(self.aggregators.len() as u64);
     }
 
-    fn hear(&mut self, stream: u64, heard: FollowerEvent) {
-        for todo in self.following.hear(self.picker.now_ms(), FrameSource::Aggregator(stream), heard) {
-            match todo {
-                FollowerEffect::Tell(FrameSource::Aggregator(stream), said) => {
-                    if let Some((tell, _)) = self.aggregators.get(&stream) {
-                        tell.say(said);
+    fn follow(&mut self, stream: u64, event: FollowerEvent) {
+        for effect in self.follower.handle(self.picker.now_ms(), FrameSource::Aggregator(stream), event) {
+            match effect {
+                FollowerEffect::Send(FrameSource::Aggregator(stream), message) => {
+                    if let Some((sender, _)) = self.aggregators.get(&stream) {
+                        sender.send(message);
                     }
                 }
-                FollowerEffect::Tell(FrameSource::JournaledReplica(_), _) => {}
-                FollowerEffect::Moved => self.show(),
-                FollowerEffect::Replaced => self.replaced(),
-                FollowerEffect::Missed(gap) => self.missed(&gap),
+                FollowerEffect::Send(FrameSource::Follower(_), _) => {}
+                FollowerEffect::Advanced => self.publish_view(),
+                FollowerEffect::SnapshotInstalled => self.handle_snapshot(),
+                FollowerEffect::Gap(gap) => self.record_gap(&gap),
             }
         }
-        self.look();
+        self.update_owner();
     }
 
-    /// Feedback goes to whoever owns the pool.
-    fn look(&mut self) {
-        let owner = self.following.owner(self.picker.now_ms());
-        self.picker.owner_heard(self.following.epoch(), owner.is_some());
+    /// Publishes the connection to the current owner, which receives the feedback.
+    fn update_owner(&mut self) {
+        let owner = self.follower.owner(self.picker.now_ms());
+        self.picker.record_owner_contact(self.follower.epoch(), owner.is_some());
         let Some((FrameSource::Aggregator(stream), _)) = owner else {
             self.owner.send_if_modified(|owner| owner.take().is_some());
             return;
         };
         let Some((_, channel)) = self.aggregators.get(&stream) else { return };
         self.owner.send_if_modified(|owner| {
-            let is_news = owner.as_ref().is_none_or(|(known, _)| *known != stream);
-            if is_news {
+            let has_changed = owner.as_ref().is_none_or(|(known, _)| *known != stream);
+            if has_changed {
                 *owner = Some((stream, channel.clone()));
             }
-            is_news
+            has_changed
         });
     }
 
-    fn replaced(&mut self) {
-        let replica = self.following.follower().replica();
+    fn handle_snapshot(&mut self) {
+        let replica = self.follower.replica().state_replica();
         let format = replica.format();
-        tracing::info!(version = %replica.version().unwrap_or_default(), "snapshot taken");
-        if !format.is_known() {
+        tracing::info!(version = %replica.version().unwrap_or_default(), "applied a snapshot");
+        if !format.is_supported() {
             tracing::warn!(
                 ?format,
-                "the pool hashes prompts otherwise; it is decided without cached prefixes"
+                "the pool uses an unsupported hash format; deciding without cached prefixes"
             );
         }
-        self.picker.metrics.snapshots.inc();
-        self.show();
+        self.picker.metrics.snapshots_applied.inc();
+        self.publish_view();
         self.ready.send_replace(true);
     }
 
-    fn show(&mut self) {
-        let (now_ms, replica) = (self.picker.now_ms(), self.following.follower().replica());
+    fn publish_view(&mut self) {
+        let (now_ms, replica) = (self.picker.now_ms(), self.follower.replica().state_replica());
         let before = self.picker.snapshot.load();
         let next = DecisionSnapshot::next(&before, replica, &self.picker.bookings, now_ms);
         if next.view.endpoints.len() < before.view.endpoints.len() {
@@ -180,26 +182,26 @@ impl State {
         let acknowledged = replica.pool_state().acknowledged(self.picker.origin());
         if acknowledged != self.acknowledged {
             self.acknowledged = acknowledged;
-            // An uplink that is gone is being started anew and sends all again.
+            // A failed uplink is about to restart and sends everything again.
             let _ = self.uplink.cast(uplink::Message::Acknowledged(acknowledged));
         }
     }
 
-    fn missed(&self, gap: &Gap) {
+    fn record_gap(&self, gap: &Gap) {
         let kind = match gap {
             Gap::Order => "order",
             Gap::Snapshot => "snapshot",
             Gap::Change(_) => "change",
             Gap::Digest(_) => "digest",
         };
-        self.picker.metrics.gap(kind);
-        let version = self.following.follower().replica().version().unwrap_or_default();
+        self.picker.metrics.count_frame_gap(kind);
+        let version = self.follower.replica().state_replica().version().unwrap_or_default();
         match gap {
-            // A new owner's first frame, or one that overtook another.
-            Gap::Order | Gap::Snapshot => tracing::debug!(%gap, %version, "a frame could not be taken"),
+            // The first frame of a new owner, or frames out of order.
+            Gap::Order | Gap::Snapshot => tracing::debug!(%gap, %version, "cannot apply a frame"),
             Gap::Change(_) | Gap::Digest(_) => {
-                self.picker.metrics.diverged();
-                tracing::error!(%gap, %version, "the state differs from the owner's, and is asked for anew");
+                self.picker.metrics.count_divergence();
+                tracing::error!(%gap, %version, "the state differs from the owner's; requesting a snapshot");
             }
         }
     }

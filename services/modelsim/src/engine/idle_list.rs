@@ -1,7 +1,7 @@
-//! The least-recently-used order of idle cached blocks: a doubly linked list threaded through an array, so that
-//! taking a block out of the middle (a cache hit) costs as little as taking the oldest (an eviction).
+//! The least-recently-used order of idle cached blocks. It is a doubly linked list inside an array, so that
+//! removing a block from the middle (a cache hit) is as cheap as removing the oldest (an eviction).
 
-/// Marks "no neighbour".
+/// Marks a missing neighbor.
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
@@ -10,7 +10,7 @@ struct Links {
     newer: u32,
 }
 
-/// Block numbers from the oldest to the newest. A block must not be pushed twice, nor removed when absent.
+/// Block numbers from oldest to newest. Callers must not push a block twice or remove an absent one.
 pub(super) struct IdleList {
     links: Vec<Links>,
     oldest: u32,
@@ -42,7 +42,7 @@ impl IdleList {
         self.len += 1;
     }
 
-    /// Takes `block` out, wherever it stands.
+    /// Removes `block` from any position.
     pub(super) fn remove(&mut self, block: u32) {
         let Links { older, newer } = self.links[block as usize];
         match older {
@@ -56,7 +56,7 @@ impl IdleList {
         self.len -= 1;
     }
 
-    /// Takes the oldest out.
+    /// Removes and returns the oldest block.
     pub(super) fn pop_oldest(&mut self) -> Option<u32> {
         if self.oldest == NONE {
             return None;

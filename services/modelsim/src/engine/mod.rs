@@ -1,49 +1,50 @@
 //! The model server as a pure function of its inputs: `step(now, input) → effects`.
 //!
-//! No clock, no input or output, no randomness but the seed. Time is virtual, in microseconds since any origin; the
-//! caller passes it in and asks [`Engine::next_wakeup_us`] when to come back, so a discrete-event simulation can
-//! drive a thousand engines and a server can drive one in real time. A late call loses nothing: every pass that
-//! ended meanwhile is carried out at the time at which it ended.
+//! The engine has no clock, does no IO, and has no randomness except the seed. Time is virtual, in
+//! microseconds since any origin. The caller passes it in and asks [`Engine::next_wakeup_us`] when to call
+//! again, so that a discrete-event simulation can drive a thousand engines and a server can drive one in real
+//! time. A late call has the same effects: every pass that ended in the meantime is executed at the time at
+//! which it ended.
 
 mod adapters;
-mod blocks;
+mod block_pool;
+mod config;
 mod event;
 mod idle_list;
-mod pass;
+mod pass_plan;
 mod request;
-
+mod stats;
 #[cfg(test)]
-mod lora_properties;
-#[cfg(test)]
-mod properties;
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::config::{ConfigError, ModelConfig};
 use adapters::Adapters;
-use blocks::BlockPool;
-pub use event::{AdapterId, AdapterReading, Arrival, Effect, Input, Rejection, RequestId, Stats, Usage};
+use block_pool::BlockPool;
+pub use config::{ConfigError, ModelConfig};
+pub use event::{AdapterId, Arrival, Effect, Input, Rejection, RequestId, Usage};
 use request::Request;
+pub use stats::{AdapterStats, Stats};
 
 /// A model server's scheduler and KV cache.
 pub struct Engine {
     config: ModelConfig,
     pool: BlockPool,
     adapters: Adapters,
-    /// In order of admission: the last is the youngest.
+    /// Running requests in order of admission; the last is the youngest.
     running: Vec<Request>,
     waiting: VecDeque<Request>,
     now_us: u64,
-    pass_ends_us: Option<u64>,
-    /// Counters only; the gauges are filled in when read.
+    pass_ends_at_us: Option<u64>,
+    /// Counters only; [`Engine::stats`] adds the gauges.
     totals: Stats,
 }
 
 impl Engine {
-    /// An idle engine with an empty cache.
+    /// Creates an idle engine with an empty cache.
     ///
     /// # Errors
-    /// When the configuration makes no sense (see [`ModelConfig::validate`]).
+    /// Fails when the configuration is invalid (see [`ModelConfig::validate`]).
     pub fn new(config: ModelConfig) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
@@ -53,12 +54,12 @@ impl Engine {
             running: Vec::new(),
             waiting: VecDeque::new(),
             now_us: 0,
-            pass_ends_us: None,
+            pass_ends_at_us: None,
             totals: Stats::default(),
         })
     }
 
-    /// Brings the engine to `now_us`, then applies `input`. What happened is appended to `effects`, in order of
+    /// Advances the engine to `now_us`, applies `input`, and appends the effects to `effects` in order of
     /// time. A `now_us` before that of an earlier call counts as that earlier one.
     pub fn step(&mut self, now_us: u64, input: Input, effects: &mut Vec<Effect>) {
         self.advance(now_us, effects);
@@ -67,17 +68,17 @@ impl Engine {
             Input::Cancel(id) => self.cancel(id),
             Input::Tick => {}
         }
-        self.begin_pass();
+        self.start_pass();
     }
 
-    /// When the pass in progress ends or, between passes, the next LoRA adapter is loaded, in virtual microseconds:
-    /// call [`Engine::step`] then at the latest. Nothing while idle.
+    /// Returns the virtual time at which the current pass ends or, between passes, the next LoRA adapter is
+    /// loaded. Call [`Engine::step`] at that time at the latest. `None` while the engine is idle.
     #[must_use]
     pub fn next_wakeup_us(&self) -> Option<u64> {
-        self.pass_ends_us.or_else(|| self.adapters.next_ready_us(self.now_us))
+        self.pass_ends_at_us.or_else(|| self.adapters.next_load_completion_us(self.now_us))
     }
 
-    /// A reading of gauges and counters.
+    /// Returns the current gauges and counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -92,35 +93,35 @@ impl Engine {
         }
     }
 
-    /// A reading of the LoRA adapters.
+    /// Returns the current use and residency of the LoRA adapters.
     #[must_use]
-    pub fn adapters(&self) -> AdapterReading {
+    pub fn adapters(&self) -> AdapterStats {
         let of = |requests: &mut dyn Iterator<Item = &Request>| {
             requests.filter_map(|request| request.adapter).collect::<BTreeSet<_>>().into_iter().collect()
         };
-        let mut reading = AdapterReading {
+        let mut stats = AdapterStats {
             running: of(&mut self.running.iter()),
             waiting: of(&mut self.waiting.iter()),
-            ..AdapterReading::default()
+            ..AdapterStats::default()
         };
-        self.adapters.read(self.now_us, &mut reading);
-        reading
+        self.adapters.add_residency(self.now_us, &mut stats);
+        stats
     }
 
     fn advance(&mut self, now_us: u64, effects: &mut Vec<Effect>) {
         while let Some(at_us) = self.next_wakeup_us().filter(|&at_us| at_us <= now_us) {
             self.now_us = at_us;
-            if self.pass_ends_us.take().is_some() {
+            if self.pass_ends_at_us.take().is_some() {
                 self.end_pass(effects);
             }
-            self.begin_pass();
+            self.start_pass();
         }
         self.now_us = self.now_us.max(now_us);
     }
 
-    fn begin_pass(&mut self) {
-        if self.pass_ends_us.is_none() {
-            self.pass_ends_us = self.plan_pass().map(|duration_us| self.now_us + duration_us);
+    fn start_pass(&mut self) {
+        if self.pass_ends_at_us.is_none() {
+            self.pass_ends_at_us = self.plan_pass().map(|duration_us| self.now_us + duration_us);
         }
     }
 
@@ -131,12 +132,12 @@ impl Engine {
         }
     }
 
-    /// Forgets a request at once and frees its blocks. The pass in progress takes as long as it was planned to.
+    /// Removes a request and frees its blocks at once. The current pass still takes its planned duration.
     fn cancel(&mut self, id: RequestId) {
         if let Some(position) = self.running.iter().position(|request| request.id == id) {
             let request = self.running.remove(position);
             self.pool.release(&request.blocks);
-            self.adapters.leave(request.adapter);
+            self.adapters.release(request.adapter);
         } else {
             self.waiting.retain(|request| request.id != id);
         }
@@ -155,7 +156,7 @@ impl Engine {
                 return true;
             }
             pool.release(&request.blocks);
-            adapters.leave(request.adapter);
+            adapters.release(request.adapter);
             totals.finished += 1;
             effects.push(Effect::Finished { id: request.id, at_us: *now_us, usage: request.usage() });
             false

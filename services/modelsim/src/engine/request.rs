@@ -1,4 +1,4 @@
-//! One request inside the engine.
+//! A request in the engine.
 
 use std::sync::Arc;
 
@@ -10,30 +10,30 @@ pub(super) struct Request {
     pub(super) chain: Arc<[u64]>,
     pub(super) adapter: Option<AdapterId>,
     pub(super) prompt_tokens: u32,
-    /// Tokens it will have produced when it finishes.
+    /// Number of tokens to produce.
     pub(super) target_tokens: u32,
-    /// Tokens produced so far.
+    /// Number of tokens produced so far.
     pub(super) output_tokens: u32,
-    /// When the last of them was.
+    /// Time of the last token.
     pub(super) last_token_us: u64,
-    /// Tokens of prompt and output whose KV is computed.
+    /// Number of prompt and output tokens whose KV values are computed.
     pub(super) computed_tokens: u32,
-    /// Tokens of the pass in progress.
+    /// Number of tokens in the current pass.
     pub(super) scheduled_tokens: u32,
-    /// KV blocks held; empty while waiting.
+    /// KV blocks of the request; empty while it waits.
     pub(super) blocks: Vec<u32>,
-    /// How many of `blocks` the prefix cache knows already.
-    pub(super) published_blocks: usize,
-    /// Prefix hits at the first admission.
+    /// Number of leading `blocks` that are in the prefix cache.
+    pub(super) cached_blocks: usize,
+    /// Prompt tokens found in the prefix cache at the first admission.
     pub(super) cached_tokens: Option<u32>,
 }
 
-/// What a request's share of a pass is.
+/// The kind of work that a request does in a pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// One more token of the output.
+    /// One output token.
     Decode,
-    /// A chunk of the prompt, or of everything again after a preemption.
+    /// A chunk of the prompt, or of prompt and output after a preemption.
     Prefill,
 }
 
@@ -50,17 +50,17 @@ impl Request {
             computed_tokens: 0,
             scheduled_tokens: 0,
             blocks: Vec::new(),
-            published_blocks: 0,
+            cached_blocks: 0,
             cached_tokens: None,
         }
     }
 
-    /// Prompt and output so far.
+    /// Returns the number of prompt and output tokens so far.
     pub(super) fn known_tokens(&self) -> u32 {
         self.prompt_tokens + self.output_tokens
     }
 
-    /// Tokens to compute before the next one can be produced.
+    /// Returns the number of tokens to compute before the next one can be produced.
     pub(super) fn remaining_tokens(&self) -> u32 {
         self.known_tokens() - self.computed_tokens
     }
@@ -69,8 +69,8 @@ impl Request {
         if self.output_tokens > 0 && self.remaining_tokens() == 1 { Work::Decode } else { Work::Prefill }
     }
 
-    /// The blocks that may be taken from the prefix cache: full blocks, and never all of the prompt, because the
-    /// last token must be computed to produce the next.
+    /// Returns the hashes of the blocks that may come from the prefix cache. These are full blocks and never
+    /// cover the whole prompt, because its last token must be computed to produce the first output token.
     pub(super) fn reusable_chain(&self, block_size_tokens: u32) -> &[u64] {
         let full_blocks = (self.prompt_tokens.min(self.known_tokens() - 1) / block_size_tokens) as usize;
         &self.chain[..self.chain.len().min(full_blocks)]

@@ -1,4 +1,4 @@
-//! Everything that is not inference: models, metrics, faults.
+//! The endpoints other than inference: models, metrics, faults, restart.
 
 use std::sync::Arc;
 
@@ -10,13 +10,11 @@ use axum::response::{Html, IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 
-use super::Service;
+use super::connection::SurvivesRestart;
 use super::error::ApiError;
-use crate::connection::Spared;
-use crate::faults::{Faults, MetricsFault};
-use crate::metrics::Page;
+use crate::pod::{Faults, MetricsFault, MetricsPage, Pod};
 
-/// What an endless metrics page goes on with: lines that are fine one by one.
+/// The line that an endless metrics page repeats; valid by itself.
 const ENDLESS_LINES: &str = "# and so on\n";
 const ENDLESS_CHUNK_BYTES: usize = 16 * 1024;
 
@@ -32,20 +30,20 @@ struct ModelCard<'a> {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
-    /// The model that an adapter is of.
+    /// The base model of an adapter.
     parent: Option<&'a str>,
     max_model_len: u64,
 }
 
-pub(super) async fn models(State(service): State<Arc<Service>>) -> Response {
-    let config = &service.config;
+pub(super) async fn models(State(pod): State<Arc<Pod>>) -> Response {
+    let config = &pod.config;
     let card = |id, parent| ModelCard {
         id,
         object: "model",
-        created: service.lives.present().started_at_seconds as u64,
+        created: pod.incarnations.current().started_at_seconds as u64,
         owned_by: "signalbox",
         parent,
-        max_model_len: config.model.limit_tokens(),
+        max_model_len: config.model.max_request_tokens(),
     };
     let models = config.models.iter().map(|model| card(model.as_str(), None));
     let adapters = config.loras.iter().map(|lora| card(lora, config.models.first().map(String::as_str)));
@@ -53,60 +51,60 @@ pub(super) async fn models(State(service): State<Arc<Service>>) -> Response {
     Json(ModelList { object: "list", data }).into_response()
 }
 
-pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    match service.lives.present().faults.faults().metrics {
-        MetricsFault::Normal | MetricsFault::Frozen => page_response(Body::from(page(&service))),
+pub(super) async fn metrics(State(pod): State<Arc<Pod>>) -> Response {
+    match pod.incarnations.current().faults.faults().metrics {
+        MetricsFault::Normal | MetricsFault::Frozen => page_response(Body::from(page(&pod))),
         MetricsFault::Garbage => {
             Html("<!doctype html><title>This is no metrics page</title>\n").into_response()
         }
         MetricsFault::Stalled => {
-            service.closing.cancelled().await;
+            pod.draining.cancelled().await;
             ApiError::stopping().into_response()
         }
         MetricsFault::Endless => {
-            let beginning = stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from(page(&service)))]);
+            let start = stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from(page(&pod)))]);
             let chunk = Bytes::from(ENDLESS_LINES.repeat(ENDLESS_CHUNK_BYTES / ENDLESS_LINES.len()));
             let rest = stream::repeat_with(move || Ok(chunk.clone()));
-            let until_closing = service.closing.clone().cancelled_owned();
-            page_response(Body::from_stream(beginning.chain(rest).take_until(until_closing)))
+            let until_draining = pod.draining.clone().cancelled_owned();
+            page_response(Body::from_stream(start.chain(rest).take_until(until_draining)))
         }
     }
 }
 
-fn page(service: &Service) -> String {
-    let life = service.lives.present();
-    let snapshot = life.faults.shown(life.pod.snapshot());
-    let (config, faults) = (&service.config, life.faults.faults());
-    Page { config, snapshot, faults, started_at_seconds: life.started_at_seconds }.render()
+fn page(pod: &Pod) -> String {
+    let incarnation = pod.incarnations.current();
+    let snapshot = incarnation.faults.reported_snapshot(incarnation.engine.snapshot());
+    let (config, faults) = (&pod.config, incarnation.faults.faults());
+    MetricsPage { config, snapshot, faults, started_at_seconds: incarnation.started_at_seconds }.render()
 }
 
 fn page_response(body: Body) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
 }
 
-pub(super) async fn show_faults(State(service): State<Arc<Service>>) -> Json<Faults> {
-    Json(service.lives.present().faults.faults())
+pub(super) async fn show_faults(State(pod): State<Arc<Pod>>) -> Json<Faults> {
+    Json(pod.incarnations.current().faults.faults())
 }
 
-/// Replaces all faults: what the body does not name becomes normal again.
-pub(super) async fn set_faults(
-    State(service): State<Arc<Service>>,
-    body: Bytes,
-) -> Result<Json<Faults>, ApiError> {
+/// Replaces all faults; fields that the body omits return to normal.
+pub(super) async fn set_faults(State(pod): State<Arc<Pod>>, body: Bytes) -> Result<Json<Faults>, ApiError> {
     let faults: Faults = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::bad_request(format!("these faults are not understood: {error}")))?;
-    service.lives.present().set_faults(faults)?;
+        .map_err(|error| ApiError::bad_request(format!("invalid faults: {error}")))?;
+    pod.incarnations.current().set_faults(faults)?;
     Ok(Json(faults))
 }
 
-pub(super) async fn clear_faults(State(service): State<Arc<Service>>) -> Result<Json<Faults>, ApiError> {
+pub(super) async fn clear_faults(State(pod): State<Arc<Pod>>) -> Result<Json<Faults>, ApiError> {
     let faults = Faults::default();
-    service.lives.present().set_faults(faults)?;
+    pod.incarnations.current().set_faults(faults)?;
     Ok(Json(faults))
 }
 
-/// Drops everything but the connection on which it is asked for, and begins anew.
-pub(super) async fn restart(State(service): State<Arc<Service>>, ConnectInfo(spared): ConnectInfo<Spared>) {
-    spared.spare();
-    service.restart();
+/// Restarts the pod. Only the connection that carries this request survives.
+pub(super) async fn restart(
+    State(pod): State<Arc<Pod>>,
+    ConnectInfo(survives_restart): ConnectInfo<SurvivesRestart>,
+) {
+    survives_restart.set();
+    pod.restart();
 }

@@ -1,19 +1,18 @@
-//! Errors as OpenAI's API, and vLLM, shape them.
+//! Error responses in the format of OpenAI's API and vLLM.
 
 use axum::Json;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::faults::FaultsError;
-use crate::pod::SubmitError;
+use crate::pod::{FaultsError, SubmitError};
 
-/// An answer `{"error": {"message", "type", "param", "code"}}`.
+/// An error response `{"error": {"message", "type", "param", "code"}}`.
 pub(super) struct ApiError {
     status: StatusCode,
     kind: &'static str,
     message: String,
-    /// The field at fault.
+    /// Name of the invalid field.
     param: Option<&'static str>,
 }
 
@@ -41,8 +40,8 @@ impl ApiError {
         }
     }
 
-    /// A field that is missing or cannot be used.
-    pub(super) fn bad_field(param: &'static str, message: impl Into<String>) -> Self {
+    /// A field is missing or invalid.
+    pub(super) fn invalid_field(param: &'static str, message: impl Into<String>) -> Self {
         Self { param: Some(param), ..Self::bad_request(message) }
     }
 
@@ -54,18 +53,18 @@ impl ApiError {
         Self { param: Some("model"), ..Self::not_found(format!("The model `{model}` does not exist.")) }
     }
 
-    pub(super) fn wrong_method(method: &Method, uri: &Uri) -> Self {
+    pub(super) fn method_not_allowed(method: &Method, uri: &Uri) -> Self {
         let message = format!("{method} is not allowed at {}", uri.path());
         Self { status: StatusCode::METHOD_NOT_ALLOWED, kind: "BadRequestError", message, param: None }
     }
 
-    pub(super) fn too_long(message: String) -> Self {
+    pub(super) fn body_too_large(message: String) -> Self {
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, kind: "BadRequestError", message, param: None }
     }
 
-    /// An error asked for at `/admin/faults`.
+    /// An error that was injected through `/admin/faults`.
     pub(super) fn injected() -> Self {
-        let message = "this error was injected by /admin/faults".to_owned();
+        let message = "error injected by /admin/faults".to_owned();
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, kind: "InternalServerError", message, param: None }
     }
 

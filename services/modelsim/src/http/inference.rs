@@ -1,4 +1,4 @@
-//! `/v1/completions` and `/v1/chat/completions`.
+//! The endpoints `/v1/completions` and `/v1/chat/completions`.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,111 +8,87 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
-use super::Service;
 use super::error::ApiError;
-use super::reply::{Bill, FinishReason, Piece, Reply, Shape};
-use super::request::{self, Call, Delivery};
-use super::stream;
-use crate::faults::Verdict;
-use crate::filler;
-use crate::pod::{PodStopped, Progress, Stage, Ticket};
+use super::event_stream;
+use super::generation::Generation;
+use super::request::{self, InferenceRequest, ResponseMode};
+use super::response::{Api, FinishReason, ResponseEncoder, TextChunk, TotalUsage};
+use crate::pod::{FaultOutcome, Pod, PodStopped};
 
-/// A prompt that is being answered.
-pub(super) struct Answering {
-    ticket: Ticket,
-    /// Of the prompt: decides the words.
-    pub(super) fingerprint: u64,
+pub(super) async fn completions(State(pod): State<Arc<Pod>>, body: Bytes) -> Result<Response, ApiError> {
+    apply_faults(&pod).await?;
+    let request = request::parse_completion(&pod.config, &body)?;
+    respond(&pod, request, Api::Completion).await
 }
 
-impl Answering {
-    /// Waits until more than `sent` tokens are there, or the end.
-    pub(super) async fn next(&mut self, sent: u32) -> Result<Progress, PodStopped> {
-        let enough = |progress: &Progress| {
-            progress.produced_tokens > sent || matches!(progress.stage, Stage::Finished(_))
-        };
-        self.ticket.wait_for(enough).await
-    }
+pub(super) async fn chat_completions(State(pod): State<Arc<Pod>>, body: Bytes) -> Result<Response, ApiError> {
+    apply_faults(&pod).await?;
+    let request = request::parse_chat(&pod.config, &body)?;
+    respond(&pod, request, Api::Chat).await
 }
 
-pub(super) async fn completions(
-    State(service): State<Arc<Service>>,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    disturb(&service).await?;
-    let call = request::completion(&service.config, &body)?;
-    answer(&service, call, Shape::Completion).await
-}
-
-pub(super) async fn chat_completions(
-    State(service): State<Arc<Service>>,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    disturb(&service).await?;
-    let call = request::chat(&service.config, &body)?;
-    answer(&service, call, Shape::Chat).await
-}
-
-/// Applies the faults that concern inference.
-async fn disturb(service: &Service) -> Result<(), ApiError> {
-    let disturbance = service.lives.present().faults.disturb();
-    if !disturbance.delay.is_zero() {
+/// Applies the faults that concern inference: latency and errors.
+async fn apply_faults(pod: &Pod) -> Result<(), ApiError> {
+    let fault = pod.incarnations.current().faults.next_inference_fault();
+    if !fault.delay.is_zero() {
         tokio::select! {
-            () = tokio::time::sleep(disturbance.delay) => {}
-            () = service.closing.cancelled() => return Err(ApiError::stopping()),
+            () = tokio::time::sleep(fault.delay) => {}
+            () = pod.draining.cancelled() => return Err(ApiError::stopping()),
         }
     }
-    match disturbance.verdict {
-        Verdict::Serve => Ok(()),
-        Verdict::Fail => Err(ApiError::injected()),
+    match fault.outcome {
+        FaultOutcome::Serve => Ok(()),
+        FaultOutcome::Fail => Err(ApiError::injected()),
     }
 }
 
-async fn answer(service: &Service, call: Call, shape: Shape) -> Result<Response, ApiError> {
-    let life = service.lives.present();
-    let mut answers = Vec::with_capacity(call.prompts.len());
-    for prompt in &call.prompts {
-        let ticket = life.pod.submit(prompt, call.adapter, call.max_output_tokens).await?;
-        answers.push(Answering { ticket, fingerprint: prompt.fingerprint });
+async fn respond(pod: &Pod, request: InferenceRequest, api: Api) -> Result<Response, ApiError> {
+    let incarnation = pod.incarnations.current();
+    let mut generations = Vec::with_capacity(request.prompts.len());
+    for prompt in &request.prompts {
+        let submitted = incarnation.engine.submit(prompt, request.adapter, request.max_output_tokens).await?;
+        generations.push(Generation::new(submitted, prompt.fingerprint));
     }
     let finish_reason =
-        if call.max_output_tokens.is_some() { FinishReason::Length } else { FinishReason::Stop };
-    let reply = Reply {
-        shape,
-        id: reply_id(service, shape, &answers),
+        if request.max_output_tokens.is_some() { FinishReason::Length } else { FinishReason::Stop };
+    let encoder = ResponseEncoder {
+        api,
+        id: response_id(pod, api, &generations),
         created_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        model: call.model,
-        events_with_usage: call.delivery == Delivery::EventsWithUsage,
+        model: request.model,
+        events_with_usage: request.mode == ResponseMode::EventsWithUsage,
     };
-    match call.delivery {
-        Delivery::Whole => whole(&reply, answers, finish_reason).await,
-        Delivery::Events | Delivery::EventsWithUsage => {
-            let events = Body::from_stream(stream::events(reply, answers, finish_reason));
+    match request.mode {
+        ResponseMode::Document => document(&encoder, generations, finish_reason).await,
+        ResponseMode::Events | ResponseMode::EventsWithUsage => {
+            let events = Body::from_stream(event_stream::events(encoder, generations, finish_reason));
             let headers = [(CONTENT_TYPE, "text/event-stream; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
             Ok((headers, events).into_response())
         }
     }
 }
 
-fn reply_id(service: &Service, shape: Shape, answers: &[Answering]) -> String {
-    let prefix = match shape {
-        Shape::Completion => "cmpl",
-        Shape::Chat => "chatcmpl",
+fn response_id(pod: &Pod, api: Api, generations: &[Generation]) -> String {
+    let prefix = match api {
+        Api::Completion => "cmpl",
+        Api::Chat => "chatcmpl",
     };
-    format!("{prefix}-{}-{}", service.config.name, answers[0].ticket.id())
+    format!("{prefix}-{}-{}", pod.config.name, generations[0].request_id())
 }
 
-async fn whole(
-    reply: &Reply,
-    answers: Vec<Answering>,
+/// Waits for the whole output of all prompts and responds with one JSON document.
+async fn document(
+    encoder: &ResponseEncoder,
+    generations: Vec<Generation>,
     finish_reason: FinishReason,
 ) -> Result<Response, ApiError> {
-    let mut bill = Bill::default();
-    let mut pieces = Vec::with_capacity(answers.len());
-    for (index, mut answer) in answers.into_iter().enumerate() {
-        let usage = answer.ticket.finished().await.map_err(|PodStopped| ApiError::stopping())?;
-        bill.add(usage);
-        let text = filler::text(answer.fingerprint, 0, usage.output_tokens);
-        pieces.push(Piece { index, text, finish_reason: Some(finish_reason) });
+    let mut total = TotalUsage::default();
+    let mut chunks = Vec::with_capacity(generations.len());
+    for (index, mut generation) in generations.into_iter().enumerate() {
+        let usage = generation.finished().await.map_err(|PodStopped| ApiError::stopping())?;
+        total.add(usage);
+        let text = generation.text(0, usage.output_tokens);
+        chunks.push(TextChunk { index, text, finish_reason: Some(finish_reason) });
     }
-    Ok(([(CONTENT_TYPE, "application/json")], reply.whole(&pieces, bill)).into_response())
+    Ok(([(CONTENT_TYPE, "application/json")], encoder.document(&chunks, total)).into_response())
 }

@@ -1,11 +1,14 @@
-//! The HTTP face of a pod.
+//! The HTTP API of a pod.
 
 mod admin;
+mod connection;
 mod error;
+mod event_stream;
+mod filler_text;
+mod generation;
 mod inference;
-mod reply;
 mod request;
-mod stream;
+mod response;
 
 use std::sync::Arc;
 
@@ -17,45 +20,26 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::LengthLimitError;
-use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::config::PodConfig;
-use crate::life::Lives;
+use crate::pod::Pod;
+pub(crate) use connection::{PodListener, SurvivesRestart};
 use error::ApiError;
 
-/// The largest request body: 64 MiB.
+/// Maximum size of a request body: 64 MiB.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// Which pod answered.
-static POD: HeaderName = HeaderName::from_static("x-signalbox-pod");
-/// XXH3 (64 bits, hexadecimal) of the request body as it arrived.
+/// Name of the pod that sent the response.
+static POD_NAME: HeaderName = HeaderName::from_static("x-signalbox-pod");
+/// XXH3 hash (64 bits, hexadecimal) of the request body as received.
 static BODY_XXH3: HeaderName = HeaderName::from_static("x-signalbox-body-xxh3");
-/// Length of the request body as it arrived.
+/// Length of the request body as received.
 static BODY_BYTES: HeaderName = HeaderName::from_static("x-signalbox-body-bytes");
+/// Names of the request's headers as received.
+static HEADER_NAMES: HeaderName = HeaderName::from_static("x-signalbox-request-headers");
 
-/// Names of the request's headers as they arrived.
-static HEADERS: HeaderName = HeaderName::from_static("x-signalbox-request-headers");
-
-/// What every request needs to know.
-pub(crate) struct Service {
-    /// The pod's name as a header.
-    pub(crate) name: HeaderValue,
-    pub(crate) config: PodConfig,
-    pub(crate) lives: Lives,
-    /// Cancelled when the server stops accepting: ends answers that would never end by themselves.
-    pub(crate) closing: CancellationToken,
-}
-
-impl Service {
-    /// Begins a new life.
-    pub(crate) fn restart(&self) {
-        self.lives.restart(&self.config).expect("the pod has started from this configuration before");
-    }
-}
-
-/// All routes of a pod.
-pub(crate) fn router(service: Arc<Service>) -> Router {
+/// Returns the router with all routes of a pod.
+pub(crate) fn router(pod: Arc<Pod>) -> Router {
     Router::new()
         .route("/v1/completions", post(inference::completions))
         .route("/v1/chat/completions", post(inference::chat_completions))
@@ -64,16 +48,18 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/admin/faults", get(admin::show_faults).post(admin::set_faults).delete(admin::clear_faults))
         .route("/admin/restart", post(admin::restart))
-        .fallback(async |uri: Uri| ApiError::not_found(format!("there is nothing at {}", uri.path())))
-        .method_not_allowed_fallback(async |method: Method, uri: Uri| ApiError::wrong_method(&method, &uri))
-        .layer(from_fn_with_state(Arc::clone(&service), stamp))
-        // The layer above has its own limit and reads the whole body first.
+        .fallback(async |uri: Uri| ApiError::not_found(format!("no such path: {}", uri.path())))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            ApiError::method_not_allowed(&method, &uri)
+        })
+        .layer(from_fn_with_state(Arc::clone(&pod), add_pod_headers))
+        // The layer above reads the whole body first and has a limit of its own.
         .layer(DefaultBodyLimit::disable())
-        .with_state(service)
+        .with_state(pod)
 }
 
-/// Reads the whole body and marks every response with what arrived and who answered.
-async fn stamp(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+/// Reads the whole body and adds headers to the response that describe the request and name the pod.
+async fn add_pod_headers(State(pod): State<Arc<Pod>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let mut response = match to_bytes(body, MAX_BODY_BYTES).await {
         Ok(body) => {
@@ -86,20 +72,22 @@ async fn stamp(State(service): State<Arc<Service>>, request: Request, next: Next
                 .headers_mut()
                 .insert(BODY_XXH3.clone(), hash.expect("hexadecimal digits are a header value"));
             response.headers_mut().insert(BODY_BYTES.clone(), bytes);
-            response.headers_mut().insert(HEADERS.clone(), names.expect("header names are a header value"));
+            response
+                .headers_mut()
+                .insert(HEADER_NAMES.clone(), names.expect("header names are a header value"));
             response
         }
-        Err(error) => unreadable(&error).into_response(),
+        Err(error) => body_error(&error).into_response(),
     };
-    response.headers_mut().insert(POD.clone(), service.name.clone());
+    response.headers_mut().insert(POD_NAME.clone(), pod.name.clone());
     response
 }
 
-fn unreadable(error: &axum::Error) -> ApiError {
-    let too_long = std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>());
-    if too_long {
-        ApiError::too_long(format!("the request body is longer than {MAX_BODY_BYTES} bytes"))
+fn body_error(error: &axum::Error) -> ApiError {
+    let is_too_large = std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>());
+    if is_too_large {
+        ApiError::body_too_large(format!("the request body is longer than {MAX_BODY_BYTES} bytes"))
     } else {
-        ApiError::bad_request(format!("the request body could not be read: {error}"))
+        ApiError::bad_request(format!("cannot read the request body: {error}"))
     }
 }

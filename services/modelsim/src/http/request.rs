@@ -1,4 +1,4 @@
-//! Bodies of inference requests: what is asked, or why it cannot be.
+//! Parses the bodies of inference requests.
 
 use axum::body::Bytes;
 use serde::Deserialize;
@@ -7,30 +7,30 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 use crate::config::PodConfig;
 use crate::engine::AdapterId;
-use crate::tokens::{Encoded, encode_text, encode_tokens};
+use crate::tokenizer::{EncodedPrompt, encode_text, encode_tokens};
 
-/// Prompts in one request at most.
+/// Maximum number of prompts in one request.
 const MAX_PROMPTS: usize = 1_024;
 
-/// A request to answer.
-pub(super) struct Call {
-    /// What was asked for: a model's name or an adapter's.
+/// An inference request.
+pub(super) struct InferenceRequest {
+    /// The requested name: a model's or an adapter's.
     pub(super) model: String,
     pub(super) adapter: Option<AdapterId>,
-    /// One answer each.
-    pub(super) prompts: Vec<Encoded>,
+    /// The prompts; each gets an output of its own.
+    pub(super) prompts: Vec<EncodedPrompt>,
     pub(super) max_output_tokens: Option<u32>,
-    pub(super) delivery: Delivery,
+    pub(super) mode: ResponseMode,
 }
 
-/// How the answer is sent.
+/// How the response is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(super) enum ResponseMode {
     /// One JSON document.
-    Whole,
+    Document,
     /// Server-sent events.
     Events,
-    /// Server-sent events, the last of which says what the request cost.
+    /// Server-sent events, the last of which carries the usage.
     EventsWithUsage,
 }
 
@@ -39,7 +39,7 @@ struct CompletionBody {
     prompt: Option<Prompts>,
     max_tokens: Option<u32>,
     #[serde(flatten)]
-    shared: Shared,
+    common: CommonFields,
 }
 
 #[derive(Deserialize)]
@@ -48,11 +48,11 @@ struct ChatBody {
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
     #[serde(flatten)]
-    shared: Shared,
+    common: CommonFields,
 }
 
 #[derive(Deserialize)]
-struct Shared {
+struct CommonFields {
     model: Option<String>,
     n: Option<u32>,
     stream: Option<bool>,
@@ -96,35 +96,36 @@ enum Part {
     Text { text: String },
 }
 
-/// Reads a body of `/v1/completions`.
-pub(super) fn completion(config: &PodConfig, body: &Bytes) -> Result<Call, ApiError> {
-    let body: CompletionBody = parse(body)?;
-    let (model, adapter) = body.shared.answerer(config)?;
-    let prompt = body.prompt.ok_or_else(|| ApiError::bad_field("prompt", "prompt is missing"))?;
+/// Parses a body of `/v1/completions`.
+pub(super) fn parse_completion(config: &PodConfig, body: &Bytes) -> Result<InferenceRequest, ApiError> {
+    let body: CompletionBody = parse_json(body)?;
+    let (model, adapter) = body.common.resolve_model(config)?;
+    let prompt = body.prompt.ok_or_else(|| ApiError::invalid_field("prompt", "prompt is missing"))?;
     let block_size_tokens = config.model.block_size_tokens;
     let text = |text: &String| encode_text(&model, text.as_bytes(), block_size_tokens);
     let tokens = |tokens: &Vec<u32>| encode_tokens(&model, tokens, block_size_tokens);
-    let prompts: Vec<Encoded> = match &prompt {
+    let prompts: Vec<EncodedPrompt> = match &prompt {
         Prompts::Text(one) => vec![text(one)],
         Prompts::Texts(several) => several.iter().map(text).collect(),
         Prompts::Tokens(one) => vec![tokens(one)],
         Prompts::TokenArrays(several) => several.iter().map(tokens).collect(),
     };
     if !(1..=MAX_PROMPTS).contains(&prompts.len()) {
-        return Err(ApiError::bad_field(
+        return Err(ApiError::invalid_field(
             "prompt",
-            format!("between 1 and {MAX_PROMPTS} prompts are answered at once"),
+            format!("the request must have between 1 and {MAX_PROMPTS} prompts"),
         ));
     }
-    let delivery = body.shared.delivery();
-    Ok(Call { prompts, max_output_tokens: body.max_tokens, delivery, model, adapter })
+    let mode = body.common.response_mode();
+    Ok(InferenceRequest { prompts, max_output_tokens: body.max_tokens, mode, model, adapter })
 }
 
-/// Reads a body of `/v1/chat/completions`. The prompt is each message's role and text, one after the other.
-pub(super) fn chat(config: &PodConfig, body: &Bytes) -> Result<Call, ApiError> {
-    let body: ChatBody = parse(body)?;
-    let (model, adapter) = body.shared.answerer(config)?;
-    let messages = body.messages.ok_or_else(|| ApiError::bad_field("messages", "messages are missing"))?;
+/// Parses a body of `/v1/chat/completions`. The prompt is the concatenation of each message's role and text.
+pub(super) fn parse_chat(config: &PodConfig, body: &Bytes) -> Result<InferenceRequest, ApiError> {
+    let body: ChatBody = parse_json(body)?;
+    let (model, adapter) = body.common.resolve_model(config)?;
+    let messages =
+        body.messages.ok_or_else(|| ApiError::invalid_field("messages", "messages are missing"))?;
     let mut text = String::new();
     for message in &messages {
         text.push_str(&message.role);
@@ -133,27 +134,28 @@ pub(super) fn chat(config: &PodConfig, body: &Bytes) -> Result<Call, ApiError> {
             Some(Content::Parts(parts)) => {
                 parts.iter().for_each(|Part::Text { text: part }| text.push_str(part))
             }
-            // An assistant's turn that only called tools.
+            // An assistant message that only calls tools.
             None => {}
         }
     }
     let prompts = vec![encode_text(&model, text.as_bytes(), config.model.block_size_tokens)];
     let max_output_tokens = body.max_completion_tokens.or(body.max_tokens);
-    Ok(Call { prompts, max_output_tokens, delivery: body.shared.delivery(), model, adapter })
+    Ok(InferenceRequest { prompts, max_output_tokens, mode: body.common.response_mode(), model, adapter })
 }
 
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+fn parse_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body)
         .map_err(|error| ApiError::bad_request(format!("the request body is invalid: {error}")))
 }
 
-impl Shared {
-    /// The name that is asked for, and the adapter's number if it is one's.
-    fn answerer(&self, config: &PodConfig) -> Result<(String, Option<AdapterId>), ApiError> {
+impl CommonFields {
+    /// Returns the requested name, and the adapter's number if the name is an adapter's.
+    fn resolve_model(&self, config: &PodConfig) -> Result<(String, Option<AdapterId>), ApiError> {
         if self.n.unwrap_or(1) != 1 {
-            return Err(ApiError::bad_field("n", "only n = 1 is simulated"));
+            return Err(ApiError::invalid_field("n", "only n = 1 is supported"));
         }
-        let model = self.model.as_ref().ok_or_else(|| ApiError::bad_field("model", "model is missing"))?;
+        let model =
+            self.model.as_ref().ok_or_else(|| ApiError::invalid_field("model", "model is missing"))?;
         let adapter = config.adapter(model);
         if adapter.is_none() && !config.models.contains(model) {
             return Err(ApiError::unknown_model(model));
@@ -161,11 +163,11 @@ impl Shared {
         Ok((model.clone(), adapter))
     }
 
-    fn delivery(&self) -> Delivery {
+    fn response_mode(&self) -> ResponseMode {
         match (self.stream.unwrap_or(false), &self.stream_options) {
-            (false, _) => Delivery::Whole,
-            (true, Some(StreamOptions { include_usage: true })) => Delivery::EventsWithUsage,
-            (true, _) => Delivery::Events,
+            (false, _) => ResponseMode::Document,
+            (true, Some(StreamOptions { include_usage: true })) => ResponseMode::EventsWithUsage,
+            (true, _) => ResponseMode::Events,
         }
     }
 }
@@ -174,23 +176,24 @@ impl Shared {
 mod tests {
     use axum::body::Bytes;
 
-    use super::{Call, chat, completion};
+    use super::{InferenceRequest, parse_chat, parse_completion};
     use crate::config::PodConfig;
-    use crate::tokens::encode_text;
+    use crate::tokenizer::encode_text;
 
-    fn completion_of(body: &'static str) -> Option<Call> {
-        completion(&PodConfig::default(), &Bytes::from_static(body.as_bytes())).ok()
+    fn completion(body: &'static str) -> Option<InferenceRequest> {
+        parse_completion(&PodConfig::default(), &Bytes::from_static(body.as_bytes())).ok()
     }
 
     #[test]
-    fn every_kind_of_prompt_is_read() {
-        let count =
-            |body| completion_of(body).map(|call| call.prompts.iter().map(|one| one.token_count).collect());
+    fn every_kind_of_prompt_is_parsed() {
+        let count = |body| {
+            completion(body).map(|request| request.prompts.iter().map(|one| one.token_count).collect())
+        };
         assert_eq!(count(r#"{"model":"llama3-8b","prompt":"12345"}"#), Some(vec![2]));
         assert_eq!(count(r#"{"model":"llama3-8b","prompt":["12345","1"]}"#), Some(vec![2, 1]));
         assert_eq!(count(r#"{"model":"llama3-8b","prompt":[1,2,3]}"#), Some(vec![3]));
         assert_eq!(count(r#"{"model":"llama3-8b","prompt":[[1,2,3],[4]]}"#), Some(vec![3, 1]));
-        for refused in [
+        for invalid in [
             r#"{"model":"llama3-8b"}"#,
             r#"{"prompt":"x"}"#,
             r#"{"model":"llama3-8b","prompt":{}}"#,
@@ -198,17 +201,17 @@ mod tests {
             r#"{"model":"other","prompt":"x"}"#,
             r#"{"model":"llama3-8b","prompt":"x""#,
         ] {
-            assert_eq!(count(refused), None, "{refused}");
+            assert_eq!(count(invalid), None, "{invalid}");
         }
     }
 
     #[test]
-    fn a_chat_is_its_roles_and_texts() {
+    fn chat_prompt_concatenates_roles_and_texts() {
         let body = r#"{"model":"llama3-8b","max_completion_tokens":7,"messages":[{"role":"system","content":"Be brief."},
             {"role":"assistant","content":null,"tool_calls":[]},
             {"role":"user","content":[{"type":"text","text":"Hi "},{"type":"text","text":"there"}]}]}"#;
-        let call = chat(&PodConfig::default(), &Bytes::from_static(body.as_bytes())).ok().unwrap();
-        assert_eq!(call.prompts[0], encode_text("llama3-8b", b"systemBe brief.assistantuserHi there", 16));
-        assert_eq!(call.max_output_tokens, Some(7));
+        let request = parse_chat(&PodConfig::default(), &Bytes::from_static(body.as_bytes())).ok().unwrap();
+        assert_eq!(request.prompts[0], encode_text("llama3-8b", b"systemBe brief.assistantuserHi there", 16));
+        assert_eq!(request.max_output_tokens, Some(7));
     }
 }

@@ -1,4 +1,4 @@
-//! LoRA adapters as clients and readers of the metrics page see them.
+//! LoRA adapters as clients and the metrics page show them.
 
 use crate::client::{events, get, json, pod_of, post, text};
 use http_body_util::BodyExt;
@@ -12,18 +12,18 @@ async fn pod(max_loras: u32) -> ModelServer {
     pod_of(PodConfig { loras: adapter_names(3), model, ..PodConfig::default() }).await
 }
 
-async fn ask(pod: &ModelServer, model: &str) -> Value {
+async fn complete(pod: &ModelServer, model: &str) -> Value {
     let body = json!({"model": model, "prompt": "x".repeat(640), "max_tokens": 3});
     json(post(pod.address(), "/v1/completions", &body).await).await
 }
 
 async fn scrape(pod: &ModelServer) -> Sample {
     let page = text(get(pod.address(), "/metrics").await).await;
-    metrics::read(Engine::Vllm, page.as_bytes()).unwrap()
+    metrics::parse(Engine::Vllm, page.as_bytes()).unwrap()
 }
 
 #[tokio::test]
-async fn adapters_are_listed_with_their_model_and_share_no_blocks() {
+async fn adapters_are_listed_with_their_base_model_and_share_no_blocks() {
     let pod = pod(2).await;
     let listed = json(get(pod.address(), "/v1/models").await).await;
     let cards: Vec<_> =
@@ -33,22 +33,22 @@ async fn adapters_are_listed_with_their_model_and_share_no_blocks() {
     assert_eq!(cards, [(&base, &null), (&names[0], &base), (&names[1], &base), (&names[2], &base)]);
 
     for model in ["llama3-8b", "adapter-0", "adapter-1"] {
-        let first = ask(&pod, model).await;
+        let first = complete(&pod, model).await;
         assert_eq!((&first["model"], cached(&first)), (&json!(model), 0), "{first}");
-        assert_eq!(cached(&ask(&pod, model).await), 144);
+        assert_eq!(cached(&complete(&pod, model).await), 144);
     }
-    let unknown = ask(&pod, "adapter-3").await;
+    let unknown = complete(&pod, "adapter-3").await;
     assert_eq!(unknown["error"]["message"], "The model `adapter-3` does not exist.");
     let stats = pod.stats();
     assert_eq!((stats.lora_disk_loads, stats.lora_host_loads), (2, 0));
 }
 
-fn cached(answer: &Value) -> u64 {
-    answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+fn cached(response: &Value) -> u64 {
+    response["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
 }
 
 #[tokio::test]
-async fn the_metrics_page_tells_adapters_loads_and_counters_to_the_reader() {
+async fn metrics_page_reports_adapters_loads_and_counters() {
     let pod = pod(1).await;
     let idle = Adapters { slots: 1, running: vec![], waiting: vec![] };
     assert_eq!(scrape(&pod).await.adapters, Some(idle));
@@ -61,7 +61,7 @@ async fn the_metrics_page_tells_adapters_loads_and_counters_to_the_reader() {
         let body = json!({"model": "adapter-0", "prompt": "y", "max_tokens": 3, "stream": true});
         events(&text(post(address, "/v1/completions", &body).await).await).len()
     });
-    pod.stats_when(|stats| stats.waiting == 1).await;
+    pod.wait_for_stats(|stats| stats.waiting == 1).await;
     let sample = scrape(&pod).await;
     let expected =
         Adapters { slots: 1, running: vec!["adapter-2".into()], waiting: vec!["adapter-0".into()] };
@@ -70,7 +70,7 @@ async fn the_metrics_page_tells_adapters_loads_and_counters_to_the_reader() {
 
     drop(running);
     assert!(waiting.await.unwrap() > 0);
-    pod.stats_when(|stats| stats.finished == 1).await;
+    pod.wait_for_stats(|stats| stats.finished == 1).await;
     let page = text(get(pod.address(), "/metrics").await).await;
     assert!(
         page.contains("modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"disk\"} 2.0")

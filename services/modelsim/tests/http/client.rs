@@ -1,4 +1,4 @@
-//! A small HTTP client and a pod to talk to.
+//! A small HTTP client, and pods to test.
 
 use std::net::SocketAddr;
 
@@ -11,19 +11,19 @@ use serde_json::Value;
 use signalbox_modelsim::{ModelConfig, ModelServer, PodConfig};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A pod a hundred times faster than real.
+/// Starts a pod at 100 times real time.
 pub(crate) async fn pod(model: ModelConfig) -> ModelServer {
     pod_of(PodConfig { model, ..PodConfig::default() }).await
 }
 
-/// The same with everything but name and speed to choose.
+/// Starts a pod with `config`, except for its name and speed.
 pub(crate) async fn pod_of(config: PodConfig) -> ModelServer {
     let config = PodConfig { name: "pod-a".to_owned(), speed: 100.0, ..config };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     ModelServer::start(config, listener).unwrap()
 }
 
-/// Sends one request over a connection of its own, which lives as long as the response.
+/// Sends one request over a new connection, which stays open as long as the response lives.
 pub(crate) async fn send(
     to: SocketAddr,
     method: Method,
@@ -55,7 +55,7 @@ pub(crate) async fn get(to: SocketAddr, path: &str) -> Response<Incoming> {
     send(to, Method::GET, path, "").await
 }
 
-/// The events of a stream, parsed, without the closing `[DONE]`, which must be there.
+/// Parses the events of a stream. The final `[DONE]` is required and not part of the result.
 pub(crate) fn events(stream: &str) -> Vec<Value> {
     let mut events: Vec<&str> =
         stream.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect();
@@ -63,7 +63,7 @@ pub(crate) fn events(stream: &str) -> Vec<Value> {
     events.into_iter().map(|event| serde_json::from_str(event).unwrap()).collect()
 }
 
-/// The value of a sample whose line starts with `name`.
+/// Returns the value of the sample whose line starts with `name`.
 pub(crate) fn sample(page: &str, name: &str) -> f64 {
     let line =
         page.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} not in\n{page}"));

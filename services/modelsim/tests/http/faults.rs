@@ -1,4 +1,4 @@
-//! Misbehaviour on demand.
+//! Injected faults and restarts.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,17 +10,17 @@ use hyper::Method;
 use serde_json::json;
 use signalbox_modelsim::{ModelConfig, ModelServer};
 
-async fn set(pod: &ModelServer, faults: serde_json::Value) {
+async fn set_faults(pod: &ModelServer, faults: serde_json::Value) {
     assert_eq!(post(pod.address(), "/admin/faults", &faults).await.status(), 200);
 }
 
 #[tokio::test]
 async fn faults_are_set_shown_and_cleared() {
     let pod = pod(ModelConfig::default()).await;
-    set(&pod, json!({"latency_ms": 3, "metrics": "garbage"})).await;
-    let shown = json(get(pod.address(), "/admin/faults").await).await;
+    set_faults(&pod, json!({"latency_ms": 3, "metrics": "garbage"})).await;
+    let current = json(get(pod.address(), "/admin/faults").await).await;
     assert_eq!(
-        shown,
+        current,
         json!({
             "latency_ms": 3, "error_rate": 0.0, "metrics": "garbage", "engine": "normal", "kv_usage": null, "waiting": null
         })
@@ -30,7 +30,7 @@ async fn faults_are_set_shown_and_cleared() {
 }
 
 #[tokio::test]
-async fn faults_nobody_knows_are_refused_by_name() {
+async fn invalid_faults_are_rejected_with_the_name_of_the_field() {
     let pod = pod(ModelConfig::default()).await;
     for (faults, message) in [
         (json!({"latency": 3}), "unknown field `latency`"),
@@ -44,9 +44,9 @@ async fn faults_nobody_knows_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn errors_hit_inference_only() {
+async fn injected_errors_affect_only_inference() {
     let pod = pod(ModelConfig::default()).await;
-    set(&pod, json!({"error_rate": 1, "latency_ms": 1})).await;
+    set_faults(&pod, json!({"error_rate": 1, "latency_ms": 1})).await;
     let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 1});
     let failed = post(pod.address(), "/v1/completions", &body).await;
     assert_eq!(failed.status(), 500);
@@ -55,28 +55,28 @@ async fn errors_hit_inference_only() {
 }
 
 #[tokio::test]
-async fn a_pod_can_look_full() {
+async fn metrics_page_shows_overridden_values() {
     let pod = pod(ModelConfig::default()).await;
-    set(&pod, json!({"kv_usage": 0.99, "waiting": 12})).await;
+    set_faults(&pod, json!({"kv_usage": 0.99, "waiting": 12})).await;
     let page = text(get(pod.address(), "/metrics").await).await;
     assert_eq!(sample(&page, "vllm:kv_cache_usage_perc{"), 0.99);
     assert_eq!(sample(&page, "vllm:num_requests_waiting{"), 12.0);
 }
 
 #[tokio::test]
-async fn a_metrics_page_can_be_garbage_frozen_or_endless() {
+async fn metrics_page_can_be_garbage_frozen_or_endless() {
     let pod = pod(ModelConfig::default()).await;
-    set(&pod, json!({"metrics": "garbage"})).await;
+    set_faults(&pod, json!({"metrics": "garbage"})).await;
     assert!(text(get(pod.address(), "/metrics").await).await.starts_with("<!doctype"));
 
-    set(&pod, json!({"metrics": "frozen"})).await;
+    set_faults(&pod, json!({"metrics": "frozen"})).await;
     let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 3});
     text(post(pod.address(), "/v1/completions", &body).await).await;
-    pod.stats_when(|stats| stats.generation_tokens == 3).await;
+    pod.wait_for_stats(|stats| stats.generation_tokens == 3).await;
     let page = text(get(pod.address(), "/metrics").await).await;
     assert_eq!(sample(&page, "vllm:generation_tokens_total{"), 0.0);
 
-    set(&pod, json!({"metrics": "endless"})).await;
+    set_faults(&pod, json!({"metrics": "endless"})).await;
     let mut endless = get(pod.address(), "/metrics").await.into_body();
     let mut read_bytes = 0;
     while read_bytes < 8 << 20 {
@@ -85,54 +85,54 @@ async fn a_metrics_page_can_be_garbage_frozen_or_endless() {
 }
 
 #[tokio::test]
-async fn a_stalled_metrics_page_is_not_answered_until_the_pod_stops() {
+async fn stalled_metrics_page_gets_no_response_until_the_pod_stops() {
     let pod = pod(ModelConfig::default()).await;
-    set(&pod, json!({"metrics": "stalled"})).await;
+    set_faults(&pod, json!({"metrics": "stalled"})).await;
     let mut scrape = TcpStream::connect(pod.address()).unwrap();
     scrape.write_all(b"GET /metrics HTTP/1.1\r\nhost: pod\r\n\r\n").unwrap();
-    // Everything else goes on meanwhile.
+    // All other endpoints keep working.
     let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 3});
     assert_eq!(post(pod.address(), "/v1/completions", &body).await.status(), 200);
     pod.stop(Duration::from_secs(60)).await;
-    let mut answer = String::new();
-    scrape.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let mut response = String::new();
+    scrape.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 503"), "{response}");
 }
 
 #[tokio::test]
-async fn a_wedged_pod_takes_requests_and_gets_no_further_until_it_goes_on() {
+async fn wedged_pod_accepts_requests_without_progress_until_the_fault_is_cleared() {
     let pod = pod(ModelConfig::default()).await;
-    set(&pod, json!({"engine": "wedged"})).await;
+    set_faults(&pod, json!({"engine": "wedged"})).await;
     let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 3});
-    let mut answer = std::pin::pin!(post(pod.address(), "/v1/completions", &body));
+    let mut response = std::pin::pin!(post(pod.address(), "/v1/completions", &body));
     tokio::select! {
-        _ = &mut answer => panic!("a wedged pod has answered"),
-        stats = pod.stats_when(|stats| stats.running + stats.waiting == 1) => assert_eq!(stats.generation_tokens, 0),
+        _ = &mut response => panic!("a wedged pod has responded"),
+        stats = pod.wait_for_stats(|stats| stats.running + stats.waiting == 1) => assert_eq!(stats.generation_tokens, 0),
     }
     let page = text(get(pod.address(), "/metrics").await).await;
     assert_eq!(sample(&page, "vllm:generation_tokens_total{"), 0.0);
     send(pod.address(), Method::DELETE, "/admin/faults", "").await;
-    assert_eq!(answer.await.status(), 200);
+    assert_eq!(response.await.status(), 200);
 }
 
 #[tokio::test]
-async fn a_restarted_pod_has_dropped_everything_and_started_anew() {
+async fn restart_loses_requests_cache_and_faults_and_resets_the_start_time() {
     let pod = pod(ModelConfig::default()).await;
     let body = json!({"model": "llama3-8b", "prompt": "x ".repeat(400), "max_tokens": 1});
     assert_eq!(post(pod.address(), "/v1/completions", &body).await.status(), 200);
     let before = text(get(pod.address(), "/metrics").await).await;
-    set(&pod, json!({"engine": "wedged"})).await;
+    set_faults(&pod, json!({"engine": "wedged"})).await;
     let mut waiting = TcpStream::connect(pod.address()).unwrap();
     let request = format!(
         "POST /v1/completions HTTP/1.1\r\nhost: pod\r\ncontent-length: {}\r\n\r\n{body}",
         body.to_string().len()
     );
     waiting.write_all(request.as_bytes()).unwrap();
-    pod.stats_when(|stats| stats.running + stats.waiting == 1).await;
+    pod.wait_for_stats(|stats| stats.running + stats.waiting == 1).await;
 
     assert_eq!(post(pod.address(), "/admin/restart", &json!({})).await.status(), 200);
     let mut rest = String::new();
-    // Reset or closed, as the kernel likes; nothing was answered.
+    // The kernel may reset or close the connection; in both cases there is no response.
     let _ = waiting.read_to_string(&mut rest);
     assert_eq!(rest, "");
     let after = text(get(pod.address(), "/metrics").await).await;

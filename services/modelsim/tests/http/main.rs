@@ -1,6 +1,6 @@
-//! A real server on a free port, spoken to over HTTP.
+//! Tests of a real server over HTTP.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test reports, also outside of its function")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports, also in helper functions")]
 
 mod adapters;
 mod client;

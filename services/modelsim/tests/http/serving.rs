@@ -11,7 +11,7 @@ use signalbox_modelsim::ModelConfig;
 const LONG_PROMPT_BYTES: usize = 6_400;
 
 #[tokio::test]
-async fn a_completion_says_what_it_cost_and_the_second_comes_from_cache() {
+async fn completion_reports_usage_and_the_second_one_hits_the_cache() {
     let pod = pod(ModelConfig::default()).await;
     let body = json!({"model": "llama3-8b", "prompt": "x".repeat(LONG_PROMPT_BYTES), "max_tokens": 5});
     let first = json(post(pod.address(), "/v1/completions", &body).await).await;
@@ -29,7 +29,7 @@ async fn a_completion_says_what_it_cost_and_the_second_comes_from_cache() {
 }
 
 #[tokio::test]
-async fn a_streamed_chat_has_the_same_words_and_ends_with_usage() {
+async fn streamed_chat_has_the_same_text_and_ends_with_usage() {
     let pod = pod(ModelConfig::default()).await;
     let mut body =
         json!({"model": "llama3-8b", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]});
@@ -42,13 +42,13 @@ async fn a_streamed_chat_has_the_same_words_and_ends_with_usage() {
     let response = post(pod.address(), "/v1/chat/completions", &body).await;
     assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
     let events = events(&text(response).await);
-    let (last, pieces) = events.split_last().unwrap();
-    assert_eq!(pieces[0]["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
-    let words: String =
-        pieces.iter().map(|event| event["choices"][0]["delta"]["content"].as_str().unwrap()).collect();
-    assert_eq!(words, message["content"].as_str().unwrap());
-    assert!(pieces.iter().all(|event| event["usage"].is_null() && event.get("usage").is_some()));
-    assert_eq!(pieces.last().unwrap()["choices"][0]["finish_reason"], "length");
+    let (last, chunks) = events.split_last().unwrap();
+    assert_eq!(chunks[0]["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
+    let streamed: String =
+        chunks.iter().map(|event| event["choices"][0]["delta"]["content"].as_str().unwrap()).collect();
+    assert_eq!(streamed, message["content"].as_str().unwrap());
+    assert!(chunks.iter().all(|event| event["usage"].is_null() && event.get("usage").is_some()));
+    assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "length");
     assert_eq!((&last["choices"], &last["usage"]["completion_tokens"]), (&json!([]), &json!(9)));
 }
 
@@ -60,11 +60,11 @@ async fn nothing_is_streamed_before_the_first_token() {
     let mut streamed = post(pod.address(), "/v1/chat/completions", &body).await;
     let first = streamed.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
     let first = String::from_utf8(first.to_vec()).unwrap();
-    assert_eq!(2, first.matches("data: ").count(), "the role comes with the first words: {first}");
+    assert_eq!(2, first.matches("data: ").count(), "the role comes with the first text: {first}");
 }
 
 #[tokio::test]
-async fn a_stream_without_usage_does_not_mention_it() {
+async fn stream_has_no_usage_unless_requested() {
     let pod = pod(ModelConfig::default()).await;
     let body = json!({"model": "llama3-8b", "prompt": ["one", "two"], "stream": true});
     let events = events(&text(post(pod.address(), "/v1/completions", &body).await).await);
@@ -81,12 +81,12 @@ async fn a_stream_without_usage_does_not_mention_it() {
 }
 
 #[tokio::test]
-async fn responses_say_who_answered_and_what_arrived() {
+async fn responses_name_the_pod_and_describe_the_request_body() {
     let pod = pod(ModelConfig::default()).await;
     let body = json!({"model": "llama3-8b", "prompt": "y".repeat(4 << 20), "max_tokens": 1}).to_string();
     let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(body.as_bytes()));
     let response = send(pod.address(), Method::POST, "/v1/completions", body.clone()).await;
-    assert_eq!(response.status(), 400, "4 MiB are a million tokens, twice the cache");
+    assert_eq!(response.status(), 400, "4 MiB are a million tokens, twice the cache capacity");
     assert_eq!(response.headers()["x-signalbox-pod"], "pod-a");
     assert_eq!(response.headers()["x-signalbox-body-xxh3"], hash.as_str());
     assert_eq!(response.headers()["x-signalbox-body-bytes"], body.len().to_string().as_str());
@@ -94,7 +94,7 @@ async fn responses_say_who_answered_and_what_arrived() {
 }
 
 #[tokio::test]
-async fn bad_requests_are_explained() {
+async fn invalid_requests_are_explained() {
     let pod = pod(ModelConfig::default()).await;
     for (path, body, status, message) in [
         ("/v1/completions", "{", 400, "the request body is invalid"),
@@ -110,7 +110,7 @@ async fn bad_requests_are_explained() {
         ("/v1/completions", r#"{"model":"llama3-8b","prompt":7}"#, 400, "prompt must be a string"),
         ("/v1/chat/completions", r#"{"model":"llama3-8b"}"#, 400, "messages are missing"),
         ("/v1/completions", r#"{"model":"gpt","prompt":"x"}"#, 404, "The model `gpt` does not exist."),
-        ("/v2", "", 404, "there is nothing at /v2"),
+        ("/v2", "", 404, "no such path: /v2"),
         ("/health", "", 405, "POST is not allowed at /health"),
     ] {
         let response = send(pod.address(), Method::POST, path, body).await;
@@ -125,13 +125,13 @@ async fn bad_requests_are_explained() {
 }
 
 #[tokio::test]
-async fn metrics_tell_what_was_served() {
+async fn metrics_page_counts_served_requests() {
     let pod = pod(ModelConfig::default()).await;
     let body = json!({"model": "llama3-8b", "prompt": "x".repeat(LONG_PROMPT_BYTES), "max_tokens": 5});
     for _ in 0..2 {
         text(post(pod.address(), "/v1/completions", &body).await).await;
     }
-    pod.stats_when(|stats| stats.finished == 2).await;
+    pod.wait_for_stats(|stats| stats.finished == 2).await;
     let page = text(get(pod.address(), "/metrics").await).await;
     for (name, value) in [
         ("vllm:num_requests_running{", 0.0),
@@ -147,39 +147,39 @@ async fn metrics_tell_what_was_served() {
     ] {
         assert_eq!(sample(&page, name), value, "{name}");
     }
-    // Eight passes of one decoding request, 6,350 µs each, at a hundredfold speed.
+    // Eight passes of one decoding request, 6,350 µs each, at 100 times real time.
     let inter_token_seconds = sample(&page, "vllm:inter_token_latency_seconds_sum{");
     assert!((inter_token_seconds - 8.0 * 63.5e-6).abs() < 1e-9, "{inter_token_seconds}");
     assert!(page.contains(r#"vllm:cache_config_info{block_size="16",enable_prefix_caching="True",engine="0",num_gpu_blocks="32768"} 1.0"#));
     assert!(sample(&page, "process_start_time_seconds") > 1e9);
 }
 
-/// A cache for one long request, and requests that would run for minutes even at a hundredfold speed.
-fn crowded() -> ModelConfig {
+/// A configuration whose cache permits requests that run for minutes even at 100 times real time.
+fn long_requests() -> ModelConfig {
     ModelConfig { kv_capacity_tokens: 1 << 20, max_running: 2, ..ModelConfig::default() }
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_frees_its_blocks() {
-    let pod = pod(crowded()).await;
+async fn client_disconnect_frees_blocks() {
+    let pod = pod(long_requests()).await;
     let body = json!({"model": "llama3-8b", "prompt": "x".repeat(LONG_PROMPT_BYTES), "max_tokens": 1_000_000, "stream": true});
     let mut streamed = post(pod.address(), "/v1/completions", &body).await;
     streamed.body_mut().frame().await.unwrap().unwrap();
-    let mut quiet = body.clone();
-    quiet["stream"] = false.into();
+    let mut unstreamed = body.clone();
+    unstreamed["stream"] = false.into();
     let address = pod.address();
-    let whole = tokio::spawn(async move { post(address, "/v1/completions", &quiet).await });
-    pod.stats_when(|stats| stats.running == 2).await;
+    let whole = tokio::spawn(async move { post(address, "/v1/completions", &unstreamed).await });
+    pod.wait_for_stats(|stats| stats.running == 2).await;
     assert!(pod.stats().used_blocks >= 100);
     drop(streamed);
-    pod.stats_when(|stats| stats.running == 1).await;
+    pod.wait_for_stats(|stats| stats.running == 1).await;
     whole.abort();
-    let idle = pod.stats_when(|stats| stats.running == 0).await;
+    let idle = pod.wait_for_stats(|stats| stats.running == 0).await;
     assert_eq!((idle.used_blocks, idle.waiting, idle.finished), (0, 0, 0));
 }
 
 #[tokio::test]
-async fn a_pod_can_be_really_full() {
+async fn full_pod_queues_the_next_request() {
     let pod = pod(ModelConfig { kv_capacity_tokens: 100_000, ..ModelConfig::default() }).await;
     let body =
         json!({"model": "llama3-8b", "prompt": "x".repeat(4 * 98_500), "max_tokens": 1_500, "stream": true});
@@ -188,7 +188,7 @@ async fn a_pod_can_be_really_full() {
     let other =
         json!({"model": "llama3-8b", "prompt": "y".repeat(4 * 50_000), "max_tokens": 1_500, "stream": true});
     let _waiting = post(pod.address(), "/v1/completions", &other).await;
-    let full = pod.stats_when(|stats| stats.waiting == 1).await;
+    let full = pod.wait_for_stats(|stats| stats.waiting == 1).await;
     assert!(full.kv_usage() > 0.98, "{full:?}");
     let page = text(get(pod.address(), "/metrics").await).await;
     assert_eq!(sample(&page, "vllm:num_requests_running{"), 1.0);
@@ -214,12 +214,12 @@ async fn many_clients_are_all_served() {
 }
 
 #[tokio::test]
-async fn stopping_lets_requests_finish_or_cuts_them() {
-    let pod = pod(crowded()).await;
+async fn stop_aborts_requests_after_the_grace_period() {
+    let pod = pod(long_requests()).await;
     let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 1_000_000, "stream": true});
     let mut endless = post(pod.address(), "/v1/completions", &body).await;
     endless.body_mut().frame().await.unwrap().unwrap();
     pod.stop(Duration::ZERO).await;
     let rest = endless.into_body().collect().await;
-    assert!(rest.is_err(), "a cut stream must not look complete");
+    assert!(rest.is_err(), "an aborted stream must not look complete");
 }

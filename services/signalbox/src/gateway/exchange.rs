@@ -1,4 +1,5 @@
-//! One request from the client's first byte to the response's head; the body follows by itself.
+//! Handles one request from its first byte to the head of the response. The body of the response streams
+//! afterwards.
 
 use std::net::SocketAddr;
 
@@ -6,60 +7,60 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
 use signalbox_tls::ConnectError;
 
-use super::chunks::Chunks;
-use super::delivery::{Delivered, Delivery};
-use super::headers::toward_upstream;
-use super::picking::{Verdict, pick};
-use super::refusal::Refusal;
-use super::relay::{Outgoing, relay, whole};
-use super::replicas::{Dialling, Replicas};
+use super::body::BodyReader;
+use super::error::GatewayError;
+use super::ext_proc::pickers::{PickerTransport, Pickers};
+use super::headers::upstream_request;
+use super::phases::request_body::{Forwarded, RequestForwarder};
+use super::phases::response::{ClientBody, complete_response, relay_response};
+use super::phases::routing::{RoutingDecision, route};
 use super::upstream::{EchoedBody, Upstream};
 
-/// What all requests share.
+/// Handles requests. Shared by all connections.
 pub(super) struct Exchange {
-    replicas: Replicas,
+    pickers: Pickers,
     upstream: Upstream,
 }
 
 impl Exchange {
-    /// Exchanges over the pickers at `epps`.
+    /// Creates the handler for requests that go to the pickers at `epps`.
     ///
     /// # Errors
-    /// As [`Replicas::new`].
-    pub(super) fn new(epps: &[SocketAddr], dialling: Dialling) -> Result<Self, ConnectError> {
-        Ok(Self { replicas: Replicas::new(epps, dialling)?, upstream: Upstream::new() })
+    /// See [`Pickers::new`].
+    pub(super) fn new(epps: &[SocketAddr], transport: PickerTransport) -> Result<Self, ConnectError> {
+        Ok(Self { pickers: Pickers::new(epps, transport)?, upstream: Upstream::new() })
     }
 
-    /// Answers a request. Dropping the returned future, or the body of the response, cancels it everywhere.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
-        match self.route(request).await {
+    /// Answers a request. Dropping the future or the response body cancels the request everywhere.
+    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response<ClientBody> {
+        match self.try_handle(request).await {
             Ok(response) => response,
-            Err(refusal) => {
-                tracing::debug!(%refusal, "a request was refused by the gateway");
-                whole(refusal.into_response())
+            Err(error) => {
+                tracing::debug!(%error, "gateway error; answering the client itself");
+                complete_response(error.into_response())
             }
         }
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Response<Outgoing>, Refusal> {
+    async fn try_handle(&self, request: Request<Incoming>) -> Result<Response<ClientBody>, GatewayError> {
         if request.method() == Method::CONNECT {
-            return Err(Refusal::Tunnel);
+            return Err(GatewayError::ConnectMethod);
         }
         let (head, body) = request.into_parts();
-        let mut body = Chunks::new(body);
-        let (conversation, mutation, endpoint) = match pick(&self.replicas, &head, &mut body).await? {
-            Verdict::Routed { conversation, mutation, endpoint } => (conversation, mutation, endpoint),
-            Verdict::Answered(response) => return Ok(whole(response)),
+        let mut body = BodyReader::new(body);
+        let (stream, mutation, endpoint) = match route(&self.pickers, &head, &mut body).await? {
+            RoutingDecision::Route { stream, mutation, endpoint } => (stream, mutation, endpoint),
+            RoutingDecision::Respond(response) => return Ok(complete_response(response)),
         };
-        let (feed, mut echoed) = EchoedBody::fed();
-        if body.is_absent() {
-            echoed = EchoedBody::None;
+        let (upstream_body, mut echoed) = EchoedBody::channel();
+        if body.is_empty() {
+            echoed = EchoedBody::Empty;
         }
-        let request = toward_upstream(&head, &mutation, &endpoint)?.body(echoed)?;
-        let delivery = Delivery::new(conversation, body, feed);
-        match delivery.run(self.upstream.send(request, &endpoint)).await? {
-            Delivered::Response(response, conversation) => Ok(relay(response, conversation).await),
-            Delivered::Recalled(response) => Ok(whole(response)),
+        let request = upstream_request(&head, &mutation, &endpoint)?.body(echoed)?;
+        let forwarder = RequestForwarder::new(stream, body, upstream_body);
+        match forwarder.run(self.upstream.send(request, &endpoint)).await? {
+            Forwarded::Response(response, stream) => Ok(relay_response(response, stream).await),
+            Forwarded::Immediate(response) => Ok(complete_response(response)),
         }
     }
 }

@@ -1,14 +1,15 @@
-//! What a proxy does to headers: drops those of the hop, applies what the picker changed, finds the destination.
+//! Header handling of the proxy: removes hop-by-hop headers, applies the picker's changes, finds the
+//! destination.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Uri, request, response};
 
-/// Names the endpoint that the picker chose, in its header mutation and in its `envoy.lb` metadata.
+/// Key of the endpoint that the picker chose, both in its header mutation and in its `envoy.lb` metadata.
 pub(super) const DESTINATION: &str = "x-gateway-destination-endpoint";
 
-/// Headers that are about one connection only (RFC 9110, 7.6.1), besides those that `connection` lists.
+/// Headers of a single connection (RFC 9110, section 7.6.1), in addition to those that `connection` lists.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -21,7 +22,7 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Removes the headers that are about one connection only.
+/// Removes the headers that belong to a single connection.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let listed: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -38,7 +39,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// What the picker wants changed in a message's headers.
+/// Changes that the picker makes to the headers of a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Mutation {
     removed: Vec<HeaderName>,
@@ -48,15 +49,15 @@ pub(super) struct Mutation {
 
 /// A header name or value that HTTP does not allow.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the picker set the header {0:?} to what HTTP does not allow")]
+#[error("the picker set the header {0:?}, whose name or value is invalid in HTTP")]
 pub(super) struct IllegalHeader(String);
 
 impl Mutation {
-    /// Reads names to remove and values to set. As in Envoy, a picker cannot remove or set `host` or any pseudo
-    /// header, except that it may set `:path`.
+    /// Creates a mutation from names to remove and values to set. As in Envoy, changes of `host` and of
+    /// pseudo headers are ignored, except that a picker can set `:path`.
     ///
     /// # Errors
-    /// When a name or value is not legal in HTTP.
+    /// When a name or value is invalid in HTTP.
     pub(super) fn new(
         removed: impl IntoIterator<Item = String>,
         set: impl IntoIterator<Item = (String, Bytes)>,
@@ -77,7 +78,7 @@ impl Mutation {
         Ok(mutation)
     }
 
-    /// Applies the changes: first what is removed, then what is set; setting overwrites.
+    /// Removes the headers to remove, then sets the headers to set, replacing existing values.
     pub(super) fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.removed {
             headers.remove(name);
@@ -87,7 +88,7 @@ impl Mutation {
         }
     }
 
-    /// The destination as the header names it.
+    /// Returns the destination from the header.
     fn destination(&self) -> Option<&str> {
         self.set.iter().rfind(|(name, _)| name == DESTINATION).and_then(|(_, value)| value.to_str().ok())
     }
@@ -97,16 +98,16 @@ fn is_protected(name: &str) -> bool {
     name.starts_with(':') || name.eq_ignore_ascii_case("host")
 }
 
-/// The endpoint to send a request to: the first entry of the header's list, or else of the metadata's.
+/// Returns the endpoint for a request: the first entry of the list in the header, or else in the metadata.
 pub(super) fn destination(mutation: &Mutation, metadata: Option<&str>) -> Option<Authority> {
     let listed = mutation.destination().or(metadata)?;
     let endpoint: Authority = listed.split(',').next()?.trim().parse().ok()?;
     endpoint.port().is_some().then_some(endpoint)
 }
 
-/// The head of the request to `endpoint`: the client's with `mutation` applied. The length is unknown unless the
-/// picker says it, because the body is what the picker echoes.
-pub(super) fn toward_upstream(
+/// Returns the head of the request to `endpoint`: the client's, with `mutation` applied. The content length
+/// is removed unless the picker sets it, because the endpoint gets the body that the picker echoes.
+pub(super) fn upstream_request(
     client: &request::Parts,
     mutation: &Mutation,
     endpoint: &Authority,
@@ -116,7 +117,7 @@ pub(super) fn toward_upstream(
     let mut headers = client.headers.clone();
     strip_hop_by_hop(&mut headers);
     headers.remove(CONTENT_LENGTH);
-    // The server side of this proxy has already told the client to continue.
+    // The server side of this proxy has already sent `100 Continue` to the client.
     headers.remove(EXPECT);
     mutation.apply(&mut headers);
     if let Some(authority) = client.uri.authority() {
@@ -129,23 +130,23 @@ pub(super) fn toward_upstream(
     Ok(builder)
 }
 
-/// Changes the head of an upstream's response into that for the client: without the hop's headers and with
-/// `mutation` applied.
-pub(super) fn toward_client(head: &mut response::Parts, mutation: &Mutation, length: Length) {
+/// Converts the head of an endpoint's response for the client: removes hop-by-hop headers and applies
+/// `mutation`.
+pub(super) fn convert_for_client(head: &mut response::Parts, mutation: &Mutation, length: ContentLength) {
     strip_hop_by_hop(&mut head.headers);
-    if length == Length::Unknown {
+    if length == ContentLength::Remove {
         head.headers.remove(CONTENT_LENGTH);
     }
     mutation.apply(&mut head.headers);
 }
 
-/// Whether the endpoint's word on the length of a response holds for the client too.
+/// What to do with the content length of an endpoint's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
-    /// It does.
-    AsSaid,
-    /// The body is what the picker echoes, which may have another length.
-    Unknown,
+pub(super) enum ContentLength {
+    /// Keep it: the client gets the endpoint's body.
+    Keep,
+    /// Remove it: the client gets the body that the picker echoes, which can have another length.
+    Remove,
 }
 
 #[cfg(test)]
@@ -174,11 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn a_request_loses_what_belongs_to_the_hop_and_keeps_the_rest() {
+    fn hop_by_hop_headers_are_removed_from_requests() {
         let changes =
             mutation(&[("x-new", "n"), ("Content-Length", "7"), ("host", "evil")], &["x-gone", ":path"]);
         let endpoint: Authority = "127.0.0.1:8001".parse().unwrap();
-        let request = toward_upstream(&client(), &changes, &endpoint).unwrap().body(()).unwrap();
+        let request = upstream_request(&client(), &changes, &endpoint).unwrap().body(()).unwrap();
         assert_eq!(request.uri(), "http://127.0.0.1:8001/v1/completions?a=b");
         assert_eq!(request.method(), "POST");
         let headers = request.headers();
@@ -190,16 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn the_picker_may_change_the_path_only() {
+    fn the_picker_can_change_no_pseudo_header_but_the_path() {
         let changes = mutation(&[(":path", "/other?x=y"), (":method", "GET"), (":authority", "evil")], &[]);
         let endpoint: Authority = "[::1]:8001".parse().unwrap();
-        let request = toward_upstream(&client(), &changes, &endpoint).unwrap().body(()).unwrap();
+        let request = upstream_request(&client(), &changes, &endpoint).unwrap().body(()).unwrap();
         assert_eq!(request.uri(), "http://[::1]:8001/other?x=y");
         assert_eq!(request.method(), "POST");
     }
 
     #[test]
-    fn the_header_wins_over_the_metadata_and_the_first_entry_over_the_others() {
+    fn the_first_destination_in_the_header_takes_precedence() {
         let named = mutation(&[("X-Gateway-Destination-Endpoint", "10.0.0.1:80, 10.0.0.2:80")], &[]);
         assert_eq!(destination(&named, Some("10.0.0.9:80")).unwrap(), "10.0.0.1:80");
         assert_eq!(destination(&Mutation::default(), Some("[::1]:80")).unwrap(), "[::1]:80");

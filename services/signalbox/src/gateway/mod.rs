@@ -1,31 +1,24 @@
 //! The embedded gateway of `signalbox up`: a small streaming HTTP/1.1 reverse proxy that asks an endpoint
 //! picker over ext-proc where each request goes.
 //!
-//! **For local use, not for production.** It exists so that `signalbox up` needs nothing else: no TLS, no
-//! HTTP/2, no routes, no retries after a byte of a body has moved, no access log. What it does do, it does as
-//! Envoy does in `FULL_DUPLEX_STREAMED` mode for both bodies: every byte, either way, passes through the
-//! picker, chunk by chunk, and what the picker echoes is what the other side gets.
+//! **For local use, not for production.** It exists so that `signalbox up` needs no other software. It has no
+//! TLS, no HTTP/2, no routes, no access log, and no retries after the first byte of a body was sent.
+//! Otherwise it behaves like Envoy in `FULL_DUPLEX_STREAMED` mode for both bodies: every byte in either
+//! direction passes through the picker chunk by chunk, and the other side gets what the picker echoes.
 //!
-//! One HTTP request is one future that owns all its parts (the client's body, the ext-proc stream, the
-//! upstream request), so that dropping it, which is what happens when the client goes away, cancels
-//! everything. The way of a request through the files:
-//! [`exchange`] → [`picking`] ([`replicas`], [`conversation`]) → [`delivery`] ([`upstream`]) → [`relay`].
+//! One HTTP request is one future that owns all its parts: the client's body, the ext-proc stream and the
+//! upstream request. Dropping the future, which happens when the client disconnects, therefore cancels
+//! everything. A request passes through the modules in this order: [`exchange`] → [`phases::routing`]
+//! ([`ext_proc`]) → [`phases::request_body`] ([`upstream`]) → [`phases::response`].
 
-mod chunks;
-mod conversation;
-mod delivery;
-#[cfg(test)]
-mod end_to_end;
+mod body;
+mod error;
 mod exchange;
-#[cfg(test)]
-mod fake;
+mod ext_proc;
 mod headers;
-mod message;
-mod picking;
-mod refusal;
-mod relay;
-mod replicas;
-mod rotation;
+mod phases;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 use std::convert::Infallible;
@@ -42,82 +35,86 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use exchange::Exchange;
-pub(crate) use replicas::Dialling;
+pub(crate) use ext_proc::pickers::PickerTransport;
 
-/// How long the accept loop rests when the system has no more sockets to give.
+/// Pause of the accept loop after an error, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The embedded gateway; see the module's documentation for what it is and is not.
+/// The embedded gateway. The module documentation lists its limits.
 pub(crate) struct Gateway;
 
 impl Gateway {
-    /// Serves `listener` until the returned handle shuts it down, spreading requests over the endpoint
-    /// pickers at `epps`, which are spoken with as `dialling` says. Connections to them are made when first needed.
+    /// Serves `listener` until the returned handle shuts it down. Distributes requests over the endpoint
+    /// pickers at `epps` and connects to each of them on first use.
     ///
     /// # Errors
-    /// When the listener cannot tell its own address, or there is no TLS.
+    /// When the address of the listener is unknown or TLS cannot be set up.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
     pub(crate) fn start(
         listener: TcpListener,
         epps: &[SocketAddr],
-        dialling: Dialling,
-    ) -> io::Result<Handle> {
+        transport: PickerTransport,
+    ) -> io::Result<GatewayHandle> {
         let address = listener.local_addr()?;
         let stopping = CancellationToken::new();
-        let cut = CancellationToken::new();
+        let abort = CancellationToken::new();
         let connections = TaskTracker::new();
-        let exchange = Arc::new(Exchange::new(epps, dialling).map_err(io::Error::other)?);
-        let door =
-            Door { exchange, stopping: stopping.clone(), cut: cut.clone(), connections: connections.clone() };
-        connections.spawn(door.accept(listener));
-        Ok(Handle { address, stopping, cut, connections })
+        let exchange = Arc::new(Exchange::new(epps, transport).map_err(io::Error::other)?);
+        let acceptor = Acceptor {
+            exchange,
+            stopping: stopping.clone(),
+            abort: abort.clone(),
+            connections: connections.clone(),
+        };
+        connections.spawn(acceptor.accept(listener));
+        Ok(GatewayHandle { address, stopping, abort, connections })
     }
 }
 
 /// A running gateway. Dropping the handle leaves it running.
-pub(crate) struct Handle {
-    /// Where it listens.
+pub(crate) struct GatewayHandle {
+    /// Listen address.
     pub(crate) address: SocketAddr,
     stopping: CancellationToken,
-    cut: CancellationToken,
+    abort: CancellationToken,
     connections: TaskTracker,
 }
 
 /// How a shutdown ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Drained {
-    /// Every request in flight was finished.
+    /// Every request in flight finished.
     Complete,
-    /// The deadline came first; what was still in flight was cut off.
-    Cut,
+    /// Requests that were still in flight at the timeout were aborted.
+    Aborted,
 }
 
-impl Handle {
-    /// Stops accepting, lets the requests in flight finish for at most `patience`, then cuts off the rest.
-    pub(crate) async fn shutdown(self, patience: Duration) -> Drained {
+impl GatewayHandle {
+    /// Stops accepting connections, waits at most `timeout` for requests in flight, then aborts the rest.
+    pub(crate) async fn shutdown(self, timeout: Duration) -> Drained {
         self.stopping.cancel();
         self.connections.close();
-        if tokio::time::timeout(patience, self.connections.wait()).await.is_ok() {
+        if tokio::time::timeout(timeout, self.connections.wait()).await.is_ok() {
             return Drained::Complete;
         }
-        self.cut.cancel();
+        self.abort.cancel();
         self.connections.wait().await;
-        Drained::Cut
+        Drained::Aborted
     }
 }
 
-/// What the accept loop and each connection share.
+/// Accepts connections and serves them. Each connection has a clone.
 #[derive(Clone)]
-struct Door {
+struct Acceptor {
     exchange: Arc<Exchange>,
     stopping: CancellationToken,
-    cut: CancellationToken,
+    abort: CancellationToken,
     connections: TaskTracker,
 }
 
-impl Door {
+impl Acceptor {
     async fn accept(self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
@@ -129,7 +126,7 @@ impl Door {
                     self.connections.spawn(self.clone().serve(stream));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the gateway cannot accept a connection");
+                    tracing::warn!(%error, "cannot accept a client connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -137,29 +134,29 @@ impl Door {
     }
 
     async fn serve(self, stream: TcpStream) {
-        // Without it, small SSE chunks wait for acknowledgements of earlier ones.
+        // Otherwise small SSE chunks wait for the acknowledgement of earlier ones.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY on a client connection");
+            tracing::debug!(%error, "cannot set TCP_NODELAY on a client connection");
         }
         let exchange = self.exchange;
         let service = service_fn(move |request| {
             let exchange = Arc::clone(&exchange);
-            async move { Ok::<_, Infallible>(exchange.answer(request).await) }
+            async move { Ok::<_, Infallible>(exchange.handle(request).await) }
         });
         let connection =
             http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        let mut drains = false;
+        let mut draining = false;
         loop {
             tokio::select! {
-                () = self.cut.cancelled() => return,
-                () = self.stopping.cancelled(), if !drains => {
-                    drains = true;
+                () = self.abort.cancelled() => return,
+                () = self.stopping.cancelled(), if !draining => {
+                    draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(%error, "a client connection ended early");
+                        tracing::debug!(%error, "client connection ended early");
                     }
                     return;
                 }

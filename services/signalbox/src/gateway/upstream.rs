@@ -1,4 +1,4 @@
-//! The connections to model servers.
+//! Connections to model servers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,107 +13,110 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::mpsc;
 
-use super::chunks::Piece;
-use super::refusal::Refusal;
+use super::body::Chunk;
+use super::error::GatewayError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Shorter than the keep-alive time of the usual model servers (vLLM's HTTP server closes after 5 s), so that
-/// this side closes first and no request meets a connection that is just being closed.
-const IDLE: Duration = Duration::from_secs(4);
+/// How long an idle connection is kept. Shorter than the keep-alive time of common model servers (vLLM's HTTP
+/// server closes after 5 s), so that this side closes first and no request is sent on a connection that is
+/// being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A client that keeps connections to every endpoint it was sent to.
+/// A client that keeps connections to all endpoints it was used with.
 pub(super) struct Upstream(Client<HttpConnector, EchoedBody>);
 
 impl Upstream {
-    /// A client without any connection yet.
+    /// Creates a client without connections.
     pub(super) fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .build(connector);
         Self(client)
     }
 
-    /// Sends a request and waits for the head of the response. Dropping the returned future cancels it.
+    /// Sends a request and returns when the head of the response has arrived. Dropping the future cancels the
+    /// request.
     ///
     /// # Errors
-    /// When the endpoint cannot be connected to or breaks off.
+    /// When the connection to the endpoint fails or closes early.
     pub(super) async fn send(
         &self,
         request: Request<EchoedBody>,
         endpoint: &Authority,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<Response<Incoming>, GatewayError> {
         self.0.request(request).await.map_err(|error| {
             let endpoint = endpoint.clone();
-            let reason = innermost(&error);
+            let reason = root_cause(&error);
             if error.is_connect() {
-                Refusal::Unreachable { endpoint, reason }
+                GatewayError::Unreachable { endpoint, reason }
             } else {
-                Refusal::UpstreamBroke { endpoint, reason }
+                GatewayError::UpstreamLost { endpoint, reason }
             }
         })
     }
 }
 
-/// What the system said, at the end of a chain of errors that say less.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(deeper) = innermost.source() {
-        innermost = deeper;
+/// Returns the text of the root cause, which is more specific than the errors that wrap it.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut root_cause = error;
+    while let Some(source) = root_cause.source() {
+        root_cause = source;
     }
-    innermost.to_string()
+    root_cause.to_string()
 }
 
-/// A request body as the picker echoes it, or none.
+/// The request body as echoed by the picker.
 pub(super) enum EchoedBody {
-    /// There is no body.
-    None,
-    /// Pieces as they come.
-    Pieces(mpsc::Receiver<Piece>),
+    /// There is no body, or no more of it.
+    Empty,
+    /// Chunks as they arrive.
+    Chunks(mpsc::Receiver<Chunk>),
 }
 
-/// The picker's echo stopped before the end of the body. Without this error a body cut off would look complete.
+/// The echo stopped before the end of the body. Without this error, the truncated body would look complete.
 #[derive(Debug, thiserror::Error)]
-#[error("the request's body was cut off")]
-pub(super) struct CutOff;
+#[error("the request body is incomplete")]
+pub(super) struct IncompleteBody;
 
 impl EchoedBody {
-    /// A body and the way to fill it; it is cut off if that is dropped before the last piece was sent.
-    pub(super) fn fed() -> (mpsc::Sender<Piece>, Self) {
+    /// Creates a body and the sender that fills it. The body fails if the sender is dropped before the last
+    /// chunk.
+    pub(super) fn channel() -> (mpsc::Sender<Chunk>, Self) {
         let (sender, receiver) = mpsc::channel(1);
-        (sender, Self::Pieces(receiver))
+        (sender, Self::Chunks(receiver))
     }
 }
 
 impl Body for EchoedBody {
     type Data = Bytes;
-    type Error = CutOff;
+    type Error = IncompleteBody;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let Self::Pieces(pieces) = &mut *self else { return Poll::Ready(None) };
-        let Some(piece) = std::task::ready!(pieces.poll_recv(context)) else {
-            return Poll::Ready(Some(Err(CutOff)));
+    ) -> Poll<Option<Result<Frame<Bytes>, IncompleteBody>>> {
+        let Self::Chunks(chunks) = &mut *self else { return Poll::Ready(None) };
+        let Some(chunk) = std::task::ready!(chunks.poll_recv(context)) else {
+            return Poll::Ready(Some(Err(IncompleteBody)));
         };
-        if piece.ends {
-            *self = Self::None;
+        if chunk.is_last {
+            *self = Self::Empty;
         }
-        Poll::Ready((!piece.bytes.is_empty() || !piece.ends).then_some(Ok(Frame::data(piece.bytes))))
+        Poll::Ready((!chunk.bytes.is_empty() || !chunk.is_last).then_some(Ok(Frame::data(chunk.bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::None)
+        matches!(self, Self::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::None => SizeHint::with_exact(0),
-            Self::Pieces(_) => SizeHint::default(),
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Chunks(_) => SizeHint::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The flags of `signalbox load`, and the plan they make.
+//! The flags of `signalbox load` and the plan that they define.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use http::Uri;
 
-use super::adapters::Adapters;
-use super::requests::{Requests, Source};
+use super::requests::adapters::Adapters;
+use super::requests::body::{Api, ResponseMode};
+use super::requests::prompts::{PromptGenerator, PromptShape, Sharing};
+use super::requests::{Requests, Source, trace};
 use super::schedule::Pacing;
-use super::trace;
-use super::workload::{Shape, Sharing, Workload};
 
-/// What says how requests are made and paced, which a trace says by itself.
+/// Flags that conflict with `--trace`, because a trace determines requests and pacing.
 const NOT_WITH_TRACE: [&str; 10] = [
     "profile",
     "concurrency",
@@ -26,87 +26,87 @@ const NOT_WITH_TRACE: [&str; 10] = [
     "max_tokens",
 ];
 
-/// Send a workload and measure how it is served.
+/// Send a workload to a gateway or model server and report latency, cache hits and the spread over pods
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
-    /// Where to send the requests, e.g. http://127.0.0.1:8080
+    /// Base URL of the gateway or model server, e.g. http://127.0.0.1:8080
     #[arg(long, value_name = "URL", value_parser = target)]
     pub(crate) to: Uri,
-    /// What the prompts have in common and how they are sent
+    /// Workload to generate: what prompts share and how they are paced
     #[arg(long, value_enum, default_value_t = Profile::SharedPrefix)]
     profile: Profile,
-    /// Send the requests of a trace in Mooncake's format instead, each at its time whatever became of those before
+    /// Replay a trace in the Mooncake format instead; each request is sent at its recorded time
     #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_TRACE)]
     trace: Option<PathBuf>,
-    /// With --trace: how many times as fast as it was recorded
-    #[arg(long, value_name = "X", value_parser = positive, default_value_t = 1.0, requires = "trace")]
+    /// Speedup of the replay with --trace
+    #[arg(long, value_name = "FACTOR", value_parser = positive, default_value_t = 1.0, requires = "trace")]
     speed: f64,
-    /// How many requests to send [default: groups × prompts, or all of the trace]
+    /// Number of requests to send [default: groups × prompts, or the whole trace]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
-    /// How many requests may be in flight at once [default: 16, or no limit with --rate]
-    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "wave")]
+    /// Maximum number of requests in flight [default: 16, or unlimited with --rate]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "wave")]
     concurrency: Option<u64>,
-    /// Send at this many requests per second, at random moments (Poisson), instead of as fast as answers come
-    #[arg(long, value_name = "R", value_parser = positive, conflicts_with = "wave")]
+    /// Requests per second, sent at random times (Poisson) [default: a new request for each response]
+    #[arg(long, value_name = "PER_SECOND", value_parser = positive, conflicts_with = "wave")]
     rate: Option<f64>,
-    /// How many groups of prompts there are; each group shares its first part
+    /// Number of prompt groups; the prompts of a group share their first part
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     groups: u64,
-    /// How many questions each group gets before --requests is reached by further rounds of new questions
+    /// Number of prompts per group; --requests overrides the total
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     prompts: u64,
-    /// Tokens in the shared part of a prompt (4 bytes a token)
+    /// Tokens in the shared part of a prompt (4 bytes per token)
     #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     shared_tokens: u32,
-    /// Tokens in the part of a prompt that no other has (4 bytes a token)
+    /// Tokens in the unique part of a prompt (4 bytes per token)
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     question_tokens: u32,
-    /// With --profile burst: how many requests a wave has [default: 50]
+    /// Requests per wave with --profile burst [default: 50]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     wave: Option<u64>,
-    /// With --profile burst: rest between the last answer of a wave and the next wave
+    /// Pause after the last response of a wave with --profile burst, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(..=86_400_000))]
     wave_pause_ms: u64,
-    /// Tokens to ask for in each answer
+    /// Maximum number of output tokens per request
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
-    /// The model to ask for [default: the first that /v1/models names, else llama3-8b]
+    /// Model to request [default: the first in /v1/models, else llama3-8b]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Ask LoRA adapters instead of a model: adapter-0 to adapter-(N-1), each drawn by Zipf's law (exponent 1)
+    /// Request LoRA adapters adapter-0 to adapter-(N-1) instead of a model, drawn by Zipf's law (exponent 1)
     #[arg(long, value_name = "N", conflicts_with = "model", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     lora_zipf: Option<u32>,
-    /// What all random choices are made from; the same seed sends the same requests
+    /// Random seed; the same seed sends the same requests
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Which API to call
+    /// API to call
     #[arg(long, value_enum, default_value_t = Api::Chat)]
     api: Api,
-    /// Ask for whole answers instead of streamed ones (no time to first token then)
+    /// Request responses that are not streamed; time to first token is not measured
     #[arg(long)]
     no_stream: bool,
-    /// Give a request up after this many seconds
-    #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    /// Timeout of a request, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout_seconds: u64,
-    /// How to print the results
+    /// Output format of the results
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
 
-/// What the prompts have in common and how they are sent.
+/// A kind of generated workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Profile {
-    /// Groups of prompts with a long first part in common
+    /// Groups of prompts that share a long first part
     SharedPrefix,
-    /// Prompts of the same size that share nothing
+    /// Prompts of the same size without shared parts
     Unique,
-    /// The prompts of shared-prefix in waves: all of a wave at once
+    /// Like shared-prefix, sent in waves of simultaneous requests
     Burst,
 }
 
 impl Profile {
-    /// The flag's value.
+    /// Returns the value of the flag.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::SharedPrefix => "shared-prefix",
@@ -116,36 +116,20 @@ impl Profile {
     }
 }
 
-/// An API of a model server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Api {
-    /// POST /v1/chat/completions
-    Chat,
-    /// POST /v1/completions
-    Completions,
-}
-
-/// Whether an answer comes as it is made or when it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
-    Streamed,
-    Whole,
-}
-
-/// How results are printed.
+/// Output format of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    /// A table
+    /// Table
     Table,
-    /// One JSON object
+    /// JSON object
     Json,
 }
 
-/// Everything a run is made from, checked.
+/// A validated description of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) target: Uri,
-    /// What the report calls the workload.
+    /// Name of the workload in the report.
     pub(super) profile: &'static str,
     pub(super) count: u64,
     pub(super) pacing: Pacing,
@@ -153,26 +137,26 @@ pub(super) struct Plan {
     pub(super) model: Option<String>,
     pub(super) seed: u64,
     pub(super) api: Api,
-    pub(super) delivery: Delivery,
+    pub(super) response_mode: ResponseMode,
     pub(super) timeout: Duration,
     pub(super) output: Output,
 }
 
 impl LoadArgs {
-    /// The plan these flags make. A trace is read.
+    /// Returns the plan that the flags define. Reads the trace, if any.
     ///
     /// # Errors
-    /// In words, when flags contradict each other or the trace is none.
+    /// A message, when flags contradict each other or the trace is invalid.
     pub(super) fn plan(self) -> Result<Plan, String> {
         let (profile, count, pacing, source) = match &self.trace {
             Some(path) => {
                 let items = trace::read(path, self.speed, self.requests)?;
-                let pacing = Pacing::Recorded { moments: trace::moments(&items) };
-                ("trace", items.len() as u64, pacing, Source::Recorded(items))
+                let pacing = Pacing::Trace { offsets: trace::offsets(&items) };
+                ("trace", items.len() as u64, pacing, Source::Trace(items))
             }
             None => {
                 let count = self.requests.unwrap_or(self.groups * self.prompts);
-                (self.profile.name(), count, self.pacing()?, self.made())
+                (self.profile.name(), count, self.pacing()?, self.generated())
             }
         };
         let adapters = self.lora_zipf.map(|count| Adapters::new(self.seed, count));
@@ -185,24 +169,24 @@ impl LoadArgs {
             model: self.model,
             seed: self.seed,
             api: self.api,
-            delivery: if self.no_stream { Delivery::Whole } else { Delivery::Streamed },
+            response_mode: if self.no_stream { ResponseMode::NonStreaming } else { ResponseMode::Streaming },
             timeout: Duration::from_secs(self.timeout_seconds),
             output: self.output,
         })
     }
 
-    fn made(&self) -> Source {
+    fn generated(&self) -> Source {
         let sharing = match self.profile {
             Profile::SharedPrefix | Profile::Burst => Sharing::Groups,
-            Profile::Unique => Sharing::Nothing,
+            Profile::Unique => Sharing::None,
         };
-        let shape = Shape {
+        let shape = PromptShape {
             sharing,
             groups: self.groups,
             shared_tokens: self.shared_tokens,
             question_tokens: self.question_tokens,
         };
-        Source::Made { workload: Workload::new(self.seed, shape), max_tokens: self.max_tokens }
+        Source::Generated { prompts: PromptGenerator::new(self.seed, shape), max_tokens: self.max_tokens }
     }
 
     fn pacing(&self) -> Result<Pacing, String> {
@@ -212,10 +196,8 @@ impl LoadArgs {
                 size: self.wave.unwrap_or(50),
                 pause: Duration::from_millis(self.wave_pause_ms),
             }),
-            (true, _, _) => {
-                Err("--profile burst sends in waves: use --wave, not --rate or --concurrency".into())
-            }
-            (false, _, _) if self.wave.is_some() => Err("--wave is for --profile burst only".into()),
+            (true, _, _) => Err("--profile burst is paced by --wave; remove --rate and --concurrency".into()),
+            (false, _, _) if self.wave.is_some() => Err("--wave needs --profile burst".into()),
             (false, Some(per_second), limit) => Ok(Pacing::Poisson { per_second, limit }),
             (false, None, limit) => Ok(Pacing::Closed { concurrency: limit.unwrap_or(16) }),
         }
@@ -226,15 +208,15 @@ fn target(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
     match (uri.scheme_str(), uri.query()) {
         (Some("http"), None) => Ok(uri),
-        (Some("http"), Some(_)) => Err("a URL without a query is needed".into()),
-        _ => Err("a URL that begins with http:// is needed".into()),
+        (Some("http"), Some(_)) => Err("the URL must not have a query".into()),
+        _ => Err("the URL must begin with http://".into()),
     }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
-        _ => Err("a number above 0 is needed".into()),
+        _ => Err("the number must be above 0".into()),
     }
 }
 
@@ -244,22 +226,22 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Line {
+    struct Cli {
         #[command(flatten)]
         load: LoadArgs,
     }
 
     fn plan(flags: &[&str]) -> Result<Plan, String> {
-        let line = ["load", "--to", "http://127.0.0.1:8080"].iter().chain(flags);
-        Line::try_parse_from(line).map_err(|error| error.to_string())?.load.plan()
+        let args = ["load", "--to", "http://127.0.0.1:8080"].iter().chain(flags);
+        Cli::try_parse_from(args).map_err(|error| error.to_string())?.load.plan()
     }
 
     #[test]
-    fn defaults_are_sane() {
+    fn defaults_give_a_closed_loop_of_100_requests() {
         let plan = plan(&[]).unwrap();
         assert_eq!((plan.count, plan.profile), (100, "shared-prefix"));
         assert_eq!(plan.pacing, Pacing::Closed { concurrency: 16 });
-        assert_eq!(plan.delivery, Delivery::Streamed);
+        assert_eq!(plan.response_mode, ResponseMode::Streaming);
     }
 
     #[test]
@@ -271,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_flags_are_refused() {
+    fn invalid_flags_are_rejected() {
         let bad: [&[&str]; 13] = [
             &["--rate", "0"],
             &["--rate", "nan"],

@@ -1,4 +1,4 @@
-//! The run itself: sends what the workload has when the schedule says so, and prints what came of it.
+//! Runs a plan: sends its requests on schedule, collects the outcomes and prints the report.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,46 +7,46 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::adapters::Adapters;
 use super::args::{LoadArgs, Output, Plan};
-use super::asking::Asking;
 use super::client::Client;
-use super::report::{Finish, Report, Subject};
 use super::requests::Requests;
+use super::requests::adapters::Adapters;
+use super::requests::body::RequestEncoder;
+use super::results::report::{Finish, Report, RunInfo};
+use super::results::statistics::{Outcome, Statistics};
+use super::results::table::Table;
 use super::schedule::{Next, Schedule};
-use super::table::Table;
-use super::tally::{Outcome, Tally};
 
-/// The model to ask for when nobody names one.
+/// Model to request when neither the user nor the target names one.
 const DEFAULT_MODEL: &str = "llama3-8b";
-/// How often the progress bar is drawn while nothing happens.
-const REDRAW: Duration = Duration::from_millis(200);
+/// How often the progress bar is redrawn when no request completes.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Why a run did not happen or its results are not shown.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    /// Flags contradict each other.
+    /// The flags contradict each other, or the trace is invalid.
     #[error("{0}")]
     Usage(String),
-    /// The results cannot be written.
+    /// The results cannot be printed.
     #[error("cannot print the results")]
     Print(#[from] io::Error),
-    /// Ctrl-C cannot be listened for.
-    #[error("cannot listen for Ctrl-C")]
+    /// The handler for Ctrl-C cannot be installed.
+    #[error("cannot install the Ctrl-C handler")]
     Signal(#[source] io::Error),
 }
 
 /// Whether all requests were served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Served {
-    /// Every one that was sent and answered.
+    /// All requests were served.
     All,
-    /// Some failed.
+    /// Some requests failed.
     Partly,
 }
 
-/// Runs `signalbox load`: prints the results to stdout and a progress bar, on a terminal, to stderr. Ctrl-C
-/// stops it and prints what was measured so far.
+/// Runs `signalbox load`. Prints the results to stdout and, on a terminal, a progress bar to stderr. Ctrl-C
+/// stops the run and prints the results so far.
 ///
 /// # Errors
 /// See [`LoadError`]. Requests that fail are results, not errors.
@@ -69,7 +69,7 @@ fn print(report: &Report, output: Output, out: &mut impl Write) -> io::Result<()
     out.flush()
 }
 
-/// Carries a plan out until it is done or `stop` says so.
+/// Executes a plan until it is complete or `stop` completes.
 pub(super) async fn execute(
     plan: Plan,
     stop: impl Future<Output = io::Result<()>>,
@@ -79,19 +79,19 @@ pub(super) async fn execute(
         Some(model) => model,
         None => client.first_model().await.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
     };
-    let asked = plan.requests.adapters.as_ref().map_or_else(|| model.clone(), Adapters::label);
-    let subject = Subject { target: plan.target.to_string(), profile: plan.profile, model: asked };
-    let asking = Asking { api: plan.api, delivery: plan.delivery, model };
+    let model_label = plan.requests.adapters.as_ref().map_or_else(|| model.clone(), Adapters::label);
+    let run_info = RunInfo { target: plan.target.to_string(), profile: plan.profile, model: model_label };
+    let encoder = RequestEncoder { api: plan.api, response_mode: plan.response_mode, model };
     let started = Instant::now();
     let mut run = Run {
         client,
-        asking,
+        encoder,
         requests: plan.requests,
         schedule: Schedule::new(plan.pacing, plan.count, plan.seed),
         started,
         sent: 0,
         in_flight: JoinSet::new(),
-        tally: Tally::new(),
+        statistics: Statistics::new(),
         progress: progress(plan.count),
     };
     let mut stop = std::pin::pin!(stop);
@@ -100,36 +100,36 @@ pub(super) async fn execute(
             stopped.map_err(LoadError::Signal)?;
             Finish::Interrupted
         }
-        () = run.until_done() => Finish::Complete,
+        () = run.complete() => Finish::Complete,
     };
     run.progress.finish_and_clear();
-    Ok(Report::new(subject, &run.tally, started.elapsed(), finish))
+    Ok(Report::new(run_info, &run.statistics, started.elapsed(), finish))
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// Creates a progress bar, which is drawn only on a terminal.
 fn progress(requests: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:32} {pos}/{len} {msg} [{elapsed}, {eta} left]")
         .expect("the template is valid");
     let progress = ProgressBar::new(requests).with_style(style);
-    progress.enable_steady_tick(REDRAW);
+    progress.enable_steady_tick(REDRAW_INTERVAL);
     progress
 }
 
-/// Requests on their way. Dropping it cancels them.
+/// A run in progress. Dropping it cancels the requests in flight.
 struct Run {
     client: Client,
-    asking: Asking,
+    encoder: RequestEncoder,
     requests: Requests,
     schedule: Schedule,
     started: Instant,
     sent: u64,
     in_flight: JoinSet<Outcome>,
-    tally: Tally,
+    statistics: Statistics,
     progress: ProgressBar,
 }
 
 impl Run {
-    async fn until_done(&mut self) {
+    async fn complete(&mut self) {
         loop {
             match self.schedule.next(self.started.elapsed(), self.in_flight.len() as u64) {
                 Next::Send { due } => self.send(due),
@@ -137,7 +137,7 @@ impl Run {
                     () = sleep_until(self.started + then) => {}
                     Some(outcome) = self.in_flight.join_next() => self.add(outcome),
                 },
-                Next::WaitForAnswer => {
+                Next::WaitForResponse => {
                     if let Some(outcome) = self.in_flight.join_next().await {
                         self.add(outcome);
                     }
@@ -151,22 +151,23 @@ impl Run {
     }
 
     fn send(&mut self, due: Duration) {
-        let ask = self.requests.ask(self.sent).expect("the schedule is no longer than the recording");
-        let body = self.asking.body(&ask);
+        let spec = self.requests.get(self.sent).expect("the schedule is no longer than the trace");
+        let body = self.encoder.body(&spec);
         self.sent += 1;
-        let (client, path, delivery) = (self.client.clone(), self.asking.path(), self.asking.delivery);
+        let (client, path, response_mode) =
+            (self.client.clone(), self.encoder.path(), self.encoder.response_mode);
         let due = self.started + due;
-        self.in_flight.spawn(async move { client.send(path, body, delivery, due).await });
+        self.in_flight.spawn(async move { client.send(path, body, response_mode, due).await });
     }
 
     fn add(&mut self, outcome: Result<Outcome, tokio::task::JoinError>) {
         match outcome {
-            Ok(outcome) => self.tally.add(outcome),
+            Ok(outcome) => self.statistics.add(outcome),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
         self.progress.inc(1);
-        if self.tally.failed() > 0 {
-            self.progress.set_message(format!("{} failed", self.tally.failed()));
+        if self.statistics.failed() > 0 {
+            self.progress.set_message(format!("{} failed", self.statistics.failed()));
         }
     }
 }

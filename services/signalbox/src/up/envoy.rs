@@ -1,4 +1,4 @@
-//! Envoy in front of EPP replicas: its configuration, and one that is started here.
+//! Generates an Envoy configuration for the EPP replicas and runs Envoy with it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,46 +10,50 @@ use anyhow::{Context, bail};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-use crate::gateway::Dialling;
+use crate::gateway::PickerTransport;
 
-/// What makes Envoy speak TLS with them, whatever certificate they show.
-const TLS: &str = r#"    transport_socket:
+/// Lets Envoy connect to the replicas over TLS without verification of their certificates.
+const TLS_SOCKET: &str = r#"    transport_socket:
       name: envoy.transport_sockets.tls
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
 "#;
 
-/// How long Envoy may take to listen, and between two looks whether it does.
-const LISTENS_WITHIN: Duration = Duration::from_secs(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long Envoy has until it listens.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time between two checks whether Envoy listens.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// An Envoy that ends with this process.
+/// A running Envoy. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Envoy {
     process: Child,
-    /// Where it listens.
+    /// Listen address.
     pub(super) address: SocketAddr,
-    /// Its configuration.
+    /// Path of its configuration file.
     pub(super) file: PathBuf,
 }
 
 impl Envoy {
-    /// Starts `binary` with [`config`], and waits until it listens at `listen`, or at a free port where that has none.
+    /// Starts `binary` with the configuration from [`config`] and waits until it listens. If the port of
+    /// `listen` is 0, uses a free port.
     ///
     /// # Errors
-    /// When it cannot be started, or does not listen.
+    /// When Envoy cannot be started or does not listen in time.
     pub(super) async fn start(
         binary: &Path,
         listen: SocketAddr,
         epps: &[SocketAddr],
-        dialling: Dialling,
+        transport: PickerTransport,
     ) -> anyhow::Result<Self> {
-        // Envoy does not say in time which free port it took, so that it is told one.
-        let free = TcpListener::bind(listen).await.with_context(|| format!("--gateway-listen {listen}"))?;
+        // Envoy cannot report the port that it got for port 0, so a free port is chosen here.
+        let free = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot bind {listen}; choose another address with --gateway-listen"))?;
         let address = free.local_addr()?;
         drop(free);
         let file = std::env::temp_dir().join(format!("signalbox-envoy-{}.yaml", std::process::id()));
-        fs::write(&file, config(address, epps, dialling))
+        fs::write(&file, config(address, epps, transport))
             .with_context(|| format!("cannot write {}", file.display()))?;
         let process = Command::new(binary)
             .args(["--disable-hot-restart", "--log-level", "warning", "--config-path"])
@@ -61,31 +65,31 @@ impl Envoy {
             Ok(process) => process,
             Err(error) => {
                 let _ = fs::remove_file(&file);
-                let what = binary.display();
+                let binary = binary.display();
                 bail!(
-                    "{what} does not start: {error}; install Envoy, name it by --envoy FILE, or take --gateway embedded"
+                    "cannot start {binary}: {error}; install Envoy, set its path with --envoy FILE, or use --gateway embedded"
                 );
             }
         };
         let mut envoy = Self { process, address, file };
-        envoy.listens().await?;
+        envoy.wait_until_listening().await?;
         Ok(envoy)
     }
 
-    async fn listens(&mut self) -> anyhow::Result<()> {
-        let begun = Instant::now();
+    async fn wait_until_listening(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
         while TcpStream::connect(self.address).await.is_err() {
             if let Some(status) = self.process.try_wait()? {
-                bail!("Envoy ended ({status}); its configuration is {}", self.file.display());
+                bail!("Envoy exited with {status}; check its configuration {}", self.file.display());
             }
-            if begun.elapsed() > LISTENS_WITHIN {
+            if started.elapsed() > STARTUP_TIMEOUT {
                 bail!(
-                    "Envoy does not listen at {}; its configuration is {}",
+                    "Envoy does not listen on {}; check its configuration {}",
                     self.address,
                     self.file.display()
                 );
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -93,22 +97,22 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        // It may have ended already, and nobody else waits for it.
+        // Envoy may have exited already. It must be waited for in either case.
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = fs::remove_file(&self.file);
     }
 }
 
-/// An Envoy configuration that listens at `listen` and asks the EPP replicas at `epps` where each request goes.
-pub(super) fn config(listen: SocketAddr, epps: &[SocketAddr], dialling: Dialling) -> String {
+/// Returns an Envoy configuration that listens on `listen` and uses the EPP replicas at `epps`.
+pub(super) fn config(listen: SocketAddr, epps: &[SocketAddr], transport: PickerTransport) -> String {
     let replica = |epp: &SocketAddr| {
         let (ip, port) = (epp.ip(), epp.port());
         format!(
             "        - endpoint: {{ address: {{ socket_address: {{ address: \"{ip}\", port_value: {port} }} }} }}\n"
         )
     };
-    let socket = if dialling == Dialling::Tls { TLS } else { "" };
+    let socket = if transport == PickerTransport::Tls { TLS_SOCKET } else { "" };
     include_str!("envoy.yaml")
         .replace("GATEWAY_IP", &listen.ip().to_string())
         .replace("GATEWAY_PORT", &listen.port().to_string())
@@ -123,17 +127,18 @@ mod tests {
     const LISTEN: &str = "127.0.0.1:8080";
 
     #[test]
-    fn each_replica_is_an_endpoint_of_the_cluster() {
+    fn each_replica_is_an_endpoint_of_the_epp_cluster() {
         let epps = ["127.0.0.1:9002".parse().unwrap(), "[::1]:9012".parse().unwrap()];
-        let config = config(LISTEN.parse().unwrap(), &epps, Dialling::Plaintext);
+        let config = config(LISTEN.parse().unwrap(), &epps, PickerTransport::Plaintext);
         assert!(config.contains(r#"address: "127.0.0.1", port_value: 9002"#));
         assert!(config.contains(r#"address: "::1", port_value: 9012"#));
         assert!(!config.contains("EPP_") && !config.contains("transport_sockets"));
     }
 
     #[test]
-    fn with_tls_the_cluster_speaks_it() {
-        let config = config(LISTEN.parse().unwrap(), &["127.0.0.1:9002".parse().unwrap()], Dialling::Tls);
+    fn the_epp_cluster_uses_tls_if_requested() {
+        let config =
+            config(LISTEN.parse().unwrap(), &["127.0.0.1:9002".parse().unwrap()], PickerTransport::Tls);
         let cluster = config.find("- name: epp\n").unwrap();
         assert!(config[cluster..].contains("UpstreamTlsContext") && !config.contains("EPP_"), "{config}");
     }

@@ -1,9 +1,9 @@
-//! `signalbox up`: everything in one process.
+//! `signalbox up`: a complete system in one process.
 
 mod args;
 mod envoy;
-mod ready;
-mod summary;
+mod live_summary;
+mod startup_message;
 mod system;
 
 use std::io::{IsTerminal, Write, stdout};
@@ -13,52 +13,54 @@ use futures_util::future::select_all;
 use signalbox_aggregator::Aggregator;
 use signalbox_aggregator::endpoints_file::ReadError;
 use signalbox_collector::CollectorHandle;
-use signalbox_lease::FlagError;
+use signalbox_lease::CoordinatorUrlError;
 use signalbox_telemetry::{TraceError, init_logs, stop_requested};
 
 use args::Output;
 pub(crate) use args::UpArgs;
 use system::System;
 
-/// Runs everything until Ctrl-C.
+/// Runs the system until Ctrl-C.
 ///
 /// # Errors
-/// When a part cannot start, or output is closed.
+/// When a component cannot start or stops unexpectedly, or stdout is closed.
 pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let is_live = args.output == Output::Text && stdout().is_terminal();
     init_logs(args.log_format, if is_live { "warn" } else { "info" });
     let stop = stop_requested()?;
     let system = match System::start(&args).await {
         Ok(system) => system,
-        Err(error) if error.is::<ReadError>() || error.is::<TraceError>() || error.is::<FlagError>() => {
+        Err(error)
+            if error.is::<ReadError>() || error.is::<TraceError>() || error.is::<CoordinatorUrlError>() =>
+        {
             writeln!(std::io::stderr(), "{error}")?;
             return Ok(ExitCode::from(crate::USAGE));
         }
         Err(error) => return Err(error),
     };
     match args.output {
-        Output::Json => writeln!(stdout(), "{}", ready::as_json(&system))?,
-        Output::Text => writeln!(stdout(), "{}", ready::as_text(&system))?,
+        Output::Json => writeln!(stdout(), "{}", startup_message::as_json(&system))?,
+        Output::Text => writeln!(stdout(), "{}", startup_message::as_text(&system))?,
     }
     stdout().flush()?;
     let summary = async {
         if is_live {
-            summary::show(&system).await;
+            live_summary::show(&system).await;
         }
         std::future::pending::<()>().await;
     };
     tokio::select! {
         () = stop => {}
         () = summary => {}
-        () = any(system.aggregators.iter().map(Aggregator::failed)) => anyhow::bail!("an aggregator cannot go on"),
-        () = any(system.collectors.iter().map(CollectorHandle::ended)) => anyhow::bail!("a collector cannot go on"),
+        () = any(system.aggregators.iter().map(Aggregator::failed)) => anyhow::bail!("an aggregator failed; see the log"),
+        () = any(system.collectors.iter().map(CollectorHandle::ended)) => anyhow::bail!("a collector stopped; see the log"),
     }
     tracing::info!("draining");
     system.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends when one of them does.
-async fn any(all: impl Iterator<Item = impl Future<Output = ()>>) {
-    select_all(all.map(Box::pin)).await;
+/// Completes when one of the futures does.
+async fn any(futures: impl Iterator<Item = impl Future<Output = ()>>) {
+    select_all(futures.map(Box::pin)).await;
 }

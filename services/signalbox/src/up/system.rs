@@ -1,55 +1,56 @@
-//! The parts of `signalbox up`, started in the order in which they need each other. Each is the very service that also runs as
-//! a process of its own, and they speak to each other over the same streams.
+//! Starts and stops the components of `signalbox up` in the order of their dependencies. The components are
+//! the same services that run as separate processes in production, and they communicate over the same
+//! streams.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use signalbox_aggregator::{Aggregator, AggregatorConfig, Source, endpoints_file};
+use signalbox_aggregator::{Aggregator, AggregatorConfig, PoolSource, endpoints_file};
 use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeConfig};
-use signalbox_epp::{Chosen, Epp, EppConfig};
-use signalbox_lease::{Coordinator, FlagError};
+use signalbox_epp::{Epp, EppConfig, LoadedPolicy};
+use signalbox_lease::{Coordinator, CoordinatorUrlError};
 use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_names};
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{TraceSettings, listen, process_name};
-use signalbox_tls::{Offer, Security, Serving};
+use signalbox_tls::{Security, ServerTls, TlsParameters};
 use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
 
-use super::args::{GatewayKind, UpArgs, following};
+use super::args::{GatewayKind, UpArgs, nth_address};
 use super::envoy::Envoy;
-use crate::gateway::{Dialling, Gateway, Handle};
+use crate::gateway::{Gateway, GatewayHandle, PickerTransport};
 
-/// How long requests in flight may take to end on Ctrl-C.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long requests in flight have to finish after Ctrl-C.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For so long a part whose process died counts as alive.
+/// Lease TTL: how long a component counts as alive after its last renewal.
 const LEASE_TTL: Duration = Duration::from_secs(2);
 
-/// An aggregator leaves the pool to one that comes first when that has lived for so long.
-const GIVE_BACK_AFTER: Duration = Duration::from_secs(30);
+/// How long the preferred aggregator must be alive before the owner hands the pool back to it.
+const FAILBACK_AFTER: Duration = Duration::from_secs(30);
 
-/// How long all parts may take to come up.
-const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a replica has to get a view of the pool.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// All parts, running.
+/// All running components.
 pub(super) struct System {
     pub(super) simulators: Option<Fleet>,
     pub(super) aggregators: Vec<Aggregator>,
     pub(super) collectors: Vec<CollectorHandle>,
     pub(super) epps: Vec<Epp>,
-    pub(super) gateway: Option<Front>,
-    /// How gateways speak with the replicas.
-    pub(super) dialling: Dialling,
+    pub(super) gateway: Option<RunningGateway>,
+    /// How gateways connect to the replicas.
+    pub(super) picker_transport: PickerTransport,
 }
 
-/// What requests come in by.
-pub(super) enum Front {
-    Embedded(Handle),
+/// The gateway of a running system.
+pub(super) enum RunningGateway {
+    Embedded(GatewayHandle),
     Envoy(Envoy),
 }
 
-impl Front {
-    /// Where it listens.
+impl RunningGateway {
+    /// Returns the listen address.
     pub(super) fn address(&self) -> SocketAddr {
         match self {
             Self::Embedded(gateway) => gateway.address,
@@ -59,46 +60,47 @@ impl Front {
 }
 
 impl System {
-    /// Starts all parts and waits until each replica has a view.
+    /// Starts all components and waits until each replica has a view.
     pub(super) async fn start(args: &UpArgs) -> anyhow::Result<Self> {
-        let chosen = args.policy.read()?;
+        let loaded = args.policy.load()?;
         let tracing = TraceSettings::from_env("signalbox-epp")?;
         let (simulators, source) = match &args.endpoints {
-            Some(path) => (None, Source::File(path.clone(), endpoints_file::read(path)?)),
+            Some(path) => (None, PoolSource::File(path.clone(), endpoints_file::read(path)?)),
             None => {
-                let fleet = simulate(args).await?;
+                let fleet = start_simulators(args).await?;
                 let spec = simulated_pool(&fleet);
-                (Some(fleet), Source::Fixed(spec))
+                (Some(fleet), PoolSource::Fixed(spec))
             }
         };
-        let coordinator = coordinate(args)?;
-        let aggregators = aggregate(args, &coordinator, &source).await?;
-        let collectors = collect(args, &coordinator).await?;
-        let epps = replicate(args, &chosen, tracing.as_ref(), &coordinator).await?;
+        let coordinator = coordinator(args)?;
+        let aggregators = start_aggregators(args, &coordinator, &source).await?;
+        let collectors = start_collectors(args, &coordinator).await?;
+        let epps = start_epps(args, &loaded, tracing.as_ref(), &coordinator).await?;
         for epp in &epps {
-            let ready = tokio::time::timeout(READY_DEADLINE, epp.ready()).await;
-            ready.context("an EPP replica has no view of the pool")?;
+            let ready = tokio::time::timeout(READY_TIMEOUT, epp.ready()).await;
+            ready.context("an EPP replica did not get a view of the pool in time")?;
         }
-        let dialling = args.dialling();
+        let picker_transport = args.picker_transport();
         let addresses: Vec<_> = epps.iter().map(Epp::ext_proc_address).collect();
         let gateway = match args.gateway {
             GatewayKind::None => None,
             GatewayKind::Embedded => {
                 let listener = listen(args.gateway_listen, "--gateway-listen").await?;
-                Some(Front::Embedded(Gateway::start(listener, &addresses, dialling)?))
+                Some(RunningGateway::Embedded(Gateway::start(listener, &addresses, picker_transport)?))
             }
             GatewayKind::Envoy => {
-                let envoy = Envoy::start(&args.envoy, args.gateway_listen, &addresses, dialling).await?;
-                Some(Front::Envoy(envoy))
+                let envoy =
+                    Envoy::start(&args.envoy, args.gateway_listen, &addresses, picker_transport).await?;
+                Some(RunningGateway::Envoy(envoy))
             }
         };
-        Ok(Self { simulators, aggregators, collectors, epps, gateway, dialling })
+        Ok(Self { simulators, aggregators, collectors, epps, gateway, picker_transport })
     }
 
-    /// Takes nothing new, lets requests in flight end, and ends all parts in the reverse order.
+    /// Drains: accepts nothing new, waits for requests in flight, and stops all components in reverse order.
     pub(super) async fn stop(self) {
-        if let Some(Front::Embedded(gateway)) = self.gateway {
-            gateway.shutdown(DRAIN).await;
+        if let Some(RunningGateway::Embedded(gateway)) = self.gateway {
+            gateway.shutdown(DRAIN_TIMEOUT).await;
         }
         for epp in self.epps {
             epp.stop().await;
@@ -115,7 +117,7 @@ impl System {
     }
 }
 
-async fn simulate(args: &UpArgs) -> anyhow::Result<Fleet> {
+async fn start_simulators(args: &UpArgs) -> anyhow::Result<Fleet> {
     let model = ModelConfig {
         max_loras: args.simulator_max_loras,
         max_cpu_loras: args.simulator_max_cpu_loras,
@@ -131,7 +133,7 @@ async fn simulate(args: &UpArgs) -> anyhow::Result<Fleet> {
     };
     let config = FleetConfig { listen: args.simulator_listen, pods: args.simulators, pod };
     let fleet = Fleet::start(config).await;
-    fleet.context("the simulators cannot start; choose other ports with --simulator-listen")
+    fleet.context("cannot start the simulators; choose other ports with --simulator-listen")
 }
 
 fn simulated_pool(fleet: &Fleet) -> PoolSpec {
@@ -150,23 +152,24 @@ fn simulated_pool(fleet: &Fleet) -> PoolSpec {
     }
 }
 
-/// Where all parts find each other.
-fn coordinate(args: &UpArgs) -> Result<Coordinator, FlagError> {
+/// Returns the coordinator for all components.
+fn coordinator(args: &UpArgs) -> Result<Coordinator, CoordinatorUrlError> {
     match args.coordinator.as_str() {
         "in-process" => Ok(Coordinator::in_process()),
-        url => Coordinator::at(url),
+        url => Coordinator::from_url(url),
     }
 }
 
-/// The address of the part with this index.
-fn at(first: SocketAddr, index: u16, flag: &str) -> anyhow::Result<SocketAddr> {
-    following(first, index, 10).with_context(|| format!("{flag}: no port is left for number {index}"))
+/// Returns the listen address of the instance with this index.
+fn listen_address(first: SocketAddr, index: u16, flag: &str) -> anyhow::Result<SocketAddr> {
+    nth_address(first, index, 10)
+        .with_context(|| format!("{flag}: the port of instance {index} is above 65535; choose a lower port"))
 }
 
-async fn aggregate(
+async fn start_aggregators(
     args: &UpArgs,
     coordinator: &Coordinator,
-    source: &Source,
+    source: &PoolSource,
 ) -> anyhow::Result<Vec<Aggregator>> {
     let flags = signalbox_aggregator::PortFlags {
         listen: "--aggregator-listen",
@@ -175,15 +178,15 @@ async fn aggregate(
     let mut aggregators = Vec::new();
     for index in 0..args.aggregators {
         let config = AggregatorConfig {
-            name: own_name("aggregator", index),
+            name: component_name("aggregator", index),
             advertise: None,
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
             security: Security::Local,
-            inherit_within: Duration::ZERO,
-            give_back_after: GIVE_BACK_AFTER,
-            listen: at(args.aggregator_listen, index, flags.listen)?,
-            metrics: at(args.aggregator_metrics_listen, index, flags.metrics)?,
+            takeover_wait: Duration::ZERO,
+            failback_after: FAILBACK_AFTER,
+            listen: listen_address(args.aggregator_listen, index, flags.listen)?,
+            metrics: listen_address(args.aggregator_metrics_listen, index, flags.metrics)?,
             pool: PoolConfig::default(),
         };
         aggregators.push(Aggregator::start(config, vec![source.clone()], flags).await?);
@@ -191,28 +194,28 @@ async fn aggregate(
     Ok(aggregators)
 }
 
-async fn collect(args: &UpArgs, coordinator: &Coordinator) -> anyhow::Result<Vec<CollectorHandle>> {
+async fn start_collectors(args: &UpArgs, coordinator: &Coordinator) -> anyhow::Result<Vec<CollectorHandle>> {
     let flag = "--collector-metrics-listen";
     let mut collectors = Vec::new();
     for index in 0..args.collectors {
         let config = CollectorConfig {
-            name: own_name("collector", index),
+            name: component_name("collector", index),
             pool: None,
             aggregators: Vec::new(),
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
             security: Security::Local,
             scrape: ScrapeConfig::default(),
-            metrics_listen: at(args.collector_metrics_listen, index, flag)?,
+            metrics_listen: listen_address(args.collector_metrics_listen, index, flag)?,
         };
         collectors.push(Collector::start(config, flag).await?);
     }
     Ok(collectors)
 }
 
-async fn replicate(
+async fn start_epps(
     args: &UpArgs,
-    chosen: &Chosen,
+    loaded: &LoadedPolicy,
     tracing: Option<&TraceSettings>,
     coordinator: &Coordinator,
 ) -> anyhow::Result<Vec<Epp>> {
@@ -222,30 +225,33 @@ async fn replicate(
         access_log: "--access-log-listen",
         metrics: "--metrics-listen",
     };
-    let serving =
-        if args.secure_serving { Serving::self_signed(&Offer::default())? } else { Serving::Plaintext };
+    let serving = if args.secure_serving {
+        ServerTls::self_signed(&TlsParameters::default())?
+    } else {
+        ServerTls::Plaintext
+    };
     let mut epps = Vec::new();
     for index in 0..args.epp_replicas {
         let config = EppConfig {
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
             serving: serving.clone(),
-            ext_proc: at(args.ext_proc_listen, index, flags.ext_proc)?,
-            health: at(args.health_listen, index, flags.health)?,
-            access_log: at(args.access_log_listen, index, flags.access_log)?,
-            metrics: at(args.metrics_listen, index, flags.metrics)?,
-            drain_timeout: DRAIN,
-            policy: chosen.policy.clone(),
-            parsers: chosen.parsers.clone(),
+            ext_proc: listen_address(args.ext_proc_listen, index, flags.ext_proc)?,
+            health: listen_address(args.health_listen, index, flags.health)?,
+            access_log: listen_address(args.access_log_listen, index, flags.access_log)?,
+            metrics: listen_address(args.metrics_listen, index, flags.metrics)?,
+            drain_timeout: DRAIN_TIMEOUT,
+            policy: loaded.policy.clone(),
+            parsers: loaded.parsers.clone(),
             tracing: tracing.cloned(),
-            ..EppConfig::local(own_name("epp", index))
+            ..EppConfig::local(component_name("epp", index))
         };
         epps.push(Epp::start(config, flags).await?);
     }
     Ok(epps)
 }
 
-/// With others of the same kind elsewhere at the same coordinator, names tell them apart.
-fn own_name(what: &str, index: u16) -> String {
-    format!("{}-{what}-{index}", process_name("up"))
+/// Returns a name that is unique among all processes that use the same coordinator.
+fn component_name(kind: &str, index: u16) -> String {
+    format!("{}-{kind}-{index}", process_name("up"))
 }

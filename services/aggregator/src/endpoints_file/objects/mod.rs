@@ -1,6 +1,6 @@
-//! The objects after the pool, as Kubernetes has them: how much requests matter, and which models they go to.
+//! The documents after the pool: Kubernetes objects with request priorities and model rewrites.
 
-mod envelope;
+mod header;
 mod spec;
 
 use std::collections::BTreeMap;
@@ -9,15 +9,15 @@ use std::fmt;
 use signalbox_document::{Located, Node, Problems, quoted};
 use signalbox_types::{ModelRewrite, Models, Objective, PoolId};
 
-use self::envelope::{Kind, Metadata, PoolRef};
+use self::header::{Kind, Metadata, PoolRef};
 use self::spec::Content;
 
-/// An object that is about another pool than the file.
+/// An object that references another pool than the file's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
-    /// The line on which it begins.
+    /// First line of the object.
     pub line: usize,
-    /// What it is, and about which pool.
+    /// The object, and the pool that it references.
     pub message: String,
 }
 
@@ -27,39 +27,40 @@ impl fmt::Display for Ignored {
     }
 }
 
-/// The objects read so far.
+/// The objects that were read so far.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     objectives: Vec<Objective>,
     rewrites: Vec<ModelRewrite>,
     ignored: Vec<Ignored>,
-    /// The names that are taken, and where.
-    objective_names: BTreeMap<String, Place>,
-    rewrite_names: BTreeMap<String, Place>,
+    /// The used names, and by which object.
+    objective_names: BTreeMap<String, NameUse>,
+    rewrite_names: BTreeMap<String, NameUse>,
 }
 
-/// Where a name is taken: by an object of this kind, on this line.
-type Place = (Kind, usize);
+/// The kind and the line of the object that uses a name.
+type NameUse = (Kind, usize);
 
 impl Objects {
-    /// Adds the object in the document `root`, if it is about `pool`; where that is not known, every object is.
+    /// Adds the object in the document `root` if it references `pool`, or if the pool is unknown because it
+    /// is invalid.
     pub(super) fn read(&mut self, root: &Node, pool: Option<&PoolId>, problems: &mut Problems) {
-        let Some((kind, fields)) = envelope::open(root, problems) else { return };
-        let metadata = envelope::metadata(&fields, problems);
+        let Some((kind, fields)) = header::read_kind(root, problems) else { return };
+        let metadata = header::metadata(&fields, problems);
         let spec = fields.required("spec", "{ poolRef: { name: POOL }, ... }", problems);
         let spec = spec.and_then(|at| spec::read(kind, at, problems));
         let (pool_ref, content) = spec.unwrap_or_default();
         let Some(metadata) = metadata else { return };
         if let (Some(pool), Some(pool_ref)) = (pool, &pool_ref)
-            && !pool_ref.is_of(pool, &metadata)
+            && !pool_ref.references(pool, &metadata)
         {
             self.ignore(root.line, kind, &metadata, pool_ref, pool);
             return;
         }
         let Metadata { name, created_ms, .. } = metadata;
-        // Its name is taken even where the rest of it is of no use.
+        // An object uses its name even if other parts of it are invalid.
         let Content { priority, rules } = content;
-        self.take(kind, rules.is_some(), &name, problems);
+        self.register_name(kind, rules.is_some(), &name, problems);
         if let Some(priority) = priority {
             self.objectives.push(Objective { name: name.text.to_owned(), priority });
         }
@@ -68,7 +69,7 @@ impl Objects {
         }
     }
 
-    /// What all of them say, and those that are ignored.
+    /// Returns the objectives and rewrites, and the ignored objects.
     pub(super) fn finish(self) -> (Models, Vec<Ignored>) {
         (Models::new(self.objectives, self.rewrites), self.ignored)
     }
@@ -83,28 +84,29 @@ impl Objects {
     ) {
         let (kind, name) = (kind.name(), quoted(metadata.name.text));
         let namespace = metadata.namespace.unwrap_or(&pool.namespace);
-        let message = format!("{kind} {name} is about {}", pool_ref.shown(namespace));
+        let message = format!("{kind} {name} references {}", pool_ref.describe(namespace));
         self.ignored.push(Ignored { line, message });
     }
 
-    /// Takes the object's name among those of what it is: an objective, a rewrite, or both.
-    fn take(&mut self, kind: Kind, has_rules: bool, name: &Name<'_>, problems: &mut Problems) {
+    /// Registers the object's name as that of an objective, a rewrite or both, and reports one that is
+    /// already used.
+    fn register_name(&mut self, kind: Kind, has_rules: bool, name: &Name<'_>, problems: &mut Problems) {
         let objective = (kind != Kind::Rewrite).then_some(&mut self.objective_names);
         let rewrite = (kind == Kind::Rewrite || has_rules).then_some(&mut self.rewrite_names);
         for names in [objective, rewrite].into_iter().flatten() {
             let line = name.at.node.line;
-            let (taken_by, first) = *names.entry(name.text.to_owned()).or_insert((kind, line));
+            let (used_by, first) = *names.entry(name.text.to_owned()).or_insert((kind, line));
             if first != line {
-                let (name_shown, taken_by) = (quoted(name.text), taken_by.name());
+                let (shown, used_by) = (quoted(name.text), used_by.name());
                 let message =
-                    format!("{name_shown} is also the name of the {taken_by} on line {first}; change one");
+                    format!("{shown} is already the name of the {used_by} on line {first}; use another");
                 return name.at.report(problems, message);
             }
         }
     }
 }
 
-/// A name, and where it is written.
+/// A name and its position.
 #[derive(Debug)]
 struct Name<'a> {
     at: Located<'a>,

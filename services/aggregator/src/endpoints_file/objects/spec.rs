@@ -1,24 +1,26 @@
-//! What the objects say. What cannot be read is reported and left out: a file with problems is of no use anyway.
+//! Reads the specs of objects. Invalid parts are reported and left out, because a file with problems is
+//! rejected anyway.
 
 use std::ops::RangeInclusive;
 
 use signalbox_document::{Fields, Located, Problems, quoted};
 use signalbox_types::{RewriteRule, RewriteTarget};
 
-use super::envelope::{Kind, PoolRef, given, pool_ref};
+use super::header::{Kind, PoolRef, non_null, pool_ref};
 use crate::endpoints_file::scalar;
-use crate::endpoints_file::schema::valid;
+use crate::endpoints_file::schema::parse_scalar;
 
-/// What an object says.
+/// What an object defines.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    /// The priority of the objective of its name.
+    /// Priority of the objective with the object's name.
     pub(super) priority: Option<i32>,
-    /// The rules of the rewrite of its name.
+    /// Rules of the rewrite with the object's name.
     pub(super) rules: Option<Vec<RewriteRule>>,
 }
 
-/// The pool that the object of this `kind` is about whose spec is at `at`, and what it says.
+/// Reads the spec at `at` of an object of this `kind`. Returns the pool that it references and what it
+/// defines.
 pub(super) fn read<'a>(
     kind: Kind,
     at: Located<'a>,
@@ -41,85 +43,86 @@ pub(super) fn read<'a>(
 
 fn priority(spec: &Fields<'_>, problems: &mut Problems) -> i32 {
     let priority =
-        given(spec, "priority").and_then(|at| integer(&at, i32::MIN.into()..=i32::MAX.into(), problems));
+        non_null(spec, "priority").and_then(|at| integer(&at, i32::MIN.into()..=i32::MAX.into(), problems));
     priority.and_then(|priority| priority.try_into().ok()).unwrap_or_default()
 }
 
 fn rules(spec: &Fields<'_>, problems: &mut Problems) -> Vec<RewriteRule> {
-    let items = spec.required("rules", "a list", problems).and_then(|at| at.items(problems));
+    let items = spec.required("rules", "a list of rules", problems).and_then(|at| at.items(problems));
     items.into_iter().flatten().filter_map(|item| rule(item, problems)).collect()
 }
 
 fn rule(at: Located<'_>, problems: &mut Problems) -> Option<RewriteRule> {
     let fields = at.fields(&["matches", "targets"], problems)?;
-    let matches = given(&fields, "matches").and_then(|at| at.items(problems)).into_iter().flatten();
-    let models = matches.filter_map(|item| matched(item, problems)).collect();
-    let at = fields.required("targets", "a list of one or more", problems)?;
+    let matches = non_null(&fields, "matches").and_then(|at| at.items(problems)).into_iter().flatten();
+    let models = matches.filter_map(|item| read_match(item, problems)).collect();
+    let at = fields.required("targets", "a list of one or more targets", problems)?;
     let targets = targets(&at, "modelRewrite", problems)?;
     if targets.is_empty() {
-        at.report(problems, "has no target; name one or more");
+        at.report(problems, "must not be empty; name at least one target");
     }
     Some(RewriteRule { models, targets })
 }
 
-fn matched(at: Located<'_>, problems: &mut Problems) -> Option<String> {
+fn read_match(at: Located<'_>, problems: &mut Problems) -> Option<String> {
     let model = at.fields(&["model"], problems)?.required("model", "{ value: MODEL }", problems)?;
     let model = model.fields(&["type", "value"], problems)?;
-    if let Some(at) = given(&model, "type")
-        && let Some(written) = at.written("Exact", problems)
+    if let Some(at) = non_null(&model, "type")
+        && let Some(written) = at.raw_text("Exact", problems)
         && written != "Exact"
     {
-        at.report(problems, format!("{} is not known; write Exact, or leave it out", quoted(written)));
+        at.report(problems, format!("{} is not supported; write Exact or remove the field", quoted(written)));
     }
     model_in(&model, "value", problems)
 }
 
-/// The targets at `at`, each with its model in the field called `name`.
+/// Reads the targets at `at`. The model of each is in its field `name`.
 fn targets(at: &Located<'_>, name: &'static str, problems: &mut Problems) -> Option<Vec<RewriteTarget>> {
     let items = at.items(problems)?;
     let read = |item: Located<'_>| {
         let fields = item.fields(&[name, "weight"], problems)?;
         let model = model_in(&fields, name, problems);
         let weights = 1..=RewriteTarget::WEIGHT_MAX.into();
-        let weight = given(&fields, "weight").and_then(|at| integer(&at, weights, problems));
+        let weight = non_null(&fields, "weight").and_then(|at| integer(&at, weights, problems));
         let weight = weight.and_then(|weight| weight.try_into().ok());
         Some(RewriteTarget { model: model.unwrap_or_default(), weight })
     };
     Some(items.into_iter().filter_map(read).collect())
 }
 
-/// The objective that an InferenceModel is, and where it has targets the rewrite.
+/// Reads an InferenceModel: an objective, and a rewrite if it has targets.
 fn model(spec: &Fields<'_>, problems: &mut Problems) -> Content {
     let model = model_in(spec, "modelName", problems).unwrap_or_default();
-    let priority = given(spec, "criticality").and_then(|at| criticality(&at, problems)).unwrap_or_default();
-    let targets = given(spec, "targetModels").and_then(|at| targets(&at, "name", problems));
+    let priority =
+        non_null(spec, "criticality").and_then(|at| criticality(&at, problems)).unwrap_or_default();
+    let targets = non_null(spec, "targetModels").and_then(|at| targets(&at, "name", problems));
     let targets = targets.filter(|targets| !targets.is_empty());
     let rules = targets.map(|targets| vec![RewriteRule { models: vec![model], targets }]);
     Content { priority: Some(priority), rules }
 }
 
 fn criticality(at: &Located<'_>, problems: &mut Problems) -> Option<i32> {
-    const KNOWN: &str = "Critical, Standard or Sheddable";
-    match at.written(KNOWN, problems)? {
+    const SUPPORTED: &str = "Critical, Standard or Sheddable";
+    match at.raw_text(SUPPORTED, problems)? {
         "Critical" => Some(10),
         "Standard" => Some(0),
         "Sheddable" => Some(-10),
         written => {
-            at.report(problems, format!("{} is not known; write {KNOWN}", quoted(written)));
+            at.report(problems, format!("{} is not supported; write {SUPPORTED}", quoted(written)));
             None
         }
     }
 }
 
-/// The model that is named in the field called `field`.
+/// Reads the name of a model from the field `field`.
 fn model_in(fields: &Fields<'_>, field: &str, problems: &mut Problems) -> Option<String> {
     let at = fields.required(field, "MODEL", problems)?;
-    valid(&at, at.text(problems)?, scalar::model, problems)
+    parse_scalar(&at, at.text(problems)?, scalar::model, problems)
 }
 
 fn integer(at: &Located<'_>, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<i64> {
     let number = at.number(problems)?;
-    // The range is far inside of what a fraction holds exactly.
+    // All integers of the range are exact in an `f64`.
     let integer = Some(number).filter(|number| number.fract() == 0.0).map(|number| number as i64);
     let integer = integer.filter(|integer| range.contains(integer));
     if integer.is_none() {

@@ -1,4 +1,4 @@
-//! Whole files with objects: good ones, bad ones, and those about other pools.
+//! Whole files with objects: valid ones, invalid ones, and ones that reference other pools.
 
 use signalbox_types::{ModelRewrite, Models, Objective, RewriteRule, RewriteTarget};
 
@@ -11,8 +11,8 @@ pool: { name: llama3, namespace: prod }
 endpoints: []
 ";
 
-/// The documentation for operators, which has an example.
-const OPERATIONS: &str = include_str!("../../../../../docs/OPERATIONS.md");
+/// The documentation of the file, which contains an example.
+const DOCUMENTATION: &str = include_str!("../../../../../docs/ENDPOINTS.md");
 
 fn read(objects: &str) -> Parsed {
     let text = format!("{POOL}---\n{objects}");
@@ -25,7 +25,7 @@ fn models(objects: &str) -> Models {
     Models::clone(&spec.models)
 }
 
-/// The problems of `objects`, one a line; they begin on line 6.
+/// Returns the problems of `objects`, one per line. The objects start on line 6.
 fn problems(objects: &str) -> String {
     parse(&format!("{POOL}---\n{objects}")).unwrap_err().to_string()
 }
@@ -48,7 +48,7 @@ fn rewrite(name: &str, created_ms: Option<u64>, rules: Vec<RewriteRule>) -> Mode
 }
 
 #[test]
-fn objects_as_a_cluster_writes_them() {
+fn objects_of_a_cluster_are_read() {
     let models = models(
         "\
 apiVersion: llm-d.ai/v1alpha2
@@ -91,7 +91,7 @@ spec:
 }
 
 #[test]
-fn an_inference_model_is_an_objective_and_with_targets_a_rewrite() {
+fn inference_model_is_an_objective_and_with_targets_also_a_rewrite() {
     let of = |name: &str, rest: &str| {
         format!(
             "---\napiVersion: inference.networking.x-k8s.io/v1alpha2\nkind: InferenceModel\nmetadata: {{ name: {name} }}\n\
@@ -103,19 +103,19 @@ fn an_inference_model_is_an_objective_and_with_targets_a_rewrite() {
         ", criticality: Critical, targetModels: [{ name: food-v1, weight: 1 }, { name: food-v2, weight: 3 }]",
     ) + &of("standard", ", criticality: Standard, targetModels: []")
         + &of("sheddable", ", criticality: Sheddable")
-        + &of("silent", "");
+        + &of("without-criticality", "");
     let objectives = vec![
         objective("critical", 10),
         objective("standard", 0),
         objective("sheddable", -10),
-        objective("silent", 0),
+        objective("without-criticality", 0),
     ];
     let rules = vec![rule(&["food"], &[("food-v1", Some(1)), ("food-v2", Some(3))])];
     assert_eq!(Models::new(objectives, vec![rewrite("critical", None, rules)]), models(&text));
 }
 
 #[test]
-fn what_is_about_another_pool_is_ignored_and_said() {
+fn objects_that_reference_other_pools_are_ignored_and_returned() {
     let of = |name: &str, metadata: &str, pool: &str| {
         format!(
             "---\napiVersion: llm-d.ai/v1alpha2\nkind: InferenceObjective\nmetadata: {{ name: {name}{metadata} }}\n\
@@ -129,18 +129,18 @@ fn what_is_about_another_pool_is_ignored_and_said() {
         + &of("own", ", namespace: test", "name: llama3");
     let Parsed { spec, ignored } = read(&text);
     assert_eq!(Models::new(vec![objective("own", 1)], Vec::new()), *spec.models);
-    let said: Vec<_> = ignored.iter().map(ToString::to_string).collect();
+    let ignored: Vec<_> = ignored.iter().map(ToString::to_string).collect();
     let expected = [
-        "line 12: InferenceObjective \"own\" is about InferencePool.inference.networking.k8s.io \"prod/other\"",
-        "line 17: InferenceObjective \"own\" is about InferencePool.example.com \"prod/llama3\"",
-        "line 22: InferenceObjective \"own\" is about Service.inference.networking.k8s.io \"prod/llama3\"",
-        "line 27: InferenceObjective \"own\" is about InferencePool.inference.networking.k8s.io \"test/llama3\"",
+        "line 12: InferenceObjective \"own\" references InferencePool.inference.networking.k8s.io \"prod/other\"",
+        "line 17: InferenceObjective \"own\" references InferencePool.example.com \"prod/llama3\"",
+        "line 22: InferenceObjective \"own\" references Service.inference.networking.k8s.io \"prod/llama3\"",
+        "line 27: InferenceObjective \"own\" references InferencePool.inference.networking.k8s.io \"test/llama3\"",
     ];
-    assert_eq!(expected.to_vec(), said);
+    assert_eq!(expected.to_vec(), ignored);
 }
 
 #[test]
-fn many_mistakes_in_many_documents_at_once() {
+fn problems_of_all_documents_are_reported_at_once() {
     let text = "\
 apiVersion: llm-d.ai/v1
 kind: InferenceObjective
@@ -176,39 +176,39 @@ kind: InferenceModelRewrite
 metadata: { name: split }
 spec: { poolRef: { name: llama3 } }
 ";
-    let expected = r#"line 6: apiVersion: "llm-d.ai/v1" is not known; write apiVersion: llm-d.ai/v1alpha2 or inference.networking.x-k8s.io/v1alpha2
+    let expected = r#"line 6: apiVersion: "llm-d.ai/v1" is not supported; write apiVersion: llm-d.ai/v1alpha2 or inference.networking.x-k8s.io/v1alpha2
 line 8: metadata.name: missing; write name: NAME
-line 9: spec.targetModels: unknown field; known here are: poolRef, priority
+line 9: spec.targetModels: unknown field; known fields: poolRef, priority
 line 9: spec.poolRef.nmae: unknown field; did you mean "name"?
 line 9: spec.poolRef.name: missing; write name: POOL
 line 9: spec.priority: must be a whole number from -2147483648 to 2147483647
 line 10: spce: unknown field; did you mean "spec"?
-line 12: apiVersion: "llm-d.ai/v1alpha2" is not known; write apiVersion: inference.networking.x-k8s.io/v1alpha2
-line 14: metadata.creationTimestamp: "yesterday" is no time in UTC; write it as 2026-01-31T12:00:00Z
+line 12: apiVersion: "llm-d.ai/v1alpha2" is not supported; write apiVersion: inference.networking.x-k8s.io/v1alpha2
+line 14: metadata.creationTimestamp: "yesterday" is not a time in UTC; write it like 2026-01-31T12:00:00Z
 line 15: spec.poolRef: missing; write poolRef: { name: POOL }
-line 15: spec.modelName: is empty; name a model
-line 15: spec.criticality: "High" is not known; write Critical, Standard or Sheddable
-line 15: spec.targetModels[0].name: 17 is a number, text is expected; write "17"
+line 15: spec.modelName: must not be empty; write the name of a model
+line 15: spec.criticality: "High" is not supported; write Critical, Standard or Sheddable
+line 15: spec.targetModels[0].name: 17 is a number, expected text; write "17"
 line 15: spec.targetModels[0].weight: must be a whole number from 1 to 1000000
-line 15: spec.targetModels[1].model: unknown field; known here are: name, weight
+line 15: spec.targetModels[1].model: unknown field; known fields: name, weight
 line 15: spec.targetModels[1].name: missing; write name: MODEL
-line 17: kind: "InferenceObjectives" is not known here; did you mean "InferenceObjective"?
-line 19: kind: "Pod" is not known here; after the pool may come: InferenceObjective, InferenceModelRewrite, InferenceModel
+line 17: kind: "InferenceObjectives" is not a supported kind; did you mean "InferenceObjective"?
+line 19: kind: "Pod" is not a supported kind; use one of: InferenceObjective, InferenceModelRewrite, InferenceModel
 line 21: expected a mapping, found a list
-line 29: spec.rules[0].matches[0].model.type: "Regex" is not known; write Exact, or leave it out
-line 29: spec.rules[0].matches[1].header: unknown field; known here are: model
+line 29: spec.rules[0].matches[0].model.type: "Regex" is not supported; write Exact or remove the field
+line 29: spec.rules[0].matches[1].header: unknown field; known fields: model
 line 29: spec.rules[0].matches[1].model: missing; write model: { value: MODEL }
-line 30: spec.rules[0].targets: has no target; name one or more
+line 30: spec.rules[0].targets: must not be empty; name at least one target
 line 31: spec.rules[1].targets[0].weight: must be a whole number from 1 to 1000000
 line 32: spec.rules[1].target: unknown field; did you mean "targets"?
-line 33: spec.rules[2].targets: missing; write targets: a list of one or more
-line 37: metadata.name: "split" is also the name of the InferenceModelRewrite on line 25; change one
-line 38: spec.rules: missing; write rules: a list"#;
+line 33: spec.rules[2].targets: missing; write targets: a list of one or more targets
+line 37: metadata.name: "split" is already the name of the InferenceModelRewrite on line 25; use another
+line 38: spec.rules: missing; write rules: a list of rules"#;
     assert_eq!(expected, problems(text));
 }
 
 #[test]
-fn an_inference_model_has_the_name_of_an_objective_and_of_a_rewrite() {
+fn inference_model_uses_its_name_for_an_objective_and_a_rewrite() {
     let of = |api: &str, kind: &str, spec: &str| {
         format!(
             "---\napiVersion: {api}\nkind: {kind}\nmetadata: {{ name: food }}\nspec: {{ poolRef: {{ name: llama3 }}{spec} }}\n"
@@ -221,29 +221,29 @@ fn an_inference_model_has_the_name_of_an_objective_and_of_a_rewrite() {
     );
     let objective = of("llm-d.ai/v1alpha2", "InferenceObjective", "");
     let rewrite = of("llm-d.ai/v1alpha2", "InferenceModelRewrite", ", rules: []");
-    let also = |kind: &str| {
-        format!("line 14: metadata.name: \"food\" is also the name of the {kind} on line 9; change one")
+    let used = |kind: &str| {
+        format!("line 14: metadata.name: \"food\" is already the name of the {kind} on line 9; use another")
     };
-    assert_eq!(also("InferenceModel"), problems(&(model.clone() + &objective)));
-    assert_eq!(also("InferenceModelRewrite"), problems(&(rewrite.clone() + &model)));
+    assert_eq!(used("InferenceModel"), problems(&(model.clone() + &objective)));
+    assert_eq!(used("InferenceModelRewrite"), problems(&(rewrite.clone() + &model)));
     assert_eq!(1, models(&(rewrite + &objective)).objectives().len());
 }
 
 #[test]
-fn a_document_that_is_no_yaml_does_not_hide_the_problems_before_it() {
+fn invalid_yaml_does_not_hide_the_problems_before_it() {
     let text =
         "apiVersion: llm-d.ai/v1alpha2\nkind: InferenceObjective\nmetadata: {}\nspec: {}\n---\na: b: c\n";
     let all = problems(text);
     let lines: Vec<_> = all.lines().collect();
     assert_eq!("line 8: metadata.name: missing; write name: NAME", lines[0]);
     assert_eq!("line 9: spec.poolRef: missing; write poolRef: { name: POOL }", lines[1]);
-    assert!(lines[2].starts_with("line 11: not YAML at column 5"), "{all}");
+    assert!(lines[2].starts_with("line 11: invalid YAML at column 5"), "{all}");
 }
 
 #[test]
-fn the_example_for_operators_is_good() {
-    let section = OPERATIONS.split("## Objectives and rewrites").nth(1).expect("there is such a section");
+fn documented_example_is_valid() {
+    let section = DOCUMENTATION.split("## Objectives and rewrites").nth(1).expect("the section exists");
     let example = section.split("```yaml\n").nth(1).and_then(|after| after.split("```").next());
-    let Parsed { spec, ignored } = parse(example.expect("it has an example")).unwrap();
+    let Parsed { spec, ignored } = parse(example.expect("the section has an example")).unwrap();
     assert!(ignored.is_empty() && !spec.models.objectives().is_empty() && !spec.models.rewrites().is_empty());
 }

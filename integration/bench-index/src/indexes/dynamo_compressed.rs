@@ -1,0 +1,73 @@
+//! `ConcurrentRadixTreeCompressed` of `dynamo-kv-router`, written by a dedicated thread as its design
+//! intends.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use dynamo_kv_router::indexer::WorkerTask;
+use dynamo_kv_router::protocols::{LocalBlockHash, OverlapScores, RouterEvent};
+use dynamo_kv_router::{ConcurrentRadixTreeCompressed, SyncIndexer};
+use signalbox_types::BlockHash;
+
+use super::PrefixIndex;
+use super::dynamo_radix::{events, local, sum};
+use crate::operations::{Operation, OperationStream};
+
+pub(crate) struct DynamoCompressed {
+    tree: Arc<ConcurrentRadixTreeCompressed>,
+    tasks: flume::Sender<WorkerTask>,
+    writer: Option<JoinHandle<()>>,
+    scores: OverlapScores,
+}
+
+impl<'a> PrefixIndex<'a> for DynamoCompressed {
+    type Writes = Vec<RouterEvent>;
+    type Query = Vec<LocalBlockHash>;
+
+    const NAME: &'static str = "dynamo ConcurrentRadixTreeCompressed";
+
+    fn new(_stream: &OperationStream<'a>) -> Self {
+        let tree = Arc::new(ConcurrentRadixTreeCompressed::new());
+        let (tasks, received) = flume::unbounded();
+        let shared_tree = Arc::clone(&tree);
+        let writer = std::thread::spawn(move || {
+            shared_tree.worker(received, None).expect("the writer ends without an error")
+        });
+        Self { tree, tasks, writer: Some(writer), scores: OverlapScores::new() }
+    }
+
+    fn prepare_writes(stream: &OperationStream<'a>, operations: &[Operation], first: u64) -> Self::Writes {
+        events(stream, operations, first)
+    }
+
+    fn prepare_query(chain: &[BlockHash]) -> Self::Query {
+        local(chain)
+    }
+
+    fn write(&mut self, writes: Self::Writes) {
+        for event in writes {
+            self.tasks.send(WorkerTask::Event(event)).expect("the writer is running");
+        }
+        let (done, wait) = tokio::sync::oneshot::channel();
+        self.tasks.send(WorkerTask::Flush(done)).expect("the writer is running");
+        wait.blocking_recv().expect("the writer is running");
+    }
+
+    fn query(&mut self, query: &mut Self::Query) {
+        self.scores = self.tree.find_matches(query, false);
+    }
+
+    fn score_sum(&self) -> u64 {
+        sum(&self.scores)
+    }
+}
+
+impl Drop for DynamoCompressed {
+    fn drop(&mut self) {
+        // Sending fails if the writer has ended already.
+        let _ = self.tasks.send(WorkerTask::Terminate);
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}

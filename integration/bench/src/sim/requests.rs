@@ -1,0 +1,80 @@
+//! The requests of the simulation: routing, and the responses of the pods.
+
+use std::sync::Arc;
+
+use rand::Rng;
+use signalbox_modelsim::engine::{Arrival, Effect, Input as PodInput};
+
+use super::simulation::{Event, FIRST_ARRIVAL_US, Simulation};
+
+impl Simulation<'_> {
+    /// Routes a request through a random live replica and sends it to the picked pod.
+    pub(super) fn arrive(&mut self, now_us: u64, request: usize) {
+        let sim_request = &self.config.requests[request];
+        let live_count = self.replicas.iter().flatten().count();
+        let nth = self.rng.random_range(0..live_count);
+        let mut indexed = self.replicas.iter_mut().enumerate();
+        let mut live = indexed.by_ref().filter_map(|(at, replica)| Some((at, replica.as_mut()?)));
+        let (replica, selected) = live.nth(nth).expect("the position is below the number of live replicas");
+        let routed = selected.pick(now_us, &sim_request.prompt, &self.config.policy.algorithm);
+        let arrival = Arrival {
+            id: request as u64,
+            chain: Arc::clone(&sim_request.prompt.blocks),
+            adapter: None,
+            prompt_tokens: sim_request.prompt.tokens,
+            max_output_tokens: Some(sim_request.output_tokens),
+        };
+        let pod = routed.position;
+        self.served[request].pod = pod;
+        self.served[request].arrived_us = now_us - FIRST_ARRIVAL_US;
+        self.routed[request] = Some((replica, routed));
+        self.schedule_flush(now_us, replica);
+        self.step(now_us, pod, PodInput::Arrive(arrival));
+        if request + 1 < self.config.requests.len() {
+            self.queue.push(self.arrives_us(request + 1).max(now_us), Event::Arrive(request + 1));
+        }
+    }
+
+    /// Steps a pod and handles the effects.
+    pub(super) fn step(&mut self, now_us: u64, pod: usize, input: PodInput) {
+        let mut effects = std::mem::take(&mut self.effects);
+        if let Some(wakeup_us) = self.pods[pod].step(now_us, input, &mut effects) {
+            self.queue.push(wakeup_us, Event::PodWakeup(pod));
+        }
+        for effect in effects.drain(..) {
+            self.handle_effect(now_us, &effect);
+        }
+        self.effects = effects;
+    }
+
+    fn handle_effect(&mut self, now_us: u64, effect: &Effect) {
+        match effect {
+            Effect::Token { .. } => {}
+            Effect::FirstToken { id, at_us, cached_tokens } => {
+                let request = *id as usize;
+                let arrived_us = self.arrives_us(request);
+                let served = &mut self.served[request];
+                (served.ttft_us, served.cached_tokens) = (at_us - arrived_us, *cached_tokens);
+                if let Some((replica, routed)) = &mut self.routed[request] {
+                    let replica = *replica;
+                    self.replicas[replica]
+                        .iter_mut()
+                        .for_each(|replica| replica.record_first_output(now_us, routed));
+                    self.schedule_flush(now_us, replica);
+                }
+            }
+            Effect::Finished { id, usage, at_us } => {
+                self.finished += 1;
+                let request = *id as usize;
+                self.served[request].e2e_us = at_us - self.arrives_us(request);
+                let computed = usage.prompt_tokens - usage.cached_tokens + usage.output_tokens;
+                self.pods[self.served[request].pod].work_tokens += u64::from(computed);
+                if let Some((replica, routed)) = self.routed[request].take() {
+                    drop(routed);
+                    self.schedule_flush(now_us, replica);
+                }
+            }
+            Effect::Rejected { id, reason } => panic!("request {id} was rejected: {reason}"),
+        }
+    }
+}

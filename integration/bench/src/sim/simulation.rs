@@ -1,0 +1,271 @@
+//! The event loop of the simulation.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use signalbox_modelsim::engine::{Effect, Input as PodInput};
+use signalbox_state::{Feedback, GaugeScope, PoolInput, Update};
+use signalbox_types::{Load, Origin};
+
+use super::event_queue::EventQueue;
+use super::owner::{Message, Owner};
+use super::pods::{Pod, create_pods};
+use super::replica::{Replica, RoutedRequest};
+use super::{RunConfig, RunResult, ServedRequest};
+use crate::policy::Visibility;
+
+/// Interval between two scrapes of a model server.
+const SCRAPE_INTERVAL_US: u64 = 50_000;
+
+/// Time of the first arrival; all model servers have been scraped by then.
+pub(super) const FIRST_ARRIVAL_US: u64 = SCRAPE_INTERVAL_US * 2;
+
+/// Delay before an event that found no owner is retried.
+const RETRY_DELAY_US: u64 = 5_000;
+
+/// Interval between two ticks of the owners.
+const TICK_INTERVAL_US: u64 = 50_000;
+
+/// Interval between two heartbeats of the owners.
+const HEARTBEAT_INTERVAL_US: u64 = 100_000;
+
+/// Interval at which replicas send all their gauges.
+const FULL_FLUSH_INTERVAL_US: u64 = 500_000;
+
+/// Transit times of messages.
+#[derive(Clone, Copy)]
+struct Delays {
+    report_us: u64,
+    feedback_us: u64,
+    frames_us: u64,
+}
+
+/// Transit times between separate processes.
+const SEPARATE_PROCESSES: Delays = Delays { report_us: 2_000, feedback_us: 1_000, frames_us: 1_500 };
+
+/// Transit times within one process.
+const SAME_PROCESS: Delays = Delays { report_us: 0, feedback_us: 0, frames_us: 0 };
+
+pub(super) enum Event {
+    Arrive(usize),
+    PodWakeup(usize),
+    Scrape(usize),
+    Report(usize, u64, Update),
+    Flush(usize),
+    FlushAll(usize),
+    Feedback(usize, Feedback),
+    Tick,
+    Heartbeat,
+    Deliver(usize, Message),
+    /// Kills a process; the number is that of the kill.
+    Kill(usize),
+    /// Restarts the process of the kill with this number.
+    Restart(usize),
+}
+
+pub(super) struct Simulation<'a> {
+    pub(super) config: RunConfig<'a>,
+    delays: Delays,
+    pub(super) queue: EventQueue<Event>,
+    pub(super) pods: Vec<Pod>,
+    pub(super) owners: Vec<Owner>,
+    /// Whether the only owner was killed and no standby has taken over yet.
+    pub(super) is_ownerless: bool,
+    /// The replicas; `None` while one is down.
+    pub(super) replicas: Vec<Option<Replica>>,
+    /// The owner that each replica follows.
+    pub(super) owner_of: Vec<usize>,
+    /// For each live request, the replica that routed it and its booking.
+    pub(super) routed: Vec<Option<(usize, RoutedRequest)>>,
+    pub(super) served: Vec<ServedRequest>,
+    pub(super) finished: usize,
+    pub(super) rng: SmallRng,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl<'a> Simulation<'a> {
+    pub(super) fn new(config: RunConfig<'a>) -> Self {
+        let mut rng = SmallRng::seed_from_u64(config.seed);
+        let (pods, spec) = create_pods(config.pods);
+        let (delays, owner_of): (_, Vec<usize>) = match config.policy.visibility {
+            Visibility::Pool => (SEPARATE_PROCESSES, vec![0; config.replicas]),
+            Visibility::Own => (SAME_PROCESS, (0..config.replicas).collect()),
+        };
+        let mut owners = Vec::new();
+        let mut replicas = Vec::new();
+        for owner in 0..=owner_of.last().copied().unwrap_or(0) {
+            let followers: Vec<usize> =
+                (0..config.replicas).filter(|replica| owner_of[*replica] == owner).collect();
+            let (new, snapshot) = Owner::new(spec.clone(), followers.iter().copied());
+            owners.push(new);
+            for _ in followers {
+                let (origin, own) = (Origin(rng.random()), SmallRng::from_rng(&mut rng));
+                replicas.push(Some(Replica::new(0, origin, own, snapshot.clone())));
+            }
+        }
+        let mut simulation = Self {
+            config,
+            delays,
+            queue: EventQueue::new(),
+            pods,
+            owners,
+            is_ownerless: false,
+            replicas,
+            owner_of,
+            routed: config.requests.iter().map(|_| None).collect(),
+            served: vec![ServedRequest::default(); config.requests.len()],
+            finished: 0,
+            rng,
+            effects: Vec::new(),
+        };
+        simulation.schedule_initial_events();
+        simulation
+    }
+
+    fn schedule_initial_events(&mut self) {
+        let pods = self.pods.len() as u64;
+        for pod in 0..self.pods.len() {
+            self.queue.push(pod as u64 * SCRAPE_INTERVAL_US / pods, Event::Scrape(pod));
+        }
+        for replica in 0..self.replicas.len() {
+            self.queue.push(replica as u64, Event::FlushAll(replica));
+        }
+        self.queue.push(TICK_INTERVAL_US, Event::Tick);
+        self.queue.push(HEARTBEAT_INTERVAL_US, Event::Heartbeat);
+        if !self.config.requests.is_empty() {
+            self.queue.push(self.arrives_us(0), Event::Arrive(0));
+        }
+        for (number, kill) in self.config.kills.iter().enumerate() {
+            self.queue.push(FIRST_ARRIVAL_US + kill.at_us, Event::Kill(number));
+        }
+    }
+
+    /// Returns the arrival time of a request.
+    pub(super) fn arrives_us(&self, request: usize) -> u64 {
+        FIRST_ARRIVAL_US + (self.config.requests[request].at_us as f64 / self.config.speed) as u64
+    }
+
+    /// Returns whether all requests are served.
+    pub(super) fn is_served(&self) -> bool {
+        self.finished == self.config.requests.len()
+    }
+
+    pub(super) fn handle(&mut self, now_us: u64, event: Event) {
+        let now_ms = now_us / 1_000;
+        match event {
+            Event::Kill(number) => self.kill(now_us, number),
+            Event::Restart(number) => self.restart(now_us, number),
+            Event::Arrive(request) => self.arrive(now_us, request),
+            Event::PodWakeup(pod) => self.step(now_us, pod, PodInput::Tick),
+            Event::Feedback(..) if self.is_ownerless => {}
+            Event::Report(..) | Event::Flush(_) if self.is_ownerless => {
+                self.queue.push(now_us + RETRY_DELAY_US, event);
+            }
+            Event::Scrape(pod) => {
+                if !self.is_ownerless
+                    && let Some(update) = self.pods[pod].scrape(now_ms)
+                {
+                    self.queue.push(now_us + self.delays.report_us, Event::Report(pod, now_ms, update));
+                }
+                self.queue.push(now_us + SCRAPE_INTERVAL_US, Event::Scrape(pod));
+            }
+            Event::Report(pod, read_at_ms, update) => {
+                let (key, age_ms) = (self.pods[pod].key, now_ms - read_at_ms);
+                self.owners.iter_mut().for_each(|owner| owner.report(now_ms, key, age_ms, update.clone()));
+                self.publish(now_us);
+            }
+            Event::Flush(replica) => {
+                self.send_feedback(now_us, replica, GaugeScope::Changed);
+            }
+            Event::FlushAll(replica) => {
+                if !self.is_ownerless {
+                    self.send_feedback(now_us, replica, GaugeScope::All);
+                }
+                self.queue.push(now_us + FULL_FLUSH_INTERVAL_US, Event::FlushAll(replica));
+            }
+            Event::Feedback(owner, feedback) => self.receive_feedback(now_us, owner, feedback),
+            Event::Tick => {
+                if !self.is_ownerless {
+                    self.owners.iter_mut().for_each(|owner| owner.tick(now_ms));
+                    self.publish(now_us);
+                }
+                self.queue.push(now_us + TICK_INTERVAL_US, Event::Tick);
+            }
+            Event::Heartbeat => {
+                let (queue, at_us) = (&mut self.queue, now_us + self.delays.frames_us);
+                for owner in self.owners.iter().filter(|_| !self.is_ownerless) {
+                    owner.send_heartbeats(now_ms, |to, message| {
+                        queue.push(at_us, Event::Deliver(to, message))
+                    });
+                }
+                self.queue.push(now_us + HEARTBEAT_INTERVAL_US, Event::Heartbeat);
+            }
+            Event::Deliver(replica, message) => {
+                let Some(receiver) = &mut self.replicas[replica] else { return };
+                match message {
+                    Message::Frames(frames) => receiver.apply_frames(now_ms, frames),
+                    Message::NeedChain(number) => {
+                        receiver.need_chain(number);
+                        self.schedule_flush(now_us, replica);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn schedule_flush(&mut self, now_us: u64, replica: usize) {
+        if let Some(at_us) =
+            self.replicas[replica].as_mut().and_then(|replica| replica.schedule_flush(now_us))
+        {
+            self.queue.push(at_us, Event::Flush(replica));
+        }
+    }
+
+    pub(super) fn send_feedback(&mut self, now_us: u64, replica: usize, scope: GaugeScope) {
+        let owner = self.owner_of[replica];
+        let Some(feedback) =
+            self.replicas[replica].as_mut().and_then(|sender| sender.feedback(now_us, scope))
+        else {
+            return;
+        };
+        self.queue.push(now_us + self.delays.feedback_us, Event::Feedback(owner, feedback));
+    }
+
+    fn receive_feedback(&mut self, now_us: u64, owner: usize, feedback: Feedback) {
+        let chains = self.owners[owner].fold(now_us / 1_000, PoolInput::Feedback(feedback));
+        for (origin, number) in chains {
+            let is_addressed =
+                |replica: &Option<Replica>| replica.as_ref().is_some_and(|one| one.origin() == origin);
+            // The replica may have been killed since.
+            let Some(receiver) = self.replicas.iter().position(is_addressed) else { continue };
+            let event = Event::Deliver(receiver, Message::NeedChain(number));
+            self.queue.push(now_us + self.delays.frames_us, event);
+        }
+        self.publish(now_us);
+    }
+
+    pub(super) fn publish(&mut self, now_us: u64) {
+        let (queue, at_us) = (&mut self.queue, now_us + self.delays.frames_us);
+        for owner in &mut self.owners {
+            owner.publish(|to, message| queue.push(at_us, Event::Deliver(to, message)));
+        }
+    }
+
+    pub(super) fn into_result(self) -> RunResult {
+        let arrivals = (0..self.served.len()).map(|request| self.arrives_us(request));
+        let (first_us, last_us) =
+            (arrivals.clone().next().unwrap_or(0), arrivals.clone().next_back().unwrap_or(0));
+        let first_tokens = arrivals.zip(&self.served).map(|(at_us, served)| at_us + served.ttft_us);
+        let last_first_token_us = first_tokens.max().unwrap_or(0);
+        let remaining_load =
+            self.replicas.iter().flatten().fold(Load::ZERO, |sum, replica| sum + replica.load());
+        let remaining_load = self.owners.iter().fold(remaining_load, |sum, owner| sum + owner.load());
+        RunResult {
+            work_tokens: self.pods.iter().map(|pod| pod.work_tokens).collect(),
+            window_us: last_us - first_us,
+            drain_us: last_first_token_us.saturating_sub(last_us),
+            remaining_load,
+            finished: self.finished,
+            served: self.served,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Identifies the processes of a chaos test.
+
+use std::fmt;
+
+/// A process that a fault can hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProcessId {
+    /// An aggregator.
+    Aggregator(usize),
+    /// An EPP replica.
+    Replica(usize),
+    /// A collector.
+    Collector(usize),
+    /// The coordinator.
+    Etcd,
+}
+
+impl fmt::Display for ProcessId {
+    /// Writes the value of the process's `--name` flag.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aggregator(index) => write!(formatter, "aggregator-{index}"),
+            Self::Replica(index) => write!(formatter, "epp-{index}"),
+            Self::Collector(index) => write!(formatter, "collector-{index}"),
+            Self::Etcd => write!(formatter, "etcd"),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The processes under test and the tools that drive and observe them.
+
+pub(crate) mod cluster;
+pub(crate) mod counting_proxy;
+pub(crate) mod follower;
+pub(crate) mod gateway;
+pub(crate) mod load_generator;
+pub(crate) mod machine_load;
+pub(crate) mod procfs;
+pub(crate) mod prompts;

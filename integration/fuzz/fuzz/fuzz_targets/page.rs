@@ -1,6 +1,0 @@
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use signalbox_fuzz::Target;
-
-fuzz_target!(|data: &[u8]| Target::Page.run(data));

@@ -1,0 +1,166 @@
+//! Simulates the coordinator: leases with a time to live, one owner of the pool, and epochs that only
+//! increase.
+
+use std::collections::BTreeMap;
+
+use signalbox_state::{ClaimResult, ObservedOwner};
+
+use crate::plan::Node;
+
+/// How long a lease lasts without renewal, in microseconds.
+pub(crate) const LEASE_TTL_US: u64 = 2_000_000;
+
+/// A request from a process to the coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Register,
+    KeepAlive(u64),
+    Claim {
+        lease: u64,
+        /// The new epoch must be higher than this one.
+        above: u64,
+        /// Identifies the claim in the reply.
+        number: u64,
+    },
+    Release(u64),
+    Leave(u64),
+    ReadRegistry,
+}
+
+/// A message from the coordinator to a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Registered(u64),
+    LeaseLost(u64),
+    ClaimResult(u64, ClaimResult),
+    Registry(Registry),
+}
+
+/// The coordinator's public state at one revision: the pool's owner and the registered processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Registry {
+    pub(crate) revision: u64,
+    owner: Option<(Node, u64)>,
+    members: Vec<Node>,
+}
+
+impl Registry {
+    /// Returns the owner as `node` sees it.
+    pub(crate) fn owner_seen_by(&self, node: Node) -> ObservedOwner {
+        match self.owner {
+            None => ObservedOwner::Nobody,
+            Some((owner, epoch)) if owner == node => ObservedOwner::Own(epoch),
+            Some((_, epoch)) => ObservedOwner::Other(epoch),
+        }
+    }
+
+    pub(crate) fn member_names(&self) -> Vec<String> {
+        self.members.iter().map(Node::to_string).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Lease {
+    node: Node,
+    ends_at_us: u64,
+}
+
+/// The coordinator. Its state survives an outage.
+#[derive(Debug, Default)]
+pub(crate) struct Coordinator {
+    pub(crate) is_down: bool,
+    leases: BTreeMap<u64, Lease>,
+    leases_granted: u64,
+    /// The owner's lease, node and epoch.
+    owner: Option<(u64, Node, u64)>,
+    /// The highest epoch so far.
+    epoch: Option<u64>,
+    revision: u64,
+    /// When the pool lost its owner.
+    pub(crate) vacant_since_us: Option<u64>,
+}
+
+impl Coordinator {
+    pub(crate) fn registry(&self) -> Registry {
+        let mut members: Vec<_> = self.leases.values().map(|lease| lease.node).collect();
+        members.dedup();
+        let owner = self.owner.map(|(_, node, epoch)| (node, epoch));
+        Registry { revision: self.revision, owner, members }
+    }
+
+    /// Ends an outage. All leases start over, because none could be renewed during the outage.
+    pub(crate) fn recover(&mut self, now_us: u64) {
+        self.is_down = false;
+        self.leases.values_mut().for_each(|lease| lease.ends_at_us = now_us + LEASE_TTL_US);
+    }
+
+    /// Ends leases that were not renewed, and returns whether there were any.
+    pub(crate) fn expire_leases(&mut self, now_us: u64) -> bool {
+        let expired = self.leases.iter().filter(|(_, lease)| lease.ends_at_us <= now_us);
+        let expired: Vec<_> = expired.map(|(id, _)| *id).collect();
+        expired.iter().for_each(|id| self.end_lease(now_us, *id));
+        !expired.is_empty()
+    }
+
+    fn end_lease(&mut self, now_us: u64, id: u64) {
+        self.leases.remove(&id);
+        self.release(now_us, id);
+        self.revision += 1;
+    }
+
+    fn release(&mut self, now_us: u64, id: u64) {
+        if self.owner.take_if(|(lease, _, _)| *lease == id).is_some() {
+            self.vacant_since_us = Some(now_us);
+            self.revision += 1;
+        }
+    }
+
+    /// Handles a request from `node` and returns the reply, if the request has one.
+    pub(crate) fn serve(&mut self, now_us: u64, node: Node, request: Request) -> Option<Reply> {
+        let ends_at_us = now_us + LEASE_TTL_US;
+        match request {
+            Request::Register => {
+                self.leases_granted += 1;
+                self.leases.insert(self.leases_granted, Lease { node, ends_at_us });
+                self.revision += 1;
+                Some(Reply::Registered(self.leases_granted))
+            }
+            Request::KeepAlive(id) => match self.leases.get_mut(&id) {
+                Some(lease) => {
+                    lease.ends_at_us = ends_at_us;
+                    None
+                }
+                None => Some(Reply::LeaseLost(id)),
+            },
+            Request::Claim { lease, above, number } => {
+                let result = self.claim(node, lease, above);
+                Some(Reply::ClaimResult(number, result))
+            }
+            Request::Release(id) => {
+                self.release(now_us, id);
+                None
+            }
+            Request::Leave(id) => {
+                self.end_lease(now_us, id);
+                None
+            }
+            Request::ReadRegistry => Some(Reply::Registry(self.registry())),
+        }
+    }
+
+    fn claim(&mut self, node: Node, lease: u64, above: u64) -> ClaimResult {
+        if !self.leases.contains_key(&lease) {
+            return ClaimResult::Unanswered;
+        }
+        if let Some((_, _, epoch)) = self.owner.filter(|(holder, _, _)| *holder != lease) {
+            return ClaimResult::Held(epoch);
+        }
+        let epoch = self.epoch.unwrap_or(0).max(above) + 1;
+        let is_first = self.epoch.is_none();
+        self.epoch = Some(epoch);
+        self.owner = Some((lease, node, epoch));
+        self.vacant_since_us = None;
+        self.revision += 1;
+        ClaimResult::Won { epoch, is_first }
+    }
+}

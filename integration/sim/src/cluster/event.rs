@@ -1,0 +1,79 @@
+//! Defines the events of a simulation.
+
+use crate::cluster::coordinator::{Reply, Request};
+use crate::cluster::message::{End, Payload};
+use crate::plan::Node;
+
+/// The purpose of a timer that a process has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// Advances the process's time.
+    Tick,
+    /// Sends a heartbeat to all followers.
+    Heartbeat,
+    /// Sends new changes to all followers.
+    SendFrames,
+    /// Opens the stream to this aggregator.
+    Connect(usize),
+    /// Closes streams whose server does not respond.
+    CheckStreams,
+    /// Renews the lease.
+    RenewLease,
+    /// Gives up on the claim with this number.
+    ClaimDeadline(u64),
+    /// Sends feedback with the changed gauges.
+    FlushFeedback,
+    /// Sends feedback with all gauges.
+    FlushAllGauges,
+    /// Starts the next request.
+    NextRequest,
+    /// The first output of this request arrives.
+    FirstOutput(u64),
+    /// This request ends.
+    RequestEnd(u64),
+    /// Scrapes the assigned model servers.
+    Scrape,
+    /// Leaves this stream unless it has assigned endpoints by now.
+    AssignmentDeadline(u64),
+    /// Exits after a drain.
+    Exit,
+}
+
+/// Something that happens at one point in time. Events of one run of a process name the run, because they
+/// expire with it.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Timer {
+        node: Node,
+        run: u32,
+        timer: Timer,
+    },
+    Message {
+        stream: u64,
+        end: End,
+        payload: Payload,
+    },
+    /// A request from a process reaches the coordinator.
+    CoordinatorRequest {
+        node: Node,
+        run: u32,
+        request: Request,
+    },
+    /// A reply or notification from the coordinator reaches a process.
+    CoordinatorReply {
+        node: Node,
+        run: u32,
+        reply: Reply,
+    },
+    /// The coordinator expires leases, and ownership is checked.
+    CheckLeases,
+    /// An aggregator learns that the pool's pods changed.
+    EndpointsChanged {
+        node: Node,
+        run: u32,
+    },
+    FaultStart(usize),
+    FaultEnd(usize),
+    Start(Node),
+    Heal,
+}

@@ -1,0 +1,118 @@
+//! Defines the faults of a plan and draws them at random.
+
+use std::fmt;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+use crate::plan::{Node, Plan, pick};
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// SIGKILL, and an empty restart later. The connections of its peers are reset.
+    Kill(Node),
+    /// The machine is lost: like [`Self::Kill`], but no peer is notified.
+    LoseMachine(Node),
+    /// SIGSTOP, and SIGCONT later.
+    Pause(Node),
+    /// SIGTERM to an aggregator, and an empty restart later.
+    Drain(usize),
+    /// No message gets from the first node to the second.
+    Cut(Node, Node),
+    /// No message gets from any of these nodes to any other node, or back.
+    Partition(Vec<Node>),
+    /// All streams of a process break at once.
+    ResetStreams(Node),
+    /// Messages between the two nodes take this many milliseconds longer.
+    SlowDown(Node, Node, u64),
+    /// The coordinator is down. It keeps its state.
+    CoordinatorDown,
+    /// A pod leaves the pool, and returns later.
+    RemovePod(usize),
+    /// A model server restarts.
+    RestartPod(usize),
+}
+
+/// A fault with its start and its duration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// When it starts, in milliseconds from the start of the run.
+    pub at_ms: u64,
+    /// How long it lasts, in milliseconds.
+    pub for_ms: u64,
+    /// What goes wrong.
+    pub kind: FaultKind,
+}
+
+impl Fault {
+    /// Draws a fault for `plan` that ends before everything heals.
+    pub(super) fn random(rng: &mut SmallRng, plan: &Plan) -> Self {
+        let kind = FaultKind::random(rng, plan);
+        let at_ms = rng.random_range(1_000..plan.heals_at_ms);
+        let for_ms = *pick(rng, &[10, 300, 1_200, 2_500, 4_000, 10_000]);
+        Self { at_ms, for_ms: for_ms.min(plan.heals_at_ms - at_ms), kind }
+    }
+}
+
+impl FaultKind {
+    fn random(rng: &mut SmallRng, plan: &Plan) -> Self {
+        let processes = plan.nodes();
+        let nodes: Vec<_> = processes.iter().copied().chain([Node::Coordinator]).collect();
+        // Most failures involve the owner, and any aggregator may be the owner.
+        let process = |rng: &mut SmallRng| {
+            if rng.random_ratio(1, 2) {
+                Node::Aggregator(rng.random_range(0..plan.aggregators))
+            } else {
+                *pick(rng, &processes)
+            }
+        };
+        let node = |rng: &mut SmallRng| *pick(rng, &nodes);
+        match rng.random_range(0..100) {
+            0..14 => Self::Kill(process(rng)),
+            14..20 => Self::LoseMachine(process(rng)),
+            20..34 => Self::Pause(process(rng)),
+            34..42 => Self::Drain(rng.random_range(0..plan.aggregators)),
+            42..56 => Self::Cut(process(rng), node(rng)),
+            56..72 => {
+                let mut isolated = vec![process(rng)];
+                isolated.extend(nodes.iter().filter(|_| rng.random_ratio(1, 3)));
+                isolated.sort_unstable();
+                isolated.dedup();
+                Self::Partition(isolated)
+            }
+            72..78 => Self::ResetStreams(process(rng)),
+            78..83 => Self::SlowDown(process(rng), node(rng), rng.random_range(20..800)),
+            83..89 => Self::CoordinatorDown,
+            89..94 => Self::RemovePod(rng.random_range(0..plan.pods)),
+            _ => Self::RestartPod(rng.random_range(0..plan.pods)),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at_ms, for_ms, kind } = self;
+        write!(f, "{at_ms:>6} ms  ")?;
+        match kind {
+            FaultKind::Kill(node) => write!(f, "kill {node}, restart it after {for_ms} ms"),
+            FaultKind::LoseMachine(node) => {
+                write!(f, "lose the machine of {node}, restart it after {for_ms} ms")
+            }
+            FaultKind::Pause(node) => write!(f, "pause {node} for {for_ms} ms"),
+            FaultKind::Drain(at) => write!(f, "drain aggregator-{at}, restart it after {for_ms} ms"),
+            FaultKind::Cut(from, to) => write!(f, "cut the link from {from} to {to} for {for_ms} ms"),
+            FaultKind::Partition(nodes) => {
+                let nodes: Vec<_> = nodes.iter().map(Node::to_string).collect();
+                write!(f, "isolate {} from the other nodes for {for_ms} ms", nodes.join(", "))
+            }
+            FaultKind::ResetStreams(node) => write!(f, "break all streams of {node}"),
+            FaultKind::SlowDown(a, b, by_ms) => {
+                write!(f, "slow down the link between {a} and {b} by {by_ms} ms for {for_ms} ms")
+            }
+            FaultKind::CoordinatorDown => write!(f, "stop the coordinator for {for_ms} ms"),
+            FaultKind::RemovePod(at) => write!(f, "remove pod-{at} from the pool for {for_ms} ms"),
+            FaultKind::RestartPod(at) => write!(f, "restart pod-{at}"),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Simulates an aggregator: its role in the pool, its lease, and the aggregators that it follows.
+
+mod serving;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use signalbox_state::{
+    ClaimResult, CollectorStream, FollowerEvent, JournalBounds, PollWant, PoolConfig, PoolEffect, PoolRole,
+    PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+};
+use signalbox_types::Version;
+
+use crate::cluster::Cluster;
+use crate::cluster::coordinator::{LEASE_TTL_US, Reply, Request};
+use crate::cluster::event::Timer;
+use crate::cluster::message::{End, Payload};
+use crate::counters::Counter;
+use crate::plan::Node;
+use crate::processes::aggregator_streams::AggregatorStreams;
+
+/// How long a draining aggregator waits for the next owner.
+const DRAIN_LINGER_MS: u64 = 500;
+
+/// How long the aggregator waits for the result of a claim.
+const CLAIM_DEADLINE_MS: u64 = 2_000;
+
+const TICK_MS: u64 = 50;
+const HEARTBEAT_MS: u64 = 100;
+const CHECK_STREAMS_MS: u64 = 500;
+
+/// The longest trace line of an input, in characters.
+const INPUT_CHARS: usize = 200;
+
+/// An aggregator.
+#[derive(Debug)]
+pub(crate) struct Aggregator {
+    node: Node,
+    run: u32,
+    pub(crate) role: PoolRole,
+    /// The streams of followers and the cursor of each.
+    followers: BTreeMap<u64, Version>,
+    /// The streams of collectors.
+    collectors: BTreeSet<u64>,
+    /// The streams on which replicas send feedback.
+    feeds: BTreeSet<u64>,
+    subscriptions: AggregatorStreams,
+    lease: Option<u64>,
+    /// The number of the last claim.
+    claim: u64,
+    is_claiming: bool,
+    /// The latest revision of the coordinator's registry.
+    revision: u64,
+    are_frames_scheduled: bool,
+    draining_since_ms: Option<u64>,
+}
+
+impl Aggregator {
+    pub(crate) fn start(cluster: &mut Cluster, node: Node, run: u32) -> Self {
+        let journal = JournalBounds {
+            keep_bytes: cluster.plan.journal_bytes,
+            keep_pinned_bytes: 4 * cluster.plan.journal_bytes,
+        };
+        let config = PoolRoleConfig {
+            name: node.to_string(),
+            pool_hash: cluster.plan.seed,
+            pool: PoolConfig { journal, ..PoolConfig::default() },
+            takeover_wait_ms: 2_000,
+            failback_after_ms: cluster.plan.failback_after_ms,
+        };
+        let subscriptions = AggregatorStreams::new(node);
+        subscriptions.start(cluster);
+        cluster.set_timer(node, 0, Timer::Tick);
+        cluster.set_timer(node, 10, Timer::Heartbeat);
+        cluster.set_timer(node, 0, Timer::RenewLease);
+        cluster.set_timer(node, CHECK_STREAMS_MS, Timer::CheckStreams);
+        Self {
+            node,
+            run,
+            role: PoolRole::new(config, cluster.pods.spec()),
+            followers: BTreeMap::new(),
+            collectors: BTreeSet::new(),
+            feeds: BTreeSet::new(),
+            subscriptions,
+            lease: None,
+            claim: 0,
+            is_claiming: false,
+            revision: 0,
+            are_frames_scheduled: false,
+            draining_since_ms: None,
+        }
+    }
+
+    pub(crate) fn on_timer(&mut self, cluster: &mut Cluster, timer: Timer) {
+        match timer {
+            Timer::Tick => {
+                self.apply(cluster, RoleInput::Tick);
+                self.finish_draining(cluster);
+                cluster.set_timer(self.node, TICK_MS, Timer::Tick);
+            }
+            Timer::Heartbeat => {
+                self.send_frames_to_all(cluster, PollWant::ChangesAndHeartbeat);
+                cluster.set_timer(self.node, HEARTBEAT_MS, Timer::Heartbeat);
+            }
+            Timer::SendFrames => {
+                self.are_frames_scheduled = false;
+                self.send_frames_to_all(cluster, PollWant::Changes);
+            }
+            Timer::Connect(at) => self.subscriptions.connect(cluster, at),
+            Timer::CheckStreams => {
+                for stream in cluster.unresponsive_streams(self.node) {
+                    cluster.close(stream, End::Client);
+                    self.subscription_closed(cluster, stream);
+                }
+                cluster.set_timer(self.node, CHECK_STREAMS_MS, Timer::CheckStreams);
+            }
+            Timer::RenewLease => {
+                let request = self.lease.map_or(Request::Register, Request::KeepAlive);
+                cluster.ask_coordinator(self.node, request);
+                cluster.ask_coordinator(self.node, Request::ReadRegistry);
+                let next_ms = if self.lease.is_some() { LEASE_TTL_US / 3_000 } else { 200 };
+                cluster.set_timer(self.node, next_ms, Timer::RenewLease);
+            }
+            Timer::ClaimDeadline(claim) if self.is_claiming && claim == self.claim => {
+                self.is_claiming = false;
+                self.apply(cluster, RoleInput::ClaimAnswered(ClaimResult::Unanswered));
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads the pool's current endpoints.
+    pub(crate) fn update_endpoints(&mut self, cluster: &mut Cluster) {
+        let spec = cluster.pods.spec();
+        self.apply(cluster, RoleInput::Spec(spec));
+    }
+
+    /// Starts a drain, as SIGTERM does.
+    pub(crate) fn drain(&mut self, cluster: &mut Cluster) {
+        self.draining_since_ms = Some(cluster.now_ms(self.node));
+        self.apply(cluster, RoleInput::Drain);
+    }
+
+    fn finish_draining(&self, cluster: &mut Cluster) {
+        let Some(since_ms) = self.draining_since_ms else { return };
+        let now_ms = cluster.now_ms(self.node);
+        let is_finished = self.subscriptions.is_empty()
+            || self.role.sees_owner(now_ms)
+            || now_ms >= since_ms + DRAIN_LINGER_MS;
+        if is_finished {
+            if let Some(lease) = self.lease {
+                cluster.ask_coordinator(self.node, Request::Leave(lease));
+            }
+            cluster.set_timer(self.node, 0, Timer::Exit);
+        }
+    }
+
+    pub(crate) fn on_coordinator_reply(&mut self, cluster: &mut Cluster, reply: Reply) {
+        match reply {
+            Reply::Registered(lease) => self.lease = Some(lease),
+            Reply::LeaseLost(lease) => {
+                self.lease.take_if(|own| *own == lease);
+            }
+            Reply::ClaimResult(claim, result) if self.is_claiming && claim == self.claim => {
+                self.is_claiming = false;
+                self.apply(cluster, RoleInput::ClaimAnswered(result));
+            }
+            Reply::ClaimResult(..) => {}
+            Reply::Registry(registry) if registry.revision >= self.revision => {
+                self.revision = registry.revision;
+                self.apply(cluster, RoleInput::Candidates(registry.member_names()));
+                self.apply(cluster, RoleInput::OwnerObserved(registry.owner_seen_by(self.node)));
+            }
+            Reply::Registry(_) => {}
+        }
+    }
+
+    pub(crate) fn on_message(&mut self, cluster: &mut Cluster, stream: u64, end: End, payload: Payload) {
+        match (end, payload) {
+            (End::Client, Payload::Opened) => {
+                self.subscriptions.mark_open(stream);
+                self.apply(cluster, RoleInput::PeerEvent(stream, FollowerEvent::Connected));
+            }
+            (End::Client, Payload::FromAggregator(message)) => {
+                self.apply(cluster, RoleInput::PeerEvent(stream, FollowerEvent::Received(message)));
+            }
+            (End::Client, _) => {
+                cluster.close(stream, End::Client);
+                self.subscription_closed(cluster, stream);
+            }
+            (End::Server, payload) => self.serve(cluster, stream, payload),
+        }
+    }
+
+    fn subscription_closed(&mut self, cluster: &mut Cluster, stream: u64) {
+        if self.subscriptions.remove(cluster, stream) {
+            self.apply(cluster, RoleInput::PeerEvent(stream, FollowerEvent::Disconnected));
+        }
+    }
+
+    fn is_owner(&self) -> bool {
+        matches!(self.role.status(), RoleStatus::Owner(_))
+    }
+
+    /// Applies an input to the role, checks the result, and returns the effects.
+    fn apply_to_role(&mut self, cluster: &mut Cluster, input: RoleInput) -> Vec<RoleEffect> {
+        let now_ms = cluster.now_ms(self.node);
+        let before = self.role.pool().map(|pool| pool.journal().head());
+        cluster.trace(|| {
+            let text: String = format!("{input:?}").chars().take(INPUT_CHARS).collect();
+            format!("{} applies {text}", self.node)
+        });
+        let effects = self.role.handle(now_ms, input);
+        let process = (self.node, self.run);
+        cluster.checker.check_aggregator(&mut cluster.counters, process, &self.role, before);
+        effects
+    }
+
+    /// Applies an input to the role and performs the effects.
+    fn apply(&mut self, cluster: &mut Cluster, input: RoleInput) {
+        for effect in self.apply_to_role(cluster, input) {
+            self.perform(cluster, effect);
+        }
+    }
+
+    fn perform(&mut self, cluster: &mut Cluster, effect: RoleEffect) {
+        match effect {
+            RoleEffect::Pool(PoolEffect::Published(_)) | RoleEffect::WakeFollowers => {
+                self.schedule_frames(cluster)
+            }
+            RoleEffect::Pool(PoolEffect::Assign(CollectorStream(stream), assigned)) => {
+                cluster.trace(|| {
+                    let names: Vec<_> =
+                        assigned.iter().map(|one| (one.name.as_str(), one.generation.0)).collect();
+                    format!("{} assigns on stream {stream}: {names:?}", self.node)
+                });
+                let process = (self.node, self.run);
+                cluster.checker.check_assignment(&mut cluster.counters, process, stream, &assigned);
+                cluster.send(stream, End::Client, Payload::Assignments(self.role.epoch(), assigned));
+            }
+            RoleEffect::Pool(PoolEffect::CloseCollector(CollectorStream(stream))) => {
+                self.collectors.remove(&stream);
+                cluster.close(stream, End::Server);
+            }
+            RoleEffect::Pool(
+                PoolEffect::NeedChain(..)
+                | PoolEffect::Expired(_)
+                | PoolEffect::Outranked(_)
+                | PoolEffect::Count(_),
+            ) => {}
+            RoleEffect::Send(stream, message) => {
+                cluster.send(stream, End::Server, Payload::FromFollower(message))
+            }
+            RoleEffect::Claim { above } => self.claim(cluster, above),
+            RoleEffect::Release => {
+                if let Some(lease) = self.lease {
+                    cluster.ask_coordinator(self.node, Request::Release(lease));
+                }
+            }
+            RoleEffect::StatusChanged(status) => self.status_changed(cluster, status),
+            RoleEffect::Gap(gap) => cluster.checker.check_gap(&mut cluster.counters, self.node, &gap),
+            RoleEffect::SnapshotInstalled => cluster.counters.increment(Counter::StandbySnapshot),
+        }
+    }
+
+    fn claim(&mut self, cluster: &mut Cluster, above: u64) {
+        self.claim += 1;
+        self.is_claiming = true;
+        let number = self.claim;
+        match self.lease {
+            Some(lease) => {
+                cluster.ask_coordinator(self.node, Request::Claim { lease, above, number });
+                cluster.set_timer(self.node, CLAIM_DEADLINE_MS, Timer::ClaimDeadline(number));
+            }
+            None => cluster.set_timer(self.node, 0, Timer::ClaimDeadline(number)),
+        }
+    }
+
+    fn status_changed(&mut self, cluster: &mut Cluster, status: RoleStatus) {
+        cluster.trace(|| format!("{} is {status:?} at {:?}", self.node, self.role.version()));
+        match status {
+            RoleStatus::Owner(_) => {
+                cluster.counters.increment(Counter::Takeover);
+                let pool_now_ms = self.role.pool_now_ms(cluster.now_ms(self.node));
+                cluster.checker.check_takeover((self.node, self.run), &self.role, pool_now_ms);
+            }
+            RoleStatus::TakingOver(_) => {}
+            RoleStatus::Standby => {
+                cluster.counters.increment(Counter::OwnershipLost);
+                let served = std::mem::take(&mut self.feeds).into_iter();
+                let served: Vec<_> = served.chain(std::mem::take(&mut self.collectors)).collect();
+                served.into_iter().for_each(|stream| cluster.close(stream, End::Server));
+            }
+        }
+    }
+}

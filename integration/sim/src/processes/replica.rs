@@ -1,0 +1,275 @@
+//! Simulates an EPP replica: it follows all aggregators, books requests, and sends feedback to the owner.
+
+mod requests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rand::Rng;
+use signalbox_state::{
+    Bookings, FeedbackBatcher, Follower, FollowerEffect, FollowerEvent, FrameSource, GaugeScope,
+    JournalBounds, JournaledReplica, Overlay, PlacedPrompt,
+};
+use signalbox_types::Origin;
+
+use self::requests::OpenRequest;
+use crate::cluster::Cluster;
+use crate::cluster::event::Timer;
+use crate::cluster::message::{End, Payload, StreamKind};
+use crate::counters::Counter;
+use crate::plan::Node;
+use crate::processes::aggregator_streams::AggregatorStreams;
+
+/// The shortest time between two batches of feedback.
+const FLUSH_DELAY_MS: u64 = 2;
+
+/// How often all gauges are sent.
+const FLUSH_ALL_MS: u64 = 500;
+
+const TICK_MS: u64 = 100;
+const CHECK_STREAMS_MS: u64 = 500;
+
+/// How many batches of feedback may be in flight.
+const WINDOW: usize = 64;
+
+/// How much history the replica keeps for an aggregator that takes the pool over.
+const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
+
+/// The longest trace line of an event, in characters.
+const EVENT_CHARS: usize = 200;
+
+/// The stream on which the replica sends feedback.
+#[derive(Debug)]
+struct Feed {
+    stream: u64,
+    aggregator: usize,
+    is_open: bool,
+}
+
+/// An EPP replica.
+pub(crate) struct Replica {
+    node: Node,
+    run: u32,
+    pub(crate) follower: Follower,
+    batcher: FeedbackBatcher,
+    pub(crate) bookings: Bookings,
+    pub(crate) overlay: Overlay,
+    pub(crate) origin: Origin,
+    /// Set when there is feedback to send.
+    has_feedback: Arc<AtomicBool>,
+    is_flush_scheduled: bool,
+    subscriptions: AggregatorStreams,
+    feed: Option<Feed>,
+    acknowledged: u64,
+    requests: BTreeMap<u64, OpenRequest>,
+    requests_started: u64,
+    /// All placements; placement number `n` is at index `n - 1`.
+    placements: Vec<PlacedPrompt>,
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("node", &self.node).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    pub(crate) fn start(cluster: &mut Cluster, node: Node, run: u32) -> Self {
+        let subscriptions = AggregatorStreams::new(node);
+        subscriptions.start(cluster);
+        cluster.set_timer(node, CHECK_STREAMS_MS, Timer::CheckStreams);
+        cluster.set_timer(node, FLUSH_ALL_MS, Timer::FlushAllGauges);
+        cluster.set_timer(node, TICK_MS, Timer::Tick);
+        cluster.set_timer(node, 0, Timer::NextRequest);
+        let has_feedback = Arc::new(AtomicBool::new(false));
+        let notify = Arc::clone(&has_feedback);
+        Self {
+            node,
+            run,
+            follower: Follower::new(JournaledReplica::new(HISTORY)),
+            batcher: FeedbackBatcher::default(),
+            bookings: Bookings::new(Arc::new(move || notify.store(true, Ordering::Relaxed))),
+            overlay: Overlay::default(),
+            origin: Origin(cluster.queue.rng.random()),
+            has_feedback,
+            is_flush_scheduled: false,
+            subscriptions,
+            feed: None,
+            acknowledged: 0,
+            requests: BTreeMap::new(),
+            requests_started: 0,
+            placements: Vec::new(),
+        }
+    }
+
+    pub(crate) fn on_timer(&mut self, cluster: &mut Cluster, timer: Timer) {
+        match timer {
+            Timer::Tick => {
+                self.connect_feed(cluster);
+                cluster.set_timer(self.node, TICK_MS, Timer::Tick);
+            }
+            Timer::Connect(at) => self.subscriptions.connect(cluster, at),
+            Timer::CheckStreams => {
+                for stream in cluster.unresponsive_streams(self.node) {
+                    cluster.close(stream, End::Client);
+                    self.stream_closed(cluster, stream);
+                }
+                cluster.set_timer(self.node, CHECK_STREAMS_MS, Timer::CheckStreams);
+            }
+            Timer::FlushFeedback => {
+                self.is_flush_scheduled = false;
+                self.flush(cluster, GaugeScope::Changed);
+            }
+            Timer::FlushAllGauges => {
+                self.batcher.expire(cluster.now_ms(self.node), &self.overlay);
+                self.flush(cluster, GaugeScope::All);
+                cluster.set_timer(self.node, FLUSH_ALL_MS, Timer::FlushAllGauges);
+            }
+            Timer::NextRequest => self.start_request(cluster),
+            Timer::FirstOutput(number) => self.record_first_output(cluster, number),
+            Timer::RequestEnd(number) if cluster.accepts_requests => self.end_request(cluster, number),
+            _ => {}
+        }
+        self.schedule_flush(cluster);
+    }
+
+    pub(crate) fn on_message(&mut self, cluster: &mut Cluster, stream: u64, payload: Payload) {
+        let is_feed = self.feed.as_ref().is_some_and(|feed| feed.stream == stream);
+        match payload {
+            Payload::Opened if is_feed => {
+                self.feed.iter_mut().for_each(|feed| feed.is_open = true);
+                self.batcher.resend_all();
+                self.flush(cluster, GaugeScope::All);
+            }
+            Payload::Opened => {
+                self.subscriptions.mark_open(stream);
+                self.follow(cluster, stream, FollowerEvent::Connected);
+            }
+            Payload::FromAggregator(message) => {
+                self.follow(cluster, stream, FollowerEvent::Received(message));
+            }
+            Payload::NeedChain(number) if is_feed => {
+                self.batcher.queue_whole_chain(number);
+                self.flush(cluster, GaugeScope::Changed);
+            }
+            Payload::OriginExpired(origin) if is_feed => self.renew_origin(cluster, origin),
+            Payload::Closed => {
+                cluster.close(stream, End::Client);
+                self.stream_closed(cluster, stream);
+            }
+            _ => {}
+        }
+        self.schedule_flush(cluster);
+    }
+
+    /// Takes a new origin after the owner expired the current one.
+    fn renew_origin(&mut self, cluster: &mut Cluster, expired: Origin) {
+        // The owner sends this once for each batch that was in flight.
+        if expired != self.origin {
+            return;
+        }
+        cluster.counters.increment(Counter::OriginRenewal);
+        cluster.checker.check_origin_renewal(expired);
+        self.origin = Origin(cluster.queue.rng.random());
+        self.acknowledged = 0;
+        self.batcher.resend_all();
+        self.flush(cluster, GaugeScope::All);
+    }
+
+    fn stream_closed(&mut self, cluster: &mut Cluster, stream: u64) {
+        let is_feed = self.feed.take_if(|feed| feed.stream == stream).is_some();
+        if !is_feed && self.subscriptions.remove(cluster, stream) {
+            self.follow(cluster, stream, FollowerEvent::Disconnected);
+        }
+    }
+
+    /// Applies an event of a subscription to the follower and performs the effects.
+    fn follow(&mut self, cluster: &mut Cluster, stream: u64, event: FollowerEvent) {
+        let now_ms = cluster.now_ms(self.node);
+        cluster.trace(|| {
+            let text: String = format!("{event:?}").chars().take(EVENT_CHARS).collect();
+            format!(
+                "{} at {:?} receives on stream {stream} {text}",
+                self.node,
+                self.follower.replica().cursor()
+            )
+        });
+        for effect in self.follower.handle(now_ms, FrameSource::Aggregator(stream), event) {
+            match effect {
+                FollowerEffect::Send(FrameSource::Aggregator(stream), message) => {
+                    cluster.send(stream, End::Server, Payload::FromFollower(message))
+                }
+                FollowerEffect::Send(FrameSource::Follower(_), _) => {}
+                FollowerEffect::Advanced => self.apply_acknowledgement(),
+                FollowerEffect::SnapshotInstalled => {
+                    cluster.counters.increment(Counter::ReplicaSnapshot);
+                    self.apply_acknowledgement();
+                }
+                FollowerEffect::Gap(gap) => cluster.checker.check_gap(&mut cluster.counters, self.node, &gap),
+            }
+        }
+        cluster.checker.check_replica((self.node, self.run), &self.follower);
+        self.connect_feed(cluster);
+    }
+
+    fn apply_acknowledgement(&mut self) {
+        let pool_state = self.follower.replica().state_replica().pool_state();
+        let acknowledged = pool_state.acknowledged(self.origin);
+        if acknowledged != self.acknowledged {
+            self.acknowledged = acknowledged;
+            self.batcher.acknowledge(acknowledged, &self.overlay);
+        }
+    }
+
+    /// Opens the feedback stream to the owner, and closes the one to an earlier owner.
+    fn connect_feed(&mut self, cluster: &mut Cluster) {
+        let owner = self.follower.owner(cluster.now_ms(self.node));
+        let Some((FrameSource::Aggregator(stream), _)) = owner else { return };
+        let Some(aggregator) = self.subscriptions.aggregator_of(stream) else { return };
+        if self.feed.as_ref().is_some_and(|feed| feed.aggregator == aggregator) {
+            return;
+        }
+        if let Some(feed) = self.feed.take() {
+            cluster.close(feed.stream, End::Client);
+        }
+        let stream = cluster.open(StreamKind::Feed, self.node, Node::Aggregator(aggregator));
+        self.feed = stream.map(|stream| Feed { stream, aggregator, is_open: false });
+    }
+
+    /// Schedules a batch of feedback if there is some and none is scheduled.
+    fn schedule_flush(&mut self, cluster: &mut Cluster) {
+        if self.has_feedback.swap(false, Ordering::Relaxed)
+            && !std::mem::replace(&mut self.is_flush_scheduled, true)
+        {
+            cluster.set_timer(self.node, FLUSH_DELAY_MS, Timer::FlushFeedback);
+        }
+    }
+
+    fn flush(&mut self, cluster: &mut Cluster, scope: GaugeScope) {
+        let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_open) else { return };
+        let in_flight =
+            cluster.network.stream(feed.stream).map(|stream| stream.in_flight[End::Server as usize]);
+        if in_flight.is_none_or(|batches| batches >= WINDOW) {
+            self.has_feedback.store(true, Ordering::Relaxed);
+            return;
+        }
+        let changed = self.bookings.take_changed();
+        let mut gauges = match scope {
+            GaugeScope::All => self.bookings.loads(),
+            GaugeScope::Changed => changed,
+        };
+        gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
+        let batch = self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges);
+        if self.batcher.has_unsent() {
+            self.has_feedback.store(true, Ordering::Relaxed);
+        }
+        let Some(batch) = batch else { return };
+        for placement in &batch.placements {
+            let placed = self.placements[placement.number as usize - 1].clone();
+            cluster.checker.record_placement(self.origin, placement.number, placed);
+        }
+        cluster.send(feed.stream, End::Server, Payload::Feedback(batch));
+    }
+}

@@ -1,0 +1,94 @@
+//! Books the requests of a simulated replica from their start to their end.
+
+use rand::Rng;
+use signalbox_state::{Booking, PlacedPrompt, ResponseOutcome, ResponseReport};
+use signalbox_types::EndpointKey;
+
+use super::Replica;
+use crate::cluster::Cluster;
+use crate::cluster::event::Timer;
+use crate::cluster::prompts;
+use crate::counters::Counter;
+
+/// A request in flight.
+pub(super) struct OpenRequest {
+    endpoint: EndpointKey,
+    booking: Booking,
+}
+
+impl Replica {
+    /// Sends a random prompt to an endpoint: half of the time to the one with the longest matching prefix,
+    /// else to a random one.
+    pub(super) fn start_request(&mut self, cluster: &mut Cluster) {
+        if !cluster.accepts_requests {
+            return;
+        }
+        let after_ms = cluster.queue.rng.random_range(1..=2 * cluster.plan.request_every_ms);
+        cluster.set_timer(self.node, after_ms, Timer::NextRequest);
+        let replica = self.follower.replica().state_replica();
+        let members: Vec<_> = replica.pool_state().endpoints().cloned().collect();
+        if members.is_empty() || !self.batcher.has_room() {
+            return;
+        }
+        let rng = &mut cluster.queue.rng;
+        let chain = prompts::chain(
+            rng.random_range(1..4),
+            rng.random_range(0..3) * 12,
+            rng.random_range(0..6),
+            rng.random_range(1..48),
+        );
+        let mut lookup = replica.pool_state().index_writer().index().lookup(&chain);
+        self.overlay.extend(&chain, &mut lookup);
+        let best = lookup
+            .matches
+            .first()
+            .filter(|_| rng.random())
+            .and_then(|best| members.iter().find(|member| member.key == best.endpoint));
+        let member = best.unwrap_or_else(|| &members[rng.random_range(0..members.len())]);
+        let held = lookup.matches.iter().find(|of| of.endpoint == member.key).map_or(0, |of| of.blocks);
+        let first_output_ms = rng.random_range(1..200);
+        let end_ms = first_output_ms + *[10, 300, 4_000].get(rng.random_range(0..3)).unwrap_or(&10);
+        let (endpoint, incarnation) = (member.key, member.observed.incarnation);
+        let booking = self.bookings.reserve(endpoint, chain.len() as u64 * 64);
+        let placed = PlacedPrompt { endpoint, incarnation, chain, known: lookup.longest, held };
+        self.overlay.place(&placed);
+        self.placements.push(placed.clone());
+        self.batcher.add_placement(cluster.now_ms(self.node), placed);
+        self.requests_started += 1;
+        let number = self.requests_started;
+        self.requests.insert(number, OpenRequest { endpoint, booking });
+        cluster.pods.add_running(endpoint, 1);
+        cluster.counters.increment(Counter::Request);
+        cluster.set_timer(self.node, first_output_ms, Timer::FirstOutput(number));
+        cluster.set_timer(self.node, end_ms, Timer::RequestEnd(number));
+    }
+
+    /// Ends the prefill of a request, and reports its outcome: one in fifty fails.
+    pub(super) fn record_first_output(&mut self, cluster: &mut Cluster, number: u64) {
+        let now_ms = cluster.now_ms(self.node);
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        request.booking.record_first_output(now_ms);
+        let outcome = if cluster.queue.rng.random_ratio(1, 50) {
+            ResponseOutcome::Failed
+        } else {
+            ResponseOutcome::FirstOutput { work_tokens: 1_000, elapsed_us: 80_000 }
+        };
+        if self.batcher.has_room_for_events() {
+            self.batcher.add_response(ResponseReport { endpoint: request.endpoint, outcome });
+        }
+    }
+
+    pub(super) fn end_request(&mut self, cluster: &mut Cluster, number: u64) {
+        if let Some(OpenRequest { endpoint, booking }) = self.requests.remove(&number) {
+            cluster.pods.add_running(endpoint, -1);
+            drop(booking);
+        }
+    }
+
+    /// Ends all requests, because their clients or this process are gone.
+    pub(crate) fn end_all_requests(&mut self, cluster: &mut Cluster) {
+        let numbers: Vec<u64> = self.requests.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.end_request(cluster, number));
+        self.schedule_flush(cluster);
+    }
+}

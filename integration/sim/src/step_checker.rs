@@ -1,0 +1,317 @@
+//! Checks the invariants that hold after every input of every process.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use signalbox_state::{
+    AssignedEndpoint, CatchUp, Change, Digest, Feedback, Follower, Frame, Gap, PlacedPrompt, Placement,
+    PoolRole, PoolState, RoleStatus,
+};
+use signalbox_types::{EndpointKey, Generation, Load, Origin, Version};
+
+use crate::counters::{Counter, Counters};
+use crate::invariants::{Invariant, Violation};
+use crate::plan::{AMPLE_KV_TOKENS, Mode, Node, Plan};
+
+/// More requests than this at one endpoint mean that a gauge fell below zero.
+const MAX_PLAUSIBLE_REQUESTS: u32 = 1 << 20;
+
+/// How long an owner waits for a chain that it requested, in microseconds.
+const CHAIN_REQUEST_TIMEOUT_US: u64 = 3_000_000;
+
+/// A process and the number of its run.
+pub(crate) type ProcessId = (Node, u32);
+
+/// Whether an owner must keep a placement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retention {
+    /// The owner received the placement at this time and must keep it, unless it had to request the chain and
+    /// did not get it in time.
+    RequiredSinceUs(u64),
+    /// The endpoint was gone, or was another incarnation, when the owner received the placement or later.
+    NotRequired,
+}
+
+/// What one owner has received from origins and changed about them.
+#[derive(Debug, Default)]
+struct OwnerRecord {
+    acknowledged: BTreeMap<Origin, u64>,
+    expired: BTreeSet<Origin>,
+    /// The placements that the owner received, by origin and number.
+    received: BTreeMap<(Origin, u64), Retention>,
+}
+
+/// Observes all processes and keeps the first violation.
+#[derive(Debug)]
+pub(crate) struct StepChecker {
+    pub(crate) now_us: u64,
+    /// The first violation.
+    pub(crate) violation: Option<Violation>,
+    /// Whether acknowledged placements must be in the state: only when messages arrive in order and nothing
+    /// is evicted.
+    checks_placements: bool,
+    /// The owner of each epoch.
+    owner_by_epoch: BTreeMap<u64, ProcessId>,
+    /// The first digest seen at each version, and the node that had it.
+    states: HashMap<Version, (Digest, Node)>,
+    /// The last version and epoch of each process.
+    versions: BTreeMap<ProcessId, (Version, u64)>,
+    owners: BTreeMap<ProcessId, OwnerRecord>,
+    placements: BTreeMap<(Origin, u64), PlacedPrompt>,
+    /// The owner and stream of each generation.
+    generations: BTreeMap<(EndpointKey, Generation), (ProcessId, u64)>,
+    renewed_origins: BTreeSet<Origin>,
+}
+
+impl StepChecker {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            now_us: 0,
+            violation: None,
+            checks_placements: plan.mode == Mode::Streams && plan.kv_tokens == AMPLE_KV_TOKENS,
+            owner_by_epoch: BTreeMap::new(),
+            states: HashMap::new(),
+            versions: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            placements: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            renewed_origins: BTreeSet::new(),
+        }
+    }
+
+    /// Records a violation, unless there is an earlier one.
+    pub(crate) fn fail(&mut self, invariant: Invariant, observed: impl FnOnce() -> String) {
+        self.violation.get_or_insert_with(|| Violation { invariant, observed: observed() });
+    }
+
+    /// Checks an aggregator after an input. `before` is the version of its pool before the input.
+    pub(crate) fn check_aggregator(
+        &mut self,
+        counters: &mut Counters,
+        process: ProcessId,
+        role: &PoolRole,
+        before: Option<Version>,
+    ) {
+        self.check_version(process, role.version(), role.epoch(), role.pool_state());
+        let (RoleStatus::Owner(epoch), Some(pool)) = (role.status(), role.pool()) else {
+            self.owners.remove(&process);
+            return;
+        };
+        let owner = *self.owner_by_epoch.entry(epoch).or_insert(process);
+        if owner != process {
+            self.fail(Invariant::OneWriter, || format!("{process:?} and {owner:?} both own epoch {epoch}"));
+        }
+        let Some(mut at) = before.filter(|_| self.owners.contains_key(&process)) else { return };
+        while let CatchUp::Frame(frame) = pool.journal().since(at) {
+            at = frame.ends_at().unwrap_or(at);
+            let Frame::Delta { changes, .. } = frame else { continue };
+            changes.iter().for_each(|change| self.check_change(counters, process, pool.pool_state(), change));
+        }
+    }
+
+    /// Checks a change that an owner created.
+    fn check_change(
+        &mut self,
+        counters: &mut Counters,
+        process: ProcessId,
+        pool_state: &PoolState,
+        change: &Change,
+    ) {
+        counters.increment(Counter::Change);
+        match change {
+            Change::LoadChanged { origin, load, endpoint } => {
+                if load.requests > MAX_PLAUSIBLE_REQUESTS || load.prefills > MAX_PLAUSIBLE_REQUESTS {
+                    self.fail(Invariant::GaugesAreNotNegative, || {
+                        format!("{load:?} of {origin} at {endpoint}")
+                    });
+                }
+                self.check_origin_not_expired(process, *origin, *load);
+            }
+            Change::OriginExpired { origin } => {
+                let Some(record) = self.owners.get_mut(&process) else { return };
+                record.expired.insert(*origin);
+                record.acknowledged.remove(origin);
+            }
+            Change::Acknowledged { origin, number } => {
+                self.check_acknowledgement(process, pool_state, *origin, *number);
+            }
+            Change::EndpointRemoved { endpoint } => self.release_placements(process, *endpoint),
+            Change::Evicted { .. } => counters.increment(Counter::Eviction),
+            _ => {}
+        }
+    }
+
+    fn check_origin_not_expired(&mut self, process: ProcessId, origin: Origin, load: Load) {
+        if self.owners.get(&process).is_some_and(|record| record.expired.contains(&origin)) {
+            self.fail(Invariant::ExpiredOriginsStayExpired, || {
+                format!("{process:?} accepted {load:?} from {origin}")
+            });
+        }
+    }
+
+    fn check_acknowledgement(
+        &mut self,
+        process: ProcessId,
+        pool_state: &PoolState,
+        origin: Origin,
+        number: u64,
+    ) {
+        let Some(record) = self.owners.get_mut(&process) else { return };
+        let before = record.acknowledged.insert(origin, number).unwrap_or(0);
+        let is_expired = record.expired.contains(&origin);
+        if is_expired {
+            self.fail(Invariant::ExpiredOriginsStayExpired, || {
+                format!("{process:?} acknowledged number {number} of {origin}")
+            });
+            return;
+        }
+        if number < before {
+            self.fail(Invariant::AcknowledgementsGrow, || format!("{origin} from {before} to {number}"));
+            return;
+        }
+        // Numbers that this owner has not received were acknowledged by an earlier owner.
+        let received = self.owners[&process].received.range((origin, before + 1)..=(origin, number));
+        let is_required = |retention: &Retention| match retention {
+            Retention::RequiredSinceUs(since_us) => self.now_us - since_us < CHAIN_REQUEST_TIMEOUT_US,
+            Retention::NotRequired => false,
+        };
+        let required = received.filter(|(_, retention)| is_required(retention));
+        let mut placements = required.filter_map(|(of, _)| Some((*of, self.placements.get(of)?)));
+        let missing = placements.find(|(_, placed)| !is_held(pool_state, placed));
+        if let Some(((_, number), PlacedPrompt { endpoint, chain, known, .. })) = missing {
+            let observed = format!(
+                "{process:?} acknowledged number {number} of {origin}, but its {} blocks at {endpoint} ({known} of them known before) are not in the state",
+                chain.len()
+            );
+            self.fail(Invariant::AcknowledgedIsApplied, || observed);
+        }
+    }
+
+    /// Records the placements that an owner with this state receives.
+    pub(crate) fn record_feedback(
+        &mut self,
+        process: ProcessId,
+        pool_state: &PoolState,
+        feedback: &Feedback,
+    ) {
+        let Some(record) = self.owners.get_mut(&process).filter(|_| self.checks_placements) else { return };
+        for Placement { number, endpoint, incarnation, .. } in &feedback.placements {
+            let member = pool_state.endpoint(*endpoint);
+            let retention = record
+                .received
+                .entry((feedback.origin, *number))
+                .or_insert(Retention::RequiredSinceUs(self.now_us));
+            if member.is_none_or(|member| member.observed.incarnation != *incarnation) {
+                *retention = Retention::NotRequired;
+            }
+        }
+    }
+
+    /// Releases the placements at a removed endpoint. They stay released if the endpoint returns.
+    fn release_placements(&mut self, process: ProcessId, endpoint: EndpointKey) {
+        let Some(record) = self.owners.get_mut(&process) else { return };
+        for (of, retention) in &mut record.received {
+            if self.placements.get(of).is_some_and(|placed| placed.endpoint == endpoint) {
+                *retention = Retention::NotRequired;
+            }
+        }
+    }
+
+    /// Records the placement behind a number of an origin, when a replica first sends it.
+    pub(crate) fn record_placement(&mut self, origin: Origin, number: u64, placed: PlacedPrompt) {
+        self.placements.entry((origin, number)).or_insert(placed);
+    }
+
+    /// Checks an aggregator that became the owner, or continues as the owner under a later epoch.
+    pub(crate) fn check_takeover(&mut self, process: ProcessId, role: &PoolRole, pool_now_ms: u64) {
+        let acknowledged = role.pool_state().acknowledgements().collect();
+        self.owners.entry(process).or_insert(OwnerRecord { acknowledged, ..OwnerRecord::default() });
+        let latest_ms =
+            role.pool_state().endpoints().map(|member| member.observed.scrape_status_since_ms).max();
+        if let Some(latest_ms) = latest_ms.filter(|latest_ms| *latest_ms > pool_now_ms) {
+            self.fail(Invariant::ClockContinues, || {
+                format!(
+                    "{process:?} continues at {pool_now_ms} ms, but its state has the time {latest_ms} ms"
+                )
+            });
+        }
+    }
+
+    /// Checks a replica after an input.
+    pub(crate) fn check_replica(&mut self, process: ProcessId, follower: &Follower) {
+        let (version, epoch) = (follower.replica().cursor(), follower.epoch());
+        self.check_version(process, version, epoch, follower.replica().state_replica().pool_state());
+    }
+
+    fn check_version(
+        &mut self,
+        process: ProcessId,
+        version: Option<Version>,
+        epoch: u64,
+        pool_state: &PoolState,
+    ) {
+        let Some(version) = version else { return };
+        let (before, known) = self.versions.insert(process, (version, epoch)).unwrap_or_default();
+        if version < before {
+            self.fail(Invariant::VersionsGrow, || format!("{process:?} from {before} to {version}"));
+        }
+        if epoch < known {
+            self.fail(Invariant::EpochsGrow, || format!("{process:?} from {known} to {epoch}"));
+        }
+        let digest = pool_state.digest();
+        let (known, by) = *self.states.entry(version).or_insert((digest, process.0));
+        if known != digest {
+            let differing = known.differing(&digest).join(", ");
+            self.fail(Invariant::OneState, || {
+                format!("{process:?} and {by} differ at {version} in {differing}")
+            });
+        }
+    }
+
+    /// Checks that a replica renews an expired origin only once.
+    pub(crate) fn check_origin_renewal(&mut self, expired: Origin) {
+        if !self.renewed_origins.insert(expired) {
+            self.fail(Invariant::OneOriginRenewal, || format!("{expired} was renewed twice"));
+        }
+    }
+
+    /// Checks a frame that a follower could not apply: frames may be missing, but never wrong.
+    pub(crate) fn check_gap(&mut self, counters: &mut Counters, node: Node, gap: &Gap) {
+        counters.increment(Counter::FrameGap);
+        if matches!(gap, Gap::Change(_) | Gap::Digest(_)) {
+            self.fail(Invariant::NoDivergence, || format!("at {node}: {gap}"));
+        }
+    }
+
+    /// Checks that each generation is assigned to one stream by one owner.
+    pub(crate) fn check_assignment(
+        &mut self,
+        counters: &mut Counters,
+        process: ProcessId,
+        stream: u64,
+        assigned: &[AssignedEndpoint],
+    ) {
+        counters.increment(Counter::Assignment);
+        for AssignedEndpoint { endpoint, generation, .. } in assigned {
+            let first = *self.generations.entry((*endpoint, *generation)).or_insert((process, stream));
+            if first != (process, stream) {
+                self.fail(Invariant::GenerationsAreUnique, || {
+                    format!(
+                        "{generation:?} of {endpoint} was assigned by {first:?} and by {:?}",
+                        (process, stream)
+                    )
+                });
+            }
+        }
+    }
+}
+
+/// Returns whether a placement is in the state, or need not be because it was for another incarnation of its
+/// endpoint.
+fn is_held(pool_state: &PoolState, placed: &PlacedPrompt) -> bool {
+    let Some(member) = pool_state.endpoint(placed.endpoint) else { return true };
+    if member.observed.incarnation != placed.incarnation {
+        return true;
+    }
+    let matches = pool_state.index_writer().index().lookup(&placed.chain).matches;
+    matches.iter().any(|of| of.endpoint == placed.endpoint && of.blocks == placed.chain.len())
+}

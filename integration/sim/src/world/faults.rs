@@ -1,0 +1,88 @@
+//! Starts and ends faults.
+
+use crate::counters::Counter;
+use crate::plan::{FaultKind, Node};
+use crate::processes::Process;
+use crate::world::World;
+
+impl World {
+    pub(super) fn start_fault(&mut self, at: usize) {
+        let fault = self.cluster.plan.faults[at].clone();
+        self.mark_disturbed();
+        self.cluster.trace(|| format!("FAULT STARTS: {fault}"));
+        match fault.kind {
+            FaultKind::Kill(node) => self.stop(node),
+            FaultKind::LoseMachine(node) => self.lose_machine(node),
+            FaultKind::Pause(node) => self.pause(node),
+            FaultKind::Drain(at) => {
+                if let Some(Process::Aggregator(aggregator)) = self.processes.get_mut(&Node::Aggregator(at)) {
+                    aggregator.drain(&mut self.cluster);
+                }
+            }
+            FaultKind::Cut(..) | FaultKind::Partition(_) => {
+                self.cut_links(&fault.kind).into_iter().for_each(|link| self.cluster.network.cut(link));
+            }
+            FaultKind::ResetStreams(node) => {
+                for (stream, _) in self.cluster.network.streams_of(node) {
+                    self.cluster.network.reset(&mut self.cluster.queue, stream);
+                }
+            }
+            FaultKind::SlowDown(a, b, by_ms) => self.cluster.network.slow_down((a, b), by_ms),
+            FaultKind::CoordinatorDown => self.cluster.coordinator.is_down = true,
+            FaultKind::RemovePod(at) => {
+                self.cluster.pods.set_member(at, false);
+                self.cluster.announce_endpoints();
+            }
+            FaultKind::RestartPod(at) => {
+                self.cluster.pods.restart(at);
+                self.cluster.counters.increment(Counter::PodRestart);
+            }
+        }
+    }
+
+    pub(super) fn end_fault(&mut self, at: usize) {
+        let fault = self.cluster.plan.faults[at].clone();
+        self.mark_disturbed();
+        self.cluster.trace(|| format!("FAULT ENDS: {fault}"));
+        match fault.kind {
+            FaultKind::Kill(node) | FaultKind::LoseMachine(node) => self.start(node),
+            FaultKind::Pause(node) => self.resume(node),
+            FaultKind::Drain(at) => {
+                let node = Node::Aggregator(at);
+                self.stop(node);
+                self.start(node);
+            }
+            FaultKind::Cut(..) | FaultKind::Partition(_) => {
+                let links = self.cut_links(&fault.kind);
+                links.into_iter().for_each(|link| self.cluster.network.mend(&mut self.cluster.queue, link));
+            }
+            FaultKind::SlowDown(a, b, _) => self.cluster.network.slow_down((a, b), 0),
+            FaultKind::CoordinatorDown => {
+                self.cluster.coordinator.recover(self.cluster.queue.now_us());
+                self.cluster.publish_registry();
+            }
+            FaultKind::RemovePod(at) => {
+                self.cluster.pods.set_member(at, true);
+                self.cluster.announce_endpoints();
+            }
+            FaultKind::ResetStreams(_) | FaultKind::RestartPod(_) => {}
+        }
+    }
+
+    /// Returns the links that a fault cuts.
+    fn cut_links(&self, kind: &FaultKind) -> Vec<(Node, Node)> {
+        match kind {
+            FaultKind::Cut(from, to) => vec![(*from, *to)],
+            FaultKind::Partition(isolated) => {
+                let nodes: Vec<_> =
+                    self.cluster.plan.nodes().into_iter().chain([Node::Coordinator]).collect();
+                let crosses = |from: &Node, to: &Node| isolated.contains(from) != isolated.contains(to);
+                let from_each = nodes.iter().flat_map(|from| {
+                    nodes.iter().filter(move |to| crosses(from, to)).map(move |to| (*from, *to))
+                });
+                from_each.collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}

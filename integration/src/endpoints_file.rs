@@ -1,0 +1,56 @@
+//! Writes endpoints files for aggregators.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::test_dir::TestDir;
+
+/// The default pool of the tests, in namespace `default`.
+const POOL: &str = "llama3";
+
+/// Writes the endpoints file of the default pool with these endpoints (name and address), and returns its
+/// path. The file is replaced atomically, so that no reader sees half of it.
+///
+/// # Errors
+/// Fails when the file cannot be written.
+pub fn write_endpoints<'a>(
+    dir: &TestDir,
+    endpoints: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> anyhow::Result<PathBuf> {
+    write_pool(dir, POOL, endpoints)
+}
+
+/// Appends documents to the endpoints file at `path`.
+///
+/// # Errors
+/// Fails when the file cannot be written.
+pub(crate) fn add_documents(path: &Path, documents: &str) -> anyhow::Result<()> {
+    let text = fs::read_to_string(path)? + documents;
+    let new = path.with_extension("added");
+    fs::write(&new, text)?;
+    fs::rename(new, path)?;
+    Ok(())
+}
+
+/// Like [`write_endpoints`], for the pool `pool` in namespace `default`.
+///
+/// # Errors
+/// Fails when the file cannot be written.
+pub fn write_pool<'a>(
+    dir: &TestDir,
+    pool: &str,
+    endpoints: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> anyhow::Result<PathBuf> {
+    let mut text =
+        format!("apiVersion: signalbox/v1\nkind: Endpoints\npool: {{ name: {pool}, namespace: default }}\n");
+    let mut endpoints = endpoints.into_iter().peekable();
+    text.push_str(if endpoints.peek().is_some() { "endpoints:\n" } else { "endpoints: []\n" });
+    for (name, address) in endpoints {
+        writeln!(text, "- {{ name: {name}, address: {address}, engine: vllm }}")?;
+    }
+    let of = |extension: &str| dir.path().join(format!("endpoints-{pool}.{extension}"));
+    fs::write(of("new"), text)?;
+    fs::rename(of("new"), of("yaml"))?;
+    Ok(of("yaml"))
+}

@@ -1,0 +1,17 @@
+//! Starts and stops the processes of a test: the services, model servers, Envoy and etcd.
+
+mod envoy;
+mod epp;
+mod etcd;
+mod fleet;
+mod pod;
+mod process;
+mod service;
+
+pub use envoy::{Envoy, PICKED_HEADER, RequestMode, ResponseMode, envoy_binary};
+pub use epp::Epp;
+pub use etcd::{Certificates, Etcd, Transport};
+pub use fleet::Fleet;
+pub use pod::{Pod, PodConfig};
+pub use process::{Process, Signal, built_binary};
+pub use service::Service;

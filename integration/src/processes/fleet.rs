@@ -1,0 +1,70 @@
+//! Runs many simulated model servers in one process, each on its own port.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::endpoints_file::write_endpoints;
+use crate::http::MODEL;
+use crate::processes::Process;
+use crate::test_dir::TestDir;
+
+/// Simulated model servers and the endpoints file that lists them.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The name and address of each.
+    pods: Vec<(String, String)>,
+    file: PathBuf,
+    _process: Process,
+}
+
+impl Fleet {
+    /// Starts `count` pods, as fast as an 8B model on one H100 unless `more` flags change it, and lists all
+    /// of them.
+    ///
+    /// # Errors
+    /// Fails when they do not become ready.
+    pub async fn start(dir: &TestDir, count: usize, more: &[&str]) -> anyhow::Result<Self> {
+        let count = count.to_string();
+        let flags =
+            ["--listen", "127.0.0.1:0", "--name", "pod", "--model", MODEL, "--output", "json", "--pods"];
+        let flags = [&flags[..], &[count.as_str()], more].concat();
+        let (process, ready) = Process::start_ready(dir, "signalbox-modelsim", "pods", &flags).await?;
+        let pods = ready["pods"].as_array().into_iter().flatten().map(|pod| {
+            let text =
+                |key: &str| pod[key].as_str().map(str::to_owned).context("a pod has no name or address");
+            anyhow::Ok((text("name")?, text("address")?))
+        });
+        let pods = pods.collect::<Result<Vec<_>, _>>()?;
+        let file = list(dir, &pods)?;
+        Ok(Self { pods, file, _process: process })
+    }
+
+    /// Returns the endpoints file.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Returns the name and address of each pod, listed or not.
+    pub fn pods(&self) -> &[(String, String)] {
+        &self.pods
+    }
+
+    /// Returns the number of pods, listed or not.
+    pub fn count(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Lists all pods except the last `out`, which keep running.
+    ///
+    /// # Errors
+    /// Fails when the endpoints file cannot be written.
+    pub fn list_without(&self, dir: &TestDir, out: usize) -> anyhow::Result<()> {
+        list(dir, &self.pods[..self.pods.len().saturating_sub(out)])?;
+        Ok(())
+    }
+}
+
+fn list(dir: &TestDir, pods: &[(String, String)]) -> anyhow::Result<PathBuf> {
+    write_endpoints(dir, pods.iter().map(|(name, address)| (name.as_str(), address.as_str())))
+}

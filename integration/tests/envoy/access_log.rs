@@ -1,0 +1,145 @@
+//! Tests gateways that do not send responses to the EPP: it learns the ends of requests from the access log.
+
+use anyhow::{Context, ensure};
+use futures_util::future::{join, join_all, try_join_all};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use signalbox_integration::{
+    CompletionRequest, PodConfig, ResponseFormat, ResponseMode, TestCluster, TestClusterConfig, Upload,
+    eventually,
+};
+
+/// A pod with the speed of a real one, so that responses outlast the checks.
+const SLOW: PodConfig = PodConfig { speed: 1.0, kv_capacity_tokens: 524_288 };
+
+const REQUESTS: u64 = 24;
+
+fn config(response_mode: ResponseMode) -> TestClusterConfig {
+    TestClusterConfig { pods: 2, pod: SLOW, response_mode, ..TestClusterConfig::default() }
+}
+
+fn streamed(topic: u64, tokens: u32) -> CompletionRequest {
+    CompletionRequest { topic, bytes: 300, max_tokens: Some(tokens), format: ResponseFormat::Events }
+}
+
+/// Returns the sum of a metric over all replicas.
+async fn sum(cluster: &TestCluster, name: &str) -> anyhow::Result<f64> {
+    let of_each = join_all(cluster.epps.iter().map(|epp| epp.metric(&cluster.client, name))).await;
+    of_each.into_iter().sum()
+}
+
+/// Waits until all replicas together have this many streams and bookings.
+async fn wait_streams_and_bookings(cluster: &TestCluster, streams: f64, bookings: f64) -> anyhow::Result<()> {
+    let check = async || {
+        let (open, own) =
+            (sum(cluster, "open_streams").await?, sum(cluster, "own_in_flight_requests").await?);
+        ensure!(open == streams && own == bookings, "{open} streams, {own} bookings");
+        Ok(())
+    };
+    eventually(&format!("{streams} streams, {bookings} bookings"), check).await
+}
+
+/// Waits until the replicas learned the ends of this many requests and nothing is booked.
+async fn wait_ended(cluster: &TestCluster, requests: u64) -> anyhow::Result<()> {
+    let check = async || {
+        let ended = sum(cluster, "detached_bookings_total").await?;
+        ensure!(ended == requests as f64, "{ended} bookings were detached");
+        Ok(())
+    };
+    eventually("all bookings are detached from their streams", check).await?;
+    wait_streams_and_bookings(cluster, 0.0, 0.0).await?;
+    let expired = sum(cluster, "detached_bookings_expired_total").await?;
+    let timed = sum(cluster, "access_log_first_byte_seconds_count").await?;
+    ensure!(
+        expired == 0.0 && timed == requests as f64,
+        "{expired} bookings expired, {timed} ends were reported"
+    );
+    Ok(())
+}
+
+/// Checks that a request stays booked after its stream until its response ends, whichever replica receives
+/// the access log entry.
+async fn check_ends_are_learned(mode: ResponseMode) -> anyhow::Result<()> {
+    let cluster = TestCluster::start(config(mode)).await?;
+    // The replicas do not know yet that there is an access log: the first booking may expire early.
+    cluster.complete(&streamed(0, 3)).await?;
+    wait_ended(&cluster, 1).await?;
+    let url = format!("{}/v1/completions", cluster.envoy().url());
+    let response =
+        cluster.client.send_streaming(Method::POST, &url, streamed(1, 1_000).body(), Upload::Whole).await?;
+    ensure!(response.status() == StatusCode::OK, "{}", response.status());
+    wait_streams_and_bookings(&cluster, 0.0, 1.0).await?;
+    let response = response.into_body().collect().await?.to_bytes();
+    ensure!(response.ends_with(b"data: [DONE]\n\n"), "the response was cut");
+    wait_ended(&cluster, 2).await?;
+    try_join_all((2..REQUESTS).map(|topic| {
+        let cluster = &cluster;
+        async move { cluster.complete(&streamed(topic, 20)).await }
+    }))
+    .await?;
+    wait_ended(&cluster, REQUESTS).await?;
+    // Each of Envoy's workers sends its log to one replica, and requests to all.
+    let relayed = sum(&cluster, "access_log_entries_total").await? - REQUESTS as f64;
+    ensure!(relayed > 0.0, "every entry reached the replica with the booking; none was relayed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn ends_are_learned_without_responses() {
+    check_ends_are_learned(ResponseMode::AccessLog).await.unwrap();
+}
+
+#[tokio::test]
+async fn ends_are_learned_with_response_headers() {
+    check_ends_are_learned(ResponseMode::HeadersAndAccessLog).await.unwrap();
+}
+
+#[tokio::test]
+async fn killed_replica_breaks_no_response() {
+    let mut cluster = TestCluster::start(config(ResponseMode::AccessLog)).await.unwrap();
+    let mut victim = cluster.epps.remove(0);
+    let responses = join_all((0..REQUESTS).map(|topic| {
+        let cluster = &cluster;
+        async move { cluster.complete(&streamed(topic, 500)).await }
+    }));
+    let kill = async {
+        let booked = async || {
+            let own = victim.metric(&cluster.client, "own_in_flight_requests").await?;
+            let all = own + sum(&cluster, "own_in_flight_requests").await?;
+            ensure!(own > 0.0 && all == REQUESTS as f64, "{own} of {all}");
+            ensure!(victim.metric(&cluster.client, "open_streams").await? == 0.0, "a pick is in progress");
+            Ok(())
+        };
+        eventually("all requests are in flight", booked).await.unwrap();
+        victim.kill().unwrap();
+    };
+    for response in join(responses, kill).await.0 {
+        assert!(response.unwrap().text().unwrap().ends_with("data: [DONE]\n\n"));
+    }
+    wait_streams_and_bookings(&cluster, 0.0, 0.0).await.unwrap();
+}
+
+#[tokio::test]
+async fn failures_are_learned_from_the_access_log() {
+    let cluster = TestCluster::start(TestClusterConfig {
+        pod: PodConfig::default(),
+        ..config(ResponseMode::AccessLog)
+    })
+    .await
+    .unwrap();
+    let bad = &cluster.pods[0];
+    bad.fail_all_requests(&cluster.client).await.unwrap();
+    let mut topics = 0..;
+    let is_failing = async || {
+        // Requests fail until the replicas notice.
+        let body = CompletionRequest::small(topics.next().context("no more topics")?).body();
+        cluster.send(Method::POST, "/v1/completions", body, Upload::Whole).await?;
+        let explanation =
+            cluster.epps[0].explain(&cluster.client, CompletionRequest::small(0).body()).await?;
+        let mut candidates = explanation["candidates"].as_array().into_iter().flatten();
+        let is_known = candidates.any(|one| one["endpoint"] == bad.name() && one["tier"] == "failing");
+        ensure!(is_known, "{explanation}");
+        Ok(())
+    };
+    eventually("a replica knows that the pod is failing", is_failing).await.unwrap();
+}

@@ -1,0 +1,83 @@
+//! Reads the top level of a configuration file and delegates to its sections.
+
+use signalbox_document::{Fields, Located, Node, quoted};
+use signalbox_schedule::Weighted;
+
+use crate::diagnostics::Diagnostics;
+use crate::parameters::hint;
+use crate::{other_sections, plugins, profile};
+
+pub(crate) const KIND: &str = "EndpointPickerConfig";
+const API_VERSION: &str = "llm-d.ai/v1alpha1";
+const LEGACY_API_VERSION: &str = "inference.networking.x-k8s.io/v1alpha1";
+
+const FIELDS: [&str; 10] = [
+    "apiVersion",
+    "kind",
+    "featureGates",
+    "plugins",
+    "schedulingProfiles",
+    "requestHandler",
+    "dataLayer",
+    "flowControl",
+    "saturationDetector",
+    "parser",
+];
+
+/// Returns the name of the profile and the policy that it defines.
+pub(crate) fn read(root: &Node, diagnostics: &mut Diagnostics) -> Option<(String, Weighted)> {
+    let fields = Located::root(root).fields(&FIELDS, &mut diagnostics.problems)?;
+    api_version(&fields, diagnostics);
+    if let Some(at) = fields.required("kind", KIND, &mut diagnostics.problems)
+        && let Some(written) = at.raw_text(KIND, &mut diagnostics.problems)
+        && written != KIND
+    {
+        diagnostics.add_problem(&at, format!("unknown kind {}; write kind: {KIND}", quoted(written)));
+    }
+    feature_gates(&fields, diagnostics);
+    let plugins = plugins::read(&fields, diagnostics);
+    other_sections::check(&fields, &plugins, diagnostics);
+    profile::read(&fields, &plugins, diagnostics)
+}
+
+fn api_version(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
+    let Some(at) = fields.required("apiVersion", API_VERSION, &mut diagnostics.problems) else { return };
+    match at.raw_text(API_VERSION, &mut diagnostics.problems) {
+        None | Some(API_VERSION) => {}
+        Some(LEGACY_API_VERSION) => {
+            diagnostics.add_warning(&at, format!("{LEGACY_API_VERSION} is deprecated; write {API_VERSION}"));
+        }
+        Some(written) => {
+            let message = format!("unknown version {}; write apiVersion: {API_VERSION}", quoted(written));
+            diagnostics.add_problem(&at, message);
+        }
+    }
+}
+
+fn feature_gates(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
+    const FLOW_CONTROL: &str = "flowControl";
+    const POPULATE: &str = "haPopulateNonLeaderDatastore";
+    let gates = fields.optional("featureGates").filter(|at| !at.is_null());
+    for gate in gates.and_then(|at| at.items(&mut diagnostics.problems)).unwrap_or_default() {
+        let Some(text) = gate.text(&mut diagnostics.problems) else { continue };
+        let (name, value) = text.split_once('=').unwrap_or((text, "true"));
+        match (name, value) {
+            (FLOW_CONTROL, "true") => {
+                let message = "flow control is not supported yet; remove it, or write flowControl=false";
+                diagnostics.add_problem(&gate, message);
+            }
+            (FLOW_CONTROL, "false") => diagnostics.add_ignored(&gate, "flow control is not supported yet"),
+            (POPULATE, "true" | "false") => {
+                diagnostics.add_ignored(&gate, "all replicas hold the pool state; there is no leader");
+            }
+            (FLOW_CONTROL | POPULATE, _) => {
+                diagnostics
+                    .add_problem(&gate, format!("{} is not a boolean; write {name}=false", quoted(value)));
+            }
+            _ => {
+                let hint = hint(name, &[FLOW_CONTROL, POPULATE]);
+                diagnostics.add_problem(&gate, format!("unknown feature gate {}; {hint}", quoted(name)));
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Metric families of TensorRT-LLM's own server.
+
+use crate::metrics::family::{Family, Role};
+
+pub(super) const FAMILIES: &[Family] = &[
+    Family::new("trtllm_num_requests_waiting", Role::Waiting),
+    Family::new("trtllm_num_requests_running", Role::Running),
+    Family::new("trtllm_kv_cache_utilization", Role::KvUse),
+    Family::new("trtllm_kv_cache_tokens_per_block", Role::BlockTokens),
+    Family::new("trtllm_kv_cache_max_blocks", Role::Blocks),
+    Family::new("process_start_time_seconds", Role::Started),
+];

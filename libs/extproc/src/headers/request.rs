@@ -1,0 +1,203 @@
+//! Reads request headers.
+
+use signalbox_intake::Api;
+use signalbox_protos::envoy::config::core::v3::HeaderMap;
+use signalbox_types::Models;
+
+use crate::config::Config;
+use crate::headers::control::ControlHeaders;
+use crate::headers::value::header_text;
+
+/// The path to assume for a request without one.
+const DEFAULT_PATH: &str = "/v1/completions";
+/// Maximum length of a request id in characters; longer ones are truncated.
+const MAX_REQUEST_ID_CHARS: usize = 128;
+/// Maximum length of a header value that is kept for a decision, in characters; longer ones are truncated.
+const MAX_HEADER_CHARS: usize = 1_024;
+
+/// Headers in which clients and agents identify their sessions.
+const SESSION_HEADERS: [&str; 6] = [
+    "x-session-id",
+    "x-session-token",
+    "x-session-affinity",
+    "x-claude-code-session-id",
+    "session-id",
+    "session_id",
+];
+
+/// The information in a request's headers.
+#[derive(Debug, Default)]
+pub(crate) struct RequestHeaders {
+    /// How to parse the body.
+    pub(crate) api: Api,
+    /// How to parse the body if the request ends with its headers.
+    pub(crate) bodiless_api: Api,
+    /// The path if no configured parser handles it; then a body is refused.
+    pub(crate) unsupported_path: Option<String>,
+    /// Length of the body in bytes according to the client.
+    pub(crate) content_length_bytes: Option<u64>,
+    /// `None` until the headers have arrived.
+    pub(crate) request_id: Option<String>,
+    is_id_generated: bool,
+    rewrite_seed: u64,
+    /// Names and values of the headers that the policy reads.
+    pub(crate) decision_headers: Vec<(String, String)>,
+    /// Settings in the control headers.
+    pub(crate) controls: ControlHeaders,
+    /// The client's session.
+    pub(crate) session: Option<String>,
+}
+
+impl RequestHeaders {
+    /// Parses a request's headers. Generates a request id from `random_bits` if there is none.
+    pub(crate) fn parse(headers: Option<&HeaderMap>, config: &Config, random_bits: u128) -> Self {
+        let mut parsed = Self { controls: ControlHeaders::parse(headers), ..Self::default() };
+        let (mut method, mut path, mut original, mut forwarded) = (None, None, None, None);
+        for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
+            let Some(value) = header_text(header) else { continue };
+            if let Some(name) =
+                config.decision_headers.iter().find(|name| header.key.eq_ignore_ascii_case(name))
+            {
+                parsed.decision_headers.push((name.clone(), value.chars().take(MAX_HEADER_CHARS).collect()));
+            }
+            if parsed.session.is_none()
+                && SESSION_HEADERS.iter().any(|name| header.key.eq_ignore_ascii_case(name))
+            {
+                parsed.session = Some(value.chars().take(MAX_HEADER_CHARS).collect());
+            }
+            let slot = match header.key.as_str() {
+                ":method" => &mut method,
+                ":path" => &mut path,
+                key if key.eq_ignore_ascii_case("x-original-path") => &mut original,
+                key if key.eq_ignore_ascii_case("x-forwarded-path") => &mut forwarded,
+                key if key.eq_ignore_ascii_case("content-length") => {
+                    parsed.content_length_bytes = value.parse().ok();
+                    continue;
+                }
+                key if key.eq_ignore_ascii_case("x-request-id") => {
+                    parsed.request_id = Some(value.chars().take(MAX_REQUEST_ID_CHARS).collect());
+                    continue;
+                }
+                _ => continue,
+            };
+            *slot = Some(value);
+        }
+        if parsed.request_id.is_none() {
+            (parsed.request_id, parsed.is_id_generated) = (Some(uuid_v4(random_bits)), true);
+        }
+        parsed.rewrite_seed = random_bits as u64;
+        let path = path.or(original).or(forwarded).unwrap_or(DEFAULT_PATH);
+        let api_of_path = config.parsers.api_for_path(path);
+        parsed.unsupported_path =
+            api_of_path.is_none().then(|| path.chars().take(MAX_HEADER_CHARS).collect());
+        let api = api_of_path.unwrap_or_default();
+        (parsed.api, parsed.bodiless_api) = match method {
+            Some("POST") => (api, api),
+            Some(_) => (Api::Opaque, Api::Opaque),
+            // Without a method, only the presence of a body distinguishes a POST from a GET.
+            None => (api, Api::Opaque),
+        };
+        parsed
+    }
+
+    /// Returns the defaults for headers whose parsing panicked: nothing is known about the request, and no
+    /// setting applies.
+    pub(crate) fn unreadable(random_bits: u128) -> Self {
+        Self {
+            request_id: Some(uuid_v4(random_bits)),
+            is_id_generated: true,
+            controls: ControlHeaders::unreadable(),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the request id if it was generated.
+    pub(crate) fn generated_id(&self) -> Option<&str> {
+        self.request_id.as_deref().filter(|_| self.is_id_generated)
+    }
+
+    /// Returns the model that serves a request for the model `requested`, if it is another one. The pool's
+    /// rewrites take precedence over the client's header.
+    pub(crate) fn rewrite_target(&self, requested: &str, models: &Models) -> Option<String> {
+        let target = models
+            .target(requested, self.session.as_deref(), self.rewrite_seed)
+            .or(self.controls.rewrite.as_deref());
+        target.filter(|target| *target != requested).map(str::to_owned)
+    }
+}
+
+/// Returns a random UUID of version 4 (RFC 9562).
+fn uuid_v4(random_bits: u128) -> String {
+    let bits = random_bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let text = format!("{bits:032x}");
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use signalbox_protos::envoy::config::core::v3::HeaderValue;
+
+    use super::*;
+
+    fn raw(key: &str, value: &'static str) -> HeaderValue {
+        HeaderValue { key: key.to_owned(), value: String::new(), raw_value: value.into() }
+    }
+
+    fn plain(key: &str, value: &str) -> HeaderValue {
+        HeaderValue { key: key.to_owned(), value: value.to_owned(), raw_value: "".into() }
+    }
+
+    fn parse(headers: Vec<HeaderValue>) -> RequestHeaders {
+        let config = Config { decision_headers: ["x-session-id".to_owned()].into(), ..Config::default() };
+        RequestHeaders::parse(Some(&HeaderMap { headers }), &config, 7)
+    }
+
+    #[test]
+    fn path_headers_have_an_order_of_precedence() {
+        let chat = "/v1/chat/completions";
+        assert_eq!(parse(vec![raw(":path", chat), raw("x-original-path", "/a")]).api, Api::Chat);
+        assert_eq!(parse(vec![plain(":path", chat)]).api, Api::Chat);
+        assert_eq!(parse(vec![raw("x-forwarded-path", "/a"), raw("X-Original-Path", chat)]).api, Api::Chat);
+        assert_eq!(parse(vec![raw("x-forwarded-path", chat), raw(":path", "")]).api, Api::Chat);
+        assert_eq!(parse(vec![]).api, Api::Completions);
+        assert_eq!(RequestHeaders::parse(None, &Config::default(), 7).api, Api::Completions);
+        assert_eq!(parse(vec![raw(":path", "/v1/models"), raw("x-original-path", chat)]).api, Api::Opaque);
+    }
+
+    #[test]
+    fn only_post_bodies_are_parsed() {
+        let path = || raw(":path", "/v1/completions");
+        let post = parse(vec![raw(":method", "POST"), path()]);
+        assert_eq!((post.api, post.bodiless_api), (Api::Completions, Api::Completions));
+        let get = parse(vec![plain(":method", "GET"), path()]);
+        assert_eq!((get.api, get.bodiless_api), (Api::Opaque, Api::Opaque));
+        let unknown = parse(vec![path()]);
+        assert_eq!((unknown.api, unknown.bodiless_api), (Api::Completions, Api::Opaque));
+    }
+
+    #[test]
+    fn header_names_ignore_case_and_values_are_truncated() {
+        let long = Box::leak("é".repeat(200).into_boxed_str());
+        let read = parse(vec![raw("Content-Length", "12"), raw("X-Request-ID", long)]);
+        assert_eq!(read.content_length_bytes, Some(12));
+        assert_eq!(read.request_id, Some("é".repeat(MAX_REQUEST_ID_CHARS)));
+        let read = parse(vec![raw("content-length", "-1")]);
+        assert_eq!(read.content_length_bytes, None);
+    }
+
+    #[test]
+    fn missing_request_id_is_generated() {
+        let read = parse(vec![]);
+        assert_eq!(Some("00000000-0000-4000-8000-000000000007"), read.generated_id());
+        assert_eq!("ffffffff-ffff-4fff-bfff-ffffffffffff", uuid_v4(u128::MAX));
+        let read = parse(vec![raw("x-request-id", "a")]);
+        assert_eq!((Some("a"), None), (read.request_id.as_deref(), read.generated_id()));
+    }
+
+    #[test]
+    fn decision_headers_are_kept_and_truncated() {
+        let long = Box::leak("a".repeat(2_000).into_boxed_str());
+        let read = parse(vec![raw("X-Session-Id", long), raw("x-other", "1")]);
+        assert_eq!(read.decision_headers, [("x-session-id".to_owned(), "a".repeat(MAX_HEADER_CHARS))]);
+    }
+}

@@ -1,0 +1,11 @@
+//! Complete conversations, from the gateway's point of view.
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+mod body_modes;
+mod contract;
+mod gateway;
+mod model_rewrites;
+mod properties;
+mod refusals;
+mod request;
+mod response;

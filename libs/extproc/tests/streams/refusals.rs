@@ -1,0 +1,160 @@
+//! Refusals: their messages, and that nothing follows them.
+
+use std::net::SocketAddr;
+
+use signalbox_extproc::{BodyBudget, Config, Event, Outcome, Refusal};
+use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
+
+use crate::gateway::{
+    BODY, ENDPOINT, Gateway, Observed, POST, request, request_body, request_headers, request_trailers,
+    response_headers, with_body_modes,
+};
+
+const CHAT: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
+
+fn refused(status: i32, body: &str, reason: Option<&str>) -> [Observed; 2] {
+    let retry_after = (status == 429).then(|| "1".to_owned());
+    let (body, reason) = (body.to_owned(), reason.map(str::to_owned));
+    [Observed::Refused { status, body, reason, retry_after }, Observed::Close]
+}
+
+/// Sends the messages; returns what was observed after the last one.
+fn send_all(mut gateway: Gateway, messages: impl IntoIterator<Item = ProcessingRequest>) -> Vec<Observed> {
+    messages.into_iter().map(|message| gateway.send(message)).last().unwrap()
+}
+
+#[test]
+fn invalid_bodies_are_refused_with_400() {
+    for (headers, body, message) in [
+        (POST, r#"{"prompt":"p"}"#, "model not found in request body"),
+        (POST, r#"{"model":"m"}"#, "invalid completions request: must have prompt field"),
+        (CHAT, r#"{"model":"m"}"#, "invalid chat completions request: must have valid messages field"),
+        (POST, "[]", "error unmarshaling request bodyMap: the body is not a JSON object"),
+        (
+            POST,
+            "no healthy upstream",
+            "error unmarshaling request bodyMap: expected ident at line 1 column 2",
+        ),
+    ] {
+        let text = format!("inference error: BadRequest - {message}");
+        assert_eq!(send_all(Gateway::new(), request(&headers, body)), refused(400, &text, None));
+    }
+}
+
+#[test]
+fn post_without_a_body_is_refused() {
+    let observed = Gateway::new().send(request_headers(&POST, true));
+    let text = "inference error: BadRequest - \
+                error unmarshaling request bodyMap: EOF while parsing a value at line 1 column 0";
+    assert_eq!(observed, refused(400, text, None));
+}
+
+#[test]
+fn truncated_body_is_refused() {
+    let content_length = (BODY.len() + 5).to_string();
+    let [method, path] = POST;
+    let observed =
+        send_all(Gateway::new(), request(&[method, path, ("content-length", &content_length)], BODY));
+    let text = "inference error: BadRequest - request body is truncated: received 35 of 40 bytes";
+    assert_eq!(observed, refused(400, text, None));
+}
+
+#[test]
+fn truncated_opaque_body_passes() {
+    let observed = send_all(Gateway::new(), request(&[(":path", "/upload"), ("content-length", "9")], "x"));
+    assert!(matches!(
+        observed[..],
+        [Observed::Pick(_), Observed::Routed(_), Observed::RequestChunk(_, true)]
+    ));
+}
+
+#[test]
+fn missing_endpoint_is_refused_with_503() {
+    let text = "inference error: ServiceUnavailable - \
+                failed to find endpoint candidates for serving the request";
+    let expected = refused(503, text, Some("rejected-no-endpoints"));
+    let gateway = || Gateway::with(Config::default(), Err(Refusal::NoEndpoint));
+    assert_eq!(send_all(gateway(), request(&POST, BODY))[1..], expected);
+    assert_eq!(gateway().send(request_headers(&[(":method", "GET")], true))[1..], expected);
+}
+
+#[test]
+fn saturation_is_refused_with_429() {
+    let text = "inference error: ResourceExhausted - no endpoints available for the given request";
+    let expected = refused(429, text, Some("rejected-saturated"));
+    let gateway = Gateway::with(Config::default(), Err(Refusal::Saturated));
+    assert_eq!(send_all(gateway, request(&POST, BODY))[1..], expected);
+}
+
+#[test]
+fn too_long_body_is_refused_before_it_is_buffered() {
+    let expected =
+        refused(413, "inference error: PayloadTooLarge - request body is longer than 10 bytes", None);
+    let config = Config { body_limit_bytes: 10, ..Config::default() };
+    let gateway = || Gateway::with(config.clone(), Err(Refusal::NoEndpoint));
+    let headers = request_headers(&[(":path", "/upload")], false);
+    let bodies = [headers.clone(), request_body("12345", false), request_body("123456", false)];
+    assert_eq!(send_all(gateway(), bodies), expected);
+    assert_eq!(gateway().send(request_headers(&[("content-length", "11")], false)), expected);
+    let longest = send_all(gateway(), [headers, request_body("1234567890", true)]);
+    assert!(matches!(longest[0], Observed::Pick(_)));
+}
+
+#[test]
+fn bodies_beyond_the_shared_budget_are_refused() {
+    let body_budget = BodyBudget::new(50);
+    let config = Config { body_budget: body_budget.clone(), retry_after_s: 7, ..Config::default() };
+    let gateway = || Gateway::with(config.clone(), Err(Refusal::NoEndpoint));
+    let headers = || request_headers(&POST, false);
+    let mut first = gateway();
+    first.send(headers());
+    assert_eq!(first.send(request_body(BODY, false)), []);
+    assert_eq!(BODY.len() as u64, body_budget.held_bytes());
+    let body = "inference error: ServiceUnavailable - the endpoint picker is buffering too many request bodies; retry later";
+    let expected = Observed::Refused {
+        status: 503,
+        body: body.to_owned(),
+        reason: Some("rejected-saturated".to_owned()),
+        retry_after: Some("7".to_owned()),
+    };
+    assert_eq!(send_all(gateway(), [headers(), request_body(BODY, true)]), [expected, Observed::Close]);
+    drop(first);
+    assert_eq!(0, body_budget.held_bytes());
+    assert!(matches!(send_all(gateway(), [headers(), request_body(BODY, true)])[0], Observed::Pick(_)));
+}
+
+#[test]
+fn body_counts_until_the_gateway_has_received_it() {
+    for mode in [BodySendMode::FullDuplexStreamed, BodySendMode::Buffered] {
+        let body_budget = BodyBudget::new(1_000);
+        let config = Config { body_budget: body_budget.clone(), ..Config::default() };
+        let mut gateway = Gateway::with(config, Ok(ENDPOINT.parse::<SocketAddr>().unwrap().into()));
+        gateway.send(with_body_modes(request_headers(&POST, false), mode, mode));
+        gateway.conversation.release_sent_body();
+        gateway.send(request_body(BODY, true));
+        assert_eq!(BODY.len() as u64, body_budget.held_bytes(), "{mode:?}");
+        gateway.conversation.release_sent_body();
+        assert_eq!(0, body_budget.held_bytes(), "{mode:?}");
+    }
+}
+
+#[test]
+fn nothing_follows_a_refusal() {
+    let mut gateway = Gateway::new();
+    for message in request(&POST, "{") {
+        gateway.send(message);
+    }
+    for message in [request_body(BODY, true), request_trailers(), response_headers("200", true)] {
+        assert_eq!(gateway.send(message), []);
+    }
+    assert_eq!(gateway.step(Event::Picked(Err(Refusal::NoEndpoint))), []);
+    assert_eq!(gateway.conversation.outcome(), Outcome::Refused);
+    assert!(matches!(gateway.conversation.refusal(), Some(Refusal::BadRequest(_))));
+}
+
+#[test]
+fn unrequested_pick_is_ignored() {
+    let mut gateway = Gateway::new();
+    assert_eq!(gateway.step(Event::Picked(Err(Refusal::NoEndpoint))), []);
+    assert_eq!(gateway.conversation.outcome(), Outcome::NotSent);
+}

@@ -1,0 +1,254 @@
+//! Reads usage from gRPC messages.
+//!
+//! The messages are not buffered: a state machine picks out the numbers, or the HTTP body that the messages
+//! carry.
+
+use crate::protobuf::fields::{MAX_VARINT_BYTES, WireType, parse_tag, truncate_to_u32};
+use crate::protobuf::grpc_frame::FRAME_HEADER_BYTES;
+use crate::protobuf::http_body::FIELD_NUMBER;
+use crate::response::usage::http_body::HttpBodyReader;
+use crate::response::usage::values::Usage;
+
+/// The type of a response's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MessageType {
+    /// `GenerateResponse`, which contains a `GenerateStreamChunk` or a `GenerateComplete`.
+    Generate,
+    /// `EmbedResponse`.
+    Embed,
+    /// `google.api.HttpBody`, which carries the body of an HTTP response.
+    HttpBody,
+}
+
+/// Reads messages from pieces of any size. Compressed and invalid messages are ignored.
+#[derive(Debug)]
+pub(crate) struct GrpcMessageReader {
+    message_type: MessageType,
+    header: [u8; FRAME_HEADER_BYTES],
+    /// Number of bytes of the header read so far.
+    header_bytes: usize,
+    /// Bytes still to come of the current message.
+    remaining_bytes: u64,
+    submessage: Option<Submessage>,
+    state: State,
+    usage: Usage,
+    http_body: HttpBodyReader,
+}
+
+/// The nested message that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Submessage {
+    kind: SubmessageKind,
+    remaining_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SubmessageKind {
+    Chunk,
+    Complete,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Tag(PartialVarint),
+    /// The value of a field.
+    Value(u64, PartialVarint),
+    /// The length of a field.
+    Length(u64, PartialVarint),
+    /// This many bytes to skip.
+    Skip(u64),
+    /// This many bytes of the HTTP body.
+    HttpBody(u64),
+    /// The rest of an invalid message.
+    Invalid,
+}
+
+/// A varint that is not complete yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct PartialVarint {
+    value: u64,
+    len: usize,
+}
+
+impl PartialVarint {
+    const EMPTY: Self = Self { value: 0, len: 0 };
+}
+
+const EXPECT_TAG: State = State::Tag(PartialVarint::EMPTY);
+
+impl GrpcMessageReader {
+    pub(crate) fn new(message_type: MessageType) -> Self {
+        Self {
+            message_type,
+            header: [0; FRAME_HEADER_BYTES],
+            header_bytes: 0,
+            remaining_bytes: 0,
+            submessage: None,
+            state: EXPECT_TAG,
+            usage: Usage::default(),
+            http_body: HttpBodyReader::default(),
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        match self.message_type {
+            MessageType::Generate | MessageType::Embed => self.usage,
+            MessageType::HttpBody => self.http_body.usage(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        while let Some(&byte) = rest.first() {
+            let len = if self.remaining_bytes == 0 {
+                self.read_header(byte)
+            } else {
+                self.push_message_bytes(byte, rest)
+            };
+            rest = &rest[len..];
+        }
+    }
+
+    /// Reads one byte of a header; returns the number of bytes read.
+    fn read_header(&mut self, byte: u8) -> usize {
+        self.header[self.header_bytes] = byte;
+        self.header_bytes += 1;
+        if self.header_bytes == FRAME_HEADER_BYTES {
+            let [compressed, len @ ..] = self.header;
+            self.header_bytes = 0;
+            self.remaining_bytes = u64::from(u32::from_be_bytes(len));
+            self.submessage = None;
+            self.state = if compressed == 0 { EXPECT_TAG } else { State::Invalid };
+        }
+        1
+    }
+
+    /// Reads part of a message from `ready`, which starts with `byte`; returns the number of bytes read.
+    fn push_message_bytes(&mut self, byte: u8, ready: &[u8]) -> usize {
+        let unread = match self.state {
+            State::Skip(bytes) | State::HttpBody(bytes) => bytes,
+            State::Invalid => self.remaining_bytes,
+            _ => 1,
+        };
+        let len = unread.min(ready.len() as u64);
+        self.remaining_bytes -= len;
+        if let Some(submessage) = &mut self.submessage {
+            submessage.remaining_bytes = submessage.remaining_bytes.saturating_sub(len);
+        }
+        self.state = match self.state {
+            State::Skip(bytes) if bytes == len => EXPECT_TAG,
+            State::Skip(bytes) => State::Skip(bytes - len),
+            State::HttpBody(bytes) => {
+                self.http_body.push(&ready[..len as usize]);
+                if bytes == len { EXPECT_TAG } else { State::HttpBody(bytes - len) }
+            }
+            State::Invalid => State::Invalid,
+            State::Tag(varint) => self.push_varint_byte(byte, varint, State::Tag, Self::on_tag),
+            State::Value(field, varint) => self.push_varint_byte(
+                byte,
+                varint,
+                |varint| State::Value(field, varint),
+                |reader, value| {
+                    reader.on_value(field, value);
+                    EXPECT_TAG
+                },
+            ),
+            State::Length(field, varint) => self.push_varint_byte(
+                byte,
+                varint,
+                |varint| State::Length(field, varint),
+                |reader, len| reader.on_length(field, len),
+            ),
+        };
+        if self.submessage.is_some_and(|submessage| submessage.remaining_bytes == 0) {
+            self.submessage = None;
+            // A field that extends beyond the end of its message makes the message invalid.
+            self.state = if self.state == EXPECT_TAG { EXPECT_TAG } else { State::Invalid };
+        }
+        len as usize
+    }
+
+    /// Adds `byte` to a varint; returns the next state: `complete` of its value, or `incomplete` of what is
+    /// read so far.
+    fn push_varint_byte(
+        &mut self,
+        byte: u8,
+        varint: PartialVarint,
+        incomplete: impl FnOnce(PartialVarint) -> State,
+        complete: impl FnOnce(&mut Self, u64) -> State,
+    ) -> State {
+        let value = varint.value | u64::from(byte & 0x7f) << (7 * varint.len);
+        let len = varint.len + 1;
+        match byte & 0x80 {
+            0 => complete(self, value),
+            _ if len == MAX_VARINT_BYTES => State::Invalid,
+            _ => incomplete(PartialVarint { value, len }),
+        }
+    }
+
+    /// Returns the state after a tag.
+    fn on_tag(&mut self, value: u64) -> State {
+        match parse_tag(value) {
+            Some((field, WireType::Varint)) => State::Value(field, PartialVarint::EMPTY),
+            Some((field, WireType::Bytes)) => State::Length(field, PartialVarint::EMPTY),
+            Some((_, WireType::Fixed64)) => self.skip_bytes(8),
+            Some((_, WireType::Fixed32)) => self.skip_bytes(4),
+            None => State::Invalid,
+        }
+    }
+
+    /// Returns the state after the length of a field.
+    fn on_length(&mut self, field: u64, len: u64) -> State {
+        let kind = match (self.message_type, self.submessage, field) {
+            (MessageType::Generate, None, 1) => SubmessageKind::Chunk,
+            (MessageType::Generate, None, 2) => SubmessageKind::Complete,
+            (MessageType::HttpBody, None, FIELD_NUMBER) => {
+                return match self.skip_bytes(len) {
+                    State::Skip(len) => State::HttpBody(len),
+                    other => other,
+                };
+            }
+            _ => return self.skip_bytes(len),
+        };
+        if len > self.remaining_bytes {
+            return State::Invalid;
+        }
+        self.submessage = (len > 0).then_some(Submessage { kind, remaining_bytes: len });
+        EXPECT_TAG
+    }
+
+    fn skip_bytes(&self, len: u64) -> State {
+        let remaining_bytes =
+            self.submessage.map_or(self.remaining_bytes, |submessage| submessage.remaining_bytes);
+        match len {
+            0 => EXPECT_TAG,
+            _ if len > remaining_bytes => State::Invalid,
+            _ => State::Skip(len),
+        }
+    }
+
+    /// Stores the value of a field if it reports usage.
+    fn on_value(&mut self, field: u64, value: u64) {
+        let tokens = Some(u64::from(truncate_to_u32(value)));
+        let mut later = Usage::default();
+        match (self.message_type, self.submessage.map(|submessage| submessage.kind), field) {
+            (MessageType::Generate, Some(SubmessageKind::Chunk), 2)
+            | (MessageType::Generate, Some(SubmessageKind::Complete), 3)
+            | (MessageType::Embed, _, 2) => later.prompt_tokens = tokens,
+            (MessageType::Generate, Some(SubmessageKind::Chunk), 3)
+            | (MessageType::Generate, Some(SubmessageKind::Complete), 4) => {
+                later.completion_tokens = tokens;
+            }
+            (MessageType::Generate, Some(SubmessageKind::Chunk), 4)
+            | (MessageType::Generate, Some(SubmessageKind::Complete), 5) => {
+                later.cached_tokens = tokens;
+            }
+            _ => {}
+        }
+        self.usage.merge(later);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! Completions and chats.
+
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use signalbox_intake::{Api, Delivery, ParseError, ParseOptions, ParsedRequest, parse};
+use signalbox_prefix::ChainHasher;
+use signalbox_types::{BlockHash, Request};
+
+fn completion(body: &str) -> Result<ParsedRequest, ParseError> {
+    parse(Api::Completions, body.as_bytes(), &ParseOptions::new(8))
+}
+
+fn chat(body: &str) -> Result<ParsedRequest, ParseError> {
+    parse(Api::Chat, body.as_bytes(), &ParseOptions::new(8))
+}
+
+pub(crate) fn chain(model: &str, bytes: &str) -> Vec<BlockHash> {
+    let mut hasher = ChainHasher::new(model, 8);
+    hasher.update(bytes.as_bytes());
+    hasher.finish()
+}
+
+pub(crate) fn chain_of_ids(model: &str, ids: &[u32]) -> Vec<BlockHash> {
+    let mut hasher = ChainHasher::new(model, 8);
+    ids.iter().for_each(|id| hasher.update(&id.to_le_bytes()));
+    hasher.finish()
+}
+
+/// Returns the error message for the client.
+pub(crate) fn refusal(read: Result<ParsedRequest, ParseError>) -> String {
+    read.unwrap_err().to_string()
+}
+
+#[test]
+fn completion_is_parsed() {
+    let read = completion(r#"{"model":"llama3","prompt":"0123456\n89","max_tokens":7,"stream":true}"#);
+    let expected = ParsedRequest {
+        requested_model: None,
+        request: Request {
+            model: "llama3".to_owned(),
+            prompt_tokens: 3,
+            max_output_tokens: Some(7),
+            ..Request::default()
+        },
+        chain: chain("llama3", r"0123456\n89"),
+        delivery: Delivery::Streamed,
+        model_span: Some(9..17),
+    };
+    assert_eq!(expected.chain.len(), 1);
+    assert_eq!(read.unwrap(), expected);
+}
+
+#[test]
+fn prompt_may_be_an_array_of_strings() {
+    let prompt = r#"["a", "b and c"]"#;
+    let read = completion(&format!(r#"{{"prompt": {prompt} ,"model":"m"}}"#)).unwrap();
+    assert_eq!(read.chain, chain("m", prompt));
+    assert_eq!(read.request.prompt_tokens, prompt.len().div_ceil(4) as u64);
+    assert_eq!(read.delivery, Delivery::Whole);
+}
+
+#[test]
+fn prompt_may_be_token_ids() {
+    let read = |prompt: &str| completion(&format!(r#"{{"prompt":{prompt},"model":"m"}}"#)).unwrap();
+    let ids = read("[1, 22,333 ,4294967295 , 5]");
+    assert_eq!((ids.request.prompt_tokens, ids.chain.len()), (5, 2));
+    assert_eq!(ids.chain, chain_of_ids("m", &[1, 22, 333, u32::MAX, 5]));
+    let batch = read("[[1,2],[3,4,5]]");
+    assert_eq!(batch.request.prompt_tokens, 5);
+    assert_eq!(batch.chain, chain_of_ids("m", &[1, 2, u32::MAX, 3, 4, 5]));
+}
+
+#[test]
+fn chat_is_parsed() {
+    let read = chat(
+        r#"{"messages":[{"role":"system","content":"be brief"},
+            {"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:,x"}}]},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"a"}]}],
+            "tools":[{"model":1}],"max_tokens":5,"model":"m","max_completion_tokens":9,"stream":false}"#,
+    )
+    .unwrap();
+    let tools = "[{\"model\":1}]\x1f";
+    let parts = r#"[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:,x"}}]"#;
+    let messages = format!("system\x1fbe brief\x1fuser\x1f{parts}\x1fassistant\x1f\x1f");
+    let calls = "[{\"id\":\"a\"}]\x1f";
+    let hashed = format!("\x1etools\x1f{tools}{messages}\x1etool_calls\x1f{calls}");
+    assert_eq!(read.request.model, "m");
+    let counted_bytes = tools.len() + messages.len() + calls.len();
+    assert_eq!(read.request.prompt_tokens, counted_bytes.div_ceil(4) as u64);
+    assert_eq!(read.request.max_output_tokens, Some(9));
+    assert_eq!(read.chain, chain("m", &hashed));
+    assert_eq!(read.delivery, Delivery::Whole);
+}
+
+#[test]
+fn invalid_output_limits_are_ignored() {
+    let limit = |fields: &str| {
+        let read = chat(&format!(r#"{{"model":"m","messages":[{{}}],{fields}}}"#));
+        read.unwrap().request.max_output_tokens
+    };
+    assert_eq!(limit(r#""max_completion_tokens":0,"max_tokens":5"#), Some(0));
+    assert_eq!(limit(r#""max_completion_tokens":null,"max_tokens":5"#), Some(5));
+    assert_eq!(limit(r#""max_completion_tokens":-1,"max_tokens":5"#), Some(5));
+    assert_eq!(limit(r#""max_completion_tokens":1.5,"max_tokens":"5""#), None);
+}
+
+#[test]
+fn invalid_json_is_rejected() {
+    for read in [completion, chat] {
+        for body in
+            ["", " ", "{", "no healthy upstream", r#"{"model":"m","prompt":"cu"#, r#"{"a":1}{"#, "{\"a\"}"]
+        {
+            let text = refusal(read(body));
+            assert!(text.starts_with("error unmarshaling request bodyMap: "), "{body}: {text}");
+        }
+        for body in ["[1]", "\"model\"", "7", "null", r#"["m","p",true,1,1]"#] {
+            let text = refusal(read(body));
+            assert_eq!(text, "error unmarshaling request bodyMap: the body is not a JSON object", "{body}");
+        }
+    }
+    assert!(matches!(
+        parse(Api::Chat, b"{\"model\":\"\xff\"}", &ParseOptions::new(8)),
+        Err(ParseError::InvalidJson(_))
+    ));
+}
+
+#[test]
+fn body_without_a_prompt_is_rejected() {
+    for prompt in
+        ["\"\"", "[ ]", "null", r#"{"a":1}"#, "7", "[-1]", "[1.5]", "[1,\"a\"]", "[[],[]]", "[null]", "[{}]"]
+    {
+        let text = refusal(completion(&format!(r#"{{"model":"m","prompt":{prompt}}}"#)));
+        assert_eq!(text, "invalid completions request: must have prompt field", "{prompt}");
+    }
+    let text = refusal(completion(r#"{"model":"m"}"#));
+    assert_eq!(text, "invalid completions request: must have prompt field");
+    for messages in ["", "[]", "null", "\"hi\"", r#"["hi"]"#, "{}", r#"[{"role":"a","role":"b"}]"#] {
+        let field = if messages.is_empty() { String::new() } else { format!(r#","messages":{messages}"#) };
+        let text = refusal(chat(&format!(r#"{{"model":"m"{field}}}"#)));
+        assert_eq!(text, "invalid chat completions request: must have valid messages field", "{messages}");
+    }
+}
+
+#[test]
+fn body_without_a_model_is_rejected() {
+    for model in ["", r#","model":"""#, r#","model":null"#, r#","model":7"#, r#","model":{"model":"m"}"#] {
+        let text = refusal(completion(&format!(r#"{{"prompt":"p"{model}}}"#)));
+        assert_eq!(text, "model not found in request body");
+        let text = refusal(chat(&format!(r#"{{"messages":[{{}}]{model}}}"#)));
+        assert_eq!(text, "model not found in request body");
+    }
+}
+
+#[test]
+fn duplicate_relevant_keys_are_rejected() {
+    let twice = [
+        r#""model":"a","model":"a""#,
+        r#""model":"a","mod\u0065l":"b""#,
+        r#""model":"a","stream":1,"stream":2"#,
+    ];
+    for fields in twice {
+        let text = refusal(completion(&format!(r#"{{"prompt":"p",{fields}}}"#)));
+        assert!(text.contains("duplicate field"), "{text}");
+        let text = refusal(chat(&format!(r#"{{"messages":[{{}}],{fields}}}"#)));
+        assert!(text.contains("duplicate field"), "{text}");
+    }
+    assert!(completion(r#"{"model":"a","prompt":"p","user":1,"user":2}"#).is_ok());
+}
+
+#[test]
+fn too_deeply_nested_body_is_rejected() {
+    let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    for key in ["messages", "x", "prompt"] {
+        let body = |levels: usize| {
+            let prompts = r#""model":"m","messages":[{}],"prompt":"p","#;
+            let prompts = prompts.replace(&format!("\"{key}\""), "\"y\"");
+            format!(r#"{{{prompts}"{key}":[{{"content":{}}}]}}"#, deep(levels))
+        };
+        if key != "prompt" {
+            assert!(chat(&body(124)).is_ok(), "{key}");
+        }
+        for read in [chat(&body(125)), completion(&body(1_000_000))] {
+            let text = refusal(read);
+            assert!(text.contains("recursion limit exceeded"), "{key}: {text}");
+        }
+    }
+}
+
+#[test]
+fn different_salts_share_no_block() {
+    let read = |salt: &str| {
+        let completion =
+            completion(&format!(r#"{{"model":"m","prompt":"{}"{salt}}}"#, "p".repeat(80))).unwrap();
+        let chat = chat(&format!(r#"{{"model":"m","messages":[{{"content":"{}"}}]{salt}}}"#, "p".repeat(80)));
+        [completion, chat.unwrap()]
+    };
+    let unsalted = read("");
+    let salted = [r#","cache_salt":"a""#, r#","cache_salt":"ab""#].map(read);
+    for (at, unsalted) in unsalted.iter().enumerate() {
+        let chains = [unsalted, &salted[0][at], &salted[1][at]];
+        for (nth, one) in chains.iter().enumerate() {
+            assert_eq!(one.request.prompt_tokens, unsalted.request.prompt_tokens);
+            assert_eq!(one.chain.len(), 10);
+            let others = chains[..nth].iter().flat_map(|other| &other.chain);
+            assert_eq!(others.filter(|hash| one.chain.contains(hash)).count(), 0);
+        }
+    }
+    assert_eq!(read(r#","cache_salt":null"#), unsalted);
+    assert_eq!(read(r#","cache_salt":"""#), unsalted);
+}
+
+#[test]
+fn opaque_body_is_not_read() {
+    assert_eq!(parse(Api::Opaque, b"\xff{{", &ParseOptions::new(8)).unwrap(), ParsedRequest::default());
+}
+
+proptest! {
+    #[test]
+    fn prompt_is_hashed_as_written(
+        model in "[a-zA-Z0-9/\"\\\\\u{e4}.-]{1,20}",
+        prompt in ".{1,200}",
+        padding in " {0,3}",
+        model_first in any::<bool>(),
+    ) {
+        let (model_json, prompt_json) = (serde_json::to_string(&model).unwrap(), serde_json::to_string(&prompt).unwrap());
+        let mut fields = [format!("\"model\":{padding}{model_json}"), format!("\"prompt\":{padding}{prompt_json}")];
+        if !model_first {
+            fields.reverse();
+        }
+        let read = completion(&format!("{padding}{{{padding}{}}}{padding}", fields.join(","))).unwrap();
+        let raw = &prompt_json[1..prompt_json.len() - 1];
+        prop_assert_eq!(read.chain, chain(&model, raw));
+        prop_assert_eq!(read.request.prompt_tokens, raw.len().div_ceil(4) as u64);
+        prop_assert_eq!(read.request.model, model);
+    }
+
+    #[test]
+    fn longer_chat_extends_the_chain(contents in vec(".{0,40}", 1..10), split in 1usize..10) {
+        let body = |contents: &[String]| {
+            let messages: Vec<_> = contents
+                .iter()
+                .map(|text| format!(r#"{{"role":"user","content":{}}}"#, serde_json::to_string(text).unwrap()))
+                .collect();
+            format!(r#"{{"model":"m","messages":[{}]}}"#, messages.join(","))
+        };
+        let whole = chat(&body(&contents)).unwrap();
+        let part = chat(&body(&contents[..split.min(contents.len())])).unwrap();
+        prop_assert!(whole.chain.starts_with(&part.chain));
+        prop_assert!(whole.request.prompt_tokens >= part.request.prompt_tokens);
+    }
+
+    #[test]
+    fn arbitrary_bodies_do_not_panic(body in vec(any::<u8>(), 0..200)) {
+        for api in [Api::Completions, Api::Chat, Api::VllmGrpcGenerate, Api::VllmGrpcEmbed, Api::Opaque] {
+            let _ = parse(api, &body, &ParseOptions::new(8));
+        }
+    }
+
+    #[test]
+    fn truncated_body_is_rejected(at in 0usize..70) {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"hello there"}]}"#;
+        prop_assert_eq!(chat(&body[..at.min(body.len())]).is_ok(), at >= body.len());
+    }
+}

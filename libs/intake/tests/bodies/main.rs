@@ -1,0 +1,10 @@
+//! Parsing of request bodies and reading of response bodies.
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+mod allocations;
+mod completions_and_chats;
+mod model_renames;
+mod mutated_corpus;
+mod other_apis;
+mod protobuf_writer;
+mod response_usage;

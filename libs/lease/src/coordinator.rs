@@ -1,0 +1,92 @@
+//! The coordinator, independent of where it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use signalbox_types::PoolId;
+use tokio::sync::watch;
+
+use crate::error::Unavailable;
+use crate::etcd::{self, EtcdCoordinator, EtcdSettings};
+use crate::local::{self, LocalCoordinator};
+use crate::membership::{Member, Role};
+use crate::ownership::RegisteredOwner;
+use crate::registry::Registry;
+use crate::session::{Lease, Session};
+
+/// Registers processes and owners of pools. Clones are handles to the same coordinator.
+#[derive(Clone, Debug)]
+pub struct Coordinator(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Local(Arc<LocalCoordinator>),
+    Etcd(Arc<EtcdCoordinator>),
+}
+
+impl Coordinator {
+    /// Creates a coordinator inside this process. It knows nothing of earlier owners.
+    pub fn in_process() -> Self {
+        Self(Kind::Local(Arc::default()))
+    }
+
+    /// Returns a coordinator in etcd. etcd need not be available yet: the connection is retried in the
+    /// background.
+    pub fn etcd(settings: EtcdSettings) -> Self {
+        Self(Kind::Etcd(EtcdCoordinator::start(settings)))
+    }
+
+    /// Registers `member` and renews the registration in the background until the session is left. If the
+    /// session is dropped or the process dies, others see the member for another `ttl`. etcd rounds `ttl` up
+    /// to whole seconds, at least two.
+    pub fn join(&self, member: Member, ttl: Duration) -> Session {
+        let (role, name, address) = (member.role, member.name.clone(), member.address.clone());
+        let lease = match &self.0 {
+            Kind::Local(local) => Lease::Local(local::Lease::start(Arc::clone(local), member, ttl)),
+            Kind::Etcd(etcd) => Lease::Etcd(etcd::Lease::start(Arc::clone(etcd), member, ttl)),
+        };
+        tracing::debug!(?role, name, "registering with the coordinator");
+        Session { name, address, lease }
+    }
+
+    /// Watches the live members of a role, sorted by name.
+    pub fn members(&self, role: Role) -> watch::Receiver<Vec<Member>> {
+        self.registry().watch_members(role)
+    }
+
+    /// Watches the owner of a pool.
+    pub fn owner(&self, pool: &PoolId) -> watch::Receiver<RegisteredOwner> {
+        self.registry().watch_owner(pool)
+    }
+
+    /// Stores `signal`, an opaque value, for the aggregators that take the pool over later.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn publish_signal(&self, pool: &PoolId, signal: Bytes) -> Result<(), Unavailable> {
+        match &self.0 {
+            Kind::Local(local) => local.publish_signal(pool, &signal),
+            Kind::Etcd(etcd) => return etcd.publish_signal(pool, signal).await,
+        }
+        Ok(())
+    }
+
+    /// Returns the signal that was stored last.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn read_signal(&self, pool: &PoolId) -> Result<Option<Bytes>, Unavailable> {
+        match &self.0 {
+            Kind::Local(local) => Ok(local.read_signal(pool)),
+            Kind::Etcd(etcd) => etcd.read_signal(pool).await,
+        }
+    }
+
+    fn registry(&self) -> &Registry {
+        match &self.0 {
+            Kind::Local(local) => &local.registry,
+            Kind::Etcd(etcd) => &etcd.registry,
+        }
+    }
+}

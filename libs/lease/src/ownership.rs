@@ -1,0 +1,72 @@
+//! Owners of pools, and claims on pools.
+
+use signalbox_types::PeerAddress;
+use thiserror::Error;
+
+/// The owner of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Name of the aggregator.
+    pub name: String,
+    /// Address of the aggregator.
+    pub address: PeerAddress,
+    /// The epoch in which it owns the pool.
+    pub epoch: u64,
+}
+
+/// A pool's owner, as registered at the coordinator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RegisteredOwner {
+    /// The coordinator has not answered yet.
+    #[default]
+    Unknown,
+    /// Nobody owns the pool.
+    Nobody,
+    /// This aggregator owns the pool.
+    Owned(Owner),
+}
+
+/// A granted claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Epoch of the new owner, higher than all earlier epochs of the pool.
+    pub epoch: u64,
+    /// The previous epoch; `None` if the coordinator knows of no earlier owner.
+    pub previous: Option<u64>,
+}
+
+impl Claim {
+    /// Returns the next claim on a pool whose last epoch was `previous`: `max(previous, floor) + 1`.
+    pub(crate) fn next(previous: Option<u64>, floor: u64) -> Result<Self, ClaimError> {
+        let last = previous.unwrap_or(0).max(floor);
+        // Counting never gets this far: only an epoch that was made up does.
+        let epoch = last
+            .checked_add(1)
+            .ok_or_else(|| ClaimError::Unavailable(format!("epoch {last} is the last possible one")))?;
+        Ok(Self { epoch, previous })
+    }
+}
+
+/// Why a claim was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ClaimError {
+    /// Another session owns the pool.
+    #[error("{} owns the pool in epoch {}", .0.name, .0.epoch)]
+    Held(Owner),
+    /// The coordinator did not answer, or this process is not registered with it.
+    #[error("cannot claim the pool: {0}")]
+    Unavailable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claimed_epoch_is_higher_than_all_earlier_ones() {
+        assert_eq!(Ok(Claim { epoch: 1, previous: None }), Claim::next(None, 0));
+        assert_eq!(Ok(Claim { epoch: 8, previous: Some(7) }), Claim::next(Some(7), 3));
+        assert_eq!(Ok(Claim { epoch: 10, previous: Some(7) }), Claim::next(Some(7), 9));
+        assert!(matches!(Claim::next(Some(7), u64::MAX), Err(ClaimError::Unavailable(_))));
+    }
+}

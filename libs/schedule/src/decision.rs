@@ -1,0 +1,22 @@
+//! The result of a decision.
+
+use serde::{Deserialize, Serialize};
+
+use crate::least_time::CostTerms;
+
+/// The endpoint that serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// An endpoint of the view was chosen.
+    Picked {
+        /// Position of the endpoint in the view.
+        position: usize,
+        /// Expected cost of serving the request there, also for policies that do not use it.
+        terms: CostTerms,
+    },
+    /// The pool has no endpoint, or none that the gateway allows.
+    NoEndpoint,
+    /// The policy's filters removed every endpoint.
+    Filtered,
+}

@@ -1,0 +1,39 @@
+//! Classes of endpoints by health and room.
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::LeastTime;
+use crate::decision_inputs::DecisionInputs;
+use crate::endpoint_health::EndpointHealth;
+
+/// A class of endpoints. An endpoint of a worse tier is chosen only when every better tier is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// The endpoint's values are fresh and it has room, or it is so new that it was not scraped yet.
+    Open,
+    /// The endpoint's values are fresh, its KV cache is full and requests are waiting.
+    Full,
+    /// The endpoint's values are no longer fresh.
+    Stale,
+    /// Requests to the endpoint keep failing.
+    Failing,
+    /// Nothing listens at the endpoint's address, as far as its collector can see.
+    Down,
+}
+
+impl Tier {
+    /// Returns the tier of the endpoint at `position`.
+    pub(super) fn of(inputs: &DecisionInputs<'_>, settings: &LeastTime, position: usize) -> Self {
+        let gauges = inputs.endpoint(position).observed.gauges;
+        let is_full =
+            gauges.waiting > 0 && gauges.kv_used_ppm.is_some_and(|used| used >= settings.full_kv_ppm);
+        match inputs.health(position) {
+            EndpointHealth::Healthy if is_full => Self::Full,
+            EndpointHealth::Healthy => Self::Open,
+            EndpointHealth::Stale => Self::Stale,
+            EndpointHealth::Failing => Self::Failing,
+            EndpointHealth::Down => Self::Down,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What one replica knows ahead of the pool, and the view that its decisions read.
+
+mod bookings;
+mod feedback_batcher;
+mod local_state;
+mod outbox;
+mod overlay;
+mod placed_prompt;
+mod prefix_matches;
+mod recent_adapter_sends;
+mod view;
+
+pub use self::bookings::{Booking, Bookings, ChangeNotifier, InFlightGauge};
+pub use self::feedback_batcher::FeedbackBatcher;
+pub use self::local_state::{LocalState, PeerLoad};
+pub use self::outbox::Outbox;
+pub use self::overlay::Overlay;
+pub use self::placed_prompt::PlacedPrompt;
+pub use self::prefix_matches::PrefixMatches;
+pub use self::recent_adapter_sends::RecentAdapterSends;
+pub use self::view::View;

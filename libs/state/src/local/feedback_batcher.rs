@@ -1,0 +1,115 @@
+//! Collects a replica's feedback into batches.
+
+use std::sync::Arc;
+
+use signalbox_types::{EndpointKey, Load, Origin};
+
+use super::outbox::Outbox;
+use super::overlay::Overlay;
+use super::placed_prompt::PlacedPrompt;
+use crate::reports::{Feedback, GaugeScope, Placement, ResponseReport};
+
+/// The maximum number of placements in one batch.
+const MAX_PLACEMENTS_PER_BATCH: usize = 512;
+
+/// The maximum number of responses and adapter uses in one batch.
+const MAX_EVENTS_PER_BATCH: usize = 512;
+
+/// How long a placement waits to be acknowledged before it is dropped, in milliseconds: longer than a
+/// takeover takes.
+const PLACEMENT_TIMEOUT_MS: u64 = 10_000;
+
+/// A replica's feedback that was not sent yet. It does not contain the gauges, which are read when a batch is
+/// made.
+#[derive(Debug, Default)]
+pub struct FeedbackBatcher {
+    outbox: Outbox,
+    adapters: Vec<(EndpointKey, Arc<str>)>,
+    responses: Vec<ResponseReport>,
+    /// The whole chains that the owner requested.
+    requested_chains: Vec<Placement>,
+    seq: u64,
+}
+
+impl FeedbackBatcher {
+    /// Returns whether there is room for another placement. Placements would accumulate without bound while
+    /// the owner is unreachable.
+    pub fn has_room(&self) -> bool {
+        self.outbox.has_room()
+    }
+
+    /// Returns whether there is room for another response or adapter use in the next batch.
+    pub fn has_room_for_events(&self) -> bool {
+        self.responses.len() + self.adapters.len() < MAX_EVENTS_PER_BATCH
+    }
+
+    /// Adds a placement, which the caller has already added to the overlay.
+    pub fn add_placement(&mut self, now_ms: u64, placed: PlacedPrompt) {
+        self.outbox.push(now_ms, placed);
+    }
+
+    /// Adds the outcome of a request.
+    pub fn add_response(&mut self, response: ResponseReport) {
+        self.responses.push(response);
+    }
+
+    /// Records that a request for a LoRA adapter was sent to an endpoint.
+    pub fn add_adapter_use(&mut self, endpoint: EndpointKey, adapter: Arc<str>) {
+        self.adapters.push((endpoint, adapter));
+    }
+
+    /// Marks all unacknowledged placements as unsent, because the stream or the origin is new.
+    pub fn resend_all(&mut self) {
+        self.requested_chains.clear();
+        self.outbox.resend_all();
+    }
+
+    /// Adds the whole chain of a placement to the next batch, because the owner does not know its anchor.
+    /// Does nothing if the placement was dropped.
+    pub fn queue_whole_chain(&mut self, number: u64) {
+        self.requested_chains.extend(self.outbox.whole_chain(number));
+    }
+
+    /// Removes the placements up to `number`, which the pool state now contains.
+    pub fn acknowledge(&mut self, number: u64, overlay: &Overlay) {
+        self.outbox.acknowledge(number, overlay);
+    }
+
+    /// Drops the placements that were not acknowledged in time and returns their number.
+    pub fn expire(&mut self, now_ms: u64, overlay: &Overlay) -> usize {
+        self.outbox.expire(now_ms, PLACEMENT_TIMEOUT_MS, overlay)
+    }
+
+    /// Returns whether the last batch had no room for all placements.
+    pub fn has_unsent(&self) -> bool {
+        self.outbox.has_unsent()
+    }
+
+    /// Returns the next batch of `origin` with these gauges; `None` if it would be empty. `epoch` is the
+    /// highest known one.
+    pub fn next_batch(
+        &mut self,
+        epoch: u64,
+        origin: Origin,
+        scope: GaugeScope,
+        gauges: Vec<(EndpointKey, Load)>,
+    ) -> Option<Feedback> {
+        let mut placements = std::mem::take(&mut self.requested_chains);
+        placements.extend(self.outbox.take_unsent(MAX_PLACEMENTS_PER_BATCH));
+        let has_events = !self.responses.is_empty() || !self.adapters.is_empty();
+        if scope == GaugeScope::Changed && gauges.is_empty() && placements.is_empty() && !has_events {
+            return None;
+        }
+        self.seq += 1;
+        Some(Feedback {
+            epoch,
+            origin,
+            seq: self.seq,
+            scope,
+            gauges,
+            placements,
+            adapters: std::mem::take(&mut self.adapters),
+            responses: std::mem::take(&mut self.responses),
+        })
+    }
+}

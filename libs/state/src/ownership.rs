@@ -1,0 +1,10 @@
+//! Decides which aggregator owns a pool, and hands the pool over.
+
+mod election;
+mod pool_role;
+mod takeover;
+
+pub use self::election::{ClaimResult, ObservedOwner};
+pub use self::pool_role::{
+    FollowerPoll, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+};

@@ -1,0 +1,244 @@
+//! Decides when an aggregator claims a pool and when it gives the pool up.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// How long an aggregator waits for the preferred one to claim a vacant pool, in milliseconds.
+const YIELD_MS: u64 = 300;
+
+/// The time between two claims, in milliseconds.
+const CLAIM_RETRY_MS: u64 = 500;
+
+/// What the coordinator reports about a pool's owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ObservedOwner {
+    /// Nothing was reported yet.
+    #[default]
+    Unknown,
+    /// The pool has no owner.
+    Nobody,
+    /// This aggregator owns the pool under this epoch.
+    Own(u64),
+    /// Another aggregator owns the pool under this epoch.
+    Other(u64),
+}
+
+/// The result of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimResult {
+    /// This aggregator owns the pool.
+    Won {
+        /// The epoch of the ownership.
+        epoch: u64,
+        /// Whether the pool certainly has no history, because it never had an owner.
+        is_first: bool,
+    },
+    /// Another aggregator owns the pool under this epoch.
+    Held(u64),
+    /// The coordinator did not answer.
+    Unanswered,
+}
+
+/// What an aggregator must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ElectionStep {
+    Claim,
+    /// Another aggregator owns the pool.
+    StepDown,
+    /// Hand the pool to the preferred aggregator.
+    FailBack,
+}
+
+/// One aggregator's participation in the election of a pool's owner.
+#[derive(Debug)]
+pub(crate) struct Election {
+    name: String,
+    /// Gives each pool its own order of preferred aggregators.
+    pool_hash: u64,
+    /// How long the preferred aggregator must be alive before the owner hands it the pool, in milliseconds.
+    failback_after_ms: u64,
+    /// The names of the live aggregators.
+    candidates: Vec<String>,
+    /// The preferred aggregator, if it is another one.
+    preferred: Option<Preferred>,
+    observed_owner: ObservedOwner,
+    vacant_since_ms: Option<u64>,
+    is_claiming: bool,
+    next_claim_at_ms: u64,
+    /// The epoch under which this aggregator owns the pool, and whether the coordinator has confirmed it.
+    owned_epoch: Option<(u64, bool)>,
+    outranked_by: Option<u64>,
+    /// The coordinator refused a claim of this owner: another aggregator has the pool.
+    is_refused: bool,
+    is_draining: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Preferred {
+    name: String,
+    /// When the aggregator became the preferred one.
+    since_ms: u64,
+    /// Whether it follows this aggregator and is up to date.
+    is_caught_up: bool,
+    /// Whether the pool was already handed to it.
+    was_offered: bool,
+}
+
+impl Election {
+    /// Creates the participation of the aggregator `name` in the election for the pool with this hash.
+    pub(crate) fn new(name: String, pool_hash: u64, failback_after_ms: u64) -> Self {
+        Self {
+            name,
+            pool_hash,
+            failback_after_ms,
+            candidates: Vec::new(),
+            preferred: None,
+            observed_owner: ObservedOwner::Unknown,
+            vacant_since_ms: None,
+            is_claiming: false,
+            next_claim_at_ms: 0,
+            owned_epoch: None,
+            outranked_by: None,
+            is_refused: false,
+            is_draining: false,
+        }
+    }
+
+    /// Stops participating: this aggregator must not own the pool any more.
+    pub(crate) fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Returns whether the aggregator has stopped participating.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// Sets the names of the live aggregators.
+    pub(crate) fn set_candidates(&mut self, now_ms: u64, names: Vec<String>) {
+        self.candidates = names;
+        let first = self.most_preferred().filter(|first| **first != self.name);
+        if first != self.preferred.as_ref().map(|preferred| &preferred.name) {
+            let preferred = |name: &String| Preferred {
+                name: name.clone(),
+                since_ms: now_ms,
+                is_caught_up: false,
+                was_offered: false,
+            };
+            self.preferred = first.map(preferred);
+        }
+    }
+
+    /// Returns the name of the preferred aggregator, if it is another one.
+    pub(crate) fn preferred(&self) -> Option<&str> {
+        self.preferred.as_ref().map(|preferred| preferred.name.as_str())
+    }
+
+    /// Sets whether the preferred aggregator is up to date, so that it could take over at once.
+    pub(crate) fn set_preferred_caught_up(&mut self, is_caught_up: bool) {
+        if let Some(preferred) = &mut self.preferred {
+            preferred.is_caught_up = is_caught_up;
+        }
+    }
+
+    /// Records the owner that the coordinator reports.
+    pub(crate) fn observe_owner(&mut self, observed_owner: ObservedOwner) {
+        self.observed_owner = observed_owner;
+        if let (ObservedOwner::Own(epoch), Some((own, confirmed))) = (observed_owner, &mut self.owned_epoch) {
+            *confirmed |= epoch >= *own;
+        }
+    }
+
+    /// Records that a process knows an epoch above this owner's.
+    pub(crate) fn record_higher_epoch(&mut self, epoch: u64) {
+        self.outranked_by = self.outranked_by.max(Some(epoch));
+    }
+
+    /// Records that this aggregator no longer owns the pool.
+    pub(crate) fn record_step_down(&mut self, now_ms: u64) {
+        (self.owned_epoch, self.outranked_by, self.vacant_since_ms, self.is_refused) =
+            (None, None, None, false);
+        self.next_claim_at_ms = now_ms + CLAIM_RETRY_MS;
+    }
+
+    /// Records the answer to a claim.
+    pub(crate) fn record_claim_result(&mut self, now_ms: u64, result: ClaimResult) {
+        self.is_claiming = false;
+        self.next_claim_at_ms = now_ms + CLAIM_RETRY_MS;
+        match result {
+            ClaimResult::Won { epoch, .. } => {
+                self.owned_epoch = Some((epoch, self.observed_owner == ObservedOwner::Own(epoch)));
+                self.outranked_by = self.outranked_by.filter(|higher| *higher > epoch);
+            }
+            ClaimResult::Held(other) => {
+                self.is_refused |= self.owned_epoch.is_some_and(|(epoch, _)| other > epoch)
+            }
+            ClaimResult::Unanswered => {}
+        }
+    }
+
+    /// Returns what to do at `now_ms`. `sees_owner`: another aggregator sends messages as the owner.
+    pub(crate) fn next(&mut self, now_ms: u64, sees_owner: bool) -> Option<ElectionStep> {
+        if self.is_draining {
+            return None;
+        }
+        if self.should_fail_back(now_ms) {
+            return Some(ElectionStep::FailBack);
+        }
+        let wanted = match self.owned_epoch {
+            Some(_) if self.is_refused => return Some(ElectionStep::StepDown),
+            Some((epoch, confirmed)) => match self.observed_owner {
+                ObservedOwner::Other(other) if other > epoch => return Some(ElectionStep::StepDown),
+                // The lease is lost but the pool was not taken, or a process remembers an epoch that is no
+                // longer in use.
+                ObservedOwner::Nobody if confirmed => true,
+                _ => self.outranked_by.is_some(),
+            },
+            // The claim was granted, but the answer got lost.
+            None if matches!(self.observed_owner, ObservedOwner::Own(_)) => true,
+            None => self.is_vacant(now_ms, sees_owner),
+        };
+        if !wanted || self.is_claiming || now_ms < self.next_claim_at_ms {
+            return None;
+        }
+        self.is_claiming = true;
+        Some(ElectionStep::Claim)
+    }
+
+    /// Returns whether to hand the pool to the preferred aggregator. This happens once only: an aggregator
+    /// that does not take the pool cannot, and would not the next time either.
+    fn should_fail_back(&mut self, now_ms: u64) -> bool {
+        let is_sure =
+            self.owned_epoch.is_some_and(|(epoch, _)| self.observed_owner == ObservedOwner::Own(epoch))
+                && !self.is_claiming
+                && self.outranked_by.is_none();
+        let after_ms = self.failback_after_ms;
+        let Some(preferred) = &mut self.preferred else { return false };
+        let is_ready = preferred.is_caught_up && now_ms >= preferred.since_ms + after_ms;
+        if !is_sure || !is_ready || preferred.was_offered {
+            return false;
+        }
+        preferred.was_offered = true;
+        true
+    }
+
+    /// Returns whether to claim the pool as vacant. An owner is gone only when its lease is lost and its
+    /// stream is down.
+    fn is_vacant(&mut self, now_ms: u64, sees_owner: bool) -> bool {
+        if self.observed_owner != ObservedOwner::Nobody || sees_owner {
+            self.vacant_since_ms = None;
+            return false;
+        }
+        let since_ms = *self.vacant_since_ms.get_or_insert(now_ms);
+        let delay_ms = if self.preferred.is_none() { 0 } else { YIELD_MS };
+        now_ms >= since_ms + delay_ms
+    }
+
+    /// Returns the preferred aggregator, by rendezvous hashing over the live ones, so that pools spread over
+    /// them.
+    fn most_preferred(&self) -> Option<&String> {
+        self.candidates.iter().max_by_key(|name| (xxh3_64_with_seed(name.as_bytes(), self.pool_hash), *name))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Changes of status: becoming the owner and stepping down.
+
+use super::{Phase, PoolRole, RoleEffect, RoleStatus};
+use crate::ownership::election::ClaimResult;
+use crate::ownership::takeover::Takeover;
+use crate::pool::{Pool, PoolInput};
+use crate::replication::JournaledReplica;
+
+impl PoolRole {
+    pub(super) fn apply_claim_result(
+        &mut self,
+        now_ms: u64,
+        result: ClaimResult,
+        effects: &mut Vec<RoleEffect>,
+    ) {
+        self.election.record_claim_result(now_ms, result);
+        let ClaimResult::Won { epoch, is_first } = result else { return };
+        if self.election.is_draining() {
+            effects.push(RoleEffect::Release);
+            return;
+        }
+        self.follower.observe_epoch(epoch);
+        match &mut self.phase {
+            Phase::Owner(pool) => pool.begin_epoch(epoch),
+            Phase::Takeover(takeover) => takeover.epoch = epoch,
+            Phase::Standby => {
+                let empty_wait_ms = if is_first { 0 } else { self.config.takeover_wait_ms };
+                self.phase =
+                    Phase::Takeover(Takeover::new(epoch, now_ms, empty_wait_ms, self.followers.keys()));
+            }
+        }
+        effects.push(RoleEffect::StatusChanged(self.status()));
+        effects.push(RoleEffect::WakeFollowers);
+    }
+
+    pub(super) fn take_over(&mut self, now_ms: u64, epoch: u64, effects: &mut Vec<RoleEffect>) {
+        let replica = self.follower.replace_replica(JournaledReplica::new(self.config.pool.journal));
+        // The owner's last heartbeat may be older than the state, or lost.
+        let status_times_ms = replica
+            .state_replica()
+            .pool_state()
+            .endpoints()
+            .map(|endpoint_state| endpoint_state.observed.scrape_status_since_ms);
+        let pool_now_ms = self.follower.owner_now_ms(now_ms).max(status_times_ms.max().unwrap_or(0));
+        self.clock_ms = (pool_now_ms, now_ms);
+        self.latest_snapshot = None;
+        self.phase = Phase::Owner(Box::new(Pool::inherit(epoch, self.config.pool, replica, pool_now_ms)));
+        self.handle_as_owner(now_ms, PoolInput::Spec(self.spec.clone()), effects);
+        effects.push(RoleEffect::StatusChanged(RoleStatus::Owner(epoch)));
+        effects.push(RoleEffect::WakeFollowers);
+    }
+
+    /// Returns to following, unless this aggregator already does.
+    pub(super) fn step_down(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
+        self.election.record_step_down(now_ms);
+        match std::mem::replace(&mut self.phase, Phase::Standby) {
+            Phase::Standby => return,
+            Phase::Takeover(_) => {}
+            Phase::Owner(pool) => {
+                let pool_now_ms = self.pool_now_ms(now_ms);
+                self.follower.replace_replica(pool.into_replica());
+                self.follower.set_owner_clock(pool_now_ms, now_ms);
+            }
+        }
+        self.latest_snapshot = None;
+        effects.push(RoleEffect::StatusChanged(RoleStatus::Standby));
+        effects.push(RoleEffect::WakeFollowers);
+    }
+
+    /// Stops participating in the election and releases the pool.
+    pub(super) fn drain(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
+        self.election.drain();
+        self.release_pool(now_ms, effects);
+    }
+
+    /// Releases the pool to another aggregator, but keeps following, so that the next owner can fetch the
+    /// history that it is missing.
+    pub(super) fn release_pool(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
+        if !matches!(self.phase, Phase::Standby) {
+            self.step_down(now_ms, effects);
+            effects.push(RoleEffect::Release);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The LoRA adapters of one endpoint, ordered by their last use.
+
+use std::sync::Arc;
+
+use signalbox_types::Adapters;
+
+use crate::pool_state::AdapterResidency;
+
+/// The maximum number of adapters in host memory that are remembered per endpoint.
+const MAX_HOST_ADAPTERS: usize = 256;
+
+/// The LoRA adapters of one endpoint, ordered by their last use. The owner derives the [`AdapterResidency`]
+/// from it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AdapterUsage {
+    reported: Adapters,
+    /// The adapters, most recently used first.
+    recently_used: Vec<Arc<str>>,
+}
+
+impl AdapterUsage {
+    /// Restores the usage from the state that an earlier owner left. Its order of use is lost, except that
+    /// adapters on the device were used after evicted ones.
+    pub(crate) fn from_residency(residency: &AdapterResidency) -> Self {
+        let AdapterResidency { reported, device, host } = residency;
+        let waiting = reported.waiting.iter().filter(|name| !device.contains(*name) && !host.contains(*name));
+        Self {
+            reported: reported.clone(),
+            recently_used: device.iter().chain(waiting).chain(host).cloned().collect(),
+        }
+    }
+
+    /// Records the adapters that the endpoint reports.
+    pub(crate) fn record_report(&mut self, reported: &Adapters) {
+        self.reported = reported.clone();
+        let names: Vec<_> = reported.waiting.iter().chain(&reported.running).cloned().collect();
+        names.iter().for_each(|name| self.record_use(name));
+    }
+
+    /// Records that a request for `adapter` was sent to the endpoint.
+    pub(crate) fn record_use(&mut self, adapter: &Arc<str>) {
+        self.recently_used.retain(|name| name != adapter);
+        self.recently_used.insert(0, Arc::clone(adapter));
+        self.recently_used.truncate(self.reported.slots as usize + MAX_HOST_ADAPTERS);
+    }
+
+    /// Forgets all adapters, because the model server restarted.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Returns where the adapters are.
+    pub(crate) fn residency(&self) -> AdapterResidency {
+        let is_running = |name: &Arc<str>| self.reported.running.contains(name);
+        let (running, others): (Vec<_>, Vec<_>) = self.recently_used.iter().cloned().partition(is_running);
+        let room = (self.reported.slots as usize).saturating_sub(running.len()).min(others.len());
+        let (kept, mut host) = (others[..room].to_vec(), others[room..].to_vec());
+        // An adapter that waits for its first load was not there before.
+        host.retain(|name| !self.reported.waiting.contains(name));
+        let mut device = [running, kept].concat();
+        device.sort_unstable();
+        host.sort_unstable();
+        AdapterResidency { reported: self.reported.clone(), device, host }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool_state::AdapterLocation;
+
+    fn names(text: &str) -> Vec<Arc<str>> {
+        text.split_whitespace().map(Arc::from).collect()
+    }
+
+    fn report(usage: &mut AdapterUsage, running: &str, waiting: &str) -> AdapterResidency {
+        usage.record_report(&Adapters { slots: 2, running: names(running), waiting: names(waiting) });
+        usage.residency()
+    }
+
+    #[test]
+    fn most_recently_used_adapters_stay_on_the_device() {
+        let mut usage = AdapterUsage::default();
+        report(&mut usage, "a b", "");
+        let residency = report(&mut usage, "c", "");
+        assert_eq!(2, residency.device.len());
+        assert_eq!(AdapterLocation::Device, residency.location_of("c"));
+        assert_eq!((0, 1), (residency.free_slots(), residency.host.len()));
+    }
+
+    #[test]
+    fn sent_requests_count_before_they_are_reported() {
+        let mut usage = AdapterUsage::default();
+        report(&mut usage, "", "");
+        usage.record_use(&Arc::from("a"));
+        let residency = usage.residency();
+        assert_eq!((AdapterLocation::Device, 1), (residency.location_of("a"), residency.free_slots()));
+    }
+
+    #[test]
+    fn waiting_adapter_is_loading_or_absent() {
+        let mut usage = AdapterUsage::default();
+        let residency = report(&mut usage, "a", "b c");
+        assert_eq!(AdapterLocation::Device, residency.location_of("a"));
+        let places = ["b", "c"].map(|name| residency.location_of(name));
+        assert!(places.contains(&AdapterLocation::Loading) && places.contains(&AdapterLocation::Absent));
+    }
+
+    #[test]
+    fn adapters_are_full_when_every_slot_runs() {
+        let mut usage = AdapterUsage::default();
+        assert!(report(&mut usage, "a b", "").is_full());
+        assert!(!report(&mut usage, "a", "").is_full());
+        usage.clear();
+        assert_eq!(AdapterResidency::default(), usage.residency());
+    }
+}

@@ -1,0 +1,214 @@
+//! Assigns each endpoint to the collector that scrapes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use signalbox_types::{EndpointKey, EndpointSpec, Engine, Generation};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// A stream from a collector to the owner, numbered by the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CollectorStream(pub u64);
+
+/// An endpoint that a collector must scrape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignedEndpoint {
+    /// The endpoint.
+    pub endpoint: EndpointKey,
+    /// The generation of the assignment. It increases whenever the endpoint is assigned to another collector,
+    /// or its address, metrics URL or engine changes.
+    pub generation: Generation,
+    /// The name of the endpoint, for logs and metrics.
+    pub name: String,
+    /// The URL of the metrics page.
+    pub metrics_url: String,
+    /// The engine, which determines how the page is parsed.
+    pub engine: Engine,
+}
+
+#[derive(Debug)]
+struct Collector {
+    name: Arc<str>,
+    last_message_ms: u64,
+}
+
+/// Assigns each endpoint to exactly one connected collector, by rendezvous hashing over the collectors'
+/// names. A collector that joins or leaves moves only the endpoints that it gains or had.
+#[derive(Debug, Default)]
+pub(crate) struct Assignments {
+    collectors: BTreeMap<CollectorStream, Collector>,
+    endpoints: BTreeMap<EndpointKey, (Arc<EndpointSpec>, Option<CollectorStream>, Generation)>,
+    latest_generation: Generation,
+    /// When the last message from any collector arrived.
+    last_message_ms: u64,
+    /// The end of the settle period after a takeover. Nothing is assigned until then, because the collectors
+    /// of the previous owner are still reconnecting.
+    settled_at_ms: Option<u64>,
+}
+
+/// How long a new owner waits for collectors after a takeover, in milliseconds, so that the first one to
+/// connect does not get all endpoints.
+const SETTLE_MS: u64 = 300;
+
+/// The maximum number of generations per epoch. It makes the generations of each owner higher than those of
+/// all owners before.
+const GENERATIONS_PER_EPOCH: u64 = 1 << 20;
+
+impl Assignments {
+    /// Creates the assignments of an owner without predecessor.
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self { latest_generation: Generation(epoch.saturating_mul(GENERATIONS_PER_EPOCH)), ..Self::default() }
+    }
+
+    /// Creates the assignments of an owner that takes over at `now_ms`.
+    pub(crate) fn inherited(epoch: u64, now_ms: u64) -> Self {
+        Self { last_message_ms: now_ms, settled_at_ms: Some(now_ms + SETTLE_MS), ..Self::new(epoch) }
+    }
+
+    /// Removes the collectors that were silent for `ttl_ms` and returns their streams.
+    pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<CollectorStream> {
+        let is_silent = |collector: &Collector| now_ms.saturating_sub(collector.last_message_ms) >= ttl_ms;
+        let silent = self.collectors.iter().filter(|(_, collector)| is_silent(collector));
+        let silent: Vec<_> = silent.map(|(stream, _)| *stream).collect();
+        silent.iter().for_each(|stream| drop(self.collectors.remove(stream)));
+        silent
+    }
+
+    /// Assigns what is unassigned after the settle period or because collectors were lost. Returns the
+    /// streams whose assignment changed.
+    pub(crate) fn settle(&mut self, now_ms: u64, has_lost_collectors: bool) -> Vec<CollectorStream> {
+        let is_due = self.settled_at_ms.is_some_and(|at_ms| now_ms >= at_ms);
+        if is_due {
+            self.settled_at_ms = None;
+        }
+        if !is_due && !has_lost_collectors {
+            return Vec::new();
+        }
+        let mut changed = self.rebalance();
+        if is_due {
+            changed.extend(self.collectors.keys());
+        }
+        changed.into_iter().collect()
+    }
+
+    /// Removes the streams of the collector called `name`, which is about to connect, and returns them. The
+    /// new stream may have the lowest number.
+    pub(crate) fn remove_collector(&mut self, name: &str) -> Vec<CollectorStream> {
+        let namesakes = self.collectors.iter().filter(|(_, collector)| &*collector.name == name);
+        let replaced: Vec<_> = namesakes.map(|(stream, _)| *stream).collect();
+        replaced.iter().for_each(|stream| drop(self.collectors.remove(stream)));
+        replaced
+    }
+
+    /// Adds a collector that has connected. Returns the streams whose assignment changed.
+    pub(crate) fn join(&mut self, now_ms: u64, stream: CollectorStream, name: &str) -> Vec<CollectorStream> {
+        self.collectors.insert(stream, Collector { name: name.into(), last_message_ms: now_ms });
+        self.record_message(now_ms, stream);
+        let mut changed = self.rebalance();
+        // During the settle period it gets no assignment: an empty one would make it drop endpoints that it
+        // may be assigned a moment later.
+        if self.settled_at_ms.is_none() {
+            changed.insert(stream);
+        }
+        changed.into_iter().collect()
+    }
+
+    /// Removes a stream that has ended. Returns the streams whose assignment changed.
+    pub(crate) fn leave(&mut self, stream: CollectorStream) -> Vec<CollectorStream> {
+        self.collectors.remove(&stream);
+        self.rebalance().into_iter().collect()
+    }
+
+    /// Replaces the endpoints of the pool. Returns the streams whose assignment changed.
+    pub(crate) fn set_endpoints(
+        &mut self,
+        specs: BTreeMap<EndpointKey, Arc<EndpointSpec>>,
+    ) -> Vec<CollectorStream> {
+        let mut before = std::mem::take(&mut self.endpoints);
+        let mut changed = BTreeSet::new();
+        for (endpoint, spec) in specs {
+            let (assigned, generation) = match before.remove(&endpoint) {
+                Some((old, stream, generation)) if reads_the_same(&old, &spec) => (stream, generation),
+                Some((_, stream, _)) => {
+                    changed.extend(stream);
+                    self.latest_generation.0 += 1;
+                    (stream, self.latest_generation)
+                }
+                None => (None, Generation::default()),
+            };
+            self.endpoints.insert(endpoint, (spec, assigned, generation));
+        }
+        changed.extend(before.into_values().filter_map(|(_, stream, _)| stream));
+        changed.extend(self.rebalance());
+        changed.into_iter().collect()
+    }
+
+    /// Records that a message arrived on `stream`.
+    pub(crate) fn record_message(&mut self, now_ms: u64, stream: CollectorStream) {
+        if let Some(collector) = self.collectors.get_mut(&stream) {
+            collector.last_message_ms = now_ms;
+            self.last_message_ms = now_ms;
+        }
+    }
+
+    /// Returns whether a sample of `endpoint` that arrived on `stream` was taken under the current
+    /// assignment.
+    pub(crate) fn is_current(
+        &self,
+        stream: CollectorStream,
+        endpoint: EndpointKey,
+        generation: Generation,
+    ) -> bool {
+        let assigned = self.endpoints.get(&endpoint);
+        assigned.is_some_and(|(_, on, current)| *on == Some(stream) && *current == generation)
+    }
+
+    /// Returns whether no collector has sent a message for `endpoint` for `silence_ms`.
+    pub(crate) fn is_unreported(&self, now_ms: u64, endpoint: EndpointKey, silence_ms: u64) -> bool {
+        let stream = self.endpoints.get(&endpoint).and_then(|(_, stream, _)| *stream);
+        let collector = stream.and_then(|stream| self.collectors.get(&stream));
+        let last_message_ms = collector.map_or(self.last_message_ms, |collector| collector.last_message_ms);
+        now_ms.saturating_sub(last_message_ms) >= silence_ms
+    }
+
+    /// Returns all endpoints assigned to the collector on `stream`.
+    pub(crate) fn endpoints_of(&self, stream: CollectorStream) -> Vec<AssignedEndpoint> {
+        let own = self.endpoints.iter().filter(|(_, (_, on, _))| *on == Some(stream));
+        own.map(|(endpoint, (spec, _, generation))| AssignedEndpoint {
+            endpoint: *endpoint,
+            generation: *generation,
+            name: spec.name.clone(),
+            metrics_url: spec.metrics_url.clone(),
+            engine: spec.engine,
+        })
+        .collect()
+    }
+
+    /// Assigns each endpoint to its collector and returns the streams whose assignment changed.
+    fn rebalance(&mut self) -> BTreeSet<CollectorStream> {
+        let mut changed = BTreeSet::new();
+        if self.settled_at_ms.is_some() {
+            return changed;
+        }
+        for (endpoint, (_, assigned, generation)) in &mut self.endpoints {
+            let best = self
+                .collectors
+                .iter()
+                .max_by_key(|(_, collector)| xxh3_64_with_seed(collector.name.as_bytes(), endpoint.0));
+            let best = best.map(|(stream, _)| *stream);
+            if best != *assigned {
+                changed.extend(assigned.filter(|stream| self.collectors.contains_key(stream)));
+                changed.extend(best);
+                self.latest_generation.0 += 1;
+                (*assigned, *generation) = (best, self.latest_generation);
+            }
+        }
+        changed.retain(|stream| self.collectors.contains_key(stream));
+        changed
+    }
+}
+
+/// Returns whether scrapes under `old` read the same values as those under `new`.
+fn reads_the_same(old: &EndpointSpec, new: &EndpointSpec) -> bool {
+    old.address == new.address && old.metrics_url == new.metrics_url && old.engine == new.engine
+}

@@ -1,0 +1,39 @@
+//! The configuration of a pool at its owner.
+
+use signalbox_types::Format;
+
+use crate::replication::JournalBounds;
+
+/// The configuration of a pool at its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The format of placements.
+    pub format: Format,
+    /// How long an endpoint's values stay fresh without a message from its collector, in milliseconds.
+    pub stale_after_ms: u64,
+    /// How long a replica may be silent before its origin expires, in milliseconds.
+    pub origin_ttl_ms: u64,
+    /// The KV cache capacity assumed for endpoints that do not report it, in tokens.
+    pub assumed_kv_tokens: u64,
+    /// The approximate memory bound for the placements of all endpoints, in bytes. It applies to each
+    /// process.
+    pub index_bytes: usize,
+    /// How long a collector may be silent before it counts as gone, in milliseconds.
+    pub collector_ttl_ms: u64,
+    /// How much history is kept.
+    pub journal: JournalBounds,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            format: Format::default(),
+            stale_after_ms: 2_000,
+            origin_ttl_ms: 3_000,
+            assumed_kv_tokens: 500_000,
+            index_bytes: 1 << 30,
+            collector_ttl_ms: 2_000,
+            journal: JournalBounds::default(),
+        }
+    }
+}

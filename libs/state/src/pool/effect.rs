@@ -1,0 +1,35 @@
+//! The effects of a pool's owner.
+
+use signalbox_types::{Origin, Version};
+
+use super::assignments::{AssignedEndpoint, CollectorStream};
+
+/// What must be done after an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolEffect {
+    /// Tell followers that there are changes up to this version.
+    Published(Version),
+    /// Send a collector all endpoints that it must scrape.
+    Assign(CollectorStream, Vec<AssignedEndpoint>),
+    /// Close a collector's stream: it was silent for too long, or the collector has opened another one.
+    CloseCollector(CollectorStream),
+    /// Request the whole chain of a placement from a replica.
+    NeedChain(Origin, u64),
+    /// Tell a replica that its origin has expired.
+    Expired(Origin),
+    /// Another owner has a higher epoch: this one must claim an even higher one or step down.
+    Outranked(u64),
+    /// Count an event; nothing else to do.
+    Count(CountedEvent),
+}
+
+/// An event that is rare in normal operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountedEvent {
+    /// A replica was silent for the origin TTL, and its load was removed.
+    OriginExpired(Origin),
+    /// This number of placements was dropped, because their requested chains did not arrive in time.
+    PlacementsDropped(usize),
+    /// A collector reported an endpoint that is no longer assigned to it.
+    ReportOutdated(CollectorStream),
+}

@@ -1,0 +1,55 @@
+//! Evicts blocks so that each endpoint stays within its capacity, and all together within the memory bound.
+
+use signalbox_types::EndpointKey;
+
+use super::Pool;
+use crate::pool_state::Change;
+
+/// The assumed number of prompt bytes per token, because there is no tokenizer.
+const BYTES_PER_TOKEN: u64 = 4;
+
+impl Pool {
+    /// Evicts the least recently used blocks of the endpoint until its blocks fit into its KV cache.
+    pub(super) fn evict_to_capacity(&mut self, endpoint: EndpointKey) {
+        let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { return };
+        let kv_tokens = endpoint_state
+            .observed
+            .capacity
+            .map_or(self.config.assumed_kv_tokens, |capacity| capacity.kv_tokens);
+        let block_bytes = u64::from(self.config.format.block_bytes.max(1));
+        let room = (kv_tokens.saturating_mul(BYTES_PER_TOKEN) / block_bytes) as usize;
+        loop {
+            let surplus = self.pool_state.index_writer().placed_blocks(endpoint).saturating_sub(room);
+            let Some((last_used_seq, blocks)) = (surplus > 0)
+                .then(|| self.pool_state.index_writer().least_recently_used(endpoint, surplus))
+                .flatten()
+            else {
+                return;
+            };
+            self.commit(Change::Evicted { endpoint, last_used_seq, blocks });
+        }
+    }
+
+    /// Evicts the least recently used blocks of all endpoints when the index exceeds its memory bound. Evicts
+    /// slightly more than necessary, so that this does not happen with every placement.
+    pub(super) fn evict_to_memory_bound(&mut self) {
+        let bound = self.config.index_bytes;
+        if self.pool_state.index_writer().memory_bytes() <= bound {
+            return;
+        }
+        let target = bound - bound / 64;
+        loop {
+            let index_writer = self.pool_state.index_writer();
+            let surplus = index_writer.memory_bytes().saturating_sub(target);
+            let Some(endpoint) = index_writer.least_recently_used_endpoint().filter(|_| surplus > 0) else {
+                return;
+            };
+            let blocks_at_least = surplus.div_ceil(size_of::<u64>());
+            let Some((last_used_seq, blocks)) = index_writer.least_recently_used(endpoint, blocks_at_least)
+            else {
+                return;
+            };
+            self.commit(Change::Evicted { endpoint, last_used_seq, blocks });
+        }
+    }
+}

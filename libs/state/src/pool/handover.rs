@@ -1,0 +1,62 @@
+//! Hands the state from one owner to the next.
+
+use std::collections::BTreeSet;
+
+use signalbox_types::{Origin, Version};
+
+use super::assignments::Assignments;
+use super::endpoint_assessor::EndpointAssessor;
+use super::origins::Origins;
+use super::{Pool, PoolConfig};
+use crate::pool_state::PoolState;
+use crate::replication::{Journal, JournaledReplica};
+
+impl Pool {
+    /// Creates a pool under `epoch` that continues the state of `replica`. Starts empty if the replica is
+    /// inconsistent or uses another block size or hash. `now_ms` must not be less than the previous owner's
+    /// clock, because the state contains its timestamps.
+    pub fn inherit(epoch: u64, config: PoolConfig, replica: JournaledReplica, now_ms: u64) -> Self {
+        let is_readable = replica.state_replica().format().hashes_like(config.format);
+        let Some((pool_state, mut journal)) = replica.into_parts().filter(|_| is_readable) else {
+            return Self::new(epoch, config);
+        };
+        journal.begin_epoch(epoch);
+        let assessors = pool_state
+            .endpoints()
+            .map(|endpoint_state| {
+                (endpoint_state.key, EndpointAssessor::from_endpoint_state(endpoint_state, now_ms))
+            })
+            .collect();
+        let adapters = pool_state.endpoints().filter_map(|endpoint_state| endpoint_state.adapters.as_deref());
+        Self {
+            assignments: Assignments::inherited(epoch, now_ms),
+            origins: Origins::inherited(now_ms, origins_of(&pool_state)),
+            assessors,
+            adapters: adapters.flat_map(|residency| residency.names().cloned()).collect(),
+            config,
+            pool_state,
+            journal,
+        }
+    }
+
+    /// Turns the pool into a replica that follows the next owner.
+    pub fn into_replica(self) -> JournaledReplica {
+        let Self { config, pool_state, journal, .. } = self;
+        JournaledReplica::from_owner(pool_state, journal.without_pins(), config.format, config.journal)
+    }
+
+    /// Creates an empty journal under `epoch`.
+    pub(super) fn fresh_journal(epoch: u64, config: &PoolConfig) -> Journal {
+        Journal::new(Version { epoch, seq: 0 }, config.journal)
+    }
+}
+
+/// Returns all origins in the state, each with the number up to which the state contains its placements.
+fn origins_of(pool_state: &PoolState) -> impl Iterator<Item = (Origin, u64)> {
+    let loads = pool_state
+        .endpoints()
+        .flat_map(|endpoint_state| endpoint_state.loads.iter().map(|(origin, _)| *origin));
+    let acknowledged = pool_state.acknowledgements().map(|(origin, _)| origin);
+    let all: BTreeSet<_> = loads.chain(acknowledged).collect();
+    all.into_iter().map(|origin| (origin, pool_state.acknowledged(origin)))
+}

@@ -1,0 +1,25 @@
+//! The inputs of a pool's owner.
+
+use signalbox_types::PoolSpec;
+
+use super::assignments::CollectorStream;
+use crate::reports::{Feedback, Report};
+
+/// What the owner of a pool must handle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolInput {
+    /// The specification of the pool: its endpoints, objectives and model rewrites.
+    Spec(PoolSpec),
+    /// A collector connected; its stream and name.
+    CollectorJoined(CollectorStream, String),
+    /// A collector's stream ended.
+    CollectorLeft(CollectorStream),
+    /// A collector sent a message. One without reports shows that it is alive.
+    Reports(CollectorStream, Vec<Report>),
+    /// A replica sent feedback.
+    Feedback(Feedback),
+    /// A peer knows this epoch.
+    EpochObserved(u64),
+    /// Time has passed; sent about every 50 ms.
+    Tick,
+}

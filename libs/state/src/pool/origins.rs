@@ -1,0 +1,123 @@
+//! Tracks the replicas that send feedback: which are active, and how far their feedback was handled.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use signalbox_types::Origin;
+
+/// The maximum number of placements of one origin that wait for their whole chain. Many wait when a new owner
+/// has little state and knows few anchors.
+const MAX_CHAIN_REQUESTS: usize = 1_024;
+
+/// How long a requested chain may take, in milliseconds: longer than the lifetime of an idle stream. The next
+/// stream requests it again.
+const CHAIN_TIMEOUT_MS: u64 = 3_000;
+
+/// The maximum number of expired origins that are remembered, so that they can be told that they expired.
+const MAX_EXPIRED_ORIGINS: usize = 4_096;
+
+/// How far the feedback of one replica was handled.
+#[derive(Debug, Default)]
+pub(crate) struct OriginProgress {
+    last_batch_ms: u64,
+    seq: Option<u64>,
+    highest_number: u64,
+    /// The placements whose chains were requested, and when.
+    chain_requests: BTreeMap<u64, u64>,
+}
+
+impl OriginProgress {
+    /// Records the number of a batch. Returns whether it is higher than all before.
+    pub(crate) fn advance_seq(&mut self, seq: u64) -> bool {
+        let is_newer = Some(seq) > self.seq;
+        self.seq = self.seq.max(Some(seq));
+        is_newer
+    }
+
+    /// Returns whether the placement `number` still has to be handled.
+    pub(crate) fn is_open(&self, number: u64) -> bool {
+        number > self.highest_number || self.chain_requests.contains_key(&number)
+    }
+
+    /// Records that the placement `number` was handled or dropped.
+    pub(crate) fn close(&mut self, number: u64) {
+        self.chain_requests.remove(&number);
+        self.highest_number = self.highest_number.max(number);
+    }
+
+    /// Records that the chain of the placement `number` was requested, because its anchor is unknown. It is
+    /// requested again whenever the placement arrives again, because the replica then did not get the
+    /// request.
+    pub(crate) fn record_chain_request(&mut self, now_ms: u64, number: u64) {
+        self.highest_number = self.highest_number.max(number);
+        self.chain_requests.insert(number, now_ms);
+        if self.chain_requests.len() > MAX_CHAIN_REQUESTS {
+            self.chain_requests.pop_first();
+        }
+    }
+
+    /// Drops the placements whose chains did not arrive in time and returns their number.
+    pub(crate) fn expire_chain_requests(&mut self, now_ms: u64) -> usize {
+        let before = self.chain_requests.len();
+        self.chain_requests
+            .retain(|_, requested_at_ms| now_ms.saturating_sub(*requested_at_ms) < CHAIN_TIMEOUT_MS);
+        before - self.chain_requests.len()
+    }
+
+    /// Returns the number up to which all placements were handled.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.chain_requests.first_key_value().map_or(self.highest_number, |(first, _)| first - 1)
+    }
+}
+
+/// The replicas that send feedback.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    active: BTreeMap<Origin, OriginProgress>,
+    expired: VecDeque<Origin>,
+}
+
+impl Origins {
+    /// Restores the origins from the state of an earlier owner, each with the number up to which its
+    /// placements were handled. Each gets the full TTL, because its last batch to the earlier owner is
+    /// unknown.
+    pub(crate) fn inherited(now_ms: u64, origins: impl Iterator<Item = (Origin, u64)>) -> Self {
+        let progress = |highest_number| OriginProgress {
+            last_batch_ms: now_ms,
+            highest_number,
+            ..OriginProgress::default()
+        };
+        let active = origins.map(|(origin, acknowledged)| (origin, progress(acknowledged))).collect();
+        Self { active, expired: VecDeque::new() }
+    }
+
+    /// Records that a batch of `origin` arrived. Returns its progress; `None` if the origin has expired.
+    pub(crate) fn record_batch(&mut self, now_ms: u64, origin: Origin) -> Option<&mut OriginProgress> {
+        if !self.active.contains_key(&origin) && self.expired.contains(&origin) {
+            return None;
+        }
+        let progress = self.active.entry(origin).or_default();
+        progress.last_batch_ms = now_ms;
+        Some(progress)
+    }
+
+    /// Returns the progress of `origin`.
+    pub(crate) fn progress(&mut self, origin: Origin) -> Option<&mut OriginProgress> {
+        self.active.get_mut(&origin)
+    }
+
+    /// Removes the origins that were silent for `ttl_ms` and returns them.
+    pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<Origin> {
+        let silent = self
+            .active
+            .iter()
+            .filter(|(_, progress)| now_ms.saturating_sub(progress.last_batch_ms) >= ttl_ms);
+        let silent: Vec<_> = silent.map(|(origin, _)| *origin).collect();
+        for origin in &silent {
+            self.active.remove(origin);
+            self.expired.push_back(*origin);
+        }
+        let surplus = self.expired.len().saturating_sub(MAX_EXPIRED_ORIGINS);
+        self.expired.drain(..surplus);
+        silent
+    }
+}

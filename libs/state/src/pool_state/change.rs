@@ -1,0 +1,95 @@
+//! The changes that modify the state of a pool.
+
+use std::sync::Arc;
+
+use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Load, Models, Origin};
+
+use super::adapter_residency::AdapterResidency;
+use super::assessment::Assessment;
+use super::observed::Observed;
+
+/// One change that the pool's owner accepted. A change contains everything that a follower needs to apply it.
+/// Applied in the order of their versions, changes give every follower exactly the owner's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An endpoint was added, or its labels, engine or metrics URL changed.
+    EndpointSet {
+        /// The specification of the endpoint.
+        spec: Arc<EndpointSpec>,
+    },
+    /// An endpoint was removed, with everything that was known of it.
+    EndpointRemoved {
+        /// The removed endpoint.
+        endpoint: EndpointKey,
+    },
+    /// The pool's objectives or model rewrites changed.
+    ModelsSet {
+        /// All objectives and model rewrites from now on.
+        models: Arc<Models>,
+    },
+    /// Measured values of an endpoint changed. A new incarnation has none of the blocks of the one before.
+    Observed {
+        /// The measured endpoint.
+        endpoint: EndpointKey,
+        /// All measured values from now on.
+        observed: Observed,
+    },
+    /// The adapters of an endpoint changed.
+    AdaptersChanged {
+        /// The endpoint with the adapters.
+        endpoint: EndpointKey,
+        /// Where its adapters are from now on.
+        residency: Arc<AdapterResidency>,
+    },
+    /// The owner's assessment of an endpoint changed.
+    Assessed {
+        /// The assessed endpoint.
+        endpoint: EndpointKey,
+        /// The assessment from now on.
+        assessment: Assessment,
+    },
+    /// The load that one replica put on an endpoint changed.
+    LoadChanged {
+        /// The endpoint with the load.
+        endpoint: EndpointKey,
+        /// The replica whose requests these are.
+        origin: Origin,
+        /// The load from now on.
+        load: Load,
+    },
+    /// An origin expired: it has no load any more, and its acknowledgement is forgotten.
+    OriginExpired {
+        /// The expired origin.
+        origin: Origin,
+    },
+    /// An endpoint was sent a prompt. It holds `anchor`, everything before it, and `suffix`, which follows
+    /// it, and used all of these blocks with this change.
+    Placed {
+        /// The endpoint that was sent the prompt.
+        endpoint: EndpointKey,
+        /// The last block that the pool knew and that can be an anchor ([`signalbox_prefix::anchor()`]), or
+        /// [`BlockHash::ROOT`] if there is none.
+        anchor: BlockHash,
+        /// The blocks after the anchor, to the end of the prompt.
+        suffix: Arc<[BlockHash]>,
+    },
+    /// Blocks were evicted from an endpoint, because they exceed its capacity or the memory bound of the
+    /// index.
+    Evicted {
+        /// The endpoint that loses the blocks.
+        endpoint: EndpointKey,
+        /// The number of the change that last used the blocks. The endpoint holds no block that was last used
+        /// earlier.
+        last_used_seq: u64,
+        /// The number of blocks, counted from the last block with this `last_used_seq` towards the beginning
+        /// of its chain.
+        blocks: u32,
+    },
+    /// The state contains an origin's placements up to a number.
+    Acknowledged {
+        /// The origin of the placements.
+        origin: Origin,
+        /// The number of the last placement.
+        number: u64,
+    },
+}

@@ -1,0 +1,18 @@
+//! How a pool's state is replicated from its owner to its followers.
+
+mod follower;
+mod follower_messages;
+mod frame;
+mod journal;
+mod journaled_replica;
+mod snapshot;
+mod state_replica;
+
+pub(crate) use self::follower::FetchProgress;
+pub use self::follower::Follower;
+pub use self::follower_messages::{Cursor, FollowerEffect, FollowerEvent, FromAggregator, FromFollower};
+pub use self::frame::{Frame, SnapshotEntry};
+pub use self::journal::{CatchUp, Journal, JournalBounds};
+pub use self::journaled_replica::JournaledReplica;
+pub use self::snapshot::Snapshot;
+pub use self::state_replica::{ApplyOutcome, FrameSource, Gap, StateReplica};

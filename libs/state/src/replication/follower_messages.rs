@@ -1,0 +1,66 @@
+//! The messages between aggregators and followers.
+
+use signalbox_types::Version;
+
+use super::frame::Frame;
+use super::state_replica::{FrameSource, Gap};
+
+/// A message from an aggregator to a follower.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromAggregator {
+    /// A part of the state. The sender owns the pool, or did so when it sent the frame.
+    Frame(Frame),
+    /// The sender does not own the pool. It is sent as often as heartbeats, and answered with a cursor.
+    NotOwner {
+        /// The highest epoch that the sender knows.
+        epoch: u64,
+    },
+    /// The sender is taking over the pool and requests what the follower holds beyond a version.
+    FetchRequest {
+        /// The version that the sender holds.
+        after: Option<Version>,
+    },
+}
+
+/// A message from a follower to an aggregator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromFollower {
+    /// The version that the follower holds.
+    Cursor(Cursor),
+    /// A frame in reply to a fetch request.
+    FetchReply(Frame),
+}
+
+/// The position of a follower in a pool's history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The version that the follower holds. `None`: it holds nothing, or its state has diverged, so that only
+    /// a snapshot helps.
+    pub version: Option<Version>,
+    /// The highest epoch that the follower knows.
+    pub epoch: u64,
+}
+
+/// An event on a follower's stream to an aggregator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FollowerEvent {
+    /// The stream was opened.
+    Connected,
+    /// The stream has ended.
+    Disconnected,
+    /// A message arrived.
+    Received(FromAggregator),
+}
+
+/// What a follower must do after an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FollowerEffect {
+    /// Send this message on the stream.
+    Send(FrameSource, FromFollower),
+    /// The replica advanced, or a heartbeat confirmed it.
+    Advanced,
+    /// A snapshot replaced the replica's state.
+    SnapshotInstalled,
+    /// A frame could not be applied.
+    Gap(Gap),
+}

@@ -1,0 +1,86 @@
+//! The messages by which a pool's state gets from its owner to followers.
+
+use std::sync::Arc;
+
+use signalbox_prefix::Run;
+use signalbox_types::{Format, Models, Origin, Version};
+
+use crate::pool_state::{Change, Digest, EndpointState};
+
+/// One part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotEntry {
+    /// The state of an endpoint.
+    Endpoint(Arc<EndpointState>),
+    /// Runs of consecutive blocks, and the endpoints that hold them.
+    Runs(Vec<Run>),
+    /// An origin, and the number up to which the snapshot contains its placements.
+    Origin(Origin, u64),
+    /// The objectives and model rewrites. A snapshot without this entry has none.
+    Models(Arc<Models>),
+}
+
+/// A message from the owner to its followers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Starts a snapshot.
+    SnapshotBegin {
+        /// The version of the snapshot.
+        version: Version,
+        /// The format of the placements in the snapshot and of all later ones.
+        format: Format,
+    },
+    /// A part of the snapshot.
+    SnapshotEntry(Arc<SnapshotEntry>),
+    /// Completes the snapshot.
+    SnapshotEnd {
+        /// The version in the [`Self::SnapshotBegin`] of this snapshot; it completes no other.
+        version: Version,
+        /// The number of entries.
+        count: u64,
+        /// The checksums over the state that the snapshot describes.
+        digest: Digest,
+    },
+    /// The changes `from + 1` to `to`.
+    Delta {
+        /// The epoch of the owner that created the changes.
+        epoch: u64,
+        /// The number of the last change that a receiver must have applied before.
+        from: u64,
+        /// The number of the last change in this frame.
+        to: u64,
+        /// The changes, in order.
+        changes: Vec<Arc<Change>>,
+    },
+    /// A new owner continues the history of the owner before it.
+    EpochChange {
+        /// The last version of the owner before it.
+        from: Version,
+        /// The epoch of the new owner, which starts at the same `seq`.
+        epoch: u64,
+    },
+    /// Shows that the owner is alive.
+    Heartbeat {
+        /// The owner's epoch.
+        epoch: u64,
+        /// The number of the last change that was sent on this stream.
+        seq: u64,
+        /// The owner's clock in milliseconds, from an arbitrary starting point.
+        now_ms: u64,
+        /// The checksums over the state at `seq`.
+        digest: Digest,
+    },
+}
+
+impl Frame {
+    /// Returns the version of a follower after it applied this frame; `None` for frames that do not change
+    /// the version on their own.
+    pub fn ends_at(&self) -> Option<Version> {
+        match self {
+            Self::Delta { epoch, to, .. } => Some(Version { epoch: *epoch, seq: *to }),
+            Self::EpochChange { from, epoch } => Some(Version { epoch: *epoch, seq: from.seq }),
+            Self::SnapshotEnd { version, .. } => Some(*version),
+            Self::SnapshotBegin { .. } | Self::SnapshotEntry(_) | Self::Heartbeat { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A replica of a pool's state that also keeps the latest history, so that it can take over the pool or send
+//! history to a new owner.
+
+use signalbox_types::{Format, Version};
+
+use super::frame::Frame;
+use super::journal::{CatchUp, Journal, JournalBounds};
+use super::snapshot::Snapshot;
+use super::state_replica::{ApplyOutcome, FrameSource, StateReplica};
+use crate::pool_state::PoolState;
+
+/// A [`StateReplica`] that records the changes it applies in its own [`Journal`]: the same history as the
+/// owner's, as far back as `bounds` allow.
+#[derive(Debug)]
+pub struct JournaledReplica {
+    state_replica: StateReplica,
+    /// The head equals the replica's version as long as the replica is consistent.
+    journal: Journal,
+    bounds: JournalBounds,
+}
+
+impl JournaledReplica {
+    /// Creates a replica that holds nothing.
+    pub fn new(bounds: JournalBounds) -> Self {
+        Self {
+            state_replica: StateReplica::default(),
+            journal: Journal::new(Version::default(), bounds),
+            bounds,
+        }
+    }
+
+    /// Creates the replica of an aggregator that was the owner until now.
+    pub(crate) fn from_owner(
+        pool_state: PoolState,
+        journal: Journal,
+        format: Format,
+        bounds: JournalBounds,
+    ) -> Self {
+        Self { state_replica: StateReplica::with_state(journal.head(), format, pool_state), journal, bounds }
+    }
+
+    /// Returns the replica of the state.
+    pub fn state_replica(&self) -> &StateReplica {
+        &self.state_replica
+    }
+
+    /// Returns the version that the owner can continue from; `None` if only a snapshot helps.
+    pub fn cursor(&self) -> Option<Version> {
+        self.state_replica.cursor()
+    }
+
+    /// Applies one frame; see [`StateReplica::apply`].
+    pub fn apply(&mut self, source: FrameSource, frame: Frame) -> ApplyOutcome {
+        let changes = match &frame {
+            Frame::Delta { changes, .. } => changes.clone(),
+            _ => Vec::new(),
+        };
+        let outcome = self.state_replica.apply(source, frame);
+        match (&outcome, self.state_replica.cursor()) {
+            (ApplyOutcome::Applied, Some(head)) => {
+                for change in changes {
+                    self.journal.push(change);
+                }
+                self.journal.begin_epoch(head.epoch);
+            }
+            (ApplyOutcome::Reset, Some(head)) => self.journal = Journal::new(head, self.bounds),
+            _ => {}
+        }
+        outcome
+    }
+
+    /// Discards an incomplete snapshot from `source`, whose stream has ended.
+    pub fn discard_partial_snapshot(&mut self, source: FrameSource) {
+        self.state_replica.discard_partial_snapshot(source);
+    }
+
+    /// Returns the frames that a process at `after` is missing: the changes since then, or the whole state as a
+    /// snapshot. Returns no frames if this replica is not ahead.
+    pub fn frames_after(&self, after: Option<Version>) -> Vec<Frame> {
+        let Some(head) = self.cursor().filter(|head| Some(*head) > after) else { return Vec::new() };
+        let mut frames = Vec::new();
+        let mut at = after.unwrap_or_default();
+        loop {
+            match self.journal.since(at) {
+                CatchUp::Current => return frames,
+                CatchUp::Frame(frame) => {
+                    at = frame.ends_at().unwrap_or(at);
+                    frames.push(frame);
+                }
+                CatchUp::Snapshot | CatchUp::Deposed(_) => break,
+            }
+        }
+        let snapshot = Snapshot::capture(self.state_replica.pool_state(), head, self.state_replica.format());
+        std::sync::Arc::new(snapshot).frames().collect()
+    }
+
+    /// Returns the state and the journal, for a new owner to continue with; `None` if the state cannot be
+    /// continued.
+    pub(crate) fn into_parts(self) -> Option<(PoolState, Journal)> {
+        self.cursor()?;
+        Some((self.state_replica.into_pool_state(), self.journal))
+    }
+}

@@ -1,0 +1,82 @@
+//! The whole pool state at one version.
+
+use std::sync::Arc;
+
+use signalbox_prefix::Run;
+use signalbox_types::{Format, Version};
+
+use super::frame::{Frame, SnapshotEntry};
+use crate::pool_state::{Digest, Diverged, PoolState};
+
+/// The maximum weight of one [`SnapshotEntry::Runs`], unless a single run is heavier: about 60 KB on the
+/// wire.
+const MAX_RUNS_BYTES_PER_ENTRY: usize = 60_000;
+
+/// A pool state captured at one version, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The version of the state.
+    pub version: Version,
+    /// The format of the placements.
+    pub format: Format,
+    /// The checksums over the state.
+    pub digest: Digest,
+    /// The parts of the state.
+    pub entries: Vec<Arc<SnapshotEntry>>,
+}
+
+impl Snapshot {
+    /// Captures `pool_state`, which is at `version`.
+    pub fn capture(pool_state: &PoolState, version: Version, format: Format) -> Self {
+        let endpoints =
+            pool_state.endpoints().map(|endpoint_state| SnapshotEntry::Endpoint(Arc::clone(endpoint_state)));
+        let origins =
+            pool_state.acknowledgements().map(|(origin, number)| SnapshotEntry::Origin(origin, number));
+        let runs = chunks(pool_state.index_writer().runs()).into_iter().map(SnapshotEntry::Runs);
+        let models = Some(pool_state.models()).filter(|models| !models.is_empty());
+        let models = models.map(|models| SnapshotEntry::Models(Arc::clone(models)));
+        let entries = endpoints.chain(origins).chain(models).chain(runs).map(Arc::new).collect();
+        Self { version, format, digest: pool_state.digest(), entries }
+    }
+
+    /// Returns the frames that transfer the snapshot.
+    pub fn frames(self: Arc<Self>) -> impl Iterator<Item = Frame> {
+        let (version, format, count) = (self.version, self.format, self.entries.len());
+        let done = Frame::SnapshotEnd { version, count: count as u64, digest: self.digest };
+        let entries = (0..count).map(move |at| Frame::SnapshotEntry(Arc::clone(&self.entries[at])));
+        std::iter::once(Frame::SnapshotBegin { version, format }).chain(entries).chain(std::iter::once(done))
+    }
+}
+
+fn chunks(runs: impl Iterator<Item = Run>) -> Vec<Vec<Run>> {
+    let mut chunks: Vec<Vec<Run>> = Vec::new();
+    let mut weight = usize::MAX;
+    for run in runs {
+        let more = 32 + run.blocks.len() * 8 + run.placed.len() * 16 + run.confirmed.len() * 20;
+        if weight.saturating_add(more) > MAX_RUNS_BYTES_PER_ENTRY {
+            chunks.push(Vec::new());
+            weight = 0;
+        }
+        weight += more;
+        chunks.last_mut().expect("the first run always opens a chunk").push(run);
+    }
+    chunks
+}
+
+/// Builds the state from the parts of a snapshot.
+///
+/// # Errors
+/// [`Diverged`] when the parts are inconsistent.
+pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
+    let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+    let mut models = Arc::default();
+    for entry in entries {
+        match Arc::unwrap_or_clone(entry) {
+            SnapshotEntry::Endpoint(endpoint_state) => endpoints.push(Arc::unwrap_or_clone(endpoint_state)),
+            SnapshotEntry::Runs(more) => runs.extend(more),
+            SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
+            SnapshotEntry::Models(all) => models = all,
+        }
+    }
+    PoolState::from_parts(endpoints, runs, origins, &models)
+}

@@ -1,0 +1,10 @@
+//! What collectors and replicas report to a pool's owner.
+
+mod decode_window;
+mod endpoint_observer;
+mod endpoint_report;
+mod feedback;
+
+pub use self::endpoint_observer::{EndpointObserver, ScrapeResult};
+pub use self::endpoint_report::{DecodeObservation, Report, Update};
+pub use self::feedback::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport};

@@ -1,0 +1,59 @@
+//! What a collector reports about one endpoint.
+
+use std::sync::Arc;
+
+use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Generation, Incarnation};
+
+use crate::pool_state::ScrapeStatus;
+
+/// What changed at one endpoint. Absent parts are unchanged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// The incarnation of the model server that the values come from.
+    pub incarnation: Incarnation,
+    /// How current the values are.
+    pub scrape_status: ScrapeStatus,
+    /// The gauges that the engine reports.
+    pub gauges: Option<Gauges>,
+    /// The KV cache capacity.
+    pub capacity: Option<Capacity>,
+    /// The LoRA adapters with requests.
+    pub adapters: Option<Arc<Adapters>>,
+    /// The decode speed in the last window. It is an observation, not state: it is sent once.
+    pub decode: Option<DecodeObservation>,
+}
+
+impl Update {
+    /// Merges a later update into this one.
+    pub fn merge(&mut self, later: Self) {
+        let Self { incarnation, scrape_status, gauges, capacity, adapters, decode } = later;
+        self.incarnation = incarnation;
+        self.scrape_status = scrape_status;
+        self.gauges = gauges.or(self.gauges);
+        self.capacity = capacity.or(self.capacity);
+        self.adapters = adapters.or_else(|| self.adapters.take());
+        self.decode = decode.or(self.decode);
+    }
+}
+
+/// An update on its way to the pool's owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The endpoint that the update is about.
+    pub endpoint: EndpointKey,
+    /// The generation of the assignment under which the endpoint was scraped.
+    pub generation: Generation,
+    /// The age of the sample when the report was sent, in milliseconds.
+    pub age_ms: u64,
+    /// What changed.
+    pub update: Update,
+}
+
+/// How fast an endpoint decoded in a window of its counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeObservation {
+    /// The mean time between two output tokens, in microseconds.
+    pub inter_token_us: u32,
+    /// The mean number of running requests, in thousandths.
+    pub running_milli: u32,
+}

@@ -1,0 +1,114 @@
+//! A change of owner: followers that are not ahead of the new owner keep their state.
+
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert_eq, proptest};
+use signalbox_state::{
+    ClaimResult, Cursor, FollowerEvent, Frame, FromAggregator, FromFollower, ObservedOwner, PoolEffect,
+    PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus, StateReplica,
+};
+use signalbox_types::Version;
+
+use crate::fixtures::random_steps::{history, step};
+use crate::fixtures::simulated_pool::SimulatedPool;
+use crate::fixtures::state_contents::Contents;
+use crate::fixtures::{catch_up, config, endpoint_spec, pool_of, pool_spec};
+
+proptest! {
+    #[test]
+    fn only_a_follower_ahead_of_the_epoch_change_takes_a_snapshot(
+        shared in history(1..20),
+        seen_at in any::<proptest::sample::Index>(),
+        ahead in vec(step(), 0..10),
+        later in vec(step(), 0..10),
+        epoch_changes in 1_u64..4,
+    ) {
+        let mut deposed = SimulatedPool::new(1, config());
+        let (mut behind, mut up_to_date) = (StateReplica::default(), StateReplica::default());
+        for (at, step) in shared.iter().enumerate() {
+            deposed.step(step);
+            if at == seen_at.index(shared.len()) {
+                catch_up(&mut behind, &deposed.pool);
+            }
+        }
+        catch_up(&mut up_to_date, &deposed.pool);
+        let base = deposed.pool.journal().head().seq;
+        deposed.run(&ahead);
+
+        let mut simulated = SimulatedPool::new(1, config());
+        simulated.run(&shared);
+        for epoch in 2..2 + epoch_changes {
+            simulated.pool.begin_epoch(epoch);
+            simulated.run(&later);
+        }
+        let mut too_far_ahead = StateReplica::default();
+        catch_up(&mut too_far_ahead, &deposed.pool);
+        let is_ahead = deposed.pool.journal().head().seq > base;
+        for (follower, takes_snapshot) in [(behind, false), (up_to_date, false), (too_far_ahead, is_ahead)] {
+            let mut follower = follower;
+            prop_assert_eq!(takes_snapshot, catch_up(&mut follower, &simulated.pool));
+            prop_assert_eq!(Some(simulated.pool.journal().head()), follower.cursor());
+            prop_assert_eq!(Contents::of(simulated.pool.pool_state()), Contents::of(follower.pool_state()));
+        }
+    }
+}
+
+#[test]
+fn epoch_that_is_not_higher_is_ignored() {
+    let mut pool = pool_of(2, config());
+    let head = pool.journal().head();
+    pool.begin_epoch(1);
+    pool.begin_epoch(0);
+    assert_eq!(head, pool.journal().head());
+    pool.begin_epoch(4);
+    assert_eq!(Version { epoch: 4, seq: head.seq }, pool.journal().head());
+}
+
+#[test]
+fn only_a_higher_epoch_outranks_an_owner() {
+    let mut pool = pool_of(1, config());
+    assert_eq!(vec![PoolEffect::Outranked(2)], pool.handle(0, PoolInput::EpochObserved(2)));
+    assert!(pool.handle(0, PoolInput::EpochObserved(1)).is_empty());
+    assert!(pool.handle(0, PoolInput::EpochObserved(0)).is_empty());
+}
+
+/// Returns an aggregator that has claimed the pool under epoch 2 and follows one other process, which knows
+/// epoch 1.
+fn takeover() -> PoolRole {
+    let config = PoolRoleConfig {
+        name: "a".to_owned(),
+        pool_hash: 1,
+        pool: config(),
+        takeover_wait_ms: 2_000,
+        failback_after_ms: 30_000,
+    };
+    let mut role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
+    let follower = |version| FromFollower::Cursor(Cursor { version, epoch: 1 });
+    role.handle(0, RoleInput::FollowerMessage(7, follower(None)));
+    role.handle(0, RoleInput::OwnerObserved(ObservedOwner::Nobody));
+    role.handle(0, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 2, is_first: false }));
+    role
+}
+
+#[test]
+fn new_owner_that_sees_a_later_owner_steps_down() {
+    let mut role = takeover();
+    assert_eq!(RoleStatus::TakingOver(2), role.status());
+    let digest = role.pool_state().digest();
+    let heartbeat = Frame::Heartbeat { epoch: 3, seq: 9, now_ms: 1, digest };
+    role.handle(10, RoleInput::PeerEvent(1, FollowerEvent::Connected));
+    role.handle(20, RoleInput::PeerEvent(1, FollowerEvent::Received(FromAggregator::Frame(heartbeat))));
+    assert_eq!(RoleStatus::Standby, role.status());
+}
+
+#[test]
+fn new_owner_that_sees_a_later_epoch_claims_an_even_later_one() {
+    let mut role = takeover();
+    let cursor = FromFollower::Cursor(Cursor { version: None, epoch: 5 });
+    role.handle(10, RoleInput::FollowerMessage(7, cursor));
+    let effects = role.handle(5_000, RoleInput::Tick);
+    assert_eq!(RoleStatus::TakingOver(2), role.status());
+    let claims = [effects, role.handle(5_050, RoleInput::Tick)].concat();
+    assert!(claims.contains(&RoleEffect::Claim { above: 5 }), "{claims:?}");
+    role.handle(5_100, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 6, is_first: false }));
+    assert_eq!(RoleStatus::Owner(6), role.status());
+}

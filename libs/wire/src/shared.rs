@@ -1,0 +1,213 @@
+//! Parts that several messages share.
+
+use std::sync::Arc;
+
+use signalbox_protos::signalbox::v1 as pb;
+use signalbox_state::{AdapterResidency, Assessment, Circuit, Digest, Observed, ScrapeStatus};
+use signalbox_types::{
+    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Rates,
+};
+
+use crate::error::WireError;
+
+pub(crate) fn encode_scrape_status(scrape_status: ScrapeStatus) -> i32 {
+    let scrape_status = match scrape_status {
+        ScrapeStatus::Unknown => pb::ScrapeStatus::Unspecified,
+        ScrapeStatus::Fresh => pb::ScrapeStatus::Fresh,
+        ScrapeStatus::Stale => pb::ScrapeStatus::Stale,
+        ScrapeStatus::Down => pb::ScrapeStatus::Down,
+    };
+    scrape_status.into()
+}
+
+pub(crate) fn decode_scrape_status(number: i32) -> Result<ScrapeStatus, WireError> {
+    match pb::ScrapeStatus::try_from(number) {
+        Ok(pb::ScrapeStatus::Unspecified) => Ok(ScrapeStatus::Unknown),
+        Ok(pb::ScrapeStatus::Fresh) => Ok(ScrapeStatus::Fresh),
+        Ok(pb::ScrapeStatus::Stale) => Ok(ScrapeStatus::Stale),
+        Ok(pb::ScrapeStatus::Down) => Ok(ScrapeStatus::Down),
+        Err(_) => Err(WireError::Missing("scrape_status")),
+    }
+}
+
+pub(crate) fn encode_gauges(gauges: Gauges) -> pb::Gauges {
+    let Gauges { waiting, running, kv_used_ppm } = gauges;
+    pb::Gauges { waiting, running, kv_used_ppm }
+}
+
+pub(crate) fn decode_gauges(message: &pb::Gauges) -> Gauges {
+    let pb::Gauges { waiting, running, kv_used_ppm } = *message;
+    Gauges { waiting, running, kv_used_ppm }
+}
+
+pub(crate) fn encode_capacity(capacity: Capacity) -> pb::Capacity {
+    let Capacity { kv_tokens } = capacity;
+    pb::Capacity { kv_tokens }
+}
+
+pub(crate) fn decode_capacity(message: &pb::Capacity) -> Capacity {
+    let pb::Capacity { kv_tokens } = *message;
+    Capacity { kv_tokens }
+}
+
+fn encode_names(names: &[Arc<str>]) -> Vec<String> {
+    names.iter().map(|name| name.to_string()).collect()
+}
+
+fn decode_names(names: Vec<String>) -> Vec<Arc<str>> {
+    names.into_iter().map(Arc::from).collect()
+}
+
+pub(crate) fn encode_adapters(adapters: &Adapters) -> pb::Adapters {
+    let Adapters { slots, running, waiting } = adapters;
+    pb::Adapters { slots: *slots, running: encode_names(running), waiting: encode_names(waiting) }
+}
+
+pub(crate) fn decode_adapters(message: pb::Adapters) -> Adapters {
+    let pb::Adapters { slots, running, waiting } = message;
+    Adapters { slots, running: decode_names(running), waiting: decode_names(waiting) }
+}
+
+pub(crate) fn encode_residency(residency: &AdapterResidency) -> pb::AdapterResidency {
+    let AdapterResidency { reported, device, host } = residency;
+    pb::AdapterResidency {
+        reported: Some(encode_adapters(reported)),
+        device: encode_names(device),
+        host: encode_names(host),
+    }
+}
+
+pub(crate) fn decode_residency(message: pb::AdapterResidency) -> AdapterResidency {
+    let pb::AdapterResidency { reported, device, host } = message;
+    AdapterResidency {
+        reported: reported.map(decode_adapters).unwrap_or_default(),
+        device: decode_names(device),
+        host: decode_names(host),
+    }
+}
+
+pub(crate) fn encode_assessment(assessment: &Assessment) -> pb::Assessment {
+    let Assessment { rates, circuit, ramp_percent } = *assessment;
+    let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } = rates;
+    let circuit = match circuit {
+        Circuit::Closed => pb::Circuit::Closed,
+        Circuit::HalfOpen => pb::Circuit::HalfOpen,
+        Circuit::Open => pb::Circuit::Open,
+    };
+    pb::Assessment {
+        prefill_tokens_per_second,
+        decode_token_us,
+        decode_interference_us,
+        circuit: circuit.into(),
+        ramp_percent: ramp_percent.into(),
+    }
+}
+
+pub(crate) fn decode_assessment(message: Option<pb::Assessment>) -> Result<Assessment, WireError> {
+    let pb::Assessment {
+        prefill_tokens_per_second,
+        decode_token_us,
+        decode_interference_us,
+        circuit,
+        ramp_percent,
+    } = message.ok_or(WireError::Missing("assessment"))?;
+    let circuit = match pb::Circuit::try_from(circuit) {
+        Ok(pb::Circuit::Closed) => Circuit::Closed,
+        Ok(pb::Circuit::HalfOpen) => Circuit::HalfOpen,
+        Ok(pb::Circuit::Open) => Circuit::Open,
+        Err(_) => return Err(WireError::Missing("circuit")),
+    };
+    let ramp_percent = ramp_percent.try_into().map_err(|_| WireError::Bounds("ramp"))?;
+    let rates = Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us };
+    Ok(Assessment { rates, circuit, ramp_percent })
+}
+
+pub(crate) fn encode_load(load: Load) -> pb::Load {
+    let Load { requests, prefills, prefill_tokens } = load;
+    pb::Load { requests, prefills, prefill_tokens }
+}
+
+pub(crate) fn decode_load(message: Option<pb::Load>) -> Result<Load, WireError> {
+    let pb::Load { requests, prefills, prefill_tokens } = message.ok_or(WireError::Missing("load"))?;
+    Ok(Load { requests, prefills, prefill_tokens })
+}
+
+pub(crate) fn encode_spec(spec: &EndpointSpec) -> pb::EndpointSpec {
+    let EndpointSpec { name, address, metrics_url, engine, labels } = spec;
+    pb::EndpointSpec {
+        name: name.clone(),
+        address: address.to_string(),
+        engine: engine.name().to_owned(),
+        labels: labels.clone().into_iter().collect(),
+        metrics_url: metrics_url.clone(),
+    }
+}
+
+pub(crate) fn decode_spec(message: Option<pb::EndpointSpec>) -> Result<Arc<EndpointSpec>, WireError> {
+    let message = message.ok_or(WireError::Missing("spec"))?;
+    let pb::EndpointSpec { name, address, engine, labels, metrics_url } = message;
+    let address = address.parse().map_err(|_| WireError::Address(address))?;
+    let labels = labels.into_iter().collect();
+    Ok(Arc::new(EndpointSpec { name, address, metrics_url, engine: engine.parse()?, labels }))
+}
+
+pub(crate) fn encode_observed(endpoint: EndpointKey, observed: &Observed) -> pb::Observed {
+    let Observed { incarnation, scrape_status, scrape_status_since_ms, gauges, unbooked_requests, capacity } =
+        observed;
+    pb::Observed {
+        endpoint: endpoint.0,
+        incarnation: incarnation.0,
+        scrape_status: encode_scrape_status(*scrape_status),
+        scrape_status_since_ms: *scrape_status_since_ms,
+        gauges: Some(encode_gauges(*gauges)),
+        unbooked_requests: *unbooked_requests,
+        capacity: capacity.map(encode_capacity),
+    }
+}
+
+pub(crate) fn decode_observed(message: &pb::Observed) -> Result<(EndpointKey, Observed), WireError> {
+    let pb::Observed {
+        endpoint,
+        incarnation,
+        scrape_status: status_number,
+        scrape_status_since_ms,
+        gauges: load,
+        unbooked_requests,
+        capacity: size,
+    } = message;
+    let observed = Observed {
+        incarnation: Incarnation(*incarnation),
+        scrape_status: decode_scrape_status(*status_number)?,
+        scrape_status_since_ms: *scrape_status_since_ms,
+        gauges: decode_gauges(load.as_ref().ok_or(WireError::Missing("gauges"))?),
+        unbooked_requests: *unbooked_requests,
+        capacity: size.as_ref().map(decode_capacity),
+    };
+    Ok((EndpointKey(*endpoint), observed))
+}
+
+pub(crate) fn encode_digest(digest: Digest) -> pb::Digest {
+    let Digest { specs, observed, loads, placements, models } = digest;
+    pb::Digest { specs, observed, loads, placements, models }
+}
+
+pub(crate) fn decode_digest(message: Option<pb::Digest>) -> Result<Digest, WireError> {
+    let pb::Digest { specs, observed, loads, placements, models } =
+        message.ok_or(WireError::Missing("digest"))?;
+    Ok(Digest { specs, observed, loads, placements, models })
+}
+
+pub(crate) fn encode_blocks(blocks: &[BlockHash]) -> Vec<u64> {
+    blocks.iter().map(|block| block.0).collect()
+}
+
+/// Decodes a block hash. The root is not a block.
+pub(crate) fn decode_block(hash: u64) -> Result<BlockHash, WireError> {
+    let block = Some(BlockHash(hash)).filter(|block| *block != BlockHash::ROOT);
+    block.ok_or(WireError::Bounds("block hash"))
+}
+
+/// Decodes the blocks of a chain.
+pub(crate) fn decode_blocks(hashes: Vec<u64>) -> Result<Arc<[BlockHash]>, WireError> {
+    hashes.into_iter().map(decode_block).collect()
+}

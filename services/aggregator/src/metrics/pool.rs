@@ -1,0 +1,97 @@
+//! Metrics of one pool.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use signalbox_state::{CountedEvent, PoolRole, RoleStatus, ScrapeStatus};
+
+use super::{KindLabel, StatusLabel, UintGauge};
+
+/// Metrics of a pool's endpoints file.
+#[derive(Debug)]
+pub(crate) struct EndpointsFileMetrics {
+    pub(super) valid: UintGauge,
+    pub(super) errors: Counter,
+}
+
+impl EndpointsFileMetrics {
+    pub(crate) fn record_valid(&self) {
+        self.valid.set(1);
+    }
+
+    pub(crate) fn record_invalid(&self) {
+        self.valid.set(0);
+        self.errors.inc();
+    }
+}
+
+/// Metrics of one pool.
+#[derive(Debug)]
+pub(crate) struct PoolMetrics {
+    pub(super) pool: String,
+    pub(super) owner: UintGauge,
+    pub(super) epoch: UintGauge,
+    pub(super) seq: UintGauge,
+    pub(super) index_blocks: UintGauge,
+    pub(super) in_flight_requests: UintGauge,
+    pub(crate) takeovers: Counter,
+    pub(crate) snapshots_sent: Counter,
+    pub(crate) frame_gaps: Counter,
+    pub(super) origins_expired: Counter,
+    pub(crate) chains_requested: Counter,
+    pub(super) chain_requests_expired: Counter,
+    pub(super) outdated_reports: Counter,
+    pub(crate) collectors_dropped: Counter,
+    pub(super) endpoints_with_future_timestamps: UintGauge,
+    pub(super) endpoints: Family<StatusLabel, UintGauge>,
+    pub(super) state_digest: Family<KindLabel, UintGauge>,
+}
+
+impl PoolMetrics {
+    /// Counts an event.
+    pub(crate) fn record(&self, event: CountedEvent) {
+        match event {
+            CountedEvent::OriginExpired(origin) => {
+                tracing::warn!(pool = self.pool, %origin, "a replica is silent; removing its bookings");
+                self.origins_expired.inc();
+            }
+            CountedEvent::PlacementsDropped(count) => {
+                self.chain_requests_expired.inc_by(count as u64);
+            }
+            CountedEvent::ReportOutdated(_) => {
+                self.outdated_reports.inc();
+            }
+        }
+    }
+
+    /// Sets the gauges to the values of `role` at `now_ms` of this process's clock.
+    pub(crate) fn update(&self, role: &PoolRole, now_ms: u64) {
+        let is_owner = matches!(role.status(), RoleStatus::Owner(_));
+        self.owner.set(u64::from(is_owner));
+        self.epoch.set(role.epoch());
+        self.seq.set(role.version().map_or(0, |version| version.seq));
+        self.index_blocks.set(role.pool_state().index_writer().index().len() as u64);
+        let mut counts = [("unknown", 0), ("fresh", 0), ("stale", 0), ("down", 0)];
+        let (mut in_flight_requests, mut with_future_timestamps) = (0, 0);
+        for endpoint in role.pool_state().endpoints() {
+            let index = match endpoint.observed.scrape_status {
+                ScrapeStatus::Unknown => 0,
+                ScrapeStatus::Fresh => 1,
+                ScrapeStatus::Stale => 2,
+                ScrapeStatus::Down => 3,
+            };
+            counts[index].1 += 1;
+            in_flight_requests += u64::from(endpoint.load().requests);
+            // Timestamps are on the owner's clock, so only the owner can compare them.
+            with_future_timestamps +=
+                u64::from(is_owner && endpoint.observed.scrape_status_since_ms > role.pool_now_ms(now_ms));
+        }
+        self.endpoints_with_future_timestamps.set(with_future_timestamps);
+        self.in_flight_requests.set(in_flight_requests);
+        for (scrape_status, count) in counts {
+            self.endpoints.get_or_create(&StatusLabel { pool: self.pool.clone(), scrape_status }).set(count);
+        }
+        for (kind, sum) in role.pool_state().digest().gauge_values() {
+            self.state_digest.get_or_create(&KindLabel { pool: self.pool.clone(), kind }).set(sum);
+        }
+    }
+}

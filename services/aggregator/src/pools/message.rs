@@ -1,0 +1,61 @@
+//! Messages to a pool's actor.
+
+use ractor::{ActorRef, RpcReplyPort};
+use signalbox_peers::StreamEvent;
+use signalbox_state::{
+    AssignedEndpoint, ClaimResult, CollectorStream, Feedback, FollowerPoll, FromFollower, ObservedOwner,
+    PollReply, Report,
+};
+use signalbox_types::PoolSpec;
+use signalbox_wire::FeedbackReply;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+pub(crate) type PoolOwnerRef = ActorRef<PoolOwnerMessage>;
+
+/// A collector's message.
+#[derive(Debug)]
+pub(crate) struct CollectorReports {
+    pub(crate) stream: CollectorStream,
+    /// The highest epoch that the collector has seen.
+    pub(crate) epoch: u64,
+    pub(crate) reports: Vec<Report>,
+}
+
+/// A message to a pool's actor. Messages from other processes carry a permit, which bounds the mailbox.
+#[derive(Debug)]
+pub(crate) enum PoolOwnerMessage {
+    SpecChanged(PoolSpec),
+    CollectorJoined {
+        stream: CollectorStream,
+        name: String,
+        /// Receives the collector's assignments. The stream ends when it is dropped.
+        assignment: watch::Sender<Vec<AssignedEndpoint>>,
+    },
+    CollectorLeft(CollectorStream),
+    Reports(CollectorReports, OwnedSemaphorePermit),
+    Feedback {
+        feedback: Feedback,
+        replies: mpsc::Sender<FeedbackReply>,
+        permit: OwnedSemaphorePermit,
+    },
+    FollowerJoined {
+        follower: u64,
+        name: String,
+    },
+    FollowerMessage {
+        follower: u64,
+        message: FromFollower,
+        permit: OwnedSemaphorePermit,
+    },
+    FollowerLeft(u64),
+    /// A follower's stream asks what to send next.
+    Poll(FollowerPoll, RpcReplyPort<PollReply>),
+    /// An event on one of this aggregator's streams to other aggregators.
+    StreamEvent(StreamEvent),
+    OwnerObserved(ObservedOwner),
+    ClaimAnswered(ClaimResult),
+    Candidates(Vec<String>),
+    /// Hand the pool to another aggregator. Answered when that is done or has taken too long.
+    Drain(RpcReplyPort<()>),
+    Tick,
+}

@@ -1,0 +1,181 @@
+//! A model server that serves only a metrics page.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::{StreamExt, stream};
+use tokio::net::TcpSocket;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use crate::TIMEOUT;
+
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The response to a request for the page.
+#[derive(Clone, Debug)]
+pub(crate) enum Page {
+    /// A page with these gauges, half of the KV cache in use, and a capacity of 1,600 tokens.
+    Gauges { waiting: u32, running: u32 },
+    /// This text.
+    Text(&'static str),
+    /// An error with this status code.
+    Status(u16),
+    /// Lines of metrics with this many bytes in total.
+    Bytes(usize),
+    /// Lines of metrics, a few at a time, without end.
+    Trickle,
+    /// No response.
+    Silence,
+}
+
+#[derive(Debug)]
+struct ServerState {
+    page: Mutex<Page>,
+    requests: watch::Sender<usize>,
+    connections: Mutex<Vec<SocketAddr>>,
+    sent_bytes: AtomicUsize,
+}
+
+/// Listens on a port that stays reserved even while the server is killed.
+pub(crate) struct FakeModelServer {
+    address: SocketAddr,
+    _reserved: TcpSocket,
+    state: Arc<ServerState>,
+    running: Option<Runtime>,
+}
+
+impl FakeModelServer {
+    pub(crate) fn start(page: Page) -> Self {
+        let reserved = TcpSocket::new_v4().unwrap();
+        reserved.set_reuseaddr(true).unwrap();
+        reserved.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let state = ServerState {
+            page: Mutex::new(page),
+            requests: watch::Sender::new(0),
+            connections: Mutex::default(),
+            sent_bytes: AtomicUsize::new(0),
+        };
+        let address = reserved.local_addr().unwrap();
+        let mut server = Self { address, _reserved: reserved, state: Arc::new(state), running: None };
+        server.restart();
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/metrics", self.address)
+    }
+
+    pub(crate) fn set_page(&self, page: Page) {
+        *self.state.page.lock().unwrap() = page;
+    }
+
+    /// Closes the port and all connections.
+    pub(crate) fn kill(&mut self) {
+        if let Some(runtime) = self.running.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (address, state) = (self.address, self.state.clone());
+        let page = move |ConnectInfo(from): ConnectInfo<SocketAddr>| {
+            let state = state.clone();
+            async move { state.respond(from).await }
+        };
+        let _entered = runtime.enter();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(64).unwrap();
+        runtime.spawn(async move {
+            let router = Router::new().route("/metrics", get(page));
+            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
+        });
+        self.running = Some(runtime);
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        *self.state.requests.borrow()
+    }
+
+    /// Waits for this many more requests.
+    pub(crate) async fn wait_for_requests(&self, more: usize) {
+        let wanted = self.requests() + more;
+        let mut requests = self.state.requests.subscribe();
+        let arrived = requests.wait_for(|requests| *requests >= wanted);
+        tokio::time::timeout(TIMEOUT, arrived).await.expect("the page is requested").unwrap();
+    }
+
+    /// Returns the number of connections that were ever used.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.lock().unwrap().len()
+    }
+
+    pub(crate) fn sent_bytes(&self) -> usize {
+        self.state.sent_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for FakeModelServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl ServerState {
+    async fn respond(self: Arc<Self>, from: SocketAddr) -> Response {
+        {
+            let mut connections = self.connections.lock().unwrap();
+            if !connections.contains(&from) {
+                connections.push(from);
+            }
+        }
+        self.requests.send_modify(|requests| *requests += 1);
+        let page = self.page.lock().unwrap().clone();
+        match page {
+            Page::Gauges { waiting, running } => gauges_page(waiting, running).into_response(),
+            Page::Text(text) => text.into_response(),
+            Page::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+            Page::Bytes(bytes) => self.stream_lines(bytes / CHUNK_BYTES, Duration::ZERO),
+            Page::Trickle => self.stream_lines(usize::MAX, Duration::from_millis(10)),
+            Page::Silence => std::future::pending().await,
+        }
+    }
+
+    fn stream_lines(self: Arc<Self>, chunks: usize, pause: Duration) -> Response {
+        let chunk = Bytes::from("some_metric{label=\"value\"} 12345\n".repeat(CHUNK_BYTES / 33));
+        let chunks = stream::repeat(chunk).take(chunks).then(move |chunk| {
+            let state = self.clone();
+            async move {
+                tokio::time::sleep(pause).await;
+                let chunk = if pause.is_zero() { chunk } else { chunk.slice(..33) };
+                state.sent_bytes.fetch_add(chunk.len(), Ordering::Relaxed);
+                Ok::<_, Infallible>(chunk)
+            }
+        });
+        Body::from_stream(chunks).into_response()
+    }
+}
+
+fn gauges_page(waiting: u32, running: u32) -> String {
+    format!(
+        "# TYPE vllm:num_requests_waiting gauge\n\
+         vllm:num_requests_waiting{{engine=\"0\"}} {waiting}.0\n\
+         vllm:num_requests_running{{engine=\"0\"}} {running}.0\n\
+         vllm:kv_cache_usage_perc{{engine=\"0\"}} 0.5\n\
+         vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"100\"}} 1.0\n\
+         process_start_time_seconds 1.7e+09\n"
+    )
+}

@@ -1,0 +1,8 @@
+//! What the metrics port serves besides counters: `/explain`, `/decisions` and gauges that are read on each
+//! scrape.
+
+pub(crate) mod access;
+pub(crate) mod decisions;
+pub(crate) mod explain;
+pub(crate) mod pool_gauges;
+pub(crate) mod replica_gauges;

@@ -1,0 +1,4 @@
+//! Requests in flight that this replica has booked, with or without an open ext-proc stream.
+
+pub(crate) mod booked_request;
+pub(crate) mod detached_bookings;

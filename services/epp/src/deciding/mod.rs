@@ -1,0 +1,8 @@
+//! The request path from a parsed request to an endpoint, and the records of decisions.
+
+pub(crate) mod decision_snapshot;
+mod decision_spans;
+pub(crate) mod pick;
+pub(crate) mod picker;
+pub(crate) mod recorder;
+mod recording_ring;

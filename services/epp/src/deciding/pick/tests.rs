@@ -1,0 +1,82 @@
+use signalbox_schedule::Policy;
+
+use super::*;
+use crate::test_support::{FIRST, SECOND, THIRD, picker, picker_for, pool};
+
+/// Returns the address picked for a request that may go to the endpoints of `subset`, or to any.
+fn picked(picker: &Picker, subset: Option<&[&str]>) -> Result<String, Refusal> {
+    let mut parsed = ParsedRequest::default();
+    parsed.request.subset = subset.map(|subset| Subset::from_iter(subset.iter().copied()));
+    let picked = picker.pick_or_fall_back(parsed, RequestContext::default());
+    picked.map(|picked| picked.destination.as_str().to_owned())
+}
+
+#[test]
+fn contract_3_3_row_14_empty_pool_or_subset_is_refused() {
+    assert!(matches!(picked(&picker(&[]), None), Err(Refusal::NoEndpoint)));
+    for subset in [&[][..], &["10.0.0.9"], &["10.0.0.1:81"]] {
+        assert!(matches!(picked(&picker(&[FIRST]), Some(subset)), Err(Refusal::NoEndpoint)), "{subset:?}");
+    }
+}
+
+#[test]
+fn contract_3_3_row_15_scrape_status_never_rules_out_the_last_endpoint() {
+    for scrape_status in [ScrapeStatus::Unknown, ScrapeStatus::Stale, ScrapeStatus::Down] {
+        let picker = picker_for(&pool(&[FIRST, SECOND], scrape_status), Policy::default());
+        assert_eq!(scrape_status, picker.snapshot.load().view.endpoints[0].observed.scrape_status);
+        assert_eq!(SECOND, picked(&picker, Some(&["10.0.0.2"])).unwrap());
+    }
+}
+
+#[test]
+fn contract_3_3_row_16_filters_that_remove_all_endpoints_saturate() {
+    let text = "
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- { type: label-selector-filter, parameters: { matchLabels: { role: none-has-it } } }
+schedulingProfiles:
+- { name: default, plugins: [{ pluginRef: label-selector-filter }] }
+";
+    let picker =
+        picker_for(&pool(&[FIRST], ScrapeStatus::Unknown), signalbox_config::parse(text).unwrap().policy());
+    assert!(matches!(picked(&picker, None), Err(Refusal::Saturated)));
+    assert!(matches!(picked(&picker, Some(&[])), Err(Refusal::NoEndpoint)), "there was nothing to filter");
+}
+
+#[test]
+fn contract_3_3_row_17_panic_while_deciding_still_gets_an_answer() {
+    let picker = picker(&[FIRST, SECOND]);
+    let faulty = |subset: &Subset| {
+        picker.or_fall_back(Some(subset), None, || panic!("this panic is part of the test"))
+    };
+    let picked = faulty(&Subset::from_iter(["10.0.0.2"])).unwrap();
+    assert_eq!(SECOND, picked.destination.as_str());
+    assert_eq!(1, picker.bookings.loads().len());
+    drop(picked);
+    assert!(picker.bookings.loads().is_empty());
+    assert!(matches!(faulty(&Subset::default()), Err(Refusal::NoEndpoint)));
+    assert_eq!(2, picker.metrics.caught_panics.get());
+}
+
+#[test]
+fn contract_3_3_row_18_every_decision_picks_an_endpoint_if_there_is_one() {
+    for count in 1..=3 {
+        let picker = picker(&[FIRST, SECOND, THIRD][..count]);
+        for number in 0..20 {
+            let mut parsed =
+                ParsedRequest { chain: vec![BlockHash(number); number as usize], ..ParsedRequest::default() };
+            parsed.request.prompt_tokens = [0, 1, 1 << 20, u64::MAX >> 20][number as usize % 4];
+            let picked = picker.pick(parsed, RequestContext::default()).unwrap();
+            assert!([FIRST, SECOND, THIRD][..count].contains(&picked.destination.as_str()));
+        }
+    }
+}
+
+#[test]
+fn decision_stays_within_the_allowed_endpoints() {
+    let picker = picker(&[FIRST, SECOND, THIRD]);
+    for _ in 0..50 {
+        assert_ne!(SECOND, picked(&picker, Some(&["10.0.0.1", "10.0.0.3"])).unwrap());
+    }
+}

@@ -1,0 +1,193 @@
+//! The state that all requests of a replica share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use signalbox_extproc::Config;
+use signalbox_schedule::Policy;
+use signalbox_state::{Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, ResponseReport, View};
+use signalbox_types::{EndpointKey, Origin, ReplicaKey, RequestEnd};
+use tokio::sync::{Notify, mpsc};
+
+use super::decision_snapshot::DecisionSnapshot;
+use super::recorder::DecisionRecorder;
+use crate::bookings::detached_bookings::DetachedBookings;
+use crate::config::EndpointScores;
+use crate::metrics::counters::Metrics;
+
+/// Capacity of the queue of placements to the uplink. Further ones are dropped and counted; bookings never
+/// are.
+const PLACEMENT_QUEUE: usize = 1_024;
+
+/// Capacity of the queue of feedback events to the uplink. Further ones are dropped; none of them is
+/// essential.
+const EVENT_QUEUE: usize = 1_024;
+
+/// Capacity of the queue of request ends to other replicas. Further ones are dropped and counted; those
+/// bookings expire.
+const REQUEST_END_QUEUE: usize = 4_096;
+
+/// Feedback that the pool's owner receives at most once.
+#[derive(Debug)]
+pub(crate) enum FeedbackEvent {
+    /// The outcome of a request.
+    Response(ResponseReport),
+    /// A request for a LoRA adapter was sent to an endpoint.
+    AdapterUsed(EndpointKey, Arc<str>),
+}
+
+/// The receiving ends of the feedback queues.
+#[derive(Debug)]
+pub(crate) struct FeedbackReceivers {
+    pub(crate) placements: mpsc::Receiver<PlacedPrompt>,
+    pub(crate) events: mpsc::Receiver<FeedbackEvent>,
+}
+
+/// The state that all requests of a replica share. No access to it waits for another process, task or writer.
+#[derive(Debug)]
+pub(crate) struct Picker {
+    pub(crate) snapshot: ArcSwap<DecisionSnapshot>,
+    pub(crate) bookings: Bookings,
+    pub(crate) detached: DetachedBookings,
+    pub(crate) overlay: Overlay,
+    pub(crate) placements: mpsc::Sender<PlacedPrompt>,
+    pub(crate) adapter_sends: RecentAdapterSends,
+    events: mpsc::Sender<FeedbackEvent>,
+    request_ends: mpsc::Sender<RequestEnd>,
+    /// This replica's name, as a hash.
+    pub(crate) replica: ReplicaKey,
+    pub(crate) policy: Arc<Policy>,
+    /// Number of fallback endpoints after the picked one in an answer.
+    pub(crate) fallback_endpoints: usize,
+    /// Whether answers carry the candidates' scores.
+    pub(crate) scores: EndpointScores,
+    /// Configuration of all conversations, without what depends on the view.
+    conversations: Config,
+    pub(crate) metrics: Metrics,
+    pub(crate) recorder: DecisionRecorder,
+    /// Notified when there is feedback to send.
+    pub(crate) feedback_ready: Arc<Notify>,
+    started: Instant,
+    origin: AtomicU64,
+    origin_ttl_ms: u64,
+    /// The highest known epoch.
+    epoch: AtomicU64,
+    /// When an owner was last heard, on this process's clock.
+    owner_heard_at_ms: AtomicU64,
+}
+
+impl Picker {
+    /// Returns a picker with an empty view, the receivers of feedback for the owner, and the receiver of
+    /// request ends for other replicas.
+    pub(crate) fn new(
+        name: &str,
+        policy: Policy,
+        (conversations, fallback_endpoints, scores): (Config, usize, EndpointScores),
+        origin_ttl: Duration,
+        metrics: Metrics,
+        recorder: DecisionRecorder,
+    ) -> (Self, FeedbackReceivers, mpsc::Receiver<RequestEnd>) {
+        let feedback_ready = Arc::new(Notify::new());
+        let on_booking = Arc::clone(&feedback_ready);
+        let (placements, placement_receiver) = mpsc::channel(PLACEMENT_QUEUE);
+        let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
+        let (request_ends, request_end_receiver) = mpsc::channel(REQUEST_END_QUEUE);
+        let picker = Self {
+            snapshot: ArcSwap::default(),
+            bookings: Bookings::new(Arc::new(move || on_booking.notify_one())),
+            detached: DetachedBookings::default(),
+            overlay: Overlay::default(),
+            placements,
+            adapter_sends: RecentAdapterSends::default(),
+            events,
+            request_ends,
+            replica: ReplicaKey::of(name),
+            fallback_endpoints,
+            scores,
+            conversations: Config {
+                decision_headers: policy.request_headers().into_iter().map(str::to_owned).collect(),
+                ..conversations
+            },
+            policy: Arc::new(policy),
+            metrics,
+            recorder,
+            feedback_ready,
+            started: Instant::now(),
+            origin: AtomicU64::new(rand::random()),
+            origin_ttl_ms: origin_ttl.as_millis() as u64,
+            epoch: AtomicU64::new(0),
+            owner_heard_at_ms: AtomicU64::new(0),
+        };
+        let receivers = FeedbackReceivers { placements: placement_receiver, events: event_receiver };
+        (picker, receivers, request_end_receiver)
+    }
+
+    /// Returns the milliseconds since this picker was created: the process's clock.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Returns the configuration of a conversation that starts now.
+    pub(crate) fn conversation_config(&self) -> Config {
+        let snapshot = self.snapshot.load();
+        Config {
+            block_bytes: snapshot.view.format.block_bytes,
+            models: Arc::clone(&snapshot.view.models),
+            ..self.conversations.clone()
+        }
+    }
+
+    /// Returns how many bytes of request bodies are buffered.
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.conversations.body_budget.held_bytes()
+    }
+
+    /// Returns the highest known epoch.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Records the highest known epoch and, if `is_heard`, that the pool's owner is heard now.
+    pub(crate) fn record_owner_contact(&self, epoch: u64, is_heard: bool) {
+        self.epoch.store(epoch, Ordering::Relaxed);
+        if is_heard {
+            self.owner_heard_at_ms.store(self.now_ms(), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether no owner was heard for the origin TTL, so that decisions use only this replica's own
+    /// bookings.
+    pub(crate) fn is_degraded(&self) -> bool {
+        let heard_at_ms = self.owner_heard_at_ms.load(Ordering::Relaxed);
+        self.now_ms().saturating_sub(heard_at_ms) >= self.origin_ttl_ms
+    }
+
+    /// Returns the origin of this replica's feedback.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin(self.origin.load(Ordering::Relaxed))
+    }
+
+    /// Takes a new origin because the pool dropped the previous one.
+    pub(crate) fn renew_origin(&self) {
+        self.origin.store(rand::random(), Ordering::Relaxed);
+    }
+
+    /// Queues an event for the next feedback batch.
+    pub(crate) fn report(&self, event: FeedbackEvent) {
+        // The queue is full if the uplink is disconnected or cannot keep up.
+        let _ = self.events.try_send(event);
+    }
+
+    /// Queues a request end for the replica that booked the request.
+    pub(crate) fn relay_request_end(&self, end: RequestEnd) {
+        let is_queued = self.request_ends.try_send(end).is_ok();
+        self.metrics.count_access_log_entry(if is_queued { "relayed" } else { "dropped" });
+    }
+
+    /// Returns whether other replicas' bookings in `view` still count.
+    pub(crate) fn peer_load(&self, view: &View) -> PeerLoad {
+        if view.age_ms(self.now_ms()) < self.origin_ttl_ms { PeerLoad::Current } else { PeerLoad::Outdated }
+    }
+}

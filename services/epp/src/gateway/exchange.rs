@@ -1,0 +1,221 @@
+//! The ext-proc exchange of one HTTP request: a stream of messages in and a stream of messages out. The
+//! connection polls it itself; there is no task and no channel per request.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures_util::Stream;
+use signalbox_extproc::{Action, Conversation, Event, Outcome, internal_error};
+use signalbox_intake::ParsedRequest;
+use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
+use signalbox_telemetry::{ActiveSpan, CaughtPanic, catch_panic};
+use signalbox_types::BookingId;
+use tonic::{Code, Status, Streaming};
+
+use crate::bookings::booked_request::BookedRequest;
+use crate::deciding::pick::PickedEndpoint;
+use crate::deciding::picker::Picker;
+use crate::deciding::recorder::RequestContext;
+use crate::metrics::go_epp::RequestSummary;
+
+/// A gateway that leaves the rest of a response off the stream closes it as soon as it has its last answer. A
+/// stream that stays open at least this much longer waited for the end of the response, so the response has
+/// ended.
+const END_SEEN_AFTER: Duration = Duration::from_millis(100);
+
+/// The ext-proc exchange of one HTTP request.
+pub(crate) struct Exchange {
+    picker: Arc<Picker>,
+    inbound: Streaming<ProcessingRequest>,
+    conversation: Conversation,
+    /// Span of the decision, if it is sampled.
+    span: Option<ActiveSpan>,
+    arrived_at: Instant,
+    /// What the metrics count when the stream ends.
+    summary: RequestSummary,
+    replies: VecDeque<ProcessingResponse>,
+    booked: Option<BookedRequest>,
+    /// Number of the booking if the gateway may hide the end of the response.
+    booking_number: Option<u64>,
+    /// When the gateway was last answered if it may hide the end of the response.
+    answered_at: Option<Instant>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The queued replies are sent, then the stream ends.
+    Closing,
+}
+
+impl Exchange {
+    pub(crate) fn new(picker: Arc<Picker>, inbound: Streaming<ProcessingRequest>) -> Self {
+        let conversation = Conversation::new(picker.conversation_config(), rand::random());
+        picker.metrics.open_streams.inc();
+        Self {
+            picker,
+            inbound,
+            conversation,
+            span: None,
+            arrived_at: Instant::now(),
+            summary: RequestSummary::default(),
+            replies: VecDeque::new(),
+            booked: None,
+            booking_number: None,
+            answered_at: None,
+            state: State::Open,
+        }
+    }
+
+    /// Handles an event. A panic ends this stream, not the connection that it shares with others.
+    fn handle_guarded(&mut self, event: Event) {
+        if let Err(panic) = catch_panic(|| self.handle(event)) {
+            self.picker.record_panic(&panic, self.conversation.request_id());
+            self.state = State::Closing;
+            if self.conversation.outcome() == Outcome::NotSent {
+                self.replies.push_back(internal_error());
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        if let Event::Message(message) = &event {
+            self.span = self.span.take().or_else(|| self.picker.recorder.start_span(message));
+        }
+        for action in self.conversation.step(event) {
+            match action {
+                Action::Pick(parsed) => self.pick(parsed),
+                Action::Reply(reply) => self.replies.push_back(reply),
+                Action::ControlHeadersIgnored { count } => self.picker.metrics.count_ignored_headers(count),
+                Action::Panicked => {
+                    self.picker.record_panic(&CaughtPanic::last(), self.conversation.request_id());
+                }
+                Action::ServedBy(address) => {
+                    if let Some(booked) = &mut self.booked {
+                        booked.move_to(&self.picker, address);
+                    }
+                }
+                Action::ResponseStarted { status } => {
+                    self.note_answer();
+                    if let Some(booked) = &mut self.booked {
+                        booked.handle_response_headers(&self.picker, status);
+                    }
+                }
+                Action::FirstChunk => {
+                    self.summary.time_to_first_token = Some(self.arrived_at.elapsed());
+                    if let Some(booked) = &mut self.booked {
+                        booked.handle_first_chunk(&self.picker);
+                    }
+                }
+                Action::Usage(usage) => {
+                    self.picker.metrics.count_usage(&usage);
+                    self.summary.usage = Some(usage);
+                }
+                Action::ResponseEnded => self.booked = None,
+                Action::Close => self.state = State::Closing,
+            }
+        }
+    }
+
+    fn pick(&mut self, parsed: ParsedRequest) {
+        self.summary.target_model.clone_from(&parsed.request.model);
+        self.summary
+            .requested_model
+            .clone_from(parsed.requested_model.as_ref().unwrap_or(&parsed.request.model));
+        let context = RequestContext { request_id: self.conversation.request_id(), span: self.span.take() };
+        let picked = self.picker.pick_or_fall_back(parsed, context).map(|picked| {
+            let PickedEndpoint { mut destination, booked } = picked;
+            if self.conversation.may_hide_response() {
+                let number = self.picker.detached.register();
+                self.booking_number = Some(number);
+                destination = destination.with_booking(BookingId { replica: self.picker.replica, number });
+            }
+            tracing::debug!(
+                request_id = self.conversation.request_id(),
+                endpoint = destination.as_str(),
+                "picked an endpoint"
+            );
+            self.booked = Some(booked);
+            destination
+        });
+        self.handle(Event::Picked(picked));
+        self.note_answer();
+    }
+
+    fn note_answer(&mut self) {
+        if self.booking_number.is_some() {
+            self.answered_at = Some(Instant::now());
+        }
+    }
+
+    /// Settles the booking: now, or when the end of the response is reported if the gateway hides it.
+    fn settle(&mut self) {
+        let Some(number) = self.booking_number.take() else { return drop(self.booked.take()) };
+        let has_waited = self.answered_at.is_some_and(|at| at.elapsed() >= END_SEEN_AFTER);
+        let is_hidden = self.conversation.outcome() == Outcome::Hidden && !has_waited;
+        // A reported outcome means that the end of the response has been seen.
+        match self.booked.take().filter(|booked| is_hidden && !booked.is_outcome_reported) {
+            Some(booked) => self.picker.detach(number, booked),
+            None => self.picker.detached.remove(number),
+        }
+    }
+}
+
+impl Stream for Exchange {
+    type Item = Result<ProcessingResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(reply) = this.replies.pop_front() {
+                return Poll::Ready(Some(Ok(reply)));
+            }
+            if this.state == State::Closing {
+                return Poll::Ready(None);
+            }
+            this.conversation.release_sent_body();
+            match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
+                Some(Ok(message)) => this.handle_guarded(Event::Message(message)),
+                // The message is too long. The gateway is still there and waits for an answer.
+                Some(Err(status)) if status.code() == Code::OutOfRange => {
+                    this.handle_guarded(Event::MessageTooLong);
+                    this.state = State::Closing;
+                }
+                // The gateway has closed the stream or is gone; there is nobody to answer.
+                Some(Err(_)) | None => this.state = State::Closing,
+            }
+        }
+    }
+}
+
+impl Exchange {
+    /// Counts the request and its outcome.
+    fn report(&mut self) {
+        if let Some(refusal) = self.conversation.refusal() {
+            self.picker.metrics.count_refusal(refusal);
+            tracing::debug!(request_id = self.conversation.request_id(), %refusal, "refused a request");
+            self.summary.refusal_code = Some(refusal.code());
+        }
+        if self.conversation.request_id().is_some() {
+            self.picker.metrics.requests.count(&self.summary);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        for step in [Self::report, Self::settle] {
+            if let Err(panic) = catch_panic(|| step(self)) {
+                self.picker.record_panic(&panic, self.conversation.request_id());
+            }
+        }
+        self.picker.metrics.open_streams.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests;

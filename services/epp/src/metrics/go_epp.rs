@@ -1,0 +1,133 @@
+//! Request metrics under the current and former names of the Go EPP, for dashboards and autoscalers.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use signalbox_intake::response::Usage;
+
+use super::bounded_label::BoundedLabel;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ModelLabels {
+    model_name: String,
+    target_model_name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ErrorLabels {
+    model_name: String,
+    target_model_name: String,
+    error_code: &'static str,
+}
+
+type Histograms = Family<ModelLabels, Histogram, fn() -> Histogram>;
+
+/// One request, as counted when it ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestSummary {
+    /// Model that the client requested; empty if it named none or the body was not read.
+    pub(crate) requested_model: String,
+    /// Model that the request was sent to.
+    pub(crate) target_model: String,
+    /// Code of the refusal, if the request was refused.
+    pub(crate) refusal_code: Option<&'static str>,
+    /// Time from the request's first message to the first chunk of the response body.
+    pub(crate) time_to_first_token: Option<Duration>,
+    /// Token counts that the response reports.
+    pub(crate) usage: Option<Usage>,
+}
+
+/// Request metrics by model.
+#[derive(Debug)]
+pub(crate) struct RequestMetrics {
+    models: BoundedLabel,
+    total: Family<ModelLabels, Counter>,
+    errors: Family<ErrorLabels, Counter>,
+    input_tokens: Histograms,
+    output_tokens: Histograms,
+    cached_tokens: Histograms,
+    time_to_first_token: Histograms,
+}
+
+impl Default for RequestMetrics {
+    /// Returns metrics that no registry exports.
+    fn default() -> Self {
+        Self::register(&mut Registry::default())
+    }
+}
+
+impl RequestMetrics {
+    /// Registers the metrics at `registry`.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let tokens: fn() -> Histogram = || Histogram::new(exponential_buckets(1.0, 2.0, 21));
+        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.005, 2.0, 17));
+        let requests = Self {
+            models: BoundedLabel::default(),
+            total: Family::default(),
+            errors: Family::default(),
+            input_tokens: Family::new_with_constructor(tokens),
+            output_tokens: Family::new_with_constructor(tokens),
+            cached_tokens: Family::new_with_constructor(tokens),
+            time_to_first_token: Family::new_with_constructor(seconds),
+        };
+        for prefix in ["llm_d_epp_request", "inference_objective_request"] {
+            registry.register(prefix, "Requests by model", requests.total.clone());
+            registry.register(
+                format!("{prefix}_error"),
+                "Requests that were refused, by model and error code",
+                requests.errors.clone(),
+            );
+        }
+        for (name, help, histogram) in [
+            ("input_tokens", "Prompt tokens per request, as responses report them", &requests.input_tokens),
+            ("output_tokens", "Output tokens per request, as responses report them", &requests.output_tokens),
+            (
+                "cached_tokens",
+                "Cached prompt tokens per request, as responses report them",
+                &requests.cached_tokens,
+            ),
+            ("ttft_seconds", "Time to the first chunk of the response body", &requests.time_to_first_token),
+        ] {
+            registry.register(format!("llm_d_epp_request_{name}"), help, histogram.clone());
+        }
+        for (name, histogram) in
+            [("input_tokens", &requests.input_tokens), ("output_tokens", &requests.output_tokens)]
+        {
+            registry.register(
+                format!("inference_objective_{name}"),
+                "Same as llm_d_epp_request_*",
+                histogram.clone(),
+            );
+        }
+        requests
+    }
+
+    /// Counts a request that has ended.
+    pub(crate) fn count(&self, request: &RequestSummary) {
+        let model_name = self.models.label(&request.requested_model);
+        let target_model_name = self.models.label(&request.target_model);
+        let labels = ModelLabels { model_name, target_model_name };
+        self.total.get_or_create(&labels).inc();
+        if let Some(error_code) = request.refusal_code {
+            let ModelLabels { model_name, target_model_name } = labels.clone();
+            self.errors.get_or_create(&ErrorLabels { model_name, target_model_name, error_code }).inc();
+        }
+        if let Some(time) = request.time_to_first_token {
+            self.time_to_first_token.get_or_create(&labels).observe(time.as_secs_f64());
+        }
+        let usage = request.usage.unwrap_or_default();
+        for (histogram, tokens) in [
+            (&self.input_tokens, usage.prompt_tokens),
+            (&self.output_tokens, usage.completion_tokens),
+            (&self.cached_tokens, usage.cached_tokens),
+        ] {
+            if let Some(tokens) = tokens {
+                histogram.get_or_create(&labels).observe(tokens as f64);
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! One prompt whose output is being generated.
+
+use super::filler_text;
+use crate::engine::{RequestId, Usage};
+use crate::pod::{PodStopped, Progress, RequestHandle, Stage};
+
+/// A prompt whose output is being generated.
+pub(super) struct Generation {
+    request: RequestHandle,
+    /// Fingerprint of the prompt, which determines the output text.
+    fingerprint: u64,
+}
+
+impl Generation {
+    pub(super) fn new(request: RequestHandle, fingerprint: u64) -> Self {
+        Self { request, fingerprint }
+    }
+
+    /// Returns the number of the request in the engine.
+    pub(super) fn request_id(&self) -> RequestId {
+        self.request.id()
+    }
+
+    /// Waits until more than `sent_tokens` tokens are produced or the request has finished.
+    pub(super) async fn wait_for_tokens(&mut self, sent_tokens: u32) -> Result<Progress, PodStopped> {
+        let has_news = |progress: &Progress| {
+            progress.produced_tokens > sent_tokens || matches!(progress.stage, Stage::Finished(_))
+        };
+        self.request.wait_for(has_news).await
+    }
+
+    /// Waits until the request has finished.
+    pub(super) async fn finished(&mut self) -> Result<Usage, PodStopped> {
+        self.request.finished().await
+    }
+
+    /// Returns the text of output tokens `from..to`.
+    pub(super) fn text(&self, from: u32, to: u32) -> String {
+        filler_text::text(self.fingerprint, from, to)
+    }
+}

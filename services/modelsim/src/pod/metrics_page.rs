@@ -1,0 +1,193 @@
+//! Renders the metrics page with vLLM's metric families and labels.
+
+use std::fmt::{self, Write};
+
+use super::faults::Faults;
+use super::histogram::Histogram;
+use super::snapshot::Snapshot;
+use crate::config::PodConfig;
+use crate::engine::AdapterId;
+
+/// The contents of the metrics page.
+pub(crate) struct MetricsPage<'a> {
+    pub(crate) config: &'a PodConfig,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) faults: Faults,
+    /// Unix time at which the pod started.
+    pub(crate) started_at_seconds: f64,
+}
+
+impl MetricsPage<'_> {
+    /// Renders the page in Prometheus text format 0.0.4.
+    pub(crate) fn render(&self) -> String {
+        let mut page = String::with_capacity(8 * 1024);
+        self.write(&mut page).expect("writing to a String does not fail");
+        page
+    }
+
+    fn write(&self, page: &mut String) -> fmt::Result {
+        let labels = format!("engine=\"0\",model_name=\"{}\"", escape_label(&self.config.models[0]));
+        self.write_gauges(page, &labels)?;
+        self.write_counters(page, &labels)?;
+        self.write_adapters(page, &labels)?;
+        let first_token =
+            ("vllm:time_to_first_token_seconds", "Histogram of time to first token in seconds.");
+        write_histogram(page, &labels, first_token, &self.snapshot.first_token)?;
+        let inter_token =
+            ("vllm:inter_token_latency_seconds", "Histogram of inter-token latency in seconds.");
+        write_histogram(page, &labels, inter_token, &self.snapshot.inter_token)?;
+        let started = "process_start_time_seconds";
+        writeln!(page, "# HELP {started} Start time of the process since unix epoch in seconds.")?;
+        writeln!(page, "# TYPE {started} gauge\n{started} {:.3}", self.started_at_seconds)
+    }
+
+    fn write_gauges(&self, page: &mut String, labels: &str) -> fmt::Result {
+        let stats = &self.snapshot.stats;
+        let waiting = self.faults.waiting.unwrap_or(stats.waiting);
+        let kv_usage = self.faults.kv_usage.unwrap_or_else(|| stats.kv_usage());
+        let gauges = [
+            (
+                "num_requests_running",
+                "Number of requests in model execution batches.",
+                f64::from(stats.running),
+            ),
+            ("num_requests_waiting", "Number of requests waiting to be processed.", f64::from(waiting)),
+            ("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", kv_usage),
+        ];
+        for (name, help, value) in gauges {
+            writeln!(
+                page,
+                "# HELP vllm:{name} {help}\n# TYPE vllm:{name} gauge\nvllm:{name}{{{labels}}} {value:?}"
+            )?;
+        }
+        let info = "vllm:cache_config_info";
+        writeln!(page, "# HELP {info} Information of the LLMEngine CacheConfig\n# TYPE {info} gauge")?;
+        let (block_size, blocks) = (self.config.model.block_size_tokens, stats.total_blocks);
+        writeln!(
+            page,
+            "{info}{{block_size=\"{block_size}\",enable_prefix_caching=\"True\",engine=\"0\",\
+             num_gpu_blocks=\"{blocks}\"}} 1.0"
+        )
+    }
+
+    fn write_counters(&self, page: &mut String, labels: &str) -> fmt::Result {
+        let stats = &self.snapshot.stats;
+        let counters = [
+            (
+                "prefix_cache_queries",
+                "Prefix cache queries, in number of tokens.",
+                stats.prefix_queries_tokens,
+            ),
+            ("prefix_cache_hits", "Prefix cache hits, in number of tokens.", stats.prefix_hits_tokens),
+            ("prompt_tokens", "Number of prefill tokens processed.", stats.prompt_tokens),
+            ("generation_tokens", "Number of generation tokens processed.", stats.generation_tokens),
+            ("num_preemptions", "Cumulative number of preemptions.", stats.preemptions),
+        ];
+        for (name, help, value) in counters {
+            writeln!(page, "# HELP vllm:{name}_total {help}\n# TYPE vllm:{name}_total counter")?;
+            writeln!(page, "vllm:{name}_total{{{labels}}} {value}.0")?;
+        }
+        Ok(())
+    }
+
+    /// Writes the adapter metrics if the pod has adapters, as vLLM does.
+    fn write_adapters(&self, page: &mut String, labels: &str) -> fmt::Result {
+        let PodConfig { loras, model, .. } = self.config;
+        if loras.is_empty() {
+            return Ok(());
+        }
+        let names = |adapters: &[AdapterId]| {
+            let names: Vec<&str> =
+                adapters.iter().filter_map(|id| loras.get(*id as usize)).map(String::as_str).collect();
+            escape_label(&names.join(","))
+        };
+        let Snapshot { adapters, stats, at_seconds, .. } = &self.snapshot;
+        let (info, running, waiting) =
+            ("vllm:lora_requests_info", names(&adapters.running), names(&adapters.waiting));
+        writeln!(page, "# HELP {info} Running stats on lora requests.\n# TYPE {info} gauge")?;
+        writeln!(
+            page,
+            "{info}{{max_lora=\"{}\",running_lora_adapters=\"{running}\",waiting_lora_adapters=\"{waiting}\"}} \
+             {at_seconds:?}",
+            model.max_loras
+        )?;
+        let loads = "modelsim_lora_loads_total";
+        writeln!(page, "# HELP {loads} LoRA adapters loaded to the device.\n# TYPE {loads} counter")?;
+        for (source, count) in [("disk", stats.lora_disk_loads), ("host", stats.lora_host_loads)] {
+            writeln!(page, "{loads}{{{labels},source=\"{source}\"}} {count}.0")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_histogram(
+    page: &mut String,
+    labels: &str,
+    (name, help): (&str, &str),
+    histogram: &Histogram,
+) -> fmt::Result {
+    writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram")?;
+    for (bound, count) in histogram.cumulative() {
+        writeln!(page, "{name}_bucket{{{labels},le=\"{bound:?}\"}} {count}.0")?;
+    }
+    let count = histogram.count();
+    writeln!(page, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}.0\n{name}_count{{{labels}}} {count}.0")?;
+    writeln!(page, "{name}_sum{{{labels}}} {:?}", histogram.sum_seconds())
+}
+
+/// Escapes a label value for the text format.
+fn escape_label(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MetricsPage;
+    use crate::config::PodConfig;
+    use crate::engine::{AdapterStats, Stats};
+    use crate::pod::faults::Faults;
+    use crate::pod::snapshot::Snapshot;
+
+    #[test]
+    fn page_is_valid_and_shows_overrides() {
+        let config = PodConfig { models: vec!["a\"b".to_owned()], ..PodConfig::default() };
+        let stats = Stats { running: 3, waiting: 1, used_blocks: 1, total_blocks: 4, ..Stats::default() };
+        let snapshot = Snapshot { stats, ..Snapshot::default() };
+        let faults = Faults { waiting: Some(9), ..Faults::default() };
+        let page = MetricsPage { config: &config, snapshot, faults, started_at_seconds: 12.5 }.render();
+        for line in page.lines().filter(|line| !line.starts_with("# ")) {
+            let (_, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+        for expected in [
+            "vllm:num_requests_running{engine=\"0\",model_name=\"a\\\"b\"} 3.0\n",
+            "vllm:num_requests_waiting{engine=\"0\",model_name=\"a\\\"b\"} 9.0\n",
+            "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"a\\\"b\"} 0.25\n",
+            "num_gpu_blocks=\"4\"} 1.0\n",
+            "\nprocess_start_time_seconds 12.500\n",
+        ] {
+            assert!(page.contains(expected), "{expected} not in\n{page}");
+        }
+        assert!(!page.contains("lora"), "a pod without adapters shows no adapter metrics");
+    }
+
+    #[test]
+    fn adapters_are_listed_by_name_with_the_time_of_the_snapshot() {
+        let loras = ["sql", "chat", "legal"].map(str::to_owned).to_vec();
+        let config = PodConfig { loras, ..PodConfig::default() };
+        let adapters = AdapterStats { running: vec![0, 2], waiting: vec![1], ..AdapterStats::default() };
+        let stats = Stats { lora_disk_loads: 3, lora_host_loads: 2, ..Stats::default() };
+        let snapshot = Snapshot { stats, adapters, at_seconds: 1_758_816_301.25, ..Snapshot::default() };
+        let page =
+            MetricsPage { config: &config, snapshot, faults: Faults::default(), started_at_seconds: 0.0 };
+        let page = page.render();
+        for expected in [
+            "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"sql,legal\",\
+             waiting_lora_adapters=\"chat\"} 1758816301.25\n",
+            "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"disk\"} 3.0\n",
+            "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"host\"} 2.0\n",
+        ] {
+            assert!(page.contains(expected), "{expected} not in\n{page}");
+        }
+    }
+}

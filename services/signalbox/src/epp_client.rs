@@ -1,0 +1,39 @@
+//! Sends requests to the metrics port of an EPP.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// Timeout of a request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sends a request to the EPP at `address` and returns the body of the response.
+///
+/// # Errors
+/// When the EPP does not answer in time or returns an error.
+pub(crate) async fn send(address: &str, method: Method, uri: Uri, body: Bytes) -> anyhow::Result<Bytes> {
+    let response = tokio::time::timeout(TIMEOUT, exchange(address, method, uri, body));
+    response.await.with_context(|| format!("{address} does not answer within {} s", TIMEOUT.as_secs()))?
+}
+
+async fn exchange(address: &str, method: Method, uri: Uri, body: Bytes) -> anyhow::Result<Bytes> {
+    let hint = || format!("cannot reach an EPP at {address}; set its metrics address with --epp");
+    let stream = TcpStream::connect(address).await.with_context(hint)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(hint)?;
+    tokio::spawn(connection);
+    let request =
+        Request::builder().method(method).uri(uri).header(header::HOST, address).body(Full::new(body))?;
+    let response = sender.send_request(request).await.with_context(hint)?;
+    let status = response.status();
+    let body = response.into_body().collect().await.with_context(hint)?.to_bytes();
+    if status != StatusCode::OK {
+        bail!("{status}: {}", String::from_utf8_lossy(&body));
+    }
+    Ok(body)
+}

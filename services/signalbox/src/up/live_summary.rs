@@ -1,0 +1,109 @@
+//! The live summary on a terminal: decisions, ownership, views and the load of each endpoint.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use signalbox_aggregator::Aggregator;
+use signalbox_epp::{DecisionTotals, Epp, ViewStatus};
+use signalbox_state::{EndpointState, RoleStatus, ScrapeStatus};
+use signalbox_types::PPM;
+
+use super::system::System;
+
+/// Time between two updates of the summary.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Number of endpoints shown; the first by name.
+const MAX_ENDPOINTS_SHOWN: usize = 16;
+
+/// Number of replicas whose view is shown.
+const MAX_REPLICAS_SHOWN: usize = 4;
+
+/// Draws the summary until the future is dropped.
+pub(super) async fn show(system: &System) {
+    let epps = &system.epps;
+    let screen = MultiProgress::new();
+    let style = ProgressStyle::with_template("  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let line = || screen.add(ProgressBar::new_spinner().with_style(style.clone()));
+    let totals = line();
+    let owner = line();
+    let replicas = line();
+    let mut rows: Vec<ProgressBar> = Vec::new();
+    let mut before = (Instant::now(), DecisionTotals::default());
+    loop {
+        let now = (Instant::now(), total(epps));
+        totals.set_message(totals_line(before, now, epps.len()));
+        before = now;
+        owner.set_message(owner_line(&system.aggregators));
+        replicas.set_message(replicas_line(epps));
+        let mut endpoints = epps.first().map(Epp::endpoints).unwrap_or_default();
+        endpoints.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
+        rows.resize_with(endpoints.len().min(MAX_ENDPOINTS_SHOWN), line);
+        for (row, member) in rows.iter().zip(&endpoints) {
+            row.set_message(endpoint_line(member));
+        }
+        tokio::time::sleep(REFRESH_INTERVAL).await;
+    }
+}
+
+fn total(epps: &[Epp]) -> DecisionTotals {
+    epps.iter().map(Epp::decision_totals).fold(DecisionTotals::default(), |sum, totals| DecisionTotals {
+        decisions: sum.decisions + totals.decisions,
+        prompt_tokens: sum.prompt_tokens + totals.prompt_tokens,
+        matched_tokens: sum.matched_tokens + totals.matched_tokens,
+    })
+}
+
+fn totals_line(
+    (then, before): (Instant, DecisionTotals),
+    (now, totals): (Instant, DecisionTotals),
+    replicas: usize,
+) -> String {
+    let seconds = (now - then).as_secs_f64().max(1e-3);
+    let per_second = (totals.decisions - before.decisions) as f64 / seconds;
+    let hit_percent = 100.0 * totals.matched_tokens as f64 / totals.prompt_tokens.max(1) as f64;
+    let decisions = totals.decisions;
+    format!(
+        "{replicas} EPP replicas · {decisions} decisions, {per_second:.0}/s · prefix hits {hit_percent:.0} % of tokens"
+    )
+}
+
+/// Returns which aggregator owns the pool, and its epoch.
+fn owner_line(aggregators: &[Aggregator]) -> String {
+    let owner = aggregators.iter().enumerate().find_map(|(index, aggregator)| {
+        let statuses = aggregator.pool_statuses();
+        statuses.into_iter().find_map(|(pool, status, _)| match status {
+            RoleStatus::Owner(epoch) => Some(format!("aggregator {index} owns {pool} in epoch {epoch}")),
+            RoleStatus::Standby | RoleStatus::TakingOver(_) => None,
+        })
+    });
+    let owner = owner.unwrap_or_else(|| "no aggregator in this process owns the pool".to_owned());
+    format!("{owner} · {} standbys", aggregators.len().saturating_sub(1))
+}
+
+/// Returns the version and the age of each replica's view.
+fn replicas_line(epps: &[Epp]) -> String {
+    let statuses = epps.iter().take(MAX_REPLICAS_SHOWN).enumerate().map(|(index, epp)| {
+        let ViewStatus { version, age, is_degraded } = epp.view_status();
+        let seq = version.map_or("no view".to_owned(), |version| format!("seq {}", version.seq));
+        let degraded = if is_degraded { ", degraded" } else { "" };
+        format!("epp {index} {seq}, {} ms old{degraded}", age.as_millis())
+    });
+    statuses.collect::<Vec<_>>().join(" · ")
+}
+
+fn endpoint_line(member: &EndpointState) -> String {
+    let gauges = member.observed.gauges;
+    let name = &member.spec.name;
+    let (waiting, running, booked) = (gauges.waiting, gauges.running, member.load().requests);
+    let kv = gauges.kv_used_ppm.map_or("?".to_owned(), |used| format!("{}", used / (PPM / 100)));
+    let scrape_status = match member.observed.scrape_status {
+        ScrapeStatus::Unknown => "not scraped",
+        ScrapeStatus::Fresh => "fresh",
+        ScrapeStatus::Stale => "stale",
+        ScrapeStatus::Down => "down",
+    };
+    format!(
+        "{name:<14} {scrape_status:<12} running {running:>4}  waiting {waiting:>4}  booked {booked:>4}  KV {kv:>3} %"
+    )
+}
