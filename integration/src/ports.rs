@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::Context;
 
@@ -14,11 +15,16 @@ const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// The start of that range on systems without the file.
 const LAST: u16 = 32_768;
 
-/// Free ports, each handed out once. They are outside of the ephemeral range, so that no outgoing connection
-/// takes one while its process is down.
+/// The number of ports that this process has looked at. Tests of one process run at the same time, and a port looks
+/// free until its new owner listens on it.
+static LOOKED_AT: AtomicU16 = AtomicU16::new(0);
+
+/// Free ports, each handed out once in this process. They are outside of the ephemeral range, so that no outgoing
+/// connection takes one while its process is down.
 #[derive(Debug)]
 pub struct Ports {
-    left: std::ops::Range<u16>,
+    first: u16,
+    end: u16,
 }
 
 impl Ports {
@@ -31,8 +37,8 @@ impl Ports {
         let range = fs::read_to_string(RANGE).ok();
         let end = range.and_then(|range| range.split_whitespace().next()?.parse().ok()).unwrap_or(LAST);
         let span = u32::from(end.saturating_sub(FIRST)).max(1);
-        let start = FIRST + (std::process::id().wrapping_mul(97) % (span / 2).max(1)) as u16;
-        Self { left: start..end.max(start) }
+        let first = FIRST + (std::process::id().wrapping_mul(97) % (span / 2).max(1)) as u16;
+        Self { first, end: end.max(first) }
     }
 
     /// Returns a free port on loopback.
@@ -40,7 +46,12 @@ impl Ports {
     /// # Errors
     /// Fails when no port is free.
     pub fn take(&mut self) -> anyhow::Result<SocketAddr> {
-        let free = self.left.by_ref().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+        let next = || {
+            let port = self.first.saturating_add(LOOKED_AT.fetch_add(1, Ordering::Relaxed));
+            (port < self.end).then_some(port)
+        };
+        let mut ports = std::iter::from_fn(next);
+        let free = ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
         Ok((Ipv4Addr::LOCALHOST, free.context("no port is free")?).into())
     }
 }
@@ -50,8 +61,11 @@ mod tests {
     use super::Ports;
 
     #[test]
-    fn no_port_is_given_out_twice() {
-        let mut ports = Ports::new();
-        assert_ne!(ports.take().unwrap(), ports.take().unwrap());
+    fn no_port_is_handed_out_twice_in_a_process() {
+        let (mut one, mut other) = (Ports::new(), Ports::new());
+        let ports = [one.take(), other.take(), one.take(), other.take()].map(Result::unwrap);
+        for (index, port) in ports.iter().enumerate() {
+            assert!(!ports[..index].contains(port), "{ports:?}");
+        }
     }
 }
