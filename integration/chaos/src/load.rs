@@ -115,7 +115,7 @@ enum RequestKind {
     Document,
     /// A stream of half a second.
     Stream,
-    /// A stream of some seconds.
+    /// A stream of a few seconds.
     LongStream,
 }
 

@@ -17,7 +17,7 @@ struct Flags {
     #[arg(long, value_enum, value_name = "TARGET")]
     target: Vec<Target>,
     /// Time for each target
-    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     time: Duration,
     /// Seed of the random changes
     #[arg(long, default_value_t = 1)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use signalbox_intake::Api;
-use signalbox_intake::response::{ModelRenamer, ResponseFormat, UsageReader};
+use signalbox_intake::response::{ModelRenamer, ResponseFormat, ResponseReader};
 
 const APIS: [&str; 6] = [
     "/v1/completions",
@@ -23,12 +23,13 @@ pub(crate) fn run(data: &[u8]) {
     for path in APIS {
         for kind in [ResponseFormat::EventStream, ResponseFormat::Json, ResponseFormat::Grpc] {
             let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-                let mut reader = UsageReader::new(Api::for_path(path), kind);
+                let mut reader = ResponseReader::new(Api::for_path(path), kind)?;
                 pieces.for_each(|piece| reader.push(piece));
-                reader.usage()
+                reader.end();
+                Some((reader.output(), reader.error(), reader.usage()))
             };
             let (whole, pieces) = (read(&mut [data].into_iter()), read(&mut data.chunks(size)));
-            assert_eq!(whole, pieces, "{path}, {kind:?}: usage depends on how the response is split");
+            assert_eq!(whole, pieces, "{path}, {kind:?}: what it shows depends on how the response is split");
         }
     }
     for (api, kind) in [(Api::Chat, ResponseFormat::EventStream), (Api::VertexChat, ResponseFormat::Grpc)] {

@@ -1,4 +1,4 @@
-//! Runs every target on some thousand inputs, the same ones each time.
+//! Runs every target on a few thousand inputs, the same ones each time.
 
 use signalbox_fuzz::{Mutator, Target};
 

@@ -1,4 +1,4 @@
-//! Runs some hundred seeds. `cargo xtask sim` runs thousands, and `SIGNALBOX_SIM_SEED` selects a single one.
+//! Runs a few hundred seeds. `cargo xtask sim` runs thousands, and `SIGNALBOX_SIM_SEED` selects a single one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

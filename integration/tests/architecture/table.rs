@@ -107,8 +107,6 @@ pub(crate) const TABLE: &[Row] = &[
 
 /// Third-party crates that only the listed crates may import. A trailing `*` stands for any ending.
 pub(crate) const ONLY: &[(&str, &[&str])] = &[
-    ("kube*", &["kube"]),
-    ("k8s-openapi", &["kube"]),
     ("etcd-client", &["lease"]),
     ("opentelemetry*", &["telemetry"]),
     ("tracing-subscriber", &["telemetry"]),

@@ -184,7 +184,7 @@ async fn control_headers_are_removed_and_the_request_id_is_kept() {
 }
 
 #[tokio::test]
-async fn disconnected_clients_leave_nothing_behind() {
+async fn disconnected_clients_leave_no_bookings() {
     let cluster =
         TestCluster::start(TestClusterConfig { pods: 2, pod: SLOW, epps: 1, ..TestClusterConfig::default() })
             .await

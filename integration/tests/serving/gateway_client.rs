@@ -53,6 +53,13 @@ fn headers() -> ProcessingRequest {
     Request::RequestHeaders(HttpHeaders { headers: Some(headers), ..HttpHeaders::default() }).into()
 }
 
+/// Returns the headers of a response without a body.
+fn empty_response() -> ProcessingRequest {
+    let headers = [(":status", "200")].into_iter().collect();
+    let message = HttpHeaders { headers: Some(headers), end_of_stream: true, ..HttpHeaders::default() };
+    Request::ResponseHeaders(message).into()
+}
+
 fn body() -> ProcessingRequest {
     let body = br#"{"model":"llama3-8b","prompt":"Hi"}"#.to_vec().into();
     Request::RequestBody(HttpBody { body, end_of_stream: true }).into()
@@ -66,11 +73,12 @@ pub(crate) async fn start_request(channel: Channel) -> anyhow::Result<ExtProcStr
     Ok((messages, responses.into_inner()))
 }
 
-/// Sends the body and checks that the replica responds with a destination.
+/// Sends the body, checks that the replica answers with a destination, and ends the response.
 pub(crate) async fn finish_request((messages, mut responses): ExtProcStream) -> anyhow::Result<()> {
     messages.send(body()).await?;
     let response = responses.message().await?.context("the stream ended")?.response;
     ensure!(matches!(response, Some(Response::RequestHeaders(_))), "{response:?}");
+    messages.send(empty_response()).await?;
     drop(messages);
     while responses.message().await?.is_some() {}
     Ok(())

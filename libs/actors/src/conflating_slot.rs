@@ -1,4 +1,4 @@
-//! Passes values between tasks through a slot that merges them while nobody takes them.
+//! Passes values from tasks to one reader through a slot that merges values until they are taken.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Decides as plain data what a supervisor does when a child ends.
+//! Decides whether and when a supervisor restarts a failed child. Pure: time and jitter are parameters.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::backoff::BackoffPolicy;
 /// How often, and how quickly, one child may be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// RestartTracker within `within` after which the supervisor gives up; [`u32::MAX`] means never.
+    /// Restarts within the last `within` after which the supervisor gives up; [`u32::MAX`] means never.
     pub max_restarts: u32,
     /// How long a failure counts.
     pub within: Duration,

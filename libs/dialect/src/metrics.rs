@@ -4,14 +4,16 @@
 //! times a second. The parser therefore walks the page once and skips each line at the first byte that
 //! differs from all names in the engine's table.
 
+mod adapter_lists;
 mod engines;
 mod family;
 mod sample_builder;
 mod text_format;
+mod totals;
 
 use signalbox_types::{Engine, Sample};
 
-use self::engines::{families, required_roles};
+use self::engines::families;
 use self::sample_builder::SampleBuilder;
 use self::text_format::Series;
 
@@ -42,12 +44,18 @@ pub enum PageError {
 /// Parses the metrics page of a model server of kind `engine`.
 ///
 /// Several series of a family belong to several engines behind one address: requests and capacities are
-/// summed, KV cache use is averaged. A value that is not finite counts as missing. Timestamps are ignored,
-/// because all gauges of a page describe the same moment.
+/// summed, KV cache use is averaged. Series that repeat a value count once: SGLang's tensor and pipeline ranks
+/// (the greatest value of each `dp_rank` counts), and vLLM's capacity, which each rank reports for all. A
+/// value that is not finite counts as missing. Timestamps are ignored, because all gauges of a page describe
+/// the same moment.
+///
+/// SGLang, TGI and TensorRT-LLM report their load only from the first request on. Their page without any load
+/// gauge means that nothing waits or runs, provided that it is theirs: it is blank, or it names a metric with
+/// the prefix `sglang:`, `tgi_`, `trtllm_` or `nv_trt_llm_`.
 ///
 /// # Errors
-/// See [`PageError`]. Waiting and running requests are required (only waiting ones for Triton). Everything
-/// else is optional, and unknown if missing.
+/// See [`PageError`]. Otherwise waiting and running requests are required (only waiting ones for Triton).
+/// Everything else is optional, and unknown if missing.
 pub fn parse(engine: Engine, page: &[u8]) -> Result<Sample, PageError> {
     let families = families(engine);
     let mut builder = SampleBuilder::default();
@@ -62,9 +70,9 @@ pub fn parse(engine: Engine, page: &[u8]) -> Result<Sample, PageError> {
         let same_name = families.iter().filter(|other| other.name == family.name);
         same_name
             .filter(|family| family.matches(series.labels))
-            .for_each(|family| builder.add(family.role, series));
+            .for_each(|family| builder.add(family, series));
     }
-    builder.build(required_roles(engine)).map_err(|missing| {
+    builder.build(engine, page).map_err(|missing| {
         if !text_format::looks_like_metrics(page) {
             return PageError::NotMetrics;
         }

@@ -9,7 +9,7 @@ const STARTED: Incarnation = Incarnation(1_758_816_042_120);
 fn expect(engine: Engine, page: &str, gauges: (u32, u32, u32), kv_tokens: u64) -> Sample {
     let (waiting, running, kv_used_ppm) = gauges;
     let sample = parse(engine, page.as_bytes()).unwrap();
-    assert_eq!(sample.gauges, Gauges { waiting, running, kv_used_ppm: Some(kv_used_ppm) });
+    assert_eq!(sample.gauges, Gauges { waiting, running: Some(running), kv_used_ppm: Some(kv_used_ppm) });
     assert_eq!(sample.capacity, Some(Capacity { kv_tokens }));
     sample
 }
@@ -30,9 +30,13 @@ fn ranks_of_a_data_parallel_vllm_are_one_endpoint() {
 fn older_vllm_with_adapters_and_carriage_returns_is_parsed() {
     let page = include_str!("pages/vllm-older-lora.txt");
     let sample = expect(Engine::Vllm, page, (31, 256, 1_000_000), 2_048 * 16);
-    let adapters =
-        Adapters { slots: 4, running: vec!["chat".into(), "sql".into()], waiting: vec!["legal".into()] };
-    assert_eq!((sample.adapters, sample.incarnation), (Some(adapters), STARTED));
+    let adapters = Adapters {
+        slots: 4,
+        running: vec!["chat".into(), "sql".into()],
+        waiting: vec!["legal".into()],
+        loaded: None,
+    };
+    assert_eq!((sample.adapters, sample.incarnation), (Some(adapters.into()), STARTED));
 }
 
 #[test]
@@ -54,8 +58,8 @@ fn tensorrt_llm_is_parsed_from_its_own_server_and_from_triton() {
 #[test]
 fn values_that_an_engine_does_not_report_are_unknown() {
     for (engine, page, waiting, running) in [
-        (Engine::Triton, include_str!("pages/triton.txt"), 7, 0),
-        (Engine::Tgi, include_str!("pages/tgi.txt"), 11, 24),
+        (Engine::Triton, include_str!("pages/triton.txt"), 7, None),
+        (Engine::Tgi, include_str!("pages/tgi.txt"), 11, Some(24)),
     ] {
         let sample = parse(engine, page.as_bytes()).unwrap();
         assert_eq!(Gauges { waiting, running, kv_used_ppm: None }, sample.gauges, "{engine}");
@@ -69,7 +73,7 @@ fn contract_9_row_18_and_8_series_of_several_engines_are_one_endpoint() {
         vllm:num_requests_running{engine=\"0\"} 3\nvllm:num_requests_running{engine=\"1\"} 4\n\
         vllm:kv_cache_usage_perc{engine=\"0\"} 0.25\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.75\n";
     let gauges = parse(Engine::Vllm, page.as_bytes()).unwrap().gauges;
-    assert_eq!(Gauges { waiting: 3, running: 7, kv_used_ppm: Some(500_000) }, gauges);
+    assert_eq!(Gauges { waiting: 3, running: Some(7), kv_used_ppm: Some(500_000) }, gauges);
 }
 
 fn counters(engine: Engine, page: &str) -> Option<Counters> {
@@ -140,7 +144,7 @@ fn newer_name_of_kv_cache_use_takes_precedence() {
 fn non_finite_values_are_ignored_and_others_are_clamped() {
     let page = "vllm:num_requests_waiting -3\nvllm:num_requests_running 9e99 1758816042000\n\
                 vllm:kv_cache_usage_perc +Inf\nprocess_start_time_seconds NaN\n";
-    let expected = Gauges { waiting: 0, running: u32::MAX, kv_used_ppm: None };
+    let expected = Gauges { waiting: 0, running: Some(u32::MAX), kv_used_ppm: None };
     assert_eq!(parse(Engine::Vllm, page.as_bytes()), Ok(Sample { gauges: expected, ..Sample::default() }));
 }
 

@@ -1,7 +1,10 @@
 //! Properties of the parser that hold for every page.
 
+use std::collections::BTreeSet;
+
 use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::sample::{select, subsequence};
 use signalbox_dialect::metrics::parse;
 use signalbox_types::{Engine, PPM};
 
@@ -11,11 +14,27 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "vllm:num_requests_waiting",
         "vllm:num_requests_running",
         "vllm:lora_requests_info",
+        "vllm:lora_adapter_loaded",
         "vllm:cache_config_info",
+        "vllm:engine_sleep_state",
+        "vllm:request_success_total",
         "sglang:num_queue_reqs",
+        "sglang:num_running_reqs",
+        "sglang:num_pages",
+        "tgi_queue_size",
+        "tgi_request_count",
+        "trtllm_num_requests_waiting",
+        "nv_trt_llm_request_metrics",
+        "nv_inference_pending_request_count",
         "process_start_time_seconds",
+        "# TYPE ",
         "max_lora=\"4\"",
         "block_size=\"16\"",
+        "dp_rank=\"1\"",
+        "adapter_name=\"a\"",
+        "level=\"gpu\"",
+        "sleep_state=\"awake\"",
+        "request_type=\"waiting\"",
         "{",
         "}",
         "\"",
@@ -48,7 +67,7 @@ struct Rank {
 }
 
 fn rank() -> impl Strategy<Value = Rank> {
-    (0..1_000u32, 0..1_000u32, 0..=PPM, 1..100_000u32, "[a-z{}=,\\\\\" ]{0,8}").prop_map(
+    (0..1_000u32, 0..1_000u32, 0..=PPM, 1..4u32, "[a-z{}=,\\\\\" ]{0,8}").prop_map(
         |(waiting, running, kv_ppm, blocks, adapter)| Rank { waiting, running, kv_ppm, blocks, adapter },
     )
 }
@@ -98,9 +117,61 @@ fn page(ranks: &[Rank], unusual: bool) -> String {
     page
 }
 
+/// Optional series of a vLLM page, one value each.
+const OPTIONAL: [&str; 6] = [
+    "vllm:kv_cache_usage_perc{engine=\"0\"} 0.5\n",
+    "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"10\"} 1\n",
+    "vllm:lora_requests_info{max_lora=\"2\",running_lora_adapters=\"a\"} 7\n",
+    "vllm:lora_adapter_loaded{adapter_name=\"a\",level=\"gpu\"} 1\n",
+    "vllm:engine_sleep_state{sleep_state=\"awake\"} 0\n",
+    "process_start_time_seconds 1.5\n",
+];
+
 proptest! {
     #[test]
-    fn parser_never_panics(fragments in vec(fragment(), 0..60), engine in prop_oneof![Just(Engine::Vllm), Just(Engine::Sglang)]) {
+    fn a_value_is_known_exactly_if_the_page_has_it(present in subsequence((0..6).collect::<Vec<_>>(), 0..=6)) {
+        let load = "vllm:num_requests_waiting 1\nvllm:num_requests_running 2\n";
+        let page: String = present.iter().map(|at| OPTIONAL[*at]).chain([load]).collect();
+        let sample = parse(Engine::Vllm, page.as_bytes()).unwrap();
+        let has = |at: usize| present.contains(&at);
+        prop_assert_eq!(sample.gauges.kv_used_ppm.is_some(), has(0));
+        prop_assert_eq!(sample.capacity.is_some(), has(1));
+        prop_assert_eq!(sample.adapters.is_some(), has(2));
+        let loaded = sample.adapters.is_some_and(|adapters| adapters.loaded.is_some());
+        prop_assert_eq!(loaded, has(2) && has(3));
+        prop_assert_eq!(sample.is_asleep, has(4));
+        prop_assert_eq!(sample.incarnation.0 != 0, has(5));
+        prop_assert_eq!(sample.counters, None);
+    }
+
+    #[test]
+    fn ranks_of_a_group_count_once_and_groups_add_up(
+        groups in vec((0..100u32, 0..100u32, 0..=PPM), 1..4), ranks in 1..4usize,
+    ) {
+        let mut page = String::new();
+        for (group, (waiting, running, kv_ppm)) in groups.iter().enumerate() {
+            for rank in 0..ranks {
+                let labels = format!("{{tp_rank=\"{rank}\",pp_rank=\"0\",dp_rank=\"{group}\"}}");
+                // A rank may lag behind the others of its group.
+                let lag = |value: u32| if rank == 0 { value } else { value / 2 };
+                let kv_use = f64::from(lag(*kv_ppm)) / f64::from(PPM);
+                page += &format!("sglang:num_queue_reqs{labels} {}\n", lag(*waiting));
+                page += &format!("sglang:num_running_reqs{labels} {}\n", lag(*running));
+                page += &format!("sglang:token_usage{labels} {kv_use}\n");
+                page += &format!("sglang:page_size{labels} 16\nsglang:num_pages{labels} 100\n");
+            }
+        }
+        let sample = parse(Engine::Sglang, page.as_bytes()).unwrap();
+        prop_assert_eq!(sample.gauges.waiting, groups.iter().map(|group| group.0).sum::<u32>());
+        prop_assert_eq!(sample.gauges.running, Some(groups.iter().map(|group| group.1).sum::<u32>()));
+        let kv_sum: u64 = groups.iter().map(|group| u64::from(group.2)).sum();
+        let averaged = u64::from(sample.gauges.kv_used_ppm.unwrap()) * groups.len() as u64;
+        prop_assert!(averaged.abs_diff(kv_sum) <= groups.len() as u64);
+        prop_assert_eq!(sample.capacity.unwrap().kv_tokens, groups.len() as u64 * 1_600);
+    }
+
+    #[test]
+    fn parser_never_panics(fragments in vec(fragment(), 0..60), engine in select(&Engine::ALL[..])) {
         let _outcome = parse(engine, &fragments.concat());
     }
 
@@ -109,10 +180,11 @@ proptest! {
         let plain = parse(Engine::Vllm, page(&ranks, false).as_bytes()).unwrap();
         prop_assert_eq!(&parse(Engine::Vllm, page(&ranks, true).as_bytes()).unwrap(), &plain);
         prop_assert_eq!(plain.gauges.waiting, ranks.iter().map(|rank| rank.waiting).sum::<u32>());
-        prop_assert_eq!(plain.gauges.running, ranks.iter().map(|rank| rank.running).sum::<u32>());
-        let tokens: u64 = ranks.iter().map(|rank| u64::from(rank.blocks) * 16).sum();
+        prop_assert_eq!(plain.gauges.running, Some(ranks.iter().map(|rank| rank.running).sum::<u32>()));
+        let sizes: BTreeSet<u32> = ranks.iter().map(|rank| rank.blocks).collect();
+        let tokens: u64 = sizes.into_iter().map(|blocks| u64::from(blocks) * 16).sum();
         prop_assert_eq!(plain.capacity.unwrap().kv_tokens, tokens);
-        let adapters = plain.adapters.unwrap().running;
+        let adapters = &plain.adapters.as_ref().unwrap().running;
         prop_assert_eq!(adapters.is_empty(), ranks.last().unwrap().adapter.split(',').all(|n| n.trim().is_empty()));
 let kv_sum: u64 = ranks.iter().map(|rank| u64::from(rank.kv_ppm)).sum();
         let averaged = u64::from(plain.gauges.kv_used_ppm.unwrap()) * ranks.len() as u64;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_intake::Parsers;
-use signalbox_types::{Format, Models};
+use signalbox_types::{Format, MediaWeights, Models};
 
 use crate::body::budget::BodyBudget;
 
@@ -26,8 +26,12 @@ pub struct Config {
     pub body_budget: BodyBudget,
     /// Size of a hashed block of the prompt in bytes.
     pub block_bytes: u32,
+    /// Weights of media in prompts, in tokens.
+    pub media_weights: MediaWeights,
     /// Names of the request headers that the policy reads; see [`signalbox_types::Request::headers`].
     pub decision_headers: Arc<[String]>,
+    /// Name of the header in which clients send session tokens back. It does not identify a session.
+    pub session_token_header: Option<Arc<str>>,
     /// The parsers that determine which APIs are accepted.
     pub parsers: Arc<Parsers>,
     /// How to treat the endpoints that a gateway allows.
@@ -46,7 +50,9 @@ impl Default for Config {
             body_limit_bytes: 64 << 20,
             body_budget: BodyBudget::default(),
             block_bytes: Format::default().block_bytes,
+            media_weights: MediaWeights::default(),
             decision_headers: Arc::default(),
+            session_token_header: None,
             parsers: Arc::default(),
             subset_hint: SubsetHint::default(),
             models: Arc::default(),

@@ -9,7 +9,7 @@ use signalbox_types::Subset;
 
 use crate::body::modes::BodyModes;
 use crate::config::{Config, SubsetHint};
-use crate::destination::{Destination, ResponseHeader};
+use crate::destination::Destination;
 use crate::event::{Action, Actions, Event, Outcome};
 use crate::gateway_metadata;
 use crate::refusal::Refusal;
@@ -28,8 +28,8 @@ pub struct Conversation {
     body_modes: BodyModes,
     request: Request,
     response: Response,
-    /// Header to add to the response.
-    response_header: Option<ResponseHeader>,
+    /// The destination, until the response begins, if the response tells a session token.
+    session_destination: Option<Destination>,
     served_by: Option<SocketAddr>,
 }
 
@@ -43,7 +43,7 @@ impl Conversation {
             body_modes: BodyModes::default(),
             request: Request::default(),
             response: Response::default(),
-            response_header: None,
+            session_destination: None,
             served_by: None,
         }
     }
@@ -75,6 +75,11 @@ impl Conversation {
     /// message on.
     pub fn may_hide_response(&self) -> bool {
         self.body_modes.may_hide_response()
+    }
+
+    /// Returns whether any of the response's body has arrived.
+    pub fn has_response_body(&self) -> bool {
+        self.response.has_body()
     }
 
     /// Returns why the request was refused, if it was.
@@ -119,8 +124,10 @@ impl Conversation {
             }
             Some(Message::ResponseHeaders(headers)) => {
                 let mut actions = self.on_response_message(metadata);
-                let response_header = self.response_header.take();
-                actions.extend(self.response.on_headers(&headers, response_header.as_ref()));
+                let (destination, served) = (self.session_destination.take(), self.served_by);
+                actions.extend(self.response.on_headers(&headers, |status| {
+                    destination.and_then(|destination| destination.session_header(status, served))
+                }));
                 actions
             }
             Some(Message::ResponseBody(body)) => {
@@ -148,7 +155,8 @@ impl Conversation {
     }
 
     fn on_picked(&mut self, picked: Result<&Destination, &Refusal>) -> Actions {
-        self.response_header = picked.ok().and_then(|destination| destination.response_header().cloned());
+        self.session_destination =
+            picked.ok().filter(|destination| destination.has_session_tokens()).cloned();
         let (actions, expected) = self.request.on_picked(picked, &self.config);
         if let Some(expected) = expected {
             self.response.set_expected(expected);

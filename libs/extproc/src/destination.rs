@@ -1,7 +1,9 @@
 //! The destination of a request.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use signalbox_types::BookingId;
@@ -9,19 +11,36 @@ use signalbox_types::BookingId;
 /// The endpoint for a request, as gateways expect it. Cheap to clone; create it once per endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Destination {
+    picked: SocketAddr,
+    /// The picked endpoint and its fallbacks, as they are sent to the gateway.
     address: Bytes,
     booking: Option<BookingId>,
-    response_header: Option<Box<ResponseHeader>>,
+    session: Option<Box<Session>>,
     scores: Vec<(SocketAddr, f64)>,
+}
+
+/// The tokens by which clients can stay at endpoints, by the endpoints' addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionTokens(HashMap<SocketAddr, String>);
+
+impl FromIterator<(SocketAddr, String)> for SessionTokens {
+    fn from_iter<T: IntoIterator<Item = (SocketAddr, String)>>(tokens: T) -> Self {
+        Self(tokens.into_iter().collect())
+    }
+}
+
+/// How the response tells the client its session token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Session {
+    header: String,
+    tokens: Arc<SessionTokens>,
 }
 
 /// A header that is added to a response on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResponseHeader {
-    /// Name of the header.
-    pub name: String,
-    /// Value of the header.
-    pub value: String,
+pub(crate) struct ResponseHeader {
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 impl Destination {
@@ -43,9 +62,10 @@ impl Destination {
         Self { booking: Some(booking), ..self }
     }
 
-    /// Adds a header for the response.
-    pub fn with_response_header(self, response_header: ResponseHeader) -> Self {
-        Self { response_header: Some(Box::new(response_header)), ..self }
+    /// Adds the session token of the endpoint that serves the request to the response, in the header `header`.
+    pub fn with_session_tokens(self, header: &str, tokens: &Arc<SessionTokens>) -> Self {
+        let session = Session { header: header.to_owned(), tokens: Arc::clone(tokens) };
+        Self { session: Some(Box::new(session)), ..self }
     }
 
     /// Adds the score of each candidate; higher is better.
@@ -65,8 +85,24 @@ impl Destination {
         self.booking
     }
 
-    pub(crate) fn response_header(&self) -> Option<&ResponseHeader> {
-        self.response_header.as_deref()
+    pub(crate) fn has_session_tokens(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Returns the header with the session token for a response with `status`, which the endpoint at `served`
+    /// gave if that is known, and else the picked one. A server error binds no session, nor does an endpoint
+    /// that is not of the pool.
+    pub(crate) fn session_header(
+        &self,
+        status: Option<u16>,
+        served: Option<SocketAddr>,
+    ) -> Option<ResponseHeader> {
+        let session = self.session.as_ref()?;
+        if status.is_some_and(|status| status >= 500) {
+            return None;
+        }
+        let value = session.tokens.0.get(&served.unwrap_or(self.picked))?.clone();
+        Some(ResponseHeader { name: session.header.clone(), value })
     }
 
     /// Returns `ip:port`, with IPv6 addresses in brackets and commas between several endpoints.
@@ -77,7 +113,13 @@ impl Destination {
 
 impl From<SocketAddr> for Destination {
     fn from(address: SocketAddr) -> Self {
-        Self { address: address.to_string().into(), booking: None, response_header: None, scores: Vec::new() }
+        Self {
+            picked: address,
+            address: address.to_string().into(),
+            booking: None,
+            session: None,
+            scores: Vec::new(),
+        }
     }
 }
 

@@ -43,15 +43,31 @@ pub enum Action {
         /// HTTP status, if it is readable.
         status: Option<u16>,
     },
-    /// The first bytes of the response's body arrived, so the prompt is processed. Not reported if the
-    /// gateway's mode hides the response's body.
-    FirstChunk,
+    /// The first output of a successful response arrived, so the prompt is processed. At most once, and not
+    /// at all if the response's status tells a failure or its body is hidden or has no output.
+    FirstOutput(FirstOutput),
+    /// The body of a successful response reports an error. At most once; it may follow output.
+    ErrorReported {
+        /// HTTP status that the response would have had, if the error tells it.
+        status: Option<u16>,
+    },
     /// The usage that the response reported. At most once, before [`Action::ResponseEnded`].
     Usage(Usage),
     /// The end of the response arrived. At most once.
     ResponseEnded,
     /// End the stream with status OK. Only after a refusal, as the last action of all.
     Close,
+}
+
+/// What the first output of a response says about the time at which the prompt was processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstOutput {
+    /// It arrived in a stream: the prompt was processed shortly before.
+    Streamed,
+    /// It arrived together with all other output: the prompt was processed some time before.
+    Whole,
+    /// The body or the status cannot be read, so it may not even be output. It tells nothing about a time.
+    Unread,
 }
 
 /// The actions of one step.

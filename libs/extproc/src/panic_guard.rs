@@ -12,7 +12,7 @@ pub(crate) enum GuardedStep {
     RequestHeaders,
     RequestBody,
     RequestModel,
-    Usage,
+    ResponseBody,
     ResponseModel,
 }
 
@@ -169,7 +169,7 @@ mod tests {
             (GuardedStep::RequestHeaders, [request.to_vec(), response.to_vec()]),
             (GuardedStep::RequestBody, [request.to_vec(), response.to_vec()]),
             (GuardedStep::RequestModel, [request.to_vec(), renamed_response.clone()]),
-            (GuardedStep::Usage, [rewritten_request.clone(), renamed_response.clone()]),
+            (GuardedStep::ResponseBody, [rewritten_request.clone(), renamed_response.clone()]),
             (GuardedStep::ResponseModel, [rewritten_request.clone(), response.to_vec()]),
         ] {
             let finished = run_conversation(Some(step));

@@ -1,4 +1,4 @@
-//! The reasons for which the picker refuses a request.
+//! The reasons why the picker refuses a request.
 
 use std::fmt;
 

@@ -23,7 +23,7 @@ const CHUNK_BYTES: usize = 62_000;
 const METADATA_NAMESPACE: &str = "envoy.lb";
 /// Metadata key of the candidates' scores.
 const SCORES: &str = "x-gateway-destination-endpoint-scores";
-/// Header with the reason for which a request was dropped.
+/// Header with the reason why a request was dropped.
 const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
 const REQUEST_ID: &str = "x-request-id";

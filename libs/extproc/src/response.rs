@@ -3,12 +3,12 @@
 
 use bytes::{Bytes, BytesMut};
 use signalbox_intake::Api;
-use signalbox_intake::response::{ModelRenamer, ResponseFormat, UsageReader};
+use signalbox_intake::response::{ModelRenamer, OutputForm, ResponseFormat, ResponseReader};
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 
 use crate::body::modes::{BodyModes, BodyReply};
 use crate::destination::ResponseHeader;
-use crate::event::{Action, Actions};
+use crate::event::{Action, Actions, FirstOutput};
 use crate::headers::response as response_headers;
 use crate::panic_guard::{GuardedStep, Panicked, catch_panic};
 use crate::reply::{self, ContentLength, Direction, Ending};
@@ -41,40 +41,50 @@ pub(crate) struct ExpectedResponse {
 pub(crate) struct Response {
     pub(crate) stage: Stage,
     expected: ExpectedResponse,
-    usage: Option<UsageReader>,
+    /// HTTP status; `None` until the headers have arrived, and if it cannot be read.
+    status: Option<u16>,
+    /// Reader of the body; `None` if the body cannot be read.
+    reader: Option<ResponseReader>,
+    has_body: bool,
+    has_reported_output: bool,
+    has_reported_error: bool,
     renamer: Option<ModelRenamer>,
 }
 
 impl Response {
+    pub(crate) fn has_body(&self) -> bool {
+        self.has_body
+    }
+
     pub(crate) fn set_expected(&mut self, expected: ExpectedResponse) {
         self.expected = expected;
     }
 
+    /// Handles the headers. `session_header` returns the header to add to a response with the given status.
     pub(crate) fn on_headers(
         &mut self,
         message: &HttpHeaders,
-        response_header: Option<&ResponseHeader>,
+        session_header: impl FnOnce(Option<u16>) -> Option<ResponseHeader>,
     ) -> Actions {
         let mut actions = Actions::new();
-        actions.push(Action::Reply(match response_header {
-            Some(header) => reply::add_response_header(header),
-            None => reply::headers(Direction::Response),
-        }));
-        if self.stage == Stage::Awaited {
+        if self.stage != Stage::Awaited {
+            actions.push(Action::Reply(reply::headers(Direction::Response)));
+        } else {
             self.stage = Stage::Started;
+            self.status = response_headers::status(message.headers.as_ref());
             self.start_readers(response_headers::response_format(message.headers.as_ref()));
-            let status = response_headers::status(message.headers.as_ref());
-            actions.push(Action::ResponseStarted { status });
+            actions.push(Action::Reply(match session_header(self.status) {
+                Some(header) => reply::add_response_header(&header),
+                None => reply::headers(Direction::Response),
+            }));
+            actions.push(Action::ResponseStarted { status: self.status });
         }
         self.end_if_last(Ending::of(message.end_of_stream), &mut actions);
         actions
     }
 
     fn start_readers(&mut self, format: ResponseFormat) {
-        if format == ResponseFormat::Unread {
-            return;
-        }
-        self.usage = (self.expected.api != Api::Opaque).then(|| UsageReader::new(self.expected.api, format));
+        self.reader = ResponseReader::new(self.expected.api, format);
         let renamed = self.expected.renamed.as_ref();
         self.renamer = renamed
             .and_then(|(target, requested)| ModelRenamer::new(self.expected.api, format, target, requested));
@@ -84,7 +94,7 @@ impl Response {
         let ending = Ending::of(message.end_of_stream);
         let empty = message.body.is_empty();
         let mut actions = Actions::new();
-        self.read_usage(&message.body, &mut actions);
+        self.read(&message.body, &mut actions);
         match body_modes.response_body_reply() {
             BodyReply::Chunks => self.reply_in_chunks(message.body, ending, &mut actions),
             BodyReply::SingleMessage => {
@@ -99,19 +109,73 @@ impl Response {
                 self.reply_once(&message.body, (Ending::Last, length), &mut actions);
             }
         }
-        if !empty && matches!(self.stage, Stage::Awaited | Stage::Started) {
-            self.stage = Stage::Streaming;
-            actions.push(Action::FirstChunk);
+        let is_part = ending == Ending::More && body_modes.response_body_reply() == BodyReply::PartialBody;
+        if is_part && self.reader.as_ref().is_some_and(|reader| reader.output().is_none()) {
+            // The rest passes unseen, so what it would show stays unknown.
+            self.reader = None;
+        }
+        if !empty {
+            self.has_body = true;
+            if matches!(self.stage, Stage::Awaited | Stage::Started) {
+                self.stage = Stage::Streaming;
+            }
+            self.report_progress(body_modes, &mut actions);
+        }
+        if ending == Ending::Last {
+            self.end_reading(body_modes, &mut actions);
         }
         self.end_if_last(ending, &mut actions);
         actions
     }
 
-    /// Reads the usage in a chunk.
-    fn read_usage(&mut self, chunk: &[u8], actions: &mut Actions) {
-        let Some(usage) = &mut self.usage else { return };
-        if let Err(Panicked) = catch_panic(GuardedStep::Usage, || usage.push(chunk)) {
-            self.usage = None;
+    /// Reports the first output and the first error in what was read of the body, which is not empty.
+    fn report_progress(&mut self, body_modes: BodyModes, actions: &mut Actions) {
+        // Nothing in the body of a failure is output, and its status is known.
+        if self.status.is_some_and(|status| !(200..300).contains(&status)) {
+            return;
+        }
+        if !self.has_reported_output
+            && let Some(output) = self.first_output(body_modes)
+        {
+            self.has_reported_output = true;
+            actions.push(Action::FirstOutput(output));
+        }
+        if !self.has_reported_error
+            && let Some(error) = self.reader.as_ref().and_then(ResponseReader::error)
+        {
+            self.has_reported_error = true;
+            actions.push(Action::ErrorReported { status: error.status });
+        }
+    }
+
+    /// Returns the first output in what was read of the body, which is not empty.
+    fn first_output(&self, body_modes: BodyModes) -> Option<FirstOutput> {
+        let Some(reader) = &self.reader else { return Some(FirstOutput::Unread) };
+        let form = reader.output()?;
+        Some(match form {
+            _ if self.status.is_none() => FirstOutput::Unread,
+            OutputForm::Event if !body_modes.buffers_response_body() => FirstOutput::Streamed,
+            OutputForm::Event | OutputForm::Document => FirstOutput::Whole,
+        })
+    }
+
+    /// Reads the end of the body.
+    fn end_reading(&mut self, body_modes: BodyModes, actions: &mut Actions) {
+        let Some(reader) = &mut self.reader else { return };
+        match catch_panic(GuardedStep::ResponseBody, || reader.end()) {
+            Ok(()) => self.report_progress(body_modes, actions),
+            Err(Panicked) => {
+                self.reader = None;
+                actions.push(Action::Panicked);
+            }
+        }
+    }
+
+    /// Reads a chunk.
+    fn read(&mut self, chunk: &[u8], actions: &mut Actions) {
+        let Some(reader) = &mut self.reader else { return };
+        if let Err(Panicked) = catch_panic(GuardedStep::ResponseBody, || reader.push(chunk)) {
+            self.reader = None;
             actions.push(Action::Panicked);
         }
     }
@@ -164,6 +228,9 @@ impl Response {
             actions.extend(reply::chunks(Direction::Response, rest, Ending::More).map(Action::Reply));
         }
         actions.push(Action::Reply(reply::trailers(Direction::Response)));
+        if self.has_body {
+            self.end_reading(body_modes, &mut actions);
+        }
         self.end_if_last(Ending::Last, &mut actions);
         actions
     }
@@ -171,7 +238,8 @@ impl Response {
     fn end_if_last(&mut self, ending: Ending, actions: &mut Actions) {
         if ending == Ending::Last && self.stage != Stage::Ended {
             self.stage = Stage::Ended;
-            let usage = self.usage.take().map(|usage| catch_panic(GuardedStep::Usage, || usage.usage()));
+            let reader = self.reader.take();
+            let usage = reader.map(|reader| catch_panic(GuardedStep::ResponseBody, || reader.usage()));
             actions.extend(match usage {
                 Some(Ok(usage)) => usage.map(Action::Usage),
                 Some(Err(Panicked)) => Some(Action::Panicked),

@@ -1,14 +1,15 @@
 //! Parses the bodies of requests, and reads usage and model names in responses.
 //!
-//! [`Api::for_path`] maps a request's path to an API, and [`parse`] parses the request's body. It scans the
-//! body once and builds no tree: it borrows the values that it needs and hashes the prompt in place.
-//! [`replace_model`] writes another model's name into a body. The module [`response`] handles response
+//! [`Api::for_path`] maps a request's path to an API, and [`parse`] parses the request's body. It checks the
+//! body in one scan and builds no tree: it borrows the values that it needs and hashes the prompt in place,
+//! without a copy. [`replace_model`] writes another model's name into a body. The module [`response`] handles response
 //! bodies.
 
 mod api;
 mod byte_edits;
 mod error;
 mod json;
+mod options;
 mod parsers;
 mod prompt;
 mod protobuf;
@@ -17,5 +18,6 @@ pub mod response;
 
 pub use api::Api;
 pub use error::{JsonError, ParseError};
+pub use options::ParseOptions;
 pub use parsers::Parsers;
-pub use request::{Delivery, ParseOptions, ParsedRequest, parse, replace_model};
+pub use request::{Delivery, ParsedRequest, parse, replace_model};

@@ -1,8 +1,8 @@
 //! Registers processes, and elects the owner of each pool.
 //!
-//! A [`Coordinator`] knows the live processes and the owner of each pool. It is etcd, or in-process for a
-//! process without others. Both behave the same: `integration/tests/lease` runs one test suite against both.
-//! No request depends on the coordinator: while it is unavailable, what it last reported stays in use.
+//! A [`Coordinator`] knows the live processes and the owner of each pool. It is etcd, or in-process if
+//! there is only one aggregator. Both behave the same: `integration/tests/lease` runs one test suite against
+//! both. No request depends on the coordinator: while it is unavailable, what it last reported stays in use.
 
 mod coordinator;
 mod discovery;

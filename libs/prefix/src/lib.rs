@@ -25,4 +25,4 @@ pub use endpoint_slots::EndpointSlots;
 pub use reader::{Index, Lookup, Match, MatchLengths};
 pub use residency::Residency;
 pub use run::{ConfirmedRun, PlacedRun, Run};
-pub use writer::{ChainRange, IndexError, IndexWriter};
+pub use writer::{ChainRange, IndexError, IndexWriter, LastUse};

@@ -20,3 +20,12 @@ pub enum Decision {
     /// The policy's filters removed every endpoint.
     Filtered,
 }
+
+/// An endpoint with its score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScoredEndpoint {
+    /// Position of the endpoint in the view.
+    pub position: usize,
+    /// The total of a weighted policy; under least time the negated cost in milliseconds. Higher is better.
+    pub score: f64,
+}

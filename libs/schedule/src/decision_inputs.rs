@@ -3,9 +3,6 @@
 use signalbox_state::{EndpointState, LocalState, PrefixMatches, View};
 use signalbox_types::{Load, Request};
 
-/// Bytes of prompt that count as one token.
-const BYTES_PER_TOKEN: u64 = 4;
-
 /// Everything that a decision reads, gathered once per request.
 #[derive(Clone, Copy, Debug)]
 pub struct DecisionInputs<'a> {
@@ -30,14 +27,21 @@ impl<'a> DecisionInputs<'a> {
         self.local.load_at(position, self.endpoint(position))
     }
 
-    /// Returns the number of tokens per prompt block.
-    pub(crate) fn block_tokens(&self) -> u64 {
-        u64::from(self.view.format.block_bytes) / BYTES_PER_TOKEN
+    /// Returns the work at the endpoint at `position` if no request had been answered with an error: what the cost
+    /// counts, so that an endpoint does not attract requests by failing them quickly.
+    pub(crate) fn expected_load(&self, position: usize) -> Load {
+        self.local.expected_load_at(position, self.endpoint(position))
     }
 
     /// Returns the number of leading prompt blocks that the endpoint at `position` holds.
     pub(crate) fn held_blocks(&self, position: usize) -> u64 {
         self.matches.blocks.get(position).map_or(0, |blocks| *blocks as u64)
+    }
+
+    /// Returns the number of tokens in the leading prompt blocks that the endpoint at `position` holds.
+    pub(crate) fn held_tokens(&self, position: usize) -> u64 {
+        let blocks = self.matches.blocks.get(position).copied().unwrap_or(0);
+        self.request.tokens_in_blocks(blocks, self.view.format.block_bytes)
     }
 
     /// Returns the share of the prompt's blocks that the endpoint at `position` holds from the start on, 0 to
@@ -51,7 +55,7 @@ impl<'a> DecisionInputs<'a> {
 
     /// Returns the number of prompt tokens after the blocks that the endpoint at `position` holds.
     pub(crate) fn unmatched_tokens(&self, position: usize) -> u64 {
-        self.request.prompt_tokens.saturating_sub(self.held_blocks(position) * self.block_tokens())
+        self.request.prompt_tokens.saturating_sub(self.held_tokens(position))
     }
 
     /// Returns whether the gateway allows the endpoint at `position`.
@@ -63,7 +67,6 @@ impl<'a> DecisionInputs<'a> {
     /// Returns the number of prompt tokens that the endpoint at `position` need not prefill. The last token
     /// is always computed, because the first output token follows from it.
     pub(crate) fn cached_tokens(&self, position: usize) -> u64 {
-        let held_tokens = self.held_blocks(position) * self.block_tokens();
-        held_tokens.min(self.request.prompt_tokens.saturating_sub(1))
+        self.held_tokens(position).min(self.request.prompt_tokens.saturating_sub(1))
     }
 }

@@ -28,6 +28,9 @@ pub struct Candidate {
     pub rates: Rates,
     /// Ramp of the endpoint, in percent.
     pub ramp_percent: u8,
+    /// Recent mean of the predicted minus the reported cached tokens; `None` if the engine reports none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_tokens_error: Option<i32>,
     /// What removed the endpoint from the candidates: the name of a filter, `subset` for the gateway, or the
     /// endpoint's health.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +53,7 @@ impl Candidate {
             total_us: terms.total_us(),
             rates: endpoint.assessment.rates,
             ramp_percent: endpoint.assessment.ramp_percent,
+            cached_tokens_error: endpoint.cache_accuracy.mean_error_tokens,
             removed_by,
             scores,
             total,

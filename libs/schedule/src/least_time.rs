@@ -4,6 +4,7 @@
 mod adapter_cost;
 mod cost_terms;
 mod endpoint_costs;
+mod room;
 mod settings;
 mod tier;
 

@@ -10,15 +10,17 @@ mod endpoint_health;
 mod explain;
 mod least_time;
 mod policy;
+mod ranking;
 mod recording;
 mod weighted;
 
 pub use decide::decide;
-pub use decision::Decision;
+pub use decision::{Decision, ScoredEndpoint};
 pub use decision_inputs::DecisionInputs;
 pub use explain::{Candidate, Explanation, explain};
 pub use least_time::{CostTerms, EndpointCosts, LeastTime, Tier};
 pub use policy::Policy;
+pub use ranking::decide_and_rank;
 pub use recording::{ExplainedDecision, InvalidRecording, Recording, Replay, SEEDS, Verdict};
 pub use weighted::{
     Concurrency, Fallback, Filter, FilterStep, LabelOperator, LabelRequirement, LabelSelector, Limit, Metric,

@@ -12,7 +12,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 pub use decision_trace::ScoreTrace;
-pub(crate) use decision_trace::{DecisionTrace, EndpointTrace, NoTrace};
+pub(crate) use decision_trace::{DecisionTrace, EndpointTrace, NoTrace, TierTotals};
 pub use filters::{
     Concurrency, Fallback, Filter, LabelOperator, LabelRequirement, LabelSelector, Limit, PrefixAffinity,
     ROLE_LABEL, Role, Saturation, Unlabeled,
@@ -65,8 +65,9 @@ pub struct ScorerStep {
 impl Weighted {
     /// Chooses the endpoint that serves the request, and records the steps in `trace`.
     ///
-    /// Endpoints that are stale, failing or down are candidates only if the filters remove all endpoints of
-    /// better health.
+    /// Endpoints of worse health are candidates only if the filters remove all endpoints of better health. If
+    /// that is because sound endpoints are at capacity, unsound ones do not take their place: a request that
+    /// fails there is worse than one that is refused.
     pub(crate) fn decide(
         &self,
         inputs: &DecisionInputs<'_>,
@@ -77,35 +78,40 @@ impl Weighted {
         if table.health().iter().all(Option::is_none) {
             return Decision::NoEndpoint;
         }
+        let mut is_at_capacity = false;
         for health in EndpointHealth::ALL {
+            if is_at_capacity && !health.is_sound() {
+                break;
+            }
             table.select(health);
-            self.filter(inputs, &mut table, rng, trace);
+            apply(&self.filters, inputs, &mut table, rng, trace);
             if !table.positions.is_empty() {
                 self.score(inputs, &mut table, trace);
                 let position = table.positions[self.picker.pick(&table.totals, rng)];
                 let terms = cost_terms(inputs, &self.cost_settings, position);
                 return Decision::Picked { position, terms };
             }
+            is_at_capacity |= self.has_other_candidates(inputs, &mut table, health, rng);
         }
         Decision::Filtered
     }
 
-    fn filter(
+    /// Returns whether endpoints of this health pass all filters except those for capacity. Leaves them in
+    /// `table`.
+    fn has_other_candidates(
         &self,
         inputs: &DecisionInputs<'_>,
         table: &mut CandidateTable,
+        health: EndpointHealth,
         rng: &mut impl Rng,
-        trace: &mut impl TraceSink,
-    ) {
-        for step in &self.filters {
-            if table.positions.is_empty() {
-                return;
-            }
-            table.kept.clear();
-            step.filter.retain(inputs, rng, &table.positions, &mut table.kept);
-            trace.record_filter(step, &table.positions, &table.kept);
-            std::mem::swap(&mut table.positions, &mut table.kept);
+    ) -> bool {
+        if !self.filters.iter().any(|step| step.filter.limits_load()) {
+            return false;
         }
+        table.select(health);
+        let others = self.filters.iter().filter(|step| !step.filter.limits_load());
+        apply(others, inputs, table, rng, &mut NoTrace);
+        !table.positions.is_empty()
     }
 
     fn score(&self, inputs: &DecisionInputs<'_>, table: &mut CandidateTable, trace: &mut impl TraceSink) {
@@ -155,6 +161,25 @@ impl Weighted {
             _ => None,
         });
         filters.chain(scorers)
+    }
+}
+
+/// Removes the candidates that one of `steps` does not keep.
+fn apply<'a>(
+    steps: impl IntoIterator<Item = &'a FilterStep>,
+    inputs: &DecisionInputs<'_>,
+    table: &mut CandidateTable,
+    rng: &mut impl Rng,
+    trace: &mut impl TraceSink,
+) {
+    for step in steps {
+        if table.positions.is_empty() {
+            return;
+        }
+        table.kept.clear();
+        step.filter.retain(inputs, rng, &table.positions, &mut table.kept);
+        trace.record_filter(step, &table.positions, &table.kept);
+        std::mem::swap(&mut table.positions, &mut table.kept);
     }
 }
 

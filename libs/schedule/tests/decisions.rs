@@ -54,7 +54,7 @@ fn endpoint(index: usize, pod: &Pod) -> Arc<EndpointState> {
     let mut endpoint = EndpointState::new(Arc::new(spec));
     let Pod { scrape_status, waiting, running, kv_used_ppm, .. } = *pod;
     let capacity = Some(Capacity { kv_tokens: 500_000 });
-    let gauges = Gauges { waiting, running, kv_used_ppm };
+    let gauges = Gauges { waiting, running: Some(running), kv_used_ppm };
     endpoint.observed = Observed { scrape_status, gauges, capacity, ..Observed::default() };
     if pod.others != Load::ZERO {
         endpoint.loads.push((OTHER_ORIGIN, pod.others));
@@ -72,6 +72,8 @@ fn pool(pods: &[Pod]) -> TestPool {
         prefilling_ms: Vec::new(),
         peer_load: PeerLoad::Current,
         adapter_sent_to: Default::default(),
+        probed: Default::default(),
+        unserved: Vec::new(),
     };
     TestPool {
         view,

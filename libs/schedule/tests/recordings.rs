@@ -14,12 +14,12 @@ use signalbox_schedule::{
     Recording, SEEDS, Scorer, ScorerStep, SessionAffinity, Verdict, Weighted, decide,
 };
 use signalbox_state::{
-    AdapterResidency, Assessment, Circuit, EndpointState, LocalState, Observed, PeerLoad, PrefixMatches,
-    ScrapeStatus, View,
+    AdapterResidency, Assessment, Circuit, EndpointState, LocalState, ModelCircuit, Observed, PeerLoad,
+    PrefixMatches, ScrapeStatus, View,
 };
 use signalbox_types::{
-    Adapters, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, Load, Origin, Rates, Request,
-    Subset, Version,
+    Adapters, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, Load, ModelKey, Origin,
+    Rates, Request, Subset, Version,
 };
 
 fn load() -> impl Strategy<Value = Load> {
@@ -37,7 +37,7 @@ fn observed() -> impl Strategy<Value = Observed> {
         Just(ScrapeStatus::Unknown),
         Just(ScrapeStatus::Down)
     ];
-    let gauges = (0_u32..20, 0_u32..300, option::of(0_u32..=1_000_000))
+    let gauges = (0_u32..20, option::of(0_u32..300), option::of(0_u32..=1_000_000))
         .prop_map(|(waiting, running, kv_used_ppm)| Gauges { waiting, running, kv_used_ppm });
     let capacity = option::of((0_u64..1_000_000).prop_map(|kv_tokens| Capacity { kv_tokens }));
     (scrape_status, gauges, capacity, 0_u32..10, any::<u64>()).prop_map(
@@ -60,17 +60,22 @@ fn assessment() -> impl Strategy<Value = Assessment> {
             decode_token_us: decode,
             decode_interference_us: interference,
         });
-    (rates, circuit, 0_u8..=100).prop_map(|(rates, circuit, ramp_percent)| Assessment {
+    let models = option::of(circuit.clone());
+    (rates, circuit, 0_u8..=100, models).prop_map(|(rates, circuit, ramp_percent, model)| Assessment {
         rates,
         circuit,
         ramp_percent,
+        model_circuits: model
+            .map(|circuit| ModelCircuit { model: ModelKey::of("adapter-1"), circuit })
+            .into_iter()
+            .collect(),
     })
 }
 
 fn residency() -> impl Strategy<Value = AdapterResidency> {
     let names = || vec(0_u8..6, 0..4).prop_map(sorted);
     (0_u32..4, names(), names(), names()).prop_map(|(slots, running, device, host)| AdapterResidency {
-        reported: Adapters { slots, running, waiting: Vec::new() },
+        reported: Adapters { slots, running, ..Adapters::default() },
         device,
         host,
     })
@@ -181,13 +186,23 @@ fn recording() -> impl Strategy<Value = Recording> {
             let prefilling_ms = states.iter().map(|(_, held)| *held as u64).collect();
             let blocks = view.endpoints.iter().zip(&states).map(|(_, (_, held))| *held).collect();
             let adapter_sent_to = view.endpoints.iter().take(2).map(|endpoint| endpoint.key).collect();
+            let probed = view.endpoints.iter().skip(1).take(1).map(|endpoint| endpoint.key).collect();
+            let unserved = states.iter().take(view.endpoints.len()).map(|(own, _)| *own).collect();
             let mut recording = Recording {
                 format_version: Recording::FORMAT,
                 number: 7,
                 at_unix_ms: 1_700_000_000_000,
                 request_id: Some("request-1".to_owned()),
                 view_age_ms: 12,
-                local: LocalState { origin: Origin(origin), own, prefilling_ms, peer_load, adapter_sent_to },
+                local: LocalState {
+                    origin: Origin(origin),
+                    own,
+                    prefilling_ms,
+                    peer_load,
+                    adapter_sent_to,
+                    probed,
+                    unserved,
+                },
                 matches: PrefixMatches { blocks, total: 600 },
                 view: Arc::new(view),
                 request,
@@ -265,7 +280,7 @@ fn write_recorded_decision() {
             labels: BTreeMap::new(),
         }));
         endpoint.observed.scrape_status = ScrapeStatus::Fresh;
-        endpoint.observed.gauges = Gauges { waiting: 0, running: 2, kv_used_ppm: Some(120_000) };
+        endpoint.observed.gauges = Gauges { waiting: 0, running: Some(2), kv_used_ppm: Some(120_000) };
         endpoint.loads.push((Origin(2), Load { requests: 2, ..Load::ZERO }));
         Arc::new(endpoint)
     };
@@ -288,6 +303,8 @@ fn write_recorded_decision() {
             own,
             peer_load: PeerLoad::Current,
             adapter_sent_to: Default::default(),
+            probed: Default::default(),
+            unserved: Vec::new(),
         },
         matches: PrefixMatches { blocks: vec![4; 4], total: 10 },
         request: Request { model: "m".to_owned(), prompt_tokens: 640, ..Request::default() },

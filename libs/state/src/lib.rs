@@ -9,8 +9,8 @@
 //! - `reports`: what collectors and replicas report to the owner ([`Report`], [`Feedback`])
 //! - `pool`: the owner's side ([`Pool`]), which turns reports and feedback into changes
 //! - `ownership`: which aggregator owns a pool ([`PoolRole`])
-//! - `local`: what one replica knows ahead of the pool ([`Bookings`], [`Overlay`]), and the [`View`] that its
-//!   decisions read
+//! - `local`: a replica's own state that the pool state does not contain yet ([`Bookings`], [`Overlay`]), and
+//!   the [`View`] that its decisions read
 
 mod local;
 mod ownership;
@@ -21,7 +21,8 @@ mod reports;
 
 pub use local::{
     Booking, Bookings, ChangeNotifier, FeedbackBatcher, InFlightGauge, LocalState, Outbox, Overlay, PeerLoad,
-    PlacedPrompt, PrefixMatches, RecentAdapterSends, View,
+    PlacedPrompt, PrefixMatches, RecentAdapterSends, RecentProbes, ResponseTracker, ServedDurations,
+    UnservedBooking, View,
 };
 pub use ownership::{
     ClaimResult, FollowerPoll, ObservedOwner, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect,
@@ -29,8 +30,8 @@ pub use ownership::{
 };
 pub use pool::{AssignedEndpoint, CollectorStream, CountedEvent, Pool, PoolConfig, PoolEffect, PoolInput};
 pub use pool_state::{
-    AdapterLocation, AdapterResidency, Assessment, Change, Circuit, Digest, Diverged, EndpointState,
-    Observed, PoolState, ScrapeStatus,
+    AdapterLocation, AdapterResidency, Assessment, CacheAccuracy, Change, Circuit, Digest, Diverged,
+    EndpointState, ModelCircuit, Observed, PoolState, ScrapeStatus,
 };
 pub use replication::{
     ApplyOutcome, CatchUp, Cursor, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource,
@@ -39,5 +40,5 @@ pub use replication::{
 };
 pub use reports::{
     DecodeObservation, EndpointObserver, Feedback, GaugeScope, Placement, Report, ResponseOutcome,
-    ResponseReport, ScrapeResult, Update,
+    ResponseReport, ScrapeResult, Update, UsageReport,
 };

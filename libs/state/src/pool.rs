@@ -2,19 +2,27 @@
 
 mod adapter_usage;
 mod assignments;
+mod cache_beliefs;
 mod circuit_breaker;
 mod config;
+mod decode_estimator;
 mod effect;
 mod endpoint_assessment;
 mod endpoint_assessor;
 mod eviction;
 mod feedback_handling;
 mod handover;
+mod incarnations;
 mod input;
+mod model_circuits;
 mod origins;
+mod pool_rates;
+mod prefill_estimator;
 mod rate_estimator;
 mod report_handling;
+mod token_ratios;
 mod unbooked_load;
+mod usage_handling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,11 +31,14 @@ use signalbox_types::{EndpointKey, EndpointSpec, PoolSpec};
 
 use self::assignments::Assignments;
 pub use self::assignments::{AssignedEndpoint, CollectorStream};
+use self::cache_beliefs::CacheBeliefs;
 pub use self::config::PoolConfig;
 pub use self::effect::{CountedEvent, PoolEffect};
 use self::endpoint_assessor::EndpointAssessor;
 pub use self::input::PoolInput;
 use self::origins::Origins;
+use self::pool_rates::PoolRates;
+use self::token_ratios::TokenRatios;
 use crate::pool_state::{Change, Diverged, EndpointState, Observed, PoolState};
 use crate::replication::{Journal, Snapshot};
 
@@ -41,8 +52,14 @@ pub struct Pool {
     origins: Origins,
     /// One assessor per endpoint.
     assessors: BTreeMap<EndpointKey, EndpointAssessor>,
+    /// What the endpoints showed of their speed at the last tick.
+    rates: PoolRates,
     /// Every LoRA adapter that an endpoint has reported.
     adapters: BTreeSet<Arc<str>>,
+    /// What was learned of the models' tokens.
+    token_ratios: TokenRatios,
+    /// How the endpoints' caches differ from what they are believed to hold.
+    cache_beliefs: CacheBeliefs,
 }
 
 impl Pool {
@@ -55,7 +72,10 @@ impl Pool {
             assignments: Assignments::new(epoch),
             origins: Origins::default(),
             assessors: BTreeMap::new(),
+            rates: PoolRates::default(),
             adapters: BTreeSet::new(),
+            token_ratios: TokenRatios::default(),
+            cache_beliefs: CacheBeliefs::default(),
         }
     }
 
@@ -159,9 +179,9 @@ impl Pool {
                 self.commit(Change::EndpointSet { spec: Arc::clone(spec) });
             }
             if before.is_none() {
-                let typical = self.typical_rates();
-                self.assessors.insert(*endpoint, EndpointAssessor::new(typical));
-                self.assess(now_ms, typical, *endpoint);
+                self.update_rates();
+                self.assessors.insert(*endpoint, EndpointAssessor::new(self.rates.typical));
+                self.assess(now_ms, *endpoint);
                 let observed = Observed { scrape_status_since_ms: now_ms, ..Observed::default() };
                 self.commit(Change::Observed { endpoint: *endpoint, observed });
             }

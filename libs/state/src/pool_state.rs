@@ -2,20 +2,23 @@
 
 mod adapter_residency;
 mod assessment;
+mod cache_accuracy;
 mod change;
 mod digest;
 mod endpoint_state;
+mod learned_from_usage;
 mod observed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_prefix::{IndexError, IndexWriter, Run};
-use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Load, Models, Origin};
+use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Load, ModelKey, Models, Origin, TokenRatio};
 use thiserror::Error;
 
 pub use self::adapter_residency::{AdapterLocation, AdapterResidency};
-pub use self::assessment::{Assessment, Circuit};
+pub use self::assessment::{Assessment, Circuit, ModelCircuit};
+pub use self::cache_accuracy::CacheAccuracy;
 pub use self::change::Change;
 pub use self::digest::Digest;
 pub use self::endpoint_state::EndpointState;
@@ -43,6 +46,7 @@ pub struct PoolState {
     acknowledged: BTreeMap<Origin, u64>,
     index_writer: IndexWriter,
     models: Arc<Models>,
+    token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
     digest: Digest,
 }
 
@@ -119,7 +123,7 @@ impl PoolState {
             Change::AdaptersChanged { endpoint, residency } => {
                 return self.set_adapters(*endpoint, residency);
             }
-            Change::Assessed { endpoint, assessment } => return self.assess(*endpoint, *assessment),
+            Change::Assessed { endpoint, assessment } => return self.assess(*endpoint, assessment),
             Change::LoadChanged { endpoint, origin, load } => {
                 return self.set_load(*endpoint, *origin, *load);
             }
@@ -143,6 +147,10 @@ impl PoolState {
                 return Err(Diverged::AcknowledgementDecreased(*origin));
             }
             Change::Acknowledged { origin, number } => self.acknowledge(*origin, Some(*number)),
+            Change::TokenRatioLearned { model, ratio } => self.set_token_ratio(*model, *ratio),
+            Change::CacheAccuracyChanged { endpoint, accuracy } => {
+                return self.set_cache_accuracy(*endpoint, *accuracy);
+            }
         }
         Ok(())
     }
@@ -175,8 +183,8 @@ impl PoolState {
     }
 
     fn observe(&mut self, endpoint: EndpointKey, observed: &Observed) -> Result<(), Diverged> {
-        let before = self.endpoint(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))?.observed.incarnation;
-        if is_restart(before, observed.incarnation) {
+        let before = &self.endpoint(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))?.observed;
+        if before.loses_cache(observed) {
             self.remove_blocks(endpoint);
         }
         let endpoint_state = self.endpoint_mut(endpoint)?;
@@ -197,10 +205,10 @@ impl PoolState {
         Ok(())
     }
 
-    fn assess(&mut self, endpoint: EndpointKey, assessment: Assessment) -> Result<(), Diverged> {
-        let before = std::mem::replace(&mut self.endpoint_mut(endpoint)?.assessment, assessment);
+    fn assess(&mut self, endpoint: EndpointKey, assessment: &Assessment) -> Result<(), Diverged> {
+        let before = std::mem::replace(&mut self.endpoint_mut(endpoint)?.assessment, assessment.clone());
         let sum = |assessment: &Assessment| digest::of_assessment(endpoint, assessment);
-        digest::replace_part(&mut self.digest.observed, sum(&before), sum(&assessment));
+        digest::replace_part(&mut self.digest.observed, sum(&before), sum(assessment));
         Ok(())
     }
 

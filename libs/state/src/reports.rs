@@ -4,7 +4,8 @@ mod decode_window;
 mod endpoint_observer;
 mod endpoint_report;
 mod feedback;
+mod run_tracker;
 
 pub use self::endpoint_observer::{EndpointObserver, ScrapeResult};
 pub use self::endpoint_report::{DecodeObservation, Report, Update};
-pub use self::feedback::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport};
+pub use self::feedback::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport};

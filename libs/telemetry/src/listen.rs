@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 /// A port cannot be bound.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address}; choose another port with {flag}, or 0 for any free port")]
+#[error("cannot listen on {address}; choose another port with {flag}, or 0 for a free port")]
 pub struct ListenError {
     /// Address that cannot be bound.
     pub address: SocketAddr,

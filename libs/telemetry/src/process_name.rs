@@ -1,7 +1,7 @@
 //! The default name of a process.
 
-/// Returns the host name with the process id. In Kubernetes the host name is the pod's name; elsewhere
-/// several processes of a service may share a host, so the process id distinguishes them. `service` replaces
+/// Returns the host name with the process ID. In Kubernetes the host name is the pod's name; elsewhere
+/// several processes of a service may share a host, so the process ID distinguishes them. `service` replaces
 /// a missing host name.
 pub fn process_name(service: &str) -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| service.to_owned());

@@ -151,7 +151,7 @@ async fn allowed_name_can_be_a_uri() {
 }
 
 #[tokio::test]
-async fn plaintext_is_rejected_and_a_stalled_handshake_blocks_nobody() {
+async fn plaintext_is_rejected_and_a_stalled_handshake_blocks_no_other_client() {
     let ours = Authority::new("ours");
     let (owner, replica) = (ours.identity("owner"), ours.identity("replica"));
     let address = start_echo_server(Security::Mutual(owner)).await;

@@ -49,7 +49,7 @@ pub enum TlsParameterError {
     #[error("TLS version \"{0}\" is not supported; use VersionTLS12 or VersionTLS13")]
     Version(String),
     /// None of the cipher suites is supported.
-    #[error("none of these cipher suites is supported; use some of {}", supported_suites().join(", "))]
+    #[error("none of these cipher suites is supported; use one or more of {}", supported_suites().join(", "))]
     Suites,
 }
 

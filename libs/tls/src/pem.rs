@@ -103,7 +103,7 @@ pub(crate) fn invalid(
     FileError::Invalid { flag, path: path.to_owned(), expected, cause: cause.to_string() }
 }
 
-/// Checks that a certificate is valid at this time, whoever signed it.
+/// Checks that a certificate is valid at this time, regardless of its signer.
 pub(crate) fn check_validity_period(certificate: &CertificateDer<'_>) -> Result<(), String> {
     use webpki::{EndEntityCert, Error, KeyUsage};
     let parsed = EndEntityCert::try_from(certificate).map_err(|error| format!("{error:?}"))?;

@@ -23,7 +23,7 @@ pub enum Security {
 /// A process would listen without TLS at an address that other machines reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "refusing to listen on {0} without TLS, because any client could change what all replicas decide by; give --tls-ca, --tls-cert and --tls-key, or --plaintext if the network itself is trusted, or listen on 127.0.0.1"
+    "refusing to listen on {0} without TLS, because any client could influence the decisions of all replicas; give --tls-ca, --tls-cert and --tls-key, or --plaintext if the network itself is trusted, or listen on 127.0.0.1"
 )]
 pub struct ExposedListener(pub SocketAddr);
 

@@ -48,8 +48,19 @@ impl ReplicaKey {
     }
 }
 
-/// One run of a model server: its start time in milliseconds since the Unix epoch; 0 if the server does not
-/// report it.
+/// The identity of a served model or adapter in feedback: the XXH3 hash of its name, as in the seed of its chains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ModelKey(#[serde(with = "hex")] pub u64);
+
+impl ModelKey {
+    /// Returns the key of the model called `name`.
+    pub fn of(name: &str) -> Self {
+        Self(xxh3_64(name.as_bytes()))
+    }
+}
+
+/// One run of a model server: its start time in milliseconds since the Unix epoch if the server reports it,
+/// else a number that is another one after each restart that was noticed; 0 if nothing is known yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 

@@ -1,31 +1,39 @@
 //! Ids, units and plain values that all crates share. They contain no logic beyond construction, display and
 //! lookup.
 
+mod adapters;
 mod endpoint;
 mod hex;
 mod ids;
 mod load;
+mod media_weights;
 mod models;
 mod objective;
 mod peer_address;
+mod prompt_size;
 mod rates;
 mod request;
 mod request_end;
 mod rewrite;
 mod sample;
 mod subset;
+mod token_ratio;
 mod version;
 
+pub use adapters::{Adapters, LoadedAdapters};
 pub use endpoint::{EndpointSpec, Engine, PoolId, PoolSpec, UnknownEngine};
-pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, Origin, ReplicaKey};
+pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, ModelKey, Origin, ReplicaKey};
 pub use load::Load;
+pub use media_weights::MediaWeights;
 pub use models::Models;
 pub use objective::Objective;
 pub use peer_address::PeerAddress;
+pub use prompt_size::{MediaKind, MediaTokens, PromptSize};
 pub use rates::Rates;
 pub use request::Request;
 pub use request_end::{BookingId, RequestEnd};
 pub use rewrite::{ModelRewrite, RewriteRule, RewriteTarget};
-pub use sample::{Adapters, Capacity, Counters, Gauges, PPM, Sample};
+pub use sample::{Capacity, Counters, Gauges, PPM, Sample, Work};
 pub use subset::Subset;
+pub use token_ratio::TokenRatio;
 pub use version::{Format, Version};

@@ -62,7 +62,8 @@ pub struct Format {
 impl Format {
     /// Protocol version of this release. It grows by one with each minor release that changes the protocol.
     pub const PROTOCOL: u32 = 1;
-    const HASH: u32 = 1;
+    /// Version of what is hashed of a prompt, and how. It grows by one with each change to either.
+    const HASH: u32 = 2;
 
     /// Returns this build's protocol and hash version, with blocks of `block_bytes`.
     pub const fn with_block_bytes(block_bytes: u32) -> Self {

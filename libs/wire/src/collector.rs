@@ -57,7 +57,7 @@ fn encode_assigned(assigned: AssignedEndpoint) -> pb::AssignedEndpoint {
 
 fn encode_report(report: Report) -> pb::Report {
     let Report { endpoint, generation, age_ms, update } = report;
-    let Update { incarnation, scrape_status, gauges, capacity, adapters, decode } = update;
+    let Update { incarnation, scrape_status, gauges, capacity, adapters, decode, work, is_asleep } = update;
     pb::Report {
         endpoint: endpoint.0,
         generation: generation.0,
@@ -71,6 +71,8 @@ fn encode_report(report: Report) -> pb::Report {
             inter_token_us,
             running_milli,
         }),
+        work: work.map(shared::encode_work),
+        is_asleep,
     }
 }
 
@@ -85,6 +87,8 @@ fn decode_report(message: pb::Report) -> Result<Report, WireError> {
         capacity,
         adapters,
         decode,
+        work,
+        is_asleep,
     } = message;
     let update = Update {
         incarnation: Incarnation(incarnation),
@@ -96,6 +100,8 @@ fn decode_report(message: pb::Report) -> Result<Report, WireError> {
             inter_token_us,
             running_milli,
         }),
+        work: work.as_ref().map(shared::decode_work),
+        is_asleep,
     };
     Ok(Report { endpoint: EndpointKey(endpoint), generation: Generation(generation), age_ms, update })
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport};
-use signalbox_types::{BlockHash, EndpointKey, Incarnation, Origin};
+use signalbox_state::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport};
+use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin};
 
 use crate::error::WireError;
 use crate::hello::Hello;
@@ -22,7 +22,7 @@ pub enum FeedbackReply {
 
 /// Encodes a batch of feedback. The first batch of a stream carries `hello`.
 pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::FeedbackBatch {
-    let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses } = feedback;
+    let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses, usage } = feedback;
     let gauge = |(endpoint, load): (EndpointKey, _)| pb::InFlightGauge {
         endpoint: endpoint.0,
         load: Some(shared::encode_load(load)),
@@ -36,6 +36,7 @@ pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedbac
         placements: placements.iter().map(encode_placement).collect(),
         adapters: adapters.into_iter().map(encode_adapter_use).collect(),
         responses: responses.into_iter().map(encode_response).collect(),
+        usage: usage.into_iter().map(encode_usage).collect(),
         hello: hello.map(Hello::message),
     }
 }
@@ -54,6 +55,7 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         placements,
         adapters,
         responses,
+        usage,
         hello: _,
     } = message;
     let gauge =
@@ -67,6 +69,7 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         placements: placements.into_iter().map(decode_placement).collect::<Result<_, _>>()?,
         adapters: adapters.into_iter().map(decode_adapter_use).collect(),
         responses: responses.into_iter().map(decode_response).collect(),
+        usage: usage.into_iter().map(decode_usage).collect(),
     })
 }
 
@@ -103,22 +106,95 @@ fn decode_adapter_use(message: pb::AdapterUse) -> (EndpointKey, Arc<str>) {
 }
 
 fn encode_response(response: ResponseReport) -> pb::ResponseReport {
-    let first_output = match response.outcome {
-        ResponseOutcome::Failed => None,
-        ResponseOutcome::FirstOutput { work_tokens, elapsed_us } => {
-            Some(pb::FirstOutput { work_tokens, elapsed_us })
-        }
-    };
-    pb::ResponseReport { endpoint: response.endpoint.0, first_output }
+    let ResponseReport { endpoint, model, outcome } = response;
+    pb::ResponseReport {
+        endpoint: endpoint.0,
+        first_output: (outcome == ResponseOutcome::FirstOutput).then_some(pb::FirstOutput {}),
+        model: model.0,
+        refused: outcome == ResponseOutcome::Refused,
+        probe_sent: outcome == ResponseOutcome::ProbeSent,
+    }
 }
 
 fn decode_response(message: pb::ResponseReport) -> ResponseReport {
-    let pb::ResponseReport { endpoint, first_output } = message;
-    let outcome =
-        first_output.map_or(ResponseOutcome::Failed, |pb::FirstOutput { work_tokens, elapsed_us }| {
-            ResponseOutcome::FirstOutput { work_tokens, elapsed_us }
-        });
-    ResponseReport { endpoint: EndpointKey(endpoint), outcome }
+    let pb::ResponseReport { endpoint, first_output, model, refused, probe_sent } = message;
+    let outcome = match first_output {
+        Some(pb::FirstOutput {}) => ResponseOutcome::FirstOutput,
+        None if refused => ResponseOutcome::Refused,
+        None if probe_sent => ResponseOutcome::ProbeSent,
+        None => ResponseOutcome::Failed,
+    };
+    ResponseReport { endpoint: EndpointKey(endpoint), model: ModelKey(model), outcome }
+}
+
+fn encode_usage(usage: UsageReport) -> pb::UsageReport {
+    let UsageReport {
+        endpoint: EndpointKey(endpoint),
+        incarnation: Incarnation(incarnation),
+        model: ModelKey(model),
+        text_bytes,
+        token_ids,
+        media_tokens,
+        predicted_tokens,
+        predicted_cached_tokens,
+        prompt_tokens,
+        cached_tokens,
+        last_block: BlockHash(last_block),
+        held_blocks,
+        cached_blocks,
+        sole_prefill_us,
+    } = usage;
+    pb::UsageReport {
+        endpoint,
+        incarnation,
+        model,
+        text_bytes,
+        token_ids,
+        media_tokens,
+        predicted_tokens,
+        predicted_cached_tokens,
+        prompt_tokens,
+        cached_tokens,
+        last_block,
+        held_blocks,
+        cached_blocks,
+        sole_prefill_us,
+    }
+}
+
+fn decode_usage(message: pb::UsageReport) -> UsageReport {
+    let pb::UsageReport {
+        endpoint,
+        incarnation,
+        model,
+        text_bytes,
+        token_ids,
+        media_tokens,
+        predicted_tokens,
+        predicted_cached_tokens,
+        prompt_tokens,
+        cached_tokens,
+        last_block,
+        held_blocks,
+        cached_blocks,
+        sole_prefill_us,
+    } = message;
+    UsageReport {
+        endpoint: EndpointKey(endpoint),
+        incarnation: Incarnation(incarnation),
+        model: ModelKey(model),
+        text_bytes,
+        token_ids,
+        media_tokens,
+        predicted_tokens,
+        predicted_cached_tokens,
+        prompt_tokens,
+        cached_tokens,
+        last_block: BlockHash(last_block),
+        held_blocks,
+        cached_blocks,
+        sole_prefill_us,
+    }
 }
 
 fn encode_placement(placement: &Placement) -> pb::Placement {

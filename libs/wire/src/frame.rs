@@ -8,6 +8,7 @@ use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
 
 use crate::error::WireError;
 use crate::hello::check_protocol;
+use crate::learned;
 use crate::models;
 use crate::runs::{decode_run, encode_run};
 use crate::shared;
@@ -85,14 +86,18 @@ fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
             Kind::Origin(pb::OriginEntry { origin: origin.0, acknowledged: *number })
         }
         SnapshotEntry::Models(message) => return models::encode_entry(message),
+        SnapshotEntry::TokenRatios(ratios) => return learned::encode_entry(ratios),
     };
-    pb::SnapshotEntry { entry: Some(kind), models: None }
+    pb::SnapshotEntry { entry: Some(kind), models: None, token_ratios: Vec::new() }
 }
 
 fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> {
     use pb::snapshot_entry::Entry as Kind;
     if let Some(message) = message.models {
         return Ok(SnapshotEntry::Models(Arc::new(models::decode_models(message)?)));
+    }
+    if !message.token_ratios.is_empty() {
+        return Ok(SnapshotEntry::TokenRatios(Arc::new(learned::decode_entry(&message.token_ratios)?)));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
         Kind::Endpoint(message) => SnapshotEntry::Endpoint(Arc::new(decode_endpoint_state(message)?)),
@@ -106,7 +111,16 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
 }
 
 fn encode_endpoint_state(state: &EndpointState) -> pb::EndpointState {
-    let EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq } = state;
+    let EndpointState {
+        key,
+        spec,
+        observed,
+        assessment,
+        adapters,
+        loads,
+        cold_placement_seq,
+        cache_accuracy,
+    } = state;
     let load = |(origin, load): &(Origin, _)| pb::OriginLoad {
         origin: origin.0,
         load: Some(shared::encode_load(*load)),
@@ -118,11 +132,15 @@ fn encode_endpoint_state(state: &EndpointState) -> pb::EndpointState {
         adapters: adapters.as_deref().map(shared::encode_residency),
         assessment: Some(shared::encode_assessment(assessment)),
         cold_placement_seq: *cold_placement_seq,
+        cache_accuracy: Some(*cache_accuracy)
+            .filter(|accuracy| !accuracy.is_default())
+            .map(learned::encode_accuracy),
     }
 }
 
 fn decode_endpoint_state(message: pb::EndpointState) -> Result<EndpointState, WireError> {
-    let pb::EndpointState { spec, observed, loads, adapters, assessment, cold_placement_seq } = message;
+    let pb::EndpointState { spec, observed, loads, adapters, assessment, cold_placement_seq, cache_accuracy } =
+        message;
     let (key, observed) = shared::decode_observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
     let spec = shared::decode_spec(spec)?;
     if spec.key() != key {
@@ -132,7 +150,8 @@ fn decode_endpoint_state(message: pb::EndpointState) -> Result<EndpointState, Wi
     let loads = loads.into_iter().map(load).collect::<Result<_, WireError>>()?;
     let assessment = shared::decode_assessment(assessment)?;
     let adapters = adapters.map(shared::decode_residency).map(Arc::new);
-    Ok(EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq })
+    let cache_accuracy = learned::decode_accuracy(cache_accuracy)?;
+    Ok(EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq, cache_accuracy })
 }
 
 fn encode_change(change: &Change) -> pb::Change {
@@ -145,6 +164,10 @@ fn encode_change(change: &Change) -> pb::Change {
             Kind::EndpointRemoved(pb::EndpointRemoved { endpoint: endpoint.0 })
         }
         Change::ModelsSet { models } => return models::encode_change(models),
+        Change::TokenRatioLearned { model, ratio } => return learned::encode_ratio_change(*model, *ratio),
+        Change::CacheAccuracyChanged { endpoint, accuracy } => {
+            return learned::encode_accuracy_change(*endpoint, *accuracy);
+        }
         Change::Observed { endpoint, observed } => {
             Kind::Observed(shared::encode_observed(*endpoint, observed))
         }
@@ -174,13 +197,21 @@ fn encode_change(change: &Change) -> pb::Change {
             Kind::Acknowledged(pb::Acknowledged { origin: origin.0, number: *number })
         }
     };
-    pb::Change { change: Some(kind), models: None }
+    pb::Change { change: Some(kind), models: None, token_ratio: None, cache_accuracy: None }
 }
 
 fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     use pb::change::Change as Kind;
     if let Some(message) = message.models {
         return Ok(Change::ModelsSet { models: Arc::new(models::decode_models(message)?) });
+    }
+    if let Some(message) = message.token_ratio {
+        let (model, ratio) = learned::decode_token_ratio(&message)?;
+        return Ok(Change::TokenRatioLearned { model, ratio });
+    }
+    if let Some(pb::CacheAccuracyChanged { endpoint, accuracy }) = message.cache_accuracy {
+        let accuracy = learned::decode_accuracy(accuracy)?;
+        return Ok(Change::CacheAccuracyChanged { endpoint: EndpointKey(endpoint), accuracy });
     }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
         Kind::EndpointSet(pb::EndpointSet { spec }) => {

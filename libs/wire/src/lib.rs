@@ -8,6 +8,7 @@ mod feedback;
 mod follower;
 mod frame;
 mod hello;
+mod learned;
 mod models;
 mod request_ends;
 mod runs;

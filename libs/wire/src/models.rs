@@ -11,12 +11,17 @@ const NO_ORIGIN: u64 = 0;
 
 pub(crate) fn encode_entry(models: &Models) -> pb::SnapshotEntry {
     let no_op = pb::snapshot_entry::Entry::Runs(pb::RunsEntry { runs: Vec::new() });
-    pb::SnapshotEntry { entry: Some(no_op), models: Some(encode_models(models)) }
+    pb::SnapshotEntry { entry: Some(no_op), models: Some(encode_models(models)), token_ratios: Vec::new() }
 }
 
 pub(crate) fn encode_change(models: &Models) -> pb::Change {
     let no_op = pb::change::Change::OriginExpired(pb::OriginExpired { origin: NO_ORIGIN });
-    pb::Change { change: Some(no_op), models: Some(encode_models(models)) }
+    pb::Change {
+        change: Some(no_op),
+        models: Some(encode_models(models)),
+        token_ratio: None,
+        cache_accuracy: None,
+    }
 }
 
 fn encode_models(models: &Models) -> pb::Models {

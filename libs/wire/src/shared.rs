@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{AdapterResidency, Assessment, Circuit, Digest, Observed, ScrapeStatus};
+use signalbox_state::{AdapterResidency, Assessment, Circuit, Digest, ModelCircuit, Observed, ScrapeStatus};
 use signalbox_types::{
-    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, Rates,
+    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, LoadedAdapters,
+    ModelKey, Rates, Work,
 };
 
 use crate::error::WireError;
@@ -50,6 +51,16 @@ pub(crate) fn decode_capacity(message: &pb::Capacity) -> Capacity {
     Capacity { kv_tokens }
 }
 
+pub(crate) fn encode_work(work: Work) -> pb::Work {
+    let Work { requests, prompt_tokens, output_tokens } = work;
+    pb::Work { requests, prompt_tokens, output_tokens }
+}
+
+pub(crate) fn decode_work(message: &pb::Work) -> Work {
+    let pb::Work { requests, prompt_tokens, output_tokens } = *message;
+    Work { requests, prompt_tokens, output_tokens }
+}
+
 fn encode_names(names: &[Arc<str>]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()
 }
@@ -59,13 +70,21 @@ fn decode_names(names: Vec<String>) -> Vec<Arc<str>> {
 }
 
 pub(crate) fn encode_adapters(adapters: &Adapters) -> pb::Adapters {
-    let Adapters { slots, running, waiting } = adapters;
-    pb::Adapters { slots: *slots, running: encode_names(running), waiting: encode_names(waiting) }
+    let Adapters { slots, running, waiting, loaded } = adapters;
+    let loaded = loaded.as_ref().map(|LoadedAdapters { device, host }| pb::LoadedAdapters {
+        device: encode_names(device),
+        host: encode_names(host),
+    });
+    pb::Adapters { slots: *slots, running: encode_names(running), waiting: encode_names(waiting), loaded }
 }
 
 pub(crate) fn decode_adapters(message: pb::Adapters) -> Adapters {
-    let pb::Adapters { slots, running, waiting } = message;
-    Adapters { slots, running: decode_names(running), waiting: decode_names(waiting) }
+    let pb::Adapters { slots, running, waiting, loaded } = message;
+    let loaded = loaded.map(|pb::LoadedAdapters { device, host }| LoadedAdapters {
+        device: decode_names(device),
+        host: decode_names(host),
+    });
+    Adapters { slots, running: decode_names(running), waiting: decode_names(waiting), loaded }
 }
 
 pub(crate) fn encode_residency(residency: &AdapterResidency) -> pb::AdapterResidency {
@@ -86,20 +105,36 @@ pub(crate) fn decode_residency(message: pb::AdapterResidency) -> AdapterResidenc
     }
 }
 
-pub(crate) fn encode_assessment(assessment: &Assessment) -> pb::Assessment {
-    let Assessment { rates, circuit, ramp_percent } = *assessment;
-    let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } = rates;
+fn encode_circuit(circuit: Circuit) -> i32 {
     let circuit = match circuit {
         Circuit::Closed => pb::Circuit::Closed,
         Circuit::HalfOpen => pb::Circuit::HalfOpen,
         Circuit::Open => pb::Circuit::Open,
     };
+    circuit.into()
+}
+
+fn decode_circuit(number: i32) -> Result<Circuit, WireError> {
+    match pb::Circuit::try_from(number) {
+        Ok(pb::Circuit::Closed) => Ok(Circuit::Closed),
+        Ok(pb::Circuit::HalfOpen) => Ok(Circuit::HalfOpen),
+        Ok(pb::Circuit::Open) => Ok(Circuit::Open),
+        Err(_) => Err(WireError::Missing("circuit")),
+    }
+}
+
+pub(crate) fn encode_assessment(assessment: &Assessment) -> pb::Assessment {
+    let Assessment { rates, circuit, ramp_percent, model_circuits } = assessment;
+    let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } = *rates;
+    let model_circuit =
+        |of: &ModelCircuit| pb::ModelCircuit { model: of.model.0, circuit: encode_circuit(of.circuit) };
     pb::Assessment {
         prefill_tokens_per_second,
         decode_token_us,
         decode_interference_us,
-        circuit: circuit.into(),
-        ramp_percent: ramp_percent.into(),
+        circuit: encode_circuit(*circuit),
+        ramp_percent: (*ramp_percent).into(),
+        model_circuits: model_circuits.iter().map(model_circuit).collect(),
     }
 }
 
@@ -110,16 +145,17 @@ pub(crate) fn decode_assessment(message: Option<pb::Assessment>) -> Result<Asses
         decode_interference_us,
         circuit,
         ramp_percent,
+        model_circuits,
     } = message.ok_or(WireError::Missing("assessment"))?;
-    let circuit = match pb::Circuit::try_from(circuit) {
-        Ok(pb::Circuit::Closed) => Circuit::Closed,
-        Ok(pb::Circuit::HalfOpen) => Circuit::HalfOpen,
-        Ok(pb::Circuit::Open) => Circuit::Open,
-        Err(_) => return Err(WireError::Missing("circuit")),
+    let model_circuit = |of: pb::ModelCircuit| {
+        Ok(ModelCircuit { model: ModelKey(of.model), circuit: decode_circuit(of.circuit)? })
     };
-    let ramp_percent = ramp_percent.try_into().map_err(|_| WireError::Bounds("ramp"))?;
-    let rates = Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us };
-    Ok(Assessment { rates, circuit, ramp_percent })
+    Ok(Assessment {
+        rates: Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us },
+        circuit: decode_circuit(circuit)?,
+        ramp_percent: ramp_percent.try_into().map_err(|_| WireError::Bounds("a ramp"))?,
+        model_circuits: model_circuits.into_iter().map(model_circuit).collect::<Result<_, WireError>>()?,
+    })
 }
 
 pub(crate) fn encode_load(load: Load) -> pb::Load {
@@ -152,8 +188,16 @@ pub(crate) fn decode_spec(message: Option<pb::EndpointSpec>) -> Result<Arc<Endpo
 }
 
 pub(crate) fn encode_observed(endpoint: EndpointKey, observed: &Observed) -> pb::Observed {
-    let Observed { incarnation, scrape_status, scrape_status_since_ms, gauges, unbooked_requests, capacity } =
-        observed;
+    let Observed {
+        incarnation,
+        scrape_status,
+        scrape_status_since_ms,
+        gauges,
+        unbooked_requests,
+        capacity,
+        work,
+        is_asleep,
+    } = observed;
     pb::Observed {
         endpoint: endpoint.0,
         incarnation: incarnation.0,
@@ -162,6 +206,8 @@ pub(crate) fn encode_observed(endpoint: EndpointKey, observed: &Observed) -> pb:
         gauges: Some(encode_gauges(*gauges)),
         unbooked_requests: *unbooked_requests,
         capacity: capacity.map(encode_capacity),
+        work: Some(encode_work(*work)),
+        is_asleep: *is_asleep,
     }
 }
 
@@ -174,6 +220,8 @@ pub(crate) fn decode_observed(message: &pb::Observed) -> Result<(EndpointKey, Ob
         gauges: load,
         unbooked_requests,
         capacity: size,
+        work: done,
+        is_asleep,
     } = message;
     let observed = Observed {
         incarnation: Incarnation(*incarnation),
@@ -182,19 +230,21 @@ pub(crate) fn decode_observed(message: &pb::Observed) -> Result<(EndpointKey, Ob
         gauges: decode_gauges(load.as_ref().ok_or(WireError::Missing("gauges"))?),
         unbooked_requests: *unbooked_requests,
         capacity: size.as_ref().map(decode_capacity),
+        work: done.as_ref().map(decode_work).unwrap_or_default(),
+        is_asleep: *is_asleep,
     };
     Ok((EndpointKey(*endpoint), observed))
 }
 
 pub(crate) fn encode_digest(digest: Digest) -> pb::Digest {
-    let Digest { specs, observed, loads, placements, models } = digest;
-    pb::Digest { specs, observed, loads, placements, models }
+    let Digest { specs, observed, loads, placements, models, usage } = digest;
+    pb::Digest { specs, observed, loads, placements, models, usage }
 }
 
 pub(crate) fn decode_digest(message: Option<pb::Digest>) -> Result<Digest, WireError> {
-    let pb::Digest { specs, observed, loads, placements, models } =
+    let pb::Digest { specs, observed, loads, placements, models, usage } =
         message.ok_or(WireError::Missing("digest"))?;
-    Ok(Digest { specs, observed, loads, placements, models })
+    Ok(Digest { specs, observed, loads, placements, models, usage })
 }
 
 pub(crate) fn encode_blocks(blocks: &[BlockHash]) -> Vec<u64> {

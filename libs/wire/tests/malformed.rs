@@ -11,12 +11,15 @@ fn frame(kind: pb::frame::Frame) -> Result<signalbox_state::Frame, WireError> {
 }
 
 fn change(kind: pb::change::Change) -> Result<signalbox_state::Frame, WireError> {
-    let changes = vec![pb::Change { change: Some(kind), models: None }];
+    let changes = vec![pb::Change { change: Some(kind), ..pb::Change::default() }];
     frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }))
 }
 
 fn entry(kind: pb::snapshot_entry::Entry) -> Result<signalbox_state::Frame, WireError> {
-    frame(pb::frame::Frame::SnapshotEntry(pb::SnapshotEntry { entry: Some(kind), models: None }))
+    frame(pb::frame::Frame::SnapshotEntry(pb::SnapshotEntry {
+        entry: Some(kind),
+        ..pb::SnapshotEntry::default()
+    }))
 }
 
 fn spec() -> pb::EndpointSpec {
@@ -84,12 +87,35 @@ fn rewrite_rule_without_targets_or_with_invalid_weight_is_rejected() {
         let rules = vec![pb::RewriteRule { models: Vec::new(), targets }];
         let rewrites = vec![pb::ModelRewrite { rules, ..pb::ModelRewrite::default() }];
         let models = Some(pb::Models { objectives: Vec::new(), rewrites });
-        frame(pb::frame::Frame::SnapshotEntry(pb::SnapshotEntry { entry: None, models })).unwrap_err()
+        frame(pb::frame::Frame::SnapshotEntry(pb::SnapshotEntry { models, ..pb::SnapshotEntry::default() }))
+            .unwrap_err()
     };
     assert_eq!(WireError::Missing("rewrite target"), rejected(Vec::new()));
     for weight in [0, 1_000_001] {
         let target = pb::RewriteTarget { model: "m".to_owned(), weight: Some(weight) };
         assert_eq!(WireError::Bounds("rewrite weight"), rejected(vec![target]));
+    }
+}
+
+#[test]
+fn token_ratio_or_capacity_out_of_bounds_is_rejected() {
+    for (bytes_per_token_milli, media_percent) in
+        [(0, 100), (999, 100), (16_001, 100), (4_000, 11), (4_000, 801)]
+    {
+        let ratio = pb::TokenRatio { model: 1, bytes_per_token_milli, media_percent };
+        let changes = vec![pb::Change { token_ratio: Some(ratio), ..pb::Change::default() }];
+        let delta = frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }));
+        let entry = pb::SnapshotEntry { token_ratios: vec![ratio], ..pb::SnapshotEntry::default() };
+        for rejected in [delta, frame(pb::frame::Frame::SnapshotEntry(entry))] {
+            assert_eq!(Err(WireError::Bounds("token ratio")), rejected);
+        }
+    }
+    for capacity_percent in [0, 101, 256] {
+        let accuracy = Some(pb::CacheAccuracy { mean_error_tokens: None, capacity_percent });
+        let changed = pb::CacheAccuracyChanged { endpoint: 1, accuracy };
+        let changes = vec![pb::Change { cache_accuracy: Some(changed), ..pb::Change::default() }];
+        let rejected = frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }));
+        assert_eq!(Err(WireError::Bounds("capacity percent")), rejected);
     }
 }
 

@@ -13,14 +13,15 @@ use prost::Message;
 use signalbox_prefix::{ConfirmedRun, PlacedRun, Residency, Run};
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
-    AdapterResidency, Assessment, AssignedEndpoint, Change, Circuit, Cursor, DecodeObservation, Digest,
-    EndpointState, Feedback, Frame, FromAggregator, FromFollower, GaugeScope, Observed, Placement, PoolState,
-    Report, ResponseOutcome, ResponseReport, ScrapeStatus, SnapshotEntry, Update,
+    AdapterResidency, Assessment, AssignedEndpoint, CacheAccuracy, Change, Circuit, Cursor,
+    DecodeObservation, Digest, EndpointState, Feedback, Frame, FromAggregator, FromFollower, GaugeScope,
+    ModelCircuit, Observed, Placement, PoolState, Report, ResponseOutcome, ResponseReport, ScrapeStatus,
+    SnapshotEntry, Update, UsageReport,
 };
 use signalbox_types::{
     Adapters, BlockHash, BookingId, Capacity, EndpointKey, EndpointSpec, Engine, Format, Gauges, Generation,
-    Incarnation, Load, ModelRewrite, Models, Objective, Origin, Rates, ReplicaKey, RequestEnd, RewriteRule,
-    RewriteTarget, Version,
+    Incarnation, Load, LoadedAdapters, ModelKey, ModelRewrite, Models, Objective, Origin, Rates, ReplicaKey,
+    RequestEnd, RewriteRule, RewriteTarget, TokenRatio, Version, Work,
 };
 use signalbox_wire::{FeedbackReply, Hello};
 
@@ -67,10 +68,18 @@ fn load() -> impl Strategy<Value = Load> {
 }
 
 fn gauges() -> impl Strategy<Value = Gauges> {
-    any::<(u32, u32, Option<u32>)>().prop_map(|(waiting, running, kv_used_ppm)| Gauges {
+    any::<(u32, Option<u32>, Option<u32>)>().prop_map(|(waiting, running, kv_used_ppm)| Gauges {
         waiting,
         running,
         kv_used_ppm,
+    })
+}
+
+fn work() -> impl Strategy<Value = Work> {
+    any::<[u64; 3]>().prop_map(|[requests, prompt_tokens, output_tokens]| Work {
+        requests,
+        prompt_tokens,
+        output_tokens,
     })
 }
 
@@ -84,8 +93,9 @@ fn scrape_status() -> impl Strategy<Value = ScrapeStatus> {
 
 fn adapters() -> impl Strategy<Value = Arc<Adapters>> {
     let names = || vec("[a-z]{0,4}".prop_map(Arc::from), 0..3);
-    let adapters = |(slots, running, waiting)| Arc::new(Adapters { slots, running, waiting });
-    (any::<u32>(), names(), names()).prop_map(adapters)
+    let loaded = (names(), names()).prop_map(|(device, host)| LoadedAdapters { device, host });
+    let adapters = |(slots, running, waiting, loaded)| Arc::new(Adapters { slots, running, waiting, loaded });
+    (any::<u32>(), names(), names(), option::of(loaded)).prop_map(adapters)
 }
 
 fn residency() -> impl Strategy<Value = Arc<AdapterResidency>> {
@@ -97,10 +107,17 @@ fn residency() -> impl Strategy<Value = Arc<AdapterResidency>> {
 }
 
 fn response() -> impl Strategy<Value = ResponseReport> {
-    let first_output = any::<[u64; 2]>()
-        .prop_map(|[work_tokens, elapsed_us]| ResponseOutcome::FirstOutput { work_tokens, elapsed_us });
-    let outcome = prop_oneof![Just(ResponseOutcome::Failed), first_output];
-    (key(), outcome).prop_map(|(endpoint, outcome)| ResponseReport { endpoint, outcome })
+    let outcome = prop_oneof![
+        Just(ResponseOutcome::Failed),
+        Just(ResponseOutcome::Refused),
+        Just(ResponseOutcome::FirstOutput),
+        Just(ResponseOutcome::ProbeSent),
+    ];
+    (key(), any::<u64>(), outcome).prop_map(|(endpoint, model, outcome)| ResponseReport {
+        endpoint,
+        model: ModelKey(model),
+        outcome,
+    })
 }
 
 fn decode() -> impl Strategy<Value = DecodeObservation> {
@@ -132,8 +149,10 @@ fn models() -> impl Strategy<Value = Arc<Models>> {
 }
 
 fn observed() -> impl Strategy<Value = Observed> {
-    (any::<u64>(), scrape_status(), any::<u64>(), gauges(), any::<u32>(), option::of(capacity())).prop_map(
-        |(incarnation, scrape_status, scrape_status_since_ms, gauges, unbooked_requests, capacity)| {
+    let engine = (gauges(), option::of(capacity()), work(), any::<bool>());
+    (any::<u64>(), scrape_status(), any::<u64>(), any::<u32>(), engine).prop_map(
+        |(incarnation, scrape_status, scrape_status_since_ms, unbooked_requests, engine)| {
+            let (gauges, capacity, work, is_asleep) = engine;
             Observed {
                 incarnation: Incarnation(incarnation),
                 scrape_status,
@@ -141,6 +160,8 @@ fn observed() -> impl Strategy<Value = Observed> {
                 gauges,
                 unbooked_requests,
                 capacity,
+                work,
+                is_asleep,
             }
         },
     )
@@ -172,33 +193,66 @@ fn change() -> impl Strategy<Value = Change> {
             blocks
         }),
         (origin(), any::<u64>()).prop_map(|(origin, number)| Change::Acknowledged { origin, number }),
+        (any::<u64>().prop_map(ModelKey), token_ratio())
+            .prop_map(|(model, ratio)| Change::TokenRatioLearned { model, ratio }),
+        (key(), cache_accuracy())
+            .prop_map(|(endpoint, accuracy)| Change::CacheAccuracyChanged { endpoint, accuracy }),
     ]
 }
 
+fn circuit() -> impl Strategy<Value = Circuit> {
+    prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)]
+}
+
 fn assessment() -> impl Strategy<Value = Assessment> {
-    let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)];
-    (any::<[u32; 3]>(), circuit, any::<u8>()).prop_map(
-        |([prefill, token, interference], circuit, ramp_percent)| {
+    let model_circuit = (any::<u64>(), circuit())
+        .prop_map(|(model, circuit)| ModelCircuit { model: ModelKey(model), circuit });
+    (any::<[u32; 3]>(), circuit(), any::<u8>(), vec(model_circuit, 0..4)).prop_map(
+        |([prefill, token, interference], circuit, ramp_percent, model_circuits)| {
             let rates = Rates {
                 prefill_tokens_per_second: prefill,
                 decode_token_us: token,
                 decode_interference_us: interference,
             };
-            Assessment { rates, circuit, ramp_percent }
+            Assessment { rates, circuit, ramp_percent, model_circuits: model_circuits.into() }
         },
     )
 }
 
+fn token_ratio() -> impl Strategy<Value = TokenRatio> {
+    (TokenRatio::BYTES_PER_TOKEN_MILLI, TokenRatio::MEDIA_PERCENT).prop_map(
+        |(bytes_per_token_milli, media_percent)| TokenRatio { bytes_per_token_milli, media_percent },
+    )
+}
+
+fn cache_accuracy() -> impl Strategy<Value = CacheAccuracy> {
+    (any::<Option<i32>>(), 1..=100_u8).prop_map(|(mean_error_tokens, capacity_percent)| CacheAccuracy {
+        mean_error_tokens,
+        capacity_percent,
+    })
+}
+
 fn endpoint_state() -> impl Strategy<Value = EndpointState> {
-    (spec(), observed(), assessment(), option::of(residency()), vec((origin(), load()), 0..6), any::<u64>())
-        .prop_map(|(spec, observed, assessment, adapters, loads, cold_placement_seq)| EndpointState {
-            key: spec.key(),
-            spec,
-            observed,
-            assessment,
-            adapters,
-            loads: loads.into(),
-            cold_placement_seq,
+    (
+        spec(),
+        observed(),
+        assessment(),
+        option::of(residency()),
+        vec((origin(), load()), 0..6),
+        any::<u64>(),
+        cache_accuracy(),
+    )
+        .prop_map(|(spec, observed, assessment, adapters, loads, cold_placement_seq, cache_accuracy)| {
+            EndpointState {
+                key: spec.key(),
+                spec,
+                observed,
+                assessment,
+                adapters,
+                loads: loads.into(),
+                cold_placement_seq,
+                cache_accuracy,
+            }
         })
 }
 
@@ -229,16 +283,19 @@ fn entry() -> impl Strategy<Value = SnapshotEntry> {
         vec(run(), 0..5).prop_map(SnapshotEntry::Runs),
         (origin(), any::<u64>()).prop_map(|(origin, number)| SnapshotEntry::Origin(origin, number)),
         models().prop_map(SnapshotEntry::Models),
+        btree_map(any::<u64>().prop_map(ModelKey), token_ratio(), 1..5)
+            .prop_map(|ratios| SnapshotEntry::TokenRatios(Arc::new(ratios))),
     ]
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
-    any::<[u64; 5]>().prop_map(|[specs, observed, loads, placements, models]| Digest {
+    any::<[u64; 6]>().prop_map(|[specs, observed, loads, placements, models, usage]| Digest {
         specs,
         observed,
         loads,
         placements,
         models,
+        usage,
     })
 }
 
@@ -269,6 +326,41 @@ fn frame() -> impl Strategy<Value = Frame> {
     ]
 }
 
+fn usage() -> impl Strategy<Value = UsageReport> {
+    let placed = (any::<u64>().prop_map(BlockHash), any::<u32>(), any::<Option<u32>>());
+    (key(), any::<[u64; 7]>(), any::<[Option<u64>; 3]>(), placed).prop_map(
+        |(endpoint, numbers, optional, placed)| {
+            let [
+                incarnation,
+                model,
+                text_bytes,
+                token_ids,
+                media_tokens,
+                predicted_tokens,
+                predicted_cached_tokens,
+            ] = numbers;
+            let [prompt_tokens, cached_tokens, sole_prefill_us] = optional;
+            let (last_block, held_blocks, cached_blocks) = placed;
+            UsageReport {
+                endpoint,
+                incarnation: Incarnation(incarnation),
+                model: ModelKey(model),
+                text_bytes,
+                token_ids,
+                media_tokens,
+                predicted_tokens,
+                predicted_cached_tokens,
+                prompt_tokens,
+                cached_tokens,
+                last_block,
+                held_blocks,
+                cached_blocks,
+                sole_prefill_us,
+            }
+        },
+    )
+}
+
 fn feedback() -> impl Strategy<Value = Feedback> {
     let placement = (any::<[u64; 2]>(), key(), anchor(), suffix()).prop_map(
         |([number, incarnation], endpoint, anchor, suffix)| Placement {
@@ -280,9 +372,10 @@ fn feedback() -> impl Strategy<Value = Feedback> {
         },
     );
     let scope = prop_oneof![Just(GaugeScope::All), Just(GaugeScope::Changed)];
-    let events = (vec((key(), "[a-z]{0,4}".prop_map(Arc::from)), 0..3), vec(response(), 0..3));
+    let events =
+        (vec((key(), "[a-z]{0,4}".prop_map(Arc::from)), 0..3), vec(response(), 0..3), vec(usage(), 0..3));
     (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4), events).prop_map(
-        |([epoch, seq], origin, scope, gauges, placements, (adapters, responses))| Feedback {
+        |([epoch, seq], origin, scope, gauges, placements, (adapters, responses, usage))| Feedback {
             epoch,
             origin,
             seq,
@@ -291,6 +384,7 @@ fn feedback() -> impl Strategy<Value = Feedback> {
             placements,
             adapters,
             responses,
+            usage,
         },
     )
 }
@@ -303,14 +397,20 @@ fn report() -> impl Strategy<Value = Report> {
         option::of(capacity()),
         option::of(adapters()),
         option::of(decode()),
+        option::of(work()),
+        any::<Option<bool>>(),
     )
-        .prop_map(|(incarnation, scrape_status, gauges, capacity, adapters, decode)| Update {
-            incarnation: Incarnation(incarnation),
-            scrape_status,
-            gauges,
-            capacity,
-            adapters,
-            decode,
+        .prop_map(|(incarnation, scrape_status, gauges, capacity, adapters, decode, work, is_asleep)| {
+            Update {
+                incarnation: Incarnation(incarnation),
+                scrape_status,
+                gauges,
+                capacity,
+                adapters,
+                decode,
+                work,
+                is_asleep,
+            }
         });
     (key(), any::<[u64; 2]>(), update).prop_map(|(endpoint, [generation, age_ms], update)| Report {
         endpoint,

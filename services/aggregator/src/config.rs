@@ -41,10 +41,10 @@ pub struct Flags {
     /// Address to listen on
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
-    /// Port for collectors, EPP replicas and other aggregators; 0 chooses a free port
+    /// Port for collectors, EPP replicas and other aggregators; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9200)]
     pub port: u16,
-    /// Port for Prometheus metrics; 0 chooses a free port
+    /// Port for Prometheus metrics; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9201)]
     pub metrics_port: u16,
     /// How long a replica can be silent before its bookings are removed

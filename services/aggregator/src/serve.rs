@@ -23,7 +23,7 @@ use crate::pools::{PoolHandle, PoolOwnerRef, Pools};
 /// Messages of all streams together that can queue for the actors.
 const MAX_QUEUED_MESSAGES: usize = 1_024;
 
-/// Maximum of distinct reasons for closing a stream that are logged.
+/// Maximum number of distinct reasons for closing a stream that are logged.
 const MAX_REASONS_LOGGED: usize = 1_024;
 
 /// What all streams share.

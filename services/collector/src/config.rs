@@ -36,7 +36,7 @@ pub struct Flags {
     /// Scrape flags
     #[command(flatten)]
     pub scrape: ScrapeConfig,
-    /// Port for Prometheus metrics; 0 chooses a free port
+    /// Port for Prometheus metrics; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9202)]
     pub metrics_port: u16,
     /// Address that the metrics port is bound to
@@ -90,7 +90,7 @@ pub struct CollectorConfig {
     pub security: Security,
     /// How endpoints are scraped.
     pub scrape: ScrapeConfig,
-    /// Address for the collector's own metrics; port 0 chooses a free port.
+    /// Address for the collector's own metrics; port 0 selects a free port.
     pub metrics_listen: SocketAddr,
 }
 

@@ -79,7 +79,7 @@ mod tests {
     const ENDPOINT: EndpointKey = EndpointKey(1);
 
     fn pending(generation: u64, scraped_at_ms: u64, running: u32) -> Pending {
-        let gauges = Some(Gauges { running, ..Gauges::default() });
+        let gauges = Some(Gauges { running: Some(running), ..Gauges::default() });
         let update = Update { scrape_status: ScrapeStatus::Fresh, gauges, ..Update::default() };
         Pending { generation: Generation(generation), scraped_at_ms, update }
     }

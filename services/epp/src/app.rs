@@ -81,7 +81,8 @@ pub struct ViewStatus {
     pub version: Option<Version>,
     /// Time since the view was last confirmed.
     pub age: Duration,
-    /// Whether no owner is heard, so that decisions use only this replica's own bookings.
+    /// Whether the replica has heard from no owner for the origin TTL, so that decisions use only its own
+    /// bookings.
     pub is_degraded: bool,
 }
 
@@ -249,6 +250,7 @@ fn conversation_config(config: &EppConfig) -> signalbox_extproc::Config {
     signalbox_extproc::Config {
         body_limit_bytes: config.body_limit_bytes,
         body_budget: BodyBudget::new(config.buffer_limit_bytes),
+        media_weights: config.media_weights,
         retry_after_s: config.retry_after_s,
         subset_hint: config.subset,
         parsers: Arc::new(config.parsers.clone()),

@@ -10,7 +10,7 @@ use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::TraceSettings;
 use signalbox_tls::{Security, ServerTls};
-use signalbox_types::PeerAddress;
+use signalbox_types::{MediaWeights, PeerAddress};
 
 /// Which clients may call `/explain` and `/decisions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct EppConfig {
     pub body_limit_bytes: usize,
     /// Maximum size of all buffered request bodies together, in bytes.
     pub buffer_limit_bytes: u64,
+    /// Weights of media in prompts, in tokens.
+    pub media_weights: MediaWeights,
     /// `Retry-After` of requests that are refused for lack of buffer space, in seconds.
     pub retry_after_s: u32,
     /// Number of fallback endpoints after the picked one in an answer.
@@ -75,7 +77,8 @@ pub struct EppConfig {
     pub scores: EndpointScores,
     /// How long open requests may take to end during a drain.
     pub drain_timeout: Duration,
-    /// How long other replicas' bookings count while no aggregator is heard.
+    /// How long other replicas' bookings count without a message from the owner; use the same value as the
+    /// aggregators' --origin-ttl.
     pub origin_ttl: Duration,
     /// How endpoints are chosen.
     pub policy: Policy,
@@ -122,6 +125,7 @@ impl EppConfig {
             explain_access: ExplainAccess::Loopback,
             body_limit_bytes: Self::BODY_LIMIT_BYTES,
             buffer_limit_bytes: Self::BUFFER_LIMIT_BYTES,
+            media_weights: MediaWeights::default(),
             retry_after_s: 1,
             fallback_endpoints: 0,
             received_message_limit_bytes: Self::message_limit_bytes(Self::BODY_LIMIT_BYTES),

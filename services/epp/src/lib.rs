@@ -22,8 +22,8 @@ mod test_support;
 pub use app::{DecisionTotals, Epp, PortFlags, StartError, ViewStatus};
 pub use config::{EndpointScores, EppConfig, ExplainAccess};
 pub use flags::{
-    Flags, GoEppFlags, IgnoredFlag, IgnoredGoEppFlags, LoadedPolicy, LogLevel, MessageSize, Output,
-    PolicyFlags, ServingFlags, UsageError, ZapEncoder,
+    Flags, GoEppFlags, IgnoredFlag, IgnoredGoEppFlags, LoadedPolicy, LogLevel, MediaTokens, MessageSize,
+    Output, PolicyFlags, ServingFlags, UsageError, ZapEncoder,
 };
 pub use process::run;
 pub use signalbox_extproc::SubsetHint;

@@ -1,46 +1,106 @@
 //! Follows booked requests to their end: applies what the gateway reports, tells the pool's owner the
 //! outcome, and detaches bookings whose end the gateway hides.
 
+mod reported_usage;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use signalbox_extproc::FirstOutput;
 use signalbox_intake::Delivery;
-use signalbox_state::{ResponseOutcome, ResponseReport};
-use signalbox_types::RequestEnd;
+use signalbox_intake::response::Usage;
+use signalbox_state::{ResponseOutcome, ResponseReport, UsageReport};
+use signalbox_types::{BlockHash, RequestEnd};
 
 use crate::bookings::booked_request::BookedRequest;
-use crate::bookings::detached_bookings::EndMatch;
+use crate::bookings::detached_bookings::{Detached, EndMatch};
+use crate::bookings::unserved_bookings::Expectation;
 use crate::deciding::picker::{FeedbackEvent, Picker};
-
-/// HTTP statuses that mean the endpoint could not serve the request, regardless of the request.
-const FAILURES: [u16; 4] = [500, 502, 503, 504];
 
 impl BookedRequest {
     /// Handles the response headers.
     pub(crate) fn handle_response_headers(&mut self, picker: &Picker, status: Option<u16>) {
-        match status {
-            Some(status) if FAILURES.contains(&status) => {
-                // The first chunk is an error page, so it must not be measured.
-                self.delivery = Delivery::Whole;
-                self.report_outcome(picker, ResponseOutcome::Failed);
-            }
-            // A response in one piece arrives when it is complete, so the time to the first output token is
-            // unknown.
-            _ if self.delivery == Delivery::Whole => {
-                self.report_outcome(picker, ResponseOutcome::FirstOutput { work_tokens: 0, elapsed_us: 0 });
-            }
-            _ => {}
+        (self.response.has_begun, self.response.status) = (true, status);
+        self.handle_status(picker, status);
+    }
+
+    /// Handles the first output of the response: the prompt is processed.
+    pub(crate) fn handle_first_output(&mut self, picker: &Picker, output: FirstOutput) {
+        self.booking.record_first_output(picker.now_ms());
+        if !self.response.is_success() {
+            return;
+        }
+        // Output that was not streamed arrives some time after the end of prefill.
+        let is_timed = (output, self.delivery) == (FirstOutput::Streamed, Delivery::Streamed);
+        if self.is_sole_prefill && is_timed {
+            self.usage.sole_prefill_us = Some(self.booked_at.elapsed().as_micros() as u64);
+        }
+        let outcome = self.response.tracker.record_output();
+        self.report_outcome(picker, outcome);
+    }
+
+    /// Handles an error that the body of a successful response reports, with the status that it tells.
+    pub(crate) fn handle_error(&mut self, picker: &Picker, status: Option<u16>) {
+        let outcome = self.response.tracker.record_error(status);
+        self.report_outcome(picker, outcome);
+    }
+
+    /// Handles the usage that the response reports.
+    pub(crate) fn handle_usage(&mut self, picker: &Picker, usage: &Usage) {
+        (self.usage.prompt_tokens, self.usage.cached_tokens) = (usage.prompt_tokens, usage.cached_tokens);
+        self.prompt.compare(picker, &mut self.usage);
+    }
+
+    /// Returns whether nothing of the response can follow, as far as what was seen of it tells: a response in
+    /// one piece begins when it is complete.
+    pub(crate) fn is_over(&self) -> bool {
+        self.response.is_reported || self.response.has_begun && self.delivery == Delivery::Whole
+    }
+
+    /// Ends the booking with the response.
+    pub(crate) fn end(mut self, picker: &Picker) {
+        // Usage shows that the endpoint did its work, even if the output was empty.
+        if self.response.is_success()
+            && self.delivery == Delivery::Streamed
+            && self.usage.prompt_tokens.is_none()
+        {
+            let outcome = self.response.tracker.record_end_of_stream();
+            self.report_outcome(picker, outcome);
+        }
+        if self.usage.sole_prefill_us.is_some() || self.usage.prompt_tokens.is_some() {
+            picker.report(FeedbackEvent::Usage(self.usage));
+        }
+        self.release(picker);
+    }
+
+    /// Ends the booking with a response whose body was not shown: its status is all that is known.
+    pub(crate) fn end_hidden(mut self, picker: &Picker) {
+        if self.response.is_success() {
+            let outcome = self.response.tracker.record_output();
+            self.report_outcome(picker, outcome);
+        }
+        self.release(picker);
+    }
+
+    /// Ends the booking without an end of the response.
+    pub(crate) fn abort(self, picker: &Picker) {
+        if self.response.tracker.is_unserved() {
+            self.release(picker);
         }
     }
 
-    /// Handles the first chunk of the response body: the prompt is processed.
-    pub(crate) fn handle_first_chunk(&mut self, picker: &Picker) {
-        self.booking.record_first_output(picker.now_ms());
-        if self.delivery == Delivery::Streamed {
-            let elapsed_us = self.booked_at.elapsed().as_micros() as u64;
-            let work_tokens = self.sole_prefill_tokens.unwrap_or(0);
-            self.report_outcome(picker, ResponseOutcome::FirstOutput { work_tokens, elapsed_us });
+    /// Releases the booking. If the request was answered with an error, its place is kept in decisions.
+    fn release(self, picker: &Picker) {
+        if self.response.tracker.is_unserved() {
+            let expected = Expectation {
+                booked_at: self.booked_at,
+                prefill: self.expected_prefill,
+                duration: self.expected_duration,
+            };
+            picker.unserved.keep(self.booking, expected);
+        } else {
+            picker.unserved.durations.record(self.booked_at.elapsed().as_micros() as u64);
         }
     }
 
@@ -52,18 +112,16 @@ impl BookedRequest {
         if let Some(served) = end.served {
             self.move_to(picker, served);
         }
-        match end.status {
-            _ if self.is_outcome_reported => {}
-            // The client disconnected.
-            None => {}
-            Some(status) if FAILURES.contains(&status) => {
-                self.report_outcome(picker, ResponseOutcome::Failed)
-            }
-            // The response headers may precede the end of prefill, so their time measures nothing.
-            Some(_) => {
-                self.report_outcome(picker, ResponseOutcome::FirstOutput { work_tokens: 0, elapsed_us: 0 });
-            }
-        }
+        self.handle_status(picker, end.status);
+        // The response headers may precede the end of prefill, so their time measures nothing. Without a
+        // status, the client disconnected.
+        self.response.status = end.status;
+        self.end_hidden(picker);
+    }
+
+    fn handle_status(&mut self, picker: &Picker, status: Option<u16>) {
+        let outcome = status.and_then(|status| self.response.tracker.record_status(status));
+        self.report_outcome(picker, outcome);
     }
 
     /// Moves the booking to the endpoint at `address`, which serves the request: the gateway may have chosen
@@ -75,14 +133,28 @@ impl BookedRequest {
             picker.metrics.requests_served_elsewhere.inc();
             picker.bookings.transfer(&mut self.booking, served.key);
             self.endpoint = served.key;
-            // The expectation was made for the picked endpoint, so the time at this one is no measurement.
-            self.sole_prefill_tokens = None;
+            // The expectation was made for the picked endpoint, so the time at this one is no measurement, and its
+            // cache is unknown.
+            self.is_sole_prefill = false;
+            self.usage = UsageReport {
+                endpoint: served.key,
+                incarnation: served.observed.incarnation,
+                predicted_cached_tokens: 0,
+                last_block: BlockHash::ROOT,
+                held_blocks: 0,
+                ..self.usage
+            };
         }
     }
 
-    fn report_outcome(&mut self, picker: &Picker, outcome: ResponseOutcome) {
-        self.is_outcome_reported = true;
-        picker.report(FeedbackEvent::Response(ResponseReport { endpoint: self.endpoint, outcome }));
+    /// Reports the outcome, if any, to the pool's owner. The first one counts.
+    fn report_outcome(&mut self, picker: &Picker, outcome: Option<ResponseOutcome>) {
+        let Some(outcome) = outcome else { return };
+        if std::mem::replace(&mut self.response.is_reported, true) {
+            return;
+        }
+        let (endpoint, model) = (self.endpoint, self.usage.model);
+        picker.report(FeedbackEvent::Response(ResponseReport { endpoint, model, outcome }));
     }
 }
 
@@ -108,8 +180,13 @@ impl Picker {
             };
             tokio::spawn(task).abort_handle()
         };
-        if let Some((booked, end)) = self.detached.detach(number, booked, start_timer) {
-            booked.settle(self, &end);
+        match self.detached.detach(number, booked, start_timer) {
+            Detached::Kept => {}
+            Detached::InsteadOf(oldest) => {
+                self.metrics.detached_bookings_dropped.inc();
+                drop(oldest);
+            }
+            Detached::EndedBefore(booked, end) => booked.settle(self, &end),
         }
     }
 
@@ -125,3 +202,6 @@ impl Picker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,8 @@ use crate::fleet::FleetConfig;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "signalbox-modelsim", version)]
 pub struct Flags {
-    /// Address of the first pod; each further pod listens one port higher; port 0: any free port for each
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]
+    /// Address of the first pod; each further pod listens one port higher; port 0 selects a free port for each
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8001")]
     pub listen: SocketAddr,
     /// Number of pods, each on a port of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]

@@ -13,8 +13,8 @@ use crate::server::{ModelServer, StartError};
 /// The pods to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FleetConfig {
-    /// Address of the first pod. Each further pod listens one port higher; with port 0 each takes any free
-    /// port.
+    /// Address of the first pod. Each further pod listens one port higher; port 0 selects a free port for
+    /// each.
     pub listen: SocketAddr,
     /// Number of pods.
     pub pods: u16,

@@ -29,7 +29,7 @@ pub(crate) fn explanation(explanation: &Explanation) -> String {
 
 /// Returns the terms of each candidate's cost and the rates that determine them.
 fn cost_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
-    const HEADINGS: [&str; 19] = [
+    const HEADINGS: [&str; 20] = [
         "endpoint",
         "tier",
         "cached",
@@ -48,6 +48,7 @@ fn cost_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
         "tokens/s",
         "ms/token",
         "+ms/request",
+        "cached err.",
         "address",
     ];
     let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
@@ -64,6 +65,7 @@ fn cost_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
         row.extend([ramp_us, others_us, candidate.total_us, decode_us].map(ms));
         row.push(prefill_tokens_per_second.to_string());
         row.extend([decode_token_us, decode_interference_us].map(fine_ms));
+        row.push(candidate.cached_tokens_error.map_or("-".to_owned(), |error| error.to_string()));
         row.push(candidate.address.clone());
         row
     }));
@@ -153,6 +155,7 @@ mod tests {
             total_us: 334_740,
             rates: Rates::default(),
             ramp_percent: 25,
+            cached_tokens_error: Some(-64),
             removed_by: None,
             scores: Vec::new(),
             total: None,
@@ -196,6 +199,7 @@ mod tests {
             "8000",
             "6.000",
             "0.350",
+            "-64",
             "10.0.0.1:8000",
         ];
         assert_eq!(expected.as_slice(), cells);

@@ -102,7 +102,7 @@ fn add_endpoints(pool: &mut Pool, spec: PoolSpec, rng: &mut SmallRng) -> Vec<End
         for one in assigned {
             let gauges = Gauges {
                 waiting: rng.random_range(0..4),
-                running: rng.random_range(0..60),
+                running: Some(rng.random_range(0..60)),
                 kv_used_ppm: Some(rng.random_range(0..PPM / 10 * 9)),
             };
             let update = Update {
@@ -156,6 +156,7 @@ fn add_peer_state(
         placements: placements.collect(),
         adapters: Vec::new(),
         responses: Vec::new(),
+        usage: Vec::new(),
     };
     pool.handle(2, PoolInput::Feedback(feedback));
 }

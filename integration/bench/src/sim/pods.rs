@@ -76,9 +76,8 @@ impl Pod {
         let kv_used_ppm = Some((stats.kv_usage() * f64::from(PPM)).round() as u32);
         let kv_tokens = u64::from(stats.total_blocks) * u64::from(self.config.block_size_tokens);
         Sample {
-            gauges: Gauges { waiting: stats.waiting, running: stats.running, kv_used_ppm },
+            gauges: Gauges { waiting: stats.waiting, running: Some(stats.running), kv_used_ppm },
             capacity: Some(Capacity { kv_tokens }),
-            adapters: None,
             incarnation: Incarnation(1),
             counters: Some(Counters {
                 inter_token_us_sum: stats.inter_token_us_sum,
@@ -86,6 +85,7 @@ impl Pod {
                 generation_tokens: stats.generation_tokens,
                 prompt_tokens: stats.prompt_tokens,
             }),
+            ..Sample::default()
         }
     }
 }

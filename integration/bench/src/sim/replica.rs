@@ -9,9 +9,9 @@ use rand::{Rng, SeedableRng};
 use signalbox_schedule::DecisionInputs;
 use signalbox_state::{
     ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, Frame, FrameSource, GaugeScope, Overlay,
-    PeerLoad, PlacedPrompt, ResponseOutcome, ResponseReport, StateReplica, View,
+    PeerLoad, PlacedPrompt, ResponseOutcome, ResponseReport, StateReplica, UsageReport, View,
 };
-use signalbox_types::{BlockHash, Load, Origin, Request, Version};
+use signalbox_types::{BlockHash, Load, ModelKey, Origin, Request, Version};
 
 use super::Prompt;
 use crate::policy::{Algorithm, Rotation};
@@ -46,7 +46,9 @@ struct FlushTimer {
 pub(super) struct RoutedRequest {
     pub(super) position: usize,
     booking: Booking,
-    work_tokens: u64,
+    /// Whether the endpoint had no other prompt to process.
+    is_sole_prefill: bool,
+    usage: UsageReport,
     at_us: u64,
 }
 
@@ -103,8 +105,13 @@ impl Replica {
             let held = matches.blocks[choice.position];
             self.place(now_us, choice.position, &prompt.chain, (known, held));
         }
-        let work_tokens = if is_alone { uncached_tokens } else { 0 };
-        RoutedRequest { position: choice.position, booking, work_tokens, at_us: now_us }
+        let incarnation = self.view.endpoints[choice.position].observed.incarnation;
+        let usage = UsageReport {
+            predicted_tokens: request.prompt_tokens,
+            predicted_cached_tokens: choice.cached_tokens,
+            ..UsageReport::new(endpoint, incarnation, ModelKey::default())
+        };
+        RoutedRequest { position: choice.position, booking, is_sole_prefill: is_alone, usage, at_us: now_us }
     }
 
     fn place(
@@ -124,12 +131,20 @@ impl Replica {
     /// Records the first chunk of a response.
     pub(super) fn record_first_output(&mut self, now_us: u64, routed: &mut RoutedRequest) {
         routed.booking.record_first_output(now_us / 1_000);
-        let endpoint = self.view.endpoints[routed.position].key;
-        let outcome = ResponseOutcome::FirstOutput {
-            work_tokens: routed.work_tokens,
-            elapsed_us: now_us - routed.at_us,
-        };
-        self.batcher.add_response(ResponseReport { endpoint, outcome });
+        if routed.is_sole_prefill {
+            routed.usage.sole_prefill_us = Some(now_us - routed.at_us);
+        }
+        let UsageReport { endpoint, model, .. } = routed.usage;
+        self.batcher.add_response(ResponseReport { endpoint, model, outcome: ResponseOutcome::FirstOutput });
+    }
+
+    /// Records the end of a response, with the usage that the engine reports.
+    pub(super) fn record_end(&mut self, routed: &RoutedRequest, prompt_tokens: u32, cached_tokens: u32) {
+        self.batcher.add_usage(UsageReport {
+            prompt_tokens: Some(prompt_tokens.into()),
+            cached_tokens: Some(cached_tokens.into()),
+            ..routed.usage
+        });
     }
 
     /// Marks a chain as requested by the owner.

@@ -70,6 +70,9 @@ impl Simulation<'_> {
                 let computed = usage.prompt_tokens - usage.cached_tokens + usage.output_tokens;
                 self.pods[self.served[request].pod].work_tokens += u64::from(computed);
                 if let Some((replica, routed)) = self.routed[request].take() {
+                    let live = self.replicas[replica].iter_mut();
+                    let (prompt_tokens, cached_tokens) = (usage.prompt_tokens, usage.cached_tokens);
+                    live.for_each(|replica| replica.record_end(&routed, prompt_tokens, cached_tokens));
                     drop(routed);
                     self.schedule_flush(now_us, replica);
                 }

@@ -1,4 +1,4 @@
-//! A minimal gateway: an ext-proc client that has requests booked and released.
+//! A minimal gateway: an ext-proc client that sends requests and ends them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ impl GatewayClient {
         Ok(Self { client: ExternalProcessorClient::new(channel) })
     }
 
-    /// Has a completion request with this body routed, which books it at the endpoint.
+    /// Sends a completion request with this body. The replica books it at the endpoint that it picks.
     ///
     /// # Errors
     /// Fails when the replica refuses the request or does not respond.

@@ -76,7 +76,7 @@ impl Pods {
             return ScrapeResult::Refused;
         }
         ScrapeResult::Sampled(Sample {
-            gauges: Gauges { waiting: 0, running: pod.running, kv_used_ppm: None },
+            gauges: Gauges { waiting: 0, running: Some(pod.running), kv_used_ppm: None },
             capacity: Some(Capacity { kv_tokens: self.kv_tokens }),
             incarnation: pod.incarnation,
             ..Sample::default()

@@ -11,11 +11,11 @@ use crate::world::World;
 /// How often leases and owners are checked, in microseconds.
 const CHECK_INTERVAL_US: u64 = 25_000;
 
-/// How long without faults until at most one aggregator owns the pool, in microseconds.
+/// Time without faults after which at most one aggregator owns the pool, in microseconds.
 const ONE_OWNER_WITHIN_US: u64 = 4_000_000;
 
-/// How long without faults until an aggregator owns the pool, in microseconds: a lease expires, and a standby
-/// takes over.
+/// Time without faults after which an aggregator owns the pool, in microseconds: a lease expires, and a
+/// standby takes over.
 const OWNED_WITHIN_US: u64 = 7_000_000;
 
 /// The longest time without an owner after that, during a failback, in microseconds.

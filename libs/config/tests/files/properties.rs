@@ -50,7 +50,7 @@ fn fragment() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_text_is_a_configuration_or_problems(parts in prop::collection::vec(fragment(), 0..60)) {
+    fn any_text_parses_to_a_configuration_or_problems(parts in prop::collection::vec(fragment(), 0..60)) {
         let text = format!("{HEAD}{}", parts.concat());
         if let Ok(configuration) = parse(&text) {
             prop_assert!(!describe(&configuration).is_empty());

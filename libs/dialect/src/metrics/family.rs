@@ -24,8 +24,19 @@ pub(super) enum Role {
     BlockTokens,
     /// Number of blocks, as a gauge.
     Blocks,
-    /// Labels with the LoRA adapters; the value is the time of the last change.
+    /// Labels with the LoRA adapters that have requests; the value is the time of the last change.
     Adapters,
+    /// A LoRA adapter that is loaded, if the value is 1; labels name it and its place.
+    LoadedAdapter,
+    /// Number of LoRA adapters on the device. It shows that the page reports loaded adapters even if there
+    /// are none.
+    LoadedAdapters,
+    /// Number of LoRA adapters that can be on the device at once; used only if [`Role::Adapters`] is absent.
+    AdapterSlots,
+    /// Whether the engine is awake, 0 or 1.
+    Awake,
+    /// Whether the engine has given up its weights in order to sleep, 0 or 1.
+    Asleep,
     /// Sum of the times between consecutive output tokens, in seconds.
     InterTokenSum,
     /// Number of times in [`Role::InterTokenSum`].
@@ -38,6 +49,8 @@ pub(super) enum Role {
     GenerationTokens,
     /// Counter of prompt tokens.
     PromptTokens,
+    /// Counter of requests that ended.
+    Requests,
     /// Start of the process, in seconds since the Unix epoch.
     Started,
 }
@@ -49,11 +62,13 @@ pub(super) struct Family {
     pub(super) role: Role,
     /// Name and value of a label that series must have.
     label: Option<(&'static str, &'static str)>,
+    /// See [`Family::per_part`].
+    part_label: Option<&'static str>,
 }
 
 impl Family {
     pub(super) const fn new(name: &'static str, role: Role) -> Self {
-        Self { name, role, label: None }
+        Self { name, role, label: None, part_label: None }
     }
 
     /// Restricts the family to series with `label`.
@@ -62,7 +77,13 @@ impl Family {
         label: (&'static str, &'static str),
         role: Role,
     ) -> Self {
-        Self { name, role, label: Some(label) }
+        Self { name, role, label: Some(label), part_label: None }
+    }
+
+    /// Declares that series with the same value of the label `part_label` repeat one value, e.g. because each
+    /// rank of a tensor-parallel group reports that of the group. The greatest counts.
+    pub(super) const fn per_part(name: &'static str, part_label: &'static str, role: Role) -> Self {
+        Self { name, role, label: None, part_label: Some(part_label) }
     }
 
     /// Returns the rest of `line` after the name, if the line belongs to this family.
@@ -74,5 +95,11 @@ impl Family {
     /// Returns whether a series of the family has the required label.
     pub(super) fn matches(&self, labels: Labels<'_>) -> bool {
         self.label.is_none_or(|(name, value)| labels.get(name).is_some_and(|found| found == value))
+    }
+
+    /// Returns the part of the server that a series describes; `None` if each series describes its own.
+    pub(super) fn part_of(&self, labels: Labels<'_>) -> Option<String> {
+        let label = self.part_label?;
+        Some(labels.get(label).map(String::from).unwrap_or_default())
     }
 }

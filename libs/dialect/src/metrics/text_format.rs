@@ -25,6 +25,21 @@ pub(super) fn looks_like_metrics(page: &[u8]) -> bool {
     })
 }
 
+/// Returns whether the page has a metric whose name begins with `prefix`, be it only a comment that describes
+/// it, or is blank: libraries that write a metric only once it has a value leave the page of an idle server
+/// blank.
+pub(super) fn is_page_of(page: &[u8], prefix: &str) -> bool {
+    let is_own = |line: &[u8]| {
+        let comment = line.strip_prefix(b"# TYPE ").or_else(|| line.strip_prefix(b"# HELP "));
+        let name_len = line.iter().take_while(|byte| is_name_byte(**byte)).count();
+        match comment {
+            Some(comment) => comment.starts_with(prefix.as_bytes()),
+            None => line.starts_with(prefix.as_bytes()) && Series::parse(&line[name_len..]).is_some(),
+        }
+    };
+    page.trim_ascii().is_empty() || lines(page).any(is_own)
+}
+
 /// The part of a series' line after the name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Series<'a> {
@@ -160,6 +175,16 @@ mod tests {
     fn truncated_series_are_rejected() {
         for cut in [&b"{a=\"x"[..], b"{a=\"x\"", b"{a=\"x\\", b"{a=\"x\"}", b"{a=\"x\"} ", b" abc", b""] {
             assert!(Series::parse(cut).is_none(), "{}", String::from_utf8_lossy(cut));
+        }
+    }
+
+    #[test]
+    fn page_belongs_to_whoever_names_a_metric_on_it() {
+        for own in ["tgi_queue_size 1", "up 1\n# TYPE tgi_queue_size gauge", "# HELP tgi_x y", "", " \r\n"] {
+            assert!(is_page_of(own.as_bytes(), "tgi_"), "{own}");
+        }
+        for other in ["up 1", "# tgi_queue_size 1", "tgi_ <br>", "<html>tgi_queue_size 1</html>"] {
+            assert!(!is_page_of(other.as_bytes(), "tgi_"), "{other}");
         }
     }
 

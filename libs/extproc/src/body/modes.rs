@@ -72,6 +72,12 @@ impl BodyModes {
         body_reply(self.response)
     }
 
+    /// Returns whether the gateway sends the response's body only once it has all of it, or as much as it can
+    /// buffer.
+    pub(crate) fn buffers_response_body(self) -> bool {
+        matches!(self.response_body_reply(), BodyReply::WholeBody | BodyReply::PartialBody)
+    }
+
     /// Returns whether the gateway announced that it does not send the response's body. It does not announce
     /// whether it sends the response's headers.
     pub(crate) fn hides_response_body(self) -> bool {

@@ -15,15 +15,10 @@ const MAX_REQUEST_ID_CHARS: usize = 128;
 /// Maximum length of a header value that is kept for a decision, in characters; longer ones are truncated.
 const MAX_HEADER_CHARS: usize = 1_024;
 
-/// Headers in which clients and agents identify their sessions.
-const SESSION_HEADERS: [&str; 6] = [
-    "x-session-id",
-    "x-session-token",
-    "x-session-affinity",
-    "x-claude-code-session-id",
-    "session-id",
-    "session_id",
-];
+/// Headers in which clients and agents identify their sessions. A session token is none of them: it names an
+/// endpoint, which many sessions share and which one session changes.
+const SESSION_HEADERS: [&str; 5] =
+    ["x-session-id", "x-session-affinity", "x-claude-code-session-id", "session-id", "session_id"];
 
 /// The information in a request's headers.
 #[derive(Debug, Default)]
@@ -60,7 +55,12 @@ impl RequestHeaders {
             {
                 parsed.decision_headers.push((name.clone(), value.chars().take(MAX_HEADER_CHARS).collect()));
             }
+            let is_token = config
+                .session_token_header
+                .as_deref()
+                .is_some_and(|name| header.key.eq_ignore_ascii_case(name));
             if parsed.session.is_none()
+                && !is_token
                 && SESSION_HEADERS.iter().any(|name| header.key.eq_ignore_ascii_case(name))
             {
                 parsed.session = Some(value.chars().take(MAX_HEADER_CHARS).collect());
@@ -192,6 +192,19 @@ mod tests {
         assert_eq!("ffffffff-ffff-4fff-bfff-ffffffffffff", uuid_v4(u128::MAX));
         let read = parse(vec![raw("x-request-id", "a")]);
         assert_eq!((Some("a"), None), (read.request_id.as_deref(), read.generated_id()));
+    }
+
+    #[test]
+    fn session_token_identifies_no_session() {
+        let session = |config: &Config, header: HeaderValue| {
+            RequestHeaders::parse(Some(&HeaderMap { headers: vec![header] }), config, 7).session
+        };
+        let unset = Config::default();
+        assert_eq!(session(&unset, raw("x-session-token", "cG9k")), None);
+        assert_eq!(session(&unset, raw("X-Session-Id", "s")).as_deref(), Some("s"));
+        let config = Config { session_token_header: Some("X-Session-Id".into()), ..Config::default() };
+        assert_eq!(session(&config, raw("x-session-id", "cG9k")), None);
+        assert_eq!(session(&config, raw("session_id", "s")).as_deref(), Some("s"));
     }
 
     #[test]

@@ -238,7 +238,11 @@ impl Request {
     ) -> Actions {
         let mut actions = Actions::new();
         let rewrite = |requested: &str| self.headers.rewrite_target(requested, &config.models);
-        let options = ParseOptions { block_bytes: config.block_bytes, rewrite: &rewrite };
+        let options = ParseOptions {
+            block_bytes: config.block_bytes,
+            media_weights: config.media_weights,
+            rewrite: &rewrite,
+        };
         let mut parsed = match catch_panic(GuardedStep::RequestBody, || parse(api, &body, &options)) {
             Ok(Ok(parsed)) => parsed,
             Ok(Err(_)) if end == CompletedAt::PartialBody => ParsedRequest::default(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use prost_types::value::Kind;
-use signalbox_extproc::{Action, Config, Conversation, Destination, Event, Refusal};
+use signalbox_extproc::{Action, Config, Conversation, Destination, Event, FirstOutput, Refusal};
 use signalbox_intake::ParsedRequest;
 use signalbox_intake::response::Usage;
 use signalbox_protos::envoy::config::core::v3::HeaderMap;
@@ -63,7 +63,8 @@ pub(crate) enum Observed {
     ServedBy(SocketAddr),
     Usage(Usage),
     ResponseStarted(Option<u16>),
-    FirstChunk,
+    FirstOutput(FirstOutput),
+    ErrorReported(Option<u16>),
     ResponseEnded,
     Close,
 }
@@ -176,7 +177,8 @@ fn observe(action: Action) -> Observed {
         Action::ServedBy(address) => Observed::ServedBy(address),
         Action::Usage(usage) => Observed::Usage(usage),
         Action::ResponseStarted { status } => Observed::ResponseStarted(status),
-        Action::FirstChunk => Observed::FirstChunk,
+        Action::FirstOutput(output) => Observed::FirstOutput(output),
+        Action::ErrorReported { status } => Observed::ErrorReported(status),
         Action::ResponseEnded => Observed::ResponseEnded,
         Action::Close => Observed::Close,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use signalbox_extproc::Config;
+use signalbox_extproc::{Config, FirstOutput};
 use signalbox_intake::response::Usage;
 use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
 use signalbox_types::{ModelRewrite, Models, Objective, RewriteRule, RewriteTarget};
@@ -136,12 +136,16 @@ fn requested_name_is_restored_however_the_response_is_split() {
 
 #[test]
 fn only_changed_chunks_are_replaced() {
-    let event = "data: {\"model\": \"tuned\"}\n\n";
+    let event = "data: {\"model\": \"tuned\",\"choices\":[{\"text\":\"a\"}]}\n\n";
     let observed = responses(BodySendMode::Streamed, &[event, "data: [DONE]\n\n"], false);
     let renamed = Bytes::from(event.replace("tuned", "llama3"));
     assert_eq!(
         observed[..3],
-        [Observed::ResponseReplaced(renamed, None), Observed::FirstChunk, Observed::ResponsePassed]
+        [
+            Observed::ResponseReplaced(renamed, None),
+            Observed::FirstOutput(FirstOutput::Streamed),
+            Observed::ResponsePassed
+        ]
     );
     let observed = responses(BodySendMode::Buffered, &[event], false);
     assert!(
@@ -166,10 +170,33 @@ fn compressed_response_passes_unchanged() {
     let body = r#"{"model":"tuned","usage":{"prompt_tokens":1}}"#;
     let expected = [
         Observed::ResponseChunk(Bytes::from_static(body.as_bytes()), true),
-        Observed::FirstChunk,
+        Observed::FirstOutput(FirstOutput::Unread),
         Observed::ResponseEnded,
     ];
     assert_eq!(gateway.send(response_body(body, true)), expected);
+}
+
+#[test]
+fn session_token_does_not_choose_the_target_of_a_rewrite() {
+    let target = |model: &str| RewriteTarget { model: model.to_owned(), weight: Some(1) };
+    let rules = vec![RewriteRule { models: Vec::new(), targets: vec![target("one"), target("two")] }];
+    let models = Arc::new(Models::new(
+        Vec::new(),
+        vec![ModelRewrite { name: "r".to_owned(), created_ms: None, rules }],
+    ));
+    let chosen = |header: (&str, &str)| {
+        let config = Config { models: Arc::clone(&models), ..Config::default() };
+        let destination = std::net::SocketAddr::from(([10, 0, 0, 1], 8000)).into();
+        let gateway = Gateway::with(config, Ok(destination));
+        let (_, observed) = send_request(gateway, request(&[POST[0], POST[1], header], BODY));
+        model_of(&observed).to_owned()
+    };
+    let targets = |name: &str| -> std::collections::BTreeSet<_> {
+        (0..20).map(|value| chosen((name, &format!("value {value}")))).collect()
+    };
+    // All requests have the same random number.
+    assert_eq!(1, targets("x-session-token").len());
+    assert_eq!(2, targets("x-session-id").len());
 }
 
 #[test]

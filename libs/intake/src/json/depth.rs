@@ -1,6 +1,6 @@
 //! Limits how deeply JSON is nested.
 
-use memchr::{memchr2, memchr2_iter};
+use memchr::{memchr_iter, memchr2_iter};
 use serde::de::Error;
 
 /// Maximum number of nested arrays and objects: the limit that `serde_json` has for values that it builds.
@@ -39,15 +39,12 @@ fn depth(json: &[u8]) -> usize {
     most
 }
 
-/// Returns what follows the string that `rest` starts in.
-fn skip_string(mut rest: &[u8]) -> &[u8] {
-    while let Some(at) = memchr2(b'"', b'\\', rest) {
-        if rest[at] == b'"' {
-            return &rest[at + 1..];
-        }
-        rest = rest.get(at + 2..).unwrap_or_default();
-    }
-    &[]
+/// Returns what follows the string that `rest` starts in. A quote ends it unless an odd number of backslashes
+/// precedes it: texts have fewer escaped quotes than other escapes.
+pub(super) fn skip_string(rest: &[u8]) -> &[u8] {
+    memchr_iter(b'"', rest)
+        .find(|at| rest[..*at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0)
+        .map_or(&[], |at| &rest[at + 1..])
 }
 
 #[cfg(test)]
@@ -64,6 +61,21 @@ mod tests {
             let json = nested(depth);
             let built = serde_json::from_str::<serde_json::Value>(&json).is_ok();
             assert_eq!(check_depth(json.as_bytes()).is_ok(), built, "{depth}");
+        }
+    }
+
+    #[test]
+    fn string_ends_at_its_first_unescaped_quote() {
+        for (text, rest) in [
+            (r#"a" b"#, " b"),
+            (r#"\\" b"#, " b"),
+            (r#"\"" b"#, " b"),
+            (r#"\\\"\n" b"#, " b"),
+            (r#"a\" b"#, ""),
+            ("a", ""),
+            ("", ""),
+        ] {
+            assert_eq!(skip_string(text.as_bytes()), rest.as_bytes(), "{text}");
         }
     }
 

@@ -1,9 +1,12 @@
 //! Parses JSON bodies without copying: values are borrowed from the body.
 //!
-//! A body that repeats a key is rejected if the parser reads that key: a model server would use one of the
-//! two values, and there is no telling which.
+//! A body that repeats a key is rejected if the parser reads that key, in the body itself and in a message of
+//! a chat: a model server would use one of the two values, and there is no telling which. Further inside, the
+//! last value counts.
 
+pub(crate) mod cursor;
 mod depth;
+pub(crate) mod escapes;
 pub(crate) mod token_ids;
 
 use serde::de::IgnoredAny;

@@ -1,136 +1,163 @@
-//! Reads the images and other media of a prompt of token ids.
+//! Digests and weights of media.
 //!
-//! The ids only reserve space for a medium; its content is identified by a hash.
+//! A medium enters the chain as one digest of its content: the XXH3-128 of its payload, after its kind. The
+//! payload is the base64 text of embedded data, else the URL or id that stands for it.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use signalbox_types::{MediaKind, MediaWeights};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use crate::json::cursor::{Cursor, Object, unquoted};
+use crate::json::escapes::Pieces;
+use crate::prompt::media_header::{byte_rate, image_size};
 
-use crate::error::ParseError;
-use crate::json::{parse_object_or_default, raw_content};
-use crate::protobuf::fields::{Fields, Value};
+/// Members of a part of a content that hold a medium or stand for one, most specific first.
+const HOLDERS: [&str; 16] = [
+    "image_url",
+    "input_audio",
+    "audio_url",
+    "video_url",
+    "file",
+    "source",
+    "image",
+    "audio",
+    "video",
+    "image_embeds",
+    "data",
+    "file_data",
+    "file_url",
+    "file_id",
+    "url",
+    "uuid",
+];
 
-/// Maximum length of a list of hashes or placeholders that is parsed, in bytes. It bounds the memory that a
-/// body costs.
-const MAX_LIST_BYTES: usize = 262_144;
+/// Members of a holder that is an object.
+const PAYLOADS: [&str; 6] = ["url", "data", "file_data", "file_url", "file_id", "id"];
 
-/// Maximum number of hashes and of placeholders of a message that are kept. Later ones are ignored.
-const MAX_MEDIA_ITEMS: usize = 4_096;
+/// Longest beginning of a data URL up to its comma that is searched, in bytes.
+const MAX_DATA_URL_HEAD_BYTES: usize = 256;
 
-/// A medium that starts at a token.
+/// The content of a medium as the body has it, with escapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MediaItem<'a> {
-    /// Number of tokens before it.
-    pub(crate) offset: u64,
-    pub(crate) hash: &'a [u8],
+pub(crate) enum Payload<'a> {
+    /// Base64 of the medium itself.
+    Embedded(&'a str),
+    /// A URL, an id, or anything else that identifies the medium.
+    Reference(&'a str),
 }
 
-#[derive(Default, Deserialize)]
-struct Features<'a> {
-    #[serde(borrow)]
-    mm_hashes: Option<&'a RawValue>,
-    #[serde(borrow)]
-    mm_placeholders: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Placeholder {
-    #[serde(default)]
-    offset: u64,
-}
-
-/// Returns the media in vLLM's `features`, sorted by offset. Hashes and placeholders are either lists or
-/// objects with one list per modality.
-pub(crate) fn from_features(features: Option<&RawValue>) -> Vec<MediaItem<'_>> {
-    let features: Features<'_> = parse_object_or_default(features);
-    let hashes: ByModality<'_, Option<&RawValue>> = by_modality(features.mm_hashes);
-    let mut placeholders: ByModality<'_, Option<Placeholder>> = by_modality(features.mm_placeholders);
-    let mut media_items = Vec::new();
-    for (modality, hashes) in hashes {
-        let placeholders = placeholders.remove(&modality).unwrap_or_default();
-        media_items.extend(hashes.into_iter().zip(placeholders).map(|(hash, placeholder)| MediaItem {
-            offset: placeholder.unwrap_or_default().offset,
-            hash: raw_content(hash).as_bytes(),
-        }));
+impl<'a> Payload<'a> {
+    /// Finds the payload in a part of a content. A part that names none is its own reference.
+    pub(crate) fn of_part(part: &Object<'a>) -> Self {
+        let Some((holder, value)) = HOLDERS.iter().find_map(|name| Some((*name, part.get(name)?))) else {
+            return Self::Reference(part.json());
+        };
+        if let Some(text) = unquoted(value) {
+            return Self::of_member(holder, text);
+        }
+        let inner = Cursor::new(value).object();
+        let member = inner.and_then(|inner| {
+            PAYLOADS.iter().find_map(|name| Some(Self::of_member(name, inner.get_string(name)?)))
+        });
+        member.unwrap_or(Self::Reference(value))
     }
-    media_items.sort_by_key(|item| item.offset);
-    media_items
-}
 
-type ByModality<'a, T> = BTreeMap<Cow<'a, str>, Vec<T>>;
-
-/// Returns the lists in `value` by modality. A plain list gets the empty modality.
-fn by_modality<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> ByModality<'a, T> {
-    let text = value.map(RawValue::get).filter(|text| text.len() <= MAX_LIST_BYTES).unwrap_or_default();
-    if text.starts_with('[') {
-        serde_json::from_str(text)
-            .map(|list| ByModality::from([(Cow::Borrowed(""), list)]))
-            .unwrap_or_default()
-    } else {
-        serde_json::from_str(text).unwrap_or_default()
+    /// Returns the payload of a data URL, or `None` if `text` is none with base64.
+    pub(crate) fn of_data_url(text: &'a str) -> Option<Self> {
+        text.strip_prefix("data:")?;
+        let head = &text.as_bytes()[..text.len().min(MAX_DATA_URL_HEAD_BYTES)];
+        let comma = memchr::memchr(b',', head)?;
+        text[..comma].ends_with(";base64").then(|| Self::Embedded(&text[comma + 1..]))
     }
-}
 
-/// Returns the media in vLLM's `MultimodalInputs`, sorted by offset.
-///
-/// # Errors
-/// Returns [`ParseError::InvalidGrpcPayload`] if `message` is not a protobuf message.
-pub(crate) fn from_message(message: &[u8]) -> Result<Vec<MediaItem<'_>>, ParseError> {
-    let (mut offsets, mut hashes) = (Vec::new(), Vec::new());
-    for field in Fields::new(message) {
-        match field? {
-            (5, Value::Bytes(placeholder)) if offsets.len() < MAX_MEDIA_ITEMS => {
-                offsets.push(offset(placeholder)?)
+    fn of_member(name: &str, text: &'a str) -> Self {
+        let is_base64 = matches!(name, "data" | "file_data" | "image_embeds") && !text.contains("://");
+        let raw = || if is_base64 { Self::Embedded(text) } else { Self::Reference(text) };
+        Self::of_data_url(text).unwrap_or_else(raw)
+    }
+
+    /// Returns the digest of the payload.
+    pub(crate) fn digest(self) -> u128 {
+        let (Self::Embedded(text) | Self::Reference(text)) = self;
+        let mut pieces = Pieces::new(text).peekable();
+        let Some(first) = pieces.next() else { return xxh3_128(b"") };
+        if pieces.peek().is_none() {
+            return xxh3_128(first.as_bytes());
+        }
+        let mut hasher = Xxh3::new();
+        hasher.update(first.as_bytes());
+        pieces.for_each(|piece| hasher.update(piece.as_bytes()));
+        hasher.digest128()
+    }
+
+    /// Returns the weight of the medium in tokens.
+    pub(crate) fn weight(self, kind: MediaKind, weights: &MediaWeights) -> u32 {
+        match (kind, self) {
+            (MediaKind::Image, Self::Embedded(base64)) => {
+                let of_size = |(width, height)| weights.image_of_size(width, height);
+                image_size(base64).map_or(weights.image_tokens, of_size)
             }
-            (6, Value::Bytes(hash)) if hashes.len() < MAX_MEDIA_ITEMS => hashes.push(hash),
-            _ => {}
+            (MediaKind::Image, Self::Reference(_)) => weights.image_tokens,
+            (MediaKind::Audio, Self::Embedded(base64)) => {
+                weights.audio_of_length(base64.len() as u64 / 4 * 3, byte_rate(base64))
+            }
+            (MediaKind::Audio, Self::Reference(_)) => weights.audio_tokens,
+            (MediaKind::Video, _) => weights.video_tokens,
+            (MediaKind::File, _) => weights.file_tokens,
+            (MediaKind::EncryptedReasoning, _) => weights.encrypted_reasoning_tokens,
+            (MediaKind::Signature, _) => 0,
         }
     }
-    let mut media_items: Vec<_> =
-        offsets.into_iter().zip(hashes).map(|(offset, hash)| MediaItem { offset, hash }).collect();
-    media_items.sort_by_key(|item| item.offset);
-    Ok(media_items)
 }
 
-fn offset(placeholder: &[u8]) -> Result<u64, ParseError> {
-    let mut offset = 0;
-    for field in Fields::new(placeholder) {
-        if let (1, Value::Varint(value)) = field? {
-            offset = value;
-        }
+/// Returns the byte that stands for a kind in the chain.
+pub(crate) const fn kind_byte(kind: MediaKind) -> u8 {
+    match kind {
+        MediaKind::Image => b'i',
+        MediaKind::Audio => b'a',
+        MediaKind::Video => b'v',
+        MediaKind::File => b'f',
+        MediaKind::EncryptedReasoning => b'r',
+        MediaKind::Signature => b's',
     }
-    Ok(offset)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn media_items(features: &str) -> Vec<(u64, String)> {
-        let value: &RawValue = serde_json::from_str(features).unwrap();
-        let media_items = from_features(Some(value));
-        media_items
-            .iter()
-            .map(|item| (item.offset, String::from_utf8_lossy(item.hash).into_owned()))
-            .collect()
+    fn payload(part: &str) -> Payload<'_> {
+        Payload::of_part(&Cursor::new(part).object().unwrap())
     }
 
     #[test]
-    fn hashes_and_placeholders_are_paired() {
-        let both = vec![(2, "b".to_owned()), (7, "a".to_owned())];
-        let flat = r#"{"mm_hashes":["a","b","c"],"mm_placeholders":[{"offset":7,"length":2},{"offset":2}]}"#;
-        assert_eq!(media_items(flat), both);
-        let by_kind = r#"{"mm_hashes":{"image":["a"],"audio":["b"],"video":["c"]},
-            "mm_placeholders":{"audio":[{"offset":2}],"image":[{"offset":7}]}}"#;
-        assert_eq!(media_items(by_kind), both);
-    }
-
-    #[test]
-    fn invalid_features_contain_no_media() {
-        for features in ["null", "[]", "{}", "7", r#"{"mm_hashes":["a"]}"#, r#"{"mm_hashes":{"a":1}}"#] {
-            assert_eq!(media_items(features), vec![], "{features}");
+    fn payload_is_found_in_every_form_of_a_medium() {
+        for part in [
+            r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,QUJD","detail":"low"}}"#,
+            r#"{"type":"image_url","image_url":"data:image/png;base64,QUJD"}"#,
+            r#"{"image_url":null,"source":{"type":"base64","media_type":"image/png","data":"QUJD"}}"#,
+            r#"{"type":"input_audio","input_audio":{"data":"QUJD","format":"wav"}}"#,
+            r#"{"type":"file","file":{"filename":"x","file_data":"data:application/pdf;base64,QUJD"}}"#,
+            r#"{"type":"input_file","filename":"x","file_data":"QUJD"}"#,
+        ] {
+            assert_eq!(payload(part), Payload::Embedded("QUJD"), "{part}");
         }
+        for (part, reference) in [
+            (r#"{"image_url":{"url":"https://a/b?c,;base64,"}}"#, "https://a/b?c,;base64,"),
+            (r#"{"source":{"type":"file","file_id":"f1"}}"#, "f1"),
+            (r#"{"file_id":"f2"}"#, "f2"),
+            (r#"{"type":"image_url","image_url":null,"uuid":"u"}"#, "u"),
+            (r#"{"type":"image"}"#, r#"{"type":"image"}"#),
+            (r#"{"image_url":{"x":1}}"#, r#"{"x":1}"#),
+            (r#"{"image_url":"data:image/svg+xml,abc"}"#, "data:image/svg+xml,abc"),
+        ] {
+            assert_eq!(payload(part), Payload::Reference(reference), "{part}");
+        }
+    }
+
+    #[test]
+    fn digest_does_not_depend_on_escapes() {
+        assert_eq!(Payload::Embedded(r"a\/b\u002bc").digest(), Payload::Embedded("a/b+c").digest());
+        assert_ne!(Payload::Embedded("a").digest(), Payload::Embedded("b").digest());
+        assert_eq!(Payload::Embedded("").digest(), xxh3_128(b""));
     }
 }

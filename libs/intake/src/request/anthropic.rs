@@ -1,28 +1,33 @@
 //! Parses the bodies of Anthropic's API.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::error::{JsonError, ParseError};
+use crate::error::ParseError;
 use crate::json::{deserialize_present, parse_object, parse_token_count};
+use crate::options::ParseOptions;
 use crate::prompt::Prompt;
-use crate::prompt::messages::Messages;
+use crate::prompt::content::Author;
+use crate::prompt::root::{Form, Root};
 use crate::request::model::Model;
-use crate::request::options::ParseOptions;
+use crate::request::openai::{TOOL_CACHE_MARK_DEPTH, has_elements, json, member, present_tools};
 use crate::request::parsed::{ParsedRequest, assemble, delivery};
 
-/// A body of the messages API. `M` is the type of its messages.
+/// A body of the messages API.
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "M: Deserialize<'de>"))]
-struct MessagesBody<'a, M> {
+struct MessagesBody<'a> {
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
     model: Option<&'a RawValue>,
-    messages: Option<M>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
     #[serde(borrow)]
     system: Option<&'a RawValue>,
     #[serde(borrow)]
     tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_config: Option<&'a RawValue>,
+    #[serde(borrow)]
+    chat_template_kwargs: Option<&'a RawValue>,
     #[serde(borrow)]
     stream: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -32,25 +37,24 @@ struct MessagesBody<'a, M> {
 }
 
 /// Parses a messages request. Tools and the system prompt are hashed before the messages, in the order in
-/// which engines render them.
+/// which engines render them. Engines render the system prompt as a system message, and the effort in
+/// `output_config` as the reasoning effort.
 pub(crate) fn parse_messages(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
-    let body: MessagesBody<'_, Messages<'_>> =
-        parse_object(bytes).map_err(|error| messages_error(bytes, error))?;
-    let messages = body.messages.filter(|messages| !messages.kept.is_empty());
+    let body: MessagesBody<'_> = parse_object(bytes).map_err(ParseError::InvalidAnthropicJson)?;
+    let is_empty = |messages: &&RawValue| messages.get().starts_with('[') && !has_elements(messages);
+    let messages = body.messages.filter(|messages| !is_empty(messages));
     let messages = messages.ok_or(ParseError::MissingAnthropicMessages)?;
-    let model = Model::parse_required(bytes, body.model, options)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, options.block_bytes);
-    prompt.add_optional_field("tools", body.tools);
-    prompt.add_optional_field("system", body.system);
-    messages.add_to(&mut prompt);
-    Ok(assemble(model, prompt, parse_token_count(body.max_tokens), delivery(body.stream)))
-}
-
-/// Distinguishes a body with invalid messages from one that is invalid elsewhere, by parsing it again without
-/// the messages.
-fn messages_error(body: &[u8], error: JsonError) -> ParseError {
-    match parse_object::<MessagesBody<'_, IgnoredAny>>(body) {
-        Ok(_) => ParseError::InvalidAnthropicMessages(error),
-        Err(_) => ParseError::InvalidAnthropicJson(error),
+    let model = Model::parse_required(bytes, body.model, options);
+    let name = model.as_ref().map(|model| model.name.as_str()).unwrap_or_default();
+    let fields = &[("cache_salt", json(body.cache_salt))];
+    let mut prompt = Prompt::new(&Root { model: name, form: Form::Text, fields }, options);
+    prompt.add_field("reasoning_effort", member(body.output_config, "effort"), 0);
+    prompt.add_field("chat_template_kwargs", json(body.chat_template_kwargs), 0);
+    prompt.add_field("tools", present_tools(body.tools), TOOL_CACHE_MARK_DEPTH);
+    if let Some(system) = body.system {
+        prompt.add_plain_message("system", Some(system.get()), Author::AnthropicSystem);
     }
+    let added = prompt.add_messages(messages.get());
+    added.map_err(|error| ParseError::InvalidAnthropicMessages(error.into()))?;
+    Ok(assemble(model?, prompt, parse_token_count(body.max_tokens), delivery(body.stream)))
 }

@@ -6,10 +6,12 @@ use serde_json::value::RawValue;
 use crate::error::ParseError;
 use crate::json::token_ids::{InvalidTokenId, TokenIds};
 use crate::json::{deserialize_present, parse_object, parse_object_or_default, parse_token_count};
+use crate::options::ParseOptions;
 use crate::prompt::Prompt;
-use crate::prompt::media::{self, MediaItem};
+use crate::prompt::placeholders::{self, MediaItem};
+use crate::prompt::root::{Form, Root};
 use crate::request::model::Model;
-use crate::request::options::ParseOptions;
+use crate::request::openai::json;
 use crate::request::parsed::{ParsedRequest, assemble, delivery};
 
 /// A body of vLLM's generate API.
@@ -37,6 +39,8 @@ struct SglangBody<'a> {
     #[serde(borrow)]
     extra_key: Option<&'a RawValue>,
     #[serde(borrow)]
+    lora_path: Option<&'a RawValue>,
+    #[serde(borrow)]
     sampling_params: Option<&'a RawValue>,
     #[serde(borrow)]
     stream: Option<&'a RawValue>,
@@ -56,8 +60,9 @@ pub(crate) fn parse_vllm(bytes: &[u8], options: &ParseOptions<'_>) -> Result<Par
     let body: VllmBody<'_> = parse_object(bytes).map_err(ParseError::InvalidGenerateJson)?;
     let ids = body.token_ids.ok_or(ParseError::MissingTokenIds)?;
     let model = Model::parse_optional(bytes, body.model, options)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, options.block_bytes);
-    add_ids(&mut prompt, ids, &media::from_features(body.features))
+    let fields = &[("cache_salt", json(body.cache_salt))];
+    let mut prompt = Prompt::new(&Root { model: &model.name, form: Form::TokenIds, fields }, options);
+    add_ids(&mut prompt, ids, &placeholders::from_features(body.features))
         .map_err(|_| ParseError::InvalidTokenIds)?;
     if prompt.is_empty() {
         return Err(ParseError::MissingTokenIds);
@@ -73,7 +78,8 @@ pub(crate) fn parse_sglang(bytes: &[u8], options: &ParseOptions<'_>) -> Result<P
     if body.extra_key.is_some_and(|key| !key.get().starts_with('"')) {
         return Err(ParseError::InvalidExtraKey);
     }
-    let mut prompt = Prompt::new("", body.extra_key, options.block_bytes);
+    let fields = &[("extra_key", json(body.extra_key)), ("lora_path", json(body.lora_path))];
+    let mut prompt = Prompt::new(&Root { model: "", form: Form::TokenIds, fields }, options);
     add_ids(&mut prompt, ids, &[]).map_err(|_| ParseError::InvalidInputIds)?;
     if prompt.is_empty() {
         return Err(ParseError::EmptyInputIds);

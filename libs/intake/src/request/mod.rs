@@ -4,34 +4,39 @@ mod anthropic;
 mod engine_http;
 mod model;
 mod openai;
-mod options;
 mod parsed;
 mod replace_model;
 mod vertex;
 mod vllm_grpc;
 
-pub use options::ParseOptions;
 pub use parsed::{Delivery, ParsedRequest};
 pub use replace_model::replace_model;
 
 use crate::api::Api;
 use crate::error::ParseError;
+use crate::options::ParseOptions;
 
 /// Parses a body of `api`: the model that serves the request, the length and the chain of the prompt, and the
 /// output limit. A body of [`Api::Opaque`] is not read.
 ///
-/// Text is hashed as it is written in the body: what is between the quotes of a string, or a whole array. For
-/// a chat, the role, content and tool calls of each message are hashed in the same way, each followed by a
-/// separator. What engines render first (tools, system prompts, documents, templates) is hashed before them.
+/// Text is hashed and counted in decoded form, as the UTF-8 of the characters that it stands for. How JSON is
+/// written makes no difference to the chain: escapes, whitespace, and whether a content is a string or one
+/// part with it.
+///
+/// What engines render is hashed in the order in which they render it: reasoning effort, templates, tools and
+/// documents, the system prompt, then of each message its role, name, reasoning, content and tool calls. What
+/// they ignore is left out: cache marks and Claude Code's billing line. A medium is hashed as one digest and
+/// weighs tokens of its kind ([`signalbox_types::MediaWeights`]).
+///
 /// Token ids are hashed as 4 little-endian bytes each, so that a block has a quarter as many tokens as bytes,
 /// and media are distinguished by their hashes at the position where they appear. Requests with different
-/// cache salts share no block.
+/// cache salts, adapter paths, previous responses or conversations share no block.
 ///
 /// # Errors
 /// Returns [`ParseError`] for any body that a model server would reject because the JSON, the prompt or the
 /// model is missing or invalid.
 pub fn parse(api: Api, body: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
-    match api {
+    let parsed = match api {
         Api::Completions => openai::parse_completion(body, options),
         Api::Chat => openai::parse_chat(body, options),
         Api::Responses => openai::parse_responses(body, options),
@@ -46,5 +51,6 @@ pub fn parse(api: Api, body: &[u8], options: &ParseOptions<'_>) -> Result<Parsed
         Api::VertexChat => vertex::parse_chat(body, options),
         Api::VertexPredict => vertex::parse_predict(body, options),
         Api::Opaque => Ok(ParsedRequest::default()),
-    }
+    };
+    parsed.map(|parsed| ParsedRequest { api, ..parsed })
 }

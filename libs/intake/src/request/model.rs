@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use crate::error::ParseError;
-use crate::request::options::ParseOptions;
+use crate::options::ParseOptions;
 
 /// Maximum length of a model name in bytes. Names are kept in metrics and in recordings of decisions.
 const MAX_MODEL_BYTES: usize = 1_024;

@@ -1,16 +1,20 @@
 //! Parses the bodies of OpenAI's APIs.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::error::{JsonError, ParseError};
+use crate::error::ParseError;
+use crate::json::cursor::Cursor;
 use crate::json::{deserialize_present, parse_object, parse_token_count, raw_content};
-use crate::prompt::Prompt;
-use crate::prompt::messages::Messages;
+use crate::options::ParseOptions;
+use crate::prompt::content::Author;
+use crate::prompt::root::{Form, Root};
+use crate::prompt::{Prompt, form_of};
 use crate::request::model::Model;
-use crate::request::options::ParseOptions;
 use crate::request::parsed::{Delivery, ParsedRequest, assemble, delivery};
+
+/// How deep cache marks are left out of tools: from a tool and from its function, not from the parameters.
+pub(super) const TOOL_CACHE_MARK_DEPTH: usize = 3;
 
 /// A body of the completions API.
 #[derive(Deserialize)]
@@ -25,15 +29,21 @@ struct CompletionBody<'a> {
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
     cache_salt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    extra_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    lora_path: Option<&'a RawValue>,
 }
 
-/// A body of the chat completions API. `M` is the type of its messages.
+/// A body of the chat completions API.
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "M: Deserialize<'de>"))]
-struct ChatBody<'a, M> {
+struct ChatBody<'a> {
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
     model: Option<&'a RawValue>,
-    messages: Option<M>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_effort: Option<&'a RawValue>,
     #[serde(borrow)]
     chat_template: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -50,6 +60,10 @@ struct ChatBody<'a, M> {
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
     cache_salt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    extra_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    lora_path: Option<&'a RawValue>,
 }
 
 /// A body of the responses API.
@@ -62,6 +76,8 @@ struct ResponsesBody<'a> {
     #[serde(borrow)]
     instructions: Option<&'a RawValue>,
     #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
     tools: Option<&'a RawValue>,
     #[serde(borrow)]
     stream: Option<&'a RawValue>,
@@ -69,6 +85,14 @@ struct ResponsesBody<'a> {
     max_output_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
     cache_salt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    extra_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    lora_path: Option<&'a RawValue>,
+    #[serde(borrow)]
+    previous_response_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    conversation: Option<&'a RawValue>,
 }
 
 /// A body of the embeddings API.
@@ -80,6 +104,10 @@ struct EmbeddingsBody<'a> {
     input: Option<&'a RawValue>,
     #[serde(borrow)]
     cache_salt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    extra_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    lora_path: Option<&'a RawValue>,
 }
 
 /// A body of the conversations API.
@@ -108,6 +136,20 @@ struct ImageBody<'a> {
     cache_salt: Option<&'a RawValue>,
 }
 
+/// Returns the fields by which vLLM and SGLang separate prompts of their OpenAI APIs.
+fn scopes<'a>(
+    cache_salt: Option<&'a RawValue>,
+    extra_key: Option<&'a RawValue>,
+    lora_path: Option<&'a RawValue>,
+) -> [(&'static str, Option<&'a str>); 3] {
+    [("cache_salt", json(cache_salt)), ("extra_key", json(extra_key)), ("lora_path", json(lora_path))]
+}
+
+/// Returns a value as it is written.
+pub(super) fn json(value: Option<&RawValue>) -> Option<&str> {
+    value.map(RawValue::get)
+}
+
 pub(crate) fn parse_completion(
     bytes: &[u8],
     options: &ParseOptions<'_>,
@@ -115,7 +157,8 @@ pub(crate) fn parse_completion(
     let body: CompletionBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
     let value = body.prompt.filter(|prompt| has_content(prompt)).ok_or(ParseError::MissingPrompt)?;
     let model = Model::parse_required(bytes, body.model, options)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, options.block_bytes);
+    let fields = &scopes(body.cache_salt, body.extra_key, body.lora_path);
+    let mut prompt = Prompt::new(&Root { model: &model.name, form: form_of(value), fields }, options);
     prompt.add_any(value).map_err(|_| ParseError::MissingPrompt)?;
     Ok(assemble(model, prompt, parse_token_count(body.max_tokens), delivery(body.stream)))
 }
@@ -123,31 +166,40 @@ pub(crate) fn parse_completion(
 /// Parses a chat completion. Templates, tools and documents are hashed before the messages: engines render
 /// them at the start of the prompt, regardless of their position in the body.
 pub(crate) fn parse_chat(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
-    let body: ChatBody<'_, Messages<'_>> = parse_object(bytes).map_err(|error| chat_error(bytes, error))?;
-    let messages = body.messages.filter(|messages| !messages.kept.is_empty());
+    let body: ChatBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
+    let messages = body.messages.filter(|messages| has_elements(messages));
     let messages = messages.ok_or(ParseError::MissingMessages)?;
-    let model = Model::parse_required(bytes, body.model, options)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, options.block_bytes);
-    prompt.add_optional_field("chat_template", body.chat_template);
-    prompt.add_optional_field("chat_template_kwargs", body.chat_template_kwargs);
-    prompt.add_optional_field("tools", body.tools);
-    prompt.add_optional_field("documents", body.documents);
-    messages.add_to(&mut prompt);
+    let model = Model::parse_required(bytes, body.model, options);
+    let name = model.as_ref().map(|model| model.name.as_str()).unwrap_or_default();
+    let fields = &scopes(body.cache_salt, body.extra_key, body.lora_path);
+    let mut prompt = Prompt::new(&Root { model: name, form: Form::Text, fields }, options);
+    prompt.add_field("reasoning_effort", json(body.reasoning_effort), 0);
+    prompt.add_field("chat_template", json(body.chat_template), 0);
+    prompt.add_field("chat_template_kwargs", json(body.chat_template_kwargs), 0);
+    prompt.add_field("tools", present_tools(body.tools), TOOL_CACHE_MARK_DEPTH);
+    prompt.add_field("documents", json(body.documents), 0);
+    prompt.add_messages(messages.get()).map_err(|_| ParseError::MissingMessages)?;
     let max_output_tokens =
         parse_token_count(body.max_completion_tokens).or_else(|| parse_token_count(body.max_tokens));
-    Ok(assemble(model, prompt, max_output_tokens, delivery(body.stream)))
+    Ok(assemble(model?, prompt, max_output_tokens, delivery(body.stream)))
 }
 
 /// Parses a responses request. Tools and instructions are hashed before the input, in the order in which
-/// engines render them.
+/// engines render them. Engines render the instructions as a system message.
 pub(crate) fn parse_responses(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
     let body: ResponsesBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
     let input = body.input.filter(|input| has_content(input)).ok_or(ParseError::MissingResponsesInput)?;
     let model = Model::parse_required(bytes, body.model, options)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, options.block_bytes);
-    prompt.add_optional_field("tools", body.tools);
-    prompt.add_optional_field("instructions", body.instructions);
-    prompt.add_text(raw_content(Some(input)));
+    let [salt, key, lora] = scopes(body.cache_salt, body.extra_key, body.lora_path);
+    let previous = ("previous_response_id", json(body.previous_response_id));
+    let fields = &[salt, key, lora, previous, ("conversation", conversation_id(body.conversation))];
+    let mut prompt = Prompt::new(&Root { model: &model.name, form: Form::Text, fields }, options);
+    prompt.add_field("reasoning_effort", member(body.reasoning, "effort"), 0);
+    prompt.add_field("tools", present_tools(body.tools), TOOL_CACHE_MARK_DEPTH);
+    if let Some(instructions) = body.instructions {
+        prompt.add_plain_message("system", Some(instructions.get()), Author::Message);
+    }
+    prompt.add_input(input.get());
     Ok(assemble(model, prompt, parse_token_count(body.max_output_tokens), delivery(body.stream)))
 }
 
@@ -158,7 +210,8 @@ pub(crate) fn parse_embeddings(
     let body: EmbeddingsBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
     let input = body.input.filter(|input| has_content(input)).ok_or(ParseError::MissingEmbeddingsInput)?;
     let model = Model::parse_required(bytes, body.model, options)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, options.block_bytes);
+    let fields = &scopes(body.cache_salt, body.extra_key, body.lora_path);
+    let mut prompt = Prompt::new(&Root { model: &model.name, form: form_of(input), fields }, options);
     prompt.add_any(input).map_err(|_| ParseError::MissingEmbeddingsInput)?;
     Ok(assemble(model, prompt, None, Delivery::Whole))
 }
@@ -168,11 +221,11 @@ pub(crate) fn parse_conversation(
     options: &ParseOptions<'_>,
 ) -> Result<ParsedRequest, ParseError> {
     let body: ConversationBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
-    let is_list = |items: &&RawValue| items.get().starts_with('[') && has_content(items);
-    let items = body.items.filter(is_list).ok_or(ParseError::MissingItems)?;
+    let items = body.items.filter(|items| has_elements(items)).ok_or(ParseError::MissingItems)?;
     let model = Model::parse_required(bytes, body.model, options)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, options.block_bytes);
-    prompt.add_text(raw_content(Some(items)));
+    let fields = &[("cache_salt", json(body.cache_salt))];
+    let mut prompt = Prompt::new(&Root { model: &model.name, form: Form::Text, fields }, options);
+    prompt.add_input(items.get());
     Ok(assemble(model, prompt, None, delivery(body.stream)))
 }
 
@@ -181,18 +234,30 @@ pub(crate) fn parse_image(bytes: &[u8], options: &ParseOptions<'_>) -> Result<Pa
     let is_text = |prompt: &&RawValue| prompt.get().starts_with('"') && has_content(prompt);
     let value = body.prompt.filter(is_text).ok_or(ParseError::MissingImagePrompt)?;
     let model = Model::parse_required(bytes, body.model, options)?;
-    let mut prompt = Prompt::new(&model.name, body.cache_salt, options.block_bytes);
-    prompt.add_text(raw_content(Some(value)));
+    let fields = &[("cache_salt", json(body.cache_salt))];
+    let mut prompt = Prompt::new(&Root { model: &model.name, form: Form::Text, fields }, options);
+    prompt.add_escaped(raw_content(Some(value)));
     Ok(assemble(model, prompt, None, delivery(body.stream)))
 }
 
-/// Distinguishes a chat with invalid messages from a body that is invalid elsewhere, by parsing it again
-/// without the messages.
-fn chat_error(body: &[u8], error: JsonError) -> ParseError {
-    match parse_object::<ChatBody<'_, IgnoredAny>>(body) {
-        Ok(_) => ParseError::MissingMessages,
-        Err(_) => ParseError::InvalidJson(error),
-    }
+/// Returns the tools unless there are none: templates treat an empty array as no tools.
+pub(super) fn present_tools(tools: Option<&RawValue>) -> Option<&str> {
+    tools.filter(|tools| !tools.get().starts_with('[') || has_content(tools)).map(RawValue::get)
+}
+
+/// Returns the member `name` of an object.
+pub(super) fn member<'a>(object: Option<&'a RawValue>, name: &str) -> Option<&'a str> {
+    Cursor::new(object?.get()).object()?.get(name)
+}
+
+/// Returns the id of a conversation, which is given alone or in an object.
+fn conversation_id(conversation: Option<&RawValue>) -> Option<&str> {
+    member(conversation, "id").or(json(conversation))
+}
+
+/// Returns whether a value is an array that is not empty.
+pub(super) fn has_elements(value: &RawValue) -> bool {
+    value.get().starts_with('[') && has_content(value)
 }
 
 /// Returns whether a value is a string or an array that is not empty.

@@ -3,14 +3,17 @@
 use std::ops::Range;
 
 use serde_json::value::RawValue;
-use signalbox_types::{BlockHash, Request};
+use signalbox_types::{BlockHash, PromptSize, Request};
 
+use crate::api::Api;
 use crate::prompt::Prompt;
 use crate::request::model::Model;
 
 /// What the endpoint picker needs to know about a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedRequest {
+    /// The API of the request.
+    pub api: Api,
     /// The request as the policy sees it.
     pub request: Request,
     /// Hashes of the full blocks of the prompt, in order. Empty if there is no prompt.
@@ -41,9 +44,18 @@ pub(crate) fn assemble(
     max_output_tokens: Option<u64>,
     delivery: Delivery,
 ) -> ParsedRequest {
-    let (prompt_tokens, chain) = prompt.finish();
-    let request = Request { model: model.name, prompt_tokens, max_output_tokens, ..Request::default() };
-    ParsedRequest { request, chain, delivery, requested_model: model.requested, model_span: model.span }
+    let (prompt, chain) = prompt.finish();
+    let prompt_tokens = prompt.tokens(PromptSize::DEFAULT_BYTES_PER_TOKEN_MILLI, 100);
+    let request =
+        Request { model: model.name, prompt_tokens, prompt, max_output_tokens, ..Request::default() };
+    ParsedRequest {
+        request,
+        chain,
+        delivery,
+        requested_model: model.requested,
+        model_span: model.span,
+        ..ParsedRequest::default()
+    }
 }
 
 /// Returns the delivery that the value of `stream` asks for.

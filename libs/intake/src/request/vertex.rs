@@ -1,9 +1,9 @@
 //! Parses the bodies of Vertex AI's prediction service: OpenAI JSON in a `google.api.HttpBody`.
 
 use crate::error::ParseError;
+use crate::options::ParseOptions;
 use crate::protobuf::http_body::{Envelope, Payload};
 use crate::request::openai;
-use crate::request::options::ParseOptions;
 use crate::request::parsed::ParsedRequest;
 
 /// Parses a chat completion.

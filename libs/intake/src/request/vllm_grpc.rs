@@ -1,11 +1,12 @@
 //! Parses the bodies of vLLM's gRPC service, which name no model.
 
 use crate::error::ParseError;
-use crate::prompt::{Prompt, media};
+use crate::options::ParseOptions;
+use crate::prompt::root::{Form, Root};
+use crate::prompt::{Prompt, placeholders};
 use crate::protobuf::fields::{Fields, PackedInts, Value, truncate_to_u32};
 use crate::protobuf::grpc_frame::single_message;
 use crate::request::model::Model;
-use crate::request::options::ParseOptions;
 use crate::request::parsed::{Delivery, ParsedRequest, assemble};
 
 /// The prompt of a generation request.
@@ -25,12 +26,14 @@ pub(crate) fn parse_generate(body: &[u8], options: &ParseOptions<'_>) -> Result<
             (3, Value::Bytes(text)) => input = Some(Input::Text(text)),
             (4, Value::Bytes(sampling)) => max_tokens = parse_max_tokens(sampling)?,
             (5, Value::Varint(value)) => stream = value,
-            (7, Value::Bytes(message)) => media_items = media::from_message(message)?,
+            (7, Value::Bytes(message)) => media_items = placeholders::from_message(message)?,
             _ => {}
         }
     }
-    let mut prompt = Prompt::new("", None, options.block_bytes);
-    match input.ok_or(ParseError::UnsupportedGrpcInput)? {
+    let input = input.ok_or(ParseError::UnsupportedGrpcInput)?;
+    let form = if matches!(input, Input::Text(_)) { Form::Text } else { Form::TokenIds };
+    let mut prompt = Prompt::new(&Root { model: "", form, fields: &[] }, options);
+    match input {
         Input::Tokenized(tokenized_input) => add_ids(&mut prompt, tokenized_input, &media_items)?,
         Input::Text(text) => {
             prompt.add_text(str::from_utf8(text).map_err(|_| ParseError::InvalidGrpcPayload)?)
@@ -53,7 +56,7 @@ pub(crate) fn parse_embed(body: &[u8], options: &ParseOptions<'_>) -> Result<Par
             _ => {}
         }
     }
-    let mut prompt = Prompt::new("", None, options.block_bytes);
+    let mut prompt = Prompt::new(&Root { model: "", form: Form::TokenIds, fields: &[] }, options);
     add_ids(&mut prompt, tokenized_input.ok_or(ParseError::MissingEmbedInput)?, &[])?;
     if prompt.is_empty() {
         return Err(ParseError::MissingEmbedInput);
@@ -65,7 +68,7 @@ pub(crate) fn parse_embed(body: &[u8], options: &ParseOptions<'_>) -> Result<Par
 fn add_ids(
     prompt: &mut Prompt,
     tokenized_input: &[u8],
-    media_items: &[media::MediaItem<'_>],
+    media_items: &[placeholders::MediaItem<'_>],
 ) -> Result<(), ParseError> {
     prompt.add_ids(
         TokenizedInputIds { fields: Fields::new(tokenized_input), packed: PackedInts::new(&[]) },

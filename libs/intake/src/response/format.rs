@@ -9,7 +9,7 @@ pub enum ResponseFormat {
     Json,
     /// gRPC messages, each after a 5-byte header.
     Grpc,
-    /// A response that is not read: an error, a compressed body, or one that reports no usage.
+    /// A response that cannot be read: a compressed body, or one of another content type.
     #[default]
     Unread,
 }

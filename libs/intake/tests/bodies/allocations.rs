@@ -1,7 +1,7 @@
 //! Memory allocations for large bodies.
 
 use bytes::Bytes;
-use signalbox_intake::response::{ModelRenamer, ResponseFormat, UsageReader};
+use signalbox_intake::response::{ModelRenamer, ResponseFormat, ResponseReader};
 use signalbox_intake::{Api, ParseOptions, parse};
 
 use crate::protobuf_writer::{bytes, frame, packed};
@@ -21,7 +21,14 @@ fn bodies() -> Vec<(Api, Vec<u8>)> {
     let json = serde_json::to_string(&ids).unwrap();
     let text = "All work and no play. ".repeat(200_000);
     let messages = vec![format!(r#"{{"role":"user","content":"{}"}}"#, &text[..4_000]); 1_000].join(",");
+    let lines = r#"{\"a\": \u4e2d}\n"#.repeat(300_000);
+    let parts = vec![format!(r#"{{"type":"text","text":"{}"}}"#, &text[..2_000]); 2_000].join(",");
+    let tools =
+        vec![r#"{"name":"f","input_schema":{"type":"object","properties":{"a":{}}}}"#; 1_000].join(",");
+    let blocks = format!(r#"{{"tools":[{tools}],"messages":[{{"content":[{parts}]}}],"model":"m"}}"#);
     vec![
+        (Api::Completions, format!(r#"{{"prompt":"{lines}","model":"m"}}"#).into()),
+        (Api::Messages, blocks.into()),
         (Api::Completions, format!(r#"{{"prompt":{json},"model":"m"}}"#).into()),
         (Api::Completions, format!(r#"{{"prompt":"{text}","model":"m"}}"#).into()),
         (Api::Chat, format!(r#"{{"messages":[{messages}],"tools":{json},"model":"m"}}"#).into()),
@@ -55,8 +62,8 @@ fn claimed_lengths_allocate_nothing() {
             allocations(|| assert!(parse(api, &body, &ParseOptions::new(BLOCK_BYTES)).is_err()));
         assert!(max_bytes <= 1_000, "{max_bytes} bytes");
     }
+    let mut reader = ResponseReader::new(Api::VllmGrpcGenerate, ResponseFormat::Grpc).unwrap();
     let (_, max_bytes) = allocations(|| {
-        let mut reader = UsageReader::new(Api::VllmGrpcGenerate, ResponseFormat::Grpc);
         (0..100).for_each(|_| reader.push(b"\0\xff\xff\xff\xff\x0a\xff\xff\xff\xff\x0f"));
     });
     assert_eq!(max_bytes, 0);
@@ -65,11 +72,15 @@ fn claimed_lengths_allocate_nothing() {
 #[test]
 fn responses_are_not_buffered() {
     let piece = Bytes::from(vec![b'x'; 60_000]);
-    for format in [ResponseFormat::EventStream, ResponseFormat::Json, ResponseFormat::Grpc] {
-        for api in [Api::Chat, Api::VllmGrpcGenerate] {
+    for (api, format) in [
+        (Api::Chat, ResponseFormat::EventStream),
+        (Api::Chat, ResponseFormat::Json),
+        (Api::VllmGrpcGenerate, ResponseFormat::Grpc),
+    ] {
+        for start in ["{\"usage\":{\"a\":\"", "data: {\"usage\":{\"a\":\"", "data: {\"choices\":[\""] {
             let (_, max_bytes) = allocations(|| {
-                let mut reader = UsageReader::new(api, format);
-                reader.push(b"{\"usage\":{\"a\":\"");
+                let mut reader = ResponseReader::new(api, format).unwrap();
+                reader.push(start.as_bytes());
                 (0..100).for_each(|_| reader.push(&piece));
             });
             assert!(max_bytes <= 200_000, "{api:?} {format:?}: {max_bytes} bytes at a time");
@@ -81,4 +92,9 @@ fn responses_are_not_buffered() {
         ModelRenamer::new(Api::Chat, ResponseFormat::EventStream, "llama", "requested").unwrap();
     let (count, _) = allocations(|| (0..100).for_each(|_| drop(renamer.push(event.clone(), false))));
     assert_eq!(count, 0, "allocations to replace 100 names");
+    let mut reader = ResponseReader::new(Api::Chat, ResponseFormat::EventStream).unwrap();
+    reader.push(&event);
+    assert!(reader.output().is_some());
+    let (count, _) = allocations(|| (0..100).for_each(|_| reader.push(&event)));
+    assert_eq!(count, 0, "allocations to read 100 events after the first output");
 }

@@ -4,7 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use signalbox_intake::{Api, Delivery, ParseError, ParseOptions, ParsedRequest, parse};
 use signalbox_prefix::ChainHasher;
-use signalbox_types::{BlockHash, Request};
+use signalbox_types::{BlockHash, MediaKind, MediaTokens, PromptSize, Request};
+use smallvec::smallvec;
+use xxhash_rust::xxh3::xxh3_128;
 
 fn completion(body: &str) -> Result<ParsedRequest, ParseError> {
     parse(Api::Completions, body.as_bytes(), &ParseOptions::new(8))
@@ -14,14 +16,20 @@ fn chat(body: &str) -> Result<ParsedRequest, ParseError> {
     parse(Api::Chat, body.as_bytes(), &ParseOptions::new(8))
 }
 
-pub(crate) fn chain(model: &str, bytes: &str) -> Vec<BlockHash> {
+pub(crate) fn chain(model: &str, bytes: impl AsRef<[u8]>) -> Vec<BlockHash> {
     let mut hasher = ChainHasher::new(model, 8);
-    hasher.update(bytes.as_bytes());
+    hasher.update(bytes.as_ref());
     hasher.finish()
 }
 
 pub(crate) fn chain_of_ids(model: &str, ids: &[u32]) -> Vec<BlockHash> {
-    let mut hasher = ChainHasher::new(model, 8);
+    chain_of_scoped_ids(model, b"", ids)
+}
+
+/// Returns the chain of ids in a scope, such as `\xfecache_salt\xffsalt\xff`.
+pub(crate) fn chain_of_scoped_ids(model: &str, scope: &[u8], ids: &[u32]) -> Vec<BlockHash> {
+    let digest = xxh3_128(&[b"ids", scope].concat());
+    let mut hasher = ChainHasher::new(&format!("\u{1f}{digest:032x}{model}"), 8);
     ids.iter().for_each(|id| hasher.update(&id.to_le_bytes()));
     hasher.finish()
 }
@@ -35,14 +43,16 @@ pub(crate) fn refusal(read: Result<ParsedRequest, ParseError>) -> String {
 fn completion_is_parsed() {
     let read = completion(r#"{"model":"llama3","prompt":"0123456\n89","max_tokens":7,"stream":true}"#);
     let expected = ParsedRequest {
+        api: Api::Completions,
         requested_model: None,
         request: Request {
             model: "llama3".to_owned(),
             prompt_tokens: 3,
+            prompt: PromptSize { text_bytes: 10, ..PromptSize::default() },
             max_output_tokens: Some(7),
             ..Request::default()
         },
-        chain: chain("llama3", r"0123456\n89"),
+        chain: chain("llama3", "0123456\n89"),
         delivery: Delivery::Streamed,
         model_span: Some(9..17),
     };
@@ -52,10 +62,10 @@ fn completion_is_parsed() {
 
 #[test]
 fn prompt_may_be_an_array_of_strings() {
-    let prompt = r#"["a", "b and c"]"#;
+    let prompt = r#"["a", "b\tand c"]"#;
     let read = completion(&format!(r#"{{"prompt": {prompt} ,"model":"m"}}"#)).unwrap();
-    assert_eq!(read.chain, chain("m", prompt));
-    assert_eq!(read.request.prompt_tokens, prompt.len().div_ceil(4) as u64);
+    assert_eq!(read.chain, chain("m", b"a\xffb\tand c"));
+    assert_eq!(read.request.prompt_tokens, 3);
     assert_eq!(read.delivery, Delivery::Whole);
 }
 
@@ -79,14 +89,19 @@ fn chat_is_parsed() {
             "tools":[{"model":1}],"max_tokens":5,"model":"m","max_completion_tokens":9,"stream":false}"#,
     )
     .unwrap();
-    let tools = "[{\"model\":1}]\x1f";
-    let parts = r#"[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:,x"}}]"#;
-    let messages = format!("system\x1fbe brief\x1fuser\x1f{parts}\x1fassistant\x1f\x1f");
-    let calls = "[{\"id\":\"a\"}]\x1f";
-    let hashed = format!("\x1etools\x1f{tools}{messages}\x1etool_calls\x1f{calls}");
+    let image = xxh3_128(b"data:,x").to_le_bytes();
+    let hashed = [
+        b"\xfetools\xff\xfa\xf8model\xff\xfb1\xff\xf7\xf9",
+        &b"\xfcsystem\xffbe brief\xff\xfcuser\xffhi\xfdi"[..],
+        &image,
+        b"\xff\xfcassistant\xff\xff\xfetool_calls\xff\xfa\xf8id\xffa\xff\xf7\xf9",
+    ]
+    .concat();
     assert_eq!(read.request.model, "m");
-    let counted_bytes = tools.len() + messages.len() + calls.len();
-    assert_eq!(read.request.prompt_tokens, counted_bytes.div_ceil(4) as u64);
+    let media = smallvec![MediaTokens { kind: MediaKind::Image, block: 7, tokens: 1_024 }];
+    let prompt = PromptSize { text_bytes: hashed.len() as u64 - 18, token_ids: 0, media };
+    assert_eq!(read.request.prompt_tokens, (hashed.len() as u64 - 18).div_ceil(4) + 1_024);
+    assert_eq!(read.request.prompt, prompt);
     assert_eq!(read.request.max_output_tokens, Some(9));
     assert_eq!(read.chain, chain("m", &hashed));
     assert_eq!(read.delivery, Delivery::Whole);
@@ -134,7 +149,19 @@ fn body_without_a_prompt_is_rejected() {
     }
     let text = refusal(completion(r#"{"model":"m"}"#));
     assert_eq!(text, "invalid completions request: must have prompt field");
-    for messages in ["", "[]", "null", "\"hi\"", r#"["hi"]"#, "{}", r#"[{"role":"a","role":"b"}]"#] {
+    for messages in [
+        "",
+        "[]",
+        "null",
+        "\"hi\"",
+        "7",
+        r#"["hi"]"#,
+        r#"[["user","hi"]]"#,
+        "[null]",
+        "{}",
+        r#"[{"role":"a","role":"b"}]"#,
+        r#"[{"reasoning":"a","r\u0065asoning":"b"}]"#,
+    ] {
         let field = if messages.is_empty() { String::new() } else { format!(r#","messages":{messages}"#) };
         let text = refusal(chat(&format!(r#"{{"model":"m"{field}}}"#)));
         assert_eq!(text, "invalid chat completions request: must have valid messages field", "{messages}");
@@ -191,7 +218,7 @@ fn different_salts_share_no_block() {
     let read = |salt: &str| {
         let completion =
             completion(&format!(r#"{{"model":"m","prompt":"{}"{salt}}}"#, "p".repeat(80))).unwrap();
-        let chat = chat(&format!(r#"{{"model":"m","messages":[{{"content":"{}"}}]{salt}}}"#, "p".repeat(80)));
+        let chat = chat(&format!(r#"{{"model":"m","messages":[{{"content":"{}"}}]{salt}}}"#, "p".repeat(77)));
         [completion, chat.unwrap()]
     };
     let unsalted = read("");
@@ -216,7 +243,7 @@ fn opaque_body_is_not_read() {
 
 proptest! {
     #[test]
-    fn prompt_is_hashed_as_written(
+    fn prompt_is_hashed_and_counted_as_its_decoded_text(
         model in "[a-zA-Z0-9/\"\\\\\u{e4}.-]{1,20}",
         prompt in ".{1,200}",
         padding in " {0,3}",
@@ -228,9 +255,8 @@ proptest! {
             fields.reverse();
         }
         let read = completion(&format!("{padding}{{{padding}{}}}{padding}", fields.join(","))).unwrap();
-        let raw = &prompt_json[1..prompt_json.len() - 1];
-        prop_assert_eq!(read.chain, chain(&model, raw));
-        prop_assert_eq!(read.request.prompt_tokens, raw.len().div_ceil(4) as u64);
+        prop_assert_eq!(read.chain, chain(&model, &prompt));
+        prop_assert_eq!(read.request.prompt_tokens, prompt.len().div_ceil(4) as u64);
         prop_assert_eq!(read.request.model, model);
     }
 

@@ -3,8 +3,12 @@
 
 mod allocations;
 mod completions_and_chats;
+mod media;
 mod model_renames;
 mod mutated_corpus;
 mod other_apis;
+mod prompt_forms;
 mod protobuf_writer;
+mod rendered_parts;
+mod response_output;
 mod response_usage;

@@ -9,7 +9,7 @@ use signalbox_intake::response::{ModelRenamer, ResponseFormat};
 use signalbox_intake::{Api, ParseOptions, parse, replace_model};
 
 use crate::model_renames::rename_in_pieces;
-use crate::response_usage::read_usage;
+use crate::response_output::read_shown;
 
 const ROUNDS: u64 = 4_000;
 
@@ -113,16 +113,18 @@ fn mutated_requests_are_parsed_or_rejected() {
 fn split_of_mutated_responses_makes_no_difference() {
     let corpus = corpus("response");
     assert!(corpus.len() >= 10);
-    let (mut rng, mut reported) = (SmallRng::seed_from_u64(2), 0);
+    let (mut rng, mut reported, mut generated, mut failed) = (SmallRng::seed_from_u64(2), 0, 0, 0);
     for _ in 0..ROUNDS {
         let response = mutated(&mut rng, &corpus);
         let splits = splits(&mut rng, response.len());
         for api in APIS {
             for format in FORMATS {
-                let whole = read_usage(api, format, &response, &[]);
-                reported += usize::from(whole.is_some());
+                let whole = read_shown(api, format, &response, &[]);
+                reported += usize::from(whole.usage.is_some());
+                generated += usize::from(whole.output.is_some());
+                failed += usize::from(whole.error.is_some());
                 assert_eq!(
-                    read_usage(api, format, &response, &splits),
+                    read_shown(api, format, &response, &splits),
                     whole,
                     "{api:?} {format:?} {splits:?} {response:?}"
                 );
@@ -143,5 +145,7 @@ fn split_of_mutated_responses_makes_no_difference() {
             assert_eq!(rename(&splits), rename(&[]), "{api:?} {splits:?} {response:?}");
         }
     }
-    assert!(reported > ROUNDS as usize / 10, "too few mutations report usage: {reported}");
+    for count in [reported, generated, failed] {
+        assert!(count > ROUNDS as usize / 10, "too few mutations report something: {count}");
+    }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use signalbox_intake::{Api, Delivery, ParseOptions, ParsedRequest, parse, replace_model};
 
-use crate::completions_and_chats::{chain, chain_of_ids, refusal};
+use crate::completions_and_chats::{chain, chain_of_ids, chain_of_scoped_ids, refusal};
 use crate::protobuf_writer::{bytes, frame, number, packed};
 
 fn read(api: Api, body: &str) -> ParsedRequest {
@@ -20,12 +20,12 @@ fn responses_request_is_parsed() {
     let body = r#"{"model":"m","input":[{"role":"user","content":"hi"}],"instructions":"be brief","stream":true,
         "max_output_tokens":9}"#;
     let response = read(Api::Responses, body);
-    let hashed = "\x1einstructions\x1fbe brief\x1f[{\"role\":\"user\",\"content\":\"hi\"}]";
+    let hashed = b"\xfcsystem\xffbe brief\xff\xfcuser\xffhi\xff";
     assert_eq!(response.chain, chain("m", hashed));
     assert_eq!(response.request.max_output_tokens, Some(9));
     assert_eq!(response.delivery, Delivery::Streamed);
     let text = read(Api::Responses, r#"{"model":"m","input":"0123456789"}"#);
-    assert_eq!((text.chain, text.request.prompt_tokens), (chain("m", "0123456789"), 3));
+    assert_eq!((text.chain, text.request.prompt_tokens), (chain("m", b"\xfcuser\xff0123456789\xff"), 5));
     for body in ["{}", r#"{"input":null}"#, r#"{"input":""}"#, r#"{"input":[]}"#, r#"{"input":{}}"#] {
         assert_eq!(refused(Api::Responses, body), "invalid responses request: must have input field");
     }
@@ -38,7 +38,7 @@ fn embeddings_conversations_and_images_are_parsed() {
     let text = read(Api::Embeddings, r#"{"model":"m","input":"0123456789"}"#);
     assert_eq!(text.chain, chain("m", "0123456789"));
     let items = read(Api::Conversations, r#"{"model":"m","items":[{"content":"hi"}]}"#);
-    assert_eq!(items.chain, chain("m", r#"[{"content":"hi"}]"#));
+    assert_eq!(items.chain, chain("m", b"\xf6\xf8content\xffhi\xff\xf7"));
     let image = read(Api::Images, r#"{"model":"m","prompt":"a black cat","n":2}"#);
     assert_eq!(image.chain, chain("m", "a black cat"));
     for (api, body, text) in [
@@ -64,8 +64,7 @@ fn anthropic_messages_are_parsed() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"system":[{"type":"text","text":"be brief"}],
         "tools":[1],"max_tokens":7,"stream":true}"#;
     let messages = read(Api::Messages, body);
-    let hashed =
-        "\x1etools\x1f[1]\x1f\x1esystem\x1f[{\"type\":\"text\",\"text\":\"be brief\"}]\x1fuser\x1fhi\x1f";
+    let hashed = b"\xfetools\xff\xfa\xfb1\xff\xf9\xfcsystem\xffbe brief\xff\xfcuser\xffhi\xff";
     assert_eq!(messages.chain, chain("m", hashed));
     assert_eq!(messages.request.max_output_tokens, Some(7));
     assert_eq!(messages.delivery, Delivery::Streamed);
@@ -89,7 +88,7 @@ fn vllm_request_is_parsed() {
     let body = r#"{"token_ids":[1,2,3],"model":"m","sampling_params":{"max_tokens":4},"stream":true,
         "cache_salt":"s"}"#;
     let generate = read(Api::VllmGenerate, body);
-    assert_eq!(generate.chain, chain_of_ids("\u{1f}s\u{1f}m", &[1, 2, 3]));
+    assert_eq!(generate.chain, chain_of_scoped_ids("m", b"\xfecache_salt\xffs\xff", &[1, 2, 3]));
     assert_eq!(generate.request.prompt_tokens, 3);
     assert_eq!(generate.request.max_output_tokens, Some(4));
     assert_eq!(generate.delivery, Delivery::Streamed);
@@ -124,7 +123,7 @@ fn sglang_request_is_parsed() {
     let body =
         r#"{"input_ids":[1,2,3],"extra_key":"s","sampling_params":{"max_new_tokens":4},"stream":true}"#;
     let generate = read(Api::SglangGenerate, body);
-    assert_eq!(generate.chain, chain_of_ids("\u{1f}s\u{1f}", &[1, 2, 3]));
+    assert_eq!(generate.chain, chain_of_scoped_ids("", b"\xfeextra_key\xffs\xff", &[1, 2, 3]));
     assert_eq!(generate.request.model, "");
     assert_eq!((generate.request.prompt_tokens, generate.request.max_output_tokens), (3, Some(4)));
     assert_eq!(generate.delivery, Delivery::Streamed);
@@ -206,7 +205,7 @@ fn vertex_request_is_parsed_like_its_payload() {
         let parsed = parse(api, &body, &ParseOptions::new(8)).unwrap();
         assert_eq!(&body[parsed.model_span.clone().unwrap()], b"\"m\"");
         let alone = read(payload_api, json);
-        assert_eq!(ParsedRequest { model_span: alone.model_span.clone(), ..parsed }, alone);
+        assert_eq!(ParsedRequest { api: payload_api, model_span: alone.model_span.clone(), ..parsed }, alone);
     }
 }
 
@@ -221,7 +220,7 @@ fn replacing_a_model_adjusts_grpc_lengths() {
     }
     let target = |requested: &str| requested.is_empty().then(|| "tuned".to_owned());
     let body = Bytes::from(vertex(r#"{"input":"0123456789"}"#));
-    let options = ParseOptions { block_bytes: 8, rewrite: &target };
+    let options = ParseOptions { rewrite: &target, ..ParseOptions::new(8) };
     let span = parse(Api::VertexPredict, &body, &options).unwrap().model_span.unwrap();
     let expected = vertex(r#"{"model":"tuned","input":"0123456789"}"#);
     assert_eq!(replace_model(Api::VertexPredict, &body, &span, "tuned"), expected);
@@ -247,7 +246,8 @@ fn null_model_counts_as_missing() {
     let target = |requested: &str| requested.is_empty().then(|| "tuned".to_owned());
     let body = Bytes::from_static(br#"{"model" : null , "prompt":"p"}"#);
     assert_eq!(refused(Api::Completions, &body), "model not found in request body");
-    let parsed = parse(Api::Completions, &body, &ParseOptions { block_bytes: 8, rewrite: &target }).unwrap();
+    let parsed =
+        parse(Api::Completions, &body, &ParseOptions { rewrite: &target, ..ParseOptions::new(8) }).unwrap();
     assert_eq!((parsed.request.model.as_str(), parsed.requested_model.as_deref()), ("tuned", Some("")));
     let spliced = replace_model(Api::Completions, &body, &parsed.model_span.unwrap(), "tuned");
     assert_eq!(spliced, r#"{"model" : "tuned" , "prompt":"p"}"#);

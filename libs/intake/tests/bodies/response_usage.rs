@@ -4,25 +4,35 @@ use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::select;
 use signalbox_intake::Api;
-use signalbox_intake::response::{ResponseFormat, Usage, UsageReader};
+use signalbox_intake::response::{ResponseFormat, ResponseReader, Usage};
 
 use crate::protobuf_writer::{bytes, frame, number, packed};
 
-/// Returns the usage in a response that arrives in pieces.
-pub(crate) fn read_usage(
+/// Reads a response that arrives in pieces; `None` if it cannot be read.
+pub(crate) fn read_response(
     api: Api,
     format: ResponseFormat,
     mut response: &[u8],
     splits: &[usize],
-) -> Option<Usage> {
-    let mut reader = UsageReader::new(api, format);
+) -> Option<ResponseReader> {
+    let mut reader = ResponseReader::new(api, format)?;
     for split in splits {
         let (piece, rest) = response.split_at((*split).min(response.len()));
         reader.push(piece);
         response = rest;
     }
     reader.push(response);
-    reader.usage()
+    Some(reader)
+}
+
+/// Returns the usage in a response that arrives in pieces.
+pub(crate) fn read_usage(
+    api: Api,
+    format: ResponseFormat,
+    response: &[u8],
+    splits: &[usize],
+) -> Option<Usage> {
+    read_response(api, format, response, splits)?.usage()
 }
 
 fn usage(prompt: u64, completion: u64, cached: Option<u64>) -> Option<Usage> {
@@ -37,8 +47,8 @@ const OPENAI_EVENTS: &str = concat!(
 );
 const ANTHROPIC_EVENTS: &str = concat!(
     "event: message_start\n",
-    "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":11,\"cache_read_input_tokens\":8,",
-    "\"output_tokens\":1}}}\n\n",
+    "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":2,\"cache_read_input_tokens\":8,",
+    "\"cache_creation_input_tokens\":1,\"output_tokens\":1}}}\n\n",
     "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"output_tokens\":5}}\n\n",
     "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
 );
@@ -69,7 +79,7 @@ fn responses() -> Vec<(Api, ResponseFormat, Vec<u8>)> {
     let whole = r#"{"id":"x","choices":[{"message":{"content":"\"usage\":{}"}}],"usage":{"prompt_tokens":11,
         "completion_tokens":"5","prompt_tokens_details":{"cached_tokens":8}},"x":1}"#;
     let message =
-        r#"{"usage":{"input_tokens":11,"output_tokens":5,"cache_read_input_tokens":8},"content":[]}"#;
+        r#"{"usage":{"input_tokens":3,"output_tokens":5,"cache_read_input_tokens":8},"content":[]}"#;
     let sglang = r#"{"text":"a","meta_info":{"id":"x","finish_reason":{"type":"length"},"prompt_tokens":11,
         "completion_tokens":5,"cached_tokens":8}}"#;
     vec![
@@ -138,7 +148,7 @@ fn unread_responses_report_no_usage() {
 }
 
 /// Returns fragments of responses, and random bytes.
-fn pieces() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let words: Vec<&[u8]> = vec![
         b"{",
         b"}",
@@ -152,6 +162,10 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         b"data: {\"usage\":{\"prompt_tokens\":3}}",
         b"\"usage\":{\"prompt_tokens\":4},",
         b"{\"usage\":{\"completion_tokens\":5}}\n",
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+        b"data: {\"error\":{\"code\":500}}\n\n",
+        b"event: error\n",
+        b"data: {\"text\":\"a\"}\r\n",
         b"\0\0\0\0\x04\x0a\x02\x10\x05",
         b"\0\0\0\0\x03\x0a\x02\x10\x05",
         b"\x12\x02\x18\x07",

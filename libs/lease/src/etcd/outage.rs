@@ -1,4 +1,4 @@
-//! Spaces and logs repeated failures.
+//! Delays retries after repeated failures, and logs the first failure and the recovery.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The coordinator's last known contents as plain data.
+//! The coordinator's last known contents. Pure: time is a parameter.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crate::ownership::RegisteredOwner;
 ///
 /// During an outage of the coordinator, leases can expire only because nobody could renew them. Members that
 /// were known before the outage and are missing after it are therefore kept for a grace period, in which live
-/// processes register again. Owners are not kept: a deposed owner must learn of it at once, and a successor
-/// looks for other signs of life.
+/// processes register again. Owners are not kept: an earlier owner must learn at once that it lost the pool, and
+/// a successor also checks whether the owner's stream is closed.
 #[derive(Debug, Default)]
 pub(crate) struct RegistryContents {
     /// `None` until the coordinator answers for the first time.

@@ -128,6 +128,13 @@ fn query(step: &Step) -> Option<&Prompt> {
     }
 }
 
+/// Returns when `endpoint` last used each block of `prompt`.
+fn last_uses(writer: &IndexWriter, endpoint: u64, prompt: &[u8]) -> Vec<u64> {
+    let uses = writer.last_uses(EndpointKey(endpoint), BlockHash::ROOT, &chain(prompt));
+    let starts = std::iter::once(0).chain(uses.iter().map(|each| each.end));
+    starts.zip(&uses).flat_map(|(start, each)| (start..each.end).map(|_| each.used)).collect()
+}
+
 fn blocks_of(reference: &ReferenceModel) -> usize {
     let placed = reference.placed.values().flat_map(|placed| placed.keys());
     let all = placed.chain(reference.confirmed.values().flatten());
@@ -151,6 +158,11 @@ proptest! {
                 let expected = reference.lookup(0..ENDPOINTS, prompt);
                 prop_assert_eq!(&expected, &whole_runs.index().lookup(&chain(prompt)));
                 prop_assert_eq!(&expected, &split.index().lookup(&chain(prompt)));
+                for endpoint in 0..ENDPOINTS {
+                    let expected = reference.last_uses(endpoint, prompt);
+                    prop_assert_eq!(&expected, &last_uses(&whole_runs, endpoint, prompt));
+                    prop_assert_eq!(&expected, &last_uses(&split, endpoint, prompt));
+                }
             }
             for endpoint in (0..ENDPOINTS).map(EndpointKey) {
                 prop_assert_eq!(reference.placed.get(&endpoint.0).map_or(0, |placed| placed.len()), whole_runs.placed_blocks(endpoint));
@@ -184,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn removing_all_endpoints_leaves_nothing(steps in proptest::collection::vec(step(), 0..40)) {
+    fn removing_all_endpoints_empties_the_index(steps in proptest::collection::vec(step(), 0..40)) {
         let (mut writer, mut reference) = (IndexWriter::default(), ReferenceModel::default());
         for (used, step) in steps.iter().enumerate() {
             apply(&mut writer, &reference, step, used as u64);

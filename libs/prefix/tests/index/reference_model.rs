@@ -31,6 +31,12 @@ impl ReferenceModel {
         placed.extend((1..=prompt.len()).map(|end| (prompt[..end].to_vec(), used)));
     }
 
+    /// Returns when each leading prefix of `prompt` was last used, as far as the endpoint was sent it.
+    pub(crate) fn last_uses(&self, endpoint: u64, prompt: &[u8]) -> Vec<u64> {
+        let Some(placed) = self.placed.get(&endpoint) else { return Vec::new() };
+        (1..=prompt.len()).map_while(|end| placed.get(&prompt[..end]).copied()).collect()
+    }
+
     /// Returns the time of the least recent use, and how many prefixes were last used then, at most `limit`.
     pub(crate) fn least_recently_used(&self, endpoint: u64, limit: usize) -> Option<(u64, u32)> {
         let placed = self.placed.get(&endpoint)?;

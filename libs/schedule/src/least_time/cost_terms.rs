@@ -1,10 +1,10 @@
 //! The cost of serving a request at one endpoint.
 
 use serde::{Deserialize, Serialize};
-use signalbox_state::EndpointState;
-use signalbox_types::{Load, PPM, Rates};
+use signalbox_types::{Load, Rates};
 
 use super::adapter_cost::adapter_cost_us;
+use super::room::{MAX_EXPECTED_US, WantedRoom, room_us};
 use super::settings::LeastTime;
 use super::tier::Tier;
 use crate::decision_inputs::DecisionInputs;
@@ -50,15 +50,17 @@ pub struct CostTerms {
 }
 
 impl CostTerms {
-    /// Returns the expected time until the prompt is processed, in microseconds.
+    /// Returns the expected time until the prompt is processed, in microseconds: at most 10 minutes.
     pub fn prefill_done_us(&self) -> u64 {
         let Self { wait_us, prefill_us, ramp_us, adapter_us, .. } = *self;
-        [wait_us, prefill_us, ramp_us, adapter_us].into_iter().fold(0, u64::saturating_add)
+        let sum = [wait_us, prefill_us, ramp_us, adapter_us].into_iter().fold(0, u64::saturating_add);
+        sum.min(MAX_EXPECTED_US)
     }
 
-    /// Returns the expected duration of the request, in microseconds.
+    /// Returns the expected duration of the request, in microseconds: at most 10 minutes. Nothing that is derived
+    /// from estimates may hold a booking for longer.
     pub fn expected_duration_us(&self) -> u64 {
-        self.prefill_done_us().saturating_add(self.decode_us)
+        self.prefill_done_us().saturating_add(self.decode_us).min(MAX_EXPECTED_US)
     }
 
     /// Returns the whole cost, in microseconds: the time until the output is under way, and the delay of
@@ -86,7 +88,7 @@ pub(crate) fn cost_terms(inputs: &DecisionInputs<'_>, settings: &LeastTime, posi
         endpoint.assessment.rates;
     let cached_tokens = inputs.cached_tokens(position);
     let uncached_tokens = inputs.request.prompt_tokens - cached_tokens;
-    let load = inputs.load(position);
+    let load = inputs.expected_load(position);
     let unbooked_requests = u64::from(endpoint.observed.unbooked_requests);
     let unbooked_waiting = unbooked_requests.min(u64::from(endpoint.observed.gauges.waiting));
     let rate = u64::from(prefill_tokens_per_second);
@@ -97,7 +99,8 @@ pub(crate) fn cost_terms(inputs: &DecisionInputs<'_>, settings: &LeastTime, posi
     let output_tokens =
         inputs.request.max_output_tokens.unwrap_or(settings.output_tokens).min(settings.output_tokens);
     let tier = Tier::of(inputs, settings, position);
-    let room_us = room_us(settings, endpoint, tier, ahead_tokens.saturating_add(uncached_tokens));
+    let wanted = WantedRoom { prompt_tokens: inputs.request.prompt_tokens, uncached_tokens, ahead_tokens };
+    let room_us = room_us(settings, endpoint, tier, wanted);
     let prefill_us = time_us(uncached_tokens, rate);
     let token_delay_us = requests * u64::from(decode_interference_us);
     let interference_us = output_tokens.min(INTERFERENCE_TOKENS) * token_delay_us;
@@ -128,23 +131,4 @@ fn processed_tokens(inputs: &DecisionInputs<'_>, position: usize, load: Load, to
 
 fn time_us(tokens: u64, tokens_per_second: u64) -> u64 {
     tokens.saturating_mul(1_000_000) / tokens_per_second.max(1)
-}
-
-/// Returns the time until `wanted_tokens` fit into the KV cache, in microseconds. Tokens are freed at the
-/// rate at which running requests end: tokens in use ÷ service time. A full endpoint serves its queue at that
-/// rate.
-fn room_us(settings: &LeastTime, endpoint: &EndpointState, tier: Tier, wanted_tokens: u64) -> u64 {
-    let service_us = settings.service_ms * 1_000;
-    let gauges = endpoint.observed.gauges;
-    if tier == Tier::Full {
-        return (u64::from(gauges.waiting) + 1) * service_us / u64::from(gauges.running.max(1));
-    }
-    let (Some(capacity), Some(used_ppm)) = (endpoint.observed.capacity, gauges.kv_used_ppm) else {
-        return 0;
-    };
-    let used_tokens = capacity.kv_tokens / u64::from(PPM) * u64::from(used_ppm)
-        + capacity.kv_tokens % u64::from(PPM) * u64::from(used_ppm) / u64::from(PPM);
-    let free_tokens = capacity.kv_tokens.saturating_sub(used_tokens);
-    let missing_tokens = wanted_tokens.saturating_sub(free_tokens);
-    missing_tokens.saturating_mul(service_us) / used_tokens.max(1)
 }

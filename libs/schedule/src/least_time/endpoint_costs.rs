@@ -4,7 +4,7 @@ use rand::Rng;
 
 use super::cost_terms::{CostTerms, cost_terms};
 use super::settings::LeastTime;
-use crate::decision::Decision;
+use crate::decision::{Decision, ScoredEndpoint};
 use crate::decision_inputs::DecisionInputs;
 
 /// The cost terms of all endpoints for one request, in the order of the view.
@@ -48,6 +48,17 @@ impl EndpointCosts {
             Some((position, terms)) => Decision::Picked { position, terms: *terms },
             None => Decision::NoEndpoint,
         }
+    }
+
+    /// Returns the scores of all allowed endpoints in the tier of the one that `decision` picked: their
+    /// negated costs in milliseconds.
+    pub(crate) fn scores_like(&self, decision: &Decision) -> Vec<ScoredEndpoint> {
+        let Decision::Picked { terms: picked, .. } = decision else { return Vec::new() };
+        let of_tier = self.allowed().filter(|(_, terms)| terms.tier == picked.tier);
+        let score = |terms: &CostTerms| -(terms.total_us() as f64) / 1e3;
+        let mut scores = Vec::with_capacity(self.terms.len());
+        scores.extend(of_tier.map(|(position, terms)| ScoredEndpoint { position, score: score(terms) }));
+        scores
     }
 
     fn allowed(&self) -> impl Iterator<Item = (usize, &CostTerms)> {

@@ -16,8 +16,12 @@ pub enum Tier {
     Full,
     /// The endpoint's values are no longer fresh.
     Stale,
+    /// The endpoint keeps refusing requests for this model.
+    Refusing,
     /// Requests to the endpoint keep failing.
     Failing,
+    /// The engine sleeps. Even a failing endpoint is more likely to answer: it need not be woken up.
+    Asleep,
     /// Nothing listens at the endpoint's address, as far as its collector can see.
     Down,
 }
@@ -32,7 +36,9 @@ impl Tier {
             EndpointHealth::Healthy if is_full => Self::Full,
             EndpointHealth::Healthy => Self::Open,
             EndpointHealth::Stale => Self::Stale,
+            EndpointHealth::Refusing => Self::Refusing,
             EndpointHealth::Failing => Self::Failing,
+            EndpointHealth::Asleep => Self::Asleep,
             EndpointHealth::Down => Self::Down,
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FilterStep, ScorerStep, clamped};
+use crate::decision::ScoredEndpoint;
 use crate::decision_inputs::DecisionInputs;
 use crate::endpoint_health::EndpointHealth;
 
@@ -36,6 +37,22 @@ impl TraceSink for NoTrace {
     fn record_filter(&mut self, _: &FilterStep, _: &[usize], _: &[usize]) {}
     fn record_scores(&mut self, _: &ScorerStep, _: &[usize], _: &[f64]) {}
     fn record_totals(&mut self, _: &[usize], _: &[f64]) {}
+}
+
+/// Keeps the totals of the endpoints among which the picker chose.
+#[derive(Debug, Default)]
+pub(crate) struct TierTotals {
+    pub(crate) scores: Vec<ScoredEndpoint>,
+}
+
+impl TraceSink for TierTotals {
+    fn record_filter(&mut self, _: &FilterStep, _: &[usize], _: &[usize]) {}
+    fn record_scores(&mut self, _: &ScorerStep, _: &[usize], _: &[f64]) {}
+    fn record_totals(&mut self, positions: &[usize], totals: &[f64]) {
+        let totals = positions.iter().zip(totals);
+        self.scores =
+            totals.map(|(position, score)| ScoredEndpoint { position: *position, score: *score }).collect();
+    }
 }
 
 /// Keeps all steps, by endpoint.

@@ -64,6 +64,19 @@ pub enum Unlabeled {
 }
 
 impl Filter {
+    /// Returns whether the filter removes endpoints because of their load, which passes, and not because they
+    /// are unsuitable.
+    pub(super) fn limits_load(&self) -> bool {
+        match self {
+            Self::Utilization { .. } | Self::Saturation(_) | Self::Concurrency(_) => true,
+            Self::Labels(_)
+            | Self::ByLabel { .. }
+            | Self::Role(_)
+            | Self::PrefixAffinity(_)
+            | Self::Session(_) => false,
+        }
+    }
+
     /// Writes the endpoints of `from` that the filter keeps into the empty `into`, in the same order.
     pub(super) fn retain(
         &self,

@@ -46,7 +46,7 @@ impl Metric {
             return None;
         }
         match self {
-            Self::RunningRequests => Some(f64::from(observed.gauges.running)),
+            Self::RunningRequests => observed.gauges.running.map(f64::from),
             Self::KvCacheUtilization => {
                 observed.gauges.kv_used_ppm.map(|used| f64::from(used) / f64::from(PPM))
             }

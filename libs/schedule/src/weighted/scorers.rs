@@ -65,7 +65,7 @@ impl Scorer {
                 score_known(table, 0.0, |at| waiting(at).map(|waiting| load_aware(waiting, *threshold)));
             }
             Self::PrefixCache { length_weight, scale_tokens } => score_each(table, |at| {
-                let held_tokens = (inputs.held_blocks(at) * inputs.block_tokens()) as f64;
+                let held_tokens = inputs.held_tokens(at) as f64;
                 let length = (held_tokens / scale_tokens).min(1.0).powi(2);
                 length_weight * length + (1.0 - length_weight) * inputs.held_share(at)
             }),
@@ -116,7 +116,7 @@ fn lora_affinity(inputs: &DecisionInputs<'_>, at: usize) -> f64 {
     let reported = &residency.reported;
     if reported.running.iter().any(is_wanted) {
         1.0
-    } else if reported.running.len() + reported.waiting.len() < reported.slots as usize {
+    } else if reported.active_count() < reported.slots as usize {
         0.8
     } else if reported.waiting.iter().any(is_wanted) {
         0.6

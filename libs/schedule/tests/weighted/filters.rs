@@ -128,7 +128,7 @@ fn utilization_filter_keeps_endpoints_within_limits() {
     assert_eq!(vec![0, 1], kept(&[pods[0].clone(), unscraped(9)], filter(&both, Fallback::KeepNone)));
     let booked = [limit(Metric::ActiveRequests, 2.0), limit(Metric::WaitingQueue, 5.0)];
     assert_eq!(vec![0], kept(&[unscraped(2), unscraped(3)], filter(&booked, Fallback::KeepNone)));
-    let busy = Pod { own: load(2, 0), others: load(1, 0), running: 9, ..Pod::default() };
+    let busy = Pod { own: load(2, 0), others: load(1, 0), running: Some(9), ..Pod::default() };
     let active = [limit(Metric::ActiveRequests, 2.0)];
     assert_eq!(vec![1], kept(&[busy.clone(), Pod::default()], filter(&active, Fallback::KeepNone)));
     let running = [limit(Metric::RunningRequests, 8.0)];

@@ -3,6 +3,8 @@
 
 mod allocations;
 mod filters;
+mod overflow;
 mod policy;
+mod ranking;
 mod scorers;
 mod test_pool;

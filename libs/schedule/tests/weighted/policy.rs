@@ -80,12 +80,13 @@ fn unhealthy_endpoints_are_a_last_resort() {
     let failing = with(ScrapeStatus::Fresh, Circuit::Open);
     let stale = with(ScrapeStatus::Stale, Circuit::Closed);
     let busy = Pod { waiting: 90, kv_used_ppm: Some(990_000), ..Pod::default() };
-    let all = [down, failing, stale, busy];
-    for left in (0..4).rev() {
+    let asleep = Pod { is_asleep: true, ..Pod::default() };
+    let all = [down, asleep, failing, stale, busy];
+    for left in (0..5).rev() {
         assert_eq!(Ok(left), picked(&TestPool::new(&all[..=left], 1), go_default(), 1));
     }
     let prefill = Pod { labels: vec![("llm-d.ai/role", "prefill")], ..Pod::default() };
-    let pool = TestPool::new(&[prefill, all[2].clone(), all[0].clone()], 1);
+    let pool = TestPool::new(&[prefill, all[3].clone(), all[0].clone()], 1);
     let decode = weighted(&[Filter::Role(Role::Decode)], &[], Picker::MaxScore);
     assert_eq!(Ok(1), picked(&pool, decode.clone(), 1));
     let removed = |name: &str| {
@@ -163,7 +164,7 @@ fn pod() -> impl Strategy<Value = Pod> {
     ];
     let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)];
     let kv = proptest::option::of(0_u32..=1_000_000);
-    let gauges = (0_u32..20, 0_u32..300, kv);
+    let gauges = (0_u32..20, proptest::option::of(0_u32..300), kv);
     let label = prop_oneof![Just(None), Just(Some("decode")), Just(Some("prefill")), Just(Some("both"))];
     (scrape_status, circuit, gauges, (0_u32..9, 0_u64..50_000), 0_usize..=10, 0_u64..5, label).prop_map(
         |(

@@ -38,10 +38,13 @@ fn queue_scorer_ranks_by_waiting_requests() {
 
 #[test]
 fn running_requests_scorer_ranks_by_running_requests() {
-    let running = |running| Pod { running, ..Pod::default() };
+    let running = |running| Pod { running: Some(running), ..Pod::default() };
     let scorer = || Scorer::Least(Metric::RunningRequests);
     assert_scores(&[0.75, 1.0, 0.0], &scores(&[running(25), running(0), running(100)], scorer()));
     assert_scores(&[1.0, 1.0], &scores(&[running(3), running(3)], scorer()));
+    // An engine that does not report running requests scores as the busiest one that does.
+    let unknown = Pod { running: None, ..Pod::default() };
+    assert_scores(&[0.0, 1.0, 0.0], &scores(&[unknown, running(0), running(9)], scorer()));
 }
 
 #[test]
@@ -85,7 +88,8 @@ fn prefix_cache_scorer_combines_share_and_length() {
 fn lora_affinity_scorer_prefers_running_then_free_then_waiting() {
     let names = |text: &str| text.split_whitespace().map(Into::into).collect();
     let with = |slots, running, waiting| {
-        let adapters = Adapters { slots, running: names(running), waiting: names(waiting) };
+        let (running, waiting) = (names(running), names(waiting));
+        let adapters = Adapters { slots, running, waiting, loaded: None };
         Pod { adapters: Some(adapters), ..Pod::default() }
     };
     let pods = [
@@ -95,11 +99,12 @@ fn lora_affinity_scorer_prefers_running_then_free_then_waiting() {
         with(2, "a b", "m"),
         with(2, "a b", "c"),
         with(3, "a b", "m"),
+        with(3, "a b", "a b"),
         Pod::default(),
     ];
     // The third pod has as many running and waiting adapters as slots: none is free, but requests wait for
-    // the adapter.
-    assert_scores(&[1.0, 0.8, 0.6, 0.6, 0.0, 0.6, 0.0], &scores(&pods, Scorer::LoraAffinity));
+    // the adapter. The seventh reports two adapters in both lists.
+    assert_scores(&[1.0, 0.8, 0.6, 0.6, 0.0, 0.6, 0.8, 0.0], &scores(&pods, Scorer::LoraAffinity));
 }
 
 #[test]

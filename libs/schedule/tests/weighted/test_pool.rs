@@ -21,7 +21,8 @@ pub(crate) struct Pod {
     pub(crate) scrape_status: ScrapeStatus,
     pub(crate) circuit: Circuit,
     pub(crate) waiting: u32,
-    pub(crate) running: u32,
+    pub(crate) is_asleep: bool,
+    pub(crate) running: Option<u32>,
     pub(crate) kv_used_ppm: Option<u32>,
     pub(crate) own: Load,
     pub(crate) others: Load,
@@ -37,7 +38,8 @@ impl Default for Pod {
             scrape_status: ScrapeStatus::Fresh,
             circuit: Circuit::Closed,
             waiting: 0,
-            running: 0,
+            is_asleep: false,
+            running: Some(0),
             kv_used_ppm: Some(0),
             own: Load::ZERO,
             others: Load::ZERO,
@@ -72,6 +74,8 @@ impl TestPool {
                 prefilling_ms: Vec::new(),
                 peer_load: PeerLoad::Current,
                 adapter_sent_to: Default::default(),
+                probed: Default::default(),
+                unserved: Vec::new(),
             },
             matches: PrefixMatches { blocks, total: prompt_blocks },
             request: Request {
@@ -147,9 +151,10 @@ fn endpoint(index: usize, pod: &Pod) -> EndpointState {
         labels,
     };
     let mut endpoint = EndpointState::new(Arc::new(spec));
-    let Pod { scrape_status, circuit, waiting, running, kv_used_ppm, cold_placement_seq, .. } = *pod;
+    let Pod { scrape_status, circuit, waiting, running, kv_used_ppm, cold_placement_seq, is_asleep, .. } =
+        *pod;
     let gauges = Gauges { waiting, running, kv_used_ppm };
-    endpoint.observed = Observed { scrape_status, gauges, ..Observed::default() };
+    endpoint.observed = Observed { scrape_status, gauges, is_asleep, ..Observed::default() };
     endpoint.assessment.circuit = circuit;
     endpoint.cold_placement_seq = cold_placement_seq;
     let residency = |seen: &Adapters| {

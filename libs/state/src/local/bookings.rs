@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use dashmap::DashMap;
 use signalbox_types::{EndpointKey, Load};
 
+use super::unserved_booking::{UnservedBooking, UnservedGauge};
+
 /// The sum of this process's bookings at one endpoint.
 #[derive(Debug, Default)]
 pub struct InFlightGauge {
@@ -16,6 +18,7 @@ pub struct InFlightGauge {
     prefill_tokens: AtomicU64,
     prefill_began_ms: AtomicU64,
     changed: AtomicBool,
+    unserved: Arc<UnservedGauge>,
 }
 
 impl InFlightGauge {
@@ -23,6 +26,11 @@ impl InFlightGauge {
     /// of its clock.
     pub fn prefill_began_ms(&self) -> u64 {
         self.prefill_began_ms.load(Ordering::Relaxed)
+    }
+
+    /// Returns the load of requests that were answered with an error and would otherwise still be in flight.
+    pub fn unserved(&self) -> Load {
+        self.unserved.load()
     }
 
     /// Returns the load in flight.
@@ -64,13 +72,26 @@ impl Bookings {
     /// Books a request with `prefill_tokens` uncached prompt tokens at `endpoint`, until the booking is
     /// dropped.
     pub fn reserve(&self, endpoint: EndpointKey, prefill_tokens: u64) -> Booking {
+        let booking = self.reserve_unannounced(endpoint, prefill_tokens);
+        self.announce();
+        booking
+    }
+
+    /// Does the same as [`Self::reserve`] without calling the notifier, so that the caller can queue what the owner
+    /// should receive together with the booking, and then call [`Self::announce`].
+    pub fn reserve_unannounced(&self, endpoint: EndpointKey, prefill_tokens: u64) -> Booking {
         let gauge = self.gauge(endpoint);
         gauge.requests.fetch_add(1, Ordering::Relaxed);
         gauge.prefills.fetch_add(1, Ordering::Relaxed);
         gauge.prefill_tokens.fetch_add(prefill_tokens, Ordering::Relaxed);
         let booking = Booking { gauge, prefill: Some(prefill_tokens), notify: Arc::clone(&self.notify) };
-        booking.notify_change();
+        booking.gauge.changed.store(true, Ordering::Release);
         booking
+    }
+
+    /// Calls the notifier.
+    pub fn announce(&self) {
+        (self.notify)();
     }
 
     /// Moves a booking to the endpoint that actually serves the request.
@@ -128,6 +149,11 @@ impl Booking {
             self.gauge.prefill_began_ms.store(now_ms, Ordering::Relaxed);
             self.notify_change();
         }
+    }
+
+    /// Ends the booking of a request that was answered with an error, and keeps its place in decisions.
+    pub fn into_unserved(self) -> UnservedBooking {
+        UnservedBooking::new(Arc::clone(&self.gauge.unserved), self.prefill)
     }
 
     fn release_prefill(&mut self) -> bool {
@@ -197,5 +223,18 @@ mod tests {
         assert!(bookings.take_changed().is_empty());
         drop(booking);
         assert_eq!(vec![(EndpointKey(1), Load::ZERO)], bookings.take_changed());
+    }
+
+    #[test]
+    fn unserved_booking_is_no_load_and_counts_apart_until_it_is_dropped() {
+        let bookings = bookings();
+        let gauge = bookings.gauge(EndpointKey(1));
+        let mut unserved = bookings.reserve(EndpointKey(1), 100).into_unserved();
+        assert_eq!(Load::ZERO, gauge.load());
+        assert_eq!(Load { requests: 1, prefills: 1, prefill_tokens: 100 }, gauge.unserved());
+        unserved.end_prefill();
+        assert_eq!(Load { requests: 1, prefills: 0, prefill_tokens: 0 }, gauge.unserved());
+        drop(unserved);
+        assert_eq!(Load::ZERO, gauge.unserved());
     }
 }

@@ -7,12 +7,12 @@ use signalbox_types::{EndpointKey, Load, Origin};
 use super::outbox::Outbox;
 use super::overlay::Overlay;
 use super::placed_prompt::PlacedPrompt;
-use crate::reports::{Feedback, GaugeScope, Placement, ResponseReport};
+use crate::reports::{Feedback, GaugeScope, Placement, ResponseReport, UsageReport};
 
 /// The maximum number of placements in one batch.
 const MAX_PLACEMENTS_PER_BATCH: usize = 512;
 
-/// The maximum number of responses and adapter uses in one batch.
+/// The maximum number of responses, usage reports and adapter uses in one batch.
 const MAX_EVENTS_PER_BATCH: usize = 512;
 
 /// How long a placement waits to be acknowledged before it is dropped, in milliseconds: longer than a
@@ -26,6 +26,7 @@ pub struct FeedbackBatcher {
     outbox: Outbox,
     adapters: Vec<(EndpointKey, Arc<str>)>,
     responses: Vec<ResponseReport>,
+    usage: Vec<UsageReport>,
     /// The whole chains that the owner requested.
     requested_chains: Vec<Placement>,
     seq: u64,
@@ -38,9 +39,9 @@ impl FeedbackBatcher {
         self.outbox.has_room()
     }
 
-    /// Returns whether there is room for another response or adapter use in the next batch.
+    /// Returns whether there is room for another response, usage report or adapter use in the next batch.
     pub fn has_room_for_events(&self) -> bool {
-        self.responses.len() + self.adapters.len() < MAX_EVENTS_PER_BATCH
+        self.responses.len() + self.usage.len() + self.adapters.len() < MAX_EVENTS_PER_BATCH
     }
 
     /// Adds a placement, which the caller has already added to the overlay.
@@ -51,6 +52,11 @@ impl FeedbackBatcher {
     /// Adds the outcome of a request.
     pub fn add_response(&mut self, response: ResponseReport) {
         self.responses.push(response);
+    }
+
+    /// Adds the usage of a response.
+    pub fn add_usage(&mut self, usage: UsageReport) {
+        self.usage.push(usage);
     }
 
     /// Records that a request for a LoRA adapter was sent to an endpoint.
@@ -96,7 +102,7 @@ impl FeedbackBatcher {
     ) -> Option<Feedback> {
         let mut placements = std::mem::take(&mut self.requested_chains);
         placements.extend(self.outbox.take_unsent(MAX_PLACEMENTS_PER_BATCH));
-        let has_events = !self.responses.is_empty() || !self.adapters.is_empty();
+        let has_events = !self.responses.is_empty() || !self.usage.is_empty() || !self.adapters.is_empty();
         if scope == GaugeScope::Changed && gauges.is_empty() && placements.is_empty() && !has_events {
             return None;
         }
@@ -110,6 +116,7 @@ impl FeedbackBatcher {
             placements,
             adapters: std::mem::take(&mut self.adapters),
             responses: std::mem::take(&mut self.responses),
+            usage: std::mem::take(&mut self.usage),
         })
     }
 }

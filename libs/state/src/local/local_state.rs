@@ -1,4 +1,4 @@
-//! What a replica knows ahead of the pool when it decides.
+//! A replica's own state that the pool state does not contain yet, as one decision reads it.
 
 use serde::{Deserialize, Serialize};
 use signalbox_types::{EndpointKey, Load, Origin};
@@ -16,7 +16,7 @@ pub enum PeerLoad {
     Outdated,
 }
 
-/// What a replica knows ahead of the pool when it decides.
+/// A replica's own state that the pool state does not contain yet, as one decision reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalState {
     /// The replica's own origin: its load in the view is older than `own`.
@@ -31,9 +31,23 @@ pub struct LocalState {
     /// The endpoints to which this replica recently sent requests for the LoRA adapter of the current
     /// request.
     pub adapter_sent_to: SmallVec<[EndpointKey; 4]>,
+    /// The endpoints that this replica recently probed with requests for the model of the current request.
+    #[serde(default, skip_serializing_if = "SmallVec::is_empty")]
+    pub probed: SmallVec<[EndpointKey; 4]>,
+    /// This replica's requests per endpoint that were answered with an error and would still be processed
+    /// otherwise, in the order of the view's endpoints; empty if there are none. They count as load, so that an
+    /// endpoint does not attract requests by failing them quickly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unserved: Vec<Load>,
 }
 
 impl LocalState {
+    /// Returns the load that the endpoint at `position` would have if no request had been answered with an error.
+    pub fn expected_load_at(&self, position: usize, endpoint_state: &EndpointState) -> Load {
+        let unserved = self.unserved.get(position).copied().unwrap_or(Load::ZERO);
+        self.load_at(position, endpoint_state) + unserved
+    }
+
     /// Returns the load that replicas put on the endpoint at `position`.
     pub fn load_at(&self, position: usize, endpoint_state: &EndpointState) -> Load {
         let own = self.own.get(position).copied().unwrap_or(Load::ZERO);

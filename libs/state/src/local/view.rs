@@ -1,11 +1,13 @@
 //! The immutable snapshot of a pool that a decision reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use signalbox_prefix::{EndpointSlots, Index, Lookup, MatchLengths};
-use signalbox_types::{BlockHash, EndpointKey, Format, Models, Origin, Version};
+use signalbox_types::{
+    BlockHash, EndpointKey, Format, Load, ModelKey, Models, Origin, Request, TokenRatio, Version,
+};
 use smallvec::SmallVec;
 
 use super::bookings::{Bookings, InFlightGauge};
@@ -38,6 +40,10 @@ pub struct View {
     /// and the results are part of the request.
     #[serde(skip)]
     pub models: Arc<Models>,
+    /// The token ratio of each model of which one was learned. It is not serialized: it is applied before a
+    /// decision, and the result is part of the request.
+    #[serde(skip)]
+    token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
     /// When each endpoint was last seen to start processing a prompt, in milliseconds of this process's
     /// clock, in the order of `endpoints`.
     #[serde(skip)]
@@ -68,6 +74,7 @@ impl View {
         let (version, format) = (replica.version(), replica.format());
         let adapters = adapters(before, &endpoints, is_same_set);
         let models = Arc::clone(replica.pool_state().models());
+        let token_ratios = Arc::clone(replica.pool_state().token_ratios());
         let prefill_began_ms = prefill_began_ms(before, &endpoints, owner_seen_at_ms, is_same_set);
         let slots = index.slots();
         let positions = if is_same_set && Arc::ptr_eq(&slots, &before.slots.0) {
@@ -84,10 +91,17 @@ impl View {
             owner_seen_at_ms,
             adapters,
             models,
+            token_ratios,
             prefill_began_ms,
             gauges,
             slots,
         }
+    }
+
+    /// Computes the request's tokens as its model makes them of the prompt, as far as that was learned.
+    pub fn apply_token_ratio(&self, request: &mut Request) {
+        let ratio = self.token_ratios.get(&ModelKey::of(&request.model));
+        request.apply_token_ratio(ratio.copied().unwrap_or_default());
     }
 
     /// Returns the LoRA adapter with the name `model`, if there is one.
@@ -105,8 +119,8 @@ impl View {
         now_ms.saturating_sub(self.owner_seen_at_ms)
     }
 
-    /// Returns what this process knows ahead of the pool at `now_ms`: its own load, in the order of
-    /// `endpoints`.
+    /// Returns this process's own state that the pool state does not contain yet, at `now_ms`: its own load,
+    /// in the order of `endpoints`.
     pub fn local_state(&self, origin: Origin, peer_load: PeerLoad, now_ms: u64) -> LocalState {
         let own = self.gauges.iter().map(|gauge| gauge.load()).collect();
         let prefill_began_ms = self.gauges.iter().zip(&self.prefill_began_ms);
@@ -115,7 +129,10 @@ impl View {
                 now_ms.saturating_sub(gauge.prefill_began_ms().max(*prefill_began_ms))
             })
             .collect();
-        LocalState { origin, own, prefilling_ms, peer_load, adapter_sent_to: SmallVec::new() }
+        let is_unserved = self.gauges.iter().any(|gauge| gauge.unserved() != Load::ZERO);
+        let unserved = self.gauges.iter().filter(|_| is_unserved).map(|gauge| gauge.unserved()).collect();
+        let (adapter_sent_to, probed) = (SmallVec::new(), SmallVec::new());
+        LocalState { origin, own, prefilling_ms, peer_load, adapter_sent_to, probed, unserved }
     }
 
     /// Returns how much of `chain` each endpoint holds according to the index and the overlay, and the length

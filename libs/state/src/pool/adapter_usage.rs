@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signalbox_types::Adapters;
+use signalbox_types::{Adapters, LoadedAdapters};
 
 use crate::pool_state::AdapterResidency;
 
@@ -44,13 +44,11 @@ impl AdapterUsage {
         self.recently_used.truncate(self.reported.slots as usize + MAX_HOST_ADAPTERS);
     }
 
-    /// Forgets all adapters, because the model server restarted.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Returns where the adapters are.
+    /// Returns where the adapters are: as the engine reports it, or else derived from their use.
     pub(crate) fn residency(&self) -> AdapterResidency {
+        if let Some(LoadedAdapters { device, host }) = self.reported.loaded.clone() {
+            return AdapterResidency { reported: self.reported.clone(), device, host };
+        }
         let is_running = |name: &Arc<str>| self.reported.running.contains(name);
         let (running, others): (Vec<_>, Vec<_>) = self.recently_used.iter().cloned().partition(is_running);
         let room = (self.reported.slots as usize).saturating_sub(running.len()).min(others.len());
@@ -74,7 +72,12 @@ mod tests {
     }
 
     fn report(usage: &mut AdapterUsage, running: &str, waiting: &str) -> AdapterResidency {
-        usage.record_report(&Adapters { slots: 2, running: names(running), waiting: names(waiting) });
+        usage.record_report(&Adapters {
+            slots: 2,
+            running: names(running),
+            waiting: names(waiting),
+            loaded: None,
+        });
         usage.residency()
     }
 
@@ -111,7 +114,17 @@ mod tests {
         let mut usage = AdapterUsage::default();
         assert!(report(&mut usage, "a b", "").is_full());
         assert!(!report(&mut usage, "a", "").is_full());
-        usage.clear();
-        assert_eq!(AdapterResidency::default(), usage.residency());
+    }
+
+    #[test]
+    fn reported_residency_replaces_the_derived_one() {
+        let mut usage = AdapterUsage::default();
+        report(&mut usage, "a b", "");
+        let loaded = Some(LoadedAdapters { device: names("c"), host: names("a") });
+        usage.record_report(&Adapters { slots: 2, loaded, ..Adapters::default() });
+        let residency = usage.residency();
+        let places = ["a", "b", "c"].map(|name| residency.location_of(name));
+        assert_eq!([AdapterLocation::Host, AdapterLocation::Absent, AdapterLocation::Device], places);
+        assert_eq!(1, residency.free_slots());
     }
 }

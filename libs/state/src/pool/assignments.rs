@@ -41,14 +41,14 @@ pub(crate) struct Assignments {
     latest_generation: Generation,
     /// When the last message from any collector arrived.
     last_message_ms: u64,
-    /// The end of the settle period after a takeover. Nothing is assigned until then, because the collectors
-    /// of the previous owner are still reconnecting.
-    settled_at_ms: Option<u64>,
+    /// The end of the assignment delay after a takeover. Nothing is assigned until then, because the collectors
+    /// of the earlier owner are still reconnecting.
+    delay_ends_ms: Option<u64>,
 }
 
-/// How long a new owner waits for collectors after a takeover, in milliseconds, so that the first one to
-/// connect does not get all endpoints.
-const SETTLE_MS: u64 = 300;
+/// How long a new owner assigns no endpoint after a takeover, in milliseconds, so that the first collector to
+/// connect does not get all of them.
+const ASSIGNMENT_DELAY_MS: u64 = 300;
 
 /// The maximum number of generations per epoch. It makes the generations of each owner higher than those of
 /// all owners before.
@@ -62,7 +62,11 @@ impl Assignments {
 
     /// Creates the assignments of an owner that takes over at `now_ms`.
     pub(crate) fn inherited(epoch: u64, now_ms: u64) -> Self {
-        Self { last_message_ms: now_ms, settled_at_ms: Some(now_ms + SETTLE_MS), ..Self::new(epoch) }
+        Self {
+            last_message_ms: now_ms,
+            delay_ends_ms: Some(now_ms + ASSIGNMENT_DELAY_MS),
+            ..Self::new(epoch)
+        }
     }
 
     /// Removes the collectors that were silent for `ttl_ms` and returns their streams.
@@ -74,12 +78,12 @@ impl Assignments {
         silent
     }
 
-    /// Assigns what is unassigned after the settle period or because collectors were lost. Returns the
+    /// Assigns what is unassigned after the assignment delay or because collectors were lost. Returns the
     /// streams whose assignment changed.
-    pub(crate) fn settle(&mut self, now_ms: u64, has_lost_collectors: bool) -> Vec<CollectorStream> {
-        let is_due = self.settled_at_ms.is_some_and(|at_ms| now_ms >= at_ms);
+    pub(crate) fn reassign(&mut self, now_ms: u64, has_lost_collectors: bool) -> Vec<CollectorStream> {
+        let is_due = self.delay_ends_ms.is_some_and(|at_ms| now_ms >= at_ms);
         if is_due {
-            self.settled_at_ms = None;
+            self.delay_ends_ms = None;
         }
         if !is_due && !has_lost_collectors {
             return Vec::new();
@@ -105,9 +109,9 @@ impl Assignments {
         self.collectors.insert(stream, Collector { name: name.into(), last_message_ms: now_ms });
         self.record_message(now_ms, stream);
         let mut changed = self.rebalance();
-        // During the settle period it gets no assignment: an empty one would make it drop endpoints that it
+        // During the assignment delay it gets no assignment: an empty one would make it drop endpoints that it
         // may be assigned a moment later.
-        if self.settled_at_ms.is_none() {
+        if self.delay_ends_ms.is_none() {
             changed.insert(stream);
         }
         changed.into_iter().collect()
@@ -187,7 +191,7 @@ impl Assignments {
     /// Assigns each endpoint to its collector and returns the streams whose assignment changed.
     fn rebalance(&mut self) -> BTreeSet<CollectorStream> {
         let mut changed = BTreeSet::new();
-        if self.settled_at_ms.is_some() {
+        if self.delay_ends_ms.is_some() {
             return changed;
         }
         for (endpoint, (_, assigned, generation)) in &mut self.endpoints {

@@ -1,5 +1,5 @@
-//! The circuit breaker: takes an endpoint out after repeated failures, then probes it with one request at a
-//! time.
+//! The circuit breaker: takes an endpoint out, or one model there, after repeated failures, then probes it with
+//! one request at a time.
 
 use crate::pool_state::Circuit;
 
@@ -13,7 +13,10 @@ const FIRST_BACKOFF_MS: u64 = 1_000;
 /// The maximum backoff in milliseconds.
 const MAX_BACKOFF_MS: u64 = 30_000;
 
-/// The circuit breaker of one endpoint.
+/// How long the outcome of a probe may take in milliseconds. After that another request may probe.
+const PROBE_TIMEOUT_MS: u64 = 10_000;
+
+/// The circuit breaker of one endpoint, or of one model there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CircuitBreaker {
     state: State,
@@ -24,6 +27,7 @@ enum State {
     Closed { failures: u32 },
     Open { until_ms: u64, backoff_ms: u64 },
     HalfOpen { backoff_ms: u64 },
+    Probed { until_ms: u64, backoff_ms: u64 },
 }
 
 impl Default for State {
@@ -59,21 +63,30 @@ impl CircuitBreaker {
                 State::Closed { failures: failures + 1 }
             }
             State::Closed { .. } => open(now_ms, FIRST_BACKOFF_MS),
-            State::HalfOpen { backoff_ms } => open(now_ms, (backoff_ms * 2).min(MAX_BACKOFF_MS)),
+            State::HalfOpen { backoff_ms } | State::Probed { backoff_ms, .. } => {
+                open(now_ms, (backoff_ms * 2).min(MAX_BACKOFF_MS))
+            }
             State::Open { .. } => self.state,
         };
     }
 
+    /// Records that a probe was sent. Until its outcome is known, the circuit is open to other requests.
+    pub(crate) fn record_probe(&mut self, now_ms: u64) {
+        if let State::HalfOpen { backoff_ms } = self.state {
+            self.state = State::Probed { until_ms: now_ms.saturating_add(PROBE_TIMEOUT_MS), backoff_ms };
+        }
+    }
+
     /// Returns the circuit state at `now_ms`.
     pub(crate) fn circuit(&mut self, now_ms: u64) -> Circuit {
-        if let State::Open { until_ms, backoff_ms } = self.state
+        if let State::Open { until_ms, backoff_ms } | State::Probed { until_ms, backoff_ms } = self.state
             && now_ms >= until_ms
         {
             self.state = State::HalfOpen { backoff_ms };
         }
         match self.state {
             State::Closed { .. } => Circuit::Closed,
-            State::Open { .. } => Circuit::Open,
+            State::Open { .. } | State::Probed { .. } => Circuit::Open,
             State::HalfOpen { .. } => Circuit::HalfOpen,
         }
     }

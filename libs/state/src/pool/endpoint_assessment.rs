@@ -2,64 +2,71 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{Adapters, EndpointKey, Rates};
+use signalbox_types::{Adapters, EndpointKey};
 
 use super::Pool;
-use super::endpoint_assessor::EndpointAssessor;
+use super::pool_rates::PoolRates;
 use crate::pool_state::Change;
-use crate::reports::ResponseReport;
+use crate::reports::{ResponseReport, UsageReport};
 
 /// The maximum number of adapters that a pool knows. It bounds the memory if an endpoint reports made-up
 /// names.
 const MAX_ADAPTERS: usize = 16_384;
 
 impl Pool {
-    /// Returns the typical rates of the pool's endpoints: the median of the estimates.
-    pub(super) fn typical_rates(&self) -> Rates {
-        let estimated_rates: Vec<_> =
-            self.assessors.values().map(EndpointAssessor::estimated_rates).collect();
-        let median = |of: fn(&Rates) -> u32| {
-            let mut all: Vec<_> = estimated_rates.iter().map(of).collect();
-            let middle = all.len() / 2;
-            if all.is_empty() { of(&Rates::default()) } else { *all.select_nth_unstable(middle).1 }
-        };
-        Rates {
-            prefill_tokens_per_second: median(|rates| rates.prefill_tokens_per_second),
-            decode_token_us: median(|rates| rates.decode_token_us),
-            decode_interference_us: median(|rates| rates.decode_interference_us),
-        }
+    /// Finds out what the endpoints show of their speed together.
+    pub(super) fn update_rates(&mut self) {
+        let assessors = &self.assessors;
+        let endpoints = self.pool_state.endpoints().filter_map(|endpoint_state| {
+            let assessor = assessors.get(&endpoint_state.key)?;
+            Some((endpoint_state.key, endpoint_state.spec.engine, assessor))
+        });
+        self.rates = PoolRates::of(endpoints, &self.rates);
     }
 
-    /// Commits the assessment of an endpoint in a pool with the rates `typical`, if it changed.
-    pub(super) fn assess(&mut self, now_ms: u64, typical: Rates, endpoint: EndpointKey) {
-        let Some(before) = self.pool_state.endpoint(endpoint).map(|endpoint_state| endpoint_state.assessment)
-        else {
-            return;
-        };
+    /// Commits the assessment of an endpoint, if it changed.
+    pub(super) fn assess(&mut self, now_ms: u64, endpoint: EndpointKey) {
+        let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { return };
         let Some(assessor) = self.assessors.get_mut(&endpoint) else { return };
-        if let Some(assessment) = assessor.assess(now_ms, typical, before) {
+        let engine = endpoint_state.spec.engine;
+        let supported = self.rates.supported(endpoint, engine, assessor);
+        if let Some(assessment) =
+            assessor.assess(now_ms, (supported, self.rates.typical), &endpoint_state.assessment)
+        {
             self.commit(Change::Assessed { endpoint, assessment });
         }
     }
 
     pub(super) fn handle_response(&mut self, now_ms: u64, response: ResponseReport) {
-        let ResponseReport { endpoint, outcome } = response;
+        let ResponseReport { endpoint, model, outcome } = response;
         let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { return };
-        let running = endpoint_state.observed.gauges.running;
         let Some(assessor) = self.assessors.get_mut(&endpoint) else { return };
-        let circuit = endpoint_state.assessment.circuit;
-        assessor.record_response(now_ms, outcome, running);
-        // Rates can wait for the next tick; a change of the circuit cannot.
-        if assessor.circuit(now_ms) != circuit {
-            self.assess(now_ms, self.typical_rates(), endpoint);
+        assessor.record_response(now_ms, model, outcome);
+        // Rates can wait for the next tick; a change of a circuit cannot.
+        if assessor.has_other_circuits(now_ms, &endpoint_state.assessment) {
+            self.assess(now_ms, endpoint);
+        }
+    }
+
+    /// Learns the speed of an endpoint from the usage of one response.
+    pub(super) fn learn_rates(&mut self, usage: &UsageReport) {
+        let Some(endpoint_state) = self.pool_state.endpoint(usage.endpoint) else { return };
+        if endpoint_state.observed.incarnation != usage.incarnation {
+            return;
+        }
+        let ranges = self.rates.ranges(endpoint_state.spec.engine);
+        let running = endpoint_state.observed.gauges.running.unwrap_or(0);
+        if let Some(assessor) = self.assessors.get_mut(&usage.endpoint) {
+            assessor.record_usage(usage, running, ranges);
         }
     }
 
     /// Handles the adapters that an endpoint reports.
     pub(super) fn handle_adapter_report(&mut self, endpoint: EndpointKey, reported: &Adapters) {
         let room = MAX_ADAPTERS.saturating_sub(self.adapters.len());
-        let new =
-            reported.running.iter().chain(&reported.waiting).filter(|name| !self.adapters.contains(*name));
+        let loaded = reported.loaded.iter().flat_map(|loaded| loaded.device.iter().chain(&loaded.host));
+        let named = reported.running.iter().chain(&reported.waiting).chain(loaded);
+        let new = named.filter(|name| !self.adapters.contains(*name));
         let new: Vec<_> = new.take(room).cloned().collect();
         self.adapters.extend(new);
         if let Some(assessor) = self.assessors.get_mut(&endpoint) {

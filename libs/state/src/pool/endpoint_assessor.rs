@@ -1,13 +1,17 @@
 //! Derives the assessment of one endpoint from what was observed there.
 
-use signalbox_types::Rates;
+use std::sync::Arc;
+
+use signalbox_types::{ModelKey, Rates};
 
 use super::adapter_usage::AdapterUsage;
 use super::circuit_breaker::CircuitBreaker;
+use super::model_circuits::ModelCircuits;
+use super::prefill_estimator::{PoolRanges, PromptWork};
 use super::rate_estimator::RateEstimator;
 use super::unbooked_load::UnbookedLoad;
-use crate::pool_state::{Assessment, Circuit, EndpointState};
-use crate::reports::{DecodeObservation, ResponseOutcome};
+use crate::pool_state::{Assessment, EndpointState};
+use crate::reports::{DecodeObservation, ResponseOutcome, UsageReport};
 
 /// How long an endpoint counts as new after its first sample, in milliseconds.
 const RAMP_MS: u64 = 10_000;
@@ -30,6 +34,9 @@ pub(crate) struct EndpointAssessor {
     pub(crate) adapters: AdapterUsage,
     rate_estimator: RateEstimator,
     circuit_breaker: CircuitBreaker,
+    model_circuits: ModelCircuits,
+    /// Whether this incarnation has reported cached tokens. Some engines report them only if there are any.
+    reports_cached_tokens: bool,
     first_scrape_ms: Option<u64>,
 }
 
@@ -42,15 +49,17 @@ impl EndpointAssessor {
             adapters: AdapterUsage::default(),
             rate_estimator: RateEstimator::new(prior),
             circuit_breaker: CircuitBreaker::default(),
+            model_circuits: ModelCircuits::default(),
+            reports_cached_tokens: false,
             first_scrape_ms: None,
         }
     }
 
     /// Restores the assessor from the state that an earlier owner left.
     pub(crate) fn from_endpoint_state(endpoint_state: &EndpointState, now_ms: u64) -> Self {
-        let Assessment { rates, circuit, ramp_percent } = endpoint_state.assessment;
-        let left_ms = RAMP_MS * u64::from(ramp_percent) / 100;
-        let was_scraped = ramp_percent < 100;
+        let Assessment { rates, circuit, ramp_percent, model_circuits } = &endpoint_state.assessment;
+        let left_ms = RAMP_MS * u64::from(*ramp_percent) / 100;
+        let was_scraped = *ramp_percent < 100;
         Self {
             unbooked_load: UnbookedLoad::starting_at(endpoint_state.observed.unbooked_requests),
             adapters: endpoint_state
@@ -58,8 +67,10 @@ impl EndpointAssessor {
                 .as_deref()
                 .map(AdapterUsage::from_residency)
                 .unwrap_or_default(),
-            rate_estimator: RateEstimator::new(rates),
-            circuit_breaker: CircuitBreaker::from_circuit(circuit, now_ms),
+            rate_estimator: RateEstimator::new(*rates),
+            circuit_breaker: CircuitBreaker::from_circuit(*circuit, now_ms),
+            model_circuits: ModelCircuits::from_published(model_circuits, now_ms),
+            reports_cached_tokens: false,
             first_scrape_ms: was_scraped.then(|| now_ms.saturating_sub(RAMP_MS - left_ms)),
         }
     }
@@ -69,49 +80,81 @@ impl EndpointAssessor {
         self.first_scrape_ms.get_or_insert(now_ms);
     }
 
-    /// Resets what a restart of the model server invalidates. The rates stay, because the machine is the
-    /// same.
-    pub(crate) fn reset_after_restart(&mut self) {
-        self.unbooked_load = UnbookedLoad::default();
-        self.adapters.clear();
-        self.circuit_breaker = CircuitBreaker::default();
-        self.first_scrape_ms = None;
-    }
-
     /// Records the decode speed that a collector reports.
     pub(crate) fn record_decode(&mut self, decode: DecodeObservation) {
         self.rate_estimator.record_decode(decode);
     }
 
-    /// Records the outcome of a request. `running` is the number of requests that ran at the endpoint.
-    pub(crate) fn record_response(&mut self, now_ms: u64, outcome: ResponseOutcome, running: u32) {
+    /// Records the outcome of a request for `model`.
+    pub(crate) fn record_response(&mut self, now_ms: u64, model: ModelKey, outcome: ResponseOutcome) {
         match outcome {
             ResponseOutcome::Failed => self.circuit_breaker.record_failure(now_ms),
-            ResponseOutcome::FirstOutput { work_tokens, elapsed_us } => {
+            ResponseOutcome::Refused => self.model_circuits.record_refusal(now_ms, model),
+            ResponseOutcome::ProbeSent => self.model_circuits.record_probe(now_ms, model),
+            ResponseOutcome::FirstOutput => {
                 self.circuit_breaker.record_success();
-                self.rate_estimator.record_first_output(work_tokens, elapsed_us, running);
+                self.model_circuits.record_success(now_ms, model);
             }
         }
     }
 
-    /// Returns the state of the circuit breaker at `now_ms`.
-    pub(crate) fn circuit(&mut self, now_ms: u64) -> Circuit {
-        self.circuit_breaker.circuit(now_ms)
+    /// Learns from the usage of one response. `running` is the number of requests that ran at the endpoint.
+    pub(crate) fn record_usage(&mut self, usage: &UsageReport, running: u32, pool: PoolRanges) {
+        self.reports_cached_tokens |= usage.cached_tokens.is_some();
+        let cached_tokens = usage.cached_tokens.or(self.reports_cached_tokens.then_some(0));
+        let work = match (usage.prompt_tokens, cached_tokens) {
+            (Some(prompt), Some(cached)) => PromptWork::Reported(prompt.saturating_sub(cached)),
+            (prompt, _) => {
+                let prompt = prompt.unwrap_or(usage.predicted_tokens);
+                PromptWork::Predicted(prompt.saturating_sub(usage.predicted_cached_tokens))
+            }
+        };
+        if let Some(elapsed_us) = usage.sole_prefill_us {
+            self.rate_estimator.record_first_output(work, elapsed_us, running, pool);
+        }
     }
 
-    /// Returns the estimated rates, without rounding to the typical ones.
-    pub(crate) fn estimated_rates(&self) -> Rates {
-        self.rate_estimator.rates()
+    /// Returns whether circuits at `now_ms` differ from those in `published`.
+    pub(crate) fn has_other_circuits(&mut self, now_ms: u64, published: &Assessment) -> bool {
+        self.circuit_breaker.circuit(now_ms) != published.circuit
+            || self.model_circuits.circuits(now_ms) != *published.model_circuits
     }
 
-    /// Returns the assessment at `now_ms` in a pool whose typical rates are `typical`; `None` if it has not
-    /// changed.
-    pub(crate) fn assess(&mut self, now_ms: u64, typical: Rates, before: Assessment) -> Option<Assessment> {
-        let estimated = snap_to_typical(self.rate_estimator.rates(), typical);
-        let rates = if is_significant(before.rates, estimated) { estimated } else { before.rates };
-        let circuit = self.circuit_breaker.circuit(now_ms);
-        let after = Assessment { rates, circuit, ramp_percent: self.ramp_percent(now_ms) };
-        (after != before).then_some(after)
+    /// Returns the estimated rates, before they are compared with those of the pool.
+    pub(crate) fn estimated_rates(&self, pool: PoolRanges) -> Rates {
+        self.rate_estimator.rates(pool)
+    }
+
+    /// Returns whether work that the engine reported contributed to the prefill rate.
+    pub(crate) fn has_reported_work(&self) -> bool {
+        self.rate_estimator.has_reported_work()
+    }
+
+    /// Returns whether the decode rates are measured.
+    pub(crate) fn has_measured_decode(&self) -> bool {
+        self.rate_estimator.has_measured_decode()
+    }
+
+    /// Returns the assessment at `now_ms` of an endpoint with the rates `supported` in a pool whose typical
+    /// rates are `typical`; `None` if it has not changed.
+    pub(crate) fn assess(
+        &mut self,
+        now_ms: u64,
+        (supported, typical): (Rates, Rates),
+        before: &Assessment,
+    ) -> Option<Assessment> {
+        let model_circuits = self.model_circuits.circuits(now_ms);
+        let after = Assessment {
+            rates: published_rates(supported, typical, before.rates),
+            circuit: self.circuit_breaker.circuit(now_ms),
+            ramp_percent: self.ramp_percent(now_ms),
+            model_circuits: if *before.model_circuits == *model_circuits {
+                Arc::clone(&before.model_circuits)
+            } else {
+                model_circuits.into()
+            },
+        };
+        (after != *before).then_some(after)
     }
 
     fn ramp_percent(&self, now_ms: u64) -> u8 {
@@ -121,26 +164,27 @@ impl EndpointAssessor {
     }
 }
 
-/// Returns the estimated rates, with those close to `typical` replaced by it.
-fn snap_to_typical(estimated: Rates, typical: Rates) -> Rates {
-    let snap = |estimated: u32, typical: u32| {
+/// Returns the rates to publish. A rate close to the typical one is replaced by it, so that equal endpoints do
+/// not differ by the noise of their estimates. Other rates stay as `before` until they differ significantly.
+fn published_rates(supported: Rates, typical: Rates, before: Rates) -> Rates {
+    let publish = |of: fn(&Rates) -> u32| {
+        let (supported, typical, before) = (of(&supported), of(&typical), of(&before));
         let is_typical =
-            u64::from(estimated.abs_diff(typical)) * 100 <= u64::from(typical) * u64::from(TYPICAL_PERCENT);
-        if is_typical { typical } else { estimated }
+            u64::from(supported.abs_diff(typical)) * 100 <= u64::from(typical) * u64::from(TYPICAL_PERCENT);
+        match is_typical {
+            true => typical,
+            false if is_significant(before, supported) => supported,
+            false => before,
+        }
     };
     Rates {
-        prefill_tokens_per_second: snap(
-            estimated.prefill_tokens_per_second,
-            typical.prefill_tokens_per_second,
-        ),
-        decode_token_us: snap(estimated.decode_token_us, typical.decode_token_us),
-        decode_interference_us: snap(estimated.decode_interference_us, typical.decode_interference_us),
+        prefill_tokens_per_second: publish(|rates| rates.prefill_tokens_per_second),
+        decode_token_us: publish(|rates| rates.decode_token_us),
+        decode_interference_us: publish(|rates| rates.decode_interference_us),
     }
 }
 
-fn is_significant(before: Rates, after: Rates) -> bool {
-    let differs = |before: u32, after: u32| before.abs_diff(after) > before / SIGNIFICANT_PARTS;
-    differs(before.prefill_tokens_per_second, after.prefill_tokens_per_second)
-        || differs(before.decode_token_us, after.decode_token_us)
-        || differs(before.decode_interference_us, after.decode_interference_us)
+/// Returns whether a rate changed by enough to be published.
+pub(crate) fn is_significant(before: u32, after: u32) -> bool {
+    before.abs_diff(after) > before / SIGNIFICANT_PARTS
 }

@@ -5,19 +5,14 @@ use signalbox_types::EndpointKey;
 use super::Pool;
 use crate::pool_state::Change;
 
-/// The assumed number of prompt bytes per token, because there is no tokenizer.
-const BYTES_PER_TOKEN: u64 = 4;
-
 impl Pool {
     /// Evicts the least recently used blocks of the endpoint until its blocks fit into its KV cache.
     pub(super) fn evict_to_capacity(&mut self, endpoint: EndpointKey) {
-        let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { return };
-        let kv_tokens = endpoint_state
-            .observed
-            .capacity
-            .map_or(self.config.assumed_kv_tokens, |capacity| capacity.kv_tokens);
-        let block_bytes = u64::from(self.config.format.block_bytes.max(1));
-        let room = (kv_tokens.saturating_mul(BYTES_PER_TOKEN) / block_bytes) as usize;
+        if self.pool_state.endpoint(endpoint).is_none() {
+            return;
+        }
+        let percent = u64::from(self.cache_beliefs.capacity_percent(endpoint));
+        let room = (self.nominal_room(endpoint).saturating_mul(percent) / 100) as usize;
         loop {
             let surplus = self.pool_state.index_writer().placed_blocks(endpoint).saturating_sub(room);
             let Some((last_used_seq, blocks)) = (surplus > 0)
@@ -28,6 +23,15 @@ impl Pool {
             };
             self.commit(Change::Evicted { endpoint, last_used_seq, blocks });
         }
+    }
+
+    /// Returns how many blocks fit into the endpoint's KV cache, at the bytes per token of the pool's median model.
+    pub(super) fn nominal_room(&self, endpoint: EndpointKey) -> u64 {
+        let capacity = self.pool_state.endpoint(endpoint).and_then(|endpoint| endpoint.observed.capacity);
+        let kv_tokens = capacity.map_or(self.config.assumed_kv_tokens, |capacity| capacity.kv_tokens);
+        let bytes_per_token_milli = u64::from(self.token_ratios.typical().bytes_per_token_milli);
+        let block_bytes_milli = u64::from(self.config.format.block_bytes.max(1)) * 1_000;
+        kv_tokens.saturating_mul(bytes_per_token_milli) / block_bytes_milli
     }
 
     /// Evicts the least recently used blocks of all endpoints when the index exceeds its memory bound. Evicts

@@ -1,6 +1,7 @@
 //! Handles feedback from replicas: gauges, placements, adapters and outcomes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use signalbox_prefix::{IndexError, anchor_after};
 use signalbox_types::{BlockHash, EndpointKey, Load, Origin};
@@ -11,7 +12,7 @@ use crate::reports::{Feedback, GaugeScope, Placement};
 
 impl Pool {
     pub(super) fn handle_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<PoolEffect> {
-        let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses } = feedback;
+        let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses, usage } = feedback;
         let mut effects = self.outranked(epoch);
         let Some(progress) = self.origins.record_batch(now_ms, origin) else {
             effects.push(PoolEffect::Expired(origin));
@@ -22,9 +23,14 @@ impl Pool {
             self.handle_gauges(origin, scope, &gauges);
             adapters.iter().for_each(|(endpoint, adapter)| self.handle_adapter_use(*endpoint, adapter));
             responses.into_iter().for_each(|response| self.handle_response(now_ms, response));
+            usage.iter().for_each(|usage| self.learn_rates(usage));
         }
         let placements = placements.into_iter();
         effects.extend(placements.filter_map(|placement| self.handle_placement(now_ms, origin, placement)));
+        if is_new {
+            usage.iter().for_each(|usage| self.handle_usage(now_ms, usage));
+            self.record_idle_endpoints(&gauges);
+        }
         if is_new
             && scope == GaugeScope::All
             && let Some(progress) = self.origins.progress(origin)
@@ -88,8 +94,11 @@ impl Pool {
             && (anchor != BlockHash::ROOT || !suffix.is_empty())
         {
             let (anchor, start) = anchor_after(anchor, &suffix, known);
-            let suffix = suffix[start..].into();
+            let suffix: Arc<[BlockHash]> = suffix[start..].into();
+            let last_block = suffix.last().copied().unwrap_or(anchor);
+            let uses = self.pool_state.index_writer().last_uses(endpoint, anchor, &suffix);
             if self.try_commit(Change::Placed { endpoint, anchor, suffix }).is_ok() {
+                self.await_usage(now_ms, (endpoint, incarnation), last_block, &uses);
                 self.evict_to_capacity(endpoint);
                 self.evict_to_memory_bound();
             }

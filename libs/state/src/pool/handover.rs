@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use signalbox_types::{Origin, Version};
 
 use super::assignments::Assignments;
+use super::cache_beliefs::CacheBeliefs;
 use super::endpoint_assessor::EndpointAssessor;
 use super::origins::Origins;
+use super::pool_rates::PoolRates;
+use super::token_ratios::TokenRatios;
 use super::{Pool, PoolConfig};
 use crate::pool_state::PoolState;
 use crate::replication::{Journal, JournaledReplica};
@@ -28,15 +31,20 @@ impl Pool {
             })
             .collect();
         let adapters = pool_state.endpoints().filter_map(|endpoint_state| endpoint_state.adapters.as_deref());
-        Self {
+        let mut pool = Self {
             assignments: Assignments::inherited(epoch, now_ms),
             origins: Origins::inherited(now_ms, origins_of(&pool_state)),
             assessors,
+            rates: PoolRates::default(),
             adapters: adapters.flat_map(|residency| residency.names().cloned()).collect(),
+            token_ratios: TokenRatios::from_pool_state(&pool_state),
+            cache_beliefs: CacheBeliefs::from_pool_state(&pool_state),
             config,
             pool_state,
             journal,
-        }
+        };
+        pool.update_rates();
+        pool
     }
 
     /// Turns the pool into a replica that follows the next owner.

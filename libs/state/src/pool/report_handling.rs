@@ -1,8 +1,7 @@
 //! Handles the reports of collectors, and their silence.
 
-use signalbox_types::Incarnation;
-
 use super::assignments::CollectorStream;
+use super::incarnations::incarnation_after;
 use super::{CountedEvent, Pool, PoolEffect};
 use crate::pool_state::{Change, EndpointState, Observed, ScrapeStatus, is_restart};
 use crate::reports::{Report, Update};
@@ -15,24 +14,21 @@ impl Pool {
         report: Report,
     ) -> Option<PoolEffect> {
         let Report { endpoint, generation, age_ms, update } = report;
-        let (Some(endpoint_state), Some(assessor)) =
-            (self.pool_state.endpoint(endpoint), self.assessors.get_mut(&endpoint))
-        else {
-            return None;
-        };
+        let endpoint_state = self.pool_state.endpoint(endpoint)?;
         if !self.assignments.is_current(stream, endpoint, generation) {
             return Some(PoolEffect::Count(CountedEvent::ReportOutdated(stream)));
         }
         let before = endpoint_state.observed.clone();
         let booked = endpoint_state.load().requests;
-        let Update { incarnation, scrape_status, gauges, capacity, adapters, decode } = update;
-        // A collector that has not scraped the endpoint yet does not know its incarnation.
-        let incarnation =
-            if incarnation == Incarnation::default() { before.incarnation } else { incarnation };
+        let had_adapters = endpoint_state.adapters.is_some();
+        let incarnation = incarnation_after(now_ms, &before, &update);
         let is_restart = is_restart(before.incarnation, incarnation);
         if is_restart {
-            assessor.reset_after_restart();
+            self.restart_assessment(now_ms, endpoint);
         }
+        let assessor = self.assessors.get_mut(&endpoint)?;
+        let Update { incarnation: _, scrape_status, gauges, capacity, adapters, decode, work, is_asleep } =
+            update;
         let gauges = gauges.unwrap_or(before.gauges);
         let mut unbooked_requests = before.unbooked_requests;
         if scrape_status == ScrapeStatus::Fresh {
@@ -52,13 +48,17 @@ impl Pool {
             gauges,
             unbooked_requests,
             capacity: capacity.or(before.capacity),
+            work: work.unwrap_or(before.work),
+            is_asleep: is_asleep.unwrap_or(before.is_asleep),
         };
-        if observed != before {
+        // Work grows with every report. By itself it is not worth a change: a restart shows against any
+        // earlier value.
+        if observed != (Observed { work: observed.work, ..before }) {
             self.commit(Change::Observed { endpoint, observed });
         }
         match adapters {
             Some(adapters) => self.handle_adapter_report(endpoint, &adapters),
-            None if is_restart => self.publish_adapters(endpoint),
+            None if is_restart && had_adapters => self.publish_adapters(endpoint),
             None => {}
         }
         self.evict_to_capacity(endpoint);
@@ -68,20 +68,21 @@ impl Pool {
     pub(super) fn handle_tick(&mut self, now_ms: u64) -> Vec<PoolEffect> {
         let expired = self.assignments.expire(now_ms, self.config.collector_ttl_ms);
         let mut effects: Vec<_> = expired.iter().copied().map(PoolEffect::CloseCollector).collect();
-        let moved = self.assignments.settle(now_ms, !expired.is_empty());
+        let moved = self.assignments.reassign(now_ms, !expired.is_empty());
         effects.extend(self.assign(moved));
         for origin in self.origins.expire(now_ms, self.config.origin_ttl_ms) {
             self.commit(Change::OriginExpired { origin });
             effects.push(PoolEffect::Count(CountedEvent::OriginExpired(origin)));
         }
-        let typical = self.typical_rates();
+        self.update_rates();
         let endpoints: Vec<_> = self.pool_state.endpoints().cloned().collect();
         for endpoint_state in endpoints {
             if let Some(observed) = self.observed_after_silence(now_ms, &endpoint_state) {
                 self.commit(Change::Observed { endpoint: endpoint_state.key, observed });
             }
-            self.assess(now_ms, typical, endpoint_state.key);
+            self.assess(now_ms, endpoint_state.key);
         }
+        self.tick_caches(now_ms);
         effects
     }
 

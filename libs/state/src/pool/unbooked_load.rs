@@ -4,9 +4,10 @@ use signalbox_types::Gauges;
 
 /// The latest samples of one endpoint's unbooked load.
 ///
-/// A sample is max(0, requests at the endpoint − requests booked when the report was handled). The minimum of
-/// the last three samples counts: bookings end some milliseconds before or after scrapes show it, and such a
-/// moment is not unbooked load.
+/// A sample is max(0, requests at the endpoint − requests booked when the report was handled). Running
+/// requests that the engine does not report are left out: the sample is then a lower bound. The minimum of
+/// the last three samples counts: bookings end a few milliseconds before or after scrapes show it, and such
+/// a moment is not unbooked load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UnbookedLoad {
     samples: [u32; 3],
@@ -23,7 +24,7 @@ impl UnbookedLoad {
     pub(crate) fn sample(&mut self, at_endpoint: Gauges, booked: u32) -> u32 {
         let Gauges { waiting, running, kv_used_ppm: _ } = at_endpoint;
         self.samples.rotate_left(1);
-        self.samples[2] = waiting.saturating_add(running).saturating_sub(booked);
+        self.samples[2] = waiting.saturating_add(running.unwrap_or(0)).saturating_sub(booked);
         self.sampled_this_tick = true;
         self.samples.into_iter().min().unwrap_or(0)
     }

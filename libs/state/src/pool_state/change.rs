@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Load, Models, Origin};
+use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Load, ModelKey, Models, Origin, TokenRatio};
 
 use super::adapter_residency::AdapterResidency;
 use super::assessment::Assessment;
+use super::cache_accuracy::CacheAccuracy;
 use super::observed::Observed;
 
 /// One change that the pool's owner accepted. A change contains everything that a follower needs to apply it.
@@ -74,7 +75,7 @@ pub enum Change {
         suffix: Arc<[BlockHash]>,
     },
     /// Blocks were evicted from an endpoint, because they exceed its capacity or the memory bound of the
-    /// index.
+    /// index, or because its engine reports that it no longer holds them.
     Evicted {
         /// The endpoint that loses the blocks.
         endpoint: EndpointKey,
@@ -91,5 +92,19 @@ pub enum Change {
         origin: Origin,
         /// The number of the last placement.
         number: u64,
+    },
+    /// The token ratio of a model was learned, or is forgotten if this is the default.
+    TokenRatioLearned {
+        /// The model.
+        model: ModelKey,
+        /// The ratio from now on.
+        ratio: TokenRatio,
+    },
+    /// How well the blocks that an endpoint is believed to hold match its engine's reports.
+    CacheAccuracyChanged {
+        /// The endpoint.
+        endpoint: EndpointKey,
+        /// The accuracy from now on.
+        accuracy: CacheAccuracy,
     },
 }

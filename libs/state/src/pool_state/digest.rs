@@ -1,14 +1,15 @@
 //! Checksums by which two processes verify that they hold the same state.
 
 use signalbox_types::{
-    Adapters, EndpointKey, EndpointSpec, Load, ModelRewrite, Models, Objective, Origin, Rates, RewriteRule,
-    RewriteTarget,
+    Adapters, EndpointKey, EndpointSpec, Load, ModelKey, ModelRewrite, Models, Objective, Origin, Rates,
+    RewriteRule, RewriteTarget, TokenRatio,
 };
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::adapter_residency::AdapterResidency;
 use super::assessment::{Assessment, Circuit};
+use super::cache_accuracy::CacheAccuracy;
 use super::observed::{Observed, ScrapeStatus};
 
 /// Wrapping sums over the parts of a pool state, one per kind of change, so that a mismatch names its kind.
@@ -24,6 +25,8 @@ pub struct Digest {
     pub placements: u64,
     /// Checksum of the objectives and model rewrites.
     pub models: u64,
+    /// Sum over the token ratios of the models and the cache accuracies of the endpoints.
+    pub usage: u64,
 }
 
 /// Represents an absent number.
@@ -31,6 +34,9 @@ const NONE: u64 = u64::MAX;
 
 /// Distinguishes the checksums of cold placements from others that also cover two numbers.
 const COLD: u64 = u64::from_be_bytes(*b"cold seq");
+
+/// Distinguishes the checksums of cache accuracies from those of token ratios.
+const ACCURACY: u64 = u64::from_be_bytes(*b"accuracy");
 
 impl Digest {
     /// Adds the sums of one part.
@@ -40,6 +46,7 @@ impl Digest {
         self.loads = self.loads.wrapping_add(part.loads);
         self.placements = self.placements.wrapping_add(part.placements);
         self.models = self.models.wrapping_add(part.models);
+        self.usage = self.usage.wrapping_add(part.usage);
     }
 
     /// Subtracts the sums of one part.
@@ -49,11 +56,12 @@ impl Digest {
         self.loads = self.loads.wrapping_sub(part.loads);
         self.placements = self.placements.wrapping_sub(part.placements);
         self.models = self.models.wrapping_sub(part.models);
+        self.usage = self.usage.wrapping_sub(part.usage);
     }
 
     /// Returns the sums by kind for export as gauges: modulo 2^53, which a gauge represents exactly.
-    pub fn gauge_values(&self) -> [(&'static str, u64); 5] {
-        let Self { specs, observed, loads, placements, models } = *self;
+    pub fn gauge_values(&self) -> [(&'static str, u64); 6] {
+        let Self { specs, observed, loads, placements, models, usage } = *self;
         let gauge_values = |sum: u64| sum % (1 << 53);
         [
             ("specs", gauge_values(specs)),
@@ -61,6 +69,7 @@ impl Digest {
             ("loads", gauge_values(loads)),
             ("placements", gauge_values(placements)),
             ("models", gauge_values(models)),
+            ("usage", gauge_values(usage)),
         ]
     }
 
@@ -72,6 +81,7 @@ impl Digest {
             ("loads", self.loads == other.loads),
             ("placements", self.placements == other.placements),
             ("models", self.models == other.models),
+            ("usage", self.usage == other.usage),
         ];
         kinds.into_iter().filter(|(_, equal)| !equal).map(|(kind, _)| kind).collect()
     }
@@ -132,8 +142,16 @@ fn of_rewrite(rewrite: &ModelRewrite) -> u64 {
 }
 
 pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
-    let Observed { incarnation, scrape_status, scrape_status_since_ms, gauges, unbooked_requests, capacity } =
-        observed;
+    let Observed {
+        incarnation,
+        scrape_status,
+        scrape_status_since_ms,
+        gauges,
+        unbooked_requests,
+        capacity,
+        work,
+        is_asleep,
+    } = observed;
     let scrape_status = match scrape_status {
         ScrapeStatus::Unknown => 0,
         ScrapeStatus::Fresh => 1,
@@ -146,31 +164,39 @@ pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
         scrape_status,
         *scrape_status_since_ms,
         u64::from(gauges.waiting),
-        u64::from(gauges.running),
+        gauges.running.map_or(NONE, u64::from),
         gauges.kv_used_ppm.map_or(NONE, u64::from),
         u64::from(*unbooked_requests),
         capacity.map_or(NONE, |capacity| capacity.kv_tokens),
+        work.requests,
+        work.prompt_tokens,
+        work.output_tokens,
+        u64::from(*is_asleep),
     ])
 }
 
 pub(crate) fn of_assessment(endpoint: EndpointKey, assessment: &Assessment) -> u64 {
-    let Assessment { rates, circuit, ramp_percent } = assessment;
+    let Assessment { rates, circuit, ramp_percent, model_circuits } = assessment;
     let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } = *rates;
-    let circuit = match circuit {
+    let code = |circuit: &Circuit| match circuit {
         Circuit::Closed => 0,
         Circuit::HalfOpen => 1,
         Circuit::Open => 2,
     };
     let rates = [prefill_tokens_per_second, decode_token_us, decode_interference_us].map(u64::from);
-    hash_words(&[endpoint.0, rates[0], rates[1], rates[2], circuit, u64::from(*ramp_percent)])
+    let mut words: SmallVec<[u64; 16]> =
+        smallvec![endpoint.0, rates[0], rates[1], rates[2], code(circuit), u64::from(*ramp_percent)];
+    words.extend(model_circuits.iter().flat_map(|of| [of.model.0, code(&of.circuit)]));
+    hash_words(&words)
 }
 
 /// Returns the checksum of an endpoint's adapters; 0 if they are unknown.
 pub(crate) fn of_adapters(endpoint: EndpointKey, residency: Option<&AdapterResidency>) -> u64 {
     let Some(AdapterResidency { reported, device, host }) = residency else { return 0 };
-    let Adapters { slots, running, waiting } = reported;
+    let Adapters { slots, running, waiting, loaded } = reported;
     let mut words = vec![endpoint.0, u64::from(*slots)];
-    for names in [running, waiting, device, host] {
+    let loaded = loaded.iter().flat_map(|loaded| [&loaded.device, &loaded.host]);
+    for names in [running, waiting, device, host].into_iter().chain(loaded) {
         words.push(names.len() as u64);
         words.extend(names.iter().map(|name| hash_text(name)));
     }
@@ -189,6 +215,25 @@ pub(crate) fn of_load(endpoint: EndpointKey, origin: Origin, load: Load) -> u64 
         u64::from(load.prefills),
         load.prefill_tokens,
     ])
+}
+
+/// Returns the checksum of a model's token ratio; 0 if nothing was learned.
+pub(crate) fn of_token_ratio(model: ModelKey, ratio: TokenRatio) -> u64 {
+    let TokenRatio { bytes_per_token_milli, media_percent } = ratio;
+    if ratio.is_default() {
+        return 0;
+    }
+    hash_words(&[model.0, u64::from(bytes_per_token_milli), u64::from(media_percent)])
+}
+
+/// Returns the checksum of an endpoint's cache accuracy; 0 if its engine reported nothing.
+pub(crate) fn of_cache_accuracy(endpoint: EndpointKey, accuracy: &CacheAccuracy) -> u64 {
+    let CacheAccuracy { mean_error_tokens, capacity_percent } = *accuracy;
+    if accuracy.is_default() {
+        return 0;
+    }
+    let error = mean_error_tokens.map_or(NONE, |tokens| u64::from(tokens as u32));
+    hash_words(&[endpoint.0, error, u64::from(capacity_percent), ACCURACY])
 }
 
 /// Returns the checksum of the last cold placement; 0 if there was none, which `seq` 0 means.

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::adapter_residency::AdapterResidency;
 use super::assessment::Assessment;
+use super::cache_accuracy::CacheAccuracy;
 use super::digest::{self, Digest};
 use super::observed::Observed;
 
@@ -29,6 +30,9 @@ pub struct EndpointState {
     /// The number of the change that last placed a prompt of which the pool knew no block; 0 if there was
     /// none.
     pub cold_placement_seq: u64,
+    /// How well the blocks that the endpoint is believed to hold match its engine's reports.
+    #[serde(default, skip_serializing_if = "CacheAccuracy::is_default")]
+    pub cache_accuracy: CacheAccuracy,
 }
 
 impl EndpointState {
@@ -44,6 +48,7 @@ impl EndpointState {
             adapters: None,
             loads: SmallVec::new(),
             cold_placement_seq: 0,
+            cache_accuracy: CacheAccuracy::default(),
         }
     }
 
@@ -86,6 +91,7 @@ impl EndpointState {
             loads: loads.fold(0, u64::wrapping_add),
             placements: digest::of_cold(self.key, self.cold_placement_seq),
             models: 0,
+            usage: digest::of_cache_accuracy(self.key, &self.cache_accuracy),
         }
     }
 }

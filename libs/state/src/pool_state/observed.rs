@@ -1,7 +1,7 @@
 //! The measured values of an endpoint.
 
 use serde::{Deserialize, Serialize};
-use signalbox_types::{Capacity, Gauges, Incarnation};
+use signalbox_types::{Capacity, Gauges, Incarnation, Work};
 
 /// The measured values of an endpoint, as its owner accepted them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,19 @@ pub struct Observed {
     pub unbooked_requests: u32,
     /// The KV cache capacity; `None` if the engine does not report it.
     pub capacity: Option<Capacity>,
+    /// What the engine had done when another value last changed. A later report of less shows a restart.
+    #[serde(default)]
+    pub work: Work,
+    /// Whether the engine is asleep: it answers only after it was woken up.
+    #[serde(default)]
+    pub is_asleep: bool,
+}
+
+impl Observed {
+    /// Returns whether the engine lost its KV cache in the change to `after`: it restarted, or it fell asleep.
+    pub(crate) fn loses_cache(&self, after: &Self) -> bool {
+        is_restart(self.incarnation, after.incarnation) || (after.is_asleep && !self.is_asleep)
+    }
 }
 
 /// How current an endpoint's scraped values are.

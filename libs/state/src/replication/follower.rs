@@ -19,7 +19,7 @@ const OWNER_TIMEOUT_MS: u64 = 1_000;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Aggregator {
-    /// The epoch under which the aggregator owns the pool, if it reports to own it.
+    /// The epoch under which the aggregator owns the pool, if it reports that it owns it.
     owner_epoch: Option<u64>,
     last_message_ms: u64,
     cursor_sent_at_ms: Option<u64>,
@@ -70,7 +70,7 @@ impl Follower {
         FetchProgress::Complete
     }
 
-    /// Discards what a follower has sent so far of an incomplete fetch.
+    /// Discards the partial history that a follower has sent in an incomplete fetch.
     pub(crate) fn cancel_fetch(&mut self, source: FrameSource) {
         self.replica.discard_partial_snapshot(source);
     }
@@ -90,7 +90,7 @@ impl Follower {
         self.owner_clock_ms = (pool_ms, now_ms);
     }
 
-    /// Returns the epoch under which an aggregator owns the pool, if it reports to own it.
+    /// Returns the epoch under which an aggregator owns the pool, if it reports that it owns it.
     pub(crate) fn owner_epoch(&self, source: FrameSource) -> Option<u64> {
         self.aggregators.get(&source)?.owner_epoch
     }
@@ -216,7 +216,7 @@ impl Follower {
                     .extend(self.may_send_cursor(now_ms, source).then(|| self.send_cursor(now_ms, source)));
                 effects
             }
-            // The cursor tells a deposed owner about the higher epoch.
+            // The cursor tells an earlier owner about the higher epoch.
             ApplyOutcome::Stale if self.is_outranked(source) && self.may_send_cursor(now_ms, source) => {
                 vec![self.send_cursor(now_ms, source)]
             }

@@ -1,9 +1,10 @@
 //! The messages by which a pool's state gets from its owner to followers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_prefix::Run;
-use signalbox_types::{Format, Models, Origin, Version};
+use signalbox_types::{Format, ModelKey, Models, Origin, TokenRatio, Version};
 
 use crate::pool_state::{Change, Digest, EndpointState};
 
@@ -18,6 +19,8 @@ pub enum SnapshotEntry {
     Origin(Origin, u64),
     /// The objectives and model rewrites. A snapshot without this entry has none.
     Models(Arc<Models>),
+    /// The token ratios that were learned. A snapshot without this entry has none.
+    TokenRatios(Arc<BTreeMap<ModelKey, TokenRatio>>),
 }
 
 /// A message from the owner to its followers.

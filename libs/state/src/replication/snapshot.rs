@@ -35,7 +35,10 @@ impl Snapshot {
         let runs = chunks(pool_state.index_writer().runs()).into_iter().map(SnapshotEntry::Runs);
         let models = Some(pool_state.models()).filter(|models| !models.is_empty());
         let models = models.map(|models| SnapshotEntry::Models(Arc::clone(models)));
-        let entries = endpoints.chain(origins).chain(models).chain(runs).map(Arc::new).collect();
+        let ratios = Some(pool_state.token_ratios()).filter(|ratios| !ratios.is_empty());
+        let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
+        let entries = endpoints.chain(origins).chain(models).chain(ratios).chain(runs);
+        let entries = entries.map(Arc::new).collect();
         Self { version, format, digest: pool_state.digest(), entries }
     }
 
@@ -69,14 +72,17 @@ fn chunks(runs: impl Iterator<Item = Run>) -> Vec<Vec<Run>> {
 /// [`Diverged`] when the parts are inconsistent.
 pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
     let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
-    let mut models = Arc::default();
+    let (mut models, mut ratios) = (Arc::default(), Arc::default());
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             SnapshotEntry::Endpoint(endpoint_state) => endpoints.push(Arc::unwrap_or_clone(endpoint_state)),
             SnapshotEntry::Runs(more) => runs.extend(more),
             SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
             SnapshotEntry::Models(all) => models = all,
+            SnapshotEntry::TokenRatios(all) => ratios = all,
         }
     }
-    PoolState::from_parts(endpoints, runs, origins, &models)
+    let mut pool_state = PoolState::from_parts(endpoints, runs, origins, &models)?;
+    ratios.iter().for_each(|(model, ratio)| pool_state.set_token_ratio(*model, *ratio));
+    Ok(pool_state)
 }

@@ -15,7 +15,7 @@ use crate::pool_state::{Change, Digest, Diverged, PoolState};
 pub enum ApplyOutcome {
     /// The frame was applied: the state advanced or was confirmed.
     Applied,
-    /// The frame contains nothing new, or comes from a deposed owner. Nothing changed.
+    /// The frame contains nothing new, or comes from an earlier owner. Nothing changed.
     Stale,
     /// An earlier frame is missing, or the state has diverged. The follower must ask the owner.
     Gap(Gap),
@@ -52,7 +52,7 @@ pub enum FrameSource {
 /// A snapshot that is arriving on a stream.
 #[derive(Debug)]
 enum Incoming {
-    /// The snapshot comes from a deposed owner.
+    /// The snapshot comes from an earlier owner.
     Outdated,
     /// The snapshot may replace the state when it is complete.
     Buffering(Buffer),

@@ -1,11 +1,10 @@
 //! Turns the scrape results of one endpoint into reports of what changed.
 
-use std::sync::Arc;
-
 use signalbox_types::{Gauges, Sample};
 
 use super::decode_window::DecodeWindow;
 use super::endpoint_report::Update;
+use super::run_tracker::RunTracker;
 use crate::pool_state::ScrapeStatus;
 
 /// The number of consecutive refused connections after which an endpoint is down. A single one may come from
@@ -38,6 +37,7 @@ pub struct EndpointObserver {
     sampled_at_ms: u64,
     consecutive_refusals: u32,
     window: DecodeWindow,
+    run: RunTracker,
 }
 
 impl EndpointObserver {
@@ -50,6 +50,7 @@ impl EndpointObserver {
             sampled_at_ms: now_ms,
             consecutive_refusals: 0,
             window: DecodeWindow::default(),
+            run: RunTracker::default(),
         }
     }
 
@@ -105,13 +106,16 @@ impl EndpointObserver {
     }
 
     fn record_sample(&mut self, now_ms: u64, sample: Sample) -> Option<Update> {
-        let Sample { gauges, capacity, adapters, incarnation, counters } = sample;
+        let Sample { gauges, capacity, adapters, incarnation, counters, work, is_asleep } = sample;
+        let incarnation = self.run.record(now_ms, incarnation, work);
         let restarted = incarnation != self.reported.incarnation;
         if restarted {
             self.window = DecodeWindow::default();
         }
-        let decode = counters.and_then(|counters| self.window.record(now_ms, gauges.running, counters));
-        let adapters = adapters.map(Arc::new);
+        // Without the number of running requests a speed says nothing about the load that it belongs to.
+        let decode = counters
+            .zip(gauges.running)
+            .and_then(|(counters, running)| self.window.record(now_ms, running, counters));
         let update = Update {
             incarnation,
             scrape_status: ScrapeStatus::Fresh,
@@ -119,12 +123,15 @@ impl EndpointObserver {
             capacity: capacity.filter(|_| restarted || capacity != self.reported.capacity),
             adapters: adapters.filter(|new| restarted || self.reported.adapters.as_ref() != Some(new)),
             decode,
+            work: Some(work),
+            is_asleep: (restarted || self.reported.is_asleep != Some(is_asleep)).then_some(is_asleep),
         };
         let is_unchanged = !restarted
             && self.reported.scrape_status == ScrapeStatus::Fresh
             && update.gauges.is_none()
             && update.capacity.is_none()
             && update.adapters.is_none()
+            && update.is_asleep.is_none()
             && update.decode.is_none();
         (!is_unchanged).then(|| {
             self.reported.merge(Update { decode: None, ..update.clone() });
@@ -144,15 +151,15 @@ impl EndpointObserver {
 
 #[cfg(test)]
 mod tests {
-    use signalbox_types::{Capacity, Counters, Incarnation};
+    use signalbox_types::{Capacity, Counters, Incarnation, Work};
 
     use super::*;
     use crate::reports::DecodeObservation;
 
     fn sample(running: u32) -> Sample {
-        let gauges = Gauges { waiting: 0, running, kv_used_ppm: Some(10_000) };
+        let gauges = Gauges { waiting: 0, running: Some(running), kv_used_ppm: Some(10_000) };
         let capacity = Some(Capacity { kv_tokens: 1_000 });
-        Sample { gauges, capacity, adapters: None, incarnation: Incarnation(7), counters: None }
+        Sample { gauges, capacity, incarnation: Incarnation(7), ..Sample::default() }
     }
 
     #[test]
@@ -182,7 +189,7 @@ mod tests {
         let mut endpoint = EndpointObserver::new(0, 2_000);
         endpoint.observe(50, ScrapeResult::Sampled(sample(1)));
         let update = endpoint.observe(100, ScrapeResult::Sampled(sample(2))).unwrap();
-        assert_eq!(Some(2), update.gauges.map(|gauges| gauges.running));
+        assert_eq!(Some(2), update.gauges.and_then(|gauges| gauges.running));
         assert_eq!(None, update.capacity);
     }
 
@@ -222,6 +229,36 @@ mod tests {
             Some(ScrapeStatus::Stale),
             endpoint.observe(100, ScrapeResult::Unusable).map(|update| update.scrape_status)
         );
+    }
+
+    #[test]
+    fn lower_counters_after_an_outage_are_a_new_incarnation() {
+        let mut endpoint = EndpointObserver::new(0, 2_000);
+        let page = |requests| {
+            let work = Work { requests, ..Work::default() };
+            ScrapeResult::Sampled(Sample { incarnation: Incarnation(0), work, ..sample(1) })
+        };
+        let first = endpoint.observe(50, page(900)).unwrap();
+        assert_eq!((Incarnation(0), Some(900)), (first.incarnation, first.work.map(|work| work.requests)));
+        (2..4).for_each(|at| drop(endpoint.observe(at * 50, ScrapeResult::Refused)));
+        // The same run is back: only the network was away.
+        assert_eq!(Incarnation(0), endpoint.observe(200, page(900)).unwrap().incarnation);
+        (5..7).for_each(|at| drop(endpoint.observe(at * 50, ScrapeResult::Refused)));
+        let back = endpoint.observe(350, page(3)).unwrap();
+        assert_ne!(Incarnation(0), back.incarnation);
+        assert!(back.capacity.is_some(), "a new run is reported whole");
+        assert_eq!(None, endpoint.observe(400, page(4)), "work by itself is no news");
+        assert_eq!(back.incarnation, endpoint.full_update().unwrap().incarnation);
+    }
+
+    #[test]
+    fn falling_asleep_and_waking_up_are_reported() {
+        let mut endpoint = EndpointObserver::new(0, 2_000);
+        let page = |is_asleep| ScrapeResult::Sampled(Sample { is_asleep, ..sample(0) });
+        let mut asleep =
+            |now_ms, is_asleep| endpoint.observe(now_ms, page(is_asleep)).and_then(|update| update.is_asleep);
+        let reported = [asleep(0, false), asleep(50, false), asleep(100, true), asleep(150, false)];
+        assert_eq!([Some(false), None, Some(true), Some(false)], reported);
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Generation, Incarnation};
+use signalbox_types::{Adapters, Capacity, EndpointKey, Gauges, Generation, Incarnation, Work};
 
 use crate::pool_state::ScrapeStatus;
 
 /// What changed at one endpoint. Absent parts are unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
-    /// The incarnation of the model server that the values come from.
+    /// The incarnation of the model server that the values come from; 0 if the server does not report its
+    /// start and the collector has not noticed a restart.
     pub incarnation: Incarnation,
     /// How current the values are.
     pub scrape_status: ScrapeStatus,
@@ -17,22 +18,29 @@ pub struct Update {
     pub gauges: Option<Gauges>,
     /// The KV cache capacity.
     pub capacity: Option<Capacity>,
-    /// The LoRA adapters with requests.
+    /// The LoRA adapters that the engine reports.
     pub adapters: Option<Arc<Adapters>>,
     /// The decode speed in the last window. It is an observation, not state: it is sent once.
     pub decode: Option<DecodeObservation>,
+    /// What the engine has done since its start; `None` if no page was read. It is sent along with other
+    /// values, not by itself.
+    pub work: Option<Work>,
+    /// Whether the engine is asleep.
+    pub is_asleep: Option<bool>,
 }
 
 impl Update {
     /// Merges a later update into this one.
     pub fn merge(&mut self, later: Self) {
-        let Self { incarnation, scrape_status, gauges, capacity, adapters, decode } = later;
+        let Self { incarnation, scrape_status, gauges, capacity, adapters, decode, work, is_asleep } = later;
         self.incarnation = incarnation;
         self.scrape_status = scrape_status;
         self.gauges = gauges.or(self.gauges);
         self.capacity = capacity.or(self.capacity);
         self.adapters = adapters.or_else(|| self.adapters.take());
         self.decode = decode.or(self.decode);
+        self.work = work.or(self.work);
+        self.is_asleep = is_asleep.or(self.is_asleep);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load, Origin};
+use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load, ModelKey, Origin};
 
 /// Which gauges a batch contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,64 @@ pub struct Feedback {
     pub adapters: Vec<(EndpointKey, Arc<str>)>,
     /// The outcomes of responses. They are sent once; lost ones are not repeated.
     pub responses: Vec<ResponseReport>,
+    /// The usage that engines reported. Each is sent once; losing one is harmless.
+    pub usage: Vec<UsageReport>,
+}
+
+/// The usage of one response next to what the replica predicted. It is sent at the end of the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageReport {
+    /// The endpoint that served the request.
+    pub endpoint: EndpointKey,
+    /// The incarnation that the request was sent to.
+    pub incarnation: Incarnation,
+    /// The model that served the request.
+    pub model: ModelKey,
+    /// The prompt's text in bytes, as hashed.
+    pub text_bytes: u64,
+    /// The prompt's tokens that need no estimate from text: token ids.
+    pub token_ids: u64,
+    /// The estimated tokens of the prompt's media, before any learned correction.
+    pub media_tokens: u64,
+    /// Predicted prompt tokens.
+    pub predicted_tokens: u64,
+    /// Predicted cached tokens among them.
+    pub predicted_cached_tokens: u64,
+    /// Prompt tokens that the engine reported.
+    pub prompt_tokens: Option<u64>,
+    /// Cached tokens that the engine reported.
+    pub cached_tokens: Option<u64>,
+    /// The last block of the prompt, which names its placement; [`BlockHash::ROOT`] if the prompt was not placed or
+    /// another endpoint served it.
+    pub last_block: BlockHash,
+    /// The number of leading blocks that the endpoint was believed to hold.
+    pub held_blocks: u32,
+    /// The number of leading blocks that the reported cached tokens cover; `None` if none were reported.
+    pub cached_blocks: Option<u32>,
+    /// Time from the decision to the first output in microseconds, if the endpoint had no other prompt to process.
+    pub sole_prefill_us: Option<u64>,
+}
+
+impl UsageReport {
+    /// Returns a report of a request without a prompt, of which the engine reported nothing.
+    pub fn new(endpoint: EndpointKey, incarnation: Incarnation, model: ModelKey) -> Self {
+        Self {
+            endpoint,
+            incarnation,
+            model,
+            text_bytes: 0,
+            token_ids: 0,
+            media_tokens: 0,
+            predicted_tokens: 0,
+            predicted_cached_tokens: 0,
+            prompt_tokens: None,
+            cached_tokens: None,
+            last_block: BlockHash::ROOT,
+            held_blocks: 0,
+            cached_blocks: None,
+            sole_prefill_us: None,
+        }
+    }
 }
 
 /// The outcome of one request.
@@ -39,6 +97,8 @@ pub struct Feedback {
 pub struct ResponseReport {
     /// The endpoint that the request was sent to.
     pub endpoint: EndpointKey,
+    /// The model that was requested there.
+    pub model: ModelKey,
     /// The outcome.
     pub outcome: ResponseOutcome,
 }
@@ -48,14 +108,12 @@ pub struct ResponseReport {
 pub enum ResponseOutcome {
     /// The endpoint did not respond, or responded with an error that the request did not cause.
     Failed,
-    /// The first chunk of the response arrived.
-    FirstOutput {
-        /// The uncached prompt tokens that the endpoint processed for this request; 0 if unknown, because the
-        /// endpoint processed other prompts at the same time.
-        work_tokens: u64,
-        /// The time from the decision to the first chunk, in microseconds.
-        elapsed_us: u64,
-    },
+    /// The endpoint does not serve requests for this model, now or at all.
+    Refused,
+    /// The first output of a successful response arrived.
+    FirstOutput,
+    /// The request was sent to an endpoint whose circuit for the model is half open. It is no outcome yet.
+    ProbeSent,
 }
 
 /// A prompt that was sent to an endpoint, without the part that the pool already knows.

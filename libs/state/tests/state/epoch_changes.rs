@@ -22,17 +22,17 @@ proptest! {
         later in vec(step(), 0..10),
         epoch_changes in 1_u64..4,
     ) {
-        let mut deposed = SimulatedPool::new(1, config());
+        let mut earlier = SimulatedPool::new(1, config());
         let (mut behind, mut up_to_date) = (StateReplica::default(), StateReplica::default());
         for (at, step) in shared.iter().enumerate() {
-            deposed.step(step);
+            earlier.step(step);
             if at == seen_at.index(shared.len()) {
-                catch_up(&mut behind, &deposed.pool);
+                catch_up(&mut behind, &earlier.pool);
             }
         }
-        catch_up(&mut up_to_date, &deposed.pool);
-        let base = deposed.pool.journal().head().seq;
-        deposed.run(&ahead);
+        catch_up(&mut up_to_date, &earlier.pool);
+        let base = earlier.pool.journal().head().seq;
+        earlier.run(&ahead);
 
         let mut simulated = SimulatedPool::new(1, config());
         simulated.run(&shared);
@@ -41,8 +41,8 @@ proptest! {
             simulated.run(&later);
         }
         let mut too_far_ahead = StateReplica::default();
-        catch_up(&mut too_far_ahead, &deposed.pool);
-        let is_ahead = deposed.pool.journal().head().seq > base;
+        catch_up(&mut too_far_ahead, &earlier.pool);
+        let is_ahead = earlier.pool.journal().head().seq > base;
         for (follower, takes_snapshot) in [(behind, false), (up_to_date, false), (too_far_ahead, is_ahead)] {
             let mut follower = follower;
             prop_assert_eq!(takes_snapshot, catch_up(&mut follower, &simulated.pool));

@@ -18,9 +18,9 @@ pub(crate) fn full_batch(
     gauges: Vec<(EndpointKey, Load)>,
     placements: Vec<Placement>,
 ) -> Feedback {
-    let (adapters, responses) = (Vec::new(), Vec::new());
+    let (adapters, responses, usage) = (Vec::new(), Vec::new(), Vec::new());
     let (origin, scope) = (Origin(origin), GaugeScope::All);
-    Feedback { epoch: 0, origin, seq, scope, gauges, placements, adapters, responses }
+    Feedback { epoch: 0, origin, seq, scope, gauges, placements, adapters, responses, usage }
 }
 
 pub(crate) fn partial_batch(

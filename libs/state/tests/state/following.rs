@@ -158,7 +158,10 @@ fn snapshot_entries_have_bounded_size() {
         SnapshotEntry::Runs(runs) => runs
             .iter()
             .fold((0, 0), |(blocks, holders), run| (blocks + run.blocks.len(), holders + run.placed.len())),
-        SnapshotEntry::Endpoint(_) | SnapshotEntry::Origin(..) | SnapshotEntry::Models(_) => (0, 0),
+        SnapshotEntry::Endpoint(_)
+        | SnapshotEntry::Origin(..)
+        | SnapshotEntry::Models(_)
+        | SnapshotEntry::TokenRatios(_) => (0, 0),
     };
     let sizes: Vec<(usize, usize)> = snapshot.entries.iter().map(size).collect();
     assert_eq!(30_000, sizes.iter().map(|(blocks, _)| blocks).sum::<usize>());

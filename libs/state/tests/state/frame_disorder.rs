@@ -70,10 +70,10 @@ impl SentFrames {
 /// Runs `shared` under epoch 1, then `old` under epoch 1 and, concurrently, `new` under epoch 2.
 fn two_owners(shared: &[Step], old: &[Step], new: &[Step]) -> (SentFrames, SimulatedPool) {
     let mut sent = SentFrames::default();
-    let mut deposed = SimulatedPool::new(1, config());
-    sent.record(&deposed, true);
-    sent.live(&mut deposed, shared);
-    sent.live(&mut deposed, old);
+    let mut earlier = SimulatedPool::new(1, config());
+    sent.record(&earlier, true);
+    sent.live(&mut earlier, shared);
+    sent.live(&mut earlier, old);
     let mut simulated = SimulatedPool::new(1, config());
     simulated.run(shared);
     let base = simulated.pool.journal().head();
@@ -84,7 +84,7 @@ fn two_owners(shared: &[Step], old: &[Step], new: &[Step]) -> (SentFrames, Simul
     (sent, simulated)
 }
 
-/// A list of deliveries, each of some consecutive frames out of all that were sent.
+/// A list of deliveries, each of a few consecutive frames out of all that were sent.
 fn deliveries() -> impl Strategy<Value = Vec<(Index, usize)>> {
     vec((any::<Index>(), 1_usize..12), 1..40)
 }

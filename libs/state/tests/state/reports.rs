@@ -17,7 +17,7 @@ pub(crate) fn assigned_pool() -> (Pool, Generation) {
     (pool, generation(&effects))
 }
 
-fn generation(effects: &[PoolEffect]) -> Generation {
+pub(crate) fn generation(effects: &[PoolEffect]) -> Generation {
     let assigned = effects.iter().find_map(|effect| match effect {
         PoolEffect::Assign(_, assigned) => assigned.first(),
         _ => None,
@@ -26,7 +26,7 @@ fn generation(effects: &[PoolEffect]) -> Generation {
 }
 
 pub(crate) fn running(running: u32) -> Update {
-    let gauges = Gauges { waiting: 0, running, kv_used_ppm: None };
+    let gauges = Gauges { waiting: 0, running: Some(running), kv_used_ppm: None };
     Update {
         incarnation: Incarnation(7),
         scrape_status: ScrapeStatus::Fresh,
@@ -85,9 +85,10 @@ fn report_updates_its_parts_and_leaves_the_rest() {
         incarnation: Incarnation(7),
         scrape_status: ScrapeStatus::Fresh,
         scrape_status_since_ms: 40,
-        gauges: Gauges { waiting: 0, running: 4, kv_used_ppm: None },
+        gauges: Gauges { waiting: 0, running: Some(4), kv_used_ppm: None },
         unbooked_requests: 0,
         capacity,
+        ..Observed::default()
     };
     assert_eq!(&expected, observed(&pool));
 }
@@ -143,7 +144,10 @@ fn values_are_stale_while_their_collector_is_silent() {
     pool.handle(1_000 + STALE_AFTER_MS - 1, PoolInput::Tick);
     assert_eq!(ScrapeStatus::Fresh, observed(&pool).scrape_status);
     pool.handle(1_000 + STALE_AFTER_MS, PoolInput::Tick);
-    assert_eq!((ScrapeStatus::Stale, 1), (observed(&pool).scrape_status, observed(&pool).gauges.running));
+    assert_eq!(
+        (ScrapeStatus::Stale, Some(1)),
+        (observed(&pool).scrape_status, observed(&pool).gauges.running)
+    );
     report(&mut pool, 4_000, STREAM, generation, running(1));
     assert_eq!(ScrapeStatus::Fresh, observed(&pool).scrape_status);
 }
@@ -182,13 +186,13 @@ fn moved_endpoint_starts_over_and_ignores_reports_of_the_old_address() {
     report(&mut pool, 70, STREAM, old, running(5));
     assert_eq!(&Observed { scrape_status_since_ms: 60, ..Observed::default() }, observed(&pool));
     report(&mut pool, 80, STREAM, new, running(2));
-    assert_eq!(2, observed(&pool).gauges.running);
+    assert_eq!(Some(2), observed(&pool).gauges.running);
 }
 
 #[test]
 fn maximum_values_do_no_harm() {
     let (mut pool, generation) = assigned_pool();
-    let gauges = Some(Gauges { waiting: u32::MAX, running: u32::MAX, kv_used_ppm: Some(u32::MAX) });
+    let gauges = Some(Gauges { waiting: u32::MAX, running: Some(u32::MAX), kv_used_ppm: Some(u32::MAX) });
     let capacity = Some(Capacity { kv_tokens: u64::MAX });
     for now_ms in 0..4 {
         let update = Update { gauges, capacity, ..running(0) };

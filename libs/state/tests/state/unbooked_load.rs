@@ -49,7 +49,7 @@ proptest! {
             let now_ms = at as u64 + 1;
             let is_sampled = match step {
                 Step::Scrape(waiting, running) => {
-                    let gauges = Some(Gauges { waiting, running, kv_used_ppm: None });
+                    let gauges = Some(Gauges { waiting, running: Some(running), kv_used_ppm: None });
                     report(&mut pool, now_ms, STREAM, generation, Update { gauges, ..self::running(0) });
                     scraped = Some(waiting + running);
                     scraped_since_tick = true;

@@ -81,7 +81,7 @@ impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
             Ok(()) => {
                 self.queue.exported.inc_by(spans as u64);
                 if was_failing {
-                    tracing::info!("exporting spans works again");
+                    tracing::info!("span export recovered");
                 }
             }
             Err(error) => {

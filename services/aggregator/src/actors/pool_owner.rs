@@ -218,7 +218,7 @@ impl State {
             }
             RoleEffect::SnapshotInstalled => {
                 let version = self.role.version().unwrap_or_default();
-                tracing::info!(pool = %handle.pool, %version, "installed a snapshot");
+                tracing::info!(pool = %handle.pool, %version, "applied a snapshot");
             }
         }
     }

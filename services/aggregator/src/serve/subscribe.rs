@@ -1,7 +1,7 @@
 //! A follower's stream: receives its cursor and its history for a takeover, sends frames.
 //!
 //! The stream keeps nothing but the follower's cursor. A slow follower falls behind the journal and receives
-//! a snapshot. An aggregator that does not own the pool answers that instead of sending frames.
+//! a snapshot. An aggregator that does not own the pool sends `NotOwner` instead of frames.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

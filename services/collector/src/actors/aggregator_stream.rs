@@ -103,7 +103,7 @@ impl AggregatorStream {
         } {
             let epoch = directive.epoch;
             if !self.shared.highest_epoch.record(epoch) {
-                tracing::warn!(aggregator = %self.aggregator, epoch, "ignoring the assignment of a deposed owner");
+                tracing::warn!(aggregator = %self.aggregator, epoch, "ignoring the assignment of an earlier owner");
                 continue;
             }
             match decode_assignment(directive) {

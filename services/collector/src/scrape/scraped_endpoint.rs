@@ -95,7 +95,10 @@ mod tests {
     }
 
     fn sampled(running: u32) -> ScrapeResult {
-        ScrapeResult::Sampled(Sample { gauges: Gauges { running, ..Gauges::default() }, ..Sample::default() })
+        ScrapeResult::Sampled(Sample {
+            gauges: Gauges { running: Some(running), ..Gauges::default() },
+            ..Sample::default()
+        })
     }
 
     fn result() -> impl Strategy<Value = ScrapeResult> {

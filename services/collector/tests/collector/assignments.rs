@@ -60,7 +60,7 @@ async fn only_changed_endpoints_are_affected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deposed_owner_receives_the_higher_epoch_and_is_ignored() {
+async fn earlier_owner_receives_the_higher_epoch_and_is_ignored() {
     let (first, second) = (server(1), server(2));
     let aggregator = FakeAggregator::start(vec![]);
     let collector = start_collector(&[aggregator.address()]).await;

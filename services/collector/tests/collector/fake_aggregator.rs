@@ -54,7 +54,7 @@ impl Received {
 
     /// Returns the latest waiting and running requests of an endpoint.
     pub(crate) fn latest_gauges(&self, name: &str) -> Option<(u32, u32)> {
-        self.merged_update(name).gauges.map(|gauges| (gauges.waiting, gauges.running))
+        self.merged_update(name).gauges.map(|gauges| (gauges.waiting, gauges.running.unwrap_or_default()))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use signalbox_state::ScrapeStatus;
-use signalbox_types::{Capacity, Gauges, Incarnation};
+use signalbox_state::{AssignedEndpoint, ScrapeStatus};
+use signalbox_types::{Capacity, Engine, Gauges, Incarnation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -22,7 +22,7 @@ async fn first_report_is_complete_and_later_ones_contain_only_changes() {
         first.filter(|(generation, _)| *generation == 5)
     });
     let (_, first) = first.await;
-    assert_eq!(first.gauges, Some(Gauges { waiting: 2, running: 7, kv_used_ppm: Some(500_000) }));
+    assert_eq!(first.gauges, Some(Gauges { waiting: 2, running: Some(7), kv_used_ppm: Some(500_000) }));
     assert_eq!(
         (first.capacity, first.scrape_status),
         (Some(Capacity { kv_tokens: 1_600 }), ScrapeStatus::Fresh)
@@ -149,4 +149,30 @@ async fn metrics_page(address: SocketAddr) -> String {
     let mut page = String::new();
     stream.read_to_string(&mut page).await.unwrap();
     page
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engine_without_a_start_time_is_idle_before_its_first_request_and_new_after_a_restart() {
+    let pod = FakeModelServer::start(Page::Text("# TYPE tgi_queue_size gauge\n"));
+    let tgi = AssignedEndpoint { engine: Engine::Tgi, ..assigned("pod", 1, &pod) };
+    let aggregator = FakeAggregator::start(vec![tgi]);
+    let collector = start_collector(&[aggregator.address()]).await;
+    let first = aggregator.wait_for("the first report", |received| {
+        received.reports("pod").first().map(|report| report.update.clone())
+    });
+    let first = first.await;
+    let idle = Gauges { waiting: 0, running: Some(0), kv_used_ppm: None };
+    assert_eq!((ScrapeStatus::Fresh, Some(idle)), (first.scrape_status, first.gauges));
+    assert_eq!(Incarnation(0), first.incarnation);
+    pod.set_page(Page::Text("tgi_queue_size 2\ntgi_batch_current_size 1\ntgi_request_count 9\n"));
+    aggregator
+        .wait_for("the gauges", |received| received.latest_gauges("pod").filter(|gauges| *gauges == (2, 1)))
+        .await;
+    pod.set_page(Page::Text("tgi_queue_size 0\ntgi_batch_current_size 0\ntgi_request_count 1\n"));
+    aggregator
+        .wait_for("the new incarnation", |received| {
+            (received.merged_update("pod").incarnation != Incarnation(0)).then_some(())
+        })
+        .await;
+    collector.shutdown().await;
 }

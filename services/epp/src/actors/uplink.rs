@@ -174,7 +174,8 @@ impl State {
             && let Ok(event) = feedback.events.try_recv()
         {
             match event {
-                FeedbackEvent::Response(answer) => self.batcher.add_response(answer),
+                FeedbackEvent::Response(response) => self.batcher.add_response(response),
+                FeedbackEvent::Usage(usage) => self.batcher.add_usage(usage),
                 FeedbackEvent::AdapterUsed(endpoint, adapter) => {
                     self.batcher.add_adapter_use(endpoint, adapter)
                 }

@@ -174,9 +174,6 @@ impl State {
         let (now_ms, replica) = (self.picker.now_ms(), self.follower.replica().state_replica());
         let before = self.picker.snapshot.load();
         let next = DecisionSnapshot::next(&before, replica, &self.picker.bookings, now_ms);
-        if next.view.endpoints.len() < before.view.endpoints.len() {
-            self.picker.bookings.retain(|endpoint| next.view.position(endpoint).is_some());
-        }
         drop(before);
         self.picker.snapshot.store(Arc::new(next));
         let acknowledged = replica.pool_state().acknowledged(self.picker.origin());

@@ -40,7 +40,7 @@ async fn respond(
     let snapshot = picker.snapshot.load();
     // The target of a model rewrite is random, as for a request without a session.
     let target = |model: &str| snapshot.view.models.target(model, None, rand::random()).map(str::to_owned);
-    let reading = ParseOptions { rewrite: &target, ..ParseOptions::new(snapshot.view.format.block_bytes) };
+    let reading = ParseOptions { rewrite: &target, ..picker.parse_options(&snapshot.view) };
     let parsed = match query.path {
         Some(path) => parse(Api::for_path(&path), &body, &reading),
         None => parse(Api::Chat, &body, &reading).or_else(|_| parse(Api::Completions, &body, &reading)),

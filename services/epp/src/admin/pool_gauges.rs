@@ -12,7 +12,7 @@ use signalbox_types::PPM;
 use crate::deciding::picker::Picker;
 
 /// Exports gauges of the pool, read from the view on each scrape. Endpoints without fresh values are left
-/// out.
+/// out. An average of values that no endpoint reports is absent: 0 would look like an idle pool.
 #[derive(Debug)]
 pub(crate) struct PoolGauges {
     pub(crate) picker: Arc<Picker>,
@@ -32,10 +32,11 @@ impl Collector for PoolGauges {
             .collect();
         let mean = |of: fn(&EndpointState) -> Option<f64>| {
             let values: Vec<f64> = fresh.iter().filter_map(|member| of(member)).collect();
-            values.iter().sum::<f64>() / values.len().max(1) as f64
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
+        let ready = Some(fresh.len() as f64);
         let queue = mean(|member| Some(f64::from(member.observed.gauges.waiting)));
-        let running = mean(|member| Some(f64::from(member.observed.gauges.running)));
+        let running = mean(|member| member.observed.gauges.running.map(f64::from));
         let cache = mean(|member| Some(f64::from(member.observed.gauges.kv_used_ppm?) / f64::from(PPM)));
         let gauges = [
             ("llm_d_epp_average_queue_size", "Average number of waiting requests per endpoint", queue),
@@ -55,12 +56,13 @@ impl Collector for PoolGauges {
                 "Same as llm_d_epp_average_kv_cache_utilization",
                 cache,
             ),
-            ("llm_d_epp_ready_endpoints", "Endpoints whose scraped values are fresh", fresh.len() as f64),
-            ("inference_pool_ready_pods", "Same as llm_d_epp_ready_endpoints", fresh.len() as f64),
+            ("llm_d_epp_ready_endpoints", "Endpoints whose scraped values are fresh", ready),
+            ("inference_pool_ready_pods", "Same as llm_d_epp_ready_endpoints", ready),
         ];
         let pool = self.pool.name().and_then(|pool| pool.rsplit('/').next()).unwrap_or_default();
         let pool = [("name", pool)];
         for (name, help, value) in gauges {
+            let Some(value) = value else { continue };
             let gauge = ConstGauge::new(value);
             let mut encoder = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(encoder.encode_family(&pool)?)?;
@@ -79,5 +81,37 @@ impl Collector for PoolGauges {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::test_support::{FIRST, SECOND, picker_for, pool};
+
+    /// Returns the values of the gauges of a pool whose endpoints have `scrape_status`.
+    fn page(scrape_status: ScrapeStatus) -> String {
+        let picker =
+            picker_for(&pool(&[FIRST, SECOND], scrape_status), signalbox_schedule::Policy::default());
+        let mut registry = Registry::default();
+        let pool = Arc::new(FollowedPool::default());
+        registry.register_collector(Box::new(PoolGauges { picker: Arc::new(picker), pool }));
+        let mut page = String::new();
+        encode(&mut page, &registry).unwrap();
+        page
+    }
+
+    #[test]
+    fn averages_are_absent_unless_a_fresh_endpoint_reports_the_value() {
+        let stale = page(ScrapeStatus::Stale);
+        assert!(stale.contains("llm_d_epp_ready_endpoints{name=\"\"} 0"), "{stale}");
+        assert!(!stale.contains("average"), "{stale}");
+        // These endpoints report waiting requests only.
+        let fresh = page(ScrapeStatus::Fresh);
+        assert!(fresh.contains("llm_d_epp_average_queue_size{name=\"\"} 0"), "{fresh}");
+        assert!(!fresh.contains("running") && !fresh.contains("kv_cache"), "{fresh}");
     }
 }

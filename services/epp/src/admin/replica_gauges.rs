@@ -49,7 +49,7 @@ impl ReplicaGauges {
             ("fresh_endpoints", "Endpoints whose scraped values are fresh", fresh),
             (
                 "degraded",
-                "1 if no owner of the pool was heard for the origin TTL, so that decisions use only this replica's own bookings; otherwise 0",
+                "1 if this replica has heard from no owner for the origin TTL, so that decisions use only this replica's own bookings; otherwise 0",
                 u64::from(picker.is_degraded()),
             ),
             ("epoch", "Highest epoch of the pool that this replica knows", picker.epoch()),

@@ -1,7 +1,7 @@
 //! Bookings whose request end does not show on their own ext-proc stream; a gateway's access log reports it,
 //! to any replica.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
@@ -18,10 +18,21 @@ const EXPIRY_FACTOR: u32 = 8;
 /// Minimum time to expiry while request ends are reported.
 const MIN_EXPIRY: Duration = Duration::from_secs(20);
 
+/// Maximum time to expiry. The expected duration is an estimate, and no estimate may hold a booking for longer.
+const MAX_EXPIRY: Duration = Duration::from_secs(600);
+
+/// Maximum number of detached bookings. When that many were detached after a booking, it is dropped. It bounds
+/// the memory to some 50 MB if request ends get lost.
+const CAPACITY: usize = 65_536;
+
 /// Bookings whose end another process may report, by booking number.
 #[derive(Debug)]
 pub(crate) struct DetachedBookings {
     slots: DashMap<u64, Slot>,
+    /// The numbers of the latest bookings that were detached; each replaces the oldest.
+    latest: Box<[AtomicU64]>,
+    /// Number of bookings that were ever detached.
+    detachments: AtomicUsize,
     next: AtomicU64,
     /// When a request end was last reported; 0: never.
     last_end_at_ms: AtomicU64,
@@ -36,7 +47,18 @@ enum Slot {
     /// The request's own stream is open, and its end was already reported.
     EndedEarly(RequestEnd),
     /// The stream has ended. Holds the booking and the task that expires it.
-    Detached(BookedRequest, AbortHandle),
+    Detached(Box<BookedRequest>, AbortHandle),
+}
+
+/// What became of a booking that was to be detached.
+#[derive(Debug)]
+pub(crate) enum Detached {
+    /// It is kept, or was settled before.
+    Kept,
+    /// It is kept, and this one, the oldest, was removed for it.
+    InsteadOf(BookedRequest),
+    /// Its end was already reported, so the caller settles it.
+    EndedBefore(BookedRequest, RequestEnd),
 }
 
 /// The booking that a reported request end belongs to.
@@ -46,20 +68,26 @@ pub(crate) enum EndMatch {
     /// The request's own stream is still open and settles the booking.
     Streaming,
     /// A detached booking, which the caller settles.
-    Detached(BookedRequest),
+    Detached(Box<BookedRequest>),
 }
 
 impl Default for DetachedBookings {
     /// Numbers start at a random value, so that they do not collide with those of an earlier process with the
     /// same name.
     fn default() -> Self {
-        let next = AtomicU64::new(rand::random());
-        let (last_end_at_ms, last_expiry_at_ms) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { slots: DashMap::new(), next, last_end_at_ms, last_expiry_at_ms }
+        Self::with_capacity(CAPACITY)
     }
 }
 
 impl DetachedBookings {
+    fn with_capacity(capacity: usize) -> Self {
+        let next = AtomicU64::new(rand::random());
+        let (last_end_at_ms, last_expiry_at_ms) = (AtomicU64::new(0), AtomicU64::new(0));
+        let latest = (0..capacity).map(|_| AtomicU64::new(0)).collect();
+        let detachments = AtomicUsize::new(0);
+        Self { slots: DashMap::new(), latest, detachments, next, last_end_at_ms, last_expiry_at_ms }
+    }
+
     /// Returns a number for a booking whose end may be reported. The caller releases it with [`Self::remove`]
     /// or [`Self::detach`].
     pub(crate) fn register(&self) -> u64 {
@@ -96,7 +124,7 @@ impl DetachedBookings {
         } else {
             booked.expected_duration
         };
-        booked.booked_at + patience
+        booked.booked_at + patience.min(MAX_EXPIRY)
     }
 
     /// Removes a booking whose end was not reported in time.
@@ -105,22 +133,32 @@ impl DetachedBookings {
         self.remove(number);
     }
 
-    /// Keeps the booking and starts its expiry task with `start_timer`. If the end was already reported,
-    /// returns both instead.
+    /// Keeps the booking and starts its expiry task with `start_timer`, unless its end was already reported.
+    /// Removes the oldest detached booking if there are too many.
     pub(crate) fn detach(
         &self,
         number: u64,
         booked: BookedRequest,
         start_timer: impl FnOnce() -> AbortHandle,
-    ) -> Option<(BookedRequest, RequestEnd)> {
-        let Entry::Occupied(mut slot) = self.slots.entry(number) else { return None };
-        if !matches!(slot.get(), Slot::EndedEarly(_)) {
-            slot.insert(Slot::Detached(booked, start_timer()));
-            return None;
+    ) -> Detached {
+        let Entry::Occupied(mut slot) = self.slots.entry(number) else { return Detached::Kept };
+        if matches!(slot.get(), Slot::EndedEarly(_)) {
+            return match slot.remove() {
+                Slot::EndedEarly(end) => Detached::EndedBefore(booked, end),
+                Slot::Streaming | Slot::Detached(..) => Detached::Kept,
+            };
         }
-        match slot.remove() {
-            Slot::EndedEarly(end) => Some((booked, end)),
-            Slot::Streaming | Slot::Detached(..) => None,
+        slot.insert(Slot::Detached(Box::new(booked), start_timer()));
+        // The oldest one may be in the same shard, which is locked until this slot is released.
+        drop(slot);
+        let place = self.detachments.fetch_add(1, Ordering::Relaxed) % self.latest.len();
+        let oldest = self.latest[place].swap(number, Ordering::Relaxed);
+        match self.slots.remove_if(&oldest, |_, slot| matches!(slot, Slot::Detached(..))) {
+            Some((_, Slot::Detached(booked, timer))) => {
+                timer.abort();
+                Detached::InsteadOf(*booked)
+            }
+            _ => Detached::Kept,
         }
     }
 
@@ -149,6 +187,67 @@ impl DetachedBookings {
             && let Slot::Detached(booked, _) = &mut *slot
         {
             booked.booking.record_first_output(now_ms);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use signalbox_intake::Delivery;
+    use signalbox_state::{Bookings, UsageReport};
+    use signalbox_types::{EndpointKey, Incarnation, Load, ModelKey};
+
+    use super::*;
+    use crate::bookings::booked_prompt::BookedPrompt;
+    use crate::bookings::booked_request::SeenResponse;
+
+    fn booked(bookings: &Bookings) -> BookedRequest {
+        BookedRequest {
+            booking: bookings.reserve(EndpointKey(1), 100),
+            endpoint: EndpointKey(1),
+            is_sole_prefill: false,
+            usage: UsageReport::new(EndpointKey(1), Incarnation::default(), ModelKey::default()),
+            prompt: BookedPrompt::default(),
+            delivery: Delivery::Streamed,
+            booked_at: Instant::now(),
+            expected_prefill: Duration::ZERO,
+            expected_duration: Duration::from_secs(1),
+            response: SeenResponse::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn oldest_detached_booking_is_dropped_for_the_newest() {
+        let (detached, bookings) = (DetachedBookings::with_capacity(3), Bookings::new(Arc::new(|| {})));
+        let requests = || bookings.gauge(EndpointKey(1)).load().requests;
+        let timer = || tokio::spawn(std::future::pending::<()>()).abort_handle();
+        let numbers: Vec<u64> = (0..5).map(|_| detached.register()).collect();
+        for number in &numbers[..3] {
+            assert!(matches!(detached.detach(*number, booked(&bookings), timer), Detached::Kept));
+        }
+        detached.remove(numbers[1]);
+        assert_eq!(2, requests());
+        assert!(matches!(detached.detach(numbers[3], booked(&bookings), timer), Detached::InsteadOf(_)));
+        // The second one was settled, so nothing is dropped for the fifth.
+        assert!(matches!(detached.detach(numbers[4], booked(&bookings), timer), Detached::Kept));
+        assert_eq!((3, 3), (detached.count(), requests()));
+        let left: Vec<bool> = numbers.iter().map(|number| detached.slots.contains_key(number)).collect();
+        assert_eq!(left, [false, false, true, true, true]);
+        for number in numbers {
+            detached.remove(number);
+        }
+        assert_eq!(Load::ZERO, bookings.gauge(EndpointKey(1)).load());
+    }
+
+    #[test]
+    fn no_expected_duration_keeps_a_booking_for_more_than_ten_minutes() {
+        let (detached, bookings) = (DetachedBookings::default(), Bookings::new(Arc::new(|| {})));
+        for (expected_s, expiry_s) in [(1, 20), (10, 80), (100, 600), (u64::MAX / 16, 600)] {
+            let expected_duration = Duration::from_secs(expected_s);
+            let booked = BookedRequest { expected_duration, ..booked(&bookings) };
+            assert_eq!(Duration::from_secs(expiry_s), detached.expiry(&booked) - booked.booked_at);
         }
     }
 }

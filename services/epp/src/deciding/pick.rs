@@ -1,26 +1,29 @@
 //! The request path: picks an endpoint for a request and books the request there. It only reads and writes
 //! memory.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use signalbox_extproc::{Destination, Refusal, ResponseHeader};
-use signalbox_intake::{Delivery, ParsedRequest};
+use signalbox_extproc::{Destination, Refusal};
+use signalbox_intake::{Api, Delivery, ParsedRequest};
 use signalbox_schedule::{
-    Candidate, CostTerms, Decision, DecisionInputs, Explanation, SEEDS, decide, explain, session_token,
+    CostTerms, Decision, DecisionInputs, Explanation, SEEDS, ScoredEndpoint, decide, decide_and_rank, explain,
 };
-use signalbox_state::{LocalState, PlacedPrompt, PrefixMatches, ScrapeStatus};
+use signalbox_state::{
+    Circuit, EndpointState, LocalState, PlacedPrompt, PrefixMatches, ResponseOutcome, ResponseReport,
+    ScrapeStatus, UsageReport,
+};
 use signalbox_telemetry::{CaughtPanic, catch_panic};
-use signalbox_types::{BlockHash, Request, Subset};
+use signalbox_types::{BlockHash, EndpointKey, ModelKey, Request, Subset};
 
 use super::decision_snapshot::DecisionSnapshot;
 use super::picker::{FeedbackEvent, Picker};
 use super::recorder::{DecisionRecord, RequestContext};
-use crate::bookings::booked_request::BookedRequest;
+use crate::bookings::booked_prompt::BookedPrompt;
+use crate::bookings::booked_request::{BookedRequest, SeenResponse};
 use crate::config::EndpointScores;
 
 /// Expected duration of a request that was placed without a decision.
@@ -94,10 +97,12 @@ impl Picker {
         let booked = BookedRequest {
             booking: self.bookings.reserve(member.key, 0),
             endpoint: member.key,
-            sole_prefill_tokens: None,
+            is_sole_prefill: false,
+            usage: UsageReport::new(member.key, member.observed.incarnation, ModelKey::default()),
+            prompt: BookedPrompt::default(),
             delivery: Delivery::Whole,
             booked_at: Instant::now(),
-            is_outcome_reported: false,
+            response: SeenResponse::default(),
             expected_prefill: Duration::ZERO,
             expected_duration: FALLBACK_DURATION,
         };
@@ -116,11 +121,12 @@ impl Picker {
     ) -> Result<PickedEndpoint, Refusal> {
         let snapshot = self.snapshot.load();
         let RequestLookup { local, matches, known_blocks } = self.look_up(&snapshot, &parsed);
-        let ParsedRequest { request, chain, delivery, .. } = parsed;
+        let ParsedRequest { api, mut request, chain, delivery, .. } = parsed;
+        snapshot.view.apply_token_ratio(&mut request);
         let seed = rand::random_range(SEEDS);
         let inputs =
             DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
-        let decision = decide(&inputs, &self.policy, &mut SmallRng::seed_from_u64(seed));
+        let (decision, ranked) = self.decide(&inputs, seed);
         let picked = match decision {
             Decision::NoEndpoint => {
                 self.metrics.requests_without_endpoint.inc();
@@ -131,8 +137,8 @@ impl Picker {
                 self.metrics.count_decision(&request, &terms);
                 let held_blocks = matches.blocks[position];
                 let prompt = (chain, known_blocks, held_blocks);
-                let mut picked = self.book(&snapshot, position, (&request, delivery), &terms, prompt);
-                picked.destination = self.add_fallbacks_and_scores(&inputs, seed, picked.destination);
+                let mut picked = self.book(&snapshot, position, (&request, api, delivery), &terms, prompt);
+                picked.destination = self.add_fallbacks_and_scores(&snapshot, &ranked, picked.destination);
                 Ok(picked)
             }
         };
@@ -143,16 +149,24 @@ impl Picker {
         picked
     }
 
+    /// Decides, and ranks as many of the chosen tier's endpoints as the answer will name.
+    fn decide(&self, inputs: &DecisionInputs<'_>, seed: u64) -> (Decision, Vec<ScoredEndpoint>) {
+        let rng = &mut SmallRng::seed_from_u64(seed);
+        match (self.fallback_endpoints, self.scores) {
+            (0, EndpointScores::Hidden) => (decide(inputs, &self.policy, rng), Vec::new()),
+            (others, EndpointScores::Hidden) => decide_and_rank(inputs, &self.policy, rng, others),
+            (_, EndpointScores::Emitted) => decide_and_rank(inputs, &self.policy, rng, usize::MAX),
+        }
+    }
+
     /// Explains what [`Self::pick`] would decide now. Books nothing.
     pub(crate) fn explain(&self, parsed: &ParsedRequest) -> Explanation {
         let snapshot = self.snapshot.load();
         let RequestLookup { local, matches, known_blocks: _ } = self.look_up(&snapshot, parsed);
-        let inputs = DecisionInputs {
-            view: &snapshot.view,
-            local: &local,
-            matches: &matches,
-            request: &parsed.request,
-        };
+        let mut request = parsed.request.clone();
+        snapshot.view.apply_token_ratio(&mut request);
+        let inputs =
+            DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
         explain(&inputs, &self.policy, (self.now_ms(), rand::random_range(SEEDS)))
     }
 
@@ -163,6 +177,7 @@ impl Picker {
         if let Some(adapter) = view.adapter(&parsed.request.model) {
             local.adapter_sent_to = self.adapter_sends.endpoints_for(self.now_ms(), adapter);
         }
+        local.probed = self.probes.endpoints_for(self.now_ms(), &parsed.request.model);
         RequestLookup { local, matches, known_blocks }
     }
 
@@ -170,20 +185,33 @@ impl Picker {
         &self,
         snapshot: &DecisionSnapshot,
         position: usize,
-        (request, delivery): (&Request, Delivery),
+        (request, api, delivery): (&Request, Api, Delivery),
         terms: &CostTerms,
         (chain, known, held): (Vec<BlockHash>, usize, usize),
     ) -> PickedEndpoint {
         let member = &snapshot.view.endpoints[position];
         let uncached_tokens = request.prompt_tokens - terms.cached_tokens;
-        let booking = self.bookings.reserve(member.key, uncached_tokens);
+        // The booking comes first, because the owner must not see a placement of which it does not see the load. The
+        // uplink is woken last, so that it sends both in one batch.
+        let booking = self.bookings.reserve_unannounced(member.key, uncached_tokens);
         if terms.prefills == 0 {
             booking.record_prefill_start(self.now_ms());
         }
+        let usage = predicted_usage(member, request, terms, (&chain, held));
+        if member.assessment.circuit_of(&request.model) == Circuit::HalfOpen {
+            self.record_probe(member.key, usage.model);
+        }
+        let mut prompt = BookedPrompt {
+            api,
+            weight: BookedPrompt::weight_of(request),
+            block_bytes: snapshot.view.format.block_bytes,
+            ..BookedPrompt::default()
+        };
         if !chain.is_empty() && snapshot.view.format.is_supported() {
-            let chain: Arc<[BlockHash]> = chain.into();
-            let incarnation = member.observed.incarnation;
-            self.place(PlacedPrompt { endpoint: member.key, incarnation, chain, known, held });
+            prompt.chain = chain.into();
+            let (chain, incarnation) = (Arc::clone(&prompt.chain), member.observed.incarnation);
+            prompt.is_placed =
+                self.place(PlacedPrompt { endpoint: member.key, incarnation, chain, known, held });
         }
         if let Some(adapter) = snapshot.view.adapter(&request.model) {
             self.adapter_sends.record(self.now_ms(), adapter, member.key);
@@ -192,62 +220,87 @@ impl Picker {
         let booked = BookedRequest {
             booking,
             endpoint: member.key,
-            sole_prefill_tokens: (terms.prefills == 0).then_some(uncached_tokens),
+            is_sole_prefill: terms.prefills == 0,
+            usage,
+            prompt,
             delivery,
             booked_at: Instant::now(),
-            is_outcome_reported: false,
+            response: SeenResponse::default(),
             expected_prefill: Duration::from_micros(terms.prefill_done_us()),
             expected_duration: Duration::from_micros(terms.expected_duration_us()),
         };
+        self.bookings.announce();
         PickedEndpoint { destination: self.destination(snapshot, position), booked }
+    }
+
+    /// Records that a request is sent to an endpoint to find out whether it serves the model again.
+    fn record_probe(&self, endpoint: EndpointKey, model: ModelKey) {
+        self.probes.record(self.now_ms(), model, endpoint);
+        let outcome = ResponseOutcome::ProbeSent;
+        self.report(FeedbackEvent::Response(ResponseReport { endpoint, model, outcome }));
     }
 
     fn destination(&self, snapshot: &DecisionSnapshot, position: usize) -> Destination {
         let destination = snapshot.destination(position);
         let Some(header) = self.policy.session_header() else { return destination };
-        let value = session_token(&snapshot.view.endpoints[position].spec.name);
-        destination.with_response_header(ResponseHeader { name: header.to_owned(), value })
+        destination.with_session_tokens(header, snapshot.session_tokens())
     }
 
-    /// Adds fallback endpoints and the candidates' scores to a destination, as configured.
+    /// Adds fallback endpoints and scores to a destination, as configured. `ranked` begins with the chosen
+    /// endpoint.
     fn add_fallbacks_and_scores(
         &self,
-        inputs: &DecisionInputs<'_>,
-        seed: u64,
+        snapshot: &DecisionSnapshot,
+        ranked: &[ScoredEndpoint],
         destination: Destination,
     ) -> Destination {
-        if self.fallback_endpoints == 0 && self.scores == EndpointScores::Hidden {
-            return destination;
-        }
-        let candidates = explain(inputs, &self.policy, (self.now_ms(), seed)).candidates;
-        let usable = candidates.iter().filter(|candidate| candidate.removed_by.is_none());
-        let scored: Vec<(SocketAddr, f64)> = usable
-            .filter_map(|candidate| Some((candidate.address.parse().ok()?, score(candidate))))
-            .collect();
-        let next = scored.iter().map(|(address, _)| *address).skip(1).take(self.fallback_endpoints);
-        let destination = destination.with_fallbacks(&next.collect::<Vec<_>>());
+        let address = |endpoint: &ScoredEndpoint| snapshot.view.endpoints[endpoint.position].spec.address;
+        let destination = match self.fallback_endpoints {
+            0 => destination,
+            count => {
+                let next: Vec<_> = ranked.iter().skip(1).take(count).map(address).collect();
+                destination.with_fallbacks(&next)
+            }
+        };
         match self.scores {
-            EndpointScores::Emitted => destination.with_scores(scored),
+            EndpointScores::Emitted => {
+                destination.with_scores(ranked.iter().map(|scored| (address(scored), scored.score)).collect())
+            }
             EndpointScores::Hidden => destination,
         }
     }
 
     /// Applies a placement to the overlay and queues it for the uplink. If the queue is full, the placement
     /// is dropped: a missed placement costs a cache hit, whereas a missed booking would unbalance the
-    /// endpoints.
-    fn place(&self, placed: PlacedPrompt) {
+    /// endpoints. Returns whether it was queued.
+    pub(crate) fn place(&self, placed: PlacedPrompt) -> bool {
         self.overlay.place(&placed);
-        if let Err(full) = self.placements.try_send(placed) {
-            let placed = full.into_inner();
-            self.overlay.remove(&placed);
-            self.metrics.placements_dropped.inc();
-        }
+        let Err(full) = self.placements.try_send(placed) else { return true };
+        let placed = full.into_inner();
+        self.overlay.remove(&placed);
+        self.metrics.placements_dropped.inc();
+        false
     }
 }
 
-/// Returns a candidate's score; higher is better. Under least time it is the negated cost in milliseconds.
-fn score(candidate: &Candidate) -> f64 {
-    candidate.total.unwrap_or(-(candidate.total_us as f64) / 1e3)
+/// Returns the usage that is expected of a request, with the leading blocks of its chain that the endpoint is
+/// believed to hold.
+fn predicted_usage(
+    member: &EndpointState,
+    request: &Request,
+    terms: &CostTerms,
+    (chain, held): (&[BlockHash], usize),
+) -> UsageReport {
+    UsageReport {
+        text_bytes: request.prompt.text_bytes,
+        token_ids: request.prompt.token_ids,
+        media_tokens: request.prompt.media.iter().map(|medium| u64::from(medium.tokens)).sum(),
+        predicted_tokens: request.prompt_tokens,
+        predicted_cached_tokens: terms.cached_tokens,
+        last_block: chain.last().copied().unwrap_or(BlockHash::ROOT),
+        held_blocks: u32::try_from(held).unwrap_or(u32::MAX),
+        ..UsageReport::new(member.key, member.observed.incarnation, ModelKey::of(&request.model))
+    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,20 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use signalbox_extproc::Config;
+use signalbox_intake::ParseOptions;
 use signalbox_schedule::Policy;
-use signalbox_state::{Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, ResponseReport, View};
+use signalbox_state::{
+    Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseReport, UsageReport,
+    View,
+};
 use signalbox_types::{EndpointKey, Origin, ReplicaKey, RequestEnd};
 use tokio::sync::{Notify, mpsc};
 
 use super::decision_snapshot::DecisionSnapshot;
 use super::recorder::DecisionRecorder;
+use crate::bookings::caching_reports::CachingReports;
 use crate::bookings::detached_bookings::DetachedBookings;
+use crate::bookings::unserved_bookings::UnservedBookings;
 use crate::config::EndpointScores;
 use crate::metrics::counters::Metrics;
 
@@ -34,6 +40,8 @@ const REQUEST_END_QUEUE: usize = 4_096;
 pub(crate) enum FeedbackEvent {
     /// The outcome of a request.
     Response(ResponseReport),
+    /// The usage that an engine reported with a response.
+    Usage(UsageReport),
     /// A request for a LoRA adapter was sent to an endpoint.
     AdapterUsed(EndpointKey, Arc<str>),
 }
@@ -54,6 +62,9 @@ pub(crate) struct Picker {
     pub(crate) overlay: Overlay,
     pub(crate) placements: mpsc::Sender<PlacedPrompt>,
     pub(crate) adapter_sends: RecentAdapterSends,
+    pub(crate) caching_reports: CachingReports,
+    pub(crate) probes: RecentProbes,
+    pub(crate) unserved: UnservedBookings,
     events: mpsc::Sender<FeedbackEvent>,
     request_ends: mpsc::Sender<RequestEnd>,
     /// This replica's name, as a hash.
@@ -74,8 +85,8 @@ pub(crate) struct Picker {
     origin_ttl_ms: u64,
     /// The highest known epoch.
     epoch: AtomicU64,
-    /// When an owner was last heard, on this process's clock.
-    owner_heard_at_ms: AtomicU64,
+    /// When this replica was last in contact with an owner, on this process's clock.
+    last_owner_message_ms: AtomicU64,
 }
 
 impl Picker {
@@ -101,12 +112,16 @@ impl Picker {
             overlay: Overlay::default(),
             placements,
             adapter_sends: RecentAdapterSends::default(),
+            caching_reports: CachingReports::default(),
+            probes: RecentProbes::default(),
+            unserved: UnservedBookings::default(),
             events,
             request_ends,
             replica: ReplicaKey::of(name),
             fallback_endpoints,
             scores,
             conversations: Config {
+                session_token_header: policy.session_header().map(Arc::from),
                 decision_headers: policy.request_headers().into_iter().map(str::to_owned).collect(),
                 ..conversations
             },
@@ -118,7 +133,7 @@ impl Picker {
             origin: AtomicU64::new(rand::random()),
             origin_ttl_ms: origin_ttl.as_millis() as u64,
             epoch: AtomicU64::new(0),
-            owner_heard_at_ms: AtomicU64::new(0),
+            last_owner_message_ms: AtomicU64::new(0),
         };
         let receivers = FeedbackReceivers { placements: placement_receiver, events: event_receiver };
         (picker, receivers, request_end_receiver)
@@ -139,6 +154,12 @@ impl Picker {
         }
     }
 
+    /// Returns the options by which a body is parsed under `view`, without model rewrites.
+    pub(crate) fn parse_options(&self, view: &View) -> ParseOptions<'static> {
+        let media_weights = self.conversations.media_weights;
+        ParseOptions { media_weights, ..ParseOptions::new(view.format.block_bytes) }
+    }
+
     /// Returns how many bytes of request bodies are buffered.
     pub(crate) fn buffered_bytes(&self) -> u64 {
         self.conversations.body_budget.held_bytes()
@@ -149,19 +170,19 @@ impl Picker {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    /// Records the highest known epoch and, if `is_heard`, that the pool's owner is heard now.
-    pub(crate) fn record_owner_contact(&self, epoch: u64, is_heard: bool) {
+    /// Records the highest known epoch and, if `has_owner`, that this replica is in contact with an owner now.
+    pub(crate) fn record_owner_contact(&self, epoch: u64, has_owner: bool) {
         self.epoch.store(epoch, Ordering::Relaxed);
-        if is_heard {
-            self.owner_heard_at_ms.store(self.now_ms(), Ordering::Relaxed);
+        if has_owner {
+            self.last_owner_message_ms.store(self.now_ms(), Ordering::Relaxed);
         }
     }
 
-    /// Returns whether no owner was heard for the origin TTL, so that decisions use only this replica's own
-    /// bookings.
+    /// Returns whether this replica has heard from no owner for the origin TTL, so that decisions use only its
+    /// own bookings.
     pub(crate) fn is_degraded(&self) -> bool {
-        let heard_at_ms = self.owner_heard_at_ms.load(Ordering::Relaxed);
-        self.now_ms().saturating_sub(heard_at_ms) >= self.origin_ttl_ms
+        let last_message_ms = self.last_owner_message_ms.load(Ordering::Relaxed);
+        self.now_ms().saturating_sub(last_message_ms) >= self.origin_ttl_ms
     }
 
     /// Returns the origin of this replica's feedback.

@@ -61,6 +61,8 @@ mod tests {
             prefilling_ms: Vec::new(),
             peer_load: PeerLoad::Current,
             adapter_sent_to: SmallVec::new(),
+            probed: SmallVec::new(),
+            unserved: Vec::new(),
         };
         ring.push(Arc::new(Recording {
             format_version: Recording::FORMAT,

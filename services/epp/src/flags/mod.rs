@@ -3,6 +3,7 @@
 mod command_line;
 mod go_epp;
 mod go_epp_ignored;
+mod media_tokens;
 mod policy;
 mod serving;
 
@@ -24,6 +25,7 @@ pub(crate) use command_line::EX_USAGE;
 pub use command_line::UsageError;
 pub use go_epp::{GoEppFlags, LogLevel, MessageSize, ZapEncoder};
 pub use go_epp_ignored::{IgnoredFlag, IgnoredGoEppFlags};
+pub use media_tokens::MediaTokens;
 pub use policy::{LoadedPolicy, PolicyFlags};
 pub use serving::ServingFlags;
 
@@ -31,13 +33,13 @@ pub use serving::ServingFlags;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-epp", version, args_override_self = true)]
 pub struct Flags {
-    /// Addresses of the pool's aggregators, HOST:PORT; optional with a coordinator, which knows them.
-    #[arg(long, value_name = "ADDR", required_unless_present = "coordinator", num_args = 1.., value_delimiter = ',')]
+    /// Addresses of the pool's aggregators; optional with a coordinator, which knows them.
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "coordinator", num_args = 1.., value_delimiter = ',')]
     pub aggregator: Vec<PeerAddress>,
     /// Pool to serve, NAMESPACE/NAME [default: the only one that the aggregators have]
     #[arg(long, value_name = "POOL")]
     pub pool: Option<String>,
-    /// Name of this replica, unique among the pool's replicas [default: host name and process id]
+    /// Name of this replica, unique among the pool's replicas [default: host name and process ID]
     #[arg(long)]
     pub name: Option<String>,
     /// The coordinator.
@@ -49,17 +51,17 @@ pub struct Flags {
     /// IP address to listen on.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
-    /// Port for gateways (ext-proc); 0 for any free port.
-    #[arg(long, default_value_t = 9002)]
+    /// Port for gateways (ext-proc); 0 selects a free port
+    #[arg(long, value_name = "PORT", default_value_t = 9002)]
     pub grpc_port: u16,
-    /// Port for gRPC health checks; 0 for any free port.
-    #[arg(long, default_value_t = 9003)]
+    /// Port for gRPC health checks; 0 selects a free port
+    #[arg(long, value_name = "PORT", default_value_t = 9003)]
     pub grpc_health_port: u16,
-    /// Port for the access log of gateways that do not send responses over ext-proc; 0 for any free port.
-    #[arg(long, default_value_t = 9004)]
+    /// Port for the access log of gateways that do not send responses over ext-proc; 0 selects a free port
+    #[arg(long, value_name = "PORT", default_value_t = 9004)]
     pub access_log_port: u16,
-    /// Port for Prometheus metrics, /explain and /decisions; 0 for any free port.
-    #[arg(long, default_value_t = 9090)]
+    /// Port for Prometheus metrics, /explain and /decisions; 0 selects a free port
+    #[arg(long, value_name = "PORT", default_value_t = 9090)]
     pub metrics_port: u16,
     /// Connections from gateways.
     #[command(flatten)]
@@ -78,6 +80,10 @@ pub struct Flags {
     /// status 503.
     #[arg(long, value_name = "BYTES", default_value_t = EppConfig::BUFFER_LIMIT_BYTES)]
     pub buffer_limit: u64,
+    /// Tokens of media of unknown size in prompts: KIND=TOKENS, comma-separated; kinds are image, audio, video, file
+    /// and encrypted-reasoning [default: image=1024,audio=750,video=8192,file=4096,encrypted-reasoning=128]
+    #[arg(long, value_name = "WEIGHTS")]
+    pub media_tokens: Option<MediaTokens>,
     /// Retry-After of requests that are refused for lack of buffer space, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1)]
     pub retry_after: u32,
@@ -86,11 +92,11 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=7))]
     pub fallback_endpoints: u8,
     /// How long open requests may take to end after SIGTERM.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
-    /// How long other replicas' bookings count while no aggregator is heard; use the aggregators'
-    /// --origin-ttl.
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    /// How long other replicas' bookings count without a message from the owner; use the same value as the
+    /// aggregators' --origin-ttl.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     pub origin_ttl: Duration,
     /// The policy.
     #[command(flatten)]
@@ -146,6 +152,7 @@ impl Flags {
             },
             body_limit_bytes: self.body_limit,
             buffer_limit_bytes: self.buffer_limit,
+            media_weights: self.media_tokens.unwrap_or_default().0,
             retry_after_s: self.retry_after,
             fallback_endpoints: self.fallback_endpoints.into(),
             received_message_limit_bytes: received.unwrap_or(EppConfig::message_limit_bytes(self.body_limit)),

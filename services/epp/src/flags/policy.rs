@@ -44,7 +44,7 @@ impl PolicyFlags {
         };
         let Configuration { warnings, .. } = &configuration;
         for warning in warnings {
-            tracing::warn!(%warning, "questionable setting in the policy configuration");
+            tracing::warn!(%warning, "warning about the policy configuration");
         }
         tracing::info!(profile = configuration.profile, "loaded the policy configuration");
         let policy = configuration.policy();

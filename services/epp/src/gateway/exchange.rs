@@ -13,6 +13,7 @@ use signalbox_intake::ParsedRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_telemetry::{ActiveSpan, CaughtPanic, catch_panic};
 use signalbox_types::BookingId;
+use tokio::time::{Sleep, sleep_until};
 use tonic::{Code, Status, Streaming};
 
 use crate::bookings::booked_request::BookedRequest;
@@ -40,14 +41,18 @@ pub(crate) struct Exchange {
     booked: Option<BookedRequest>,
     /// Number of the booking if the gateway may hide the end of the response.
     booking_number: Option<u64>,
-    /// When the gateway was last answered if it may hide the end of the response.
+    /// When the connection took the last answer.
     answered_at: Option<Instant>,
     state: State,
+    /// Completes when the booking of a half-closed stream expires.
+    half_closed_until: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
+    /// The gateway sends nothing more, but may still be waiting for the response.
+    HalfClosed,
     /// The queued replies are sent, then the stream ends.
     Closing,
 }
@@ -68,6 +73,7 @@ impl Exchange {
             booking_number: None,
             answered_at: None,
             state: State::Open,
+            half_closed_until: None,
         }
     }
 
@@ -100,22 +106,33 @@ impl Exchange {
                     }
                 }
                 Action::ResponseStarted { status } => {
-                    self.note_answer();
                     if let Some(booked) = &mut self.booked {
                         booked.handle_response_headers(&self.picker, status);
                     }
                 }
-                Action::FirstChunk => {
+                Action::FirstOutput(output) => {
                     self.summary.time_to_first_token = Some(self.arrived_at.elapsed());
                     if let Some(booked) = &mut self.booked {
-                        booked.handle_first_chunk(&self.picker);
+                        booked.handle_first_output(&self.picker, output);
+                    }
+                }
+                Action::ErrorReported { status } => {
+                    if let Some(booked) = &mut self.booked {
+                        booked.handle_error(&self.picker, status);
                     }
                 }
                 Action::Usage(usage) => {
                     self.picker.metrics.count_usage(&usage);
+                    if let Some(booked) = &mut self.booked {
+                        booked.handle_usage(&self.picker, &usage);
+                    }
                     self.summary.usage = Some(usage);
                 }
-                Action::ResponseEnded => self.booked = None,
+                Action::ResponseEnded => {
+                    if let Some(booked) = self.booked.take() {
+                        self.end(booked);
+                    }
+                }
                 Action::Close => self.state = State::Closing,
             }
         }
@@ -143,25 +160,52 @@ impl Exchange {
             destination
         });
         self.handle(Event::Picked(picked));
-        self.note_answer();
     }
 
-    fn note_answer(&mut self) {
-        if self.booking_number.is_some() {
-            self.answered_at = Some(Instant::now());
+    /// Releases the booking of a request that has ended.
+    fn end(&self, booked: BookedRequest) {
+        if self.conversation.has_response_body() {
+            booked.end(&self.picker);
+        } else {
+            booked.end_hidden(&self.picker);
         }
     }
 
     /// Settles the booking: now, or when the end of the response is reported if the gateway hides it.
     fn settle(&mut self) {
-        let Some(number) = self.booking_number.take() else { return drop(self.booked.take()) };
-        let has_waited = self.answered_at.is_some_and(|at| at.elapsed() >= END_SEEN_AFTER);
-        let is_hidden = self.conversation.outcome() == Outcome::Hidden && !has_waited;
-        // A reported outcome means that the end of the response has been seen.
-        match self.booked.take().filter(|booked| is_hidden && !booked.is_outcome_reported) {
-            Some(booked) => self.picker.detach(number, booked),
-            None => self.picker.detached.remove(number),
+        let is_hidden = self.conversation.outcome() == Outcome::Hidden;
+        // An answer that the connection did not take yet cannot have been waited for.
+        let has_waited =
+            self.replies.is_empty() && self.answered_at.is_some_and(|at| at.elapsed() >= END_SEEN_AFTER);
+        let number = self.booking_number.take();
+        let Some(booked) = self.booked.take() else {
+            return number.into_iter().for_each(|number| self.picker.detached.remove(number));
+        };
+        let has_ended = is_hidden && (has_waited || booked.is_over());
+        match number {
+            Some(number) if is_hidden && !has_ended => return self.picker.detach(number, booked),
+            Some(number) => self.picker.detached.remove(number),
+            None => {}
         }
+        if has_ended {
+            self.end(booked);
+        } else {
+            booked.abort(&self.picker);
+        }
+    }
+
+    /// Handles the end of the gateway's messages. If the response goes on, its booking stays until the
+    /// gateway closes the other half of the stream too, or until the booking would expire.
+    fn half_close(&mut self) {
+        let goes_on = self.conversation.outcome() == Outcome::Aborted;
+        self.state = match self.booked.as_ref().filter(|_| goes_on) {
+            Some(booked) => {
+                let expiry = self.picker.detached.expiry(booked);
+                self.half_closed_until = Some(Box::pin(sleep_until(expiry.into())));
+                State::HalfClosed
+            }
+            None => State::Closing,
+        };
     }
 }
 
@@ -172,7 +216,12 @@ impl Stream for Exchange {
         let this = self.get_mut();
         loop {
             if let Some(reply) = this.replies.pop_front() {
+                this.answered_at = Some(Instant::now());
                 return Poll::Ready(Some(Ok(reply)));
+            }
+            if let (State::HalfClosed, Some(timer)) = (this.state, &mut this.half_closed_until) {
+                ready!(timer.as_mut().poll(context));
+                this.state = State::Closing;
             }
             if this.state == State::Closing {
                 return Poll::Ready(None);
@@ -185,8 +234,9 @@ impl Stream for Exchange {
                     this.handle_guarded(Event::MessageTooLong);
                     this.state = State::Closing;
                 }
-                // The gateway has closed the stream or is gone; there is nobody to answer.
-                Some(Err(_)) | None => this.state = State::Closing,
+                // The gateway has reset the stream or is gone; there is nobody to answer.
+                Some(Err(_)) => this.state = State::Closing,
+                None => this.half_close(),
             }
         }
     }

@@ -20,7 +20,7 @@ const MAX_RESETS_BEFORE_ACCEPT: usize = 16_384;
 
 /// Maximum number of streams that the server has reset because the gateway broke the protocol on them: none.
 /// HTTP/2 libraries count them over the life of a connection, so any limit eventually closes a long-lived
-/// connection with all its streams, and such a stream leaves nothing behind.
+/// connection with all its streams, and such a stream leaves no booking.
 const MAX_RESETS_FOR_ERRORS: Option<usize> = None;
 
 /// Maximum size of a stream's own headers, with what a gateway adds for tracing and authority. The headers of

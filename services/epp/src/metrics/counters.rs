@@ -50,6 +50,18 @@ impl FirstByteHistogram {
     }
 }
 
+/// A histogram of predicted minus reported cached tokens.
+#[derive(Debug)]
+pub(crate) struct CachedTokensError(Histogram);
+
+impl Default for CachedTokensError {
+    /// Buckets on both sides of zero, up to 65,536 tokens. A difference of up to one block is normal.
+    fn default() -> Self {
+        let bounds = [65_536.0, 16_384.0, 4_096.0, 1_024.0, 256.0, 64.0];
+        Self(Histogram::new(bounds.map(|bound: f64| -bound).into_iter().chain(bounds.into_iter().rev())))
+    }
+}
+
 /// The replica's metrics that change with events. `admin` exports the gauges that are read on each scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -62,6 +74,7 @@ pub(crate) struct Metrics {
     refused_requests: Family<CodeLabel, Counter>,
     pub(crate) detached_bookings: Counter,
     pub(crate) detached_bookings_expired: Counter,
+    pub(crate) detached_bookings_dropped: Counter,
     pub(crate) requests_served_elsewhere: Counter,
     access_log_entries: Family<OutcomeLabel, Counter>,
     pub(crate) access_log_first_byte: FirstByteHistogram,
@@ -70,6 +83,7 @@ pub(crate) struct Metrics {
     reported_prompt_tokens: Counter,
     reported_cached_tokens: Counter,
     reported_output_tokens: Counter,
+    cached_tokens_error: CachedTokensError,
     pub(crate) placements_dropped: Counter,
     pub(crate) placements_expired: Counter,
     frame_gaps: Family<KindLabel, Counter>,
@@ -110,6 +124,11 @@ impl Metrics {
             metrics.access_log_first_byte.0.clone(),
         );
         registry.register(
+            "cached_tokens_error",
+            "Predicted minus reported cached tokens of a prompt; negative if the endpoint held more than predicted",
+            metrics.cached_tokens_error.0.clone(),
+        );
+        registry.register(
             "frame_gaps",
             "Frames from aggregators that could not be applied, by kind of gap",
             metrics.frame_gaps.clone(),
@@ -123,7 +142,7 @@ impl Metrics {
     }
 
     /// Returns the name, help text and counter of everything that is counted per request.
-    fn request_counters(&self) -> [(&'static str, &'static str, &Counter); 12] {
+    fn request_counters(&self) -> [(&'static str, &'static str, &Counter); 13] {
         [
             ("decisions", "Requests for which an endpoint was picked", &self.decisions),
             (
@@ -150,6 +169,11 @@ impl Metrics {
                 "detached_bookings_expired",
                 "Detached bookings that expired because no access log reported the end of the request in time",
                 &self.detached_bookings_expired,
+            ),
+            (
+                "detached_bookings_dropped",
+                "Detached bookings that were dropped because too many were detached after them",
+                &self.detached_bookings_dropped,
             ),
             (
                 "requests_served_elsewhere",
@@ -232,6 +256,11 @@ impl Metrics {
         self.reported_prompt_tokens.inc_by(usage.prompt_tokens.unwrap_or(0));
         self.reported_cached_tokens.inc_by(usage.cached_tokens.unwrap_or(0));
         self.reported_output_tokens.inc_by(usage.completion_tokens.unwrap_or(0));
+    }
+
+    /// Records the cached tokens that were predicted for a prompt and those that the model server reports.
+    pub(crate) fn observe_cached_tokens(&self, predicted: u64, reported: u64) {
+        self.cached_tokens_error.0.observe(predicted as f64 - reported as f64);
     }
 
     /// Counts a refused request.

@@ -35,7 +35,7 @@ pub(crate) struct RequestSummary {
     pub(crate) target_model: String,
     /// Code of the refusal, if the request was refused.
     pub(crate) refusal_code: Option<&'static str>,
-    /// Time from the request's first message to the first chunk of the response body.
+    /// Time from the request's first message to the first output of a successful response.
     pub(crate) time_to_first_token: Option<Duration>,
     /// Token counts that the response reports.
     pub(crate) usage: Option<Usage>,
@@ -90,7 +90,7 @@ impl RequestMetrics {
                 "Cached prompt tokens per request, as responses report them",
                 &requests.cached_tokens,
             ),
-            ("ttft_seconds", "Time to the first chunk of the response body", &requests.time_to_first_token),
+            ("ttft_seconds", "Time to the first output of the response", &requests.time_to_first_token),
         ] {
             registry.register(format!("llm_d_epp_request_{name}"), help, histogram.clone());
         }

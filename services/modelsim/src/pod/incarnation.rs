@@ -47,7 +47,7 @@ impl Incarnation {
 /// The successive incarnations of one pod.
 pub(crate) struct Incarnations {
     current: ArcSwap<Incarnation>,
-    /// Ends the current incarnation, whichever it is.
+    /// Ends the current incarnation.
     abort: CancellationToken,
 }
 

@@ -50,8 +50,8 @@ fn cached(response: &Value) -> u64 {
 #[tokio::test]
 async fn metrics_page_reports_adapters_loads_and_counters() {
     let pod = pod(1).await;
-    let idle = Adapters { slots: 1, running: vec![], waiting: vec![] };
-    assert_eq!(scrape(&pod).await.adapters, Some(idle));
+    let idle = Adapters { slots: 1, ..Adapters::default() };
+    assert_eq!(scrape(&pod).await.adapters, Some(idle.into()));
 
     let endless = json!({"model": "adapter-2", "prompt": "x", "max_tokens": 1_000_000, "stream": true});
     let mut running = post(pod.address(), "/v1/completions", &endless).await;
@@ -63,9 +63,13 @@ async fn metrics_page_reports_adapters_loads_and_counters() {
     });
     pod.wait_for_stats(|stats| stats.waiting == 1).await;
     let sample = scrape(&pod).await;
-    let expected =
-        Adapters { slots: 1, running: vec!["adapter-2".into()], waiting: vec!["adapter-0".into()] };
-    assert_eq!(sample.adapters, Some(expected));
+    let expected = Adapters {
+        slots: 1,
+        running: vec!["adapter-2".into()],
+        waiting: vec!["adapter-0".into()],
+        loaded: None,
+    };
+    assert_eq!(sample.adapters, Some(expected.into()));
     assert!(matches!(sample.counters, Some(Counters { prompt_tokens: 1, generation_tokens: 1.., .. })));
 
     drop(running);

@@ -22,7 +22,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) simulators: u16,
     /// Address of the first simulator; the next ones use port +1 each, port 0 selects free ports
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub(super) simulator_listen: SocketAddr,
     /// Speed of a simulator relative to a real model server
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
@@ -61,10 +61,10 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "FILE", default_value = "envoy", hide_default_value = true)]
     pub(super) envoy: PathBuf,
     /// Address of the gateway; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     pub(super) gateway_listen: SocketAddr,
     /// Ext-proc address of the first EPP replica; the next ones use port +10 each, port 0 selects free ports
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9002")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9002")]
     pub(super) ext_proc_listen: SocketAddr,
     /// Serve ext-proc over TLS with a self-signed certificate that is generated at startup
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
@@ -72,22 +72,22 @@ pub(crate) struct UpArgs {
     pub(super) secure_serving: bool,
     /// Health check address of the first EPP replica; the next ones use port +10 each, port 0 selects free
     /// ports
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9003")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9003")]
     pub(super) health_listen: SocketAddr,
     /// Access log address of the first EPP replica; the next ones use port +10 each, port 0 selects free ports
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9004")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9004")]
     pub(super) access_log_listen: SocketAddr,
     /// Metrics address of the first EPP replica; the next ones use port +10 each, port 0 selects free ports
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9090")]
     pub(super) metrics_listen: SocketAddr,
     /// Address of the first aggregator; the next ones use port +10 each, port 0 selects free ports
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9200")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9200")]
     pub(super) aggregator_listen: SocketAddr,
     /// Metrics address of the first aggregator; the next ones use port +10 each, port 0 selects free ports
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9201")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9201")]
     pub(super) aggregator_metrics_listen: SocketAddr,
     /// Metrics address of the first collector; the next ones use port +10 each, port 0 selects free ports
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9202")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9202")]
     pub(super) collector_metrics_listen: SocketAddr,
     /// Format of log lines: text or json
     #[arg(long, value_name = "FORMAT", default_value_t)]

@@ -95,8 +95,9 @@ fn replicas_line(epps: &[Epp]) -> String {
 fn endpoint_line(member: &EndpointState) -> String {
     let gauges = member.observed.gauges;
     let name = &member.spec.name;
-    let (waiting, running, booked) = (gauges.waiting, gauges.running, member.load().requests);
-    let kv = gauges.kv_used_ppm.map_or("?".to_owned(), |used| format!("{}", used / (PPM / 100)));
+    let (waiting, booked) = (gauges.waiting, member.load().requests);
+    let known = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
+    let (running, kv) = (known(gauges.running), known(gauges.kv_used_ppm.map(|used| used / (PPM / 100))));
     let scrape_status = match member.observed.scrape_status {
         ScrapeStatus::Unknown => "not scraped",
         ScrapeStatus::Fresh => "fresh",

@@ -60,8 +60,8 @@ impl Replica {
         Self { aggregator, epp }
     }
 
-    /// Sends a request with these headers over ext-proc, then ends the stream. Returns whether a destination
-    /// was answered.
+    /// Sends a request with these headers over ext-proc, and resets the stream once there is an answer. Returns
+    /// whether it was a destination.
     pub(crate) async fn ask(&self, headers: &[(&str, &str)]) -> bool {
         let path = [(":method", "POST"), (":path", "/v1/completions")];
         let headers = path.iter().chain(headers).copied().collect();
@@ -75,11 +75,8 @@ impl Replica {
         let url = format!("http://{}", self.epp.ext_proc_address());
         let mut client = ExternalProcessorClient::connect(url).await.unwrap();
         let mut answers = client.process(tokio_stream::iter(messages)).await.unwrap().into_inner();
-        let mut is_routed = false;
-        while let Some(answer) = answers.message().await.unwrap() {
-            is_routed |= matches!(answer.response, Some(Answer::RequestHeaders(_)));
-        }
-        is_routed
+        let answer = answers.message().await.unwrap();
+        matches!(answer.and_then(|answer| answer.response), Some(Answer::RequestHeaders(_)))
     }
 
     /// Returns the response body of a path on the metrics port.

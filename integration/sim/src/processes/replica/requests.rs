@@ -1,8 +1,8 @@
 //! Books the requests of a simulated replica from their start to their end.
 
 use rand::Rng;
-use signalbox_state::{Booking, PlacedPrompt, ResponseOutcome, ResponseReport};
-use signalbox_types::EndpointKey;
+use signalbox_state::{Booking, PlacedPrompt, ResponseOutcome, ResponseReport, UsageReport};
+use signalbox_types::{EndpointKey, Incarnation, ModelKey};
 
 use super::Replica;
 use crate::cluster::Cluster;
@@ -10,9 +10,13 @@ use crate::cluster::event::Timer;
 use crate::cluster::prompts;
 use crate::counters::Counter;
 
+/// The number of models that are requested.
+const MODELS: u64 = 4;
+
 /// A request in flight.
 pub(super) struct OpenRequest {
     endpoint: EndpointKey,
+    incarnation: Incarnation,
     booking: Booking,
 }
 
@@ -56,30 +60,43 @@ impl Replica {
         self.batcher.add_placement(cluster.now_ms(self.node), placed);
         self.requests_started += 1;
         let number = self.requests_started;
-        self.requests.insert(number, OpenRequest { endpoint, booking });
+        self.requests.insert(number, OpenRequest { endpoint, incarnation, booking });
         cluster.pods.add_running(endpoint, 1);
         cluster.counters.increment(Counter::Request);
         cluster.set_timer(self.node, first_output_ms, Timer::FirstOutput(number));
         cluster.set_timer(self.node, end_ms, Timer::RequestEnd(number));
     }
 
-    /// Ends the prefill of a request, and reports its outcome: one in fifty fails.
+    /// Ends the prefill of a request, and reports its outcome and usage: one in fifty fails, and one in ten is
+    /// refused.
     pub(super) fn record_first_output(&mut self, cluster: &mut Cluster, number: u64) {
         let now_ms = cluster.now_ms(self.node);
         let Some(request) = self.requests.get_mut(&number) else { return };
         request.booking.record_first_output(now_ms);
-        let outcome = if cluster.queue.rng.random_ratio(1, 50) {
-            ResponseOutcome::Failed
-        } else {
-            ResponseOutcome::FirstOutput { work_tokens: 1_000, elapsed_us: 80_000 }
+        let (endpoint, model) = (request.endpoint, ModelKey(number % MODELS));
+        let outcome = match cluster.queue.rng.random_range(0..50) {
+            0 => ResponseOutcome::Failed,
+            1..=5 => ResponseOutcome::Refused,
+            6 => ResponseOutcome::ProbeSent,
+            _ => ResponseOutcome::FirstOutput,
         };
         if self.batcher.has_room_for_events() {
-            self.batcher.add_response(ResponseReport { endpoint: request.endpoint, outcome });
+            self.batcher.add_response(ResponseReport { endpoint, model, outcome });
+        }
+        if outcome == ResponseOutcome::FirstOutput && self.batcher.has_room_for_events() {
+            let usage = UsageReport {
+                predicted_tokens: 1_000,
+                prompt_tokens: Some(1_000),
+                cached_tokens: Some(0),
+                sole_prefill_us: Some(80_000),
+                ..UsageReport::new(endpoint, request.incarnation, model)
+            };
+            self.batcher.add_usage(usage);
         }
     }
 
     pub(super) fn end_request(&mut self, cluster: &mut Cluster, number: u64) {
-        if let Some(OpenRequest { endpoint, booking }) = self.requests.remove(&number) {
+        if let Some(OpenRequest { endpoint, booking, .. }) = self.requests.remove(&number) {
             cluster.pods.add_running(endpoint, -1);
             drop(booking);
         }

@@ -8,5 +8,8 @@ pub(super) const FAMILIES: &[Family] = &[
     Family::new("trtllm_kv_cache_utilization", Role::KvUse),
     Family::new("trtllm_kv_cache_tokens_per_block", Role::BlockTokens),
     Family::new("trtllm_kv_cache_max_blocks", Role::Blocks),
+    Family::new("trtllm_request_success_total", Role::Requests),
+    Family::new("trtllm_prompt_tokens_total", Role::PromptTokens),
+    Family::new("trtllm_generation_tokens_total", Role::GenerationTokens),
     Family::new("process_start_time_seconds", Role::Started),
 ];

@@ -48,7 +48,7 @@ pub(super) fn without_pick(observed: Vec<Observed>) -> Vec<Observed> {
     observed.into_iter().filter(|observed| !matches!(observed, Observed::Pick(_))).collect()
 }
 
-pub(super) fn with_metadata(
+pub(crate) fn with_metadata(
     message: ProcessingRequest,
     namespace: &str,
     key: &str,
@@ -59,7 +59,7 @@ pub(super) fn with_metadata(
     ProcessingRequest { metadata_context: Some(Metadata { filter_metadata }), ..message }
 }
 
-/// Returns what the gateway is sent for this destination.
+/// Returns the reply that the gateway receives for this destination.
 pub(super) fn destination_header(destination: Destination) -> String {
     let observed = send_all(Gateway::with(Config::default(), Ok(destination)), [request_headers(&GET, true)]);
     let Observed::Routed(routed) = &observed[1] else { panic!("{observed:?}") };

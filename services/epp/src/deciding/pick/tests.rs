@@ -1,7 +1,12 @@
+use std::sync::Mutex;
+
 use signalbox_schedule::Policy;
+use signalbox_state::Bookings;
 
 use super::*;
-use crate::test_support::{FIRST, SECOND, THIRD, picker, picker_for, pool};
+use crate::test_support::{
+    FIRST, SECOND, THIRD, picker, picker_for, picker_with_feedback, pool, prompt_of, report_five,
+};
 
 /// Returns the address picked for a request that may go to the endpoints of `subset`, or to any.
 fn picked(picker: &Picker, subset: Option<&[&str]>) -> Result<String, Refusal> {
@@ -29,7 +34,7 @@ fn contract_3_3_row_15_scrape_status_never_rules_out_the_last_endpoint() {
 }
 
 #[test]
-fn contract_3_3_row_16_filters_that_remove_all_endpoints_saturate() {
+fn contract_3_3_row_16_requests_that_filters_leave_no_endpoint_are_refused_as_saturated() {
     let text = "
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
@@ -78,5 +83,33 @@ fn decision_stays_within_the_allowed_endpoints() {
     let picker = picker(&[FIRST, SECOND, THIRD]);
     for _ in 0..50 {
         assert_ne!(SECOND, picked(&picker, Some(&["10.0.0.1", "10.0.0.3"])).unwrap());
+    }
+}
+
+#[test]
+fn uplink_is_woken_after_the_placement_is_queued() {
+    let (mut picker, _feedback) =
+        picker_with_feedback(&pool(&[FIRST], ScrapeStatus::Fresh), Policy::default());
+    let queued_at_ring = Arc::new(Mutex::new(Vec::new()));
+    let (placements, rings) = (picker.placements.clone(), Arc::clone(&queued_at_ring));
+    let note = move || rings.lock().unwrap().push(placements.max_capacity() - placements.capacity());
+    picker.bookings = Bookings::new(Arc::new(note));
+    let picked = picker.pick(prompt_of(20, 256), RequestContext::default()).unwrap();
+    let queued_at_ring = queued_at_ring.lock().unwrap().clone();
+    assert_eq!([1], *queued_at_ring, "once, with the placement in the queue");
+    drop(picked);
+}
+
+#[test]
+fn fallbacks_and_scores_leave_out_worse_tiers() {
+    let mut pool = pool(&[FIRST, SECOND, THIRD], ScrapeStatus::Fresh);
+    report_five(&mut pool, SECOND, ResponseOutcome::Failed);
+    let mut picker = picker_for(&pool, Policy::default());
+    (picker.fallback_endpoints, picker.scores) = (2, EndpointScores::Emitted);
+    for _ in 0..20 {
+        let picked = picker.pick(ParsedRequest::default(), RequestContext::default()).unwrap();
+        let destination = picked.destination.as_str();
+        assert!([format!("{FIRST},{THIRD}"), format!("{THIRD},{FIRST}")].contains(&destination.to_owned()));
+        assert!(!destination.contains(SECOND));
     }
 }

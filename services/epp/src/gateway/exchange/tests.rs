@@ -119,3 +119,5 @@ async fn disconnecting_client_leaves_no_booking() {
     stream.answer().await.unwrap();
     stream.close().await;
 }
+
+mod polled_streams;

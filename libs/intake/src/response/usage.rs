@@ -1,11 +1,10 @@
-//! Parses usage in JSON.
-
-use std::borrow::Cow;
+//! Token counts in responses, and how they are written in JSON.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::Api;
+use crate::response::json_value::parse_object;
 
 /// Token counts of a request; `None` if the model server does not report them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,13 +17,41 @@ pub struct Usage {
     pub cached_tokens: Option<u64>,
 }
 
-impl Usage {
+/// The numbers of a usage as they are reported. Reports of one response are merged before they are added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UsageParts {
+    /// Tokens of the prompt; in Anthropic's format, those that were neither read from the cache nor written
+    /// to it.
+    pub(crate) prompt_tokens: Option<u64>,
+    pub(crate) completion_tokens: Option<u64>,
+    /// Tokens of the prompt that were in the cache, if the prompt's tokens include them.
+    pub(crate) cached_tokens: Option<u64>,
+    /// Tokens of the prompt beside `prompt_tokens` that were read from the cache, in Anthropic's format.
+    cache_read_tokens: Option<u64>,
+    /// Tokens of the prompt beside `prompt_tokens` that were written to the cache, in Anthropic's format.
+    cache_creation_tokens: Option<u64>,
+}
+
+impl UsageParts {
     /// Merges a later report: each number that is not zero replaces the previous one, and zero only fills a
     /// gap.
     pub(crate) fn merge(&mut self, later: Self) {
         merge(&mut self.prompt_tokens, later.prompt_tokens);
         merge(&mut self.completion_tokens, later.completion_tokens);
         merge(&mut self.cached_tokens, later.cached_tokens);
+        merge(&mut self.cache_read_tokens, later.cache_read_tokens);
+        merge(&mut self.cache_creation_tokens, later.cache_creation_tokens);
+    }
+
+    /// Adds up the numbers.
+    pub(crate) fn total(&self) -> Usage {
+        let beside = [self.cache_read_tokens, self.cache_creation_tokens].into_iter().flatten();
+        let add = |tokens: u64| beside.fold(tokens, u64::saturating_add);
+        Usage {
+            prompt_tokens: self.prompt_tokens.map(add),
+            completion_tokens: self.completion_tokens,
+            cached_tokens: self.cached_tokens.or(self.cache_read_tokens),
+        }
     }
 }
 
@@ -63,6 +90,8 @@ struct UsageFields<'a> {
     #[serde(borrow)]
     cache_read_input_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
+    cache_creation_input_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
     cached_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
@@ -74,73 +103,30 @@ struct Details<'a> {
     cached_tokens: Option<&'a RawValue>,
 }
 
-/// An event of a stream.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    /// Of OpenAI's responses API.
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
-    /// Of Anthropic's messages API.
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    /// Of SGLang.
-    #[serde(borrow)]
-    meta_info: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct UsageCarrier<'a> {
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-}
-
 /// Parses a usage object; returns an empty usage for anything else.
-pub(crate) fn parse_usage(json: &[u8]) -> Usage {
+pub(crate) fn parse_usage(json: &[u8]) -> UsageParts {
     parse_object::<UsageFields<'_>>(json).map(|fields| fields.usage()).unwrap_or_default()
 }
 
-/// Parses the usage in an event: its own, or that of the response or message in it when the response is
-/// complete or the message starts. SGLang's usage counts only in the event with the finish reason.
-pub(crate) fn parse_event(json: &[u8]) -> Usage {
-    let Some(event) = parse_object::<Event<'_>>(json) else { return Usage::default() };
-    let carrier = match event.kind.as_deref() {
-        Some("response.completed") => event.response,
-        Some("message_start") => event.message,
-        _ => None,
-    };
-    let inner = carrier.and_then(|carrier| parse_object::<UsageCarrier<'_>>(carrier.get().as_bytes()));
-    let usage = event.usage.or(inner.and_then(|carrier| carrier.usage));
-    if let Some(usage) = usage {
-        return parse_usage(usage.get().as_bytes());
-    }
-    let last = event.meta_info.and_then(|meta| parse_object::<UsageFields<'_>>(meta.get().as_bytes()));
-    let last = last.filter(|fields| fields.finish_reason.is_some());
+/// Parses SGLang's usage in an event, which counts only with the finish reason.
+pub(crate) fn parse_last_meta_info(json: &[u8]) -> UsageParts {
+    let last = parse_object::<UsageFields<'_>>(json).filter(|fields| fields.finish_reason.is_some());
     last.map(|fields| fields.usage()).unwrap_or_default()
 }
 
 impl UsageFields<'_> {
-    fn usage(&self) -> Usage {
+    fn usage(&self) -> UsageParts {
         let details = self.prompt_tokens_details.or(self.input_tokens_details);
         let details = details.and_then(|details| parse_object::<Details<'_>>(details.get().as_bytes()));
         let cached = details.and_then(|details| details.cached_tokens);
-        Usage {
+        UsageParts {
             prompt_tokens: tokens(self.prompt_tokens).or_else(|| tokens(self.input_tokens)),
             completion_tokens: tokens(self.completion_tokens).or_else(|| tokens(self.output_tokens)),
-            cached_tokens: tokens(cached)
-                .or_else(|| tokens(self.cache_read_input_tokens))
-                .or_else(|| tokens(self.cached_tokens)),
+            cached_tokens: tokens(cached).or_else(|| tokens(self.cached_tokens)),
+            cache_read_tokens: tokens(self.cache_read_input_tokens),
+            cache_creation_tokens: tokens(self.cache_creation_input_tokens),
         }
     }
-}
-
-/// Parses an object. Without this check, a derived implementation would also accept an array.
-fn parse_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    let is_object = json.trim_ascii_start().starts_with(b"{");
-    is_object.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
 /// Parses a number of tokens, which may be quoted or have a zero fraction.
@@ -167,45 +153,35 @@ mod tests {
         for json in [
             r#"{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,"prompt_tokens_details":{"cached_tokens":3}}"#,
             r#"{"input_tokens":5,"output_tokens":7,"input_tokens_details":{"cached_tokens":3}}"#,
-            r#"{"input_tokens":5,"output_tokens":7,"cache_read_input_tokens":3}"#,
             r#"{"prompt_tokens":"5","completion_tokens":7.0,"cached_tokens":"3","finish_reason":null}"#,
         ] {
-            assert_eq!(parse_usage(json.as_bytes()), usage(5, 7, 3), "{json}");
+            assert_eq!(parse_usage(json.as_bytes()).total(), usage(5, 7, 3), "{json}");
         }
         for json in ["null", "[1,2,3]", "7", "{}", r#"{"prompt_tokens":-1}"#, r#"{"prompt_tokens":[1]}"#] {
-            assert_eq!(parse_usage(json.as_bytes()), Usage::default(), "{json}");
+            assert_eq!(parse_usage(json.as_bytes()).total(), Usage::default(), "{json}");
         }
     }
 
     #[test]
-    fn usage_in_events_is_found() {
-        let inner = r#"{"input_tokens":5,"output_tokens":7,"cache_read_input_tokens":3}"#;
-        for event in [
-            format!(r#"{{"choices":[],"usage":{inner}}}"#),
-            format!(r#"{{"type":"response.completed","response":{{"usage":{inner}}}}}"#),
-            format!(r#"{{"type":"message_start","message":{{"usage":{inner}}}}}"#),
-            format!(r#"{{"type":"message_delta","usage":{inner}}}"#),
-            r#"{"meta_info":{"prompt_tokens":5,"completion_tokens":7,"cached_tokens":3,"finish_reason":{"type":"stop"}}}"#
-                .to_owned(),
-        ] {
-            assert_eq!(parse_event(event.as_bytes()), usage(5, 7, 3), "{event}");
-        }
-        for event in [
-            format!(r#"{{"type":"response.created","response":{{"usage":{inner}}}}}"#),
-            format!(r#"{{"delta":{{"usage":{inner}}},"usage":null}}"#),
-            r#"{"meta_info":{"prompt_tokens":5,"finish_reason":null}}"#.to_owned(),
-            "[DONE]".to_owned(),
-        ] {
-            assert_eq!(parse_event(event.as_bytes()), Usage::default(), "{event}");
-        }
+    fn prompt_of_anthropic_includes_what_the_cache_read_and_wrote() {
+        let json = r#"{"input_tokens":5,"output_tokens":7,"cache_read_input_tokens":30,"cache_creation_input_tokens":200}"#;
+        let mut merged = parse_usage(json.as_bytes());
+        assert_eq!(merged.total(), usage(235, 7, 30));
+        // A later report may repeat some of the numbers.
+        merged.merge(parse_usage(br#"{"input_tokens":5,"output_tokens":9}"#));
+        assert_eq!(merged.total(), usage(235, 9, 30));
     }
 
     #[test]
     fn later_usage_replaces_earlier_unless_zero() {
-        let mut merged = Usage::default();
-        merged.merge(Usage { prompt_tokens: Some(5), cached_tokens: Some(0), ..Usage::default() });
-        merged.merge(Usage { prompt_tokens: Some(0), completion_tokens: Some(1), ..Usage::default() });
-        merged.merge(Usage { completion_tokens: Some(7), ..Usage::default() });
-        assert_eq!(merged, usage(5, 7, 0));
+        let mut merged = UsageParts::default();
+        merged.merge(UsageParts { prompt_tokens: Some(5), cached_tokens: Some(0), ..UsageParts::default() });
+        merged.merge(UsageParts {
+            prompt_tokens: Some(0),
+            completion_tokens: Some(1),
+            ..UsageParts::default()
+        });
+        merged.merge(UsageParts { completion_tokens: Some(7), ..UsageParts::default() });
+        assert_eq!(merged.total(), usage(5, 7, 0));
     }
 }

@@ -1,13 +1,15 @@
-//! Reads usage from gRPC messages.
+//! Reads gRPC messages.
 //!
-//! The messages are not buffered: a state machine picks out the numbers, or the HTTP body that the messages
-//! carry.
+//! The messages are not buffered: a state machine picks out the numbers and the lengths of the token ids, or
+//! the HTTP body that the messages carry.
 
 use crate::protobuf::fields::{MAX_VARINT_BYTES, WireType, parse_tag, truncate_to_u32};
 use crate::protobuf::grpc_frame::FRAME_HEADER_BYTES;
 use crate::protobuf::http_body::FIELD_NUMBER;
-use crate::response::usage::http_body::HttpBodyReader;
-use crate::response::usage::values::Usage;
+use crate::response::error::ResponseError;
+use crate::response::reader::OutputForm;
+use crate::response::reader::http_body::HttpBodyReader;
+use crate::response::usage::{Usage, UsageParts};
 
 /// The type of a response's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,8 @@ pub(crate) struct GrpcMessageReader {
     remaining_bytes: u64,
     submessage: Option<Submessage>,
     state: State,
-    usage: Usage,
+    output: Option<OutputForm>,
+    usage: UsageParts,
     http_body: HttpBodyReader,
 }
 
@@ -86,16 +89,33 @@ impl GrpcMessageReader {
             remaining_bytes: 0,
             submessage: None,
             state: EXPECT_TAG,
-            usage: Usage::default(),
+            output: None,
+            usage: UsageParts::default(),
             http_body: HttpBodyReader::default(),
         }
     }
 
     pub(crate) fn usage(&self) -> Usage {
         match self.message_type {
-            MessageType::Generate | MessageType::Embed => self.usage,
+            MessageType::Generate | MessageType::Embed => self.usage.total(),
             MessageType::HttpBody => self.http_body.usage(),
         }
+    }
+
+    pub(crate) fn output(&self) -> Option<OutputForm> {
+        match self.message_type {
+            MessageType::Generate | MessageType::Embed => self.output,
+            MessageType::HttpBody => self.http_body.output(),
+        }
+    }
+
+    /// Returns the error that a carried body reports. An error of gRPC itself is in the trailers.
+    pub(crate) fn error(&self) -> Option<ResponseError> {
+        self.http_body.error()
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.http_body.end();
     }
 
     pub(crate) fn push(&mut self, piece: &[u8]) {
@@ -209,13 +229,31 @@ impl GrpcMessageReader {
                     other => other,
                 };
             }
-            _ => return self.skip_bytes(len),
+            _ => {
+                let next = self.skip_bytes(len);
+                if matches!(next, State::Skip(_)) {
+                    self.note_output(field);
+                }
+                return next;
+            }
         };
         if len > self.remaining_bytes {
             return State::Invalid;
         }
         self.submessage = (len > 0).then_some(Submessage { kind, remaining_bytes: len });
         EXPECT_TAG
+    }
+
+    /// Notes output if `field`, which has a value, holds token ids or an embedding.
+    fn note_output(&mut self, field: u64) {
+        let form = match (self.message_type, self.submessage.map(|submessage| submessage.kind), field) {
+            (MessageType::Generate, Some(SubmessageKind::Chunk), 1) => OutputForm::Event,
+            (MessageType::Generate, Some(SubmessageKind::Complete), 1) | (MessageType::Embed, None, 1) => {
+                OutputForm::Document
+            }
+            _ => return,
+        };
+        self.output.get_or_insert(form);
     }
 
     fn skip_bytes(&self, len: u64) -> State {
@@ -228,10 +266,12 @@ impl GrpcMessageReader {
         }
     }
 
-    /// Stores the value of a field if it reports usage.
+    /// Notes what the value of a field reports.
     fn on_value(&mut self, field: u64, value: u64) {
+        // Token ids need not be packed.
+        self.note_output(field);
         let tokens = Some(u64::from(truncate_to_u32(value)));
-        let mut later = Usage::default();
+        let mut later = UsageParts::default();
         match (self.message_type, self.submessage.map(|submessage| submessage.kind), field) {
             (MessageType::Generate, Some(SubmessageKind::Chunk), 2)
             | (MessageType::Generate, Some(SubmessageKind::Complete), 3)

@@ -56,3 +56,28 @@ fn invalid_message_does_not_affect_the_next_one() {
     compressed[0] = 1;
     assert_eq!(read(MessageType::Generate, &compressed, 1), [None; 3]);
 }
+
+#[test]
+fn token_ids_and_embeddings_are_output() {
+    let event = Some(OutputForm::Event);
+    let document = Some(OutputForm::Document);
+    let (generate, embed) = (MessageType::Generate, MessageType::Embed);
+    for (message_type, message, output) in [
+        (generate, &b"\x0a\x04\x0a\x02\x07\x08"[..], event),
+        (generate, b"\x0a\x02\x08\x07", event),
+        (generate, b"\x0a\x04\x10\x05\x18\x00", None),
+        (generate, b"\x0a\x02\x0a\x00", None),
+        (generate, b"\x0a\x03\x0a\x09\x07", None),
+        (generate, b"\x12\x0a\x0a\x02\x07\x08\x12\x04stop", document),
+        (generate, b"\x12\x06\x12\x04stop", None),
+        (embed, b"\x0a\x04....", document),
+        (embed, b"\x10\x05", None),
+    ] {
+        for piece_bytes in PIECES {
+            let mut reader = GrpcMessageReader::new(message_type);
+            frame(message).chunks(piece_bytes).for_each(|piece| reader.push(piece));
+            reader.end();
+            assert_eq!(reader.output(), output, "{message:?} {piece_bytes}");
+        }
+    }
+}

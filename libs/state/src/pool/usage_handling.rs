@@ -1,0 +1,76 @@
+//! Handles the usage that engines report: learns the tokens of models, and corrects what endpoints are believed to
+//! hold.
+
+use signalbox_prefix::LastUse;
+use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load};
+
+use super::Pool;
+use crate::pool_state::Change;
+use crate::reports::UsageReport;
+
+/// The maximum number of prompts whose blocks are evicted from an endpoint with one input. The rest follows with
+/// the next ticks.
+const MAX_EVICTIONS_PER_INPUT: usize = 256;
+
+impl Pool {
+    pub(super) fn handle_usage(&mut self, now_ms: u64, usage: &UsageReport) {
+        let Some(endpoint_state) = self.pool_state.endpoint(usage.endpoint) else { return };
+        let is_current = endpoint_state.observed.incarnation == usage.incarnation;
+        self.learn_token_ratio(usage);
+        if is_current && self.cache_beliefs.compare(now_ms, usage) {
+            self.evict_what_is_gone(now_ms);
+        }
+    }
+
+    /// Records a placement whose usage will be compared with the earlier `uses` of its blocks.
+    pub(super) fn await_usage(
+        &mut self,
+        now_ms: u64,
+        served: (EndpointKey, Incarnation),
+        last_block: BlockHash,
+        uses: &[LastUse],
+    ) {
+        self.cache_beliefs.record_placement(now_ms, served, last_block, uses);
+    }
+
+    /// Records which of the endpoints with these gauges have no prompt to process.
+    pub(super) fn record_idle_endpoints(&mut self, gauges: &[(EndpointKey, Load)]) {
+        let seq = self.journal.head().seq;
+        for (endpoint, _) in gauges {
+            let Some(endpoint_state) = self.pool_state.endpoint(*endpoint) else { continue };
+            if endpoint_state.load().prefills == 0 {
+                self.cache_beliefs.record_idle((*endpoint, endpoint_state.observed.incarnation), seq);
+            }
+        }
+    }
+
+    /// Continues evictions and publishes the accuracies that changed.
+    pub(super) fn tick_caches(&mut self, now_ms: u64) {
+        self.cache_beliefs.tick(now_ms, self.journal.head().seq, &self.pool_state);
+        self.evict_what_is_gone(now_ms);
+        for (endpoint, accuracy) in self.cache_beliefs.changed(&self.pool_state) {
+            self.commit(Change::CacheAccuracyChanged { endpoint, accuracy });
+        }
+    }
+
+    /// Evicts blocks that engines no longer hold, a bounded number at a time, then reduces the capacity of the
+    /// endpoints that held too little.
+    fn evict_what_is_gone(&mut self, now_ms: u64) {
+        for (endpoint, gone_seq) in self.cache_beliefs.evicting() {
+            let mut oldest = self.pool_state.index_writer().least_recently_used(endpoint, usize::MAX);
+            for _ in 0..MAX_EVICTIONS_PER_INPUT {
+                let Some((last_used_seq, blocks)) = oldest.filter(|(used, _)| *used <= gone_seq) else {
+                    break;
+                };
+                self.commit(Change::Evicted { endpoint, last_used_seq, blocks });
+                oldest = self.pool_state.index_writer().least_recently_used(endpoint, usize::MAX);
+            }
+            if oldest.is_none_or(|(used, _)| used > gone_seq) {
+                let held = self.pool_state.index_writer().placed_blocks(endpoint) as u64;
+                let remaining_percent = held.saturating_mul(100) / self.nominal_room(endpoint).max(1);
+                self.cache_beliefs.record_evicted(now_ms, endpoint, remaining_percent);
+                self.evict_to_capacity(endpoint);
+            }
+        }
+    }
+}
