@@ -56,7 +56,7 @@ fn headers() -> ProcessingRequest {
 /// Returns the headers of a response without a body.
 fn empty_response() -> ProcessingRequest {
     let headers = [(":status", "200")].into_iter().collect();
-    let message = HttpHeaders { headers: Some(headers), end_of_stream: true, ..HttpHeaders::default() };
+    let message = HttpHeaders { headers: Some(headers), end_of_stream: true };
     Request::ResponseHeaders(message).into()
 }
 

@@ -88,11 +88,14 @@ fn load_gauge_that_is_not_a_number_is_not_idle() {
     }
 }
 
-/// TGI reports its batch only after the first prefill.
+/// TGI reports its batch only after the first prefill, so a page without it does not tell whether one runs.
 #[test]
-fn queue_without_a_batch_runs_nothing() {
+fn queue_without_a_batch_leaves_running_unknown() {
     let gauges = sample(Engine::Tgi, "tgi_queue_size 3\n").gauges;
+    assert_eq!(Gauges { waiting: 3, running: None, ..IDLE }, gauges);
+    let gauges = sample(Engine::Tgi, "tgi_queue_size 3\ntgi_batch_current_size 0\n").gauges;
     assert_eq!(Gauges { waiting: 3, ..IDLE }, gauges);
+    assert_eq!(IDLE, sample(Engine::Tgi, "tgi_request_count 0\n").gauges);
 }
 
 #[test]

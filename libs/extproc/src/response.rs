@@ -110,7 +110,8 @@ impl Response {
             }
         }
         let is_part = ending == Ending::More && body_modes.response_body_reply() == BodyReply::PartialBody;
-        if is_part && self.reader.as_ref().is_some_and(|reader| reader.output().is_none()) {
+        let shows_nothing = |reader: &ResponseReader| reader.output().is_none() && reader.error().is_none();
+        if is_part && self.reader.as_ref().is_some_and(shows_nothing) {
             // The rest passes unseen, so what it would show stays unknown.
             self.reader = None;
         }

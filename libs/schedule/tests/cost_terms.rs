@@ -216,6 +216,8 @@ fn prompt_above_the_capacity_counts_one_minute() {
         assert_eq!(60_000_000, room_us(gauges(0, 0, kv_used_ppm), 3_999, 0), "{kv_used_ppm}");
     }
     assert_eq!(60_000_000, room_us(gauges(0, 8, 900_000), 3_999, 0));
+    // What exceeds the capacity does not count again as tokens to wait for.
+    assert_eq!(60_000_000, room_us(gauges(0, 1, 1_000), 3_000, 0));
 }
 
 #[test]

@@ -173,13 +173,16 @@ impl Pool {
             self.assessors.remove(&endpoint);
             self.commit(Change::EndpointRemoved { endpoint });
         }
+        // Once for all new endpoints, because the update considers each endpoint of the pool.
+        if wanted.keys().any(|endpoint| self.pool_state.endpoint(*endpoint).is_none()) {
+            self.update_rates();
+        }
         for (endpoint, spec) in &wanted {
             let before = self.pool_state.endpoint(*endpoint).cloned();
             if before.as_ref().is_none_or(|endpoint_state| endpoint_state.spec != *spec) {
                 self.commit(Change::EndpointSet { spec: Arc::clone(spec) });
             }
             if before.is_none() {
-                self.update_rates();
                 self.assessors.insert(*endpoint, EndpointAssessor::new(self.rates.typical));
                 self.assess(now_ms, *endpoint);
                 let observed = Observed { scrape_status_since_ms: now_ms, ..Observed::default() };

@@ -60,8 +60,9 @@ pub struct Format {
 }
 
 impl Format {
-    /// Protocol version of this release. It grows by one with each minor release that changes the protocol.
-    pub const PROTOCOL: u32 = 1;
+    /// Protocol version of this release. Neighboring versions understand each other: it grows by one with a
+    /// compatible change, and by two with one that older releases would misread, such as a new part of a digest.
+    pub const PROTOCOL: u32 = 3;
     /// Version of what is hashed of a prompt, and how. It grows by one with each change to either.
     const HASH: u32 = 2;
 

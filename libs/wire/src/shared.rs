@@ -147,15 +147,26 @@ pub(crate) fn decode_assessment(message: Option<pb::Assessment>) -> Result<Asses
         ramp_percent,
         model_circuits,
     } = message.ok_or(WireError::Missing("assessment"))?;
-    let model_circuit = |of: pb::ModelCircuit| {
-        Ok(ModelCircuit { model: ModelKey(of.model), circuit: decode_circuit(of.circuit)? })
-    };
     Ok(Assessment {
         rates: Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us },
         circuit: decode_circuit(circuit)?,
         ramp_percent: ramp_percent.try_into().map_err(|_| WireError::Bounds("a ramp"))?,
-        model_circuits: model_circuits.into_iter().map(model_circuit).collect::<Result<_, WireError>>()?,
+        model_circuits: decode_model_circuits(&model_circuits)?,
     })
+}
+
+/// Decodes the circuits of models. They are looked up by binary search, and only those that are not closed are
+/// sent.
+fn decode_model_circuits(messages: &[pb::ModelCircuit]) -> Result<Arc<[ModelCircuit]>, WireError> {
+    let is_sorted = messages.is_sorted_by(|before, after| before.model < after.model);
+    if messages.len() > Assessment::MAX_MODEL_CIRCUITS || !is_sorted {
+        return Err(WireError::Bounds("model circuits"));
+    }
+    let model_circuit = |of: &pb::ModelCircuit| match decode_circuit(of.circuit)? {
+        Circuit::Closed => Err(WireError::Bounds("model circuits")),
+        circuit => Ok(ModelCircuit { model: ModelKey(of.model), circuit }),
+    };
+    messages.iter().map(model_circuit).collect()
 }
 
 pub(crate) fn encode_load(load: Load) -> pb::Load {

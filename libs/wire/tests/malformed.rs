@@ -120,6 +120,32 @@ fn token_ratio_or_capacity_out_of_bounds_is_rejected() {
 }
 
 #[test]
+fn model_circuits_that_are_unsorted_too_many_or_closed_are_rejected() {
+    let assessed = |circuits: Vec<(u64, pb::Circuit)>| {
+        let circuits = circuits.into_iter();
+        let model_circuits =
+            circuits.map(|(model, circuit)| pb::ModelCircuit { model, circuit: circuit.into() }).collect();
+        let assessment = Some(pb::Assessment { model_circuits, ..pb::Assessment::default() });
+        let changed = change(pb::change::Change::Assessed(pb::Assessed {
+            endpoint: 1,
+            assessment: assessment.clone(),
+        }));
+        let state =
+            entry(pb::snapshot_entry::Entry::Endpoint(pb::EndpointState { assessment, ..endpoint_state() }));
+        assert_eq!(changed.as_ref().err(), state.as_ref().err());
+        changed.map(drop)
+    };
+    let open =
+        |models: std::ops::Range<u64>| models.map(|model| (model, pb::Circuit::Open)).collect::<Vec<_>>();
+    assert_eq!(Ok(()), assessed(open(0..64)));
+    let rejected = Err(WireError::Bounds("model circuits"));
+    assert_eq!(rejected, assessed(open(0..65)));
+    assert_eq!(rejected, assessed(vec![(2, pb::Circuit::Open), (1, pb::Circuit::Open)]));
+    assert_eq!(rejected, assessed(vec![(1, pb::Circuit::Open), (1, pb::Circuit::HalfOpen)]));
+    assert_eq!(rejected, assessed(vec![(1, pb::Circuit::Open), (2, pb::Circuit::Closed)]));
+}
+
+#[test]
 fn unknown_scrape_status_is_rejected() {
     let (scrape_status, gauges) = (9, Some(pb::Gauges::default()));
     let observed = pb::Observed { scrape_status, gauges, ..pb::Observed::default() };

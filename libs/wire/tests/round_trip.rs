@@ -205,10 +205,12 @@ fn circuit() -> impl Strategy<Value = Circuit> {
 }
 
 fn assessment() -> impl Strategy<Value = Assessment> {
-    let model_circuit = (any::<u64>(), circuit())
-        .prop_map(|(model, circuit)| ModelCircuit { model: ModelKey(model), circuit });
-    (any::<[u32; 3]>(), circuit(), any::<u8>(), vec(model_circuit, 0..4)).prop_map(
+    let not_closed = prop_oneof![Just(Circuit::HalfOpen), Just(Circuit::Open)];
+    let model_circuits = btree_map(any::<u64>().prop_map(ModelKey), not_closed, 0..4);
+    (any::<[u32; 3]>(), circuit(), any::<u8>(), model_circuits).prop_map(
         |([prefill, token, interference], circuit, ramp_percent, model_circuits)| {
+            let model_circuits: Vec<_> =
+                model_circuits.into_iter().map(|(model, circuit)| ModelCircuit { model, circuit }).collect();
             let rates = Rates {
                 prefill_tokens_per_second: prefill,
                 decode_token_us: token,
@@ -300,7 +302,7 @@ fn digest() -> impl Strategy<Value = Digest> {
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
-    let format = (0..=Format::PROTOCOL + 1, any::<[u32; 2]>())
+    let format = (Format::PROTOCOL - 1..=Format::PROTOCOL + 1, any::<[u32; 2]>())
         .prop_map(|(protocol, [block_bytes, hash])| Format { protocol, block_bytes, hash });
     prop_oneof![
         (any::<[u64; 2]>(), format).prop_map(|([epoch, seq], format)| Frame::SnapshotBegin {

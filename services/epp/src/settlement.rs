@@ -42,6 +42,10 @@ impl BookedRequest {
 
     /// Handles an error that the body of a successful response reports, with the status that it tells.
     pub(crate) fn handle_error(&mut self, picker: &Picker, status: Option<u16>) {
+        // With an unknown status, output does not count as a success either.
+        if !self.response.is_success() {
+            return;
+        }
         let outcome = self.response.tracker.record_error(status);
         self.report_outcome(picker, outcome);
     }
@@ -52,10 +56,20 @@ impl BookedRequest {
         self.prompt.compare(picker, &mut self.usage);
     }
 
-    /// Returns whether nothing of the response can follow, as far as what was seen of it tells: a response in
-    /// one piece begins when it is complete.
+    /// Returns whether nothing of the response can follow, as far as what was seen of it tells: an error is short,
+    /// and a response in one piece begins when it is complete.
     pub(crate) fn is_over(&self) -> bool {
-        self.response.is_reported || self.response.has_begun && self.delivery == Delivery::Whole
+        let is_complete = self.response.has_begun && self.delivery == Delivery::Whole;
+        self.response.is_reported || self.response.tracker.is_unserved() || is_complete
+    }
+
+    /// Reports the status of a response whose body the gateway hides. Without this, successes would be invisible while
+    /// refusals count, and a circuit would never close.
+    pub(crate) fn report_hidden_success(&mut self, picker: &Picker) {
+        if self.response.is_success() {
+            let outcome = self.response.tracker.record_output();
+            self.report_outcome(picker, outcome);
+        }
     }
 
     /// Ends the booking with the response.
@@ -76,10 +90,7 @@ impl BookedRequest {
 
     /// Ends the booking with a response whose body was not shown: its status is all that is known.
     pub(crate) fn end_hidden(mut self, picker: &Picker) {
-        if self.response.is_success() {
-            let outcome = self.response.tracker.record_output();
-            self.report_outcome(picker, outcome);
-        }
+        self.report_hidden_success(picker);
         self.release(picker);
     }
 

@@ -83,9 +83,11 @@ impl<'a> SampleBuilder<'a> {
             return Err(missing);
         }
         let kv_use = self.kv_use.if_present().or(self.kv_use_legacy.if_present());
+        // A page without any load gauge is idle. A queue alone does not tell what runs.
+        let is_running_known = self.running.is_seen() || !self.waiting.is_seen();
         let gauges = Gauges {
             waiting: self.waiting.requests(),
-            running: reports(engine, Role::Running).then(|| self.running.requests()),
+            running: (reports(engine, Role::Running) && is_running_known).then(|| self.running.requests()),
             kv_used_ppm: kv_use.map(|total| (total.mean().clamp(0.0, 1.0) * f64::from(PPM)).round() as u32),
         };
         Ok(Sample {

@@ -258,3 +258,13 @@ fn form_of_the_first_output_tells_what_it_says_about_time() {
     let observed = gateway.send(response_body("{\"choices\":[", false));
     assert!(observed.contains(&Observed::FirstOutput(FirstOutput::Unread)), "the rest passes unseen");
 }
+
+#[test]
+fn error_in_the_buffered_part_of_a_response_is_reported() {
+    let mut gateway = gateway_after_request(Some(BodySendMode::BufferedPartial));
+    gateway.send(response_headers("200", false));
+    let error = "data: {\"error\":{\"message\":\"m\",\"code\":503}}\n\n";
+    let mut observed = gateway.send(response_body(error, false));
+    observed.retain(|one| matches!(one, Observed::FirstOutput(_) | Observed::ErrorReported(_)));
+    assert_eq!(observed, [Observed::ErrorReported(Some(503))]);
+}

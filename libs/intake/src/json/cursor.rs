@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use super::depth::skip_string;
-use super::escapes::name;
+use super::escapes::decodes_to;
 
 /// Maximum number of members of an object that are kept. It bounds the memory that an object costs.
 const MAX_MEMBERS: usize = 1_024;
@@ -129,7 +129,7 @@ impl<'a> Object<'a> {
     }
 
     fn is_key(&self, escaped: &str, wanted: &str) -> bool {
-        escaped == wanted || self.has_escaped_keys && name(escaped) == wanted
+        escaped == wanted || self.has_escaped_keys && decodes_to(escaped, wanted)
     }
 }
 

@@ -172,6 +172,18 @@ pub(crate) fn name(escaped: &str) -> Cow<'_, str> {
     String::from_utf8(bytes).map_or(Cow::Borrowed(escaped), Cow::Owned)
 }
 
+/// Returns whether `escaped`, the text between the quotes of a valid JSON string, decodes to `wanted`.
+pub(crate) fn decodes_to(escaped: &str, wanted: &str) -> bool {
+    // An escape is longer than what it stands for, at most by this factor.
+    const MAX_GROWTH: usize = r"\u0000".len();
+    if escaped.len() < wanted.len() || escaped.len() > wanted.len() * MAX_GROWTH {
+        return false;
+    }
+    let rest = Pieces::new(escaped)
+        .try_fold(wanted.as_bytes(), |rest: &[u8], piece| rest.strip_prefix(piece.as_bytes()));
+    rest.is_some_and(<[u8]>::is_empty)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{prop_assert_eq, proptest};
@@ -228,6 +240,17 @@ mod tests {
         assert_eq!(name(r"r\u006fle"), "role");
         let long = r"\u0061".repeat(50);
         assert_eq!(name(&long), long);
+    }
+
+    #[test]
+    fn escaped_names_are_compared_as_they_decode() {
+        for escaped in ["role", r"r\u006fle", r"\u0072\u006f\u006c\u0065", r"rol\u0065"] {
+            assert!(decodes_to(escaped, "role"), "{escaped}");
+        }
+        for escaped in ["", "rol", "roles", r"rol\u0066", r"role\u0065", r"r\u006f", "\\", r"\ud800le"] {
+            assert!(!decodes_to(escaped, "role"), "{escaped}");
+        }
+        assert!(decodes_to("", "") && decodes_to(r"\ud83d\ude00", "\u{1f600}"));
     }
 
     proptest! {

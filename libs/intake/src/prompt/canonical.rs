@@ -2,7 +2,7 @@
 //! strings keep their escapes only until they are hashed.
 
 use crate::json::cursor::{Cursor, unquoted};
-use crate::json::escapes::{Pieces, name};
+use crate::json::escapes::{Pieces, decodes_to};
 use crate::prompt::marks::{ARRAY, ARRAY_END, END, OBJECT, OBJECT_END, SCALAR};
 
 /// The member by which clients of Anthropic's API mark what to cache. Engines ignore it.
@@ -44,7 +44,7 @@ pub(crate) fn read_tokens<'a>(json: &'a str, cache_mark_depth: usize, mut each: 
                 let text = unquoted(text).unwrap_or(text);
                 if !cursor.is_after_key() {
                     each(Token::Text(text));
-                } else if depth <= cache_mark_depth && name(text) == CACHE_MARK {
+                } else if depth <= cache_mark_depth && decodes_to(text, CACHE_MARK) {
                     cursor.value();
                 } else {
                     each(Token::Key(text));

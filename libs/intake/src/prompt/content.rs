@@ -12,6 +12,10 @@ use crate::prompt::media::Payload;
 /// How deep cache marks are left out of a block of an unknown type: only from the block itself.
 const BLOCK_CACHE_MARK_DEPTH: usize = 1;
 
+/// How deep contents in blocks of a content are read as such. Each level is scanned again for its members, so
+/// deeper blocks are hashed as the JSON that they are.
+const MAX_NESTING: usize = 4;
+
 /// Begins the line by which Claude Code tells Anthropic what to bill. It is the text of the first system
 /// block and differs in each request. vLLM leaves it out.
 const BILLING_LINE: &str = "x-anthropic-billing-header";
@@ -22,7 +26,7 @@ pub(crate) enum Author {
     /// A message. Texts are joined by a line break, as vLLM joins them for templates that take one string.
     Message,
     /// The system prompt of Anthropic's API. Texts are joined without a separator and billing lines are left
-    /// out, as in vLLM.
+    /// out of text blocks, but not of a system prompt that is a string, as in vLLM.
     AnthropicSystem,
 }
 
@@ -73,24 +77,35 @@ fn implied_type(part: &Object<'_>) -> &'static str {
 impl Prompt {
     /// Adds a content: a string, or an array of parts. A string is the same content as one part with it.
     pub(crate) fn add_content(&mut self, json: Option<&str>, author: Author) {
+        self.add_nested_content(json, author, 0);
+    }
+
+    /// Adds a content that lies in `nesting` blocks of other contents.
+    fn add_nested_content(&mut self, json: Option<&str>, author: Author, nesting: usize) {
         let Some(json) = json else { return };
         let mut cursor = Cursor::new(json);
         if !cursor.enter_array() {
-            self.add_part(&mut cursor, author, false);
+            self.add_part(&mut cursor, (author, nesting), false);
             return;
         }
         let mut is_after_text = false;
         while !cursor.leave_array() {
-            is_after_text = self.add_part(&mut cursor, author, is_after_text).unwrap_or(is_after_text);
+            let added = self.add_part(&mut cursor, (author, nesting), is_after_text);
+            is_after_text = added.unwrap_or(is_after_text);
         }
     }
 
     /// Adds the next part. Returns whether it is text, or `None` if it is left out.
-    fn add_part(&mut self, cursor: &mut Cursor<'_>, author: Author, is_after_text: bool) -> Option<bool> {
+    fn add_part(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        (author, nesting): (Author, usize),
+        is_after_text: bool,
+    ) -> Option<bool> {
         let Some(part) = cursor.object() else {
             let json = cursor.value();
             return match unquoted(json) {
-                Some(text) => self.add_part_text(text, author, is_after_text),
+                Some(text) => Some(self.add_part_text(text, author, is_after_text)),
                 None if json == "null" => None,
                 None => {
                     self.add_block(json);
@@ -99,9 +114,13 @@ impl Prompt {
             };
         };
         match Part::of(&part) {
-            Part::Text(text) => return self.add_part_text(text, author, is_after_text),
+            Part::Text(text) if author == Author::AnthropicSystem && text.starts_with(BILLING_LINE) => {
+                return self.add_after_first_line(text).then_some(true);
+            }
+            Part::Text(text) => return Some(self.add_part_text(text, author, is_after_text)),
             Part::Medium(kind) => self.add_medium_part(kind, &part),
-            Part::Document => self.add_document(&part),
+            Part::Document | Part::ToolResult if nesting >= MAX_NESTING => self.add_block(part.json()),
+            Part::Document => self.add_document(&part, nesting),
             Part::Thinking => self.add_thinking(&part),
             Part::RedactedThinking => {
                 let data = part.get_string("data").unwrap_or_default();
@@ -114,7 +133,7 @@ impl Prompt {
             }
             Part::ToolResult => {
                 self.add_field("tool_result", part.get("tool_use_id"), 0);
-                self.add_content_field("tool_output", part.get("content"));
+                self.add_nested_content_field("tool_output", part.get("content"), nesting + 1);
                 self.add_field("is_error", part.get("is_error"), 0);
             }
             Part::Other => self.add_block(part.json()),
@@ -124,8 +143,12 @@ impl Prompt {
 
     /// Adds the field `name` with a content.
     pub(crate) fn add_content_field(&mut self, name: &str, json: Option<&str>) {
+        self.add_nested_content_field(name, json, 0);
+    }
+
+    fn add_nested_content_field(&mut self, name: &str, json: Option<&str>, nesting: usize) {
         self.begin_field(name);
-        self.add_content(json, Author::Message);
+        self.add_nested_content(json, Author::Message, nesting);
         self.write(&[END]);
     }
 
@@ -156,17 +179,13 @@ impl Prompt {
         });
     }
 
-    fn add_part_text(&mut self, text: &str, author: Author, is_after_text: bool) -> Option<bool> {
-        match author {
-            Author::Message if is_after_text => self.write(b"\n"),
-            Author::Message => {}
-            Author::AnthropicSystem if text.starts_with(BILLING_LINE) => {
-                return self.add_after_first_line(text).then_some(true);
-            }
-            Author::AnthropicSystem => {}
+    /// Adds text. Returns that it is text.
+    fn add_part_text(&mut self, text: &str, author: Author, is_after_text: bool) -> bool {
+        if author == Author::Message && is_after_text {
+            self.write(b"\n");
         }
         self.add_escaped(text);
-        Some(true)
+        true
     }
 
     /// Adds what follows the first line of `text`. Returns whether there is anything.
@@ -189,14 +208,15 @@ impl Prompt {
     }
 
     /// Adds a document of Anthropic's API, whose source can be text or a content of its own.
-    fn add_document(&mut self, part: &Object<'_>) {
+    fn add_document(&mut self, part: &Object<'_>, nesting: usize) {
         self.add_field("title", part.get("title"), 0);
         self.add_field("context", part.get("context"), 0);
         let source = part.get("source").and_then(|source| Cursor::new(source).object());
         match source.as_ref().and_then(|source| source.get_string("type")) {
             Some("text") => self.add_field("document", source.and_then(|source| source.get("data")), 0),
             Some("content") => {
-                self.add_content_field("document", source.and_then(|source| source.get("content")));
+                let content = source.and_then(|source| source.get("content"));
+                self.add_nested_content_field("document", content, nesting + 1);
             }
             _ => self.add_medium(MediaKind::File, Payload::of_part(part)),
         }

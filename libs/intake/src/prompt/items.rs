@@ -7,6 +7,7 @@ use crate::json::escapes::name;
 use crate::prompt::Prompt;
 use crate::prompt::content::Author;
 use crate::prompt::marks::{END, MESSAGE};
+use crate::prompt::media::Payload;
 
 impl Prompt {
     /// Adds an input: a string, or an array of items. A string is the same input as one message of the user
@@ -55,6 +56,13 @@ impl Prompt {
                 self.add_content_field("reasoning", item.get("content"));
                 self.add_opaque(MediaKind::EncryptedReasoning, item.get_string("encrypted_content"));
             }
+            Some("image_generation_call") => match item.get_string("result") {
+                Some(data) => self.add_medium(
+                    MediaKind::Image,
+                    Payload::of_data_url(data).unwrap_or(Payload::Embedded(data)),
+                ),
+                None => self.add_block(item.json()),
+            },
             _ => self.add_block(item.json()),
         }
     }

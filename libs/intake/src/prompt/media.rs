@@ -7,7 +7,7 @@ use signalbox_types::{MediaKind, MediaWeights};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::json::cursor::{Cursor, Object, unquoted};
-use crate::json::escapes::Pieces;
+use crate::json::escapes::{Pieces, decodes_to};
 use crate::prompt::media_header::{byte_rate, image_size};
 
 /// Members of a part of a content that hold a medium or stand for one, most specific first.
@@ -46,17 +46,22 @@ pub(crate) enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Finds the payload in a part of a content. A part that names none is its own reference.
+    /// Finds the payload in a part of a content. Engines read the member that the part's type names, so it
+    /// counts before any other. A part that names none is its own reference.
     pub(crate) fn of_part(part: &Object<'a>) -> Self {
-        let Some((holder, value)) = HOLDERS.iter().find_map(|name| Some((*name, part.get(name)?))) else {
-            return Self::Reference(part.json());
-        };
+        let kind = part.get_string("type").unwrap_or_default();
+        let named = HOLDERS.iter().filter(|name| decodes_to(kind, name));
+        let holder = named.chain(&HOLDERS).find_map(|name| Some((*name, part.get(name)?)));
+        let Some((holder, value)) = holder else { return Self::Reference(part.json()) };
         if let Some(text) = unquoted(value) {
             return Self::of_member(holder, text);
         }
         let inner = Cursor::new(value).object();
         let member = inner.and_then(|inner| {
-            PAYLOADS.iter().find_map(|name| Some(Self::of_member(name, inner.get_string(name)?)))
+            let is_base64 = inner.get_string("type").is_some_and(|kind| decodes_to(kind, "base64"));
+            let first = is_base64.then_some("data");
+            let mut names = first.iter().chain(&PAYLOADS);
+            names.find_map(|name| Some(Self::of_member(name, inner.get_string(name)?)))
         });
         member.unwrap_or(Self::Reference(value))
     }

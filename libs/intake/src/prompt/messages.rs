@@ -8,16 +8,21 @@ use crate::prompt::content::Author;
 use crate::prompt::marks::{END, MESSAGE};
 
 /// The members of a message that templates render.
-const RENDERED: [&str; 8] = [
+const RENDERED: [&str; 10] = [
     "role",
     "name",
     "reasoning",
     "reasoning_content",
     "content",
+    "tools",
+    "task",
     "tool_calls",
     "function_call",
     "tool_call_id",
 ];
+
+/// How deep cache marks are left out of tools: from a tool and from its function, not from the parameters.
+pub(crate) const TOOL_CACHE_MARK_DEPTH: usize = 3;
 
 /// How deep cache marks are left out of tool calls: from a call, not from its arguments.
 const CALL_CACHE_MARK_DEPTH: usize = 2;
@@ -56,7 +61,9 @@ impl Prompt {
         let author = Author::Message;
         self.add_content(message.get("content"), author);
         self.write(&[END]);
-        self.add_field("tool_calls", message.get("tool_calls"), CALL_CACHE_MARK_DEPTH);
+        self.add_field("tools", present_list(message.get("tools")), TOOL_CACHE_MARK_DEPTH);
+        self.add_field("task", message.get("task"), 0);
+        self.add_field("tool_calls", present_list(message.get("tool_calls")), CALL_CACHE_MARK_DEPTH);
         self.add_field("function_call", message.get("function_call"), 0);
         self.add_field("tool_call_id", message.get("tool_call_id"), 0);
     }
@@ -67,4 +74,12 @@ impl Prompt {
         self.add_field("reasoning", new.or(old), 0);
         self.add_field("reasoning_content", old.filter(|old| new.is_some_and(|new| new != *old)), 0);
     }
+}
+
+/// Returns a list unless it is empty: templates treat an empty list as none.
+fn present_list(json: Option<&str>) -> Option<&str> {
+    json.filter(|json| {
+        let mut cursor = Cursor::new(json);
+        !(cursor.enter_array() && cursor.leave_array())
+    })
 }

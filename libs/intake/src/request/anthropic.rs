@@ -8,9 +8,10 @@ use crate::json::{deserialize_present, parse_object, parse_token_count};
 use crate::options::ParseOptions;
 use crate::prompt::Prompt;
 use crate::prompt::content::Author;
+use crate::prompt::messages::TOOL_CACHE_MARK_DEPTH;
 use crate::prompt::root::{Form, Root};
 use crate::request::model::Model;
-use crate::request::openai::{TOOL_CACHE_MARK_DEPTH, has_elements, json, member, present_tools};
+use crate::request::openai::{has_elements, json, member, present_tools};
 use crate::request::parsed::{ParsedRequest, assemble, delivery};
 
 /// A body of the messages API.
@@ -51,10 +52,16 @@ pub(crate) fn parse_messages(bytes: &[u8], options: &ParseOptions<'_>) -> Result
     prompt.add_field("reasoning_effort", member(body.output_config, "effort"), 0);
     prompt.add_field("chat_template_kwargs", json(body.chat_template_kwargs), 0);
     prompt.add_field("tools", present_tools(body.tools), TOOL_CACHE_MARK_DEPTH);
-    if let Some(system) = body.system {
+    if let Some(system) = body.system.filter(|system| !is_empty_text(system)) {
         prompt.add_plain_message("system", Some(system.get()), Author::AnthropicSystem);
     }
     let added = prompt.add_messages(messages.get());
     added.map_err(|error| ParseError::InvalidAnthropicMessages(error.into()))?;
     Ok(assemble(model?, prompt, parse_token_count(body.max_tokens), delivery(body.stream)))
+}
+
+/// Returns whether a system prompt is an empty string or an empty array, for which engines render no message.
+fn is_empty_text(system: &RawValue) -> bool {
+    let json = system.get();
+    json == "\"\"" || json.starts_with('[') && !has_elements(system)
 }

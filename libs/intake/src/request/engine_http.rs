@@ -37,6 +37,12 @@ struct SglangBody<'a> {
     #[serde(borrow)]
     input_ids: Option<&'a RawValue>,
     #[serde(borrow)]
+    image_data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    video_data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    audio_data: Option<&'a RawValue>,
+    #[serde(borrow)]
     extra_key: Option<&'a RawValue>,
     #[serde(borrow)]
     lora_path: Option<&'a RawValue>,
@@ -71,14 +77,21 @@ pub(crate) fn parse_vllm(bytes: &[u8], options: &ParseOptions<'_>) -> Result<Par
     Ok(assemble(model, prompt, parse_token_count(sampling.max_tokens), delivery(body.stream)))
 }
 
-/// Parses a request to SGLang. It names no model; its cache salt is called `extra_key`.
+/// Parses a request to SGLang. It names no model; its cache salt is called `extra_key`. Where its media are
+/// among the ids is not known, so they separate prompts from the start.
 pub(crate) fn parse_sglang(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
     let body: SglangBody<'_> = parse_object(bytes).map_err(ParseError::InvalidGenerateJson)?;
     let ids = body.input_ids.ok_or(ParseError::MissingInputIds)?;
     if body.extra_key.is_some_and(|key| !key.get().starts_with('"')) {
         return Err(ParseError::InvalidExtraKey);
     }
-    let fields = &[("extra_key", json(body.extra_key)), ("lora_path", json(body.lora_path))];
+    let fields = &[
+        ("extra_key", json(body.extra_key)),
+        ("lora_path", json(body.lora_path)),
+        ("image_data", json(body.image_data)),
+        ("video_data", json(body.video_data)),
+        ("audio_data", json(body.audio_data)),
+    ];
     let mut prompt = Prompt::new(&Root { model: "", form: Form::TokenIds, fields }, options);
     add_ids(&mut prompt, ids, &[]).map_err(|_| ParseError::InvalidInputIds)?;
     if prompt.is_empty() {

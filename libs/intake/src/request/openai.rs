@@ -8,13 +8,11 @@ use crate::json::cursor::Cursor;
 use crate::json::{deserialize_present, parse_object, parse_token_count, raw_content};
 use crate::options::ParseOptions;
 use crate::prompt::content::Author;
+use crate::prompt::messages::TOOL_CACHE_MARK_DEPTH;
 use crate::prompt::root::{Form, Root};
 use crate::prompt::{Prompt, form_of};
 use crate::request::model::Model;
 use crate::request::parsed::{Delivery, ParsedRequest, assemble, delivery};
-
-/// How deep cache marks are left out of tools: from a tool and from its function, not from the parameters.
-pub(super) const TOOL_CACHE_MARK_DEPTH: usize = 3;
 
 /// A body of the completions API.
 #[derive(Deserialize)]
@@ -52,6 +50,10 @@ struct ChatBody<'a> {
     tools: Option<&'a RawValue>,
     #[serde(borrow)]
     documents: Option<&'a RawValue>,
+    #[serde(borrow)]
+    mm_processor_kwargs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    media_io_kwargs: Option<&'a RawValue>,
     #[serde(borrow)]
     stream: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -171,7 +173,9 @@ pub(crate) fn parse_chat(bytes: &[u8], options: &ParseOptions<'_>) -> Result<Par
     let messages = messages.ok_or(ParseError::MissingMessages)?;
     let model = Model::parse_required(bytes, body.model, options);
     let name = model.as_ref().map(|model| model.name.as_str()).unwrap_or_default();
-    let fields = &scopes(body.cache_salt, body.extra_key, body.lora_path);
+    let [salt, key, lora] = scopes(body.cache_salt, body.extra_key, body.lora_path);
+    let processor = ("mm_processor_kwargs", json(body.mm_processor_kwargs));
+    let fields = &[salt, key, lora, processor, ("media_io_kwargs", json(body.media_io_kwargs))];
     let mut prompt = Prompt::new(&Root { model: name, form: Form::Text, fields }, options);
     prompt.add_field("reasoning_effort", json(body.reasoning_effort), 0);
     prompt.add_field("chat_template", json(body.chat_template), 0);

@@ -52,6 +52,17 @@ fn large_body_allocates_only_its_chain() {
 }
 
 #[test]
+fn escaped_keys_are_not_copied() {
+    let message = r#"{"r\u006fle":"user","\u0078":1,"c\u006fntent":[{"type":"new","\u0079":2}]}"#;
+    let messages = vec![message; 1_000].join(",");
+    let tools = vec![r#"{"n\u0061me":"f","\u0078":{"\u0079":1}}"#; 1_000].join(",");
+    let body = format!(r#"{{"model":"m","tools":[{tools}],"messages":[{messages}]}}"#);
+    let (count, _) =
+        allocations(|| drop(parse(Api::Chat, body.as_bytes(), &ParseOptions::new(BLOCK_BYTES)).unwrap()));
+    assert!(count <= 64, "{count} allocations");
+}
+
+#[test]
 fn claimed_lengths_allocate_nothing() {
     let claims = [
         (Api::VllmGrpcGenerate, b"\0\xff\xff\xff\xff\x12\xff\xff\xff\xff\x0f".to_vec()),

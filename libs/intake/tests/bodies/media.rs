@@ -208,6 +208,55 @@ fn images_in_tool_results_are_media() {
 }
 
 #[test]
+fn contents_are_read_down_to_a_depth() {
+    let image = r#"{"type":"image","source":{"type":"url","url":"https://a/b"}}"#;
+    let results = |content: &str| format!(r#"{{"type":"tool_result","content":{content}}}"#);
+    let documents =
+        |content: &str| format!(r#"{{"type":"document","source":{{"type":"content","content":{content}}}}}"#);
+    for wrap in [&results as &dyn Fn(&str) -> String, &documents] {
+        let nested = |levels| (0..levels).fold(image.to_owned(), |inner, _| wrap(&format!("[{inner}]")));
+        for (levels, media) in [(4, 1), (5, 0), (20, 0)] {
+            let parsed = request(Api::Messages, &nested(levels));
+            assert_eq!(parsed.request.prompt.media.len(), media, "{levels} levels");
+            let other = request(Api::Messages, &nested(levels).replace("a/b", "a/c"));
+            assert_ne!(parsed.chain, other.chain, "{levels} levels");
+        }
+    }
+}
+
+#[test]
+fn medium_that_the_type_names_counts_before_any_other() {
+    let of = |api, part: String| request(api, &part).chain;
+    let video = |url: &str| {
+        of(
+            Api::Chat,
+            format!(r#"{{"type":"video_url","image_url":"https://a","video_url":{{"url":"{url}"}}}}"#),
+        )
+    };
+    assert_ne!(video("https://b"), video("https://c"));
+    let image = |data: &str| {
+        let source = format!(r#"{{"type":"base64","url":"https://a","data":"{data}"}}"#);
+        of(Api::Messages, format!(r#"{{"type":"image","source":{source}}}"#))
+    };
+    assert_ne!(image("QUJD"), image("QUJE"));
+}
+
+#[test]
+fn generated_image_is_a_medium() {
+    let base64 = png(280, 280, 50_000);
+    let of = |result: &str| {
+        let item = format!(r#"{{"type":"image_generation_call","id":"i","result":"{result}"}}"#);
+        read(Api::Responses, &format!(r#"{{"model":"m","input":[{item},"{}"]}}"#, "a".repeat(100)))
+    };
+    let bare = of(&base64);
+    let [image] = bare.request.prompt.media[..] else { panic!("{:?}", bare.request.prompt) };
+    assert_eq!((image.kind, image.tokens), (MediaKind::Image, 100));
+    assert!(bare.request.prompt.text_bytes < 200, "counted as text");
+    assert_eq!(bare.chain, of(&format!("data:image/png;base64,{base64}")).chain);
+    assert_ne!(bare.chain, of(&png(280, 281, 50_000)).chain);
+}
+
+#[test]
 fn text_that_looks_like_a_data_url_is_text() {
     let text = format!("data:image/png;base64,{}", png(10, 10, 1_000));
     let parsed = read(Api::Chat, &format!(r#"{{"model":"m","messages":[{{"content":"{text}"}}]}}"#));

@@ -12,6 +12,9 @@ fn everything_that_templates_render_changes_the_chain_and_weighs() {
     let rendered = [
         with(r#""reasoning":"because of the cat""#),
         with(r#""name":"bob""#),
+        with(r#""tools":[{"type":"function","function":{"name":"f"}}]"#),
+        with(r#""tools":[{"type":"function","function":{"name":"g"}}]"#),
+        with(r#""task":"query""#),
         with(r#""tool_call_id":"call_1""#),
         with(r#""tool_calls":[{"id":"call_1","function":{"name":"f","arguments":"{}"}}]"#),
         with(r#""tool_calls":[{"id":"call_1","function":{"name":"f","arguments":"{\"a\":1}"}}]"#),
@@ -43,6 +46,23 @@ fn everything_that_templates_render_changes_the_chain_and_weighs() {
         |effort| format!(r#"{{"model":"m","input":"hi there","reasoning":{{"effort":"{effort}"}}}}"#);
     assert_distinct(&[chain(Api::Responses, &effort("low")), chain(Api::Responses, &effort("high"))]);
     assert_distinct(&[anthropic(""), anthropic(r#""output_config":{"effort":"low"},"#)]);
+}
+
+#[test]
+fn what_is_empty_adds_nothing() {
+    assert_equal(&[
+        anthropic(""),
+        anthropic(r#""system":"","#),
+        anthropic(r#""system":[],"#),
+        anthropic(r#""system":[ ],"#),
+    ]);
+    let assistant = |fields: &str| chat(&format!(r#"{{"role":"assistant","content":"yes"{fields}}}"#));
+    assert_equal(&[
+        assistant(""),
+        assistant(r#","tool_calls":[]"#),
+        assistant(r#","tool_calls":[ ]"#),
+        assistant(r#","tools":[]"#),
+    ]);
 }
 
 #[test]
@@ -146,6 +166,9 @@ fn billing_line_of_claude_code_makes_no_difference() {
     };
     assert_equal(&[anthropic(r#""system":"be brief","#), followed("be brief")]);
     assert_distinct(&[followed("be brief"), followed("be long")]);
+    let string =
+        |value| anthropic(&format!(r#""system":"x-anthropic-billing-header: cch={value};\nbe brief","#));
+    assert_distinct(&[followed("be brief"), string("1"), string("2")]);
 }
 
 #[test]
@@ -169,7 +192,23 @@ fn scopes_share_no_block() {
         assert_share_no_block(api, &prompt, &scopes);
     }
     let ids = r#""input_ids":[1,2,3,4,5,6,7,8]"#;
-    assert_share_no_block(Api::SglangGenerate, ids, &["", r#","lora_path":"a""#, r#","extra_key":"a""#]);
+    let scopes = [
+        "",
+        r#","lora_path":"a""#,
+        r#","extra_key":"a""#,
+        r#","image_data":"a""#,
+        r#","image_data":["b"]"#,
+        r#","video_data":"a""#,
+        r#","audio_data":"a""#,
+    ];
+    assert_share_no_block(Api::SglangGenerate, ids, &scopes);
+    let scopes = [
+        "",
+        r#","mm_processor_kwargs":{"max_pixels":1}"#,
+        r#","mm_processor_kwargs":{"max_pixels":2}"#,
+        r#","media_io_kwargs":{"max_pixels":1}"#,
+    ];
+    assert_share_no_block(Api::Chat, &format!(r#""messages":[{{"content":"{text}"}}]"#), &scopes);
     let conversations = [
         "",
         r#","previous_response_id":"r1""#,

@@ -46,7 +46,9 @@ pub(super) fn room_us(settings: &LeastTime, endpoint: &EndpointState, tier: Tier
     let is_idle = gauges.running == Some(0) && gauges.waiting == 0;
     let used_tokens = if is_idle { 0 } else { share_of(capacity.kv_tokens, used_ppm) };
     let free_tokens = capacity.kv_tokens.saturating_sub(used_tokens);
-    let missing_tokens = ahead_tokens.saturating_add(uncached_tokens).saturating_sub(free_tokens);
+    // What exceeds the capacity is covered by the constant: no end of a request makes room for it.
+    let wanted_tokens = ahead_tokens.saturating_add(uncached_tokens.min(capacity.kv_tokens));
+    let missing_tokens = wanted_tokens.saturating_sub(free_tokens);
     let held_tokens = used_tokens.saturating_add(ahead_tokens).min(capacity.kv_tokens);
     if missing_tokens == 0 || held_tokens == 0 {
         return floor_us;

@@ -46,7 +46,10 @@ impl AdapterUsage {
 
     /// Returns where the adapters are: as the engine reports it, or else derived from their use.
     pub(crate) fn residency(&self) -> AdapterResidency {
-        if let Some(LoadedAdapters { device, host }) = self.reported.loaded.clone() {
+        if let Some(LoadedAdapters { mut device, mut host }) = self.reported.loaded.clone() {
+            // Engines report them in any order; lookups need them sorted.
+            device.sort_unstable();
+            host.sort_unstable();
             return AdapterResidency { reported: self.reported.clone(), device, host };
         }
         let is_running = |name: &Arc<str>| self.reported.running.contains(name);
@@ -126,5 +129,19 @@ mod tests {
         let places = ["a", "b", "c"].map(|name| residency.location_of(name));
         assert_eq!([AdapterLocation::Host, AdapterLocation::Absent, AdapterLocation::Device], places);
         assert_eq!(1, residency.free_slots());
+    }
+
+    #[test]
+    fn loaded_adapters_are_found_in_any_reported_order() {
+        let mut usage = AdapterUsage::default();
+        let loaded = Some(LoadedAdapters { device: names("c b a"), host: names("f e d") });
+        usage.record_report(&Adapters { slots: 3, loaded, ..Adapters::default() });
+        let residency = usage.residency();
+        for (name, place) in ["a", "b", "c"].map(|name| (name, AdapterLocation::Device)) {
+            assert_eq!(place, residency.location_of(name), "{name}");
+        }
+        for (name, place) in ["d", "e", "f"].map(|name| (name, AdapterLocation::Host)) {
+            assert_eq!(place, residency.location_of(name), "{name}");
+        }
     }
 }

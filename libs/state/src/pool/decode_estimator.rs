@@ -24,6 +24,8 @@ const MEASURED_WEIGHT: f64 = 4.0;
 pub(crate) struct DecodeEstimator {
     prior: Sums,
     observed: Sums,
+    /// Whether the prior was measured by an earlier owner.
+    was_measured: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +62,14 @@ impl DecodeEstimator {
         let mut sums = Sums::default();
         sums.add(0.0, at(0.0));
         sums.add(PRIOR_RUNNING, at(PRIOR_RUNNING));
-        Self { prior: sums, observed: Sums::default() }
+        Self { prior: sums, observed: Sums::default(), was_measured: false }
+    }
+
+    /// Continues with the decode rates that an earlier owner published. Those that differ from the default count
+    /// as measured: without a measurement an endpoint keeps the default or has what is typical of measured ones.
+    pub(crate) fn from_published(published: Rates) -> Self {
+        let decode = |rates: Rates| (rates.decode_token_us, rates.decode_interference_us);
+        Self { was_measured: decode(published) != decode(Rates::default()), ..Self::new(published) }
     }
 
     /// Records a window of decoding.
@@ -71,9 +80,9 @@ impl DecodeEstimator {
         self.observed.add(x, y.clamp(expected / OUTLIER_FACTOR, expected * OUTLIER_FACTOR));
     }
 
-    /// Returns whether enough windows were observed to trust the estimate.
+    /// Returns whether enough windows were observed, by this owner or an earlier one, to trust the estimate.
     pub(crate) fn is_measured(&self) -> bool {
-        self.observed.n >= MEASURED_WEIGHT
+        self.was_measured || self.observed.n >= MEASURED_WEIGHT
     }
 
     /// Returns the time per token in microseconds while `x` requests run.
@@ -120,5 +129,14 @@ mod tests {
             estimator.record(DecodeObservation { inter_token_us: 1_000, running_milli: 1_000 });
         });
         assert!(!estimator.is_measured());
+    }
+
+    #[test]
+    fn published_rates_other_than_the_default_were_measured() {
+        let measured = Rates { decode_token_us: 5_000, ..Rates::default() };
+        assert!(DecodeEstimator::from_published(measured).is_measured());
+        let unmeasured = Rates { prefill_tokens_per_second: 77, ..Rates::default() };
+        assert!(!DecodeEstimator::from_published(unmeasured).is_measured());
+        assert!(!DecodeEstimator::new(measured).is_measured(), "the rates of other endpoints");
     }
 }

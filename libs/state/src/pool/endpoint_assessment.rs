@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{Adapters, EndpointKey};
+use signalbox_types::{Adapters, EndpointKey, Rates};
 
 use super::Pool;
 use super::pool_rates::PoolRates;
@@ -26,13 +26,16 @@ impl Pool {
 
     /// Commits the assessment of an endpoint, if it changed.
     pub(super) fn assess(&mut self, now_ms: u64, endpoint: EndpointKey) {
+        self.assess_against(now_ms, endpoint, self.rates.typical);
+    }
+
+    /// Like [`Self::assess`], with these rates as the typical ones of the pool.
+    pub(super) fn assess_against(&mut self, now_ms: u64, endpoint: EndpointKey, typical: Rates) {
         let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { return };
         let Some(assessor) = self.assessors.get_mut(&endpoint) else { return };
         let engine = endpoint_state.spec.engine;
         let supported = self.rates.supported(endpoint, engine, assessor);
-        if let Some(assessment) =
-            assessor.assess(now_ms, (supported, self.rates.typical), &endpoint_state.assessment)
-        {
+        if let Some(assessment) = assessor.assess(now_ms, (supported, typical), &endpoint_state.assessment) {
             self.commit(Change::Assessed { endpoint, assessment });
         }
     }
@@ -95,5 +98,53 @@ impl Pool {
         if endpoint_state.adapters.as_deref() != Some(&residency) {
             self.commit(Change::AdaptersChanged { endpoint, residency: Arc::new(residency) });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use signalbox_types::{EndpointSpec, Engine, Incarnation, PoolId, PoolSpec};
+
+    use super::*;
+    use crate::pool::{CollectorStream, PoolConfig, PoolEffect, PoolInput};
+    use crate::reports::{Report, Update};
+
+    fn spec(endpoints: u16) -> PoolInput {
+        let endpoint = |index| {
+            let address = SocketAddr::from(([10, 0, 0, 1], index));
+            let (name, metrics_url) = (format!("pod-{index}"), format!("http://{address}/metrics"));
+            EndpointSpec { name, address, metrics_url, engine: Engine::Vllm, labels: Default::default() }
+        };
+        let id = PoolId { namespace: "default".to_owned(), name: "pool".to_owned() };
+        let endpoints = (1..=endpoints).map(endpoint).collect();
+        PoolInput::Spec(PoolSpec { id, endpoints, models: Arc::default() })
+    }
+
+    #[test]
+    fn rates_are_updated_at_most_once_per_input() {
+        let stream = CollectorStream(1);
+        let mut pool = Pool::new(1, PoolConfig::default());
+        pool.handle(0, PoolInput::CollectorJoined(stream, "one".to_owned()));
+        let effects = pool.handle(0, spec(50));
+        assert_eq!(1, pool.rates.updates, "one update for all new endpoints");
+        pool.handle(0, spec(50));
+        assert_eq!(1, pool.rates.updates, "none without new endpoints");
+        let assigned = effects.into_iter().find_map(|effect| match effect {
+            PoolEffect::Assign(_, assigned) => Some(assigned),
+            _ => None,
+        });
+        let assigned = assigned.expect("the endpoints are assigned");
+        for incarnation in [1, 2] {
+            let update = Update { incarnation: Incarnation(incarnation), ..Update::default() };
+            let report =
+                |(endpoint, generation)| Report { endpoint, generation, age_ms: 0, update: update.clone() };
+            let reports = assigned.iter().map(|of| report((of.endpoint, of.generation))).collect();
+            pool.handle(0, PoolInput::Reports(stream, reports));
+        }
+        let restarted = pool.pool_state.endpoints().filter(|of| of.observed.incarnation == Incarnation(2));
+        assert_eq!(50, restarted.count());
+        assert_eq!(1, pool.rates.updates, "restarts use the rates of the last tick");
     }
 }

@@ -67,7 +67,7 @@ impl EndpointAssessor {
                 .as_deref()
                 .map(AdapterUsage::from_residency)
                 .unwrap_or_default(),
-            rate_estimator: RateEstimator::new(*rates),
+            rate_estimator: RateEstimator::from_published(*rates),
             circuit_breaker: CircuitBreaker::from_circuit(*circuit, now_ms),
             model_circuits: ModelCircuits::from_published(model_circuits, now_ms),
             reports_cached_tokens: false,

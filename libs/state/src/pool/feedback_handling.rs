@@ -28,7 +28,7 @@ impl Pool {
         let placements = placements.into_iter();
         effects.extend(placements.filter_map(|placement| self.handle_placement(now_ms, origin, placement)));
         if is_new {
-            usage.iter().for_each(|usage| self.handle_usage(now_ms, usage));
+            self.handle_usage(now_ms, &usage);
             self.record_idle_endpoints(&gauges);
         }
         if is_new

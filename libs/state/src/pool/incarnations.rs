@@ -1,4 +1,4 @@
-//! Decides which run of a model server a report is about, and starts anew what a restart invalidates.
+//! Decides which run of a model server a report is about, and resets what a restart invalidates.
 
 use signalbox_types::{EndpointKey, Incarnation};
 
@@ -25,13 +25,13 @@ pub(super) fn incarnation_after(now_ms: u64, before: &Observed, update: &Update)
 }
 
 impl Pool {
-    /// Starts the assessment of a restarted endpoint anew: as for a new endpoint, its rates are those of the
-    /// others in the pool until they are measured, and its ramp begins.
+    /// Starts the assessment of a restarted endpoint over: as for a new endpoint, its rates are those of the
+    /// others in the pool until they are measured, and its ramp begins. The others' rates are those of the last
+    /// update: to update them considers each endpoint, and one input can show that all endpoints restarted.
     pub(super) fn restart_assessment(&mut self, now_ms: u64, endpoint: EndpointKey) {
-        self.assessors.remove(&endpoint);
-        self.update_rates();
-        self.assessors.insert(endpoint, EndpointAssessor::new(self.rates.typical));
-        self.assess(now_ms, endpoint);
+        let typical = self.rates.typical_without(endpoint);
+        self.assessors.insert(endpoint, EndpointAssessor::new(typical));
+        self.assess_against(now_ms, endpoint, typical);
     }
 }
 

@@ -3,16 +3,17 @@
 use signalbox_types::ModelKey;
 
 use super::circuit_breaker::CircuitBreaker;
-use crate::pool_state::{Circuit, ModelCircuit};
+use crate::pool_state::{Assessment, Circuit, ModelCircuit};
 
 /// The maximum number of models per endpoint whose refusals count. Clients choose the names, so the number must
-/// be bounded; the model that was refused least recently is forgotten.
-const MAX_MODELS: usize = 64;
+/// be bounded. Names that no endpoint serves must not displace models whose circuit is not closed, so of those
+/// with a closed circuit the least recently refused is forgotten first.
+const MAX_MODELS: usize = Assessment::MAX_MODEL_CIRCUITS;
 
 /// The circuit breakers of one endpoint, by model. Models without refusals have none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ModelCircuits {
-    /// The least recently refused first.
+    /// The least recently refused first. At most [`MAX_MODELS`], unless an earlier owner published more.
     breakers: Vec<(ModelKey, CircuitBreaker)>,
 }
 
@@ -27,8 +28,10 @@ impl ModelCircuits {
     pub(crate) fn record_refusal(&mut self, now_ms: u64, model: ModelKey) {
         let mut breaker = self.remove(model).unwrap_or_default();
         breaker.record_failure(now_ms);
-        if self.breakers.len() == MAX_MODELS {
-            self.breakers.remove(0);
+        while self.breakers.len() >= MAX_MODELS {
+            let mut breakers = self.breakers.iter_mut();
+            let closed = breakers.position(|(_, breaker)| breaker.circuit(now_ms) == Circuit::Closed);
+            self.breakers.remove(closed.unwrap_or(0));
         }
         self.breakers.push((model, breaker));
     }
@@ -106,12 +109,33 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_refused_model_is_forgotten() {
+    fn names_without_an_open_circuit_are_forgotten_first() {
         let mut circuits = refused(5);
-        (2..=MAX_MODELS as u64).for_each(|model| circuits.record_refusal(0, ModelKey(model)));
-        assert_eq!(1, circuits.circuits(0).len());
+        (2..500).for_each(|model| circuits.record_refusal(0, ModelKey(model)));
+        assert_eq!(vec![ModelCircuit { model: MODEL, circuit: Circuit::Open }], circuits.circuits(0));
+        assert_eq!(MAX_MODELS, circuits.breakers.len());
+        let kept = |circuits: &ModelCircuits, model| circuits.breakers.iter().any(|(of, _)| of.0 == model);
+        assert_eq!([false, true], [436, 437].map(|model| kept(&circuits, model)), "the oldest is forgotten");
+    }
+
+    #[test]
+    fn the_least_recently_refused_of_open_circuits_is_forgotten() {
+        let mut circuits = ModelCircuits::default();
+        for model in 1..=MAX_MODELS as u64 {
+            (0..5).for_each(|_| circuits.record_refusal(0, ModelKey(model)));
+        }
+        assert_eq!(MAX_MODELS, circuits.circuits(0).len());
         circuits.record_refusal(0, ModelKey(100));
-        assert!(circuits.circuits(0).is_empty());
+        let open: Vec<_> = circuits.circuits(0).into_iter().map(|of| of.model.0).collect();
+        assert_eq!((2..=MAX_MODELS as u64).collect::<Vec<_>>(), open);
+    }
+
+    #[test]
+    fn a_surplus_that_was_restored_is_forgotten() {
+        let open = |model| ModelCircuit { model: ModelKey(model), circuit: Circuit::Open };
+        let published: Vec<_> = (1..=MAX_MODELS as u64 + 10).map(open).collect();
+        let mut circuits = ModelCircuits::from_published(&published, 0);
+        circuits.record_refusal(0, ModelKey(1_000));
         assert_eq!(MAX_MODELS, circuits.breakers.len());
     }
 }

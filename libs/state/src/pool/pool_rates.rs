@@ -15,23 +15,23 @@ const COMPARED_RUNNING: u64 = 16;
 const FASTER_PERCENT: u64 = 75;
 
 /// What the endpoints of a pool show of their speed together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PoolRates {
     /// The medians.
     pub(crate) typical: Rates,
+    /// What the pool believes of each endpoint.
+    believed: BTreeMap<EndpointKey, Rates>,
+    /// The two middle values of each rate in ascending order. If their number is odd, the second is the median.
+    middle: [Rates; 2],
     /// The prefill rates that the endpoints of an engine kind show by reported work.
     shown: BTreeMap<Engine, RateRange>,
     /// The highest prefill rates.
     prefill: Best,
     /// The shortest measured times per token, negated.
     decode: Best,
-}
-
-impl Default for PoolRates {
-    fn default() -> Self {
-        let (prefill, decode) = (Best::default(), Best::default());
-        Self { typical: Rates::default(), shown: BTreeMap::new(), prefill, decode }
-    }
+    /// How often the rates were updated.
+    #[cfg(test)]
+    pub(crate) updates: usize,
 }
 
 impl PoolRates {
@@ -57,9 +57,29 @@ impl PoolRates {
         }
         let limited = all
             .into_iter()
-            .map(|(endpoint, estimated, assessor)| rates.limited(endpoint, estimated, assessor));
-        let medians = medians(&limited.collect::<Vec<_>>());
-        Self { typical: steady(before.typical, medians), ..rates }
+            .map(|(endpoint, estimated, assessor)| (endpoint, rates.limited(endpoint, estimated, assessor)));
+        let believed: BTreeMap<_, _> = limited.collect();
+        let middle = middle(&believed);
+        Self {
+            typical: steady(before.typical, middle[believed.len() % 2]),
+            believed,
+            middle,
+            #[cfg(test)]
+            updates: before.updates + 1,
+            ..rates
+        }
+    }
+
+    /// Returns the typical rates of all endpoints except `endpoint`.
+    pub(crate) fn typical_without(&self, endpoint: EndpointKey) -> Rates {
+        let Some(own) = self.believed.get(&endpoint) else { return self.typical };
+        if self.believed.len() == 1 {
+            return steady(self.typical, Rates::default());
+        }
+        // Without a value of the lower half, the values above it move down by one.
+        let [low, high] = self.middle;
+        let median = |of: fn(&Rates) -> u32| if of(own) <= of(&low) { of(&high) } else { of(&low) };
+        steady(self.typical, of_each_rate(median))
     }
 
     /// Returns the prefill rates that are plausible for, and shown by, endpoints of this engine kind.
@@ -111,20 +131,32 @@ fn steady(before: Rates, after: Rates) -> Rates {
     }
 }
 
-/// Returns the median of each rate; the lower one of an even number of values, so that one of two endpoints
-/// cannot set it.
-fn medians(all: &[Rates]) -> Rates {
-    let median = |of: fn(&Rates) -> u32| {
-        let mut values: Vec<_> = all.iter().map(of).collect();
-        let Some(middle) = values.len().checked_sub(1).map(|last| last / 2) else {
-            return of(&Rates::default());
-        };
-        *values.select_nth_unstable(middle).1
+/// Returns the two middle values of each rate in ascending order; the same value twice if there is only one, and
+/// the default without any.
+///
+/// The median of an even number of values is the lower one, so that one of two endpoints cannot set it. Hence it
+/// is the first of the two, and that of an odd number the second.
+fn middle(all: &BTreeMap<EndpointKey, Rates>) -> [Rates; 2] {
+    if all.is_empty() {
+        return Default::default();
+    }
+    let high_at = all.len() / 2;
+    let low_at = high_at.saturating_sub(1);
+    let values_at = |at: usize| {
+        of_each_rate(|of| {
+            let mut values: Vec<_> = all.values().map(of).collect();
+            *values.select_nth_unstable(at).1
+        })
     };
+    [values_at(low_at), values_at(high_at)]
+}
+
+/// Returns the rates that `value` gives for each rate, which it gets as a function of rates.
+fn of_each_rate(value: impl Fn(fn(&Rates) -> u32) -> u32) -> Rates {
     Rates {
-        prefill_tokens_per_second: median(|rates| rates.prefill_tokens_per_second),
-        decode_token_us: median(|rates| rates.decode_token_us),
-        decode_interference_us: median(|rates| rates.decode_interference_us),
+        prefill_tokens_per_second: value(|rates| rates.prefill_tokens_per_second),
+        decode_token_us: value(|rates| rates.decode_token_us),
+        decode_interference_us: value(|rates| rates.decode_interference_us),
     }
 }
 
@@ -152,5 +184,54 @@ impl Best {
             Some((best, _)) if best == endpoint => self.second,
             first => first.map(|(_, value)| value),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn rates(value: u32) -> Rates {
+        Rates { prefill_tokens_per_second: value, decode_token_us: !value, decode_interference_us: value / 2 }
+    }
+
+    fn median(mut values: Vec<u32>) -> u32 {
+        values.sort_unstable();
+        values[(values.len() - 1) / 2]
+    }
+
+    proptest! {
+        #[test]
+        fn typical_rates_without_an_endpoint_are_the_medians_of_the_others(
+            values in vec(any::<u8>(), 2..12), without in any::<proptest::sample::Index>(),
+        ) {
+            let without = without.index(values.len());
+            // Any two of these values differ significantly.
+            let of = |value: &u8| 1_000 + u32::from(*value % 8) * 1_000;
+            let believed: BTreeMap<_, _> =
+                values.iter().enumerate().map(|(at, value)| (EndpointKey(at as u64), rates(of(value)))).collect();
+            let middle = middle(&believed);
+            let all: Vec<_> = values.iter().map(of).collect();
+            prop_assert_eq!(median(all.clone()), middle[believed.len() % 2].prefill_tokens_per_second);
+            let typical = middle[believed.len() % 2];
+            let pool = PoolRates { typical, believed, middle, ..PoolRates::default() };
+            let mut others = all;
+            others.remove(without);
+            let found = pool.typical_without(EndpointKey(without as u64));
+            prop_assert_eq!(median(others.clone()), found.prefill_tokens_per_second);
+            prop_assert_eq!(median(others.iter().map(|value| value / 2).collect()), found.decode_interference_us);
+        }
+    }
+
+    #[test]
+    fn typical_rates_without_the_only_endpoint_are_the_default() {
+        let believed: BTreeMap<_, _> = [(EndpointKey(1), rates(77))].into();
+        let middle = middle(&believed);
+        let pool = PoolRates { typical: rates(77), believed, middle, ..PoolRates::default() };
+        assert_eq!(Rates::default(), pool.typical_without(EndpointKey(1)));
+        assert_eq!(rates(77), pool.typical_without(EndpointKey(2)));
     }
 }

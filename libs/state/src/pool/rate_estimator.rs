@@ -26,6 +26,11 @@ impl RateEstimator {
         }
     }
 
+    /// Continues with the rates that an earlier owner published.
+    pub(crate) fn from_published(published: Rates) -> Self {
+        Self { decode: DecodeEstimator::from_published(published), ..Self::new(published) }
+    }
+
     /// Records that the first output arrived `elapsed_us` after a request with this work was sent to an endpoint
     /// with `running` running requests.
     pub(crate) fn record_first_output(

@@ -15,12 +15,16 @@ pub struct Assessment {
     /// Surcharge on the time that the rates predict, in percent. An endpoint that started recently is slower,
     /// because its caches are cold and its graphs are not compiled.
     pub ramp_percent: u8,
-    /// The circuits of models that the endpoint refuses, ordered by model. Those of all other models are closed.
+    /// The circuits of models that the endpoint refuses, ordered by model; at most
+    /// [`Self::MAX_MODEL_CIRCUITS`]. Those of all other models are closed.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub model_circuits: Arc<[ModelCircuit]>,
 }
 
 impl Assessment {
+    /// The maximum number of models per endpoint whose circuit is not closed.
+    pub const MAX_MODEL_CIRCUITS: usize = 64;
+
     /// Returns the circuit of a model or adapter, by the name that the endpoint knows it by.
     pub fn circuit_of(&self, model: &str) -> Circuit {
         if self.model_circuits.is_empty() {

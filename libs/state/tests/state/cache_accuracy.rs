@@ -54,8 +54,12 @@ impl Scenario {
     }
 
     /// The engine reports that it held `cached` of the first `held` blocks of a prompt of `blocks` blocks.
-    fn report_usage(&mut self, name: u64, blocks: u64, (held, cached): (u32, u32)) {
-        let report = UsageReport {
+    fn report_usage(&mut self, name: u64, blocks: u64, held_and_cached: (u32, u32)) {
+        self.send(Vec::new(), vec![self.usage(name, blocks, held_and_cached)]);
+    }
+
+    fn usage(&self, name: u64, blocks: u64, (held, cached): (u32, u32)) -> UsageReport {
+        UsageReport {
             incarnation: self.incarnation(),
             predicted_cached_tokens: u64::from(held),
             cached_tokens: Some(cached.into()),
@@ -63,8 +67,7 @@ impl Scenario {
             held_blocks: held,
             cached_blocks: Some(cached),
             ..usage("m", 0, 0)
-        };
-        self.send(Vec::new(), vec![report]);
+        }
     }
 
     fn tick(&mut self, passed_ms: u64) {
@@ -231,6 +234,59 @@ fn evictions_per_input_are_bounded_and_continue_with_ticks() {
         count
     });
     assert_eq!([3_000 - 256 * 5, 3_000 - 512 * 5, 5], counts);
+}
+
+#[test]
+fn all_reports_of_one_batch_share_the_bound_of_evictions() {
+    let mut scenario = Scenario::new();
+    scenario.pool = pool_of(1, PoolConfig { assumed_kv_tokens: 1 << 20, ..config() });
+    (1..=900).for_each(|name| scenario.place(name, 5));
+    scenario.finish();
+    [300, 600, 900].into_iter().for_each(|name| scenario.place(name, 5));
+    let reports = [300, 600, 900].map(|name| scenario.usage(name, 5, (5, 0)));
+    scenario.send(Vec::new(), reports.to_vec());
+    assert_eq!((900 - 256) * 5, scenario.pool.pool_state().index_writer().placed_blocks(endpoint(0)));
+}
+
+#[test]
+fn all_endpoints_share_the_bound_of_evictions() {
+    let mut pool = pool_of(3, PoolConfig { assumed_kv_tokens: 1 << 20, ..config() });
+    let incarnation = pool.pool_state().endpoint(endpoint(0)).unwrap().observed.incarnation;
+    let mut number = 0;
+    let mut send = |pool: &mut Pool, placed: Option<(usize, u64)>, usage: Vec<UsageReport>| {
+        number += 1;
+        let placement = placed.map(|(at, name)| {
+            let (anchor, suffix) = (BlockHash::ROOT, chain(name, 5).into());
+            Placement { number, endpoint: endpoint(at), incarnation, anchor, suffix }
+        });
+        let idle = (0..3).map(|at| (endpoint(at), Load::default())).collect();
+        let batch = partial_batch(1, number, idle, placement.into_iter().collect());
+        pool.handle(1_000, PoolInput::Feedback(Feedback { usage, ..batch }));
+    };
+    // The first and the second endpoint have lost 300 prompts each, the third only 10.
+    let lost = [300, 300, 10];
+    for (at, count) in lost.into_iter().enumerate() {
+        (1..=count).for_each(|name| send(&mut pool, Some((at, name)), Vec::new()));
+        send(&mut pool, Some((at, count)), Vec::new());
+    }
+    let report = |(at, count): (usize, u64)| UsageReport {
+        endpoint: endpoint(at),
+        incarnation,
+        last_block: chain(count, 5)[4],
+        held_blocks: 5,
+        cached_blocks: Some(0),
+        ..usage("m", 0, 0)
+    };
+    send(&mut pool, None, lost.into_iter().enumerate().map(report).collect());
+    let evicted = |pool: &Pool| {
+        [0, 1, 2]
+            .map(|at| lost[at] as usize - pool.pool_state().index_writer().placed_blocks(endpoint(at)) / 5)
+    };
+    let first = evicted(&pool);
+    assert!(first.iter().sum::<usize>() <= 256, "{first:?}");
+    assert!(first[0] > 80 && first[1] > 80, "both proceed: {first:?}");
+    (0..2).for_each(|_| drop(pool.handle(1_000, PoolInput::Tick)));
+    assert_eq!([299, 299, 9], evicted(&pool), "the last prompt was placed again");
 }
 
 #[test]

@@ -195,6 +195,10 @@ fn a_faster_endpoint_counts_as_such_when_another_is_as_fast_or_it_decodes_faster
         send(&mut pool, seq, UsageReport { incarnation: Incarnation(7), ..usage(0, 6_000, 206_000) });
     }
     assert!(prefill_rate(&pool, 0) > 20_000, "{}", prefill_rate(&pool, 0));
+    let published = rates(&pool, 0);
+    let mut pool = Pool::inherit(2, config(), pool.into_replica(), 1_000);
+    pool.handle(1_050, PoolInput::Tick);
+    assert_eq!(published, rates(&pool, 0), "the next owner believes it before the next window of decoding");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Restarts of engines that do not report their start: a new incarnation starts everything anew.
+//! Restarts of engines that do not report their start: a new incarnation starts over.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,7 @@ fn reassign(pool: &mut Pool, now_ms: u64, from: u64, to: u64) -> (CollectorStrea
 }
 
 #[test]
-fn restart_starts_blocks_rates_and_ramp_anew() {
+fn restart_resets_blocks_rates_and_ramp() {
     let (mut pool, generation) = assigned_pool();
     report(&mut pool, 0, STREAM, generation, worked(50));
     let first = observed(&pool).incarnation;

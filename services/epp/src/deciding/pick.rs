@@ -80,19 +80,15 @@ impl Picker {
         tracing::error!(request_id, %panic, "caught a panic while handling a request");
     }
 
-    /// Picks a random endpoint, among those with fresh values if there are any.
+    /// Picks a random endpoint, among the healthy ones if there are any.
     fn fall_back(&self, subset: Option<&Subset>) -> Result<PickedEndpoint, Refusal> {
         let snapshot = self.snapshot.load();
         let endpoints = snapshot.view.endpoints.iter().enumerate();
         let allowed: Vec<_> = endpoints
             .filter(|(_, member)| subset.is_none_or(|subset| subset.allows(member.spec.address)))
             .collect();
-        let fresh: Vec<_> = allowed
-            .iter()
-            .filter(|(_, member)| member.observed.scrape_status == ScrapeStatus::Fresh)
-            .copied()
-            .collect();
-        let candidates = if fresh.is_empty() { &allowed } else { &fresh };
+        let healthy: Vec<_> = allowed.iter().filter(|(_, member)| is_healthy(member)).copied().collect();
+        let candidates = if healthy.is_empty() { &allowed } else { &healthy };
         let (position, member) = candidates.choose(&mut rand::rng()).ok_or(Refusal::NoEndpoint)?;
         let booked = BookedRequest {
             booking: self.bookings.reserve(member.key, 0),
@@ -301,6 +297,14 @@ fn predicted_usage(
         held_blocks: u32::try_from(held).unwrap_or(u32::MAX),
         ..UsageReport::new(member.key, member.observed.incarnation, ModelKey::of(&request.model))
     }
+}
+
+/// Returns whether an endpoint has fresh values, is awake and serves requests.
+fn is_healthy(endpoint: &EndpointState) -> bool {
+    let observed = &endpoint.observed;
+    observed.scrape_status == ScrapeStatus::Fresh
+        && !observed.is_asleep
+        && endpoint.assessment.circuit == Circuit::Closed
 }
 
 #[cfg(test)]

@@ -178,12 +178,15 @@ impl Exchange {
         let has_waited =
             self.replies.is_empty() && self.answered_at.is_some_and(|at| at.elapsed() >= END_SEEN_AFTER);
         let number = self.booking_number.take();
-        let Some(booked) = self.booked.take() else {
+        let Some(mut booked) = self.booked.take() else {
             return number.into_iter().for_each(|number| self.picker.detached.remove(number));
         };
         let has_ended = is_hidden && (has_waited || booked.is_over());
         match number {
-            Some(number) if is_hidden && !has_ended => return self.picker.detach(number, booked),
+            Some(number) if is_hidden && !has_ended => {
+                booked.report_hidden_success(&self.picker);
+                return self.picker.detach(number, booked);
+            }
             Some(number) => self.picker.detached.remove(number),
             None => {}
         }

@@ -50,6 +50,36 @@ async fn six_streamed_400s_teach_nothing_and_count_nowhere() {
 }
 
 #[tokio::test]
+async fn streamed_request_answered_with_a_client_error_is_over() {
+    let (picker, _feedback) = only_endpoint();
+    for (status, is_over) in [(400, true), (413, true), (422, true), (200, false)] {
+        let mut booked = booked(&picker, 100);
+        booked.handle_response_headers(&picker, Some(status));
+        assert_eq!(is_over, booked.is_over(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn hidden_body_of_a_success_is_reported_once() {
+    let (picker, mut feedback) = only_endpoint();
+    let mut booked = booked(&picker, 100);
+    booked.handle_response_headers(&picker, Some(200));
+    booked.report_hidden_success(&picker);
+    booked.end_hidden(&picker);
+    assert_eq!((vec![ResponseOutcome::FirstOutput], Vec::new()), reported(&mut feedback));
+}
+
+#[tokio::test]
+async fn response_with_an_unknown_status_counts_neither_as_success_nor_as_failure() {
+    let (picker, mut feedback) = only_endpoint();
+    let mut booked = booked(&picker, 100);
+    booked.handle_response_headers(&picker, None);
+    booked.handle_error(&picker, Some(500));
+    booked.end(&picker);
+    assert_eq!((Vec::new(), Vec::new()), reported(&mut feedback));
+}
+
+#[tokio::test]
 async fn refusals_and_failures_are_told_apart_and_keep_their_place_in_decisions() {
     let (picker, mut feedback) = only_endpoint();
     for (status, outcome) in
