@@ -39,25 +39,44 @@ async fn wait_streams_and_bookings(cluster: &TestCluster, streams: f64, bookings
     eventually(&format!("{streams} streams, {bookings} bookings"), check).await
 }
 
-/// Waits until at least this many bookings were detached, the replicas learned the ends of all of them, and nothing
-/// is booked. On a busy machine a stream can stay open so long after its last answer that its replica takes its end
-/// for that of the response; then its booking is not detached.
-async fn wait_ended(cluster: &TestCluster, at_least: u64) -> anyhow::Result<()> {
+/// Waits until an access log entry for each of this many requests reached the replica that booked it, and nothing is
+/// booked. Every detached booking must have ended by its entry.
+///
+/// Not every booking has to be detached: on a busy machine a stream can stay open so long after its last answer that
+/// its replica takes its end for that of the response.
+async fn wait_reported(cluster: &TestCluster, requests: u64) -> anyhow::Result<()> {
     let check = async || {
-        let detached = sum(cluster, "detached_bookings_total").await?;
-        ensure!(detached >= at_least as f64, "{detached} bookings were detached");
+        let mut reported = 0.0;
+        for epp in &cluster.epps {
+            let page = epp.metrics_page(&cluster.client).await?;
+            let entries = page.by_label("signalbox_epp_access_log_entries_total", "outcome");
+            reported +=
+                ["own", "already_settled"].iter().filter_map(|outcome| entries.get(*outcome)).sum::<f64>();
+        }
+        ensure!(reported == requests as f64, "the ends of {reported} requests were reported");
         Ok(())
     };
-    eventually("bookings are detached from their streams", check).await?;
+    eventually("the end of each request is reported to the replica that booked it", check).await?;
     wait_streams_and_bookings(cluster, 0.0, 0.0).await?;
     let expired = sum(cluster, "detached_bookings_expired_total").await?;
     let timed = sum(cluster, "access_log_first_byte_seconds_count").await?;
     let detached = sum(cluster, "detached_bookings_total").await?;
     ensure!(
         expired == 0.0 && timed == detached,
-        "{expired} of {detached} bookings expired, {timed} ends were reported"
+        "{expired} of {detached} bookings expired, {timed} ended by their entries"
     );
     Ok(())
+}
+
+/// Waits until exactly this many bookings were detached, and all of them ended by their entries.
+async fn wait_ended(cluster: &TestCluster, requests: u64) -> anyhow::Result<()> {
+    let check = async || {
+        let detached = sum(cluster, "detached_bookings_total").await?;
+        ensure!(detached == requests as f64, "{detached} bookings were detached");
+        Ok(())
+    };
+    eventually("all bookings are detached from their streams", check).await?;
+    wait_reported(cluster, requests).await
 }
 
 /// Checks that a request stays booked after its stream until its response ends, whichever replica receives
@@ -80,14 +99,11 @@ async fn check_ends_are_learned(mode: ResponseMode) -> anyhow::Result<()> {
         async move { cluster.complete(&streamed(topic, 20)).await }
     }))
     .await?;
-    wait_ended(&cluster, 3).await?;
+    wait_reported(&cluster, REQUESTS).await?;
     // Each of Envoy's workers sends its log to one replica, and requests to all.
-    let relayed = async || {
-        let relayed = sum(&cluster, "access_log_entries_total").await? - REQUESTS as f64;
-        ensure!(relayed > 0.0, "no entry was relayed to the replica with the booking");
-        Ok(())
-    };
-    eventually("entries are relayed", relayed).await
+    let relayed = sum(&cluster, "access_log_entries_total").await? - REQUESTS as f64;
+    ensure!(relayed > 0.0, "every entry reached the replica with the booking; none was relayed");
+    Ok(())
 }
 
 #[tokio::test]
