@@ -1,11 +1,14 @@
 //! Reads nodes against a schema: mappings with known fields, lists, text, numbers.
 
+use std::ops::RangeInclusive;
+
 use crate::node::{Entry, Node, Value};
 use crate::path::{item_path, member_path};
 use crate::problem::Problems;
 use crate::quote::quoted;
 use crate::scalar::{Kind, Style, parse_number};
 use crate::suggestion::closest_match;
+use crate::time::time_ms;
 
 /// A node together with its path in the document.
 #[derive(Clone, Debug)]
@@ -63,6 +66,34 @@ impl<'a> Located<'a> {
         }
     }
 
+    /// Parses `text`, the value of this node, with `read`, and reports a failure.
+    pub fn parse<T>(
+        &self,
+        text: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        read(text).map_err(|message| self.report(problems, message)).ok()
+    }
+
+    /// Returns a time as Kubernetes writes it, in milliseconds since the Unix epoch.
+    pub fn time_ms(&self, problems: &mut Problems) -> Option<u64> {
+        let form = "a time such as 2026-01-31T12:00:00Z";
+        self.parse(self.raw_text(form, problems)?, time_ms, problems)
+    }
+
+    /// Returns a whole number in `range`, which must be exact in an `f64`.
+    pub fn integer(&self, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<i64> {
+        let number = self.number(problems)?;
+        let integer = Some(number).filter(|number| number.fract() == 0.0).map(|number| number as i64);
+        let integer = integer.filter(|integer| range.contains(integer));
+        if integer.is_none() {
+            let (least, most) = (range.start(), range.end());
+            self.report(problems, format!("must be a whole number from {least} to {most}"));
+        }
+        integer
+    }
+
     /// Returns a number, which can be infinite or NaN. Reports quoted numbers and text.
     pub fn number(&self, problems: &mut Problems) -> Option<f64> {
         let parsed = match &self.node.value {
@@ -115,13 +146,16 @@ impl<'a> Located<'a> {
         Some(entries.iter().map(located).collect())
     }
 
-    /// Returns a mapping. Reports fields that are not in `known`.
+    /// Returns a mapping. Reports fields that are not in `known`, unless `problems` accepts unknown fields.
     pub fn fields(self, known: &[&'static str], problems: &mut Problems) -> Option<Fields<'a>> {
         let Value::Map(entries) = &self.node.value else {
             self.report_expected(&format!("a mapping with {}", known.join(", ")), problems);
             return None;
         };
-        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+        let is_unknown =
+            |entry: &&Entry| problems.reports_unknown_fields() && !known.contains(&entry.key.as_str());
+        let unknown: Vec<_> = entries.iter().filter(is_unknown).collect();
+        for entry in unknown {
             let hint = match closest_match(&entry.key, known) {
                 Some(known) => format!("did you mean {}?", quoted(known)),
                 None if known.is_empty() => "no fields are allowed here, remove it".to_owned(),
@@ -154,6 +188,11 @@ impl<'a> Fields<'a> {
     pub fn optional(&self, name: &str) -> Option<Located<'a>> {
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
         Some(Located { path: member_path(&self.at.path, name), node: &entry.value })
+    }
+
+    /// Returns the field `name`, if present and not null. In Kubernetes, null counts as missing.
+    pub fn non_null(&self, name: &str) -> Option<Located<'a>> {
+        self.optional(name).filter(|at| !at.is_null())
     }
 
     /// Returns the field `name` and reports it when missing. `hint` says what to write.

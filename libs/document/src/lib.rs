@@ -1,12 +1,14 @@
 //! Reads YAML files strictly: reports every problem at once, each with its line, its path and how to fix it.
 //!
 //! [`read_tree`] parses a text with one document into a tree of [`Node`]s that know their lines;
-//! [`read_trees`] parses a text with any number of documents. JSON is accepted, because it is YAML too.
+//! [`read_trees`] parses a text with any number of documents. JSON is accepted, because it is YAML too;
+//! [`Node::from_json`] takes JSON that is parsed already.
 //! [`Located`] and [`Fields`] read the tree against a schema and collect [`Problems`]. [`read_file`] does the
 //! IO.
 
 mod fields;
 mod file;
+mod json;
 mod node;
 mod parser;
 mod path;
@@ -14,6 +16,7 @@ mod problem;
 mod quote;
 mod scalar;
 mod suggestion;
+mod time;
 
 pub use fields::{Fields, Located};
 pub use file::{MAX_FILE_BYTES, ReadError, parse_bytes, read_bytes, read_file};

@@ -60,19 +60,41 @@ impl fmt::Display for FileErrors {
 
 impl std::error::Error for FileErrors {}
 
+/// Whether fields that a schema does not know are problems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum UnknownFields {
+    #[default]
+    Reported,
+    Accepted,
+}
+
 /// Collects problems while a file is read.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    found: Vec<Problem>,
+    unknown_fields: UnknownFields,
+}
 
 impl Problems {
+    /// Creates a collection for documents whose unknown fields are accepted: those that another program
+    /// wrote, which can be newer than this one.
+    pub fn accepting_unknown_fields() -> Self {
+        Self { unknown_fields: UnknownFields::Accepted, ..Self::default() }
+    }
+
+    /// Returns whether unknown fields are problems.
+    pub(crate) fn reports_unknown_fields(&self) -> bool {
+        self.unknown_fields == UnknownFields::Reported
+    }
+
     /// Adds a problem. `message` says what is wrong and how to fix it.
     pub fn add(&mut self, line: usize, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { line, path: path.into(), message: message.into() });
+        self.found.push(Problem { line, path: path.into(), message: message.into() });
     }
 
     /// Returns whether no problem was found.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// Returns `value` if no problem was found. `value` must be `None` only when there are problems.
@@ -88,9 +110,9 @@ impl Problems {
 }
 
 impl From<Problems> for FileErrors {
-    fn from(Problems(mut problems): Problems) -> Self {
-        problems.sort_by_key(|problem| problem.line);
-        Self(problems)
+    fn from(Problems { mut found, .. }: Problems) -> Self {
+        found.sort_by_key(|problem| problem.line);
+        Self(found)
     }
 }
 

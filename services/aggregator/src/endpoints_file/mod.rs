@@ -40,6 +40,8 @@ pub use self::watch::watch;
 pub struct Parsed {
     /// The pool's specification.
     pub spec: PoolSpec,
+    /// The port on which replicas that serve all pools serve this one; `None` for their `--grpc-port`.
+    pub port: Option<u16>,
     /// Objects that reference other pools.
     pub ignored: Vec<Ignored>,
 }
@@ -52,11 +54,12 @@ pub fn parse(text: &str) -> Result<Parsed, FileErrors> {
     let mut problems = Problems::default();
     let roots = read_trees(text, &mut problems);
     let parsed = roots.split_first().and_then(|(pool, others)| {
-        let (id, endpoints) = schema::pool(pool, &mut problems);
+        let (id, port, endpoints) = schema::pool(pool, &mut problems);
         let mut objects = Objects::default();
         others.iter().for_each(|root| objects.read(root, id.as_ref(), &mut problems));
         let (models, ignored) = objects.finish();
-        Some(Parsed { spec: PoolSpec { id: id?, endpoints: endpoints?, models: Arc::new(models) }, ignored })
+        let spec = PoolSpec { id: id?, endpoints: endpoints?, models: Arc::new(models) };
+        Some(Parsed { spec, port, ignored })
     });
     problems.into_result(parsed)
 }
@@ -66,8 +69,8 @@ pub fn parse(text: &str) -> Result<Parsed, FileErrors> {
 ///
 /// # Errors
 /// [`ReadError`], which names the file.
-pub fn read(path: &Path) -> Result<PoolSpec, ReadError> {
-    read_file(path, parse).map(|parsed| parsed.spec)
+pub fn read(path: &Path) -> Result<Parsed, ReadError> {
+    read_file(path, parse)
 }
 
 #[cfg(test)]

@@ -1,48 +1,10 @@
-//! Parses scalars: names, addresses, URLs, engines, times.
+//! Parses scalars: addresses, URLs, engines.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::UNIX_EPOCH;
 
 use http::Uri;
 use signalbox_document::{closest_match, quoted, shortened};
 use signalbox_types::{Engine, UnknownEngine};
-
-/// Maximum length of a name in bytes, as in Kubernetes.
-const MAX_NAME_BYTES: usize = 253;
-
-/// Parses a name that can be printed on one line and used as a metric label.
-pub(super) fn name(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("must not be empty; write a name".to_owned());
-    }
-    if text.trim() != text || text.contains(char::is_control) {
-        return Err(format!(
-            "{} has surrounding white space or control characters; remove them",
-            quoted(text)
-        ));
-    }
-    if text.len() > MAX_NAME_BYTES {
-        return Err(format!("{} is longer than {MAX_NAME_BYTES} bytes; shorten it", quoted(text)));
-    }
-    Ok(text.to_owned())
-}
-
-/// Parses the name of a model, which can be any text.
-pub(super) fn model(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        Err("must not be empty; write the name of a model".to_owned())
-    } else {
-        Ok(text.to_owned())
-    }
-}
-
-/// Parses a time as Kubernetes writes it. Returns milliseconds since the Unix epoch.
-pub(super) fn time_ms(text: &str) -> Result<u64, String> {
-    let time = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let time_ms = time.and_then(|since| u64::try_from(since.as_millis()).ok());
-    time_ms
-        .ok_or_else(|| format!("{} is not a time in UTC; write it like 2026-01-31T12:00:00Z", quoted(text)))
-}
 
 /// Parses the name of an engine.
 pub(super) fn engine(text: &str) -> Result<Engine, String> {
@@ -107,15 +69,14 @@ fn address_problem(text: &str) -> String {
     }
 }
 
-/// Parses `http://HOST[:PORT][/PATH]`.
+/// Parses `http://HOST[:PORT][/PATH]` or `https://HOST[:PORT][/PATH]`.
 pub(super) fn metrics_url(text: &str) -> Result<String, String> {
     const FORM: &str = "write http://HOST:PORT/PATH";
     let invalid = |reason: &str| Err(format!("{} {reason}; {FORM}", quoted(text)));
     let Ok(uri) = text.parse::<Uri>() else { return invalid("is not a URL") };
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return invalid("is an https:// URL, but only http:// is supported"),
-        _ => return invalid("is not an http:// URL"),
+        Some("http" | "https") => {}
+        _ => return invalid("is not an http:// or https:// URL"),
     }
     let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
         return invalid("has no host");
@@ -164,14 +125,14 @@ mod tests {
 
     #[test]
     fn metrics_urls_are_parsed_or_rejected() {
-        for good in ["http://127.0.0.1:9000/metrics", "http://[::1]:80/", "http://pod", "http://pod/m?x=1"] {
+        for good in ["http://127.0.0.1:9000/metrics", "http://[::1]:80/", "http://pod", "https://pod/m?x=1"] {
             assert_eq!(metrics_url(good).as_deref(), Ok(good));
         }
         for bad in [
             "",
             "pod:80",
             "/metrics",
-            "https://pod/",
+            "ftp://pod/",
             "http://",
             "http://a b/",
             "http://u@pod/",
@@ -180,30 +141,6 @@ mod tests {
             "http://:80/",
         ] {
             assert!(metrics_url(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn names_are_parsed_or_rejected() {
-        assert!(name("pod-a").is_ok());
-        for bad in ["", "  ", " a", "a\nb", &"a".repeat(254)] {
-            assert!(name(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn times_are_parsed_or_rejected() {
-        assert_eq!(Ok(0), time_ms("1970-01-01T00:00:00Z"));
-        assert_eq!(Ok(1_769_860_800_250), time_ms("2026-01-31T12:00:00.25Z"));
-        for bad in [
-            "",
-            "now",
-            "2026-01-31",
-            "2026-01-31T12:00:00+02:00",
-            "2026-13-31T12:00:00Z",
-            "é026-01-31T12:00:00Z",
-        ] {
-            assert!(time_ms(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use signalbox_document::{Fields, Located, Node, Problems, quoted};
-use signalbox_types::{EndpointKey, EndpointSpec, Engine, PoolId};
+use signalbox_objects::read_name;
+use signalbox_types::{EndpointKey, EndpointSpec, Engine, MetricsTls, PoolId};
 
 use super::duplicates::{UniqueValue, report_repeated, report_same_key};
 use super::scalar;
@@ -16,14 +17,21 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// How to write an address, for error messages.
 const ADDRESS_FORM: &str = "IP:PORT, e.g. 127.0.0.1:8000";
 
-/// Reads the pool and its endpoints from the document `root`. Returns `None` for what is invalid.
-pub(super) fn pool(root: &Node, problems: &mut Problems) -> (Option<PoolId>, Option<Vec<EndpointSpec>>) {
+/// The fields of an endpoint.
+const ENDPOINT_FIELDS: [&str; 7] =
+    ["name", "address", "engine", "metricsUrl", "metricsInsecureSkipVerify", "labels", "draining"];
+
+/// Reads the pool, its port and its endpoints from the document `root`. Returns `None` for what is invalid.
+pub(super) fn pool(
+    root: &Node,
+    problems: &mut Problems,
+) -> (Option<PoolId>, Option<u16>, Option<Vec<EndpointSpec>>) {
     let fields = Located::root(root).fields(&["apiVersion", "kind", "pool", "endpoints"], problems);
-    let Some(fields) = fields else { return (None, None) };
+    let Some(fields) = fields else { return (None, None, None) };
     check_constant(&fields, "apiVersion", API_VERSION, problems);
     check_constant(&fields, "kind", KIND, problems);
-    let id = pool_id(&fields, problems);
-    (id, endpoints(&fields, problems))
+    let (id, port) = pool_id_and_port(&fields, problems).unzip();
+    (id, port.flatten(), endpoints(&fields, problems))
 }
 
 /// Checks a field that has only one valid value.
@@ -37,15 +45,17 @@ fn check_constant(fields: &Fields<'_>, name: &str, value: &str, problems: &mut P
     }
 }
 
-fn pool_id(fields: &Fields<'_>, problems: &mut Problems) -> Option<PoolId> {
-    let pool =
-        fields.required("pool", "{ name: NAME }", problems)?.fields(&["name", "namespace"], problems)?;
-    let name = pool.required("name", "NAME", problems).and_then(|at| name(&at, problems));
+fn pool_id_and_port(fields: &Fields<'_>, problems: &mut Problems) -> Option<(PoolId, Option<u16>)> {
+    let pool = fields.required("pool", "{ name: NAME }", problems)?;
+    let pool = pool.fields(&["name", "namespace", "port"], problems)?;
+    let name = pool.required("name", "NAME", problems).and_then(|at| read_name(&at, problems));
     let namespace = match pool.optional("namespace") {
-        Some(at) => self::name(&at, problems),
+        Some(at) => read_name(&at, problems),
         None => Some(DEFAULT_NAMESPACE.to_owned()),
     };
-    Some(PoolId { namespace: namespace?, name: name? })
+    let port = pool.optional("port").map(|at| at.integer(1..=i64::from(u16::MAX), problems));
+    let port = port.flatten().and_then(|port| u16::try_from(port).ok());
+    Some((PoolId { namespace: namespace?, name: name? }, port))
 }
 
 fn endpoints(fields: &Fields<'_>, problems: &mut Problems) -> Option<Vec<EndpointSpec>> {
@@ -73,20 +83,22 @@ fn endpoint(
     unique: &mut UniqueValues,
     problems: &mut Problems,
 ) -> Option<EndpointSpec> {
-    let fields = item.fields(&["name", "address", "engine", "metricsUrl", "labels"], problems)?;
+    let fields = item.fields(&ENDPOINT_FIELDS, problems)?;
     let name = fields.required("name", "NAME", problems).and_then(|at| {
-        let value = name(&at, problems)?;
+        let value = read_name(&at, problems)?;
         unique.names.push(UniqueValue { index, line: at.node.line, value: value.clone() });
         Some(value)
     });
     let address = fields.required("address", ADDRESS_FORM, problems).and_then(|at| {
-        let value = parse_scalar(&at, at.raw_text(ADDRESS_FORM, problems)?, scalar::address, problems)?;
+        let value = at.parse(at.raw_text(ADDRESS_FORM, problems)?, scalar::address, problems)?;
         unique.addresses.push(UniqueValue { index, line: at.node.line, value });
         Some(value)
     });
     let engine = fields.optional("engine").map(|at| engine(&at, problems));
     let metrics_url = fields.optional("metricsUrl").map(|at| metrics_url(&at, problems));
     let labels = fields.optional("labels").map(|at| labels(&at, problems));
+    let skips_verification = boolean(&fields, "metricsInsecureSkipVerify", problems);
+    let is_draining = boolean(&fields, "draining", problems);
     let address = address?;
     Some(EndpointSpec {
         name: name?,
@@ -94,30 +106,23 @@ fn endpoint(
         metrics_url: metrics_url.unwrap_or_else(|| Some(format!("http://{address}/metrics")))?,
         engine: engine.unwrap_or_else(|| Some(Engine::default()))?,
         labels: labels.unwrap_or_else(|| Some(BTreeMap::new()))?,
+        is_draining: is_draining?,
+        metrics_tls: if skips_verification? { MetricsTls::Unverified } else { MetricsTls::Verified },
     })
 }
 
-/// Parses `text`, the value of `at`, with `read`, and reports a failure.
-pub(super) fn parse_scalar<T>(
-    at: &Located<'_>,
-    text: &str,
-    read: impl FnOnce(&str) -> Result<T, String>,
-    problems: &mut Problems,
-) -> Option<T> {
-    read(text).map_err(|message| at.report(problems, message)).ok()
-}
-
-fn name(at: &Located<'_>, problems: &mut Problems) -> Option<String> {
-    parse_scalar(at, at.text(problems)?, scalar::name, problems)
+/// Reads a field that is `false` if it is absent.
+fn boolean(fields: &Fields<'_>, name: &str, problems: &mut Problems) -> Option<bool> {
+    fields.optional(name).map_or(Some(false), |at| at.boolean(problems))
 }
 
 fn engine(at: &Located<'_>, problems: &mut Problems) -> Option<Engine> {
     let known = Engine::ALL.map(Engine::name).join(" or ");
-    parse_scalar(at, at.raw_text(&known, problems)?, scalar::engine, problems)
+    at.parse(at.raw_text(&known, problems)?, scalar::engine, problems)
 }
 
 fn metrics_url(at: &Located<'_>, problems: &mut Problems) -> Option<String> {
-    parse_scalar(at, at.raw_text("http://HOST:PORT/PATH", problems)?, scalar::metrics_url, problems)
+    at.parse(at.raw_text("http://HOST:PORT/PATH", problems)?, scalar::metrics_url, problems)
 }
 
 fn labels(at: &Located<'_>, problems: &mut Problems) -> Option<BTreeMap<String, String>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
+use signalbox_types::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec};
 
 use super::FileErrors;
 
@@ -51,6 +51,36 @@ fn endpoints_can_be_empty_and_the_namespace_missing() {
 }
 
 #[test]
+fn pool_can_have_a_port_of_its_own() {
+    let port = |pool: &str| {
+        let text = format!("apiVersion: signalbox/v1\nkind: Endpoints\npool: {pool}\nendpoints: []");
+        super::parse(&text).map(|parsed| parsed.port).map_err(|error| error.to_string())
+    };
+    assert_eq!(Ok(None), port("{ name: p }"));
+    assert_eq!(Ok(Some(9003)), port("{ name: p, port: 9003 }"));
+    for (wrong, reason) in [("0", "65535"), ("65536", "65535"), ("x", "expected a number")] {
+        let refused = port(&format!("{{ name: p, port: {wrong} }}")).unwrap_err();
+        assert!(refused.contains("pool.port") && refused.contains(reason), "{refused}");
+    }
+}
+
+#[test]
+fn endpoints_can_drain_and_their_pages_be_unverified() {
+    let text = |fields: &str| {
+        VALID.replace("engine: sglang", &format!("engine: sglang, metricsUrl: 'https://h/m', {fields}"))
+    };
+    let first = |fields: &str| super::parse(&text(fields)).unwrap().spec.endpoints.swap_remove(0);
+    let endpoint = first("draining: true, metricsInsecureSkipVerify: true");
+    assert_eq!((true, MetricsTls::Unverified), (endpoint.is_draining, endpoint.metrics_tls));
+    let endpoint = first("draining: false");
+    assert_eq!((false, MetricsTls::Verified), (endpoint.is_draining, endpoint.metrics_tls));
+    assert_eq!(
+        "line 5: endpoints[0].draining: expected true or false, found text",
+        problems(&text("draining: 'yes'"))
+    );
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let text = "\
 apiVersion: signalbox/v2
@@ -62,7 +92,7 @@ endpoints:
   address: 127.0.0.1
   engine: vlm
 - { name: pod-b, address: 127.0.0.1:8001, metricsURL: 'http://h/m' }
-- { name: pod-a, address: 127.0.0.1:8001, metricsUrl: 'https://h/m' }
+- { name: pod-a, address: 127.0.0.1:8001, metricsUrl: 'ftp://h/m' }
 - name: 17
   address: pod-c:8000
   address: 127.0.0.1:8003
@@ -82,7 +112,7 @@ line 4: replicas: unknown field; known fields: apiVersion, kind, pool, endpoints
 line 7: endpoints[0].address: "127.0.0.1" has no port; write IP:PORT, e.g. 127.0.0.1:8000
 line 8: endpoints[0].engine: unknown engine "vlm"; use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi; did you mean "vllm"?
 line 9: endpoints[1].metricsURL: unknown field; did you mean "metricsUrl"?
-line 10: endpoints[2].metricsUrl: "https://h/m" is an https:// URL, but only http:// is supported; write http://HOST:PORT/PATH
+line 10: endpoints[2].metricsUrl: "ftp://h/m" is not an http:// or https:// URL; write http://HOST:PORT/PATH
 line 10: endpoints[2].name: "pod-a" is already the name of endpoints[0] on line 6; use another
 line 10: endpoints[2].address: "127.0.0.1:8001" is already the address of endpoints[1] on line 9; use another
 line 11: endpoints[3].name: 17 is a number, expected text; write "17"
@@ -92,7 +122,7 @@ line 14: endpoints[3].labels.weight: 5 is a number, expected text; write "5"
 line 14: endpoints[3].labels.canary: true is a boolean, expected text; write "true"
 line 14: endpoints[3].labels["app.kubernetes.io/name"]: expected text, found nothing
 line 14: endpoints[3].labels.zone: expected text, found a list
-line 15: endpoints[4]: expected a mapping with name, address, engine, metricsUrl, labels, found text
+line 15: endpoints[4]: expected a mapping with name, address, engine, metricsUrl, metricsInsecureSkipVerify, labels, draining, found text
 line 16: endpoints[5].address: expected IP:PORT, e.g. 127.0.0.1:8000, found a list
 line 17: endpoints[5].name: aliases are not supported; write the value out"#;
     assert_eq!(problems(&text), expected);
@@ -103,7 +133,7 @@ fn missing_fields_are_reported() {
     let expected = "\
 line 2: apiVersion: missing; write apiVersion: signalbox/v1
 line 2: kind: missing; write kind: Endpoints
-line 2: pool: expected a mapping with name, namespace, found nothing
+line 2: pool: expected a mapping with name, namespace, port, found nothing
 line 2: endpoints: missing; write endpoints: [] or a list of endpoints";
     assert_eq!(problems("# nothing much\npool:\n"), expected);
     let text = VALID.replace("  address: '[::1]:8002'\n", "  labels:\n");
@@ -168,6 +198,8 @@ fn fragment() -> impl Strategy<Value = &'static str> {
         "endpoints",
         "address",
         "labels",
+        "draining",
+        "metricsInsecureSkipVerify",
         "signalbox/v1",
         "Endpoints",
         "\n---\napiVersion: llm-d.ai/v1alpha2\nkind: InferenceObjective\n",
@@ -212,13 +244,13 @@ fn fragment() -> impl Strategy<Value = &'static str> {
 fn spec() -> impl Strategy<Value = PoolSpec> {
     let text = "[!-~é漢]([ -~é漢]{0,12}[!-~é漢])?";
     let engine = prop::sample::select(Engine::ALL.to_vec());
-    let endpoint =
-        (any::<u32>(), any::<bool>(), engine, prop::option::of("[a-z]{1,9}(:[1-9][0-9]{0,3})?/[a-z]*"));
+    let url = prop::option::of("[a-z]{1,9}(:[1-9][0-9]{0,3})?/[a-z]*");
+    let endpoint = (any::<u32>(), any::<bool>(), engine, url, any::<[bool; 2]>());
     let labels = prop::collection::btree_map(text, "[ -~\n\té漢]{0,12}", 0..3);
     let endpoints = prop::collection::btree_map(text, (endpoint, labels), 0..6);
     (text, text, endpoints).prop_map(|(name, namespace, endpoints)| {
         let endpoints = endpoints.into_iter().enumerate().map(|(at, (name, (endpoint, labels)))| {
-            let (host, v6, engine, url) = endpoint;
+            let (host, v6, engine, url, flags) = endpoint;
             let port = 1000 + at as u16;
             let ip = if v6 {
                 (u128::from(host) + 1).to_be_bytes().into()
@@ -227,7 +259,9 @@ fn spec() -> impl Strategy<Value = PoolSpec> {
             };
             let address = std::net::SocketAddr::new(ip, port);
             let metrics_url = format!("http://{}", url.unwrap_or_else(|| format!("{address}/metrics")));
-            EndpointSpec { name, address, metrics_url, engine, labels }
+            let [is_draining, is_unverified] = flags;
+            let metrics_tls = if is_unverified { MetricsTls::Unverified } else { MetricsTls::Verified };
+            EndpointSpec { name, address, metrics_url, engine, labels, is_draining, metrics_tls }
         });
         PoolSpec { id: PoolId { namespace, name }, endpoints: endpoints.collect(), models: Arc::default() }
     })
@@ -243,7 +277,7 @@ fn to_file(spec: &PoolSpec) -> String {
         if spec.endpoints.is_empty() { " []" } else { "" }
     );
     for endpoint in &spec.endpoints {
-        let EndpointSpec { name, address, metrics_url, engine, labels } = endpoint;
+        let EndpointSpec { name, address, metrics_url, engine, labels, is_draining, metrics_tls } = endpoint;
         text += &format!(
             "- name: {}\n  address: {}\n  engine: {engine}\n",
             quoted(name),
@@ -251,6 +285,12 @@ fn to_file(spec: &PoolSpec) -> String {
         );
         if *metrics_url != format!("http://{address}/metrics") {
             text += &format!("  metricsUrl: {metrics_url}\n");
+        }
+        if *is_draining {
+            text += "  draining: true\n";
+        }
+        if *metrics_tls == MetricsTls::Unverified {
+            text += "  metricsInsecureSkipVerify: true\n";
         }
         if !labels.is_empty() {
             text += "  labels:\n";

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_document::{ReadError, parse_bytes, read_bytes};
-use signalbox_types::PoolSpec;
 
 use super::{Parsed, parse};
 
@@ -22,7 +21,7 @@ use super::{Parsed, parse};
 /// Never returns: drop the future or abort its task.
 pub async fn watch<F>(path: PathBuf, interval: Duration, mut on_change: F)
 where
-    F: FnMut(Result<PoolSpec, ReadError>) + Send + 'static,
+    F: FnMut(Result<Parsed, ReadError>) + Send + 'static,
 {
     let path: Arc<Path> = path.into();
     let mut history = History::default();
@@ -32,22 +31,19 @@ where
         let Ok(found) = tokio::task::spawn_blocking(move || read_bytes(&read_path)).await else { return };
         if history.record(Observation::new(&found)) == Change::Settled {
             let read = found.and_then(|bytes| parse_bytes(&path, &bytes, parse));
-            on_change(read.map(|parsed| log_ignored(&path, parsed)));
+            on_change(read.inspect(|parsed| log_ignored(&path, parsed)));
         }
         tokio::time::sleep(interval).await;
     }
 }
 
-/// Logs the ignored objects and returns the specification.
-fn log_ignored(path: &Path, parsed: Parsed) -> PoolSpec {
-    let Parsed { spec, ignored } = parsed;
-    for ignored in ignored {
+fn log_ignored(path: &Path, parsed: &Parsed) {
+    for ignored in &parsed.ignored {
         tracing::warn!(
-            file = %path.display(), pool = %spec.id, %ignored,
+            file = %path.display(), pool = %parsed.spec.id, %ignored,
             "ignoring an object in the endpoints file because it references another pool"
         );
     }
-    spec
 }
 
 /// The result of reading the file, as far as it is compared with others.
@@ -120,7 +116,7 @@ mod tests {
     fn changes_of(path: PathBuf) -> mpsc::UnboundedReceiver<Result<usize, ReadError>> {
         let (sender, changes) = mpsc::unbounded_channel();
         tokio::spawn(watch(path, INTERVAL, move |read| {
-            let _ = sender.send(read.map(|spec| spec.endpoints.len()));
+            let _ = sender.send(read.map(|parsed| parsed.spec.endpoints.len()));
         }));
         changes
     }

@@ -20,7 +20,7 @@ fn read(objects: &str) -> Parsed {
 }
 
 fn models(objects: &str) -> Models {
-    let Parsed { spec, ignored } = read(objects);
+    let Parsed { spec, ignored, .. } = read(objects);
     assert!(ignored.is_empty(), "{ignored:?}");
     Models::clone(&spec.models)
 }
@@ -115,6 +115,23 @@ fn inference_model_is_an_objective_and_with_targets_also_a_rewrite() {
 }
 
 #[test]
+fn inference_objective_has_an_early_form_with_a_criticality() {
+    let of = |rest: &str| {
+        format!(
+            "apiVersion: inference.networking.k8s.io/v1alpha2\nkind: InferenceObjective\nmetadata: {{ name: early }}\n\
+             spec: {{ poolRef: {{ name: llama3 }}{rest} }}\n"
+        )
+    };
+    let early = of(", modelName: food, criticality: Critical");
+    assert_eq!(Models::new(vec![objective("early", 10)], Vec::new()), models(&early));
+    let both = "line 9: spec.criticality: cannot be given together with priority; remove one of them";
+    assert_eq!(both, problems(&of(", criticality: Critical, priority: 1")));
+    let unknown =
+        "line 9: spec.criticality: \"High\" is not supported; write Critical, Standard or Sheddable";
+    assert_eq!(unknown, problems(&of(", criticality: High")));
+}
+
+#[test]
 fn objects_that_reference_other_pools_are_ignored_and_returned() {
     let of = |name: &str, metadata: &str, pool: &str| {
         format!(
@@ -127,7 +144,7 @@ fn objects_that_reference_other_pools_are_ignored_and_returned() {
         + &of("own", "", "name: llama3, group: example.com")
         + &of("own", "", "name: llama3, kind: Service")
         + &of("own", ", namespace: test", "name: llama3");
-    let Parsed { spec, ignored } = read(&text);
+    let Parsed { spec, ignored, .. } = read(&text);
     assert_eq!(Models::new(vec![objective("own", 1)], Vec::new()), *spec.models);
     let ignored: Vec<_> = ignored.iter().map(ToString::to_string).collect();
     let expected = [
@@ -178,7 +195,7 @@ spec: { poolRef: { name: llama3 } }
 ";
     let expected = r#"line 6: apiVersion: "llm-d.ai/v1" is not supported; write apiVersion: llm-d.ai/v1alpha2 or inference.networking.x-k8s.io/v1alpha2
 line 8: metadata.name: missing; write name: NAME
-line 9: spec.targetModels: unknown field; known fields: poolRef, priority
+line 9: spec.targetModels: unknown field; known fields: poolRef, priority, modelName, criticality
 line 9: spec.poolRef.nmae: unknown field; did you mean "name"?
 line 9: spec.poolRef.name: missing; write name: POOL
 line 9: spec.priority: must be a whole number from -2147483648 to 2147483647
@@ -244,6 +261,6 @@ fn invalid_yaml_does_not_hide_the_problems_before_it() {
 fn documented_example_is_valid() {
     let section = DOCUMENTATION.split("## Objectives and rewrites").nth(1).expect("the section exists");
     let example = section.split("```yaml\n").nth(1).and_then(|after| after.split("```").next());
-    let Parsed { spec, ignored } = parse(example.expect("the section has an example")).unwrap();
+    let Parsed { spec, ignored, .. } = parse(example.expect("the section has an example")).unwrap();
     assert!(ignored.is_empty() && !spec.models.objectives().is_empty() && !spec.models.rewrites().is_empty());
 }

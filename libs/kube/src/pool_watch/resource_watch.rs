@@ -1,0 +1,208 @@
+//! Lists and watches one resource in one namespace, or in all.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use kube::runtime::watcher;
+use kube::runtime::watcher::Event;
+use kube::{Api, Resource as KubeResource};
+use serde::de::DeserializeOwned;
+use signalbox_actors::Backoff;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::failure::Failure;
+use super::observer::PoolWatchObserver;
+use super::settings::Pace;
+use crate::catalog::{Input, Scope};
+use crate::cluster::Cluster;
+use crate::objects::{Object, Resource};
+
+/// After how many seconds the API server ends a watch, which then goes on where it was. It bounds for how
+/// long a connection that broke silently goes unnoticed.
+const WATCH_SECONDS: u32 = 60;
+
+/// Number of objects that are listed at once.
+const PAGE_SIZE: u32 = 500;
+
+/// One watch.
+pub(super) struct ResourceWatch {
+    pub(super) resource: Resource,
+    pub(super) scope: Scope,
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) observer: Arc<dyn PoolWatchObserver>,
+    /// Changes when all objects must be listed again.
+    pub(super) relist: watch::Receiver<u64>,
+    /// Is notified when the watch fails.
+    pub(super) trouble: Arc<Notify>,
+    pub(super) pace: Pace,
+    pub(super) cluster: Cluster,
+}
+
+/// Nobody receives the objects any more.
+struct Closed;
+
+impl ResourceWatch {
+    /// Watches the objects of `api`, of which `read` takes what is used. Never gives up; ends when nobody
+    /// receives the objects any more.
+    pub(super) async fn run<K>(mut self, api: Api<K>, read: impl Fn(K) -> Object)
+    where
+        K: KubeResource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let config = watcher::Config::default().page_size(PAGE_SIZE).timeout(WATCH_SECONDS);
+        let mut health = Health { backoff: Backoff::new(self.pace.retry), last: None };
+        loop {
+            self.relist.mark_unchanged();
+            let mut events = pin!(watcher(api.clone(), config.clone()));
+            let mut listed = Vec::new();
+            // Ends when all objects must be listed again by a new watcher.
+            loop {
+                let event = tokio::select! {
+                    event = events.next() => event,
+                    changed = self.relist.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                };
+                let outcome = match event {
+                    Some(Ok(event)) => self.take(event, &read, &mut listed, &mut health).await,
+                    Some(Err(error)) => {
+                        listed.clear();
+                        let failure = Failure::of_watch(&error);
+                        let sent = self.wait_after(&failure, &mut health).await;
+                        if sent.is_ok() && matches!(failure, Failure::Expired | Failure::HistoryTooOld) {
+                            break;
+                        }
+                        sent
+                    }
+                    None => break,
+                };
+                if outcome.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Passes on what an event says.
+    async fn take<K>(
+        &self,
+        event: Event<K>,
+        read: &impl Fn(K) -> Object,
+        listed: &mut Vec<Object>,
+        health: &mut Health,
+    ) -> Result<(), Closed> {
+        let (resource, scope) = (self.resource, self.scope.clone());
+        let input = match event {
+            Event::Init => {
+                listed.clear();
+                return Ok(());
+            }
+            Event::InitApply(object) => {
+                listed.push(read(object));
+                return Ok(());
+            }
+            Event::InitDone => Input::Listed { resource, scope, objects: std::mem::take(listed) },
+            Event::Apply(object) => Input::Applied(resource, read(object)),
+            Event::Delete(object) => Input::Deleted(resource, read(object)),
+        };
+        if health.recover() {
+            let (resource, namespace) = (self.resource.kind.plural(), self.namespace());
+            tracing::info!(resource, namespace, "watching again");
+        }
+        self.send(input).await
+    }
+
+    /// Reports a failure and waits before the next attempt.
+    async fn wait_after(&self, failure: &Failure, health: &mut Health) -> Result<(), Closed> {
+        self.observer.watch_failed(self.resource.kind.plural());
+        let is_first = health.fail(failure);
+        if is_first {
+            self.log(failure);
+        }
+        if is_first && matches!(failure, Failure::Forbidden { .. }) {
+            self.send(Input::Refused { resource: self.resource, scope: self.scope.clone() }).await?;
+        }
+        self.trouble.notify_one();
+        let jitter: f64 = rand::random();
+        let delay = health
+            .backoff
+            .on_failure(jitter)
+            .max(failure.least_delay(self.pace.retry_refused).mul_f64(1.0 + jitter));
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+
+    fn log(&self, failure: &Failure) {
+        let (resource, group) = (self.resource.kind.plural(), self.resource.group());
+        let (namespace, server) = (self.namespace(), self.cluster.server());
+        match failure {
+            Failure::Forbidden { verb, message } => {
+                let rule =
+                    format!("{{ apiGroups: [{group:?}], resources: [{resource}], verbs: [list, watch] }}");
+                tracing::error!(
+                    verb,
+                    resource,
+                    namespace,
+                    rule,
+                    error = message,
+                    "not permitted to watch objects; add the rule to the role; going on with the others"
+                );
+            }
+            Failure::Unauthorized(error) => tracing::error!(
+                resource,
+                namespace,
+                server,
+                error,
+                "the API server does not accept the credentials; check the service account or the kubeconfig; retrying"
+            ),
+            Failure::NotFound => {
+                tracing::debug!(resource, group, "the API server does not have a resource; retrying");
+            }
+            Failure::Expired | Failure::HistoryTooOld => {
+                tracing::info!(resource, namespace, "the watched history is gone; listing again");
+            }
+            Failure::Throttled(_) => {
+                tracing::warn!(resource, namespace, server, "the API server is overloaded; retrying");
+            }
+            Failure::Unavailable(error) => tracing::warn!(
+                resource,
+                namespace,
+                server,
+                error,
+                "cannot watch objects; keeping the last known ones; retrying"
+            ),
+        }
+    }
+
+    /// Returns the namespace for logs.
+    fn namespace(&self) -> &str {
+        self.scope.namespace().unwrap_or("(all)")
+    }
+
+    async fn send(&self, input: Input) -> Result<(), Closed> {
+        self.inputs.send(input).await.map_err(|_| Closed)
+    }
+}
+
+/// The failures in a row.
+struct Health {
+    backoff: Backoff,
+    last: Option<Failure>,
+}
+
+impl Health {
+    /// Takes note of a failure. Returns whether the one before, if any, had another reason.
+    fn fail(&mut self, failure: &Failure) -> bool {
+        let is_first = self.last.as_ref().is_none_or(|last| !last.is_like(failure));
+        self.last = Some(failure.clone());
+        is_first
+    }
+
+    /// Takes note of a success. Returns whether there was a failure before.
+    fn recover(&mut self) -> bool {
+        self.backoff.on_success();
+        self.last.take().is_some()
+    }
+}

@@ -1,0 +1,85 @@
+//! What to watch.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use signalbox_actors::BackoffPolicy;
+
+use crate::catalog::{PoolSelection, Scope};
+
+/// Which pools to watch.
+#[derive(Clone, Debug)]
+pub struct PoolWatchSettings {
+    /// Namespaces to watch; empty: those of the named pools, or else all.
+    pub namespaces: Vec<String>,
+    /// Which pools of these namespaces to serve.
+    pub selection: PoolSelection,
+    /// Ports that the Service opens; a pool on another one is left out. `None`: any.
+    pub service_ports: Option<RangeInclusive<u16>>,
+}
+
+/// How often the API server is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Longest time until the API server is asked again which custom resources it has.
+    pub(super) ask: Duration,
+    /// Longest time until it is asked after a watch failed.
+    pub(super) ask_after_failure: Duration,
+    /// Delays after failures.
+    pub(super) retry: BackoffPolicy,
+    /// Shortest delay when somebody must act before the next attempt can succeed.
+    pub(super) retry_refused: Duration,
+}
+
+impl Pace {
+    pub(super) const DEFAULT: Self = Self {
+        ask: Duration::from_secs(8),
+        ask_after_failure: Duration::from_secs(1),
+        retry: BackoffPolicy { base: Duration::from_millis(500), cap: Duration::from_secs(5) },
+        retry_refused: Duration::from_secs(10),
+    };
+}
+
+impl PoolWatchSettings {
+    /// Returns the namespaces that are watched, each once.
+    pub(super) fn scopes(&self) -> Vec<Scope> {
+        let named = match &self.selection {
+            PoolSelection::Named(pools) => pools.as_slice(),
+            PoolSelection::ServedBy { .. } => &[],
+        };
+        let namespaces: BTreeSet<&str> = match self.namespaces.is_empty() {
+            true => named.iter().map(|pool| pool.namespace.as_str()).collect(),
+            false => self.namespaces.iter().map(String::as_str).collect(),
+        };
+        if namespaces.is_empty() {
+            return vec![Scope::All];
+        }
+        namespaces.into_iter().map(|namespace| Scope::Namespace(namespace.into())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signalbox_types::PoolId;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_needed_is_watched() {
+        let scopes = |namespaces: &[&str], selection| {
+            let namespaces = namespaces.iter().map(|namespace| (*namespace).to_owned()).collect();
+            let scopes = PoolWatchSettings { namespaces, selection, service_ports: None }.scopes();
+            scopes.iter().map(|scope| scope.namespace().unwrap_or("*").to_owned()).collect::<Vec<_>>()
+        };
+        let served = || PoolSelection::ServedBy { namespace: "a".to_owned(), name: "epp".to_owned() };
+        let named = || {
+            let pool = |name: &str| PoolId { namespace: "a".to_owned(), name: name.to_owned() };
+            PoolSelection::Named(vec![pool("one"), pool("two")])
+        };
+        assert_eq!(vec!["*"], scopes(&[], served()));
+        assert_eq!(vec!["b", "c"], scopes(&["c", "b", "c"], served()));
+        assert_eq!(vec!["a"], scopes(&[], named()));
+        assert_eq!(vec!["b"], scopes(&["b"], named()));
+    }
+}
