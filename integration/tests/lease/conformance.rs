@@ -3,14 +3,14 @@
 
 use std::pin::Pin;
 
-use signalbox_lease::{ClaimError, Coordinator, RegisteredOwner, Role};
+use signalbox_lease::{Claim, ClaimError, ClaimRequest, Coordinator, RegisteredOwner, Role, Session};
 
 use crate::TTL;
 use crate::wait::{aggregator, pool, wait_claim, wait_granted, wait_members, wait_owner};
 
 type Test = fn([Coordinator; 2]) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-pub(crate) const TESTS: [(&str, Test); 8] = [
+pub(crate) const TESTS: [(&str, Test); 12] = [
     ("member is listed after joining and removed after leaving", |two| {
         Box::pin(member_joins_and_leaves(two))
     }),
@@ -20,6 +20,10 @@ pub(crate) const TESTS: [(&str, Test); 8] = [
     ("one of two concurrent claims succeeds", |two| Box::pin(one_concurrent_claim_succeeds(two))),
     ("leaving owner releases its pools", |two| Box::pin(leaving_owner_releases_pools(two))),
     ("member that left cannot claim", |two| Box::pin(left_member_cannot_claim(two))),
+    ("claim replaces the owner whose epoch it names", |two| Box::pin(claim_replaces_owner(two))),
+    ("claim that names another epoch is refused", |two| Box::pin(other_epoch_is_not_replaced(two))),
+    ("replaced owner cannot release the pool", |two| Box::pin(replaced_owner_cannot_release(two))),
+    ("one of two concurrent replacements succeeds", |two| Box::pin(one_replacement_succeeds(two))),
     ("signal outlives its publisher", |two| Box::pin(signal_outlives_publisher(two))),
 ];
 
@@ -63,11 +67,13 @@ async fn one_owner([one, other]: [Coordinator; 2]) {
     let (a, b) = (one.join(aggregator("a"), TTL), other.join(aggregator("b"), TTL));
     let own = wait_granted(&a, 0).await;
     assert_eq!(Some(own.epoch), wait_owner(&other, Some("a")).await);
-    let Err(ClaimError::Held(held)) = wait_claim(&b, 0).await else { panic!("a owns the pool") };
+    let Err(ClaimError::Held(held)) = wait_claim(&b, ClaimRequest::default()).await else {
+        panic!("a owns the pool")
+    };
     assert_eq!(("a", own.epoch), (held.name.as_str(), held.epoch));
     // b cannot release the pool, because a owns it.
     b.release(&pool()).await.expect("the coordinator responds");
-    assert!(matches!(wait_claim(&b, 0).await, Err(ClaimError::Held(_))));
+    assert!(matches!(wait_claim(&b, ClaimRequest::default()).await, Err(ClaimError::Held(_))));
     let RegisteredOwner::Owned(seen) = other.owner(&pool()).borrow().clone() else {
         panic!("the pool has no owner")
     };
@@ -77,7 +83,8 @@ async fn one_owner([one, other]: [Coordinator; 2]) {
 async fn one_concurrent_claim_succeeds([one, other]: [Coordinator; 2]) {
     let (a, b) = (one.join(aggregator("a"), TTL), other.join(aggregator("b"), TTL));
     wait_members(&one, &["a", "b"]).await;
-    let (by_a, by_b) = tokio::join!(wait_claim(&a, 0), wait_claim(&b, 0));
+    let (by_a, by_b) =
+        tokio::join!(wait_claim(&a, ClaimRequest::default()), wait_claim(&b, ClaimRequest::default()));
     assert!(by_a.is_ok() != by_b.is_ok(), "{by_a:?} {by_b:?}");
 }
 
@@ -93,13 +100,78 @@ async fn left_member_cannot_claim([one, other]: [Coordinator; 2]) {
     let session = one.join(aggregator("a"), TTL);
     wait_granted(&session, 0).await;
     session.leave().await;
-    assert!(matches!(session.claim(&pool(), 0).await, Err(ClaimError::Unavailable(_))));
+    assert!(matches!(session.claim(&pool(), ClaimRequest::default()).await, Err(ClaimError::Unavailable(_))));
     wait_owner(&other, None).await;
     // Dropping the old session does not affect the new owner.
     let next = other.join(aggregator("b"), TTL);
     let claim = wait_granted(&next, 0).await;
     drop(session);
-    assert!(matches!(next.claim(&pool(), 0).await, Ok(again) if again.previous == Some(claim.epoch)));
+    assert!(
+        matches!(next.claim(&pool(), ClaimRequest::default()).await, Ok(again) if again.previous == Some(claim.epoch))
+    );
+}
+
+fn replacing(epoch: u64) -> ClaimRequest {
+    ClaimRequest { above: 0, replacing: Some(epoch) }
+}
+
+/// Lets `a` own the pool and `b` replace it. Returns both claims.
+async fn replaced(a: &Session, b: &Session) -> (Claim, Claim) {
+    let old = wait_granted(a, 0).await;
+    let new = wait_claim(b, replacing(old.epoch)).await.expect("a's epoch is named");
+    (old, new)
+}
+
+async fn claim_replaces_owner([one, other]: [Coordinator; 2]) {
+    let (a, b) = (one.join(aggregator("a"), TTL), other.join(aggregator("b"), TTL));
+    let (old, new) = replaced(&a, &b).await;
+    assert!(new.epoch > old.epoch && new.previous == Some(old.epoch), "{old:?} {new:?}");
+    for seen_by in [&one, &other] {
+        assert_eq!(Some(new.epoch), wait_owner(seen_by, Some("b")).await);
+    }
+    // The replaced owner stays registered, and claims like any other member.
+    wait_members(&other, &["a", "b"]).await;
+    let Err(ClaimError::Held(held)) = wait_claim(&a, ClaimRequest::default()).await else {
+        panic!("b owns the pool")
+    };
+    assert_eq!(("b", new.epoch), (held.name.as_str(), held.epoch));
+}
+
+async fn other_epoch_is_not_replaced([one, other]: [Coordinator; 2]) {
+    let (a, b) = (one.join(aggregator("a"), TTL), other.join(aggregator("b"), TTL));
+    let owned = wait_granted(&a, 0).await;
+    for epoch in [owned.epoch - 1, owned.epoch + 1] {
+        let Err(ClaimError::Held(held)) = wait_claim(&b, replacing(epoch)).await else {
+            panic!("a owns the pool in another epoch than {epoch}")
+        };
+        assert_eq!(owned.epoch, held.epoch);
+    }
+    assert_eq!(Some(owned.epoch), wait_owner(&other, Some("a")).await);
+    // A pool without an owner is granted, whoever owned it before.
+    a.release(&pool()).await.expect("the coordinator responds");
+    assert_eq!(Some(owned.epoch), wait_claim(&b, replacing(owned.epoch)).await.expect("free").previous);
+}
+
+async fn replaced_owner_cannot_release([one, other]: [Coordinator; 2]) {
+    let (a, b) = (one.join(aggregator("a"), TTL), other.join(aggregator("b"), TTL));
+    let (_, new) = replaced(&a, &b).await;
+    a.release(&pool()).await.expect("the coordinator responds");
+    a.leave().await;
+    wait_members(&one, &["b"]).await;
+    assert_eq!(Some(new.epoch), wait_owner(&one, Some("b")).await);
+    let again = wait_granted(&b, 0).await;
+    assert_eq!(Some(new.epoch), again.previous);
+}
+
+async fn one_replacement_succeeds([one, other]: [Coordinator; 2]) {
+    let a = one.join(aggregator("a"), TTL);
+    let (b, c) = (one.join(aggregator("b"), TTL), other.join(aggregator("c"), TTL));
+    let owned = wait_granted(&a, 0).await;
+    wait_members(&one, &["a", "b", "c"]).await;
+    wait_members(&other, &["a", "b", "c"]).await;
+    let request = replacing(owned.epoch);
+    let (by_b, by_c) = tokio::join!(wait_claim(&b, request), wait_claim(&c, request));
+    assert!(by_b.is_ok() != by_c.is_ok(), "{by_b:?} {by_c:?}");
 }
 
 async fn signal_outlives_publisher([one, other]: [Coordinator; 2]) {

@@ -1,7 +1,9 @@
-//! Tests that both coordinators behave the same: the in-process one and etcd.
+//! Tests that all coordinators behave the same: the in-process one, etcd, and Kubernetes.
 
 mod authentication;
 mod conformance;
+mod fake_api;
+mod kubernetes;
 mod outages;
 mod wait;
 
@@ -11,6 +13,7 @@ use signalbox_integration::{Client, Etcd, TestDir};
 use signalbox_lease::{Coordinator, EtcdSettings};
 
 use conformance::TESTS;
+use fake_api::FakeApi;
 
 /// The shortest lease that etcd grants.
 const TTL: Duration = Duration::from_secs(2);
@@ -33,6 +36,15 @@ async fn etcd_coordinator_conforms() {
         test([coordinator(&etcd), coordinator(&etcd)]).await;
         etcd.stop().await.unwrap();
         std::fs::remove_dir_all(dir.path().join("etcd")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubernetes_coordinator_conforms() {
+    for (name, test) in TESTS {
+        println!("{name}");
+        let api = FakeApi::start().await.unwrap();
+        test([api.coordinator().await, api.coordinator().await]).await;
     }
 }
 

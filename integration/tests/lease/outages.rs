@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use signalbox_integration::{Client, Etcd, TestDir};
-use signalbox_lease::{ClaimError, Coordinator, Role, Session};
+use signalbox_lease::{ClaimError, ClaimRequest, Coordinator, Role, Session};
 
 use crate::wait::{aggregator, pool, wait_granted, wait_members, wait_owner};
 use crate::{TTL, coordinator};
@@ -35,7 +35,7 @@ impl Scene {
     async fn wait_past_the_lease(&self, mut epoch: u64) -> u64 {
         let mut granted_at = Instant::now();
         while granted_at.elapsed() < TTL * 2 {
-            match self.session.claim(&pool(), 0).await {
+            match self.session.claim(&pool(), ClaimRequest::default()).await {
                 Ok(claim) => (granted_at, epoch) = (Instant::now(), claim.epoch),
                 Err(ClaimError::Unavailable(_)) => tokio::task::yield_now().await,
                 Err(ClaimError::Held(owner)) => panic!("{owner:?} owns the pool"),
@@ -115,7 +115,7 @@ async fn session_registers_when_etcd_starts_later() {
     etcd.stop().await.unwrap();
     let coordinator = coordinator(&etcd);
     let session = coordinator.join(aggregator("a"), TTL);
-    assert!(matches!(session.claim(&pool(), 0).await, Err(ClaimError::Unavailable(_))));
+    assert!(matches!(session.claim(&pool(), ClaimRequest::default()).await, Err(ClaimError::Unavailable(_))));
     assert_eq!(signalbox_lease::RegisteredOwner::Unknown, *coordinator.owner(&pool()).borrow());
     etcd.restart(&dir, &client).await.unwrap();
     wait_owner(&coordinator, None).await;

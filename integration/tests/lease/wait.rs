@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signalbox_lease::{Claim, ClaimError, Coordinator, Member, RegisteredOwner, Role, Session};
+use signalbox_lease::{Claim, ClaimError, ClaimRequest, Coordinator, Member, RegisteredOwner, Role, Session};
 use signalbox_types::PoolId;
 use tokio::sync::watch;
 
@@ -43,10 +43,10 @@ pub(crate) async fn wait_owner(coordinator: &Coordinator, name: Option<&str>) ->
 }
 
 /// Claims the pool until the coordinator decides; the session may not be registered yet.
-pub(crate) async fn wait_claim(session: &Session, above: u64) -> Result<Claim, ClaimError> {
+pub(crate) async fn wait_claim(session: &Session, request: ClaimRequest) -> Result<Claim, ClaimError> {
     let decision = async {
         loop {
-            match session.claim(&pool(), above).await {
+            match session.claim(&pool(), request).await {
                 Err(ClaimError::Unavailable(_)) => tokio::task::yield_now().await,
                 result => return result,
             }
@@ -57,5 +57,5 @@ pub(crate) async fn wait_claim(session: &Session, above: u64) -> Result<Claim, C
 
 /// Claims the pool, which nobody else may own.
 pub(crate) async fn wait_granted(session: &Session, above: u64) -> Claim {
-    wait_claim(session, above).await.expect("nobody else owns the pool")
+    wait_claim(session, ClaimRequest { above, replacing: None }).await.expect("nobody else owns the pool")
 }

@@ -9,6 +9,8 @@ use tokio::sync::watch;
 
 use crate::error::Unavailable;
 use crate::etcd::{self, EtcdCoordinator, EtcdSettings};
+#[cfg(feature = "kubernetes")]
+use crate::kubernetes::{self, KubernetesCoordinator, KubernetesSettings};
 use crate::local::{self, LocalCoordinator};
 use crate::membership::{Member, Role};
 use crate::ownership::RegisteredOwner;
@@ -23,6 +25,8 @@ pub struct Coordinator(Kind);
 enum Kind {
     Local(Arc<LocalCoordinator>),
     Etcd(Arc<EtcdCoordinator>),
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(Arc<KubernetesCoordinator>),
 }
 
 impl Coordinator {
@@ -37,14 +41,25 @@ impl Coordinator {
         Self(Kind::Etcd(EtcdCoordinator::start(settings)))
     }
 
+    /// Returns a coordinator in the Leases of a Kubernetes namespace. The API server need not be available yet:
+    /// it is asked again in the background.
+    #[cfg(feature = "kubernetes")]
+    pub fn kubernetes(settings: KubernetesSettings) -> Self {
+        Self(Kind::Kubernetes(KubernetesCoordinator::start(settings)))
+    }
+
     /// Registers `member` and renews the registration in the background until the session is left. If the
     /// session is dropped or the process dies, others see the member for another `ttl`. etcd rounds `ttl` up
-    /// to whole seconds, at least two.
+    /// to whole seconds, at least two; Kubernetes rounds it up to whole seconds.
     pub fn join(&self, member: Member, ttl: Duration) -> Session {
         let (role, name, address) = (member.role, member.name.clone(), member.address.clone());
         let lease = match &self.0 {
             Kind::Local(local) => Lease::Local(local::Lease::start(Arc::clone(local), member, ttl)),
             Kind::Etcd(etcd) => Lease::Etcd(etcd::Lease::start(Arc::clone(etcd), member, ttl)),
+            #[cfg(feature = "kubernetes")]
+            Kind::Kubernetes(kubernetes) => {
+                Lease::Kubernetes(kubernetes::Lease::start(Arc::clone(kubernetes), member, ttl))
+            }
         };
         tracing::debug!(?role, name, "registering with the coordinator");
         Session { name, address, lease }
@@ -68,6 +83,8 @@ impl Coordinator {
         match &self.0 {
             Kind::Local(local) => local.publish_signal(pool, &signal),
             Kind::Etcd(etcd) => return etcd.publish_signal(pool, signal).await,
+            #[cfg(feature = "kubernetes")]
+            Kind::Kubernetes(leases) => return kubernetes::publish_signal(leases, pool, &signal).await,
         }
         Ok(())
     }
@@ -80,6 +97,18 @@ impl Coordinator {
         match &self.0 {
             Kind::Local(local) => Ok(local.read_signal(pool)),
             Kind::Etcd(etcd) => etcd.read_signal(pool).await,
+            #[cfg(feature = "kubernetes")]
+            Kind::Kubernetes(leases) => kubernetes::read_signal(leases, pool).await,
+        }
+    }
+
+    /// Returns how many times this process has written to the Kubernetes API server, whatever came of it; zero
+    /// for other coordinators.
+    pub fn api_writes(&self) -> u64 {
+        match &self.0 {
+            Kind::Local(_) | Kind::Etcd(_) => 0,
+            #[cfg(feature = "kubernetes")]
+            Kind::Kubernetes(kubernetes) => kubernetes.leases.writes(),
         }
     }
 
@@ -87,6 +116,8 @@ impl Coordinator {
         match &self.0 {
             Kind::Local(local) => &local.registry,
             Kind::Etcd(etcd) => &etcd.registry,
+            #[cfg(feature = "kubernetes")]
+            Kind::Kubernetes(kubernetes) => kubernetes.registry(),
         }
     }
 }

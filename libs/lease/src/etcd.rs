@@ -2,7 +2,6 @@
 
 mod claims;
 mod lease;
-mod outage;
 mod registration;
 mod watch;
 

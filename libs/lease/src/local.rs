@@ -9,7 +9,7 @@ use bytes::Bytes;
 use signalbox_types::{PeerAddress, PoolId};
 
 use crate::membership::Member;
-use crate::ownership::{Claim, ClaimError, Owner};
+use crate::ownership::{Claim, ClaimError, ClaimRequest, Owner};
 use crate::registry::keys::{self, Entries};
 use crate::registry::{Event, Registry, RegistryContents};
 
@@ -92,7 +92,7 @@ impl Lease {
         &self,
         pool: &PoolId,
         address: &PeerAddress,
-        above: u64,
+        request: ClaimRequest,
     ) -> Result<Claim, ClaimError> {
         let (owner_key, epoch_key) = (keys::owner_key(pool), keys::epoch_key(pool));
         self.coordinator.update(|holders, contents| {
@@ -102,11 +102,12 @@ impl Lease {
             let is_held = holders.get(&owner_key).is_some_and(|holder| *holder != self.id);
             if is_held
                 && let Some(owner) = contents.get(&owner_key).and_then(|value| keys::decode_owner(value))
+                && request.is_refused_by(&owner)
             {
                 return Err(ClaimError::Held(owner));
             }
             let previous = contents.get(&epoch_key).and_then(|value| keys::decode_epoch(value));
-            let claim = Claim::next(previous, above.max(wall_clock_ms()))?;
+            let claim = Claim::next(previous, request.above.max(wall_clock_ms()))?;
             let owner = Owner { name: self.name.clone(), address: address.clone(), epoch: claim.epoch };
             put(contents, owner_key.clone(), keys::encode_owner(&owner));
             put(contents, epoch_key, claim.epoch.to_string().into_bytes());

@@ -26,6 +26,23 @@ pub enum RegisteredOwner {
     Owned(Owner),
 }
 
+/// What a session asks for with a claim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// The new epoch must be higher than this one.
+    pub above: u64,
+    /// The epoch of an owner that may be replaced although it is still registered. `None` claims only a pool
+    /// that nobody else owns.
+    pub replacing: Option<u64>,
+}
+
+impl ClaimRequest {
+    /// Returns whether the claim fails because another session is `owner`.
+    pub(crate) fn is_refused_by(self, owner: &Owner) -> bool {
+        self.replacing != Some(owner.epoch)
+    }
+}
+
 /// A granted claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -61,6 +78,14 @@ pub enum ClaimError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_owner_of_the_named_epoch_is_replaced() {
+        let owner = Owner { name: "a".to_owned(), address: "a:1".parse().unwrap(), epoch: 7 };
+        let is_refused = |replacing| ClaimRequest { above: 9, replacing }.is_refused_by(&owner);
+        assert!(is_refused(None) && is_refused(Some(6)) && is_refused(Some(8)));
+        assert!(!is_refused(Some(7)));
+    }
 
     #[test]
     fn claimed_epoch_is_higher_than_all_earlier_ones() {

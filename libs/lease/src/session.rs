@@ -3,7 +3,9 @@
 use signalbox_types::{PeerAddress, PoolId};
 
 use crate::error::Unavailable;
-use crate::ownership::{Claim, ClaimError};
+#[cfg(feature = "kubernetes")]
+use crate::kubernetes;
+use crate::ownership::{Claim, ClaimError, ClaimRequest};
 use crate::{etcd, local};
 
 /// A member's registration. After a drop it lasts for its time to live; [`Session::leave`] ends it at once.
@@ -18,6 +20,8 @@ pub struct Session {
 pub(crate) enum Lease {
     Local(local::Lease),
     Etcd(etcd::Lease),
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(kubernetes::Lease),
 }
 
 impl Session {
@@ -26,18 +30,25 @@ impl Session {
         &self.name
     }
 
-    /// Claims `pool` in an epoch higher than all earlier ones and higher than `above`. The session owns the
-    /// pool until it releases it or ends. An owner that claims its pool again continues in the new epoch.
+    /// Claims `pool` in an epoch higher than all earlier ones and higher than `request.above`. The session owns
+    /// the pool until it releases it, ends, or is replaced. An owner that claims its pool again continues in the
+    /// new epoch.
+    ///
+    /// A claim that names the owner's epoch in `request.replacing` takes the pool from that owner, which learns
+    /// it from the coordinator like everyone else. Epochs fence the earlier owner off, so this is safe at any
+    /// time.
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub async fn claim(&self, pool: &PoolId, above: u64) -> Result<Claim, ClaimError> {
+    pub async fn claim(&self, pool: &PoolId, request: ClaimRequest) -> Result<Claim, ClaimError> {
         let Some(address) = &self.address else {
             return Err(ClaimError::Unavailable("a member without an address cannot own a pool".to_owned()));
         };
         match &self.lease {
-            Lease::Local(lease) => lease.claim(pool, address, above),
-            Lease::Etcd(lease) => lease.claim(pool, address, above).await,
+            Lease::Local(lease) => lease.claim(pool, address, request),
+            Lease::Etcd(lease) => lease.claim(pool, address, request).await,
+            #[cfg(feature = "kubernetes")]
+            Lease::Kubernetes(lease) => lease.claim(pool, address, request).await,
         }
     }
 
@@ -49,6 +60,8 @@ impl Session {
         match &self.lease {
             Lease::Local(lease) => lease.release(pool),
             Lease::Etcd(lease) => return lease.release(pool).await,
+            #[cfg(feature = "kubernetes")]
+            Lease::Kubernetes(lease) => return lease.release(pool).await,
         }
         Ok(())
     }
@@ -59,6 +72,8 @@ impl Session {
         match &self.lease {
             Lease::Local(lease) => lease.leave(),
             Lease::Etcd(lease) => lease.leave().await,
+            #[cfg(feature = "kubernetes")]
+            Lease::Kubernetes(lease) => lease.leave().await,
         }
     }
 }

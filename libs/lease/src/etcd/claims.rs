@@ -4,7 +4,7 @@ use etcd_client::{Client, Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, 
 use signalbox_types::PoolId;
 
 use super::{EtcdError, with_timeout};
-use crate::ownership::{Claim, ClaimError, Owner};
+use crate::ownership::{Claim, ClaimError, ClaimRequest, Owner};
 use crate::registry::keys;
 
 /// Attempts of a claim that loses races against other claims.
@@ -34,15 +34,17 @@ pub(super) async fn claim(
     client: &mut Client,
     lease: i64,
     pool: &PoolId,
-    above: u64,
+    request: ClaimRequest,
     owner: impl Fn(u64) -> Owner,
 ) -> Result<Claim, ClaimError> {
     for _ in 0..MAX_ATTEMPTS {
         let entries = read(client, pool).await?;
-        if let Some(owner) = entries.other_owner(lease) {
+        if let Some(owner) = entries.other_owner(lease)
+            && request.is_refused_by(&owner)
+        {
             return Err(ClaimError::Held(owner));
         }
-        let claim = Claim::next(entries.previous_epoch(), above)?;
+        let claim = Claim::next(entries.previous_epoch(), request.above)?;
         if write(client, lease, pool, &entries, &owner(claim.epoch)).await? == WriteOutcome::Granted {
             return Ok(claim);
         }

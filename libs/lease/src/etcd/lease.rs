@@ -11,7 +11,7 @@ use super::registration::{Registration, RegistrationState};
 use super::{EtcdCoordinator, claims, with_timeout};
 use crate::error::Unavailable;
 use crate::membership::Member;
-use crate::ownership::{Claim, ClaimError, Owner};
+use crate::ownership::{Claim, ClaimError, ClaimRequest, Owner};
 
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -36,14 +36,14 @@ impl Lease {
         &self,
         pool: &PoolId,
         address: &PeerAddress,
-        above: u64,
+        request: ClaimRequest,
     ) -> Result<Claim, ClaimError> {
         let Some(lease) = self.registered_lease() else {
             return Err(ClaimError::Unavailable("this process is not registered".to_owned()));
         };
         let mut client = self.coordinator.client().await?;
         let owner = |epoch| Owner { name: self.name.clone(), address: address.clone(), epoch };
-        claims::claim(&mut client, lease, pool, above, owner).await
+        claims::claim(&mut client, lease, pool, request, owner).await
     }
 
     pub(crate) async fn release(&self, pool: &PoolId) -> Result<(), Unavailable> {

@@ -7,9 +7,9 @@ use etcd_client::{Error, PutOptions};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::outage::OutageTracker;
 use super::{EtcdCoordinator, EtcdError, with_timeout};
 use crate::membership::Member;
+use crate::outage::OutageTracker;
 use crate::registry::keys;
 
 /// Message by which etcd and its client report that a lease does not exist.

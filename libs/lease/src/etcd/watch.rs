@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use etcd_client::{EventType, GetOptions, WatchOptions, WatchResponse, WatchStream};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::outage::OutageTracker;
 use super::{EtcdCoordinator, EtcdError, with_timeout};
+use crate::outage::OutageTracker;
 use crate::registry::keys::{self, Entries};
 use crate::registry::{Event, Registry, RegistryContents};
 

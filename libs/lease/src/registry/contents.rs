@@ -42,6 +42,15 @@ impl RegistryContents {
         self.grace_ends = Some(now + grace);
     }
 
+    /// Replaces the contents with those that the coordinator had at `now`, without an interruption before.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn change_to(&mut self, entries: Entries, now: Instant) {
+        let before = self.entries.get_or_insert_default();
+        let gone: Vec<String> = before.keys().filter(|key| !entries.contains_key(*key)).cloned().collect();
+        gone.into_iter().for_each(|key| self.apply(Event::Deleted(key), now));
+        entries.into_iter().for_each(|(key, value)| self.apply(Event::Put(key, value), now));
+    }
+
     /// Applies a change that the coordinator reported at `now`.
     pub(crate) fn apply(&mut self, event: Event, now: Instant) {
         let entries = self.entries.get_or_insert_default();

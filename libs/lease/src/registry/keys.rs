@@ -31,17 +31,22 @@ struct OwnerValue {
 impl Role {
     pub(crate) const ALL: [Self; 3] = [Self::Aggregator, Self::Collector, Self::Epp];
 
-    fn folder(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Aggregator => "aggregators",
-            Self::Collector => "collectors",
-            Self::Epp => "epps",
+            Self::Aggregator => "aggregator",
+            Self::Collector => "collector",
+            Self::Epp => "epp",
         }
+    }
+
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 
 pub(crate) fn member_key(role: Role, name: &str) -> String {
-    format!("{PREFIX}{MEMBERS}{}/{name}", role.folder())
+    format!("{PREFIX}{MEMBERS}{}s/{name}", role.name())
 }
 
 pub(crate) fn is_member(key: &str) -> bool {

@@ -9,20 +9,26 @@ const RETRY: BackoffPolicy = BackoffPolicy { base: Duration::from_millis(50), ca
 
 /// Tracks failures in a row: logs the first failure and the recovery, and delays each retry.
 #[derive(Debug)]
-pub(super) struct OutageTracker {
+pub(crate) struct OutageTracker {
     backoff: Backoff,
     has_failed: bool,
 }
 
 impl OutageTracker {
     /// Starts without failures.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { backoff: Backoff::new(RETRY), has_failed: false }
+    }
+
+    /// Returns whether the last attempt failed.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Records a failure and returns the delay before the next attempt. Logs `message` as a warning if this
     /// is the first failure in a row. `jitter` is in `[0, 1)`.
-    pub(super) fn record_failure(&mut self, message: &str, error: &impl Display, jitter: f64) -> Duration {
+    pub(crate) fn record_failure(&mut self, message: &str, error: &impl Display, jitter: f64) -> Duration {
         if std::mem::replace(&mut self.has_failed, true) {
             tracing::debug!(%error, "{message}");
         } else {
@@ -32,12 +38,12 @@ impl OutageTracker {
     }
 
     /// Shortens the next delay after a failure in which etcd did answer.
-    pub(super) fn reset_backoff(&mut self) {
+    pub(crate) fn reset_backoff(&mut self) {
         self.backoff.on_success();
     }
 
     /// Records a success. Logs `message` if it ends a series of failures.
-    pub(super) fn record_success(&mut self, message: &str) {
+    pub(crate) fn record_success(&mut self, message: &str) {
         if std::mem::take(&mut self.has_failed) {
             tracing::info!("{message}");
         }

@@ -1,0 +1,211 @@
+//! The installation's Leases, and which members have expired. Pure: time is a parameter.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use signalbox_kube::{Lease, LeaseEvent, LeaseOwner};
+
+use super::objects;
+use crate::registry::keys::{self, Entries};
+
+/// How long a member must be dead before its Lease is deleted.
+const FORGET_AFTER: Duration = Duration::from_secs(3_600);
+
+/// The installation's Leases as this process has seen them.
+///
+/// A member expires when its Lease was not renewed for its time to live, measured by this process's clock from
+/// the moment at which the last renewal was seen: the clocks of machines are never compared. That alone would
+/// remove members when the API server is away, or when the watch is stuck. So a member expires only by a listing
+/// that was requested after that time, and only if the API server was not in trouble during it.
+///
+/// A member that is missing from a listing is treated like one that was not renewed: the API server may have been
+/// restored from an older history, and live processes register again. Only a change that the watch reports removes
+/// a member at once. A missing member owns nothing: an earlier owner must learn at once that it lost the pool.
+#[derive(Debug)]
+pub(super) struct LeaseTable {
+    /// Name of the installation, and of the Lease on which the others depend.
+    installation: String,
+    leases: BTreeMap<String, SeenLease>,
+    /// Stays after the Lease is gone: what is still written while the chart is being uninstalled is then
+    /// deleted too.
+    installation_lease: Option<LeaseOwner>,
+    last_trouble: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct SeenLease {
+    lease: Lease,
+    /// When this process saw the last renewal.
+    renewed_at: Instant,
+    state: LeaseState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeaseState {
+    Present,
+    /// The last listing did not have it.
+    Missing,
+    /// It is a member's and was not renewed in time.
+    Expired,
+}
+
+impl SeenLease {
+    fn new(lease: Lease, now: Instant) -> Self {
+        Self { lease, renewed_at: now, state: LeaseState::Present }
+    }
+
+    fn shows_renewal_of(&self, lease: &Lease) -> bool {
+        (self.lease.renewed, objects::run(&self.lease)) == (lease.renewed, objects::run(lease))
+    }
+
+    fn is(&self, state: LeaseState) -> bool {
+        self.state == state
+    }
+
+    fn is_member(&self) -> bool {
+        objects::read_member(&self.lease).is_some()
+    }
+}
+
+impl LeaseTable {
+    pub(super) fn new(installation: &str) -> Self {
+        Self {
+            installation: installation.to_owned(),
+            leases: BTreeMap::new(),
+            installation_lease: None,
+            last_trouble: None,
+        }
+    }
+
+    /// Records that the API server failed to answer, or took long to.
+    pub(super) fn record_trouble(&mut self, now: Instant) {
+        self.last_trouble = self.last_trouble.max(Some(now));
+    }
+
+    /// Replaces all Leases with a listing that was requested at `requested_at`, and expires members.
+    pub(super) fn replace(&mut self, requested_at: Instant, now: Instant, leases: Vec<Lease>) {
+        let mut before = std::mem::take(&mut self.leases);
+        for lease in leases {
+            let seen = self.see(before.remove(&lease.name), lease, now);
+            self.leases.insert(seen.lease.name.clone(), seen);
+        }
+        for (name, seen) in
+            before.into_iter().filter(|(_, seen)| seen.is_member() && !seen.is(LeaseState::Expired))
+        {
+            self.leases.insert(name, SeenLease { state: LeaseState::Missing, ..seen });
+        }
+        self.expire(requested_at);
+    }
+
+    fn expire(&mut self, requested_at: Instant) {
+        let last_trouble = self.last_trouble;
+        self.leases.retain(|_, seen| {
+            let is_over = seen.is_member() && deadline(seen, last_trouble) <= requested_at;
+            let is_gone = is_over && seen.is(LeaseState::Missing);
+            if is_over {
+                seen.state = LeaseState::Expired;
+            }
+            !is_gone
+        });
+    }
+
+    /// Applies a change. Returns whether anything but the time of a renewal has changed.
+    pub(super) fn apply(&mut self, event: LeaseEvent, now: Instant) -> bool {
+        match event {
+            LeaseEvent::Deleted(lease) => self.leases.remove(&lease.name).is_some(),
+            LeaseEvent::Changed(lease) => {
+                let before = self.leases.remove(&lease.name);
+                let known = before.as_ref().map(|seen| (contents(&seen.lease), seen.state));
+                let seen = self.see(before, lease, now);
+                let is_changed = known != Some((contents(&seen.lease), seen.state));
+                self.leases.insert(seen.lease.name.clone(), seen);
+                is_changed
+            }
+        }
+    }
+
+    fn see(&mut self, before: Option<SeenLease>, lease: Lease, now: Instant) -> SeenLease {
+        if lease.name == self.installation {
+            self.installation_lease = Some(LeaseOwner { name: lease.name.clone(), uid: lease.uid.clone() });
+        }
+        match before {
+            Some(before) if before.shows_renewal_of(&lease) => {
+                let is_expired = before.is(LeaseState::Expired);
+                let state = if is_expired { LeaseState::Expired } else { LeaseState::Present };
+                SeenLease { lease, state, ..before }
+            }
+            _ => SeenLease::new(lease, now),
+        }
+    }
+
+    /// Returns when the Leases must be listed again, to confirm that a member has expired or to delete a
+    /// forgotten Lease.
+    pub(super) fn next_listing(&self) -> Option<Instant> {
+        let members = self.leases.values().filter(|seen| seen.is_member());
+        let next = members.map(|seen| match seen.state {
+            LeaseState::Expired => seen.renewed_at + FORGET_AFTER,
+            LeaseState::Present | LeaseState::Missing => deadline(seen, self.last_trouble),
+        });
+        next.min()
+    }
+
+    /// Returns the Leases of members that died long ago. Each is returned again only after as long a time.
+    pub(super) fn take_forgotten(&mut self, now: Instant) -> Vec<Lease> {
+        let is_forgotten =
+            |seen: &&mut SeenLease| seen.is(LeaseState::Expired) && now >= seen.renewed_at + FORGET_AFTER;
+        let forgotten = self.leases.values_mut().filter(is_forgotten).map(|seen| {
+            seen.renewed_at = now;
+            seen.lease.clone()
+        });
+        forgotten.collect()
+    }
+
+    /// Returns whether a Lease that was read just now shows the renewal of a member that has expired.
+    pub(super) fn is_expired(&self, lease: &Lease) -> bool {
+        self.leases
+            .get(&lease.name)
+            .is_some_and(|seen| seen.is(LeaseState::Expired) && seen.shows_renewal_of(lease))
+    }
+
+    /// Returns the Lease with which the others are deleted: the one that the chart installs. The cluster then
+    /// deletes them all when the chart is uninstalled.
+    pub(super) fn installation_lease(&self) -> Option<LeaseOwner> {
+        self.installation_lease.clone()
+    }
+
+    /// Returns the members that have not expired, and the pools that they own.
+    pub(super) fn entries(&self) -> Entries {
+        let mut entries = Entries::new();
+        let mut runs = Vec::new();
+        for seen in self.leases.values().filter(|seen| !seen.is(LeaseState::Expired)) {
+            if let Some((member, run)) = objects::read_member(&seen.lease) {
+                entries.insert(keys::member_key(member.role, &member.name), keys::encode_member(&member));
+                runs.extend(seen.is(LeaseState::Present).then_some(run));
+            }
+        }
+        for seen in self.leases.values() {
+            let ownership = objects::read_ownership(&seen.lease);
+            let Some((pool, (owner, run))) = ownership.and_then(|found| Some((found.pool, found.owner?)))
+            else {
+                continue;
+            };
+            if runs.contains(&run) {
+                entries.insert(keys::owner_key(&pool), keys::encode_owner(&owner));
+            }
+        }
+        entries
+    }
+}
+
+/// Returns when a member expires. A member gets its whole time to live after trouble.
+fn deadline(seen: &SeenLease, last_trouble: Option<Instant>) -> Instant {
+    last_trouble.map_or(seen.renewed_at, |trouble| trouble.max(seen.renewed_at)) + objects::ttl(&seen.lease)
+}
+
+/// Returns what a Lease says, without what changes with each renewal.
+fn contents(lease: &Lease) -> Lease {
+    Lease { resource_version: String::new(), renewed: None, ..lease.clone() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Keeps a member's Lease renewed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use signalbox_kube::{Lease, LeaseError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::KubernetesCoordinator;
+use super::objects::{self, MemberRun};
+use crate::membership::Member;
+use crate::outage::OutageTracker;
+
+pub(super) struct Registration {
+    pub(super) coordinator: Arc<KubernetesCoordinator>,
+    pub(super) member: Member,
+    pub(super) run: MemberRun,
+    /// Name of the member's Lease.
+    pub(super) object: String,
+    pub(super) ttl: Duration,
+    /// The Lease as last written; `None` while the member is not registered.
+    pub(super) lease: watch::Sender<Option<Lease>>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Registration {
+    /// Registers the member, renews its Lease, and registers it again when the Lease is lost. Ends after the
+    /// current request when `stop` is cancelled.
+    pub(super) async fn run(self) {
+        let (mut outage, mut has_registered) = (OutageTracker::new(), false);
+        while !self.stop.is_cancelled() {
+            let started = Instant::now();
+            let step = self.step(has_registered).await;
+            let is_slow = started.elapsed() > self.ttl / 6;
+            if is_slow || matches!(step, Err(LeaseError::Unavailable(_))) {
+                self.coordinator.mirror.record_trouble();
+            }
+            let delay = match step {
+                Ok(()) => {
+                    has_registered = true;
+                    outage.record_success(&format!("{} is registered with Kubernetes", self.member.name));
+                    (self.ttl / 3).saturating_sub(started.elapsed())
+                }
+                Err(error) => {
+                    let message =
+                        format!("cannot keep {} registered with Kubernetes; retrying", self.member.name);
+                    outage.record_failure(&message, &error, rand::random())
+                }
+            };
+            let _ = tokio::time::timeout(delay, self.stop.cancelled()).await;
+        }
+    }
+
+    async fn step(&self, has_registered: bool) -> Result<(), LeaseError> {
+        let lease = self.lease.borrow().clone();
+        let Some(lease) = lease else { return self.register(has_registered).await };
+        match self.write(lease).await {
+            Err(LeaseError::Conflict | LeaseError::NotFound) => {
+                self.lease.send_replace(None);
+                self.register(has_registered).await
+            }
+            result => result,
+        }
+    }
+
+    async fn register(&self, has_registered: bool) -> Result<(), LeaseError> {
+        let found = self.coordinator.leases.get(&self.object).await?;
+        let lease = found.unwrap_or_else(|| Lease { name: self.object.clone(), ..Lease::default() });
+        // A process that starts replaces an earlier run of the same name at once. After that, whoever was
+        // replaced waits, so that two processes with one name do not replace each other in turn.
+        let is_taken = objects::run(&lease).is_some_and(|run| run != self.run);
+        if has_registered && is_taken && !self.coordinator.mirror.table().is_expired(&lease) {
+            let namespace = self.coordinator.leases.namespace();
+            return Err(LeaseError::Refused(format!(
+                "another process has taken the Lease {} in namespace {namespace}; give each aggregator its own \
+                 --name",
+                self.object
+            )));
+        }
+        self.write(lease).await
+    }
+
+    /// Writes the registration into `lease`, which is new or was read.
+    async fn write(&self, mut lease: Lease) -> Result<(), LeaseError> {
+        objects::write_member(&mut lease, &self.member, &self.run, self.ttl);
+        lease.owner = self.coordinator.mirror.table().installation_lease().or(lease.owner);
+        let leases = &self.coordinator.leases;
+        let stored = match lease.resource_version.is_empty() {
+            true => leases.create(&lease).await?,
+            false => leases.replace(&lease).await?,
+        };
+        self.lease.send_replace(Some(stored));
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Stores signals in the Leases of pools.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use signalbox_kube::LeaseError;
+use signalbox_types::PoolId;
+
+use super::{KubernetesCoordinator, MAX_ATTEMPTS, claims, objects};
+use crate::error::Unavailable;
+
+pub(crate) async fn publish_signal(
+    coordinator: &KubernetesCoordinator,
+    pool: &PoolId,
+    signal: &Bytes,
+) -> Result<(), Unavailable> {
+    for _ in 0..MAX_ATTEMPTS {
+        let mut lease = claims::read(coordinator, pool).await?;
+        lease.annotations.insert(objects::SIGNAL.to_owned(), STANDARD.encode(signal));
+        match claims::write(coordinator, lease).await {
+            Err(LeaseError::Conflict | LeaseError::NotFound) => {}
+            result => return Ok(result?),
+        }
+    }
+    Err(Unavailable("too many concurrent writes of the pool's Lease".to_owned()))
+}
+
+pub(crate) async fn read_signal(
+    coordinator: &KubernetesCoordinator,
+    pool: &PoolId,
+) -> Result<Option<Bytes>, Unavailable> {
+    let lease = claims::read(coordinator, pool).await?;
+    let signal = lease.annotations.get(objects::SIGNAL);
+    Ok(signal.and_then(|signal| STANDARD.decode(signal).ok()).map(Bytes::from))
+}
