@@ -5,8 +5,12 @@ use std::path::PathBuf;
 
 const EXT_PROC: &str = "proto/envoy/service/ext_proc/v3/external_processor.proto";
 
-const FILES: [&str; 3] =
-    [EXT_PROC, "proto/envoy/service/accesslog/v3/als.proto", "proto/signalbox/v1/pool.proto"];
+const FILES: [&str; 4] = [
+    EXT_PROC,
+    "proto/envoy/service/accesslog/v3/als.proto",
+    "proto/signalbox/v1/pool.proto",
+    "proto/signalbox/v1/fleet.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -19,9 +19,9 @@ use crate::cluster::message::{End, Payload, StreamKind};
 use crate::cluster::network::Network;
 use crate::cluster::pods::Pods;
 use crate::cluster::queue::Queue;
-use crate::counters::Counters;
+use crate::counters::{Counter, Counters};
 use crate::plan::{Node, Plan};
-use crate::step_checker::StepChecker;
+use crate::step_checker::{ProcessId, StepChecker};
 
 /// How many lines the trace keeps.
 const TRACE_LINES: usize = 120;
@@ -74,6 +74,8 @@ pub(crate) struct Cluster {
     /// The processes that are running.
     pub(crate) runs: BTreeMap<Node, ProcessRun>,
     runs_started: u32,
+    /// The owners that a standby replaced although they were running, since the last check.
+    pub(crate) running_owners_replaced: Vec<ProcessId>,
     /// Whether replicas receive requests.
     pub(crate) accepts_requests: bool,
     trace: Option<VecDeque<String>>,
@@ -84,12 +86,13 @@ impl Cluster {
         Self {
             queue: Queue::new(plan.seed),
             network: Network::new(plan.mode, plan.links),
-            coordinator: Coordinator::default(),
+            coordinator: Coordinator::new(plan.lease_ttl_ms * 1_000),
             pods: Pods::new(plan.pods, plan.kv_tokens),
             checker: StepChecker::new(plan),
             counters: Counters::default(),
             runs: BTreeMap::new(),
             runs_started: 0,
+            running_owners_replaced: Vec::new(),
             accepts_requests: true,
             trace: (tracing == Tracing::On).then(VecDeque::new),
             plan: plan.clone(),
@@ -169,6 +172,16 @@ impl Cluster {
         if self.coordinator.registry().revision != before {
             self.publish_registry();
         }
+    }
+
+    /// Records that a standby wants to replace the owner of `epoch`, which holds its lease.
+    pub(crate) fn record_early_claim(&mut self, epoch: u64) {
+        self.counters.increment(Counter::EarlyClaim);
+        let is_running = |(owner, number): &ProcessId| {
+            self.runs.get(owner).is_some_and(|run| run.number == *number && !run.is_paused)
+        };
+        let running = self.checker.owner_of(epoch).filter(is_running);
+        self.running_owners_replaced.extend(running);
     }
 
     /// Sends the registry to all aggregators that the coordinator can reach.

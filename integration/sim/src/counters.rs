@@ -16,6 +16,8 @@ pub enum Counter {
     Request,
     /// Aggregators that became the owner.
     Takeover,
+    /// Claims that replaced an owner that still held its lease.
+    EarlyClaim,
     /// Aggregators that stopped being the owner, or gave up a takeover.
     OwnershipLost,
     /// Times when two aggregators owned the pool at once.
@@ -52,11 +54,12 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Event,
         Self::Change,
         Self::Request,
         Self::Takeover,
+        Self::EarlyClaim,
         Self::OwnershipLost,
         Self::SplitBrain,
         Self::Delta,

@@ -43,7 +43,10 @@ pub enum Invariant {
     NoLeakedBookings,
     /// Once settled, no replica has unacknowledged placements.
     OverlaysAreEmpty,
-    /// A standby takes over within three seconds after the previous owner's lease has ended.
+    /// A standby does not replace an owner that runs and that a follower hears.
+    HeardOwnerStays,
+    /// A standby takes over soon after the previous owner is gone, or after its lease has ended if no follower
+    /// can tell.
     TakeoverIsFast,
     /// A takeover by an up-to-date standby sends no snapshots.
     TakeoverWithoutSnapshots,
@@ -53,7 +56,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -73,6 +76,7 @@ impl Invariant {
         Self::LoadsMatchGauges,
         Self::NoLeakedBookings,
         Self::OverlaysAreEmpty,
+        Self::HeardOwnerStays,
         Self::TakeoverIsFast,
         Self::TakeoverWithoutSnapshots,
         Self::DrainLosesNothing,
@@ -100,6 +104,7 @@ impl Invariant {
             Self::LoadsMatchGauges => "loads-match-gauges",
             Self::NoLeakedBookings => "no-leaked-bookings",
             Self::OverlaysAreEmpty => "overlays-are-empty",
+            Self::HeardOwnerStays => "heard-owner-stays",
             Self::TakeoverIsFast => "takeover-is-fast",
             Self::TakeoverWithoutSnapshots => "takeover-without-snapshots",
             Self::DrainLosesNothing => "drain-loses-nothing",

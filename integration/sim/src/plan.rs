@@ -50,6 +50,8 @@ pub struct Plan {
     pub links: Links,
     /// How much history an aggregator keeps, in bytes.
     pub journal_bytes: usize,
+    /// How long a lease lasts without renewal, in milliseconds.
+    pub lease_ttl_ms: u64,
     /// How long an owner waits before it hands the pool back to the preferred aggregator, in milliseconds.
     pub failback_after_ms: u64,
     /// The KV cache capacity of a model server, in tokens.
@@ -92,6 +94,7 @@ impl Plan {
         plan.faults = (0..faults).map(|_| Fault::random(rng, &plan)).collect();
         plan.faults.sort_by_key(|fault| fault.at_ms);
         plan.failback_after_ms = *pick(rng, &[1_000, 5_000, 30_000]);
+        plan.lease_ttl_ms = *pick(rng, &[2_000, 2_000, 6_000]);
         plan
     }
 
@@ -106,6 +109,7 @@ impl Plan {
             pods: 4,
             links: Links { delay_us: 100, jitter_us: 400, loss_ppm: 0, duplicate_ppm: 0 },
             journal_bytes: 16 << 20,
+            lease_ttl_ms: 6_000,
             failback_after_ms: 30_000,
             kv_tokens: AMPLE_KV_TOKENS,
             request_every_ms: 50,

@@ -108,6 +108,11 @@ impl StepChecker {
         }
     }
 
+    /// Returns the process that owned the pool under `epoch`.
+    pub(crate) fn owner_of(&self, epoch: u64) -> Option<ProcessId> {
+        self.owner_by_epoch.get(&epoch).copied()
+    }
+
     /// Checks a change that an owner created.
     fn check_change(
         &mut self,

@@ -32,6 +32,14 @@ fn seq_of(world: &World, at: usize) -> u64 {
     role.and_then(|(_, role)| role.version()).expect("the aggregator runs and has a state").seq
 }
 
+/// Runs until `until_ms` and asserts that the same aggregator owns the pool all the time, alone.
+fn assert_owner_stays(world: &mut World, before: (usize, u64), until_ms: u64, seed: u64) {
+    for now_ms in (5_000..=until_ms).step_by(50) {
+        run(world, now_ms);
+        assert_eq!(before, owner(world), "{}: at seed {seed}", Invariant::HeardOwnerStays);
+    }
+}
+
 /// Waits for an owner with an epoch above `epoch`. Returns when it was there, and since when the coordinator
 /// had no owner.
 fn next_owner(world: &mut World, epoch: u64, from_ms: u64) -> (u64, Option<u64>) {
@@ -62,20 +70,109 @@ fn assert_epoch_changed(before: &Counters, after: &Counters, followers: u64, see
     assert_eq!(followers, epoch_changes, "{invariant}: epoch changes at seed {seed}");
 }
 
+/// Takes the owner away and asserts that a standby owns the pool within `within_ms`, without snapshots.
+/// Returns the former owner and the world two seconds later. `followers` have a stream to the standby.
+fn assert_taken_over_early(
+    fault: fn(Node) -> FaultKind,
+    within_ms: u64,
+    followers: u64,
+    seed: u64,
+) -> (usize, World) {
+    let mut world = running_world(seed);
+    let ((at, epoch), before) = (owner(&world), world.counters());
+    world.inject(fault(Node::Aggregator(at)), 10_000);
+    let (now_ms, vacant_since_ms) = next_owner(&mut world, epoch, 5_000);
+    assert_eq!(None, vacant_since_ms, "the lease has ended at seed {seed}");
+    let elapsed_ms = now_ms - 5_000;
+    assert!(elapsed_ms <= within_ms, "{}: {elapsed_ms} ms at seed {seed}", Invariant::TakeoverIsFast);
+    run(&mut world, now_ms + 2_000);
+    assert_epoch_changed(&before, &world.counters(), followers, seed);
+    (at, world)
+}
+
 #[test]
-fn standby_takes_over_in_time_and_without_snapshots() {
+fn standby_replaces_a_killed_owner_within_a_second_and_without_snapshots() {
     for seed in SEEDS {
-        let mut world = running_world(seed);
-        let ((at, epoch), before) = (owner(&world), world.counters());
+        // The other standby and three replicas.
+        assert_taken_over_early(FaultKind::Kill, 1_000, 4, seed);
+    }
+}
+
+#[test]
+fn standby_replaces_an_owner_whose_machine_is_lost_within_three_seconds() {
+    for seed in SEEDS {
+        // The stream of the former owner is still open.
+        assert_taken_over_early(FaultKind::LoseMachine, 3_000, 5, seed);
+    }
+}
+
+#[test]
+fn owner_that_resumes_follows_the_standby_that_replaced_it() {
+    for seed in SEEDS {
+        let (at, mut world) = assert_taken_over_early(FaultKind::Pause, 3_000, 5, seed);
+        run(&mut world, 20_000);
+        let (remaining, _) = owner(&world);
+        assert_ne!(at, remaining, "{}: at seed {seed}", Invariant::OneOwner);
+        world.settle().unwrap_or_else(|violation| panic!("{violation} at seed {seed}"));
+    }
+}
+
+#[test]
+fn standby_takes_over_after_the_lease_when_no_follower_can_tell_that_the_owner_is_gone() {
+    for seed in SEEDS {
+        let plan = Plan { heals_at_ms: 60_000, aggregators: 2, replicas: 0, ..Plan::without_faults(seed) };
+        let mut world = world_of(&plan);
+        let (at, epoch) = owner(&world);
         world.inject(FaultKind::Kill(Node::Aggregator(at)), 20_000);
         let (now_ms, vacant_since_ms) = next_owner(&mut world, epoch, 5_000);
         let vacant_since_ms =
             vacant_since_ms.expect("the lease ends before another aggregator owns the pool");
         let elapsed_ms = now_ms - vacant_since_ms;
         assert!(elapsed_ms <= 3_000, "{}: {elapsed_ms} ms at seed {seed}", Invariant::TakeoverIsFast);
-        run(&mut world, now_ms + 2_000);
-        // The other standby and three replicas.
-        assert_epoch_changed(&before, &world.counters(), 4, seed);
+    }
+}
+
+#[test]
+fn partition_between_the_owner_and_standbys_does_not_change_the_owner() {
+    for (seed, standbys_cut) in SEEDS.zip([1, 2].into_iter().cycle()) {
+        let mut world = running_world(seed);
+        let before = owner(&world);
+        let standbys = (0..3).filter(|at| *at != before.0).take(standbys_cut);
+        for standby in standbys {
+            let (owner, standby) = (Node::Aggregator(before.0), Node::Aggregator(standby));
+            world.inject(FaultKind::Cut(owner, standby), 10_000);
+            world.inject(FaultKind::Cut(standby, owner), 10_000);
+        }
+        assert_owner_stays(&mut world, before, 20_000, seed);
+    }
+}
+
+#[test]
+fn owner_that_one_replica_hears_stays() {
+    for seed in SEEDS {
+        let mut world = running_world(seed);
+        let before = owner(&world);
+        let aggregators = (0..3).map(Node::Aggregator);
+        for other in aggregators.chain([Node::Replica(0), Node::Replica(1)]) {
+            if other != Node::Aggregator(before.0) {
+                world.inject(FaultKind::Cut(Node::Aggregator(before.0), other), 10_000);
+                world.inject(FaultKind::Cut(other, Node::Aggregator(before.0)), 10_000);
+            }
+        }
+        assert_owner_stays(&mut world, before, 20_000, seed);
+    }
+}
+
+#[test]
+fn partition_of_two_aggregators_without_replicas_does_not_change_the_owner() {
+    for seed in SEEDS {
+        let plan = Plan { heals_at_ms: 60_000, aggregators: 2, replicas: 0, ..Plan::without_faults(seed) };
+        let mut world = world_of(&plan);
+        let before = owner(&world);
+        for (from, to) in [(0, 1), (1, 0)] {
+            world.inject(FaultKind::Cut(Node::Aggregator(from), Node::Aggregator(to)), 10_000);
+        }
+        assert_owner_stays(&mut world, before, 20_000, seed);
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Decision {
         /// Expected cost of serving the request there, also for policies that do not use it.
         terms: CostTerms,
     },
-    /// The pool has no endpoint, or none that the gateway allows.
+    /// The pool has no endpoint that takes new requests, or none that the gateway allows.
     NoEndpoint,
     /// The policy's filters removed every endpoint.
     Filtered,

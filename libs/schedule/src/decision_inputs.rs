@@ -1,7 +1,26 @@
 //! Everything that a decision reads.
 
 use signalbox_state::{EndpointState, LocalState, PrefixMatches, View};
-use signalbox_types::{Load, Request};
+use signalbox_types::{Load, Request, Subset};
+
+/// Why an endpoint cannot get a request, whatever its health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exclusion {
+    /// The endpoint is about to be removed.
+    Draining,
+    /// The gateway does not allow the endpoint.
+    Subset,
+}
+
+impl Exclusion {
+    /// Returns the name used in explanations.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Subset => "subset",
+        }
+    }
+}
 
 /// Everything that a decision reads, gathered once per request.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +77,20 @@ impl<'a> DecisionInputs<'a> {
         self.request.prompt_tokens.saturating_sub(self.held_tokens(position))
     }
 
-    /// Returns whether the gateway allows the endpoint at `position`.
-    pub(crate) fn is_allowed(&self, position: usize) -> bool {
-        let subset = self.request.subset.as_ref();
-        subset.is_none_or(|subset| subset.allows(self.endpoint(position).spec.address))
+    /// Returns whether [`Self::exclusion`] can exclude any endpoint.
+    pub(crate) fn has_exclusions(&self) -> bool {
+        self.request.subset.is_some() || self.view.may_be_draining()
+    }
+
+    /// Returns why the endpoint at `position` cannot get the request; `None` if it can.
+    pub(crate) fn exclusion(&self, position: usize) -> Option<Exclusion> {
+        let is_draining = self.view.may_be_draining() && self.endpoint(position).spec.is_draining;
+        let is_allowed = |subset: &Subset| subset.allows(self.endpoint(position).spec.address);
+        match &self.request.subset {
+            _ if is_draining => Some(Exclusion::Draining),
+            Some(subset) if !is_allowed(subset) => Some(Exclusion::Subset),
+            _ => None,
+        }
     }
 
     /// Returns the number of prompt tokens that the endpoint at `position` need not prefill. The last token

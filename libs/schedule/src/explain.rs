@@ -7,7 +7,7 @@ use signalbox_state::EndpointState;
 use signalbox_types::{Rates, Request};
 
 use crate::decision::Decision;
-use crate::decision_inputs::DecisionInputs;
+use crate::decision_inputs::{DecisionInputs, Exclusion};
 use crate::least_time::{CostTerms, EndpointCosts, LeastTime};
 use crate::policy::Policy;
 use crate::weighted::{DecisionTrace, EndpointTrace, Picker, ScoreTrace};
@@ -31,8 +31,8 @@ pub struct Candidate {
     /// Recent mean of the predicted minus the reported cached tokens; `None` if the engine reports none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens_error: Option<i32>,
-    /// What removed the endpoint from the candidates: the name of a filter, `subset` for the gateway, or the
-    /// endpoint's health.
+    /// What removed the endpoint from the candidates: the name of a filter, `subset` for the gateway,
+    /// `draining`, or the endpoint's health.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed_by: Option<String>,
     /// Score of each scorer.
@@ -115,8 +115,7 @@ pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (now_ms, seed): (u6
         rank(one).cmp(&rank(other)).then(by_total).then_with(|| by_time(one).cmp(&by_time(other)))
     });
     let why = match (policy, decision) {
-        (_, Decision::NoEndpoint) if candidates.is_empty() => "the pool has no endpoints".to_owned(),
-        (_, Decision::NoEndpoint) => "the gateway allows none of the pool's endpoints".to_owned(),
+        (_, Decision::NoEndpoint) => why_no_endpoint(&candidates).to_owned(),
         (_, Decision::Filtered) => "the filters removed every endpoint".to_owned(),
         (Policy::LeastTime(settings), Decision::Picked { .. }) => why_least_time(&candidates, settings),
         (Policy::Weighted(weighted), Decision::Picked { .. }) => why_weighted(&candidates, weighted.picker),
@@ -129,6 +128,18 @@ pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (now_ms, seed): (u6
         why,
         winner,
         candidates,
+    }
+}
+
+/// Returns why none of `candidates` can get the request.
+fn why_no_endpoint(candidates: &[Candidate]) -> &'static str {
+    let draining = Some(Exclusion::Draining.name());
+    let draining = candidates.iter().filter(|candidate| candidate.removed_by.as_deref() == draining).count();
+    match draining {
+        _ if candidates.is_empty() => "the pool has no endpoints",
+        0 => "the gateway allows none of the pool's endpoints",
+        _ if draining == candidates.len() => "all endpoints of the pool are draining",
+        _ => "the gateway allows none of the pool's endpoints that are not draining",
     }
 }
 

@@ -10,7 +10,7 @@ use signalbox_state::{
     PrefixMatches, ScrapeStatus, View,
 };
 use signalbox_types::{
-    Adapters, Capacity, EndpointSpec, Engine, Gauges, Load, ModelKey, Origin, Rates, Request,
+    Adapters, Capacity, EndpointSpec, Engine, Gauges, Load, MetricsTls, ModelKey, Origin, Rates, Request,
 };
 
 const SETTINGS: fn() -> LeastTime = LeastTime::default;
@@ -18,7 +18,15 @@ const SETTINGS: fn() -> LeastTime = LeastTime::default;
 fn endpoint(name: &str) -> EndpointState {
     let address = "10.0.0.1:8000".parse().unwrap();
     let (name, metrics_url, labels) = (name.to_owned(), String::new(), BTreeMap::new());
-    let spec = EndpointSpec { name, address, metrics_url, engine: Engine::Vllm, labels };
+    let spec = EndpointSpec {
+        name,
+        address,
+        metrics_url,
+        engine: Engine::Vllm,
+        labels,
+        is_draining: false,
+        metrics_tls: MetricsTls::Verified,
+    };
     let mut endpoint = EndpointState::new(Arc::new(spec));
     endpoint.observed = Observed { scrape_status: ScrapeStatus::Fresh, ..Observed::default() };
     endpoint

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Decision, DecisionInputs, EndpointCosts, LeastTime, Policy, Tier, decide, explain};
 use signalbox_state::{EndpointState, LocalState, Observed, PeerLoad, PrefixMatches, ScrapeStatus, View};
-use signalbox_types::{Capacity, EndpointSpec, Engine, Gauges, Load, Origin, Request};
+use signalbox_types::{Capacity, EndpointSpec, Engine, Gauges, Load, MetricsTls, Origin, Request};
 
 const OWN_ORIGIN: Origin = Origin(1);
 const OTHER_ORIGIN: Origin = Origin(2);
@@ -50,7 +50,15 @@ impl TestPool {
 fn endpoint(index: usize, pod: &Pod) -> Arc<EndpointState> {
     let address = format!("10.0.0.{}:8000", index + 1).parse().unwrap();
     let (name, metrics_url) = (format!("pod-{index}"), String::new());
-    let spec = EndpointSpec { name, address, metrics_url, engine: Engine::Vllm, labels: BTreeMap::new() };
+    let spec = EndpointSpec {
+        name,
+        address,
+        metrics_url,
+        engine: Engine::Vllm,
+        labels: BTreeMap::new(),
+        is_draining: false,
+        metrics_tls: MetricsTls::Verified,
+    };
     let mut endpoint = EndpointState::new(Arc::new(spec));
     let Pod { scrape_status, waiting, running, kv_used_ppm, .. } = *pod;
     let capacity = Some(Capacity { kv_tokens: 500_000 });

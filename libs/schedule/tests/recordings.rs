@@ -18,8 +18,8 @@ use signalbox_state::{
     PrefixMatches, ScrapeStatus, View,
 };
 use signalbox_types::{
-    Adapters, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, Load, ModelKey, Origin,
-    Rates, Request, Subset, Version,
+    Adapters, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, Load, MetricsTls, ModelKey,
+    Origin, Rates, Request, Subset, Version,
 };
 
 fn load() -> impl Strategy<Value = Load> {
@@ -89,9 +89,9 @@ fn sorted(mut names: Vec<u8>) -> Vec<Arc<str>> {
 
 fn endpoint() -> impl Strategy<Value = EndpointState> {
     let loads = vec((any::<u64>().prop_map(Origin), load()), 0..3);
-    let labels = option::of("[a-c]");
+    let labels = (option::of("[a-c]"), any::<bool>());
     (0_u16..1_000, labels, observed(), assessment(), option::of(residency()), loads, any::<u32>()).prop_map(
-        |(number, tier, observed, assessment, residency, loads, cold_placement_seq)| {
+        |(number, (tier, is_draining), observed, assessment, residency, loads, cold_placement_seq)| {
             let [high, low] = number.to_be_bytes();
             let mut endpoint = EndpointState::new(Arc::new(EndpointSpec {
                 name: format!("pod-{number}"),
@@ -99,6 +99,8 @@ fn endpoint() -> impl Strategy<Value = EndpointState> {
                 metrics_url: String::new(),
                 engine: Engine::Sglang,
                 labels: tier.map(|tier| ("tier".to_owned(), tier)).into_iter().collect::<BTreeMap<_, _>>(),
+                is_draining,
+                metrics_tls: MetricsTls::Verified,
             }));
             (endpoint.observed, endpoint.assessment) = (observed, assessment);
             (endpoint.adapters, endpoint.loads) = (residency.map(Arc::new), loads.into_iter().collect());
@@ -278,6 +280,8 @@ fn write_recorded_decision() {
             metrics_url: format!("http://10.0.0.{index}:8000/metrics"),
             engine: Engine::Vllm,
             labels: BTreeMap::new(),
+            is_draining: false,
+            metrics_tls: MetricsTls::Verified,
         }));
         endpoint.observed.scrape_status = ScrapeStatus::Fresh;
         endpoint.observed.gauges = Gauges { waiting: 0, running: Some(2), kv_used_ppm: Some(120_000) };

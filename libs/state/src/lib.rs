@@ -35,8 +35,8 @@ pub use pool_state::{
 };
 pub use replication::{
     ApplyOutcome, CatchUp, Cursor, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource,
-    FromAggregator, FromFollower, Gap, Journal, JournalBounds, JournaledReplica, Snapshot, SnapshotEntry,
-    StateReplica,
+    FromAggregator, FromFollower, Gap, HeardOwner, Journal, JournalBounds, JournaledReplica, Snapshot,
+    SnapshotEntry, StateReplica,
 };
 pub use reports::{
     DecodeObservation, EndpointObserver, Feedback, GaugeScope, Placement, Report, ResponseOutcome,

@@ -1,6 +1,7 @@
 //! Decides which aggregator owns a pool, and hands the pool over.
 
 mod election;
+mod followers;
 mod pool_role;
 mod takeover;
 

@@ -10,7 +10,9 @@ mod state_replica;
 
 pub(crate) use self::follower::FetchProgress;
 pub use self::follower::Follower;
-pub use self::follower_messages::{Cursor, FollowerEffect, FollowerEvent, FromAggregator, FromFollower};
+pub use self::follower_messages::{
+    Cursor, FollowerEffect, FollowerEvent, FromAggregator, FromFollower, HeardOwner,
+};
 pub use self::frame::{Frame, SnapshotEntry};
 pub use self::journal::{CatchUp, Journal, JournalBounds};
 pub use self::journaled_replica::JournaledReplica;

@@ -6,12 +6,15 @@
 //!
 //! Other clients, such as gateways, are served over TLS without authentication ([`ServerTls`]).
 //!
+//! `https` metrics pages of model servers are read with [`PageTls`].
+//!
 //! Without TLS, processes communicate on one machine only, unless `--plaintext` allows more.
 
 mod client;
 mod connection;
 mod flags;
 mod identity;
+mod metrics_pages;
 #[cfg(test)]
 mod mutual_tls_tests;
 mod parameters;
@@ -24,6 +27,7 @@ pub use client::{ConnectError, connect_unverified, root_cause};
 pub use connection::Connection;
 pub use flags::TlsFlags;
 pub use identity::{Identity, PeerNotAllowed};
+pub use metrics_pages::{PageTls, PageTlsError};
 pub use parameters::{CipherSuites, MinVersion, TlsParameterError, TlsParameters};
 pub use pem::FileError;
 pub use security::{ExposedListener, Security};

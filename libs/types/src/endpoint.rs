@@ -26,6 +26,17 @@ impl fmt::Display for PoolId {
     }
 }
 
+impl FromStr for PoolId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_name = |part: &&str| !part.is_empty() && !part.contains('/');
+        match text.split_once('/').filter(|(namespace, name)| is_name(namespace) && is_name(name)) {
+            Some((namespace, name)) => Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() }),
+            None => Err(format!("\"{text}\" is not of the form NAMESPACE/NAME")),
+        }
+    }
+}
+
 /// The kind of model server that an endpoint runs. It decides how the metrics page is parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +101,24 @@ impl FromStr for Engine {
     }
 }
 
+/// Whether the certificate of an endpoint's metrics page must be valid. It matters only for `https` URLs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsTls {
+    /// A known authority must have issued the certificate for the host in the URL.
+    #[default]
+    Verified,
+    /// Any certificate is accepted.
+    Unverified,
+}
+
+impl MetricsTls {
+    /// Returns whether the certificate must be valid.
+    pub fn is_verified(&self) -> bool {
+        *self == Self::Verified
+    }
+}
+
 /// One endpoint of a pool: a model server behind one address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSpec {
@@ -103,6 +132,12 @@ pub struct EndpointSpec {
     pub engine: Engine,
     /// Labels of the pod.
     pub labels: BTreeMap<String, String>,
+    /// Whether the endpoint is about to be removed: it keeps its running requests but takes no new ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_draining: bool,
+    /// Whether the certificate of the metrics page must be valid.
+    #[serde(default, skip_serializing_if = "MetricsTls::is_verified")]
+    pub metrics_tls: MetricsTls,
 }
 
 impl EndpointSpec {

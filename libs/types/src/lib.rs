@@ -21,7 +21,7 @@ mod token_ratio;
 mod version;
 
 pub use adapters::{Adapters, LoadedAdapters};
-pub use endpoint::{EndpointSpec, Engine, PoolId, PoolSpec, UnknownEngine};
+pub use endpoint::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec, UnknownEngine};
 pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, ModelKey, Origin, ReplicaKey};
 pub use load::Load;
 pub use media_weights::MediaWeights;

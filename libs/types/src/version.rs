@@ -62,7 +62,7 @@ pub struct Format {
 impl Format {
     /// Protocol version of this release. Neighboring versions understand each other: it grows by one with a
     /// compatible change, and by two with one that older releases would misread, such as a new part of a digest.
-    pub const PROTOCOL: u32 = 3;
+    pub const PROTOCOL: u32 = 5;
     /// Version of what is hashed of a prompt, and how. It grows by one with each change to either.
     const HASH: u32 = 2;
 

@@ -39,20 +39,27 @@ pub fn encode_assignment(epoch: u64, endpoints: Vec<AssignedEndpoint>) -> pb::Co
 /// Decodes the endpoints of an assignment.
 ///
 /// # Errors
-/// [`WireError`] when this version does not know an engine.
+/// [`WireError`] when this version does not know an engine or how to verify a metrics page.
 pub fn decode_assignment(assignment: pb::CollectorAssignment) -> Result<Vec<AssignedEndpoint>, WireError> {
     let decode = |message: pb::AssignedEndpoint| {
-        let pb::AssignedEndpoint { endpoint, generation, name, metrics_url, engine } = message;
+        let pb::AssignedEndpoint { endpoint, generation, name, metrics_url, engine, metrics_tls } = message;
         let (endpoint, generation) = (EndpointKey(endpoint), Generation(generation));
-        Ok(AssignedEndpoint { endpoint, generation, name, metrics_url, engine: engine.parse()? })
+        let (engine, metrics_tls) = (engine.parse()?, shared::decode_metrics_tls(metrics_tls)?);
+        Ok(AssignedEndpoint { endpoint, generation, name, metrics_url, engine, metrics_tls })
     };
     assignment.endpoints.into_iter().map(decode).collect()
 }
 
 fn encode_assigned(assigned: AssignedEndpoint) -> pb::AssignedEndpoint {
-    let AssignedEndpoint { endpoint, generation, name, metrics_url, engine } = assigned;
-    let engine = engine.name().to_owned();
-    pb::AssignedEndpoint { endpoint: endpoint.0, generation: generation.0, name, metrics_url, engine }
+    let AssignedEndpoint { endpoint, generation, name, metrics_url, engine, metrics_tls } = assigned;
+    pb::AssignedEndpoint {
+        endpoint: endpoint.0,
+        generation: generation.0,
+        name,
+        metrics_url,
+        engine: engine.name().to_owned(),
+        metrics_tls: shared::encode_metrics_tls(metrics_tls),
+    }
 }
 
 fn encode_report(report: Report) -> pb::Report {

@@ -11,6 +11,12 @@ pub enum WireError {
     /// An address cannot be parsed.
     #[error("\"{0}\" is not an address of the form IP:PORT")]
     Address(String),
+    /// The address of a process cannot be parsed.
+    #[error("\"{0}\" is not an address of the form HOST:PORT")]
+    PeerAddress(String),
+    /// The name of a pool cannot be parsed.
+    #[error("\"{0}\" is not a pool of the form NAMESPACE/NAME")]
+    PoolName(String),
     /// This version does not know the engine.
     #[error(transparent)]
     Engine(#[from] signalbox_types::UnknownEngine),

@@ -1,7 +1,7 @@
 //! Messages between an aggregator and its followers, except for the encoding of frames.
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Cursor, FromAggregator, FromFollower};
+use signalbox_state::{Cursor, FromAggregator, FromFollower, HeardOwner};
 use signalbox_types::Version;
 
 use crate::error::WireError;
@@ -12,9 +12,9 @@ use crate::hello::Hello;
 pub fn encode_follower_message(hello: Option<&Hello>, message: FromFollower) -> pb::FollowerMessage {
     use pb::follower_message::Message;
     let message = match message {
-        FromFollower::Cursor(Cursor { version, epoch: highest_epoch }) => {
+        FromFollower::Cursor(Cursor { version, epoch: highest_epoch, heard }) => {
             let Version { epoch, seq } = version.unwrap_or_default();
-            Message::Cursor(pb::Cursor { epoch, seq, highest_epoch })
+            Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch: heard_epoch(heard) })
         }
         FromFollower::FetchReply(fetched) => Message::FetchReply(encode_frame(&fetched)),
     };
@@ -35,9 +35,9 @@ pub fn decode_follower_message(message: pb::FollowerMessage) -> Result<FromFollo
     use pb::follower_message::Message;
     let pb::FollowerMessage { hello: _, message } = message;
     Ok(match message.ok_or(WireError::Missing("follower message"))? {
-        Message::Cursor(pb::Cursor { epoch, seq, highest_epoch }) => {
-            let version = version(epoch, seq);
-            FromFollower::Cursor(Cursor { version, epoch: highest_epoch.max(epoch) })
+        Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch }) => {
+            let (version, heard) = (version(epoch, seq), heard_owner(heard_epoch));
+            FromFollower::Cursor(Cursor { version, epoch: highest_epoch.max(epoch), heard })
         }
         Message::FetchReply(fetched) => FromFollower::FetchReply(decode_frame(fetched)?),
         Message::Rejected(reason) => return Err(WireError::Rejected(reason)),
@@ -71,6 +71,22 @@ pub fn decode_aggregator_message(message: pb::Frame) -> Result<FromAggregator, W
         }
         state => FromAggregator::Frame(decode_frame(pb::Frame { frame: state, hello: None })?),
     })
+}
+
+fn heard_epoch(heard: HeardOwner) -> Option<u64> {
+    match heard {
+        HeardOwner::Unknown => None,
+        HeardOwner::Nobody => Some(0),
+        HeardOwner::Epoch(epoch) => Some(epoch),
+    }
+}
+
+fn heard_owner(heard_epoch: Option<u64>) -> HeardOwner {
+    match heard_epoch {
+        None => HeardOwner::Unknown,
+        Some(0) => HeardOwner::Nobody,
+        Some(epoch) => HeardOwner::Epoch(epoch),
+    }
 }
 
 fn version(epoch: u64, seq: u64) -> Option<Version> {

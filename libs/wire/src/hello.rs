@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(Ok(hello.clone()), of(Format::PROTOCOL));
         assert_eq!(Ok(hello.clone()), of(Format::PROTOCOL + 1));
         let rejected = of(Format::PROTOCOL + 2).unwrap_err().to_string();
-        assert!(rejected.contains("protocol 5") && rejected.contains("protocol 3"), "{rejected}");
+        assert!(rejected.contains("protocol 7") && rejected.contains("protocol 5"), "{rejected}");
         assert!(of(Format::PROTOCOL - 2).is_err());
         assert_eq!(Err(WireError::Missing("hello")), Hello::read(None));
     }

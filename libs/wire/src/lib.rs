@@ -5,6 +5,7 @@
 mod collector;
 mod error;
 mod feedback;
+mod fleet;
 mod follower;
 mod frame;
 mod hello;
@@ -19,6 +20,7 @@ pub use error::WireError;
 pub use feedback::{
     FeedbackReply, decode_feedback, decode_feedback_reply, encode_feedback, encode_feedback_reply,
 };
+pub use fleet::{FleetState, ServedPool, decode_fleet_state, encode_fleet_state};
 pub use follower::{
     decode_aggregator_message, decode_follower_message, encode_aggregator_message, encode_follower_message,
     encode_rejection,

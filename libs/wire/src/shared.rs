@@ -6,7 +6,7 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{AdapterResidency, Assessment, Circuit, Digest, ModelCircuit, Observed, ScrapeStatus};
 use signalbox_types::{
     Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, LoadedAdapters,
-    ModelKey, Rates, Work,
+    MetricsTls, ModelKey, Rates, Work,
 };
 
 use crate::error::WireError;
@@ -179,23 +179,48 @@ pub(crate) fn decode_load(message: Option<pb::Load>) -> Result<Load, WireError> 
     Ok(Load { requests, prefills, prefill_tokens })
 }
 
+pub(crate) fn encode_metrics_tls(metrics_tls: MetricsTls) -> i32 {
+    let metrics_tls = match metrics_tls {
+        MetricsTls::Verified => pb::MetricsTls::Unspecified,
+        MetricsTls::Unverified => pb::MetricsTls::Unverified,
+    };
+    metrics_tls.into()
+}
+
+pub(crate) fn decode_metrics_tls(number: i32) -> Result<MetricsTls, WireError> {
+    match pb::MetricsTls::try_from(number) {
+        Ok(pb::MetricsTls::Unspecified) => Ok(MetricsTls::Verified),
+        Ok(pb::MetricsTls::Unverified) => Ok(MetricsTls::Unverified),
+        Err(_) => Err(WireError::Missing("metrics_tls")),
+    }
+}
+
 pub(crate) fn encode_spec(spec: &EndpointSpec) -> pb::EndpointSpec {
-    let EndpointSpec { name, address, metrics_url, engine, labels } = spec;
+    let EndpointSpec { name, address, metrics_url, engine, labels, is_draining, metrics_tls } = spec;
     pb::EndpointSpec {
         name: name.clone(),
         address: address.to_string(),
         engine: engine.name().to_owned(),
         labels: labels.clone().into_iter().collect(),
         metrics_url: metrics_url.clone(),
+        is_draining: *is_draining,
+        metrics_tls: encode_metrics_tls(*metrics_tls),
     }
 }
 
 pub(crate) fn decode_spec(message: Option<pb::EndpointSpec>) -> Result<Arc<EndpointSpec>, WireError> {
     let message = message.ok_or(WireError::Missing("spec"))?;
-    let pb::EndpointSpec { name, address, engine, labels, metrics_url } = message;
+    let pb::EndpointSpec { name, address, engine, labels, metrics_url, is_draining, metrics_tls } = message;
     let address = address.parse().map_err(|_| WireError::Address(address))?;
-    let labels = labels.into_iter().collect();
-    Ok(Arc::new(EndpointSpec { name, address, metrics_url, engine: engine.parse()?, labels }))
+    Ok(Arc::new(EndpointSpec {
+        name,
+        address,
+        metrics_url,
+        engine: engine.parse()?,
+        labels: labels.into_iter().collect(),
+        is_draining,
+        metrics_tls: decode_metrics_tls(metrics_tls)?,
+    }))
 }
 
 pub(crate) fn encode_observed(endpoint: EndpointKey, observed: &Observed) -> pb::Observed {

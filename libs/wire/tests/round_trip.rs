@@ -1,6 +1,5 @@
 //! Every message survives encoding to bytes and decoding.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +14,13 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
     AdapterResidency, Assessment, AssignedEndpoint, CacheAccuracy, Change, Circuit, Cursor,
     DecodeObservation, Digest, EndpointState, Feedback, Frame, FromAggregator, FromFollower, GaugeScope,
-    ModelCircuit, Observed, Placement, PoolState, Report, ResponseOutcome, ResponseReport, ScrapeStatus,
-    SnapshotEntry, Update, UsageReport,
+    HeardOwner, ModelCircuit, Observed, Placement, PoolState, Report, ResponseOutcome, ResponseReport,
+    ScrapeStatus, SnapshotEntry, Update, UsageReport,
 };
 use signalbox_types::{
     Adapters, BlockHash, BookingId, Capacity, EndpointKey, EndpointSpec, Engine, Format, Gauges, Generation,
-    Incarnation, Load, LoadedAdapters, ModelKey, ModelRewrite, Models, Objective, Origin, Rates, ReplicaKey,
-    RequestEnd, RewriteRule, RewriteTarget, TokenRatio, Version, Work,
+    Incarnation, Load, LoadedAdapters, MetricsTls, ModelKey, ModelRewrite, Models, Objective, Origin, Rates,
+    ReplicaKey, RequestEnd, RewriteRule, RewriteTarget, TokenRatio, Version, Work,
 };
 use signalbox_wire::{FeedbackReply, Hello};
 
@@ -128,9 +127,11 @@ fn decode() -> impl Strategy<Value = DecodeObservation> {
 fn spec() -> impl Strategy<Value = Arc<EndpointSpec>> {
     let labels = btree_map("[a-z]{0,3}", ".{0,3}", 0..3);
     let engine = select(Engine::ALL.to_vec());
-    (".{0,8}", any::<(std::net::IpAddr, u16)>(), ".{0,8}", engine, labels).prop_map(
-        |(name, address, metrics_url, engine, labels): (_, _, _, _, BTreeMap<_, _>)| {
-            Arc::new(EndpointSpec { name, address: address.into(), metrics_url, engine, labels })
+    let address = any::<(std::net::IpAddr, u16)>().prop_map(std::net::SocketAddr::from);
+    let metrics_tls = select(vec![MetricsTls::Verified, MetricsTls::Unverified]);
+    (".{0,8}", address, ".{0,8}", engine, labels, any::<bool>(), metrics_tls).prop_map(
+        |(name, address, metrics_url, engine, labels, is_draining, metrics_tls)| {
+            Arc::new(EndpointSpec { name, address, metrics_url, engine, labels, is_draining, metrics_tls })
         },
     )
 }
@@ -429,6 +430,7 @@ fn assigned() -> impl Strategy<Value = AssignedEndpoint> {
         name: spec.name.clone(),
         metrics_url: spec.metrics_url.clone(),
         engine: spec.engine,
+        metrics_tls: spec.metrics_tls,
     })
 }
 
@@ -437,9 +439,14 @@ fn version() -> impl Strategy<Value = Option<Version>> {
 }
 
 fn from_follower() -> impl Strategy<Value = FromFollower> {
-    let cursor = (version(), any::<u64>()).prop_map(|(version, epoch)| {
+    let heard = prop_oneof![
+        Just(HeardOwner::Unknown),
+        Just(HeardOwner::Nobody),
+        (1..=u64::MAX).prop_map(HeardOwner::Epoch),
+    ];
+    let cursor = (version(), any::<u64>(), heard).prop_map(|(version, epoch, heard)| {
         let epoch = epoch.max(version.map_or(0, |version| version.epoch));
-        FromFollower::Cursor(Cursor { version, epoch })
+        FromFollower::Cursor(Cursor { version, epoch, heard })
     });
     prop_oneof![cursor, frame().prop_map(FromFollower::FetchReply)]
 }

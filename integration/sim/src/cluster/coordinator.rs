@@ -7,9 +7,6 @@ use signalbox_state::{ClaimResult, ObservedOwner};
 
 use crate::plan::Node;
 
-/// How long a lease lasts without renewal, in microseconds.
-pub(crate) const LEASE_TTL_US: u64 = 2_000_000;
-
 /// A request from a process to the coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -19,6 +16,8 @@ pub(crate) enum Request {
         lease: u64,
         /// The new epoch must be higher than this one.
         above: u64,
+        /// The epoch of an owner that the claim may replace although it holds its lease.
+        replacing: Option<u64>,
         /// Identifies the claim in the reply.
         number: u64,
     },
@@ -50,7 +49,7 @@ impl Registry {
         match self.owner {
             None => ObservedOwner::Nobody,
             Some((owner, epoch)) if owner == node => ObservedOwner::Own(epoch),
-            Some((_, epoch)) => ObservedOwner::Other(epoch),
+            Some((owner, epoch)) => ObservedOwner::Other { name: owner.to_string(), epoch },
         }
     }
 
@@ -66,9 +65,11 @@ struct Lease {
 }
 
 /// The coordinator. Its state survives an outage.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Coordinator {
     pub(crate) is_down: bool,
+    /// How long a lease lasts without renewal, in microseconds.
+    ttl_us: u64,
     leases: BTreeMap<u64, Lease>,
     leases_granted: u64,
     /// The owner's lease, node and epoch.
@@ -81,6 +82,19 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
+    pub(crate) fn new(ttl_us: u64) -> Self {
+        Self {
+            is_down: false,
+            ttl_us,
+            leases: BTreeMap::new(),
+            leases_granted: 0,
+            owner: None,
+            epoch: None,
+            revision: 0,
+            vacant_since_us: None,
+        }
+    }
+
     pub(crate) fn registry(&self) -> Registry {
         let mut members: Vec<_> = self.leases.values().map(|lease| lease.node).collect();
         members.dedup();
@@ -91,7 +105,7 @@ impl Coordinator {
     /// Ends an outage. All leases start over, because none could be renewed during the outage.
     pub(crate) fn recover(&mut self, now_us: u64) {
         self.is_down = false;
-        self.leases.values_mut().for_each(|lease| lease.ends_at_us = now_us + LEASE_TTL_US);
+        self.leases.values_mut().for_each(|lease| lease.ends_at_us = now_us + self.ttl_us);
     }
 
     /// Ends leases that were not renewed, and returns whether there were any.
@@ -117,7 +131,7 @@ impl Coordinator {
 
     /// Handles a request from `node` and returns the reply, if the request has one.
     pub(crate) fn serve(&mut self, now_us: u64, node: Node, request: Request) -> Option<Reply> {
-        let ends_at_us = now_us + LEASE_TTL_US;
+        let ends_at_us = now_us + self.ttl_us;
         match request {
             Request::Register => {
                 self.leases_granted += 1;
@@ -132,8 +146,8 @@ impl Coordinator {
                 }
                 None => Some(Reply::LeaseLost(id)),
             },
-            Request::Claim { lease, above, number } => {
-                let result = self.claim(node, lease, above);
+            Request::Claim { lease, above, replacing, number } => {
+                let result = self.claim(node, lease, above, replacing);
                 Some(Reply::ClaimResult(number, result))
             }
             Request::Release(id) => {
@@ -148,11 +162,13 @@ impl Coordinator {
         }
     }
 
-    fn claim(&mut self, node: Node, lease: u64, above: u64) -> ClaimResult {
+    fn claim(&mut self, node: Node, lease: u64, above: u64, replacing: Option<u64>) -> ClaimResult {
         if !self.leases.contains_key(&lease) {
             return ClaimResult::Unanswered;
         }
-        if let Some((_, _, epoch)) = self.owner.filter(|(holder, _, _)| *holder != lease) {
+        let is_refused =
+            |(holder, _, epoch): &(u64, Node, u64)| *holder != lease && replacing != Some(*epoch);
+        if let Some((_, _, epoch)) = self.owner.filter(is_refused) {
             return ClaimResult::Held(epoch);
         }
         let epoch = self.epoch.unwrap_or(0).max(above) + 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use signalbox_state::ScrapeResult;
 use signalbox_types::{
-    Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, PoolId, PoolSpec, Sample,
+    Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, MetricsTls, PoolId, PoolSpec, Sample,
 };
 
 /// One model server.
@@ -92,5 +92,7 @@ fn spec(at: usize) -> EndpointSpec {
         metrics_url: format!("http://{address}/metrics"),
         engine: Engine::Vllm,
         labels: BTreeMap::new(),
+        is_draining: false,
+        metrics_tls: MetricsTls::Verified,
     }
 }

@@ -11,7 +11,7 @@ use signalbox_state::{
 use signalbox_types::Version;
 
 use crate::cluster::Cluster;
-use crate::cluster::coordinator::{LEASE_TTL_US, Reply, Request};
+use crate::cluster::coordinator::{Reply, Request};
 use crate::cluster::event::Timer;
 use crate::cluster::message::{End, Payload};
 use crate::counters::Counter;
@@ -117,7 +117,7 @@ impl Aggregator {
                 let request = self.lease.map_or(Request::Register, Request::KeepAlive);
                 cluster.ask_coordinator(self.node, request);
                 cluster.ask_coordinator(self.node, Request::ReadRegistry);
-                let next_ms = if self.lease.is_some() { LEASE_TTL_US / 3_000 } else { 200 };
+                let next_ms = if self.lease.is_some() { cluster.plan.lease_ttl_ms / 3 } else { 200 };
                 cluster.set_timer(self.node, next_ms, Timer::RenewLease);
             }
             Timer::ClaimDeadline(claim) if self.is_claiming && claim == self.claim => {
@@ -250,7 +250,7 @@ impl Aggregator {
             RoleEffect::Send(stream, message) => {
                 cluster.send(stream, End::Server, Payload::FromFollower(message))
             }
-            RoleEffect::Claim { above } => self.claim(cluster, above),
+            RoleEffect::Claim { above, replacing } => self.claim(cluster, above, replacing),
             RoleEffect::Release => {
                 if let Some(lease) = self.lease {
                     cluster.ask_coordinator(self.node, Request::Release(lease));
@@ -262,13 +262,16 @@ impl Aggregator {
         }
     }
 
-    fn claim(&mut self, cluster: &mut Cluster, above: u64) {
+    fn claim(&mut self, cluster: &mut Cluster, above: u64, replacing: Option<u64>) {
+        if let Some(epoch) = replacing {
+            cluster.record_early_claim(epoch);
+        }
         self.claim += 1;
         self.is_claiming = true;
         let number = self.claim;
         match self.lease {
             Some(lease) => {
-                cluster.ask_coordinator(self.node, Request::Claim { lease, above, number });
+                cluster.ask_coordinator(self.node, Request::Claim { lease, above, replacing, number });
                 cluster.set_timer(self.node, CLAIM_DEADLINE_MS, Timer::ClaimDeadline(number));
             }
             None => cluster.set_timer(self.node, 0, Timer::ClaimDeadline(number)),

@@ -14,9 +14,11 @@ const CHECK_INTERVAL_US: u64 = 25_000;
 /// Time without faults after which at most one aggregator owns the pool, in microseconds.
 const ONE_OWNER_WITHIN_US: u64 = 4_000_000;
 
-/// Time without faults after which an aggregator owns the pool, in microseconds: a lease expires, and a
-/// standby takes over.
-const OWNED_WITHIN_US: u64 = 7_000_000;
+/// Time without faults after which no standby replaces a running owner, in microseconds.
+const OWNER_STAYS_AFTER_US: u64 = 4_000_000;
+
+/// Time without faults after the expiry of a lease after which an aggregator owns the pool, in microseconds.
+const OWNED_WITHIN_US: u64 = 5_000_000;
 
 /// The longest time without an owner after that, during a failback, in microseconds.
 const FAILBACK_WITHIN_US: u64 = 3_000_000;
@@ -65,12 +67,16 @@ impl World {
         if is_reliable && owners.len() > 1 && undisturbed_us >= ONE_OWNER_WITHIN_US {
             self.cluster.checker.fail(Invariant::OneOwner, || format!("{owners:?} own the pool"));
         }
+        let replaced = std::mem::take(&mut self.cluster.running_owners_replaced);
+        if is_reliable && !replaced.is_empty() && undisturbed_us >= OWNER_STAYS_AFTER_US {
+            self.cluster.checker.fail(Invariant::HeardOwnerStays, || format!("{replaced:?} was replaced"));
+        }
         if !owners.is_empty() {
             self.ownership.owned_at_us = now_us;
         }
         if is_reliable
             && now_us > self.ownership.owned_at_us + FAILBACK_WITHIN_US
-            && undisturbed_us >= OWNED_WITHIN_US
+            && undisturbed_us >= OWNED_WITHIN_US + self.cluster.plan.lease_ttl_ms * 1_000
         {
             let statuses: Vec<_> = self.roles().map(|(node, role)| (node, role.status())).collect();
             self.cluster.checker.fail(Invariant::PoolHasOwner, || format!("{statuses:?}"));

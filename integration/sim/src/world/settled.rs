@@ -10,8 +10,8 @@ use crate::processes::Process;
 use crate::processes::replica::Replica;
 use crate::world::World;
 
-/// How long the processes have to settle.
-const SETTLES_WITHIN_MS: u64 = 9_000;
+/// How long the processes have to settle after a lease has expired.
+const SETTLES_WITHIN_MS: u64 = 7_000;
 
 /// How long the processes have to settle after the last request has ended.
 const SETTLES_AFTER_REQUESTS_MS: u64 = 3_000;
@@ -28,7 +28,8 @@ impl World {
     /// # Errors
     /// The first violated invariant.
     pub fn settle(&mut self) -> Result<(), Violation> {
-        let settles_at_ms = self.cluster.plan.heals_at_ms + SETTLES_WITHIN_MS;
+        let settles_at_ms =
+            self.cluster.plan.heals_at_ms + self.cluster.plan.lease_ttl_ms + SETTLES_WITHIN_MS;
         self.run_until(settles_at_ms)?;
         let settled_ms = self.wait_for(
             &[check_state_converges, check_one_collector_per_endpoint, check_loads_match_gauges],

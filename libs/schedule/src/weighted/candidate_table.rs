@@ -17,14 +17,14 @@ pub(super) struct CandidateTable {
     pub(super) totals: Vec<f64>,
     /// Buffer for a scorer that ranks the candidates.
     pub(super) ranked: Vec<usize>,
-    /// Health of each endpoint of the view; `None` for endpoints that the gateway does not allow.
+    /// Health of each endpoint of the view; `None` for endpoints that cannot get the request.
     health: Vec<Option<EndpointHealth>>,
 }
 
 impl CandidateTable {
     pub(super) fn new(inputs: &DecisionInputs<'_>) -> Self {
         let endpoints = inputs.view.endpoints.len();
-        let health = |at| inputs.is_allowed(at).then(|| inputs.health(at));
+        let health = |at| inputs.exclusion(at).is_none().then(|| inputs.health(at));
         Self {
             positions: Vec::with_capacity(endpoints),
             kept: Vec::with_capacity(endpoints),
@@ -35,7 +35,7 @@ impl CandidateTable {
         }
     }
 
-    /// Returns the health of each endpoint of the view; `None` for endpoints that the gateway does not allow.
+    /// Returns the health of each endpoint of the view; `None` for endpoints that cannot get the request.
     pub(super) fn health(&self) -> &[Option<EndpointHealth>] {
         &self.health
     }

@@ -71,12 +71,11 @@ pub(crate) struct EndpointTrace {
 }
 
 impl DecisionTrace {
-    /// Returns the trace before the first step. Endpoints that the gateway does not allow are marked as
-    /// removed.
+    /// Returns the trace before the first step. Endpoints that cannot get the request are marked as removed.
     pub(crate) fn new(inputs: &DecisionInputs<'_>) -> Self {
-        let endpoint = |at| match inputs.is_allowed(at) {
-            true => EndpointTrace::default(),
-            false => EndpointTrace { removed_by: Some("subset".to_owned()), ..EndpointTrace::default() },
+        let endpoint = |at| {
+            let removed_by = inputs.exclusion(at).map(|exclusion| exclusion.name().to_owned());
+            EndpointTrace { removed_by, ..EndpointTrace::default() }
         };
         Self { endpoints: (0..inputs.view.endpoints.len()).map(endpoint).collect() }
     }

@@ -14,7 +14,7 @@ use signalbox_state::{
     ResponseTracker, ScrapeStatus, ServedDurations, StateReplica, UnservedBooking, Update, UsageReport, View,
 };
 use signalbox_types::{
-    EndpointKey, EndpointSpec, Engine, Incarnation, ModelKey, Origin, PoolId, PoolSpec, Request,
+    EndpointKey, EndpointSpec, Engine, Incarnation, MetricsTls, ModelKey, Origin, PoolId, PoolSpec, Request,
 };
 
 const COLLECTOR: CollectorStream = CollectorStream(1);
@@ -126,6 +126,8 @@ impl Fleet {
             metrics_url: String::new(),
             engine: Engine::Vllm,
             labels: Default::default(),
+            is_draining: false,
+            metrics_tls: MetricsTls::Verified,
         };
         let id = PoolId { namespace: "default".to_owned(), name: "p".to_owned() };
         let endpoints: Vec<_> = (0..endpoints).map(spec).collect();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
+mod draining;
 mod filters;
 mod overflow;
 mod policy;

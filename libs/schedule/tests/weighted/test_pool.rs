@@ -10,7 +10,7 @@ use signalbox_state::{
     AdapterResidency, Circuit, EndpointState, LocalState, Observed, PeerLoad, PrefixMatches, ScrapeStatus,
     View,
 };
-use signalbox_types::{Adapters, EndpointSpec, Engine, Gauges, Load, Origin, Request};
+use signalbox_types::{Adapters, EndpointSpec, Engine, Gauges, Load, MetricsTls, Origin, Request};
 
 const OWN_ORIGIN: Origin = Origin(1);
 const OTHER_ORIGIN: Origin = Origin(2);
@@ -22,6 +22,7 @@ pub(crate) struct Pod {
     pub(crate) circuit: Circuit,
     pub(crate) waiting: u32,
     pub(crate) is_asleep: bool,
+    pub(crate) is_draining: bool,
     pub(crate) running: Option<u32>,
     pub(crate) kv_used_ppm: Option<u32>,
     pub(crate) own: Load,
@@ -39,6 +40,7 @@ impl Default for Pod {
             circuit: Circuit::Closed,
             waiting: 0,
             is_asleep: false,
+            is_draining: false,
             running: Some(0),
             kv_used_ppm: Some(0),
             own: Load::ZERO,
@@ -84,6 +86,16 @@ impl TestPool {
                 ..Request::default()
             },
         }
+    }
+
+    /// Returns the pool without the pods that are draining.
+    pub(crate) fn without_draining(mut self) -> Self {
+        let is_kept: Vec<_> = self.view.endpoints.iter().map(|pod| !pod.spec.is_draining).collect();
+        let kept = || (0..is_kept.len()).filter(|at| is_kept[*at]);
+        self.local.own = kept().map(|at| self.local.own[at]).collect();
+        self.matches.blocks = kept().map(|at| self.matches.blocks[at]).collect();
+        self.view.endpoints = kept().map(|at| Arc::clone(&self.view.endpoints[at])).collect();
+        self
     }
 
     pub(crate) fn inputs(&self) -> DecisionInputs<'_> {
@@ -149,6 +161,8 @@ fn endpoint(index: usize, pod: &Pod) -> EndpointState {
         metrics_url: String::new(),
         engine: Engine::Vllm,
         labels,
+        is_draining: pod.is_draining,
+        metrics_tls: MetricsTls::Verified,
     };
     let mut endpoint = EndpointState::new(Arc::new(spec));
     let Pod { scrape_status, circuit, waiting, running, kv_used_ppm, cold_placement_seq, is_asleep, .. } =

@@ -52,6 +52,10 @@ pub struct View {
     /// [`LocalState`] that the decision read from them.
     #[serde(skip)]
     gauges: Arc<[Arc<InFlightGauge>]>,
+    /// Whether it is certain that no endpoint is draining. It spares most decisions from reading each
+    /// specification.
+    #[serde(skip)]
+    none_is_draining: bool,
     /// The slots of the index, and the position in `endpoints` of the endpoint in each slot.
     #[serde(skip)]
     slots: (Arc<EndpointSlots>, Arc<[Option<usize>]>),
@@ -83,6 +87,7 @@ impl View {
             positions(&slots, &endpoints)
         };
         let slots = (slots, positions);
+        let none_is_draining = none_is_draining(before, &endpoints, is_same_set);
         Self {
             version,
             format,
@@ -94,8 +99,14 @@ impl View {
             token_ratios,
             prefill_began_ms,
             gauges,
+            none_is_draining,
             slots,
         }
+    }
+
+    /// Returns whether any endpoint may be draining. If not, no specification needs to be read to know it.
+    pub fn may_be_draining(&self) -> bool {
+        !self.none_is_draining
     }
 
     /// Computes the request's tokens as its model makes them of the prompt, as far as that was learned.
@@ -229,6 +240,15 @@ fn prefill_began_ms(
         if has_advanced { now_ms } else { before.prefill_began_ms.get(at).copied().unwrap_or(now_ms) }
     };
     endpoints.iter().enumerate().map(prefill_began_ms).collect()
+}
+
+/// Returns whether no endpoint is draining. Reads the specifications only if one of them changed.
+fn none_is_draining(before: &View, endpoints: &[Arc<EndpointState>], is_same_set: bool) -> bool {
+    let mut known = endpoints.iter().zip(before.endpoints.iter());
+    if is_same_set && known.all(|(now, then)| Arc::ptr_eq(&now.spec, &then.spec)) {
+        return before.none_is_draining;
+    }
+    endpoints.iter().all(|endpoint_state| !endpoint_state.spec.is_draining)
 }
 
 /// Returns the adapters that any of the endpoints has had: those of `before` and new ones. Collects them from

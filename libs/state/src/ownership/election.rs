@@ -1,15 +1,19 @@
 //! Decides when an aggregator claims a pool and when it gives the pool up.
 
+mod early_claims;
+
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// How long an aggregator waits for the preferred one to claim a vacant pool, in milliseconds.
+use self::early_claims::EarlyClaims;
+
+/// How long an aggregator waits for the preferred one to claim a pool, in milliseconds.
 const YIELD_MS: u64 = 300;
 
 /// The time between two claims, in milliseconds.
 const CLAIM_RETRY_MS: u64 = 500;
 
 /// What the coordinator reports about a pool's owner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ObservedOwner {
     /// Nothing was reported yet.
     #[default]
@@ -18,8 +22,13 @@ pub enum ObservedOwner {
     Nobody,
     /// This aggregator owns the pool under this epoch.
     Own(u64),
-    /// Another aggregator owns the pool under this epoch.
-    Other(u64),
+    /// Another aggregator owns the pool.
+    Other {
+        /// The name of the aggregator.
+        name: String,
+        /// The epoch under which it owns the pool.
+        epoch: u64,
+    },
 }
 
 /// The result of a claim.
@@ -41,7 +50,10 @@ pub enum ClaimResult {
 /// What an aggregator must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ElectionStep {
-    Claim,
+    Claim {
+        /// The epoch of the owner to replace although it holds its lease.
+        replacing: Option<u64>,
+    },
     /// Another aggregator owns the pool.
     StepDown,
     /// Hand the pool to the preferred aggregator.
@@ -62,7 +74,9 @@ pub(crate) struct Election {
     preferred: Option<Preferred>,
     observed_owner: ObservedOwner,
     vacant_since_ms: Option<u64>,
-    is_claiming: bool,
+    early_claims: EarlyClaims,
+    /// The claim that was not answered yet, and whether it replaces an owner that holds its lease.
+    claim: Option<ClaimKind>,
     next_claim_at_ms: u64,
     /// The epoch under which this aggregator owns the pool, and whether the coordinator has confirmed it.
     owned_epoch: Option<(u64, bool)>,
@@ -72,15 +86,27 @@ pub(crate) struct Election {
     is_draining: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClaimKind {
+    Regular,
+    Early,
+}
+
 #[derive(Clone, Debug)]
 struct Preferred {
     name: String,
-    /// When the aggregator became the preferred one.
+    /// When the aggregator became the preferred one, or connected since.
     since_ms: u64,
     /// Whether it follows this aggregator and is up to date.
     is_caught_up: bool,
     /// Whether the pool was already handed to it.
     was_offered: bool,
+}
+
+impl Preferred {
+    fn new(name: String, since_ms: u64) -> Self {
+        Self { name, since_ms, is_caught_up: false, was_offered: false }
+    }
 }
 
 impl Election {
@@ -94,7 +120,8 @@ impl Election {
             preferred: None,
             observed_owner: ObservedOwner::Unknown,
             vacant_since_ms: None,
-            is_claiming: false,
+            early_claims: EarlyClaims::default(),
+            claim: None,
             next_claim_at_ms: 0,
             owned_epoch: None,
             outranked_by: None,
@@ -116,15 +143,17 @@ impl Election {
     /// Sets the names of the live aggregators.
     pub(crate) fn set_candidates(&mut self, now_ms: u64, names: Vec<String>) {
         self.candidates = names;
-        let first = self.most_preferred().filter(|first| **first != self.name);
+        let first = self.most_preferred(None).filter(|first| **first != self.name);
         if first != self.preferred.as_ref().map(|preferred| &preferred.name) {
-            let preferred = |name: &String| Preferred {
-                name: name.clone(),
-                since_ms: now_ms,
-                is_caught_up: false,
-                was_offered: false,
-            };
-            self.preferred = first.map(preferred);
+            self.preferred = first.map(|name| Preferred::new(name.clone(), now_ms));
+        }
+    }
+
+    /// Records that the aggregator `name` connected to this one. It may have restarted before its lease
+    /// ended.
+    pub(crate) fn record_join(&mut self, now_ms: u64, name: &str) {
+        if let Some(preferred) = self.preferred.as_mut().filter(|preferred| preferred.name == name) {
+            *preferred = Preferred::new(name.to_owned(), now_ms);
         }
     }
 
@@ -142,10 +171,25 @@ impl Election {
 
     /// Records the owner that the coordinator reports.
     pub(crate) fn observe_owner(&mut self, observed_owner: ObservedOwner) {
-        self.observed_owner = observed_owner;
-        if let (ObservedOwner::Own(epoch), Some((own, confirmed))) = (observed_owner, &mut self.owned_epoch) {
-            *confirmed |= epoch >= *own;
+        if let (ObservedOwner::Own(epoch), Some((own, confirmed))) = (&observed_owner, &mut self.owned_epoch)
+        {
+            *confirmed |= *epoch >= *own;
         }
+        self.observed_owner = observed_owner;
+    }
+
+    /// Returns the epoch of another aggregator that holds the pool's lease, if this one might replace it.
+    pub(crate) fn other_epoch(&self) -> Option<u64> {
+        match self.observed_owner {
+            ObservedOwner::Other { epoch, .. } if self.owned_epoch.is_none() => Some(epoch),
+            _ => None,
+        }
+    }
+
+    /// Records the epoch of the owner that holds the pool's lease if neither this aggregator nor its
+    /// followers hear it.
+    pub(crate) fn record_lost_owner(&mut self, now_ms: u64, epoch: Option<u64>) {
+        self.early_claims.record_lost_owner(now_ms, epoch);
     }
 
     /// Records that a process knows an epoch above this owner's.
@@ -162,10 +206,13 @@ impl Election {
 
     /// Records the answer to a claim.
     pub(crate) fn record_claim_result(&mut self, now_ms: u64, result: ClaimResult) {
-        self.is_claiming = false;
+        let claim = self.claim.take();
         self.next_claim_at_ms = now_ms + CLAIM_RETRY_MS;
         match result {
             ClaimResult::Won { epoch, .. } => {
+                if claim == Some(ClaimKind::Early) {
+                    self.early_claims.record_takeover(now_ms);
+                }
                 self.owned_epoch = Some((epoch, self.observed_owner == ObservedOwner::Own(epoch)));
                 self.outranked_by = self.outranked_by.filter(|higher| *higher > epoch);
             }
@@ -184,24 +231,31 @@ impl Election {
         if self.should_fail_back(now_ms) {
             return Some(ElectionStep::FailBack);
         }
+        let lost = self.replaceable(now_ms);
+        let replacing = match (self.owned_epoch, &self.observed_owner) {
+            // An earlier run of this aggregator, or an earlier claim whose answer got lost.
+            (None, ObservedOwner::Own(epoch)) => Some(*epoch),
+            (None, _) => lost,
+            (Some(_), _) => None,
+        };
         let wanted = match self.owned_epoch {
             Some(_) if self.is_refused => return Some(ElectionStep::StepDown),
             Some((epoch, confirmed)) => match self.observed_owner {
-                ObservedOwner::Other(other) if other > epoch => return Some(ElectionStep::StepDown),
+                ObservedOwner::Other { epoch: other, .. } if other > epoch => {
+                    return Some(ElectionStep::StepDown);
+                }
                 // The lease is lost but the pool was not taken, or a process remembers an epoch that is no
                 // longer in use.
                 ObservedOwner::Nobody if confirmed => true,
                 _ => self.outranked_by.is_some(),
             },
-            // The claim was granted, but the answer got lost.
-            None if matches!(self.observed_owner, ObservedOwner::Own(_)) => true,
-            None => self.is_vacant(now_ms, sees_owner),
+            None => replacing.is_some() || self.is_vacant(now_ms, sees_owner),
         };
-        if !wanted || self.is_claiming || now_ms < self.next_claim_at_ms {
+        if !wanted || self.claim.is_some() || now_ms < self.next_claim_at_ms {
             return None;
         }
-        self.is_claiming = true;
-        Some(ElectionStep::Claim)
+        self.claim = Some(if lost.is_some() { ClaimKind::Early } else { ClaimKind::Regular });
+        Some(ElectionStep::Claim { replacing })
     }
 
     /// Returns whether to hand the pool to the preferred aggregator. This happens once only: an aggregator
@@ -209,7 +263,7 @@ impl Election {
     fn should_fail_back(&mut self, now_ms: u64) -> bool {
         let is_sure =
             self.owned_epoch.is_some_and(|(epoch, _)| self.observed_owner == ObservedOwner::Own(epoch))
-                && !self.is_claiming
+                && self.claim.is_none()
                 && self.outranked_by.is_none();
         let after_ms = self.failback_after_ms;
         let Some(preferred) = &mut self.preferred else { return false };
@@ -233,10 +287,18 @@ impl Election {
         now_ms >= since_ms + delay_ms
     }
 
-    /// Returns the preferred aggregator, by rendezvous hashing over the live ones, so that pools spread over
-    /// them.
-    fn most_preferred(&self) -> Option<&String> {
-        self.candidates.iter().max_by_key(|name| (xxh3_64_with_seed(name.as_bytes(), self.pool_hash), *name))
+    /// Returns the epoch of the owner to replace although it holds its lease, if there is one.
+    fn replaceable(&self, now_ms: u64) -> Option<u64> {
+        let ObservedOwner::Other { name, .. } = &self.observed_owner else { return None };
+        let is_first = self.most_preferred(Some(name)).is_none_or(|first| *first == self.name);
+        self.early_claims.replaceable(now_ms, if is_first { 0 } else { YIELD_MS })
+    }
+
+    /// Returns the preferred aggregator, by rendezvous hashing over the live ones `except` one, so that pools
+    /// spread over them.
+    fn most_preferred(&self, except: Option<&str>) -> Option<&String> {
+        let candidates = self.candidates.iter().filter(|name| Some(name.as_str()) != except);
+        candidates.max_by_key(|name| (xxh3_64_with_seed(name.as_bytes(), self.pool_hash), *name))
     }
 }
 

@@ -7,7 +7,6 @@ mod input;
 mod poll;
 mod transitions;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_types::{PoolSpec, Version};
@@ -17,6 +16,7 @@ pub use self::effect::{RoleEffect, RoleStatus};
 pub use self::input::RoleInput;
 pub use self::poll::{FollowerPoll, PollReply, PollWant};
 use super::election::{Election, ElectionStep};
+use super::followers::Followers;
 use super::takeover::{Takeover, TakeoverStep};
 use crate::pool::{Pool, PoolEffect, PoolInput};
 use crate::pool_state::PoolState;
@@ -25,23 +25,12 @@ use crate::replication::{
     Snapshot,
 };
 
-/// How long a fully caught-up follower counts as current, in milliseconds.
-const CAUGHT_UP_MS: u64 = 1_000;
-
 /// The current phase of the role, with the state that only this phase needs.
 #[derive(Debug)]
 enum Phase {
     Standby,
     Takeover(Takeover),
     Owner(Box<Pool>),
-}
-
-/// A follower of this aggregator.
-#[derive(Debug, Default)]
-struct FollowerProgress {
-    name: String,
-    /// When the follower was last up to date, in milliseconds of this process's clock.
-    caught_up_at_ms: Option<u64>,
 }
 
 /// One aggregator's role in a pool.
@@ -54,7 +43,7 @@ pub struct PoolRole {
     follower: Follower,
     phase: Phase,
     election: Election,
-    followers: BTreeMap<u64, FollowerProgress>,
+    followers: Followers,
     /// A reading of the pool's clock, and of this process's clock at the same moment, in milliseconds.
     clock_ms: (u64, u64),
     latest_snapshot: Option<Arc<Snapshot>>,
@@ -69,7 +58,7 @@ impl PoolRole {
             config,
             spec,
             phase: Phase::Standby,
-            followers: BTreeMap::new(),
+            followers: Followers::default(),
             clock_ms: (0, 0),
             latest_snapshot: None,
         }
@@ -135,7 +124,8 @@ impl PoolRole {
                 self.handle_peer_event(now_ms, aggregator, event, &mut effects)
             }
             RoleInput::FollowerJoined(follower, name) => {
-                self.followers.insert(follower, FollowerProgress { name, caught_up_at_ms: None });
+                self.election.record_join(now_ms, &name);
+                self.followers.add(follower, name);
             }
             RoleInput::FollowerMessage(follower, message) => {
                 self.handle_follower_message(now_ms, follower, message)
@@ -185,9 +175,9 @@ impl PoolRole {
     }
 
     fn handle_follower_message(&mut self, now_ms: u64, follower: u64, message: FromFollower) {
-        self.followers.entry(follower).or_default();
         match message {
             FromFollower::Cursor(cursor) => {
+                self.followers.record_cursor(now_ms, follower, &cursor);
                 self.follower.observe_epoch(cursor.epoch);
                 match &mut self.phase {
                     Phase::Standby => {}
@@ -211,7 +201,7 @@ impl PoolRole {
     }
 
     fn remove_follower(&mut self, follower: u64) {
-        self.followers.remove(&follower);
+        self.followers.remove(follower);
         self.follower.cancel_fetch(FrameSource::Follower(follower));
         match &mut self.phase {
             Phase::Standby => {}
@@ -222,23 +212,27 @@ impl PoolRole {
 
     fn advance_election(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
         let sees_owner = self.follower.owner(now_ms).is_some();
-        let is_caught_up = self.election.preferred().is_some_and(|name| self.is_caught_up(now_ms, name));
+        let is_caught_up =
+            self.election.preferred().is_some_and(|name| self.followers.is_caught_up(now_ms, name));
         self.election.set_preferred_caught_up(is_caught_up);
+        self.election.record_lost_owner(now_ms, self.lost_owner(now_ms));
         match self.election.next(now_ms, sees_owner) {
-            Some(ElectionStep::Claim) => effects.push(RoleEffect::Claim { above: self.epoch() }),
+            Some(ElectionStep::Claim { replacing }) => {
+                effects.push(RoleEffect::Claim { above: self.epoch(), replacing });
+            }
             Some(ElectionStep::StepDown) => self.step_down(now_ms, effects),
             Some(ElectionStep::FailBack) => self.release_pool(now_ms, effects),
             None => {}
         }
     }
 
-    /// Returns whether the follower called `name` is up to date.
-    fn is_caught_up(&self, now_ms: u64, name: &str) -> bool {
-        let is_caught_up = |progress: &FollowerProgress| {
-            progress.name == name
-                && progress.caught_up_at_ms.is_some_and(|at_ms| now_ms < at_ms + CAUGHT_UP_MS)
-        };
-        self.followers.values().any(is_caught_up)
+    /// Returns the epoch of the owner that holds the pool's lease, if this aggregator followed it and neither
+    /// it nor its followers hear it any more.
+    fn lost_owner(&self, now_ms: u64) -> Option<u64> {
+        let epoch = self.election.other_epoch()?;
+        let followed_it = self.follower.replica().cursor().is_some_and(|version| version.epoch == epoch);
+        let hears_it = self.follower.owner(now_ms).is_some_and(|(_, heard)| heard >= epoch);
+        (followed_it && !hears_it && self.followers.confirm_loss(now_ms, epoch)).then_some(epoch)
     }
 
     fn advance_takeover(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {

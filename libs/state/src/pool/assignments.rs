@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use signalbox_types::{EndpointKey, EndpointSpec, Engine, Generation};
+use signalbox_types::{EndpointKey, EndpointSpec, Engine, Generation, MetricsTls};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A stream from a collector to the owner, numbered by the owner.
@@ -16,7 +16,7 @@ pub struct AssignedEndpoint {
     /// The endpoint.
     pub endpoint: EndpointKey,
     /// The generation of the assignment. It increases whenever the endpoint is assigned to another collector,
-    /// or its address, metrics URL or engine changes.
+    /// or its address, metrics URL, engine or how the page is verified changes.
     pub generation: Generation,
     /// The name of the endpoint, for logs and metrics.
     pub name: String,
@@ -24,6 +24,8 @@ pub struct AssignedEndpoint {
     pub metrics_url: String,
     /// The engine, which determines how the page is parsed.
     pub engine: Engine,
+    /// Whether the certificate of the page must be valid.
+    pub metrics_tls: MetricsTls,
 }
 
 #[derive(Debug)]
@@ -184,6 +186,7 @@ impl Assignments {
             name: spec.name.clone(),
             metrics_url: spec.metrics_url.clone(),
             engine: spec.engine,
+            metrics_tls: spec.metrics_tls,
         })
         .collect()
     }
@@ -214,5 +217,8 @@ impl Assignments {
 
 /// Returns whether scrapes under `old` read the same values as those under `new`.
 fn reads_the_same(old: &EndpointSpec, new: &EndpointSpec) -> bool {
-    old.address == new.address && old.metrics_url == new.metrics_url && old.engine == new.engine
+    old.address == new.address
+        && old.metrics_url == new.metrics_url
+        && old.engine == new.engine
+        && old.metrics_tls == new.metrics_tls
 }

@@ -105,7 +105,7 @@ impl Pool {
 mod tests {
     use std::net::SocketAddr;
 
-    use signalbox_types::{EndpointSpec, Engine, Incarnation, PoolId, PoolSpec};
+    use signalbox_types::{EndpointSpec, Engine, Incarnation, MetricsTls, PoolId, PoolSpec};
 
     use super::*;
     use crate::pool::{CollectorStream, PoolConfig, PoolEffect, PoolInput};
@@ -115,7 +115,15 @@ mod tests {
         let endpoint = |index| {
             let address = SocketAddr::from(([10, 0, 0, 1], index));
             let (name, metrics_url) = (format!("pod-{index}"), format!("http://{address}/metrics"));
-            EndpointSpec { name, address, metrics_url, engine: Engine::Vllm, labels: Default::default() }
+            EndpointSpec {
+                name,
+                address,
+                metrics_url,
+                engine: Engine::Vllm,
+                labels: Default::default(),
+                is_draining: false,
+                metrics_tls: MetricsTls::Verified,
+            }
         };
         let id = PoolId { namespace: "default".to_owned(), name: "pool".to_owned() };
         let endpoints = (1..=endpoints).map(endpoint).collect();

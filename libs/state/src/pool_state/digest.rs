@@ -1,8 +1,8 @@
 //! Checksums by which two processes verify that they hold the same state.
 
 use signalbox_types::{
-    Adapters, EndpointKey, EndpointSpec, Load, ModelKey, ModelRewrite, Models, Objective, Origin, Rates,
-    RewriteRule, RewriteTarget, TokenRatio,
+    Adapters, EndpointKey, EndpointSpec, Load, MetricsTls, ModelKey, ModelRewrite, Models, Objective, Origin,
+    Rates, RewriteRule, RewriteTarget, TokenRatio,
 };
 use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_64;
@@ -103,12 +103,18 @@ fn hash_text(text: &str) -> u64 {
 }
 
 pub(crate) fn of_spec(spec: &EndpointSpec) -> u64 {
-    let EndpointSpec { name, address, metrics_url, engine, labels } = spec;
+    let EndpointSpec { name, address, metrics_url, engine, labels, is_draining, metrics_tls } = spec;
+    let metrics_tls = match metrics_tls {
+        MetricsTls::Verified => 0,
+        MetricsTls::Unverified => 1,
+    };
     let mut words = vec![
         hash_text(name),
         hash_text(&address.to_string()),
         hash_text(metrics_url),
         hash_text(engine.name()),
+        u64::from(*is_draining),
+        metrics_tls,
     ];
     words.extend(labels.iter().flat_map(|(key, value)| [hash_text(key), hash_text(value)]));
     hash_words(&words)

@@ -1,29 +1,18 @@
 //! Follows a pool over streams to all its aggregators: the owner sends frames, the others report that they
 //! are not the owner.
 
-use std::collections::BTreeMap;
+mod aggregators;
 
 use signalbox_types::Version;
 
-use super::follower_messages::{Cursor, FollowerEffect, FollowerEvent, FromAggregator, FromFollower};
+use self::aggregators::Aggregators;
+use super::follower_messages::{
+    Cursor, FollowerEffect, FollowerEvent, FromAggregator, FromFollower, HeardOwner,
+};
 use super::frame::Frame;
+use super::journal::JournalBounds;
 use super::journaled_replica::JournaledReplica;
 use super::state_replica::{ApplyOutcome, FrameSource};
-
-/// The minimum time between two cursors to the same aggregator that ask it for missing frames, in
-/// milliseconds.
-const CURSOR_INTERVAL_MS: u64 = 200;
-
-/// An owner that stays silent this long counts as gone, in milliseconds. Owners send ten heartbeats a second.
-const OWNER_TIMEOUT_MS: u64 = 1_000;
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Aggregator {
-    /// The epoch under which the aggregator owns the pool, if it reports that it owns it.
-    owner_epoch: Option<u64>,
-    last_message_ms: u64,
-    cursor_sent_at_ms: Option<u64>,
-}
 
 /// Whether a fetch has delivered everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +25,9 @@ pub(crate) enum FetchProgress {
 #[derive(Debug)]
 pub struct Follower {
     replica: JournaledReplica,
-    aggregators: BTreeMap<FrameSource, Aggregator>,
+    aggregators: Aggregators,
+    /// The owner that this follower heard after the last event.
+    heard_owner: HeardOwner,
     highest_epoch: u64,
     /// The owner's clock at its last heartbeat, and this process's clock when the heartbeat arrived, in
     /// milliseconds.
@@ -46,12 +37,23 @@ pub struct Follower {
 impl Follower {
     /// Creates a follower that starts with the state of `replica`.
     pub fn new(replica: JournaledReplica) -> Self {
-        Self { replica, aggregators: BTreeMap::new(), highest_epoch: 0, owner_clock_ms: (0, 0) }
+        Self {
+            replica,
+            aggregators: Aggregators::default(),
+            heard_owner: HeardOwner::Nobody,
+            highest_epoch: 0,
+            owner_clock_ms: (0, 0),
+        }
     }
 
     /// Returns the replica.
     pub fn replica(&self) -> &JournaledReplica {
         &self.replica
+    }
+
+    /// Changes how much history is kept, from the next change on.
+    pub fn set_history(&mut self, bounds: JournalBounds) {
+        self.replica.set_bounds(bounds);
     }
 
     /// Applies a frame that another follower sends in reply to a fetch. A fetch completes with a heartbeat.
@@ -92,7 +94,7 @@ impl Follower {
 
     /// Returns the epoch under which an aggregator owns the pool, if it reports that it owns it.
     pub(crate) fn owner_epoch(&self, source: FrameSource) -> Option<u64> {
-        self.aggregators.get(&source)?.owner_epoch
+        self.aggregators.owner_epoch(source)
     }
 
     /// Records an event on behalf of an owner at `version`, which applies no frames. Returns the cursor to
@@ -105,9 +107,9 @@ impl Follower {
         version: Version,
     ) -> Option<FollowerEffect> {
         match event {
-            FollowerEvent::Connected => self.add_aggregator(now_ms, source),
+            FollowerEvent::Connected => self.aggregators.add(now_ms, source),
             FollowerEvent::Disconnected => {
-                self.aggregators.remove(&source);
+                self.aggregators.remove(source);
                 return None;
             }
             FollowerEvent::Received(message) => {
@@ -117,12 +119,9 @@ impl Follower {
                 }
             }
         }
-        let cursor = Cursor { version: Some(version), epoch: self.epoch().max(version.epoch) };
+        let heard = HeardOwner::Epoch(version.epoch);
+        let cursor = Cursor { version: Some(version), epoch: self.epoch().max(version.epoch), heard };
         Some(FollowerEffect::Send(source, FromFollower::Cursor(cursor)))
-    }
-
-    fn add_aggregator(&mut self, now_ms: u64, source: FrameSource) {
-        self.aggregators.insert(source, Aggregator { last_message_ms: now_ms, ..Aggregator::default() });
     }
 
     /// Records that a process knows `epoch`.
@@ -138,22 +137,46 @@ impl Follower {
 
     /// Returns the aggregator that owns the pool under the highest epoch, if it sent a message recently.
     pub fn owner(&self, now_ms: u64) -> Option<(FrameSource, u64)> {
-        let is_alive =
-            |aggregator: &&Aggregator| now_ms.saturating_sub(aggregator.last_message_ms) < OWNER_TIMEOUT_MS;
-        let all = self.aggregators.iter().filter(|(_, aggregator)| is_alive(aggregator));
-        let owners = all.filter_map(|(source, aggregator)| Some((*source, aggregator.owner_epoch?)));
-        owners.max_by_key(|(source, epoch)| (*epoch, *source))
+        self.aggregators.owner(now_ms)
     }
 
     /// Handles an event on the stream `source` at `now_ms`.
     pub fn handle(&mut self, now_ms: u64, source: FrameSource, event: FollowerEvent) -> Vec<FollowerEffect> {
+        // An owner that says so itself is not lost: the next cursors, which are due anyway, are early enough.
+        let is_known = matches!(&event, FollowerEvent::Received(FromAggregator::NotOwner { .. }))
+            && self.aggregators.owner_epoch(source).is_some();
+        let mut effects = self.handle_event(now_ms, source, event);
+        let heard = self.aggregators.heard_owner(now_ms);
+        if std::mem::replace(&mut self.heard_owner, heard) != heard && !is_known {
+            self.report_owner(now_ms, &mut effects);
+        }
+        effects
+    }
+
+    /// Tells all standbys which owner this follower hears.
+    fn report_owner(&mut self, now_ms: u64, effects: &mut Vec<FollowerEffect>) {
+        let told = |effect: &FollowerEffect| match effect {
+            FollowerEffect::Send(to, FromFollower::Cursor(_)) => Some(*to),
+            _ => None,
+        };
+        let told: Vec<_> = effects.iter().filter_map(told).collect();
+        let standbys: Vec<_> = self.aggregators.standbys().filter(|to| !told.contains(to)).collect();
+        effects.extend(standbys.into_iter().map(|standby| self.send_cursor(now_ms, standby)));
+    }
+
+    fn handle_event(
+        &mut self,
+        now_ms: u64,
+        source: FrameSource,
+        event: FollowerEvent,
+    ) -> Vec<FollowerEffect> {
         match event {
             FollowerEvent::Connected => {
-                self.add_aggregator(now_ms, source);
+                self.aggregators.add(now_ms, source);
                 vec![self.send_cursor(now_ms, source)]
             }
             FollowerEvent::Disconnected => {
-                self.aggregators.remove(&source);
+                self.aggregators.remove(source);
                 self.replica.discard_partial_snapshot(source);
                 Vec::new()
             }
@@ -170,33 +193,21 @@ impl Follower {
 
     /// Records whether the aggregator owns the pool, without applying the message.
     pub(crate) fn observe(&mut self, now_ms: u64, source: FrameSource, message: &FromAggregator) {
-        let Some(aggregator) = self.aggregators.get_mut(&source) else { return };
-        aggregator.last_message_ms = now_ms;
+        if !self.aggregators.contains(source) {
+            return;
+        }
+        self.aggregators.record_message(now_ms, source, message);
         let epoch = match message {
             FromAggregator::Frame(Frame::Heartbeat { epoch, now_ms: owner_ms, .. }) => {
                 if *epoch >= self.highest_epoch {
                     self.owner_clock_ms = (*owner_ms, now_ms);
                 }
-                aggregator.owner_epoch = Some(*epoch);
                 *epoch
             }
-            FromAggregator::Frame(Frame::EpochChange { epoch, .. }) => {
-                aggregator.owner_epoch = Some(*epoch);
-                *epoch
-            }
-            FromAggregator::Frame(Frame::SnapshotBegin { version, .. }) => {
-                aggregator.owner_epoch = Some(version.epoch);
-                version.epoch
-            }
-            FromAggregator::Frame(_) => 0,
-            FromAggregator::NotOwner { epoch } => {
-                aggregator.owner_epoch = None;
-                *epoch
-            }
-            FromAggregator::FetchRequest { .. } => {
-                aggregator.owner_epoch = None;
-                0
-            }
+            FromAggregator::Frame(Frame::EpochChange { epoch, .. }) => *epoch,
+            FromAggregator::Frame(Frame::SnapshotBegin { version, .. }) => version.epoch,
+            FromAggregator::NotOwner { epoch } => *epoch,
+            FromAggregator::Frame(_) | FromAggregator::FetchRequest { .. } => 0,
         };
         self.highest_epoch = self.highest_epoch.max(epoch);
     }
@@ -207,17 +218,22 @@ impl Follower {
             ApplyOutcome::Applied if is_snapshot_part => Vec::new(),
             ApplyOutcome::Applied => vec![FollowerEffect::Advanced],
             ApplyOutcome::Reset => {
-                self.reset_cursor_limit(source);
+                self.aggregators.reset_cursor_limit(source);
                 vec![FollowerEffect::SnapshotInstalled]
             }
             ApplyOutcome::Gap(gap) => {
                 let mut effects = vec![FollowerEffect::Gap(gap)];
-                effects
-                    .extend(self.may_send_cursor(now_ms, source).then(|| self.send_cursor(now_ms, source)));
+                effects.extend(
+                    self.aggregators
+                        .may_send_cursor(now_ms, source)
+                        .then(|| self.send_cursor(now_ms, source)),
+                );
                 effects
             }
             // The cursor tells an earlier owner about the higher epoch.
-            ApplyOutcome::Stale if self.is_outranked(source) && self.may_send_cursor(now_ms, source) => {
+            ApplyOutcome::Stale
+                if self.is_outranked(source) && self.aggregators.may_send_cursor(now_ms, source) =>
+            {
                 vec![self.send_cursor(now_ms, source)]
             }
             ApplyOutcome::Stale => Vec::new(),
@@ -225,27 +241,13 @@ impl Follower {
     }
 
     fn is_outranked(&self, source: FrameSource) -> bool {
-        let owner_epoch = self.aggregators.get(&source).and_then(|aggregator| aggregator.owner_epoch);
-        owner_epoch.is_some_and(|epoch| epoch < self.epoch())
-    }
-
-    fn may_send_cursor(&self, now_ms: u64, source: FrameSource) -> bool {
-        let cursor_sent_at_ms =
-            self.aggregators.get(&source).and_then(|aggregator| aggregator.cursor_sent_at_ms);
-        cursor_sent_at_ms.is_none_or(|at_ms| now_ms.saturating_sub(at_ms) >= CURSOR_INTERVAL_MS)
-    }
-
-    fn reset_cursor_limit(&mut self, source: FrameSource) {
-        if let Some(aggregator) = self.aggregators.get_mut(&source) {
-            aggregator.cursor_sent_at_ms = None;
-        }
+        self.aggregators.owner_epoch(source).is_some_and(|epoch| epoch < self.epoch())
     }
 
     fn send_cursor(&mut self, now_ms: u64, source: FrameSource) -> FollowerEffect {
-        if let Some(aggregator) = self.aggregators.get_mut(&source) {
-            aggregator.cursor_sent_at_ms = Some(now_ms);
-        }
-        let cursor = Cursor { version: self.replica.cursor(), epoch: self.epoch() };
+        self.aggregators.record_cursor(now_ms, source);
+        let heard = self.aggregators.heard_owner(now_ms);
+        let cursor = Cursor { version: self.replica.cursor(), epoch: self.epoch(), heard };
         FollowerEffect::Send(source, FromFollower::Cursor(cursor))
     }
 

@@ -31,7 +31,20 @@ pub enum FromFollower {
     FetchReply(Frame),
 }
 
-/// The position of a follower in a pool's history.
+/// The owner that a follower hears: the one with the highest epoch of those that sent a message within the
+/// last second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeardOwner {
+    /// The follower does not say, because it is of an older release.
+    #[default]
+    Unknown,
+    /// It hears no owner.
+    Nobody,
+    /// It hears the owner of this epoch. An owner hears itself.
+    Epoch(u64),
+}
+
+/// The position of a follower in a pool's history, and the owner that it hears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// The version that the follower holds. `None`: it holds nothing, or its state has diverged, so that only
@@ -39,6 +52,8 @@ pub struct Cursor {
     pub version: Option<Version>,
     /// The highest epoch that the follower knows.
     pub epoch: u64,
+    /// The owner that the follower hears.
+    pub heard: HeardOwner,
 }
 
 /// An event on a follower's stream to an aggregator.

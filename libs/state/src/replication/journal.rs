@@ -82,6 +82,11 @@ impl Journal {
         }
     }
 
+    /// Changes how much is kept, from the next change on.
+    pub(crate) fn set_bounds(&mut self, bounds: JournalBounds) {
+        self.bounds = bounds;
+    }
+
     /// Returns the version after the last change.
     pub fn head(&self) -> Version {
         Version { epoch: self.epoch, seq: self.start + self.changes.len() as u64 }

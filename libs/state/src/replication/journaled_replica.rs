@@ -49,6 +49,12 @@ impl JournaledReplica {
         self.state_replica.cursor()
     }
 
+    /// Changes how much history is kept, from the next change on.
+    pub(crate) fn set_bounds(&mut self, bounds: JournalBounds) {
+        self.bounds = bounds;
+        self.journal.set_bounds(bounds);
+    }
+
     /// Applies one frame; see [`StateReplica::apply`].
     pub fn apply(&mut self, source: FrameSource, frame: Frame) -> ApplyOutcome {
         let changes = match &frame {

@@ -82,7 +82,7 @@ fn takeover() -> PoolRole {
         failback_after_ms: 30_000,
     };
     let mut role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
-    let follower = |version| FromFollower::Cursor(Cursor { version, epoch: 1 });
+    let follower = |version| FromFollower::Cursor(Cursor { version, epoch: 1, ..Cursor::default() });
     role.handle(0, RoleInput::FollowerMessage(7, follower(None)));
     role.handle(0, RoleInput::OwnerObserved(ObservedOwner::Nobody));
     role.handle(0, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 2, is_first: false }));
@@ -103,12 +103,12 @@ fn new_owner_that_sees_a_later_owner_steps_down() {
 #[test]
 fn new_owner_that_sees_a_later_epoch_claims_an_even_later_one() {
     let mut role = takeover();
-    let cursor = FromFollower::Cursor(Cursor { version: None, epoch: 5 });
+    let cursor = FromFollower::Cursor(Cursor { epoch: 5, ..Cursor::default() });
     role.handle(10, RoleInput::FollowerMessage(7, cursor));
     let effects = role.handle(5_000, RoleInput::Tick);
     assert_eq!(RoleStatus::TakingOver(2), role.status());
     let claims = [effects, role.handle(5_050, RoleInput::Tick)].concat();
-    assert!(claims.contains(&RoleEffect::Claim { above: 5 }), "{claims:?}");
+    assert!(claims.contains(&RoleEffect::Claim { above: 5, replacing: None }), "{claims:?}");
     role.handle(5_100, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 6, is_first: false }));
     assert_eq!(RoleStatus::Owner(6), role.status());
 }

@@ -5,6 +5,8 @@ mod assessments;
 mod assignments;
 mod bookings;
 mod cache_accuracy;
+mod draining;
+mod early_takeover;
 mod epoch_changes;
 mod eviction;
 mod feedback;

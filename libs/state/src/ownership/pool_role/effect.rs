@@ -21,10 +21,13 @@ pub enum RoleEffect {
     Pool(PoolEffect),
     /// Send a message on the stream to another aggregator.
     Send(u64, FromFollower),
-    /// Claim the pool under an epoch above this one.
+    /// Claim the pool.
     Claim {
-        /// The highest known epoch.
+        /// The highest known epoch. That of the claim must be higher.
         above: u64,
+        /// The epoch of an owner that is lost, or an earlier run of this aggregator: the claim may replace it
+        /// although it holds its lease.
+        replacing: Option<u64>,
     },
     /// Release the pool at the coordinator.
     Release,

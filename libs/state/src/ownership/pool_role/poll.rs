@@ -68,9 +68,7 @@ impl PoolRole {
         };
         let reply = match pool.journal().since(cursor) {
             CatchUp::Current => {
-                if let Some(progress) = self.followers.get_mut(&follower) {
-                    progress.caught_up_at_ms = Some(now_ms);
-                }
+                self.followers.record_caught_up(now_ms, follower);
                 let heartbeat = || FromAggregator::Frame(heartbeat(pool, pool_now_ms));
                 PollReply::Current((want == PollWant::ChangesAndHeartbeat).then(heartbeat))
             }

@@ -25,8 +25,12 @@ impl PoolRole {
             Phase::Takeover(takeover) => takeover.epoch = epoch,
             Phase::Standby => {
                 let empty_wait_ms = if is_first { 0 } else { self.config.takeover_wait_ms };
-                self.phase =
-                    Phase::Takeover(Takeover::new(epoch, now_ms, empty_wait_ms, self.followers.keys()));
+                self.phase = Phase::Takeover(Takeover::new(
+                    epoch,
+                    now_ms,
+                    empty_wait_ms,
+                    self.followers.responsive(now_ms),
+                ));
             }
         }
         effects.push(RoleEffect::StatusChanged(self.status()));
