@@ -1,28 +1,19 @@
 //! Runs one task per aggregator, as the list of aggregators changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use signalbox_actors::{Backoff, BackoffPolicy};
-use signalbox_tls::Security;
 use signalbox_types::PeerAddress;
 use signalbox_wire::Hello;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::connections::Connections;
 use crate::followed_pool::FollowedPool;
+use crate::reopening::Reopening;
 use crate::stream::{AggregatorStream, ListenerState, StreamEnd, StreamEvent};
-
-const RECONNECT: BackoffPolicy =
-    BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
-
-/// Maximum of distinct reasons that are logged as warnings until a stream is stable again.
-const MAX_REASONS_LOGGED: usize = 16;
-
-/// A stream that stayed open this long was stable.
-const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Which aggregators to follow, and how.
 #[derive(Clone, Debug)]
@@ -33,8 +24,8 @@ pub struct FollowSettings {
     pub pool: Arc<FollowedPool>,
     /// The aggregators. Streams to aggregators that leave the list are closed.
     pub aggregators: watch::Receiver<Vec<PeerAddress>>,
-    /// Security of the connections.
-    pub security: Security,
+    /// Connections to them.
+    pub connections: Connections,
 }
 
 /// Keeps a stream open to each aggregator and reports its events to `listener`, until the listener is closed
@@ -43,7 +34,7 @@ pub async fn follow<L>(settings: FollowSettings, listener: L)
 where
     L: Fn(StreamEvent) -> ListenerState + Clone + Send + Sync + 'static,
 {
-    let FollowSettings { hello, pool, mut aggregators, security } = settings;
+    let FollowSettings { hello, pool, mut aggregators, connections } = settings;
     let stream_ids = Arc::new(AtomicU64::new(1));
     let mut tasks: BTreeMap<PeerAddress, JoinSet<()>> = BTreeMap::new();
     loop {
@@ -56,7 +47,7 @@ where
                     aggregator,
                     hello: hello.clone(),
                     pool: Arc::clone(&pool),
-                    security: security.clone(),
+                    connections: connections.clone(),
                     stream_ids: Arc::clone(&stream_ids),
                     listener: listener.clone(),
                 };
@@ -71,26 +62,13 @@ where
 
 /// Reopens the stream whenever it ends.
 async fn keep_open<L: Fn(StreamEvent) -> ListenerState + Clone>(stream: AggregatorStream<L>) {
-    let mut backoff = Backoff::new(RECONNECT);
-    let mut logged = BTreeSet::new();
+    let mut reopening = Reopening::new();
     loop {
         let started = Instant::now();
         let end = stream.run().await;
-        if end.was_open() {
-            backoff.on_success();
+        if matches!(end, StreamEnd::ListenerClosed) {
+            return;
         }
-        if started.elapsed() >= STABLE_AFTER {
-            logged.clear();
-        }
-        let aggregator = &stream.aggregator;
-        match end {
-            StreamEnd::ListenerClosed => return,
-            // A reason that was logged before is not news.
-            end if logged.len() < MAX_REASONS_LOGGED && logged.insert(end.to_string()) => {
-                tracing::warn!(%aggregator, reason = %end, "no stream to the aggregator; retrying");
-            }
-            end => tracing::debug!(%aggregator, reason = %end, "still no stream to the aggregator; retrying"),
-        }
-        tokio::time::sleep(backoff.on_failure(rand::random())).await;
+        reopening.wait(&stream.aggregator, started, end.was_open(), &end.to_string()).await;
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_state::{FromAggregator, FromFollower};
-use signalbox_tls::{ConnectError, Security};
+use signalbox_tls::ConnectError;
 use signalbox_types::PeerAddress;
 use signalbox_wire::{Hello, WireError};
 use thiserror::Error;
@@ -17,7 +17,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 
-use crate::connect::{connect, status_reason};
+use crate::connections::{Connection, Connections, status_reason};
 use crate::followed_pool::FollowedPool;
 
 /// Messages of one stream that can queue for the listener.
@@ -123,7 +123,7 @@ pub(crate) struct AggregatorStream<L> {
     pub(crate) aggregator: PeerAddress,
     pub(crate) hello: Hello,
     pub(crate) pool: Arc<FollowedPool>,
-    pub(crate) security: Security,
+    pub(crate) connections: Connections,
     pub(crate) stream_ids: Arc<AtomicU64>,
     pub(crate) listener: L,
 }
@@ -140,13 +140,21 @@ impl<L: Fn(StreamEvent) -> ListenerState> Drop for ReportClosed<'_, L> {
 impl<L: Fn(StreamEvent) -> ListenerState> AggregatorStream<L> {
     /// Opens the stream and reads it to its end.
     pub(crate) async fn run(&self) -> StreamEnd {
-        match self.try_run().await {
-            Ok(end) | Err(end) => end,
+        let connection = match self.connections.open(&self.aggregator).await {
+            Ok(connection) => connection,
+            Err(error) => return error.into(),
+        };
+        let (Ok(end) | Err(end)) = self.run_on(&connection).await;
+        match &end {
+            StreamEnd::Refused(status) | StreamEnd::Closed(Some(status)) => connection.observe(status),
+            StreamEnd::OpenTimeout | StreamEnd::Silent => connection.mark_broken(),
+            _ => {}
         }
+        end
     }
 
-    async fn try_run(&self) -> Result<StreamEnd, StreamEnd> {
-        let channel = connect(&self.aggregator, &self.security).await?;
+    async fn run_on(&self, connection: &Connection) -> Result<StreamEnd, StreamEnd> {
+        let channel = connection.channel();
         let stream = self.stream_ids.fetch_add(1, Ordering::Relaxed);
         let (sender, outgoing) = mpsc::unbounded_channel();
         let opened = StreamEvent::Opened {

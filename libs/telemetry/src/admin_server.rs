@@ -1,18 +1,18 @@
 //! The HTTP server on a process's metrics port.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::registries::Registries;
 
 /// Returns an empty registry that prefixes all metric names with `signalbox_<service>_`.
 pub fn registry(service: &str) -> Registry {
@@ -33,13 +33,15 @@ impl AdminServer {
     ///
     /// # Errors
     /// The listener has no local address.
-    pub fn start(listener: TcpListener, registry: Arc<Registry>, routes: Router) -> std::io::Result<Self> {
+    pub fn start(
+        listener: TcpListener,
+        registries: impl Into<Registries>,
+        routes: Router,
+    ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, mut stopped) = watch::channel(());
-        let metrics = move || {
-            let registry = Arc::clone(&registry);
-            async move { metrics_page(&registry) }
-        };
+        let registries = registries.into();
+        let metrics = move || metrics_page(registries.clone());
         let router =
             Router::new().route("/metrics", get(metrics)).route("/healthz", get(async || "ok")).merge(routes);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -66,11 +68,13 @@ impl AdminServer {
     }
 }
 
-fn metrics_page(registry: &Registry) -> Response {
+/// Returns the metrics page. It is written on a thread of its own, as there may be many pools.
+async fn metrics_page(registries: Registries) -> Response {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let mut text = String::new();
-    match encode(&mut text, registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    let failure = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, error).into_response();
+    match spawn_blocking(move || registries.page()).await {
+        Ok(Ok(text)) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Ok(Err(error)) => failure(error.to_string()),
+        Err(error) => failure(error.to_string()),
     }
 }

@@ -47,7 +47,7 @@ impl FromStr for LogFormat {
 /// A second call in the same process has no effect.
 pub fn init_logs(format: LogFormat, default: &str) {
     // ractor opens a span per actor, which would be the prefix of every log line.
-    let default_filter = || EnvFilter::new(format!("{default},ractor=warn"));
+    let default_filter = || EnvFilter::new(format!("{default},ractor=warn,kube_runtime=error"));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default_filter());
     let registry = tracing_subscriber::registry().with(filter);
     let outcome = match format {

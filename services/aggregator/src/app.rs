@@ -1,37 +1,52 @@
 //! Starts and stops an aggregator.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
-use signalbox_lease::{Coordinator, Member, Role, Session, discover_aggregators};
-use signalbox_peers::FollowedPool;
+use signalbox_lease::{Coordinator, Member, Role, Session};
+use signalbox_protos::signalbox::v1::fleet_server::FleetServer;
 use signalbox_protos::signalbox::v1::pool_server::PoolServer;
-use signalbox_state::{PoolRoleConfig, RoleStatus};
+use signalbox_state::RoleStatus;
 use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
 use signalbox_tls::{Connection, ExposedListener};
-use signalbox_types::{EndpointKey, PeerAddress, PoolId};
-use signalbox_wire::Hello;
+use signalbox_types::{PeerAddress, PoolId};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
-use crate::actors::{Membership, OwnerHistory, PoolOwnerSetup, Root, RootMessage};
+use crate::actors::{Membership, OwnerHistory, PoolOwnerSetups, RoleSettings, Root, RootMessage, RootSetup};
 use crate::config::AggregatorConfig;
 use crate::metrics::Metrics;
-use crate::pool_source::{PoolSource, watch_pool};
+use crate::pool_source::{PoolSet, PoolSource, watch_pools};
 use crate::pools::{PoolHandle, Pools};
-use crate::serve::StreamContext;
+use crate::readiness::{self, Readiness, watch_readiness};
+use crate::serve::{StreamContext, watch_fleet};
 
 /// Time limit for handing the pools to other aggregators.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time limit for the coordinator to end the registration.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum size of a received message: a batch of placements, or a frame that a follower offers.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Maximum number of streams on one connection. A process has up to four streams per pool on it.
+const MAX_STREAMS: u32 = 16_384;
+
+/// Streams that a process may give up before they are accepted, for example all those that it opened while this
+/// process was frozen.
+const MAX_RESET_STREAMS: usize = 16_384;
+
+/// Bytes that may be in transit to this process on one connection. It is larger than all streams' windows
+/// together, so that a stream that is not read does not hold up those of other pools.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// Time limit for open streams to end.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -73,6 +88,7 @@ pub struct Aggregator {
     root: ActorRef<RootMessage>,
     session: Arc<Session>,
     pools: Pools,
+    readiness: watch::Sender<Readiness>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
     ended: watch::Receiver<bool>,
@@ -89,39 +105,45 @@ impl Aggregator {
         flags: PortFlags,
     ) -> Result<Self, StartError> {
         config.security.check_listen_address(config.listen)?;
+        check_unique(&sources)?;
         let listener = listen(config.listen, flags.listen).await?;
         let admin_listener = listen(config.metrics, flags.metrics).await?;
         let address = listener.local_addr()?;
         let mut registry = registry("aggregator");
         let metrics = Arc::new(Metrics::register(&mut registry));
-        let membership = join(&config, address);
-        let session = Arc::clone(&membership.session);
-        let setups =
-            sources.into_iter().map(|source| pool_owner_setup(&config, &membership, source, &metrics));
-        let setups = setups.collect::<Result<Vec<_>, _>>()?;
-        let pools = Pools::new(setups.iter().map(|setup| Arc::clone(&setup.handle)));
-        if pools.all().count() < setups.len() {
-            return Err(StartError::DuplicatePool);
-        }
-        let context = StreamContext::new(pools.clone(), config.name, metrics);
-        let (root, actors) =
-            Actor::spawn(None, Root, setups).await.map_err(|error| StartError::Actors(error.to_string()))?;
-        let (end, ended) = watch::channel(false);
-        tokio::spawn(async move {
-            let _ = actors.await;
-            end.send_replace(true);
-        });
-        let admin = AdminServer::start(admin_listener, Arc::new(registry), axum::Router::new())?;
+        let own_address = config.advertise.clone().unwrap_or_else(|| advertised_address(address));
+        let membership = join(&config, own_address.clone());
+        let (session, members) =
+            (Arc::clone(&membership.session), membership.coordinator.members(Role::Aggregator));
+        let (pools, served) = (Pools::default(), watch::Sender::new(PoolSet::default()));
+        let readiness = watch_readiness(served.subscribe(), config.name.clone(), members.clone());
+        let fleet = watch_fleet(served.subscribe(), own_address, members);
+        let context = StreamContext::new(pools.clone(), fleet, config.name.clone(), Arc::clone(&metrics));
+        let setup = RootSetup {
+            sets: watch_pools(sources, &metrics),
+            setups: PoolOwnerSetups::new(
+                role_settings(&config),
+                config.security.clone(),
+                membership,
+                metrics,
+            ),
+            pools: pools.clone(),
+            served,
+            pool_drain: config.pool_drain,
+        };
+        let (root, ended) = start_actors(setup).await?;
+        let routes = readiness::routes(readiness.subscribe());
+        let admin = AdminServer::start(admin_listener, Arc::new(registry), routes)?;
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(serve(config.security.incoming(listener), context, stopped));
-        Ok(Self { address, admin, root, session, pools, stop, server, ended })
+        Ok(Self { address, admin, root, session, pools, readiness, stop, server, ended })
     }
 
     /// Returns the status in each pool, and the pool's highest known epoch.
     pub fn pool_statuses(&self) -> Vec<(PoolId, RoleStatus, u64)> {
         let status =
             |pool: &Arc<PoolHandle>| (pool.pool.clone(), *pool.status.borrow(), *pool.epoch.borrow());
-        self.pools.all().map(status).collect()
+        self.pools.all().iter().map(status).collect()
     }
 
     /// Returns the name of the aggregator.
@@ -147,10 +169,13 @@ impl Aggregator {
         }
     }
 
-    /// Hands the pools to other aggregators, then ends all streams and the actors.
+    /// Hands the pools to other aggregators, then ends all streams and the actors. Takes at most six seconds.
     pub async fn stop(self) {
+        self.readiness.send_replace(Readiness::Stopping);
         let _ = self.root.call(RootMessage::Drain, Some(DRAIN_TIMEOUT)).await;
-        self.session.leave().await;
+        if tokio::time::timeout(LEAVE_TIMEOUT, self.session.leave()).await.is_err() {
+            tracing::warn!("the coordinator does not answer; the registration ends with its lease");
+        }
         let _ = self.stop.send(());
         let _ = self.root.stop_and_wait(None, Some(STOP_GRACE)).await;
         let mut server = self.server;
@@ -161,16 +186,44 @@ impl Aggregator {
     }
 }
 
+/// Checks that no two sources have the same pool.
+fn check_unique(sources: &[PoolSource]) -> Result<(), StartError> {
+    let mut seen = BTreeSet::new();
+    let is_unique = sources.iter().filter_map(PoolSource::only_pool).all(|spec| seen.insert(&spec.id));
+    if is_unique { Ok(()) } else { Err(StartError::DuplicatePool) }
+}
+
 /// Registers with the coordinator, or with an in-process one.
-fn join(config: &AggregatorConfig, listen_address: SocketAddr) -> Membership {
+fn join(config: &AggregatorConfig, address: PeerAddress) -> Membership {
     let (coordinator, owner_history) = match &config.coordinator {
         Some(coordinator) => (coordinator.clone(), OwnerHistory::Complete),
         None => (Coordinator::in_process(), OwnerHistory::SinceStart),
     };
-    let address = config.advertise.clone().unwrap_or_else(|| advertised_address(listen_address));
     let member = Member { role: Role::Aggregator, name: config.name.clone(), address: Some(address) };
     let session = Arc::new(coordinator.join(member, config.lease_ttl));
     Membership { coordinator, session, owner_history }
+}
+
+fn role_settings(config: &AggregatorConfig) -> RoleSettings {
+    RoleSettings {
+        pool: config.pool,
+        takeover_wait: config.takeover_wait,
+        failback_after: config.failback_after,
+    }
+}
+
+/// Starts the actors. The returned receiver becomes true when they end.
+async fn start_actors(
+    setup: RootSetup,
+) -> Result<(ActorRef<RootMessage>, watch::Receiver<bool>), StartError> {
+    let (root, actors) =
+        Actor::spawn(None, Root, setup).await.map_err(|error| StartError::Actors(error.to_string()))?;
+    let (end, ended) = watch::channel(false);
+    tokio::spawn(async move {
+        let _ = actors.await;
+        end.send_replace(true);
+    });
+    Ok((root, ended))
 }
 
 /// Returns the address at which others reach a listener: the listen address, or the host name if it listens
@@ -185,37 +238,6 @@ fn advertised_address(listen_address: SocketAddr) -> PeerAddress {
     named.unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], listen_address.port())).into())
 }
 
-fn pool_owner_setup(
-    config: &AggregatorConfig,
-    membership: &Membership,
-    source: PoolSource,
-    metrics: &Arc<Metrics>,
-) -> Result<PoolOwnerSetup, StartError> {
-    let specs = watch_pool(source, metrics);
-    let pool = specs.borrow().id.clone();
-    let hello = Hello { pool: Some(pool.to_string()), name: config.name.clone() };
-    let others = discover_aggregators(Vec::new(), Some(&membership.coordinator), Some(&config.name));
-    Ok(PoolOwnerSetup {
-        config: PoolRoleConfig {
-            name: config.name.clone(),
-            pool_hash: EndpointKey::of(&pool.to_string()).0,
-            pool: config.pool,
-            takeover_wait_ms: config.takeover_wait.as_millis() as u64,
-            failback_after_ms: config.failback_after.as_millis() as u64,
-        },
-        specs,
-        peers: signalbox_peers::FollowSettings {
-            pool: Arc::new(FollowedPool::requested_by(&hello)),
-            hello,
-            aggregators: others,
-            security: config.security.clone(),
-        },
-        membership: membership.clone(),
-        metrics: Arc::new(metrics.pool(&pool)),
-        handle: Arc::new(PoolHandle::new(pool)),
-    })
-}
-
 async fn serve(
     incoming: ReceiverStream<io::Result<Connection>>,
     context: StreamContext,
@@ -224,8 +246,15 @@ async fn serve(
     let until_stopped = async move {
         let _ = stopped.await;
     };
+    let fleet = FleetServer::new(context.clone());
     let pool = PoolServer::new(context).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let served = Server::builder().add_service(pool).serve_with_incoming_shutdown(incoming, until_stopped);
+    let services = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_service(fleet)
+        .add_service(pool);
+    let served = services.serve_with_incoming_shutdown(incoming, until_stopped);
     if let Err(error) = served.await {
         tracing::error!(%error, "the gRPC server failed");
     }

@@ -1,23 +1,27 @@
 //! The aggregator's command-line flags and configuration.
 
+mod pool_flags;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use signalbox_lease::{Coordinator, CoordinatorFlags};
+use signalbox_kube::Cluster;
+use signalbox_lease::{Coordinator, CoordinatorFlags, KubernetesFlags};
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::{Format, PeerAddress};
 
+pub use self::pool_flags::{PoolFlags, ServiceName};
+
 /// Owns the state of pools and streams it to EPP replicas.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-aggregator", version)]
 pub struct Flags {
-    /// Endpoints file of a pool; reloaded when it changes; may be repeated, one file per pool
-    #[arg(long, value_name = "FILE", required = true)]
-    pub endpoints: Vec<PathBuf>,
+    /// Which pools to serve
+    #[command(flatten)]
+    pub pools: PoolFlags,
     /// Unique name of this aggregator [default: host name and process ID]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -28,6 +32,9 @@ pub struct Flags {
     /// Coordinator flags; without a coordinator this is the pools' only aggregator
     #[command(flatten)]
     pub coordinator: CoordinatorFlags,
+    /// Kubernetes flags, for the pools and for the coordinator
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
     /// TLS flags
     #[command(flatten)]
     pub tls: TlsFlags,
@@ -38,6 +45,9 @@ pub struct Flags {
     /// How long the preferred aggregator of a pool must be alive before the pool is handed back to it
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub failback_after: Duration,
+    /// How long a pool that is gone is kept, for the requests that its endpoints still run
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub pool_drain: Duration,
     /// Address to listen on
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
@@ -64,6 +74,13 @@ pub struct Flags {
     pub output: Option<Output>,
 }
 
+impl Flags {
+    /// Returns whether the pools or the coordinator are in Kubernetes.
+    pub fn needs_cluster(&self) -> bool {
+        self.pools.kubernetes().is_some() || self.coordinator.is_kubernetes()
+    }
+}
+
 /// Format of the standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
@@ -86,6 +103,8 @@ pub struct AggregatorConfig {
     pub takeover_wait: Duration,
     /// How long the preferred aggregator of a pool must be alive before the pool is handed back to it.
     pub failback_after: Duration,
+    /// How long a pool that is gone is kept, for the requests that its endpoints still run.
+    pub pool_drain: Duration,
     /// Security of connections to other processes.
     pub security: Security,
     /// Listen address for collectors, EPP replicas and other aggregators.
@@ -97,11 +116,12 @@ pub struct AggregatorConfig {
 }
 
 impl AggregatorConfig {
-    /// Returns the configuration that `flags` describe.
+    /// Returns the configuration that `flags` describe. `cluster` is the Kubernetes cluster, if
+    /// [`Flags::needs_cluster`].
     ///
     /// # Errors
-    /// When the coordinator's URL is invalid or a TLS file cannot be used.
-    pub fn from_flags(flags: &Flags) -> anyhow::Result<Self> {
+    /// When the coordinator's flags are invalid or a TLS file cannot be used.
+    pub fn from_flags(flags: &Flags, cluster: Option<&Cluster>) -> anyhow::Result<Self> {
         let pool = PoolConfig {
             format: Format::with_block_bytes(flags.block_tokens * 4),
             stale_after_ms: flags.stale_after.as_millis() as u64,
@@ -111,10 +131,11 @@ impl AggregatorConfig {
         Ok(Self {
             name: flags.name.clone().unwrap_or_else(|| process_name("aggregator")),
             advertise: flags.advertise.clone(),
-            coordinator: flags.coordinator.connect()?,
-            lease_ttl: flags.coordinator.lease_ttl,
+            coordinator: flags.coordinator.connect_aggregator(&flags.kubernetes, cluster)?,
+            lease_ttl: flags.coordinator.lease_ttl(),
             takeover_wait: flags.takeover_wait,
             failback_after: flags.failback_after,
+            pool_drain: flags.pool_drain,
             security: Security::from_flags(&flags.tls)?,
             listen: SocketAddr::new(flags.bind, flags.port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),

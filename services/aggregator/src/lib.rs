@@ -5,12 +5,14 @@ mod app;
 mod config;
 pub mod endpoints_file;
 mod metrics;
+mod pool_lifecycle;
 mod pool_source;
 mod pools;
 mod process;
+mod readiness;
 mod serve;
 
 pub use app::{Aggregator, PortFlags, StartError};
-pub use config::{AggregatorConfig, Flags, Output};
-pub use pool_source::PoolSource;
+pub use config::{AggregatorConfig, Flags, Output, PoolFlags, ServiceName};
+pub use pool_source::{PoolSet, PoolSource, SourcedPool};
 pub use process::run;

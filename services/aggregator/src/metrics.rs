@@ -1,6 +1,7 @@
 //! The aggregator's metrics.
 
 mod pool;
+mod pool_watch;
 
 use std::sync::atomic::AtomicU64;
 
@@ -9,9 +10,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use signalbox_state::Digest;
 use signalbox_types::PoolId;
 
-pub(crate) use pool::{EndpointsFileMetrics, PoolMetrics};
+use self::pool::SCRAPE_STATUSES;
+pub(crate) use self::pool::{EndpointsFileMetrics, PoolMetrics};
+pub(crate) use self::pool_watch::PoolWatchMetrics;
 
 type UintGauge = Gauge<u64, AtomicU64>;
 
@@ -52,6 +56,7 @@ pub(crate) struct Metrics {
     collectors_dropped: PerPool<Counter>,
     endpoints_with_future_timestamps: PerPool<UintGauge>,
     endpoints: Family<StatusLabel, UintGauge>,
+    draining_endpoints: PerPool<UintGauge>,
     state_digest: Family<KindLabel, UintGauge>,
     pub(crate) connected_followers: UintGauge,
     pub(crate) connected_collectors: UintGauge,
@@ -60,15 +65,20 @@ pub(crate) struct Metrics {
     pub(crate) request_ends_undelivered: Counter,
     endpoints_file_valid: PerPool<UintGauge>,
     endpoints_file_errors: PerPool<Counter>,
+    pub(crate) pools: UintGauge,
+    pub(crate) pool_watch: PoolWatchMetrics,
 }
 
 impl Metrics {
     /// Creates the metrics and adds them to `registry`.
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self { pool_watch: PoolWatchMetrics::register(registry), ..Self::default() };
         metrics.register_pool_gauges(registry);
-        metrics.register_pool_counters(registry);
+        for (name, help, family) in metrics.pool_counters() {
+            registry.register(name, help, family.clone());
+        }
         metrics.register_streams(registry);
+        registry.register("pools", "Pools that this aggregator serves", metrics.pools.clone());
         registry.register(
             "endpoints_file_valid",
             "1 if the pool's endpoints file is valid; 0 if it is invalid and its last valid version is in use",
@@ -82,8 +92,8 @@ impl Metrics {
         metrics
     }
 
-    fn register_pool_gauges(&self, registry: &mut Registry) {
-        let gauges = [
+    fn pool_gauges(&self) -> [(&'static str, &'static str, &PerPool<UintGauge>); 7] {
+        [
             ("owner", "1 if this aggregator owns the pool, 0 if it is a standby", &self.owner),
             ("epoch", "Highest known epoch of the pool", &self.epoch),
             ("seq", "Number of changes in the pool's history", &self.seq),
@@ -98,15 +108,27 @@ impl Metrics {
                 &self.in_flight_requests,
             ),
             (
+                "draining_endpoints",
+                "Endpoints that take no new requests because they are about to be removed",
+                &self.draining_endpoints,
+            ),
+            (
                 "endpoints_with_future_timestamps",
                 "Endpoints whose values have timestamps after the owner's current time; above 0 indicates a defect",
                 &self.endpoints_with_future_timestamps,
             ),
-        ];
-        for (name, help, family) in gauges {
+        ]
+    }
+
+    fn register_pool_gauges(&self, registry: &mut Registry) {
+        for (name, help, family) in self.pool_gauges() {
             registry.register(name, help, family.clone());
         }
-        registry.register("endpoints", "Endpoints of the pool by scrape status", self.endpoints.clone());
+        registry.register(
+            "endpoints",
+            "Endpoints of the pool that take new requests, by scrape status",
+            self.endpoints.clone(),
+        );
         registry.register(
             "state_digest",
             "Checksum over the pool state by kind of change, modulo 2^53; equal in all processes at the same version",
@@ -114,8 +136,8 @@ impl Metrics {
         );
     }
 
-    fn register_pool_counters(&self, registry: &mut Registry) {
-        let counters = [
+    fn pool_counters(&self) -> [(&'static str, &'static str, &PerPool<Counter>); 8] {
+        [
             ("takeovers", "Times that this aggregator became the owner of the pool", &self.takeovers),
             ("snapshots_sent", "Snapshots of the pool sent to followers", &self.snapshots_sent),
             (
@@ -148,10 +170,7 @@ impl Metrics {
                 "Collectors that were silent or reconnected, so that their endpoints were reassigned",
                 &self.collectors_dropped,
             ),
-        ];
-        for (name, help, family) in counters {
-            registry.register(name, help, family.clone());
-        }
+        ]
     }
 
     fn register_streams(&self, registry: &mut Registry) {
@@ -209,10 +228,73 @@ impl Metrics {
             chain_requests_expired: counter(&self.chain_requests_expired),
             outdated_reports: counter(&self.outdated_reports),
             collectors_dropped: counter(&self.collectors_dropped),
+            draining_endpoints: gauge(&self.draining_endpoints),
             endpoints_with_future_timestamps: gauge(&self.endpoints_with_future_timestamps),
-            endpoints: self.endpoints.clone(),
-            state_digest: self.state_digest.clone(),
+            endpoints: SCRAPE_STATUSES.map(|scrape_status| {
+                self.endpoints.get_or_create_owned(&StatusLabel { pool: pool.clone(), scrape_status })
+            }),
+            state_digest: Digest::default().gauge_values().map(|(kind, _)| {
+                self.state_digest.get_or_create_owned(&KindLabel { pool: pool.clone(), kind })
+            }),
             pool,
         }
+    }
+    /// Removes the series of a pool that is gone.
+    pub(crate) fn remove_pool(&self, pool: &PoolId) {
+        let pool = pool.to_string();
+        let label = PoolLabel { pool: pool.clone() };
+        for (_, _, family) in self.pool_gauges() {
+            family.remove(&label);
+        }
+        for (_, _, family) in self.pool_counters() {
+            family.remove(&label);
+        }
+        for scrape_status in SCRAPE_STATUSES {
+            self.endpoints.remove(&StatusLabel { pool: pool.clone(), scrape_status });
+        }
+        for (kind, _) in Digest::default().gauge_values() {
+            self.state_digest.remove(&KindLabel { pool: pool.clone(), kind });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use prometheus_client::encoding::text::encode;
+    use signalbox_state::{PoolConfig, PoolRole, PoolRoleConfig};
+    use signalbox_types::PoolSpec;
+
+    use super::*;
+
+    #[test]
+    fn series_of_a_pool_vanish_with_it() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let page = || {
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text
+        };
+        let before = page();
+        let id = |name: &str| PoolId { namespace: "default".to_owned(), name: name.to_owned() };
+        let pools = ["a", "b"].map(|name| metrics.pool(&id(name)));
+        for (name, metrics) in ["a", "b"].into_iter().zip(&pools) {
+            let spec = PoolSpec { id: id(name), endpoints: Vec::new(), models: Arc::default() };
+            let config = PoolRoleConfig {
+                name: "aggregator".to_owned(),
+                pool_hash: 0,
+                pool: PoolConfig::default(),
+                takeover_wait_ms: 0,
+                failback_after_ms: 0,
+            };
+            metrics.update(&PoolRole::new(config, spec), 0);
+        }
+        assert!(page().contains("default/a") && page().contains("default/b"));
+        metrics.remove_pool(&id("a"));
+        assert!(!page().contains("default/a") && page().contains("default/b"));
+        metrics.remove_pool(&id("b"));
+        assert_eq!(before, page());
     }
 }

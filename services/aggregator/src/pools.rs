@@ -7,12 +7,19 @@ mod request_end_relay;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 pub(crate) use handle::PoolHandle;
 pub(crate) use message::{CollectorReports, PoolOwnerMessage, PoolOwnerRef};
+use signalbox_types::PoolId;
 
-/// All pools of an aggregator, by `NAMESPACE/NAME`.
-#[derive(Clone, Debug)]
-pub(crate) struct Pools(Arc<BTreeMap<String, Arc<PoolHandle>>>);
+/// Names of pools that an error lists at most.
+const MAX_NAMES_LISTED: usize = 10;
+
+/// All pools of an aggregator, by `NAMESPACE/NAME`, as they come and go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pools(Arc<ArcSwap<Handles>>);
+
+type Handles = BTreeMap<String, Arc<PoolHandle>>;
 
 /// Why the pool of a stream cannot be determined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,54 +28,90 @@ pub(crate) enum PoolNotFound {
     Unknown { requested: String, available: String },
     #[error("this aggregator has several pools; choose one of {available} with --pool")]
     Ambiguous { available: String },
+    #[error("this aggregator has no pools, or has not listed them yet")]
+    None,
 }
 
 impl Pools {
-    pub(crate) fn new(handles: impl IntoIterator<Item = Arc<PoolHandle>>) -> Self {
-        Self(Arc::new(handles.into_iter().map(|handle| (handle.pool.to_string(), handle)).collect()))
+    /// Adds a pool. Only the actor that starts the pools' actors adds and removes pools.
+    pub(crate) fn insert(&self, handle: Arc<PoolHandle>) {
+        let mut handles = Handles::clone(&self.0.load());
+        handles.insert(handle.pool.to_string(), handle);
+        self.0.store(Arc::new(handles));
+    }
+
+    pub(crate) fn remove(&self, pool: &PoolId) {
+        let mut handles = Handles::clone(&self.0.load());
+        handles.remove(&pool.to_string());
+        self.0.store(Arc::new(handles));
     }
 
     /// Returns the pool with this name, or the only pool if no name is given.
     pub(crate) fn find(&self, requested: Option<&str>) -> Result<Arc<PoolHandle>, PoolNotFound> {
-        let available = || self.0.keys().cloned().collect::<Vec<_>>().join(", ");
+        let handles = self.0.load();
+        if handles.is_empty() {
+            return Err(PoolNotFound::None);
+        }
         match requested {
             Some(requested) => {
-                let found = self.0.get(requested).cloned();
+                let found = handles.get(requested).cloned();
                 found.ok_or_else(|| PoolNotFound::Unknown {
                     requested: requested.to_owned(),
-                    available: available(),
+                    available: names(&handles),
                 })
             }
             None => {
-                let only = self.0.values().next().filter(|_| self.0.len() == 1).cloned();
-                only.ok_or_else(|| PoolNotFound::Ambiguous { available: available() })
+                let only = handles.values().next().filter(|_| handles.len() == 1).cloned();
+                only.ok_or_else(|| PoolNotFound::Ambiguous { available: names(&handles) })
             }
         }
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<PoolHandle>> {
-        self.0.values()
+    pub(crate) fn all(&self) -> Vec<Arc<PoolHandle>> {
+        self.0.load().values().cloned().collect()
+    }
+}
+
+fn names(handles: &Handles) -> String {
+    let listed = handles.keys().take(MAX_NAMES_LISTED).cloned().collect::<Vec<_>>().join(", ");
+    match handles.len().saturating_sub(MAX_NAMES_LISTED) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use signalbox_types::PoolId;
-
     use super::*;
 
     fn handle(name: &str) -> Arc<PoolHandle> {
         Arc::new(PoolHandle::new(PoolId { namespace: "default".to_owned(), name: name.to_owned() }))
     }
 
+    fn pools(names: &[&str]) -> Pools {
+        let pools = Pools::default();
+        names.iter().for_each(|name| pools.insert(handle(name)));
+        pools
+    }
+
     #[test]
     fn pool_is_found_by_name_and_the_only_pool_without_one() {
-        let one = Pools::new([handle("a")]);
-        let two = Pools::new([handle("a"), handle("b")]);
+        let (one, two) = (pools(&["a"]), pools(&["a", "b"]));
         assert_eq!("a", one.find(None).unwrap().pool.name);
         assert_eq!("b", two.find(Some("default/b")).unwrap().pool.name);
         let error = one.find(Some("default/b")).unwrap_err().to_string();
         assert!(error.contains("default/b is unknown; this aggregator has default/a"), "{error}");
         assert!(two.find(None).unwrap_err().to_string().contains("default/a, default/b"));
+        two.remove(&handle("a").pool);
+        assert_eq!("b", two.find(None).unwrap().pool.name);
+        assert_eq!(Some(PoolNotFound::None), Pools::default().find(None).err());
+    }
+
+    #[test]
+    fn error_lists_a_bounded_number_of_pools() {
+        let names: Vec<String> = (10..30).map(|number| format!("p{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let error = pools(&names).find(None).unwrap_err().to_string();
+        assert!(error.contains("default/p19 and 10 more with --pool") && !error.contains("p20"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
+use signalbox_kube::Cluster;
 use signalbox_telemetry::{init_logs, stop_requested};
 
 use crate::app::{Aggregator, PortFlags};
@@ -24,27 +25,19 @@ const PORT_FLAGS: PortFlags = PortFlags { listen: "--port", metrics: "--metrics-
     reason = "errors in flags and files are for the person who started the process"
 )]
 pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
-    init_logs(flags.log_format, "info");
+    // The errors of the Kubernetes client are logged with their context where they are handled.
+    init_logs(flags.log_format, "info,kube_client=off");
     let stop = stop_requested()?;
-    let read: Result<Vec<_>, _> = flags.endpoints.iter().map(|path| endpoints_file::read(path)).collect();
-    let specs = match read {
-        Ok(specs) => specs,
+    let (config, sources) = match prepare(&flags).await {
+        Ok(prepared) => prepared,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error:#}");
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    let config = match AggregatorConfig::from_flags(&flags) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return Ok(ExitCode::from(EX_USAGE));
-        }
-    };
-    let sources = flags.endpoints.into_iter().zip(specs).map(|(path, spec)| PoolSource::File(path, spec));
-    let aggregator = Aggregator::start(config, sources.collect(), PORT_FLAGS).await?;
+    let aggregator = Aggregator::start(config, sources, PORT_FLAGS).await?;
     let (address, metrics) = (aggregator.address(), aggregator.metrics_address());
-    tracing::info!(%address, %metrics, "aggregator ready");
+    tracing::info!(%address, %metrics, "aggregator started");
     if flags.output == Some(Output::Json) {
         println!("{}", json!({ "aggregator": address.to_string(), "metrics": metrics.to_string() }));
     }
@@ -54,4 +47,21 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     }
     aggregator.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the files that `flags` name. Nothing else needs to be available yet.
+async fn prepare(flags: &Flags) -> anyhow::Result<(AggregatorConfig, Vec<PoolSource>)> {
+    let mut sources = Vec::new();
+    for path in &flags.pools.endpoints {
+        sources.push(PoolSource::File(path.clone(), endpoints_file::read(path)?));
+    }
+    let cluster = match flags.needs_cluster() {
+        true => Some(Cluster::connect(&flags.kubernetes.cluster_settings()).await?),
+        false => None,
+    };
+    if let Some((cluster, settings)) = cluster.clone().zip(flags.pools.kubernetes()) {
+        tracing::info!(server = cluster.server(), ?settings, "reading the pools from Kubernetes");
+        sources.push(PoolSource::Kubernetes(cluster, settings));
+    }
+    Ok((AggregatorConfig::from_flags(flags, cluster.as_ref())?, sources))
 }

@@ -2,6 +2,7 @@
 
 mod collect;
 mod feed;
+mod fleet;
 mod relay;
 mod subscribe;
 
@@ -10,26 +11,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use signalbox_protos::signalbox::v1 as pb;
+use signalbox_protos::signalbox::v1::fleet_server::Fleet;
 use signalbox_protos::signalbox::v1::pool_server::Pool;
 use signalbox_state::RoleStatus;
-use signalbox_wire::{Hello, WireError};
-use tokio::sync::Semaphore;
+use signalbox_wire::{FleetState, Hello, WireError};
+use tokio::sync::{Semaphore, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use self::fleet::watch_fleet;
 use crate::metrics::Metrics;
 use crate::pools::{PoolHandle, PoolOwnerRef, Pools};
 
 /// Messages of all streams together that can queue for the actors.
 const MAX_QUEUED_MESSAGES: usize = 1_024;
 
-/// Maximum number of distinct reasons for closing a stream that are logged.
-const MAX_REASONS_LOGGED: usize = 1_024;
+/// Maximum number of distinct reasons for closing a stream that are remembered.
+const MAX_REASONS_REMEMBERED: usize = 1_024;
 
 /// What all streams share.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamContext {
     pools: Pools,
+    fleet: watch::Receiver<FleetState>,
     /// Name of this aggregator.
     name: String,
     metrics: Arc<Metrics>,
@@ -46,9 +50,14 @@ struct StreamPeer {
 }
 
 impl StreamContext {
-    pub(crate) fn new(pools: Pools, name: String, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        pools: Pools,
+        fleet: watch::Receiver<FleetState>,
+        name: String,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(MAX_QUEUED_MESSAGES));
-        Self { pools, name, metrics, permits, next_stream: Arc::default(), logged: Arc::default() }
+        Self { pools, fleet, name, metrics, permits, next_stream: Arc::default(), logged: Arc::default() }
     }
 
     fn next_stream(&self) -> u64 {
@@ -87,10 +96,13 @@ impl StreamContext {
         }
     }
 
-    /// Logs a reason once per peer, because rejected peers retry.
+    /// Logs a reason once per peer, because rejected peers retry, until too many are remembered.
     fn log_closed_stream(&self, peer: &str, reason: &str) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < MAX_REASONS_LOGGED && logged.insert(format!("{peer} {reason}")) {
+        if logged.len() >= MAX_REASONS_REMEMBERED {
+            logged.clear();
+        }
+        if logged.insert(format!("{peer} {reason}")) {
             tracing::warn!(peer, reason, "rejected a stream");
         }
     }
@@ -136,5 +148,15 @@ impl Pool for StreamContext {
         request: Request<Streaming<pb::RequestEndBatch>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
         Ok(Response::new(relay::serve(self.clone(), request.into_inner())))
+    }
+}
+
+#[tonic::async_trait]
+impl Fleet for StreamContext {
+    type WatchStream = Outgoing<pb::FleetState>;
+
+    async fn watch(&self, request: Request<pb::FleetRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Hello::read(request.into_inner().hello).map_err(|error| self.reject_message("unknown", &error))?;
+        Ok(Response::new(fleet::serve(self.fleet.clone())))
     }
 }

@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use ractor::{Actor, ActorCell, SpawnErr};
+use prometheus_client::metrics::gauge::Gauge;
+use ractor::SpawnErr;
 use signalbox_lease::{Member, Role, Session, discover_aggregators};
-use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
+use signalbox_peers::{Connections, Fleet, FleetSettings, FollowedPools, watch_aggregators, watch_fleet};
+use signalbox_telemetry::{AdminServer, ListenError, Registries, listen, registry};
+use signalbox_types::PeerAddress;
+use tokio::sync::{oneshot, watch};
 
-use crate::actors::Root;
 use crate::clock::Clock;
+use crate::collected_pools::{CollectedPools, Parts};
 use crate::config::CollectorConfig;
-use crate::highest_epoch::HighestEpoch;
-use crate::metrics::Metrics;
-use crate::outbox::Outbox;
-use crate::shared::Shared;
 
 /// Why a collector could not start.
 #[derive(Debug, thiserror::Error)]
@@ -51,28 +51,62 @@ impl Collector {
             return Err(StartError::NoAggregator);
         }
         let listener = listen(config.metrics_listen, port_flag).await?;
-        let metrics = Arc::new(Metrics::default());
-        let mut registry = registry("collector");
-        metrics.register(&mut registry);
-        let admin = AdminServer::start(listener, Arc::new(registry), Router::new())?;
+        let (mut registry, pools) = (registry("collector"), Gauge::default());
+        registry.register("pools", "Pools that the collector scrapes for", pools.clone());
+        let registries = Registries::new(registry);
+        let admin = AdminServer::start(listener, registries.clone(), Router::new())?;
         tracing::info!(name = config.name, metrics = %admin.address(), "collector ready");
-        let (clock, outbox, highest_epoch) = (Clock::start(), Outbox::default(), HighestEpoch::default());
         let session = config.coordinator.as_ref().map(|coordinator| {
             let member = Member { role: Role::Collector, name: config.name.clone(), address: None };
             coordinator.join(member, config.lease_ttl)
         });
-        let aggregators = discover_aggregators(config.aggregators.clone(), config.coordinator.as_ref(), None);
-        let shared = Arc::new(Shared { config, aggregators, clock, metrics, outbox, highest_epoch });
-        let (root, _) = Actor::spawn(None, Root, shared).await?;
-        Ok(CollectorHandle { admin, root: root.get_cell(), session })
+        let connections = Connections::new(config.security.clone());
+        let (aggregators, fleet) = aggregators(&config, &connections);
+        let (config, clock) = (Arc::new(config), Clock::start());
+        let parts = Parts { config: Arc::clone(&config), aggregators, connections, clock, registries, pools };
+        let mut pools = CollectedPools::new(parts);
+        if let FollowedPools::One(name) = &config.pools {
+            pools.start(name.as_deref()).await?;
+        }
+        let ((stop, stopped), (set_ended, ended)) = (oneshot::channel(), watch::channel(()));
+        tokio::spawn(async move {
+            let stopped = async {
+                // Without a handle, nobody stops the collector.
+                if stopped.await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            pools.run(fleet, stopped).await;
+            drop(set_ended);
+        });
+        Ok(CollectorHandle { admin, stop, ended, session })
     }
+}
+
+/// Returns the aggregators that are known at the moment, and, with all pools, the fleet.
+fn aggregators(
+    config: &CollectorConfig,
+    connections: &Connections,
+) -> (watch::Receiver<Vec<PeerAddress>>, Option<watch::Receiver<Fleet>>) {
+    if let FollowedPools::One(_) = config.pools {
+        let given = config.aggregators.clone();
+        return (discover_aggregators(given, config.coordinator.as_ref(), None), None);
+    }
+    let fleet = watch_fleet(FleetSettings {
+        name: config.name.clone(),
+        aggregators: config.aggregators.clone(),
+        connections: connections.clone(),
+    });
+    (watch_aggregators(fleet.clone()), Some(fleet))
 }
 
 /// A running collector. It continues to run after the handle is dropped.
 #[derive(Debug)]
 pub struct CollectorHandle {
     admin: AdminServer,
-    root: ActorCell,
+    stop: oneshot::Sender<()>,
+    /// Closed when the collector has ended.
+    ended: watch::Receiver<()>,
     session: Option<Session>,
 }
 
@@ -84,14 +118,16 @@ impl CollectorHandle {
 
     /// Waits until the collector ends by itself. That is a failure, and the log has its reason.
     pub async fn ended(&self) {
-        // The wait has no time limit, so it cannot fail.
-        let _ = self.root.wait(None).await;
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
 
     /// Stops scraping and reporting, and closes the port and the stream.
     pub async fn shutdown(self) {
-        self.root.stop(None);
-        self.ended().await;
+        // It may have ended by itself.
+        let _ = self.stop.send(());
+        let mut ended = self.ended;
+        while ended.changed().await.is_ok() {}
         if let Some(session) = &self.session {
             session.leave().await;
         }

@@ -28,7 +28,7 @@ pub(crate) enum AssignmentStep {
     Remove(EndpointKey),
     /// Start scraping it.
     Add(AssignedEndpoint),
-    /// Start over, because its URL or its engine changed.
+    /// Start over, because its URL, its engine or how its page is verified changed.
     Replace(AssignedEndpoint),
     /// Keep scraping it, use this generation from now on, and report all values.
     Resend(EndpointKey, Generation),
@@ -47,9 +47,7 @@ pub(crate) fn steps<'a>(
     for (key, held) in current {
         match wanted.remove(&key) {
             None => steps.push(AssignmentStep::Remove(key)),
-            Some(wanted) if wanted.metrics_url != held.metrics_url || wanted.engine != held.engine => {
-                steps.push(AssignmentStep::Replace(wanted));
-            }
+            Some(wanted) if !reads_the_same(&wanted, held) => steps.push(AssignmentStep::Replace(wanted)),
             Some(wanted) if wanted.generation != held.generation || kind == AssignmentKind::NewStream => {
                 steps.push(AssignmentStep::Resend(key, wanted.generation));
             }
@@ -60,11 +58,16 @@ pub(crate) fn steps<'a>(
     steps
 }
 
+/// Returns whether a scrape of one reads the same as a scrape of the other.
+fn reads_the_same(one: &AssignedEndpoint, other: &AssignedEndpoint) -> bool {
+    one.metrics_url == other.metrics_url && one.engine == other.engine && one.metrics_tls == other.metrics_tls
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
-    use signalbox_types::Engine;
+    use signalbox_types::{Engine, MetricsTls};
 
     use super::*;
 
@@ -75,6 +78,7 @@ mod tests {
             name: format!("pod-{key}"),
             metrics_url: format!("http://pod:{port}/metrics"),
             engine: Engine::Vllm,
+            metrics_tls: MetricsTls::Verified,
         }
     }
 

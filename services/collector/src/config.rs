@@ -1,19 +1,23 @@
 //! The collector's command-line flags and configuration.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use signalbox_lease::{Coordinator, CoordinatorFlags};
+use signalbox_peers::FollowedPools;
 use signalbox_telemetry::{LogFormat, process_name};
-use signalbox_tls::{Security, TlsFlags};
+use signalbox_tls::{PageTls, Security, TlsFlags};
 use signalbox_types::PeerAddress;
 
 /// Scrapes the metrics of model servers and reports changes to an aggregator.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-collector", version)]
 pub struct Flags {
-    /// Address of an aggregator; may be repeated or comma-separated; not needed with --coordinator
+    /// Address of an aggregator; may be repeated or comma-separated; not needed with --coordinator. With
+    /// --all-pools, a host name stands for all its IP addresses, and the aggregators name each other
     #[arg(
         long = "aggregator",
         value_name = "HOST:PORT",
@@ -24,6 +28,9 @@ pub struct Flags {
     /// Pool to serve; required when the aggregators serve several [default: their only pool]
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub pool: Option<String>,
+    /// Serve all pools that the aggregators have
+    #[arg(long, requires = "aggregators", conflicts_with = "pool")]
+    pub all_pools: bool,
     /// Coordinator flags
     #[command(flatten)]
     pub coordinator: CoordinatorFlags,
@@ -36,6 +43,9 @@ pub struct Flags {
     /// Scrape flags
     #[command(flatten)]
     pub scrape: ScrapeConfig,
+    /// Certificate authorities (PEM) for https metrics pages; reloaded when it changes [default: the platform's]
+    #[arg(long, value_name = "FILE")]
+    pub metrics_ca: Option<PathBuf>,
     /// Port for Prometheus metrics; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9202)]
     pub metrics_port: u16,
@@ -59,11 +69,13 @@ impl Flags {
     pub fn into_config(self) -> anyhow::Result<CollectorConfig> {
         let security = Security::from_flags(&self.tls)?;
         self.aggregators.iter().try_for_each(|aggregator| security.check_peer_address(aggregator))?;
+        let page_tls = self.metrics_ca.map(PageTls::with_authorities).transpose()?.unwrap_or_default();
         Ok(CollectorConfig {
             security,
+            page_tls: Arc::new(page_tls),
             coordinator: self.coordinator.connect()?,
-            lease_ttl: self.coordinator.lease_ttl,
-            pool: self.pool,
+            lease_ttl: self.coordinator.lease_ttl(),
+            pools: if self.all_pools { FollowedPools::All } else { FollowedPools::One(self.pool) },
             name: self.name.unwrap_or_else(|| process_name("collector")),
             aggregators: self.aggregators,
             scrape: self.scrape,
@@ -75,11 +87,11 @@ impl Flags {
 /// Configuration of a collector.
 #[derive(Clone, Debug)]
 pub struct CollectorConfig {
-    /// Name of the collector, unique in the pool: for an aggregator, a second stream with the same name is
+    /// Name of the collector, unique among the collectors: for an aggregator, a second stream with the same name is
     /// the same collector after a reconnect.
     pub name: String,
-    /// Pool to serve; `None` means the aggregators' only one.
-    pub pool: Option<String>,
+    /// Pools to scrape for.
+    pub pools: FollowedPools,
     /// Aggregators to try in turn, in addition to those that are registered at the coordinator.
     pub aggregators: Vec<PeerAddress>,
     /// Coordinator at which aggregators are found, if any.
@@ -90,6 +102,8 @@ pub struct CollectorConfig {
     pub security: Security,
     /// How endpoints are scraped.
     pub scrape: ScrapeConfig,
+    /// TLS towards https metrics pages.
+    pub page_tls: Arc<PageTls>,
     /// Address for the collector's own metrics; port 0 selects a free port.
     pub metrics_listen: SocketAddr,
 }

@@ -1,37 +1,39 @@
 //! Builds a running replica from its configuration.
 
+mod assembly;
+mod listeners;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use ractor::{Actor, ActorRef};
+use ractor::SpawnErr;
 use signalbox_extproc::BodyBudget;
-use signalbox_lease::{Member, Role, Session, discover_aggregators};
-use signalbox_peers::FollowedPool;
+use signalbox_lease::{Member, Role, Session};
+use signalbox_peers::Connections;
 use signalbox_state::EndpointState;
-use signalbox_telemetry::{AdminServer, ListenError, TraceError, Tracer, listen};
+use signalbox_telemetry::{AdminServer, ListenError, Registries, TraceError, Tracer};
 use signalbox_types::Version;
-use signalbox_wire::Hello;
 use thiserror::Error;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::actors::root::{Root, RootMessage, RootSetup};
+use self::assembly::{PoolsTask, aggregators, gateway_servers, picker_settings, serve_pools};
+use self::listeners::Listeners;
 use crate::admin::access::DebugRoutes;
-use crate::admin::pool_gauges::PoolGauges;
-use crate::admin::replica_gauges::ReplicaGauges;
+use crate::admin::process_gauges::ProcessGauges;
 use crate::admin::{decisions, explain};
 use crate::config::EppConfig;
-use crate::deciding::picker::Picker;
-use crate::deciding::recorder::DecisionRecorder;
-use crate::gateway::health::{HealthService, WatchersOnDrain};
-use crate::gateway::servers::{ExtProc, MessageLimits, serve_access_log, serve_gateways, serve_probes};
-use crate::metrics::counters::Metrics;
-use crate::metrics::go_epp::RequestMetrics;
-
-/// How long the actors may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+use crate::deciding::decision_snapshot::DecisionSnapshot;
+use crate::deciding::decision_spans::DecisionTracer;
+use crate::directory::{ListedPool, PoolDirectory};
+use crate::gateway::access_log::AccessLog;
+use crate::gateway::health::{DrainPhase, HealthService};
+use crate::gateway::servers::{serve_access_log, serve_probes};
+use crate::metrics::access_log_entries::AccessLogEntries;
+use crate::pools::pool_set::{DrainTimes, PoolAddresses, PoolSet};
+use crate::replica::Replica;
 
 /// Why a replica cannot start.
 #[derive(Debug, Error)]
@@ -44,7 +46,7 @@ pub enum StartError {
     Trace(#[from] TraceError),
     /// The actors cannot start.
     #[error("cannot start the actors: {0}")]
-    Actors(String),
+    Actors(#[from] SpawnErr),
     /// A bound port cannot be served.
     #[error("cannot serve a bound port")]
     Serve(#[from] std::io::Error),
@@ -74,7 +76,7 @@ pub struct DecisionTotals {
     pub matched_tokens: u64,
 }
 
-/// How current a replica's view of the pool is.
+/// How current a replica's view of a pool is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewStatus {
     /// Version of the view; `None` before the first one.
@@ -89,17 +91,17 @@ pub struct ViewStatus {
 /// A running EPP replica.
 #[derive(Debug)]
 pub struct Epp {
-    picker: Arc<Picker>,
-    ext_proc: SocketAddr,
+    directory: Arc<PoolDirectory>,
+    tracer: Option<Arc<DecisionTracer>>,
+    addresses: watch::Receiver<PoolAddresses>,
     health: SocketAddr,
     access_log: SocketAddr,
     admin: AdminServer,
-    root: ActorRef<RootMessage>,
     session: Option<Session>,
     ready: watch::Receiver<bool>,
-    draining: watch::Sender<bool>,
-    servers: [JoinHandle<()>; 3],
-    drain_timeout: Duration,
+    phase: watch::Sender<DrainPhase>,
+    pools: PoolsTask,
+    servers: [JoinHandle<()>; 2],
 }
 
 impl Epp {
@@ -108,82 +110,71 @@ impl Epp {
     /// # Errors
     /// A port cannot be bound or served, tracing cannot be set up, or the actors cannot start.
     pub async fn start(config: EppConfig, flags: PortFlags) -> Result<Self, StartError> {
-        let ext_proc = listen(config.ext_proc, flags.ext_proc).await?;
-        let health = listen(config.health, flags.health).await?;
-        let access_log = listen(config.access_log, flags.access_log).await?;
-        let admin = listen(config.metrics, flags.metrics).await?;
-        let (ext_proc_address, health_address) = (ext_proc.local_addr()?, health.local_addr()?);
-        let access_log_address = access_log.local_addr()?;
-        let conversations = conversation_config(&config);
+        let listeners = Listeners::bind(&config, flags).await?;
+        let (health, access_log) = (listeners.health.local_addr()?, listeners.access_log.local_addr()?);
         let mut registry = Registry::default();
-        let requests = RequestMetrics::register(&mut registry);
         let own_metrics = registry.sub_registry_with_prefix("signalbox_epp");
-        let tracer = match config.tracing {
+        let entries = AccessLogEntries::default();
+        entries.register(own_metrics);
+        let (body_budget, directory) = (BodyBudget::new(config.buffer_limit_bytes), Arc::default());
+        let gauges = ProcessGauges { body_budget: body_budget.clone(), directory: Arc::clone(&directory) };
+        own_metrics.register_collector(Box::new(gauges));
+        let tracer = match config.tracing.clone() {
             Some(settings) => Some(Tracer::start(settings, "signalbox", own_metrics)?),
             None => None,
         };
-        let recorder = DecisionRecorder::new(config.decision_history, tracer);
-        let metrics = Metrics::register(own_metrics, requests);
-        let (picker, feedback, request_ends) = Picker::new(
-            &config.name,
-            config.policy,
-            (conversations, config.fallback_endpoints, config.scores),
-            config.origin_ttl,
-            metrics,
-            recorder,
-        );
-        let picker = Arc::new(picker);
-        let hello = Hello { pool: config.pool, name: config.name };
-        let followed_pool = Arc::new(FollowedPool::requested_by(&hello));
-        register_gauges(&mut registry, &picker, &followed_pool);
-        let (ready, is_ready) = watch::channel(false);
-        let (feedback, request_ends) = (Arc::new(Mutex::new(feedback)), Arc::new(Mutex::new(request_ends)));
+        let tracer = tracer.map(|tracer| Arc::new(DecisionTracer::start(tracer)));
         let session = config.coordinator.as_ref().map(|coordinator| {
-            let member = Member { role: Role::Epp, name: hello.name.clone(), address: None };
+            let member = Member { role: Role::Epp, name: config.name.clone(), address: None };
             coordinator.join(member, config.lease_ttl)
         });
-        let peers = signalbox_peers::FollowSettings {
-            hello,
-            pool: followed_pool,
-            aggregators: discover_aggregators(config.aggregators, config.coordinator.as_ref(), None),
-            security: config.security,
+        let connections = Connections::new(config.security.clone());
+        let (aggregators, fleet) = aggregators(&config, &connections);
+        let replica = Replica {
+            name: config.name.clone(),
+            aggregators,
+            connections,
+            picker: picker_settings(&config, body_budget),
+            decision_history: config.decision_history,
+            tracer: tracer.clone(),
+            registries: Registries::new(registry),
+            directory: Arc::clone(&directory),
+            gateways: gateway_servers(&config),
         };
-        let setup =
-            RootSetup { picker: Arc::clone(&picker), peers, feedback, request_ends, ready: Arc::new(ready) };
-        let (root, _) =
-            Actor::spawn(None, Root, setup).await.map_err(|error| StartError::Actors(error.to_string()))?;
-        let debug = DebugRoutes { picker: Arc::clone(&picker), access: config.explain_access };
+        let debug = DebugRoutes { directory: Arc::clone(&directory), access: config.explain_access };
         let routes = decisions::routes(debug.clone()).merge(explain::routes(debug, config.body_limit_bytes));
-        let admin = AdminServer::start(admin, Arc::new(registry), routes)?;
-        let (draining, is_draining) = watch::channel(false);
-        let service = ExtProc { picker: Arc::clone(&picker) };
-        let limits = MessageLimits {
-            received_bytes: config.received_message_limit_bytes,
-            sent_bytes: config.sent_message_limit_bytes,
-        };
-        let watchers = WatchersOnDrain::Notify;
-        let health_service = HealthService { ready: is_ready.clone(), draining: is_draining, watchers };
-        let gateways = serve_gateways(ext_proc, config.serving, service, limits, health_service.clone());
-        let probes = serve_probes(health, health_service);
-        let log = serve_access_log(access_log, Arc::clone(&picker));
+        let admin = AdminServer::start(listeners.metrics, replica.registries.clone(), routes)?;
+        let drain = DrainTimes { delay: config.drain_delay, timeout: config.drain_timeout };
+        let set = PoolSet::new(Arc::new(replica), config.ext_proc.ip(), drain);
+        let (addresses, (phase, is_phase)) = (set.addresses(), watch::channel(DrainPhase::Serving));
+        let (ready, pools) = serve_pools(set, &config, fleet, listeners.ext_proc).await?;
+        let probes = serve_probes(listeners.health, HealthService { ready: ready.clone(), phase: is_phase });
+        let log = AccessLog::new(Arc::clone(&directory), entries);
+        let servers = [probes, serve_access_log(listeners.access_log, log)];
         Ok(Self {
-            picker,
-            ext_proc: ext_proc_address,
-            health: health_address,
-            access_log: access_log_address,
+            directory,
+            tracer,
+            addresses,
+            health,
+            access_log,
             admin,
-            root,
             session,
-            ready: is_ready,
-            draining,
-            servers: [gateways, probes, log],
-            drain_timeout: config.drain_timeout,
+            ready,
+            phase,
+            pools,
+            servers,
         })
     }
 
-    /// Returns the address for gateways.
-    pub fn ext_proc_address(&self) -> SocketAddr {
-        self.ext_proc
+    /// Returns the address for gateways of the pool, if the replica serves only one.
+    pub fn ext_proc_address(&self) -> Option<SocketAddr> {
+        let addresses = self.addresses.borrow();
+        addresses.values().next().copied().filter(|_| addresses.len() == 1)
+    }
+
+    /// Returns the addresses for gateways, by pool: NAMESPACE/NAME, or empty for a pool that was not named.
+    pub fn pool_addresses(&self) -> watch::Receiver<PoolAddresses> {
+        self.addresses.clone()
     }
 
     /// Returns the address for health checks.
@@ -201,67 +192,56 @@ impl Epp {
         self.admin.address()
     }
 
-    /// Waits until the replica has a view.
+    /// Waits until the replica has a view; with all pools, a view of each, or has waited long enough for it.
     pub async fn ready(&self) {
         let _ = self.ready.clone().wait_for(|ready| *ready).await;
     }
 
-    /// Returns the endpoints in the replica's view.
+    /// Returns the endpoints in the replica's views.
     pub fn endpoints(&self) -> Vec<Arc<EndpointState>> {
-        self.picker.snapshot.load().view.endpoints.to_vec()
+        let endpoints = |snapshot: &DecisionSnapshot| snapshot.view.endpoints.to_vec();
+        self.directory.all().iter().flat_map(|pool| endpoints(&pool.picker.snapshot.load())).collect()
     }
 
-    /// Returns how current the replica's view is.
-    pub fn view_status(&self) -> ViewStatus {
-        let snapshot = self.picker.snapshot.load();
-        let age = Duration::from_millis(snapshot.view.age_ms(self.picker.now_ms()));
-        ViewStatus { version: snapshot.view.version, age, is_degraded: self.picker.is_degraded() }
+    /// Returns how current the replica's view of each pool is.
+    pub fn view_statuses(&self) -> Vec<ViewStatus> {
+        let status = |pool: &ListedPool| {
+            let (picker, snapshot) = (&pool.picker, pool.picker.snapshot.load());
+            let age = Duration::from_millis(snapshot.view.age_ms(picker.now_ms()));
+            ViewStatus { version: snapshot.view.version, age, is_degraded: picker.is_degraded() }
+        };
+        self.directory.all().iter().map(status).collect()
     }
 
-    /// Returns the totals of the replica's decisions.
+    /// Returns the totals of the replica's decisions for the pools that it serves.
     pub fn decision_totals(&self) -> DecisionTotals {
-        let (prompt_tokens, matched_tokens) = self.picker.metrics.prompt_tokens();
-        DecisionTotals { decisions: self.picker.metrics.decisions(), prompt_tokens, matched_tokens }
+        self.directory.all().iter().fold(DecisionTotals::default(), |sum, pool| {
+            let metrics = &pool.picker.metrics;
+            let (prompt_tokens, matched_tokens) = metrics.prompt_tokens();
+            DecisionTotals {
+                decisions: sum.decisions + metrics.decisions(),
+                prompt_tokens: sum.prompt_tokens + prompt_tokens,
+                matched_tokens: sum.matched_tokens + matched_tokens,
+            }
+        })
     }
 
-    /// Accepts no new requests, waits up to the drain timeout for open ones, and stops the replica.
+    /// Reports not serving, accepts no new requests after the drain delay, waits up to the drain timeout for open
+    /// ones, and stops the replica.
     pub async fn stop(self) {
-        self.draining.send_replace(true);
-        let [ext_proc, health, access_log] = self.servers;
-        let mut ext_proc = ext_proc;
-        if tokio::time::timeout(self.drain_timeout, &mut ext_proc).await.is_err() {
-            tracing::warn!(timeout = ?self.drain_timeout, "aborting requests that did not end within the drain timeout");
-            ext_proc.abort();
-        }
-        health.abort();
-        // Access log streams do not end on their own.
-        access_log.abort();
+        self.phase.send_replace(DrainPhase::Announced);
+        let (pools, drain) = self.pools;
+        // The task may have failed; then there is nothing to drain.
+        let _ = drain.send(());
+        let _ = pools.await;
+        // Health checks and access log streams do not end on their own.
+        self.servers.iter().for_each(JoinHandle::abort);
         if let Some(session) = &self.session {
             session.leave().await;
         }
         self.admin.stop();
-        self.picker.recorder.stop().await;
-        let _ = self.root.stop_and_wait(None, Some(STOP_TIMEOUT)).await;
+        if let Some(tracer) = &self.tracer {
+            tracer.stop().await;
+        }
     }
-}
-
-/// Returns the configuration of all ext-proc conversations, without what depends on the view.
-fn conversation_config(config: &EppConfig) -> signalbox_extproc::Config {
-    signalbox_extproc::Config {
-        body_limit_bytes: config.body_limit_bytes,
-        body_budget: BodyBudget::new(config.buffer_limit_bytes),
-        media_weights: config.media_weights,
-        retry_after_s: config.retry_after_s,
-        subset_hint: config.subset,
-        parsers: Arc::new(config.parsers.clone()),
-        ..signalbox_extproc::Config::default()
-    }
-}
-
-/// Registers the gauges that are read on each scrape.
-fn register_gauges(registry: &mut Registry, picker: &Arc<Picker>, pool: &Arc<FollowedPool>) {
-    let own_metrics = registry.sub_registry_with_prefix("signalbox_epp");
-    own_metrics.register_collector(Box::new(ReplicaGauges(Arc::clone(picker))));
-    let pool_gauges = PoolGauges { picker: Arc::clone(picker), pool: Arc::clone(pool) };
-    registry.register_collector(Box::new(pool_gauges));
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use signalbox_extproc::SubsetHint;
 use signalbox_intake::Parsers;
 use signalbox_lease::Coordinator;
+use signalbox_peers::FollowedPools;
 use signalbox_schedule::Policy;
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::TraceSettings;
@@ -33,10 +34,10 @@ pub enum EndpointScores {
 /// Configuration of a replica.
 #[derive(Clone, Debug)]
 pub struct EppConfig {
-    /// Name, unique among the replicas of the pool.
+    /// Name, unique among the replicas.
     pub name: String,
-    /// Pool to serve; `None` for the only one that the aggregators have.
-    pub pool: Option<String>,
+    /// Pools to serve.
+    pub pools: FollowedPools,
     /// Aggregators, in addition to those that the coordinator knows.
     pub aggregators: Vec<PeerAddress>,
     /// Where aggregators register.
@@ -47,7 +48,7 @@ pub struct EppConfig {
     pub security: Security,
     /// Security of connections from gateways.
     pub serving: ServerTls,
-    /// Listen address for gateways.
+    /// Listen address for gateways. With all pools, the port is for those that name none.
     pub ext_proc: SocketAddr,
     /// Listen address for health checks.
     pub health: SocketAddr,
@@ -75,7 +76,10 @@ pub struct EppConfig {
     pub subset: SubsetHint,
     /// Whether answers carry the candidates' scores.
     pub scores: EndpointScores,
-    /// How long open requests may take to end during a drain.
+    /// How long a drain leaves gateways to notice that the replica is not serving, before it accepts no new
+    /// requests.
+    pub drain_delay: Duration,
+    /// How long open requests may then take to end.
     pub drain_timeout: Duration,
     /// How long other replicas' bookings count without a message from the owner; use the same value as the
     /// aggregators' --origin-ttl.
@@ -84,7 +88,7 @@ pub struct EppConfig {
     pub policy: Policy,
     /// Enabled request parsers.
     pub parsers: Parsers,
-    /// Number of latest decisions to keep.
+    /// Number of latest decisions to keep per pool.
     pub decision_history: usize,
     /// Where spans are sent; `None` for nowhere.
     pub tracing: Option<TraceSettings>,
@@ -112,7 +116,7 @@ impl EppConfig {
         let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Self {
             name: name.into(),
-            pool: None,
+            pools: FollowedPools::One(None),
             aggregators: Vec::new(),
             coordinator: None,
             lease_ttl: Duration::from_secs(2),
@@ -132,6 +136,7 @@ impl EppConfig {
             sent_message_limit_bytes: usize::MAX,
             subset: SubsetHint::Honored,
             scores: EndpointScores::Hidden,
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(5),
             origin_ttl: Duration::from_millis(PoolConfig::default().origin_ttl_ms),
             policy: Policy::default(),

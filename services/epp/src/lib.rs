@@ -3,7 +3,8 @@
 //! A request takes a straight path: the gateway's ext-proc exchange (`gateway`) asks the picker (`deciding`),
 //! which reads the latest view and this replica's own bookings (`bookings`) and answers. `settlement` follows
 //! the booked request to its end. The actors (`actors`) keep the view current and send feedback to the pool's
-//! owner.
+//! owner. All this exists once per pool; `pools` decides which are served on which ports, and `replica` is what
+//! they share.
 
 mod actors;
 mod admin;
@@ -11,10 +12,13 @@ mod app;
 mod bookings;
 mod config;
 mod deciding;
+mod directory;
 mod flags;
 mod gateway;
 mod metrics;
+mod pools;
 mod process;
+mod replica;
 mod settlement;
 #[cfg(test)]
 mod test_support;
@@ -28,3 +32,4 @@ pub use flags::{
 pub use process::run;
 pub use signalbox_extproc::SubsetHint;
 pub use signalbox_intake::Parsers;
+pub use signalbox_peers::FollowedPools;

@@ -54,16 +54,17 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
         }
     };
     let epp = Epp::start(config, PORT_FLAGS).await?;
-    let (ext_proc, health, metrics) = (epp.ext_proc_address(), epp.health_address(), epp.metrics_address());
-    let access_log = epp.access_log_address();
-    tracing::info!(%ext_proc, %health, %access_log, %metrics, "listening");
+    let (health, metrics, access_log) =
+        (epp.health_address(), epp.metrics_address(), epp.access_log_address());
+    let ext_proc = epp.ext_proc_address().map(tracing::field::display);
+    tracing::info!(ext_proc, %health, %access_log, %metrics, "listening");
     tokio::pin!(stop);
     tokio::select! {
         () = epp.ready() => {
             tracing::info!("ready");
             if flags.output == Some(Output::Json) {
                 let addresses = json!({
-                    "ext_proc": ext_proc.to_string(),
+                    "ext_proc": epp.ext_proc_address().map(|address| address.to_string()),
                     "health": health.to_string(),
                     "access_log": access_log.to_string(),
                     "metrics": metrics.to_string(),

@@ -204,10 +204,10 @@ impl Picker {
     /// Applies the reported end of a request that this replica booked.
     pub(crate) fn handle_request_end(&self, end: &RequestEnd) {
         match self.detached.record_end(self.now_ms(), end) {
-            EndMatch::Settled => self.metrics.count_access_log_entry("already_settled"),
-            EndMatch::Streaming => self.metrics.count_access_log_entry("own"),
+            EndMatch::Settled => self.metrics.access_log_entries.count("already_settled"),
+            EndMatch::Streaming => self.metrics.access_log_entries.count("own"),
             EndMatch::Detached(booked) => {
-                self.metrics.count_access_log_entry("own");
+                self.metrics.access_log_entries.count("own");
                 booked.settle(self, end);
             }
         }

@@ -3,41 +3,62 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use signalbox_intake::{Api, ParsedRequest};
+use signalbox_peers::Connections;
 use signalbox_schedule::Policy;
 use signalbox_state::{
     AssignedEndpoint, CollectorStream, EndpointState, Feedback, FrameSource, GaugeScope, Pool, PoolConfig,
     PoolEffect, PoolInput, Report, ResponseOutcome, ResponseReport, ScrapeStatus, StateReplica, Update,
 };
+use signalbox_telemetry::Registries;
+use signalbox_tls::{Security, ServerTls};
 use signalbox_types::{
-    BlockHash, EndpointSpec, Engine, ModelKey, Origin, PoolId, PoolSpec, PromptSize, Request,
+    BlockHash, EndpointSpec, Engine, MetricsTls, ModelKey, Origin, PoolId, PoolSpec, PromptSize, ReplicaKey,
+    Request,
 };
+use tokio::sync::watch;
 
 use crate::config::EndpointScores;
 use crate::deciding::decision_snapshot::DecisionSnapshot;
-use crate::deciding::picker::{FeedbackReceivers, Picker};
+use crate::deciding::picker::{FeedbackReceivers, Picker, PickerSettings};
 use crate::deciding::recorder::DecisionRecorder;
+use crate::gateway::servers::{GatewayServers, MessageLimits};
 use crate::metrics::counters::Metrics;
+use crate::replica::Replica;
 
 pub(crate) const FIRST: &str = "10.0.0.1:80";
 pub(crate) const SECOND: &str = "10.0.0.2:80";
 pub(crate) const THIRD: &str = "10.0.0.3:80";
 
-/// Returns a pool of endpoints at `addresses`, all with the same scrape status.
-pub(crate) fn pool(addresses: &[&str], scrape_status: ScrapeStatus) -> Pool {
+/// Returns the specification of a pool of endpoints at `addresses`, of which those at `draining` drain.
+fn pool_spec(addresses: &[&str], draining: &[&str]) -> PoolSpec {
     let endpoint = |address: &&str| EndpointSpec {
         name: format!("pod at {address}"),
         address: address.parse().unwrap(),
         metrics_url: String::new(),
         engine: Engine::Vllm,
         labels: Default::default(),
+        is_draining: draining.contains(address),
+        metrics_tls: MetricsTls::Verified,
     };
-    let endpoints = addresses.iter().map(endpoint).collect();
     let id = PoolId { namespace: "default".to_owned(), name: "p".to_owned() };
+    PoolSpec { id, endpoints: addresses.iter().map(endpoint).collect(), models: Arc::default() }
+}
+
+/// Returns a pool of fresh endpoints at `addresses`, of which those at `draining` drain.
+pub(crate) fn pool_with_draining(addresses: &[&str], draining: &[&str]) -> Pool {
+    let mut pool = pool(addresses, ScrapeStatus::Fresh);
+    pool.handle(0, PoolInput::Spec(pool_spec(addresses, draining)));
+    pool
+}
+
+/// Returns a pool of endpoints at `addresses`, all with the same scrape status.
+pub(crate) fn pool(addresses: &[&str], scrape_status: ScrapeStatus) -> Pool {
     let mut pool = Pool::new(1, PoolConfig::default());
     let collector = CollectorStream(1);
     pool.handle(0, PoolInput::CollectorJoined(collector, "collector".to_owned()));
-    let effects = pool.handle(0, PoolInput::Spec(PoolSpec { id, endpoints, models: Arc::default() }));
+    let effects = pool.handle(0, PoolInput::Spec(pool_spec(addresses, &[])));
     for effect in effects {
         let PoolEffect::Assign(_, assigned) = effect else { continue };
         let report = |assigned: AssignedEndpoint| Report {
@@ -84,12 +105,38 @@ pub(crate) fn picker_for(pool: &Pool, policy: Policy) -> Picker {
     picker_with_feedback(pool, policy).0
 }
 
+fn picker_settings(policy: Policy) -> PickerSettings {
+    PickerSettings {
+        replica: ReplicaKey::of("epp"),
+        policy: Arc::new(policy),
+        conversations: signalbox_extproc::Config::default(),
+        fallback_endpoints: 0,
+        scores: EndpointScores::Hidden,
+        origin_ttl: Duration::from_secs(3),
+    }
+}
+
+/// Returns a replica that knows no aggregators and serves no pools.
+pub(crate) fn replica() -> Replica {
+    let limits = MessageLimits { received_bytes: 1 << 20, sent_bytes: 1 << 20 };
+    Replica {
+        name: "epp".to_owned(),
+        aggregators: watch::channel(Vec::new()).1,
+        connections: Connections::new(Security::Local),
+        picker: picker_settings(Policy::default()),
+        decision_history: 8,
+        tracer: None,
+        registries: Registries::new(Registry::default()),
+        directory: Arc::default(),
+        gateways: GatewayServers::new(ServerTls::Plaintext, limits),
+    }
+}
+
 /// Returns a picker with the view of `pool`, and the receivers of its feedback.
 pub(crate) fn picker_with_feedback(pool: &Pool, policy: Policy) -> (Picker, FeedbackReceivers) {
-    let conversations = (signalbox_extproc::Config::default(), 0, EndpointScores::Hidden);
-    let (metrics, recorder) = (Metrics::default(), DecisionRecorder::new(0, None));
-    let (picker, feedback, _) =
-        Picker::new("epp", policy, conversations, Duration::from_secs(3), metrics, recorder);
+    let settings = picker_settings(policy);
+    let recorder = DecisionRecorder::new(0, None);
+    let (picker, feedback, _) = Picker::new(settings, Some("default/p"), Metrics::default(), recorder);
     let replica = replica_of(pool);
     picker.snapshot.store(Arc::new(DecisionSnapshot::next(
         &DecisionSnapshot::default(),
@@ -98,6 +145,12 @@ pub(crate) fn picker_with_feedback(pool: &Pool, policy: Policy) -> (Picker, Feed
         0,
     )));
     (picker, feedback)
+}
+
+/// Returns a picker without a view for the pool called `name`.
+pub(crate) fn picker_of(name: &str) -> Picker {
+    let recorder = DecisionRecorder::new(0, None);
+    Picker::new(picker_settings(Policy::default()), Some(name), Metrics::default(), recorder).0
 }
 
 /// Returns a picker with the view of a pool of endpoints at `addresses`.

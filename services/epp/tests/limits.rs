@@ -85,7 +85,7 @@ impl ThreadedReplica {
             });
         });
         let (address, handle) = is_started.await.unwrap();
-        Self { address, handle, stop, thread }
+        Self { address: address.unwrap(), handle, stop, thread }
     }
 
     /// Blocks the replica's thread until the returned sender is dropped.
@@ -199,7 +199,7 @@ async fn buffered_bytes_stay_within_the_limit_with_ten_thousand_streams() {
     let epp = start_without_endpoints((STREAMS_WITH_ROOM * PART_BYTES) as u64).await;
     let (may_go_on, go_on) = watch::channel(false);
     let refused = Arc::new(AtomicUsize::new(0));
-    let address = epp.ext_proc_address().into();
+    let address = epp.ext_proc_address().unwrap().into();
     let clients: Vec<Client> = (0..CONNECTIONS)
         .map(|_| Client::new(connect_unverified(&address, |endpoint| endpoint).unwrap()))
         .collect();
@@ -239,8 +239,9 @@ async fn buffered_bytes_stay_within_the_limit_with_ten_thousand_streams() {
 #[tokio::test]
 async fn contract_3_3_row_25_oversized_message_is_refused_with_413() {
     let epp = start_without_endpoints(1 << 30).await;
-    let mut client =
-        Client::new(connect_unverified(&epp.ext_proc_address().into(), |endpoint| endpoint).unwrap());
+    let mut client = Client::new(
+        connect_unverified(&epp.ext_proc_address().unwrap().into(), |endpoint| endpoint).unwrap(),
+    );
     let (messages, requests) = mpsc::channel(2);
     messages.send(headers()).await.unwrap();
     messages.send(part(vec![b' '; 3 << 20], true)).await.unwrap();

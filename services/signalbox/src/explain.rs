@@ -27,6 +27,9 @@ pub(crate) struct ExplainArgs {
     /// Metrics address of the EPP
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9090")]
     epp: String,
+    /// Pool of the request or the decisions, NAMESPACE/NAME; needed if the EPP serves several
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
     /// Path of the request [default: derived from the body]
     #[arg(long, requires = "request")]
     path: Option<String>,
@@ -73,17 +76,22 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
 
 async fn explain_request(args: &ExplainArgs, file: &Path) -> anyhow::Result<Bytes> {
     let body = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
-    let query = args.path.as_ref().map_or(String::new(), |path| format!("?path={path}"));
-    let uri: Uri = format!("/explain{query}").parse().context("--path is not a valid path")?;
+    let path = args.path.as_ref().map(|path| format!("path={path}"));
+    let query: Vec<_> = path.into_iter().chain(pool_query(args)).collect();
+    let uri: Uri = format!("/explain?{}", query.join("&")).parse().context("--path is not a valid path")?;
     epp_client::send(&args.epp, Method::POST, uri, body.into()).await
 }
 
 async fn fetch_decisions(args: &ExplainArgs) -> anyhow::Result<Bytes> {
     let limit = args.last.map(|limit| format!("limit={limit}"));
     let request_id = args.request_id.as_deref().map(|id| format!("request_id={}", percent_encode(id)));
-    let query: Vec<_> = limit.into_iter().chain(request_id).collect();
+    let query: Vec<_> = limit.into_iter().chain(request_id).chain(pool_query(args)).collect();
     let uri = format!("/decisions?{}", query.join("&")).parse()?;
     epp_client::send(&args.epp, Method::GET, uri, Bytes::new()).await
+}
+
+fn pool_query(args: &ExplainArgs) -> Option<String> {
+    args.pool.as_deref().map(|pool| format!("pool={}", percent_encode(pool)))
 }
 
 /// Encodes `text` as a value in a query.

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use signalbox_lease::{Claim, ClaimError, Coordinator, RegisteredOwner, Role, Session};
+use signalbox_lease::{Claim, ClaimError, ClaimRequest, Coordinator, RegisteredOwner, Role, Session};
 use signalbox_state::{ClaimResult, ObservedOwner};
 use signalbox_types::PoolId;
+use tokio::task::JoinSet;
 
 use crate::pools::{PoolOwnerMessage, PoolOwnerRef};
 
@@ -27,11 +28,11 @@ pub(crate) enum OwnerHistory {
     SinceStart,
 }
 
-/// Forwards the pool's owner and the live aggregators to `actor` until it stops.
-pub(super) fn watch(membership: &Membership, pool: &PoolId, actor: &PoolOwnerRef) {
+/// Adds tasks to `tasks` that forward the pool's owner and the live aggregators to `actor`.
+pub(super) fn watch(membership: &Membership, pool: &PoolId, actor: &PoolOwnerRef, tasks: &mut JoinSet<()>) {
     let own_name = membership.session.name().to_owned();
     let (mut owner, watcher) = (membership.coordinator.owner(pool), actor.clone());
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         loop {
             let observed = observed_owner(&owner.borrow_and_update(), &own_name);
             let message = PoolOwnerMessage::OwnerObserved(observed);
@@ -41,7 +42,7 @@ pub(super) fn watch(membership: &Membership, pool: &PoolId, actor: &PoolOwnerRef
         }
     });
     let (mut members, watcher) = (membership.coordinator.members(Role::Aggregator), actor.clone());
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         loop {
             let names = members.borrow_and_update().iter().map(|member| member.name.clone()).collect();
             let message = PoolOwnerMessage::Candidates(names);
@@ -57,15 +58,20 @@ fn observed_owner(owner: &RegisteredOwner, own_name: &str) -> ObservedOwner {
         RegisteredOwner::Unknown => ObservedOwner::Unknown,
         RegisteredOwner::Nobody => ObservedOwner::Nobody,
         RegisteredOwner::Owned(owner) if owner.name == own_name => ObservedOwner::Own(owner.epoch),
-        RegisteredOwner::Owned(owner) => ObservedOwner::Other(owner.epoch),
+        RegisteredOwner::Owned(owner) => {
+            ObservedOwner::Other { name: owner.name.clone(), epoch: owner.epoch }
+        }
     }
 }
 
 /// Claims the pool and sends the result to `actor`.
-pub(super) fn claim(membership: &Membership, pool: &PoolId, above: u64, actor: &PoolOwnerRef) {
+pub(super) fn claim(membership: &Membership, pool: &PoolId, request: ClaimRequest, actor: &PoolOwnerRef) {
+    if let Some(epoch) = request.replacing {
+        tracing::warn!(%pool, epoch, "the pool's owner is gone; claiming the pool before its lease ends");
+    }
     let (membership, pool, actor) = (membership.clone(), pool.clone(), actor.clone());
     tokio::spawn(async move {
-        let result = match membership.session.claim(&pool, above).await {
+        let result = match membership.session.claim(&pool, request).await {
             Ok(Claim { epoch, previous }) => {
                 let is_first = previous.is_none() && membership.owner_history == OwnerHistory::Complete;
                 ClaimResult::Won { epoch, is_first }
@@ -76,8 +82,11 @@ pub(super) fn claim(membership: &Membership, pool: &PoolId, above: u64, actor: &
                 ClaimResult::Unanswered
             }
         };
-        // If the actor has stopped, its successor claims again.
-        let _ = actor.cast(PoolOwnerMessage::ClaimAnswered(result));
+        let is_won = matches!(result, ClaimResult::Won { .. });
+        // If the actor has stopped, the pool may be gone. If it is not, the actor's successor claims again.
+        if actor.cast(PoolOwnerMessage::ClaimAnswered(result)).is_err() && is_won {
+            release(&membership, &pool);
+        }
     });
 }
 

@@ -3,7 +3,8 @@
 mod coordination;
 mod pool_owner;
 mod root;
+mod setups;
 
 pub(crate) use coordination::{Membership, OwnerHistory};
-pub(crate) use pool_owner::PoolOwnerSetup;
-pub(crate) use root::{Root, RootMessage};
+pub(crate) use root::{Root, RootMessage, RootSetup};
+pub(crate) use setups::{PoolOwnerSetups, RoleSettings};

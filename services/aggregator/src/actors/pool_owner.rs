@@ -1,6 +1,8 @@
 //! `PoolOwner`: the one actor through which everything about a pool passes. It owns the pool, or follows its
 //! owner as a standby.
 
+mod effects;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,13 +16,21 @@ use signalbox_state::{
 use signalbox_types::PoolSpec;
 use signalbox_wire::FeedbackReply;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::coordination::{self, Membership};
 use crate::metrics::PoolMetrics;
 use crate::pools::{CollectorReports, PoolHandle, PoolOwnerMessage, PoolOwnerRef};
 
-/// How often the role learns the time.
+/// How often a standby learns the time: it bounds how late it notices that it must take the pool over.
 const TICK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often an owner learns the time. Each time it assesses all endpoints, so that this is the cost of an idle
+/// pool.
+const OWNER_TICK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often the metrics are set.
+const METRICS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a draining owner waits for its successor to fetch the history that it lacks.
 const DRAIN_LINGER: Duration = Duration::from_millis(500);
@@ -29,7 +39,7 @@ const DRAIN_LINGER: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub(crate) struct PoolOwnerSetup {
     pub(crate) config: PoolRoleConfig,
-    pub(crate) specs: watch::Receiver<PoolSpec>,
+    pub(crate) specs: watch::Receiver<Arc<PoolSpec>>,
     /// The other aggregators.
     pub(crate) peers: signalbox_peers::FollowSettings,
     pub(crate) membership: Membership,
@@ -45,12 +55,15 @@ pub(crate) struct State {
     role: PoolRole,
     setup: PoolOwnerSetup,
     started: Instant,
+    metrics_set_at: Instant,
     /// Sends assignments on each collector's stream.
     collectors: BTreeMap<CollectorStream, watch::Sender<Vec<AssignedEndpoint>>>,
     /// The streams to other aggregators.
     aggregators: BTreeMap<u64, StreamSender>,
     /// Start of the drain, and where to report its end.
     draining: Option<(Instant, RpcReplyPort<()>)>,
+    /// Send messages to the actor. They end with it.
+    _tasks: JoinSet<()>,
 }
 
 impl Actor for PoolOwner {
@@ -64,9 +77,10 @@ impl Actor for PoolOwner {
         setup: PoolOwnerSetup,
     ) -> Result<State, ActorProcessingErr> {
         let mut specs = setup.specs.clone();
-        let role = PoolRole::new(setup.config.clone(), specs.borrow_and_update().clone());
+        let role = PoolRole::new(setup.config.clone(), PoolSpec::clone(&specs.borrow_and_update()));
         let (actor, listener) = (myself.clone(), myself.clone());
-        tokio::spawn(async move {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
             while specs.changed().await.is_ok() {
                 let spec = specs.borrow_and_update().clone();
                 if actor.cast(PoolOwnerMessage::SpecChanged(spec)).is_err() {
@@ -74,16 +88,26 @@ impl Actor for PoolOwner {
                 }
             }
         });
-        tokio::spawn(signalbox_peers::follow(setup.peers.clone(), move |event| {
+        tasks.spawn(signalbox_peers::follow(setup.peers.clone(), move |event| {
             match listener.cast(PoolOwnerMessage::StreamEvent(event)) {
                 Ok(()) => ListenerState::Listening,
                 Err(_) => ListenerState::Closed,
             }
         }));
-        coordination::watch(&setup.membership, &setup.handle.pool, &myself);
+        coordination::watch(&setup.membership, &setup.handle.pool, &myself, &mut tasks);
         myself.send_after(TICK_INTERVAL, || PoolOwnerMessage::Tick);
         let (started, collectors, aggregators) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
-        Ok(State { role, setup, started, collectors, aggregators, draining: None })
+        let metrics_set_at = started;
+        Ok(State {
+            role,
+            setup,
+            started,
+            metrics_set_at,
+            collectors,
+            aggregators,
+            draining: None,
+            _tasks: tasks,
+        })
     }
 
     async fn handle(
@@ -93,7 +117,9 @@ impl Actor for PoolOwner {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            PoolOwnerMessage::SpecChanged(spec) => state.apply(&myself, RoleInput::Spec(spec)),
+            PoolOwnerMessage::SpecChanged(spec) => {
+                state.apply(&myself, RoleInput::Spec(PoolSpec::clone(&spec)));
+            }
             PoolOwnerMessage::CollectorJoined { stream, name, assignment } => {
                 state.collectors.insert(stream, assignment);
                 state.apply(&myself, RoleInput::Pool(PoolInput::CollectorJoined(stream, name)));
@@ -133,8 +159,10 @@ impl Actor for PoolOwner {
             PoolOwnerMessage::Tick => {
                 state.apply(&myself, RoleInput::Tick);
                 state.finish_drain();
-                state.setup.metrics.update(&state.role, state.now_ms());
-                myself.send_after(TICK_INTERVAL, || PoolOwnerMessage::Tick);
+                if state.metrics_set_at.elapsed() >= METRICS_INTERVAL {
+                    state.set_metrics();
+                }
+                myself.send_after(state.tick_interval(), || PoolOwnerMessage::Tick);
             }
         }
         Ok(())
@@ -144,6 +172,18 @@ impl Actor for PoolOwner {
 impl State {
     fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    fn tick_interval(&self) -> Duration {
+        match self.role.status() {
+            RoleStatus::Owner(_) => OWNER_TICK_INTERVAL,
+            RoleStatus::Standby | RoleStatus::TakingOver(_) => TICK_INTERVAL,
+        }
+    }
+
+    fn set_metrics(&mut self) {
+        self.metrics_set_at = Instant::now();
+        self.setup.metrics.update(&self.role, self.now_ms());
     }
 
     /// Applies an input to the role and performs its effects.
@@ -197,73 +237,6 @@ impl State {
                 self.apply(myself, RoleInput::PeerEvent(stream, FollowerEvent::Disconnected));
             }
         }
-    }
-
-    fn perform(&mut self, myself: &PoolOwnerRef, effect: RoleEffect) {
-        let PoolOwnerSetup { membership, handle, metrics, .. } = &self.setup;
-        match effect {
-            RoleEffect::Pool(effect) => self.perform_pool_effect(effect),
-            RoleEffect::Send(aggregator, message) => {
-                if let Some(sender) = self.aggregators.get(&aggregator) {
-                    sender.send(message);
-                }
-            }
-            RoleEffect::Claim { above } => coordination::claim(membership, &handle.pool, above, myself),
-            RoleEffect::Release => coordination::release(membership, &handle.pool),
-            RoleEffect::StatusChanged(status) => self.handle_status_change(status),
-            RoleEffect::WakeFollowers => handle.wake_followers(self.role.epoch()),
-            RoleEffect::Gap(gap) => {
-                metrics.frame_gaps.inc();
-                tracing::debug!(pool = %handle.pool, %gap, "cannot apply a frame from the owner");
-            }
-            RoleEffect::SnapshotInstalled => {
-                let version = self.role.version().unwrap_or_default();
-                tracing::info!(pool = %handle.pool, %version, "applied a snapshot");
-            }
-        }
-    }
-
-    fn perform_pool_effect(&mut self, effect: PoolEffect) {
-        match effect {
-            PoolEffect::Published(version) => self.setup.handle.wake_followers(version.epoch),
-            PoolEffect::Assign(stream, endpoints) => {
-                if let Some(assignment) = self.collectors.get(&stream) {
-                    let (stream, endpoints_assigned) = (stream.0, endpoints.len());
-                    tracing::info!(stream, endpoints_assigned, "assigned endpoints to a collector");
-                    assignment.send_replace(endpoints);
-                }
-            }
-            // Dropping the sender ends the stream.
-            PoolEffect::CloseCollector(stream) => {
-                tracing::warn!(
-                    stream = stream.0,
-                    "a collector is silent or has reconnected; reassigning its endpoints"
-                );
-                self.setup.metrics.collectors_dropped.inc();
-                self.collectors.remove(&stream);
-            }
-            PoolEffect::Count(event) => self.setup.metrics.record(event),
-            PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::Outranked(_) => {}
-        }
-    }
-
-    fn handle_status_change(&mut self, status: RoleStatus) {
-        let PoolOwnerSetup { handle, metrics, .. } = &self.setup;
-        let version = self.role.version().unwrap_or_default();
-        match status {
-            RoleStatus::Owner(epoch) => {
-                metrics.takeovers.inc();
-                tracing::info!(pool = %handle.pool, epoch, %version, "became the pool's owner");
-            }
-            RoleStatus::TakingOver(epoch) => {
-                tracing::info!(pool = %handle.pool, epoch, %version, "taking the pool over");
-            }
-            RoleStatus::Standby => {
-                tracing::info!(pool = %handle.pool, %version, "became a standby of the pool");
-                self.collectors.clear();
-            }
-        }
-        handle.set_status(status);
     }
 
     fn poll(&mut self, poll: FollowerPoll) -> PollReply {

@@ -1,7 +1,8 @@
-//! `Root`: runs one `PoolOwner` per pool. An actor that failed is replaced by an empty one, which takes the
-//! pool's state over from its followers.
+//! `Root`: runs one `PoolOwner` per pool, as pools come and go. An actor that failed is replaced by an empty
+//! one, which takes the pool's state over from its followers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -9,9 +10,16 @@ use signalbox_actors::{
     BackoffPolicy, ChildExit, RestartDecision, RestartPolicy, RestartTracker, child_exit,
 };
 use signalbox_state::RoleStatus;
+use signalbox_types::{PoolId, PoolSpec};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use super::coordination;
 use super::pool_owner::{PoolOwner, PoolOwnerSetup};
-use crate::pools::PoolOwnerMessage;
+use super::setups::PoolOwnerSetups;
+use crate::pool_lifecycle::{LifecycleEffect, PoolLifecycle};
+use crate::pool_source::PoolSet;
+use crate::pools::{PoolOwnerMessage, Pools};
 
 const POOL_OWNER_RESTARTS: RestartPolicy = RestartPolicy {
     max_restarts: 5,
@@ -19,13 +27,33 @@ const POOL_OWNER_RESTARTS: RestartPolicy = RestartPolicy {
     backoff: BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(5) },
 };
 
+/// How long the actor of a pool that is gone has to finish its last message.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) enum RootMessage {
-    /// Start the actor of the pool with this index.
-    Start(usize),
+    /// The pools have changed.
+    Pools(PoolSet),
+    /// Start the actor of this pool again.
+    Restart(PoolId),
+    /// Stop the pools that have been gone for long enough.
+    StopDue,
     /// Hand all pools to other aggregators. Answered when each pool has another owner or the wait was long
     /// enough.
     Drain(RpcReplyPort<()>),
+}
+
+/// What `Root` needs to start.
+#[derive(Debug)]
+pub(crate) struct RootSetup {
+    pub(crate) sets: watch::Receiver<PoolSet>,
+    pub(crate) setups: PoolOwnerSetups,
+    /// The pools, for the streams.
+    pub(crate) pools: Pools,
+    /// The set of pools that the streams find in `pools`.
+    pub(crate) served: watch::Sender<PoolSet>,
+    /// How long a pool is kept after it is gone.
+    pub(crate) pool_drain: Duration,
 }
 
 #[derive(Debug)]
@@ -33,32 +61,57 @@ pub(crate) struct Root;
 
 struct Pool {
     setup: PoolOwnerSetup,
+    specs: watch::Sender<Arc<PoolSpec>>,
     restarts: RestartTracker,
 }
 
 pub(crate) struct State {
-    pools: Vec<Pool>,
-    /// Index of each actor's pool.
-    actors: BTreeMap<ActorId, usize>,
+    setups: PoolOwnerSetups,
+    lifecycle: PoolLifecycle,
+    pools: BTreeMap<PoolId, Pool>,
+    /// The pool of each actor.
+    actors: BTreeMap<ActorId, PoolId>,
+    handles: Pools,
+    served: watch::Sender<PoolSet>,
+    pool_drain: Duration,
     started: Instant,
+    /// Forward the changes of the pools. They end with the actor.
+    _tasks: JoinSet<()>,
 }
 
 impl Actor for Root {
     type Msg = RootMessage;
     type State = State;
-    type Arguments = Vec<PoolOwnerSetup>;
+    type Arguments = RootSetup;
 
     async fn pre_start(
         &self,
         myself: ActorRef<RootMessage>,
-        setups: Vec<PoolOwnerSetup>,
+        setup: RootSetup,
     ) -> Result<State, ActorProcessingErr> {
-        let pool = |setup| Pool { setup, restarts: RestartTracker::new(POOL_OWNER_RESTARTS) };
-        let pools: Vec<_> = setups.into_iter().map(pool).collect();
-        let mut state = State { pools, actors: BTreeMap::new(), started: Instant::now() };
-        for index in 0..state.pools.len() {
-            state.start(&myself, index).await?;
-        }
+        let RootSetup { mut sets, setups, pools: handles, served, pool_drain } = setup;
+        let first = sets.borrow_and_update().clone();
+        let (mut tasks, actor) = (JoinSet::new(), myself.clone());
+        tasks.spawn(async move {
+            while sets.changed().await.is_ok() {
+                let set = sets.borrow_and_update().clone();
+                if actor.cast(RootMessage::Pools(set)).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut state = State {
+            setups,
+            lifecycle: PoolLifecycle::new(pool_drain.as_millis() as u64),
+            pools: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            handles,
+            served,
+            pool_drain,
+            started: Instant::now(),
+            _tasks: tasks,
+        };
+        state.adopt(&myself, first).await?;
         Ok(state)
     }
 
@@ -69,7 +122,12 @@ impl Actor for Root {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            RootMessage::Start(index) => state.start(&myself, index).await,
+            RootMessage::Pools(set) => state.adopt(&myself, set).await,
+            RootMessage::Restart(pool) => state.start(&myself, &pool).await,
+            RootMessage::StopDue => {
+                let due = state.lifecycle.stop_due(state.now_ms());
+                state.perform(&myself, due).await
+            }
             RootMessage::Drain(port) => {
                 state.drain().await;
                 let _ = port.send(());
@@ -91,32 +149,101 @@ impl Actor for Root {
 }
 
 impl State {
-    async fn start(
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    async fn adopt(
         &mut self,
         myself: &ActorRef<RootMessage>,
-        index: usize,
+        set: PoolSet,
     ) -> Result<(), ActorProcessingErr> {
-        let setup = self.pools[index].setup.clone();
-        let handle = setup.handle.clone();
+        let effects = self.lifecycle.adopt(self.now_ms(), &set);
+        let drains = effects.iter().any(|effect| matches!(effect, LifecycleEffect::Drain(..)));
+        self.perform(myself, effects).await?;
+        if set.is_synced {
+            self.setups.metrics.pools.set(set.pools.len() as u64);
+        }
+        self.served.send_replace(set);
+        if drains {
+            myself.send_after(self.pool_drain, || RootMessage::StopDue);
+        }
+        Ok(())
+    }
+
+    async fn perform(
+        &mut self,
+        myself: &ActorRef<RootMessage>,
+        effects: Vec<LifecycleEffect>,
+    ) -> Result<(), ActorProcessingErr> {
+        for effect in effects {
+            match effect {
+                LifecycleEffect::Start(pool, spec) => {
+                    let (specs, receiver) = watch::channel(spec);
+                    let setup = self.setups.pool(pool.clone(), receiver);
+                    let restarts = RestartTracker::new(POOL_OWNER_RESTARTS);
+                    tracing::info!(%pool, endpoints = specs.borrow().endpoints.len(), "serving a pool");
+                    self.handles.insert(Arc::clone(&setup.handle));
+                    self.pools.insert(pool.clone(), Pool { setup, specs, restarts });
+                    self.start(myself, &pool).await?;
+                }
+                LifecycleEffect::Update(pool, spec) => self.update(&pool, spec),
+                LifecycleEffect::Drain(pool, spec) => {
+                    tracing::info!(%pool, "a pool is gone; its endpoints take no new requests");
+                    self.update(&pool, spec);
+                }
+                LifecycleEffect::Stop(pool) => self.stop(&pool).await,
+            }
+        }
+        Ok(())
+    }
+
+    fn update(&self, pool: &PoolId, spec: Arc<PoolSpec>) {
+        if let Some(pool) = self.pools.get(pool) {
+            pool.specs.send_replace(spec);
+        }
+    }
+
+    /// Stops a pool for good, and lets others own it.
+    async fn stop(&mut self, id: &PoolId) {
+        let Some(Pool { setup, .. }) = self.pools.remove(id) else { return };
+        self.handles.remove(id);
+        self.actors.retain(|_, pool| pool != id);
+        if let Some(actor) = setup.handle.actor.send_replace(None)
+            && let Err(error) = actor.stop_and_wait(None, Some(STOP_TIMEOUT)).await
+        {
+            tracing::warn!(pool = %id, %error, "the actor of a pool that is gone does not stop");
+        }
+        // The streams that only the owner serves end.
+        setup.handle.set_status(RoleStatus::Standby);
+        // The actor has stopped, so that it does not claim the pool again.
+        coordination::release(&setup.membership, id);
+        self.setups.metrics.remove_pool(id);
+        tracing::info!(pool = %id, "stopped serving a pool");
+    }
+
+    /// Starts the actor of a pool, unless the pool has been stopped in the meantime.
+    async fn start(&mut self, myself: &ActorRef<RootMessage>, id: &PoolId) -> Result<(), ActorProcessingErr> {
+        let Some(pool) = self.pools.get(id) else { return Ok(()) };
+        let (setup, handle) = (pool.setup.clone(), Arc::clone(&pool.setup.handle));
         let (actor, _) = Actor::spawn_linked(None, PoolOwner, setup, myself.get_cell()).await?;
-        self.actors.insert(actor.get_id(), index);
+        self.actors.insert(actor.get_id(), id.clone());
         handle.actor.send_replace(Some(actor));
         Ok(())
     }
 
     fn handle_failure(&mut self, myself: &ActorRef<RootMessage>, child: &ActorCell, error: &str) {
-        let Some(index) = self.actors.remove(&child.get_id()) else { return };
-        let Pool { setup, restarts } = &mut self.pools[index];
+        let Some(id) = self.actors.remove(&child.get_id()) else { return };
+        let Some(Pool { setup, restarts, .. }) = self.pools.get_mut(&id) else { return };
         setup.handle.actor.send_replace(None);
         setup.handle.set_status(RoleStatus::Standby);
-        let pool = &setup.handle.pool;
         match restarts.on_failure(self.started.elapsed(), 0.0) {
             RestartDecision::RestartAfter(delay) => {
-                tracing::error!(%pool, error, ?delay, "the actor of a pool failed; restarting it");
-                myself.send_after(delay, move || RootMessage::Start(index));
+                tracing::error!(pool = %id, error, ?delay, "the actor of a pool failed; restarting it");
+                myself.send_after(delay, move || RootMessage::Restart(id));
             }
             RestartDecision::GiveUp => {
-                tracing::error!(%pool, error, "the actor of a pool fails too often; stopping");
+                tracing::error!(pool = %id, error, "the actor of a pool fails too often; stopping");
                 myself.stop(Some("the actor of a pool fails too often".to_owned()));
             }
         }
@@ -124,7 +251,7 @@ impl State {
 
     async fn drain(&self) {
         let actors: Vec<_> =
-            self.pools.iter().filter_map(|pool| pool.setup.handle.actor.borrow().clone()).collect();
+            self.pools.values().filter_map(|pool| pool.setup.handle.actor.borrow().clone()).collect();
         let drains: Vec<_> = actors
             .into_iter()
             .map(|actor| tokio::spawn(async move { drop(actor.call(PoolOwnerMessage::Drain, None).await) }))

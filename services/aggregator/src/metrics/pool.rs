@@ -1,10 +1,12 @@
 //! Metrics of one pool.
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use signalbox_state::{CountedEvent, PoolRole, RoleStatus, ScrapeStatus};
 
-use super::{KindLabel, StatusLabel, UintGauge};
+use super::UintGauge;
+
+/// The scrape statuses.
+pub(super) const SCRAPE_STATUSES: [&str; 4] = ["unknown", "fresh", "stale", "down"];
 
 /// Metrics of a pool's endpoints file.
 #[derive(Debug)]
@@ -42,8 +44,11 @@ pub(crate) struct PoolMetrics {
     pub(super) outdated_reports: Counter,
     pub(crate) collectors_dropped: Counter,
     pub(super) endpoints_with_future_timestamps: UintGauge,
-    pub(super) endpoints: Family<StatusLabel, UintGauge>,
-    pub(super) state_digest: Family<KindLabel, UintGauge>,
+    /// By scrape status, in the order of [`SCRAPE_STATUSES`].
+    pub(super) endpoints: [UintGauge; SCRAPE_STATUSES.len()],
+    pub(super) draining_endpoints: UintGauge,
+    /// By kind of change, in the order of the digest.
+    pub(super) state_digest: [UintGauge; 6],
 }
 
 impl PoolMetrics {
@@ -70,16 +75,16 @@ impl PoolMetrics {
         self.epoch.set(role.epoch());
         self.seq.set(role.version().map_or(0, |version| version.seq));
         self.index_blocks.set(role.pool_state().index_writer().index().len() as u64);
-        let mut counts = [("unknown", 0), ("fresh", 0), ("stale", 0), ("down", 0)];
-        let (mut in_flight_requests, mut with_future_timestamps) = (0, 0);
+        let mut counts = [0; SCRAPE_STATUSES.len()];
+        let (mut in_flight_requests, mut with_future_timestamps, mut draining) = (0, 0, 0);
         for endpoint in role.pool_state().endpoints() {
-            let index = match endpoint.observed.scrape_status {
-                ScrapeStatus::Unknown => 0,
-                ScrapeStatus::Fresh => 1,
-                ScrapeStatus::Stale => 2,
-                ScrapeStatus::Down => 3,
-            };
-            counts[index].1 += 1;
+            match endpoint.observed.scrape_status {
+                _ if endpoint.spec.is_draining => draining += 1,
+                ScrapeStatus::Unknown => counts[0] += 1,
+                ScrapeStatus::Fresh => counts[1] += 1,
+                ScrapeStatus::Stale => counts[2] += 1,
+                ScrapeStatus::Down => counts[3] += 1,
+            }
             in_flight_requests += u64::from(endpoint.load().requests);
             // Timestamps are on the owner's clock, so only the owner can compare them.
             with_future_timestamps +=
@@ -87,11 +92,12 @@ impl PoolMetrics {
         }
         self.endpoints_with_future_timestamps.set(with_future_timestamps);
         self.in_flight_requests.set(in_flight_requests);
-        for (scrape_status, count) in counts {
-            self.endpoints.get_or_create(&StatusLabel { pool: self.pool.clone(), scrape_status }).set(count);
+        self.draining_endpoints.set(draining);
+        for (gauge, count) in self.endpoints.iter().zip(counts) {
+            gauge.set(count);
         }
-        for (kind, sum) in role.pool_state().digest().gauge_values() {
-            self.state_digest.get_or_create(&KindLabel { pool: self.pool.clone(), kind }).set(sum);
+        for (gauge, (_, sum)) in self.state_digest.iter().zip(role.pool_state().digest().gauge_values()) {
+            gauge.set(sum);
         }
     }
 }

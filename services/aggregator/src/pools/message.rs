@@ -1,5 +1,7 @@
 //! Messages to a pool's actor.
 
+use std::sync::Arc;
+
 use ractor::{ActorRef, RpcReplyPort};
 use signalbox_peers::StreamEvent;
 use signalbox_state::{
@@ -24,7 +26,7 @@ pub(crate) struct CollectorReports {
 /// A message to a pool's actor. Messages from other processes carry a permit, which bounds the mailbox.
 #[derive(Debug)]
 pub(crate) enum PoolOwnerMessage {
-    SpecChanged(PoolSpec),
+    SpecChanged(Arc<PoolSpec>),
     CollectorJoined {
         stream: CollectorStream,
         name: String,

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use signalbox_peers::{connect, status_reason};
+use signalbox_peers::{Connection, status_reason};
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_types::PeerAddress;
@@ -16,7 +16,6 @@ use tonic::{Status, Streaming};
 
 use crate::assignment::{Assignment, AssignmentKind};
 use crate::clock::as_millis;
-use crate::config::CollectorConfig;
 use crate::outbox;
 use crate::shared::Shared;
 
@@ -74,11 +73,26 @@ impl AggregatorStream {
     }
 
     async fn try_run(&self, on_assignment: impl Fn(Assignment) + Send) -> Result<Infallible, StreamError> {
-        let channel = connect(&self.aggregator, &self.shared.config.security).await;
-        let mut client = PoolClient::new(channel.map_err(StreamError::Connect)?);
+        let connection = self.shared.connections.open(&self.aggregator).await;
+        let connection = connection.map_err(StreamError::Connect)?;
+        let ended = self.run_on(&connection, on_assignment).await;
+        match &ended {
+            Err(StreamError::Status(status)) => connection.observe(status),
+            Err(StreamError::Timeout) => connection.mark_broken(),
+            _ => {}
+        }
+        ended
+    }
+
+    async fn run_on(
+        &self,
+        connection: &Connection,
+        on_assignment: impl Fn(Assignment) + Send,
+    ) -> Result<Infallible, StreamError> {
+        let mut client = PoolClient::new(connection.channel());
         let (sender, outgoing) = mpsc::channel(1);
-        let CollectorConfig { name, pool, .. } = &self.shared.config;
-        let hello = Hello { pool: pool.clone(), name: name.clone() };
+        let Shared { config, pool, .. } = self.shared.as_ref();
+        let hello = Hello { pool: pool.clone(), name: config.name.clone() };
         self.send(&sender, Some(&hello), Vec::new()).await?;
         let opened = timeout(OPEN_TIMEOUT, client.collect(ReceiverStream::new(outgoing))).await;
         let incoming = opened.map_err(|_| StreamError::Timeout)??.into_inner();

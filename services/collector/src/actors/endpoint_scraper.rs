@@ -57,7 +57,12 @@ impl Actor for EndpointScraper {
         myself.send_after(endpoint.until_first_scrape(now), || ScraperMessage::Scrape);
         Ok(ScraperState {
             endpoint,
-            fetcher: Some(PageFetcher::new(&assigned.metrics_url, scrape)),
+            fetcher: Some(PageFetcher::new(
+                &assigned.metrics_url,
+                assigned.metrics_tls,
+                scrape,
+                Arc::clone(&shared.config.page_tls),
+            )),
             fetch: None,
             gauge: EndpointGauge::new(shared.metrics.clone()),
             shared,

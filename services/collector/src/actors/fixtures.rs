@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use signalbox_peers::{Connections, FollowedPools};
 use signalbox_state::AssignedEndpoint;
-use signalbox_types::{EndpointKey, Engine, Generation};
+use signalbox_types::{EndpointKey, Engine, Generation, MetricsTls};
 
 use crate::clock::Clock;
 use crate::config::{CollectorConfig, ScrapeConfig};
@@ -15,17 +16,27 @@ use crate::shared::Shared;
 pub(super) fn shared() -> Arc<Shared> {
     let config = CollectorConfig {
         name: "under-test".to_owned(),
-        pool: None,
+        pools: FollowedPools::One(None),
         aggregators: Vec::new(),
         coordinator: None,
         lease_ttl: std::time::Duration::from_secs(2),
         security: signalbox_tls::Security::Local,
         scrape: ScrapeConfig::default(),
+        page_tls: Arc::default(),
         metrics_listen: ([127, 0, 0, 1], 0).into(),
     };
     let (clock, outbox, highest_epoch) = (Clock::start(), Outbox::default(), HighestEpoch::default());
     let aggregators = tokio::sync::watch::channel(vec!["127.0.0.1:1".parse().unwrap()]).1;
-    Arc::new(Shared { config, aggregators, clock, metrics: Arc::default(), outbox, highest_epoch })
+    Arc::new(Shared {
+        config: Arc::new(config),
+        pool: None,
+        aggregators,
+        connections: Connections::new(signalbox_tls::Security::Local),
+        clock,
+        metrics: Arc::default(),
+        outbox,
+        highest_epoch,
+    })
 }
 
 /// Returns an endpoint that is unreachable.
@@ -36,5 +47,6 @@ pub(super) fn assigned(name: &str) -> AssignedEndpoint {
         name: name.to_owned(),
         metrics_url: "http://127.0.0.1:1/metrics".to_owned(),
         engine: Engine::Vllm,
+        metrics_tls: MetricsTls::Verified,
     }
 }

@@ -107,6 +107,7 @@ impl UplinkState {
         self.is_failure_logged = false;
         let endpoints = assignment.endpoints.len();
         tracing::info!(
+            pool = self.shared.pool,
             aggregator = self.aggregator.as_ref().map(tracing::field::display),
             endpoints,
             "received an assignment"
@@ -116,11 +117,11 @@ impl UplinkState {
 
     fn handle_end(&mut self, myself: &ActorRef<UplinkMessage>, error: &StreamError) {
         self.shared.metrics.stream_failures.inc();
-        let aggregator = self.aggregator.as_ref().map(tracing::field::display);
+        let (pool, aggregator) = (&self.shared.pool, self.aggregator.as_ref().map(tracing::field::display));
         if self.is_failure_logged {
-            tracing::debug!(aggregator, %error, "still no stream to the pool's owner; retrying");
+            tracing::debug!(pool, aggregator, %error, "still no stream to the pool's owner; retrying");
         } else {
-            tracing::warn!(aggregator, %error, "no stream to the pool's owner; scraping continues");
+            tracing::warn!(pool, aggregator, %error, "no stream to the pool's owner; scraping continues");
         }
         self.is_failure_logged = true;
         self.stream = None;

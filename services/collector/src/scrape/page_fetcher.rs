@@ -1,4 +1,4 @@
-//! Fetches the metrics page of one endpoint with HTTP/1.1 on a persistent connection.
+//! Fetches the metrics page of one endpoint with HTTP/1.1 on a persistent connection, with or without TLS.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use signalbox_dialect::metrics::{self, PageError};
 use signalbox_state::ScrapeResult;
-use signalbox_types::{Engine, Sample};
+use signalbox_tls::{PageTls, PageTlsError};
+use signalbox_types::{Engine, MetricsTls, Sample};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -28,6 +30,8 @@ pub(crate) enum FetchError {
     Refused,
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    #[error(transparent)]
+    Tls(#[from] PageTlsError),
     #[error("no response within {}", humantime::format_duration(*.0))]
     NoResponse(Duration),
     #[error("the connection broke: {0}")]
@@ -52,7 +56,9 @@ impl FetchError {
         match self {
             Self::Refused => ScrapeResult::Refused,
             Self::Connect(_) | Self::NoResponse(_) | Self::Broken(_) => ScrapeResult::NoResponse,
-            Self::NotHttp(_)
+            Self::Tls(error) if error.is_transient() => ScrapeResult::NoResponse,
+            Self::Tls(_)
+            | Self::NotHttp(_)
             | Self::Status(_)
             | Self::TooLarge(_)
             | Self::Incomplete(_)
@@ -77,14 +83,22 @@ struct Connection {
 pub(crate) struct PageFetcher {
     target: Result<Target, Arc<str>>,
     limits: ScrapeConfig,
+    page_tls: Arc<PageTls>,
     connection: Option<Connection>,
     page: Vec<u8>,
 }
 
 impl PageFetcher {
-    /// Creates a fetcher without connecting. An invalid URL makes every fetch fail.
-    pub(crate) fn new(url: &str, limits: ScrapeConfig) -> Self {
-        Self { target: Target::parse(url).map_err(Arc::from), limits, connection: None, page: Vec::new() }
+    /// Creates a fetcher without connecting. `metrics_tls` matters if `url` is an `https` URL. An invalid URL makes
+    /// every fetch fail.
+    pub(crate) fn new(
+        url: &str,
+        metrics_tls: MetricsTls,
+        limits: ScrapeConfig,
+        page_tls: Arc<PageTls>,
+    ) -> Self {
+        let target = Target::parse(url, metrics_tls).map_err(Arc::from);
+        Self { target, limits, page_tls, connection: None, page: Vec::new() }
     }
 
     /// Fetches the page, which [`Self::sample`] then parses.
@@ -124,7 +138,7 @@ impl PageFetcher {
                 outcome => return outcome.map_err(FetchError::from_exchange),
             }
         }
-        let connection = self.connection.insert(Connection::open(target).await?);
+        let connection = self.connection.insert(Connection::open(target, &self.page_tls).await?);
         connection.request(target).await.map_err(FetchError::from_exchange)
     }
 
@@ -148,7 +162,7 @@ impl PageFetcher {
 }
 
 impl Connection {
-    async fn open(target: &Target) -> Result<Self, FetchError> {
+    async fn open(target: &Target, page_tls: &PageTls) -> Result<Self, FetchError> {
         let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(|error| {
             match error.kind() {
                 io::ErrorKind::ConnectionRefused => FetchError::Refused,
@@ -156,6 +170,13 @@ impl Connection {
             }
         })?;
         stream.set_nodelay(true).map_err(FetchError::Connect)?;
+        let Some(metrics_tls) = target.tls else { return Self::begin(stream).await };
+        let secured = async { Self::begin(page_tls.connect(&target.host, stream, metrics_tls).await?).await };
+        // Boxed, so that fetches without TLS need no memory for it.
+        Box::pin(secured).await
+    }
+
+    async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, FetchError> {
         let (sender, driver) = handshake(TokioIo::new(stream)).await.map_err(FetchError::Broken)?;
         // Requests on the connection return its errors, so the driver can ignore them.
         let driver = tokio::spawn(async { driver.await.unwrap_or_default() });

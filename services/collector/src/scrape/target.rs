@@ -1,8 +1,9 @@
 //! Parses the URL of a metrics page.
 
 use http::Uri;
+use signalbox_types::MetricsTls;
 
-/// A metrics page reachable over plaintext HTTP.
+/// A metrics page and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Host name or IP address, without the brackets of an IPv6 address.
@@ -11,23 +12,28 @@ pub(crate) struct Target {
     /// Value of the `host` header.
     pub(crate) authority: String,
     pub(crate) path: String,
+    /// Whether the server's certificate must be valid; `None` without TLS.
+    pub(crate) tls: Option<MetricsTls>,
 }
 
 impl Target {
-    /// Parses `http://host[:port][/path]`.
-    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+    /// Parses `http://host[:port][/path]` or `https://host[:port][/path]`. `metrics_tls` is for the latter.
+    pub(crate) fn parse(url: &str, metrics_tls: MetricsTls) -> Result<Self, String> {
         let invalid = |reason: &str| format!("invalid metrics URL \"{url}\": {reason}");
         let uri: Uri = url.parse().map_err(|error| invalid(&format!("{error}")))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(invalid("only http:// is supported"));
-        }
+        let (default_port, tls) = match uri.scheme_str() {
+            Some("http") => (80, None),
+            Some("https") => (443, Some(metrics_tls)),
+            _ => return Err(invalid("only http:// and https:// are supported")),
+        };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| invalid("it has no host"))?;
-        let port = uri.port_u16().unwrap_or(80);
+        let port = uri.port_u16().unwrap_or(default_port);
         Ok(Self {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,
             authority: format!("{host}:{port}"),
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            tls,
         })
     }
 }
@@ -38,13 +44,16 @@ mod tests {
 
     #[test]
     fn urls_are_parsed_or_rejected() {
-        let target = Target::parse("http://[::1]:8000/metrics?a=b").unwrap();
+        let parse = |url| Target::parse(url, MetricsTls::Verified);
+        let target = parse("http://[::1]:8000/metrics?a=b").unwrap();
         assert_eq!((target.host.as_str(), target.port, target.path.as_str()), ("::1", 8000, "/metrics?a=b"));
-        assert_eq!(target.authority, "[::1]:8000");
-        let target = Target::parse("http://pod").unwrap();
+        assert_eq!((target.authority.as_str(), target.tls), ("[::1]:8000", None));
+        let target = parse("http://pod").unwrap();
         assert_eq!((target.host.as_str(), target.port, target.path.as_str()), ("pod", 80, "/"));
-        for bad in ["", "pod:80", "https://pod/metrics", "/metrics", "http://", "http://a b/"] {
-            assert!(Target::parse(bad).is_err(), "{bad}");
+        let target = parse("https://10.0.0.1/metrics").unwrap();
+        assert_eq!((target.port, target.tls), (443, Some(MetricsTls::Verified)));
+        for bad in ["", "pod:80", "ftp://pod/metrics", "/metrics", "http://", "https://", "http://a b/"] {
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -83,7 +83,7 @@ async fn earlier_owner_receives_the_higher_epoch_and_is_ignored() {
 async fn invalid_url_affects_only_its_own_endpoint() {
     let good = server(1);
     let mut bad = assigned("bad", 1, &good);
-    bad.metrics_url = "https://somewhere/metrics".to_owned();
+    bad.metrics_url = "ftp://somewhere/metrics".to_owned();
     let aggregator = FakeAggregator::start(vec![bad, assigned("good", 1, &good)]);
     let collector = start_collector(&[aggregator.address()]).await;
     aggregator.wait_for("gauges of the good endpoint", |received| received.latest_gauges("good")).await;

@@ -10,13 +10,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
+use axum::extract::connect_info::Connected;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::{IncomingStream, Listener};
 use futures_util::{StreamExt, stream};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::TIMEOUT;
 
@@ -52,11 +55,21 @@ pub(crate) struct FakeModelServer {
     address: SocketAddr,
     _reserved: TcpSocket,
     state: Arc<ServerState>,
+    tls: Option<TlsAcceptor>,
     running: Option<Runtime>,
 }
 
 impl FakeModelServer {
     pub(crate) fn start(page: Page) -> Self {
+        Self::start_with(page, None)
+    }
+
+    /// Starts a server that is reached by https.
+    pub(crate) fn start_tls(page: Page, tls: TlsAcceptor) -> Self {
+        Self::start_with(page, Some(tls))
+    }
+
+    fn start_with(page: Page, tls: Option<TlsAcceptor>) -> Self {
         let reserved = TcpSocket::new_v4().unwrap();
         reserved.set_reuseaddr(true).unwrap();
         reserved.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -67,13 +80,14 @@ impl FakeModelServer {
             sent_bytes: AtomicUsize::new(0),
         };
         let address = reserved.local_addr().unwrap();
-        let mut server = Self { address, _reserved: reserved, state: Arc::new(state), running: None };
+        let mut server = Self { address, _reserved: reserved, state: Arc::new(state), tls, running: None };
         server.restart();
         server
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/metrics", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/metrics", self.address)
     }
 
     pub(crate) fn set_page(&self, page: Page) {
@@ -90,19 +104,15 @@ impl FakeModelServer {
     pub(crate) fn restart(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (address, state) = (self.address, self.state.clone());
-        let page = move |ConnectInfo(from): ConnectInfo<SocketAddr>| {
-            let state = state.clone();
-            async move { state.respond(from).await }
-        };
         let _entered = runtime.enter();
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(address).unwrap();
         let listener = socket.listen(64).unwrap();
-        runtime.spawn(async move {
-            let router = Router::new().route("/metrics", get(page));
-            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
-        });
+        match &self.tls {
+            None => runtime.spawn(serve(listener, state)),
+            Some(tls) => runtime.spawn(serve(TlsListener(listener, tls.clone()), state)),
+        };
         self.running = Some(runtime);
     }
 
@@ -132,6 +142,55 @@ impl Drop for FakeModelServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Accepts TLS connections, one handshake after the other.
+struct TlsListener(TcpListener, TlsAcceptor);
+
+impl Listener for TlsListener {
+    type Io = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, from) = self.0.accept().await.unwrap();
+            if let Ok(stream) = self.1.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// The address that a connection comes from.
+#[derive(Clone)]
+struct Client(SocketAddr);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Client {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Client {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+async fn serve<L: Listener<Addr = SocketAddr>>(listener: L, state: Arc<ServerState>)
+where
+    Client: for<'a> Connected<IncomingStream<'a, L>>,
+{
+    let page = move |ConnectInfo(Client(from)): ConnectInfo<Client>| {
+        let state = state.clone();
+        async move { state.respond(from).await }
+    };
+    let router = Router::new().route("/metrics", get(page));
+    let _ = axum::serve(listener, router.into_make_service_with_connect_info::<Client>()).await;
 }
 
 impl ServerState {

@@ -10,8 +10,8 @@ use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_state::{FeedbackBatcher, GaugeScope};
 use signalbox_wire::{FeedbackReply, Hello};
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 
 use super::owner_connection::OwnerConnection;
@@ -66,7 +66,7 @@ pub(crate) struct State {
     /// Sent with the first batch of a stream.
     hello: Hello,
     connection: Option<Connection>,
-    tasks: [JoinHandle<()>; 3],
+    _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 struct Connection {
@@ -92,7 +92,8 @@ impl Actor for Uplink {
         let connections = tokio::spawn(connect_to_owner(owner, myself.clone()));
         myself.send_after(FULL_FLUSH_INTERVAL, || Message::FlushWhole);
         let (batcher, tasks) = (FeedbackBatcher::default(), [flushes, connections, relay]);
-        Ok(State { picker, feedback, batcher, hello, connection: None, tasks })
+        let tasks = tasks.map(AbortOnDropHandle::new);
+        Ok(State { picker, feedback, batcher, hello, connection: None, _tasks: tasks })
     }
 
     async fn handle(
@@ -130,11 +131,6 @@ impl Actor for Uplink {
             }
             Message::Acknowledged(number) => state.batcher.acknowledge(number, &state.picker.overlay),
         }
-        Ok(())
-    }
-
-    async fn post_stop(&self, _myself: UplinkRef, state: &mut State) -> Result<(), ActorProcessingErr> {
-        state.tasks.iter().for_each(JoinHandle::abort);
         Ok(())
     }
 }

@@ -10,7 +10,9 @@ use signalbox_peers::{ListenerState, StreamEvent, StreamSender};
 use signalbox_state::{
     Follower, FollowerEffect, FollowerEvent, FrameSource, Gap, JournalBounds, JournaledReplica,
 };
+use signalbox_types::Version;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 
 use super::owner_connection::OwnerConnection;
@@ -18,9 +20,12 @@ use super::uplink::{self, UplinkRef};
 use crate::deciding::decision_snapshot::DecisionSnapshot;
 use crate::deciding::picker::Picker;
 
-/// How much of the pool's history is kept for a takeover. A new owner may need less than the last second of
-/// it.
-const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
+/// How much of a pool's history is kept for a takeover. A new owner may need less than the last second of it,
+/// and gets a snapshot if that is no longer kept. The larger the pool, the more changes a second has.
+const HISTORY_BYTES_PER_ENDPOINT: usize = 4 << 10;
+
+/// The least and the most history that is kept of a pool.
+const HISTORY_BYTES: (usize, usize) = (64 << 10, 1 << 20);
 
 /// How often the pool's owner is checked.
 const OWNER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -53,6 +58,11 @@ pub(crate) struct State {
     follower: Follower,
     aggregators: BTreeMap<u64, (StreamSender, Channel)>,
     acknowledged: u64,
+    /// Number of endpoints for which history is kept.
+    history_of: usize,
+    /// Version of the state whose digest was last exported.
+    digest_at: Option<Version>,
+    _streams: AbortOnDropHandle<()>,
 }
 
 impl Actor for ViewKeeper {
@@ -63,7 +73,7 @@ impl Actor for ViewKeeper {
     async fn pre_start(&self, myself: KeeperRef, setup: Setup) -> Result<State, ActorProcessingErr> {
         let Setup { picker, peers, owner, ready, uplink } = setup;
         myself.send_after(OWNER_CHECK_INTERVAL, || Message::CheckOwner);
-        tokio::spawn(signalbox_peers::follow(peers, move |event| {
+        let streams = tokio::spawn(signalbox_peers::follow(peers, move |event| {
             match myself.cast(Message::StreamEvent(event)) {
                 Ok(()) => ListenerState::Listening,
                 Err(_) => ListenerState::Closed,
@@ -74,9 +84,12 @@ impl Actor for ViewKeeper {
             owner,
             ready,
             uplink,
-            follower: Follower::new(JournaledReplica::new(HISTORY)),
+            follower: Follower::new(JournaledReplica::new(history(0))),
             aggregators: BTreeMap::new(),
             acknowledged: 0,
+            history_of: 0,
+            digest_at: None,
+            _streams: AbortOnDropHandle::new(streams),
         })
     }
 
@@ -90,15 +103,19 @@ impl Actor for ViewKeeper {
             Message::StreamEvent(event) => state.handle_stream_event(event),
             Message::CheckOwner => {
                 state.update_owner();
-                state
-                    .picker
-                    .metrics
-                    .set_view_digest(&state.follower.replica().state_replica().pool_state().digest());
+                state.export_digest();
                 myself.send_after(OWNER_CHECK_INTERVAL, || Message::CheckOwner);
             }
         }
         Ok(())
     }
+}
+
+/// Returns how much history is kept of a pool with so many endpoints.
+fn history(endpoints: usize) -> JournalBounds {
+    let (least, most) = HISTORY_BYTES;
+    let bytes = (endpoints * HISTORY_BYTES_PER_ENDPOINT).clamp(least, most);
+    JournalBounds { keep_bytes: bytes, keep_pinned_bytes: bytes }
 }
 
 impl State {
@@ -155,6 +172,15 @@ impl State {
         });
     }
 
+    /// Exports the digest of the state, if the state has changed.
+    fn export_digest(&mut self) {
+        let replica = self.follower.replica().state_replica();
+        if replica.version() != self.digest_at {
+            self.digest_at = replica.version();
+            self.picker.metrics.set_view_digest(&replica.pool_state().digest());
+        }
+    }
+
     fn handle_snapshot(&mut self) {
         let replica = self.follower.replica().state_replica();
         let format = replica.format();
@@ -174,6 +200,7 @@ impl State {
         let (now_ms, replica) = (self.picker.now_ms(), self.follower.replica().state_replica());
         let before = self.picker.snapshot.load();
         let next = DecisionSnapshot::next(&before, replica, &self.picker.bookings, now_ms);
+        let endpoints = next.view.endpoints.len();
         drop(before);
         self.picker.snapshot.store(Arc::new(next));
         let acknowledged = replica.pool_state().acknowledged(self.picker.origin());
@@ -181,6 +208,10 @@ impl State {
             self.acknowledged = acknowledged;
             // A failed uplink is about to restart and sends everything again.
             let _ = self.uplink.cast(uplink::Message::Acknowledged(acknowledged));
+        }
+        if endpoints != self.history_of {
+            self.history_of = endpoints;
+            self.follower.set_history(history(endpoints));
         }
     }
 

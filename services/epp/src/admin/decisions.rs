@@ -21,6 +21,8 @@ const DEFAULT_LIMIT: usize = 20;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DecisionsQuery {
+    /// The pool, NAMESPACE/NAME; needed if there are several.
+    pool: Option<String>,
     /// Maximum number of decisions, latest first.
     limit: Option<usize>,
     /// Selects the decisions for the request with this id.
@@ -40,10 +42,10 @@ async fn respond(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Query(query): Query<DecisionsQuery>,
 ) -> Response {
-    if let Some(refusal) = debug.refusal(peer) {
-        return refusal;
-    }
-    let picker = debug.picker;
+    let picker = match debug.picker(peer, query.pool.as_deref()) {
+        Ok(picker) => picker,
+        Err(refusal) => return *refusal,
+    };
     if picker.recorder.ring().capacity() == 0 {
         let reason = "decisions are not kept; start the EPP with --decision-history N to keep the latest N";
         return (StatusCode::NOT_FOUND, reason).into_response();

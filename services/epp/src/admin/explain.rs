@@ -17,6 +17,8 @@ use super::access::DebugRoutes;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExplainQuery {
+    /// The pool, NAMESPACE/NAME; needed if there are several.
+    pool: Option<String>,
     /// Path of the request; by default the path of the API that the body matches.
     path: Option<String>,
 }
@@ -33,10 +35,10 @@ async fn respond(
     Query(query): Query<ExplainQuery>,
     body: Bytes,
 ) -> Response {
-    if let Some(refusal) = debug.refusal(peer) {
-        return refusal;
-    }
-    let picker = &debug.picker;
+    let picker = match debug.picker(peer, query.pool.as_deref()) {
+        Ok(picker) => picker,
+        Err(refusal) => return *refusal,
+    };
     let snapshot = picker.snapshot.load();
     // The target of a model rewrite is random, as for a request without a session.
     let target = |model: &str| snapshot.view.models.target(model, None, rand::random()).map(str::to_owned);

@@ -5,4 +5,5 @@ pub(crate) mod access;
 pub(crate) mod decisions;
 pub(crate) mod explain;
 pub(crate) mod pool_gauges;
+pub(crate) mod process_gauges;
 pub(crate) mod replica_gauges;

@@ -11,12 +11,13 @@ use signalbox_types::PPM;
 
 use crate::deciding::picker::Picker;
 
-/// Exports gauges of the pool, read from the view on each scrape. Endpoints without fresh values are left
-/// out. An average of values that no endpoint reports is absent: 0 would look like an idle pool.
+/// Exports gauges of the pool, read from the view on each scrape. Endpoints that are draining or without
+/// fresh values are left out. An average of values that no endpoint reports is absent: 0 would look like an
+/// idle pool.
 #[derive(Debug)]
 pub(crate) struct PoolGauges {
     pub(crate) picker: Arc<Picker>,
-    /// The pool that the replica follows.
+    /// The pool that the picker serves.
     pub(crate) pool: Arc<FollowedPool>,
 }
 
@@ -28,7 +29,7 @@ impl Collector for PoolGauges {
             .endpoints
             .iter()
             .map(AsRef::as_ref)
-            .filter(|member| member.observed.scrape_status == ScrapeStatus::Fresh)
+            .filter(|member| member.observed.scrape_status == ScrapeStatus::Fresh && !member.spec.is_draining)
             .collect();
         let mean = |of: fn(&EndpointState) -> Option<f64>| {
             let values: Vec<f64> = fresh.iter().filter_map(|member| of(member)).collect();
@@ -56,7 +57,11 @@ impl Collector for PoolGauges {
                 "Same as llm_d_epp_average_kv_cache_utilization",
                 cache,
             ),
-            ("llm_d_epp_ready_endpoints", "Endpoints whose scraped values are fresh", ready),
+            (
+                "llm_d_epp_ready_endpoints",
+                "Endpoints that take new requests and whose scraped values are fresh",
+                ready,
+            ),
             ("inference_pool_ready_pods", "Same as llm_d_epp_ready_endpoints", ready),
         ];
         let pool = self.pool.name().and_then(|pool| pool.rsplit('/').next()).unwrap_or_default();
@@ -90,18 +95,28 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::test_support::{FIRST, SECOND, picker_for, pool};
+    use crate::test_support::{FIRST, SECOND, picker_for, pool, pool_with_draining};
 
     /// Returns the values of the gauges of a pool whose endpoints have `scrape_status`.
     fn page(scrape_status: ScrapeStatus) -> String {
-        let picker =
-            picker_for(&pool(&[FIRST, SECOND], scrape_status), signalbox_schedule::Policy::default());
+        page_of(&pool(&[FIRST, SECOND], scrape_status))
+    }
+
+    fn page_of(pool: &signalbox_state::Pool) -> String {
+        let picker = picker_for(pool, signalbox_schedule::Policy::default());
         let mut registry = Registry::default();
         let pool = Arc::new(FollowedPool::default());
         registry.register_collector(Box::new(PoolGauges { picker: Arc::new(picker), pool }));
         let mut page = String::new();
         encode(&mut page, &registry).unwrap();
         page
+    }
+
+    #[test]
+    fn draining_endpoints_are_left_out() {
+        let page = page_of(&pool_with_draining(&[FIRST, SECOND], &[FIRST]));
+        assert!(page.contains("llm_d_epp_ready_endpoints{name=\"\"} 1"), "{page}");
+        assert!(!page.contains(FIRST) && page.contains(SECOND), "{page}");
     }
 
     #[test]

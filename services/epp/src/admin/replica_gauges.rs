@@ -1,4 +1,4 @@
-//! Gauges of this replica, read on each scrape.
+//! Gauges of this replica about one pool, read on each scrape.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use signalbox_state::{PeerLoad, ScrapeStatus};
 
 use crate::deciding::picker::Picker;
 
-/// Exports the replica's gauges, read from the picker on each scrape.
+/// Exports the replica's gauges about one pool, read from the picker on each scrape.
 #[derive(Debug)]
 pub(crate) struct ReplicaGauges(pub(crate) Arc<Picker>);
 
@@ -31,11 +31,10 @@ impl ReplicaGauges {
         };
         let unbooked_requests =
             view.endpoints.iter().map(|member| u64::from(member.observed.unbooked_requests)).sum();
-        let fresh = view
-            .endpoints
-            .iter()
-            .filter(|member| member.observed.scrape_status == ScrapeStatus::Fresh)
-            .count() as u64;
+        let serving = || view.endpoints.iter().filter(|member| !member.spec.is_draining);
+        let endpoints = serving().count() as u64;
+        let fresh =
+            serving().filter(|member| member.observed.scrape_status == ScrapeStatus::Fresh).count() as u64;
         vec![
             ("own_in_flight_requests", "Requests in flight that this replica has booked", own_requests),
             ("peer_in_flight_requests", "Requests in flight that other replicas have booked", peer_requests),
@@ -44,9 +43,13 @@ impl ReplicaGauges {
                 "Requests at the endpoints that no replica has booked: traffic that bypasses the picker",
                 unbooked_requests,
             ),
-            ("buffered_body_bytes", "Buffered bytes of request bodies", picker.buffered_bytes()),
-            ("endpoints", "Endpoints in the pool", view.endpoints.len() as u64),
-            ("fresh_endpoints", "Endpoints whose scraped values are fresh", fresh),
+            ("endpoints", "Endpoints in the pool that take new requests", endpoints),
+            ("fresh_endpoints", "Endpoints that take new requests and whose scraped values are fresh", fresh),
+            (
+                "draining_endpoints",
+                "Endpoints that take no new requests because they are about to be removed",
+                view.endpoints.len() as u64 - endpoints,
+            ),
             (
                 "degraded",
                 "1 if this replica has heard from no owner for the origin TTL, so that decisions use only this replica's own bookings; otherwise 0",

@@ -1,12 +1,13 @@
 //! Bookings whose request end does not show on their own ext-proc stream; a gateway's access log reports it,
 //! to any replica.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use signalbox_types::RequestEnd;
+use signalbox_types::{ReplicaKey, RequestEnd};
 use tokio::task::AbortHandle;
 
 use crate::bookings::booked_request::BookedRequest;
@@ -25,12 +26,19 @@ const MAX_EXPIRY: Duration = Duration::from_secs(600);
 /// the memory to some 50 MB if request ends get lost.
 const CAPACITY: usize = 65_536;
 
+/// Number of low bits of a booking number that count bookings. The high ones tell the pool.
+const COUNTER_BITS: u32 = 48;
+
 /// Bookings whose end another process may report, by booking number.
 #[derive(Debug)]
 pub(crate) struct DetachedBookings {
     slots: DashMap<u64, Slot>,
-    /// The numbers of the latest bookings that were detached; each replaces the oldest.
-    latest: Box<[AtomicU64]>,
+    /// In the high bits of each number.
+    pool_tag: u16,
+    capacity: usize,
+    /// The numbers of the latest bookings that were detached; each replaces the oldest. Allocated with the
+    /// first one: most pools never detach any.
+    latest: OnceLock<Box<[AtomicU64]>>,
     /// Number of bookings that were ever detached.
     detachments: AtomicUsize,
     next: AtomicU64,
@@ -71,27 +79,36 @@ pub(crate) enum EndMatch {
     Detached(Box<BookedRequest>),
 }
 
-impl Default for DetachedBookings {
-    /// Numbers start at a random value, so that they do not collide with those of an earlier process with the
-    /// same name.
-    fn default() -> Self {
-        Self::with_capacity(CAPACITY)
-    }
+/// Returns the high bits of the booking numbers of a pool. They tell which pool a booking belongs to, if not
+/// two pools have the same ones by chance.
+pub(crate) fn pool_tag(pool: &str) -> u16 {
+    (ReplicaKey::of(pool).0 >> COUNTER_BITS) as u16
 }
 
 impl DetachedBookings {
-    fn with_capacity(capacity: usize) -> Self {
+    /// Returns no bookings. Their numbers will have `pool_tag` in their high bits. The rest starts at a random
+    /// value, so that they do not collide with those of an earlier process with the same name.
+    pub(crate) fn new(pool_tag: u16) -> Self {
+        Self::with_capacity(pool_tag, CAPACITY)
+    }
+
+    fn with_capacity(pool_tag: u16, capacity: usize) -> Self {
         let next = AtomicU64::new(rand::random());
         let (last_end_at_ms, last_expiry_at_ms) = (AtomicU64::new(0), AtomicU64::new(0));
-        let latest = (0..capacity).map(|_| AtomicU64::new(0)).collect();
-        let detachments = AtomicUsize::new(0);
-        Self { slots: DashMap::new(), latest, detachments, next, last_end_at_ms, last_expiry_at_ms }
+        let (slots, detachments, latest) = (DashMap::new(), AtomicUsize::new(0), OnceLock::new());
+        Self { slots, pool_tag, capacity, latest, detachments, next, last_end_at_ms, last_expiry_at_ms }
+    }
+
+    /// Returns whether a booking with this number belongs to this pool, or to one with the same tag.
+    pub(crate) fn may_contain(&self, number: u64) -> bool {
+        number >> COUNTER_BITS == u64::from(self.pool_tag)
     }
 
     /// Returns a number for a booking whose end may be reported. The caller releases it with [`Self::remove`]
     /// or [`Self::detach`].
     pub(crate) fn register(&self) -> u64 {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let count = self.next.fetch_add(1, Ordering::Relaxed) & ((1 << COUNTER_BITS) - 1);
+        let number = u64::from(self.pool_tag) << COUNTER_BITS | count;
         self.slots.insert(number, Slot::Streaming);
         number
     }
@@ -151,8 +168,9 @@ impl DetachedBookings {
         slot.insert(Slot::Detached(Box::new(booked), start_timer()));
         // The oldest one may be in the same shard, which is locked until this slot is released.
         drop(slot);
-        let place = self.detachments.fetch_add(1, Ordering::Relaxed) % self.latest.len();
-        let oldest = self.latest[place].swap(number, Ordering::Relaxed);
+        let latest = self.latest.get_or_init(|| (0..self.capacity).map(|_| AtomicU64::new(0)).collect());
+        let place = self.detachments.fetch_add(1, Ordering::Relaxed) % self.capacity;
+        let oldest = latest[place].swap(number, Ordering::Relaxed);
         match self.slots.remove_if(&oldest, |_, slot| matches!(slot, Slot::Detached(..))) {
             Some((_, Slot::Detached(booked, timer))) => {
                 timer.abort();
@@ -179,6 +197,17 @@ impl DetachedBookings {
             }
             Slot::Streaming | Slot::EndedEarly(_) => EndMatch::Streaming,
         }
+    }
+
+    /// Removes all detached bookings, without settling them.
+    pub(crate) fn clear(&self) {
+        self.slots.retain(|_, slot| match slot {
+            Slot::Detached(_, timer) => {
+                timer.abort();
+                false
+            }
+            Slot::Streaming | Slot::EndedEarly(_) => true,
+        });
     }
 
     /// Counts the prompt of a detached booking as processed.
@@ -220,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn oldest_detached_booking_is_dropped_for_the_newest() {
-        let (detached, bookings) = (DetachedBookings::with_capacity(3), Bookings::new(Arc::new(|| {})));
+        let (detached, bookings) = (DetachedBookings::with_capacity(7, 3), Bookings::new(Arc::new(|| {})));
         let requests = || bookings.gauge(EndpointKey(1)).load().requests;
         let timer = || tokio::spawn(std::future::pending::<()>()).abort_handle();
         let numbers: Vec<u64> = (0..5).map(|_| detached.register()).collect();
@@ -235,15 +264,16 @@ mod tests {
         assert_eq!((3, 3), (detached.count(), requests()));
         let left: Vec<bool> = numbers.iter().map(|number| detached.slots.contains_key(number)).collect();
         assert_eq!(left, [false, false, true, true, true]);
-        for number in numbers {
-            detached.remove(number);
-        }
+        assert!(numbers.iter().all(|number| detached.may_contain(*number)));
+        assert!(!DetachedBookings::new(8).may_contain(numbers[0]));
+        detached.clear();
+        assert_eq!(0, detached.count());
         assert_eq!(Load::ZERO, bookings.gauge(EndpointKey(1)).load());
     }
 
     #[test]
     fn no_expected_duration_keeps_a_booking_for_more_than_ten_minutes() {
-        let (detached, bookings) = (DetachedBookings::default(), Bookings::new(Arc::new(|| {})));
+        let (detached, bookings) = (DetachedBookings::new(0), Bookings::new(Arc::new(|| {})));
         for (expected_s, expiry_s) in [(1, 20), (10, 80), (100, 600), (u64::MAX / 16, 600)] {
             let expected_duration = Duration::from_secs(expected_s);
             let booked = BookedRequest { expected_duration, ..booked(&bookings) };

@@ -1,7 +1,7 @@
 //! The request path from a parsed request to an endpoint, and the records of decisions.
 
 pub(crate) mod decision_snapshot;
-mod decision_spans;
+pub(crate) mod decision_spans;
 pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod recorder;

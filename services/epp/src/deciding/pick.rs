@@ -80,11 +80,12 @@ impl Picker {
         tracing::error!(request_id, %panic, "caught a panic while handling a request");
     }
 
-    /// Picks a random endpoint, among the healthy ones if there are any.
+    /// Picks a random endpoint that is not draining, among the healthy ones if there are any.
     fn fall_back(&self, subset: Option<&Subset>) -> Result<PickedEndpoint, Refusal> {
         let snapshot = self.snapshot.load();
         let endpoints = snapshot.view.endpoints.iter().enumerate();
         let allowed: Vec<_> = endpoints
+            .filter(|(_, member)| !member.spec.is_draining)
             .filter(|(_, member)| subset.is_none_or(|subset| subset.allows(member.spec.address)))
             .collect();
         let healthy: Vec<_> = allowed.iter().filter(|(_, member)| is_healthy(member)).copied().collect();
@@ -108,7 +109,7 @@ impl Picker {
     /// Picks an endpoint for a request and books the request there.
     ///
     /// # Errors
-    /// [`Refusal::NoEndpoint`] if the pool has no endpoint that the gateway allows, [`Refusal::Saturated`] if
+    /// [`Refusal::NoEndpoint`] if the pool has no endpoint that takes requests and that the gateway allows, [`Refusal::Saturated`] if
     /// filters remove all of them.
     pub(crate) fn pick(
         &self,

@@ -1,4 +1,4 @@
-//! The state that all requests of a replica share.
+//! The state that all requests for a pool share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use super::decision_snapshot::DecisionSnapshot;
 use super::recorder::DecisionRecorder;
 use crate::bookings::caching_reports::CachingReports;
-use crate::bookings::detached_bookings::DetachedBookings;
+use crate::bookings::detached_bookings::{DetachedBookings, pool_tag};
 use crate::bookings::unserved_bookings::UnservedBookings;
 use crate::config::EndpointScores;
 use crate::metrics::counters::Metrics;
@@ -53,7 +53,24 @@ pub(crate) struct FeedbackReceivers {
     pub(crate) events: mpsc::Receiver<FeedbackEvent>,
 }
 
-/// The state that all requests of a replica share. No access to it waits for another process, task or writer.
+/// What the pickers of all pools of a replica share.
+#[derive(Clone, Debug)]
+pub(crate) struct PickerSettings {
+    /// The replica's name, as a hash.
+    pub(crate) replica: ReplicaKey,
+    /// How endpoints are chosen.
+    pub(crate) policy: Arc<Policy>,
+    /// Configuration of all conversations, without what depends on the policy or a view.
+    pub(crate) conversations: Config,
+    /// Number of fallback endpoints after the picked one in an answer.
+    pub(crate) fallback_endpoints: usize,
+    /// Whether answers carry the candidates' scores.
+    pub(crate) scores: EndpointScores,
+    /// How long other replicas' bookings count without a message from the owner.
+    pub(crate) origin_ttl: Duration,
+}
+
+/// The state that all requests for a pool share. No access to it waits for another process, task or writer.
 #[derive(Debug)]
 pub(crate) struct Picker {
     pub(crate) snapshot: ArcSwap<DecisionSnapshot>,
@@ -91,15 +108,15 @@ pub(crate) struct Picker {
 
 impl Picker {
     /// Returns a picker with an empty view, the receivers of feedback for the owner, and the receiver of
-    /// request ends for other replicas.
+    /// request ends for other replicas. `pool` is the pool's name, if it is known.
     pub(crate) fn new(
-        name: &str,
-        policy: Policy,
-        (conversations, fallback_endpoints, scores): (Config, usize, EndpointScores),
-        origin_ttl: Duration,
+        settings: PickerSettings,
+        pool: Option<&str>,
         metrics: Metrics,
         recorder: DecisionRecorder,
     ) -> (Self, FeedbackReceivers, mpsc::Receiver<RequestEnd>) {
+        let PickerSettings { replica, policy, conversations, fallback_endpoints, scores, origin_ttl } =
+            settings;
         let feedback_ready = Arc::new(Notify::new());
         let on_booking = Arc::clone(&feedback_ready);
         let (placements, placement_receiver) = mpsc::channel(PLACEMENT_QUEUE);
@@ -108,7 +125,7 @@ impl Picker {
         let picker = Self {
             snapshot: ArcSwap::default(),
             bookings: Bookings::new(Arc::new(move || on_booking.notify_one())),
-            detached: DetachedBookings::default(),
+            detached: DetachedBookings::new(pool.map(pool_tag).unwrap_or_default()),
             overlay: Overlay::default(),
             placements,
             adapter_sends: RecentAdapterSends::default(),
@@ -117,7 +134,7 @@ impl Picker {
             unserved: UnservedBookings::default(),
             events,
             request_ends,
-            replica: ReplicaKey::of(name),
+            replica,
             fallback_endpoints,
             scores,
             conversations: Config {
@@ -125,7 +142,7 @@ impl Picker {
                 decision_headers: policy.request_headers().into_iter().map(str::to_owned).collect(),
                 ..conversations
             },
-            policy: Arc::new(policy),
+            policy,
             metrics,
             recorder,
             feedback_ready,
@@ -158,11 +175,6 @@ impl Picker {
     pub(crate) fn parse_options(&self, view: &View) -> ParseOptions<'static> {
         let media_weights = self.conversations.media_weights;
         ParseOptions { media_weights, ..ParseOptions::new(view.format.block_bytes) }
-    }
-
-    /// Returns how many bytes of request bodies are buffered.
-    pub(crate) fn buffered_bytes(&self) -> u64 {
-        self.conversations.body_budget.held_bytes()
     }
 
     /// Returns the highest known epoch.
@@ -204,7 +216,15 @@ impl Picker {
     /// Queues a request end for the replica that booked the request.
     pub(crate) fn relay_request_end(&self, end: RequestEnd) {
         let is_queued = self.request_ends.try_send(end).is_ok();
-        self.metrics.count_access_log_entry(if is_queued { "relayed" } else { "dropped" });
+        self.metrics.access_log_entries.count(if is_queued { "relayed" } else { "dropped" });
+    }
+
+    /// Frees what a pool that is gone leaves behind. Requests that are still open keep the picker itself.
+    pub(crate) fn clear(&self) {
+        self.snapshot.store(Arc::default());
+        self.overlay.clear();
+        self.detached.clear();
+        self.recorder.ring().clear();
     }
 
     /// Returns whether other replicas' bookings in `view` still count.

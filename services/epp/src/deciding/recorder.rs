@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 use signalbox_schedule::{Decision, Policy, Recording};
 use signalbox_state::{LocalState, PrefixMatches, View};
-use signalbox_telemetry::{ActiveSpan, Tracer};
+use signalbox_telemetry::ActiveSpan;
 use signalbox_types::Request;
 
 use super::decision_spans::DecisionTracer;
@@ -16,7 +16,7 @@ use super::recording_ring::RecordingRing;
 #[derive(Debug)]
 pub(crate) struct DecisionRecorder {
     ring: RecordingRing,
-    tracer: Option<DecisionTracer>,
+    tracer: Option<Arc<DecisionTracer>>,
 }
 
 /// What a recording says about a request's origin.
@@ -43,8 +43,8 @@ pub(crate) struct DecisionRecord<'a> {
 impl DecisionRecorder {
     /// Returns a recorder that keeps the latest `capacity` decisions and sends spans of sampled ones to
     /// `tracer`.
-    pub(crate) fn new(capacity: usize, tracer: Option<Tracer>) -> Self {
-        Self { ring: RecordingRing::new(capacity), tracer: tracer.map(DecisionTracer::start) }
+    pub(crate) fn new(capacity: usize, tracer: Option<Arc<DecisionTracer>>) -> Self {
+        Self { ring: RecordingRing::new(capacity), tracer }
     }
 
     /// Starts the span of the decision for the request whose headers are in `message`, if it is sampled.
@@ -82,12 +82,5 @@ impl DecisionRecorder {
             tracer.end_span(span, now, Arc::clone(&recording));
         }
         self.ring.push(recording);
-    }
-
-    /// Sends the spans that wait, then stops tracing.
-    pub(crate) async fn stop(&self) {
-        if let Some(tracer) = &self.tracer {
-            tracer.stop().await;
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! A ring buffer of the latest decisions, each with everything it read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use signalbox_schedule::Recording;
@@ -9,20 +9,21 @@ use signalbox_schedule::Recording;
 /// The latest decisions. Writers claim slots by counting and never wait.
 #[derive(Debug)]
 pub(crate) struct RecordingRing {
-    slots: Box<[ArcSwapOption<Recording>]>,
+    capacity: usize,
+    /// Allocated with the first decision: most of many pools may be idle.
+    slots: OnceLock<Box<[ArcSwapOption<Recording>]>>,
     next: AtomicU64,
 }
 
 impl RecordingRing {
     /// Returns a ring for the latest `capacity` decisions.
     pub(crate) fn new(capacity: usize) -> Self {
-        let slots = (0..capacity).map(|_| ArcSwapOption::empty()).collect();
-        Self { slots, next: AtomicU64::new(0) }
+        Self { capacity, slots: OnceLock::new(), next: AtomicU64::new(0) }
     }
 
     /// Returns the maximum number of decisions in the ring.
     pub(crate) fn capacity(&self) -> usize {
-        self.slots.len()
+        self.capacity
     }
 
     /// Returns the number of the next decision.
@@ -32,14 +33,21 @@ impl RecordingRing {
 
     /// Stores a decision that is numbered by [`Self::take_number`], in place of the oldest one.
     pub(crate) fn push(&self, recording: Arc<Recording>) {
-        if let Some(slot) = recording.number.checked_rem(self.slots.len() as u64) {
-            self.slots[slot as usize].store(Some(recording));
+        if let Some(slot) = recording.number.checked_rem(self.capacity as u64) {
+            let empty = || (0..self.capacity).map(|_| ArcSwapOption::empty()).collect();
+            self.slots.get_or_init(empty)[slot as usize].store(Some(recording));
         }
+    }
+
+    /// Removes all decisions.
+    pub(crate) fn clear(&self) {
+        self.slots.get().into_iter().flatten().for_each(|slot| slot.store(None));
     }
 
     /// Returns all decisions in the ring, latest first.
     pub(crate) fn latest_first(&self) -> Vec<Arc<Recording>> {
-        let mut recordings: Vec<_> = self.slots.iter().filter_map(ArcSwapOption::load_full).collect();
+        let slots = self.slots.get().into_iter().flatten();
+        let mut recordings: Vec<_> = slots.filter_map(ArcSwapOption::load_full).collect();
         recordings.sort_unstable_by_key(|recording| std::cmp::Reverse(recording.number));
         recordings
     }
@@ -92,6 +100,8 @@ mod tests {
         assert_eq!(vec![1, 0], numbers(&ring));
         (0..3).for_each(|_| push_one(&ring));
         assert_eq!(vec![4, 3, 2], numbers(&ring));
+        ring.clear();
+        assert!(numbers(&ring).is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use clap::{Parser, ValueEnum};
 use signalbox_extproc::SubsetHint;
 use signalbox_intake::Parsers;
 use signalbox_lease::CoordinatorFlags;
+use signalbox_peers::FollowedPools;
 use signalbox_schedule::Policy;
 use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_tls::{Security, TlsFlags};
@@ -33,13 +34,17 @@ pub use serving::ServingFlags;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "signalbox-epp", version, args_override_self = true)]
 pub struct Flags {
-    /// Addresses of the pool's aggregators; optional with a coordinator, which knows them.
+    /// Addresses of aggregators; optional with a coordinator, which knows them. With --all-pools, a host name
+    /// stands for all its IP addresses, and the aggregators name each other.
     #[arg(long, value_name = "HOST:PORT", required_unless_present = "coordinator", num_args = 1.., value_delimiter = ',')]
     pub aggregator: Vec<PeerAddress>,
     /// Pool to serve, NAMESPACE/NAME [default: the only one that the aggregators have]
     #[arg(long, value_name = "POOL")]
     pub pool: Option<String>,
-    /// Name of this replica, unique among the pool's replicas [default: host name and process ID]
+    /// Serve all pools that the aggregators have, each on its own port.
+    #[arg(long, requires = "aggregator", conflicts_with_all = ["pool", "pool_name", "endpoint-selector"])]
+    pub all_pools: bool,
+    /// Name of this replica, unique among the replicas [default: host name and process ID]
     #[arg(long)]
     pub name: Option<String>,
     /// The coordinator.
@@ -51,7 +56,7 @@ pub struct Flags {
     /// IP address to listen on.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
-    /// Port for gateways (ext-proc); 0 selects a free port
+    /// Port for gateways (ext-proc); 0 selects a free port. With --all-pools, the port of pools that name none
     #[arg(long, value_name = "PORT", default_value_t = 9002)]
     pub grpc_port: u16,
     /// Port for gRPC health checks; 0 selects a free port
@@ -70,7 +75,7 @@ pub struct Flags {
     /// the pool.
     #[arg(long)]
     pub allow_remote_explain: bool,
-    /// Number of latest decisions to keep for /decisions; 0 keeps none.
+    /// Number of latest decisions to keep for /decisions, per pool; 0 keeps none.
     #[arg(long, value_name = "N", default_value_t = EppConfig::DECISION_HISTORY as u32, value_parser = clap::value_parser!(u32).range(..=65_536))]
     pub decision_history: u32,
     /// Maximum size of a request body, in bytes.
@@ -91,8 +96,13 @@ pub struct Flags {
     /// them.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=7))]
     pub fallback_endpoints: u8,
-    /// How long open requests may take to end after SIGTERM.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    /// How long after SIGTERM new requests are still accepted: gateways need time to notice that the replica
+    /// reports not serving.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
+    pub drain_delay: Duration,
+    /// How long open requests may then take to end. Together they should stay below the time after which the
+    /// process is killed: in Kubernetes, 30 s by default.
+    #[arg(long, value_name = "DURATION", default_value = "24s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
     /// How long other replicas' bookings count without a message from the owner; use the same value as the
     /// aggregators' --origin-ttl.
@@ -132,14 +142,14 @@ impl Flags {
         let security = Security::from_flags(&self.tls)?;
         self.aggregator.iter().try_for_each(|aggregator| security.check_peer_address(aggregator))?;
         let go_epp = &self.go_epp;
-        let pool = self.pool.clone().or_else(|| go_epp.pool(std::env::var("NAMESPACE").ok()));
+        let pool = || self.pool.clone().or_else(|| go_epp.pool(std::env::var("NAMESPACE").ok()));
         let received = go_epp.grpc_max_recv_msg_size.0;
         Ok(EppConfig {
             name: self.name.clone().unwrap_or_else(|| process_name("epp")),
-            pool,
+            pools: if self.all_pools { FollowedPools::All } else { FollowedPools::One(pool()) },
             aggregators: self.aggregator.clone(),
             coordinator: self.coordinator.connect()?,
-            lease_ttl: self.coordinator.lease_ttl,
+            lease_ttl: self.coordinator.lease_ttl(),
             security,
             serving: self.serving.serving()?,
             ext_proc: SocketAddr::new(self.bind, self.grpc_port),
@@ -165,6 +175,7 @@ impl Flags {
                 true => EndpointScores::Emitted,
                 false => EndpointScores::Hidden,
             },
+            drain_delay: self.drain_delay,
             drain_timeout: self.drain_timeout,
             origin_ttl: self.origin_ttl,
             policy: Policy::default(),

@@ -1,5 +1,5 @@
 //! The access log service for gateways that leave responses off ext-proc. Its entries report the ends of
-//! requests that any replica booked.
+//! requests that any replica booked, for any pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,44 +9,62 @@ use signalbox_protos::envoy::data::accesslog::v3::HttpAccessLogEntry;
 use signalbox_protos::envoy::service::accesslog::v3::access_log_service_server::AccessLogService;
 use signalbox_protos::envoy::service::accesslog::v3::stream_access_logs_message::LogEntries;
 use signalbox_protos::envoy::service::accesslog::v3::{StreamAccessLogsMessage, StreamAccessLogsResponse};
+use signalbox_types::RequestEnd;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::deciding::picker::Picker;
+use crate::directory::PoolDirectory;
+use crate::metrics::access_log_entries::AccessLogEntries;
 
 /// The access log service.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    picker: Arc<Picker>,
-    /// Whether the warning about missing booking ids was parse_access_log_entry.
+    directory: Arc<PoolDirectory>,
+    /// Counts the entries that belong to no pool.
+    entries: AccessLogEntries,
+    /// Whether the warning about missing booking ids was logged.
     has_warned: AtomicBool,
 }
 
 impl AccessLog {
-    pub(crate) fn new(picker: Arc<Picker>) -> Self {
-        Self { picker, has_warned: AtomicBool::new(false) }
+    /// Returns a service that reports to the pools in `directory`. `entries` counts what belongs to no pool.
+    pub(crate) fn new(directory: Arc<PoolDirectory>, entries: AccessLogEntries) -> Self {
+        Self { directory, entries, has_warned: AtomicBool::new(false) }
     }
 
     fn handle(&self, entry: HttpAccessLogEntry) {
-        let picker = &self.picker;
         match parse_access_log_entry(entry) {
-            AccessLogEntry::Ended(end) if end.booking.replica == picker.replica => {
-                picker.handle_request_end(&end)
-            }
-            AccessLogEntry::Ended(end) => picker.relay_request_end(end),
+            AccessLogEntry::Ended(end) => self.handle_end(end),
             AccessLogEntry::Intermediate => {}
             AccessLogEntry::Unbooked => {
-                picker.metrics.count_access_log_entry("no_booking_id");
+                self.entries.count("no_booking_id");
                 self.warn_of_missing_ids();
             }
         }
     }
 
+    /// Settles the booking, or relays the end to the replica that has it. Any pool can relay: all replicas
+    /// follow the same ones.
+    fn handle_end(&self, end: RequestEnd) {
+        let pools = self.directory.all();
+        let mut booked = pools.iter().filter(|pool| pool.picker.detached.may_contain(end.booking.number));
+        let Some(pool) = booked.next().or(pools.first()) else {
+            return self.entries.count("unknown_pool");
+        };
+        if end.booking.replica != pool.picker.replica {
+            return pool.picker.relay_request_end(end);
+        }
+        pool.picker.handle_request_end(&end);
+        // Two pools can have the same tag.
+        booked.for_each(|pool| pool.picker.handle_request_end(&end));
+    }
+
     /// Warns once if all entries lack a booking id while bookings are detached. A single such entry is
     /// normal: refused requests have no booking.
     fn warn_of_missing_ids(&self) {
-        let detached = &self.picker.detached;
-        if detached.has_seen_ends() || detached.count() == 0 || self.has_warned.swap(true, Ordering::Relaxed)
-        {
+        let pools = self.directory.all();
+        let has_seen_ends = pools.iter().any(|pool| pool.picker.detached.has_seen_ends());
+        let has_detached = || pools.iter().any(|pool| pool.picker.detached.count() > 0);
+        if has_seen_ends || !has_detached() || self.has_warned.swap(true, Ordering::Relaxed) {
             return;
         }
         tracing::warn!(
@@ -69,5 +87,58 @@ impl AccessLogService for AccessLog {
             }
         }
         Ok(Response::new(StreamAccessLogsResponse {}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+    use signalbox_peers::FollowedPool;
+    use signalbox_types::{BookingId, ReplicaKey};
+
+    use super::*;
+    use crate::directory::ListedPool;
+    use crate::metrics::access_log_entries::AccessLogEntries;
+    use crate::test_support::picker_of;
+
+    /// Returns the counted outcomes as text.
+    fn counted(entries: &AccessLogEntries) -> String {
+        let (mut registry, mut page) = (Registry::default(), String::new());
+        entries.register(&mut registry);
+        encode(&mut page, &registry).unwrap();
+        page.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn end_of_a_request_reaches_the_pool_that_booked_it() {
+        let directory = Arc::new(PoolDirectory::default());
+        let log = AccessLog::new(Arc::clone(&directory), AccessLogEntries::default());
+        let end = |replica: &str, number| RequestEnd {
+            booking: BookingId { replica: ReplicaKey::of(replica), number },
+            status: Some(200),
+            served: None,
+            first_byte: None,
+        };
+        log.handle_end(end("epp", 0));
+        assert_eq!("access_log_entries_total{outcome=\"unknown_pool\"} 1", counted(&log.entries));
+        let pools = ["default/chat", "default/code"].map(|name| {
+            let listed =
+                ListedPool { pool: Arc::new(FollowedPool::default()), picker: Arc::new(picker_of(name)) };
+            directory.add(&listed);
+            listed.picker
+        });
+        let entries = |pool: usize| counted(&pools[pool].metrics.access_log_entries);
+        let number = pools[1].detached.register();
+        log.handle_end(end("epp", number));
+        assert_eq!(
+            ("", "access_log_entries_total{outcome=\"own\"} 1"),
+            (entries(0).as_str(), entries(1).as_str())
+        );
+        // The receivers of relayed ends are gone.
+        log.handle_end(end("another", pools[0].detached.register()));
+        assert_eq!("access_log_entries_total{outcome=\"dropped\"} 1", entries(0));
+        log.handle_end(end("another", pools[1].detached.register()));
+        assert!(entries(1).contains("outcome=\"dropped\"} 1"), "{}", entries(1));
     }
 }

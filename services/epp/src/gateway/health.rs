@@ -1,4 +1,5 @@
-//! gRPC's health service: whether the replica is alive, and whether it accepts requests.
+//! gRPC's health service: whether the replica is alive, and whether it accepts requests, for one pool or
+//! altogether.
 
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
@@ -21,22 +22,23 @@ enum Probe {
     Readiness,
 }
 
-/// What happens to health watches when the replica drains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WatchersOnDrain {
-    /// Watchers are notified and their streams end, because otherwise the streams would keep their
-    /// connections open.
-    Disconnect,
-    /// Watchers are notified and their streams stay open.
-    Notify,
+/// How far a port is on its way out of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DrainPhase {
+    /// It is in service.
+    Serving,
+    /// It reports not serving, but gateways need time to notice: it still accepts everything.
+    Announced,
+    /// It accepts nothing new. Watches of the health end, because otherwise they would keep their connections
+    /// open.
+    Closing,
 }
 
 /// The health service.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthService {
     pub(crate) ready: watch::Receiver<bool>,
-    pub(crate) draining: watch::Receiver<bool>,
-    pub(crate) watchers: WatchersOnDrain,
+    pub(crate) phase: watch::Receiver<DrainPhase>,
 }
 
 /// A stream of status changes.
@@ -64,18 +66,18 @@ impl Probe {
 
 impl HealthService {
     fn status(&self, probe: Probe) -> ServingStatus {
-        probe.status(*self.ready.borrow(), *self.draining.borrow())
+        probe.status(*self.ready.borrow(), *self.phase.borrow() != DrainPhase::Serving)
     }
 
     fn ends_watches(&self) -> bool {
-        self.watchers == WatchersOnDrain::Disconnect && *self.draining.borrow()
+        *self.phase.borrow() == DrainPhase::Closing
     }
 
     /// Waits for the next change; returns `None` if there will be none.
     async fn changed(&mut self) -> Option<()> {
         tokio::select! {
             Ok(()) = self.ready.changed() => Some(()),
-            changed = self.draining.changed() => changed.ok(),
+            changed = self.phase.changed() => changed.ok(),
         }
     }
 }
@@ -119,17 +121,18 @@ impl Health for HealthService {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn request(name: &str) -> Request<HealthCheckRequest> {
         Request::new(HealthCheckRequest { service: name.to_owned() })
     }
 
-    fn health_service(
-        watchers: WatchersOnDrain,
-    ) -> (watch::Sender<bool>, watch::Sender<bool>, HealthService) {
-        let ((set_ready, ready), (set_draining, draining)) = (watch::channel(false), watch::channel(false));
-        (set_ready, set_draining, HealthService { ready, draining, watchers })
+    fn health_service() -> (watch::Sender<bool>, watch::Sender<DrainPhase>, HealthService) {
+        let (set_ready, ready) = watch::channel(false);
+        let (set_phase, phase) = watch::channel(DrainPhase::Serving);
+        (set_ready, set_phase, HealthService { ready, phase })
     }
 
     #[test]
@@ -143,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn contract_9_row_14_every_service_name_is_answered() {
-        let (set_ready, _set_draining, service) = health_service(WatchersOnDrain::Notify);
+        let (set_ready, _set_phase, service) = health_service();
         let names =
             ["", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension", "readiness", "some"];
         for (ready, expected) in [(false, ServingStatus::NotServing), (true, ServingStatus::Serving)] {
@@ -158,8 +161,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn watcher_sees_each_change_and_is_disconnected_on_drain() {
-        let (set_ready, set_draining, service) = health_service(WatchersOnDrain::Disconnect);
+    async fn watcher_sees_each_change_and_is_disconnected_when_the_port_closes() {
+        let (set_ready, set_phase, service) = health_service();
         let mut watch = service.watch(request("")).await.unwrap().into_inner();
         let mut alive = service.watch(request(LIVENESS)).await.unwrap().into_inner();
         let status =
@@ -168,8 +171,10 @@ mod tests {
         assert_eq!(Some(ServingStatus::Serving), status(alive.next().await));
         set_ready.send_replace(true);
         assert_eq!(Some(ServingStatus::Serving), status(watch.next().await));
-        set_draining.send_replace(true);
+        set_phase.send_replace(DrainPhase::Announced);
         assert_eq!(Some(ServingStatus::NotServing), status(watch.next().await));
+        assert_eq!(None, watch.next().now_or_never().map(status), "the watch goes on");
+        set_phase.send_replace(DrainPhase::Closing);
         assert_eq!(None, status(watch.next().await));
         assert_eq!(None, status(alive.next().await));
     }

@@ -1,6 +1,6 @@
 //! Everything a gateway connects to: ext-proc, health checks and the access log service.
 
-mod access_log;
+pub(crate) mod access_log;
 mod exchange;
 pub(crate) mod health;
 mod http2_limits;

@@ -12,14 +12,14 @@ use signalbox_tls::ServerTls;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::server::Router;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tonic_health::pb::health_server::HealthServer;
 
 use super::access_log::AccessLog;
 use super::exchange::Exchange;
-use super::health::{HealthService, WatchersOnDrain};
+use super::health::{DrainPhase, HealthService};
 use super::http2_limits;
 use crate::deciding::picker::Picker;
 
@@ -48,51 +48,66 @@ impl ExternalProcessor for ExtProc {
     }
 }
 
-/// Serves ext-proc and health to gateways until the replica drains and their streams have ended.
-pub(crate) fn serve_gateways(
-    listener: TcpListener,
+/// What the servers for the gateways of all pools share.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayServers {
     serving: ServerTls,
-    service: ExtProc,
     limits: MessageLimits,
-    health: HealthService,
-) -> JoinHandle<()> {
-    let drained = drain_started(health.draining.clone());
-    let process = ExternalProcessorServer::new(service)
-        .max_decoding_message_size(limits.received_bytes)
-        .max_encoding_message_size(limits.sent_bytes);
-    let health = HealthServer::new(HealthService { watchers: WatchersOnDrain::Disconnect, ..health });
-    let routes = http2_limits::server().add_service(process).add_service(health);
-    let routes = with_reflection(routes, &[EXT_PROC_DESCRIPTORS, HEALTH_DESCRIPTORS]);
-    let server = routes.serve_with_incoming_shutdown(serving.incoming(listener), drained);
-    tokio::spawn(log_failure("ext-proc", server))
+    /// The reflection services, whose descriptors are large.
+    reflection: Routes,
+}
+
+impl GatewayServers {
+    pub(crate) fn new(serving: ServerTls, limits: MessageLimits) -> Self {
+        Self { serving, limits, reflection: reflection(&[EXT_PROC_DESCRIPTORS, HEALTH_DESCRIPTORS]) }
+    }
+
+    /// Serves ext-proc and the health of one pool to gateways, until the port closes and their streams have
+    /// ended.
+    pub(crate) fn serve(
+        &self,
+        listener: TcpListener,
+        service: ExtProc,
+        health: HealthService,
+    ) -> JoinHandle<()> {
+        let closed = closed(health.phase.clone());
+        let process = ExternalProcessorServer::new(service)
+            .max_decoding_message_size(self.limits.received_bytes)
+            .max_encoding_message_size(self.limits.sent_bytes);
+        let routes = self.reflection.clone().add_service(process).add_service(HealthServer::new(health));
+        let server = http2_limits::server().add_routes(routes);
+        let incoming = self.serving.clone().incoming(listener);
+        tokio::spawn(log_failure("ext-proc", server.serve_with_incoming_shutdown(incoming, closed)))
+    }
 }
 
 /// Serves health checks in plaintext.
 pub(crate) fn serve_probes(listener: TcpListener, health: HealthService) -> JoinHandle<()> {
-    let health = HealthServer::new(HealthService { watchers: WatchersOnDrain::Notify, ..health });
-    let routes = with_reflection(http2_limits::server().add_service(health), &[HEALTH_DESCRIPTORS]);
-    tokio::spawn(log_failure("health", routes.serve_with_incoming(ServerTls::Plaintext.incoming(listener))))
+    let routes = reflection(&[HEALTH_DESCRIPTORS]).add_service(HealthServer::new(health));
+    let server = http2_limits::server().add_routes(routes);
+    tokio::spawn(log_failure("health", server.serve_with_incoming(ServerTls::Plaintext.incoming(listener))))
 }
 
 /// Serves the access log service to gateways in plaintext.
-pub(crate) fn serve_access_log(listener: TcpListener, picker: Arc<Picker>) -> JoinHandle<()> {
-    let log = http2_limits::server().add_service(AccessLogServiceServer::new(AccessLog::new(picker)));
+pub(crate) fn serve_access_log(listener: TcpListener, service: AccessLog) -> JoinHandle<()> {
+    let log = http2_limits::server().add_service(AccessLogServiceServer::new(service));
     tokio::spawn(log_failure("access log", log.serve_with_incoming(ServerTls::Plaintext.incoming(listener))))
 }
 
-/// Adds gRPC reflection, in both of its versions, for the services in `descriptors`.
-fn with_reflection(routes: Router, descriptors: &[&[u8]]) -> Router {
+/// Returns gRPC reflection, in both of its versions, for the services in `descriptors`.
+fn reflection(descriptors: &[&[u8]]) -> Routes {
     let builder = || {
         let all = tonic_reflection::server::Builder::configure();
         descriptors.iter().fold(all, |all, set| all.register_encoded_file_descriptor_set(set))
     };
     let v1 = builder().build_v1().expect("the build script generates valid descriptors");
     let v1alpha = builder().build_v1alpha().expect("the build script generates valid descriptors");
-    routes.add_service(v1).add_service(v1alpha)
+    Routes::new(v1).add_service(v1alpha)
 }
 
-async fn drain_started(mut draining: watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
+async fn closed(mut phase: watch::Receiver<DrainPhase>) {
+    // Without a sender, nobody needs the port any more.
+    let _ = phase.wait_for(|phase| *phase == DrainPhase::Closing).await;
 }
 
 async fn log_failure(

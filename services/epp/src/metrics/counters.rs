@@ -1,4 +1,4 @@
-//! The replica's counters, histograms and event-driven gauges.
+//! The counters, histograms and event-driven gauges of one pool.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use signalbox_schedule::CostTerms;
 use signalbox_state::Digest;
 use signalbox_types::Request;
 
+use super::access_log_entries::AccessLogEntries;
 use super::go_epp::RequestMetrics;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -25,11 +26,6 @@ struct CodeLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
 }
 
 /// A histogram of times from a request to its response headers, in seconds.
@@ -62,7 +58,7 @@ impl Default for CachedTokensError {
     }
 }
 
-/// The replica's metrics that change with events. `admin` exports the gauges that are read on each scrape.
+/// The metrics of one pool that change with events. `admin` exports the gauges that are read on each scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) requests: RequestMetrics,
@@ -76,7 +72,7 @@ pub(crate) struct Metrics {
     pub(crate) detached_bookings_expired: Counter,
     pub(crate) detached_bookings_dropped: Counter,
     pub(crate) requests_served_elsewhere: Counter,
-    access_log_entries: Family<OutcomeLabel, Counter>,
+    pub(crate) access_log_entries: AccessLogEntries,
     pub(crate) access_log_first_byte: FirstByteHistogram,
     ignored_request_headers: Counter,
     pub(crate) caught_panics: Counter,
@@ -86,6 +82,7 @@ pub(crate) struct Metrics {
     cached_tokens_error: CachedTokensError,
     pub(crate) placements_dropped: Counter,
     pub(crate) placements_expired: Counter,
+    pub(crate) port_failures: Counter,
     frame_gaps: Family<KindLabel, Counter>,
     pub(crate) connected_aggregators: Gauge<u64, AtomicU64>,
     pub(crate) origin_renewals: Counter,
@@ -113,11 +110,7 @@ impl Metrics {
             "Requests that the picker refused with an error response, by error code",
             metrics.refused_requests.clone(),
         );
-        registry.register(
-            "access_log_entries",
-            "Request ends from gateways' access logs or relayed by other replicas, by outcome",
-            metrics.access_log_entries.clone(),
-        );
+        metrics.access_log_entries.register(registry);
         registry.register(
             "access_log_first_byte_seconds",
             "Time from a request to its response headers, as the access log reports it",
@@ -209,7 +202,7 @@ impl Metrics {
     }
 
     /// Returns the name, help text and counter of everything that is counted about the shared state.
-    fn state_counters(&self) -> [(&'static str, &'static str, &Counter); 5] {
+    fn state_counters(&self) -> [(&'static str, &'static str, &Counter); 6] {
         [
             (
                 "placements_dropped",
@@ -221,6 +214,7 @@ impl Metrics {
                 "Placements that the pool's owner did not acknowledge in time",
                 &self.placements_expired,
             ),
+            ("port_failures", "Failed attempts to open the pool's port for gateways", &self.port_failures),
             (
                 "divergences",
                 "Times that the state differed from the owner's at the same version",
@@ -266,11 +260,6 @@ impl Metrics {
     /// Counts a refused request.
     pub(crate) fn count_refusal(&self, refusal: &Refusal) {
         self.refused_requests.get_or_create(&CodeLabel { code: refusal.code() }).inc();
-    }
-
-    /// Counts an access log entry with its outcome.
-    pub(crate) fn count_access_log_entry(&self, outcome: &'static str) {
-        self.access_log_entries.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Sets the digest of the view.

@@ -1,5 +1,6 @@
 //! Prometheus metrics that count events. Gauges that are read off at scrape time are in `admin`.
 
+pub(crate) mod access_log_entries;
 pub(crate) mod bounded_label;
 pub(crate) mod counters;
 pub(crate) mod go_epp;

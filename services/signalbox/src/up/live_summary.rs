@@ -16,7 +16,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 /// Number of endpoints shown; the first by name.
 const MAX_ENDPOINTS_SHOWN: usize = 16;
 
-/// Number of replicas whose view is shown.
+/// Number of views shown: one per replica.
 const MAX_REPLICAS_SHOWN: usize = 4;
 
 /// Draws the summary until the future is dropped.
@@ -83,8 +83,11 @@ fn owner_line(aggregators: &[Aggregator]) -> String {
 
 /// Returns the version and the age of each replica's view.
 fn replicas_line(epps: &[Epp]) -> String {
-    let statuses = epps.iter().take(MAX_REPLICAS_SHOWN).enumerate().map(|(index, epp)| {
-        let ViewStatus { version, age, is_degraded } = epp.view_status();
+    let views = epps
+        .iter()
+        .enumerate()
+        .flat_map(|(index, epp)| epp.view_statuses().into_iter().map(move |status| (index, status)));
+    let statuses = views.take(MAX_REPLICAS_SHOWN).map(|(index, ViewStatus { version, age, is_degraded })| {
         let seq = version.map_or("no view".to_owned(), |version| format!("seq {}", version.seq));
         let degraded = if is_degraded { ", degraded" } else { "" };
         format!("epp {index} {seq}, {} ms old{degraded}", age.as_millis())
@@ -99,6 +102,7 @@ fn endpoint_line(member: &EndpointState) -> String {
     let known = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
     let (running, kv) = (known(gauges.running), known(gauges.kv_used_ppm.map(|used| used / (PPM / 100))));
     let scrape_status = match member.observed.scrape_status {
+        _ if member.spec.is_draining => "draining",
         ScrapeStatus::Unknown => "not scraped",
         ScrapeStatus::Fresh => "fresh",
         ScrapeStatus::Stale => "stale",

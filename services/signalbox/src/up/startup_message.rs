@@ -18,7 +18,7 @@ pub(super) fn as_json(system: &System) -> Value {
         .iter()
         .map(|epp| {
             json!({
-                "ext_proc": epp.ext_proc_address().to_string(),
+                "ext_proc": epp.ext_proc_address().map(|address| address.to_string()),
                 "health": epp.health_address().to_string(),
                 "metrics": epp.metrics_address().to_string(),
             })
@@ -54,8 +54,8 @@ pub(super) fn as_text(system: &System) -> String {
         );
     }
     for (index, epp) in system.epps.iter().enumerate() {
-        let (ext_proc, health, metrics) =
-            (epp.ext_proc_address(), epp.health_address(), epp.metrics_address());
+        let ext_proc = epp.ext_proc_address().map_or("none".to_owned(), |address| address.to_string());
+        let (health, metrics) = (epp.health_address(), epp.metrics_address());
         row(
             &format!("epp {index}"),
             &format!("ext-proc {ext_proc}   health {health}   metrics http://{metrics}/metrics"),
@@ -94,7 +94,7 @@ fn example_commands(gateway: &str, system: &System) -> String {
 }
 
 fn envoy_instructions(system: &System) -> String {
-    let addresses: Vec<_> = system.epps.iter().map(signalbox_epp::Epp::ext_proc_address).collect();
+    let addresses: Vec<_> = system.epps.iter().filter_map(signalbox_epp::Epp::ext_proc_address).collect();
     format!(
         "\nNo gateway is running. To use your own Envoy:\n\n{}\nPress Ctrl-C to drain and exit.\n",
         envoy::config(EXAMPLE_LISTEN, &addresses, system.picker_transport)

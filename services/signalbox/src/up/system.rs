@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, PoolSource, endpoints_file};
-use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, ScrapeConfig};
+use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, FollowedPools, ScrapeConfig};
 use signalbox_epp::{Epp, EppConfig, LoadedPolicy};
 use signalbox_lease::{Coordinator, CoordinatorUrlError};
 use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_names};
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{TraceSettings, listen, process_name};
 use signalbox_tls::{Security, ServerTls, TlsParameters};
-use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
+use signalbox_types::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec};
 
 use super::args::{GatewayKind, UpArgs, nth_address};
 use super::envoy::Envoy;
@@ -28,6 +28,9 @@ const LEASE_TTL: Duration = Duration::from_secs(2);
 
 /// How long the preferred aggregator must be alive before the owner hands the pool back to it.
 const FAILBACK_AFTER: Duration = Duration::from_secs(30);
+
+/// How long a pool that is gone is kept.
+const POOL_DRAIN: Duration = Duration::from_secs(60);
 
 /// How long a replica has to get a view of the pool.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,7 +84,7 @@ impl System {
             ready.context("an EPP replica did not get a view of the pool in time")?;
         }
         let picker_transport = args.picker_transport();
-        let addresses: Vec<_> = epps.iter().map(Epp::ext_proc_address).collect();
+        let addresses: Vec<_> = epps.iter().filter_map(Epp::ext_proc_address).collect();
         let gateway = match args.gateway {
             GatewayKind::None => None,
             GatewayKind::Embedded => {
@@ -143,6 +146,8 @@ fn simulated_pool(fleet: &Fleet) -> PoolSpec {
         metrics_url: format!("http://{}/metrics", server.address()),
         engine: Engine::Vllm,
         labels: std::collections::BTreeMap::new(),
+        is_draining: false,
+        metrics_tls: MetricsTls::Verified,
     };
     let id = PoolId { namespace: "default".to_owned(), name: "simulated".to_owned() };
     PoolSpec {
@@ -185,6 +190,7 @@ async fn start_aggregators(
             security: Security::Local,
             takeover_wait: Duration::ZERO,
             failback_after: FAILBACK_AFTER,
+            pool_drain: POOL_DRAIN,
             listen: listen_address(args.aggregator_listen, index, flags.listen)?,
             metrics: listen_address(args.aggregator_metrics_listen, index, flags.metrics)?,
             pool: PoolConfig::default(),
@@ -200,12 +206,13 @@ async fn start_collectors(args: &UpArgs, coordinator: &Coordinator) -> anyhow::R
     for index in 0..args.collectors {
         let config = CollectorConfig {
             name: component_name("collector", index),
-            pool: None,
+            pools: FollowedPools::One(None),
             aggregators: Vec::new(),
             coordinator: Some(coordinator.clone()),
             lease_ttl: LEASE_TTL,
             security: Security::Local,
             scrape: ScrapeConfig::default(),
+            page_tls: Default::default(),
             metrics_listen: listen_address(args.collector_metrics_listen, index, flag)?,
         };
         collectors.push(Collector::start(config, flag).await?);

@@ -18,7 +18,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, Proc
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::TraceSettings;
 use signalbox_tls::Security;
-use signalbox_types::{EndpointSpec, Engine, PoolId, PoolSpec};
+use signalbox_types::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -41,6 +41,7 @@ impl Replica {
             security: Security::Local,
             takeover_wait: Duration::ZERO,
             failback_after: Duration::from_secs(30),
+            pool_drain: Duration::from_secs(60),
             listen: ANY_PORT,
             metrics: ANY_PORT,
             pool: PoolConfig::default(),
@@ -72,7 +73,7 @@ impl Replica {
             Message::RequestBody(HttpBody { body, end_of_stream: true }),
         ];
         let messages = messages.map(ProcessingRequest::from);
-        let url = format!("http://{}", self.epp.ext_proc_address());
+        let url = format!("http://{}", self.epp.ext_proc_address().unwrap());
         let mut client = ExternalProcessorClient::connect(url).await.unwrap();
         let mut answers = client.process(tokio_stream::iter(messages)).await.unwrap().into_inner();
         let answer = answers.message().await.unwrap();
@@ -100,6 +101,8 @@ fn pool() -> PoolSpec {
         metrics_url: String::new(),
         engine: Engine::Vllm,
         labels: BTreeMap::new(),
+        is_draining: false,
+        metrics_tls: MetricsTls::Verified,
     };
     let id = PoolId { namespace: "default".to_owned(), name: "traced".to_owned() };
     PoolSpec { id, endpoints: (0..3).map(endpoint).collect(), models: std::sync::Arc::default() }

@@ -5,7 +5,8 @@ use signalbox_state::Bookings;
 
 use super::*;
 use crate::test_support::{
-    FIRST, SECOND, THIRD, picker, picker_for, picker_with_feedback, pool, prompt_of, report_five,
+    FIRST, SECOND, THIRD, picker, picker_for, picker_with_feedback, pool, pool_with_draining, prompt_of,
+    report_five,
 };
 
 /// Returns the address picked for a request that may go to the endpoints of `subset`, or to any.
@@ -84,6 +85,19 @@ fn decision_stays_within_the_allowed_endpoints() {
     for _ in 0..50 {
         assert_ne!(SECOND, picked(&picker, Some(&["10.0.0.1", "10.0.0.3"])).unwrap());
     }
+}
+
+#[test]
+fn draining_endpoint_gets_no_request_even_after_a_panic() {
+    let picker = picker_for(&pool_with_draining(&[FIRST, SECOND], &[FIRST]), Policy::default());
+    for _ in 0..20 {
+        assert_eq!(SECOND, picked(&picker, None).unwrap());
+        let fallback = picker.or_fall_back(None, None, || panic!("this panic is part of the test"));
+        assert_eq!(SECOND, fallback.unwrap().destination.as_str());
+    }
+    assert!(matches!(picked(&picker, Some(&["10.0.0.1"])), Err(Refusal::NoEndpoint)));
+    let all = picker_for(&pool_with_draining(&[FIRST, SECOND], &[FIRST, SECOND]), Policy::default());
+    assert!(matches!(picked(&all, None), Err(Refusal::NoEndpoint)), "as in an empty pool");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
-use crate::gateway::health::{HealthService, WatchersOnDrain};
-use crate::gateway::servers::{ExtProc, MessageLimits, serve_gateways};
+use crate::gateway::health::{DrainPhase, HealthService};
+use crate::gateway::servers::{ExtProc, GatewayServers, MessageLimits};
 use crate::test_support::{FIRST, SECOND, picker};
 
 /// A gateway's ext-proc stream to a replica with two endpoints.
@@ -22,7 +22,7 @@ struct Stream {
     picker: Arc<Picker>,
     messages: mpsc::Sender<ProcessingRequest>,
     answers: Streaming<ProcessingResponse>,
-    drain: watch::Sender<bool>,
+    phase: watch::Sender<DrainPhase>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -42,12 +42,12 @@ impl Stream {
         let picker = Arc::new(picker(&[FIRST, SECOND]));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
-        let ((_, ready), (drain, draining)) = (watch::channel(true), watch::channel(false));
-        let health = HealthService { ready, draining, watchers: WatchersOnDrain::Disconnect };
+        let ((_, ready), (phase, is_phase)) = (watch::channel(true), watch::channel(DrainPhase::Serving));
+        let health = HealthService { ready, phase: is_phase };
         let limits = MessageLimits { received_bytes: 1 << 20, sent_bytes: 1 << 20 };
         let serving = ServerTls::self_signed(&TlsParameters::default()).unwrap();
         let service = ExtProc { picker: Arc::clone(&picker) };
-        let server = serve_gateways(listener, serving, service, limits, health);
+        let server = GatewayServers::new(serving, limits).serve(listener, service, health);
         let channel = connect_unverified(&address.into(), |endpoint| endpoint).unwrap();
         let (messages, requests) = mpsc::channel(2);
         // The server sees the stream only after its first message.
@@ -55,7 +55,7 @@ impl Stream {
         messages.send(Request::RequestHeaders(get).into()).await.unwrap();
         let mut client = ExternalProcessorClient::new(channel);
         let answers = client.process(ReceiverStream::new(requests)).await.unwrap().into_inner();
-        Self { picker, messages, answers, drain, server }
+        Self { picker, messages, answers, phase, server }
     }
 
     /// Returns the destination in the next answer to the gateway, if it has one.
@@ -83,7 +83,7 @@ impl Stream {
 
     async fn close(self) {
         drop((self.messages, self.answers));
-        self.drain.send_replace(true);
+        self.phase.send_replace(DrainPhase::Closing);
         self.server.await.unwrap();
         assert!(self.picker.bookings.loads().is_empty());
         assert_eq!(0, self.picker.metrics.open_streams.get());

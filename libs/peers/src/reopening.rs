@@ -1,0 +1,52 @@
+//! When a stream that ended is opened again, and how its end is logged.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use signalbox_actors::{Backoff, BackoffPolicy};
+use signalbox_types::PeerAddress;
+
+const RECONNECT: BackoffPolicy =
+    BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
+
+/// Maximum of distinct reasons that are logged as warnings until a stream is stable again.
+const MAX_REASONS_LOGGED: usize = 16;
+
+/// A stream that stayed open this long was stable.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// Spaces the attempts to keep one stream open, and logs each reason for its end once.
+pub(crate) struct Reopening {
+    backoff: Backoff,
+    logged: BTreeSet<String>,
+}
+
+impl Reopening {
+    pub(crate) fn new() -> Self {
+        Self { backoff: Backoff::new(RECONNECT), logged: BTreeSet::new() }
+    }
+
+    /// Waits before the next attempt. The last one began at `started` and ended for `reason`; `was_open` says
+    /// whether the stream was open in between, so that it is worth reopening at once.
+    pub(crate) async fn wait(
+        &mut self,
+        aggregator: &PeerAddress,
+        started: Instant,
+        was_open: bool,
+        reason: &str,
+    ) {
+        if was_open {
+            self.backoff.on_success();
+        }
+        if started.elapsed() >= STABLE_AFTER {
+            self.logged.clear();
+        }
+        // A reason that was logged before is not news.
+        if self.logged.len() < MAX_REASONS_LOGGED && self.logged.insert(reason.to_owned()) {
+            tracing::warn!(%aggregator, reason, "no stream to the aggregator; retrying");
+        } else {
+            tracing::debug!(%aggregator, reason, "still no stream to the aggregator; retrying");
+        }
+        tokio::time::sleep(self.backoff.on_failure(rand::random())).await;
+    }
+}

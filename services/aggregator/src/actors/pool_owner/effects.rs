@@ -1,0 +1,82 @@
+//! What the role asks its actor to do.
+
+use signalbox_lease::ClaimRequest;
+use signalbox_state::{PoolEffect, RoleEffect, RoleStatus};
+
+use super::{PoolOwnerSetup, State};
+use crate::actors::coordination;
+use crate::pools::PoolOwnerRef;
+
+impl State {
+    /// Performs an effect of the role.
+    pub(super) fn perform(&mut self, myself: &PoolOwnerRef, effect: RoleEffect) {
+        let PoolOwnerSetup { membership, handle, metrics, .. } = &self.setup;
+        match effect {
+            RoleEffect::Pool(effect) => self.perform_pool_effect(effect),
+            RoleEffect::Send(aggregator, message) => {
+                if let Some(sender) = self.aggregators.get(&aggregator) {
+                    sender.send(message);
+                }
+            }
+            RoleEffect::Claim { above, replacing } => {
+                let request = ClaimRequest { above, replacing };
+                coordination::claim(membership, &handle.pool, request, myself);
+            }
+            RoleEffect::Release => coordination::release(membership, &handle.pool),
+            RoleEffect::StatusChanged(status) => self.handle_status_change(status),
+            RoleEffect::WakeFollowers => handle.wake_followers(self.role.epoch()),
+            RoleEffect::Gap(gap) => {
+                metrics.frame_gaps.inc();
+                tracing::debug!(pool = %handle.pool, %gap, "cannot apply a frame from the owner");
+            }
+            RoleEffect::SnapshotInstalled => {
+                let version = self.role.version().unwrap_or_default();
+                tracing::info!(pool = %handle.pool, %version, "applied a snapshot");
+            }
+        }
+    }
+
+    fn perform_pool_effect(&mut self, effect: PoolEffect) {
+        match effect {
+            PoolEffect::Published(version) => self.setup.handle.wake_followers(version.epoch),
+            PoolEffect::Assign(stream, endpoints) => {
+                if let Some(assignment) = self.collectors.get(&stream) {
+                    let (stream, endpoints_assigned) = (stream.0, endpoints.len());
+                    tracing::info!(stream, endpoints_assigned, "assigned endpoints to a collector");
+                    assignment.send_replace(endpoints);
+                }
+            }
+            // Dropping the sender ends the stream.
+            PoolEffect::CloseCollector(stream) => {
+                tracing::warn!(
+                    stream = stream.0,
+                    "a collector is silent or has reconnected; reassigning its endpoints"
+                );
+                self.setup.metrics.collectors_dropped.inc();
+                self.collectors.remove(&stream);
+            }
+            PoolEffect::Count(event) => self.setup.metrics.record(event),
+            PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::Outranked(_) => {}
+        }
+    }
+
+    fn handle_status_change(&mut self, status: RoleStatus) {
+        let PoolOwnerSetup { handle, metrics, .. } = &self.setup;
+        let version = self.role.version().unwrap_or_default();
+        match status {
+            RoleStatus::Owner(epoch) => {
+                metrics.takeovers.inc();
+                tracing::info!(pool = %handle.pool, epoch, %version, "became the pool's owner");
+            }
+            RoleStatus::TakingOver(epoch) => {
+                tracing::info!(pool = %handle.pool, epoch, %version, "taking the pool over");
+            }
+            RoleStatus::Standby => {
+                tracing::info!(pool = %handle.pool, %version, "became a standby of the pool");
+                self.collectors.clear();
+            }
+        }
+        handle.set_status(status);
+        self.set_metrics();
+    }
+}

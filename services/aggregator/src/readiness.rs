@@ -1,0 +1,70 @@
+//! Whether the aggregator is ready, for `/readyz`.
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use signalbox_lease::Member;
+use tokio::sync::watch;
+
+use crate::pool_source::PoolSet;
+
+/// How far the aggregator is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// The pools have not been listed yet.
+    ListingPools,
+    /// The coordinator has not confirmed the registration yet.
+    Registering,
+    /// It serves the pools. It stays ready when the API server or the coordinator is unavailable later.
+    Ready,
+    /// It hands its pools over and exits.
+    Stopping,
+}
+
+/// Watches the readiness of the aggregator with this name: the pools must be known, and it must be registered.
+pub(crate) fn watch_readiness(
+    mut sets: watch::Receiver<PoolSet>,
+    name: String,
+    mut members: watch::Receiver<Vec<Member>>,
+) -> watch::Sender<Readiness> {
+    let readiness = watch::Sender::new(Readiness::ListingPools);
+    let sender = readiness.clone();
+    tokio::spawn(async move {
+        // These fail only if the aggregator has been dropped.
+        if sets.wait_for(|set| set.is_synced).await.is_err() {
+            return;
+        }
+        advance(&sender, Readiness::Registering);
+        if members.wait_for(|members| members.iter().any(|member| member.name == name)).await.is_err() {
+            return;
+        }
+        advance(&sender, Readiness::Ready);
+        let pools = sets.borrow().pools.len();
+        tracing::info!(pools, "aggregator ready");
+    });
+    readiness
+}
+
+/// Sets the readiness, unless the aggregator stops.
+fn advance(readiness: &watch::Sender<Readiness>, next: Readiness) {
+    readiness.send_if_modified(|current| {
+        let is_stopping = *current == Readiness::Stopping;
+        if !is_stopping {
+            *current = next;
+        }
+        !is_stopping
+    });
+}
+
+/// Returns the routes for probes: `/livez` while the process works, and `/readyz`.
+pub(crate) fn routes(readiness: watch::Receiver<Readiness>) -> Router {
+    let ready = async move || match *readiness.borrow() {
+        Readiness::ListingPools => (StatusCode::SERVICE_UNAVAILABLE, "the pools have not been listed yet"),
+        Readiness::Registering => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the coordinator has not confirmed the registration yet")
+        }
+        Readiness::Ready => (StatusCode::OK, "ready"),
+        Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    };
+    Router::new().route("/livez", get(async || "ok")).route("/readyz", get(ready))
+}

@@ -1,0 +1,11 @@
+//! The pools that a replica serves: each has a picker, actors that keep its view current, and a port. With
+//! `--all-pools` they come and go with the fleet.
+
+mod fleet;
+mod plan;
+mod pool_port;
+pub(crate) mod pool_set;
+mod readiness;
+mod served_pool;
+
+pub(crate) use fleet::serve_fleet;
