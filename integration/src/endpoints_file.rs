@@ -26,8 +26,26 @@ pub fn write_endpoints<'a>(
 /// # Errors
 /// Fails when the file cannot be written.
 pub(crate) fn add_documents(path: &Path, documents: &str) -> anyhow::Result<()> {
-    let text = fs::read_to_string(path)? + documents;
-    let new = path.with_extension("added");
+    replace(path, fs::read_to_string(path)? + documents)
+}
+
+/// Marks the endpoints with these names, and no others, as draining in the endpoints file at `path`.
+///
+/// # Errors
+/// Fails when the file cannot be written.
+pub(crate) fn drain_endpoints(path: &Path, names: &[&str]) -> anyhow::Result<()> {
+    const DRAINING: &str = " draining: true,";
+    let text = fs::read_to_string(path)?.replace(DRAINING, "");
+    let drained = names.iter().fold(text, |text, name| {
+        let entry = format!("- {{ name: {name},");
+        text.replace(&entry, &format!("{entry}{DRAINING}"))
+    });
+    replace(path, drained)
+}
+
+/// Replaces the file at `path` atomically.
+fn replace(path: &Path, text: String) -> anyhow::Result<()> {
+    let new = path.with_extension("changed");
     fs::write(&new, text)?;
     fs::rename(new, path)?;
     Ok(())

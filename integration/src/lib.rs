@@ -6,6 +6,7 @@
 mod certificate_authority;
 mod endpoints_file;
 mod http;
+mod load;
 mod ports;
 mod processes;
 mod test_cluster;
@@ -17,11 +18,12 @@ pub use endpoints_file::{write_endpoints, write_pool};
 pub use http::{
     Client, CompletionRequest, MODEL, MetricsPage, Response, ResponseFormat, Upload, random_text,
 };
+pub use load::{Load, LoadResult, RequestFailure};
 pub use ports::Ports;
 pub use processes::{
     Certificates, Envoy, Epp, Etcd, Fleet, PICKED_HEADER, Pod, PodConfig, Process, RequestMode, ResponseMode,
     Service, Signal, Transport, built_binary, envoy_binary,
 };
 pub use test_cluster::{TestCluster, TestClusterConfig};
-pub use test_dir::TestDir;
+pub use test_dir::{TestDir, target};
 pub use wait::eventually;

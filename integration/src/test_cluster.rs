@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 
-use crate::endpoints_file::{add_documents, write_endpoints};
+use crate::endpoints_file::{add_documents, drain_endpoints, write_endpoints};
 use crate::http::CompletionRequest;
 use crate::http::{Client, Response, Upload};
 use crate::processes::Epp;
@@ -57,6 +57,8 @@ pub struct TestCluster {
     pub pods: Vec<Pod>,
     /// The HTTP client of the test.
     pub client: Client,
+    /// The endpoints file.
+    endpoints: PathBuf,
     dir: Arc<TestDir>,
 }
 
@@ -85,7 +87,8 @@ impl TestCluster {
             epps.push(Epp::start(&dir, &format!("epp-{number}"), &address).await?);
         }
         let envoy = Envoy::start(&dir, &client, &epps, (config.request_mode, config.response_mode)).await?;
-        let cluster = Self { envoy, epps, _collector: collector, _aggregator: aggregator, pods, client, dir };
+        let (_collector, _aggregator) = (collector, aggregator);
+        let cluster = Self { envoy, epps, _collector, _aggregator, pods, client, endpoints, dir };
         cluster
             .wait_for_candidates("all pods are open", |candidates| all_are(candidates, config.pods, "open"))
             .await?;
@@ -104,6 +107,14 @@ impl TestCluster {
     pub fn list_pods(&self, pods: &[Pod]) -> anyhow::Result<()> {
         list(&self.dir, pods)?;
         Ok(())
+    }
+
+    /// Marks the pods with these names as draining in the endpoints file, and no others.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be written.
+    pub fn drain_pods(&self, names: &[&str]) -> anyhow::Result<()> {
+        drain_endpoints(&self.endpoints, names)
     }
 
     /// Appends documents to the endpoints file.

@@ -1,6 +1,7 @@
 //! Provides a temporary directory for each test.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -27,10 +28,20 @@ impl TestDir {
     /// # Errors
     /// Fails when the directory cannot be created.
     pub fn new() -> anyhow::Result<Self> {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = target()?.join("tmp").join(format!("cluster-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path, is_kept: AtomicBool::new(false) })
+        let parent = target()?.join("tmp");
+        fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = parent.join(format!("cluster-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                // Process IDs repeat: over time, and in PID namespaces.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                created => {
+                    created.with_context(|| format!("cannot create {}", path.display()))?;
+                    return Ok(Self { path, is_kept: AtomicBool::new(false) });
+                }
+            }
+        }
     }
 
     /// Returns the path of the directory.
@@ -58,7 +69,7 @@ impl TestDir {
     }
 
     /// Returns the ends of all logs in the directory.
-    pub(crate) fn tails(&self) -> String {
+    pub fn tails(&self) -> String {
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
@@ -97,6 +108,9 @@ pub(crate) fn profile() -> anyhow::Result<PathBuf> {
 }
 
 /// Returns the build directory.
-pub(crate) fn target() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// Fails when the running binary was not built by cargo.
+pub fn target() -> anyhow::Result<PathBuf> {
     Ok(profile()?.parent().context("the running binary was not built by cargo")?.to_owned())
 }

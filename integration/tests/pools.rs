@@ -1,6 +1,7 @@
 //! Tests several pools: aggregators that serve all of them, and processes that serve one.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +68,56 @@ async fn one_aggregator_serves_several_pools_and_each_follower_one() {
         dir.wait_for_log(name, &["no stream to the aggregator", reason]).await.unwrap();
         dir.wait_for_log("aggregator.0", &["rejected a stream", name, reason]).await.unwrap();
         assert_eq!(process.stdout().unwrap(), "", "{name} became ready");
+    }
+}
+
+#[tokio::test]
+async fn one_replica_and_one_collector_serve_all_pools() {
+    let (dir, client, mut ports) = (TestDir::new().unwrap(), Client::new(), Ports::new());
+    let mut port = || ports.take().unwrap();
+    let fleet = Fleet::start(&dir, 5, &[]).await.unwrap();
+    let pools = [("chat", 0..2, port()), ("code", 2..5, port())];
+    let mut files = Vec::new();
+    for (pool, range, at) in &pools {
+        let pods =
+            fleet.pods()[range.clone()].iter().map(|(name, address)| (name.as_str(), address.as_str()));
+        let file = write_pool(&dir, pool, pods).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let with_port =
+            text.replace("namespace: default }", &format!("namespace: default, port: {} }}", at.port()));
+        assert_ne!(text, with_port);
+        fs::write(&file, with_port).unwrap();
+        files.push(file);
+    }
+    let at = port();
+    let mut aggregator = Service::aggregator("aggregator", (at, at), port(), &files[0]);
+    aggregator.flag("--endpoints", &files[1].display().to_string());
+    aggregator.start(&dir).await.unwrap();
+    let mut collector = Service::collector("collector", port(), SCRAPE_INTERVAL);
+    let mut replica = Service::replica("epp", [port(), port(), port()], port());
+    for service in [&mut collector, &mut replica] {
+        service.flag("--aggregator", &at.to_string());
+        service.switch("--all-pools");
+        service.start(&dir).await.unwrap();
+    }
+    let metrics = replica.metrics().to_string();
+    let check = async || {
+        let page = client.metrics(&metrics).await?;
+        let fresh = page.by_label("signalbox_epp_fresh_endpoints", "pool");
+        let expected = pools.iter().map(|(pool, range, _)| (full_name(pool), range.len() as f64));
+        ensure!(fresh == expected.collect(), "{fresh:?}");
+        Ok(())
+    };
+    eventually("the replica has fresh values of all pools' endpoints", check).await.unwrap();
+    let collecting = client.metrics(&collector.metrics().to_string()).await.unwrap();
+    let scraped = collecting.by_label("signalbox_collector_reports_sent_total", "pool");
+    assert!(pools.iter().all(|(pool, ..)| scraped[&full_name(pool)] > 0.0), "{scraped:?}");
+    for (pool, _, address) in pools {
+        let ask = async || {
+            tokio::net::TcpStream::connect(address).await?;
+            Ok(())
+        };
+        eventually(&format!("{pool} is served"), ask).await.unwrap();
     }
 }
 

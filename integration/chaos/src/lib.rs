@@ -5,7 +5,6 @@
 //! faults as data, and [`run`] runs rows and reports. `docs/CHAOS.md` describes the checks.
 
 mod cluster;
-mod load;
 mod observation;
 mod process_id;
 mod report;

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use signalbox_integration::{Load, RequestFailure};
 
 use crate::cluster::{Cluster, Cuts};
-use crate::load::{Failure, Load};
 use crate::observation::{ClusterStatus, Monitor, Observer, missing_effect};
 use crate::process_id::ProcessId;
 use crate::report::Report;
@@ -57,7 +57,7 @@ pub(crate) async fn run_row(cluster: &mut Cluster, row: &Row) -> anyhow::Result<
     let observed = monitor.stop();
     let after = EnvoyCounters::read(&observer).await?;
 
-    let is_cut = |failure: &Failure| row.mode == Mode::Default && is_cut(failure, &kills);
+    let is_cut = |failure: &RequestFailure| row.mode == Mode::Default && is_cut(failure, &kills);
     let (cut, failures) = result.failures.into_iter().partition::<Vec<_>, _>(is_cut);
     let missing = missing_effect(row, &observed).map(|why| format!("the fault had no effect: {why}"));
     let mut problems = observed.impossible;
@@ -82,7 +82,7 @@ pub(crate) async fn run_row(cluster: &mut Cluster, row: &Row) -> anyhow::Result<
 }
 
 /// Returns whether a killed replica was streaming the response.
-fn is_cut(failure: &Failure, kills: &[Instant]) -> bool {
+fn is_cut(failure: &RequestFailure, kills: &[Instant]) -> bool {
     let follows =
         |kill: &Instant| failure.at.checked_duration_since(*kill).is_some_and(|after| after < BREAKS_WITHIN);
     failure.had_response && kills.iter().any(follows)
@@ -157,14 +157,19 @@ impl StepExecutor<'_> {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use signalbox_integration::RequestFailure;
+
     use super::is_cut;
-    use crate::load::Failure;
 
     #[test]
     fn kill_cuts_only_responses_that_had_started() {
         let kill = Instant::now();
-        let failure =
-            |had_response, after| Failure { had_response, sent: kill, at: kill + after, why: String::new() };
+        let failure = |had_response, after| RequestFailure {
+            had_response,
+            sent: kill,
+            at: kill + after,
+            why: String::new(),
+        };
         let soon = Duration::from_millis(100);
         assert!(is_cut(&failure(true, soon), &[kill]));
         assert!(!is_cut(&failure(false, soon), &[kill]));

@@ -6,5 +6,6 @@ pub(crate) mod follower;
 pub(crate) mod gateway;
 pub(crate) mod load_generator;
 pub(crate) mod machine_load;
+pub(crate) mod metrics_pages;
 pub(crate) mod procfs;
 pub(crate) mod prompts;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
-use crate::measurements::{collector_loss, cost, failover, propagation, replica_start, soak};
+use crate::measurements::{collector_loss, cost, failover, pools, propagation, replica_start, soak};
 use crate::report::Section;
 
 /// Measures coherence with real processes
@@ -43,6 +43,8 @@ enum Measurement {
     CollectorLoss,
     /// Cost in bytes and in CPU time of the owner
     Cost,
+    /// Cost of many small pools, compared with that of a large one
+    Pools,
     /// Growth of memory
     Soak,
 }
@@ -55,6 +57,7 @@ impl Measurement {
             Self::Failover => failover::measure().await,
             Self::CollectorLoss => collector_loss::measure().await,
             Self::Cost => cost::measure().await,
+            Self::Pools => pools::measure().await,
             Self::Soak => soak::measure(soak).await,
         }
     }

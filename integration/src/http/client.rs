@@ -78,7 +78,7 @@ impl Client {
         self.send_with(method, url, &[], (body, upload)).await
     }
 
-    /// Like [`Client::send`], with additional headers.
+    /// Like [`Client::send`], with additional headers. Without a `content-type`, the body is JSON.
     ///
     /// # Errors
     /// Fails like [`Client::send`].
@@ -129,8 +129,10 @@ impl Client {
                 streamed(stream::iter(chunks(&body).into_iter().take(1)).chain(stream::pending()))
             }
         };
-        let mut request =
-            Request::builder().method(method).uri(url).header("content-type", "application/json");
+        let mut request = Request::builder().method(method).uri(url);
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
         if upload == Upload::Trailers {
             request = request.header("trailer", TRAILER);
         }

@@ -26,7 +26,7 @@ pub enum Signal {
 
 impl Signal {
     /// Returns the flag of `kill`.
-    fn flag(self) -> &'static str {
+    pub fn flag(self) -> &'static str {
         match self {
             Self::Interrupt => "-INT",
             Self::Terminate => "-TERM",

@@ -77,6 +77,11 @@ impl Service {
         self.flags.extend([name.to_owned(), value.to_owned()]);
     }
 
+    /// Adds a flag without a value for the next start.
+    pub fn switch(&mut self, name: &str) {
+        self.flags.push(name.to_owned());
+    }
+
     /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -40,9 +40,11 @@ pub(crate) const TABLE: &[Row] = &[
     row("workload", Kind::PureWithRng, &["types"]),
     row("document", Kind::Foundation, &[]),
     row("config", Kind::Conversion, &["document", "schedule"]),
+    row("objects", Kind::Conversion, &["document", "types"]),
     row("actors", Kind::Foundation, &[]),
     row("telemetry", Kind::Foundation, &[]),
-    row("lease", Kind::Shell, &["types", "actors"]),
+    row("kube", Kind::Shell, &["actors", "document", "objects", "types"]),
+    row("lease", Kind::Shell, &["types", "actors", "kube"]),
     row("tls", Kind::Shell, &["types"]),
     row("peers", Kind::Shell, &["types", "state", "protos", "wire", "actors", "tls"]),
     row(
@@ -53,7 +55,20 @@ pub(crate) const TABLE: &[Row] = &[
     row(
         "aggregator",
         Kind::Shell,
-        &["document", "types", "state", "protos", "wire", "actors", "telemetry", "lease", "peers", "tls"],
+        &[
+            "document",
+            "kube",
+            "objects",
+            "types",
+            "state",
+            "protos",
+            "wire",
+            "actors",
+            "telemetry",
+            "lease",
+            "peers",
+            "tls",
+        ],
     ),
     row(
         "epp",
@@ -98,23 +113,41 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row("bench", Kind::Shell, &["types", "prefix", "state", "schedule", "workload", "modelsim"]),
     row("sim", Kind::PureWithRng, &["types", "state"]),
-    row("integration", Kind::Shell, &["lease", "protos", "tls", "types"]),
+    row("integration", Kind::Shell, &["kube", "lease", "protos", "tls", "types"]),
     row("chaos", Kind::Shell, &["integration"]),
     row("coherence", Kind::Shell, &["integration", "peers", "protos", "state", "tls", "types", "wire"]),
     row("fuzz", Kind::Shell, &["dialect", "extproc", "intake", "protos", "types"]),
+    row(
+        "kubernetes-tests",
+        Kind::Shell,
+        &["aggregator", "collector", "document", "epp", "integration", "kube", "lease", "tls", "types"],
+    ),
     row("xtask", Kind::Shell, &[]),
 ];
 
 /// Third-party crates that only the listed crates may import. A trailing `*` stands for any ending.
 pub(crate) const ONLY: &[(&str, &[&str])] = &[
     ("etcd-client", &["lease"]),
+    ("kube", &["kube"]),
+    ("k8s-openapi", &["kube"]),
     ("opentelemetry*", &["telemetry"]),
     ("tracing-subscriber", &["telemetry"]),
     ("ractor", &["actors", "collector", "aggregator", "epp"]),
     ("ractor_cluster", &[]),
     (
         "tonic",
-        &["protos", "telemetry", "tls", "peers", "collector", "aggregator", "epp", "signalbox", "coherence"],
+        &[
+            "protos",
+            "telemetry",
+            "tls",
+            "peers",
+            "collector",
+            "aggregator",
+            "epp",
+            "signalbox",
+            "coherence",
+            "kubernetes-tests",
+        ],
     ),
     ("prost", &["protos", "wire", "extproc", "fuzz"]),
     (

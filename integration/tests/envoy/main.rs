@@ -4,6 +4,7 @@
 mod access_log;
 mod bodies;
 mod contract;
+mod draining;
 mod full_pods;
 mod killed_pod;
 mod killed_replica;

@@ -6,6 +6,12 @@ use clap::ValueEnum;
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
+/// Chooses the package with the benchmarks that need no other process.
+const PACKAGE: &str = "--package=signalbox-bench";
+
+/// Chooses the half of the measurement of coherence that runs in virtual time.
+const VIRTUAL: [&str; 3] = [PACKAGE, "--", "coherence"];
+
 /// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Bench {
@@ -18,32 +24,39 @@ pub(crate) enum Bench {
     /// Measure whether replicas decide as one: in virtual time and with real processes, or only --virtual or
     /// --real
     Coherence,
+    /// Compare the cost of many small pools with that of a large one, with real processes
+    Pools,
 }
 
 impl Bench {
     /// Builds the benchmark and runs it with `arguments`.
     pub(crate) fn run(self, arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
-        if self == Self::Coherence {
-            return run_coherence(arguments, workspace);
-        }
-        self.run_binary(arguments, workspace)
-    }
-
-    fn run_binary(self, arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
-        let mut command = workspace.cargo(&["run", "--quiet", "--release", "--locked"]);
         match self {
-            Self::Routing => command.args(["--package", "signalbox-bench", "--", "routing"]),
-            Self::Decide => command.args(["--package", "signalbox-bench", "--", "decide"]),
-            Self::Coherence => command.args(["--package", "signalbox-bench", "--", "coherence"]),
+            Self::Routing => run_binary(&[PACKAGE, "--", "routing"], arguments, workspace),
+            Self::Decide => run_binary(&[PACKAGE, "--", "decide"], arguments, workspace),
             // A separate workspace, so that the tests never compile the other implementations.
-            Self::Index => command.args(["--manifest-path", "integration/bench-index/Cargo.toml", "--"]),
-        };
-        let status = command.args(arguments).status().context("cannot start cargo")?;
-        if !status.success() {
-            bail!("the benchmark failed: {status}");
+            Self::Index => run_binary(
+                &["--manifest-path=integration/bench-index/Cargo.toml", "--"],
+                arguments,
+                workspace,
+            ),
+            Self::Coherence => run_coherence(arguments, workspace),
+            Self::Pools => {
+                let only = ["--only", "pools"].map(str::to_owned);
+                Suite::Coherence.run(&[&only, arguments].concat(), workspace)
+            }
         }
-        Ok(())
     }
+}
+
+/// Builds a binary, which `choice` chooses, and runs it with `arguments`.
+fn run_binary(choice: &[&str], arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
+    let mut command = workspace.cargo(&["run", "--quiet", "--release", "--locked"]);
+    let status = command.args(choice).args(arguments).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the benchmark failed: {status}");
+    }
+    Ok(())
 }
 
 /// Runs the half of the benchmark that the first argument names, with the other arguments; both halves
@@ -51,10 +64,10 @@ impl Bench {
 fn run_coherence(arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
     match arguments.split_first() {
         None => {
-            Bench::Coherence.run_binary(&[], workspace)?;
+            run_binary(&VIRTUAL, &[], workspace)?;
             Suite::Coherence.run(&[], workspace)
         }
-        Some((half, rest)) if half == "--virtual" => Bench::Coherence.run_binary(rest, workspace),
+        Some((half, rest)) if half == "--virtual" => run_binary(&VIRTUAL, rest, workspace),
         Some((half, rest)) if half == "--real" => Suite::Coherence.run(rest, workspace),
         Some(_) => {
             bail!("the first argument must be --virtual or --real; the arguments after it go to that half")

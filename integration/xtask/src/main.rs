@@ -1,7 +1,9 @@
 //! The development tasks, run as `cargo xtask TASK`.
 
 mod bench;
+mod chart_readme;
 mod fuzz;
+mod kubernetes_tools;
 mod sim;
 mod steps;
 mod suite;
@@ -14,13 +16,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::bench::Bench;
-use crate::steps::Step;
+use crate::steps::{Part, Step};
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
 /// Runs the tests, benchmarks and failure tests of Signalbox
 ///
-/// Start with `cargo xtask test`: it needs only Rust, a C compiler and Python 3, and it is what CI runs.
+/// Start with `cargo xtask test`: it needs only Rust, a C compiler and Python 3 on Linux, and it is what CI runs.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -32,11 +34,15 @@ struct Arguments {
 enum Task {
     /// Check formatting, lints, all tests and dependency rules, as CI does
     ///
-    /// Downloads Envoy and etcd for the end-to-end tests on first use. Stops at the first step that fails.
+    /// Downloads Envoy and etcd for the end-to-end tests, and builds a Kubernetes control plane from Go modules, on
+    /// first use. Stops at the first step that fails.
     Test {
         /// Run only this step, and the steps that it needs
         #[arg(long, value_enum, value_name = "STEP")]
         only: Option<Step>,
+        /// Leave this part out, with everything that only it needs
+        #[arg(long, value_enum, value_name = "PART")]
+        without: Vec<Part>,
     },
     /// Run a benchmark (release build)
     ///
@@ -85,15 +91,18 @@ enum Task {
         #[arg(long)]
         keep_going: bool,
     },
+    /// Write the README of the Helm chart from the comments in its values.yaml
+    ChartReadme,
 }
 
 fn main() -> ExitCode {
     let task = Arguments::parse().task;
     let run = |workspace: Workspace| match task {
-        Task::Test { only } => steps::run(only, &workspace),
+        Task::Test { only, without } => steps::run(only, &without, &workspace),
         Task::Bench { bench, arguments } => bench.run(&arguments, &workspace),
         Task::Fuzz { arguments } => fuzz::run(&arguments, &workspace),
         Task::Sim { seeds, from, keep_going } => sim::run(seeds, from, keep_going, &workspace),
+        Task::ChartReadme => chart_readme::write(workspace.root()),
         Task::Chaos { arguments } => Suite::Chaos.run(&arguments, &workspace),
     };
     match Workspace::locate().and_then(run) {

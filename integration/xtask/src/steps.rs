@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
+use crate::kubernetes_tools;
 use crate::suite::Suite;
 use crate::tools::TOOLS;
 use crate::workspace::Workspace;
@@ -21,6 +22,8 @@ pub(crate) enum Step {
     Clippy,
     /// Build all binaries and tests
     Build,
+    /// Build or download what the Kubernetes tests start, into $SIGNALBOX_CACHE or ~/.cache/signalbox
+    KubernetesTools,
     /// Run all tests, end-to-end tests included
     Test,
     /// Run the short failure tests (cargo xtask chaos --short)
@@ -30,8 +33,39 @@ pub(crate) enum Step {
 }
 
 /// All steps, cheap ones that may fail first.
-const ALL: [Step; 7] =
-    [Step::Tools, Step::Fmt, Step::Clippy, Step::Build, Step::Test, Step::Chaos, Step::Deny];
+const ALL: [Step; 8] = [
+    Step::Tools,
+    Step::Fmt,
+    Step::Clippy,
+    Step::Build,
+    Step::KubernetesTools,
+    Step::Test,
+    Step::Chaos,
+    Step::Deny,
+];
+
+/// A part of the tests that can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The tests on a real Kubernetes control plane, which takes minutes to build once per machine
+    Kubernetes,
+}
+
+impl Part {
+    /// The package with the tests.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "signalbox-kubernetes-tests",
+        }
+    }
+
+    /// The step that only this part needs.
+    fn step(self) -> Step {
+        match self {
+            Self::Kubernetes => Step::KubernetesTools,
+        }
+    }
+}
 
 /// The outcome of a step that did not fail.
 enum Outcome {
@@ -39,13 +73,13 @@ enum Outcome {
     Skipped(&'static str),
 }
 
-/// Runs the step `only` and the steps that it needs, or all steps. Stops at the first failure.
-pub(crate) fn run(only: Option<Step>, workspace: &Workspace) -> anyhow::Result<()> {
+/// Runs the step `only` and the steps that it needs, or all steps, without some parts. Stops at the first failure.
+pub(crate) fn run(only: Option<Step>, without: &[Part], workspace: &Workspace) -> anyhow::Result<()> {
     let mut summary = Vec::new();
-    for step in sequence(only) {
+    for step in sequence(only, without) {
         println!("\n=== {} ===", step.heading());
         let started = Instant::now();
-        let outcome = step.run(workspace).with_context(|| {
+        let outcome = step.run(without, workspace).with_context(|| {
             format!("step {name} failed; repeat it with `cargo xtask test --only {name}`", name = step.name())
         })?;
         let line = summary_line(step, &outcome, started.elapsed());
@@ -56,12 +90,15 @@ pub(crate) fn run(only: Option<Step>, workspace: &Workspace) -> anyhow::Result<(
     Ok(())
 }
 
-fn sequence(only: Option<Step>) -> Vec<Step> {
-    match only {
+fn sequence(only: Option<Step>, without: &[Part]) -> Vec<Step> {
+    let mut steps = match only {
         None => ALL.to_vec(),
-        Some(step @ (Step::Test | Step::Chaos)) => vec![Step::Tools, Step::Build, step],
+        Some(Step::Test) => vec![Step::Tools, Step::Build, Step::KubernetesTools, Step::Test],
+        Some(Step::Chaos) => vec![Step::Tools, Step::Build, Step::Chaos],
         Some(step) => vec![step],
-    }
+    };
+    steps.retain(|step| !without.iter().any(|part| part.step() == *step));
+    steps
 }
 
 fn summary_line(step: Step, outcome: &Outcome, elapsed: Duration) -> String {
@@ -83,17 +120,24 @@ impl Step {
             Self::Fmt => "check the formatting",
             Self::Clippy => "check the lints",
             Self::Build => "build binaries and tests",
+            Self::KubernetesTools => "prepare the control plane, helm and kubectl for the Kubernetes tests",
             Self::Test => "run all tests",
             Self::Chaos => "run the short failure tests",
             Self::Deny => "check the dependency rules",
         }
     }
 
-    fn run(self, workspace: &Workspace) -> anyhow::Result<Outcome> {
+    fn run(self, without: &[Part], workspace: &Workspace) -> anyhow::Result<Outcome> {
         let mut command = match self {
             Self::Tools => {
                 for tool in TOOLS {
                     println!("{}", tool.prepare(workspace.target())?.display());
+                }
+                return Ok(Outcome::Done);
+            }
+            Self::KubernetesTools => {
+                for link in kubernetes_tools::prepare(workspace)? {
+                    println!("{}", link.display());
                 }
                 return Ok(Outcome::Done);
             }
@@ -114,6 +158,9 @@ impl Step {
             }
             Self::Test => {
                 let mut test = workspace.cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+                for part in without {
+                    test.args(["--exclude", part.package()]);
+                }
                 for tool in TOOLS {
                     test.env(tool.variable, tool.prepare(workspace.target())?);
                 }
@@ -151,8 +198,16 @@ mod tests {
 
     #[test]
     fn single_step_includes_the_steps_that_it_needs() {
-        assert_eq!(sequence(Some(Step::Test)), [Step::Tools, Step::Build, Step::Test]);
-        assert_eq!(sequence(Some(Step::Fmt)), [Step::Fmt]);
-        assert_eq!(sequence(None), Step::value_variants());
+        let all = [Step::Tools, Step::Build, Step::KubernetesTools, Step::Test];
+        assert_eq!(sequence(Some(Step::Test), &[]), all);
+        assert_eq!(sequence(Some(Step::Fmt), &[]), [Step::Fmt]);
+        assert_eq!(sequence(None, &[]), Step::value_variants());
+    }
+
+    #[test]
+    fn part_that_is_left_out_needs_no_step() {
+        let steps = sequence(Some(Step::Test), &[Part::Kubernetes]);
+        assert_eq!(steps, [Step::Tools, Step::Build, Step::Test]);
+        assert!(!sequence(None, &[Part::Kubernetes]).contains(&Step::KubernetesTools));
     }
 }

@@ -100,24 +100,8 @@ impl Tool {
     fn install(self, venv: &Path) -> anyhow::Result<()> {
         let Self { package, version, .. } = self;
         println!("installing {package} {version} in {}", venv.display());
-        if venv.exists() {
-            fs::remove_dir_all(venv).with_context(|| format!("cannot remove {}", venv.display()))?;
-        }
-        let mut make = Command::new("python3");
-        make.args(["-m", "venv"]).arg(venv);
-        run(make, "python3 cannot create a venv", &self.python_hint())?;
-        let mut fetch = Command::new(venv.join("bin/python"));
-        fetch.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--only-binary",
-            ":all:",
-        ]);
-        fetch.arg(format!("{package}=={version}"));
-        run(fetch, &format!("pip cannot install {package}"), &self.index_hint())
+        make_venv(venv, &self.python_hint())?;
+        pip_install(venv, &[&format!("{package}=={version}")], &self.index_hint())
     }
 
     fn python_hint(self) -> String {
@@ -139,7 +123,26 @@ impl Tool {
     }
 }
 
-fn run(mut command: Command, what: &str, hint: &str) -> anyhow::Result<()> {
+/// Creates an empty venv, in the place of what was there.
+pub(crate) fn make_venv(venv: &Path, hint: &str) -> anyhow::Result<()> {
+    if venv.exists() {
+        fs::remove_dir_all(venv).with_context(|| format!("cannot remove {}", venv.display()))?;
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(venv), "python3 cannot create a venv", hint)?;
+    Ok(())
+}
+
+/// Installs packages into a venv, without building any.
+pub(crate) fn pip_install(venv: &Path, packages: &[&str], hint: &str) -> anyhow::Result<()> {
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+    let what = format!("pip cannot install {}", packages.join(" "));
+    run(pip.args(packages), &what, hint)?;
+    Ok(())
+}
+
+/// Runs a command and returns its output. `what` says what failed, `hint` what to do then.
+pub(crate) fn run(command: &mut Command, what: &str, hint: &str) -> anyhow::Result<String> {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -150,7 +153,7 @@ fn run(mut command: Command, what: &str, hint: &str) -> anyhow::Result<()> {
     if !output.status.success() {
         bail!("{what}:\n{}\n{hint}", printed(&output));
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn printed(output: &Output) -> String {
@@ -159,7 +162,7 @@ fn printed(output: &Output) -> String {
 }
 
 /// Points `link` at `binary` and replaces what it pointed to before.
-fn set_link(link: &Path, binary: &Path) -> anyhow::Result<()> {
+pub(crate) fn set_link(link: &Path, binary: &Path) -> anyhow::Result<()> {
     if fs::read_link(link).is_ok_and(|present| present == binary) {
         return Ok(());
     }

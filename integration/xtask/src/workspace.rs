@@ -28,6 +28,11 @@ impl Workspace {
         })
     }
 
+    /// Returns the root of the sources.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Returns the build directory.
     pub(crate) fn target(&self) -> &Path {
         &self.target

@@ -52,6 +52,8 @@ fn spec(number: usize) -> EndpointSpec {
         metrics_url: String::new(),
         engine: signalbox_types::Engine::default(),
         labels: std::collections::BTreeMap::new(),
+        is_draining: false,
+        metrics_tls: signalbox_types::MetricsTls::Verified,
     }
 }
 

@@ -40,6 +40,7 @@ mod tests {
             ("drain-pods", Observations { fewest_pods: Some(80.0), ..nothing.clone() }),
             ("rolling-restart", Observations { failover: Some(Duration::ZERO), ..nothing.clone() }),
             ("kill-owner", Observations { failover: Some(Duration::ZERO), ..nothing.clone() }),
+            ("lose-owner", Observations { failover: Some(Duration::ZERO), ..nothing.clone() }),
             ("pause-replica", Observations { unhealthy: 1, ..nothing.clone() }),
         ];
         for (name, observed) in effects {

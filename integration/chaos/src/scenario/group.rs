@@ -25,6 +25,8 @@ pub enum Group {
     Aggregators,
     /// One collector.
     Collector,
+    /// All collectors.
+    Collectors,
     /// The coordinator.
     Etcd,
     /// All processes except Envoy and the pods: etcd, collectors, standbys, the owner, replicas.
@@ -45,6 +47,7 @@ impl fmt::Display for Group {
             Self::Standbys => "standbys",
             Self::Aggregators => "all-aggregators",
             Self::Collector => "collector",
+            Self::Collectors => "collectors",
             Self::Etcd => "etcd",
             Self::Everything => "everything",
             Self::Pods => "pods",
@@ -79,6 +82,7 @@ impl Topology {
             Group::Standbys => standbys().collect(),
             Group::Aggregators => aggregators().collect(),
             Group::Collector => collectors().take(1).collect(),
+            Group::Collectors => collectors().collect(),
             Group::Etcd => vec![ProcessId::Etcd],
             Group::Everything => {
                 let aggregators = standbys().chain([ProcessId::Aggregator(self.owner)]);

@@ -11,6 +11,9 @@ pub enum Fault {
     Terminate,
     /// SIGKILL, and a restart five seconds later.
     Kill,
+    /// The machine is lost: SIGKILL, but nothing that the target sent, not even the end of a connection, reaches
+    /// any other process. After five seconds its peers learn that its connections ended, and it restarts.
+    Lose,
     /// SIGSTOP, and SIGCONT ten seconds later.
     Pause,
     /// SIGTERM, and a restart thirty seconds after the exit.
@@ -60,6 +63,7 @@ pub const ALL: &[Row] = &[
     row(Fault::Pause, Group::Replica, Mode::Default),
     row(Fault::Terminate, Group::Owner, Mode::Default),
     row(Fault::Kill, Group::Owner, Mode::Default),
+    row(Fault::Lose, Group::Owner, Mode::Default),
     row(Fault::Pause, Group::Owner, Mode::Default),
     row(Fault::Terminate, Group::Standby, Mode::Default),
     row(Fault::Kill, Group::Standby, Mode::Default),
@@ -93,6 +97,7 @@ impl fmt::Display for Row {
         let fault = match self.fault {
             Fault::Terminate => "terminate",
             Fault::Kill => "kill",
+            Fault::Lose => "lose",
             Fault::Pause => "pause",
             Fault::Stop => "stop",
             Fault::Cut => "cut",

@@ -49,6 +49,12 @@ pub(crate) fn steps(row: &Row) -> Vec<Step> {
     match row.fault {
         Fault::Terminate => vec![Step::Apply(Action::Terminate, target), wait(2), Step::Start(target)],
         Fault::Kill => vec![Step::Apply(Action::Kill, target), wait(5), Step::Start(target)],
+        Fault::Lose => {
+            let peers = [Group::Etcd, Group::Standbys, Group::Replicas, Group::Collectors];
+            let cuts = peers.into_iter().map(|peers| Step::Cut(target, peers));
+            let rest = [Step::Apply(Action::Kill, target), wait(5), Step::Heal, Step::Start(target)];
+            cuts.chain(rest).collect()
+        }
         Fault::Pause => {
             vec![Step::Apply(Action::Pause, target), wait(10), Step::Apply(Action::Resume, target)]
         }

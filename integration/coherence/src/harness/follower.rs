@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use signalbox_peers::{FollowSettings, FollowedPool, ListenerState, StreamEvent, StreamSender, follow};
+use signalbox_peers::{
+    Connections, FollowSettings, FollowedPool, ListenerState, StreamEvent, StreamSender, follow,
+};
 use signalbox_state::{
     Change, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource, FromAggregator, JournalBounds,
     JournaledReplica,
@@ -60,7 +62,7 @@ impl PoolFollower {
                 pool: Arc::new(FollowedPool::requested_by(&hello)),
                 hello,
                 aggregators: list,
-                security: Security::Local,
+                connections: Connections::new(Security::Local),
             },
             move |event| match events.send(event) {
                 Ok(()) => ListenerState::Listening,

@@ -21,8 +21,9 @@ const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Goals in seconds. After a kill the owner's lease must expire; on termination the owner announces its exit.
-const KILLED_GOAL_S: f64 = 3.0;
+/// Goals in seconds. After a kill the standby and its followers must agree that nobody hears the owner; on
+/// termination the owner announces its exit.
+const KILLED_GOAL_S: f64 = 1.0;
 const TERMINATED_GOAL_S: f64 = 0.5;
 
 /// How the owner ends.

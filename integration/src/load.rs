@@ -9,8 +9,9 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::json;
-use signalbox_integration::{Client, MODEL, Response, Upload};
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::http::{Client, MODEL, Response, Upload};
 
 /// The time between two requests.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(25);
@@ -26,17 +27,20 @@ const PREFIX_WORDS: u64 = 1_500;
 
 /// A failed request.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
+pub struct RequestFailure {
     /// Whether the response had started. After that, a gateway cannot retry the request.
-    pub(crate) had_response: bool,
-    pub(crate) sent: Instant,
-    pub(crate) at: Instant,
-    pub(crate) why: String,
+    pub had_response: bool,
+    /// When the request was sent.
+    pub sent: Instant,
+    /// When it failed.
+    pub at: Instant,
+    /// What went wrong.
+    pub why: String,
 }
 
-impl Failure {
+impl RequestFailure {
     /// Describes when and why the request failed. `started` is the start of the fault.
-    pub(crate) fn describe(&self, started: Instant) -> String {
+    pub fn describe(&self, started: Instant) -> String {
         let after_s = self.at.saturating_duration_since(started).as_secs_f64();
         let sent_s = self.at.duration_since(self.sent).as_secs_f64();
         format!("after {after_s:.2} s, sent {sent_s:.2} s before: {}", self.why)
@@ -45,23 +49,25 @@ impl Failure {
 
 /// The results of all requests.
 #[derive(Debug, Default)]
-pub(crate) struct LoadResult {
-    pub(crate) requests: usize,
-    pub(crate) failures: Vec<Failure>,
+pub struct LoadResult {
+    /// The number of requests that were sent.
+    pub requests: usize,
+    /// Those that failed.
+    pub failures: Vec<RequestFailure>,
     /// The longest time from a request to the start of its response.
-    pub(crate) slowest: Duration,
+    pub slowest: Duration,
 }
 
 /// Load that runs until it is stopped.
 #[derive(Debug)]
-pub(crate) struct Load {
+pub struct Load {
     is_stopped: Arc<AtomicBool>,
     task: JoinHandle<LoadResult>,
 }
 
 impl Load {
     /// Starts sending requests to `url`.
-    pub(crate) fn start(client: Client, url: &str) -> Self {
+    pub fn start(client: Client, url: &str) -> Self {
         let is_stopped = Arc::new(AtomicBool::new(false));
         let task =
             tokio::spawn(send_requests(client, format!("{url}/v1/completions"), Arc::clone(&is_stopped)));
@@ -72,7 +78,7 @@ impl Load {
     ///
     /// # Errors
     /// Fails when the load generator panicked.
-    pub(crate) async fn stop(self) -> anyhow::Result<LoadResult> {
+    pub async fn stop(self) -> anyhow::Result<LoadResult> {
         self.is_stopped.store(true, Ordering::Relaxed);
         self.task.await.context("the load generator failed")
     }
@@ -99,7 +105,7 @@ async fn send_requests(client: Client, url: String, is_stopped: Arc<AtomicBool>)
 }
 
 impl LoadResult {
-    fn add(&mut self, done: Result<Duration, Failure>) {
+    fn add(&mut self, done: Result<Duration, RequestFailure>) {
         self.requests += 1;
         match done {
             Ok(waited) => self.slowest = self.slowest.max(waited),
@@ -162,7 +168,7 @@ impl RequestKind {
 }
 
 /// Sends a request and returns the time until its response started.
-async fn send_request(client: Client, url: String, number: u64) -> Result<Duration, Failure> {
+async fn send_request(client: Client, url: String, number: u64) -> Result<Duration, RequestFailure> {
     let (mut response_at, sent) = (None, Instant::now());
     let attempt = send_and_check(&client, &url, number, &mut response_at);
     let result = tokio::time::timeout(REQUEST_TIMEOUT, attempt).await;
@@ -170,7 +176,7 @@ async fn send_request(client: Client, url: String, number: u64) -> Result<Durati
         result.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within {} s", REQUEST_TIMEOUT.as_secs())));
     let failure = |error| {
         let why = format!("{error:#}");
-        Failure { had_response: response_at.is_some(), sent, at: Instant::now(), why }
+        RequestFailure { had_response: response_at.is_some(), sent, at: Instant::now(), why }
     };
     result.map_err(failure)?;
     Ok(response_at.map_or(Duration::ZERO, |response_at| response_at - sent))
@@ -193,9 +199,9 @@ async fn send_and_check(
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, StatusCode};
-    use signalbox_integration::Response;
 
     use super::RequestKind;
+    use crate::http::Response;
 
     fn response(body: &'static str) -> Response {
         Response { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into() }

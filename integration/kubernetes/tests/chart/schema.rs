@@ -1,0 +1,72 @@
+//! Values that the chart refuses.
+
+use anyhow::{Context, ensure};
+use serde_json::{Map, Value, json};
+use signalbox_integration::TestDir;
+use signalbox_kubernetes_tests::{Helm, HelmVersion};
+
+use crate::render::template;
+
+/// A key that no object has.
+const UNKNOWN: &str = "unknownKey";
+
+/// Checks that an unknown key is refused in every object of the schema.
+pub(crate) async fn check_unknown_keys(dir: &TestDir, schema: &Value) -> anyhow::Result<()> {
+    let mut paths = Vec::new();
+    closed_objects(schema, schema, &mut Vec::new(), &mut paths);
+    ensure!(paths.len() > 30, "the schema has only {} objects", paths.len());
+    let helm = Helm::new(HelmVersion::V4, dir.path(), None)?;
+    for path in paths {
+        let values = path.iter().rev().fold(json!({ UNKNOWN: 1 }), |inner, step| match step.as_str() {
+            "[]" => json!([inner]),
+            key => Value::Object(Map::from_iter([(key.to_owned(), inner)])),
+        });
+        let refused = template(&helm, &values).await.err();
+        let refused = refused.with_context(|| format!("accepts {values}"))?.to_string();
+        ensure!(refused.contains(UNKNOWN), "{values}: {refused}");
+    }
+    Ok(())
+}
+
+/// Collects the paths of the objects that have a fixed set of keys. An element of a list is `[]`.
+fn closed_objects(root: &Value, schema: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    let referred =
+        schema["$ref"].as_str().and_then(|reference| root.pointer(reference.trim_start_matches('#')));
+    let schema = referred.unwrap_or(schema);
+    if schema["additionalProperties"] == false {
+        found.push(path.clone());
+    }
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let elements = schema.get("items").map(|items| ("[]", items));
+    for (key, inner) in properties.map(|(key, inner)| (key.as_str(), inner)).chain(elements) {
+        path.push(key.to_owned());
+        closed_objects(root, inner, path, found);
+        path.pop();
+    }
+}
+
+/// Checks that combinations that cannot work are refused with a reason.
+pub(crate) async fn check_impossible_values(dir: &TestDir) -> anyhow::Result<()> {
+    let pool = |port: u16| json!({ "name": format!("p{port}"), "port": port, "modelServers": { "matchLabels": { "a": "b" } } });
+    let cases = [
+        (json!({ "mode": "standalone" }), "pools"),
+        (json!({ "mode": "sidecar" }), "mode"),
+        (json!({ "pools": [pool(9100)] }), "the Service opens 8987-9002"),
+        (json!({ "pools": [pool(9001), pool(9001)] }), "two entries"),
+        (json!({ "mode": "standalone", "pools": [pool(9001), pool(9002)] }), "proxyPort 8081"),
+        (json!({ "pools": [{ "name": "a" }] }), "modelServers.matchLabels"),
+        (json!({ "epp": { "poolPorts": 10, "grpcHealthPort": 9000 } }), "epp.grpcHealthPort"),
+        (json!({ "epp": { "extProcPort": 1030 } }), "epp.poolPorts"),
+        (json!({ "tls": { "existingSecrets": { "epp": "one" } } }), "all three"),
+        (json!({ "watchNamespaces": ["a"], "watchAllNamespaces": true }), "exclude each other"),
+        (json!({ "epp": { "replicas": "two" } }), "replicas"),
+        (json!({ "epp": { "podDisruptionBudget": { "minAvailable": 1 } } }), "minAvailable"),
+    ];
+    let helm = Helm::new(HelmVersion::V4, dir.path(), None)?;
+    for (values, reason) in cases {
+        let refused = template(&helm, &values).await.err();
+        let refused = refused.with_context(|| format!("accepts {values}"))?.to_string();
+        ensure!(refused.contains(reason), "{values}: {refused}");
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Signalbox in a cluster, as its users run it.
+
+mod release;
