@@ -12,9 +12,6 @@ use crate::kubernetes::{KubernetesSettings, is_label};
 /// Default of `--installation`.
 const DEFAULT_INSTALLATION: &str = "signalbox";
 
-/// The longest name of an installation: room for the names of pools stays.
-const MAX_INSTALLATION: usize = 40;
-
 /// How to reach Kubernetes, and where in it the aggregators meet.
 #[derive(Args, Clone, Debug, Default)]
 pub struct KubernetesFlags {
@@ -24,11 +21,11 @@ pub struct KubernetesFlags {
     pub kubeconfig: Option<PathBuf>,
     /// Namespace of the Leases of --coordinator kubernetes [default: $POD_NAMESPACE, or that of the service
     /// account or kubeconfig]
-    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    #[arg(long, value_name = "NAMESPACE", value_parser = dns_label)]
     pub namespace: Option<String>,
     /// Name of this installation in --coordinator kubernetes: aggregators with the same one share their pools
     /// [default: signalbox]
-    #[arg(long, value_name = "NAME", value_parser = installation)]
+    #[arg(long, value_name = "NAME", value_parser = dns_label)]
     pub installation: Option<String>,
 }
 
@@ -97,19 +94,10 @@ impl KubernetesFlags {
     }
 }
 
-fn namespace(text: &str) -> Result<String, String> {
+fn dns_label(text: &str) -> Result<String, String> {
     match is_label(text) {
         true => Ok(text.to_owned()),
-        false => Err("a namespace has at most 63 lower-case letters, digits and dashes".to_owned()),
-    }
-}
-
-fn installation(text: &str) -> Result<String, String> {
-    match is_label(text) && text.len() <= MAX_INSTALLATION {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "give at most {MAX_INSTALLATION} lower-case letters, digits and dashes inside the name"
-        )),
+        false => Err("give at most 63 lower-case letters and digits, with dashes only inside".to_owned()),
     }
 }
 

@@ -99,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_are_valid(namespace in ".{0,80}", name in ".{0,300}", installation in "[a-z]{1,40}") {
+        fn names_are_valid(namespace in ".{0,80}", name in ".{0,300}", installation in "[a-z]{1,63}") {
             let object = of_pool(&installation, &pool(&namespace, &name));
             prop_assert!(object.len() <= MAX_NAME && object.split('.').all(is_label), "{object}");
         }
