@@ -177,3 +177,19 @@ fn loaded_adapters_are_read_from_their_own_family() {
     assert_eq!(Some(LoadedAdapters::default()), none.loaded);
     assert_eq!(None, adapters(&[active]).unwrap().loaded);
 }
+
+#[test]
+fn made_up_adapters_are_limited() {
+    let many: Vec<String> = (0..20_000).map(|number| format!("adapter-{number:05}")).collect();
+    let page = format!(
+        "vllm:num_requests_running 1\nvllm:num_requests_waiting 0\n\
+         vllm:lora_requests_info{{max_lora=\"4294967295\",running_lora_adapters=\"{}\",\
+         waiting_lora_adapters=\"{}\"}} 1\n",
+        many.join(","),
+        "x".repeat(100_000),
+    );
+    let adapters = sample(Engine::Vllm, &page).adapters.unwrap();
+    assert!(adapters.is_valid());
+    let expected = (Adapters::MAX_SLOTS, Adapters::MAX_NAMES, 0);
+    assert_eq!(expected, (adapters.slots, adapters.running.len(), adapters.waiting.len()));
+}

@@ -20,7 +20,7 @@ mod subset;
 mod token_ratio;
 mod version;
 
-pub use adapters::{Adapters, LoadedAdapters};
+pub use adapters::{Adapters, LoadedAdapters, is_valid_list};
 pub use endpoint::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec, UnknownEngine};
 pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, ModelKey, Origin, ReplicaKey};
 pub use load::Load;

@@ -102,7 +102,7 @@ fn decode_report(message: pb::Report) -> Result<Report, WireError> {
         scrape_status: shared::decode_scrape_status(scrape_status)?,
         gauges: gauges.as_ref().map(shared::decode_gauges),
         capacity: capacity.as_ref().map(shared::decode_capacity),
-        adapters: adapters.map(shared::decode_adapters).map(Arc::new),
+        adapters: adapters.map(shared::decode_adapters).transpose()?.map(Arc::new),
         decode: decode.map(|pb::DecodeObservation { inter_token_us, running_milli }| DecodeObservation {
             inter_token_us,
             running_milli,

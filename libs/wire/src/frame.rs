@@ -149,7 +149,7 @@ fn decode_endpoint_state(message: pb::EndpointState) -> Result<EndpointState, Wi
     let load = |load: pb::OriginLoad| Ok((Origin(load.origin), shared::decode_load(load.load)?));
     let loads = loads.into_iter().map(load).collect::<Result<_, WireError>>()?;
     let assessment = shared::decode_assessment(assessment)?;
-    let adapters = adapters.map(shared::decode_residency).map(Arc::new);
+    let adapters = adapters.map(shared::decode_residency).transpose()?.map(Arc::new);
     let cache_accuracy = learned::decode_accuracy(cache_accuracy)?;
     Ok(EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq, cache_accuracy })
 }
@@ -226,7 +226,7 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
         }
         Kind::AdaptersChanged(pb::AdaptersChanged { endpoint, residency }) => {
             let residency =
-                Arc::new(shared::decode_residency(residency.ok_or(WireError::Missing("residency"))?));
+                Arc::new(shared::decode_residency(residency.ok_or(WireError::Missing("residency"))?)?);
             Change::AdaptersChanged { endpoint: EndpointKey(endpoint), residency }
         }
         Kind::Assessed(pb::Assessed { endpoint, assessment }) => {

@@ -78,13 +78,15 @@ pub(crate) fn encode_adapters(adapters: &Adapters) -> pb::Adapters {
     pb::Adapters { slots: *slots, running: encode_names(running), waiting: encode_names(waiting), loaded }
 }
 
-pub(crate) fn decode_adapters(message: pb::Adapters) -> Adapters {
+/// Decodes the adapters of an endpoint. The state keeps them, so they must be within their limits.
+pub(crate) fn decode_adapters(message: pb::Adapters) -> Result<Adapters, WireError> {
     let pb::Adapters { slots, running, waiting, loaded } = message;
     let loaded = loaded.map(|pb::LoadedAdapters { device, host }| LoadedAdapters {
         device: decode_names(device),
         host: decode_names(host),
     });
-    Adapters { slots, running: decode_names(running), waiting: decode_names(waiting), loaded }
+    let adapters = Adapters { slots, running: decode_names(running), waiting: decode_names(waiting), loaded };
+    if adapters.is_valid() { Ok(adapters) } else { Err(WireError::Bounds("adapters")) }
 }
 
 pub(crate) fn encode_residency(residency: &AdapterResidency) -> pb::AdapterResidency {
@@ -96,13 +98,11 @@ pub(crate) fn encode_residency(residency: &AdapterResidency) -> pb::AdapterResid
     }
 }
 
-pub(crate) fn decode_residency(message: pb::AdapterResidency) -> AdapterResidency {
+pub(crate) fn decode_residency(message: pb::AdapterResidency) -> Result<AdapterResidency, WireError> {
     let pb::AdapterResidency { reported, device, host } = message;
-    AdapterResidency {
-        reported: reported.map(decode_adapters).unwrap_or_default(),
-        device: decode_names(device),
-        host: decode_names(host),
-    }
+    let reported = reported.map(decode_adapters).transpose()?.unwrap_or_default();
+    let residency = AdapterResidency { reported, device: decode_names(device), host: decode_names(host) };
+    if residency.is_valid() { Ok(residency) } else { Err(WireError::Bounds("adapter residency")) }
 }
 
 fn encode_circuit(circuit: Circuit) -> i32 {

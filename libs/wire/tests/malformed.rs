@@ -250,3 +250,28 @@ fn request_end_with_invalid_status_or_address_is_rejected() {
     let status = rejected(pb::RequestEnd { status: 70_000, ..pb::RequestEnd::default() });
     assert_eq!(WireError::Bounds("status"), status);
 }
+
+#[test]
+fn adapters_beyond_their_limits_are_rejected() {
+    let names = |count: usize| (0..count).map(|number| format!("adapter-{number:05}")).collect::<Vec<_>>();
+    let set = |reported: pb::Adapters, device: Vec<String>| {
+        let residency = pb::AdapterResidency { reported: Some(reported), device, host: Vec::new() };
+        entry(pb::snapshot_entry::Entry::Endpoint(pb::EndpointState {
+            adapters: Some(residency),
+            ..endpoint_state()
+        }))
+    };
+    assert!(
+        set(pb::Adapters { slots: 2, running: names(1_024), ..pb::Adapters::default() }, names(9)).is_ok()
+    );
+    for reported in [
+        pb::Adapters { slots: u32::MAX, ..pb::Adapters::default() },
+        pb::Adapters { running: names(1_025), ..pb::Adapters::default() },
+        pb::Adapters { waiting: vec!["x".repeat(129)], ..pb::Adapters::default() },
+        pb::Adapters { waiting: vec!["b".to_owned(), "a".to_owned()], ..pb::Adapters::default() },
+    ] {
+        assert_eq!(Err(WireError::Bounds("adapters")), set(reported, Vec::new()));
+    }
+    let rejected = set(pb::Adapters::default(), names(20_000));
+    assert_eq!(Err(WireError::Bounds("adapter residency")), rejected);
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::select;
@@ -90,15 +90,18 @@ fn scrape_status() -> impl Strategy<Value = ScrapeStatus> {
     select(vec![ScrapeStatus::Unknown, ScrapeStatus::Fresh, ScrapeStatus::Stale, ScrapeStatus::Down])
 }
 
+/// Sorted names of adapters.
+fn names() -> impl Strategy<Value = Vec<Arc<str>>> {
+    btree_set("[a-z]{0,4}".prop_map(Arc::from), 0..3).prop_map(Vec::from_iter)
+}
+
 fn adapters() -> impl Strategy<Value = Arc<Adapters>> {
-    let names = || vec("[a-z]{0,4}".prop_map(Arc::from), 0..3);
     let loaded = (names(), names()).prop_map(|(device, host)| LoadedAdapters { device, host });
     let adapters = |(slots, running, waiting, loaded)| Arc::new(Adapters { slots, running, waiting, loaded });
-    (any::<u32>(), names(), names(), option::of(loaded)).prop_map(adapters)
+    (0..=Adapters::MAX_SLOTS, names(), names(), option::of(loaded)).prop_map(adapters)
 }
 
 fn residency() -> impl Strategy<Value = Arc<AdapterResidency>> {
-    let names = || vec("[a-z]{0,4}".prop_map(Arc::from), 0..3);
     let residency = |(reported, device, host): (Arc<Adapters>, _, _)| {
         Arc::new(AdapterResidency { reported: Arc::unwrap_or_clone(reported), device, host })
     };

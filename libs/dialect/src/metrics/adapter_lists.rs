@@ -7,10 +7,6 @@ use signalbox_types::{Adapters, LoadedAdapters};
 
 use super::text_format::{Labels, Series};
 
-/// The maximum number of loaded adapters that are kept per place. More than that do not fit into a server;
-/// the bound limits what a made-up page can fill.
-const MAX_LOADED: usize = 4_096;
-
 /// The series about LoRA adapters found so far.
 #[derive(Debug, Default)]
 pub(super) struct AdapterLists<'a> {
@@ -42,7 +38,7 @@ impl<'a> AdapterLists<'a> {
             Some("cpu") => &mut self.host,
             _ => return,
         };
-        if series.value > 0.0 && place.len() < MAX_LOADED {
+        if series.value > 0.0 && place.len() < Adapters::MAX_NAMES {
             place.insert(Arc::from(name));
         }
     }
@@ -74,7 +70,7 @@ impl<'a> AdapterLists<'a> {
             device: self.device.into_iter().collect(),
         });
         let (running, waiting) = (list("running_lora_adapters"), list("waiting_lora_adapters"));
-        Some(Adapters { slots, running, waiting, loaded })
+        Some(Adapters { slots, running, waiting, loaded }.limited())
     }
 }
 

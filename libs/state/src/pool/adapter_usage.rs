@@ -1,13 +1,11 @@
 //! The LoRA adapters of one endpoint, ordered by their last use.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use signalbox_types::{Adapters, LoadedAdapters};
 
 use crate::pool_state::AdapterResidency;
-
-/// The maximum number of adapters in host memory that are remembered per endpoint.
-const MAX_HOST_ADAPTERS: usize = 256;
 
 /// The LoRA adapters of one endpoint, ordered by their last use. The owner derives the [`AdapterResidency`]
 /// from it.
@@ -33,15 +31,24 @@ impl AdapterUsage {
     /// Records the adapters that the endpoint reports.
     pub(crate) fn record_report(&mut self, reported: &Adapters) {
         self.reported = reported.clone();
-        let names: Vec<_> = reported.waiting.iter().chain(&reported.running).cloned().collect();
-        names.iter().for_each(|name| self.record_use(name));
+        let running: BTreeSet<_> = reported.running.iter().cloned().collect();
+        let waiting: BTreeSet<_> = reported.waiting.iter().cloned().collect();
+        let earlier = std::mem::take(&mut self.recently_used).into_iter();
+        let earlier = earlier.filter(|name| !running.contains(name) && !waiting.contains(name));
+        let only_waiting = waiting.difference(&running).cloned();
+        self.recently_used = running.iter().cloned().chain(only_waiting).chain(earlier).collect();
+        self.forget_the_oldest();
     }
 
     /// Records that a request for `adapter` was sent to the endpoint.
     pub(crate) fn record_use(&mut self, adapter: &Arc<str>) {
         self.recently_used.retain(|name| name != adapter);
         self.recently_used.insert(0, Arc::clone(adapter));
-        self.recently_used.truncate(self.reported.slots as usize + MAX_HOST_ADAPTERS);
+        self.forget_the_oldest();
+    }
+
+    fn forget_the_oldest(&mut self) {
+        self.recently_used.truncate(self.reported.slots as usize + AdapterResidency::MAX_INFERRED_HOST);
     }
 
     /// Returns where the adapters are: as the engine reports it, or else derived from their use.
@@ -52,12 +59,12 @@ impl AdapterUsage {
             host.sort_unstable();
             return AdapterResidency { reported: self.reported.clone(), device, host };
         }
-        let is_running = |name: &Arc<str>| self.reported.running.contains(name);
+        let is_running = |name: &Arc<str>| self.reported.running.binary_search(name).is_ok();
         let (running, others): (Vec<_>, Vec<_>) = self.recently_used.iter().cloned().partition(is_running);
         let room = (self.reported.slots as usize).saturating_sub(running.len()).min(others.len());
         let (kept, mut host) = (others[..room].to_vec(), others[room..].to_vec());
         // An adapter that waits for its first load was not there before.
-        host.retain(|name| !self.reported.waiting.contains(name));
+        host.retain(|name| self.reported.waiting.binary_search(name).is_err());
         let mut device = [running, kept].concat();
         device.sort_unstable();
         host.sort_unstable();

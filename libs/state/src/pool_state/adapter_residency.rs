@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use signalbox_types::Adapters;
+use signalbox_types::{Adapters, is_valid_list};
 
 /// Where the LoRA adapters of one endpoint are. Engines report only adapters that have requests. What else is
 /// in their slots is inferred from the order of use, because engines evict the least recently used adapter.
@@ -21,6 +21,18 @@ pub struct AdapterResidency {
 }
 
 impl AdapterResidency {
+    /// The maximum number of adapters in host memory that are inferred, besides those that fit on the device.
+    pub(crate) const MAX_INFERRED_HOST: usize = 256;
+
+    /// The maximum number of names in each list.
+    pub const MAX_NAMES: usize = Adapters::MAX_SLOTS as usize + Self::MAX_INFERRED_HOST;
+
+    /// Returns whether all lists are within their limits and sorted.
+    pub fn is_valid(&self) -> bool {
+        let mut lists = [&self.device, &self.host].into_iter();
+        self.reported.is_valid() && lists.all(|list| is_valid_list(list, Self::MAX_NAMES))
+    }
+
     /// Returns the number of slots that hold no adapter.
     pub fn free_slots(&self) -> u32 {
         self.reported.slots.saturating_sub(self.device.len() as u32)
