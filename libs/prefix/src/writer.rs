@@ -11,7 +11,7 @@ mod run_store;
 mod snapshot;
 mod stored_run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -30,6 +30,8 @@ use crate::reader::Index;
 pub struct IndexWriter {
     store: RunStore,
     endpoints: BTreeMap<EndpointKey, EndpointBlocks>,
+    /// Every endpoint that was sent a prompt, by the time of its least recent use.
+    by_oldest_use: BTreeSet<(u64, EndpointKey)>,
     /// Buffer for the runs of the current placement's prompt.
     path: Vec<(u32, u32)>,
 }
@@ -71,6 +73,25 @@ impl IndexWriter {
         self.index().set_slots(slots);
         self.endpoints.insert(endpoint, EndpointBlocks::new(slot));
         slot
+    }
+
+    /// Returns the time of the least recent use of `endpoint`.
+    fn oldest_use(&self, endpoint: EndpointKey) -> Option<u64> {
+        self.endpoints.get(&endpoint).and_then(EndpointBlocks::oldest_use)
+    }
+
+    /// Puts `endpoint` in its place in the order of the least recent uses. `before` is its oldest use so far.
+    fn reorder(&mut self, endpoint: EndpointKey, before: Option<u64>) {
+        let now = self.oldest_use(endpoint);
+        if now == before {
+            return;
+        }
+        if let Some(used) = before {
+            self.by_oldest_use.remove(&(used, endpoint));
+        }
+        if let Some(used) = now {
+            self.by_oldest_use.insert((used, endpoint));
+        }
     }
 
     /// Releases the slot of `endpoint` if the endpoint holds no block.

@@ -42,6 +42,11 @@ impl EndpointBlocks {
         self.tails.is_empty() && self.confirmed_runs.is_empty()
     }
 
+    /// Returns the time of the least recent use.
+    pub(super) fn oldest_use(&self) -> Option<u64> {
+        self.tails.first_key_value().map(|(used, _)| *used)
+    }
+
     pub(super) fn add_digest(&mut self, term: u64) {
         self.digest = self.digest.wrapping_add(term);
     }

@@ -47,6 +47,7 @@ impl IndexWriter {
         let anchor = self.store.find_anchor(anchor)?;
         let Some(last) = self.store.extend_chain(anchor, suffix)? else { return Ok(()) };
         self.ensure_slot(endpoint);
+        let oldest_before = self.oldest_use(endpoint);
         self.store.path(Some(last), &mut self.path);
         let Some(held) = self.endpoints.get_mut(&endpoint) else { return Ok(()) };
         let mut blocks = 0;
@@ -57,6 +58,7 @@ impl IndexWriter {
         }
         held.tails.insert(used, PromptTail { last, blocks });
         held.add_digest(self.store.block(last).map_or(0, |block| use_digest(endpoint, block, used)));
+        self.reorder(endpoint, oldest_before);
         Ok(())
     }
 
@@ -88,7 +90,9 @@ impl IndexWriter {
                 held.tails.remove(&used);
             }
         }
-        if held.was_confirmed {
+        let was_confirmed = held.was_confirmed;
+        self.reorder(endpoint, Some(used));
+        if was_confirmed {
             self.index().removals.fetch_add(1, Ordering::AcqRel);
         }
         self.release_if_empty(endpoint);
@@ -104,9 +108,7 @@ impl IndexWriter {
 
     /// Returns the endpoint that holds the least recently used of all placed blocks.
     pub fn least_recently_used_endpoint(&self) -> Option<EndpointKey> {
-        let oldest = |held: &EndpointBlocks| held.tails.first_key_value().map(|(used, _)| *used);
-        let oldest = self.endpoints.iter().filter_map(|(endpoint, held)| Some((oldest(held)?, *endpoint)));
-        oldest.min().map(|(_, endpoint)| endpoint)
+        self.by_oldest_use.first().map(|(_, endpoint)| *endpoint)
     }
 
     /// Removes all blocks of `endpoint`. The cost is proportional to their number.

@@ -7,7 +7,7 @@ use signalbox_types::{BlockHash, EndpointKey};
 
 use super::IndexWriter;
 use super::digest::{confirmed_digest, use_digest};
-use super::endpoint_blocks::PromptTail;
+use super::endpoint_blocks::{EndpointBlocks, PromptTail};
 use super::error::IndexError;
 use super::stored_run::{BlockRef, BlockUse, StoredRun};
 use crate::extent::Extent;
@@ -62,6 +62,9 @@ impl IndexWriter {
             writer.store.trim(number);
         }
         writer.add_use_digests();
+        let oldest_use =
+            |(endpoint, held): (&EndpointKey, &EndpointBlocks)| Some((held.oldest_use()?, *endpoint));
+        writer.by_oldest_use = writer.endpoints.iter().filter_map(oldest_use).collect();
         Ok(writer)
     }
 

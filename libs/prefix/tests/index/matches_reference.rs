@@ -66,6 +66,7 @@ fn apply(writer: &mut IndexWriter, reference: &ReferenceModel, step: &Step, used
                 reference.least_recently_used(*endpoint, *limit),
             );
             assert_eq!(expected, oldest);
+            assert_eq!(reference.least_recently_used_endpoint(), writer.least_recently_used_endpoint());
             if let Some((used, blocks)) = oldest {
                 writer.evict(EndpointKey(*endpoint), used, blocks).unwrap();
             }

@@ -45,6 +45,13 @@ impl ReferenceModel {
         Some((least_recently_used, count.min(limit) as u32))
     }
 
+    /// Returns the endpoint with the least recent use of all.
+    pub(crate) fn least_recently_used_endpoint(&self) -> Option<EndpointKey> {
+        let oldest =
+            |(endpoint, placed): (&u64, &BTreeMap<Prompt, u64>)| Some((*placed.values().min()?, *endpoint));
+        self.placed.iter().filter_map(oldest).min().map(|(_, endpoint)| EndpointKey(endpoint))
+    }
+
     /// Removes the `blocks` longest of the prefixes that were last used at `used`.
     pub(crate) fn evict(&mut self, endpoint: u64, used: u64, blocks: u32) {
         let placed = self.placed.get_mut(&endpoint).unwrap();

@@ -5,6 +5,10 @@ use signalbox_types::EndpointKey;
 use super::Pool;
 use crate::pool_state::Change;
 
+/// The maximum number of evictions after one placement, so that one with a long suffix does not hold up the others.
+/// Each removes the rest of one prompt, so that many placements of short suffixes still make room for one another.
+const MAX_EVICTIONS: usize = 64;
+
 impl Pool {
     /// Evicts the least recently used blocks of the endpoint until its blocks fit into its KV cache.
     pub(super) fn evict_to_capacity(&mut self, endpoint: EndpointKey) {
@@ -34,17 +38,12 @@ impl Pool {
         kv_tokens.saturating_mul(bytes_per_token_milli) / block_bytes_milli
     }
 
-    /// Evicts the least recently used blocks of all endpoints when the index exceeds its memory bound. Evicts
-    /// slightly more than necessary, so that this does not happen with every placement.
+    /// Evicts the least recently used blocks of all endpoints until the index is within its memory bound, or
+    /// [`MAX_EVICTIONS`] times: the next placement continues.
     pub(super) fn evict_to_memory_bound(&mut self) {
-        let bound = self.config.index_bytes;
-        if self.pool_state.index_writer().memory_bytes() <= bound {
-            return;
-        }
-        let target = bound - bound / 64;
-        loop {
+        for _ in 0..MAX_EVICTIONS {
             let index_writer = self.pool_state.index_writer();
-            let surplus = index_writer.memory_bytes().saturating_sub(target);
+            let surplus = index_writer.memory_bytes().saturating_sub(self.config.index_bytes);
             let Some(endpoint) = index_writer.least_recently_used_endpoint().filter(|_| surplus > 0) else {
                 return;
             };
