@@ -10,7 +10,8 @@ mod serving;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Parser, ValueEnum};
 use signalbox_extproc::SubsetHint;
 use signalbox_intake::Parsers;
 use signalbox_lease::CoordinatorFlags;
@@ -73,7 +74,8 @@ pub struct Flags {
     pub serving: ServingFlags,
     /// Serve /explain and /decisions to other hosts, too; they show prompts' match lengths and the state of
     /// the pool.
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_remote_explain: bool,
     /// Number of latest decisions to keep for /decisions, per pool; 0 keeps none.
     #[arg(long, value_name = "N", default_value_t = EppConfig::DECISION_HISTORY as u32, value_parser = clap::value_parser!(u32).range(..=65_536))]

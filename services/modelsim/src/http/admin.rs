@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{Html, IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
@@ -49,6 +50,11 @@ pub(super) async fn models(State(pod): State<Arc<Pod>>) -> Response {
     let adapters = config.loras.iter().map(|lora| card(lora, config.models.first().map(String::as_str)));
     let data = models.chain(adapters).collect();
     Json(ModelList { object: "list", data }).into_response()
+}
+
+pub(super) async fn health(State(pod): State<Arc<Pod>>) -> StatusCode {
+    let is_unhealthy = pod.incarnations.current().faults.faults().unhealthy;
+    if is_unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
 pub(super) async fn metrics(State(pod): State<Arc<Pod>>) -> Response {

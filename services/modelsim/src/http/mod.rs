@@ -44,7 +44,7 @@ pub(crate) fn router(pod: Arc<Pod>) -> Router {
         .route("/v1/completions", post(inference::completions))
         .route("/v1/chat/completions", post(inference::chat_completions))
         .route("/v1/models", get(admin::models))
-        .route("/health", get(async || ()))
+        .route("/health", get(admin::health))
         .route("/metrics", get(admin::metrics))
         .route("/admin/faults", get(admin::show_faults).post(admin::set_faults).delete(admin::clear_faults))
         .route("/admin/restart", post(admin::restart))

@@ -28,6 +28,8 @@ pub struct Faults {
     pub kv_usage: Option<f64>,
     /// Number of waiting requests on the metrics page in place of the real one.
     pub waiting: Option<u32>,
+    /// Whether the health page responds with status 503. Inference requests are served all the same.
+    pub unhealthy: bool,
 }
 
 /// Behavior of the metrics page.

@@ -22,7 +22,8 @@ async fn faults_are_set_shown_and_cleared() {
     assert_eq!(
         current,
         json!({
-            "latency_ms": 3, "error_rate": 0.0, "metrics": "garbage", "engine": "normal", "kv_usage": null, "waiting": null
+            "latency_ms": 3, "error_rate": 0.0, "metrics": "garbage", "engine": "normal", "kv_usage": null, "waiting": null,
+            "unhealthy": false
         })
     );
     send(pod.address(), Method::DELETE, "/admin/faults", "").await;
@@ -52,6 +53,15 @@ async fn injected_errors_affect_only_inference() {
     assert_eq!(failed.status(), 500);
     assert_eq!(json(failed).await["error"]["type"], "InternalServerError");
     assert_eq!(get(pod.address(), "/metrics").await.status(), 200);
+}
+
+#[tokio::test]
+async fn unhealthy_pod_still_serves_requests() {
+    let pod = pod(ModelConfig::default()).await;
+    set_faults(&pod, json!({"unhealthy": true})).await;
+    assert_eq!(get(pod.address(), "/health").await.status(), 503);
+    let body = json!({"model": "llama3-8b", "prompt": "x", "max_tokens": 1});
+    assert_eq!(post(pod.address(), "/v1/completions", &body).await.status(), 200);
 }
 
 #[tokio::test]
