@@ -1,6 +1,6 @@
 //! The metric registries of a process: its own, and one for each thing that comes and goes, such as a pool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -79,10 +79,9 @@ impl Registries {
         }
         let mut exposition = Exposition::default();
         exposition.add(&text, None);
-        for labelled in labelled {
+        for (labelled, value) in latest_of_each_value(labelled) {
             text.clear();
             encode(&mut text, &labelled.registry)?;
-            let value = (labelled.value)();
             exposition.add(&text, value.as_deref().map(|value| (labelled.label, value)));
         }
         Ok(exposition.into_text())
@@ -91,6 +90,16 @@ impl Registries {
     fn labelled(&self) -> MutexGuard<'_, Labelled> {
         self.0.labelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the registries with the values of their labels. Of several with the same value, the latest is returned: the
+/// others are about something that was replaced, and a page must not show a series twice.
+fn latest_of_each_value(all: Vec<Arc<LabelledRegistry>>) -> Vec<(Arc<LabelledRegistry>, Option<String>)> {
+    let mut seen = BTreeSet::new();
+    let mut latest: Vec<_> = all.into_iter().rev().map(|each| ((each.value)(), each)).collect();
+    latest
+        .retain(|(value, each)| value.as_ref().is_none_or(|value| seen.insert((each.label, value.clone()))));
+    latest.into_iter().rev().map(|(value, each)| (each, value)).collect()
 }
 
 impl From<Arc<Registry>> for Registries {
@@ -137,5 +146,25 @@ mod tests {
         assert_eq!(format!("{head}requests_total 1\nrequests_total 3\n# EOF\n"), registries.page().unwrap());
         drop(unnamed);
         assert_eq!(alone, registries.page().unwrap());
+    }
+
+    #[test]
+    fn the_latest_of_two_registries_with_one_label_is_shown() {
+        let registries = Registries::new(Registry::default());
+        let earlier = registries.add("pool", || Some("a/p".to_owned()), registry(7));
+        let later = registries.add("pool", || Some("a/p".to_owned()), registry(1));
+        let series = || {
+            registries
+                .page()
+                .unwrap()
+                .lines()
+                .filter(|line| line.contains("a/p"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(vec!["requests_total{pool=\"a/p\"} 1"], series());
+        drop(later);
+        assert_eq!(vec!["requests_total{pool=\"a/p\"} 7"], series());
+        drop(earlier);
     }
 }

@@ -1,7 +1,7 @@
 //! Which pools this aggregator keeps, as pools come and go. Pure.
 //!
-//! A pool that is gone is kept for a while: its endpoints take no new requests, but those that are running stay
-//! booked until they end.
+//! A pool that is gone is kept as it was for a while: gateways need time to notice, and until then replicas pick its
+//! endpoints. Running requests stay booked until they end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ pub(crate) enum LifecycleEffect {
     Start(PoolId, Arc<PoolSpec>),
     /// The pool has a new specification.
     Update(PoolId, Arc<PoolSpec>),
-    /// The pool is gone: none of its endpoints takes new requests from now on.
-    Drain(PoolId, Arc<PoolSpec>),
+    /// The pool is gone.
+    Retire(PoolId),
     /// The pool has been gone for long enough: stop it.
     Stop(PoolId),
 }
@@ -63,7 +63,7 @@ impl PoolLifecycle {
         for (id, kept) in &mut self.pools {
             if !set.pools.contains_key(id) && kept.stop_at_ms.is_none() {
                 kept.stop_at_ms = Some(now_ms.saturating_add(self.drain_ms));
-                effects.push(LifecycleEffect::Drain(id.clone(), draining(&kept.spec)));
+                effects.push(LifecycleEffect::Retire(id.clone()));
             }
         }
         effects
@@ -77,13 +77,6 @@ impl PoolLifecycle {
         self.pools.retain(|_, kept| !is_due(kept));
         due.into_iter().map(LifecycleEffect::Stop).collect()
     }
-}
-
-/// Returns the specification with all endpoints draining.
-fn draining(spec: &PoolSpec) -> Arc<PoolSpec> {
-    let mut spec = spec.clone();
-    spec.endpoints.iter_mut().for_each(|endpoint| endpoint.is_draining = true);
-    Arc::new(spec)
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ use crate::gateway::access_log::AccessLog;
 use crate::gateway::health::{DrainPhase, HealthService};
 use crate::gateway::servers::{serve_access_log, serve_probes};
 use crate::metrics::access_log_entries::AccessLogEntries;
-use crate::pools::pool_set::{DrainTimes, PoolAddresses, PoolSet};
+use crate::pools::leaving_ports::DrainTimes;
+use crate::pools::pool_set::{PoolAddresses, PoolSet};
 use crate::replica::Replica;
 
 /// Why a replica cannot start.

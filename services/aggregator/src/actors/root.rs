@@ -159,13 +159,13 @@ impl State {
         set: PoolSet,
     ) -> Result<(), ActorProcessingErr> {
         let effects = self.lifecycle.adopt(self.now_ms(), &set);
-        let drains = effects.iter().any(|effect| matches!(effect, LifecycleEffect::Drain(..)));
+        let retires = effects.iter().any(|effect| matches!(effect, LifecycleEffect::Retire(_)));
         self.perform(myself, effects).await?;
         if set.is_synced {
             self.setups.metrics.pools.set(set.pools.len() as u64);
         }
         self.served.send_replace(set);
-        if drains {
+        if retires {
             myself.send_after(self.pool_drain, || RootMessage::StopDue);
         }
         Ok(())
@@ -188,9 +188,8 @@ impl State {
                     self.start(myself, &pool).await?;
                 }
                 LifecycleEffect::Update(pool, spec) => self.update(&pool, spec),
-                LifecycleEffect::Drain(pool, spec) => {
-                    tracing::info!(%pool, "a pool is gone; its endpoints take no new requests");
-                    self.update(&pool, spec);
+                LifecycleEffect::Retire(pool) => {
+                    tracing::info!(%pool, keep = ?self.pool_drain, "a pool is gone; keeping its state while replicas drain it");
                 }
                 LifecycleEffect::Stop(pool) => self.stop(&pool).await,
             }

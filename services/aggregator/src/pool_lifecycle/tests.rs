@@ -38,25 +38,22 @@ fn set(pools: &[(&str, u16)]) -> PoolSet {
 }
 
 #[test]
-fn pools_start_change_drain_and_stop() {
-    use LifecycleEffect::{Start, Stop, Update};
+fn pools_start_change_retire_and_stop() {
+    use LifecycleEffect::{Retire, Start, Stop, Update};
     let mut lifecycle = PoolLifecycle::new(DRAIN_MS);
     assert_eq!(vec![Start(id("a"), spec("a", 1))], lifecycle.adopt(0, &set(&[("a", 1)])));
     assert_eq!(0, lifecycle.adopt(1, &set(&[("a", 1)])).len());
     let effects = lifecycle.adopt(2, &set(&[("a", 2), ("b", 1)]));
     assert_eq!(vec![Update(id("a"), spec("a", 2)), Start(id("b"), spec("b", 1))], effects);
-    let effects = lifecycle.adopt(3, &set(&[("b", 1)]));
-    let [LifecycleEffect::Drain(pool, drained)] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!((&id("a"), 2), (pool, drained.endpoints.len()));
-    assert!(drained.endpoints.iter().all(|endpoint| endpoint.is_draining));
-    assert_eq!(0, lifecycle.adopt(4, &set(&[("b", 1)])).len(), "it drains once");
+    assert_eq!(vec![Retire(id("a"))], lifecycle.adopt(3, &set(&[("b", 1)])));
+    assert_eq!(0, lifecycle.adopt(4, &set(&[("b", 1)])).len(), "it retires once");
     assert_eq!(0, lifecycle.stop_due(2 + DRAIN_MS).len());
     assert_eq!(vec![Stop(id("a"))], lifecycle.stop_due(3 + DRAIN_MS));
     assert_eq!(1, lifecycle.adopt(100, &set(&[("a", 2), ("b", 1)])).len(), "it starts again");
 }
 
 #[test]
-fn pool_that_comes_back_while_it_drains_goes_on() {
+fn pool_that_comes_back_soon_goes_on() {
     let mut lifecycle = PoolLifecycle::new(DRAIN_MS);
     lifecycle.adopt(0, &set(&[("a", 1)]));
     lifecycle.adopt(1, &set(&[]));
@@ -95,7 +92,7 @@ proptest! {
                         gone_since.remove(&pool);
                         prop_assert!(running.contains(&pool));
                     }
-                    LifecycleEffect::Drain(pool, _) => prop_assert_eq!(None, gone_since.insert(pool, now)),
+                    LifecycleEffect::Retire(pool) => prop_assert_eq!(None, gone_since.insert(pool, now)),
                     LifecycleEffect::Stop(pool) => {
                         prop_assert!(running.remove(&pool));
                         prop_assert!(gone_since.remove(&pool).is_some_and(|since| since + DRAIN_MS <= now));

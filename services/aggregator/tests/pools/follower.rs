@@ -1,6 +1,6 @@
 //! A follower of one pool that tells what it sees.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ struct State {
     follower: Follower,
     started: Instant,
     sender: Option<StreamSender>,
-    endpoints: BTreeMap<String, bool>,
+    endpoints: BTreeSet<String>,
     /// Whether a message arrived on the current stream.
     was_open: bool,
     seen: mpsc::UnboundedSender<String>,
@@ -42,7 +42,7 @@ impl Followed {
             follower: Follower::new(JournaledReplica::new(JournalBounds::default())),
             started: Instant::now(),
             sender: None,
-            endpoints: BTreeMap::new(),
+            endpoints: BTreeSet::new(),
             was_open: false,
             seen,
         };
@@ -59,8 +59,8 @@ impl Followed {
         Self { seen: receiver, _streams: AbortOnDropHandle::new(streams), _aggregators: aggregators }
     }
 
-    /// Waits until the follower sees `wanted`: `endpoint NAME` or `draining NAME` (which endpoints can take
-    /// requests), `closed` (a stream that was open ended) or `refusal` (a stream did not open).
+    /// Waits until the follower sees `wanted`: `endpoint NAME`, `closed` (a stream that was open ended) or `refusal` (a
+    /// stream did not open).
     pub(crate) async fn wait(&mut self, wanted: &str) {
         let found = async {
             while let Some(seen) = self.seen.recv().await {
@@ -107,10 +107,8 @@ impl State {
             return;
         }
         for endpoint in self.follower.replica().state_replica().pool_state().endpoints() {
-            let (name, is_draining) = (endpoint.spec.name.clone(), endpoint.spec.is_draining);
-            if self.endpoints.insert(name.clone(), is_draining) != Some(is_draining) {
-                let kind = if is_draining { "draining" } else { "endpoint" };
-                let _ = self.seen.send(format!("{kind} {name}"));
+            if self.endpoints.insert(endpoint.spec.name.clone()) {
+                let _ = self.seen.send(format!("endpoint {}", endpoint.spec.name));
             }
         }
     }

@@ -133,10 +133,9 @@ async fn pools_come_change_and_go_while_the_aggregator_runs() {
     sets.send_replace(set(&[("stays", 9001), ("comes", 9003)]));
     wait_for(&mut fleet, |fleet| fleet.pools[&id("comes")].port == Some(9003)).await;
 
-    // A pool that is gone drains, and is then stopped: its streams end and its series vanish.
+    // A pool that is gone is kept for a while, and is then stopped: its streams end and its series vanish.
     sets.send_replace(set(&[("stays", 9001)]));
     wait_for(&mut fleet, |fleet| fleet.pools.len() == 1).await;
-    follower.wait("draining comes-pod").await;
     follower.wait("closed").await;
     eventually("the series vanish", async || {
         let page = metrics().await;
@@ -159,10 +158,12 @@ async fn pool_that_is_gone_is_released_and_one_that_comes_back_in_time_goes_on()
     let first = owner.wait_for(is_owned).await.unwrap().clone();
     let mut follower = Followed::start(&aggregator, &Connections::new(Security::Local), "a");
     follower.wait("endpoint a-pod").await;
+    let mut fleet = fleet_of(&[&aggregator]);
+    wait_for(&mut fleet, |fleet| fleet.pools.len() == 1).await;
     sets.send_replace(set(&[]));
-    follower.wait("draining a-pod").await;
+    wait_for(&mut fleet, |fleet| fleet.pools.is_empty()).await;
     sets.send_replace(set(&[("a", 9001)]));
-    follower.wait("endpoint a-pod").await;
+    wait_for(&mut fleet, |fleet| fleet.pools.len() == 1).await;
     assert_eq!(first, *owner.borrow_and_update(), "the owner did not change");
     sets.send_replace(set(&[]));
     owner.wait_for(|owner| matches!(owner, RegisteredOwner::Nobody)).await.unwrap();

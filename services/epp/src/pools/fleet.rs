@@ -7,7 +7,7 @@ use signalbox_peers::Fleet;
 use tokio::sync::watch;
 
 use super::plan::{PlanEffect, PlanInput, PortPlan, WantedPool};
-use super::pool_set::PoolSet;
+use super::pool_set::{OpenError, PoolSet};
 use super::readiness::Readiness;
 
 /// How often the views of all pools are checked until the replica is ready.
@@ -89,7 +89,7 @@ impl FleetServer {
             PlanEffect::Start(pool) => {
                 tracing::info!(pool, "following a new pool");
                 if let Err(error) = self.set.start(Some(&pool)).await {
-                    tracing::error!(pool, %error, "cannot start the actors of a pool");
+                    tracing::error!(pool, %error, "cannot start the actors of a pool; retrying");
                 }
             }
             PlanEffect::OpenPort { pool, port, is_retry } => {
@@ -107,21 +107,28 @@ impl FleetServer {
                 tracing::warn!(pool, port, holder, "not serving a pool, as an older pool has its port");
             }
             PlanEffect::Stop(pool) => {
-                tracing::info!(pool, "draining a pool that is gone");
+                tracing::info!(pool, "taking a pool that is gone out of service");
                 self.set.stop(&pool);
             }
         }
         None
     }
 
+    /// Opens the port of a pool. Starts to follow the pool before if that failed.
     async fn open_port(&mut self, pool: String, port: u16, is_retry: bool) -> PlanInput {
+        if !self.set.has(&pool)
+            && let Err(error) = self.set.start(Some(&pool)).await
+        {
+            tracing::debug!(pool, %error, "still cannot start the actors of a pool; retrying");
+            return PlanInput::OpenFailed(pool, rand::random());
+        }
         match self.set.open(&pool, port).await {
             Ok(()) => {
                 tracing::info!(pool, port, "serving a pool");
                 PlanInput::Opened(pool)
             }
             Err(error) => {
-                if is_retry {
+                if is_retry || matches!(error, OpenError::Leaving) {
                     tracing::debug!(pool, port, %error, "still cannot open the port of a pool; retrying");
                 } else {
                     tracing::warn!(pool, port, %error, "cannot open the port of a pool; retrying");

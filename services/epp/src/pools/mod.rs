@@ -2,6 +2,7 @@
 //! `--all-pools` they come and go with the fleet.
 
 mod fleet;
+pub(crate) mod leaving_ports;
 mod plan;
 mod pool_port;
 pub(crate) mod pool_set;

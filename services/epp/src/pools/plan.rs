@@ -48,7 +48,7 @@ pub(super) enum PlanEffect {
     ClosePort(String),
     /// The pool's port belongs to an older pool.
     ReportConflict { pool: String, port: u16, holder: String },
-    /// The pool is gone: close its port at once and stop to follow it.
+    /// The pool is gone: take its port out of service and stop to follow it. Another pool may open the port before.
     Stop(String),
 }
 

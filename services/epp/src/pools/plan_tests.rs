@@ -129,7 +129,7 @@ impl Machine {
             PlanEffect::Start(pool) => assert!(self.started.insert(pool)),
             PlanEffect::Stop(pool) => {
                 assert!(self.started.remove(&pool));
-                self.open.remove(&pool);
+                self.retired.extend(self.open.remove(&pool));
             }
             PlanEffect::OpenPort { pool, port, .. } => {
                 assert!(self.started.contains(&pool));

@@ -19,6 +19,7 @@ pub(super) struct PoolPort {
     address: SocketAddr,
     phase: watch::Sender<DrainPhase>,
     server: JoinHandle<()>,
+    picker: Arc<Picker>,
 }
 
 impl PoolPort {
@@ -34,8 +35,9 @@ impl PoolPort {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (phase, is_phase) = watch::channel(DrainPhase::Serving);
-        let server = servers.serve(listener, ExtProc { picker }, HealthService { ready, phase: is_phase });
-        Ok(Self { address, phase, server })
+        let ext_proc = ExtProc { picker: Arc::clone(&picker) };
+        let server = servers.serve(listener, ext_proc, HealthService { ready, phase: is_phase });
+        Ok(Self { address, phase, server, picker })
     }
 
     /// Returns the listen address.
@@ -52,14 +54,14 @@ impl PoolPort {
         });
     }
 
-    /// Closes the port and waits until its streams have ended, at most for `timeout`. Returns whether they
-    /// have.
-    pub(super) async fn close(mut self, timeout: Duration) -> bool {
+    /// Closes the port and waits until its streams have ended, at most for `timeout`. Then it aborts them.
+    pub(super) async fn close(mut self, timeout: Duration) {
         self.advance(DrainPhase::Closing);
-        let has_ended = tokio::time::timeout(timeout, &mut self.server).await.is_ok();
-        if !has_ended {
-            self.server.abort();
+        if tokio::time::timeout(timeout, &mut self.server).await.is_ok() {
+            return;
         }
-        has_ended
+        let (address, streams) = (self.address, self.picker.metrics.open_streams.get());
+        tracing::warn!(%address, ?timeout, streams, "aborting requests that did not end within the drain timeout");
+        self.server.abort();
     }
 }

@@ -4,27 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::join_all;
 use ractor::SpawnErr;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use super::leaving_ports::{DrainTimes, LeavingPorts};
 use super::pool_port::PoolPort;
 use super::served_pool::ServedPool;
-use crate::gateway::health::DrainPhase;
 use crate::replica::Replica;
-
-/// How long ports take to go out of service.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DrainTimes {
-    /// How long a port that reports not serving still accepts requests.
-    pub(crate) delay: Duration,
-    /// How long its open requests may then take to end.
-    pub(crate) timeout: Duration,
-}
 
 /// The addresses on which pools are served, by pool.
 pub(crate) type PoolAddresses = BTreeMap<String, SocketAddr>;
@@ -34,11 +22,9 @@ pub(crate) type PoolAddresses = BTreeMap<String, SocketAddr>;
 pub(crate) struct PoolSet {
     replica: Arc<Replica>,
     ip: IpAddr,
-    drain: DrainTimes,
     pools: BTreeMap<String, Running>,
     addresses: watch::Sender<PoolAddresses>,
-    /// Ports and pools that finish their requests.
-    leaving: JoinSet<()>,
+    leaving: LeavingPorts,
 }
 
 #[derive(Debug)]
@@ -52,8 +38,8 @@ struct Running {
 impl PoolSet {
     /// Returns a set without pools, whose ports will be on `ip`.
     pub(crate) fn new(replica: Arc<Replica>, ip: IpAddr, drain: DrainTimes) -> Self {
-        let (pools, leaving) = (BTreeMap::new(), JoinSet::new());
-        Self { replica, ip, drain, pools, addresses: watch::Sender::default(), leaving }
+        let (pools, leaving) = (BTreeMap::new(), LeavingPorts::new(drain));
+        Self { replica, ip, pools, addresses: watch::Sender::default(), leaving }
     }
 
     /// Returns the addresses on which pools are served.
@@ -74,6 +60,11 @@ impl PoolSet {
         Ok(ready)
     }
 
+    /// Returns whether the replica follows a pool.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.pools.contains_key(name)
+    }
+
     /// Returns the names of the pools and whether there is a view of each.
     pub(super) fn views(&self) -> impl Iterator<Item = (&str, bool)> {
         self.pools.iter().map(|(name, running)| (name.as_str(), *running.pool.ready.borrow()))
@@ -82,14 +73,20 @@ impl PoolSet {
     /// Opens a port for a pool. If it had another one, that is then to be retired.
     ///
     /// # Errors
-    /// The port cannot be bound, or the pool is unknown.
-    pub(super) async fn open(&mut self, name: &str, port: u16) -> io::Result<()> {
-        let listener = TcpListener::bind((self.ip, port)).await;
+    /// The port cannot be bound yet, or the pool is unknown.
+    pub(super) async fn open(&mut self, name: &str, port: u16) -> Result<(), OpenError> {
+        let was_leaving = self.leaving.hand_over(port);
+        let listener = match TcpListener::bind((self.ip, port)).await {
+            Err(error) if was_leaving && error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(OpenError::Leaving);
+            }
+            listener => listener,
+        };
         let running = self.pools.get(name).ok_or_else(|| io::Error::other("the pool did not start"))?;
         if listener.is_err() {
             running.pool.picker.metrics.port_failures.inc();
         }
-        self.serve(name, listener?)
+        Ok(self.serve(name, listener?)?)
     }
 
     /// Serves a pool on `listener`.
@@ -106,37 +103,28 @@ impl PoolSet {
         Ok(())
     }
 
-    /// Retires the port that a pool had before it moved: gateways have time to notice.
+    /// Takes the port that a pool had before it moved out of service: gateways have time to notice.
     pub(super) fn retire_previous(&mut self, name: &str) {
         let previous = self.pools.get_mut(name).and_then(|running| running.previous.take());
-        let DrainTimes { delay, timeout } = self.drain;
-        self.leave(previous.map(|port| async move {
-            port.advance(DrainPhase::Announced);
-            tokio::time::sleep(delay).await;
-            port.close(timeout).await;
-        }));
+        self.leaving.add(previous, async {});
     }
 
-    /// Closes a pool's port at once.
+    /// Closes a pool's port at once, because another pool gets it, or the pool may not have it.
     pub(super) fn close(&mut self, name: &str) {
-        let timeout = self.drain.timeout;
         let port = self.pools.get_mut(name).and_then(|running| running.port.take());
         self.set_address(name, None);
-        self.leave(port.map(|port| async move {
-            port.close(timeout).await;
-        }));
+        let Some(port) = port else { return };
+        let number = port.address().port();
+        self.leaving.add([port], async {});
+        self.leaving.hand_over(number);
     }
 
-    /// Closes a pool's port at once, and stops to follow the pool when its requests have ended or the drain
-    /// timeout has passed.
+    /// Takes a pool's port out of service, and stops to follow the pool when its requests have ended or the drain
+    /// timeout has passed. Gateways may still send requests until they have noticed that the pool is gone.
     pub(super) fn stop(&mut self, name: &str) {
-        let timeout = self.drain.timeout;
-        let running = self.pools.remove(name);
+        let Some(Running { pool, port, previous }) = self.pools.remove(name) else { return };
         self.set_address(name, None);
-        self.leave(running.map(|Running { pool, port, previous }| async move {
-            join_all(port.into_iter().chain(previous).map(|port| port.close(timeout))).await;
-            pool.stop().await;
-        }));
+        self.leaving.add(port.into_iter().chain(previous), pool.stop());
     }
 
     fn set_address(&self, name: &str, address: Option<SocketAddr>) {
@@ -148,29 +136,21 @@ impl PoolSet {
         });
     }
 
-    fn leave(&mut self, task: Option<impl Future<Output = ()> + Send + 'static>) {
-        // Tasks that have ended are forgotten.
-        while self.leaving.try_join_next().is_some() {}
-        if let Some(task) = task {
-            self.leaving.spawn(task);
-        }
-    }
-
     /// Takes all pools out of service, and returns when their requests have ended or the drain timeout has passed.
     pub(crate) async fn drain(mut self) {
-        let DrainTimes { delay, timeout } = self.drain;
-        let (mut pools, mut ports) = (Vec::new(), Vec::new());
-        for Running { pool, port, previous } in std::mem::take(&mut self.pools).into_values() {
-            pools.push(pool);
-            ports.extend(port.into_iter().chain(previous));
-        }
-        ports.iter().for_each(|port| port.advance(DrainPhase::Announced));
-        tokio::time::sleep(delay).await;
-        let have_ended = join_all(ports.into_iter().map(|port| port.close(timeout))).await;
-        if have_ended.contains(&false) {
-            tracing::warn!(?timeout, "aborting requests that did not end within the drain timeout");
-        }
-        while self.leaving.join_next().await.is_some() {}
-        join_all(pools.into_iter().map(ServedPool::stop)).await;
+        let names: Vec<String> = self.pools.keys().cloned().collect();
+        names.iter().for_each(|name| self.stop(name));
+        self.leaving.finish().await;
     }
+}
+
+/// Why a port was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// It is on its way out of service for another pool, and now closes at once.
+    #[error("the port is still closing")]
+    Leaving,
+    /// It cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] io::Error),
 }
