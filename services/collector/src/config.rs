@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_peers::FollowedPools;
 use signalbox_telemetry::{LogFormat, process_name};
@@ -43,9 +43,9 @@ pub struct Flags {
     /// Scrape flags
     #[command(flatten)]
     pub scrape: ScrapeConfig,
-    /// Certificate authorities (PEM) for https metrics pages; reloaded when it changes [default: the platform's]
-    #[arg(long, value_name = "FILE")]
-    pub metrics_ca: Option<PathBuf>,
+    /// TLS flags for metrics pages
+    #[command(flatten)]
+    pub page_tls: PageTlsFlags,
     /// Port for Prometheus metrics; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9202)]
     pub metrics_port: u16,
@@ -69,10 +69,9 @@ impl Flags {
     pub fn into_config(self) -> anyhow::Result<CollectorConfig> {
         let security = Security::from_flags(&self.tls)?;
         self.aggregators.iter().try_for_each(|aggregator| security.check_peer_address(aggregator))?;
-        let page_tls = self.metrics_ca.map(PageTls::with_authorities).transpose()?.unwrap_or_default();
         Ok(CollectorConfig {
             security,
-            page_tls: Arc::new(page_tls),
+            page_tls: self.page_tls.load()?,
             coordinator: self.coordinator.connect()?,
             lease_ttl: self.coordinator.lease_ttl(),
             pools: if self.all_pools { FollowedPools::All } else { FollowedPools::One(self.pool) },
@@ -81,6 +80,25 @@ impl Flags {
             scrape: self.scrape,
             metrics_listen: SocketAddr::new(self.metrics_bind, self.metrics_port),
         })
+    }
+}
+
+/// The flags for TLS towards https metrics pages.
+#[derive(Args, Clone, Debug)]
+pub struct PageTlsFlags {
+    /// Certificate authorities (PEM) for https metrics pages; reloaded when it changes [default: the platform's]
+    #[arg(long, value_name = "FILE")]
+    pub metrics_ca: Option<PathBuf>,
+}
+
+impl PageTlsFlags {
+    /// Returns the settings that the flags describe.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn load(&self) -> anyhow::Result<Arc<PageTls>> {
+        let page_tls = self.metrics_ca.clone().map(PageTls::with_authorities).transpose()?;
+        Ok(Arc::new(page_tls.unwrap_or_default()))
     }
 }
 

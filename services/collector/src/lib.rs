@@ -18,6 +18,6 @@ mod scrape;
 mod shared;
 
 pub use app::{Collector, CollectorHandle, StartError};
-pub use config::{CollectorConfig, Flags, Output, ScrapeConfig};
+pub use config::{CollectorConfig, Flags, Output, PageTlsFlags, ScrapeConfig};
 pub use process::run;
 pub use signalbox_peers::FollowedPools;

@@ -12,7 +12,7 @@ use signalbox_protos::envoy::service::accesslog::v3::{StreamAccessLogsMessage, S
 use signalbox_types::RequestEnd;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::directory::PoolDirectory;
+use crate::directory::{ListedPool, PoolDirectory};
 use crate::metrics::access_log_entries::AccessLogEntries;
 
 /// The access log service.
@@ -33,7 +33,7 @@ impl AccessLog {
 
     fn handle(&self, entry: HttpAccessLogEntry) {
         match parse_access_log_entry(entry) {
-            AccessLogEntry::Ended(end) => self.handle_end(end),
+            AccessLogEntry::Ended(end) => self.handle_end(&end),
             AccessLogEntry::Intermediate => {}
             AccessLogEntry::Unbooked => {
                 self.entries.count("no_booking_id");
@@ -42,20 +42,23 @@ impl AccessLog {
         }
     }
 
-    /// Settles the booking, or relays the end to the replica that has it. Any pool can relay: all replicas
-    /// follow the same ones.
-    fn handle_end(&self, end: RequestEnd) {
+    /// Settles the booking, or relays the end to the replica that has it. Any pool can relay what belongs to none here:
+    /// all replicas follow the same ones.
+    fn handle_end(&self, end: &RequestEnd) {
         let pools = self.directory.all();
-        let mut booked = pools.iter().filter(|pool| pool.picker.detached.may_contain(end.booking.number));
-        let Some(pool) = booked.next().or(pools.first()) else {
+        let may_have_booked = |pool: &&ListedPool| pool.picker.detached.may_contain(end.booking.number);
+        let mut booked = pools.iter().filter(may_have_booked);
+        let Some(first) = booked.next().or(pools.first()) else {
             return self.entries.count("unknown_pool");
         };
-        if end.booking.replica != pool.picker.replica {
-            return pool.picker.relay_request_end(end);
-        }
-        pool.picker.handle_request_end(&end);
         // Two pools can have the same tag.
-        booked.for_each(|pool| pool.picker.handle_request_end(&end));
+        for pool in std::iter::once(first).chain(booked) {
+            if end.booking.replica == pool.picker.replica {
+                pool.picker.handle_request_end(end);
+            } else {
+                pool.picker.relay_request_end(end.clone());
+            }
+        }
     }
 
     /// Warns once if all entries lack a booking id while bookings are detached. A single such entry is
@@ -98,7 +101,7 @@ mod tests {
     use signalbox_types::{BookingId, ReplicaKey};
 
     use super::*;
-    use crate::directory::ListedPool;
+    use crate::bookings::detached_bookings::pool_tag;
     use crate::metrics::access_log_entries::AccessLogEntries;
     use crate::test_support::picker_of;
 
@@ -120,7 +123,7 @@ mod tests {
             served: None,
             first_byte: None,
         };
-        log.handle_end(end("epp", 0));
+        log.handle_end(&end("epp", 0));
         assert_eq!("access_log_entries_total{outcome=\"unknown_pool\"} 1", counted(&log.entries));
         let pools = ["default/chat", "default/code"].map(|name| {
             let listed =
@@ -130,15 +133,42 @@ mod tests {
         });
         let entries = |pool: usize| counted(&pools[pool].metrics.access_log_entries);
         let number = pools[1].detached.register();
-        log.handle_end(end("epp", number));
+        log.handle_end(&end("epp", number));
         assert_eq!(
             ("", "access_log_entries_total{outcome=\"own\"} 1"),
             (entries(0).as_str(), entries(1).as_str())
         );
         // The receivers of relayed ends are gone.
-        log.handle_end(end("another", pools[0].detached.register()));
+        log.handle_end(&end("another", pools[0].detached.register()));
         assert_eq!("access_log_entries_total{outcome=\"dropped\"} 1", entries(0));
-        log.handle_end(end("another", pools[1].detached.register()));
+        log.handle_end(&end("another", pools[1].detached.register()));
         assert!(entries(1).contains("outcome=\"dropped\"} 1"), "{}", entries(1));
+    }
+
+    #[test]
+    fn end_is_relayed_for_each_pool_with_the_tag_of_its_booking() {
+        let name = |number: u32| format!("default/pool-{number}");
+        let twin = (1..).find(|number| pool_tag(&name(*number)) == pool_tag(&name(0))).map(name);
+        let directory = Arc::new(PoolDirectory::default());
+        let log = AccessLog::new(Arc::clone(&directory), AccessLogEntries::default());
+        let pickers = [name(0), twin.unwrap(), "default/other".to_owned()].map(|name| {
+            let picker = Arc::new(picker_of(&name));
+            directory
+                .add(&ListedPool { pool: Arc::new(FollowedPool::default()), picker: Arc::clone(&picker) });
+            picker
+        });
+        let number = pickers[1].detached.register();
+        log.handle_end(&RequestEnd {
+            booking: BookingId { replica: ReplicaKey::of("another"), number },
+            status: Some(200),
+            served: None,
+            first_byte: None,
+        });
+        // The receivers of relayed ends are gone.
+        let dropped = "access_log_entries_total{outcome=\"dropped\"} 1";
+        assert_eq!(
+            [dropped, dropped, ""],
+            [0, 1, 2].map(|pool: usize| counted(&pickers[pool].metrics.access_log_entries))
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
+use signalbox_collector::PageTlsFlags;
 use signalbox_epp::PolicyFlags;
 use signalbox_modelsim::ModelConfig;
 use signalbox_telemetry::LogFormat;
@@ -18,6 +19,9 @@ pub(crate) struct UpArgs {
     /// Endpoints file with real model servers to use instead of simulators
     #[arg(long, value_name = "FILE", conflicts_with = "simulators")]
     pub(super) endpoints: Option<PathBuf>,
+    /// TLS towards the metrics pages of real model servers.
+    #[command(flatten)]
+    pub(super) page_tls: PageTlsFlags,
     /// Number of model server simulators
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) simulators: u16,

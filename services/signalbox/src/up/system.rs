@@ -201,7 +201,7 @@ async fn start_aggregators(
 }
 
 async fn start_collectors(args: &UpArgs, coordinator: &Coordinator) -> anyhow::Result<Vec<CollectorHandle>> {
-    let flag = "--collector-metrics-listen";
+    let (flag, page_tls) = ("--collector-metrics-listen", args.page_tls.load()?);
     let mut collectors = Vec::new();
     for index in 0..args.collectors {
         let config = CollectorConfig {
@@ -212,7 +212,7 @@ async fn start_collectors(args: &UpArgs, coordinator: &Coordinator) -> anyhow::R
             lease_ttl: LEASE_TTL,
             security: Security::Local,
             scrape: ScrapeConfig::default(),
-            page_tls: Default::default(),
+            page_tls: page_tls.clone(),
             metrics_listen: listen_address(args.collector_metrics_listen, index, flag)?,
         };
         collectors.push(Collector::start(config, flag).await?);
