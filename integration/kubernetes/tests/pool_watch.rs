@@ -226,6 +226,16 @@ fn early_manifests_work_and_missing_rights_hold_up_only_their_part() -> anyhow::
         let pools = watch(&control_plane, &without_objectives).await?;
         expect(&pools, &["b-rank-0"], 0).await?;
         kubectl.apply(ROLE).await?;
-        expect(&pools, &["b-rank-0"], 10).await
+        expect(&pools, &["b-rank-0"], 10).await?;
+        // The second watch told the same once more.
+        let repeated = async || {
+            let events = kubectl.run(&["get", "events.v1.events.k8s.io", "--output", "yaml"]).await?;
+            ensure!(
+                events.contains("count: 2") && events.matches("reason: PortNotOpen").count() == 1,
+                "{events}"
+            );
+            Ok(())
+        };
+        eventually("the event shows that it was told again", repeated).await
     })
 }

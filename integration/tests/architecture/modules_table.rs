@@ -149,7 +149,7 @@ pub(crate) const MODULES: &[Modules] = &[
         rows: &[
             ("catalog", &["discovered", "objects"]),
             ("causes", &[]),
-            ("cluster", &[]),
+            ("cluster", &["causes"]),
             ("discovered", &[]),
             ("events", &["causes", "cluster", "objects"]),
             ("leases", &["causes", "cluster"]),

@@ -28,6 +28,12 @@ pub(crate) enum Mode {
     MuteWatches,
     /// It refuses writes with 403.
     ForbidsWrites,
+    /// It answers requests about Leases of pools with 503.
+    FailsForPools,
+    /// It answers each request after three seconds.
+    IsSlow,
+    /// It ends each watch at once.
+    EndsWatches,
 }
 
 /// A running server. It stops when it is dropped.
@@ -108,6 +114,13 @@ impl FakeApi {
         store.end_watches(&current);
         *current = store;
         drop(current);
+        self.shared.notify();
+    }
+
+    /// Deletes an object, like somebody with kubectl.
+    pub(crate) fn delete(&self, name: &str) {
+        let deleted = self.shared.store().delete(name, &serde_json::Value::Null);
+        deleted.expect("the object exists");
         self.shared.notify();
     }
 

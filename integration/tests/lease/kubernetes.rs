@@ -132,6 +132,90 @@ async fn dead_member_is_removed_although_the_watch_is_stuck() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn slow_api_server_keeps_the_living_and_removes_the_dead() {
+    let api = FakeApi::start().await.unwrap();
+    let ttl = Duration::from_secs(6);
+    let (one, other, observer) = (api.coordinator().await, api.coordinator().await, api.coordinator().await);
+    let (session, dead) = (one.join(aggregator("a"), ttl), other.join(aggregator("b"), ttl));
+    wait_members(&observer, &["a", "b"]).await;
+    let seen = observer.members(Role::Aggregator);
+    api.set_mode(Mode::IsSlow);
+    // Long enough for all of them to notice, and for a member to expire if it could.
+    let mut last = renewed(&api.store(), MEMBER);
+    let mut renewals = 0;
+    wait_store(&api, |store| {
+        let now = renewed(store, MEMBER);
+        renewals += usize::from(std::mem::replace(&mut last, now.clone()) != now);
+        renewals == 5
+    })
+    .await;
+    assert!(!seen.has_changed().unwrap(), "{seen:?}");
+    drop(dead);
+    wait_members(&observer, &["a"]).await;
+    wait_members(&one, &["a"]).await;
+    wait_granted(&session, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn member_whose_lease_is_deleted_registers_again_at_once() {
+    let api = FakeApi::start().await.unwrap();
+    let coordinator = api.coordinator().await;
+    // The next renewal is far away.
+    let session = coordinator.join(aggregator("a"), Duration::from_secs(3_600));
+    wait_granted(&session, 0).await;
+    wait_owner(&coordinator, Some("a")).await;
+    api.delete(MEMBER);
+    wait_store(&api, |store| store.object(MEMBER).is_some()).await;
+    wait_granted(&session, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_that_end_at_once_are_opened_ever_more_slowly() {
+    let api = FakeApi::start().await.unwrap();
+    let coordinator = api.coordinator().await;
+    wait_owner(&coordinator, None).await;
+    api.set_mode(Mode::EndsWatches);
+    let before = api.store().lists;
+    let started = Instant::now();
+    wait_store(&api, |store| store.lists >= before + 14).await;
+    // Seven delays that double from at least 50 ms; 100 ms each would be less.
+    assert!(started.elapsed() > Duration::from_secs(1), "{:?}", started.elapsed());
+    api.set_mode(Mode::Answers);
+    let session = coordinator.join(aggregator("a"), TTL);
+    wait_members(&coordinator, &["a"]).await;
+    session.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_claims_do_not_flood_a_failing_api_server() {
+    const POOLS: u64 = 100;
+    let (scene, _) = Scene::new().await;
+    let session = std::sync::Arc::new(scene.session);
+    scene.api.set_mode(Mode::FailsForPools);
+    let before = scene.api.store().about_pools;
+    let claims: Vec<_> = (0..POOLS)
+        .map(|number| {
+            let pool = PoolId { namespace: "default".to_owned(), name: format!("pool-{number}") };
+            let session = std::sync::Arc::clone(&session);
+            tokio::spawn(async move {
+                while session.claim(&pool, ClaimRequest::default()).await.is_err() {
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    // Renewals succeed meanwhile: each allows one more round of attempts.
+    let last = renewed(&scene.api.store(), MEMBER);
+    wait_store(&scene.api, |store| renewed(store, MEMBER) != last).await;
+    let requests = scene.api.store().about_pools - before;
+    assert!(requests < POOLS, "{requests} requests");
+    scene.api.set_mode(Mode::Answers);
+    for claim in claims {
+        claim.await.expect("all pools are claimed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn watch_that_is_too_old_is_opened_again() {
     let (scene, _) = Scene::new().await;
     scene.api.compact();
@@ -166,6 +250,8 @@ async fn member_at_rest_writes_once_in_two_seconds_however_many_pools_it_owns() 
     let ttl = Duration::from_secs(6);
     let (session, standby) = (one.join(aggregator("a"), ttl), other.join(aggregator("b"), ttl));
     wait_members(&one, &["a", "b"]).await;
+    // Others can see a member before it knows itself that it is registered.
+    wait_granted(&session, 0).await;
     for number in 0..20 {
         let pool = PoolId { namespace: "default".to_owned(), name: format!("pool-{number}") };
         session.claim(&pool, ClaimRequest::default()).await.expect("nobody else owns the pool");

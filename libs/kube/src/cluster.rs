@@ -1,11 +1,15 @@
 //! The connection to a cluster's API server.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
+
+use crate::causes::causes;
 
 /// How to reach a cluster.
 #[derive(Clone, Debug, Default)]
@@ -20,13 +24,15 @@ pub struct ClusterSettings {
 pub enum ConnectError {
     /// The kubeconfig cannot be used.
     #[error(
-        "cannot use the kubeconfig {}: {error}; correct the file, or give another with --kubeconfig; \
+        "cannot use the kubeconfig {}{}: {error}; correct the file, or give another with --kubeconfig; \
          `kubectl --kubeconfig {} get pods` must work",
-        .file.display(), .file.display()
+        .file.display(), for_server(.server.as_deref()), .file.display()
     )]
     Kubeconfig {
         /// The file.
         file: PathBuf,
+        /// URL of the API server, if it could be read.
+        server: Option<String>,
         /// What is wrong with it.
         error: String,
     },
@@ -79,7 +85,7 @@ impl Cluster {
     pub async fn connect(settings: &ClusterSettings) -> Result<Self, ConnectError> {
         let (mut config, login) = match &settings.kubeconfig {
             Some(file) => (from_file(file).await?, format!("the kubeconfig {}", file.display())),
-            None => infer().await?,
+            None => infer(env::var_os("KUBECONFIG")).await?,
         };
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
@@ -116,21 +122,44 @@ impl Cluster {
     }
 }
 
-async fn from_file(file: &Path) -> Result<Config, ConnectError> {
-    let unusable =
-        |error: KubeconfigError| ConnectError::Kubeconfig { file: file.to_owned(), error: error.to_string() };
-    let kubeconfig = Kubeconfig::read_from(file).map_err(unusable)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(unusable)
+fn for_server(server: Option<&str>) -> String {
+    server.map(|server| format!(" for the API server {server}")).unwrap_or_default()
 }
 
-/// Returns the settings of the pod's service account or else of the file that `$KUBECONFIG` names, and where
-/// they are from.
-async fn infer() -> Result<(Config, String), ConnectError> {
-    let not_found = |error: InferConfigError| ConnectError::NotFound(error.to_string());
-    match Config::incluster() {
-        Ok(config) => Ok((config, "the pod's service account".to_owned())),
-        Err(_) => Ok((Config::infer().await.map_err(not_found)?, "$KUBECONFIG or ~/.kube/config".to_owned())),
+async fn from_file(file: &Path) -> Result<Config, ConnectError> {
+    let unusable = |server: Option<String>, error: KubeconfigError| ConnectError::Kubeconfig {
+        file: file.to_owned(),
+        server,
+        error: causes(&error),
+    };
+    let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unusable(None, error))?;
+    let server = current_server(&kubeconfig).map(str::to_owned);
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    config.map_err(|error| unusable(server, error))
+}
+
+/// Returns the URL of the API server of the current context.
+fn current_server(kubeconfig: &Kubeconfig) -> Option<&str> {
+    let current = kubeconfig.current_context.as_ref()?;
+    let context = kubeconfig.contexts.iter().find(|context| context.name == *current)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster)?;
+    cluster.cluster.as_ref()?.server.as_deref()
+}
+
+/// Returns the settings of the pod's service account or else of the files that `$KUBECONFIG` names, whose value is
+/// given, and where they are from.
+async fn infer(kubeconfig: Option<OsString>) -> Result<(Config, String), ConnectError> {
+    if let Ok(config) = Config::incluster() {
+        return Ok((config, "the pod's service account".to_owned()));
     }
+    let files: Vec<_> =
+        kubeconfig.iter().flat_map(env::split_paths).filter(|file| file != Path::new("")).collect();
+    // An error that names the file is possible if there is one only: of several, each can be right.
+    if let [file] = files.as_slice() {
+        return Ok((from_file(file).await?, format!("the kubeconfig {}", file.display())));
+    }
+    let not_found = |error: InferConfigError| ConnectError::NotFound(causes(&error));
+    Ok((Config::infer().await.map_err(not_found)?, "$KUBECONFIG or ~/.kube/config".to_owned()))
 }
 
 #[cfg(test)]
@@ -164,11 +193,27 @@ mod tests {
             "cluster: { server: 'https://10.0.0.1:6443', certificate-authority: /does/not/exist }",
         );
         let error = error_of(&without_authority).await;
-        assert!(error.contains("certificate authority"), "{error}");
+        assert!(
+            error.contains("certificate authority") && error.contains("https://10.0.0.1:6443"),
+            "{error}"
+        );
         let without_key = without_server
             .replace("cluster: {}", "cluster: { server: 'https://10.0.0.1:6443' }")
             .replace("user: {}", "user: { client-certificate-data: bm8=, client-key-data: bm8= }");
         let error = error_of(&without_key).await;
         assert!(error.contains("https://10.0.0.1:6443"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_file_that_the_environment_names_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "not: [valid").unwrap();
+        let mut value = file.path().as_os_str().to_owned();
+        for separator in ["", ":"] {
+            value.push(separator);
+            let error = infer(Some(value.clone())).await.unwrap_err().to_string();
+            assert!(error.contains(&file.path().display().to_string()), "{error}");
+            assert!(error.contains("--kubeconfig"), "{error}");
+        }
     }
 }

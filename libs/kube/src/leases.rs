@@ -18,8 +18,9 @@ use crate::cluster::Cluster;
 pub use error::LeaseError;
 pub use lease::{Lease, LeaseEvent, LeaseList, LeaseOwner};
 
-/// Time limit for one request. A watch may stay open for longer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time limit for one request. A watch may stay open for longer. It is below the shortest time to live of a member,
+/// so that a member whose requests are just in time stays.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// After how many seconds the API server ends a watch. Its default is at least 1800 s.
 const WATCH_SECONDS: u32 = 280;
@@ -54,7 +55,7 @@ impl Leases {
     /// Lists the Leases as they are at this moment.
     ///
     /// # Errors
-    /// [`LeaseError::Refused`] or [`LeaseError::Unavailable`].
+    /// [`LeaseError::Refused`], [`LeaseError::Throttled`] or [`LeaseError::Unavailable`].
     pub async fn list(&self) -> Result<LeaseList, LeaseError> {
         let params = ListParams::default().labels(&self.selector());
         let list = self.request("list", self.api.list(&params)).await?;
@@ -94,7 +95,7 @@ impl Leases {
     /// Reads one Lease, whatever its labels; `None` if there is none of this name.
     ///
     /// # Errors
-    /// [`LeaseError::Refused`] or [`LeaseError::Unavailable`].
+    /// [`LeaseError::Refused`], [`LeaseError::Throttled`] or [`LeaseError::Unavailable`].
     pub async fn get(&self, name: &str) -> Result<Option<Lease>, LeaseError> {
         Ok(self.request("get", self.api.get_opt(name)).await?.map(Lease::from))
     }

@@ -22,7 +22,7 @@ use tonic::transport::Server;
 
 use crate::actors::{Membership, OwnerHistory, PoolOwnerSetups, RoleSettings, Root, RootMessage, RootSetup};
 use crate::config::AggregatorConfig;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, register_coordinator};
 use crate::pool_source::{PoolSet, PoolSource, watch_pools};
 use crate::pools::{PoolHandle, Pools};
 use crate::readiness::{self, Readiness, watch_readiness};
@@ -113,6 +113,7 @@ impl Aggregator {
         let metrics = Arc::new(Metrics::register(&mut registry));
         let own_address = config.advertise.clone().unwrap_or_else(|| advertised_address(address));
         let membership = join(&config, own_address.clone());
+        register_coordinator(&mut registry, &membership.coordinator);
         let (session, members) =
             (Arc::clone(&membership.session), membership.coordinator.members(Role::Aggregator));
         let (pools, served) = (Pools::default(), watch::Sender::new(PoolSet::default()));
@@ -201,7 +202,7 @@ fn join(config: &AggregatorConfig, address: PeerAddress) -> Membership {
     };
     let member = Member { role: Role::Aggregator, name: config.name.clone(), address: Some(address) };
     let session = Arc::new(coordinator.join(member, config.lease_ttl));
-    Membership { coordinator, session, owner_history }
+    Membership { coordinator, session, owner_history, claim_failures: Arc::default() }
 }
 
 fn role_settings(config: &AggregatorConfig) -> RoleSettings {

@@ -1,5 +1,6 @@
 //! The aggregator's metrics.
 
+mod coordinator;
 mod pool;
 mod pool_watch;
 
@@ -13,6 +14,7 @@ use prometheus_client::registry::Registry;
 use signalbox_state::Digest;
 use signalbox_types::PoolId;
 
+pub(crate) use self::coordinator::register_coordinator;
 use self::pool::SCRAPE_STATUSES;
 pub(crate) use self::pool::{EndpointsFileMetrics, PoolMetrics};
 pub(crate) use self::pool_watch::PoolWatchMetrics;

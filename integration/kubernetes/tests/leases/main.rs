@@ -78,6 +78,16 @@ async fn grant(kubectl: &Kubectl, verbs: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns the Lease that the chart installs.
+fn installation_lease() -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {
+            "name": "signalbox", "namespace": "team", "labels": {"signalbox.dev/installation": "signalbox"},
+        },
+    })
+}
+
 #[test]
 fn kubernetes_coordinator_conforms() -> anyhow::Result<()> {
     sandboxed("kubernetes_coordinator_conforms", async |dir| {
@@ -184,13 +194,7 @@ fn epochs_increase_over_an_older_history() -> anyhow::Result<()> {
 fn leases_go_with_the_lease_that_the_chart_installs() -> anyhow::Result<()> {
     sandboxed("leases_go_with_the_lease_that_the_chart_installs", async |dir| {
         let scene = Scene::new(dir).await?;
-        let installed = json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {
-                "name": "signalbox", "namespace": "team", "labels": {"signalbox.dev/installation": "signalbox"},
-            },
-        });
-        scene.kubectl().apply(&installed.to_string()).await?;
+        scene.kubectl().apply(&installation_lease().to_string()).await?;
         let [one, other] = scene.coordinators("signalbox").await?;
         wait_owner(&one, None).await;
         let (session, crashed) = (one.join(aggregator("a"), TTL), other.join(aggregator("b"), TTL));
@@ -210,6 +214,37 @@ fn leases_go_with_the_lease_that_the_chart_installs() -> anyhow::Result<()> {
         };
         eventually("the Leases are deleted", gone).await?;
         Ok(())
+    })
+}
+
+#[test]
+fn leases_that_are_older_than_the_chart_s_go_with_it_too() -> anyhow::Result<()> {
+    sandboxed("leases_that_are_older_than_the_chart_s_go_with_it_too", async |dir| {
+        let scene = Scene::new(dir).await?;
+        let [one, _] = scene.coordinators("signalbox").await?;
+        // helm installs the Lease last.
+        let session = one.join(aggregator("a"), TTL);
+        wait_granted(&session, 0).await;
+        scene.kubectl().apply(&installation_lease().to_string()).await?;
+        let adopted = async || {
+            let list = scene.kubectl().get(&["leases", "--namespace", "team"]).await?;
+            let owners = list["items"].as_array().into_iter().flatten();
+            let owners = owners.filter(|lease| lease["metadata"]["name"] != "signalbox");
+            let owners: Vec<_> =
+                owners.map(|lease| &lease["metadata"]["ownerReferences"][0]["name"]).collect();
+            ensure!(owners == ["signalbox", "signalbox"], "{owners:?}");
+            Ok(())
+        };
+        eventually("the Leases depend on the chart's", adopted).await?;
+        wait_owner(&one, Some("a")).await;
+        drop(session);
+        scene.kubectl().run(&["delete", "lease", "signalbox", "--namespace", "team"]).await?;
+        let gone = async || {
+            let leases = scene.leases().await?;
+            ensure!(leases.is_empty(), "{leases:?} are left");
+            Ok(())
+        };
+        eventually("the Leases are deleted", gone).await
     })
 }
 

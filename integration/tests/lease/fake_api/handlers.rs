@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
@@ -15,6 +16,9 @@ use serde_json::{Value, json};
 
 use super::store::{Refusal, Store};
 use super::{Mode, Shared};
+
+/// How long a slow server takes.
+const SLOW: Duration = Duration::from_secs(3);
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/team/leases";
 
@@ -31,7 +35,18 @@ async fn obey_mode(State(shared): State<Arc<Shared>>, request: Request, next: Ne
     let mut modes = shared.mode.subscribe();
     let mode = modes.wait_for(|mode| *mode != Mode::Hangs).await.map(|mode| *mode);
     let is_write = *request.method() != Method::GET;
-    shared.store().writes += u64::from(is_write);
+    let is_about_pool = request.uri().path().contains(".pool.");
+    {
+        let mut store = shared.store();
+        store.writes += u64::from(is_write);
+        store.about_pools += u64::from(is_about_pool);
+        store.lists += u64::from(request.method() == Method::GET && request.uri().path() == LEASES);
+    }
+    match mode {
+        Ok(Mode::FailsForPools) if is_about_pool => return refusal((503, "ServiceUnavailable")),
+        Ok(Mode::IsSlow) => tokio::time::sleep(SLOW).await,
+        _ => {}
+    }
     match mode {
         Ok(Mode::Fails) => refusal((503, "ServiceUnavailable")),
         Ok(Mode::ForbidsWrites) if is_write => refusal((403, "Forbidden")),
@@ -66,7 +81,9 @@ impl Watch {
         let mut changes = self.shared.changes.subscribe();
         loop {
             let mode = *self.shared.mode.borrow();
-            if mode == Mode::Fails || self.shared.store().generation != self.generation {
+            if matches!(mode, Mode::Fails | Mode::EndsWatches)
+                || self.shared.store().generation != self.generation
+            {
                 return None;
             }
             if !matches!(mode, Mode::Hangs | Mode::MuteWatches) {

@@ -17,6 +17,10 @@ pub(crate) struct Store {
     pub(super) generation: u64,
     /// Number of writes, with those that were refused.
     pub(crate) writes: u64,
+    /// Number of requests about Leases of pools.
+    pub(crate) about_pools: u64,
+    /// Number of lists and watches that were begun.
+    pub(crate) lists: u64,
 }
 
 /// Code and reason of a refusal.
@@ -89,7 +93,7 @@ impl Store {
 
     pub(super) fn end_watches(&mut self, current: &Self) {
         self.generation = current.generation + 1;
-        self.writes = current.writes;
+        (self.writes, self.about_pools, self.lists) = (current.writes, current.about_pools, current.lists);
     }
 
     /// Returns the lines that a watch sends for the changes after `revision`, and the revision that it has then.

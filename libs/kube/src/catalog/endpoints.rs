@@ -128,7 +128,8 @@ impl Metrics<'_> {
     }
 }
 
-/// Reads the settings of a pod. A value that makes no sense is reported, and the default applies.
+/// Reads the settings of a pod. A value that makes no sense is reported with what applies instead: the default, or
+/// of a list of ports those that make sense.
 struct Settings<'a, 'r> {
     pod: &'a Pod,
     rejected: &'r mut BTreeSet<Rejection>,
@@ -148,12 +149,18 @@ impl<'a> Settings<'a, '_> {
     fn active_ports(&mut self) -> Option<Vec<u16>> {
         let (annotation, value) = self.pod.setting(Setting::ActivePorts)?;
         let items: Vec<_> = value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
-        let ports: Vec<u16> = items.iter().filter_map(|item| item.parse().ok()).collect();
+        let ports: Vec<u16> =
+            items.iter().filter_map(|item| item.parse().ok()).filter(|port| *port > 0).collect();
         if ports.len() < items.len() {
-            let message = format!(
-                "{} is not a list of ports; write it like 8000,8001; using the valid ones",
-                quoted(value)
-            );
+            let applied = match ports.as_slice() {
+                [] => "until then the pod takes no requests".to_owned(),
+                ports => {
+                    let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+                    format!("using {} only", ports.join(","))
+                }
+            };
+            let message =
+                format!("{} is not a list of ports; write it like 8000,8001; {applied}", quoted(value));
             self.reject("annotation", annotation, &message);
         }
         Some(ports)

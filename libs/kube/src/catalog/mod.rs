@@ -59,6 +59,8 @@ pub(crate) struct Refreshed {
     pub(crate) pools: DiscoveredPools,
     /// Objects that are left out since this refresh, and why.
     pub(crate) rejections: Vec<Rejection>,
+    /// All objects that are left out, and why; `None` if they are as in the refresh before.
+    pub(crate) in_force: Option<BTreeSet<Rejection>>,
 }
 
 impl Catalog {
@@ -82,23 +84,25 @@ impl Catalog {
         match input {
             Input::Watched(resources) => {
                 self.settled.set_watched(resources);
-                self.drop_unwatched();
+                self.settle();
             }
             Input::Applied(resource, object) => self.apply(resource, object),
             Input::Deleted(resource, object) => self.delete(resource, &object),
             Input::Listed { resource, scope, objects } => {
                 self.replace(resource, &scope, objects);
-                self.settled.settle(resource, scope);
-                self.drop_unwatched();
+                self.settled.list(resource, scope);
+                self.settle();
             }
             Input::Refused { resource, scope } => {
-                self.settled.settle(resource, scope);
-                self.drop_unwatched();
+                self.settled.refuse(resource, scope);
+                self.settle();
             }
         }
     }
 
-    /// Derives what has changed. Returns `None` before all objects were listed.
+    /// Derives what has changed. Returns `None` before all objects were listed that may be, and those of a pool
+    /// and its pods in one namespace at least. Pools in a namespace where they or pods were never listed are left
+    /// out.
     pub(crate) fn refresh(&mut self) -> Option<Refreshed> {
         self.discovered.is_synced |= self.settled.is_complete();
         if !self.discovered.is_synced {
@@ -113,11 +117,14 @@ impl Catalog {
             self.refresh_pool(id, &mut new_rejections);
         }
         self.dirty = Dirty::default();
-        Some(Refreshed { pools: self.discovered.clone(), rejections: new_rejections })
+        let in_force = self.rejections.take_changed();
+        Some(Refreshed { pools: self.discovered.clone(), rejections: new_rejections, in_force })
     }
 
     fn refresh_selection(&mut self, new_rejections: &mut Vec<Rejection>) {
-        let (selected, rejected) = select_pools(&self.rules, self.pools.all());
+        let is_known = |entry: &PoolEntry| self.settled.is_known(&entry.reference.key.namespace);
+        let entries = self.pools.all().filter(|(_, entry)| is_known(entry));
+        let (selected, rejected) = select_pools(&self.rules, entries);
         self.rejections.replace(Source::Selection, rejected, new_rejections);
         let before = mem::replace(&mut self.selected, selected);
         for (id, pool) in &self.selected {
@@ -205,9 +212,10 @@ impl Catalog {
         models.replace(resource, scope, new_models, |model| dirty.mark_model(selected, model));
     }
 
-    /// Drops the objects of resources that are no longer watched, once those that are watched instead are
-    /// listed.
-    fn drop_unwatched(&mut self) {
+    /// Follows what is watched and listed: selects the pools that are known only now, and drops the objects of
+    /// resources that are no longer watched, once those that are watched instead are listed.
+    fn settle(&mut self) {
+        self.dirty.selection |= self.settled.update_known();
         for resource in self.settled.take_unwatched() {
             self.replace(resource, &Scope::All, Vec::new());
         }

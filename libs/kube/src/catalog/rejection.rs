@@ -9,11 +9,11 @@ pub(crate) enum Reason {
     Invalid,
     /// An older object has the same name.
     NameTaken,
-    /// An older pool has the same port.
+    /// An older pool has the same port. A pool that names another Service is served all the same.
     PortTaken,
     /// The Service does not open the pool's port.
     PortNotOpen,
-    /// A value in an annotation or a label of a pod is not usable; the default applies.
+    /// A value in an annotation or a label of a pod is not usable; the message says what applies instead.
     InvalidSetting,
     /// Another pod has the same address.
     AddressTaken,

@@ -13,8 +13,7 @@ use crate::objects::{ObjectRef, Pod, PoolEntry, Resource};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolSelection {
     /// Those whose endpoint picker is the Service of this name. A reference has no namespace of its own, so a
-    /// pool in any watched namespace counts; on a port that two pools want, those in the Service's namespace
-    /// come first.
+    /// pool in any watched namespace counts.
     ServedBy {
         /// Namespace of the Service.
         namespace: String,
@@ -55,10 +54,33 @@ impl SelectedPool {
 struct Candidate<'a> {
     id: PoolId,
     object: &'a ObjectRef,
+    resource: Resource,
     picker: Option<&'a PickerRef>,
-    /// The order in which pools get names and ports.
-    rank: (bool, u64, Resource),
     selected: SelectedPool,
+}
+
+/// A Service: its namespace, if it is not that of the installation, and its name.
+type Service<'a> = (Option<&'a str>, &'a str);
+
+/// Which pools have which ports.
+#[derive(Default)]
+struct Ports<'a> {
+    of_service: BTreeMap<(Service<'a>, u16), &'a PoolId>,
+    /// Of any Service: replicas open a port once, whatever the Service.
+    of_replicas: BTreeMap<u16, &'a PoolId>,
+}
+
+impl<'a> Ports<'a> {
+    /// Gives `port` of `service` to `pool`. Returns the older pool that has it if there is one, and whether that
+    /// is a pool of another Service.
+    fn assign(&mut self, service: Service<'a>, port: u16, pool: &'a PoolId) -> Option<(&'a PoolId, bool)> {
+        let first = *self.of_service.entry((service, port)).or_insert(pool);
+        if first != pool {
+            return Some((first, false));
+        }
+        let first = *self.of_replicas.entry(port).or_insert(pool);
+        (first != pool).then_some((first, true))
+    }
 }
 
 /// Returns the pools to serve, and the rejections of pools that cannot be.
@@ -69,30 +91,58 @@ pub(super) fn select_pools<'a>(
     let mut rejected = BTreeSet::new();
     let mut candidates: Vec<_> =
         entries.filter_map(|(resource, entry)| candidate(rules, resource, entry, &mut rejected)).collect();
-    candidates.sort_by(|one, other| (one.rank, &one.id).cmp(&(other.rank, &other.id)));
+    // The order in which pools get names and ports.
+    candidates.sort_by(|one, other| one.rank().cmp(&other.rank()));
     let mut selected = BTreeMap::new();
-    let mut ports: BTreeMap<_, PoolId> = BTreeMap::new();
-    for Candidate { id, object, picker, selected: pool, .. } in candidates {
-        if selected.contains_key(&id) {
+    let mut ports = Ports::default();
+    for candidate in &candidates {
+        let Candidate { id, object, selected: pool, .. } = candidate;
+        if selected.contains_key(id) {
             let message =
                 format!("an older InferencePool of another API group is also called {id}; delete one");
             rejected.insert(Rejection::new(object, Reason::NameTaken, message));
             continue;
         }
-        if let Some(picker) = picker {
-            let first = ports.entry((&picker.name, pool.port)).or_insert_with(|| id.clone());
-            if *first != id {
-                let message = format!(
-                    "port {} of the endpoint picker is already used by the pool {first}; use another port",
-                    pool.port
-                );
-                rejected.insert(Rejection::new(object, Reason::PortTaken, message));
-                continue;
-            }
+        let service = candidate.service(&rules.selection);
+        let conflict = service.and_then(|service| ports.assign(service, pool.port, id));
+        if let Some((first, is_other_service)) = conflict {
+            let message = port_taken(pool.port, first, is_other_service);
+            rejected.insert(Rejection::new(object, Reason::PortTaken, message));
         }
-        selected.insert(id, pool);
+        if conflict.is_none_or(|(_, is_other_service)| is_other_service) {
+            selected.insert(id.clone(), pool.clone());
+        }
     }
     (selected, rejected)
+}
+
+fn port_taken(port: u16, first: &PoolId, is_other_service: bool) -> String {
+    if is_other_service {
+        format!(
+            "port {port} of the endpoint picker is also that of the older pool {first}, which names another Service; \
+             replicas that serve all pools serve only that one; use another port"
+        )
+    } else {
+        format!(
+            "port {port} of the endpoint picker is already used by the older pool {first}; use another port"
+        )
+    }
+}
+
+impl Candidate<'_> {
+    /// The older pool comes first; of two of the same age the one with the lesser name.
+    fn rank(&self) -> (u64, &PoolId, Resource) {
+        (self.selected.created_ms, &self.id, self.resource)
+    }
+
+    /// Returns the Service that the pool names, if any.
+    fn service(&self, selection: &PoolSelection) -> Option<Service<'_>> {
+        let namespace = match selection {
+            PoolSelection::ServedBy { .. } => None,
+            PoolSelection::Named(_) => Some(self.id.namespace.as_str()),
+        };
+        self.picker.map(|picker| (namespace, picker.name.as_str()))
+    }
 }
 
 /// Returns the pool of `entry` if it is ours and valid.
@@ -105,13 +155,13 @@ fn candidate<'a>(
     let PoolEntry { reference: object, created_ms, pool, problem, .. } = entry;
     let pool = pool.as_ref().filter(|_| !entry.is_being_deleted)?;
     let id = PoolId { namespace: object.key.namespace.to_string(), name: object.key.name.to_string() };
-    let is_foreign = match &rules.selection {
-        PoolSelection::Named(ids) if ids.contains(&id) => false,
-        PoolSelection::ServedBy { namespace, name } if names_service(pool, name) => {
-            id.namespace != *namespace
-        }
-        _ => return None,
+    let is_ours = match &rules.selection {
+        PoolSelection::Named(ids) => ids.contains(&id),
+        PoolSelection::ServedBy { name, .. } => names_service(pool, name),
     };
+    if !is_ours {
+        return None;
+    }
     if let Some(problem) = problem {
         rejected.insert(Rejection::new(object, Reason::Invalid, problem));
         return None;
@@ -134,7 +184,7 @@ fn candidate<'a>(
         target_ports: pool.target_ports.clone(),
         selector: pool.selector.clone(),
     };
-    Some(Candidate { id, object, picker, rank: (is_foreign, *created_ms, resource), selected })
+    Some(Candidate { id, object, resource, picker, selected })
 }
 
 fn names_service(pool: &InferencePool, name: &str) -> bool {

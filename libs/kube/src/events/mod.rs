@@ -1,91 +1,60 @@
 //! Writes Events about objects that cannot be used, so that `kubectl describe` shows why.
 
-mod limiter;
+mod plan;
+mod writer;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use tokio::sync::mpsc;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
 
-use self::limiter::EventLimiter;
-use crate::causes::causes;
+use self::plan::EventPlan;
+use self::writer::EventWriter;
 use crate::cluster::Cluster;
 use crate::objects::ObjectRef;
 
-/// Number of Events that wait to be written. Further ones are dropped.
-const WAITING: usize = 64;
-
-/// Name under which Events are written.
-const REPORTER: &str = "signalbox.dev/aggregator";
-
-/// Length of the longest message of an Event in characters; the API server allows 1024 bytes.
-const MAX_MESSAGE_CHARS: usize = 250;
-
 /// Something to tell about an object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ObjectEvent {
     pub(crate) object: ObjectRef,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 
-/// Hands Events to the task that writes them. Never waits.
-#[derive(Clone, Debug)]
-pub(crate) struct EventSender(mpsc::Sender<ObjectEvent>);
-
-impl EventSender {
-    /// Writes `event` unless there were too many. One that fails is dropped.
-    pub(crate) fn send(&self, event: ObjectEvent) {
-        // What is lost here is in the log and in the metrics too.
-        let _ = self.0.try_send(event);
-    }
+/// Starts the task that writes each of the Events in the returned channel once, as fast as it may. It ends when the
+/// sender is dropped.
+pub(crate) fn start_events(cluster: &Cluster) -> watch::Sender<BTreeSet<ObjectEvent>> {
+    let (sender, wanted) = watch::channel(BTreeSet::new());
+    tokio::spawn(run(EventWriter::new(cluster.client()), wanted));
+    sender
 }
 
-/// Starts the task that writes Events. It ends when all senders are dropped.
-pub(crate) fn start_events(cluster: &Cluster) -> EventSender {
-    let (sender, mut waiting) = mpsc::channel::<ObjectEvent>(WAITING);
-    let recorder = Recorder::new(cluster.client(), Reporter::from(REPORTER));
-    tokio::spawn(async move {
-        let mut limiter = EventLimiter::new(Instant::now());
-        let mut was_refused = false;
-        while let Some(event) = waiting.recv().await {
-            if limiter.admit(Instant::now(), &event) {
-                write(&recorder, event, &mut was_refused).await;
-            }
+async fn run(mut writer: EventWriter, mut wanted: watch::Receiver<BTreeSet<ObjectEvent>>) {
+    let mut plan = EventPlan::new(Instant::now());
+    loop {
+        match wanted.has_changed() {
+            Ok(true) => plan.want(Instant::now(), wanted.borrow_and_update().clone()),
+            Ok(false) => {}
+            Err(_) => return,
         }
-    });
-    EventSender(sender)
-}
-
-async fn write(recorder: &Recorder, event: ObjectEvent, was_refused: &mut bool) {
-    let ObjectEvent { object, reason, message } = event;
-    let reference = ObjectReference {
-        api_version: Some(object.api_version.to_owned()),
-        kind: Some(object.kind.to_owned()),
-        namespace: Some(object.key.namespace.to_string()),
-        name: Some(object.key.name.to_string()),
-        uid: Some(object.uid.to_string()),
-        ..ObjectReference::default()
-    };
-    let event = Event {
-        type_: EventType::Warning,
-        reason: reason.to_owned(),
-        note: Some(message.chars().take(MAX_MESSAGE_CHARS).collect()),
-        action: "Discover".to_owned(),
-        secondary: None,
-    };
-    match recorder.publish(&event, &reference).await {
-        Ok(()) => {}
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            if !std::mem::replace(was_refused, true) {
-                tracing::warn!(
-                    error = %status.message,
-                    rule = "{ apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch] }",
-                    "not permitted to write events; add the rule to the role; going on without events"
-                );
+        if let Some(event) = plan.next(Instant::now()) {
+            if writer.write(&event).await {
+                plan.record_written(Instant::now(), &event);
             }
+            continue;
         }
-        Err(error) => tracing::debug!(error = %causes(&error), "cannot write an event"),
+        let due = plan.next_due();
+        // The branch below is disabled without a time, so the default does not matter.
+        let wait = sleep_until(due.unwrap_or_else(Instant::now).into());
+        tokio::select! {
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                wanted.mark_changed();
+            }
+            () = wait, if due.is_some() => {}
+        }
     }
 }

@@ -74,9 +74,9 @@ impl Failure {
     pub(super) fn least_delay(&self, refused: Duration) -> Duration {
         match self {
             Self::Forbidden { .. } | Self::Unauthorized(_) => refused,
-            Self::NotFound => refused / 2,
             Self::Throttled(wait) => *wait,
-            Self::Expired | Self::HistoryTooOld | Self::Unavailable(_) => Duration::ZERO,
+            // A watched resource is missing for a moment only, or else its watch ends.
+            Self::NotFound | Self::Expired | Self::HistoryTooOld | Self::Unavailable(_) => Duration::ZERO,
         }
     }
 
@@ -122,7 +122,9 @@ mod tests {
         let refused = Duration::from_secs(10);
         assert_eq!(Duration::from_secs(7), answered(429, "").least_delay(refused));
         assert_eq!(refused, answered(403, "").least_delay(refused));
-        assert_eq!(Duration::ZERO, answered(410, "").least_delay(refused));
+        for code in [404, 410, 503] {
+            assert_eq!(Duration::ZERO, answered(code, "").least_delay(refused));
+        }
         assert!(
             answered(403, "a").is_like(&answered(403, "b")) && !answered(403, "").is_like(&answered(404, ""))
         );

@@ -1,5 +1,6 @@
 //! Feeds the catalog and publishes what it derives.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::observer::PoolWatchObserver;
 use crate::catalog::{Catalog, Input, Refreshed, Rejection};
 use crate::discovered::DiscoveredPools;
-use crate::events::{EventSender, ObjectEvent};
+use crate::events::ObjectEvent;
 
 /// How long changes are collected before the pools are derived again.
 const COLLECT: Duration = Duration::from_millis(30);
@@ -17,7 +18,8 @@ const COLLECT: Duration = Duration::from_millis(30);
 pub(super) struct Publisher {
     pub(super) catalog: Catalog,
     pub(super) pools: watch::Sender<Arc<DiscoveredPools>>,
-    pub(super) events: EventSender,
+    /// The Events to write.
+    pub(super) events: watch::Sender<BTreeSet<ObjectEvent>>,
     pub(super) observer: Arc<dyn PoolWatchObserver>,
 }
 
@@ -41,7 +43,7 @@ impl Publisher {
         }
     }
 
-    fn publish(&self, Refreshed { pools, rejections }: Refreshed) {
+    fn publish(&self, Refreshed { pools, rejections, in_force }: Refreshed) {
         self.pools.send_if_modified(|last| {
             let is_changed = **last != pools;
             if is_changed {
@@ -59,7 +61,14 @@ impl Publisher {
                 kind, namespace = %object.key.namespace, name = %object.key.name, reason, %message,
                 "cannot use an object as it is"
             );
-            self.events.send(ObjectEvent { object, reason, message });
+        }
+        if let Some(in_force) = in_force {
+            let event = |Rejection { object, reason, message }| ObjectEvent {
+                object,
+                reason: reason.name(),
+                message,
+            };
+            self.events.send_replace(in_force.into_iter().map(event).collect());
         }
     }
 }

@@ -11,13 +11,14 @@ use kube::{Api, Resource as KubeResource};
 use serde::de::DeserializeOwned;
 use signalbox_actors::Backoff;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::sleep;
 
 use super::failure::Failure;
 use super::observer::PoolWatchObserver;
 use super::settings::Pace;
 use crate::catalog::{Input, Scope};
 use crate::cluster::Cluster;
-use crate::objects::{Object, Resource};
+use crate::objects::{Object, Resource, ResourceKind};
 
 /// After how many seconds the API server ends a watch, which then goes on where it was. It bounds for how
 /// long a connection that broke silently goes unnoticed.
@@ -36,6 +37,8 @@ pub(super) struct ResourceWatch {
     pub(super) relist: watch::Receiver<u64>,
     /// Is notified when the watch fails.
     pub(super) trouble: Arc<Notify>,
+    /// Changes when the API server answers after it did not.
+    pub(super) recoveries: watch::Sender<u64>,
     pub(super) pace: Pace,
     pub(super) cluster: Cluster,
 }
@@ -107,15 +110,20 @@ impl ResourceWatch {
             Event::Apply(object) => Input::Applied(resource, read(object)),
             Event::Delete(object) => Input::Deleted(resource, read(object)),
         };
-        if health.recover() {
+        if let Some(failure) = health.recover() {
             let (resource, namespace) = (self.resource.kind.plural(), self.namespace());
             tracing::info!(resource, namespace, "watching again");
+            if matches!(failure, Failure::Unavailable(_)) {
+                self.recoveries.send_modify(|count| *count += 1);
+            }
         }
         self.send(input).await
     }
 
     /// Reports a failure and waits before the next attempt.
     async fn wait_after(&self, failure: &Failure, health: &mut Health) -> Result<(), Closed> {
+        // Whoever sees that the API server answers again may do so before this watch waits for it.
+        let mut recovered = self.recoveries.subscribe();
         self.observer.watch_failed(self.resource.kind.plural());
         let is_first = health.fail(failure);
         if is_first {
@@ -130,7 +138,15 @@ impl ResourceWatch {
             .backoff
             .on_failure(jitter)
             .max(failure.least_delay(self.pace.retry_refused).mul_f64(1.0 + jitter));
-        tokio::time::sleep(delay).await;
+        let wait = sleep(delay);
+        if !matches!(failure, Failure::Unavailable(_)) {
+            wait.await;
+            return Ok(());
+        }
+        tokio::select! {
+            () = wait => {}
+            _ = recovered.changed() => sleep(self.pace.retry_after_outage.min(delay).mul_f64(jitter)).await,
+        }
         Ok(())
     }
 
@@ -141,13 +157,21 @@ impl ResourceWatch {
             Failure::Forbidden { verb, message } => {
                 let rule =
                     format!("{{ apiGroups: [{group:?}], resources: [{resource}], verbs: [list, watch] }}");
+                // What this means is said by `Settled`.
+                let meanwhile = match self.resource.kind {
+                    ResourceKind::Pod | ResourceKind::Pool => {
+                        "pools that are known stay as they are, others in the namespace are not served"
+                    }
+                    _ => "going on with the other objects",
+                };
                 tracing::error!(
                     verb,
                     resource,
                     namespace,
                     rule,
+                    meanwhile,
                     error = message,
-                    "not permitted to watch objects; add the rule to the role; going on with the others"
+                    "not permitted to watch objects; add the rule to the role; retrying"
                 );
             }
             Failure::Unauthorized(error) => tracing::error!(
@@ -200,9 +224,9 @@ impl Health {
         is_first
     }
 
-    /// Takes note of a success. Returns whether there was a failure before.
-    fn recover(&mut self) -> bool {
+    /// Takes note of a success. Returns the failure before, if any.
+    fn recover(&mut self) -> Option<Failure> {
         self.backoff.on_success();
-        self.last.take().is_some()
+        self.last.take()
     }
 }

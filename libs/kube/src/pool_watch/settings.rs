@@ -26,8 +26,14 @@ pub(super) struct Pace {
     pub(super) ask: Duration,
     /// Longest time until it is asked after a watch failed.
     pub(super) ask_after_failure: Duration,
-    /// Delays after failures.
+    /// Delays until it is asked again after it did not answer.
+    pub(super) ask_while_away: BackoffPolicy,
+    /// For how long it must lack a resource before the objects of the resource go.
+    pub(super) gone_after: Duration,
+    /// Delays after failures of a watch.
     pub(super) retry: BackoffPolicy,
+    /// Longest delay of a failed watch when the API server answers again.
+    pub(super) retry_after_outage: Duration,
     /// Shortest delay when somebody must act before the next attempt can succeed.
     pub(super) retry_refused: Duration,
 }
@@ -36,7 +42,10 @@ impl Pace {
     pub(super) const DEFAULT: Self = Self {
         ask: Duration::from_secs(8),
         ask_after_failure: Duration::from_secs(1),
+        ask_while_away: BackoffPolicy { base: Duration::from_millis(500), cap: Duration::from_secs(2) },
+        gone_after: Duration::from_secs(30),
         retry: BackoffPolicy { base: Duration::from_millis(500), cap: Duration::from_secs(5) },
+        retry_after_outage: Duration::from_secs(1),
         retry_refused: Duration::from_secs(10),
     };
 }

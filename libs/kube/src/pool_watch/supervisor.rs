@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::api::{Api, ListParams};
 use signalbox_actors::Backoff;
@@ -35,6 +35,7 @@ pub(super) struct Supervisor {
     observer: Arc<dyn PoolWatchObserver>,
     relist: watch::Sender<u64>,
     trouble: Arc<Notify>,
+    recoveries: watch::Sender<u64>,
     tasks: JoinSet<()>,
     watches: BTreeMap<Resource, Vec<AbortHandle>>,
     /// The custom resources that are watched; `None` until known.
@@ -43,6 +44,8 @@ pub(super) struct Supervisor {
     history: History,
     /// Resources of which it was logged that they are ignored.
     ignored: BTreeSet<Resource>,
+    /// API versions that this process may not ask for.
+    refused: BTreeSet<&'static str>,
     was_unavailable: bool,
 }
 
@@ -62,12 +65,14 @@ impl Supervisor {
             observer,
             relist: watch::Sender::new(0),
             trouble: Arc::default(),
+            recoveries: watch::Sender::new(0),
             tasks: JoinSet::new(),
             watches: BTreeMap::new(),
             watched: None,
-            apis: ServedApis::default(),
+            apis: ServedApis::new(pace.gone_after),
             history: History::default(),
             ignored: BTreeSet::new(),
+            refused: BTreeSet::new(),
             was_unavailable: false,
         }
     }
@@ -75,7 +80,7 @@ impl Supervisor {
     /// Runs until nobody receives the objects any more.
     pub(super) async fn run(mut self) {
         self.start(PODS);
-        let mut backoff = Backoff::new(self.pace.retry);
+        let mut backoff = Backoff::new(self.pace.ask_while_away);
         loop {
             let is_available = self.ask_for_apis().await;
             if is_available {
@@ -89,7 +94,7 @@ impl Supervisor {
                 self.observer.contacted();
                 self.wait().await;
             } else {
-                sleep(backoff.on_failure(rand::random())).await;
+                self.wait_for_recovery(backoff.on_failure(rand::random())).await;
             }
         }
     }
@@ -104,40 +109,68 @@ impl Supervisor {
         }
     }
 
+    /// Waits for `delay`, or until a watch finds that the API server answers.
+    async fn wait_for_recovery(&self, delay: Duration) {
+        let mut recovered = self.recoveries.subscribe();
+        // What is late is only this process.
+        let _ = timeout(delay, recovered.changed()).await;
+    }
+
     /// Asks which custom resources there are. Returns whether the API server answered.
     async fn ask_for_apis(&mut self) -> bool {
-        let client = self.cluster.client();
         for api_version in CUSTOM_API_VERSIONS {
-            let failure = match timeout(REQUEST_TIMEOUT, client.list_api_group_resources(api_version)).await {
-                Ok(Ok(list)) => {
-                    let found =
-                        list.resources.iter().filter_map(|found| Resource::find(api_version, &found.name));
-                    self.apis.observe(api_version, &found.collect());
+            let failure = match self.ask_for_api(api_version).await {
+                Ok(served) => {
+                    self.apis.observe(Instant::now(), api_version, &served);
+                    self.refused.remove(api_version);
                     continue;
                 }
-                Ok(Err(kube::Error::Api(status))) => Failure::of_status("get", &status),
-                Ok(Err(error)) => Failure::Unavailable(causes(&error)),
-                Err(_) => Failure::Unavailable("no answer in time".to_owned()),
+                Err(failure) => failure,
             };
-            match failure {
-                Failure::NotFound => self.apis.observe(api_version, &BTreeSet::new()),
-                Failure::Forbidden { message, .. } => {
-                    self.observer.watch_failed("apis");
-                    tracing::warn!(
-                        api_version,
-                        error = message,
-                        "not permitted to read which resources there are; bind the role system:discovery"
-                    );
-                    self.apis.observe_refusal(api_version);
-                }
-                failure => {
-                    self.report_unavailable(&failure);
-                    return false;
-                }
+            if let Failure::Forbidden { verb, message } = &failure {
+                self.report_refusal(verb, api_version, message);
+                self.apis.observe_refusal(api_version);
+            } else {
+                CUSTOM_API_VERSIONS.into_iter().for_each(|version| self.apis.observe_silence(version));
+                self.report_unavailable(&failure);
+                return false;
             }
         }
-        self.was_unavailable = false;
+        if std::mem::take(&mut self.was_unavailable) {
+            tracing::info!(server = self.cluster.server(), "the API server answers again");
+            self.recoveries.send_modify(|count| *count += 1);
+        }
         true
+    }
+
+    /// Asks which of our resources `api_version` has.
+    async fn ask_for_api(&self, api_version: &str) -> Result<BTreeSet<Resource>, Failure> {
+        let client = self.cluster.client();
+        match timeout(REQUEST_TIMEOUT, client.list_api_group_resources(api_version)).await {
+            Ok(Ok(list)) => {
+                let found = list.resources.iter();
+                Ok(found.filter_map(|found| Resource::find(api_version, &found.name)).collect())
+            }
+            Ok(Err(kube::Error::Api(status))) => match Failure::of_status("get", &status) {
+                Failure::NotFound => Ok(BTreeSet::new()),
+                failure => Err(failure),
+            },
+            Ok(Err(error)) => Err(Failure::Unavailable(causes(&error))),
+            Err(_) => Err(Failure::Unavailable("no answer in time".to_owned())),
+        }
+    }
+
+    /// Logs once that this process may not ask for an API version.
+    fn report_refusal(&mut self, verb: &str, api_version: &'static str, error: &str) {
+        self.observer.watch_failed("apis");
+        if self.refused.insert(api_version) {
+            tracing::error!(
+                verb,
+                path = format!("/apis/{api_version}"),
+                error,
+                "not permitted to read which resources there are; bind the role system:discovery; retrying"
+            );
+        }
     }
 
     fn report_unavailable(&mut self, failure: &Failure) {
@@ -218,6 +251,7 @@ impl Supervisor {
                 observer: Arc::clone(&self.observer),
                 relist: self.relist.subscribe(),
                 trouble: Arc::clone(&self.trouble),
+                recoveries: self.recoveries.clone(),
                 pace: self.pace,
                 cluster: self.cluster.clone(),
             };

@@ -1,5 +1,7 @@
 //! Claims and releases pools by compare-and-swap on their Leases.
 
+use std::time::Instant;
+
 use signalbox_kube::{Lease, LeaseError};
 use signalbox_types::{PeerAddress, PoolId};
 
@@ -8,14 +10,14 @@ use super::{KubernetesCoordinator, MAX_ATTEMPTS, lease_name};
 use crate::membership::Role;
 use crate::ownership::{Claim, ClaimError, ClaimRequest, Owner};
 
-/// Claims `pool` for `run`, which must be registered.
+/// Claims `pool` for `run`, which must be registered. The outer result is that of the requests.
 pub(super) async fn claim(
     coordinator: &KubernetesCoordinator,
     run: &MemberRun,
     pool: &PoolId,
     address: &PeerAddress,
     request: ClaimRequest,
-) -> Result<Claim, ClaimError> {
+) -> Result<Result<Claim, ClaimError>, LeaseError> {
     for _ in 0..MAX_ATTEMPTS {
         let mut lease = read(coordinator, pool).await?;
         let ownership = objects::read_ownership(&lease);
@@ -25,18 +27,21 @@ pub(super) async fn claim(
             && request.is_refused_by(&owner)
             && is_registered(coordinator, &holder).await?
         {
-            return Err(ClaimError::Held(owner));
+            return Ok(Err(ClaimError::Held(owner)));
         }
-        let claim = Claim::next(previous, request.above)?;
+        let claim = match Claim::next(previous, request.above) {
+            Ok(claim) => claim,
+            Err(error) => return Ok(Err(error)),
+        };
         let owner = Owner { name: run.name.clone(), address: address.clone(), epoch: claim.epoch };
         objects::write_owner(&mut lease, &owner, run);
         match write(coordinator, lease).await {
-            Ok(()) => return Ok(claim),
+            Ok(()) => return Ok(Ok(claim)),
             Err(LeaseError::Conflict | LeaseError::NotFound) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
-    Err(ClaimError::Unavailable("too many concurrent claims".to_owned()))
+    Ok(Err(ClaimError::Unavailable("too many concurrent claims".to_owned())))
 }
 
 /// Releases `pool` if `run` owns it.
@@ -84,7 +89,7 @@ pub(super) async fn read(coordinator: &KubernetesCoordinator, pool: &PoolId) -> 
 
 /// Writes a Lease that was read or is new, if it has not changed since.
 pub(super) async fn write(coordinator: &KubernetesCoordinator, mut lease: Lease) -> Result<(), LeaseError> {
-    lease.owner = coordinator.mirror.table().installation_lease().or(lease.owner);
+    lease.owner = coordinator.mirror.table().owner_of(&lease, Instant::now());
     if lease.resource_version.is_empty() {
         coordinator.leases.create(&lease).await?;
     } else {

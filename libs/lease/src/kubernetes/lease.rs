@@ -55,13 +55,25 @@ impl Lease {
         address: &PeerAddress,
         request: ClaimRequest,
     ) -> Result<Claim, ClaimError> {
-        if self.stop.is_cancelled() || self.written.borrow().is_none() {
-            return Err(ClaimError::Unavailable("this process is not registered".to_owned()));
-        }
-        claims::claim(&self.coordinator, &self.run, pool, address, request).await
+        self.check_registered()?;
+        let pacing = &self.coordinator.pacing;
+        let turn = tokio::select! {
+            turn = pacing.turn_for(pool) => turn,
+            () = self.stop.cancelled() => return Err(not_registered()),
+        };
+        self.check_registered()?;
+        let result = claims::claim(&self.coordinator, &self.run, pool, address, request).await;
+        pacing.record(&turn, pool, &result);
+        result?
+    }
+
+    fn check_registered(&self) -> Result<(), ClaimError> {
+        let is_registered = !self.stop.is_cancelled() && self.written.borrow().is_some();
+        if is_registered { Ok(()) } else { Err(not_registered()) }
     }
 
     pub(crate) async fn release(&self, pool: &PoolId) -> Result<(), Unavailable> {
+        let _turn = self.coordinator.pacing.turn().await;
         Ok(claims::release(&self.coordinator, &self.run, pool).await?)
     }
 
@@ -95,6 +107,10 @@ impl Lease {
         }
         Err(LeaseError::Conflict)
     }
+}
+
+fn not_registered() -> ClaimError {
+    ClaimError::Unavailable("this process is not registered".to_owned())
 }
 
 impl Drop for Lease {

@@ -5,18 +5,23 @@ use std::time::{Duration, Instant};
 
 use signalbox_kube::{Lease, LeaseEvent, LeaseOwner};
 
+use super::latency::Latency;
 use super::objects;
 use crate::registry::keys::{self, Entries};
 
 /// How long a member must be dead before its Lease is deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 
+/// For how long Leases still depend on the installation's Lease after it is gone.
+const UNINSTALL_TIME: Duration = Duration::from_secs(60);
+
 /// The installation's Leases as this process has seen them.
 ///
 /// A member expires when its Lease was not renewed for its time to live, measured by this process's clock from
 /// the moment at which the last renewal was seen: the clocks of machines are never compared. That alone would
 /// remove members when the API server is away, or when the watch is stuck. So a member expires only by a listing
-/// that was requested after that time, and only if the API server was not in trouble during it.
+/// that was requested after that time, and only if the API server was not in trouble during it: it failed to answer,
+/// or took longer than it usually does. One that is always slow is not in trouble.
 ///
 /// A member that is missing from a listing is treated like one that was not renewed: the API server may have been
 /// restored from an older history, and live processes register again. Only a change that the watch reports removes
@@ -26,10 +31,15 @@ pub(super) struct LeaseTable {
     /// Name of the installation, and of the Lease on which the others depend.
     installation: String,
     leases: BTreeMap<String, SeenLease>,
-    /// Stays after the Lease is gone: what is still written while the chart is being uninstalled is then
-    /// deleted too.
+    /// Stays for a while after the Lease is gone: what is still written while the chart is being uninstalled is
+    /// then deleted too.
     installation_lease: Option<LeaseOwner>,
+    /// Since when the installation's Lease is known not to exist.
+    uninstalled_at: Option<Instant>,
     last_trouble: Option<Instant>,
+    latency: Latency,
+    /// Number of requests of this process that take longer than expected.
+    overdue: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -73,8 +83,35 @@ impl LeaseTable {
             installation: installation.to_owned(),
             leases: BTreeMap::new(),
             installation_lease: None,
+            uninstalled_at: None,
             last_trouble: None,
+            latency: Latency::default(),
+            overdue: 0,
         }
+    }
+
+    /// Returns how long a request may take before the API server is in trouble.
+    pub(super) fn latency_limit(&self) -> Duration {
+        let members = self.leases.values().filter(|seen| seen.is_member());
+        let shortest = members.map(|seen| objects::ttl(&seen.lease)).min();
+        self.latency.limit(shortest.unwrap_or(objects::DEFAULT_TTL))
+    }
+
+    /// Records that the API server answered after this time.
+    pub(super) fn record_answer(&mut self, elapsed: Duration) {
+        self.latency.observe(elapsed);
+    }
+
+    /// Records that a request takes longer than expected: the API server is in trouble until it ends.
+    pub(super) fn begin_overdue(&mut self, now: Instant) {
+        self.overdue += 1;
+        self.record_trouble(now);
+    }
+
+    /// Records the end of a request that took longer than expected.
+    pub(super) fn end_overdue(&mut self, now: Instant) {
+        self.overdue -= 1;
+        self.record_trouble(now);
     }
 
     /// Records that the API server failed to answer, or took long to.
@@ -84,6 +121,11 @@ impl LeaseTable {
 
     /// Replaces all Leases with a listing that was requested at `requested_at`, and expires members.
     pub(super) fn replace(&mut self, requested_at: Instant, now: Instant, leases: Vec<Lease>) {
+        let elapsed = now.duration_since(requested_at);
+        if self.overdue > 0 || elapsed > self.latency_limit() {
+            self.record_trouble(now);
+        }
+        self.latency.observe(elapsed);
         let mut before = std::mem::take(&mut self.leases);
         for lease in leases {
             let seen = self.see(before.remove(&lease.name), lease, now);
@@ -93,6 +135,9 @@ impl LeaseTable {
             before.into_iter().filter(|(_, seen)| seen.is_member() && !seen.is(LeaseState::Expired))
         {
             self.leases.insert(name, SeenLease { state: LeaseState::Missing, ..seen });
+        }
+        if !self.leases.contains_key(&self.installation) {
+            self.uninstalled_at.get_or_insert(now);
         }
         self.expire(requested_at);
     }
@@ -112,7 +157,12 @@ impl LeaseTable {
     /// Applies a change. Returns whether anything but the time of a renewal has changed.
     pub(super) fn apply(&mut self, event: LeaseEvent, now: Instant) -> bool {
         match event {
-            LeaseEvent::Deleted(lease) => self.leases.remove(&lease.name).is_some(),
+            LeaseEvent::Deleted(lease) => {
+                if lease.name == self.installation {
+                    self.uninstalled_at.get_or_insert(now);
+                }
+                self.leases.remove(&lease.name).is_some()
+            }
             LeaseEvent::Changed(lease) => {
                 let before = self.leases.remove(&lease.name);
                 let known = before.as_ref().map(|seen| (contents(&seen.lease), seen.state));
@@ -127,6 +177,7 @@ impl LeaseTable {
     fn see(&mut self, before: Option<SeenLease>, lease: Lease, now: Instant) -> SeenLease {
         if lease.name == self.installation {
             self.installation_lease = Some(LeaseOwner { name: lease.name.clone(), uid: lease.uid.clone() });
+            self.uninstalled_at = None;
         }
         match before {
             Some(before) if before.shows_renewal_of(&lease) => {
@@ -167,10 +218,37 @@ impl LeaseTable {
             .is_some_and(|seen| seen.is(LeaseState::Expired) && seen.shows_renewal_of(lease))
     }
 
-    /// Returns the Lease with which the others are deleted: the one that the chart installs. The cluster then
+    /// Returns the Lease with which `lease` is to be deleted: the one that the chart installs. The cluster then
     /// deletes them all when the chart is uninstalled.
-    pub(super) fn installation_lease(&self) -> Option<LeaseOwner> {
-        self.installation_lease.clone()
+    ///
+    /// The cluster also deletes whatever depends on a Lease that is gone. So an installation that goes on without
+    /// its Lease, which somebody deleted by hand, writes Leases that depend on none.
+    pub(super) fn owner_of(&self, lease: &Lease, now: Instant) -> Option<LeaseOwner> {
+        let is_over = |since: Instant| now.duration_since(since) >= UNINSTALL_TIME;
+        if self.uninstalled_at.is_some_and(is_over) {
+            return lease.owner.clone().filter(|owner| owner.name != self.installation);
+        }
+        self.installation_lease.clone().or_else(|| lease.owner.clone())
+    }
+
+    /// Returns whether the installation's Lease has this name.
+    pub(super) fn is_installation(&self, name: &str) -> bool {
+        self.installation == name
+    }
+
+    /// Returns the Leases that do not depend on the installation's Lease although it exists, changed so that they
+    /// do. Helm installs it after the Deployments, so others can be older. Those of live members are not among them:
+    /// their next renewals see to it.
+    pub(super) fn orphans(&self) -> Vec<Lease> {
+        let Some(owner) = self.installation_lease.as_ref().filter(|_| self.uninstalled_at.is_none()) else {
+            return Vec::new();
+        };
+        let is_orphan = |seen: &&SeenLease| {
+            let is_kept = seen.is(LeaseState::Expired) || objects::read_ownership(&seen.lease).is_some();
+            is_kept && seen.lease.owner.as_ref() != Some(owner)
+        };
+        let orphans = self.leases.values().filter(is_orphan);
+        orphans.map(|seen| Lease { owner: Some(owner.clone()), ..seen.lease.clone() }).collect()
     }
 
     /// Returns the members that have not expired, and the pools that they own.

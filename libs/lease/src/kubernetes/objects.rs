@@ -19,7 +19,7 @@ const EPOCH: &str = "signalbox.dev/epoch";
 pub(super) const SIGNAL: &str = "signalbox.dev/signal";
 
 /// Time to live of a member whose Lease does not say it.
-const DEFAULT_TTL: Duration = Duration::from_secs(6);
+pub(super) const DEFAULT_TTL: Duration = Duration::from_secs(6);
 
 /// One run of a member, from its start to its exit. A process that was restarted under the same name is
 /// another run, and does not own what the earlier one owned.

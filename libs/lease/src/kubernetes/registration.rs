@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use signalbox_kube::{Lease, LeaseError};
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::KubernetesCoordinator;
+use super::deletions::Deletions;
 use super::objects::{self, MemberRun};
 use crate::membership::Member;
 use crate::outage::OutageTracker;
@@ -29,13 +31,13 @@ impl Registration {
     /// current request when `stop` is cancelled.
     pub(super) async fn run(self) {
         let (mut outage, mut has_registered) = (OutageTracker::new(), false);
+        let mut deletions = Deletions::new(&self.coordinator.mirror, &self.object);
         while !self.stop.is_cancelled() {
             let started = Instant::now();
-            let step = self.step(has_registered).await;
-            let is_slow = started.elapsed() > self.ttl / 6;
-            if is_slow || matches!(step, Err(LeaseError::Unavailable(_))) {
-                self.coordinator.mirror.record_trouble();
-            }
+            deletions.skip_earlier();
+            let step = self.coordinator.mirror.timed(self.step(has_registered)).await;
+            self.coordinator.pacing.record_other(&step);
+            let is_registered = step.is_ok();
             let delay = match step {
                 Ok(()) => {
                     has_registered = true;
@@ -45,10 +47,15 @@ impl Registration {
                 Err(error) => {
                     let message =
                         format!("cannot keep {} registered with Kubernetes; retrying", self.member.name);
-                    outage.record_failure(&message, &error, rand::random())
+                    outage.record_failure(&message, &error, rand::random()).max(error.retry_after())
                 }
             };
-            let _ = tokio::time::timeout(delay, self.stop.cancelled()).await;
+            tokio::select! {
+                () = sleep(delay) => deletions.arm(),
+                // Until the Lease exists again, this process owns nothing.
+                () = deletions.wait(), if is_registered => {}
+                () = self.stop.cancelled() => {}
+            }
         }
     }
 
@@ -84,7 +91,7 @@ impl Registration {
     /// Writes the registration into `lease`, which is new or was read.
     async fn write(&self, mut lease: Lease) -> Result<(), LeaseError> {
         objects::write_member(&mut lease, &self.member, &self.run, self.ttl);
-        lease.owner = self.coordinator.mirror.table().installation_lease().or(lease.owner);
+        lease.owner = self.coordinator.mirror.table().owner_of(&lease, Instant::now());
         let leases = &self.coordinator.leases;
         let stored = match lease.resource_version.is_empty() {
             true => leases.create(&lease).await?,

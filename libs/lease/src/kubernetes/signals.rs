@@ -14,6 +14,7 @@ pub(crate) async fn publish_signal(
     pool: &PoolId,
     signal: &Bytes,
 ) -> Result<(), Unavailable> {
+    let _turn = coordinator.pacing.turn().await;
     for _ in 0..MAX_ATTEMPTS {
         let mut lease = claims::read(coordinator, pool).await?;
         lease.annotations.insert(objects::SIGNAL.to_owned(), STANDARD.encode(signal));

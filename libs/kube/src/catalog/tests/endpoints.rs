@@ -79,8 +79,25 @@ fn active_ports_limit_the_target_ports() {
         &json!({ "llm-d.ai/active-ports": "8001", "inference.networking.k8s.io/active-ports": "8000" }),
     );
     assert_eq!(("1".to_owned(), vec![]), ranks(pod("prod/a", "10.0.0.1", both)));
-    let reported = vec!["Pod prod/a InvalidSetting".to_owned()];
-    assert_eq!(("0".to_owned(), reported), ranks(active("llm-d.ai/active-ports", "8000,x")));
+    let reported = || vec!["Pod prod/a InvalidSetting".to_owned()];
+    assert_eq!(("0".to_owned(), reported()), ranks(active("llm-d.ai/active-ports", "8000,x")));
+    assert_eq!((String::new(), reported()), ranks(active("llm-d.ai/active-ports", "x")));
+}
+
+#[test]
+fn garbage_in_active_ports_is_reported_with_what_applies() {
+    let message = |value: &str| {
+        let pod = pod("prod/a", "10.0.0.1", annotations(&json!({ "llm-d.ai/active-ports": value })));
+        let mut fixture = Fixture::with(vec![pod], vec![pool("prod/llama", 0, 9002, no_changes())]);
+        fixture.refresh().rejections.remove(0).message
+    };
+    let start = |value: &str| {
+        format!(
+            "annotation llm-d.ai/active-ports: \"{value}\" is not a list of ports; write it like 8000,8001; "
+        )
+    };
+    assert_eq!(start("x,8001,0,8000") + "using 8001,8000 only", message("x,8001,0,8000"));
+    assert_eq!(start("all") + "until then the pod takes no requests", message("all"));
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl Fixture {
     /// Returns the endpoints of all pools as `POOL: NAME@ADDRESS[ draining]`, and the rejections as
     /// `KIND NAMESPACE/NAME REASON`.
     pub(super) fn shown(&mut self) -> (Vec<String>, Vec<String>) {
-        let Refreshed { pools, rejections } = self.refresh();
+        let Refreshed { pools, rejections, .. } = self.refresh();
         let endpoints = pools.pools.iter().flat_map(|(id, DiscoveredPool { spec, .. })| {
             spec.endpoints.iter().map(move |endpoint| {
                 let draining = if endpoint.is_draining { " draining" } else { "" };

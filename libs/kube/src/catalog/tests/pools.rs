@@ -13,7 +13,7 @@ fn no_changes() -> Value {
 
 /// Shows the served pools as `POOL:PORT` and the rejections as `POOL REASON`.
 fn shown(fixture: &mut Fixture) -> (Vec<String>, Vec<String>) {
-    let Refreshed { pools, rejections } = fixture.refresh();
+    let Refreshed { pools, rejections, .. } = fixture.refresh();
     let pools = pools.pools.iter().map(|(id, pool)| format!("{id}:{}", pool.port)).collect();
     let rejections = rejections.iter().map(|rejection| {
         let key = &rejection.object.key;
@@ -99,10 +99,42 @@ fn the_older_pool_keeps_its_port() {
 }
 
 #[test]
-fn pools_in_the_namespace_of_the_service_come_first() {
+fn the_older_pool_keeps_its_port_whatever_its_namespace() {
     let pools = vec![pool("test/old", 1, 9002, no_changes()), pool("prod/new", 2, 9002, no_changes())];
     let mut fixture = Fixture::with(vec![], pools);
-    assert_eq!(served(&["prod/new:9002"], &["test/old PortTaken"]), shown(&mut fixture));
+    assert_eq!(served(&["test/old:9002"], &["prod/new PortTaken"]), shown(&mut fixture));
+    // Of two of the same age, the name decides.
+    let pools = vec![pool("test/a", 1, 9002, no_changes()), pool("prod/b", 1, 9002, no_changes())];
+    let mut fixture = Fixture::with(vec![], pools);
+    assert_eq!(served(&["prod/b:9002"], &["test/a PortTaken"]), shown(&mut fixture));
+}
+
+#[test]
+fn conflicts_of_named_pools_are_told_and_another_service_keeps_its_pool() {
+    let id = |name: &str| PoolId { namespace: "prod".to_owned(), name: name.to_owned() };
+    let selection = PoolSelection::Named(["a", "b", "c", "d"].map(id).to_vec());
+    let mut fixture = Fixture::new(Rules { selection, service_ports: None });
+    let other = json!({ "endpointPickerRef": { "name": "other" } });
+    for (resource, object) in [
+        pool("prod/a", 1, 9002, no_changes()),
+        pool("prod/b", 2, 9002, no_changes()),
+        pool("prod/c", 3, 9002, other.clone()),
+        pool("prod/d", 4, 9002, other.clone()),
+        // It is not one of ours.
+        pool("prod/e", 0, 9002, other),
+    ] {
+        fixture.catalog.handle(Input::Applied(resource, object));
+    }
+    let Refreshed { pools, rejections, .. } = fixture.refresh();
+    assert_eq!(vec!["a", "c"], pools.pools.keys().map(|id| id.name.as_str()).collect::<Vec<_>>());
+    let messages: Vec<_> = rejections.into_iter().map(|rejection| rejection.message).collect();
+    let expected = [
+        "port 9002 of the endpoint picker is already used by the older pool prod/a; use another port",
+        "port 9002 of the endpoint picker is also that of the older pool prod/a, which names another Service; \
+         replicas that serve all pools serve only that one; use another port",
+        "port 9002 of the endpoint picker is already used by the older pool prod/c; use another port",
+    ];
+    assert_eq!(expected.to_vec(), messages);
 }
 
 #[test]

@@ -33,6 +33,8 @@ struct Contents {
     /// Requests as `VERB PATH`, a list with its `continue` token if it has one.
     requests: Vec<String>,
     events: Vec<Value>,
+    /// Names of Events that were patched.
+    patched_events: Vec<String>,
 }
 
 /// The server. It ends with the test's runtime.
@@ -137,6 +139,11 @@ impl FakeApi {
         self.edit().events.iter().map(shown).collect()
     }
 
+    /// Returns how often Events were patched.
+    pub(super) fn patched_events(&self) -> usize {
+        self.edit().patched_events.len()
+    }
+
     fn edit(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap()
     }
@@ -164,6 +171,12 @@ async fn answer(
     if path.ends_with("/events") && request.method() == Method::POST {
         let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
         return api.take_event(&serde_json::from_slice(&body).unwrap());
+    }
+    if let Some((before, event)) = path.rsplit_once('/')
+        && before.ends_with("/events")
+        && request.method() == Method::PATCH
+    {
+        return api.patch_event(event);
     }
     if let Some(api_version) = path.strip_prefix("apis/")
         && api_version.split('/').count() == 2
@@ -214,12 +227,24 @@ impl FakeApi {
         if let Some(code) = contents.faults.get("create events") {
             return status(*code);
         }
+        let name = &event["metadata"]["name"];
+        if contents.events.iter().any(|known| known["metadata"]["name"] == *name) {
+            return status(409);
+        }
         contents.events.push(event.clone());
         Json(event.clone()).into_response()
     }
 
+    fn patch_event(&self, name: &str) -> Response {
+        let mut contents = self.edit();
+        let event = contents.events.iter().find(|event| event["metadata"]["name"] == name).cloned();
+        contents.patched_events.push(name.to_owned());
+        event.map_or_else(|| status(404), |event| Json(event).into_response())
+    }
+
     fn resources(&self, api_version: &str) -> Response {
-        let contents = self.edit();
+        let mut contents = self.edit();
+        contents.requests.push(format!("get apis {api_version}"));
         if let Some(code) = contents.faults.get("get apis") {
             return status(*code);
         }

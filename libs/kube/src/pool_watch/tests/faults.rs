@@ -1,10 +1,23 @@
 //! The API server fails.
 
+use std::time::Duration;
+
 use serde_json::json;
+use signalbox_actors::BackoffPolicy;
 
 use super::{
-    OBJECTIVES, PODS, POOLS, Watched, api_with_pool, endpoints, objective, pod, pool, priority, until,
+    OBJECTIVES, PACE, PODS, POOLS, Pace, Watched, api_with_pool, endpoints, objective, pod, pool, priority,
+    until,
 };
+
+/// What is watched in these tests, as observers name it.
+const RESOURCES: [&str; 4] = ["pods", "inferencepools", "inferenceobjectives", "apis"];
+
+/// All requests that the server answers in these tests.
+fn all_requests() -> Vec<String> {
+    let all = [PODS, POOLS, OBJECTIVES].map(|path| [format!("list {path}"), format!("watch {path}")]);
+    all.into_iter().flatten().chain(["get apis".to_owned()]).collect()
+}
 
 fn failed(watched: &Watched, resource: &str) -> bool {
     watched.told.failed.lock().unwrap().contains(resource)
@@ -32,6 +45,65 @@ async fn what_is_not_permitted_does_not_hold_up_the_rest() {
 }
 
 #[tokio::test]
+async fn refused_pods_pools_and_apis_do_not_make_pools_empty() {
+    for (request, resource) in [
+        (format!("list {PODS}"), "pods"),
+        (format!("list {POOLS}"), "inferencepools"),
+        ("get apis".to_owned(), "apis"),
+    ] {
+        let api = api_with_pool().await;
+        api.apply(PODS, pod("a", 1));
+        api.fail(&request, 403);
+        let mut watched = Watched::start(&api).await;
+        until("the refusal is counted", || failed(&watched, resource)).await;
+        let asked = api.requests().len();
+        until("it is asked again", || api.requests().len() > asked + 10).await;
+        assert!(!watched.pools.borrow().is_synced, "{resource}");
+        api.fail(&request, 0);
+        watched.until_endpoints(&["llama a-rank-0"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_resource_that_is_missing_for_a_moment_keeps_its_objects() {
+    let api = api_with_pool().await;
+    api.apply(PODS, pod("a", 1));
+    let pace = Pace { gone_after: Duration::from_secs(3_600), ..PACE };
+    let mut watched = Watched::start_at(&api, pace).await;
+    watched.until_endpoints(&["llama a-rank-0"]).await;
+    // While an API server starts, it may answer for a while as if a resource did not exist.
+    api.serve("inference.networking.k8s.io/v1", &[]);
+    api.cut();
+    let is_asked = |request: &String| request == "get apis inference.networking.k8s.io/v1";
+    let asked = || api.requests().iter().filter(|request| is_asked(request)).count();
+    let before = asked();
+    until("it is missing several times", || asked() > before + 4).await;
+    assert_eq!(vec!["llama a-rank-0"], endpoints(&watched.pools.borrow()));
+    api.serve("inference.networking.k8s.io/v1", &["inferencepools"]);
+    api.apply(POOLS, pool("second", 9003));
+    watched.until_endpoints(&["llama a-rank-0", "second a-rank-0"]).await;
+}
+
+#[tokio::test]
+async fn all_watches_continue_at_once_when_the_server_answers_again() {
+    let api = api_with_pool().await;
+    api.apply(PODS, pod("a", 1));
+    let hour = Duration::from_secs(3_600);
+    let pace = Pace { retry: BackoffPolicy { base: hour, cap: hour }, ..PACE };
+    let mut watched = Watched::start_at(&api, pace).await;
+    watched.until_endpoints(&["llama a-rank-0"]).await;
+    let all = all_requests();
+    all.iter().for_each(|request| api.fail(request, 503));
+    api.cut();
+    until("all watches fail", || RESOURCES.iter().all(|resource| failed(&watched, resource))).await;
+    all.iter().for_each(|request| api.fail(request, 0));
+    api.apply(PODS, pod("b", 2));
+    api.apply(OBJECTIVES, objective("high", &json!(5)));
+    watched.until_endpoints(&["llama a-rank-0", "llama b-rank-0"]).await;
+    watched.until(|pools| priority(pools, "high") == Some(5)).await;
+}
+
+#[tokio::test]
 async fn an_overloaded_server_is_asked_again() {
     let api = api_with_pool().await;
     api.apply(PODS, pod("a", 1));
@@ -54,17 +126,11 @@ async fn the_last_known_objects_stay_while_the_server_is_away() {
     api.apply(PODS, pod("b", 2));
     let mut watched = Watched::start(&api).await;
     watched.until_endpoints(&["llama a-rank-0", "llama b-rank-0"]).await;
-    let all = [PODS, POOLS, OBJECTIVES].map(|path| [format!("list {path}"), format!("watch {path}")]);
-    let all: Vec<_> = all.into_iter().flatten().chain(["get apis".to_owned()]).collect();
+    let all = all_requests();
     all.iter().for_each(|request| api.fail(request, 500));
     api.cut();
     api.delete(PODS, pod("a", 1));
-    until("all watches fail", || {
-        ["pods", "inferencepools", "inferenceobjectives", "apis"]
-            .iter()
-            .all(|resource| failed(&watched, resource))
-    })
-    .await;
+    until("all watches fail", || RESOURCES.iter().all(|resource| failed(&watched, resource))).await;
     assert_eq!(2, endpoints(&watched.pools.borrow()).len());
     // Then the watch goes on where it was.
     all.iter().for_each(|request| api.fail(request, 0));

@@ -30,7 +30,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const PACE: Pace = Pace {
     ask: Duration::from_millis(100),
     ask_after_failure: Duration::from_millis(20),
+    ask_while_away: BackoffPolicy { base: Duration::from_millis(5), cap: Duration::from_millis(50) },
+    gone_after: Duration::from_millis(300),
     retry: BackoffPolicy { base: Duration::from_millis(5), cap: Duration::from_millis(50) },
+    retry_after_outage: Duration::from_millis(20),
     retry_refused: Duration::from_millis(50),
 };
 
@@ -61,6 +64,10 @@ struct Watched {
 
 impl Watched {
     async fn start(api: &FakeApi) -> Self {
+        Self::start_at(api, PACE).await
+    }
+
+    async fn start_at(api: &FakeApi, pace: Pace) -> Self {
         let selection = PoolSelection::ServedBy { namespace: "prod".to_owned(), name: "epp".to_owned() };
         let settings = PoolWatchSettings {
             namespaces: vec!["prod".to_owned()],
@@ -69,7 +76,7 @@ impl Watched {
         };
         let told = Arc::new(Told::default());
         let observer: Arc<dyn PoolWatchObserver> = told.clone();
-        Self { pools: start(&api.cluster().await, settings, observer, PACE), told }
+        Self { pools: start(&api.cluster().await, settings, observer, pace), told }
     }
 
     /// Waits until the pools fulfil `condition`.

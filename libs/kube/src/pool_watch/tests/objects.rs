@@ -98,6 +98,19 @@ async fn objects_that_cannot_be_used_are_reported_and_hurt_nothing() {
 }
 
 #[tokio::test]
+async fn each_message_is_one_event_however_many_aggregators_tell_it() {
+    let api = api_with_pool().await;
+    api.apply(POOLS, pool("wrong-port", 80));
+    let _one = Watched::start(&api).await;
+    until("1 event", || api.events() == ["InferencePool wrong-port PortNotOpen"]).await;
+    let _other = Watched::start(&api).await;
+    until("the event is told again", || api.patched_events() == 1).await;
+    // Another message about the same object, for the same reason.
+    api.apply(POOLS, pool("wrong-port", 81));
+    until("2 events", || api.events().len() == 2 && api.patched_events() == 2).await;
+}
+
+#[tokio::test]
 async fn watches_end_when_nobody_receives_the_pools() {
     let api = api_with_pool().await;
     let mut watched = Watched::start(&api).await;

@@ -55,7 +55,7 @@ fn member_expires_by_a_listing_after_its_time_to_live() {
     let leases = [member("a", "1", 1), owned_by("a", "1")];
     let (mut table, start) = listed(&leases);
     assert_eq!(Some(start + TTL), table.next_listing());
-    let late = start + TTL * 2;
+    let late = start + TTL + Duration::from_millis(900);
     // The answer came late, but the question was asked too early.
     table.replace(start + TTL - Duration::from_millis(1), late, leases.to_vec());
     assert!(names(&table) == ["a"] && has_owner(&table));
@@ -130,15 +130,109 @@ fn lease_of_a_dead_member_is_forgotten_after_an_hour() {
     assert_eq!(Some(hour + Duration::from_secs(3_600)), table.next_listing());
 }
 
+/// The name of the Lease on which one depends that depended on this one so far.
+fn owner_of(table: &LeaseTable, before: Option<&str>, now: Instant) -> Option<String> {
+    let owner = before.map(|uid| LeaseOwner { name: "signalbox".to_owned(), uid: uid.to_owned() });
+    let lease = Lease { owner, ..Lease::default() };
+    table.owner_of(&lease, now).map(|owner| owner.uid)
+}
+
 #[test]
-fn lease_of_the_installation_is_remembered_after_its_deletion() {
+fn lease_of_the_installation_is_remembered_for_a_minute_after_its_deletion() {
+    let installed =
+        |uid: &str| Lease { name: "signalbox".to_owned(), uid: uid.to_owned(), ..Lease::default() };
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    let mut table = LeaseTable::new("signalbox");
+    let mut now = Instant::now();
+    // Before the first listing, nothing is known.
+    assert_eq!((None, Some("x".to_owned())), (owner_of(&table, None, now), owner_of(&table, Some("x"), now)));
+    table.replace(now, now, vec![installed("u")]);
+    assert_eq!(Some("u".to_owned()), owner_of(&table, None, now + minute));
+    for is_reported in [true, false] {
+        now += minute;
+        match is_reported {
+            true => drop(table.apply(LeaseEvent::Deleted(installed("u")), now)),
+            false => table.replace(now, now, vec![]),
+        }
+        // Seeing again that it is gone changes nothing.
+        table.replace(now + second, now + second, vec![]);
+        assert_eq!(Some("u".to_owned()), owner_of(&table, None, now + minute - second));
+        assert_eq!(None, owner_of(&table, Some("u"), now + minute));
+        table.apply(LeaseEvent::Changed(installed("v")), now + minute);
+        assert_eq!(Some("v".to_owned()), owner_of(&table, Some("u"), now + minute * 9));
+        table.apply(LeaseEvent::Changed(installed("u")), now + minute);
+    }
+}
+
+#[test]
+fn older_leases_are_made_to_depend_on_the_lease_of_the_installation() {
+    let (mut table, start) = listed(&[member("a", "1", 1), member("dead", "1", 1), owned_by("a", "1")]);
+    let orphans = |table: &LeaseTable| -> Vec<_> {
+        let orphans = table.orphans().into_iter();
+        orphans.map(|lease| (lease.name, lease.owner.expect("it has an owner").uid)).collect()
+    };
+    assert!(orphans(&table).is_empty());
     let installed = Lease { name: "signalbox".to_owned(), uid: "u".to_owned(), ..Lease::default() };
-    let (mut table, start) = listed(&[member("a", "1", 1)]);
-    assert_eq!(None, table.installation_lease());
-    table.apply(LeaseEvent::Changed(installed.clone()), start);
-    table.apply(LeaseEvent::Deleted(installed), start);
-    let owner = LeaseOwner { name: "signalbox".to_owned(), uid: "u".to_owned() };
-    assert_eq!(Some(owner), table.installation_lease());
+    assert!(table.apply(LeaseEvent::Changed(installed.clone()), start));
+    let owner = || "u".to_owned();
+    assert_eq!(vec![("pool".to_owned(), owner())], orphans(&table));
+    let adopted = table.orphans().remove(0);
+    table.apply(LeaseEvent::Changed(adopted.clone()), start);
+    assert!(orphans(&table).is_empty());
+    let alive = member("a", "1", 2);
+    table.replace(start + TTL, start + TTL, vec![installed.clone(), alive, member("dead", "1", 1), adopted]);
+    assert_eq!(vec![("dead".to_owned(), owner())], orphans(&table));
+    table.apply(LeaseEvent::Deleted(installed), start + TTL);
+    assert!(orphans(&table).is_empty());
+}
+
+#[test]
+fn foreign_owners_stay() {
+    let (table, start) = listed(&[]);
+    let owner = Some(LeaseOwner { name: "other".to_owned(), uid: "o".to_owned() });
+    let lease = Lease { owner: owner.clone(), ..Lease::default() };
+    assert_eq!(owner, table.owner_of(&lease, start + Duration::from_secs(3_600)));
+}
+
+#[test]
+fn slow_answers_expire_nobody_who_is_alive_and_everybody_who_is_dead() {
+    let (mut table, start) = listed(&[member("a", "1", 0), member("dead", "1", 0)]);
+    // Each request takes 3 s, so "a" is renewed that often.
+    let (delay, mut last) = (Duration::from_secs(3), Duration::ZERO);
+    let mut counted = 0;
+    while names(&table).len() == 2 {
+        assert!(last < Duration::from_secs(60), "the dead member expires");
+        counted += 1;
+        last += delay;
+        table.record_answer(delay);
+        table.apply(LeaseEvent::Changed(member("a", "1", counted)), start + last);
+        let requested = table.next_listing().expect("members expire").max(start + last);
+        let leases = vec![member("a", "1", counted), member("dead", "1", 0)];
+        table.replace(requested, requested + delay, leases);
+        last = requested + delay - start;
+    }
+    assert_eq!(vec!["a"], names(&table));
+    assert!(last <= TTL + delay * 2, "{last:?}");
+}
+
+#[test]
+fn nobody_expires_while_a_request_takes_longer_than_expected() {
+    let leases = [member("a", "1", 1)];
+    let (mut table, start) = listed(&leases);
+    let second = Duration::from_secs(1);
+    table.begin_overdue(start + second);
+    let late = start + TTL * 3;
+    table.replace(late, late, leases.to_vec());
+    assert_eq!(vec!["a"], names(&table));
+    table.end_overdue(late + second);
+    assert_eq!(Some(late + second + TTL), table.next_listing());
+    // So is a listing that took long itself.
+    let requested = late + second + TTL;
+    table.replace(requested, requested + second * 2, leases.to_vec());
+    assert_eq!(vec!["a"], names(&table));
+    let requested = requested + second * 2 + TTL;
+    table.replace(requested, requested, leases.to_vec());
+    assert!(names(&table).is_empty());
 }
 
 #[derive(Clone, Debug)]
