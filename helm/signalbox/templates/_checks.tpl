@@ -1,3 +1,35 @@
+{{/* Refuses two equal ports of one pod. Takes a list of (list NAME PORT). */}}
+{{- define "signalbox.checkPorts" -}}
+{{- $seen := dict -}}
+{{- range . -}}
+{{- $port := toString (int (index . 1)) -}}
+{{- if hasKey $seen $port -}}
+{{- fail (printf "%s: %s is %s already; choose another port" (index . 0) $port (get $seen $port)) -}}
+{{- end -}}
+{{- $_ := set $seen $port (index . 0) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses two equal ports of one pod in all components. */}}
+{{- define "signalbox.checkAllPorts" -}}
+{{- include "signalbox.checkPorts" (list (list "aggregator.port" .Values.aggregator.port) (list "aggregator.metricsPort" .Values.aggregator.metricsPort)) -}}
+{{- $ports := list -}}
+{{- range $name := list "grpcHealthPort" "accessLogPort" "metricsPort" -}}
+{{- $ports = append $ports (list (printf "epp.%s" $name) (index $.Values.epp $name)) -}}
+{{- end -}}
+{{- include "signalbox.checkPorts" $ports -}}
+{{- if eq .Values.mode "standalone" -}}
+{{- $ports = list (list "Envoy's admin port" 19000) (list "the proxy's health port" 19001) (list "the proxy's metrics port" 19002) -}}
+{{- range $index, $pool := .Values.pools -}}
+{{- $ports = append $ports (list (printf "the inner port of pool %s" $pool.name) (add 19100 $index)) -}}
+{{- end -}}
+{{- range .Values.pools -}}
+{{- $ports = append $ports (list (ternary (printf "pools: proxyPort of %s" .name) "proxy.port" (hasKey . "proxyPort")) (include "signalbox.proxyPort" (list $ .))) -}}
+{{- end -}}
+{{- include "signalbox.checkPorts" $ports -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Refuses values that no schema can refuse. */}}
 {{- define "signalbox.checks" -}}
 {{- $first := int (include "signalbox.firstPoolPort" .) -}}
@@ -19,8 +51,21 @@
 {{- if and $given .Values.tls.certManager.enabled -}}
 {{- fail "tls.existingSecrets and tls.certManager.enabled exclude each other" -}}
 {{- end -}}
+{{- if eq (include "signalbox.tlsSource" .) "chart" -}}
+{{- range $component, $name := .Values.tls.names -}}
+{{- if contains "://" $name -}}
+{{- fail (printf "tls.names.%s: the chart cannot make a certificate for the URI %s; use a DNS name, or tls.certManager or tls.existingSecrets" $component $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq .Values.mode "gateway") (eq .Values.provider.name "gke") (not .Values.pools) -}}
+{{- fail "provider.name: gke makes policies for the entries of pools, and there are none; add one per InferencePool, with inferencePool.create: false for those that you create yourself" -}}
+{{- end -}}
 {{- if and .Values.watchAllNamespaces .Values.watchNamespaces -}}
 {{- fail "watchNamespaces and watchAllNamespaces exclude each other" -}}
+{{- end -}}
+{{- if and .Values.pools .Values.watchNamespaces (not (has .Release.Namespace .Values.watchNamespaces)) -}}
+{{- fail (printf "watchNamespaces: the entries of pools are in namespace %s, which would not be watched; add it" .Release.Namespace) -}}
 {{- end -}}
 {{- if and (eq .Values.mode "standalone") (not .Values.pools) -}}
 {{- fail "mode: standalone needs at least one entry in pools, because the proxy has a port for each of them" -}}
@@ -48,4 +93,5 @@
 {{- fail (printf "pools: %s needs modelServers.matchLabels, the labels of its model servers' pods (or inferencePool.create: false)" .name) -}}
 {{- end -}}
 {{- end -}}
+{{- include "signalbox.checkAllPorts" . -}}
 {{- end -}}

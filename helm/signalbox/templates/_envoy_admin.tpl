@@ -22,6 +22,8 @@ The listener "admin" is for the node, "metrics" for Prometheus; a NetworkPolicy 
             routes:
             {{- if eq $name "metrics" }}
             - { match: { path: /stats/prometheus }, route: { cluster: admin } }
+            # Where Prometheus looks by default.
+            - { match: { path: /metrics }, route: { cluster: admin, prefix_rewrite: /stats/prometheus } }
             {{- else }}
             - { match: { path: /ready }, route: { cluster: admin } }
             # Begins a graceful drain, and answers when it is over. A preStop hook can only GET, and the admin port wants a POST.
@@ -33,7 +35,7 @@ The listener "admin" is for the node, "metrics" for Prometheus; a NetworkPolicy 
                   name: drain
                 envoy.filters.http.fault:
                   "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault
-                  delay: { fixed_delay: {{ $root.Values.proxy.drainSeconds }}s, percentage: { numerator: 100 } }
+                  delay: { fixed_delay: {{ include "signalbox.exact" $root.Values.proxy.drainSeconds }}s, percentage: { numerator: 100 } }
             {{- end }}
         http_filters:
         {{- if eq $name "admin" }}

@@ -1,12 +1,17 @@
 {{/* What the pods of all components have in common. */}}
 
+{{/* A value as text. Helm reads numbers as floating-point, which templates print as 1e+07. */}}
+{{- define "signalbox.exact" -}}
+{{ kindIs "string" . | ternary . (toJson .) }}
+{{- end -}}
+
 {{/* "signalbox.deployment" (list . COMPONENT): the beginning of a Deployment, up to the pod's annotations */}}
 {{- define "signalbox.deployment" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
 {{- $values := index $root.Values $component -}}
-replicas: {{ $values.replicas }}
-minReadySeconds: {{ $values.minReadySeconds }}
+replicas: {{ include "signalbox.exact" $values.replicas }}
+minReadySeconds: {{ include "signalbox.exact" $values.minReadySeconds }}
 revisionHistoryLimit: 3
 strategy:
   type: RollingUpdate
@@ -16,13 +21,13 @@ selector:
     {{- include "signalbox.selectorLabels" . | nindent 4 }}
 {{- end -}}
 
-{{/* "signalbox.podMetadata" (list . COMPONENT ANNOTATIONS METRICS_PORT METRICS_PATH) */}}
+{{/* "signalbox.podMetadata" (list . COMPONENT ANNOTATIONS METRICS_PORT) */}}
 {{- define "signalbox.podMetadata" -}}
 {{- $root := index . 0 -}}
 {{- $values := index $root.Values (index . 1) -}}
 {{- $annotations := index . 2 -}}
 {{- if and $root.Values.monitoring.prometheus.enabled (eq $root.Values.monitoring.provider.name "annotations") -}}
-{{- $annotations = merge (dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString (index . 3)) "prometheus.io/path" (index . 4)) $annotations -}}
+{{- $annotations = merge (dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString (index . 3)) "prometheus.io/path" "/metrics") $annotations -}}
 {{- end -}}
 {{- $annotations = merge (deepCopy $values.podAnnotations) $annotations -}}
 labels:
@@ -127,7 +132,7 @@ resources:
 {{- end }}
 {{- range $flag, $value := (index $root.Values (index . 1)).flags }}
 {{- range kindIs "slice" $value | ternary $value (list $value) }}
-- {{ printf "--%s=%v" $flag . | quote }}
+- {{ printf "--%s=%s" $flag (include "signalbox.exact" .) | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -18,10 +18,14 @@ const INTRODUCTION: &str = "\
 Installs [Signalbox](../../README.md) on Kubernetes, with Helm 3 or 4. [Kubernetes](../../docs/KUBERNETES.md) says how to use it, how to
 size it, and what changes for users of the Go EPP.
 
+Build the [image](../../docs/OPERATIONS.md#container-image) and push it to a registry of yours. Then, in the root of the repository:
+
 ```sh
-helm install signalbox helm/signalbox --namespace inference --create-namespace
+helm install signalbox helm/signalbox --namespace inference --create-namespace \\
+  --set image.registry=REGISTRY,image.repository=REPOSITORY,image.tag=TAG
 ```
 
+The notes that it prints say what to do next and how to check it. `helm uninstall signalbox --namespace inference` removes everything.
 Unknown values are refused.
 ";
 

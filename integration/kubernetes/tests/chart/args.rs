@@ -35,6 +35,11 @@ pub(crate) fn check(rendered: &Rendered, dir: &Path) -> anyhow::Result<()> {
         }
     }
     check_drain(rendered, &epp)?;
+    let pool_drain = aggregator.pool_drain;
+    ensure!(
+        pool_drain > epp.drain_delay + epp.drain_timeout,
+        "the aggregators keep a removed pool for {pool_drain:?} only"
+    );
     let probes = &rendered.pod("epp")?["spec"]["containers"][0];
     ensure!(probes["livenessProbe"]["grpc"]["port"] == epp.grpc_health_port, "probes another port");
     let advertised = aggregator.advertise.context("the aggregators advertise no address")?;

@@ -113,6 +113,12 @@ async fn check_routed(cluster: &Cluster) -> anyhow::Result<()> {
     })
     .await?;
     kubectl.run(&["--namespace", NAMESPACE, "delete", "pod", "server"]).await?;
+    // Where a ServiceMonitor without a path looks.
+    let page = client.get(&format!("http://{address}:19002/metrics")).await?.ok()?;
+    let text = String::from_utf8_lossy(&page.body);
+    ensure!(text.contains("envoy_http_downstream_rq"), "not the proxy's metrics: {text}");
+    let admin = client.get(&format!("http://{address}:19002/config_dump")).await?;
+    ensure!(admin.status == 404, "the proxy exposes its admin port");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The chart, as helm renders it.
 
 mod args;
+mod earlier;
 mod envoy;
 mod installed;
 mod matrix;
@@ -8,6 +9,7 @@ mod objects;
 mod rbac;
 mod render;
 mod schema;
+mod sizing;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -97,6 +99,53 @@ async fn pools_name_the_service_and_ports_that_it_opens() -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn values_of_every_version_still_work() -> anyhow::Result<()> {
+    let dir = TestDir::new()?;
+    for (name, values) in earlier::versions()? {
+        let check = async {
+            let rendered = Rendered::new(&dir, &values).await?;
+            objects::check(&rendered)?;
+            args::check(&rendered, &dir.path().join(&name))
+        };
+        check.await.with_context(|| format!("values: {name}"))?;
+    }
+    earlier::check_present_version()
+}
+
+#[test]
+fn documented_sizes_are_the_defaults() -> anyhow::Result<()> {
+    sizing::check()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn service_of_the_replicas_has_all_ports_for_gateways() -> anyhow::Result<()> {
+    let dir = TestDir::new()?;
+    let rendered = Rendered::new(&dir, &Value::Null).await?;
+    let service = rendered.object("Service", "signalbox-epp")?;
+    for (name, number) in [("pool-9002", 9002), ("health", 9003), ("access-log", 9004), ("metrics", 9090)] {
+        let port = items(&service["spec"]["ports"]).iter().find(|port| port["name"] == name);
+        ensure!(port.is_some_and(|port| port["port"] == number), "{name}: {port:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_exact() -> anyhow::Result<()> {
+    let dir = TestDir::new()?;
+    let rendered = Rendered::new(&dir, &values("everything else")?).await?;
+    let epp = rendered.args("epp")?;
+    ensure!(flag_value(&epp, "body-limit") == "12345678", "{epp:?}");
+    ensure!(flag_value(&epp, "drain-timeout") == "1000000s", "{epp:?}");
+    ensure!(flag_value(&epp, "buffer-limit") == "4294967296", "{epp:?}");
+    ensure!(flag_value(&rendered.args("collector")?, "scrape-max-page-bytes") == "10000000");
+    let fraction = json!({ "epp": { "flags": { "a": 0.25, "b": [10_000_000.5, "1e7", false] } } });
+    let epp = Rendered::new(&dir, &fraction).await?.args("epp")?;
+    ensure!(flag_value(&epp, "a") == "0.25", "{epp:?}");
+    ensure!(flag_values(&epp, "b") == ["10000000.5", "1e7", "false"], "{epp:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn configuration_of_the_picker_is_valid_and_its_change_replaces_pods() -> anyhow::Result<()> {
     let dir = TestDir::new()?;
     let mut values = values("everything else")?;
@@ -131,6 +180,12 @@ async fn certificates_come_from_one_source() -> anyhow::Result<()> {
             rendered.kind("Certificate").count() == certificates,
             "{name}: not {certificates} Certificates"
         );
+        // cert-manager keeps the Secrets: the labels say whose they are.
+        let instance = "app.kubernetes.io/instance";
+        for certificate in rendered.kind("Certificate") {
+            let labels = &certificate["spec"]["secretTemplate"]["labels"];
+            ensure!(labels[instance] == "signalbox", "{name}: the Secret has the labels {labels}");
+        }
         let is_plaintext = rendered.args("epp")?.contains(&"--plaintext".to_owned());
         ensure!(is_plaintext == (name == "plaintext"), "{name}: --plaintext");
     }
@@ -152,6 +207,7 @@ async fn unknown_and_impossible_values_are_refused() -> anyhow::Result<()> {
     let dir = TestDir::new()?;
     let schema: Value = serde_json::from_str(&repository_file("helm/signalbox/values.schema.json")?)?;
     schema::check_unknown_keys(&dir, &schema).await?;
+    schema::check_maps(&dir).await?;
     schema::check_impossible_values(&dir).await
 }
 

@@ -61,7 +61,7 @@ fn pools() -> [Value; 2] {
         "inferenceObjectives": [{ "name": "interactive", "priority": 10 }],
         "inferenceModelRewrites": [{ "name": "canary", "rules": [{
             "matches": [{ "model": { "type": "Exact", "value": "llama3" } }],
-            "targets": [{ "weight": 9, "modelRewrite": "v1" }, { "weight": 1, "modelRewrite": "v2" }],
+            "targets": [{ "weight": 1_000_000, "modelRewrite": "v1" }, { "weight": 1, "modelRewrite": "v2" }],
         }] }],
         "httpRoute": { "hostnames": ["llama3.example.com"] },
     });
@@ -94,7 +94,8 @@ fn everything_else() -> Value {
             "certSecret": "serving",
             "poolPorts": 100,
             "bufferLimitBytes": 4_294_967_296_u64,
-            "flags": { "v": 4, "fallback-endpoints": 2, "emit-endpoint-scores": true },
+            "flags": { "v": 4, "fallback-endpoints": 2, "emit-endpoint-scores": true, "body-limit": 12_345_678 },
+            "drainTimeoutSeconds": 1_000_000,
             "env": [{ "name": "RUST_LOG", "value": "debug" }],
             "volumes": [{ "name": "more", "emptyDir": {} }],
             "volumeMounts": [{ "name": "more", "mountPath": "/more" }],
@@ -106,7 +107,7 @@ fn everything_else() -> Value {
             "priorityClassName": "high",
             "service": { "clusterIP": "None", "appProtocol": "grpc", "annotations": { "a": "b" } },
         },
-        "aggregator": { "flags": { "pool-drain": "30s", "failback-after": "10s" } },
-        "collector": { "metricsCaConfigMap": "model-servers", "flags": { "scrape-interval": "100ms" } },
+        "aggregator": { "flags": { "pool-drain": "2000000s", "failback-after": "10s" } },
+        "collector": { "metricsCaConfigMap": "model-servers", "flags": { "scrape-interval": "100ms", "scrape-max-page-bytes": 10_000_000 } },
     })
 }
