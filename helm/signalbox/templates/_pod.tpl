@@ -11,7 +11,9 @@
 {{- $component := index . 1 -}}
 {{- $values := index $root.Values $component -}}
 replicas: {{ include "signalbox.exact" $values.replicas }}
+{{- if or (ne $component "epp") (ne $root.Values.mode "standalone") }}
 minReadySeconds: {{ include "signalbox.exact" $values.minReadySeconds }}
+{{- end }}
 revisionHistoryLimit: 3
 strategy:
   type: RollingUpdate

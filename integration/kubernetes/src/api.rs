@@ -116,9 +116,16 @@ impl Api {
 /// Returns the object of a response, or the reason of a refusal.
 fn checked(path: &str, response: &Response) -> anyhow::Result<Value> {
     if !response.status.is_success() {
-        let message = response.json().ok().and_then(|status| Some(status["message"].as_str()?.to_owned()));
+        let message = response.json().ok().and_then(|status| message(&status));
         let message = message.unwrap_or_else(|| String::from_utf8_lossy(&response.body).into_owned());
         bail!("{path}: {}: {message}", response.status);
     }
     response.json().with_context(|| format!("{path} is no JSON"))
+}
+
+/// Returns the message of a refusal with its causes, such as the disruption budget that refuses an eviction.
+fn message(status: &Value) -> Option<String> {
+    let causes = status["details"]["causes"].as_array().into_iter().flatten();
+    let causes = causes.filter_map(|cause| cause["message"].as_str());
+    Some(causes.fold(status["message"].as_str()?.to_owned(), |message, cause| format!("{message} {cause}")))
 }

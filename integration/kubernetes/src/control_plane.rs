@@ -151,7 +151,8 @@ impl ControlPlane {
         self.api_server.as_ref().context("the API server is not running")?.send(Signal::Continue)
     }
 
-    /// Starts the API server and waits until it is ready.
+    /// Starts the API server and waits until it is ready. The controllers start again too, as in a cluster, where they end
+    /// when they cannot renew their lease. Others would wait for up to a minute before they ask again.
     ///
     /// # Errors
     /// Fails when it does not become ready.
@@ -160,6 +161,26 @@ impl ControlPlane {
         self.api_server = Some(self.spawn(dir, "kube-apiserver", &self.arguments.api_server())?);
         eventually("the API server is ready", async || self.kubectl.run(&["get", "--raw", "/readyz"]).await)
             .await?;
+        if let Some(mut controllers) = self.controllers.take() {
+            controllers.kill()?;
+            self.controllers =
+                Some(self.spawn(dir, "kube-controller-manager", &self.arguments.controllers())?);
+        }
+        Ok(())
+    }
+
+    /// Forgets the history up to now, so that a watch from before cannot continue: once the API server has started
+    /// again, as a running one remembers some history itself.
+    ///
+    /// # Errors
+    /// Fails when etcd does not respond.
+    pub async fn forget_history(&self) -> anyhow::Result<()> {
+        let url = |action: &str| format!("http://{}/v3/kv/{action}", self.arguments.etcd[0]);
+        // Any key will do: the response has the revision of the whole store. Keys are in base64.
+        let read =
+            self.client.post(&url("range"), json!({ "key": "AA==" }).to_string()).await?.ok()?.json()?;
+        let revision = json!({ "revision": read["header"]["revision"], "physical": true });
+        self.client.post(&url("compaction"), revision.to_string()).await?.ok()?;
         Ok(())
     }
 

@@ -51,6 +51,14 @@ impl Kubectl {
         self.run_with_input(&["apply", "--filename", "-"], manifest).await
     }
 
+    /// Like [`Kubectl::apply`], for objects that name no namespace.
+    ///
+    /// # Errors
+    /// Fails with kubectl's message.
+    pub async fn apply_in(&self, namespace: &str, manifest: &str) -> anyhow::Result<String> {
+        self.run_with_input(&["--namespace", namespace, "apply", "--filename", "-"], manifest).await
+    }
+
     /// Returns what `kubectl get ARGUMENTS` finds.
     ///
     /// # Errors

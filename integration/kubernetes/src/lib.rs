@@ -26,4 +26,4 @@ pub use helm::{Helm, HelmVersion};
 pub use kubectl::Kubectl;
 pub use node::{Image, Network, Nodes, signalbox_images};
 pub use sandbox::sandboxed;
-pub use scene::{NAMESPACE, RELEASE, Scene};
+pub use scene::{NAMESPACE, RELEASE, Scene, metrics_address};

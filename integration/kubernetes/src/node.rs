@@ -24,6 +24,7 @@ mod services;
 mod sources;
 mod volumes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -48,6 +49,7 @@ pub struct Nodes {
     network: Arc<Network>,
     pods: RunningPods,
     connections: Vec<(String, watch::Sender<bool>)>,
+    cordoned: watch::Sender<BTreeSet<String>>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -77,6 +79,7 @@ impl Nodes {
             services: services.subscribe(),
         };
         let pods = RunningPods::default();
+        let cordoned = watch::Sender::default();
         let looks = Looks {
             surroundings: Arc::new(surroundings),
             pods: pods.clone(),
@@ -84,12 +87,19 @@ impl Nodes {
                 .iter()
                 .map(|(name, connection)| (name.clone(), connection.subscribe()))
                 .collect(),
+            cordoned: cordoned.subscribe(),
             services,
             rules: None,
             log: dir.path().join("nodes.log"),
             last_error: String::new(),
         };
-        Ok(Self { network, pods, connections, tasks: [tokio::spawn(looks.run()), tokio::spawn(dns.run())] })
+        let tasks = [tokio::spawn(looks.run()), tokio::spawn(dns.run())];
+        Ok(Self { network, pods, connections, cordoned, tasks })
+    }
+
+    /// Gives a node no more pods. Those that it has keep running.
+    pub fn cordon(&self, node: &str) {
+        self.cordoned.send_modify(|nodes| _ = nodes.insert(node.to_owned()));
     }
 
     /// Cuts a node off: all packets of its pods are dropped, also of open connections, and it reports nothing. Its

@@ -40,9 +40,18 @@ impl Scene {
     /// # Errors
     /// Fails when a part does not become ready.
     pub async fn start(dir: &TestDir) -> anyhow::Result<Self> {
+        let scene = Self::start_without_crds(dir).await?;
+        scene.cluster.install_released_crds().await?;
+        scene.cluster.install_own_crds("llm-d").await?;
+        Ok(scene)
+    }
+
+    /// Like [`Scene::start`], without any CRD.
+    ///
+    /// # Errors
+    /// Fails like [`Scene::start`].
+    pub async fn start_without_crds(dir: &TestDir) -> anyhow::Result<Self> {
         let cluster = Cluster::start(dir).await?;
-        cluster.install_released_crds().await?;
-        cluster.install_own_crds("llm-d").await?;
         let metadata =
             json!({ "name": NAMESPACE, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } });
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
@@ -177,12 +186,19 @@ impl Scene {
     /// # Errors
     /// Fails when the pod has no port `metrics`, or does not respond.
     pub async fn metrics(&self, pod: &Value) -> anyhow::Result<MetricsPage> {
-        let ports = pod["spec"]["containers"][0]["ports"].as_array().into_iter().flatten();
-        let port =
-            ports.filter(|port| port["name"] == "metrics").find_map(|port| port["containerPort"].as_u64());
-        let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
-        self.client.metrics(&format!("{address}:{}", port.context("the pod has no port metrics")?)).await
+        self.client.metrics(&metrics_address(pod)?).await
     }
+}
+
+/// Returns the address of a pod's port `metrics`, `ADDRESS:PORT`.
+///
+/// # Errors
+/// Fails when the pod has no such port or no address yet.
+pub fn metrics_address(pod: &Value) -> anyhow::Result<String> {
+    let ports = pod["spec"]["containers"][0]["ports"].as_array().into_iter().flatten();
+    let port = ports.filter(|port| port["name"] == "metrics").find_map(|port| port["containerPort"].as_u64());
+    let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
+    Ok(format!("{address}:{}", port.context("the pod has no port metrics")?))
 }
 
 fn model_deployment(name: &str, replicas: usize, arguments: &[&str]) -> Value {

@@ -1,5 +1,6 @@
 //! Compares the pods that run with those that shall run, ten times a second.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(crate) struct Looks {
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) pods: RunningPods,
     pub(crate) connections: Vec<(String, watch::Receiver<bool>)>,
+    /// The nodes that get no more pods.
+    pub(crate) cordoned: watch::Receiver<BTreeSet<String>>,
     pub(crate) services: watch::Sender<Services>,
     /// The rules for Services that are in effect.
     pub(crate) rules: Option<String>,
@@ -130,9 +133,13 @@ impl Looks {
     }
 
     async fn bind(&self, pods: &[Value]) -> anyhow::Result<()> {
-        let connected = self.connections.iter().filter(|(_, connection)| *connection.borrow());
-        let connected: Vec<&str> = connected.map(|(name, _)| name.as_str()).collect();
-        for binding in schedule(pods, &connected) {
+        let cordoned = self.cordoned.borrow().clone();
+        let open = self
+            .connections
+            .iter()
+            .filter(|(name, connected)| *connected.borrow() && !cordoned.contains(name));
+        let open: Vec<&str> = open.map(|(name, _)| name.as_str()).collect();
+        for binding in schedule(pods, &open) {
             let path = format!("/api/v1/namespaces/{}/pods/{}/binding", binding.namespace, binding.pod);
             let target = json!({ "apiVersion": "v1", "kind": "Node", "name": binding.node });
             let object = json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": binding.pod }, "target": target });

@@ -1,16 +1,21 @@
 //! The life of a release: installed, upgraded, uninstalled.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::ensure;
 use serde_json::json;
+use signalbox_integration::eventually;
 use signalbox_kubernetes_tests::{Scene, sandboxed};
+
+use crate::requests;
 
 #[test]
 fn release_is_installed_upgraded_under_load_and_uninstalled() -> anyhow::Result<()> {
     sandboxed("release::release_is_installed_upgraded_under_load_and_uninstalled", async |dir| {
         let scene = Scene::start(dir).await?;
         scene.deploy_models("models", 2, &["--speed", "100"]).await?;
+        let before = objects(&scene).await?;
         let started = Instant::now();
         let mut values = Scene::values();
         scene.install(&values).await?;
@@ -26,12 +31,33 @@ fn release_is_installed_upgraded_under_load_and_uninstalled() -> anyhow::Result<
         let started = Instant::now();
         scene.upgrade(&values).await?;
         println!("helm upgrade: {:.1} s", started.elapsed().as_secs_f64());
-        let result = load.stop().await?;
-        let failures: Vec<String> = result.failures.iter().map(|failure| failure.describe(started)).collect();
-        println!("{} requests, {} failed, the slowest {:?}", result.requests, failures.len(), result.slowest);
-        ensure!(result.requests > 100 && failures.is_empty(), "{}", failures.join("\n"));
+        requests::all_are_served(load, started).await?;
 
+        ensure!(objects(&scene).await?.len() > before.len() + 30, "the release has hardly any objects");
         scene.uninstall().await?;
-        Ok(())
+        eventually("nothing of the release is left", async || {
+            let objects = objects(&scene).await?;
+            let (left, lost) = (objects.difference(&before), before.difference(&objects));
+            let changes: Vec<&String> = left.chain(lost).collect();
+            ensure!(changes.is_empty(), "new or missing: {changes:?}");
+            Ok(())
+        })
+        .await
     })
+}
+
+/// Returns the kind, namespace and name of every object of the cluster, of every kind that can be listed. Events expire
+/// by themselves.
+async fn objects(scene: &Scene) -> anyhow::Result<BTreeSet<String>> {
+    let resources = scene.kubectl(&["api-resources", "--verbs=list", "--output=name"]).await?;
+    let resources = resources.lines().filter(|name| !name.starts_with("events"));
+    let resources: Vec<&str> = resources.collect();
+    let columns = "--output=custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name";
+    let get = ["get", &resources.join(","), "--all-namespaces", "--no-headers", columns];
+    Ok(scene
+        .kubectl(&get)
+        .await?
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect())
 }

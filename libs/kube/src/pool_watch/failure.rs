@@ -70,6 +70,11 @@ impl Failure {
         }
     }
 
+    /// Returns whether this process may not do it, or is not known.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Forbidden { .. } | Self::Unauthorized(_))
+    }
+
     /// Returns the shortest delay before the next attempt. `refused` is that after a refusal.
     pub(super) fn least_delay(&self, refused: Duration) -> Duration {
         match self {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use kube::runtime::watcher;
@@ -54,7 +55,7 @@ impl ResourceWatch {
         K: KubeResource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let config = watcher::Config::default().page_size(PAGE_SIZE).timeout(WATCH_SECONDS);
-        let mut health = Health { backoff: Backoff::new(self.pace.retry), last: None };
+        let mut health = Health::new(self.pace);
         loop {
             self.relist.mark_unchanged();
             let mut events = pin!(watcher(api.clone(), config.clone()));
@@ -64,7 +65,10 @@ impl ResourceWatch {
                 let event = tokio::select! {
                     event = events.next() => event,
                     changed = self.relist.changed() => match changed {
-                        Ok(()) => break,
+                        Ok(()) => {
+                            sleep(self.pace.retry_after_outage.mul_f64(rand::random())).await;
+                            break;
+                        }
                         Err(_) => return,
                     },
                 };
@@ -125,19 +129,20 @@ impl ResourceWatch {
         // Whoever sees that the API server answers again may do so before this watch waits for it.
         let mut recovered = self.recoveries.subscribe();
         self.observer.watch_failed(self.resource.kind.plural());
-        let is_first = health.fail(failure);
-        if is_first {
+        let noted = health.fail(Instant::now(), failure);
+        if noted == Noted::New {
             self.log(failure);
         }
-        if is_first && matches!(failure, Failure::Forbidden { .. }) {
+        if noted == Noted::New && matches!(failure, Failure::Forbidden { .. }) {
             self.send(Input::Refused { resource: self.resource, scope: self.scope.clone() }).await?;
         }
         self.trouble.notify_one();
         let jitter: f64 = rand::random();
-        let delay = health
-            .backoff
-            .on_failure(jitter)
-            .max(failure.least_delay(self.pace.retry_refused).mul_f64(1.0 + jitter));
+        let least = match noted {
+            Noted::Brief => Duration::ZERO,
+            Noted::New | Noted::Known => failure.least_delay(self.pace.retry_refused),
+        };
+        let delay = health.backoff.on_failure(jitter).max(least.mul_f64(1.0 + jitter));
         let wait = sleep(delay);
         if !matches!(failure, Failure::Unavailable(_)) {
             wait.await;
@@ -213,20 +218,49 @@ impl ResourceWatch {
 /// The failures in a row.
 struct Health {
     backoff: Backoff,
+    /// For how long a refusal is none yet.
+    refusal_grace: Duration,
+    /// The last failure that was noted.
     last: Option<Failure>,
+    refused_since: Option<Instant>,
+}
+
+/// What a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noted {
+    /// The first one with this reason.
+    New,
+    /// One more with the same reason.
+    Known,
+    /// A refusal that may be over in a moment.
+    Brief,
 }
 
 impl Health {
-    /// Takes note of a failure. Returns whether the one before, if any, had another reason.
-    fn fail(&mut self, failure: &Failure) -> bool {
-        let is_first = self.last.as_ref().is_none_or(|last| !last.is_like(failure));
-        self.last = Some(failure.clone());
-        is_first
+    fn new(pace: Pace) -> Self {
+        let backoff = Backoff::new(pace.retry);
+        Self { backoff, refusal_grace: pace.refusal_grace, last: None, refused_since: None }
     }
 
-    /// Takes note of a success. Returns the failure before, if any.
+    /// Takes note of a failure.
+    fn fail(&mut self, now: Instant, failure: &Failure) -> Noted {
+        if failure.is_refusal() {
+            let since = *self.refused_since.get_or_insert(now);
+            if now.duration_since(since) < self.refusal_grace {
+                return Noted::Brief;
+            }
+        } else {
+            self.refused_since = None;
+        }
+        let is_known = self.last.as_ref().is_some_and(|last| last.is_like(failure));
+        self.last = Some(failure.clone());
+        if is_known { Noted::Known } else { Noted::New }
+    }
+
+    /// Takes note of a success. Returns the failure before, if any was noted.
     fn recover(&mut self) -> Option<Failure> {
         self.backoff.on_success();
+        self.refused_since = None;
         self.last.take()
     }
 }

@@ -34,6 +34,9 @@ pub(super) struct Pace {
     pub(super) retry: BackoffPolicy,
     /// Longest delay of a failed watch when the API server answers again.
     pub(super) retry_after_outage: Duration,
+    /// For how long a refusal is tried again like any failure: an API server that starts refuses everything for a
+    /// moment.
+    pub(super) refusal_grace: Duration,
     /// Shortest delay when somebody must act before the next attempt can succeed.
     pub(super) retry_refused: Duration,
 }
@@ -46,6 +49,7 @@ impl Pace {
         gone_after: Duration::from_secs(30),
         retry: BackoffPolicy { base: Duration::from_millis(500), cap: Duration::from_secs(5) },
         retry_after_outage: Duration::from_secs(1),
+        refusal_grace: Duration::from_secs(3),
         retry_refused: Duration::from_secs(10),
     };
 }

@@ -45,8 +45,16 @@ pub(super) struct Supervisor {
     /// Resources of which it was logged that they are ignored.
     ignored: BTreeSet<Resource>,
     /// API versions that this process may not ask for.
-    refused: BTreeSet<&'static str>,
+    refused: BTreeMap<&'static str, Refusal>,
     was_unavailable: bool,
+}
+
+/// An API version that this process may not ask for.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    since: Instant,
+    /// Whether it lasted long enough to be one.
+    is_reported: bool,
 }
 
 impl Supervisor {
@@ -72,7 +80,7 @@ impl Supervisor {
             apis: ServedApis::new(pace.gone_after),
             history: History::default(),
             ignored: BTreeSet::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
             was_unavailable: false,
         }
     }
@@ -99,10 +107,11 @@ impl Supervisor {
         }
     }
 
-    /// Waits until it is time to ask again: soon if a watch fails.
+    /// Waits until it is time to ask again: soon if a watch fails, or a refusal may be over.
     async fn wait(&self) {
         let jitter = |longest: Duration| longest.mul_f64(1.0 - rand::random::<f64>() / 4.0);
-        let wait = sleep(jitter(self.pace.ask));
+        let is_brief = self.refused.values().any(|refusal| !refusal.is_reported);
+        let wait = sleep(jitter(if is_brief { self.pace.ask_after_failure } else { self.pace.ask }));
         tokio::select! {
             () = wait => {}
             () = self.trouble.notified() => sleep(jitter(self.pace.ask_after_failure)).await,
@@ -128,8 +137,7 @@ impl Supervisor {
                 Err(failure) => failure,
             };
             if let Failure::Forbidden { verb, message } = &failure {
-                self.report_refusal(verb, api_version, message);
-                self.apis.observe_refusal(api_version);
+                self.observe_refusal(Instant::now(), verb, api_version, message);
             } else {
                 CUSTOM_API_VERSIONS.into_iter().for_each(|version| self.apis.observe_silence(version));
                 self.report_unavailable(&failure);
@@ -139,6 +147,9 @@ impl Supervisor {
         if std::mem::take(&mut self.was_unavailable) {
             tracing::info!(server = self.cluster.server(), "the API server answers again");
             self.recoveries.send_modify(|count| *count += 1);
+            // Watches go on from a version that they remember. While it was away, the API server may have got an older
+            // history, which has grown past that version since.
+            self.relist.send_modify(|generation| *generation += 1);
         }
         true
     }
@@ -160,10 +171,14 @@ impl Supervisor {
         }
     }
 
-    /// Logs once that this process may not ask for an API version.
-    fn report_refusal(&mut self, verb: &str, api_version: &'static str, error: &str) {
+    /// Takes note that this process may not ask for an API version, and logs it once if that lasts.
+    fn observe_refusal(&mut self, now: Instant, verb: &str, api_version: &'static str, error: &str) {
         self.observer.watch_failed("apis");
-        if self.refused.insert(api_version) {
+        let refusal = self.refused.entry(api_version).or_insert(Refusal { since: now, is_reported: false });
+        if now.duration_since(refusal.since) < self.pace.refusal_grace {
+            return self.apis.observe_silence(api_version);
+        }
+        if !std::mem::replace(&mut refusal.is_reported, true) {
             tracing::error!(
                 verb,
                 path = format!("/apis/{api_version}"),
@@ -171,6 +186,7 @@ impl Supervisor {
                 "not permitted to read which resources there are; bind the role system:discovery; retrying"
             );
         }
+        self.apis.observe_refusal(api_version);
     }
 
     fn report_unavailable(&mut self, failure: &Failure) {

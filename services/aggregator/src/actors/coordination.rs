@@ -103,7 +103,7 @@ pub(super) fn claim(membership: &Membership, pool: &PoolId, request: ClaimReques
         let owner = membership.coordinator.owner(pool).borrow().clone();
         if observed_owner(&owner, membership.session.name()) == ObservedOwner::Own(epoch) {
             // An earlier run of this process owned it, or the answer to an earlier claim got lost.
-            tracing::info!(%pool, epoch, "claiming the pool again");
+            tracing::debug!(%pool, epoch, "claiming the pool again");
         } else {
             tracing::warn!(%pool, epoch, "the pool's owner is gone; claiming the pool before its lease ends");
         }

@@ -168,3 +168,32 @@ async fn an_older_history_is_noticed() {
     api.apply(PODS, pod("b", 2));
     watched.until_endpoints(&["llama b-rank-0"]).await;
 }
+
+/// A history that was restored while the API server was away can have grown past the versions of the watches.
+#[tokio::test]
+async fn everything_is_listed_again_when_the_api_server_was_away() {
+    let api = api_with_pool().await;
+    api.apply(PODS, pod("a", 1));
+    let mut watched = Watched::start(&api).await;
+    watched.until_endpoints(&["llama a-rank-0"]).await;
+    let all = all_requests();
+    all.iter().for_each(|request| api.fail(request, 503));
+    api.cut();
+    until("the outage is noticed", || failed(&watched, "apis")).await;
+    api.delete_silently(PODS, "prod/a");
+    all.iter().for_each(|request| api.fail(request, 0));
+    watched.until_endpoints(&[]).await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_over_soon_is_tried_again_like_any_failure() {
+    let (api, hour) = (api_with_pool().await, Duration::from_secs(3_600));
+    api.apply(PODS, pod("a", 1));
+    let refused = [format!("list {PODS}"), format!("list {OBJECTIVES}"), "get apis".to_owned()];
+    refused.iter().for_each(|request| api.fail(request, 403));
+    let mut watched =
+        Watched::start_at(&api, Pace { refusal_grace: hour, retry_refused: hour, ..PACE }).await;
+    until("it is refused", || failed(&watched, "pods") && failed(&watched, "apis")).await;
+    refused.iter().for_each(|request| api.fail(request, 0));
+    watched.until_endpoints(&["llama a-rank-0"]).await;
+}

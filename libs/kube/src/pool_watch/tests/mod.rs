@@ -34,6 +34,7 @@ const PACE: Pace = Pace {
     gone_after: Duration::from_millis(300),
     retry: BackoffPolicy { base: Duration::from_millis(5), cap: Duration::from_millis(50) },
     retry_after_outage: Duration::from_millis(20),
+    refusal_grace: Duration::ZERO,
     retry_refused: Duration::from_millis(50),
 };
 
