@@ -39,7 +39,7 @@ pub(crate) use signals::{publish_signal, read_signal};
 /// Attempts of a write that loses races against other writes.
 const MAX_ATTEMPTS: usize = 5;
 
-/// Number of deletions that wait to be read. Who misses some acts as if they concerned it.
+/// Number of deletions that wait to be read. A registration that misses one registers again, in case it was its own.
 const WAITING_DELETIONS: usize = 64;
 
 /// Where the Leases are.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use ractor::{Actor, ActorCell, ActorId, SpawnErr};
@@ -18,6 +19,9 @@ use crate::highest_epoch::HighestEpoch;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
+
+/// How long a pool that is gone is still scraped for: longer than replicas serve it while gateways notice.
+const KEEP_GONE: Duration = Duration::from_secs(30);
 
 /// What the collection for all pools shares.
 #[derive(Debug)]
@@ -92,14 +96,13 @@ impl CollectedPools {
             return Ok(());
         }
         let wanted: BTreeSet<String> = fleet.pools.keys().map(ToString::to_string).collect();
-        self.pools.retain(|pool, collected| {
-            let is_kept = wanted.contains(pool);
-            if !is_kept {
-                tracing::info!(pool, "a pool is gone; no longer scraping its endpoints");
+        for (pool, collected) in self.pools.extract_if(.., |pool, _| !wanted.contains(pool)) {
+            tracing::info!(pool, keep = ?KEEP_GONE, "a pool is gone; scraping its endpoints while replicas drain it");
+            tokio::spawn(async move {
+                tokio::time::sleep(KEEP_GONE).await;
                 collected.root.stop(None);
-            }
-            is_kept
-        });
+            });
+        }
         self.parts.pools.set(self.pools.len() as i64);
         for pool in wanted {
             if !self.pools.contains_key(&pool) {

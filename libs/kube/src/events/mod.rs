@@ -4,15 +4,18 @@ mod plan;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use self::plan::EventPlan;
 use self::writer::EventWriter;
 use crate::cluster::Cluster;
 use crate::objects::ObjectRef;
+
+/// Time limit for one Event. The next one may be written all the same.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Something to tell about an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +25,7 @@ pub(crate) struct ObjectEvent {
     pub(crate) message: String,
 }
 
-/// Starts the task that writes each of the Events in the returned channel once, as fast as it may. It ends when the
+/// Starts the task that writes the Events in the returned channel, as fast as it may, and again while they stay there. It ends when the
 /// sender is dropped.
 pub(crate) fn start_events(cluster: &Cluster) -> watch::Sender<BTreeSet<ObjectEvent>> {
     let (sender, wanted) = watch::channel(BTreeSet::new());
@@ -39,7 +42,7 @@ async fn run(mut writer: EventWriter, mut wanted: watch::Receiver<BTreeSet<Objec
             Err(_) => return,
         }
         if let Some(event) = plan.next(Instant::now()) {
-            if writer.write(&event).await {
+            if timeout(WRITE_TIMEOUT, writer.write(&event)).await.unwrap_or(false) {
                 plan.record_written(Instant::now(), &event);
             }
             continue;

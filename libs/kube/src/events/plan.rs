@@ -9,6 +9,9 @@ use super::ObjectEvent;
 /// once.
 const REPEAT_AFTER: Duration = Duration::from_secs(600);
 
+/// When an Event whose cause lasts is written again. API servers forget Events, most of them after an hour.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(1_800);
+
 /// When an Event that could not be written is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
@@ -16,7 +19,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 const BURST: u32 = 25;
 const REFILL: Duration = Duration::from_secs(6);
 
-/// Lets each wanted Event be tried until it is written once, and all together at a limited rate.
+/// Lets each wanted Event be tried until it is written, and written again while it is wanted, and all together at a
+/// limited rate.
 #[derive(Debug)]
 pub(super) struct EventPlan {
     wanted: BTreeSet<ObjectEvent>,
@@ -77,9 +81,10 @@ impl EventPlan {
     /// Returns the Event whose turn it is, and when: one that was never tried, at once, or the one that was tried
     /// longest ago.
     fn first_due(&self) -> Option<(Option<Instant>, &ObjectEvent)> {
-        let due = self.wanted.iter().filter_map(|event| match self.attempts.get(event) {
-            None => Some((None, event)),
-            Some(attempt) => (!attempt.is_written).then_some((Some(attempt.at + RETRY_AFTER), event)),
+        let due = self.wanted.iter().map(|event| match self.attempts.get(event) {
+            None => (None, event),
+            Some(Attempt { at, is_written: true }) => (Some(*at + TELL_AGAIN_AFTER), event),
+            Some(Attempt { at, is_written: false }) => (Some(*at + RETRY_AFTER), event),
         });
         due.min()
     }
@@ -119,20 +124,19 @@ mod tests {
     }
 
     #[test]
-    fn each_message_is_told_once() {
+    fn each_message_is_told_once_and_again_while_its_cause_lasts() {
         let start = Instant::now();
         let mut plan = EventPlan::new(start);
         let mut tell = |at, messages: &[&str]| {
             plan.want(at, messages.iter().map(|message| event("a", message)).collect());
-            let told = offered(&mut plan, at, true);
-            assert_eq!(None, plan.next_due());
-            told
+            offered(&mut plan, at, true)
         };
         assert_eq!(vec!["a one"], tell(start, &["one"]));
         assert_eq!(vec!["a two"], tell(start, &["one", "two"]));
         assert!(tell(start + REPEAT_AFTER * 2, &["one", "two"]).is_empty());
+        assert_eq!(vec!["a one", "a two"], tell(start + TELL_AGAIN_AFTER, &["one", "two"]));
         // A cause that returns is told again, but not soon.
-        let start = start + REPEAT_AFTER * 3;
+        let start = start + TELL_AGAIN_AFTER * 2;
         assert_eq!(vec!["a three"], tell(start, &["three"]));
         assert!(tell(start + REPEAT_AFTER / 3, &[]).is_empty());
         assert!(tell(start + REPEAT_AFTER / 2, &["three"]).is_empty());
@@ -150,7 +154,7 @@ mod tests {
         assert!(offered(&mut plan, start + RETRY_AFTER / 2, false).is_empty());
         plan.want(start, [event("b", "x"), event("c", "x")].into());
         assert_eq!(vec!["c x", "b x"], offered(&mut plan, start + RETRY_AFTER, true));
-        assert_eq!(None, plan.next_due());
+        assert_eq!(Some(start + RETRY_AFTER + TELL_AGAIN_AFTER), plan.next_due());
     }
 
     #[test]
@@ -162,7 +166,7 @@ mod tests {
         let mut told: BTreeSet<String> = offered(&mut plan, start, true).into_iter().collect();
         assert_eq!(BURST as usize, told.len());
         let mut now = start;
-        while let Some(due) = plan.next_due() {
+        while let Some(due) = plan.next_due().filter(|due| *due < start + TELL_AGAIN_AFTER) {
             assert!(due > now && due <= now + REFILL);
             now = due;
             let more = offered(&mut plan, now, true);

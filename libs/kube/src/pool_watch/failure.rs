@@ -8,6 +8,9 @@ use kube::runtime::watcher;
 
 use crate::causes::causes;
 
+/// The longest wait that an API server, or a proxy before it, can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+
 /// Why a list or a watch failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -17,10 +20,9 @@ pub(super) enum Failure {
     Unauthorized(String),
     /// The resource does not exist (any more).
     NotFound,
-    /// The history that the watch needs is gone; the next attempt lists again.
-    Expired,
-    /// The API server has an older history than the watch.
-    HistoryTooOld,
+    /// The API server does not have the history that the watch needs: it is gone, or the API server has an older one. The
+    /// next attempt lists again.
+    NoHistory,
     /// There are too many requests. The API server says how long to wait; zero if it does not say.
     Throttled(Duration),
     /// The API server cannot be reached, or cannot do it at the moment.
@@ -33,7 +35,7 @@ impl fmt::Display for Failure {
             Self::Forbidden { verb, message } => write!(f, "not permitted to {verb}: {message}"),
             Self::Unauthorized(message) => write!(f, "the credentials are not accepted: {message}"),
             Self::NotFound => f.write_str("not found"),
-            Self::Expired | Self::HistoryTooOld => f.write_str("the history is gone"),
+            Self::NoHistory => f.write_str("the history is gone"),
             Self::Throttled(_) => f.write_str("too many requests"),
             Self::Unavailable(message) => f.write_str(message),
         }
@@ -60,11 +62,11 @@ impl Failure {
             403 => Self::Forbidden { verb, message },
             401 => Self::Unauthorized(message),
             404 => Self::NotFound,
-            410 => Self::Expired,
-            _ if message.contains("Too large resource version") => Self::HistoryTooOld,
+            410 => Self::NoHistory,
+            _ if message.contains("Too large resource version") => Self::NoHistory,
             429 => {
                 let wait = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-                Self::Throttled(Duration::from_secs(wait.into()))
+                Self::Throttled(Duration::from_secs(wait.into()).min(MAX_RETRY_AFTER))
             }
             code => Self::Unavailable(format!("{message} (status {code})")),
         }
@@ -81,7 +83,7 @@ impl Failure {
             Self::Forbidden { .. } | Self::Unauthorized(_) => refused,
             Self::Throttled(wait) => *wait,
             // A watched resource is missing for a moment only, or else its watch ends.
-            Self::NotFound | Self::Expired | Self::HistoryTooOld | Self::Unavailable(_) => Duration::ZERO,
+            Self::NotFound | Self::NoHistory | Self::Unavailable(_) => Duration::ZERO,
         }
     }
 
@@ -109,12 +111,9 @@ mod tests {
         let forbidden = Failure::Forbidden { verb: "list", message: "why".to_owned() };
         assert_eq!(forbidden, answered(403, "why"));
         assert_eq!(Failure::NotFound, answered(404, ""));
-        assert_eq!(Failure::Expired, answered(410, ""));
+        assert_eq!(Failure::NoHistory, answered(410, ""));
         assert_eq!(Failure::Throttled(Duration::from_secs(7)), answered(429, ""));
-        assert_eq!(
-            Failure::HistoryTooOld,
-            answered(504, "Timeout: Too large resource version: 9, current: 3")
-        );
+        assert_eq!(Failure::NoHistory, answered(504, "Timeout: Too large resource version: 9, current: 3"));
         assert_eq!(Failure::Unavailable("why (status 500)".to_owned()), answered(500, "why"));
         assert!(matches!(
             Failure::of_watch(&watcher::Error::NoResourceVersion),

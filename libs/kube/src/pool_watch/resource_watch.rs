@@ -25,6 +25,9 @@ use crate::objects::{Object, Resource, ResourceKind};
 /// long a connection that broke silently goes unnoticed.
 const WATCH_SECONDS: u32 = 60;
 
+/// Failures that are further apart have nothing to do with each other.
+const IN_A_ROW: Duration = Duration::from_secs(120);
+
 /// Number of objects that are listed at once.
 const PAGE_SIZE: u32 = 500;
 
@@ -78,7 +81,7 @@ impl ResourceWatch {
                         listed.clear();
                         let failure = Failure::of_watch(&error);
                         let sent = self.wait_after(&failure, &mut health).await;
-                        if sent.is_ok() && matches!(failure, Failure::Expired | Failure::HistoryTooOld) {
+                        if sent.is_ok() && failure == Failure::NoHistory {
                             break;
                         }
                         sent
@@ -189,7 +192,7 @@ impl ResourceWatch {
             Failure::NotFound => {
                 tracing::debug!(resource, group, "the API server does not have a resource; retrying");
             }
-            Failure::Expired | Failure::HistoryTooOld => {
+            Failure::NoHistory => {
                 tracing::info!(resource, namespace, "the watched history is gone; listing again");
             }
             Failure::Throttled(_) => {
@@ -223,6 +226,7 @@ struct Health {
     /// The last failure that was noted.
     last: Option<Failure>,
     refused_since: Option<Instant>,
+    failed_at: Option<Instant>,
 }
 
 /// What a failure is.
@@ -239,11 +243,15 @@ enum Noted {
 impl Health {
     fn new(pace: Pace) -> Self {
         let backoff = Backoff::new(pace.retry);
-        Self { backoff, refusal_grace: pace.refusal_grace, last: None, refused_since: None }
+        Self { backoff, refusal_grace: pace.refusal_grace, last: None, refused_since: None, failed_at: None }
     }
 
     /// Takes note of a failure.
     fn fail(&mut self, now: Instant, failure: &Failure) -> Noted {
+        // A watch that goes on without a change says nothing, so that no success may have been noted in between.
+        if self.failed_at.replace(now).is_some_and(|before| now.duration_since(before) > IN_A_ROW) {
+            self.recover();
+        }
         if failure.is_refusal() {
             let since = *self.refused_since.get_or_insert(now);
             if now.duration_since(since) < self.refusal_grace {

@@ -46,7 +46,8 @@ pub(super) struct Supervisor {
     ignored: BTreeSet<Resource>,
     /// API versions that this process may not ask for.
     refused: BTreeMap<&'static str, Refusal>,
-    was_unavailable: bool,
+    /// Number of times in a row that the API server did not answer.
+    silences: u32,
 }
 
 /// An API version that this process may not ask for.
@@ -81,7 +82,7 @@ impl Supervisor {
             history: History::default(),
             ignored: BTreeSet::new(),
             refused: BTreeMap::new(),
-            was_unavailable: false,
+            silences: 0,
         }
     }
 
@@ -90,19 +91,23 @@ impl Supervisor {
         self.start(PODS);
         let mut backoff = Backoff::new(self.pace.ask_while_away);
         loop {
-            let is_available = self.ask_for_apis().await;
-            if is_available {
+            let asked = self.ask_for_apis().await;
+            if asked.is_ok() {
                 self.check_history().await;
             }
             if self.update_watches().await.is_err() {
                 return;
             }
-            if is_available {
-                backoff.on_success();
-                self.observer.contacted();
-                self.wait().await;
-            } else {
-                self.wait_for_recovery(backoff.on_failure(rand::random())).await;
+            match asked {
+                Ok(()) => {
+                    backoff.on_success();
+                    self.observer.contacted();
+                    self.wait().await;
+                }
+                Err(Failure::Throttled(wait)) => {
+                    sleep(backoff.on_failure(rand::random()).max(wait)).await;
+                }
+                Err(_) => self.wait_for_recovery(backoff.on_failure(rand::random())).await,
             }
         }
     }
@@ -125,8 +130,11 @@ impl Supervisor {
         let _ = timeout(delay, recovered.changed()).await;
     }
 
-    /// Asks which custom resources there are. Returns whether the API server answered.
-    async fn ask_for_apis(&mut self) -> bool {
+    /// Asks which custom resources there are.
+    ///
+    /// # Errors
+    /// The API server does not say.
+    async fn ask_for_apis(&mut self) -> Result<(), Failure> {
         for api_version in CUSTOM_API_VERSIONS {
             let failure = match self.ask_for_api(api_version).await {
                 Ok(served) => {
@@ -140,18 +148,27 @@ impl Supervisor {
                 self.observe_refusal(Instant::now(), verb, api_version, message);
             } else {
                 CUSTOM_API_VERSIONS.into_iter().for_each(|version| self.apis.observe_silence(version));
-                self.report_unavailable(&failure);
-                return false;
+                self.report_silence(&failure);
+                return Err(failure);
             }
         }
-        if std::mem::take(&mut self.was_unavailable) {
-            tracing::info!(server = self.cluster.server(), "the API server answers again");
-            self.recoveries.send_modify(|count| *count += 1);
-            // Watches go on from a version that they remember. While it was away, the API server may have got an older
-            // history, which has grown past that version since.
+        self.report_recovery();
+        Ok(())
+    }
+
+    /// Makes whoever waits go on if the API server did not answer before.
+    fn report_recovery(&mut self) {
+        let silences = std::mem::take(&mut self.silences);
+        if silences == 0 {
+            return;
+        }
+        tracing::info!(server = self.cluster.server(), "the API server answers again");
+        self.recoveries.send_modify(|count| *count += 1);
+        // Watches go on from a version that they remember. While it was away, the API server may have got an older
+        // history, which has grown past that version since. One silence is no outage.
+        if silences > 1 {
             self.relist.send_modify(|generation| *generation += 1);
         }
-        true
     }
 
     /// Asks which of our resources `api_version` has.
@@ -189,9 +206,13 @@ impl Supervisor {
         self.apis.observe_refusal(api_version);
     }
 
-    fn report_unavailable(&mut self, failure: &Failure) {
+    fn report_silence(&mut self, failure: &Failure) {
         self.observer.watch_failed("apis");
-        if !std::mem::replace(&mut self.was_unavailable, true) {
+        if matches!(failure, Failure::Throttled(_)) {
+            return tracing::debug!(server = self.cluster.server(), "the API server is overloaded; retrying");
+        }
+        self.silences += 1;
+        if self.silences == 1 {
             let (server, login) = (self.cluster.server(), self.cluster.login());
             tracing::warn!(
                 server, login, error = %failure,

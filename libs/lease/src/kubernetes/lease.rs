@@ -19,6 +19,9 @@ use crate::ownership::{Claim, ClaimError, ClaimRequest};
 /// Time limit for the end of a registration.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a claim waits for its turn. After that whoever claims looks again whether it still wants the pool.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct Lease {
     coordinator: Arc<KubernetesCoordinator>,
@@ -58,7 +61,9 @@ impl Lease {
         self.check_registered()?;
         let pacing = &self.coordinator.pacing;
         let turn = tokio::select! {
-            turn = pacing.turn_for(pool) => turn,
+            turn = timeout(CLAIM_PATIENCE, pacing.turn_for(pool)) => turn.map_err(|_| {
+                ClaimError::Unavailable("the API server did not do what it was asked; waiting before the next attempt".to_owned())
+            })?,
             () = self.stop.cancelled() => return Err(not_registered()),
         };
         self.check_registered()?;

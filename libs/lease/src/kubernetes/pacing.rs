@@ -76,7 +76,7 @@ impl Pacing {
     }
 
     fn resume_after(&self, outcome: Outcome) {
-        if outcome == Outcome::Answered {
+        if !matches!(outcome, Outcome::Unavailable(_)) {
             self.resumed.send_replace(());
         }
     }

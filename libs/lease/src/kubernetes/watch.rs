@@ -82,7 +82,7 @@ async fn list_and_follow(
     follow(leases, mirror, events).await
 }
 
-/// Makes Leases depend on the installation's Lease. Other aggregators do so too.
+/// Gives Leases an owner reference to the installation's Lease. Other aggregators do so, too, so conflicts are normal.
 async fn adopt(leases: Leases, orphans: Vec<Lease>) {
     for lease in orphans {
         if let Err(error) = leases.replace(&lease).await {

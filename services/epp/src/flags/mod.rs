@@ -98,8 +98,8 @@ pub struct Flags {
     /// them.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=7))]
     pub fallback_endpoints: u8,
-    /// How long after SIGTERM new requests are still accepted: gateways need time to notice that the replica
-    /// reports not serving.
+    /// How long new requests are still accepted after SIGTERM, and for a pool that is gone: gateways need time to
+    /// notice that the replica reports not serving.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     pub drain_delay: Duration,
     /// How long open requests may then take to end. Together they should stay below the time after which the

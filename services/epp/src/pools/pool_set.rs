@@ -147,7 +147,7 @@ impl PoolSet {
 /// Why a port was not opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
-    /// It is on its way out of service for another pool, and now closes at once.
+    /// It is on its way out of service, and now closes at once, because a pool wants it.
     #[error("the port is still closing")]
     Leaving,
     /// It cannot be bound.
