@@ -20,6 +20,7 @@ use crate::bookings::booked_request::BookedRequest;
 use crate::deciding::pick::PickedEndpoint;
 use crate::deciding::picker::Picker;
 use crate::deciding::recorder::RequestContext;
+use crate::gateway::gateway_connections::OpenStream;
 use crate::metrics::go_epp::RequestSummary;
 
 /// A gateway that leaves the rest of a response off the stream closes it as soon as it has its last answer. A
@@ -46,6 +47,8 @@ pub(crate) struct Exchange {
     state: State,
     /// Completes when the booking of a half-closed stream expires.
     half_closed_until: Option<Pin<Box<Sleep>>>,
+    /// Counts the stream at its port.
+    _open: OpenStream,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +61,7 @@ enum State {
 }
 
 impl Exchange {
-    pub(crate) fn new(picker: Arc<Picker>, inbound: Streaming<ProcessingRequest>) -> Self {
+    pub(crate) fn new(picker: Arc<Picker>, inbound: Streaming<ProcessingRequest>, open: OpenStream) -> Self {
         let conversation = Conversation::new(picker.conversation_config(), rand::random());
         picker.metrics.open_streams.inc();
         Self {
@@ -74,6 +77,7 @@ impl Exchange {
             answered_at: None,
             state: State::Open,
             half_closed_until: None,
+            _open: open,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod access_log;
 mod exchange;
+pub(crate) mod gateway_connections;
 pub(crate) mod health;
 mod http2_limits;
 pub(crate) mod servers;

@@ -19,6 +19,7 @@ use tonic_health::pb::health_server::HealthServer;
 
 use super::access_log::AccessLog;
 use super::exchange::Exchange;
+use super::gateway_connections::GatewayConnections;
 use super::health::{DrainPhase, HealthService};
 use super::http2_limits;
 use crate::deciding::picker::Picker;
@@ -27,6 +28,7 @@ use crate::deciding::picker::Picker;
 #[derive(Clone, Debug)]
 pub(crate) struct ExtProc {
     pub(crate) picker: Arc<Picker>,
+    pub(crate) connections: GatewayConnections,
 }
 
 /// Maximum sizes of gRPC messages.
@@ -44,7 +46,8 @@ impl ExternalProcessor for ExtProc {
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Exchange>, Status> {
-        Ok(Response::new(Exchange::new(Arc::clone(&self.picker), request.into_inner())))
+        let open = self.connections.open_stream();
+        Ok(Response::new(Exchange::new(Arc::clone(&self.picker), request.into_inner(), open)))
     }
 }
 
@@ -71,12 +74,12 @@ impl GatewayServers {
         health: HealthService,
     ) -> JoinHandle<()> {
         let closed = closed(health.phase.clone());
+        let incoming = service.connections.accept(self.serving.clone().incoming(listener));
         let process = ExternalProcessorServer::new(service)
             .max_decoding_message_size(self.limits.received_bytes)
             .max_encoding_message_size(self.limits.sent_bytes);
         let routes = self.reflection.clone().add_service(process).add_service(HealthServer::new(health));
         let server = http2_limits::server().add_routes(routes);
-        let incoming = self.serving.clone().incoming(listener);
         tokio::spawn(log_failure("ext-proc", server.serve_with_incoming_shutdown(incoming, closed)))
     }
 }

@@ -59,3 +59,17 @@ async fn port_of_a_pool_that_is_gone_is_handed_to_the_pool_that_wants_it() {
     let page = served.metrics().await;
     assert!(page.contains("signalbox_epp_port_failures_total{pool=\"default/new\"} 0"), "{page}");
 }
+
+#[tokio::test]
+async fn requests_that_outlast_the_drain_of_their_pool_are_cut() {
+    let served = Served::start_with_drain(Duration::ZERO, Duration::from_millis(100)).await;
+    served.aggregator.set_pools(&[("chat", PORTS[0], 1), ("code", PORTS[1], 2)]);
+    served.wait_served("chat", PORTS[0]).await;
+    served.wait_served("code", PORTS[1]).await;
+    let start = async |port| OpenRequest::start(connect(served.address(port)).await.unwrap()).await.unwrap();
+    let (cut, other) = (start(PORTS[0]).await, start(PORTS[1]).await);
+    served.aggregator.set_pools(&[("code", PORTS[1], 2)]);
+    cut.fails().await;
+    assert_eq!(Some(endpoint_of("code")), other.finish().await);
+    served.epp.stop().await;
+}

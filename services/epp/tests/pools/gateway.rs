@@ -62,6 +62,12 @@ impl OpenRequest {
         Some(Self { messages, answers })
     }
 
+    /// Waits until the stream fails.
+    pub(crate) async fn fails(mut self) {
+        let answer = tokio::time::timeout(TIMEOUT, self.answers.message()).await;
+        assert!(answer.expect("the stream stays open").is_err());
+    }
+
     /// Sends the body and returns the address of the picked endpoint; `None` if there is none.
     pub(crate) async fn finish(mut self) -> Option<String> {
         let body = br#"{"model":"llama","prompt":"Hi"}"#.to_vec().into();

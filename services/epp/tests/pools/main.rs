@@ -40,12 +40,17 @@ impl Served {
     }
 
     async fn start_with(drain_delay: Duration) -> Self {
+        Self::start_with_drain(drain_delay, EppConfig::local("epp").drain_timeout).await
+    }
+
+    async fn start_with_drain(drain_delay: Duration, drain_timeout: Duration) -> Self {
         let (aggregator, ip) = (FakeAggregator::start().await, own_ip());
         let config = EppConfig {
             pools: FollowedPools::All,
             aggregators: vec![aggregator.address.into()],
             ext_proc: (ip, PORTS[3]).into(),
             drain_delay,
+            drain_timeout,
             ..EppConfig::local("epp")
         };
         let flags = PortFlags { ext_proc: "", health: "", access_log: "", metrics: "" };

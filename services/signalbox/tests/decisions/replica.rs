@@ -42,6 +42,7 @@ impl Replica {
             takeover_wait: Duration::ZERO,
             failback_after: Duration::from_secs(30),
             pool_drain: Duration::from_secs(60),
+            history_bytes: 64 << 20,
             listen: ANY_PORT,
             metrics: ANY_PORT,
             pool: PoolConfig::default(),

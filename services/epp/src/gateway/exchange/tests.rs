@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
+use crate::gateway::gateway_connections::GatewayConnections;
 use crate::gateway::health::{DrainPhase, HealthService};
 use crate::gateway::servers::{ExtProc, GatewayServers, MessageLimits};
 use crate::test_support::{FIRST, SECOND, picker};
@@ -46,7 +47,7 @@ impl Stream {
         let health = HealthService { ready, phase: is_phase };
         let limits = MessageLimits { received_bytes: 1 << 20, sent_bytes: 1 << 20 };
         let serving = ServerTls::self_signed(&TlsParameters::default()).unwrap();
-        let service = ExtProc { picker: Arc::clone(&picker) };
+        let service = ExtProc { picker: Arc::clone(&picker), connections: GatewayConnections::default() };
         let server = GatewayServers::new(serving, limits).serve(listener, service, health);
         let channel = connect_unverified(&address.into(), |endpoint| endpoint).unwrap();
         let (messages, requests) = mpsc::channel(2);

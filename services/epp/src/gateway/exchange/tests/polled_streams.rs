@@ -76,7 +76,8 @@ impl Polled {
         messages.send(body.into()).await.unwrap();
         let mut client = ExternalProcessorClient::new(channel);
         let answers = client.process(ReceiverStream::new(requests)).await.unwrap().into_inner();
-        let exchange = Exchange::new(Arc::clone(&picker), opened.recv().await.unwrap());
+        let open = GatewayConnections::default().open_stream();
+        let exchange = Exchange::new(Arc::clone(&picker), opened.recv().await.unwrap(), open);
         Self { exchange, picker, feedback, messages: Some(messages), _answers: answers }
     }
 
