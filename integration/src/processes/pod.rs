@@ -86,6 +86,22 @@ impl Pod {
         self.set_faults(client, &json!({ "error_rate": 1.0 })).await
     }
 
+    /// Keeps it from making progress: it accepts requests and begins its responses, but produces no token.
+    ///
+    /// # Errors
+    /// Fails when it does not respond.
+    pub async fn wedge(&self, client: &Client) -> anyhow::Result<()> {
+        self.set_faults(client, &json!({ "engine": "wedged" })).await
+    }
+
+    /// Lets it work normally again. It continues where it was.
+    ///
+    /// # Errors
+    /// Fails when it does not respond.
+    pub async fn clear_faults(&self, client: &Client) -> anyhow::Result<()> {
+        self.set_faults(client, &json!({})).await
+    }
+
     async fn set_faults(&self, client: &Client, faults: &Value) -> anyhow::Result<()> {
         client.post(&format!("http://{}/admin/faults", self.address), faults.to_string()).await?.ok()?;
         Ok(())
