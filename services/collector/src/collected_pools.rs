@@ -96,7 +96,9 @@ impl CollectedPools {
             return Ok(());
         }
         let wanted: BTreeSet<String> = fleet.pools.keys().map(ToString::to_string).collect();
-        for (pool, collected) in self.pools.extract_if(.., |pool, _| !wanted.contains(pool)) {
+        let gone: Vec<String> = self.pools.keys().filter(|pool| !wanted.contains(*pool)).cloned().collect();
+        for pool in gone {
+            let Some(collected) = self.pools.remove(&pool) else { continue };
             tracing::info!(pool, keep = ?KEEP_GONE, "a pool is gone; scraping its endpoints while replicas drain it");
             tokio::spawn(async move {
                 tokio::time::sleep(KEEP_GONE).await;
