@@ -39,7 +39,7 @@ async fn only_peers_with_a_trusted_certificate_and_name_connect() {
     let mut port = || ports.take().unwrap();
     let at = port();
     let mut aggregator = Service::aggregator("aggregator", (at, at), port(), fleet.file());
-    secure(&mut aggregator, &ours, &ours.issue(&dir, "pool").unwrap(), &["reader", "picker"]);
+    secure(&mut aggregator, &ours, &ours.issue(&dir, "pool").unwrap(), &["collector=reader", "epp=picker"]);
     let mut collector = Service::collector("collector", port(), Duration::from_millis(50));
     secure(&mut collector, &ours, &ours.issue(&dir, "reader").unwrap(), &["pool"]);
     let mut replica = Service::replica("epp", [port(), port(), port()], port());
@@ -73,7 +73,12 @@ async fn only_peers_with_a_trusted_certificate_and_name_connect() {
     let with_wrong_ca =
         start_intruder(&dir, "with-wrong-ca", &address, &[stranger.file(), &picker.0, &picker.1]).unwrap();
     dir.wait_for_log("with-wrong-ca", &["no stream to the aggregator", "UnknownIssuer"]).await.unwrap();
-    for intruder in [without_tls, of_stranger, with_wrong_name, with_wrong_ca] {
+    let [cert, key] = ["reader.pem", "reader.key"].map(|file| dir.path().join(file));
+    let as_reader = start_intruder(&dir, "as-reader", &address, &[ours.file(), &cert, &key]).unwrap();
+    dir.wait_for_log("aggregator.0", &["rejected a stream", "allows picker as epp or aggregator"])
+        .await
+        .unwrap();
+    for intruder in [without_tls, of_stranger, with_wrong_name, with_wrong_ca, as_reader] {
         assert_eq!(intruder.stdout().unwrap(), "", "the intruder became ready");
     }
 }

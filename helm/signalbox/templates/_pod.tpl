@@ -127,7 +127,7 @@ resources:
 - --tls-cert=/etc/signalbox/tls/tls.crt
 - --tls-key=/etc/signalbox/tls/tls.key
 {{- range index . 2 }}
-- --tls-peer={{ include "signalbox.tlsName" (list $root .) }}
+- --tls-peer={{ . }}={{ include "signalbox.tlsName" (list $root .) }}
 {{- end }}
 {{- else }}
 - --plaintext

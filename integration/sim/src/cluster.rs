@@ -3,6 +3,7 @@
 
 pub(crate) mod coordinator;
 pub(crate) mod event;
+mod invented_epochs;
 pub(crate) mod message;
 pub(crate) mod network;
 pub(crate) mod pods;
@@ -163,6 +164,7 @@ impl Cluster {
         }
         let before = self.coordinator.registry().revision;
         let reply = self.coordinator.serve(self.queue.now_us(), node, request);
+        self.checker.record_genuine_epoch(self.coordinator.epoch());
         if let Some(reply) = reply
             && self.network.is_open(Node::Coordinator, node)
         {

@@ -34,6 +34,8 @@ pub enum Counter {
     StandbySnapshot,
     /// Frames that a follower could not apply.
     FrameGap,
+    /// Invented epochs that a process ignored.
+    EpochRefused,
     /// Replicas that were expired and took a new origin.
     OriginRenewal,
     /// Requests of owners for a whole chain.
@@ -44,6 +46,10 @@ pub enum Counter {
     Assignment,
     /// Restarts of model servers.
     PodRestart,
+    /// Pods that left the pool after their last request.
+    PodDrained,
+    /// Requests booked by replicas that saw an endpoint drain.
+    RequestWhileDraining,
     /// Lost messages.
     MessageLost,
     /// Messages that arrived twice.
@@ -54,7 +60,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Event,
         Self::Change,
         Self::Request,
@@ -68,11 +74,14 @@ impl Counter {
         Self::ReplicaSnapshot,
         Self::StandbySnapshot,
         Self::FrameGap,
+        Self::EpochRefused,
         Self::OriginRenewal,
         Self::ChainRequest,
         Self::Eviction,
         Self::Assignment,
         Self::PodRestart,
+        Self::PodDrained,
+        Self::RequestWhileDraining,
         Self::MessageLost,
         Self::MessageDuplicated,
         Self::StreamBroken,

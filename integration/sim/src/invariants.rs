@@ -13,6 +13,8 @@ pub enum Invariant {
     VersionsGrow,
     /// The highest epoch that a process knows never decreases.
     EpochsGrow,
+    /// No process believes an epoch that cannot be genuine.
+    EpochsAreGenuine,
     /// A follower may be behind, but is never wrong.
     NoDivergence,
     /// An owner's clock continues where the previous owner's clock stopped.
@@ -29,6 +31,10 @@ pub enum Invariant {
     GaugesAreNotNegative,
     /// A replica whose origin expired takes one new origin.
     OneOriginRenewal,
+    /// A replica that sees an endpoint drain books no new request there.
+    DrainingGetsNoRequests,
+    /// An owner keeps a draining endpoint, with its bookings, until it is told that the endpoint is gone.
+    DrainingKeepsBookings,
     /// Without faults, at most one aggregator owns the pool.
     OneOwner,
     /// Without faults, an aggregator owns the pool.
@@ -56,11 +62,12 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
         Self::EpochsGrow,
+        Self::EpochsAreGenuine,
         Self::NoDivergence,
         Self::ClockContinues,
         Self::AcknowledgementsGrow,
@@ -69,6 +76,8 @@ impl Invariant {
         Self::GenerationsAreUnique,
         Self::GaugesAreNotNegative,
         Self::OneOriginRenewal,
+        Self::DrainingGetsNoRequests,
+        Self::DrainingKeepsBookings,
         Self::OneOwner,
         Self::PoolHasOwner,
         Self::StateConverges,
@@ -89,6 +98,7 @@ impl Invariant {
             Self::OneState => "one-state",
             Self::VersionsGrow => "versions-grow",
             Self::EpochsGrow => "epochs-grow",
+            Self::EpochsAreGenuine => "epochs-are-genuine",
             Self::NoDivergence => "no-divergence",
             Self::ClockContinues => "clock-continues",
             Self::AcknowledgementsGrow => "acknowledgements-grow",
@@ -97,6 +107,8 @@ impl Invariant {
             Self::GenerationsAreUnique => "generations-are-unique",
             Self::GaugesAreNotNegative => "gauges-are-not-negative",
             Self::OneOriginRenewal => "one-origin-renewal",
+            Self::DrainingGetsNoRequests => "draining-gets-no-requests",
+            Self::DrainingKeepsBookings => "draining-keeps-bookings",
             Self::OneOwner => "one-owner",
             Self::PoolHasOwner => "pool-has-owner",
             Self::StateConverges => "state-converges",

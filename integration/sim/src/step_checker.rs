@@ -1,5 +1,7 @@
 //! Checks the invariants that hold after every input of every process.
 
+mod draining;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use signalbox_state::{
@@ -8,6 +10,7 @@ use signalbox_state::{
 };
 use signalbox_types::{EndpointKey, Generation, Load, Origin, Version};
 
+use self::draining::Loads;
 use crate::counters::{Counter, Counters};
 use crate::invariants::{Invariant, Violation};
 use crate::plan::{AMPLE_KV_TOKENS, Mode, Node, Plan};
@@ -38,6 +41,7 @@ struct OwnerRecord {
     expired: BTreeSet<Origin>,
     /// The placements that the owner received, by origin and number.
     received: BTreeMap<(Origin, u64), Retention>,
+    loads: Loads,
 }
 
 /// Observes all processes and keeps the first violation.
@@ -60,6 +64,10 @@ pub(crate) struct StepChecker {
     /// The owner and stream of each generation.
     generations: BTreeMap<(EndpointKey, Generation), (ProcessId, u64)>,
     renewed_origins: BTreeSet<Origin>,
+    /// The highest epoch that the coordinator has granted, or that might be genuine.
+    genuine_epoch: u64,
+    /// The endpoints that each aggregator was last told of.
+    specs: BTreeMap<ProcessId, BTreeSet<EndpointKey>>,
 }
 
 impl StepChecker {
@@ -75,6 +83,23 @@ impl StepChecker {
             placements: BTreeMap::new(),
             generations: BTreeMap::new(),
             renewed_origins: BTreeSet::new(),
+            genuine_epoch: 0,
+            specs: BTreeMap::new(),
+        }
+    }
+
+    /// Records an epoch that processes may know.
+    pub(crate) fn record_genuine_epoch(&mut self, epoch: u64) {
+        self.genuine_epoch = self.genuine_epoch.max(epoch);
+    }
+
+    /// Checks the highest epoch that a process knows.
+    pub(crate) fn check_epoch(&mut self, process: ProcessId, epoch: u64) {
+        let genuine = self.genuine_epoch;
+        if epoch > genuine {
+            self.fail(Invariant::EpochsAreGenuine, || {
+                format!("{process:?} knows epoch {epoch}, but the highest one is {genuine}")
+            });
         }
     }
 
@@ -106,6 +131,7 @@ impl StepChecker {
             let Frame::Delta { changes, .. } = frame else { continue };
             changes.iter().for_each(|change| self.check_change(counters, process, pool.pool_state(), change));
         }
+        self.check_draining_loads(process, pool, at);
     }
 
     /// Returns the process that owned the pool under `epoch`.
@@ -122,6 +148,9 @@ impl StepChecker {
         change: &Change,
     ) {
         counters.increment(Counter::Change);
+        if let Some(record) = self.owners.get_mut(&process) {
+            record.loads.apply(change);
+        }
         match change {
             Change::LoadChanged { origin, load, endpoint } => {
                 if load.requests > MAX_PLAUSIBLE_REQUESTS || load.prefills > MAX_PLAUSIBLE_REQUESTS {
@@ -139,7 +168,10 @@ impl StepChecker {
             Change::Acknowledged { origin, number } => {
                 self.check_acknowledgement(process, pool_state, *origin, *number);
             }
-            Change::EndpointRemoved { endpoint } => self.release_placements(process, *endpoint),
+            Change::EndpointRemoved { endpoint } => {
+                self.check_removal(process, *endpoint);
+                self.release_placements(process, *endpoint);
+            }
             Change::Evicted { .. } => counters.increment(Counter::Eviction),
             _ => {}
         }
@@ -229,7 +261,8 @@ impl StepChecker {
     /// Checks an aggregator that became the owner, or continues as the owner under a later epoch.
     pub(crate) fn check_takeover(&mut self, process: ProcessId, role: &PoolRole, pool_now_ms: u64) {
         let acknowledged = role.pool_state().acknowledgements().collect();
-        self.owners.entry(process).or_insert(OwnerRecord { acknowledged, ..OwnerRecord::default() });
+        let loads = Loads::of(role.pool_state());
+        self.owners.entry(process).or_insert(OwnerRecord { acknowledged, loads, ..OwnerRecord::default() });
         let latest_ms =
             role.pool_state().endpoints().map(|member| member.observed.scrape_status_since_ms).max();
         if let Some(latest_ms) = latest_ms.filter(|latest_ms| *latest_ms > pool_now_ms) {
@@ -254,6 +287,7 @@ impl StepChecker {
         epoch: u64,
         pool_state: &PoolState,
     ) {
+        self.check_epoch(process, epoch);
         let Some(version) = version else { return };
         let (before, known) = self.versions.insert(process, (version, epoch)).unwrap_or_default();
         if version < before {

@@ -132,6 +132,7 @@ impl World {
             }
             Event::CoordinatorReply { .. } | Event::EndpointsChanged { .. } => {}
             Event::CheckLeases => self.check_leases(),
+            Event::CheckDraining(at) => self.check_draining(at),
             Event::FaultStart(at) => self.start_fault(at),
             Event::FaultEnd(at) => self.end_fault(at),
             Event::Start(node) => self.start(node),
@@ -209,7 +210,7 @@ impl World {
         let process = match node {
             Node::Aggregator(_) => Process::Aggregator(Box::new(Aggregator::start(cluster, node, run))),
             Node::Replica(_) => Process::Replica(Box::new(Replica::start(cluster, node, run))),
-            Node::Collector(_) => Process::Collector(Collector::start(cluster, node)),
+            Node::Collector(_) => Process::Collector(Collector::start(cluster, node, run)),
             Node::Coordinator => return,
         };
         self.processes.insert(node, process);

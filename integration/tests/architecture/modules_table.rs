@@ -176,7 +176,7 @@ pub(crate) const MODULES: &[Modules] = &[
     Modules {
         name: "collector",
         rows: &[
-            ("actors", &["assignment", "clock", "metrics", "outbox", "scrape", "shared"]),
+            ("actors", &["assignment", "clock", "highest_epoch", "metrics", "outbox", "scrape", "shared"]),
             ("app", &["clock", "collected_pools", "config"]),
             ("assignment", &[]),
             ("clock", &[]),

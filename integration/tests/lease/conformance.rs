@@ -10,12 +10,13 @@ use crate::wait::{aggregator, pool, wait_claim, wait_granted, wait_members, wait
 
 type Test = fn([Coordinator; 2]) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-pub(crate) const TESTS: [(&str, Test); 12] = [
+pub(crate) const TESTS: [(&str, Test); 13] = [
     ("member is listed after joining and removed after leaving", |two| {
         Box::pin(member_joins_and_leaves(two))
     }),
     ("dead member is removed after its TTL", |two| Box::pin(dead_member_is_removed(two))),
     ("epochs increase across owners", |two| Box::pin(epochs_increase(two))),
+    ("invented epoch does not raise the next one", |two| Box::pin(invented_epoch_is_ignored(two))),
     ("pool has one owner", |two| Box::pin(one_owner(two))),
     ("one of two concurrent claims succeeds", |two| Box::pin(one_concurrent_claim_succeeds(two))),
     ("leaving owner releases its pools", |two| Box::pin(leaving_owner_releases_pools(two))),
@@ -61,6 +62,16 @@ async fn epochs_increase([one, other]: [Coordinator; 2]) {
     let others = wait_granted(&b, 0).await;
     assert!(others.epoch > again.epoch);
     assert_eq!(Some(again.epoch), others.previous);
+}
+
+async fn invented_epoch_is_ignored([one, other]: [Coordinator; 2]) {
+    let (a, b) = (one.join(aggregator("a"), TTL), other.join(aggregator("b"), TTL));
+    let first = wait_granted(&a, u64::MAX).await;
+    let again = wait_granted(&a, u64::MAX - 1).await;
+    assert!(again.epoch > first.epoch && again.epoch < 1 << 42, "{first:?}, {again:?}");
+    a.release(&pool()).await.expect("the coordinator responds");
+    wait_owner(&other, None).await;
+    assert!(wait_granted(&b, 0).await.epoch > again.epoch);
 }
 
 async fn one_owner([one, other]: [Coordinator; 2]) {

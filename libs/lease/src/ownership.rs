@@ -1,6 +1,6 @@
 //! Owners of pools, and claims on pools.
 
-use signalbox_types::PeerAddress;
+use signalbox_types::{PeerAddress, max_believable_epoch};
 use thiserror::Error;
 
 /// The owner of a pool.
@@ -53,13 +53,17 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Returns the next claim on a pool whose last epoch was `previous`: `max(previous, floor) + 1`.
+    /// Returns the next claim on a pool whose last epoch was `previous`: `max(previous, floor) + 1`. A floor that
+    /// cannot be genuine is ignored: it is an epoch that a peer invented.
     pub(crate) fn next(previous: Option<u64>, floor: u64) -> Result<Self, ClaimError> {
-        let last = previous.unwrap_or(0).max(floor);
-        // Counting never gets this far: only an epoch that was made up does.
-        let epoch = last
-            .checked_add(1)
-            .ok_or_else(|| ClaimError::Unavailable(format!("epoch {last} is the last possible one")))?;
+        let last = previous.unwrap_or(0);
+        let limit = max_believable_epoch(last);
+        if last >= limit {
+            return Err(ClaimError::Unavailable(format!(
+                "the coordinator has the impossible epoch {last} for this pool; delete what it has stored for the pool"
+            )));
+        }
+        let epoch = if floor < limit { last.max(floor) + 1 } else { last + 1 };
         Ok(Self { epoch, previous })
     }
 }
@@ -92,6 +96,8 @@ mod tests {
         assert_eq!(Ok(Claim { epoch: 1, previous: None }), Claim::next(None, 0));
         assert_eq!(Ok(Claim { epoch: 8, previous: Some(7) }), Claim::next(Some(7), 3));
         assert_eq!(Ok(Claim { epoch: 10, previous: Some(7) }), Claim::next(Some(7), 9));
-        assert!(matches!(Claim::next(Some(7), u64::MAX), Err(ClaimError::Unavailable(_))));
+        assert_eq!(Ok(Claim { epoch: 8, previous: Some(7) }), Claim::next(Some(7), u64::MAX));
+        assert_eq!(Ok(Claim { epoch: 1, previous: None }), Claim::next(None, u64::MAX - 1));
+        assert!(matches!(Claim::next(Some(u64::MAX), 7), Err(ClaimError::Unavailable(_))));
     }
 }

@@ -52,8 +52,11 @@ impl Registry {
                 send_if_changed(sender, inner.contents.members(role));
             }
         }
-        for (pool, sender) in &inner.owners {
-            send_if_changed(sender, inner.contents.owner(pool));
+        let Inner { contents, owners, .. } = &mut *inner;
+        // Pools come and go. Whoever watches one again learns its owner from the contents.
+        owners.retain(|_, sender| sender.receiver_count() > 0);
+        for (pool, sender) in owners {
+            send_if_changed(sender, contents.owner(pool));
         }
         result
     }
@@ -66,4 +69,40 @@ pub(crate) fn send_if_changed<T: PartialEq>(sender: &watch::Sender<T>, value: T)
         *last = value;
         is_changed
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::ownership::Owner;
+
+    fn pool(name: &str) -> PoolId {
+        PoolId { namespace: "default".to_owned(), name: name.to_owned() }
+    }
+
+    fn set_owner(registry: &Registry, pool: &PoolId, epoch: u64) -> Owner {
+        let owner = Owner { name: "a".to_owned(), address: "a:1".parse().unwrap(), epoch };
+        let event = Event::Put(keys::owner_key(pool), keys::encode_owner(&owner));
+        registry.update(|contents| contents.apply(event, Instant::now()));
+        owner
+    }
+
+    #[test]
+    fn pool_that_nobody_watches_any_more_is_forgotten_until_it_is_watched_again() {
+        let (registry, stays, goes) = (Registry::default(), pool("stays"), pool("goes"));
+        let (watched, dropped) = (registry.watch_owner(&stays), registry.watch_owner(&goes));
+        set_owner(&registry, &goes, 1);
+        assert!(dropped.has_changed().unwrap());
+        drop(dropped);
+        let owner = set_owner(&registry, &stays, 2);
+        assert_eq!(RegisteredOwner::Owned(owner), *watched.borrow());
+        let known: Vec<PoolId> = registry.0.lock().unwrap().owners.keys().cloned().collect();
+        assert_eq!(vec![stays], known);
+        let again = registry.watch_owner(&goes);
+        assert!(matches!(&*again.borrow(), RegisteredOwner::Owned(owner) if owner.epoch == 1));
+        let owner = set_owner(&registry, &goes, 3);
+        assert_eq!(RegisteredOwner::Owned(owner), *again.borrow());
+    }
 }

@@ -64,11 +64,11 @@ where
 async fn keep_open<L: Fn(StreamEvent) -> ListenerState + Clone>(stream: AggregatorStream<L>) {
     let mut reopening = Reopening::new();
     loop {
-        let started = Instant::now();
-        let end = stream.run().await;
+        let (started, mut has_delivered) = (Instant::now(), false);
+        let end = stream.run(&mut has_delivered).await;
         if matches!(end, StreamEnd::ListenerClosed) {
             return;
         }
-        reopening.wait(&stream.aggregator, started, end.was_open(), &end.to_string()).await;
+        reopening.wait(&stream.aggregator, started, has_delivered, &end.to_string()).await;
     }
 }

@@ -26,16 +26,16 @@ impl Reopening {
         Self { backoff: Backoff::new(RECONNECT), logged: BTreeSet::new() }
     }
 
-    /// Waits before the next attempt. The last one began at `started` and ended for `reason`; `was_open` says
-    /// whether the stream was open in between, so that it is worth reopening at once.
+    /// Waits before the next attempt. The last one began at `started` and ended for `reason`; `has_delivered` says
+    /// whether a message arrived on the stream in between, so that it is worth reopening at once.
     pub(crate) async fn wait(
         &mut self,
         aggregator: &PeerAddress,
         started: Instant,
-        was_open: bool,
+        has_delivered: bool,
         reason: &str,
     ) {
-        if was_open {
+        if has_delivered {
             self.backoff.on_success();
         }
         if started.elapsed() >= STABLE_AFTER {

@@ -111,13 +111,6 @@ pub(crate) enum StreamEnd {
     ListenerClosed,
 }
 
-impl StreamEnd {
-    /// Returns whether the stream was open before it ended, so that it is worth reopening at once.
-    pub(crate) fn was_open(&self) -> bool {
-        matches!(self, Self::Closed(_) | Self::Silent)
-    }
-}
-
 /// A stream that can be opened repeatedly.
 pub(crate) struct AggregatorStream<L> {
     pub(crate) aggregator: PeerAddress,
@@ -138,13 +131,14 @@ impl<L: Fn(StreamEvent) -> ListenerState> Drop for ReportClosed<'_, L> {
 }
 
 impl<L: Fn(StreamEvent) -> ListenerState> AggregatorStream<L> {
-    /// Opens the stream and reads it to its end.
-    pub(crate) async fn run(&self) -> StreamEnd {
+    /// Opens the stream and reads it to its end. Sets `has_delivered` once a message has arrived: an aggregator can also
+    /// refuse a stream after it has opened it.
+    pub(crate) async fn run(&self, has_delivered: &mut bool) -> StreamEnd {
         let connection = match self.connections.open(&self.aggregator).await {
             Ok(connection) => connection,
             Err(error) => return error.into(),
         };
-        let (Ok(end) | Err(end)) = self.run_on(&connection).await;
+        let (Ok(end) | Err(end)) = self.run_on(&connection, has_delivered).await;
         match &end {
             StreamEnd::Refused(status) | StreamEnd::Closed(Some(status)) => connection.observe(status),
             StreamEnd::OpenTimeout | StreamEnd::Silent => connection.mark_broken(),
@@ -153,7 +147,11 @@ impl<L: Fn(StreamEvent) -> ListenerState> AggregatorStream<L> {
         end
     }
 
-    async fn run_on(&self, connection: &Connection) -> Result<StreamEnd, StreamEnd> {
+    async fn run_on(
+        &self,
+        connection: &Connection,
+        has_delivered: &mut bool,
+    ) -> Result<StreamEnd, StreamEnd> {
         let channel = connection.channel();
         let stream = self.stream_ids.fetch_add(1, Ordering::Relaxed);
         let (sender, outgoing) = mpsc::unbounded_channel();
@@ -176,7 +174,7 @@ impl<L: Fn(StreamEvent) -> ListenerState> AggregatorStream<L> {
             Ok(Err(status)) => return Err(StreamEnd::Refused(Box::new(status))),
             Err(_) => return Err(StreamEnd::OpenTimeout),
         };
-        let end = self.read(stream, &mut frames).await;
+        let end = self.read(stream, &mut frames, has_delivered).await;
         drop(report_closed);
         if let StreamEnd::InvalidMessage(reason) = &end {
             let _ = sender.send(Outgoing::Rejection(reason.clone()));
@@ -188,9 +186,13 @@ impl<L: Fn(StreamEvent) -> ListenerState> AggregatorStream<L> {
         Ok(end)
     }
 
-    async fn read(&self, stream: u64, frames: &mut tonic::Streaming<pb::Frame>) -> StreamEnd {
+    async fn read(
+        &self,
+        stream: u64,
+        frames: &mut tonic::Streaming<pb::Frame>,
+        has_delivered: &mut bool,
+    ) -> StreamEnd {
         let permits = Arc::new(Semaphore::new(MAX_QUEUED_MESSAGES));
-        let mut is_first = true;
         loop {
             let frame = match timeout(SILENCE_TIMEOUT, frames.message()).await {
                 Ok(Ok(Some(frame))) => frame,
@@ -198,11 +200,11 @@ impl<L: Fn(StreamEvent) -> ListenerState> AggregatorStream<L> {
                 Ok(Err(status)) => return StreamEnd::Closed(Some(Box::new(status))),
                 Err(_) => return StreamEnd::Silent,
             };
-            let message = match self.decode(is_first, frame) {
+            let message = match self.decode(!*has_delivered, frame) {
                 Ok(message) => message,
                 Err(error) => return StreamEnd::InvalidMessage(error),
             };
-            is_first = false;
+            *has_delivered = true;
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return StreamEnd::ListenerClosed;
             };

@@ -2,6 +2,7 @@
 
 mod election;
 mod followers;
+mod late_inheritance;
 mod pool_role;
 mod takeover;
 

@@ -40,7 +40,7 @@ use self::origins::Origins;
 use self::pool_rates::PoolRates;
 use self::token_ratios::TokenRatios;
 use crate::pool_state::{Change, Diverged, EndpointState, Observed, PoolState};
-use crate::replication::{Journal, Snapshot};
+use crate::replication::{Journal, JournalBounds, Snapshot};
 
 /// A pool at its owner: the state, its history, and what the owner needs to derive changes.
 #[derive(Debug)]
@@ -94,6 +94,12 @@ impl Pool {
         &mut self.journal
     }
 
+    /// Changes how much history is kept.
+    pub(crate) fn set_history(&mut self, bounds: JournalBounds) {
+        self.config.journal = bounds;
+        self.journal.set_bounds(bounds);
+    }
+
     /// Returns a snapshot of the state at the current version.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::capture(&self.pool_state, self.journal.head(), self.config.format)
@@ -124,7 +130,6 @@ impl Pool {
                 reports.into_iter().filter_map(|report| self.handle_report(now_ms, stream, report)).collect()
             }
             PoolInput::Feedback(feedback) => self.handle_feedback(now_ms, feedback),
-            PoolInput::EpochObserved(epoch) => self.outranked(epoch),
             PoolInput::Tick => self.handle_tick(now_ms),
         };
         let head = self.journal.head();
@@ -151,10 +156,6 @@ impl Pool {
             .into_iter()
             .map(|stream| PoolEffect::Assign(stream, self.assignments.endpoints_of(stream)))
             .collect()
-    }
-
-    fn outranked(&self, epoch: u64) -> Vec<PoolEffect> {
-        if epoch > self.journal.head().epoch { vec![PoolEffect::Outranked(epoch)] } else { Vec::new() }
     }
 
     fn handle_spec(&mut self, now_ms: u64, spec: PoolSpec) -> Vec<PoolEffect> {

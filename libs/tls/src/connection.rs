@@ -2,12 +2,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use crate::identity::names_of;
 
 /// A TCP connection with or without TLS.
 #[derive(Debug)]
@@ -18,14 +21,29 @@ pub enum Connection {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+/// The names in the certificate that the process at the other end of a connection presented. Requests carry it as an
+/// extension. Whoever presented none has no names.
+#[derive(Clone, Debug, Default)]
+pub struct PeerCertificate {
+    pub(crate) names: Arc<[String]>,
+}
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        match self {
-            Self::Plain(stream) => stream.connect_info(),
-            Self::Tls(stream) => stream.get_ref().0.connect_info(),
-        }
+impl PeerCertificate {
+    /// Returns the DNS names and URIs.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = PeerCertificate;
+
+    fn connect_info(&self) -> PeerCertificate {
+        let Self::Tls(stream) = self else { return PeerCertificate::default() };
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        // The handshake has parsed the certificate.
+        let names = certificate.and_then(|certificate| names_of(certificate).ok());
+        PeerCertificate { names: names.unwrap_or_default() }
     }
 }
 

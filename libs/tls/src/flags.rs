@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::allowed_peer::AllowedPeer;
 use crate::identity::{AllowedNames, Identity, IdentityFiles};
 use crate::pem::FileError;
 
@@ -20,10 +21,11 @@ pub struct TlsFlags {
     /// Private key of --tls-cert (PEM); reloaded when it changes
     #[arg(long, value_name = "FILE", requires = "tls_ca")]
     pub tls_key: Option<PathBuf>,
-    /// DNS name or URI that another process's certificate may have; may be repeated [default: a server must
-    /// have the name that is connected to, a client may have any name]
-    #[arg(long, value_name = "NAME", requires = "tls_ca")]
-    pub tls_peer: Vec<String>,
+    /// DNS name or URI that another process's certificate may have, in every role or, after aggregator=,
+    /// collector= or epp=, in this one; may be repeated [default: a server must have the name that is connected
+    /// to, a client may have any name]
+    #[arg(long, value_name = "[ROLE=]NAME", requires = "tls_ca")]
+    pub tls_peer: Vec<AllowedPeer>,
     /// Communicate without TLS across machines, on a network that is itself trusted
     #[arg(long, conflicts_with = "tls_ca")]
     pub plaintext: bool,
@@ -65,6 +67,8 @@ mod tests {
         assert!(refused(&all[..4]).unwrap().contains("--tls-key"));
         assert!(refused(&all[2..]).unwrap().contains("--tls-ca"));
         assert!(refused(&["--tls-peer", "p"]).unwrap().contains("--tls-ca"));
+        assert!(refused(&[&all[..], &["--tls-peer", "picker=p"]].concat()).unwrap().contains("not a role"));
+        assert_eq!(None, refused(&[&all[..], &["--tls-peer", "epp=p", "--tls-peer", "q"]].concat()));
         assert!(refused(&[&all[..], &["--plaintext"]].concat()).unwrap().contains("--plaintext"));
     }
 }

@@ -1,8 +1,8 @@
 //! TLS for Signalbox's processes.
 //!
 //! Between each other, they use mutual TLS ([`Security`]): listener and client both present a certificate of
-//! the same authority, and each checks the other's name. The files are reloaded when they change; open
-//! connections stay open.
+//! the same authority, and each checks the other's name. A server also checks which [`PeerRole`] a client may
+//! have. The files are reloaded when they change; open connections stay open.
 //!
 //! Other clients, such as gateways, are served over TLS without authentication ([`ServerTls`]).
 //!
@@ -10,6 +10,7 @@
 //!
 //! Without TLS, processes communicate on one machine only, unless `--plaintext` allows more.
 
+mod allowed_peer;
 mod client;
 mod connection;
 mod flags;
@@ -23,8 +24,9 @@ mod reload;
 mod security;
 mod server;
 
+pub use allowed_peer::{AllowedPeer, AllowedPeerError, PeerRole};
 pub use client::{ConnectError, connect_unverified, root_cause};
-pub use connection::Connection;
+pub use connection::{Connection, PeerCertificate};
 pub use flags::TlsFlags;
 pub use identity::{Identity, PeerNotAllowed};
 pub use metrics_pages::{PageTls, PageTlsError};

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_stream::StreamExt;
 
-use crate::{Connection, ExposedListener, FileError, Identity, Security, TlsFlags};
+use crate::{Connection, ExposedListener, FileError, Identity, PeerRole, Security, TlsFlags};
 
 /// A certificate authority and a folder with its files.
 struct Authority {
@@ -67,7 +67,7 @@ impl Authority {
     /// Returns an identity that accepts only `peer`.
     fn strict_identity(&self, name: &str, peer: &str) -> Arc<Identity> {
         identity(&TlsFlags {
-            tls_peer: vec![peer.to_owned()],
+            tls_peer: vec![peer.parse().unwrap()],
             ..self.flags(name, CertificateParams::default())
         })
     }
@@ -162,6 +162,56 @@ async fn plaintext_is_rejected_and_a_stalled_handshake_blocks_no_other_client() 
     let _ = plain.read_to_end(&mut received).await;
     assert!(!received.starts_with(b"PRI"), "plaintext was served");
     exchange(&mut dial(&replica, address, "owner").await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn silent_clients_of_one_address_do_not_block_another() {
+    let ours = Authority::new("ours");
+    let (owner, replica) = (ours.identity("owner"), ours.identity("replica"));
+    let address = start_echo_server(Security::Mutual(owner)).await;
+    let silent_client = || async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(address).await.unwrap()
+    };
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(silent_client().await);
+    }
+    // They would have to time out, after five seconds, before it is the turn of this one.
+    exchange(&mut dial(&replica, address, "owner").await.unwrap()).await.unwrap();
+    // Those above the limit are closed without waiting for their time limit; the first ones still have theirs.
+    assert_eq!(0, silent.last_mut().unwrap().read(&mut [0; 1]).await.unwrap_or(0));
+    let nothing = silent[0].try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(std::io::ErrorKind::WouldBlock, nothing.kind());
+}
+
+#[tokio::test]
+async fn name_is_allowed_only_in_its_role() {
+    let ours = Authority::new("ours");
+    let names = ["aggregator=owner", "collector=reader", "epp=picker", "any"];
+    let flags = TlsFlags {
+        tls_peer: names.map(|name| name.parse().unwrap()).to_vec(),
+        ..ours.flags("owner", CertificateParams::default())
+    };
+    let owner = identity(&flags);
+    let picker = ours.identity("picker");
+    // The handshake accepts each name, and the certificate says which streams its process may open.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let security = Security::Mutual(Arc::clone(&owner));
+    let mut incoming = security.clone().incoming(listener);
+    let _client = dial(&picker, address, "owner").await.unwrap();
+    let accepted = incoming.next().await.unwrap().unwrap();
+    let certificate = tonic::transport::server::Connected::connect_info(&accepted);
+    assert_eq!(["picker"], certificate.names());
+    assert_eq!(Ok(()), security.authorize(&certificate, &[PeerRole::Epp, PeerRole::Aggregator]));
+    let refused = security.authorize(&certificate, &[PeerRole::Collector]).unwrap_err().to_string();
+    assert!(refused.contains("names picker, and --tls-peer allows reader, any as collector"), "{refused}");
+    // A server must be an aggregator.
+    let refused = connect(&picker, &owner, "picker").await.unwrap_err();
+    assert!(refused.contains("allows owner, any as aggregator"), "{refused}");
+    assert!(connect(&owner, &ours.identity("somebody"), "owner").await.is_err());
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::allowed_peer::PeerRole;
+use crate::connection::PeerCertificate;
 use crate::flags::TlsFlags;
-use crate::identity::Identity;
+use crate::identity::{Identity, PeerNotAllowed};
 use crate::pem::FileError;
 
 /// How a process secures its connections to the pool's other processes.
@@ -37,6 +39,22 @@ impl Security {
             Some(identity) => Ok(Self::Mutual(Arc::new(identity))),
             None if flags.plaintext => Ok(Self::Plaintext),
             None => Ok(Self::Local),
+        }
+    }
+
+    /// Checks that a client with this certificate may have one of `roles`. Without TLS, or without `--tls-peer`,
+    /// every client has every role.
+    ///
+    /// # Errors
+    /// [`PeerNotAllowed`] when it may not.
+    pub fn authorize(
+        &self,
+        client: &PeerCertificate,
+        roles: &'static [PeerRole],
+    ) -> Result<(), PeerNotAllowed> {
+        match self {
+            Self::Local | Self::Plaintext => Ok(()),
+            Self::Mutual(identity) => identity.authorize(&client.names, roles),
         }
     }
 

@@ -1,6 +1,7 @@
 //! TLS towards clients that are not authenticated, such as gateways.
 
 mod accept;
+mod handshakes;
 #[cfg(test)]
 mod tests;
 

@@ -69,6 +69,13 @@ pub struct Incarnation(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(pub u64);
 
+impl Generation {
+    /// Returns the generation after this one; the last one is its own successor.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 /// The hash of a prompt block and everything before it. Equal hashes mean equal prefixes up to and including
 /// the block.
 ///

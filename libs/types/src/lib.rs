@@ -3,6 +3,7 @@
 
 mod adapters;
 mod endpoint;
+mod epoch;
 mod hex;
 mod ids;
 mod load;
@@ -22,6 +23,7 @@ mod version;
 
 pub use adapters::{Adapters, LoadedAdapters, is_valid_list};
 pub use endpoint::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec, UnknownEngine};
+pub use epoch::{KnownEpoch, max_believable_epoch};
 pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, ModelKey, Origin, ReplicaKey};
 pub use load::Load;
 pub use media_weights::MediaWeights;

@@ -44,7 +44,8 @@ pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedbac
 /// Decodes a batch of feedback. Its hello is decoded by [`Hello::read`].
 ///
 /// # Errors
-/// [`WireError`] when a gauge has no load or a placement contains the root as a block.
+/// [`WireError`] when a gauge has no load, a placement contains the root as a block, or there are more placements or
+/// blocks than [`Feedback`] and [`Placement`] allow.
 pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError> {
     let pb::FeedbackBatch {
         epoch,
@@ -58,6 +59,7 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         usage,
         hello: _,
     } = message;
+    check_bounds(&placements)?;
     let gauge =
         |gauge: pb::InFlightGauge| Ok((EndpointKey(gauge.endpoint), shared::decode_load(gauge.load)?));
     Ok(Feedback {
@@ -206,6 +208,21 @@ fn encode_placement(placement: &Placement) -> pb::Placement {
         anchor: anchor.0,
         suffix: shared::encode_blocks(suffix),
     }
+}
+
+/// Checks the work that the placements of a batch can cause: the owner handles a batch at once.
+fn check_bounds(placements: &[pb::Placement]) -> Result<(), WireError> {
+    if placements.len() > Feedback::MAX_PLACEMENTS {
+        return Err(WireError::Bounds("the number of placements in a batch"));
+    }
+    let blocks = placements.iter().map(|placement| placement.suffix.len());
+    if blocks.clone().any(|blocks| blocks > Placement::MAX_BLOCKS) {
+        return Err(WireError::Bounds("the number of blocks in a placement"));
+    }
+    if blocks.sum::<usize>() > Feedback::MAX_BLOCKS {
+        return Err(WireError::Bounds("the number of blocks in a batch"));
+    }
+    Ok(())
 }
 
 fn decode_placement(message: pb::Placement) -> Result<Placement, WireError> {

@@ -28,3 +28,8 @@ pub use follower::{
 pub use frame::{decode_frame, encode_frame};
 pub use hello::Hello;
 pub use request_ends::{decode_request_ends, encode_request_ends};
+
+/// Returns the size of a message in bytes.
+pub fn message_bytes(message: &impl prost::Message) -> usize {
+    message.encoded_len()
+}

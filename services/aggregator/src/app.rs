@@ -20,7 +20,9 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
-use crate::actors::{Membership, OwnerHistory, PoolOwnerSetups, RoleSettings, Root, RootMessage, RootSetup};
+use crate::actors::{
+    HistoryBudget, Membership, OwnerHistory, PoolOwnerSetups, RoleSettings, Root, RootMessage, RootSetup,
+};
 use crate::config::AggregatorConfig;
 use crate::metrics::{Metrics, register_coordinator};
 use crate::pool_source::{PoolSet, PoolSource, watch_pools};
@@ -47,6 +49,11 @@ const MAX_RESET_STREAMS: usize = 16_384;
 /// Bytes that may be in transit to this process on one connection. It is larger than all streams' windows
 /// together, so that a stream that is not read does not hold up those of other pools.
 const CONNECTION_WINDOW: u32 = 1 << 30;
+
+/// Interval of pings on connections that are silent, and the time limit for an answer. A process that is frozen holds its
+/// streams, and what was prepared for them, no longer than that.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time limit for open streams to end.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -119,7 +126,13 @@ impl Aggregator {
         let (pools, served) = (Pools::default(), watch::Sender::new(PoolSet::default()));
         let readiness = watch_readiness(served.subscribe(), config.name.clone(), members.clone());
         let fleet = watch_fleet(served.subscribe(), own_address, members);
-        let context = StreamContext::new(pools.clone(), fleet, config.name.clone(), Arc::clone(&metrics));
+        let context = StreamContext::new(
+            pools.clone(),
+            fleet,
+            config.name.clone(),
+            Arc::clone(&metrics),
+            config.security.clone(),
+        );
         let setup = RootSetup {
             sets: watch_pools(sources, &metrics),
             setups: PoolOwnerSetups::new(
@@ -210,6 +223,7 @@ fn role_settings(config: &AggregatorConfig) -> RoleSettings {
         pool: config.pool,
         takeover_wait: config.takeover_wait,
         failback_after: config.failback_after,
+        history: HistoryBudget::new(config.history_bytes),
     }
 }
 
@@ -253,6 +267,8 @@ async fn serve(
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .add_service(fleet)
         .add_service(pool);
     let served = services.serve_with_incoming_shutdown(incoming, until_stopped);

@@ -45,9 +45,13 @@ pub struct Flags {
     /// How long the preferred aggregator of a pool must be alive before the pool is handed back to it
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub failback_after: Duration,
-    /// How long a pool that is gone is kept, for the requests that its endpoints still run
+    /// How long the state of a pool that is gone is kept: longer than replicas drain it
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     pub pool_drain: Duration,
+    /// Memory for the latest history of all pools together, from which followers continue that were away; each
+    /// pool keeps at most a quarter of it and at least 1 MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=65_536))]
+    pub history_mib: u32,
     /// Address to listen on
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
@@ -105,6 +109,9 @@ pub struct AggregatorConfig {
     pub failback_after: Duration,
     /// How long a pool that is gone is kept, for the requests that its endpoints still run.
     pub pool_drain: Duration,
+    /// The memory for the latest history of all pools together, in bytes. Each pool keeps at most a quarter of it
+    /// and at least 1 MiB.
+    pub history_bytes: usize,
     /// Security of connections to other processes.
     pub security: Security,
     /// Listen address for collectors, EPP replicas and other aggregators.
@@ -136,6 +143,7 @@ impl AggregatorConfig {
             takeover_wait: flags.takeover_wait,
             failback_after: flags.failback_after,
             pool_drain: flags.pool_drain,
+            history_bytes: (flags.history_mib as usize) << 20,
             security: Security::from_flags(&flags.tls)?,
             listen: SocketAddr::new(flags.bind, flags.port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),

@@ -3,6 +3,7 @@
 mod coordinator;
 mod pool;
 mod pool_watch;
+mod streams;
 
 use std::sync::atomic::AtomicU64;
 
@@ -47,10 +48,12 @@ pub(crate) struct Metrics {
     epoch: PerPool<UintGauge>,
     seq: PerPool<UintGauge>,
     index_blocks: PerPool<UintGauge>,
+    history_bytes: PerPool<UintGauge>,
     in_flight_requests: PerPool<UintGauge>,
     takeovers: PerPool<Counter>,
     snapshots_sent: PerPool<Counter>,
     frame_gaps: PerPool<Counter>,
+    epochs_refused: PerPool<Counter>,
     origins_expired: PerPool<Counter>,
     chains_requested: PerPool<Counter>,
     chain_requests_expired: PerPool<Counter>,
@@ -63,6 +66,8 @@ pub(crate) struct Metrics {
     pub(crate) connected_followers: UintGauge,
     pub(crate) connected_collectors: UintGauge,
     pub(crate) invalid_messages: Counter,
+    pub(crate) refused_streams: Counter,
+    pub(crate) followers_dropped: Counter,
     pub(crate) request_ends_relayed: Counter,
     pub(crate) request_ends_undelivered: Counter,
     endpoints_file_valid: PerPool<UintGauge>,
@@ -80,6 +85,7 @@ impl Metrics {
             registry.register(name, help, family.clone());
         }
         metrics.register_streams(registry);
+        metrics.register_refusals(registry);
         registry.register("pools", "Pools that this aggregator serves", metrics.pools.clone());
         registry.register(
             "endpoints_file_valid",
@@ -94,7 +100,7 @@ impl Metrics {
         metrics
     }
 
-    fn pool_gauges(&self) -> [(&'static str, &'static str, &PerPool<UintGauge>); 7] {
+    fn pool_gauges(&self) -> [(&'static str, &'static str, &PerPool<UintGauge>); 8] {
         [
             ("owner", "1 if this aggregator owns the pool, 0 if it is a standby", &self.owner),
             ("epoch", "Highest known epoch of the pool", &self.epoch),
@@ -103,6 +109,11 @@ impl Metrics {
                 "index_blocks",
                 "Distinct blocks in the prefix index: each is held by at least one endpoint",
                 &self.index_blocks,
+            ),
+            (
+                "history_bytes",
+                "Estimated memory for the pool's latest history, from which followers continue",
+                &self.history_bytes,
             ),
             (
                 "in_flight_requests",
@@ -138,7 +149,7 @@ impl Metrics {
         );
     }
 
-    fn pool_counters(&self) -> [(&'static str, &'static str, &PerPool<Counter>); 8] {
+    fn pool_counters(&self) -> [(&'static str, &'static str, &PerPool<Counter>); 9] {
         [
             ("takeovers", "Times that this aggregator became the owner of the pool", &self.takeovers),
             ("snapshots_sent", "Snapshots of the pool sent to followers", &self.snapshots_sent),
@@ -146,6 +157,11 @@ impl Metrics {
                 "frame_gaps",
                 "Frames of the owner that this standby could not apply and requested again",
                 &self.frame_gaps,
+            ),
+            (
+                "epochs_refused",
+                "Epochs of peers that were ignored, because they cannot be genuine",
+                &self.epochs_refused,
             ),
             (
                 "origins_expired",
@@ -175,30 +191,6 @@ impl Metrics {
         ]
     }
 
-    fn register_streams(&self, registry: &mut Registry) {
-        registry.register(
-            "connected_followers",
-            "Connected followers: replicas and other aggregators",
-            self.connected_followers.clone(),
-        );
-        registry.register("connected_collectors", "Connected collectors", self.connected_collectors.clone());
-        registry.register(
-            "request_ends_relayed",
-            "Ends of requests received for relay to the replica that booked the request",
-            self.request_ends_relayed.clone(),
-        );
-        registry.register(
-            "request_ends_undelivered",
-            "Relayed ends of requests whose replica was not connected or did not read them",
-            self.request_ends_undelivered.clone(),
-        );
-        registry.register(
-            "invalid_messages",
-            "Messages that could not be decoded, for example from another protocol version; their stream is closed",
-            self.invalid_messages.clone(),
-        );
-    }
-
     /// Returns the metrics of a pool's endpoints file, and records that it is valid.
     pub(crate) fn endpoints_file(&self, pool: &PoolId) -> EndpointsFileMetrics {
         let label = PoolLabel { pool: pool.to_string() };
@@ -221,10 +213,12 @@ impl Metrics {
             epoch: gauge(&self.epoch),
             seq: gauge(&self.seq),
             index_blocks: gauge(&self.index_blocks),
+            history_bytes: gauge(&self.history_bytes),
             in_flight_requests: gauge(&self.in_flight_requests),
             takeovers: counter(&self.takeovers),
             snapshots_sent: counter(&self.snapshots_sent),
             frame_gaps: counter(&self.frame_gaps),
+            epochs_refused: counter(&self.epochs_refused),
             origins_expired: counter(&self.origins_expired),
             chains_requested: counter(&self.chains_requested),
             chain_requests_expired: counter(&self.chain_requests_expired),

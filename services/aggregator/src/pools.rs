@@ -1,15 +1,20 @@
 //! The pools of an aggregator, as its streams see them.
 
+mod feedback_replies;
 mod handle;
 mod message;
+mod message_budget;
+mod origin_bindings;
 mod request_end_relay;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+pub(crate) use feedback_replies::FeedbackReplies;
 pub(crate) use handle::PoolHandle;
 pub(crate) use message::{CollectorReports, PoolOwnerMessage, PoolOwnerRef};
+pub(crate) use message_budget::StreamBudget;
 use signalbox_types::PoolId;
 
 /// Names of pools that an error lists at most.
@@ -44,6 +49,11 @@ impl Pools {
         let mut handles = Handles::clone(&self.0.load());
         handles.remove(&pool.to_string());
         self.0.store(Arc::new(handles));
+    }
+
+    /// Returns whether this pool has not been removed. Another pool with its name may have been added since.
+    pub(crate) fn contains(&self, handle: &Arc<PoolHandle>) -> bool {
+        self.0.load().get(&handle.pool.to_string()).is_some_and(|found| Arc::ptr_eq(found, handle))
     }
 
     /// Returns the pool with this name, or the only pool if no name is given.
@@ -85,7 +95,8 @@ mod tests {
     use super::*;
 
     fn handle(name: &str) -> Arc<PoolHandle> {
-        Arc::new(PoolHandle::new(PoolId { namespace: "default".to_owned(), name: name.to_owned() }))
+        let pool = PoolId { namespace: "default".to_owned(), name: name.to_owned() };
+        Arc::new(PoolHandle::new(pool, std::time::Duration::ZERO))
     }
 
     fn pools(names: &[&str]) -> Pools {
@@ -102,7 +113,10 @@ mod tests {
         let error = one.find(Some("default/b")).unwrap_err().to_string();
         assert!(error.contains("default/b is unknown; this aggregator has default/a"), "{error}");
         assert!(two.find(None).unwrap_err().to_string().contains("default/a, default/b"));
+        let kept = two.find(Some("default/a")).unwrap();
+        assert!(two.contains(&kept) && !two.contains(&handle("a")));
         two.remove(&handle("a").pool);
+        assert!(!two.contains(&kept));
         assert_eq!("b", two.find(None).unwrap().pool.name);
         assert_eq!(Some(PoolNotFound::None), Pools::default().find(None).err());
     }

@@ -14,17 +14,27 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_protos::signalbox::v1::fleet_server::Fleet;
 use signalbox_protos::signalbox::v1::pool_server::Pool;
 use signalbox_state::RoleStatus;
+use signalbox_tls::{PeerCertificate, PeerRole, Security};
 use signalbox_wire::{FleetState, Hello, WireError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::fleet::watch_fleet;
 use crate::metrics::Metrics;
-use crate::pools::{PoolHandle, PoolOwnerRef, Pools};
+use crate::pools::{PoolHandle, PoolOwnerRef, Pools, StreamBudget};
 
-/// Messages of all streams together that can queue for the actors.
-const MAX_QUEUED_MESSAGES: usize = 1_024;
+/// Who may report.
+const COLLECTORS: &[PeerRole] = &[PeerRole::Collector];
+
+/// Who may send feedback and relay the ends of requests.
+const REPLICAS: &[PeerRole] = &[PeerRole::Epp];
+
+/// Who may follow a pool.
+const FOLLOWERS: &[PeerRole] = &[PeerRole::Epp, PeerRole::Aggregator];
+
+/// Who may watch the fleet.
+const FLEET_WATCHERS: &[PeerRole] = &[PeerRole::Epp, PeerRole::Collector];
 
 /// Maximum number of distinct reasons for closing a stream that are remembered.
 const MAX_REASONS_REMEMBERED: usize = 1_024;
@@ -37,7 +47,7 @@ pub(crate) struct StreamContext {
     /// Name of this aggregator.
     name: String,
     metrics: Arc<Metrics>,
-    permits: Arc<Semaphore>,
+    security: Security,
     next_stream: Arc<AtomicU64>,
     logged: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -45,8 +55,11 @@ pub(crate) struct StreamContext {
 /// The process at the other end of a stream, and the stream's pool.
 struct StreamPeer {
     name: String,
+    /// The name, and those in the certificate.
+    identity: String,
     pool: Arc<PoolHandle>,
     actor: PoolOwnerRef,
+    budget: StreamBudget,
 }
 
 impl StreamContext {
@@ -55,9 +68,9 @@ impl StreamContext {
         fleet: watch::Receiver<FleetState>,
         name: String,
         metrics: Arc<Metrics>,
+        security: Security,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(MAX_QUEUED_MESSAGES));
-        Self { pools, fleet, name, metrics, permits, next_stream: Arc::default(), logged: Arc::default() }
+        Self { pools, fleet, name, metrics, security, next_stream: Arc::default(), logged: Arc::default() }
     }
 
     fn next_stream(&self) -> u64 {
@@ -65,7 +78,7 @@ impl StreamContext {
     }
 
     /// Reads the `hello` of a stream and finds its pool.
-    fn accept(&self, hello: Option<pb::Hello>) -> Result<StreamPeer, Status> {
+    fn accept(&self, certificate: &PeerCertificate, hello: Option<pb::Hello>) -> Result<StreamPeer, Status> {
         let hello = Hello::read(hello).map_err(|error| self.reject_message("unknown", &error))?;
         let pool = self.pools.find(hello.pool.as_deref()).map_err(|error| {
             self.log_closed_stream(&hello.name, &error.to_string());
@@ -73,12 +86,18 @@ impl StreamContext {
         })?;
         let actor = pool.actor.borrow().clone();
         let actor = actor.ok_or_else(|| Status::unavailable("the pool's actor is being restarted"))?;
-        Ok(StreamPeer { name: hello.name, pool, actor })
+        let (identity, budget) =
+            (format!("{} {}", hello.name, certificate.names().join(" ")), pool.budget.stream());
+        Ok(StreamPeer { name: hello.name, identity, pool, actor, budget })
     }
 
     /// Reads the `hello` of a stream that only the pool's owner serves.
-    fn accept_as_owner(&self, hello: Option<pb::Hello>) -> Result<StreamPeer, Status> {
-        let peer = self.accept(hello)?;
+    fn accept_as_owner(
+        &self,
+        certificate: &PeerCertificate,
+        hello: Option<pb::Hello>,
+    ) -> Result<StreamPeer, Status> {
+        let peer = self.accept(certificate, hello)?;
         let status = *peer.pool.status.borrow();
         match status {
             RoleStatus::Owner(_) => Ok(peer),
@@ -94,6 +113,25 @@ impl StreamContext {
             WireError::Protocol { .. } => Status::failed_precondition(error.to_string()),
             _ => Status::invalid_argument(error.to_string()),
         }
+    }
+
+    /// Checks that the certificate of the client allows one of `roles`. Returns the certificate and the messages.
+    fn authorize<M>(
+        &self,
+        request: Request<M>,
+        roles: &'static [PeerRole],
+    ) -> Result<(PeerCertificate, M), Status> {
+        let certificate = request.extensions().get::<PeerCertificate>().cloned().unwrap_or_default();
+        let authorized = self.security.authorize(&certificate, roles);
+        authorized.map_err(|error| self.refuse(&certificate.names().join(" "), &error))?;
+        Ok((certificate, request.into_inner()))
+    }
+
+    /// Counts and logs that `peer` may not do what it wants, and returns the status that closes the stream.
+    fn refuse(&self, peer: &str, reason: &impl ToString) -> Status {
+        self.metrics.refused_streams.inc();
+        self.log_closed_stream(peer, &reason.to_string());
+        Status::permission_denied(reason.to_string())
     }
 
     /// Logs a reason once per peer, because rejected peers retry, until too many are remembered.
@@ -126,28 +164,32 @@ impl Pool for StreamContext {
         &self,
         request: Request<Streaming<pb::CollectorMessage>>,
     ) -> Result<Response<Self::CollectStream>, Status> {
-        Ok(Response::new(collect::serve(self.clone(), request.into_inner())))
+        let (certificate, messages) = self.authorize(request, COLLECTORS)?;
+        Ok(Response::new(collect::serve(self.clone(), certificate, messages)))
     }
 
     async fn subscribe(
         &self,
         request: Request<Streaming<pb::FollowerMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        Ok(Response::new(subscribe::serve(self.clone(), request.into_inner())))
+        let (certificate, messages) = self.authorize(request, FOLLOWERS)?;
+        Ok(Response::new(subscribe::serve(self.clone(), certificate, messages)))
     }
 
     async fn feed(
         &self,
         request: Request<Streaming<pb::FeedbackBatch>>,
     ) -> Result<Response<Self::FeedStream>, Status> {
-        Ok(Response::new(feed::serve(self.clone(), request.into_inner())))
+        let (certificate, messages) = self.authorize(request, REPLICAS)?;
+        Ok(Response::new(feed::serve(self.clone(), certificate, messages)))
     }
 
     async fn relay(
         &self,
         request: Request<Streaming<pb::RequestEndBatch>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
-        Ok(Response::new(relay::serve(self.clone(), request.into_inner())))
+        let (certificate, messages) = self.authorize(request, REPLICAS)?;
+        Ok(Response::new(relay::serve(self.clone(), certificate, messages)))
     }
 }
 
@@ -156,7 +198,8 @@ impl Fleet for StreamContext {
     type WatchStream = Outgoing<pb::FleetState>;
 
     async fn watch(&self, request: Request<pb::FleetRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Hello::read(request.into_inner().hello).map_err(|error| self.reject_message("unknown", &error))?;
+        let (_, request) = self.authorize(request, FLEET_WATCHERS)?;
+        Hello::read(request.hello).map_err(|error| self.reject_message("unknown", &error))?;
         Ok(Response::new(fleet::serve(self.fleet.clone())))
     }
 }

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) reports_sent: Counter,
     /// Streams opened to an aggregator.
     pub(crate) streams_opened: Counter,
+    pub(crate) epochs_refused: Counter,
     /// Streams that broke, and failed attempts to open one.
     pub(crate) stream_failures: Counter,
     /// Actors restarted after a failure.
@@ -54,6 +55,11 @@ impl Metrics {
             "reports_sent",
             "Reports of changed endpoints sent to an aggregator",
             self.reports_sent.clone(),
+        );
+        registry.register(
+            "epochs_refused",
+            "Epochs of aggregators that were ignored, because they cannot be genuine",
+            self.epochs_refused.clone(),
         );
         registry.register("streams_opened", "Streams opened to an aggregator", self.streams_opened.clone());
         registry.register(

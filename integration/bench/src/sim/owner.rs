@@ -65,7 +65,6 @@ impl Owner {
             PoolEffect::Published(_)
             | PoolEffect::Assign(..)
             | PoolEffect::CloseCollector(_)
-            | PoolEffect::Outranked(_)
             | PoolEffect::Count(_) => None,
         });
         chains.collect()

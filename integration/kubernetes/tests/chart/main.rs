@@ -196,7 +196,7 @@ async fn certificates_come_from_one_source() -> anyhow::Result<()> {
     ensure!(mounted("collector")? == "one" && mounted("epp")? == "two", "other Secrets");
     let rendered = Rendered::new(&dir, &values("cert-manager with an issuer")?).await?;
     ensure!(
-        flag_value(&rendered.args("epp")?, "tls-peer") == "spiffe://example.com/aggregator",
+        flag_value(&rendered.args("epp")?, "tls-peer") == "aggregator=spiffe://example.com/aggregator",
         "another name"
     );
     Ok(())

@@ -95,6 +95,11 @@ impl Coordinator {
         }
     }
 
+    /// Returns the highest epoch so far; 0 if there was none.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.unwrap_or(0)
+    }
+
     pub(crate) fn registry(&self) -> Registry {
         let mut members: Vec<_> = self.leases.values().map(|lease| lease.node).collect();
         members.dedup();

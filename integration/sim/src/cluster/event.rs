@@ -72,6 +72,8 @@ pub(crate) enum Event {
         node: Node,
         run: u32,
     },
+    /// A draining pod leaves the pool if its requests have ended.
+    CheckDraining(usize),
     FaultStart(usize),
     FaultEnd(usize),
     Start(Node),

@@ -54,6 +54,20 @@ impl Pods {
         self.pods[at].is_member = is_member;
     }
 
+    /// Lets a pod take new requests, or none.
+    pub(crate) fn set_draining(&mut self, at: usize, is_draining: bool) {
+        self.pods[at].spec.is_draining = is_draining;
+    }
+
+    pub(crate) fn is_draining(&self, at: usize) -> bool {
+        self.pods[at].spec.is_draining
+    }
+
+    /// Returns whether a pod has no running requests.
+    pub(crate) fn is_idle(&self, at: usize) -> bool {
+        self.pods[at].running == 0
+    }
+
     /// Restarts a model server: a new incarnation.
     pub(crate) fn restart(&mut self, at: usize) {
         self.pods[at].incarnation.0 += 1_000;

@@ -7,6 +7,9 @@ use rand::rngs::SmallRng;
 
 use crate::plan::{Node, Plan, pick};
 
+/// The epochs that processes invent. The first one might be genuine.
+const INVENTED_EPOCHS: [u64; 5] = [1 << 30, 1 << 50, 1 << 63, u64::MAX - 1, u64::MAX];
+
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
@@ -24,12 +27,16 @@ pub enum FaultKind {
     Partition(Vec<Node>),
     /// All streams of a process break at once.
     ResetStreams(Node),
+    /// A process names an epoch that nobody has claimed, once on each of its streams.
+    InventEpoch(Node, u64),
     /// Messages between the two nodes take this many milliseconds longer.
     SlowDown(Node, Node, u64),
     /// The coordinator is down. It keeps its state.
     CoordinatorDown,
     /// A pod leaves the pool, and returns later.
     RemovePod(usize),
+    /// A pod drains: it gets no new requests, leaves the pool when those that it has have ended, and returns later.
+    DrainPod(usize),
     /// A model server restarts.
     RestartPod(usize),
 }
@@ -81,10 +88,12 @@ impl FaultKind {
                 isolated.dedup();
                 Self::Partition(isolated)
             }
-            72..78 => Self::ResetStreams(process(rng)),
-            78..83 => Self::SlowDown(process(rng), node(rng), rng.random_range(20..800)),
+            72..76 => Self::ResetStreams(process(rng)),
+            76..80 => Self::InventEpoch(process(rng), *pick(rng, &INVENTED_EPOCHS)),
+            80..83 => Self::SlowDown(process(rng), node(rng), rng.random_range(20..800)),
             83..89 => Self::CoordinatorDown,
-            89..94 => Self::RemovePod(rng.random_range(0..plan.pods)),
+            89..92 => Self::RemovePod(rng.random_range(0..plan.pods)),
+            92..96 => Self::DrainPod(rng.random_range(0..plan.pods)),
             _ => Self::RestartPod(rng.random_range(0..plan.pods)),
         }
     }
@@ -107,11 +116,13 @@ impl fmt::Display for Fault {
                 write!(f, "isolate {} from the other nodes for {for_ms} ms", nodes.join(", "))
             }
             FaultKind::ResetStreams(node) => write!(f, "break all streams of {node}"),
+            FaultKind::InventEpoch(node, epoch) => write!(f, "{node} invents epoch {epoch}"),
             FaultKind::SlowDown(a, b, by_ms) => {
                 write!(f, "slow down the link between {a} and {b} by {by_ms} ms for {for_ms} ms")
             }
             FaultKind::CoordinatorDown => write!(f, "stop the coordinator for {for_ms} ms"),
             FaultKind::RemovePod(at) => write!(f, "remove pod-{at} from the pool for {for_ms} ms"),
+            FaultKind::DrainPod(at) => write!(f, "drain pod-{at}, return it to the pool after {for_ms} ms"),
             FaultKind::RestartPod(at) => write!(f, "restart pod-{at}"),
         }
     }

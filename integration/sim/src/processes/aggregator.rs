@@ -73,6 +73,7 @@ impl Aggregator {
         cluster.set_timer(node, 10, Timer::Heartbeat);
         cluster.set_timer(node, 0, Timer::RenewLease);
         cluster.set_timer(node, CHECK_STREAMS_MS, Timer::CheckStreams);
+        cluster.checker.record_spec((node, run), cluster.pods.keys());
         Self {
             node,
             run,
@@ -131,6 +132,7 @@ impl Aggregator {
     /// Reads the pool's current endpoints.
     pub(crate) fn update_endpoints(&mut self, cluster: &mut Cluster) {
         let spec = cluster.pods.spec();
+        cluster.checker.record_spec((self.node, self.run), cluster.pods.keys());
         self.apply(cluster, RoleInput::Spec(spec));
     }
 
@@ -241,12 +243,7 @@ impl Aggregator {
                 self.collectors.remove(&stream);
                 cluster.close(stream, End::Server);
             }
-            RoleEffect::Pool(
-                PoolEffect::NeedChain(..)
-                | PoolEffect::Expired(_)
-                | PoolEffect::Outranked(_)
-                | PoolEffect::Count(_),
-            ) => {}
+            RoleEffect::Pool(PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::Count(_)) => {}
             RoleEffect::Send(stream, message) => {
                 cluster.send(stream, End::Server, Payload::FromFollower(message))
             }
@@ -259,6 +256,7 @@ impl Aggregator {
             RoleEffect::StatusChanged(status) => self.status_changed(cluster, status),
             RoleEffect::Gap(gap) => cluster.checker.check_gap(&mut cluster.counters, self.node, &gap),
             RoleEffect::SnapshotInstalled => cluster.counters.increment(Counter::StandbySnapshot),
+            RoleEffect::EpochRefused(_) => cluster.counters.increment(Counter::EpochRefused),
         }
     }
 

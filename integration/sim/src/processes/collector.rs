@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use rand::Rng;
 use signalbox_state::{AssignedEndpoint, EndpointObserver, Report, Update};
-use signalbox_types::{EndpointKey, Generation};
+use signalbox_types::{EndpointKey, Generation, KnownEpoch};
 
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
 use crate::cluster::message::{End, Payload, StreamKind};
+use crate::counters::Counter;
 use crate::plan::Node;
 
 const STALE_AFTER_MS: u64 = 1_000;
@@ -49,17 +50,27 @@ pub(crate) struct Collector {
     connection: Option<Connection>,
     /// How often the collector has tried to connect. The attempts go round all aggregators.
     attempts: usize,
-    epoch: u64,
+    run: u32,
+    known_epoch: KnownEpoch,
     sent_at_ms: u64,
 }
 
 impl Collector {
-    pub(crate) fn start(cluster: &mut Cluster, node: Node) -> Self {
+    pub(crate) fn start(cluster: &mut Cluster, node: Node, run: u32) -> Self {
         cluster.set_timer(node, 0, Timer::Connect(0));
         cluster.set_timer(node, 10, Timer::Scrape);
         cluster.set_timer(node, CHECK_STREAMS_MS, Timer::CheckStreams);
         let (targets, pending) = (BTreeMap::new(), BTreeMap::new());
-        Self { node, targets, pending, connection: None, attempts: 0, epoch: 0, sent_at_ms: 0 }
+        Self {
+            node,
+            targets,
+            pending,
+            connection: None,
+            attempts: 0,
+            run,
+            known_epoch: KnownEpoch::default(),
+            sent_at_ms: 0,
+        }
     }
 
     /// Returns the endpoints that the collector scrapes, with their generations; none without a stream that
@@ -104,8 +115,14 @@ impl Collector {
                 cluster.send(stream, End::Server, Payload::Join(self.node.to_string()));
                 cluster.set_timer(self.node, ASSIGNMENT_DEADLINE_MS, Timer::AssignmentDeadline(stream));
             }
-            Payload::Assignments(epoch, endpoints) if epoch >= self.epoch => {
-                self.epoch = epoch;
+            Payload::Assignments(epoch, endpoints) => {
+                if !self.known_epoch.hear(epoch) {
+                    return cluster.counters.increment(Counter::EpochRefused);
+                }
+                cluster.checker.check_epoch((self.node, self.run), epoch);
+                if epoch < self.known_epoch.highest() {
+                    return;
+                }
                 let is_new_stream = !std::mem::replace(&mut connection.is_assigned, true);
                 self.assign(cluster, endpoints, is_new_stream);
             }
@@ -196,6 +213,10 @@ impl Collector {
             age_ms: now_ms.saturating_sub(scraped_at_ms),
             update,
         });
-        cluster.send(connection.stream, End::Server, Payload::Reports(self.epoch, reports.collect()));
+        cluster.send(
+            connection.stream,
+            End::Server,
+            Payload::Reports(self.known_epoch.highest(), reports.collect()),
+        );
     }
 }

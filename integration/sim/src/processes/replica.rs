@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rand::Rng;
 use signalbox_state::{
     Bookings, FeedbackBatcher, Follower, FollowerEffect, FollowerEvent, FrameSource, GaugeScope,
-    JournalBounds, JournaledReplica, Overlay, PlacedPrompt,
+    JournalBounds, JournaledReplica, Overlay, PlacedPrompt, View,
 };
 use signalbox_types::Origin;
 
@@ -56,6 +56,8 @@ pub(crate) struct Replica {
     batcher: FeedbackBatcher,
     pub(crate) bookings: Bookings,
     pub(crate) overlay: Overlay,
+    /// What the last request read of the pool.
+    view: View,
     pub(crate) origin: Origin,
     /// Set when there is feedback to send.
     has_feedback: Arc<AtomicBool>,
@@ -92,6 +94,7 @@ impl Replica {
             batcher: FeedbackBatcher::default(),
             bookings: Bookings::new(Arc::new(move || notify.store(true, Ordering::Relaxed))),
             overlay: Overlay::default(),
+            view: View::default(),
             origin: Origin(cluster.queue.rng.random()),
             has_feedback,
             is_flush_scheduled: false,
@@ -207,6 +210,7 @@ impl Replica {
                     cluster.counters.increment(Counter::ReplicaSnapshot);
                     self.apply_acknowledgement();
                 }
+                FollowerEffect::EpochRefused(_) => cluster.counters.increment(Counter::EpochRefused),
                 FollowerEffect::Gap(gap) => cluster.checker.check_gap(&mut cluster.counters, self.node, &gap),
             }
         }

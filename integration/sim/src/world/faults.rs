@@ -1,9 +1,14 @@
 //! Starts and ends faults.
 
+use crate::cluster::event::Event;
 use crate::counters::Counter;
 use crate::plan::{FaultKind, Node};
 use crate::processes::Process;
 use crate::world::World;
+
+/// How often a draining pod checks whether its requests have ended, in microseconds. The first time, most replicas
+/// know that it is draining.
+const CHECK_DRAINING_INTERVAL_US: u64 = 500_000;
 
 impl World {
     pub(super) fn start_fault(&mut self, at: usize) {
@@ -27,11 +32,17 @@ impl World {
                     self.cluster.network.reset(&mut self.cluster.queue, stream);
                 }
             }
+            FaultKind::InventEpoch(node, epoch) => self.cluster.invent_epoch(node, epoch),
             FaultKind::SlowDown(a, b, by_ms) => self.cluster.network.slow_down((a, b), by_ms),
             FaultKind::CoordinatorDown => self.cluster.coordinator.is_down = true,
             FaultKind::RemovePod(at) => {
                 self.cluster.pods.set_member(at, false);
                 self.cluster.announce_endpoints();
+            }
+            FaultKind::DrainPod(at) => {
+                self.cluster.pods.set_draining(at, true);
+                self.cluster.announce_endpoints();
+                self.check_draining_later(at);
             }
             FaultKind::RestartPod(at) => {
                 self.cluster.pods.restart(at);
@@ -65,8 +76,32 @@ impl World {
                 self.cluster.pods.set_member(at, true);
                 self.cluster.announce_endpoints();
             }
-            FaultKind::ResetStreams(_) | FaultKind::RestartPod(_) => {}
+            FaultKind::DrainPod(at) => {
+                self.cluster.pods.set_draining(at, false);
+                self.cluster.pods.set_member(at, true);
+                self.cluster.announce_endpoints();
+            }
+            FaultKind::ResetStreams(_) | FaultKind::InventEpoch(..) | FaultKind::RestartPod(_) => {}
         }
+    }
+
+    fn check_draining_later(&mut self, at: usize) {
+        self.cluster.queue.schedule_after_us(CHECK_DRAINING_INTERVAL_US, Event::CheckDraining(at));
+    }
+
+    /// Removes a draining pod from the pool once its requests have ended.
+    pub(super) fn check_draining(&mut self, at: usize) {
+        let cluster = &mut self.cluster;
+        if !cluster.pods.is_draining(at) {
+            return;
+        }
+        if !cluster.pods.is_idle(at) {
+            return self.check_draining_later(at);
+        }
+        cluster.trace(|| format!("pod-{at} has drained"));
+        cluster.counters.increment(Counter::PodDrained);
+        cluster.pods.set_member(at, false);
+        cluster.announce_endpoints();
     }
 
     /// Returns the links that a fault cuts.

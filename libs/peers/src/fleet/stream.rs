@@ -54,26 +54,30 @@ impl FleetStream {
     pub(super) async fn keep_open(self) {
         let mut reopening = Reopening::new();
         loop {
-            let (started, mut was_open) = (Instant::now(), false);
-            let Err(end) = self.read(&mut was_open).await;
+            let (started, mut has_delivered) = (Instant::now(), false);
+            let Err(end) = self.read(&mut has_delivered).await;
             let ended = FleetInput::Ended(self.aggregator.clone());
             if matches!(end, StreamEnd::ReceiverGone) || self.inputs.send(ended).await.is_err() {
                 return;
             }
-            reopening.wait(&self.aggregator, started, was_open, &end.to_string()).await;
+            reopening.wait(&self.aggregator, started, has_delivered, &end.to_string()).await;
         }
     }
 
-    async fn read(&self, was_open: &mut bool) -> Result<Infallible, StreamEnd> {
+    async fn read(&self, has_delivered: &mut bool) -> Result<Infallible, StreamEnd> {
         let connection = self.connections.open(&self.aggregator).await?;
-        let ended = self.read_on(&connection, was_open).await;
+        let ended = self.read_on(&connection, has_delivered).await;
         if let Err(StreamEnd::OpenTimeout | StreamEnd::Silent) = ended {
             connection.mark_broken();
         }
         ended
     }
 
-    async fn read_on(&self, connection: &Connection, was_open: &mut bool) -> Result<Infallible, StreamEnd> {
+    async fn read_on(
+        &self,
+        connection: &Connection,
+        has_delivered: &mut bool,
+    ) -> Result<Infallible, StreamEnd> {
         let mut client = FleetClient::new(connection.channel());
         let request = pb::FleetRequest { hello: Some(self.hello.message()) };
         let mut states = match timeout(OPEN_TIMEOUT, client.watch(request)).await {
@@ -94,7 +98,7 @@ impl FleetStream {
                 }
                 Err(_) => return Err(StreamEnd::Silent),
             };
-            *was_open = true;
+            *has_delivered = true;
             let input = FleetInput::Received(self.aggregator.clone(), state);
             self.inputs.send(input).await.map_err(|_| StreamEnd::ReceiverGone)?;
         }

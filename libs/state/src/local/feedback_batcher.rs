@@ -1,5 +1,6 @@
 //! Collects a replica's feedback into batches.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use signalbox_types::{EndpointKey, Load, Origin};
@@ -9,8 +10,8 @@ use super::overlay::Overlay;
 use super::placed_prompt::PlacedPrompt;
 use crate::reports::{Feedback, GaugeScope, Placement, ResponseReport, UsageReport};
 
-/// The maximum number of placements in one batch.
-const MAX_PLACEMENTS_PER_BATCH: usize = 512;
+/// The maximum number of new placements in one batch, and of those whose whole chains the owner requested.
+const MAX_PLACEMENTS_PER_BATCH: usize = Feedback::MAX_PLACEMENTS / 2;
 
 /// The maximum number of responses, usage reports and adapter uses in one batch.
 const MAX_EVENTS_PER_BATCH: usize = 512;
@@ -27,8 +28,8 @@ pub struct FeedbackBatcher {
     adapters: Vec<(EndpointKey, Arc<str>)>,
     responses: Vec<ResponseReport>,
     usage: Vec<UsageReport>,
-    /// The whole chains that the owner requested.
-    requested_chains: Vec<Placement>,
+    /// The placements whose whole chains the owner requested.
+    requested_chains: VecDeque<u64>,
     seq: u64,
 }
 
@@ -70,10 +71,27 @@ impl FeedbackBatcher {
         self.outbox.resend_all();
     }
 
-    /// Adds the whole chain of a placement to the next batch, because the owner does not know its anchor.
-    /// Does nothing if the placement was dropped.
+    /// Queues the whole chain of a placement for the next batches, because the owner does not know its anchor.
     pub fn queue_whole_chain(&mut self, number: u64) {
-        self.requested_chains.extend(self.outbox.whole_chain(number));
+        self.requested_chains.push_back(number);
+    }
+
+    /// Returns the next whole chains that the owner requested, as many as fit into one message. Placements that
+    /// were dropped have none.
+    fn take_requested_chains(&mut self) -> Vec<Placement> {
+        let (mut chains, mut blocks) = (Vec::new(), 0);
+        while chains.len() < MAX_PLACEMENTS_PER_BATCH
+            && let Some(number) = self.requested_chains.front()
+        {
+            let chain = self.outbox.whole_chain(*number);
+            blocks += chain.as_ref().map_or(0, |chain| chain.suffix.len());
+            if blocks > Placement::MAX_BLOCKS {
+                break;
+            }
+            self.requested_chains.pop_front();
+            chains.extend(chain);
+        }
+        chains
     }
 
     /// Removes the placements up to `number`, which the pool state now contains.
@@ -88,7 +106,7 @@ impl FeedbackBatcher {
 
     /// Returns whether the last batch had no room for all placements.
     pub fn has_unsent(&self) -> bool {
-        self.outbox.has_unsent()
+        self.outbox.has_unsent() || !self.requested_chains.is_empty()
     }
 
     /// Returns the next batch of `origin` with these gauges; `None` if it would be empty. `epoch` is the
@@ -100,7 +118,7 @@ impl FeedbackBatcher {
         scope: GaugeScope,
         gauges: Vec<(EndpointKey, Load)>,
     ) -> Option<Feedback> {
-        let mut placements = std::mem::take(&mut self.requested_chains);
+        let mut placements = self.take_requested_chains();
         placements.extend(self.outbox.take_unsent(MAX_PLACEMENTS_PER_BATCH));
         let has_events = !self.responses.is_empty() || !self.usage.is_empty() || !self.adapters.is_empty();
         if scope == GaugeScope::Changed && gauges.is_empty() && placements.is_empty() && !has_events {

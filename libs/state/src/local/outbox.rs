@@ -6,10 +6,6 @@ use super::overlay::Overlay;
 use super::placed_prompt::PlacedPrompt;
 use crate::reports::Placement;
 
-/// The maximum number of blocks in one batch of placements, unless the first placement alone has more: about
-/// 0.5 MB on the wire.
-const MAX_BLOCKS_PER_BATCH: usize = 65_536;
-
 /// The maximum number of blocks of all pending prompts: 32 MB.
 const MAX_PENDING_BLOCKS: usize = 4 << 20;
 
@@ -47,7 +43,7 @@ impl Outbox {
         let mut blocks = 0;
         let fits = |placement: &Placement| {
             blocks += placement.suffix.len();
-            blocks <= MAX_BLOCKS_PER_BATCH || blocks == placement.suffix.len()
+            blocks <= Placement::MAX_BLOCKS
         };
         let unsent = self.pending.range(self.position_after(self.sent)..).take(limit);
         let unsent = unsent.map(|pending| pending.placed.to_placement(pending.number, pending.placed.known));

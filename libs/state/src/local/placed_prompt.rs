@@ -25,7 +25,8 @@ pub struct PlacedPrompt {
 impl PlacedPrompt {
     pub(super) fn to_placement(&self, number: u64, known: usize) -> Placement {
         let (anchor, start) = anchor(&self.chain, known);
-        let suffix = self.chain[start..].into();
+        let end = self.chain.len().min(start.saturating_add(Placement::MAX_BLOCKS));
+        let suffix = self.chain[start..end].into();
         Placement { number, endpoint: self.endpoint, incarnation: self.incarnation, anchor, suffix }
     }
 }

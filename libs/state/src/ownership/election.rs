@@ -31,6 +31,16 @@ pub enum ObservedOwner {
     },
 }
 
+impl ObservedOwner {
+    /// Returns the owner's epoch, if the pool has an owner.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Unknown | Self::Nobody => None,
+            Self::Own(epoch) | Self::Other { epoch, .. } => Some(*epoch),
+        }
+    }
+}
+
 /// The result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimResult {
@@ -45,6 +55,16 @@ pub enum ClaimResult {
     Held(u64),
     /// The coordinator did not answer.
     Unanswered,
+}
+
+impl ClaimResult {
+    /// Returns the epoch that the coordinator has granted to this or another aggregator, if it answered.
+    pub(crate) fn epoch(self) -> Option<u64> {
+        match self {
+            Self::Won { epoch, .. } | Self::Held(epoch) => Some(epoch),
+            Self::Unanswered => None,
+        }
+    }
 }
 
 /// What an aggregator must do.
@@ -80,7 +100,6 @@ pub(crate) struct Election {
     next_claim_at_ms: u64,
     /// The epoch under which this aggregator owns the pool, and whether the coordinator has confirmed it.
     owned_epoch: Option<(u64, bool)>,
-    outranked_by: Option<u64>,
     /// The coordinator refused a claim of this owner: another aggregator has the pool.
     is_refused: bool,
     is_draining: bool,
@@ -124,7 +143,6 @@ impl Election {
             claim: None,
             next_claim_at_ms: 0,
             owned_epoch: None,
-            outranked_by: None,
             is_refused: false,
             is_draining: false,
         }
@@ -192,15 +210,9 @@ impl Election {
         self.early_claims.record_lost_owner(now_ms, epoch);
     }
 
-    /// Records that a process knows an epoch above this owner's.
-    pub(crate) fn record_higher_epoch(&mut self, epoch: u64) {
-        self.outranked_by = self.outranked_by.max(Some(epoch));
-    }
-
     /// Records that this aggregator no longer owns the pool.
     pub(crate) fn record_step_down(&mut self, now_ms: u64) {
-        (self.owned_epoch, self.outranked_by, self.vacant_since_ms, self.is_refused) =
-            (None, None, None, false);
+        (self.owned_epoch, self.vacant_since_ms, self.is_refused) = (None, None, false);
         self.next_claim_at_ms = now_ms + CLAIM_RETRY_MS;
     }
 
@@ -214,7 +226,6 @@ impl Election {
                     self.early_claims.record_takeover(now_ms);
                 }
                 self.owned_epoch = Some((epoch, self.observed_owner == ObservedOwner::Own(epoch)));
-                self.outranked_by = self.outranked_by.filter(|higher| *higher > epoch);
             }
             ClaimResult::Held(other) => {
                 self.is_refused |= self.owned_epoch.is_some_and(|(epoch, _)| other > epoch)
@@ -224,11 +235,17 @@ impl Election {
     }
 
     /// Returns what to do at `now_ms`. `sees_owner`: another aggregator sends messages as the owner.
-    pub(crate) fn next(&mut self, now_ms: u64, sees_owner: bool) -> Option<ElectionStep> {
+    /// `needs_later_epoch`: this owner cannot continue under its epoch.
+    pub(crate) fn next(
+        &mut self,
+        now_ms: u64,
+        sees_owner: bool,
+        needs_later_epoch: bool,
+    ) -> Option<ElectionStep> {
         if self.is_draining {
             return None;
         }
-        if self.should_fail_back(now_ms) {
+        if !needs_later_epoch && self.should_fail_back(now_ms) {
             return Some(ElectionStep::FailBack);
         }
         let lost = self.replaceable(now_ms);
@@ -244,10 +261,9 @@ impl Election {
                 ObservedOwner::Other { epoch: other, .. } if other > epoch => {
                     return Some(ElectionStep::StepDown);
                 }
-                // The lease is lost but the pool was not taken, or a process remembers an epoch that is no
-                // longer in use.
+                // The lease is lost but the pool was not taken.
                 ObservedOwner::Nobody if confirmed => true,
-                _ => self.outranked_by.is_some(),
+                _ => needs_later_epoch,
             },
             None => replacing.is_some() || self.is_vacant(now_ms, sees_owner),
         };
@@ -263,8 +279,7 @@ impl Election {
     fn should_fail_back(&mut self, now_ms: u64) -> bool {
         let is_sure =
             self.owned_epoch.is_some_and(|(epoch, _)| self.observed_owner == ObservedOwner::Own(epoch))
-                && self.claim.is_none()
-                && self.outranked_by.is_none();
+                && self.claim.is_none();
         let after_ms = self.failback_after_ms;
         let Some(preferred) = &mut self.preferred else { return false };
         let is_ready = preferred.is_caught_up && now_ms >= preferred.since_ms + after_ms;

@@ -4,6 +4,7 @@
 mod config;
 mod effect;
 mod input;
+mod messages;
 mod poll;
 mod transitions;
 
@@ -17,13 +18,11 @@ pub use self::input::RoleInput;
 pub use self::poll::{FollowerPoll, PollReply, PollWant};
 use super::election::{Election, ElectionStep};
 use super::followers::Followers;
+use super::late_inheritance::LateInheritance;
 use super::takeover::{Takeover, TakeoverStep};
-use crate::pool::{Pool, PoolEffect, PoolInput};
+use crate::pool::{Pool, PoolInput};
 use crate::pool_state::PoolState;
-use crate::replication::{
-    FetchProgress, Follower, FollowerEffect, FollowerEvent, FrameSource, FromFollower, JournaledReplica,
-    Snapshot,
-};
+use crate::replication::{Follower, FrameSource, JournalBounds, JournaledReplica, Snapshot};
 
 /// The current phase of the role, with the state that only this phase needs.
 #[derive(Debug)]
@@ -47,6 +46,8 @@ pub struct PoolRole {
     /// A reading of the pool's clock, and of this process's clock at the same moment, in milliseconds.
     clock_ms: (u64, u64),
     latest_snapshot: Option<Arc<Snapshot>>,
+    /// What this owner may still inherit, if it has started with nothing.
+    late_inheritance: Option<LateInheritance>,
 }
 
 impl PoolRole {
@@ -61,6 +62,7 @@ impl PoolRole {
             followers: Followers::default(),
             clock_ms: (0, 0),
             latest_snapshot: None,
+            late_inheritance: None,
         }
     }
 
@@ -107,21 +109,47 @@ impl PoolRole {
         pool_ms + now_ms.saturating_sub(at_ms)
     }
 
+    /// Returns how much history is kept, as owner or as follower, in bytes.
+    pub fn history_bytes(&self) -> usize {
+        self.pool().map_or_else(|| self.follower.replica().journal(), Pool::journal).weight_bytes()
+    }
+
+    /// Changes how much history is kept, whatever the status is and will be.
+    pub fn set_history(&mut self, bounds: JournalBounds) {
+        self.config.pool.journal = bounds;
+        self.follower.set_history(bounds);
+        if let Phase::Owner(pool) = &mut self.phase {
+            pool.set_history(bounds);
+        }
+    }
+
     /// Handles one input at `now_ms` of this process's clock and returns what must be done.
     pub fn handle(&mut self, now_ms: u64, input: RoleInput) -> Vec<RoleEffect> {
-        let mut effects = Vec::new();
+        let (mut effects, refused_epochs) = (Vec::new(), self.follower.refused_epochs());
+        self.handle_input(now_ms, input, &mut effects);
+        if self.follower.refused_epochs() != refused_epochs {
+            effects.push(RoleEffect::EpochRefused(self.follower.last_refused_epoch()));
+        }
+        effects
+    }
+
+    fn handle_input(&mut self, now_ms: u64, input: RoleInput, effects: &mut Vec<RoleEffect>) {
         match input {
             RoleInput::Spec(spec) => {
                 self.spec = spec.clone();
-                self.handle_as_owner(now_ms, PoolInput::Spec(spec), &mut effects);
+                self.handle_as_owner(now_ms, PoolInput::Spec(spec), effects);
             }
-            // These inputs only advance the version, so the election and the takeover need no check.
+            // These inputs only advance the version, so the next tick is early enough for the election and the
+            // takeover.
             RoleInput::Pool(input) => {
-                self.handle_as_owner(now_ms, input, &mut effects);
-                return effects;
+                if let PoolInput::Feedback(feedback) = &input {
+                    self.follower.hear_epoch(feedback.epoch);
+                }
+                return self.handle_as_owner(now_ms, input, effects);
             }
+            RoleInput::EpochHeard(epoch) => drop(self.follower.hear_epoch(epoch)),
             RoleInput::PeerEvent(aggregator, event) => {
-                self.handle_peer_event(now_ms, aggregator, event, &mut effects)
+                self.handle_peer_event(now_ms, aggregator, event, effects)
             }
             RoleInput::FollowerJoined(follower, name) => {
                 self.election.record_join(now_ms, &name);
@@ -131,83 +159,25 @@ impl PoolRole {
                 self.handle_follower_message(now_ms, follower, message)
             }
             RoleInput::FollowerLeft(follower) => self.remove_follower(follower),
-            RoleInput::OwnerObserved(observed) => self.election.observe_owner(observed),
-            RoleInput::ClaimAnswered(result) => self.apply_claim_result(now_ms, result, &mut effects),
+            RoleInput::OwnerObserved(observed) => {
+                observed.epoch().into_iter().for_each(|epoch| self.follower.confirm_epoch(epoch));
+                self.election.observe_owner(observed);
+            }
+            RoleInput::ClaimAnswered(result) => self.apply_claim_result(now_ms, result, effects),
             RoleInput::Candidates(names) => self.election.set_candidates(now_ms, names),
-            RoleInput::Tick => self.handle_as_owner(now_ms, PoolInput::Tick, &mut effects),
-            RoleInput::Drain => self.drain(now_ms, &mut effects),
+            RoleInput::Tick => self.handle_as_owner(now_ms, PoolInput::Tick, effects),
+            RoleInput::Drain => self.drain(now_ms, effects),
         }
-        self.advance_election(now_ms, &mut effects);
-        self.advance_takeover(now_ms, &mut effects);
-        effects
+        self.advance_election(now_ms, effects);
+        self.advance_takeover(now_ms, effects);
+        self.advance_late_inheritance(now_ms, effects);
     }
 
     /// Lets the pool handle an input, if this aggregator owns it.
     fn handle_as_owner(&mut self, now_ms: u64, input: PoolInput, effects: &mut Vec<RoleEffect>) {
         let pool_now_ms = self.pool_now_ms(now_ms);
         let Phase::Owner(pool) = &mut self.phase else { return };
-        for effect in pool.handle(pool_now_ms, input) {
-            match effect {
-                PoolEffect::Outranked(epoch) => self.election.record_higher_epoch(epoch),
-                effect => effects.push(RoleEffect::Pool(effect)),
-            }
-        }
-    }
-
-    fn handle_peer_event(
-        &mut self,
-        now_ms: u64,
-        aggregator: u64,
-        event: FollowerEvent,
-        effects: &mut Vec<RoleEffect>,
-    ) {
-        let source = FrameSource::Aggregator(aggregator);
-        if let Phase::Owner(pool) = &self.phase {
-            let version = pool.journal().head();
-            let effect = self.follower.observe_as_owner(now_ms, source, &event, version);
-            effects.extend(effect.and_then(role_effect));
-            if self.follower.owner_epoch(source).is_none_or(|epoch| epoch <= version.epoch) {
-                return;
-            }
-            self.step_down(now_ms, effects);
-        }
-        effects.extend(self.follower.handle(now_ms, source, event).into_iter().filter_map(role_effect));
-    }
-
-    fn handle_follower_message(&mut self, now_ms: u64, follower: u64, message: FromFollower) {
-        match message {
-            FromFollower::Cursor(cursor) => {
-                self.followers.record_cursor(now_ms, follower, &cursor);
-                self.follower.observe_epoch(cursor.epoch);
-                match &mut self.phase {
-                    Phase::Standby => {}
-                    Phase::Takeover(takeover) => takeover.record_cursor(follower, cursor.version),
-                    Phase::Owner(pool) if cursor.epoch > pool.journal().head().epoch => {
-                        self.election.record_higher_epoch(cursor.epoch);
-                    }
-                    Phase::Owner(_) => {}
-                }
-            }
-            FromFollower::FetchReply(frame) => {
-                let Phase::Takeover(takeover) = &mut self.phase else { return };
-                if takeover.is_fetching_from(follower)
-                    && self.follower.apply_fetched(now_ms, FrameSource::Follower(follower), frame)
-                        == FetchProgress::Complete
-                {
-                    takeover.remove_follower(follower);
-                }
-            }
-        }
-    }
-
-    fn remove_follower(&mut self, follower: u64) {
-        self.followers.remove(follower);
-        self.follower.cancel_fetch(FrameSource::Follower(follower));
-        match &mut self.phase {
-            Phase::Standby => {}
-            Phase::Takeover(takeover) => takeover.remove_follower(follower),
-            Phase::Owner(pool) => pool.journal_mut().unpin(follower),
-        }
+        effects.extend(pool.handle(pool_now_ms, input).into_iter().map(RoleEffect::Pool));
     }
 
     fn advance_election(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
@@ -216,7 +186,7 @@ impl PoolRole {
             self.election.preferred().is_some_and(|name| self.followers.is_caught_up(now_ms, name));
         self.election.set_preferred_caught_up(is_caught_up);
         self.election.record_lost_owner(now_ms, self.lost_owner(now_ms));
-        match self.election.next(now_ms, sees_owner) {
+        match self.election.next(now_ms, sees_owner, self.needs_later_epoch()) {
             Some(ElectionStep::Claim { replacing }) => {
                 effects.push(RoleEffect::Claim { above: self.epoch(), replacing });
             }
@@ -224,6 +194,16 @@ impl PoolRole {
             Some(ElectionStep::FailBack) => self.release_pool(now_ms, effects),
             None => {}
         }
+    }
+
+    /// Returns whether this aggregator cannot own the pool under the epoch of its last claim: a process knows a
+    /// higher one, or another history is to be continued.
+    fn needs_later_epoch(&self) -> bool {
+        let claimed = match self.status() {
+            RoleStatus::Standby => return false,
+            RoleStatus::TakingOver(epoch) | RoleStatus::Owner(epoch) => epoch,
+        };
+        self.epoch() > claimed || self.late_inheritance.as_ref().is_some_and(LateInheritance::is_ready)
     }
 
     /// Returns the epoch of the owner that holds the pool's lease, if this aggregator followed it and neither
@@ -236,7 +216,7 @@ impl PoolRole {
     }
 
     fn advance_takeover(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
-        let (held, known_epoch) = (self.follower.replica().cursor(), self.follower.epoch());
+        let known_epoch = self.follower.epoch();
         let owner = self.follower.owner(now_ms);
         let Phase::Takeover(takeover) = &mut self.phase else { return };
         // The fetched state may come from an owner elected since. No other process may write under that
@@ -244,27 +224,30 @@ impl PoolRole {
         if owner.is_some_and(|(_, epoch)| epoch > takeover.epoch) {
             return self.step_down(now_ms, effects);
         }
+        // The election claims a later epoch.
         if known_epoch > takeover.epoch {
-            return self.election.record_higher_epoch(known_epoch);
+            return;
         }
-        match takeover.next(now_ms, held) {
-            TakeoverStep::Wait => {}
-            TakeoverStep::Fetch(_) => effects.push(RoleEffect::WakeFollowers),
-            TakeoverStep::Complete => {
-                let epoch = takeover.epoch;
-                self.take_over(now_ms, epoch, effects);
+        loop {
+            match takeover.next(now_ms, self.follower.replica().cursor()) {
+                TakeoverStep::Wait => return,
+                TakeoverStep::Fetch(_) => return effects.push(RoleEffect::WakeFollowers),
+                TakeoverStep::Abandon(follower) => {
+                    self.follower.cancel_fetch(FrameSource::Follower(follower));
+                }
+                TakeoverStep::Complete => {
+                    let epoch = takeover.epoch;
+                    return self.take_over(now_ms, epoch, effects);
+                }
             }
         }
     }
-}
 
-fn role_effect(effect: FollowerEffect) -> Option<RoleEffect> {
-    match effect {
-        FollowerEffect::Send(FrameSource::Aggregator(aggregator), message) => {
-            Some(RoleEffect::Send(aggregator, message))
+    fn advance_late_inheritance(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
+        let is_over = self.late_inheritance.take_if(|late| late.is_over(now_ms)).is_some();
+        let is_fetching = self.late_inheritance.as_mut().is_some_and(|late| late.advance(now_ms));
+        if is_over || is_fetching {
+            effects.push(RoleEffect::WakeFollowers);
         }
-        FollowerEffect::Gap(gap) => Some(RoleEffect::Gap(gap)),
-        FollowerEffect::SnapshotInstalled => Some(RoleEffect::SnapshotInstalled),
-        FollowerEffect::Send(FrameSource::Follower(_), _) | FollowerEffect::Advanced => None,
     }
 }

@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use signalbox_types::Version;
 
-/// How long a new owner that has state waits for the cursors of followers, in milliseconds.
+/// How long a new owner waits for the cursors of followers, in milliseconds.
 const CURSOR_WAIT_MS: u64 = 200;
 
-/// How long a fetch from one follower may take, in milliseconds.
-const FETCH_TIMEOUT_MS: u64 = 3_000;
+/// How long a follower may send nothing during a fetch, in milliseconds.
+const FETCH_SILENCE_MS: u64 = 3_000;
+
+/// How long all fetches of a takeover may take, in milliseconds. Then the owner starts with what it has: without a
+/// bound, a follower that sends little would keep the pool without an owner.
+pub(crate) const MAX_FETCH_MS: u64 = 60_000;
 
 /// What a new owner must do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +21,19 @@ pub(crate) enum TakeoverStep {
     Wait,
     /// Fetch the missing history from this follower.
     Fetch(u64),
-    /// Start owning the pool: no follower has more history.
+    /// Discard what this follower has sent: its fetch has stopped.
+    Abandon(u64),
+    /// Start owning the pool: no follower has more history that it can deliver.
     Complete,
+}
+
+/// A fetch in progress.
+#[derive(Clone, Copy, Debug)]
+struct Fetch {
+    follower: u64,
+    /// What the follower said that it holds.
+    offered: Version,
+    last_frame_ms: u64,
 }
 
 /// A takeover in progress.
@@ -31,7 +46,9 @@ pub(crate) struct Takeover {
     /// The followers that have not sent a cursor yet.
     awaiting_cursor: BTreeSet<u64>,
     cursors: BTreeMap<u64, Version>,
-    fetching: Option<(u64, u64)>,
+    fetch: Option<Fetch>,
+    /// The followers that did not deliver what they offered. They are not asked again.
+    failed: BTreeSet<u64>,
     /// The message that each follower gets at its next poll.
     pending_messages: BTreeMap<u64, TakeoverMessage>,
 }
@@ -57,14 +74,14 @@ impl Takeover {
         let awaiting_cursor: BTreeSet<u64> = followers.into_iter().copied().collect();
         let pending_messages =
             awaiting_cursor.iter().map(|follower| (*follower, TakeoverMessage::NotOwner)).collect();
-        let cursors = BTreeMap::new();
         Self {
             epoch,
             started_at_ms: now_ms,
             empty_wait_ms,
             awaiting_cursor,
-            cursors,
-            fetching: None,
+            cursors: BTreeMap::new(),
+            fetch: None,
+            failed: BTreeSet::new(),
             pending_messages,
         }
     }
@@ -74,111 +91,87 @@ impl Takeover {
         self.pending_messages.remove(&follower)
     }
 
-    /// Returns whether this follower's history is being fetched.
-    pub(crate) fn is_fetching_from(&self, follower: u64) -> bool {
-        self.fetching.is_some_and(|(fetching, _)| fetching == follower)
+    /// Records a frame that a follower sent at `now_ms`. Returns whether its history is being fetched.
+    pub(crate) fn record_frame(&mut self, now_ms: u64, follower: u64) -> bool {
+        let Some(fetch) = self.fetch.as_mut().filter(|fetch| fetch.follower == follower) else {
+            return false;
+        };
+        fetch.last_frame_ms = now_ms;
+        true
     }
 
-    /// Records the version that a follower holds.
-    pub(crate) fn record_cursor(&mut self, follower: u64, version: Option<Version>) {
-        self.awaiting_cursor.remove(&follower);
-        match version {
+    /// Records the end of the fetch, after which this aggregator holds `held`.
+    pub(crate) fn finish_fetch(&mut self, held: Option<Version>) {
+        if let Some(fetch) = self.fetch.take() {
+            self.cursors.remove(&fetch.follower);
+            if held < Some(fetch.offered) {
+                self.failed.insert(fetch.follower);
+            }
+        }
+    }
+
+    /// Records the version that a follower holds, and the highest epoch that it knows. One that does not know of
+    /// this takeover yet has sent its cursor earlier, and another is on its way.
+    pub(crate) fn record_cursor(&mut self, follower: u64, known_epoch: u64, version: Option<Version>) {
+        if known_epoch >= self.epoch {
+            self.awaiting_cursor.remove(&follower);
+        }
+        match version.filter(|_| !self.has_failed(follower)) {
             Some(version) => self.cursors.insert(follower, version),
             None => self.cursors.remove(&follower),
         };
     }
 
-    /// Removes a follower that has disconnected or sent everything.
+    /// Returns whether a follower did not deliver what it offered.
+    pub(crate) fn has_failed(&self, follower: u64) -> bool {
+        self.failed.contains(&follower)
+    }
+
+    /// Removes a follower that has disconnected.
     pub(crate) fn remove_follower(&mut self, follower: u64) {
         self.awaiting_cursor.remove(&follower);
         self.cursors.remove(&follower);
-        self.fetching.take_if(|(fetching, _)| *fetching == follower);
+        self.failed.remove(&follower);
+        self.fetch.take_if(|fetch| fetch.follower == follower);
+    }
+
+    /// Returns whether the time for fetches is over.
+    pub(crate) fn is_over(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.started_at_ms) >= MAX_FETCH_MS
     }
 
     /// Returns what to do at `now_ms` when this aggregator holds `held`.
     pub(crate) fn next(&mut self, now_ms: u64, held: Option<Version>) -> TakeoverStep {
         self.cursors.retain(|_, version| Some(*version) > held);
-        if let Some((fetching, since_fetch_ms)) = self.fetching {
+        if let Some(Fetch { follower, last_frame_ms, .. }) = self.fetch {
             // It waits even if no history is missing any more: the heartbeat that ends a fetch carries the
             // clock that the state's timestamps refer to.
-            if now_ms.saturating_sub(since_fetch_ms) < FETCH_TIMEOUT_MS {
+            if now_ms.saturating_sub(last_frame_ms) < FETCH_SILENCE_MS && !self.is_over(now_ms) {
                 return TakeoverStep::Wait;
             }
-            self.remove_follower(fetching);
+            self.fetch = None;
+            self.cursors.remove(&follower);
+            self.failed.insert(follower);
+            return TakeoverStep::Abandon(follower);
         }
         let waited_ms = now_ms.saturating_sub(self.started_at_ms);
         let has_all_cursors = self.awaiting_cursor.is_empty() || waited_ms >= CURSOR_WAIT_MS;
-        let best = self.cursors.iter().max_by_key(|(_, version)| **version).map(|(follower, _)| *follower);
+        let offers = self.cursors.iter().filter(|_| !self.is_over(now_ms));
+        let best =
+            offers.max_by_key(|(_, version)| **version).map(|(follower, version)| (*follower, *version));
         match best {
-            Some(follower) if has_all_cursors => {
-                self.fetching = Some((follower, now_ms));
+            Some((follower, offered)) if has_all_cursors => {
+                self.fetch = Some(Fetch { follower, offered, last_frame_ms: now_ms });
                 self.pending_messages.insert(follower, TakeoverMessage::FetchRequest);
                 TakeoverStep::Fetch(follower)
             }
-            Some(_) => TakeoverStep::Wait,
-            None if held.is_some() && has_all_cursors => TakeoverStep::Complete,
-            None if held.is_none() && waited_ms >= self.empty_wait_ms => TakeoverStep::Complete,
-            None => TakeoverStep::Wait,
+            None if has_all_cursors && (held.is_some() || waited_ms >= self.empty_wait_ms) => {
+                TakeoverStep::Complete
+            }
+            Some(_) | None => TakeoverStep::Wait,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn at(epoch: u64, seq: u64) -> Option<Version> {
-        Some(Version { epoch, seq })
-    }
-
-    #[test]
-    fn takeover_completes_when_no_follower_has_more_history() {
-        let mut takeover = Takeover::new(2, 0, 2_000, &BTreeSet::from([1, 2]));
-        takeover.record_cursor(1, at(1, 9));
-        assert_eq!(TakeoverStep::Wait, takeover.next(10, at(1, 10)));
-        takeover.record_cursor(2, None);
-        assert_eq!(TakeoverStep::Complete, takeover.next(10, at(1, 10)));
-    }
-
-    #[test]
-    fn takeover_waits_briefly_for_missing_cursors() {
-        let mut takeover = Takeover::new(2, 0, 2_000, &BTreeSet::from([1]));
-        assert_eq!(TakeoverStep::Wait, takeover.next(CURSOR_WAIT_MS - 1, at(1, 10)));
-        assert_eq!(TakeoverStep::Complete, takeover.next(CURSOR_WAIT_MS, at(1, 10)));
-    }
-
-    #[test]
-    fn highest_version_is_fetched_first_then_the_next() {
-        let mut takeover = Takeover::new(3, 0, 2_000, &BTreeSet::from([1, 2]));
-        takeover.record_cursor(1, at(1, 90));
-        takeover.record_cursor(2, at(2, 7));
-        assert_eq!(TakeoverStep::Fetch(2), takeover.next(0, None));
-        assert_eq!(TakeoverStep::Wait, takeover.next(10, None));
-        takeover.remove_follower(2);
-        assert_eq!(TakeoverStep::Fetch(1), takeover.next(20, None));
-        assert_eq!(
-            TakeoverStep::Wait,
-            takeover.next(30, at(1, 90)),
-            "the heartbeat that ends the fetch is missing"
-        );
-        takeover.remove_follower(1);
-        assert_eq!(TakeoverStep::Complete, takeover.next(30, at(1, 90)));
-    }
-
-    #[test]
-    fn owner_without_state_waits_for_a_follower_with_state() {
-        let mut takeover = Takeover::new(3, 0, 2_000, &BTreeSet::new());
-        assert_eq!(TakeoverStep::Wait, takeover.next(1_999, None));
-        assert_eq!(TakeoverStep::Complete, takeover.next(2_000, None));
-        let mut first = Takeover::new(1, 0, 0, &BTreeSet::new());
-        assert_eq!(TakeoverStep::Complete, first.next(0, None));
-    }
-
-    #[test]
-    fn fetch_times_out() {
-        let mut takeover = Takeover::new(3, 0, 2_000, &BTreeSet::from([1]));
-        takeover.record_cursor(1, at(1, 90));
-        assert_eq!(TakeoverStep::Fetch(1), takeover.next(0, at(1, 80)));
-        assert_eq!(TakeoverStep::Complete, takeover.next(FETCH_TIMEOUT_MS, at(1, 80)));
-    }
-}
+mod tests;

@@ -53,7 +53,7 @@ pub(crate) struct Assignments {
 const ASSIGNMENT_DELAY_MS: u64 = 300;
 
 /// The maximum number of generations per epoch. It makes the generations of each owner higher than those of
-/// all owners before.
+/// all owners before. The generations of the highest possible epoch fit into 64 bits.
 const GENERATIONS_PER_EPOCH: u64 = 1 << 20;
 
 impl Assignments {
@@ -78,6 +78,11 @@ impl Assignments {
         let silent: Vec<_> = silent.map(|(stream, _)| *stream).collect();
         silent.iter().for_each(|stream| drop(self.collectors.remove(stream)));
         silent
+    }
+
+    /// Returns the streams of all collectors.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = CollectorStream> {
+        self.collectors.keys().copied()
     }
 
     /// Assigns what is unassigned after the assignment delay or because collectors were lost. Returns the
@@ -137,7 +142,7 @@ impl Assignments {
                 Some((old, stream, generation)) if reads_the_same(&old, &spec) => (stream, generation),
                 Some((_, stream, _)) => {
                     changed.extend(stream);
-                    self.latest_generation.0 += 1;
+                    self.latest_generation = self.latest_generation.next();
                     (stream, self.latest_generation)
                 }
                 None => (None, Generation::default()),
@@ -206,7 +211,7 @@ impl Assignments {
             if best != *assigned {
                 changed.extend(assigned.filter(|stream| self.collectors.contains_key(stream)));
                 changed.extend(best);
-                self.latest_generation.0 += 1;
+                self.latest_generation = self.latest_generation.next();
                 (*assigned, *generation) = (best, self.latest_generation);
             }
         }

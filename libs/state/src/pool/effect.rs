@@ -17,8 +17,6 @@ pub enum PoolEffect {
     NeedChain(Origin, u64),
     /// Tell a replica that its origin has expired.
     Expired(Origin),
-    /// Another owner has a higher epoch: this one must claim an even higher one or step down.
-    Outranked(u64),
     /// Count an event; nothing else to do.
     Count(CountedEvent),
 }

@@ -12,8 +12,9 @@ use crate::reports::{Feedback, GaugeScope, Placement};
 
 impl Pool {
     pub(super) fn handle_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<PoolEffect> {
-        let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses, usage } = feedback;
-        let mut effects = self.outranked(epoch);
+        let Feedback { epoch: _, origin, seq, scope, gauges, placements, adapters, responses, usage } =
+            feedback;
+        let mut effects = Vec::new();
         let Some(progress) = self.origins.record_batch(now_ms, origin) else {
             effects.push(PoolEffect::Expired(origin));
             return effects;

@@ -10,8 +10,8 @@ use super::endpoint_assessor::EndpointAssessor;
 use super::origins::Origins;
 use super::pool_rates::PoolRates;
 use super::token_ratios::TokenRatios;
-use super::{Pool, PoolConfig};
-use crate::pool_state::PoolState;
+use super::{Pool, PoolConfig, PoolEffect};
+use crate::pool_state::{Change, PoolState};
 use crate::replication::{Journal, JournaledReplica};
 
 impl Pool {
@@ -45,6 +45,16 @@ impl Pool {
         };
         pool.update_rates();
         pool
+    }
+
+    /// Replaces `before`, a pool with another history, at the same owner. Its collectors must connect again, and its
+    /// replicas must take new origins: what they have sent is not in this pool.
+    pub(crate) fn replace(&mut self, before: &Self) -> Vec<PoolEffect> {
+        for origin in before.origins.all() {
+            self.origins.expire_at_once(origin);
+            self.commit(Change::OriginExpired { origin });
+        }
+        before.assignments.streams().map(PoolEffect::CloseCollector).collect()
     }
 
     /// Turns the pool into a replica that follows the next owner.

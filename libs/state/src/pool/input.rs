@@ -18,8 +18,6 @@ pub enum PoolInput {
     Reports(CollectorStream, Vec<Report>),
     /// A replica sent feedback.
     Feedback(Feedback),
-    /// A peer knows this epoch.
-    EpochObserved(u64),
     /// Time has passed; sent about every 50 ms.
     Tick,
 }

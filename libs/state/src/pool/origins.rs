@@ -105,6 +105,17 @@ impl Origins {
         self.active.get_mut(&origin)
     }
 
+    /// Returns all origins, those that have expired included.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Origin> {
+        self.active.keys().chain(&self.expired).copied()
+    }
+
+    /// Expires an origin, however long it was silent.
+    pub(crate) fn expire_at_once(&mut self, origin: Origin) {
+        self.active.remove(&origin);
+        self.expired.push_back(origin);
+    }
+
     /// Removes the origins that were silent for `ttl_ms` and returns them.
     pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<Origin> {
         let silent = self

@@ -3,7 +3,7 @@
 
 mod aggregators;
 
-use signalbox_types::Version;
+use signalbox_types::{KnownEpoch, Version};
 
 use self::aggregators::Aggregators;
 use super::follower_messages::{
@@ -28,7 +28,7 @@ pub struct Follower {
     aggregators: Aggregators,
     /// The owner that this follower heard after the last event.
     heard_owner: HeardOwner,
-    highest_epoch: u64,
+    known_epoch: KnownEpoch,
     /// The owner's clock at its last heartbeat, and this process's clock when the heartbeat arrived, in
     /// milliseconds.
     owner_clock_ms: (u64, u64),
@@ -41,7 +41,7 @@ impl Follower {
             replica,
             aggregators: Aggregators::default(),
             heard_owner: HeardOwner::Nobody,
-            highest_epoch: 0,
+            known_epoch: KnownEpoch::default(),
             owner_clock_ms: (0, 0),
         }
     }
@@ -51,7 +51,7 @@ impl Follower {
         &self.replica
     }
 
-    /// Changes how much history is kept, from the next change on.
+    /// Changes how much history is kept.
     pub fn set_history(&mut self, bounds: JournalBounds) {
         self.replica.set_bounds(bounds);
     }
@@ -82,9 +82,14 @@ impl Follower {
         std::mem::replace(&mut self.replica, replica)
     }
 
+    /// Returns the replica of a process that stops following.
+    pub(crate) fn into_replica(self) -> JournaledReplica {
+        self.replica
+    }
+
     /// Returns the highest known epoch.
     pub fn epoch(&self) -> u64 {
-        self.highest_epoch.max(self.replica.cursor().map_or(0, |version| version.epoch))
+        self.known_epoch.highest().max(self.replica.cursor().map_or(0, |version| version.epoch))
     }
 
     /// Sets the owner's clock to `pool_ms` at `now_ms`. Used when this process was the owner until now.
@@ -113,7 +118,9 @@ impl Follower {
                 return None;
             }
             FollowerEvent::Received(message) => {
-                self.observe(now_ms, source, message);
+                if !self.observe(now_ms, source, message) {
+                    return None;
+                }
                 if !matches!(message, FromAggregator::NotOwner { .. }) {
                     return None;
                 }
@@ -124,15 +131,30 @@ impl Follower {
         Some(FollowerEffect::Send(source, FromFollower::Cursor(cursor)))
     }
 
-    /// Records that a process knows `epoch`.
-    pub(crate) fn observe_epoch(&mut self, epoch: u64) {
-        self.highest_epoch = self.highest_epoch.max(epoch);
+    /// Returns how many epochs were ignored, because they cannot be genuine.
+    pub fn refused_epochs(&self) -> u64 {
+        self.known_epoch.refused()
+    }
+
+    /// Returns the epoch that was ignored last; 0 if none was.
+    pub(crate) fn last_refused_epoch(&self) -> u64 {
+        self.known_epoch.last_refused()
+    }
+
+    /// Records that a process knows `epoch`. Returns whether it can be genuine.
+    pub(crate) fn hear_epoch(&mut self, epoch: u64) -> bool {
+        self.known_epoch.hear(epoch)
+    }
+
+    /// Records that the coordinator has granted `epoch`.
+    pub(crate) fn confirm_epoch(&mut self, epoch: u64) {
+        self.known_epoch.confirm(epoch);
     }
 
     /// Returns the owner's clock at `now_ms` of this process's clock, estimated from the last heartbeat.
     pub fn owner_now_ms(&self, now_ms: u64) -> u64 {
         let (owner_ms, at_ms) = self.owner_clock_ms;
-        owner_ms + now_ms.saturating_sub(at_ms)
+        owner_ms.saturating_add(now_ms.saturating_sub(at_ms))
     }
 
     /// Returns the aggregator that owns the pool under the highest epoch, if it sent a message recently.
@@ -181,7 +203,9 @@ impl Follower {
                 Vec::new()
             }
             FollowerEvent::Received(message) => {
-                self.observe(now_ms, source, &message);
+                if !self.observe(now_ms, source, &message) {
+                    return vec![FollowerEffect::EpochRefused(self.known_epoch.last_refused())];
+                }
                 match message {
                     FromAggregator::Frame(frame) => self.apply_frame(now_ms, source, frame),
                     FromAggregator::NotOwner { .. } => vec![self.send_cursor(now_ms, source)],
@@ -191,25 +215,21 @@ impl Follower {
         }
     }
 
-    /// Records whether the aggregator owns the pool, without applying the message.
-    pub(crate) fn observe(&mut self, now_ms: u64, source: FrameSource, message: &FromAggregator) {
-        if !self.aggregators.contains(source) {
-            return;
+    /// Records whether the aggregator owns the pool, without applying the message. Returns whether the message
+    /// counts: not if it names an epoch that cannot be genuine.
+    fn observe(&mut self, now_ms: u64, source: FrameSource, message: &FromAggregator) -> bool {
+        if message.highest_epoch().is_some_and(|epoch| !self.known_epoch.hear(epoch)) {
+            return false;
         }
-        self.aggregators.record_message(now_ms, source, message);
-        let epoch = match message {
-            FromAggregator::Frame(Frame::Heartbeat { epoch, now_ms: owner_ms, .. }) => {
-                if *epoch >= self.highest_epoch {
-                    self.owner_clock_ms = (*owner_ms, now_ms);
-                }
-                *epoch
+        if self.aggregators.contains(source) {
+            self.aggregators.record_message(now_ms, source, message);
+            if let FromAggregator::Frame(Frame::Heartbeat { epoch, now_ms: owner_ms, .. }) = message
+                && *epoch >= self.known_epoch.highest()
+            {
+                self.owner_clock_ms = (*owner_ms, now_ms);
             }
-            FromAggregator::Frame(Frame::EpochChange { epoch, .. }) => *epoch,
-            FromAggregator::Frame(Frame::SnapshotBegin { version, .. }) => version.epoch,
-            FromAggregator::NotOwner { epoch } => *epoch,
-            FromAggregator::Frame(_) | FromAggregator::FetchRequest { .. } => 0,
-        };
-        self.highest_epoch = self.highest_epoch.max(epoch);
+        }
+        true
     }
 
     fn apply_frame(&mut self, now_ms: u64, source: FrameSource, frame: Frame) -> Vec<FollowerEffect> {

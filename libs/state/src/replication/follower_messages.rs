@@ -22,6 +22,17 @@ pub enum FromAggregator {
     },
 }
 
+impl FromAggregator {
+    /// Returns the highest epoch in this message; `None` if it has none.
+    pub(crate) fn highest_epoch(&self) -> Option<u64> {
+        match self {
+            Self::Frame(frame) => frame.highest_epoch(),
+            Self::NotOwner { epoch } => Some(*epoch),
+            Self::FetchRequest { after } => after.map(|version| version.epoch),
+        }
+    }
+}
+
 /// A message from a follower to an aggregator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromFollower {
@@ -56,6 +67,17 @@ pub struct Cursor {
     pub heard: HeardOwner,
 }
 
+impl Cursor {
+    /// Returns the highest epoch in this cursor.
+    pub(crate) fn highest_epoch(&self) -> u64 {
+        let heard = match self.heard {
+            HeardOwner::Epoch(epoch) => epoch,
+            HeardOwner::Unknown | HeardOwner::Nobody => 0,
+        };
+        self.version.map_or(0, |version| version.epoch).max(self.epoch).max(heard)
+    }
+}
+
 /// An event on a follower's stream to an aggregator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowerEvent {
@@ -78,4 +100,6 @@ pub enum FollowerEffect {
     SnapshotInstalled,
     /// A frame could not be applied.
     Gap(Gap),
+    /// A message was ignored, because it names this epoch, which cannot be genuine.
+    EpochRefused(u64),
 }

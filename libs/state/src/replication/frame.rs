@@ -76,6 +76,16 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// Returns the highest epoch in this frame; `None` for parts of snapshots.
+    pub(crate) fn highest_epoch(&self) -> Option<u64> {
+        match self {
+            Self::SnapshotBegin { version, .. } | Self::SnapshotEnd { version, .. } => Some(version.epoch),
+            Self::Delta { epoch, .. } | Self::Heartbeat { epoch, .. } => Some(*epoch),
+            Self::EpochChange { from, epoch } => Some(from.epoch.max(*epoch)),
+            Self::SnapshotEntry(_) => None,
+        }
+    }
+
     /// Returns the version of a follower after it applied this frame; `None` for frames that do not change
     /// the version on their own.
     pub fn ends_at(&self) -> Option<Version> {

@@ -82,9 +82,15 @@ impl Journal {
         }
     }
 
-    /// Changes how much is kept, from the next change on.
+    /// Changes how much is kept.
     pub(crate) fn set_bounds(&mut self, bounds: JournalBounds) {
         self.bounds = bounds;
+        self.trim();
+    }
+
+    /// Returns the weight of the changes that are kept, in bytes.
+    pub fn weight_bytes(&self) -> usize {
+        self.weight
     }
 
     /// Returns the version after the last change.

@@ -44,12 +44,17 @@ impl JournaledReplica {
         &self.state_replica
     }
 
+    /// Returns the latest history.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Returns the version that the owner can continue from; `None` if only a snapshot helps.
     pub fn cursor(&self) -> Option<Version> {
         self.state_replica.cursor()
     }
 
-    /// Changes how much history is kept, from the next change on.
+    /// Changes how much history is kept.
     pub(crate) fn set_bounds(&mut self, bounds: JournalBounds) {
         self.bounds = bounds;
         self.journal.set_bounds(bounds);

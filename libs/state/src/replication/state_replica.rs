@@ -10,6 +10,10 @@ use super::frame::{Frame, SnapshotEntry};
 use super::snapshot::assemble;
 use crate::pool_state::{Change, Digest, Diverged, PoolState};
 
+/// The highest number of a change in a snapshot. Counting never gets there, and changes that follow still can be
+/// numbered.
+const MAX_SEQ: u64 = 1 << 62;
+
 /// The result of applying a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApplyOutcome {
@@ -164,6 +168,10 @@ impl StateReplica {
         if matches!(self.compare(version.epoch), Epoch::Older) {
             self.incoming.insert(source, Incoming::Outdated);
             return ApplyOutcome::Stale;
+        }
+        if version.seq > MAX_SEQ {
+            self.incoming.remove(&source);
+            return ApplyOutcome::Gap(Gap::Snapshot);
         }
         let buffer = Buffer { version, format, entries: Vec::new() };
         self.incoming.insert(source, Incoming::Buffering(buffer));

@@ -36,6 +36,14 @@ pub struct Feedback {
     pub usage: Vec<UsageReport>,
 }
 
+impl Feedback {
+    /// The maximum number of placements in one batch.
+    pub const MAX_PLACEMENTS: usize = 1_024;
+
+    /// The maximum number of blocks of all placements in one batch: 1 MiB.
+    pub const MAX_BLOCKS: usize = 2 * Placement::MAX_BLOCKS;
+}
+
 /// The usage of one response next to what the replica predicted. It is sent at the end of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageReport {
@@ -131,4 +139,10 @@ pub struct Placement {
     /// The blocks after the anchor. It contains no new block when the pool knew the whole prompt, whose
     /// blocks then only count as used.
     pub suffix: Arc<[BlockHash]>,
+}
+
+impl Placement {
+    /// The maximum number of blocks in a suffix: 16 MiB of text at 64 tokens per block. What comes after them counts
+    /// as not placed.
+    pub const MAX_BLOCKS: usize = 65_536;
 }

@@ -123,7 +123,7 @@ impl Standby {
     /// A follower that holds the owner's whole state reports the owner that it hears.
     fn report(&mut self, follower: u64, heard: HeardOwner) {
         let version = Some(self.pool.journal().head());
-        let cursor = FromFollower::Cursor(Cursor { version, epoch: 1, heard });
+        let cursor = FromFollower::Cursor(Cursor { version, epoch: self.role.epoch(), heard });
         self.handle(RoleInput::FollowerMessage(follower, cursor));
     }
 

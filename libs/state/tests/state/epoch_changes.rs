@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use signalbox_state::{
-    ClaimResult, Cursor, FollowerEvent, Frame, FromAggregator, FromFollower, ObservedOwner, PoolEffect,
-    PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus, StateReplica,
+    ClaimResult, Cursor, FollowerEvent, Frame, FromAggregator, FromFollower, ObservedOwner, PoolRole,
+    PoolRoleConfig, RoleEffect, RoleInput, RoleStatus, StateReplica,
 };
 use signalbox_types::Version;
 
@@ -61,14 +61,6 @@ fn epoch_that_is_not_higher_is_ignored() {
     assert_eq!(head, pool.journal().head());
     pool.begin_epoch(4);
     assert_eq!(Version { epoch: 4, seq: head.seq }, pool.journal().head());
-}
-
-#[test]
-fn only_a_higher_epoch_outranks_an_owner() {
-    let mut pool = pool_of(1, config());
-    assert_eq!(vec![PoolEffect::Outranked(2)], pool.handle(0, PoolInput::EpochObserved(2)));
-    assert!(pool.handle(0, PoolInput::EpochObserved(1)).is_empty());
-    assert!(pool.handle(0, PoolInput::EpochObserved(0)).is_empty());
 }
 
 /// Returns an aggregator that has claimed the pool under epoch 2 and follows one other process, which knows

@@ -17,16 +17,26 @@ use rustls::{
     SignatureScheme,
 };
 
-/// AllowedNames that a peer's certificate may have. If there are none, a server must have the name that the
-/// client connected to, and a client may have any name.
-#[derive(Clone, Debug)]
-pub(crate) struct AllowedNames(Arc<[String]>);
+use crate::allowed_peer::{AllowedPeer, PeerRole};
 
-/// A certificate is signed by the authority, but none of its names is allowed.
+/// The roles of clients.
+const CLIENTS: &[PeerRole] = &[PeerRole::Aggregator, PeerRole::Collector, PeerRole::Epp];
+
+/// The role of servers.
+const SERVERS: &[PeerRole] = &[PeerRole::Aggregator];
+
+/// Names that a peer's certificate may have, by role. If there are none for servers, a server must have the name
+/// that the client connected to. If there are none at all, a client may have any name and every role.
+#[derive(Clone, Debug)]
+pub(crate) struct AllowedNames(Arc<[AllowedPeer]>);
+
+/// A certificate is signed by the authority, but none of its names is allowed in the peer's role.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PeerNotAllowed {
-    names: Vec<String>,
-    allowed: Arc<[String]>,
+    names: Arc<[String]>,
+    allowed: Vec<String>,
+    /// The roles that the peer could have.
+    roles: &'static [PeerRole],
 }
 
 /// Verifies the certificates of clients and servers.
@@ -40,8 +50,16 @@ pub(crate) struct PeerVerifier {
 
 impl fmt::Display for PeerNotAllowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (names, allowed) = (self.names.join(", "), self.allowed.join(", "));
-        write!(f, "the certificate has the names {names}, and --tls-peer allows {allowed}")
+        write!(f, "the certificate has the names {}, and --tls-peer allows ", self.names.join(", "))?;
+        match self.allowed.as_slice() {
+            [] => f.write_str("none")?,
+            allowed => f.write_str(&allowed.join(", "))?,
+        }
+        if self.roles.len() < CLIENTS.len() {
+            let roles: Vec<_> = self.roles.iter().map(PeerRole::to_string).collect();
+            write!(f, " as {}", roles.join(" or "))?;
+        }
+        Ok(())
     }
 }
 
@@ -55,21 +73,39 @@ impl fmt::Debug for PeerNotAllowed {
 impl StdError for PeerNotAllowed {}
 
 impl AllowedNames {
-    pub(crate) fn new(names: &[String]) -> Self {
+    pub(crate) fn new(names: &[AllowedPeer]) -> Self {
         Self(names.into())
     }
 
-    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
-        let parsed = webpki::EndEntityCert::try_from(certificate)
-            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        let names: Vec<_> =
-            parsed.valid_dns_names().chain(parsed.valid_uri_names()).map(str::to_owned).collect();
-        if names.iter().any(|name| self.0.contains(name)) {
+    /// Checks that a client whose certificate has these names may have one of `roles`.
+    pub(super) fn authorize(
+        &self,
+        names: &Arc<[String]>,
+        roles: &'static [PeerRole],
+    ) -> Result<(), PeerNotAllowed> {
+        if self.0.is_empty() || self.names(roles).any(|allowed| names.iter().any(|name| name == allowed)) {
             return Ok(());
         }
-        let rejected = PeerNotAllowed { names, allowed: Arc::clone(&self.0) };
-        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(rejected)))))
+        let allowed = self.names(roles).map(str::to_owned).collect();
+        Err(PeerNotAllowed { names: Arc::clone(names), allowed, roles })
     }
+
+    fn names(&self, roles: &[PeerRole]) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|allowed| allowed.allows(roles)).map(AllowedPeer::name)
+    }
+
+    fn check(&self, certificate: &CertificateDer<'_>, roles: &'static [PeerRole]) -> Result<(), Error> {
+        let refused = |error| CertificateError::Other(OtherError(Arc::new(error)));
+        let authorized = self.authorize(&names_of(certificate)?, roles);
+        authorized.map_err(|error| Error::InvalidCertificate(refused(error)))
+    }
+}
+
+/// Returns the DNS names and URIs of a certificate.
+pub(crate) fn names_of(certificate: &CertificateDer<'_>) -> Result<Arc<[String]>, Error> {
+    let parsed = webpki::EndEntityCert::try_from(certificate)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    Ok(parsed.valid_dns_names().chain(parsed.valid_uri_names()).map(str::to_owned).collect())
 }
 
 impl PeerVerifier {
@@ -96,10 +132,10 @@ impl ServerCertVerifier for PeerVerifier {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
-        if self.allowed_names.0.is_empty() {
+        if self.allowed_names.names(SERVERS).next().is_none() {
             verify_server_name(&parsed, server_name)?;
         } else {
-            self.allowed_names.check(end_entity)?;
+            self.allowed_names.check(end_entity, SERVERS)?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -139,9 +175,7 @@ impl ClientCertVerifier for PeerVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.clients.verify_client_cert(end_entity, intermediates, now)?;
-        if !self.allowed_names.0.is_empty() {
-            self.allowed_names.check(end_entity)?;
-        }
+        self.allowed_names.check(end_entity, CLIENTS)?;
         Ok(verified)
     }
 

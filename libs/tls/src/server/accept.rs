@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::handshakes::Handshakes;
 use super::{ServerCertificate, ServerTls};
 use crate::connection::Connection;
 use crate::identity::Identity;
@@ -20,9 +21,6 @@ use crate::security::Security;
 /// Accepted connections that can queue until they are served, and failures that can queue until they are
 /// logged.
 const QUEUE_LENGTH: usize = 16;
-
-/// Maximum of concurrent handshakes. A client that stalls its handshake does not block others.
-const MAX_HANDSHAKES: usize = 256;
 
 /// Time limit for a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,7 +86,7 @@ fn incoming(listener: TcpListener, tls: Option<AcceptTls>) -> ReceiverStream<io:
 }
 
 async fn accept(listener: TcpListener, tls: Option<AcceptTls>, sender: &ConnectionSender) {
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let handshakes = Handshakes::default();
     let (failed, failures) = mpsc::channel(QUEUE_LENGTH);
     tokio::spawn(log_failures(failures));
     loop {
@@ -108,15 +106,20 @@ async fn accept(listener: TcpListener, tls: Option<AcceptTls>, sender: &Connecti
             }
             continue;
         };
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        // Waiting here would let silent clients keep all others out.
+        let Some(open) = handshakes.begin(from.ip()) else {
+            drop(failed.try_send((from, io::Error::other("too many unfinished handshakes; closed"))));
+            continue;
+        };
         let (tls, sender, failed) = (tls.clone(), sender.clone(), failed.clone());
         tokio::spawn(async move {
-            match handshake(&tls, stream).await {
+            let performed = handshake(&tls, stream).await;
+            drop(open);
+            match performed {
                 Ok(connection) => drop(sender.send(Ok(connection)).await),
                 // If the queue is full, there are more failures than can be logged.
                 Err(error) => drop(failed.try_send((from, error))),
             }
-            drop(permit);
         });
     }
 }

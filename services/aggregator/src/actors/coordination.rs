@@ -38,6 +38,11 @@ impl ClaimFailures {
         }
     }
 
+    /// Forgets the failure of a pool that this aggregator does not claim any more.
+    pub(super) fn forget(&self, pool: &PoolId) {
+        self.pools().remove(pool);
+    }
+
     /// Remembers a failure. Returns whether no pool had this reason before.
     fn is_new(&self, pool: &PoolId, reason: &str) -> bool {
         let mut pools = self.pools();
@@ -126,8 +131,11 @@ pub(super) fn claim(membership: &Membership, pool: &PoolId, request: ClaimReques
         };
         let is_won = matches!(result, ClaimResult::Won { .. });
         // If the actor has stopped, the pool may be gone. If it is not, the actor's successor claims again.
-        if actor.cast(PoolOwnerMessage::ClaimAnswered(result)).is_err() && is_won {
-            release(&membership, &pool);
+        if actor.cast(PoolOwnerMessage::ClaimAnswered(result)).is_err() {
+            membership.claim_failures.forget(&pool);
+            if is_won {
+                release(&membership, &pool);
+            }
         }
     });
 }
@@ -157,6 +165,8 @@ mod tests {
             failures.record(&pool(name), None);
         }
         assert!(failures.is_new(&pool("b"), "down"));
+        failures.forget(&pool("b"));
+        assert!(failures.is_new(&pool("c"), "down"), "a pool that is gone hides no failure");
     }
 
     #[tokio::test]

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, RpcReplyPort};
 use signalbox_peers::{ListenerState, StreamEvent, StreamSender};
 use signalbox_state::{
-    AssignedEndpoint, CollectorStream, Feedback, FollowerEvent, FollowerPoll, PollReply, PoolEffect,
-    PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+    AssignedEndpoint, CollectorStream, Feedback, FollowerEvent, FollowerPoll, JournalBounds, PollReply,
+    PoolEffect, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
 };
 use signalbox_types::PoolSpec;
 use signalbox_wire::FeedbackReply;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::coordination::{self, Membership};
 use crate::metrics::PoolMetrics;
-use crate::pools::{CollectorReports, PoolHandle, PoolOwnerMessage, PoolOwnerRef};
+use crate::pools::{CollectorReports, FeedbackReplies, PoolHandle, PoolOwnerMessage, PoolOwnerRef};
 
 /// How often a standby learns the time: it bounds how late it notices that it must take the pool over.
 const TICK_INTERVAL: Duration = Duration::from_millis(50);
@@ -40,6 +40,8 @@ const DRAIN_LINGER: Duration = Duration::from_millis(500);
 pub(crate) struct PoolOwnerSetup {
     pub(crate) config: PoolRoleConfig,
     pub(crate) specs: watch::Receiver<Arc<PoolSpec>>,
+    /// How much history the pool keeps.
+    pub(crate) history: watch::Receiver<JournalBounds>,
     /// The other aggregators.
     pub(crate) peers: signalbox_peers::FollowSettings,
     pub(crate) membership: Membership,
@@ -74,8 +76,9 @@ impl Actor for PoolOwner {
     async fn pre_start(
         &self,
         myself: PoolOwnerRef,
-        setup: PoolOwnerSetup,
+        mut setup: PoolOwnerSetup,
     ) -> Result<State, ActorProcessingErr> {
+        setup.config.pool.journal = *setup.history.borrow_and_update();
         let mut specs = setup.specs.clone();
         let role = PoolRole::new(setup.config.clone(), PoolSpec::clone(&specs.borrow_and_update()));
         let (actor, listener) = (myself.clone(), myself.clone());
@@ -159,6 +162,7 @@ impl Actor for PoolOwner {
             PoolOwnerMessage::Tick => {
                 state.apply(&myself, RoleInput::Tick);
                 state.finish_drain();
+                state.update_history();
                 if state.metrics_set_at.elapsed() >= METRICS_INTERVAL {
                     state.set_metrics();
                 }
@@ -181,6 +185,13 @@ impl State {
         }
     }
 
+    /// Keeps as much history as is this pool's share now.
+    fn update_history(&mut self) {
+        if self.setup.history.has_changed().unwrap_or_default() {
+            self.role.set_history(*self.setup.history.borrow_and_update());
+        }
+    }
+
     fn set_metrics(&mut self) {
         self.metrics_set_at = Instant::now();
         self.setup.metrics.update(&self.role, self.now_ms());
@@ -193,12 +204,7 @@ impl State {
         }
     }
 
-    fn handle_feedback(
-        &mut self,
-        myself: &PoolOwnerRef,
-        feedback: Feedback,
-        replies: &mpsc::Sender<FeedbackReply>,
-    ) {
+    fn handle_feedback(&mut self, myself: &PoolOwnerRef, feedback: Feedback, replies: &FeedbackReplies) {
         for effect in self.role.handle(self.now_ms(), RoleInput::Pool(PoolInput::Feedback(feedback))) {
             let reply = match effect {
                 RoleEffect::Pool(PoolEffect::NeedChain(_, number)) => {
@@ -211,14 +217,13 @@ impl State {
                     continue;
                 }
             };
-            // A full queue means that the replica is slow or gone. It then misses the reply.
-            let _ = replies.try_send(reply);
+            replies.push(reply);
         }
     }
 
     fn handle_reports(&mut self, myself: &PoolOwnerRef, reports: CollectorReports) {
         let CollectorReports { stream, epoch, reports } = reports;
-        self.apply(myself, RoleInput::Pool(PoolInput::EpochObserved(epoch)));
+        self.apply(myself, RoleInput::EpochHeard(epoch));
         self.apply(myself, RoleInput::Pool(PoolInput::Reports(stream, reports)));
     }
 

@@ -194,6 +194,7 @@ impl State {
                 LifecycleEffect::Stop(pool) => self.stop(&pool).await,
             }
         }
+        self.setups.share_history(self.pools.len());
         Ok(())
     }
 
@@ -216,6 +217,7 @@ impl State {
         // The streams that only the owner serves end.
         setup.handle.set_status(RoleStatus::Standby);
         // The actor has stopped, so that it does not claim the pool again.
+        setup.membership.claim_failures.forget(id);
         coordination::release(&setup.membership, id);
         self.setups.metrics.remove_pool(id);
         tracing::info!(pool = %id, "stopped serving a pool");

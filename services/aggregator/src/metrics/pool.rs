@@ -34,10 +34,12 @@ pub(crate) struct PoolMetrics {
     pub(super) epoch: UintGauge,
     pub(super) seq: UintGauge,
     pub(super) index_blocks: UintGauge,
+    pub(super) history_bytes: UintGauge,
     pub(super) in_flight_requests: UintGauge,
     pub(crate) takeovers: Counter,
     pub(crate) snapshots_sent: Counter,
     pub(crate) frame_gaps: Counter,
+    pub(crate) epochs_refused: Counter,
     pub(super) origins_expired: Counter,
     pub(crate) chains_requested: Counter,
     pub(super) chain_requests_expired: Counter,
@@ -75,6 +77,7 @@ impl PoolMetrics {
         self.epoch.set(role.epoch());
         self.seq.set(role.version().map_or(0, |version| version.seq));
         self.index_blocks.set(role.pool_state().index_writer().index().len() as u64);
+        self.history_bytes.set(role.history_bytes() as u64);
         let mut counts = [0; SCRAPE_STATUSES.len()];
         let (mut in_flight_requests, mut with_future_timestamps, mut draining) = (0, 0, 0);
         for endpoint in role.pool_state().endpoints() {

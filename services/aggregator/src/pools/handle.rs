@@ -1,10 +1,14 @@
 //! What the streams of one pool share with its actor.
 
+use std::time::Duration;
+
 use signalbox_state::RoleStatus;
 use signalbox_types::PoolId;
 use tokio::sync::watch;
 
 use super::message::PoolOwnerRef;
+use super::message_budget::PoolBudget;
+use super::origin_bindings::OriginBindings;
 use super::request_end_relay::RequestEndRelay;
 
 /// What the streams of one pool share with its `PoolOwner` actor.
@@ -18,16 +22,22 @@ pub(crate) struct PoolHandle {
     pub(crate) epoch: watch::Sender<u64>,
     pub(crate) status: watch::Sender<RoleStatus>,
     pub(crate) request_ends: RequestEndRelay,
+    /// Bounds the messages that queue for the actor.
+    pub(crate) budget: PoolBudget,
+    pub(crate) origins: OriginBindings,
 }
 
 impl PoolHandle {
-    pub(crate) fn new(pool: PoolId) -> Self {
+    /// `origin_ttl` is how long the owner keeps an origin that is silent.
+    pub(crate) fn new(pool: PoolId, origin_ttl: Duration) -> Self {
         Self {
             pool,
             actor: watch::Sender::new(None),
             epoch: watch::Sender::new(0),
             status: watch::Sender::new(RoleStatus::Standby),
             request_ends: RequestEndRelay::default(),
+            budget: PoolBudget::default(),
+            origins: OriginBindings::new(origin_ttl),
         }
     }
 

@@ -9,8 +9,10 @@ use signalbox_state::{
     PollReply, Report,
 };
 use signalbox_types::PoolSpec;
-use signalbox_wire::FeedbackReply;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::watch;
+
+use super::feedback_replies::FeedbackReplies;
+use super::message_budget::MessagePermit;
 
 pub(crate) type PoolOwnerRef = ActorRef<PoolOwnerMessage>;
 
@@ -34,11 +36,11 @@ pub(crate) enum PoolOwnerMessage {
         assignment: watch::Sender<Vec<AssignedEndpoint>>,
     },
     CollectorLeft(CollectorStream),
-    Reports(CollectorReports, OwnedSemaphorePermit),
+    Reports(CollectorReports, MessagePermit),
     Feedback {
         feedback: Feedback,
-        replies: mpsc::Sender<FeedbackReply>,
-        permit: OwnedSemaphorePermit,
+        replies: FeedbackReplies,
+        permit: MessagePermit,
     },
     FollowerJoined {
         follower: u64,
@@ -47,7 +49,7 @@ pub(crate) enum PoolOwnerMessage {
     FollowerMessage {
         follower: u64,
         message: FromFollower,
-        permit: OwnedSemaphorePermit,
+        permit: MessagePermit,
     },
     FollowerLeft(u64),
     /// A follower's stream asks what to send next.

@@ -2,6 +2,7 @@
 
 use signalbox_protos::signalbox::v1::{CollectorAssignment, CollectorMessage};
 use signalbox_state::{AssignedEndpoint, CollectorStream};
+use signalbox_tls::PeerCertificate;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
@@ -10,11 +11,12 @@ use crate::pools::{CollectorReports, PoolHandle, PoolOwnerMessage};
 
 pub(super) fn serve(
     context: StreamContext,
+    certificate: PeerCertificate,
     inbound: Streaming<CollectorMessage>,
 ) -> Outgoing<CollectorAssignment> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        if let Err(status) = exchange(&context, inbound, &sender).await {
+        if let Err(status) = exchange(&context, &certificate, inbound, &sender).await {
             // This fails if the collector is gone.
             let _ = sender.send(Err(status)).await;
         }
@@ -24,11 +26,12 @@ pub(super) fn serve(
 
 async fn exchange(
     context: &StreamContext,
+    certificate: &PeerCertificate,
     mut inbound: Streaming<CollectorMessage>,
     sender: &mpsc::Sender<Result<CollectorAssignment, Status>>,
 ) -> Result<(), Status> {
     let Some(mut first) = inbound.message().await? else { return Ok(()) };
-    let peer = context.accept_as_owner(first.hello.take())?;
+    let peer = context.accept_as_owner(certificate, first.hello.take())?;
     let stream = CollectorStream(context.next_stream());
     let (assignment, assigned) = watch::channel(Vec::new());
     let name = peer.name.clone();
@@ -58,10 +61,10 @@ async fn receive(
 ) -> Result<(), Status> {
     let mut next = Some(first);
     while let Some(message) = next {
+        let permit = peer.budget.admit(signalbox_wire::message_bytes(&message)).await;
         let epoch = message.epoch;
         let reports = signalbox_wire::decode_reports(message)
             .map_err(|error| context.reject_message(&peer.name, &error))?;
-        let Ok(permit) = context.permits.clone().acquire_owned().await else { break };
         let reports = PoolOwnerMessage::Reports(CollectorReports { stream, epoch, reports }, permit);
         peer.actor.cast(reports).map_err(|_| Status::unavailable("the pool's actor has stopped"))?;
         next = inbound.message().await?;

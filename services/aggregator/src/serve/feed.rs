@@ -1,19 +1,26 @@
 //! A replica's feedback stream: receives feedback, sends the owner's replies.
 
+use std::time::Instant;
+
 use signalbox_protos::signalbox::v1::{FeedbackBatch, FeedbackReply};
+use signalbox_tls::PeerCertificate;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::{Outgoing, StreamContext, StreamPeer, not_the_owner};
-use crate::pools::{PoolHandle, PoolOwnerMessage};
+use crate::pools::{FeedbackReplies, PoolHandle, PoolOwnerMessage};
 
 /// Replies that can queue until the replica reads them.
 const MAX_QUEUED_REPLIES: usize = 64;
 
-pub(super) fn serve(context: StreamContext, inbound: Streaming<FeedbackBatch>) -> Outgoing<FeedbackReply> {
+pub(super) fn serve(
+    context: StreamContext,
+    certificate: PeerCertificate,
+    inbound: Streaming<FeedbackBatch>,
+) -> Outgoing<FeedbackReply> {
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_REPLIES);
     tokio::spawn(async move {
-        if let Err(status) = exchange(&context, inbound, &sender).await {
+        if let Err(status) = exchange(&context, &certificate, inbound, &sender).await {
             // This fails if the replica is gone.
             let _ = sender.send(Err(status)).await;
         }
@@ -23,15 +30,16 @@ pub(super) fn serve(context: StreamContext, inbound: Streaming<FeedbackBatch>) -
 
 async fn exchange(
     context: &StreamContext,
+    certificate: &PeerCertificate,
     mut inbound: Streaming<FeedbackBatch>,
     sender: &mpsc::Sender<Result<FeedbackReply, Status>>,
 ) -> Result<(), Status> {
     let Some(mut first) = inbound.message().await? else { return Ok(()) };
-    let peer = context.accept_as_owner(first.hello.take())?;
-    let (replies, queued) = mpsc::channel(MAX_QUEUED_REPLIES);
+    let peer = context.accept_as_owner(certificate, first.hello.take())?;
+    let replies = FeedbackReplies::default();
     tokio::select! {
-        ended = receive(context, &peer, first, &mut inbound, replies) => ended,
-        () = send(&peer.pool, queued, sender) => Ok(()),
+        ended = receive(context, &peer, first, &mut inbound, &replies) => ended,
+        () = send(&peer.pool, &replies, sender) => Ok(()),
         () = peer.pool.ownership_lost() => Err(not_the_owner(&peer.pool)),
     }
 }
@@ -41,13 +49,14 @@ async fn receive(
     peer: &StreamPeer,
     first: FeedbackBatch,
     inbound: &mut Streaming<FeedbackBatch>,
-    replies: mpsc::Sender<signalbox_wire::FeedbackReply>,
+    replies: &FeedbackReplies,
 ) -> Result<(), Status> {
-    let mut next = Some(first);
+    let (mut next, mut origin) = (Some(first), peer.pool.origins.stream(&peer.identity));
     while let Some(message) = next {
+        let permit = peer.budget.admit(signalbox_wire::message_bytes(&message)).await;
         let feedback = signalbox_wire::decode_feedback(message)
             .map_err(|error| context.reject_message(&peer.name, &error))?;
-        let Ok(permit) = context.permits.clone().acquire_owned().await else { break };
+        origin.check(Instant::now(), feedback.origin).map_err(|error| context.refuse(&peer.name, &error))?;
         let feedback = PoolOwnerMessage::Feedback { feedback, replies: replies.clone(), permit };
         peer.actor.cast(feedback).map_err(|_| Status::unavailable("the pool's actor has stopped"))?;
         next = inbound.message().await?;
@@ -57,10 +66,11 @@ async fn receive(
 
 async fn send(
     pool: &PoolHandle,
-    mut queued: mpsc::Receiver<signalbox_wire::FeedbackReply>,
+    replies: &FeedbackReplies,
     sender: &mpsc::Sender<Result<FeedbackReply, Status>>,
 ) {
-    while let Some(reply) = queued.recv().await {
+    loop {
+        let reply = replies.next().await;
         let epoch = *pool.epoch.borrow();
         if sender.send(Ok(signalbox_wire::encode_feedback_reply(epoch, reply))).await.is_err() {
             return;

@@ -2,6 +2,7 @@
 //! booked. They are not part of the pool state, so they bypass the pool's actor.
 
 use signalbox_protos::signalbox::v1::RequestEndBatch;
+use signalbox_tls::PeerCertificate;
 use signalbox_types::ReplicaKey;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -13,11 +14,12 @@ const MAX_QUEUED_BATCHES: usize = 64;
 
 pub(super) fn serve(
     context: StreamContext,
+    certificate: PeerCertificate,
     inbound: Streaming<RequestEndBatch>,
 ) -> Outgoing<RequestEndBatch> {
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_BATCHES);
     tokio::spawn(async move {
-        if let Err(status) = exchange(&context, inbound, &sender).await {
+        if let Err(status) = exchange(&context, &certificate, inbound, &sender).await {
             // This fails if the replica is gone.
             let _ = sender.send(Err(status)).await;
         }
@@ -27,11 +29,12 @@ pub(super) fn serve(
 
 async fn exchange(
     context: &StreamContext,
+    certificate: &PeerCertificate,
     mut inbound: Streaming<RequestEndBatch>,
     sender: &mpsc::Sender<Result<RequestEndBatch, Status>>,
 ) -> Result<(), Status> {
     let Some(mut first) = inbound.message().await? else { return Ok(()) };
-    let peer = context.accept_as_owner(first.hello.take())?;
+    let peer = context.accept_as_owner(certificate, first.hello.take())?;
     let (replica, stream) = (ReplicaKey::of(&peer.name), context.next_stream());
     let relay = &peer.pool.request_ends;
     relay.join(replica, stream, sender.clone());

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)] // test code only
 
 mod follower;
+mod history;
 mod http;
+mod neighbours;
+mod removal;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +18,7 @@ use signalbox_peers::{Connections, Fleet, FleetSettings, watch_fleet};
 use signalbox_state::PoolConfig;
 use signalbox_tls::Security;
 use signalbox_types::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec};
-use signalbox_wire::ServedPool;
+use signalbox_wire::{Hello, ServedPool};
 use tokio::sync::watch;
 
 use crate::follower::Followed;
@@ -25,14 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-/// Starts an aggregator that serves `pools`.
-async fn start(
-    name: &str,
-    pools: watch::Receiver<PoolSet>,
-    coordinator: Option<&Coordinator>,
-    pool_drain: Duration,
-) -> Aggregator {
-    let config = AggregatorConfig {
+fn config(name: &str, coordinator: Option<&Coordinator>, pool_drain: Duration) -> AggregatorConfig {
+    AggregatorConfig {
         name: name.to_owned(),
         advertise: None,
         coordinator: coordinator.cloned(),
@@ -40,11 +37,25 @@ async fn start(
         takeover_wait: Duration::ZERO,
         failback_after: TIMEOUT,
         pool_drain,
+        history_bytes: 64 << 20,
         security: Security::Local,
         listen: ANY_PORT,
         metrics: ANY_PORT,
         pool: PoolConfig::default(),
-    };
+    }
+}
+
+/// Starts an aggregator that serves `pools`.
+async fn start(
+    name: &str,
+    pools: watch::Receiver<PoolSet>,
+    coordinator: Option<&Coordinator>,
+    pool_drain: Duration,
+) -> Aggregator {
+    start_with(config(name, coordinator, pool_drain), pools).await
+}
+
+async fn start_with(config: AggregatorConfig, pools: watch::Receiver<PoolSet>) -> Aggregator {
     let flags = PortFlags { listen: "--port", metrics: "--metrics-port" };
     Aggregator::start(config, vec![PoolSource::Watched(pools)], flags).await.unwrap()
 }

@@ -16,6 +16,7 @@ use tonic::{Status, Streaming};
 
 use crate::assignment::{Assignment, AssignmentKind};
 use crate::clock::as_millis;
+use crate::highest_epoch::EpochStatus;
 use crate::outbox;
 use crate::shared::Shared;
 
@@ -116,8 +117,7 @@ impl AggregatorStream {
             None => incoming.message().await?,
         } {
             let epoch = directive.epoch;
-            if !self.shared.highest_epoch.record(epoch) {
-                tracing::warn!(aggregator = %self.aggregator, epoch, "ignoring the assignment of an earlier owner");
+            if !self.is_current(epoch) {
                 continue;
             }
             match decode_assignment(directive) {
@@ -129,6 +129,24 @@ impl AggregatorStream {
             }
         }
         Err(StreamError::Closed)
+    }
+
+    /// Records the epoch of an assignment. Returns whether the assignment counts.
+    fn is_current(&self, epoch: u64) -> bool {
+        let status = self.shared.highest_epoch.record(epoch);
+        match status {
+            EpochStatus::Current => {}
+            EpochStatus::Outdated => {
+                tracing::warn!(aggregator = %self.aggregator, epoch, "ignoring the assignment of an earlier owner");
+            }
+            EpochStatus::Refused { is_first } => {
+                self.shared.metrics.epochs_refused.inc();
+                if is_first {
+                    tracing::warn!(aggregator = %self.aggregator, epoch, "ignoring an epoch that cannot be genuine");
+                }
+            }
+        }
+        status == EpochStatus::Current
     }
 
     fn log_invalid_assignment(&self, error: &WireError) {

@@ -149,6 +149,7 @@ impl State {
                 FollowerEffect::Advanced => self.publish_view(),
                 FollowerEffect::SnapshotInstalled => self.handle_snapshot(),
                 FollowerEffect::Gap(gap) => self.record_gap(&gap),
+                FollowerEffect::EpochRefused(epoch) => self.record_refused_epoch(epoch),
             }
         }
         self.update_owner();
@@ -212,6 +213,13 @@ impl State {
         if endpoints != self.history_of {
             self.history_of = endpoints;
             self.follower.set_history(history(endpoints));
+        }
+    }
+
+    fn record_refused_epoch(&self, epoch: u64) {
+        self.picker.metrics.count_frame_gap("epoch");
+        if self.follower.refused_epochs() == 1 {
+            tracing::warn!(epoch, "ignoring an epoch that cannot be genuine");
         }
     }
 

@@ -32,6 +32,9 @@ const FAILBACK_AFTER: Duration = Duration::from_secs(30);
 /// How long a pool that is gone is kept.
 const POOL_DRAIN: Duration = Duration::from_secs(60);
 
+/// The memory for the latest history at each aggregator.
+const HISTORY_BYTES: usize = 64 << 20;
+
 /// How long a replica has to get a view of the pool.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -191,6 +194,7 @@ async fn start_aggregators(
             takeover_wait: Duration::ZERO,
             failback_after: FAILBACK_AFTER,
             pool_drain: POOL_DRAIN,
+            history_bytes: HISTORY_BYTES,
             listen: listen_address(args.aggregator_listen, index, flags.listen)?,
             metrics: listen_address(args.aggregator_metrics_listen, index, flags.metrics)?,
             pool: PoolConfig::default(),

@@ -58,7 +58,7 @@ impl Aggregator {
                 self.apply(cluster, RoleInput::Pool(joined));
             }
             Payload::Reports(epoch, reports) => {
-                self.apply(cluster, RoleInput::Pool(PoolInput::EpochObserved(epoch)));
+                self.apply(cluster, RoleInput::EpochHeard(epoch));
                 self.apply(cluster, RoleInput::Pool(PoolInput::Reports(CollectorStream(stream), reports)));
             }
             _ => {}

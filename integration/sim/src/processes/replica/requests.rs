@@ -1,7 +1,11 @@
 //! Books the requests of a simulated replica from their start to their end.
 
+use std::sync::Arc;
+
 use rand::Rng;
-use signalbox_state::{Booking, PlacedPrompt, ResponseOutcome, ResponseReport, UsageReport};
+use signalbox_state::{
+    Booking, EndpointState, PlacedPrompt, ResponseOutcome, ResponseReport, UsageReport, View,
+};
 use signalbox_types::{EndpointKey, Incarnation, ModelKey};
 
 use super::Replica;
@@ -21,16 +25,20 @@ pub(super) struct OpenRequest {
 }
 
 impl Replica {
-    /// Sends a random prompt to an endpoint: half of the time to the one with the longest matching prefix,
-    /// else to a random one.
+    /// Sends a random prompt to an endpoint that is not draining: half of the time to the one with the longest
+    /// matching prefix, else to a random one.
     pub(super) fn start_request(&mut self, cluster: &mut Cluster) {
         if !cluster.accepts_requests {
             return;
         }
         let after_ms = cluster.queue.rng.random_range(1..=2 * cluster.plan.request_every_ms);
         cluster.set_timer(self.node, after_ms, Timer::NextRequest);
+        let now_ms = cluster.now_ms(self.node);
         let replica = self.follower.replica().state_replica();
-        let members: Vec<_> = replica.pool_state().endpoints().cloned().collect();
+        self.view = View::next(&self.view, replica, &self.bookings, now_ms);
+        let may_be_draining = self.view.may_be_draining();
+        let takes_requests = |member: &&Arc<EndpointState>| !(may_be_draining && member.spec.is_draining);
+        let members: Vec<_> = self.view.endpoints.iter().filter(takes_requests).cloned().collect();
         if members.is_empty() || !self.batcher.has_room() {
             return;
         }
@@ -53,11 +61,12 @@ impl Replica {
         let first_output_ms = rng.random_range(1..200);
         let end_ms = first_output_ms + *[10, 300, 4_000].get(rng.random_range(0..3)).unwrap_or(&10);
         let (endpoint, incarnation) = (member.key, member.observed.incarnation);
+        cluster.checker.check_booking(&mut cluster.counters, self.node, replica.pool_state(), endpoint);
         let booking = self.bookings.reserve(endpoint, chain.len() as u64 * 64);
         let placed = PlacedPrompt { endpoint, incarnation, chain, known: lookup.longest, held };
         self.overlay.place(&placed);
         self.placements.push(placed.clone());
-        self.batcher.add_placement(cluster.now_ms(self.node), placed);
+        self.batcher.add_placement(now_ms, placed);
         self.requests_started += 1;
         let number = self.requests_started;
         self.requests.insert(number, OpenRequest { endpoint, incarnation, booking });

@@ -19,7 +19,7 @@ fn other(epoch: u64) -> ObservedOwner {
 fn owner() -> Election {
     let mut election = standby();
     election.observe_owner(ObservedOwner::Nobody);
-    assert_eq!(Some(CLAIM), election.next(0, false));
+    assert_eq!(Some(CLAIM), election.next(0, false, false));
     election.record_claim_result(0, WON);
     election.observe_owner(ObservedOwner::Own(5));
     election
@@ -28,13 +28,13 @@ fn owner() -> Election {
 #[test]
 fn pool_is_claimed_when_its_lease_is_gone_and_its_owner_is_silent() {
     let mut election = standby();
-    assert_eq!(None, election.next(0, false));
+    assert_eq!(None, election.next(0, false, false));
     election.observe_owner(other(4));
-    assert_eq!(None, election.next(0, false));
+    assert_eq!(None, election.next(0, false, false));
     election.observe_owner(ObservedOwner::Nobody);
-    assert_eq!(None, election.next(0, true));
-    assert_eq!(Some(CLAIM), election.next(0, false));
-    assert_eq!(None, election.next(10_000, false), "one claim at a time");
+    assert_eq!(None, election.next(0, true, false));
+    assert_eq!(Some(CLAIM), election.next(0, false, false));
+    assert_eq!(None, election.next(10_000, false, false), "one claim at a time");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn preferred_aggregator_claims_first_and_others_after_a_delay() {
         let mut election = Election::new(name.to_owned(), pool_hash, FAILBACK_AFTER_MS);
         election.set_candidates(0, names());
         election.observe_owner(ObservedOwner::Nobody);
-        [0, YIELD_MS].map(|now_ms| election.next(now_ms, false))
+        [0, YIELD_MS].map(|now_ms| election.next(now_ms, false, false))
     };
     let mut preferred = [0, 0];
     for pool_hash in 0..64 {
@@ -74,14 +74,14 @@ fn owner_fails_back_to_a_preferred_aggregator_that_stayed_alive() {
     let both = || vec!["a".to_owned(), preferred.clone()];
     election.set_candidates(1_000, both());
     election.set_preferred_caught_up(true);
-    assert_eq!(None, election.next(1_000 + FAILBACK_AFTER_MS - 1, false));
+    assert_eq!(None, election.next(1_000 + FAILBACK_AFTER_MS - 1, false, false));
     election.set_candidates(20_000, vec!["a".to_owned()]);
-    assert_eq!(None, election.next(1_000 + FAILBACK_AFTER_MS, false), "it did not stay alive");
+    assert_eq!(None, election.next(1_000 + FAILBACK_AFTER_MS, false, false), "it did not stay alive");
     election.set_candidates(40_000, both());
-    assert_eq!(None, election.next(40_000 + FAILBACK_AFTER_MS, false), "it is not up to date");
+    assert_eq!(None, election.next(40_000 + FAILBACK_AFTER_MS, false, false), "it is not up to date");
     election.set_candidates(50_000, both());
     election.set_preferred_caught_up(true);
-    assert_eq!(Some(ElectionStep::FailBack), election.next(40_000 + FAILBACK_AFTER_MS, false));
+    assert_eq!(Some(ElectionStep::FailBack), election.next(40_000 + FAILBACK_AFTER_MS, false, false));
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn preferred_aggregator_that_restarts_within_its_lease_must_stay_alive_again() {
     election.record_join(20_000, &preferred);
     election.set_preferred_caught_up(true);
     election.record_join(40_000, "replica");
-    assert_eq!(None, election.next(20_000 + FAILBACK_AFTER_MS - 1, false));
-    assert_eq!(Some(ElectionStep::FailBack), election.next(20_000 + FAILBACK_AFTER_MS, false));
+    assert_eq!(None, election.next(20_000 + FAILBACK_AFTER_MS - 1, false, false));
+    assert_eq!(Some(ElectionStep::FailBack), election.next(20_000 + FAILBACK_AFTER_MS, false, false));
 }
 
 #[test]
@@ -101,21 +101,21 @@ fn owner_fails_back_only_once_to_an_aggregator_that_does_not_take_the_pool() {
     let both = || vec!["a".to_owned(), preferred.clone()];
     election.set_candidates(0, both());
     election.set_preferred_caught_up(true);
-    assert_eq!(Some(ElectionStep::FailBack), election.next(40_000, false));
+    assert_eq!(Some(ElectionStep::FailBack), election.next(40_000, false, false));
     election.record_step_down(40_000);
     election.observe_owner(ObservedOwner::Nobody);
-    assert_eq!(None, election.next(40_000, false));
-    assert_eq!(Some(CLAIM), election.next(40_000 + CLAIM_RETRY_MS, false));
+    assert_eq!(None, election.next(40_000, false, false));
+    assert_eq!(Some(CLAIM), election.next(40_000 + CLAIM_RETRY_MS, false, false));
     election.record_claim_result(41_000, ClaimResult::Won { epoch: 6, is_first: false });
     election.observe_owner(ObservedOwner::Own(6));
     election.set_candidates(42_000, both());
-    assert_eq!(None, election.next(200_000, false));
+    assert_eq!(None, election.next(200_000, false, false));
     election.set_candidates(200_000, vec!["a".to_owned()]);
     election.set_candidates(201_000, both());
     election.set_preferred_caught_up(true);
     assert_eq!(
         Some(ElectionStep::FailBack),
-        election.next(240_000, false),
+        election.next(240_000, false, false),
         "it is another run of the aggregator"
     );
 }
@@ -126,62 +126,59 @@ fn unconfirmed_owner_does_not_fail_back() {
     election.set_candidates(0, vec!["a".to_owned(), preferred]);
     election.set_preferred_caught_up(true);
     election.observe_owner(ObservedOwner::Unknown);
-    assert_eq!(None, election.next(40_000, false));
+    assert_eq!(None, election.next(40_000, false, false));
     election.observe_owner(ObservedOwner::Own(5));
-    election.record_higher_epoch(9);
-    assert_eq!(Some(CLAIM), election.next(40_000, false));
-    assert_eq!(None, election.next(40_000, false));
+    assert_eq!(Some(CLAIM), election.next(40_000, false, true));
+    assert_eq!(None, election.next(40_000, false, true));
 }
 
 #[test]
 fn owner_steps_down_for_a_later_epoch() {
     let mut election = owner();
     election.observe_owner(other(4));
-    assert_eq!(None, election.next(1_000, false));
+    assert_eq!(None, election.next(1_000, false, false));
     election.observe_owner(other(6));
-    assert_eq!(Some(ElectionStep::StepDown), election.next(1_000, false));
+    assert_eq!(Some(ElectionStep::StepDown), election.next(1_000, false, false));
     election.record_step_down(1_000);
-    assert_eq!(None, election.next(9_000, false));
+    assert_eq!(None, election.next(9_000, false, false));
 }
 
 #[test]
 fn outranked_owner_claims_again_and_steps_down_when_refused() {
     let mut election = owner();
-    election.record_higher_epoch(9);
-    assert_eq!(None, election.next(CLAIM_RETRY_MS - 1, false));
-    assert_eq!(Some(CLAIM), election.next(CLAIM_RETRY_MS, false));
+    assert_eq!(None, election.next(CLAIM_RETRY_MS - 1, false, true));
+    assert_eq!(Some(CLAIM), election.next(CLAIM_RETRY_MS, false, true));
     election.record_claim_result(CLAIM_RETRY_MS, ClaimResult::Unanswered);
-    assert_eq!(Some(CLAIM), election.next(2 * CLAIM_RETRY_MS, false));
+    assert_eq!(Some(CLAIM), election.next(2 * CLAIM_RETRY_MS, false, true));
     election.record_claim_result(2 * CLAIM_RETRY_MS, ClaimResult::Held(9));
-    assert_eq!(Some(ElectionStep::StepDown), election.next(2 * CLAIM_RETRY_MS, false));
+    assert_eq!(Some(ElectionStep::StepDown), election.next(2 * CLAIM_RETRY_MS, false, true));
 }
 
 #[test]
 fn outranked_owner_continues_under_a_later_epoch() {
     let mut election = owner();
-    election.record_higher_epoch(9);
-    assert_eq!(Some(CLAIM), election.next(CLAIM_RETRY_MS, false));
+    assert_eq!(Some(CLAIM), election.next(CLAIM_RETRY_MS, false, true));
     election.record_claim_result(CLAIM_RETRY_MS, ClaimResult::Won { epoch: 10, is_first: false });
-    assert_eq!(None, election.next(9_000, false));
+    assert_eq!(None, election.next(9_000, false, false));
 }
 
 #[test]
 fn owner_that_lost_its_lease_claims_again() {
     let mut election = owner();
-    assert_eq!(None, election.next(1_000, false));
+    assert_eq!(None, election.next(1_000, false, false));
     election.observe_owner(ObservedOwner::Nobody);
-    assert_eq!(Some(CLAIM), election.next(1_000, false));
+    assert_eq!(Some(CLAIM), election.next(1_000, false, false));
 }
 
 #[test]
 fn claim_without_answer_is_repeated() {
     let mut election = standby();
     election.observe_owner(ObservedOwner::Nobody);
-    assert_eq!(Some(CLAIM), election.next(0, false));
+    assert_eq!(Some(CLAIM), election.next(0, false, false));
     election.record_claim_result(0, ClaimResult::Unanswered);
     election.observe_owner(ObservedOwner::Own(5));
     let again = ElectionStep::Claim { replacing: Some(5) };
-    assert_eq!(Some(again), election.next(CLAIM_RETRY_MS, false));
+    assert_eq!(Some(again), election.next(CLAIM_RETRY_MS, false, false));
 }
 
 #[test]
@@ -189,7 +186,7 @@ fn restarted_owner_claims_the_pool_before_the_lease_of_its_earlier_run_ends() {
     for epoch in 4..6 {
         let mut election = standby();
         election.observe_owner(ObservedOwner::Own(epoch));
-        assert_eq!(Some(ElectionStep::Claim { replacing: Some(epoch) }), election.next(0, false));
+        assert_eq!(Some(ElectionStep::Claim { replacing: Some(epoch) }), election.next(0, false, false));
     }
 }
 
@@ -198,7 +195,7 @@ fn draining_aggregator_does_not_claim() {
     let mut election = standby();
     election.drain();
     election.observe_owner(ObservedOwner::Nobody);
-    assert_eq!(None, election.next(0, false));
+    assert_eq!(None, election.next(0, false, false));
 }
 
 /// How long an owner must be lost before it is replaced.
@@ -211,7 +208,7 @@ fn replaces(name: &str, pool_hash: u64, lost_for_ms: u64) -> Option<ElectionStep
     election.observe_owner(other(4));
     assert_eq!(Some(4), election.other_epoch());
     election.record_lost_owner(1_000, Some(4));
-    election.next(1_000 + lost_for_ms, false)
+    election.next(1_000 + lost_for_ms, false, false)
 }
 
 #[test]
@@ -235,7 +232,7 @@ fn owner_and_draining_standby_replace_nobody() {
     election.observe_owner(other(4));
     election.record_lost_owner(0, Some(4));
     election.drain();
-    assert_eq!(None, election.next(CONFIRMED_AFTER_MS, false));
+    assert_eq!(None, election.next(CONFIRMED_AFTER_MS, false, false));
 }
 
 #[test]
@@ -244,15 +241,15 @@ fn standby_that_has_replaced_an_owner_waits_before_it_replaces_the_next() {
     election.observe_owner(other(4));
     election.record_lost_owner(0, Some(4));
     let replaced = |epoch| Some(ElectionStep::Claim { replacing: Some(epoch) });
-    assert_eq!(replaced(4), election.next(CONFIRMED_AFTER_MS, false));
+    assert_eq!(replaced(4), election.next(CONFIRMED_AFTER_MS, false, false));
     election.record_claim_result(CONFIRMED_AFTER_MS, ClaimResult::Held(5));
     election.observe_owner(other(5));
     election.record_lost_owner(2_000, Some(5));
-    assert_eq!(replaced(5), election.next(3_000, false), "another standby replaced the one before");
+    assert_eq!(replaced(5), election.next(3_000, false, false), "another standby replaced the one before");
     election.record_claim_result(3_000, ClaimResult::Won { epoch: 6, is_first: false });
     election.record_step_down(3_500);
     election.observe_owner(other(7));
     election.record_lost_owner(4_000, Some(7));
-    assert_eq!(None, election.next(12_900, false));
-    assert_eq!(replaced(7), election.next(13_000, false));
+    assert_eq!(None, election.next(12_900, false, false));
+    assert_eq!(replaced(7), election.next(13_000, false, false));
 }

@@ -39,4 +39,6 @@ pub enum RoleEffect {
     Gap(Gap),
     /// A snapshot replaced the state of a standby.
     SnapshotInstalled,
+    /// This epoch, which a peer names, was ignored, because it cannot be genuine.
+    EpochRefused(u64),
 }

@@ -14,6 +14,8 @@ pub enum RoleInput {
     /// An input for the owner, from a collector or a replica. An aggregator that does not own the pool
     /// ignores it.
     Pool(PoolInput),
+    /// A peer knows this epoch.
+    EpochHeard(u64),
     /// An event on this aggregator's stream to another aggregator, numbered by its reader.
     PeerEvent(u64, FollowerEvent),
     /// A follower with this name connected on this stream.

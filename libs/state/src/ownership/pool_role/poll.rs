@@ -20,6 +20,8 @@ pub enum PollWant {
     Changes,
     /// Changes, and a heartbeat if there are none.
     ChangesAndHeartbeat,
+    /// A heartbeat only, for a follower that has to wait for its changes: it says who owns the pool.
+    Heartbeat,
 }
 
 /// A poll of a follower for what comes after its cursor.
@@ -53,30 +55,41 @@ impl PoolRole {
         let (epoch, after) = (self.epoch(), self.version());
         let pool_now_ms = self.pool_now_ms(now_ms);
         let not_owner = FromAggregator::NotOwner { epoch };
+        let wants_heartbeat = want != PollWant::Changes;
         let pool = match &mut self.phase {
             Phase::Standby => {
-                return PollReply::Current((want == PollWant::ChangesAndHeartbeat).then_some(not_owner));
+                return PollReply::Current(wants_heartbeat.then_some(not_owner));
             }
             Phase::Takeover(takeover) => {
                 return PollReply::Current(match takeover.take_message(follower) {
                     Some(TakeoverMessage::NotOwner) => Some(not_owner),
                     Some(TakeoverMessage::FetchRequest) => Some(FromAggregator::FetchRequest { after }),
-                    None => (want == PollWant::ChangesAndHeartbeat).then_some(not_owner),
+                    None => wants_heartbeat.then_some(not_owner),
                 });
             }
             Phase::Owner(pool) => pool,
         };
+        if let Some(late) = self.late_inheritance.as_mut().filter(|late| late.holds_back(follower)) {
+            let sign_of_life = wants_heartbeat.then_some(not_owner);
+            return PollReply::Current(late.take_request(follower).or(sign_of_life));
+        }
+        if want == PollWant::Heartbeat {
+            pool.journal_mut().unpin(follower);
+            return PollReply::Current(Some(FromAggregator::Frame(heartbeat(pool, pool_now_ms))));
+        }
         let reply = match pool.journal().since(cursor) {
             CatchUp::Current => {
                 self.followers.record_caught_up(now_ms, follower);
                 let heartbeat = || FromAggregator::Frame(heartbeat(pool, pool_now_ms));
-                PollReply::Current((want == PollWant::ChangesAndHeartbeat).then(heartbeat))
+                PollReply::Current(wants_heartbeat.then(heartbeat))
             }
             CatchUp::Frame(frame) => PollReply::Frame(frame),
             CatchUp::Snapshot => return reply_with_snapshot(pool, &mut self.latest_snapshot, follower),
-            CatchUp::Deposed(epoch) => {
-                self.election.record_higher_epoch(epoch);
-                PollReply::Later
+            CatchUp::Deposed(epoch) if self.follower.hear_epoch(epoch) => PollReply::Later,
+            // The cursor cannot be genuine. The heartbeat makes the follower send another one.
+            CatchUp::Deposed(_) => {
+                let heartbeat = || FromAggregator::Frame(heartbeat(pool, pool_now_ms));
+                PollReply::Current(wants_heartbeat.then(heartbeat))
             }
         };
         pool.journal_mut().unpin(follower);

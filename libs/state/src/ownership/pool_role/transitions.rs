@@ -2,9 +2,14 @@
 
 use super::{Phase, PoolRole, RoleEffect, RoleStatus};
 use crate::ownership::election::ClaimResult;
+use crate::ownership::late_inheritance::LateInheritance;
 use crate::ownership::takeover::Takeover;
-use crate::pool::{Pool, PoolInput};
+use crate::pool::{Pool, PoolConfig, PoolInput};
 use crate::replication::JournaledReplica;
+
+/// The latest time at which a new owner's clock starts, whatever others claimed, in milliseconds. The clock can go on
+/// from there for ever.
+const MAX_POOL_TIME_MS: u64 = 1 << 62;
 
 impl PoolRole {
     pub(super) fn apply_claim_result(
@@ -14,14 +19,17 @@ impl PoolRole {
         effects: &mut Vec<RoleEffect>,
     ) {
         self.election.record_claim_result(now_ms, result);
+        result.epoch().into_iter().for_each(|epoch| self.follower.confirm_epoch(epoch));
         let ClaimResult::Won { epoch, is_first } = result else { return };
         if self.election.is_draining() {
             effects.push(RoleEffect::Release);
             return;
         }
-        self.follower.observe_epoch(epoch);
         match &mut self.phase {
-            Phase::Owner(pool) => pool.begin_epoch(epoch),
+            Phase::Owner(pool) => match self.late_inheritance.take_if(|late| late.is_ready()) {
+                Some(late) => self.inherit_late(now_ms, epoch, late, effects),
+                None => pool.begin_epoch(epoch),
+            },
             Phase::Takeover(takeover) => takeover.epoch = epoch,
             Phase::Standby => {
                 let empty_wait_ms = if is_first { 0 } else { self.config.takeover_wait_ms };
@@ -40,23 +48,43 @@ impl PoolRole {
     pub(super) fn take_over(&mut self, now_ms: u64, epoch: u64, effects: &mut Vec<RoleEffect>) {
         let replica = self.follower.replace_replica(JournaledReplica::new(self.config.pool.journal));
         // The owner's last heartbeat may be older than the state, or lost.
-        let status_times_ms = replica
-            .state_replica()
-            .pool_state()
-            .endpoints()
-            .map(|endpoint_state| endpoint_state.observed.scrape_status_since_ms);
-        let pool_now_ms = self.follower.owner_now_ms(now_ms).max(status_times_ms.max().unwrap_or(0));
-        self.clock_ms = (pool_now_ms, now_ms);
+        let pool_now_ms =
+            self.follower.owner_now_ms(now_ms).max(latest_time_ms(&replica)).min(MAX_POOL_TIME_MS);
         self.latest_snapshot = None;
+        let PoolConfig { format, journal, .. } = self.config.pool;
+        self.late_inheritance =
+            replica.cursor().is_none().then(|| LateInheritance::new(now_ms, epoch, format, journal));
+        self.clock_ms = (pool_now_ms, now_ms);
         self.phase = Phase::Owner(Box::new(Pool::inherit(epoch, self.config.pool, replica, pool_now_ms)));
         self.handle_as_owner(now_ms, PoolInput::Spec(self.spec.clone()), effects);
         effects.push(RoleEffect::StatusChanged(RoleStatus::Owner(epoch)));
         effects.push(RoleEffect::WakeFollowers);
     }
 
+    /// Continues the state of an earlier owner under `epoch` instead of the own one, which began with nothing.
+    fn inherit_late(
+        &mut self,
+        now_ms: u64,
+        epoch: u64,
+        late: LateInheritance,
+        effects: &mut Vec<RoleEffect>,
+    ) {
+        let own_now_ms = self.pool_now_ms(now_ms);
+        let (replica, owner_now_ms) = late.into_fetched(now_ms);
+        let pool_now_ms = own_now_ms.max(owner_now_ms).max(latest_time_ms(&replica)).min(MAX_POOL_TIME_MS);
+        let Phase::Owner(pool) = &mut self.phase else { return };
+        let inherited = Pool::inherit(epoch, self.config.pool, replica, pool_now_ms);
+        let before = std::mem::replace(pool.as_mut(), inherited);
+        effects.extend(pool.replace(&before).into_iter().map(RoleEffect::Pool));
+        self.latest_snapshot = None;
+        self.clock_ms = (pool_now_ms, now_ms);
+        self.handle_as_owner(now_ms, PoolInput::Spec(self.spec.clone()), effects);
+    }
+
     /// Returns to following, unless this aggregator already does.
     pub(super) fn step_down(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
         self.election.record_step_down(now_ms);
+        self.late_inheritance = None;
         match std::mem::replace(&mut self.phase, Phase::Standby) {
             Phase::Standby => return,
             Phase::Takeover(_) => {}
@@ -85,4 +113,10 @@ impl PoolRole {
             effects.push(RoleEffect::Release);
         }
     }
+}
+
+/// Returns the latest time in the state, in milliseconds of its owner's clock.
+fn latest_time_ms(replica: &JournaledReplica) -> u64 {
+    let endpoints = replica.state_replica().pool_state().endpoints();
+    endpoints.map(|endpoint_state| endpoint_state.observed.scrape_status_since_ms).max().unwrap_or(0)
 }

@@ -29,6 +29,11 @@ impl State {
                 metrics.frame_gaps.inc();
                 tracing::debug!(pool = %handle.pool, %gap, "cannot apply a frame from the owner");
             }
+            RoleEffect::EpochRefused(epoch) => {
+                if metrics.epochs_refused.inc() == 0 {
+                    tracing::warn!(pool = %handle.pool, epoch, "ignoring an epoch that cannot be genuine");
+                }
+            }
             RoleEffect::SnapshotInstalled => {
                 let version = self.role.version().unwrap_or_default();
                 tracing::info!(pool = %handle.pool, %version, "applied a snapshot");
@@ -56,7 +61,7 @@ impl State {
                 self.collectors.remove(&stream);
             }
             PoolEffect::Count(event) => self.setup.metrics.record(event),
-            PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::Outranked(_) => {}
+            PoolEffect::NeedChain(..) | PoolEffect::Expired(_) => {}
         }
     }
 

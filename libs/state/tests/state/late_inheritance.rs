@@ -1,0 +1,199 @@
+//! An owner that started with nothing inherits from a follower that connects only then.
+
+use std::sync::Arc;
+
+use signalbox_state::{
+    ClaimResult, CollectorStream, Cursor, Feedback, Follower, FollowerEffect, FollowerEvent, FollowerPoll,
+    Frame, FrameSource, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds,
+    JournaledReplica, ObservedOwner, PollReply, PollWant, Pool, PoolEffect, PoolInput, PoolRole,
+    PoolRoleConfig, PoolState, RoleEffect, RoleInput, RoleStatus,
+};
+use signalbox_types::{Incarnation, Origin, Version};
+
+use crate::fixtures::{OWNER, config, endpoint, endpoint_spec, heartbeat, placement, pool_of, pool_spec};
+
+/// The stream of the follower that holds the state of the earlier owner.
+const REPLICA: u64 = 7;
+
+/// The aggregator on the follower's side.
+const AGGREGATOR: FrameSource = FrameSource::Aggregator(2);
+
+/// Returns a replica that holds everything of `pool`, which is gone since.
+fn replica_of(pool: &Pool) -> Follower {
+    let mut replica = Follower::new(JournaledReplica::new(JournalBounds::default()));
+    replica.handle(0, OWNER, FollowerEvent::Connected);
+    for frame in Arc::new(pool.snapshot()).frames().chain([heartbeat(pool)]) {
+        replica.handle(0, OWNER, FollowerEvent::Received(FromAggregator::Frame(frame)));
+    }
+    replica.handle(0, OWNER, FollowerEvent::Disconnected);
+    replica
+}
+
+fn blocks(pool_state: &PoolState) -> usize {
+    pool_state.index_writer().index().len()
+}
+
+/// Returns the pool of the earlier owner, with a cached prompt.
+fn earlier_pool() -> Pool {
+    let mut pool = pool_of(1, config());
+    let placed = placement(1, endpoint(0), Incarnation(0), &[0, 1, 2, 0], 0);
+    let feedback = Feedback {
+        epoch: 1,
+        origin: Origin(3),
+        seq: 1,
+        scope: GaugeScope::All,
+        gauges: Vec::new(),
+        placements: vec![placed],
+        adapters: Vec::new(),
+        responses: Vec::new(),
+        usage: Vec::new(),
+    };
+    pool.handle(0, PoolInput::Feedback(feedback));
+    assert!(blocks(pool.pool_state()) > 0);
+    pool
+}
+
+/// An aggregator that owns the pool under epoch 5 and started with nothing.
+struct Owner {
+    role: PoolRole,
+    now_ms: u64,
+    effects: Vec<RoleEffect>,
+}
+
+impl Owner {
+    fn start() -> Self {
+        let config = PoolRoleConfig {
+            name: "a".to_owned(),
+            pool_hash: 1,
+            pool: config(),
+            takeover_wait_ms: 2_000,
+            failback_after_ms: 30_000,
+        };
+        let role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
+        let mut owner = Self { role, now_ms: 0, effects: Vec::new() };
+        owner.handle(RoleInput::OwnerObserved(ObservedOwner::Nobody));
+        owner.handle(RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 5, is_first: true }));
+        owner.handle(RoleInput::OwnerObserved(ObservedOwner::Own(5)));
+        assert_eq!(RoleStatus::Owner(5), owner.role.status());
+        owner
+    }
+
+    fn handle(&mut self, input: RoleInput) {
+        self.effects.extend(self.role.handle(self.now_ms, input));
+    }
+
+    fn poll(&mut self, cursor: Version) -> PollReply {
+        let want = PollWant::ChangesAndHeartbeat;
+        self.role.poll(self.now_ms, FollowerPoll { follower: REPLICA, cursor, want })
+    }
+
+    fn send_cursor(&mut self, version: Option<Version>) {
+        let cursor = Cursor { version, epoch: 1, heard: HeardOwner::Nobody };
+        self.handle(RoleInput::FollowerMessage(REPLICA, FromFollower::Cursor(cursor)));
+    }
+
+    /// Hands a message of this aggregator to the replica, and its answers back. Stops after `most` answers.
+    fn deliver(&mut self, replica: &mut Follower, message: FromAggregator, most: usize) {
+        let effects = replica.handle(self.now_ms, AGGREGATOR, FollowerEvent::Received(message));
+        let answers = effects.into_iter().filter_map(|effect| match effect {
+            FollowerEffect::Send(AGGREGATOR, message) => Some(message),
+            _ => None,
+        });
+        for answer in answers.take(most) {
+            self.handle(RoleInput::FollowerMessage(REPLICA, answer));
+        }
+    }
+
+    fn claims(&self) -> usize {
+        self.effects.iter().filter(|effect| matches!(effect, RoleEffect::Claim { above: 5, .. })).count()
+    }
+
+    /// Lets time pass. The replica gets what the owner has for it, and answers.
+    fn pass(&mut self, replica: &mut Follower, ms: u64) {
+        for _ in 0..ms / 50 {
+            self.now_ms += 50;
+            self.handle(RoleInput::Tick);
+            let cursor = replica.replica().cursor().unwrap_or_default();
+            match self.poll(cursor) {
+                PollReply::Current(Some(message)) => self.deliver(replica, message, usize::MAX),
+                PollReply::Current(None) | PollReply::Later => {}
+                PollReply::Frame(frame) => {
+                    self.deliver(replica, FromAggregator::Frame(frame), usize::MAX);
+                }
+                PollReply::Snapshot(snapshot) => {
+                    for frame in snapshot.frames() {
+                        self.deliver(replica, FromAggregator::Frame(frame), usize::MAX);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cold_owner_continues_the_state_of_a_replica_that_connects_late() {
+    let earlier = earlier_pool();
+    let mut replica = replica_of(&earlier);
+    let mut owner = Owner::start();
+    owner.handle(RoleInput::Pool(PoolInput::CollectorJoined(CollectorStream(3), "c".to_owned())));
+    owner.now_ms = 8_000;
+    owner.handle(RoleInput::Tick);
+    replica.handle(owner.now_ms, AGGREGATOR, FollowerEvent::Connected);
+    owner.send_cursor(replica.replica().cursor());
+    owner.pass(&mut replica, 1_000);
+    assert_eq!(1, owner.claims(), "{:?}", owner.effects);
+    assert_eq!(Some(earlier.journal().head()), replica.replica().cursor(), "the replica keeps its state");
+    owner.handle(RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 6, is_first: false }));
+    assert_eq!(RoleStatus::Owner(6), owner.role.status());
+    assert_eq!(blocks(earlier.pool_state()), blocks(owner.role.pool_state()));
+    let closed = RoleEffect::Pool(PoolEffect::CloseCollector(CollectorStream(3)));
+    assert!(owner.effects.contains(&closed), "its collectors connect again");
+    owner.pass(&mut replica, 200);
+    assert_eq!(owner.role.version(), replica.replica().cursor());
+    owner.pass(&mut replica, 60_000);
+    assert_eq!((RoleStatus::Owner(6), 1), (owner.role.status(), owner.claims()));
+}
+
+#[test]
+fn replica_that_does_not_deliver_gets_the_owners_state() {
+    let mut replica = replica_of(&earlier_pool());
+    let mut owner = Owner::start();
+    replica.handle(0, AGGREGATOR, FollowerEvent::Connected);
+    owner.send_cursor(replica.replica().cursor());
+    let PollReply::Current(Some(request)) = owner.poll(replica.replica().cursor().unwrap()) else {
+        panic!("no request")
+    };
+    assert_eq!(FromAggregator::FetchRequest { after: None }, request);
+    owner.deliver(&mut replica, request, 1);
+    owner.pass(&mut replica, 2_500);
+    assert!(matches!(owner.poll(replica.replica().cursor().unwrap()), PollReply::Current(_)));
+    owner.pass(&mut replica, 1_000);
+    assert_eq!((0, owner.role.version()), (owner.claims(), replica.replica().cursor()));
+}
+
+#[test]
+fn owner_that_inherited_or_is_old_gives_its_state_to_whoever_connects() {
+    let mut replica = replica_of(&earlier_pool());
+    let mut owner = Owner::start();
+    owner.now_ms = 60_000;
+    owner.handle(RoleInput::Tick);
+    replica.handle(owner.now_ms, AGGREGATOR, FollowerEvent::Connected);
+    owner.send_cursor(replica.replica().cursor());
+    owner.pass(&mut replica, 100);
+    assert_eq!((0, owner.role.version()), (owner.claims(), replica.replica().cursor()));
+}
+
+#[test]
+fn follower_that_leaves_during_the_fetch_does_not_stop_the_owner() {
+    let earlier = earlier_pool();
+    let mut replica = replica_of(&earlier);
+    let mut owner = Owner::start();
+    replica.handle(0, AGGREGATOR, FollowerEvent::Connected);
+    owner.send_cursor(replica.replica().cursor());
+    let snapshot = Frame::SnapshotBegin { version: earlier.journal().head(), format: config().format };
+    owner.handle(RoleInput::FollowerMessage(REPLICA, FromFollower::FetchReply(snapshot)));
+    owner.handle(RoleInput::FollowerLeft(REPLICA));
+    owner.now_ms = 4_000;
+    owner.handle(RoleInput::Tick);
+    assert_eq!((RoleStatus::Owner(5), 0), (owner.role.status(), owner.claims()));
+}

@@ -1,0 +1,237 @@
+//! Frames: snapshots, deltas, epoch changes and heartbeats.
+
+use std::sync::Arc;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::sample::select;
+use signalbox_prefix::{ConfirmedRun, PlacedRun, Residency, Run};
+use signalbox_protos::signalbox::v1 as pb;
+use signalbox_state::{
+    AdapterResidency, Assessment, CacheAccuracy, Change, Circuit, Digest, EndpointState, Frame, ModelCircuit,
+    Observed, PoolState, SnapshotEntry,
+};
+use signalbox_types::{Adapters, Format, Incarnation, ModelKey, Rates, TokenRatio, Version};
+
+use crate::through_bytes;
+use crate::values::{
+    adapters, anchor, block, capacity, gauges, key, load, models, names, origin, scrape_status, spec, suffix,
+    work,
+};
+
+fn residency() -> impl Strategy<Value = Arc<AdapterResidency>> {
+    let residency = |(reported, device, host): (Arc<Adapters>, _, _)| {
+        Arc::new(AdapterResidency { reported: Arc::unwrap_or_clone(reported), device, host })
+    };
+    (adapters(), names(), names()).prop_map(residency)
+}
+
+fn observed() -> impl Strategy<Value = Observed> {
+    let engine = (gauges(), option::of(capacity()), work(), any::<bool>());
+    (any::<u64>(), scrape_status(), any::<u64>(), any::<u32>(), engine).prop_map(
+        |(incarnation, scrape_status, scrape_status_since_ms, unbooked_requests, engine)| {
+            let (gauges, capacity, work, is_asleep) = engine;
+            Observed {
+                incarnation: Incarnation(incarnation),
+                scrape_status,
+                scrape_status_since_ms,
+                gauges,
+                unbooked_requests,
+                capacity,
+                work,
+                is_asleep,
+            }
+        },
+    )
+}
+
+fn circuit() -> impl Strategy<Value = Circuit> {
+    prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)]
+}
+
+fn assessment() -> impl Strategy<Value = Assessment> {
+    let not_closed = prop_oneof![Just(Circuit::HalfOpen), Just(Circuit::Open)];
+    let model_circuits = btree_map(any::<u64>().prop_map(ModelKey), not_closed, 0..4);
+    (any::<[u32; 3]>(), circuit(), any::<u8>(), model_circuits).prop_map(
+        |([prefill, token, interference], circuit, ramp_percent, model_circuits)| {
+            let model_circuits: Vec<_> =
+                model_circuits.into_iter().map(|(model, circuit)| ModelCircuit { model, circuit }).collect();
+            let rates = Rates {
+                prefill_tokens_per_second: prefill,
+                decode_token_us: token,
+                decode_interference_us: interference,
+            };
+            Assessment { rates, circuit, ramp_percent, model_circuits: model_circuits.into() }
+        },
+    )
+}
+
+fn token_ratio() -> impl Strategy<Value = TokenRatio> {
+    (TokenRatio::BYTES_PER_TOKEN_MILLI, TokenRatio::MEDIA_PERCENT).prop_map(
+        |(bytes_per_token_milli, media_percent)| TokenRatio { bytes_per_token_milli, media_percent },
+    )
+}
+
+fn cache_accuracy() -> impl Strategy<Value = CacheAccuracy> {
+    (any::<Option<i32>>(), 1..=100_u8).prop_map(|(mean_error_tokens, capacity_percent)| CacheAccuracy {
+        mean_error_tokens,
+        capacity_percent,
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        spec().prop_map(|spec| Change::EndpointSet { spec }),
+        key().prop_map(|endpoint| Change::EndpointRemoved { endpoint }),
+        models().prop_map(|models| Change::ModelsSet { models }),
+        (key(), observed()).prop_map(|(endpoint, observed)| Change::Observed { endpoint, observed }),
+        (key(), residency())
+            .prop_map(|(endpoint, residency)| Change::AdaptersChanged { endpoint, residency }),
+        (key(), assessment()).prop_map(|(endpoint, assessment)| Change::Assessed { endpoint, assessment }),
+        (key(), origin(), load()).prop_map(|(endpoint, origin, load)| Change::LoadChanged {
+            endpoint,
+            origin,
+            load
+        }),
+        origin().prop_map(|origin| Change::OriginExpired { origin }),
+        (key(), anchor(), suffix()).prop_map(|(endpoint, anchor, suffix)| Change::Placed {
+            endpoint,
+            anchor,
+            suffix
+        }),
+        (key(), any::<u64>(), any::<u32>()).prop_map(|(endpoint, last_used_seq, blocks)| Change::Evicted {
+            endpoint,
+            last_used_seq,
+            blocks
+        }),
+        (origin(), any::<u64>()).prop_map(|(origin, number)| Change::Acknowledged { origin, number }),
+        (any::<u64>().prop_map(ModelKey), token_ratio())
+            .prop_map(|(model, ratio)| Change::TokenRatioLearned { model, ratio }),
+        (key(), cache_accuracy())
+            .prop_map(|(endpoint, accuracy)| Change::CacheAccuracyChanged { endpoint, accuracy }),
+    ]
+}
+
+fn endpoint_state() -> impl Strategy<Value = EndpointState> {
+    (
+        spec(),
+        observed(),
+        assessment(),
+        option::of(residency()),
+        vec((origin(), load()), 0..6),
+        any::<u64>(),
+        cache_accuracy(),
+    )
+        .prop_map(|(spec, observed, assessment, adapters, loads, cold_placement_seq, cache_accuracy)| {
+            EndpointState {
+                key: spec.key(),
+                spec,
+                observed,
+                assessment,
+                adapters,
+                loads: loads.into(),
+                cold_placement_seq,
+                cache_accuracy,
+            }
+        })
+}
+
+fn run() -> impl Strategy<Value = Run> {
+    let placed = (key(), any::<u32>(), any::<u64>());
+    let placed = vec(placed.prop_map(|(endpoint, end, used)| PlacedRun { endpoint, end, used }), 0..4);
+    let confirmed = (key(), select(&Residency::ALL[..]), any::<[u32; 2]>());
+    let confirmed = confirmed.prop_map(|(endpoint, residency, [from, to])| ConfirmedRun {
+        endpoint,
+        residency,
+        from,
+        to,
+    });
+    (anchor(), any::<u32>(), vec(block(), 1..5), placed, vec(confirmed, 0..3)).prop_map(
+        |(parent, start, blocks, placed, confirmed)| Run {
+            parent,
+            start,
+            blocks: blocks.into(),
+            placed,
+            confirmed,
+        },
+    )
+}
+
+fn entry() -> impl Strategy<Value = SnapshotEntry> {
+    prop_oneof![
+        endpoint_state().prop_map(|endpoint_state| SnapshotEntry::Endpoint(Arc::new(endpoint_state))),
+        vec(run(), 0..5).prop_map(SnapshotEntry::Runs),
+        (origin(), any::<u64>()).prop_map(|(origin, number)| SnapshotEntry::Origin(origin, number)),
+        models().prop_map(SnapshotEntry::Models),
+        btree_map(any::<u64>().prop_map(ModelKey), token_ratio(), 1..5)
+            .prop_map(|ratios| SnapshotEntry::TokenRatios(Arc::new(ratios))),
+    ]
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u64; 6]>().prop_map(|[specs, observed, loads, placements, models, usage]| Digest {
+        specs,
+        observed,
+        loads,
+        placements,
+        models,
+        usage,
+    })
+}
+
+pub(crate) fn frame() -> impl Strategy<Value = Frame> {
+    let format = (Format::PROTOCOL - 1..=Format::PROTOCOL + 1, any::<[u32; 2]>())
+        .prop_map(|(protocol, [block_bytes, hash])| Format { protocol, block_bytes, hash });
+    prop_oneof![
+        (any::<[u64; 2]>(), format).prop_map(|([epoch, seq], format)| Frame::SnapshotBegin {
+            version: Version { epoch, seq },
+            format
+        }),
+        entry().prop_map(|entry| Frame::SnapshotEntry(Arc::new(entry))),
+        (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, count], digest)| Frame::SnapshotEnd {
+            version: Version { epoch, seq },
+            count,
+            digest
+        }),
+        (any::<[u64; 3]>(), vec(change().prop_map(Arc::new), 0..5))
+            .prop_map(|([epoch, from, to], changes)| Frame::Delta { epoch, from, to, changes }),
+        any::<[u64; 3]>()
+            .prop_map(|[old, seq, epoch]| Frame::EpochChange { from: Version { epoch: old, seq }, epoch }),
+        (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, now_ms], digest)| Frame::Heartbeat {
+            epoch,
+            seq,
+            now_ms,
+            digest
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn frames_survive_encoding(sent in frame()) {
+        let message = through_bytes(&signalbox_wire::encode_frame(&sent));
+        prop_assert_eq!(Ok(sent), signalbox_wire::decode_frame(message));
+    }
+
+    /// A peer that does not know models ignores them, and its state otherwise equals the owner's.
+    #[test]
+    fn models_have_no_effect_on_a_peer_that_does_not_know_them(sent in models()) {
+        let delta = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Arc::new(Change::ModelsSet { models: Arc::clone(&sent) })] };
+        let mut message = signalbox_wire::encode_frame(&delta);
+        if let Some(pb::frame::Frame::Delta(delta)) = &mut message.frame {
+            delta.changes.iter_mut().for_each(|change| change.models = None);
+        }
+        let Ok(Frame::Delta { changes, .. }) = signalbox_wire::decode_frame(message) else { panic!("a delta") };
+        let mut pool_state = PoolState::default();
+        pool_state.apply(1, &changes[0]).unwrap();
+        prop_assert_eq!(Digest::default(), pool_state.digest());
+
+        let mut message = signalbox_wire::encode_frame(&Frame::SnapshotEntry(Arc::new(SnapshotEntry::Models(sent))));
+        if let Some(pb::frame::Frame::SnapshotEntry(entry)) = &mut message.frame {
+            entry.models = None;
+        }
+        let empty = Frame::SnapshotEntry(Arc::new(SnapshotEntry::Runs(Vec::new())));
+        prop_assert_eq!(Ok(empty), signalbox_wire::decode_frame(message));
+    }
+}
