@@ -25,7 +25,7 @@ fn release_is_installed_upgraded_under_load_and_uninstalled() -> anyhow::Result<
 
         let load = scene.start_load().await?;
         values["epp"]["flags"] = json!({ "retry-after": 2 });
-        for component in ["aggregator", "collector"] {
+        for component in ["aggregator", "collector", "proxy"] {
             values[component]["podAnnotations"] = json!({ "revision": "2" });
         }
         let started = Instant::now();
