@@ -5,9 +5,9 @@ use signalbox_types::EndpointKey;
 use super::Pool;
 use crate::pool_state::Change;
 
-/// The maximum number of evictions after one placement, so that one with a long suffix does not hold up the others.
-/// Each removes the rest of one prompt, so that many placements of short suffixes still make room for one another.
-const MAX_EVICTIONS: usize = 64;
+/// How many prompts may be evicted after one placement, besides one for each block that it added: as each eviction frees
+/// at least one block, that makes up for the placement, and a bit more.
+const MORE_EVICTIONS: usize = 64;
 
 impl Pool {
     /// Evicts the least recently used blocks of the endpoint until its blocks fit into its KV cache.
@@ -38,10 +38,10 @@ impl Pool {
         kv_tokens.saturating_mul(bytes_per_token_milli) / block_bytes_milli
     }
 
-    /// Evicts the least recently used blocks of all endpoints until the index is within its memory bound, or
-    /// [`MAX_EVICTIONS`] times: the next placement continues.
-    pub(super) fn evict_to_memory_bound(&mut self) {
-        for _ in 0..MAX_EVICTIONS {
+    /// Evicts the least recently used blocks of all endpoints until the index is within its memory bound, after a
+    /// placement that added `added` blocks. The work is limited; the next placement continues.
+    pub(super) fn evict_to_memory_bound(&mut self, added: usize) {
+        for _ in 0..MORE_EVICTIONS + added {
             let index_writer = self.pool_state.index_writer();
             let surplus = index_writer.memory_bytes().saturating_sub(self.config.index_bytes);
             let Some(endpoint) = index_writer.least_recently_used_endpoint().filter(|_| surplus > 0) else {

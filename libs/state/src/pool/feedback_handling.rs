@@ -98,10 +98,11 @@ impl Pool {
             let suffix: Arc<[BlockHash]> = suffix[start..].into();
             let last_block = suffix.last().copied().unwrap_or(anchor);
             let uses = self.pool_state.index_writer().last_uses(endpoint, anchor, &suffix);
+            let added = suffix.len();
             if self.try_commit(Change::Placed { endpoint, anchor, suffix }).is_ok() {
                 self.await_usage(now_ms, (endpoint, incarnation), last_block, &uses);
                 self.evict_to_capacity(endpoint);
-                self.evict_to_memory_bound();
+                self.evict_to_memory_bound(added);
             }
         }
         None

@@ -1,5 +1,7 @@
 //! No endpoint holds more blocks than its capacity, and the least recently used blocks are evicted first.
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use signalbox_state::{CollectorStream, Placement, Pool, PoolConfig, PoolInput, Update};
@@ -91,6 +93,26 @@ fn least_recently_used_blocks_of_all_endpoints_are_evicted_at_the_memory_bound()
     let first = held.iter().position(|held| *held > 0).expect("some chain is held");
     assert!((200..390).contains(&first), "{first}");
     assert!(held[first + 1..].iter().all(|held| *held == 50), "{held:?}");
+}
+
+/// Every prompt is the beginning of the one before, which keeps its last block only: an eviction frees no more than that.
+#[test]
+fn long_prompts_make_room_in_an_index_of_short_rests() {
+    const BOUND: usize = 320 << 10;
+    let config = PoolConfig { assumed_kv_tokens: 1 << 20, index_bytes: BOUND, ..config() };
+    let mut pool = pool_of(1, config);
+    let chain = |name: u64, blocks: u64| -> Arc<[BlockHash]> {
+        (1..=blocks).map(|block| BlockHash(name * 10_000 + block)).collect()
+    };
+    let mut prompts: Vec<_> = (1..=4_000).rev().map(|blocks| chain(1, blocks)).collect();
+    prompts.extend((2..=11).map(|name| chain(name, 2_000)));
+    for (number, suffix) in (1..).zip(&prompts) {
+        let (suffix, anchor) = (Arc::clone(suffix), BlockHash::ROOT);
+        let placed = Placement { number, endpoint: endpoint(0), incarnation: Incarnation(0), anchor, suffix };
+        pool.handle(0, PoolInput::Feedback(partial_batch(1, number, Vec::new(), vec![placed])));
+        assert!(pool.pool_state().index_writer().memory_bytes() <= BOUND, "after prompt {number}");
+    }
+    assert_eq!(2_000, pool.pool_state().index_writer().index().lookup(&prompts[4_009]).longest);
 }
 
 #[test]
