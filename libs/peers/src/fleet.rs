@@ -13,7 +13,7 @@ use signalbox_wire::Hello;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use self::aggregators::watch_aggregators;
+pub(crate) use self::aggregators::watch_aggregators;
 pub use self::merge::Fleet;
 use self::merge::{FleetInput, FleetMerger};
 use self::resolve::watch_addresses;

@@ -15,7 +15,7 @@ mod reopening;
 mod stream;
 
 pub use connections::{Connection, Connections, status_reason};
-pub use fleet::{Fleet, FleetSettings, watch_aggregators, watch_fleet};
+pub use fleet::{Fleet, FleetSettings, watch_fleet};
 pub use follow::{FollowSettings, follow};
 pub use followed_pool::FollowedPool;
 pub use followed_pools::FollowedPools;

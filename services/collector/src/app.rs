@@ -7,7 +7,7 @@ use axum::Router;
 use prometheus_client::metrics::gauge::Gauge;
 use ractor::SpawnErr;
 use signalbox_lease::{Member, Role, Session, discover_aggregators};
-use signalbox_peers::{Connections, Fleet, FleetSettings, FollowedPools, watch_aggregators, watch_fleet};
+use signalbox_peers::{Connections, Fleet, FleetSettings, FollowedPools};
 use signalbox_telemetry::{AdminServer, ListenError, Registries, listen, registry};
 use signalbox_types::PeerAddress;
 use tokio::sync::{oneshot, watch};
@@ -88,16 +88,13 @@ fn aggregators(
     config: &CollectorConfig,
     connections: &Connections,
 ) -> (watch::Receiver<Vec<PeerAddress>>, Option<watch::Receiver<Fleet>>) {
-    if let FollowedPools::One(_) = config.pools {
-        let given = config.aggregators.clone();
-        return (discover_aggregators(given, config.coordinator.as_ref(), None), None);
-    }
-    let fleet = watch_fleet(FleetSettings {
+    let settings = FleetSettings {
         name: config.name.clone(),
         aggregators: config.aggregators.clone(),
         connections: connections.clone(),
-    });
-    (watch_aggregators(fleet.clone()), Some(fleet))
+    };
+    let discover = |given| discover_aggregators(given, config.coordinator.as_ref(), None);
+    config.pools.watch_aggregators(settings, discover)
 }
 
 /// A running collector. It continues to run after the handle is dropped.

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::Fleet;
 
 /// Watches the aggregators of a fleet. The receivers of the list do not learn of changes to the pools.
-pub fn watch_aggregators(mut fleet: watch::Receiver<Fleet>) -> watch::Receiver<Vec<PeerAddress>> {
+pub(crate) fn watch_aggregators(mut fleet: watch::Receiver<Fleet>) -> watch::Receiver<Vec<PeerAddress>> {
     let (sender, receiver) = watch::channel(fleet.borrow_and_update().aggregators.clone());
     tokio::spawn(async move {
         loop {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use signalbox_extproc::BodyBudget;
 use signalbox_lease::discover_aggregators;
-use signalbox_peers::{Connections, Fleet, FleetSettings, FollowedPools, watch_aggregators, watch_fleet};
+use signalbox_peers::{Connections, Fleet, FleetSettings};
 use signalbox_types::{PeerAddress, ReplicaKey};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -53,16 +53,13 @@ pub(super) fn aggregators(
     config: &EppConfig,
     connections: &Connections,
 ) -> (watch::Receiver<Vec<PeerAddress>>, Option<watch::Receiver<Fleet>>) {
-    if let FollowedPools::One(_) = config.pools {
-        let given = config.aggregators.clone();
-        return (discover_aggregators(given, config.coordinator.as_ref(), None), None);
-    }
-    let fleet = watch_fleet(FleetSettings {
+    let settings = FleetSettings {
         name: config.name.clone(),
         aggregators: config.aggregators.clone(),
         connections: connections.clone(),
-    });
-    (watch_aggregators(fleet.clone()), Some(fleet))
+    };
+    let discover = |given| discover_aggregators(given, config.coordinator.as_ref(), None);
+    config.pools.watch_aggregators(settings, discover)
 }
 
 /// Returns what all pools' pickers share.
