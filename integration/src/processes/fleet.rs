@@ -19,8 +19,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts `count` pods, as fast as an 8B model on one H100 unless `more` flags change it, and lists all
-    /// of them.
+    /// Starts `count` pods, of the profile `linear` (`docs/MODELSIM.md`) unless `more` flags change it, and
+    /// lists all of them.
     ///
     /// # Errors
     /// Fails when they do not become ready.

@@ -11,7 +11,7 @@ use crate::test_dir::TestDir;
 /// The configuration of a pod.
 #[derive(Clone, Copy, Debug)]
 pub struct PodConfig {
-    /// The speed, as a multiple of an 8B model on one H100.
+    /// The speed, as a multiple of the profile `linear` (`docs/MODELSIM.md`).
     pub speed: f64,
     /// The KV cache capacity, in tokens.
     pub kv_capacity_tokens: u64,
@@ -49,6 +49,7 @@ impl Pod {
             &speed,
             "--kv-capacity-tokens",
             &capacity,
+            "--enable-prompt-tokens-details",
             "--output",
             "json",
         ];

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::{AdapterId, ConfigError, ModelConfig};
+use crate::tokenizer::TokenizerConfig;
 
 /// Configuration of one simulated pod: a model server with a name and a speed.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,10 @@ pub struct PodConfig {
     pub loras: Vec<String>,
     /// Size and speed of the model server.
     pub model: ModelConfig,
+    /// How many tokens a prompt has.
+    pub tokenizer: TokenizerConfig,
+    /// Whether usage tells how many prompt tokens were cached, like vLLM's `--enable-prompt-tokens-details`.
+    pub prompt_tokens_details: bool,
     /// Speed relative to real time; 1 is real time.
     pub speed: f64,
 }
@@ -26,6 +31,8 @@ impl Default for PodConfig {
             models: vec!["llama3-8b".to_owned()],
             loras: Vec::new(),
             model: ModelConfig::default(),
+            tokenizer: TokenizerConfig::default(),
+            prompt_tokens_details: false,
             speed: 1.0,
         }
     }
@@ -67,13 +74,12 @@ impl PodConfig {
                 "the speed must be above 0 and at most 1e6",
             ),
         ]);
-        match (own, self.model.validate()) {
-            (Err(mut own), Err(model)) => {
-                own.problems.extend(model.problems);
-                Err(own)
-            }
-            (own, model) => own.and(model),
-        }
+        let problems: Vec<String> = [own, self.model.validate(), self.tokenizer.validate()]
+            .into_iter()
+            .filter_map(Result::err)
+            .flat_map(|error| error.problems)
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 }
 

@@ -1,13 +1,20 @@
-//! The KV block pool: reference counts, prefix cache by block hash, eviction of the least recently used.
+//! The KV block pool, as vLLM V1 has it: reference counts, a prefix cache by block hash, and one queue of free
+//! blocks.
 //!
-//! A block is in exactly one of four states: referenced by requests, idle but cached (evictable, oldest
-//! first), recycled (used before, without cached content), or fresh (never used). Recycled and fresh blocks
-//! are allocated before any cached block is evicted.
+//! A block is free when no request references it. All free blocks wait in one queue, whether they are blank or
+//! still hold a cached block. The queue begins with the blocks that were never used; released blocks go to its
+//! end, the last block of a request first, so that a chain loses its tail before its head. A cache hit removes
+//! its block from the queue. Allocation takes the head of the queue, and evicts what it holds: a cached block
+//! can therefore be lost while younger blank blocks are free.
+//!
+//! Two requests that compute the same block at the same time keep a copy each. The oldest copy is the one that
+//! is hit; the others take its place when it is evicted.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::idle_list::IdleList;
+use super::free_queue::FreeQueue;
 
 /// Distributes block hashes over the table. The multiplication is for callers that number their blocks 1, 2,
 /// 3 instead of hashing them.
@@ -37,21 +44,26 @@ struct Block {
     references: u32,
     /// Hash of the block while it is in the prefix cache.
     hash: Option<u64>,
+    /// The next younger copy of the same cached block.
+    next_copy: Option<u32>,
 }
 
 /// All KV blocks of one model server.
 pub(super) struct BlockPool {
     /// Grows up to `capacity` as blocks are used for the first time, so that a pool that is never filled
-    /// stays small.
+    /// stays small. The blocks beyond its end are at the head of the free queue.
     blocks: Vec<Block>,
     capacity: u32,
-    recycled: Vec<u32>,
-    idle: IdleList,
+    /// The free blocks that were used before.
+    released: FreeQueue,
+    /// The oldest copy of each cached block.
     by_hash: HashMap<u64, u32, BuildHasherDefault<BlockHasher>>,
     used: u32,
+    /// Number of free blocks that hold a cached block.
+    idle_cached: u32,
 }
 
-/// The blocks allocated to a request on admission.
+/// The blocks that a request gets on admission.
 pub(super) struct Allocation {
     /// Blocks in the order of the prompt.
     pub(super) blocks: Vec<u32>,
@@ -64,10 +76,10 @@ impl BlockPool {
         Self {
             blocks: Vec::new(),
             capacity,
-            recycled: Vec::new(),
-            idle: IdleList::new(),
+            released: FreeQueue::new(),
             by_hash: HashMap::default(),
             used: 0,
+            idle_cached: 0,
         }
     }
 
@@ -80,57 +92,78 @@ impl BlockPool {
         self.used
     }
 
-    /// Returns the number of blocks that no request references but that the prefix cache can still serve.
+    /// Returns the number of free blocks that the prefix cache can still serve.
     pub(super) fn idle_cached(&self) -> u32 {
-        self.idle.len()
+        self.idle_cached
     }
 
     fn free(&self) -> u32 {
         self.capacity - self.used
     }
 
-    /// Allocates `count` blocks to a request, beginning with the longest cached prefix of `chain` (at most
-    /// `count` blocks). Returns `None` and changes nothing when there are too few.
-    pub(super) fn allocate(&mut self, chain: &[u64], count: u32) -> Option<Allocation> {
-        let reusable = &chain[..chain.len().min(count as usize)];
-        let mut blocks = Vec::with_capacity(count as usize);
-        blocks.extend(reusable.iter().map_while(|hash| self.by_hash.get(hash).copied()));
-        let cached = blocks.len() as u32;
-        // Idle hits count as free until they are referenced.
-        let idle_hits =
+    /// Returns the number of leading blocks of `chain` that are cached.
+    pub(super) fn cached_blocks(&self, chain: &[u64]) -> u32 {
+        chain.iter().take_while(|hash| self.by_hash.contains_key(hash)).count() as u32
+    }
+
+    /// Allocates `now` blocks to a request, beginning with its cached ones, the first `cached` of `chain` (see
+    /// [`BlockPool::cached_blocks`]). Returns `None` and changes nothing unless `eventually` blocks fit, `now`
+    /// being a part of them.
+    pub(super) fn admit(
+        &mut self,
+        chain: &[u64],
+        cached: u32,
+        now: u32,
+        eventually: u32,
+    ) -> Option<Allocation> {
+        let hits = &chain[..cached as usize];
+        let mut blocks = Vec::with_capacity(eventually as usize);
+        blocks.extend(hits.iter().filter_map(|hash| self.by_hash.get(hash).copied()));
+        // Free hits leave the queue and are then missing for the other blocks.
+        let free_hits =
             blocks.iter().filter(|&&block| self.blocks[block as usize].references == 0).count() as u32;
-        if count - cached > self.free() - idle_hits {
+        if eventually - cached > self.free() - free_hits {
             return None;
         }
         for &block in &blocks {
-            self.touch(block);
+            self.reference(block);
         }
-        for _ in cached..count {
-            blocks.push(self.allocate_one().expect("the free blocks were counted above"));
+        for _ in cached..now {
+            blocks.push(self.allocate().expect("the free blocks were counted above"));
         }
         Some(Allocation { blocks, cached })
     }
 
-    /// Allocates one block without content; evicts the least recently used cached block if no other is left.
-    pub(super) fn allocate_one(&mut self) -> Option<u32> {
-        let block = match self.recycled.pop() {
-            Some(block) => block,
-            None if (self.blocks.len() as u32) < self.capacity => {
-                self.blocks.push(Block::default());
-                self.blocks.len() as u32 - 1
-            }
-            None => self.evict_oldest()?,
+    /// Takes the head of the free queue, evicts what it holds, and returns it as a blank block. Returns `None`
+    /// when no block is free.
+    pub(super) fn allocate(&mut self) -> Option<u32> {
+        let block = if (self.blocks.len() as u32) < self.capacity {
+            self.blocks.push(Block::default());
+            self.blocks.len() as u32 - 1
+        } else {
+            let oldest = self.released.take_oldest()?;
+            self.evict(oldest);
+            oldest
         };
         self.blocks[block as usize].references = 1;
         self.used += 1;
         Some(block)
     }
 
-    /// Adds a block to the prefix cache. The first block with a hash keeps it; a duplicate stays uncached.
+    /// Adds a referenced block to the prefix cache, as its youngest copy.
     pub(super) fn cache(&mut self, block: u32, hash: u64) {
-        if let std::collections::hash_map::Entry::Vacant(entry) = self.by_hash.entry(hash) {
-            entry.insert(block);
-            self.blocks[block as usize].hash = Some(hash);
+        self.blocks[block as usize].hash = Some(hash);
+        match self.by_hash.entry(hash) {
+            Entry::Vacant(entry) => {
+                entry.insert(block);
+            }
+            Entry::Occupied(entry) => {
+                let mut last = *entry.get();
+                while let Some(next) = self.blocks[last as usize].next_copy {
+                    last = next;
+                }
+                self.blocks[last as usize].next_copy = Some(block);
+            }
         }
     }
 
@@ -140,136 +173,61 @@ impl BlockPool {
             let entry = &mut self.blocks[block as usize];
             entry.references =
                 entry.references.checked_sub(1).expect("a request releases only its own blocks");
-            if entry.references > 0 {
-                continue;
-            }
-            self.used -= 1;
-            match entry.hash {
-                Some(_) => self.idle.push_newest(block),
-                None => self.recycled.push(block),
+            if entry.references == 0 {
+                self.used -= 1;
+                self.idle_cached += u32::from(entry.hash.is_some());
+                self.released.push_newest(block);
             }
         }
     }
 
-    fn touch(&mut self, block: u32) {
+    fn reference(&mut self, block: u32) {
         let entry = &mut self.blocks[block as usize];
         if entry.references == 0 {
-            self.idle.remove(block);
+            self.released.remove(block);
             self.used += 1;
+            self.idle_cached -= 1;
         }
         entry.references += 1;
     }
 
-    fn evict_oldest(&mut self) -> Option<u32> {
-        let block = self.idle.pop_oldest()?;
-        let hash = self.blocks[block as usize].hash.take();
-        self.by_hash.remove(&hash.expect("only cached blocks are idle"));
-        Some(block)
+    /// Removes what a free block holds from the prefix cache.
+    fn evict(&mut self, block: u32) {
+        let Some(hash) = self.blocks[block as usize].hash.take() else { return };
+        self.idle_cached -= 1;
+        let next = self.blocks[block as usize].next_copy.take();
+        let first = self.by_hash[&hash];
+        if first == block {
+            match next {
+                Some(next) => self.by_hash.insert(hash, next),
+                None => self.by_hash.remove(&hash),
+            };
+            return;
+        }
+        let mut before = first;
+        while self.blocks[before as usize].next_copy != Some(block) {
+            before = self.blocks[before as usize].next_copy.expect("every copy is in the list of its hash");
+        }
+        self.blocks[before as usize].next_copy = next;
     }
 
     /// Recounts all blocks and compares them with the running totals.
     #[cfg(test)]
     pub(super) fn assert_conserved(&self) {
-        let referenced = self.blocks.iter().filter(|block| block.references > 0).count() as u32;
-        let fresh = self.capacity - self.blocks.len() as u32;
-        assert_eq!(referenced, self.used);
-        assert_eq!(self.used + self.idle.len() + self.recycled.len() as u32 + fresh, self.capacity);
-        let cached = self.blocks.iter().filter(|block| block.hash.is_some()).count();
-        assert_eq!(cached, self.by_hash.len());
-        for (&hash, &block) in &self.by_hash {
-            assert_eq!(self.blocks[block as usize].hash, Some(hash));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::BlockPool;
-
-    fn fill(pool: &mut BlockPool, chain: &[u64]) -> Vec<u32> {
-        let allocation = pool.allocate(chain, chain.len() as u32).expect("fits");
-        for (&block, &hash) in allocation.blocks.iter().zip(chain) {
-            pool.cache(block, hash);
-        }
-        allocation.blocks
-    }
-
-    fn resident(pool: &BlockPool, chain: &[u64]) -> usize {
-        chain.iter().take_while(|hash| pool.by_hash.contains_key(hash)).count()
-    }
-
-    #[test]
-    fn least_recently_used_chain_is_evicted_tail_first() {
-        let mut pool = BlockPool::new(6);
-        let [first, second] = [[11, 12, 13], [21, 22, 23]];
-        let (a, b) = (fill(&mut pool, &first), fill(&mut pool, &second));
-        pool.release(&a);
-        pool.release(&b);
-        // Using the first chain again makes it the more recently used one.
-        let reused = fill(&mut pool, &first);
-        pool.release(&reused);
-        let taken: Vec<_> = (0..4).map(|_| pool.allocate_one().unwrap()).collect();
-        assert_eq!((resident(&pool, &first), resident(&pool, &second)), (2, 0));
-        pool.assert_conserved();
-        pool.release(&taken);
-        assert_eq!((pool.used(), pool.idle_cached()), (0, 2));
-    }
-
-    #[test]
-    fn failed_allocation_changes_nothing() {
-        let mut pool = BlockPool::new(4);
-        let held = fill(&mut pool, &[1, 2]);
-        pool.release(&held);
-        let other = fill(&mut pool, &[7, 8]);
-        // Both cached blocks are idle; reusing them leaves no free block for the third.
-        assert!(pool.allocate(&[1, 2], 3).is_none());
-        assert_eq!(pool.used(), 2);
-        assert_eq!(pool.allocate(&[1, 2], 2).unwrap().cached, 2);
-        assert_eq!(pool.allocate_one(), None);
-        pool.release(&other);
-        pool.assert_conserved();
-    }
-
-    #[test]
-    fn duplicate_block_stays_uncached_and_is_recycled() {
-        let mut pool = BlockPool::new(3);
-        let one = fill(&mut pool, &[5]);
-        let copy = pool.allocate_one().unwrap();
-        pool.cache(copy, 5);
-        pool.release(&[copy]);
-        assert_eq!((pool.idle_cached(), pool.used()), (0, 1));
-        pool.release(&one);
-        assert_eq!(pool.idle_cached(), 1);
-        pool.assert_conserved();
-    }
-
-    proptest! {
-        #[test]
-        fn blocks_are_conserved(steps in proptest::collection::vec((0u64..4, 1u64..6, any::<bool>()), 1..120)) {
-            let mut pool = BlockPool::new(12);
-            let mut held: Vec<Vec<u32>> = Vec::new();
-            for (family, length, release) in steps {
-                if release && !held.is_empty() {
-                    let blocks = held.remove(family as usize % held.len());
-                    pool.release(&blocks);
-                } else {
-                    let chain: Vec<u64> = (0..length).map(|position| family * 100 + position).collect();
-                    if let Some(allocation) = pool.allocate(&chain, length as u32 + 1) {
-                        for (&block, &hash) in allocation.blocks.iter().zip(&chain) {
-                            pool.cache(block, hash);
-                        }
-                        held.push(allocation.blocks);
-                    }
-                }
-                pool.assert_conserved();
+        let count = |is: &dyn Fn(&Block) -> bool| self.blocks.iter().filter(|block| is(block)).count() as u32;
+        assert_eq!(count(&|block| block.references > 0), self.used);
+        assert_eq!(count(&|block| block.references == 0 && block.hash.is_some()), self.idle_cached);
+        let never_used = self.capacity - self.blocks.len() as u32;
+        assert_eq!(self.used + self.released.len() + never_used, self.capacity);
+        let mut copies = 0;
+        for (&hash, &first) in &self.by_hash {
+            let mut next = Some(first);
+            while let Some(block) = next {
+                assert_eq!(self.blocks[block as usize].hash, Some(hash));
+                copies += 1;
+                next = self.blocks[block as usize].next_copy;
             }
-            for blocks in held {
-                pool.release(&blocks);
-            }
-            prop_assert_eq!(pool.used(), 0);
-            pool.assert_conserved();
         }
+        assert_eq!(copies, count(&|block| block.hash.is_some()));
     }
 }

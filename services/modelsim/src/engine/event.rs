@@ -13,8 +13,10 @@ pub type AdapterId = u32;
 pub struct Arrival {
     /// Number of the request.
     pub id: RequestId,
-    /// One hash per full block of the prompt, each covering everything before it (see [`crate::tokenizer`]).
-    /// Prompts of different models or adapters must not share hashes.
+    /// One hash per full block of the prompt, each covering everything before it (see [`crate::tokenizer`]),
+    /// followed by the hashes of the blocks that the output will fill, as far as the caller knows them. An
+    /// output block without a hash is never hit. Requests to different models or adapters must not share
+    /// hashes.
     pub chain: Arc<[u64]>,
     /// Requested LoRA adapter; `None` requests the base model.
     pub adapter: Option<AdapterId>,

@@ -10,8 +10,9 @@ mod adapters;
 mod block_pool;
 mod config;
 mod event;
-mod idle_list;
+mod free_queue;
 mod pass_plan;
+mod pass_time;
 mod request;
 mod stats;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use adapters::Adapters;
 use block_pool::BlockPool;
 pub use config::{ConfigError, ModelConfig};
 pub use event::{AdapterId, Arrival, Effect, Input, Rejection, RequestId, Usage};
+pub use pass_time::PassWork;
 use request::Request;
 pub use stats::{AdapterStats, Stats};
 
@@ -71,11 +73,11 @@ impl Engine {
         self.start_pass();
     }
 
-    /// Returns the virtual time at which the current pass ends or, between passes, the next LoRA adapter is
-    /// loaded. Call [`Engine::step`] at that time at the latest. `None` while the engine is idle.
+    /// Returns the virtual time at which the current pass ends. Call [`Engine::step`] at that time at the
+    /// latest. `None` while the engine is idle.
     #[must_use]
     pub fn next_wakeup_us(&self) -> Option<u64> {
-        self.pass_ends_at_us.or_else(|| self.adapters.next_load_completion_us(self.now_us))
+        self.pass_ends_at_us
     }
 
     /// Returns the current gauges and counters.
@@ -104,16 +106,15 @@ impl Engine {
             waiting: of(&mut self.waiting.iter()),
             ..AdapterStats::default()
         };
-        self.adapters.add_residency(self.now_us, &mut stats);
+        self.adapters.add_residency(&mut stats);
         stats
     }
 
     fn advance(&mut self, now_us: u64, effects: &mut Vec<Effect>) {
         while let Some(at_us) = self.next_wakeup_us().filter(|&at_us| at_us <= now_us) {
             self.now_us = at_us;
-            if self.pass_ends_at_us.take().is_some() {
-                self.end_pass(effects);
-            }
+            self.pass_ends_at_us = None;
+            self.end_pass(effects);
             self.start_pass();
         }
         self.now_us = self.now_us.max(now_us);
@@ -138,8 +139,10 @@ impl Engine {
             let request = self.running.remove(position);
             self.pool.release(&request.blocks);
             self.adapters.release(request.adapter);
-        } else {
-            self.waiting.retain(|request| request.id != id);
+            self.totals.cancelled += 1;
+        } else if let Some(position) = self.waiting.iter().position(|request| request.id == id) {
+            self.waiting.remove(position);
+            self.totals.cancelled += 1;
         }
     }
 
@@ -158,6 +161,7 @@ impl Engine {
             pool.release(&request.blocks);
             adapters.release(request.adapter);
             totals.finished += 1;
+            totals.finished_at_limit += u64::from(request.is_limited);
             effects.push(Effect::Finished { id: request.id, at_us: *now_us, usage: request.usage() });
             false
         });

@@ -1,37 +1,41 @@
-//! Plans one pass in the order of vLLM's scheduler (v1): running requests first, then admissions.
-//!
-//! Simplifications compared with vLLM: a request gets the blocks of its whole prompt on admission (vLLM
-//! allocates chunk by chunk), and blocks of output tokens are not cached for reuse.
+//! Plans one pass in the order of vLLM's scheduler (V1): running requests first, then admissions.
 
 use super::Engine;
-use super::adapters::AdapterStatus;
-use super::block_pool::BlockPool;
+use super::block_pool::{Allocation, BlockPool};
+use super::pass_time::PassWork;
 use super::request::{Request, Work};
 
-/// The work of one pass.
+/// The plan of one pass.
 #[derive(Default)]
-pub(super) struct Plan {
+struct Plan {
     budget_left_tokens: u32,
-    decoding: u32,
-    prefill_tokens: u32,
+    work: PassWork,
 }
 
 impl Plan {
-    fn is_empty(&self) -> bool {
-        self.decoding == 0 && self.prefill_tokens == 0
-    }
-
-    /// Schedules the request's next chunk within the budget and caches the blocks that it fills. As in vLLM
-    /// that happens during planning, so that a request planned later in the same pass already hits them.
-    fn schedule(&mut self, request: &mut Request, pool: &mut BlockPool, block_size_tokens: u32) {
-        let work = request.work();
-        let chunk_tokens = request.remaining_tokens().min(self.budget_left_tokens);
+    /// Schedules the request's next `chunk_tokens` and caches the blocks that they fill. As in vLLM that
+    /// happens during planning, so that a request planned later in the same pass already hits them.
+    fn schedule(
+        &mut self,
+        request: &mut Request,
+        chunk_tokens: u32,
+        pool: &mut BlockPool,
+        block_size_tokens: u32,
+    ) {
+        let (context, chunk) = (u64::from(request.computed_tokens), u64::from(chunk_tokens));
+        match request.work() {
+            Work::Decode => {
+                self.work.decoding += 1;
+                self.work.decode_context_tokens += context;
+            }
+            Work::Prefill => {
+                self.work.prefill_tokens += chunk_tokens;
+                // Each token attends to what precedes it.
+                self.work.prefill_token_pairs += chunk * context + chunk * chunk / 2;
+            }
+        }
         request.scheduled_tokens = chunk_tokens;
         self.budget_left_tokens -= chunk_tokens;
-        match work {
-            Work::Decode => self.decoding += 1,
-            Work::Prefill => self.prefill_tokens += chunk_tokens,
-        }
         let full_blocks = ((request.computed_tokens + chunk_tokens) / block_size_tokens) as usize;
         while request.cached_blocks < full_blocks.min(request.chain.len()) {
             let next = request.cached_blocks;
@@ -56,15 +60,18 @@ impl Engine {
         if self.schedule_running(&mut plan) == Preemption::None {
             self.admit_waiting(&mut plan);
         }
-        (!plan.is_empty()).then(|| self.config.pass_duration_us(plan.decoding, plan.prefill_tokens))
+        (!plan.work.is_empty()).then(|| self.config.pass_duration_us(&plan.work))
     }
 
     fn schedule_running(&mut self, plan: &mut Plan) -> Preemption {
         let mut preemption = Preemption::None;
         let mut position = 0;
         while position < self.running.len() && plan.budget_left_tokens > 0 {
-            if self.grow(position) {
-                plan.schedule(&mut self.running[position], &mut self.pool, self.config.block_size_tokens);
+            let remaining_tokens = self.running[position].remaining_tokens();
+            let chunk_tokens = self.config.chunk_tokens(remaining_tokens, plan.budget_left_tokens);
+            if self.grow(position, chunk_tokens) {
+                let request = &mut self.running[position];
+                plan.schedule(request, chunk_tokens, &mut self.pool, self.config.block_size_tokens);
                 position += 1;
             } else {
                 // The youngest request is preempted, even if it is the one that needs the block.
@@ -75,13 +82,13 @@ impl Engine {
         preemption
     }
 
-    /// Allocates blocks for the request's next output token; returns whether there were enough. The prompt
-    /// got its blocks on admission.
-    fn grow(&mut self, position: usize) -> bool {
+    /// Allocates the blocks for the request's next `chunk_tokens`; returns whether there were enough.
+    fn grow(&mut self, position: usize, chunk_tokens: u32) -> bool {
         let request = &mut self.running[position];
-        let needed = request.known_tokens().div_ceil(self.config.block_size_tokens) as usize;
+        let needed =
+            (request.computed_tokens + chunk_tokens).div_ceil(self.config.block_size_tokens) as usize;
         while request.blocks.len() < needed {
-            match self.pool.allocate_one() {
+            match self.pool.allocate() {
                 Some(block) => request.blocks.push(block),
                 None => return false,
             }
@@ -89,8 +96,8 @@ impl Engine {
         true
     }
 
-    /// Moves the youngest running request back to the head of the queue; it will be computed again from the
-    /// start.
+    /// Moves the youngest running request back to the head of the queue. It is computed again from the start,
+    /// except for those of its blocks that are still cached when it is admitted again.
     fn preempt_youngest(&mut self) {
         let Some(mut youngest) = self.running.pop() else { return };
         self.pool.release(&youngest.blocks);
@@ -104,35 +111,48 @@ impl Engine {
     }
 
     /// Admits requests from the head of the queue while budget, batch size and blocks permit. Skips requests
-    /// whose adapter is not loaded, but never a request that waits for blocks.
+    /// whose adapter finds no slot, but never a request that waits for blocks.
     fn admit_waiting(&mut self, plan: &mut Plan) {
-        let block_size_tokens = self.config.block_size_tokens;
         let mut position = 0;
         while plan.budget_left_tokens > 0 && self.running.len() < self.config.max_running as usize {
             let Some(next) = self.waiting.get(position) else { return };
-            let adapter_status =
-                next.adapter.map(|adapter| self.adapters.require(adapter, self.now_us, &self.config));
-            if adapter_status == Some(AdapterStatus::Waiting) {
+            if next.adapter.is_some_and(|adapter| !self.adapters.has_slot_for(adapter, &self.config)) {
                 position += 1;
                 continue;
             }
-            let needed_blocks = next.known_tokens().div_ceil(block_size_tokens);
-            let Some(allocation) = self.pool.allocate(next.reusable_chain(block_size_tokens), needed_blocks)
-            else {
-                return;
-            };
-            let mut request = self.waiting.remove(position).expect("the position was checked above");
-            self.adapters.acquire(request.adapter);
-            request.blocks = allocation.blocks;
-            request.cached_blocks = allocation.cached as usize;
-            request.computed_tokens = allocation.cached * block_size_tokens;
-            if request.cached_tokens.is_none() {
-                request.cached_tokens = Some(request.computed_tokens);
-                self.totals.prefix_queries_tokens += u64::from(request.prompt_tokens);
-                self.totals.prefix_hits_tokens += u64::from(request.computed_tokens);
+            let Some(mut request) = self.admit(position, plan.budget_left_tokens) else { return };
+            if let Some(adapter) = request.adapter {
+                plan.work.load_us += self.adapters.acquire(adapter, &self.config);
             }
-            plan.schedule(&mut request, &mut self.pool, block_size_tokens);
+            let chunk_tokens = self.config.chunk_tokens(request.remaining_tokens(), plan.budget_left_tokens);
+            plan.schedule(&mut request, chunk_tokens, &mut self.pool, self.config.block_size_tokens);
             self.running.push(request);
         }
+    }
+
+    /// Takes a request out of the queue and gives it the blocks for its first chunk. Returns `None` and changes
+    /// nothing unless all that it knows so far, prompt and earlier output, fits into the free blocks: vLLM
+    /// reserves nothing for it, but does not begin what would certainly be preempted.
+    fn admit(&mut self, position: usize, budget_left_tokens: u32) -> Option<Request> {
+        let block_size_tokens = self.config.block_size_tokens;
+        let next = &self.waiting[position];
+        let reusable = next.reusable_chain(block_size_tokens);
+        let cached = self.pool.cached_blocks(reusable);
+        let computed_tokens = cached * block_size_tokens;
+        let chunk_tokens =
+            self.config.chunk_tokens(next.known_tokens() - computed_tokens, budget_left_tokens);
+        let now = (computed_tokens + chunk_tokens).div_ceil(block_size_tokens);
+        let eventually = next.known_tokens().div_ceil(block_size_tokens);
+        let Allocation { blocks, cached } = self.pool.admit(reusable, cached, now, eventually)?;
+        let mut request = self.waiting.remove(position)?;
+        request.blocks = blocks;
+        request.cached_blocks = cached as usize;
+        request.computed_tokens = computed_tokens;
+        if request.cached_tokens.is_none() {
+            request.cached_tokens = Some(computed_tokens);
+            self.totals.prefix_queries_tokens += u64::from(request.prompt_tokens);
+            self.totals.prefix_hits_tokens += u64::from(computed_tokens);
+        }
+        Some(request)
     }
 }

@@ -7,11 +7,14 @@ use super::event::{AdapterId, Arrival, RequestId, Usage};
 /// A request in the waiting queue or the running batch.
 pub(super) struct Request {
     pub(super) id: RequestId,
+    /// Hashes of the full blocks of prompt and output, as far as they are known.
     pub(super) chain: Arc<[u64]>,
     pub(super) adapter: Option<AdapterId>,
     pub(super) prompt_tokens: u32,
     /// Number of tokens to produce.
     pub(super) target_tokens: u32,
+    /// Whether the client limited the output.
+    pub(super) is_limited: bool,
     /// Number of tokens produced so far.
     pub(super) output_tokens: u32,
     /// Time of the last token.
@@ -45,6 +48,7 @@ impl Request {
             adapter: arrival.adapter,
             prompt_tokens: arrival.prompt_tokens,
             target_tokens,
+            is_limited: arrival.max_output_tokens.is_some(),
             output_tokens: 0,
             last_token_us: 0,
             computed_tokens: 0,
@@ -69,10 +73,11 @@ impl Request {
         if self.output_tokens > 0 && self.remaining_tokens() == 1 { Work::Decode } else { Work::Prefill }
     }
 
-    /// Returns the hashes of the blocks that may come from the prefix cache. These are full blocks and never
-    /// cover the whole prompt, because its last token must be computed to produce the first output token.
+    /// Returns the hashes of the blocks that may come from the prefix cache: the full blocks of the prompt and,
+    /// after a preemption, of the output. They never cover all tokens, because the last one must be computed to
+    /// produce the next.
     pub(super) fn reusable_chain(&self, block_size_tokens: u32) -> &[u64] {
-        let full_blocks = (self.prompt_tokens.min(self.known_tokens() - 1) / block_size_tokens) as usize;
+        let full_blocks = ((self.known_tokens() - 1) / block_size_tokens) as usize;
         &self.chain[..self.chain.len().min(full_blocks)]
     }
 

@@ -11,7 +11,7 @@ pub struct Stats {
     pub waiting: u32,
     /// KV blocks referenced by running requests.
     pub used_blocks: u32,
-    /// KV blocks that no request references but that the prefix cache can still serve.
+    /// Free KV blocks that the prefix cache can still serve.
     pub idle_cached_blocks: u32,
     /// Number of all KV blocks.
     pub total_blocks: u32,
@@ -27,6 +27,10 @@ pub struct Stats {
     pub preemptions: u64,
     /// Number of finished requests.
     pub finished: u64,
+    /// Number of those whose client limited the output.
+    pub finished_at_limit: u64,
+    /// Number of requests that were cancelled before they finished.
+    pub cancelled: u64,
     /// Sum of the times between two tokens of a request, in virtual microseconds.
     pub inter_token_us_sum: u64,
     /// Number of such times.
@@ -44,7 +48,7 @@ pub struct AdapterStats {
     pub running: Vec<AdapterId>,
     /// Adapters of waiting requests, by number.
     pub waiting: Vec<AdapterId>,
-    /// Adapters in device slots, least recently used first.
+    /// Adapters in device slots or on the way into one, least recently used first.
     pub resident: Vec<AdapterId>,
     /// Adapters in host memory, including those in device slots, least recently used first.
     pub host: Vec<AdapterId>,

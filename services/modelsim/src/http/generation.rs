@@ -1,8 +1,8 @@
 //! One prompt whose output is being generated.
 
-use super::filler_text;
 use crate::engine::{RequestId, Usage};
 use crate::pod::{PodStopped, Progress, RequestHandle, Stage};
+use crate::tokenizer::answer;
 
 /// A prompt whose output is being generated.
 pub(super) struct Generation {
@@ -36,6 +36,6 @@ impl Generation {
 
     /// Returns the text of output tokens `from..to`.
     pub(super) fn text(&self, from: u32, to: u32) -> String {
-        filler_text::text(self.fingerprint, from, to)
+        answer::text(self.fingerprint, from, to)
     }
 }

@@ -46,7 +46,11 @@ async fn respond(pod: &Pod, request: InferenceRequest, api: Api) -> Result<Respo
     let incarnation = pod.incarnations.current();
     let mut generations = Vec::with_capacity(request.prompts.len());
     for prompt in &request.prompts {
-        let submitted = incarnation.engine.submit(prompt, request.adapter, request.max_output_tokens).await?;
+        let model = &pod.config.model;
+        let answer_tokens = model.longest_output_tokens(prompt.token_count, request.max_output_tokens);
+        let chain = prompt.chain_with_answer(answer_tokens, model.block_size_tokens);
+        let engine = &incarnation.engine;
+        let submitted = engine.submit(prompt, chain, request.adapter, request.max_output_tokens).await?;
         generations.push(Generation::new(submitted, prompt.fingerprint));
     }
     let finish_reason =
@@ -56,6 +60,7 @@ async fn respond(pod: &Pod, request: InferenceRequest, api: Api) -> Result<Respo
         id: response_id(pod, api, &generations),
         created_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         model: request.model,
+        prompt_tokens_details: pod.config.prompt_tokens_details,
         events_with_usage: request.mode == ResponseMode::EventsWithUsage,
     };
     match request.mode {

@@ -4,7 +4,6 @@ mod admin;
 mod connection;
 mod error;
 mod event_stream;
-mod filler_text;
 mod generation;
 mod inference;
 mod request;

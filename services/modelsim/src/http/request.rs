@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 use crate::config::PodConfig;
 use crate::engine::AdapterId;
-use crate::tokenizer::{EncodedPrompt, encode_text, encode_tokens};
+use crate::tokenizer::{ChatMessage, EncodedPrompt, encode_chat, encode_text, encode_tokens};
 
 /// Maximum number of prompts in one request.
 const MAX_PROMPTS: usize = 1_024;
@@ -102,7 +102,7 @@ pub(super) fn parse_completion(config: &PodConfig, body: &Bytes) -> Result<Infer
     let (model, adapter) = body.common.resolve_model(config)?;
     let prompt = body.prompt.ok_or_else(|| ApiError::invalid_field("prompt", "prompt is missing"))?;
     let block_size_tokens = config.model.block_size_tokens;
-    let text = |text: &String| encode_text(&model, text.as_bytes(), block_size_tokens);
+    let text = |text: &String| encode_text(&config.tokenizer, &model, text.as_bytes(), block_size_tokens);
     let tokens = |tokens: &Vec<u32>| encode_tokens(&model, tokens, block_size_tokens);
     let prompts: Vec<EncodedPrompt> = match &prompt {
         Prompts::Text(one) => vec![text(one)],
@@ -120,27 +120,29 @@ pub(super) fn parse_completion(config: &PodConfig, body: &Bytes) -> Result<Infer
     Ok(InferenceRequest { prompts, max_output_tokens: body.max_tokens, mode, model, adapter })
 }
 
-/// Parses a body of `/v1/chat/completions`. The prompt is the concatenation of each message's role and text.
+/// Parses a body of `/v1/chat/completions`.
 pub(super) fn parse_chat(config: &PodConfig, body: &Bytes) -> Result<InferenceRequest, ApiError> {
     let body: ChatBody = parse_json(body)?;
     let (model, adapter) = body.common.resolve_model(config)?;
     let messages =
         body.messages.ok_or_else(|| ApiError::invalid_field("messages", "messages are missing"))?;
-    let mut text = String::new();
-    for message in &messages {
-        text.push_str(&message.role);
-        match &message.content {
-            Some(Content::Text(content)) => text.push_str(content),
-            Some(Content::Parts(parts)) => {
-                parts.iter().for_each(|Part::Text { text: part }| text.push_str(part))
-            }
-            // An assistant message that only calls tools.
-            None => {}
-        }
-    }
-    let prompts = vec![encode_text(&model, text.as_bytes(), config.model.block_size_tokens)];
+    let messages: Vec<ChatMessage> = messages.into_iter().map(ChatMessage::from).collect();
+    let prompt = encode_chat(&config.tokenizer, &model, &messages, config.model.block_size_tokens);
     let max_output_tokens = body.max_completion_tokens.or(body.max_tokens);
-    Ok(InferenceRequest { prompts, max_output_tokens, mode: body.common.response_mode(), model, adapter })
+    let mode = body.common.response_mode();
+    Ok(InferenceRequest { prompts: vec![prompt], max_output_tokens, mode, model, adapter })
+}
+
+impl From<Message> for ChatMessage {
+    fn from(message: Message) -> Self {
+        let text = match message.content {
+            Some(Content::Text(text)) => text,
+            Some(Content::Parts(parts)) => parts.into_iter().map(|Part::Text { text }| text).collect(),
+            // An assistant message that only calls tools.
+            None => String::new(),
+        };
+        Self { role: message.role, text }
+    }
 }
 
 fn parse_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
@@ -178,7 +180,7 @@ mod tests {
 
     use super::{InferenceRequest, parse_chat, parse_completion};
     use crate::config::PodConfig;
-    use crate::tokenizer::encode_text;
+    use crate::tokenizer::{TokenizerConfig, encode_text};
 
     fn completion(body: &'static str) -> Option<InferenceRequest> {
         parse_completion(&PodConfig::default(), &Bytes::from_static(body.as_bytes())).ok()
@@ -211,7 +213,9 @@ mod tests {
             {"role":"assistant","content":null,"tool_calls":[]},
             {"role":"user","content":[{"type":"text","text":"Hi "},{"type":"text","text":"there"}]}]}"#;
         let request = parse_chat(&PodConfig::default(), &Bytes::from_static(body.as_bytes())).ok().unwrap();
-        assert_eq!(request.prompts[0], encode_text("llama3-8b", b"systemBe brief.assistantuserHi there", 16));
+        let text = b"systemBe brief.assistantuserHi there";
+        let expected = encode_text(&TokenizerConfig::default(), "llama3-8b", text, 16);
+        assert_eq!(request.prompts[0], expected);
         assert_eq!(request.max_output_tokens, Some(7));
     }
 }

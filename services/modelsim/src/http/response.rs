@@ -53,6 +53,8 @@ pub(super) struct ResponseEncoder {
     /// Unix time of the response.
     pub(super) created_seconds: u64,
     pub(super) model: String,
+    /// Whether a usage tells the cached tokens.
+    pub(super) prompt_tokens_details: bool,
     /// Whether events have a field `usage`, which is null in all but the last.
     pub(super) events_with_usage: bool,
 }
@@ -98,7 +100,8 @@ struct UsageBody {
     prompt_tokens: u64,
     total_tokens: u64,
     completion_tokens: u64,
-    prompt_tokens_details: PromptDetails,
+    /// Null without the flag and, as in vLLM, when nothing was cached.
+    prompt_tokens_details: Option<PromptDetails>,
 }
 
 #[derive(Serialize)]
@@ -106,18 +109,18 @@ struct PromptDetails {
     cached_tokens: u64,
 }
 
-impl From<TotalUsage> for UsageBody {
-    fn from(usage: TotalUsage) -> Self {
-        Self {
+impl ResponseEncoder {
+    fn usage_body(&self, usage: TotalUsage) -> UsageBody {
+        let cached_tokens =
+            Some(usage.cached_tokens).filter(|&cached| self.prompt_tokens_details && cached > 0);
+        UsageBody {
             prompt_tokens: usage.prompt_tokens,
             total_tokens: usage.prompt_tokens + usage.output_tokens,
             completion_tokens: usage.output_tokens,
-            prompt_tokens_details: PromptDetails { cached_tokens: usage.cached_tokens },
+            prompt_tokens_details: cached_tokens.map(|cached_tokens| PromptDetails { cached_tokens }),
         }
     }
-}
 
-impl ResponseEncoder {
     /// Returns the whole response as one JSON document.
     pub(super) fn document(&self, chunks: &[TextChunk], usage: TotalUsage) -> Vec<u8> {
         let object = match self.api {
@@ -127,7 +130,7 @@ impl ResponseEncoder {
         let choices = chunks.iter().map(|chunk| {
             self.choice(chunk, |content| Content::Message(ChatMessage { role: Some("assistant"), content }))
         });
-        let document = self.body(object, choices.collect(), Some(Some(usage.into())));
+        let document = self.body(object, choices.collect(), Some(Some(self.usage_body(usage))));
         serde_json::to_vec(&document).expect("a document of strings and numbers is always JSON")
     }
 
@@ -166,7 +169,7 @@ impl ResponseEncoder {
             Api::Completion => "text_completion",
             Api::Chat => "chat.completion.chunk",
         };
-        let usage = self.events_with_usage.then(|| usage.map(UsageBody::from));
+        let usage = self.events_with_usage.then(|| usage.map(|usage| self.usage_body(usage)));
         let mut event = Vec::with_capacity(256);
         event.extend_from_slice(b"data: ");
         serde_json::to_writer(&mut event, &self.body(object, choices, usage))

@@ -66,10 +66,12 @@ impl EngineHandle {
         Self { commands, permits, snapshots, next_id: AtomicU64::new(0) }
     }
 
-    /// Submits a request to the engine; returns once the engine has accepted it.
+    /// Submits a request to the engine; returns once the engine has accepted it. `chain` are the hashes of the
+    /// blocks of prompt and answer.
     pub(crate) async fn submit(
         &self,
         prompt: &EncodedPrompt,
+        chain: Arc<[u64]>,
         adapter: Option<AdapterId>,
         max_output_tokens: Option<u32>,
     ) -> Result<RequestHandle, SubmitError> {
@@ -77,13 +79,7 @@ impl EngineHandle {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let waiting = Progress { produced_tokens: 0, stage: Stage::Submitted };
         let (report, progress) = watch::channel(waiting);
-        let arrival = Arrival {
-            id,
-            chain: Arc::clone(&prompt.chain),
-            adapter,
-            prompt_tokens: prompt.token_count,
-            max_output_tokens,
-        };
+        let arrival = Arrival { id, chain, adapter, prompt_tokens: prompt.token_count, max_output_tokens };
         self.commands.send(Command::Submit(arrival, report)).map_err(|_| PodStopped)?;
         // From here on dropping the handle cancels the request, also when the caller drops this future.
         let mut request = RequestHandle { id, progress, commands: self.commands.clone(), _permit: permit };

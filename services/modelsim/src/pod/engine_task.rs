@@ -124,7 +124,15 @@ impl EngineTask {
                     self.latest.inter_token.observe(self.clock.wall_seconds(waited_us));
                 }
             }
-            Effect::Finished { id, usage, .. } => self.finish(id, Stage::Finished(usage)),
+            Effect::Finished { id, at_us, usage } => {
+                if let Some(request) = self.requests.get(&id) {
+                    let took_us = at_us.saturating_sub(request.arrived_us);
+                    self.latest.request.observe(self.clock.wall_seconds(took_us));
+                    self.latest.prompt_tokens.observe(f64::from(usage.prompt_tokens));
+                    self.latest.output_tokens.observe(f64::from(usage.output_tokens));
+                }
+                self.finish(id, Stage::Finished(usage));
+            }
             Effect::Rejected { id, reason } => self.finish(id, Stage::Rejected(reason)),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::faults::Faults;
 use super::histogram::Histogram;
-use super::snapshot::Snapshot;
+use super::snapshot::{AdapterUse, Snapshot};
 use crate::config::PodConfig;
 use crate::engine::AdapterId;
 
@@ -30,12 +30,7 @@ impl MetricsPage<'_> {
         self.write_gauges(page, &labels)?;
         self.write_counters(page, &labels)?;
         self.write_adapters(page, &labels)?;
-        let first_token =
-            ("vllm:time_to_first_token_seconds", "Histogram of time to first token in seconds.");
-        write_histogram(page, &labels, first_token, &self.snapshot.first_token)?;
-        let inter_token =
-            ("vllm:inter_token_latency_seconds", "Histogram of inter-token latency in seconds.");
-        write_histogram(page, &labels, inter_token, &self.snapshot.inter_token)?;
+        self.write_histograms(page, &labels)?;
         let started = "process_start_time_seconds";
         writeln!(page, "# HELP {started} Start time of the process since unix epoch in seconds.")?;
         writeln!(page, "# TYPE {started} gauge\n{started} {:.3}", self.started_at_seconds)
@@ -90,6 +85,38 @@ impl MetricsPage<'_> {
         Ok(())
     }
 
+    /// Writes the finished requests by reason, and times and lengths of requests.
+    fn write_histograms(&self, page: &mut String, labels: &str) -> fmt::Result {
+        let Snapshot { stats, first_token, inter_token, request, prompt_tokens, output_tokens, .. } =
+            &self.snapshot;
+        let success = "vllm:request_success_total";
+        writeln!(page, "# HELP {success} Count of successfully processed requests.")?;
+        writeln!(page, "# TYPE {success} counter")?;
+        let stopped = stats.finished - stats.finished_at_limit;
+        let reasons = [
+            ("stop", stopped),
+            ("length", stats.finished_at_limit),
+            ("abort", stats.cancelled),
+            ("error", 0),
+        ];
+        for (reason, count) in reasons {
+            writeln!(page, "{success}{{{labels},finished_reason=\"{reason}\"}} {count}.0")?;
+        }
+        let longest = self.config.model.max_request_tokens() as f64;
+        let histograms = [
+            ("time_to_first_token_seconds", "Histogram of time to first token in seconds.", first_token),
+            ("inter_token_latency_seconds", "Histogram of inter-token latency in seconds.", inter_token),
+            ("e2e_request_latency_seconds", "Histogram of e2e request latency in seconds.", request),
+            ("request_prompt_tokens", "Number of prefill tokens processed.", prompt_tokens),
+            ("request_generation_tokens", "Number of generation tokens processed.", output_tokens),
+        ];
+        for (name, help, histogram) in histograms {
+            let greatest = if name.ends_with("_tokens") { longest } else { f64::INFINITY };
+            write_histogram(page, labels, (name, help), histogram, greatest)?;
+        }
+        Ok(())
+    }
+
     /// Writes the adapter metrics if the pod has adapters, as vLLM does.
     fn write_adapters(&self, page: &mut String, labels: &str) -> fmt::Result {
         let PodConfig { loras, model, .. } = self.config;
@@ -101,16 +128,17 @@ impl MetricsPage<'_> {
                 adapters.iter().filter_map(|id| loras.get(*id as usize)).map(String::as_str).collect();
             escape_label(&names.join(","))
         };
-        let Snapshot { adapters, stats, at_seconds, .. } = &self.snapshot;
-        let (info, running, waiting) =
-            ("vllm:lora_requests_info", names(&adapters.running), names(&adapters.waiting));
+        let Snapshot { adapter_uses, stats, .. } = &self.snapshot;
+        let (info, slots) = ("vllm:lora_requests_info", model.max_loras);
         writeln!(page, "# HELP {info} Running stats on lora requests.\n# TYPE {info} gauge")?;
-        writeln!(
-            page,
-            "{info}{{max_lora=\"{}\",running_lora_adapters=\"{running}\",waiting_lora_adapters=\"{waiting}\"}} \
-             {at_seconds:?}",
-            model.max_loras
-        )?;
+        for AdapterUse { adapters, at_seconds } in adapter_uses {
+            let (running, waiting) = (names(&adapters.running), names(&adapters.waiting));
+            writeln!(
+                page,
+                "{info}{{max_lora=\"{slots}\",running_lora_adapters=\"{running}\",waiting_lora_adapters=\"{waiting}\"}} \
+                 {at_seconds:?}"
+            )?;
+        }
         let loads = "modelsim_lora_loads_total";
         writeln!(page, "# HELP {loads} LoRA adapters loaded to the device.\n# TYPE {loads} counter")?;
         for (source, count) in [("disk", stats.lora_disk_loads), ("host", stats.lora_host_loads)] {
@@ -120,19 +148,22 @@ impl MetricsPage<'_> {
     }
 }
 
+/// Writes a histogram with its bounds up to `greatest`.
 fn write_histogram(
     page: &mut String,
     labels: &str,
     (name, help): (&str, &str),
     histogram: &Histogram,
+    greatest: f64,
 ) -> fmt::Result {
-    writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram")?;
-    for (bound, count) in histogram.cumulative() {
-        writeln!(page, "{name}_bucket{{{labels},le=\"{bound:?}\"}} {count}.0")?;
+    writeln!(page, "# HELP vllm:{name} {help}\n# TYPE vllm:{name} histogram")?;
+    for (bound, count) in histogram.cumulative().take_while(|(bound, _)| *bound <= greatest) {
+        writeln!(page, "vllm:{name}_bucket{{{labels},le=\"{bound:?}\"}} {count}.0")?;
     }
     let count = histogram.count();
-    writeln!(page, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}.0\n{name}_count{{{labels}}} {count}.0")?;
-    writeln!(page, "{name}_sum{{{labels}}} {:?}", histogram.sum_seconds())
+    writeln!(page, "vllm:{name}_bucket{{{labels},le=\"+Inf\"}} {count}.0")?;
+    writeln!(page, "vllm:{name}_count{{{labels}}} {count}.0")?;
+    writeln!(page, "vllm:{name}_sum{{{labels}}} {:?}", histogram.sum())
 }
 
 /// Escapes a label value for the text format.
@@ -146,7 +177,7 @@ mod tests {
     use crate::config::PodConfig;
     use crate::engine::{AdapterStats, Stats};
     use crate::pod::faults::Faults;
-    use crate::pod::snapshot::Snapshot;
+    use crate::pod::snapshot::{AdapterUse, Snapshot};
 
     #[test]
     fn page_is_valid_and_shows_overrides() {
@@ -172,16 +203,20 @@ mod tests {
     }
 
     #[test]
-    fn adapters_are_listed_by_name_with_the_time_of_the_snapshot() {
+    fn adapters_are_listed_by_name_with_the_time_of_their_use() {
         let loras = ["sql", "chat", "legal"].map(str::to_owned).to_vec();
         let config = PodConfig { loras, ..PodConfig::default() };
         let adapters = AdapterStats { running: vec![0, 2], waiting: vec![1], ..AdapterStats::default() };
         let stats = Stats { lora_disk_loads: 3, lora_host_loads: 2, ..Stats::default() };
-        let snapshot = Snapshot { stats, adapters, at_seconds: 1_758_816_301.25, ..Snapshot::default() };
+        let earlier = AdapterUse { at_seconds: 1_758_816_300.5, ..AdapterUse::default() };
+        let latest = AdapterUse { adapters, at_seconds: 1_758_816_301.25 };
+        let snapshot = Snapshot { stats, adapter_uses: vec![earlier, latest], ..Snapshot::default() };
         let page =
             MetricsPage { config: &config, snapshot, faults: Faults::default(), started_at_seconds: 0.0 };
         let page = page.render();
         for expected in [
+            "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"\",waiting_lora_adapters=\"\"} \
+             1758816300.5\n",
             "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"sql,legal\",\
              waiting_lora_adapters=\"chat\"} 1758816301.25\n",
             "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"disk\"} 3.0\n",

@@ -16,9 +16,9 @@ pub(crate) async fn pod(model: ModelConfig) -> ModelServer {
     pod_of(PodConfig { model, ..PodConfig::default() }).await
 }
 
-/// Starts a pod with `config`, except for its name and speed.
+/// Starts a pod with `config`, except for its name and speed, that tells the cached tokens.
 pub(crate) async fn pod_of(config: PodConfig) -> ModelServer {
-    let config = PodConfig { name: "pod-a".to_owned(), speed: 100.0, ..config };
+    let config = PodConfig { name: "pod-a".to_owned(), prompt_tokens_details: true, speed: 100.0, ..config };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     ModelServer::start(config, listener).unwrap()
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::client::{events, get, json, pod, post, sample, send, text};
+use crate::client::{events, get, json, pod, pod_of, post, sample, send, text};
 use http_body_util::BodyExt;
 use hyper::Method;
-use serde_json::json;
-use signalbox_modelsim::ModelConfig;
+use serde_json::{Value, json};
+use signalbox_modelsim::{ModelConfig, ModelServer, PodConfig, profiles};
+use tokio::net::TcpListener;
 
 const LONG_PROMPT_BYTES: usize = 6_400;
 
@@ -21,11 +22,43 @@ async fn completion_reports_usage_and_the_second_one_hits_the_cache() {
     assert_eq!(
         first["usage"],
         json!({"prompt_tokens": 1600, "completion_tokens": 5, "total_tokens": 1605,
-               "prompt_tokens_details": {"cached_tokens": 0}})
+               "prompt_tokens_details": null}),
+        "as in vLLM, nothing cached is not told"
     );
     let second = json(post(pod.address(), "/v1/completions", &body).await).await;
     assert_eq!(second["usage"]["prompt_tokens_details"]["cached_tokens"], 1584);
     assert_eq!(second["choices"][0]["text"], first["choices"][0]["text"]);
+}
+
+#[tokio::test]
+async fn next_turn_of_a_chat_hits_prompt_and_answer() {
+    let profile = profiles::find("h100-8b").unwrap();
+    let (model, tokenizer) = (profile.model.clone(), profile.tokenizer);
+    let pod = pod_of(PodConfig { model, tokenizer, ..PodConfig::default() }).await;
+    let mut messages = vec![json!({"role": "user", "content": "Tell me about the sea. ".repeat(100)})];
+    let chat = |messages: &[Value]| json!({"model": "llama3-8b", "max_tokens": 200, "messages": messages});
+    let first = json(post(pod.address(), "/v1/chat/completions", &chat(&messages)).await).await;
+    assert_eq!(first["usage"]["prompt_tokens_details"], Value::Null);
+    messages.push(first["choices"][0]["message"].clone());
+    messages.push(json!({"role": "user", "content": "And the sky?"}));
+    let second = json(post(pod.address(), "/v1/chat/completions", &chat(&messages)).await).await;
+    // All full blocks of the first prompt and its answer, whose last token was never computed.
+    let computed = first["usage"]["total_tokens"].as_u64().unwrap() - 1;
+    let cached = second["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64();
+    assert_eq!(cached, Some(computed / 16 * 16));
+}
+
+#[tokio::test]
+async fn usage_tells_cached_tokens_only_when_switched_on() {
+    let config = PodConfig { name: "plain".to_owned(), speed: 100.0, ..PodConfig::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let pod = ModelServer::start(config, listener).unwrap();
+    let body = json!({"model": "llama3-8b", "prompt": "x".repeat(LONG_PROMPT_BYTES), "max_tokens": 1});
+    for _ in 0..2 {
+        let response = json(post(pod.address(), "/v1/completions", &body).await).await;
+        assert_eq!(response["usage"]["prompt_tokens_details"], Value::Null);
+    }
+    assert_eq!(pod.stats().prefix_hits_tokens, 1_584);
 }
 
 #[tokio::test]
@@ -133,6 +166,11 @@ async fn metrics_page_counts_served_requests() {
     }
     pod.wait_for_stats(|stats| stats.finished == 2).await;
     let page = text(get(pod.address(), "/metrics").await).await;
+    let finished = |reason: &str| {
+        format!(
+            "vllm:request_success_total{{engine=\"0\",model_name=\"llama3-8b\",finished_reason=\"{reason}\"}}"
+        )
+    };
     for (name, value) in [
         ("vllm:num_requests_running{", 0.0),
         ("vllm:num_requests_waiting{", 0.0),
@@ -141,6 +179,12 @@ async fn metrics_page_counts_served_requests() {
         ("vllm:prefix_cache_hits_total{", 1_584.0),
         ("vllm:prompt_tokens_total{", 3_200.0),
         ("vllm:generation_tokens_total{", 10.0),
+        (&finished("length"), 2.0),
+        (&finished("stop"), 0.0),
+        (&finished("abort"), 0.0),
+        ("vllm:e2e_request_latency_seconds_count{", 2.0),
+        ("vllm:request_prompt_tokens_sum{", 3_200.0),
+        ("vllm:request_generation_tokens_bucket{engine=\"0\",model_name=\"llama3-8b\",le=\"5.0\"}", 2.0),
         ("vllm:time_to_first_token_seconds_count{", 2.0),
         ("vllm:inter_token_latency_seconds_count{", 8.0),
         ("vllm:inter_token_latency_seconds_bucket{engine=\"0\",model_name=\"llama3-8b\",le=\"+Inf\"}", 8.0),

@@ -134,6 +134,7 @@ async fn start_simulators(args: &UpArgs) -> anyhow::Result<Fleet> {
         name: "sim".to_owned(),
         loras: adapter_names(args.simulator_loras),
         model,
+        prompt_tokens_details: true,
         speed: args.simulator_speed,
         ..PodConfig::default()
     };

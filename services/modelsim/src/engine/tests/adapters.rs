@@ -129,29 +129,34 @@ fn first_token_us(effects: &[Effect], wanted: RequestId) -> u64 {
 }
 
 #[test]
-fn other_requests_continue_while_an_adapter_is_loaded_once() {
+fn load_of_an_adapter_stalls_the_pass_of_all_requests() {
     let (mut engine, mut effects) = (engine(config()), Vec::new());
-    for (id, adapter) in [(1, Some(7)), (2, Some(7)), (3, None)] {
+    for (id, adapter) in [(1, None), (2, Some(7)), (3, Some(7))] {
         engine.step(0, Input::Arrive(arrival_for(id, adapter, 8, 2)), &mut effects);
     }
     assert_eq!((engine.adapters().waiting, engine.stats().running), (vec![7], 1));
     drain(&mut engine, &mut effects);
-    // A prompt of 8 tokens takes 6,000 + 8 · 125 µs. One block of the adapter's second prompt is cached.
-    assert_eq!([1, 2, 3].map(|id| first_token_us(&effects, id)), [307_500, 307_500, 7_000]);
+    // A prompt of 8 tokens takes 6,000 + 8 · 125 µs. In the second pass, the first request decodes, and one block
+    // of the third prompt is cached.
+    let second_pass_us = 300_000 + 6_000 + 350 + 12 * 125;
+    let expected = [7_000, 7_000 + second_pass_us, 7_000 + second_pass_us];
+    assert_eq!([1, 2, 3].map(|id| first_token_us(&effects, id)), expected);
     let stats = engine.stats();
     assert_eq!((stats.lora_disk_loads, stats.lora_host_loads), (1, 0));
+    assert!(stats.inter_token_us_sum >= second_pass_us, "the first request waited for its second token");
 }
 
 #[test]
 fn request_that_was_passed_over_gets_the_next_free_slot() {
     let (mut engine, mut effects) = (engine(config()), Vec::new());
-    for adapter in 0..SLOTS {
-        engine.step(0, Input::Arrive(arrival_for(u64::from(adapter), Some(adapter), 4, 60)), &mut effects);
+    for (adapter, output_tokens) in (0..SLOTS).zip([24, 36]) {
+        let arrival = arrival_for(u64::from(adapter), Some(adapter), 4, output_tokens);
+        engine.step(0, Input::Arrive(arrival), &mut effects);
     }
-    engine.step(400_000, Input::Tick, &mut effects);
-    // Request 11 passes 10, because its adapter is loaded. Request 12 also needs a slot and comes later.
+    engine.step(650_000, Input::Tick, &mut effects);
+    // Request 11 passes 10, because its adapter has a slot. Request 12 also needs a slot and comes later.
     for (id, adapter) in [(10, 10), (11, 1), (12, 12)] {
-        engine.step(400_000, Input::Arrive(arrival_for(id, Some(adapter), 4, 4)), &mut effects);
+        engine.step(650_000, Input::Arrive(arrival_for(id, Some(adapter), 4, 4)), &mut effects);
     }
     drain(&mut engine, &mut effects);
     let [passed_over, passing, last] = [10, 11, 12].map(|id| first_token_us(&effects, id));

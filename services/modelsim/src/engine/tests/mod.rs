@@ -1,7 +1,9 @@
 //! Properties of the engine, and helpers to drive it.
 
 mod adapters;
+mod blocks;
 mod scheduling;
+mod vllm_rules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +28,11 @@ fn engine(config: ModelConfig) -> Engine {
     Engine::new(config).unwrap()
 }
 
-/// Builds an arrival. Prompts of one family are prefixes of each other.
+/// Builds an arrival. Prompts of one family are prefixes of each other, and their outputs continue them.
 fn arrival(id: RequestId, family: u64, prompt_tokens: u32, max_output_tokens: Option<u32>) -> Arrival {
+    let known_tokens = prompt_tokens + max_output_tokens.unwrap_or(0);
     let chain: Arc<[u64]> =
-        (0..u64::from(prompt_tokens / BLOCK_TOKENS)).map(|block| family * 1_000 + block).collect();
+        (0..u64::from(known_tokens / BLOCK_TOKENS)).map(|block| family * 1_000 + block).collect();
     Arrival { id, chain, adapter: None, prompt_tokens, max_output_tokens }
 }
 

@@ -96,8 +96,8 @@ impl Report {
             prompt_tokens: statistics.prompt_tokens,
             completion_tokens: statistics.completion_tokens,
             cached_token_share: statistics
-                .cached
-                .and_then(|cached| share(cached.cached_tokens, cached.prompt_tokens)),
+                .cached_tokens
+                .and_then(|cached_tokens| share(cached_tokens, statistics.prompt_tokens)),
             spread: Spread::of(&statistics.pods),
         }
     }

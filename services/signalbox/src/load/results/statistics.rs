@@ -107,15 +107,9 @@ pub(crate) struct Statistics {
     pub(crate) prompt_tokens: u64,
     /// Output tokens of all responses with a usage.
     pub(crate) completion_tokens: u64,
-    /// Tokens of the responses that report cached tokens. `None` if there are none.
-    pub(crate) cached: Option<CachedTokens>,
-}
-
-/// The part of the prompts that was found in caches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CachedTokens {
-    pub(crate) cached_tokens: u64,
-    pub(crate) prompt_tokens: u64,
+    /// Prompt tokens that were found in caches; `None` if no response reports any. An engine that reports them says
+    /// nothing in a response without any.
+    pub(crate) cached_tokens: Option<u64>,
 }
 
 impl Statistics {
@@ -129,7 +123,7 @@ impl Statistics {
             pods: BTreeMap::new(),
             prompt_tokens: 0,
             completion_tokens: 0,
-            cached: None,
+            cached_tokens: None,
         }
     }
 
@@ -152,9 +146,7 @@ impl Statistics {
         self.prompt_tokens += usage.prompt_tokens;
         self.completion_tokens += usage.completion_tokens;
         if let Some(cached_tokens) = usage.cached_tokens {
-            let cached = self.cached.get_or_insert_default();
-            cached.cached_tokens += cached_tokens;
-            cached.prompt_tokens += usage.prompt_tokens;
+            *self.cached_tokens.get_or_insert_default() += cached_tokens;
         }
     }
 
@@ -185,7 +177,7 @@ mod tests {
         statistics.add(Ok(Measurement { latency: millis(9), ..Measurement::default() }));
         statistics.add(Err(Failure::Status(503)));
         assert_eq!((statistics.served, statistics.failed(), statistics.prompt_tokens), (3, 1, 150));
-        assert_eq!(statistics.cached, Some(CachedTokens { cached_tokens: 30, prompt_tokens: 100 }));
+        assert_eq!(Some(30), statistics.cached_tokens);
         assert_eq!(statistics.pods, BTreeMap::from([(Some("a".into()), 2), (None, 1)]));
     }
 

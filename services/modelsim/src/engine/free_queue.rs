@@ -1,5 +1,5 @@
-//! The least-recently-used order of idle cached blocks. It is a doubly linked list inside an array, so that
-//! removing a block from the middle (a cache hit) is as cheap as removing the oldest (an eviction).
+//! The queue of free blocks, in the order in which they are taken. It is a doubly linked list inside an array,
+//! so that removing a block from the middle (a cache hit) is as cheap as taking the oldest.
 
 /// Marks a missing neighbor.
 const NONE: u32 = u32::MAX;
@@ -11,23 +11,25 @@ struct Links {
 }
 
 /// Block numbers from oldest to newest. Callers must not push a block twice or remove an absent one.
-pub(super) struct IdleList {
+pub(super) struct FreeQueue {
     links: Vec<Links>,
     oldest: u32,
     newest: u32,
-    len: u32,
 }
 
-impl IdleList {
+impl FreeQueue {
     pub(super) fn new() -> Self {
-        Self { links: Vec::new(), oldest: NONE, newest: NONE, len: 0 }
+        Self { links: Vec::new(), oldest: NONE, newest: NONE }
     }
 
+    /// Counts the blocks.
+    #[cfg(test)]
     pub(super) fn len(&self) -> u32 {
-        self.len
+        let next = |block: &u32| Some(self.links[*block as usize].newer).filter(|newer| *newer != NONE);
+        std::iter::successors(Some(self.oldest).filter(|oldest| *oldest != NONE), next).count() as u32
     }
 
-    /// Appends `block` as the newest.
+    /// Appends `block` as the newest, which is taken last.
     pub(super) fn push_newest(&mut self, block: u32) {
         let slot = block as usize;
         if slot >= self.links.len() {
@@ -39,7 +41,6 @@ impl IdleList {
             newest => self.links[newest as usize].newer = block,
         }
         self.newest = block;
-        self.len += 1;
     }
 
     /// Removes `block` from any position.
@@ -53,11 +54,10 @@ impl IdleList {
             NONE => self.newest = older,
             newer => self.links[newer as usize].older = older,
         }
-        self.len -= 1;
     }
 
     /// Removes and returns the oldest block.
-    pub(super) fn pop_oldest(&mut self) -> Option<u32> {
+    pub(super) fn take_oldest(&mut self) -> Option<u32> {
         if self.oldest == NONE {
             return None;
         }
@@ -73,16 +73,16 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::IdleList;
+    use super::FreeQueue;
 
     proptest! {
         #[test]
         fn behaves_like_a_queue_with_removal(touches in proptest::collection::vec((0u32..12, any::<bool>()), 0..200)) {
-            let mut list = IdleList::new();
+            let mut list = FreeQueue::new();
             let mut expected: VecDeque<u32> = VecDeque::new();
             for (block, pop) in touches {
                 if pop {
-                    prop_assert_eq!(list.pop_oldest(), expected.pop_front());
+                    prop_assert_eq!(list.take_oldest(), expected.pop_front());
                 } else if let Some(position) = expected.iter().position(|&other| other == block) {
                     list.remove(block);
                     expected.remove(position);
