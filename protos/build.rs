@@ -20,6 +20,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("ext_proc.bin"), shown)?;
     let descriptors = protox::compile(FILES, ["proto"])?;
     // Bodies and header values are slices of the received frame, not copies.
-    tonic_prost_build::configure().bytes(".envoy").compile_fds(descriptors)?;
+    tonic_prost_build::configure().bytes(".envoy").bytes(".signalbox").compile_fds(descriptors)?;
     Ok(())
 }

@@ -132,8 +132,8 @@ impl WorkerFleet {
     fn send(&mut self, request: usize, chain: &[BlockHash]) -> Vec<Operation> {
         self.index_writer.index().lookup_into(chain, &mut self.lengths);
         let held: HashMap<EndpointKey, usize> = {
-            let endpoints = self.lengths.slots().endpoints().iter().zip(self.lengths.blocks());
-            endpoints.filter_map(|(of, blocks)| Some(((*of)?, *blocks as usize))).collect()
+            let endpoints = self.lengths.slots().endpoints().zip(self.lengths.blocks());
+            endpoints.filter_map(|(of, blocks)| Some((of?, *blocks as usize))).collect()
         };
         let of = |worker: usize| held.get(&key(worker)).copied().unwrap_or(0);
         let best =

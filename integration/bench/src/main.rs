@@ -5,6 +5,7 @@ mod decide;
 mod parallel;
 mod policy;
 mod routing;
+mod scale_out;
 mod sim;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ enum Bench {
     Coherence(coherence::Args),
     /// Time decisions and count their allocations
     Decide(decide::Args),
+    /// Measure the CPU time of a large pool's owner, its streams and a replica, in virtual time
+    ScaleOut(scale_out::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -31,5 +34,6 @@ fn main() -> anyhow::Result<()> {
         Bench::Routing(args) => routing::run(&args),
         Bench::Coherence(args) => coherence::run(&args),
         Bench::Decide(args) => decide::run(&args),
+        Bench::ScaleOut(args) => scale_out::run(&args),
     }
 }

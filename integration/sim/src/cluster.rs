@@ -9,6 +9,7 @@ pub(crate) mod network;
 pub(crate) mod pods;
 pub(crate) mod prompts;
 pub(crate) mod queue;
+pub(crate) mod work;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,6 +21,7 @@ use crate::cluster::message::{End, Payload, StreamKind};
 use crate::cluster::network::Network;
 use crate::cluster::pods::Pods;
 use crate::cluster::queue::Queue;
+use crate::cluster::work::Busy;
 use crate::counters::{Counter, Counters};
 use crate::plan::{Node, Plan};
 use crate::step_checker::{ProcessId, StepChecker};
@@ -59,6 +61,7 @@ impl Clock {
 pub(crate) struct ProcessRun {
     pub(crate) number: u32,
     pub(crate) is_paused: bool,
+    pub(crate) busy: Busy,
     clock: Clock,
 }
 
@@ -107,7 +110,8 @@ impl Cluster {
         let drift_ppm = self.queue.rng.random_range(-most..=most);
         let offset_ms = if self.queue.rng.random() { 0 } else { self.queue.rng.random_range(0..1 << 30) };
         let clock = Clock { started_at_us: self.queue.now_us(), offset_ms, drift_ppm };
-        self.runs.insert(node, ProcessRun { number: self.runs_started, is_paused: false, clock });
+        let (number, busy) = (self.runs_started, Busy::default());
+        self.runs.insert(node, ProcessRun { number, is_paused: false, busy, clock });
         self.runs_started
     }
 
@@ -131,7 +135,8 @@ impl Cluster {
     }
 
     pub(crate) fn send(&mut self, stream: u64, to: End, payload: Payload) {
-        self.network.send(&mut self.queue, stream, to, payload);
+        let after_us = self.prepare(stream, to, &payload);
+        self.network.send(&mut self.queue, stream, to, after_us, payload);
     }
 
     pub(crate) fn close(&mut self, stream: u64, own: End) {

@@ -38,6 +38,8 @@ pub enum Counter {
     EpochRefused,
     /// Replicas that were expired and took a new origin.
     OriginRenewal,
+    /// Collectors that an owner expired or that connected again.
+    CollectorClosed,
     /// Requests of owners for a whole chain.
     ChainRequest,
     /// Evictions by owners.
@@ -56,11 +58,17 @@ pub enum Counter {
     MessageDuplicated,
     /// Broken streams.
     StreamBroken,
+    /// Backlogs of a process that became long.
+    LongBacklog,
+    /// Renewals of a lease that were withheld because the owner's actor was stuck.
+    RenewalWithheld,
+    /// Owners that knew of a later one and stepped down.
+    OutrankedStepDown,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::Event,
         Self::Change,
         Self::Request,
@@ -76,6 +84,7 @@ impl Counter {
         Self::FrameGap,
         Self::EpochRefused,
         Self::OriginRenewal,
+        Self::CollectorClosed,
         Self::ChainRequest,
         Self::Eviction,
         Self::Assignment,
@@ -85,6 +94,9 @@ impl Counter {
         Self::MessageLost,
         Self::MessageDuplicated,
         Self::StreamBroken,
+        Self::LongBacklog,
+        Self::RenewalWithheld,
+        Self::OutrankedStepDown,
     ];
 }
 

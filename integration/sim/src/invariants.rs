@@ -35,6 +35,8 @@ pub enum Invariant {
     DrainingGetsNoRequests,
     /// An owner keeps a draining endpoint, with its bookings, until it is told that the endpoint is gone.
     DrainingKeepsBookings,
+    /// An owner that knows of a later one claims the pool again, or steps down after the lease TTL.
+    OutrankedStepsDown,
     /// Without faults, at most one aggregator owns the pool.
     OneOwner,
     /// Without faults, an aggregator owns the pool.
@@ -62,7 +64,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -78,6 +80,7 @@ impl Invariant {
         Self::OneOriginRenewal,
         Self::DrainingGetsNoRequests,
         Self::DrainingKeepsBookings,
+        Self::OutrankedStepsDown,
         Self::OneOwner,
         Self::PoolHasOwner,
         Self::StateConverges,
@@ -109,6 +112,7 @@ impl Invariant {
             Self::OneOriginRenewal => "one-origin-renewal",
             Self::DrainingGetsNoRequests => "draining-gets-no-requests",
             Self::DrainingKeepsBookings => "draining-keeps-bookings",
+            Self::OutrankedStepsDown => "outranked-steps-down",
             Self::OneOwner => "one-owner",
             Self::PoolHasOwner => "pool-has-owner",
             Self::StateConverges => "state-converges",

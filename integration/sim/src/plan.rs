@@ -2,12 +2,14 @@
 
 mod fault;
 mod node;
+mod work;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 pub use fault::{Fault, FaultKind};
 pub use node::Node;
+pub use work::{SlowNodes, Work};
 
 /// How messages travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Plan {
     pub request_every_ms: u64,
     /// The largest drift of a process's clock, in parts per million.
     pub drift_ppm: i64,
+    /// How long processes take for what they do.
+    pub work: Work,
     /// When the last fault ends and everything heals, in milliseconds from the start of the run.
     pub heals_at_ms: u64,
     /// The faults, by the time of their start.
@@ -95,6 +99,7 @@ impl Plan {
         plan.faults.sort_by_key(|fault| fault.at_ms);
         plan.failback_after_ms = *pick(rng, &[1_000, 5_000, 30_000]);
         plan.lease_ttl_ms = *pick(rng, &[2_000, 2_000, 6_000]);
+        plan.work = Work::random(rng, &plan.nodes());
         plan
     }
 
@@ -114,6 +119,7 @@ impl Plan {
             kv_tokens: AMPLE_KV_TOKENS,
             request_every_ms: 50,
             drift_ppm: 200,
+            work: Work::quick(),
             heals_at_ms: 8_000,
             faults: Vec::new(),
         }

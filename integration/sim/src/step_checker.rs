@@ -1,6 +1,7 @@
 //! Checks the invariants that hold after every input of every process.
 
 mod draining;
+mod outranked;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -68,6 +69,9 @@ pub(crate) struct StepChecker {
     genuine_epoch: u64,
     /// The endpoints that each aggregator was last told of.
     specs: BTreeMap<ProcessId, BTreeSet<EndpointKey>>,
+    /// The owners that know of a later one: their own epoch, and since when, in microseconds.
+    outranked: BTreeMap<ProcessId, (u64, u64)>,
+    lease_ttl_us: u64,
 }
 
 impl StepChecker {
@@ -85,6 +89,8 @@ impl StepChecker {
             renewed_origins: BTreeSet::new(),
             genuine_epoch: 0,
             specs: BTreeMap::new(),
+            outranked: BTreeMap::new(),
+            lease_ttl_us: plan.lease_ttl_ms * 1_000,
         }
     }
 

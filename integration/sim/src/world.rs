@@ -1,10 +1,11 @@
 //! Runs a simulation: starts and stops processes and delivers events to them.
 
+mod backlog;
 mod faults;
 mod ownership;
 mod settled;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use rand::Rng;
 use signalbox_state::PoolRole;
@@ -12,10 +13,11 @@ use signalbox_state::PoolRole;
 use self::ownership::OwnershipHistory;
 use crate::cluster::event::{Event, Timer};
 use crate::cluster::message::{End, Payload};
+use crate::cluster::work::Busy;
 use crate::cluster::{Cluster, Tracing};
 use crate::counters::{Counter, Counters};
 use crate::invariants::Violation;
-use crate::plan::{Fault, FaultKind, Node, Plan};
+use crate::plan::{Fault, FaultKind, Node, Plan, SlowNodes, Work};
 use crate::processes::Process;
 use crate::processes::aggregator::Aggregator;
 use crate::processes::collector::Collector;
@@ -26,8 +28,8 @@ use crate::processes::replica::Replica;
 pub struct World {
     pub(crate) cluster: Cluster,
     processes: BTreeMap<Node, Process>,
-    /// Events for paused processes.
-    backlogs: BTreeMap<Node, Vec<Event>>,
+    /// Events for processes that are paused or busy. A backlog is never empty.
+    backlogs: BTreeMap<Node, VecDeque<Event>>,
     /// The streams of lost machines. Their other ends learn of the loss when the process restarts.
     orphaned_streams: BTreeMap<Node, Vec<u64>>,
     /// When a fault last started or ended.
@@ -84,6 +86,14 @@ impl World {
         self.cluster.queue.schedule_after_us(for_ms * 1_000, Event::FaultEnd(at));
     }
 
+    /// Changes how long processes take for what they do. What they are busy with ends now.
+    pub fn set_work(&mut self, work: Work) {
+        self.cluster.plan.work = work;
+        self.cluster.runs.values_mut().for_each(|run| run.busy = Busy::default());
+        let waiting: Vec<Node> = self.backlogs.keys().copied().collect();
+        waiting.into_iter().for_each(|node| self.continue_when_done(node));
+    }
+
     /// Returns the counters of the run so far.
     pub fn counters(&self) -> Counters {
         let mut counters = self.cluster.counters;
@@ -111,8 +121,7 @@ impl World {
         self.cluster.coordinator.vacant_since_us.map(|us| us / 1_000)
     }
 
-    fn dispatch(&mut self, event: Event) {
-        let Some(event) = self.defer_if_paused(event) else { return };
+    fn handle(&mut self, event: Event) {
         match event {
             Event::Timer { node, run, timer } if self.is_current_run(node, run) => self.on_timer(node, timer),
             Event::Timer { .. } => {}
@@ -130,7 +139,7 @@ impl World {
                     aggregator.update_endpoints(&mut self.cluster);
                 }
             }
-            Event::CoordinatorReply { .. } | Event::EndpointsChanged { .. } => {}
+            Event::CoordinatorReply { .. } | Event::EndpointsChanged { .. } | Event::Continue { .. } => {}
             Event::CheckLeases => self.check_leases(),
             Event::CheckDraining(at) => self.check_draining(at),
             Event::FaultStart(at) => self.start_fault(at),
@@ -138,6 +147,7 @@ impl World {
             Event::Start(node) => self.start(node),
             Event::Heal => {
                 self.cluster.network.heal();
+                self.cluster.plan.work.slow = SlowNodes::None;
                 self.cluster.accepts_requests = false;
                 self.mark_disturbed();
                 self.cluster.trace(|| "everything heals, and no more requests arrive".to_owned());
@@ -147,22 +157,6 @@ impl World {
 
     fn is_current_run(&self, node: Node, number: u32) -> bool {
         self.cluster.runs.get(&node).is_some_and(|run| run.number == number)
-    }
-
-    /// Keeps the events of a paused process for later.
-    fn defer_if_paused(&mut self, event: Event) -> Option<Event> {
-        let node = match &event {
-            Event::Timer { node, .. }
-            | Event::CoordinatorReply { node, .. }
-            | Event::EndpointsChanged { node, .. } => *node,
-            Event::Message { stream, end, .. } => self.cluster.network.stream(*stream)?.process_at(*end).0,
-            _ => return Some(event),
-        };
-        if self.cluster.runs.get(&node).is_some_and(|run| run.is_paused) {
-            self.backlogs.entry(node).or_default().push(event);
-            return None;
-        }
-        Some(event)
     }
 
     fn on_timer(&mut self, node: Node, timer: Timer) {
@@ -236,17 +230,6 @@ impl World {
     fn reset_orphaned_streams(&mut self, node: Node) {
         for stream in self.orphaned_streams.remove(&node).unwrap_or_default() {
             self.cluster.network.reset(&mut self.cluster.queue, stream);
-        }
-    }
-
-    fn pause(&mut self, node: Node) {
-        self.cluster.runs.entry(node).and_modify(|run| run.is_paused = true);
-    }
-
-    fn resume(&mut self, node: Node) {
-        self.cluster.runs.entry(node).and_modify(|run| run.is_paused = false);
-        for event in self.backlogs.remove(&node).unwrap_or_default() {
-            self.cluster.queue.schedule_after_us(0, event);
         }
     }
 

@@ -315,6 +315,23 @@ fn aggregators_that_started_with_nothing_inherit_from_replicas_that_connect_late
     }
 }
 
+/// With more aggregators, another one would take over.
+#[test]
+fn owner_that_was_frozen_expires_nobody_who_is_connected() {
+    for seed in SEEDS {
+        let mut world = world_of(&Plan { aggregators: 1, heals_at_ms: 20_000, ..Plan::without_faults(seed) });
+        let before = world.counters();
+        world.inject(FaultKind::Pause(Node::Aggregator(0)), 1_950);
+        run(&mut world, 10_000);
+        let after = world.counters();
+        for counter in [Counter::OriginRenewal, Counter::CollectorClosed] {
+            assert_eq!(before.get(counter), after.get(counter), "{counter:?} at seed {seed}");
+        }
+        run(&mut world, 20_000);
+        world.settle().unwrap_or_else(|violation| panic!("{violation} at seed {seed}"));
+    }
+}
+
 #[test]
 fn rolling_restart_settles() {
     for seed in SEEDS {

@@ -161,9 +161,10 @@ pub(crate) const MODULES: &[Modules] = &[
         name: "aggregator",
         rows: &[
             ("actors", &["metrics", "pool_lifecycle", "pool_source", "pools"]),
-            ("app", &["actors", "config", "metrics", "pool_source", "pools", "readiness", "serve"]),
+            ("app", &["actors", "config", "health", "metrics", "pool_source", "pools", "readiness", "serve"]),
             ("config", &[]),
             ("endpoints_file", &[]),
+            ("health", &["metrics", "pools"]),
             ("metrics", &[]),
             ("pool_lifecycle", &["pool_source"]),
             ("pool_source", &["endpoints_file", "metrics"]),

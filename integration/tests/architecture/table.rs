@@ -111,7 +111,11 @@ pub(crate) const TABLE: &[Row] = &[
             "tls",
         ],
     ),
-    row("bench", Kind::Shell, &["types", "prefix", "state", "schedule", "workload", "modelsim"]),
+    row(
+        "bench",
+        Kind::Shell,
+        &["types", "prefix", "protos", "state", "schedule", "wire", "workload", "modelsim"],
+    ),
     row("sim", Kind::PureWithRng, &["types", "state"]),
     row("integration", Kind::Shell, &["kube", "lease", "protos", "tls", "types"]),
     row("chaos", Kind::Shell, &["integration"]),
@@ -149,7 +153,7 @@ pub(crate) const ONLY: &[(&str, &[&str])] = &[
             "kubernetes-tests",
         ],
     ),
-    ("prost", &["protos", "wire", "extproc", "fuzz"]),
+    ("prost", &["protos", "wire", "extproc", "bench", "fuzz"]),
     (
         "clap",
         &[

@@ -5,16 +5,21 @@ use std::pin::Pin;
 
 use signalbox_lease::{Claim, ClaimError, ClaimRequest, Coordinator, RegisteredOwner, Role, Session};
 
+use tokio::sync::watch;
+
 use crate::TTL;
 use crate::wait::{aggregator, pool, wait_claim, wait_granted, wait_members, wait_owner};
 
 type Test = fn([Coordinator; 2]) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-pub(crate) const TESTS: [(&str, Test); 13] = [
+pub(crate) const TESTS: [(&str, Test); 14] = [
     ("member is listed after joining and removed after leaving", |two| {
         Box::pin(member_joins_and_leaves(two))
     }),
     ("dead member is removed after its TTL", |two| Box::pin(dead_member_is_removed(two))),
+    ("stuck member is removed after its TTL, and registers again", |two| {
+        Box::pin(stuck_member_is_removed(two))
+    }),
     ("epochs increase across owners", |two| Box::pin(epochs_increase(two))),
     ("invented epoch does not raise the next one", |two| Box::pin(invented_epoch_is_ignored(two))),
     ("pool has one owner", |two| Box::pin(one_owner(two))),
@@ -48,6 +53,26 @@ async fn dead_member_is_removed([one, other]: [Coordinator; 2]) {
     drop(session);
     wait_owner(&other, None).await;
     wait_members(&other, &[]).await;
+}
+
+async fn stuck_member_is_removed([one, other]: [Coordinator; 2]) {
+    let (may_renew, gate) = watch::channel(true);
+    let (a, b) = (one.join_while(aggregator("a"), TTL, gate), other.join(aggregator("b"), TTL));
+    wait_members(&other, &["a", "b"]).await;
+    let first = wait_granted(&a, 0).await;
+    assert_eq!(Some(first.epoch), wait_owner(&other, Some("a")).await);
+    may_renew.send_replace(false);
+    wait_owner(&other, None).await;
+    wait_members(&other, &["b"]).await;
+    let second = wait_granted(&b, 0).await;
+    assert!(second.epoch > first.epoch, "{first:?} {second:?}");
+    may_renew.send_replace(true);
+    wait_members(&other, &["a", "b"]).await;
+    assert_eq!(Some(second.epoch), wait_owner(&one, Some("b")).await);
+    let Err(ClaimError::Held(held)) = wait_claim(&a, ClaimRequest::default()).await else {
+        panic!("b owns the pool")
+    };
+    assert_eq!(("b", second.epoch), (held.name.as_str(), held.epoch));
 }
 
 async fn epochs_increase([one, other]: [Coordinator; 2]) {

@@ -19,6 +19,8 @@ pub(crate) enum Bench {
     Routing,
     /// Measure the cost of a decision
     Decide,
+    /// Measure the CPU time of a large pool's owner, its streams and a replica, in virtual time
+    ScaleOut,
     /// Compare the prefix index with other implementations
     Index,
     /// Measure whether replicas decide as one: in virtual time and with real processes, or only --virtual or
@@ -34,6 +36,7 @@ impl Bench {
         match self {
             Self::Routing => run_binary(&[PACKAGE, "--", "routing"], arguments, workspace),
             Self::Decide => run_binary(&[PACKAGE, "--", "decide"], arguments, workspace),
+            Self::ScaleOut => run_binary(&[PACKAGE, "--", "scale-out"], arguments, workspace),
             // A separate workspace, so that the tests never compile the other implementations.
             Self::Index => run_binary(
                 &["--manifest-path=integration/bench-index/Cargo.toml", "--"],

@@ -15,6 +15,7 @@ use crate::local::{self, LocalCoordinator};
 use crate::membership::{Member, Role};
 use crate::ownership::RegisteredOwner;
 use crate::registry::Registry;
+use crate::renewal_gate::RenewalGate;
 use crate::session::{Lease, Session};
 
 /// Registers processes and owners of pools. Clones are handles to the same coordinator.
@@ -52,13 +53,23 @@ impl Coordinator {
     /// session is dropped or the process dies, others see the member for another `ttl`. etcd rounds `ttl` up
     /// to whole seconds, at least two; Kubernetes rounds it up to whole seconds.
     pub fn join(&self, member: Member, ttl: Duration) -> Session {
+        self.join_with(member, ttl, RenewalGate::always_open())
+    }
+
+    /// Registers `member` like [`Coordinator::join`], but renews the registration, and registers again, only while
+    /// `may_renew` is true: a member that does not work any more is to be replaced.
+    pub fn join_while(&self, member: Member, ttl: Duration, may_renew: watch::Receiver<bool>) -> Session {
+        self.join_with(member, ttl, RenewalGate::open_while(may_renew))
+    }
+
+    fn join_with(&self, member: Member, ttl: Duration, gate: RenewalGate) -> Session {
         let (role, name, address) = (member.role, member.name.clone(), member.address.clone());
         let lease = match &self.0 {
-            Kind::Local(local) => Lease::Local(local::Lease::start(Arc::clone(local), member, ttl)),
-            Kind::Etcd(etcd) => Lease::Etcd(etcd::Lease::start(Arc::clone(etcd), member, ttl)),
+            Kind::Local(local) => Lease::Local(local::Lease::start(Arc::clone(local), member, ttl, gate)),
+            Kind::Etcd(etcd) => Lease::Etcd(etcd::Lease::start(Arc::clone(etcd), member, ttl, gate)),
             #[cfg(feature = "kubernetes")]
             Kind::Kubernetes(kubernetes) => {
-                Lease::Kubernetes(kubernetes::Lease::start(Arc::clone(kubernetes), member, ttl))
+                Lease::Kubernetes(kubernetes::Lease::start(Arc::clone(kubernetes), member, ttl, gate))
             }
         };
         tracing::debug!(?role, name, "registering with the coordinator");

@@ -16,6 +16,7 @@ mod membership;
 mod outage;
 mod ownership;
 mod registry;
+mod renewal_gate;
 mod session;
 
 pub use coordinator::Coordinator;

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use signalbox_types::{PeerAddress, PoolId};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::membership::Member;
 use crate::ownership::{Claim, ClaimError, ClaimRequest, Owner};
 use crate::registry::keys::{self, Entries};
 use crate::registry::{Event, Registry, RegistryContents};
+use crate::renewal_gate::RenewalGate;
 
 #[derive(Debug)]
 pub(crate) struct LocalCoordinator {
@@ -68,24 +71,66 @@ fn delete(contents: &mut RegistryContents, key: String) {
     contents.apply(Event::Deleted(key), Instant::now());
 }
 
+/// A member's registration.
 #[derive(Debug)]
-pub(crate) struct Lease {
+struct Registration {
     coordinator: Arc<LocalCoordinator>,
-    id: u64,
-    name: String,
+    lease: u64,
+    member: Member,
     ttl: Duration,
     has_left: AtomicBool,
 }
 
-impl Lease {
-    pub(crate) fn start(coordinator: Arc<LocalCoordinator>, member: Member, ttl: Duration) -> Self {
-        let id = coordinator.next_lease.fetch_add(1, Ordering::Relaxed);
-        let key = keys::member_key(member.role, &member.name);
-        coordinator.update(|holders, contents| {
-            holders.insert(key.clone(), id);
-            put(contents, key, keys::encode_member(&member));
+impl Registration {
+    fn register(&self) {
+        let key = self.member_key();
+        self.coordinator.update(|holders, contents| {
+            // A process that left may have been asked to register before.
+            if !self.has_left.load(Ordering::Relaxed) {
+                holders.insert(key.clone(), self.lease);
+                put(contents, key, keys::encode_member(&self.member));
+            }
         });
-        Self { coordinator, id, name: member.name, ttl, has_left: AtomicBool::new(false) }
+    }
+
+    /// Lets the lease end when the gate was closed for its time to live, and registers again when it is open.
+    async fn keep(self: Arc<Self>, mut gate: RenewalGate) {
+        loop {
+            gate.closed().await;
+            if timeout(self.ttl, gate.opened()).await.is_err() {
+                self.coordinator.end_lease(self.lease);
+                gate.opened().await;
+                self.register();
+            }
+        }
+    }
+
+    fn member_key(&self) -> String {
+        keys::member_key(self.member.role, &self.member.name)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Lease {
+    registration: Arc<Registration>,
+    /// Ends with the lease.
+    _keeper: Option<JoinSet<()>>,
+}
+
+impl Lease {
+    pub(crate) fn start(
+        coordinator: Arc<LocalCoordinator>,
+        member: Member,
+        ttl: Duration,
+        gate: RenewalGate,
+    ) -> Self {
+        let lease = coordinator.next_lease.fetch_add(1, Ordering::Relaxed);
+        let has_left = AtomicBool::new(false);
+        let registration = Arc::new(Registration { coordinator, lease, member, ttl, has_left });
+        registration.register();
+        let keep = |gate| JoinSet::from_iter([Arc::clone(&registration).keep(gate)]);
+        let keeper = Some(gate).filter(RenewalGate::can_close).map(keep);
+        Self { registration, _keeper: keeper }
     }
 
     pub(crate) fn claim(
@@ -95,11 +140,13 @@ impl Lease {
         request: ClaimRequest,
     ) -> Result<Claim, ClaimError> {
         let (owner_key, epoch_key) = (keys::owner_key(pool), keys::epoch_key(pool));
-        self.coordinator.update(|holders, contents| {
-            if self.has_left.load(Ordering::Relaxed) {
+        let Registration { coordinator, lease, member, .. } = &*self.registration;
+        let member_key = self.registration.member_key();
+        coordinator.update(|holders, contents| {
+            if holders.get(&member_key) != Some(lease) {
                 return Err(ClaimError::Unavailable("this process is not registered".to_owned()));
             }
-            let is_held = holders.get(&owner_key).is_some_and(|holder| *holder != self.id);
+            let is_held = holders.get(&owner_key).is_some_and(|holder| holder != lease);
             if is_held
                 && let Some(owner) = contents.get(&owner_key).and_then(|value| keys::decode_owner(value))
                 && request.is_refused_by(&owner)
@@ -108,18 +155,18 @@ impl Lease {
             }
             let previous = contents.get(&epoch_key).and_then(|value| keys::decode_epoch(value));
             let claim = Claim::next(previous, request.above.max(wall_clock_ms()))?;
-            let owner = Owner { name: self.name.clone(), address: address.clone(), epoch: claim.epoch };
+            let owner = Owner { name: member.name.clone(), address: address.clone(), epoch: claim.epoch };
             put(contents, owner_key.clone(), keys::encode_owner(&owner));
             put(contents, epoch_key, claim.epoch.to_string().into_bytes());
-            holders.insert(owner_key, self.id);
+            holders.insert(owner_key, *lease);
             Ok(claim)
         })
     }
 
     pub(crate) fn release(&self, pool: &PoolId) {
         let key = keys::owner_key(pool);
-        self.coordinator.update(|holders, contents| {
-            if holders.get(&key) == Some(&self.id) {
+        self.registration.coordinator.update(|holders, contents| {
+            if holders.get(&key) == Some(&self.registration.lease) {
                 holders.remove(&key);
                 delete(contents, key);
             }
@@ -127,22 +174,22 @@ impl Lease {
     }
 
     pub(crate) fn leave(&self) {
-        // This comes before the end of the lease, so that no claim succeeds in between: claims check it under
+        // This comes before the end of the lease, so that the process does not register again: that checks it under
         // the lock.
-        self.has_left.store(true, Ordering::Relaxed);
-        self.coordinator.end_lease(self.id);
+        self.registration.has_left.store(true, Ordering::Relaxed);
+        self.registration.coordinator.end_lease(self.registration.lease);
     }
 }
 
 impl Drop for Lease {
     /// Lets the lease expire, as when a process dies.
     fn drop(&mut self) {
-        let (coordinator, id, ttl) = (Arc::clone(&self.coordinator), self.id, self.ttl);
+        let registration = Arc::clone(&self.registration);
         // Without a runtime there is no other session that could see the lease.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                tokio::time::sleep(ttl).await;
-                coordinator.end_lease(id);
+                tokio::time::sleep(registration.ttl).await;
+                registration.coordinator.end_lease(registration.lease);
             });
         }
     }

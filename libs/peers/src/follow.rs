@@ -1,6 +1,7 @@
 //! Runs one task per aggregator, as the list of aggregators changes.
 
-use std::collections::BTreeMap;
+mod tasks;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -8,8 +9,8 @@ use std::time::Instant;
 use signalbox_types::PeerAddress;
 use signalbox_wire::Hello;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use self::tasks::{TaskEnd, Tasks};
 use crate::connections::Connections;
 use crate::followed_pool::FollowedPool;
 use crate::reopening::Reopening;
@@ -22,7 +23,8 @@ pub struct FollowSettings {
     pub hello: Hello,
     /// The pool, once it is known.
     pub pool: Arc<FollowedPool>,
-    /// The aggregators. Streams to aggregators that leave the list are closed.
+    /// The aggregators. A stream to an aggregator that leaves the list stays until it ends or falls silent, and is then
+    /// not opened again: an aggregator that lost its lease may work all the same.
     pub aggregators: watch::Receiver<Vec<PeerAddress>>,
     /// Connections to them.
     pub connections: Connections,
@@ -36,39 +38,46 @@ where
 {
     let FollowSettings { hello, pool, mut aggregators, connections } = settings;
     let stream_ids = Arc::new(AtomicU64::new(1));
-    let mut tasks: BTreeMap<PeerAddress, JoinSet<()>> = BTreeMap::new();
+    let mut tasks = Tasks::default();
     loop {
         let wanted = aggregators.borrow_and_update().clone();
-        // Dropping a set aborts its task, and the task's stream then reports that it is closed.
-        tasks.retain(|aggregator, _| wanted.contains(aggregator));
         for aggregator in wanted {
-            tasks.entry(aggregator.clone()).or_insert_with(|| {
+            tasks.start(&aggregator, || {
                 let stream = AggregatorStream {
-                    aggregator,
+                    aggregator: aggregator.clone(),
                     hello: hello.clone(),
                     pool: Arc::clone(&pool),
                     connections: connections.clone(),
                     stream_ids: Arc::clone(&stream_ids),
                     listener: listener.clone(),
                 };
-                JoinSet::from_iter([keep_open(stream)])
+                keep_open(stream, aggregators.clone())
             });
         }
-        if aggregators.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = aggregators.changed() => if changed.is_err() { return },
+            // An aggregator that was listed again in the meantime gets another task.
+            end = tasks.next_end() => if end == TaskEnd::ListenerClosed { return },
         }
     }
 }
 
-/// Reopens the stream whenever it ends.
-async fn keep_open<L: Fn(StreamEvent) -> ListenerState + Clone>(stream: AggregatorStream<L>) {
+/// Reopens the stream whenever it ends, while the aggregator is listed.
+async fn keep_open<L: Fn(StreamEvent) -> ListenerState + Clone>(
+    stream: AggregatorStream<L>,
+    listed: watch::Receiver<Vec<PeerAddress>>,
+) -> TaskEnd {
     let mut reopening = Reopening::new();
-    loop {
+    while listed.borrow().contains(&stream.aggregator) {
         let (started, mut has_delivered) = (Instant::now(), false);
         let end = stream.run(&mut has_delivered).await;
         if matches!(end, StreamEnd::ListenerClosed) {
-            return;
+            return TaskEnd::ListenerClosed;
         }
         reopening.wait(&stream.aggregator, started, has_delivered, &end.to_string()).await;
     }
+    TaskEnd::NotListed
 }
+
+#[cfg(test)]
+mod tests;

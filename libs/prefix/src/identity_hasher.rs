@@ -1,13 +1,22 @@
 //! A hasher for keys that are hashes already.
 
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Uses a block hash as its own hash. Block hashes are uniformly distributed; hashing them again only costs
-/// time.
+use signalbox_types::EndpointKey;
+
+/// Uses a key of 64 bits as its own hash. Block hashes and endpoint keys are uniformly distributed; hashing them again
+/// only costs time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct IdentityHasher(u64);
+pub struct IdentityHasher(u64);
 
 pub(crate) type BuildIdentityHasher = BuildHasherDefault<IdentityHasher>;
+
+/// A map by endpoint, in no particular order.
+pub type EndpointMap<V> = HashMap<EndpointKey, V, BuildHasherDefault<IdentityHasher>>;
+
+/// A set of endpoints, in no particular order.
+pub type EndpointSet = HashSet<EndpointKey, BuildHasherDefault<IdentityHasher>>;
 
 impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {

@@ -22,6 +22,7 @@ mod writer;
 pub use anchor::{anchor, anchor_after};
 pub use chain_hasher::ChainHasher;
 pub use endpoint_slots::EndpointSlots;
+pub use identity_hasher::{EndpointMap, EndpointSet, IdentityHasher};
 pub use reader::{Index, Lookup, Match, MatchLengths};
 pub use residency::Residency;
 pub use run::{ConfirmedRun, PlacedRun, Run};

@@ -11,7 +11,7 @@ mod run_store;
 mod snapshot;
 mod stored_run;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,15 +23,18 @@ pub use self::error::IndexError;
 pub use self::last_uses::LastUse;
 use self::run_store::RunStore;
 use crate::endpoint_slots::{EndpointSlots, Slot};
+use crate::identity_hasher::EndpointMap;
 use crate::reader::Index;
 
 /// The single writer of an [`Index`].
 #[derive(Debug, Default)]
 pub struct IndexWriter {
     store: RunStore,
-    endpoints: BTreeMap<EndpointKey, EndpointBlocks>,
+    endpoints: EndpointMap<EndpointBlocks>,
     /// Every endpoint that was sent a prompt, by the time of its least recent use.
     by_oldest_use: BTreeSet<(u64, EndpointKey)>,
+    /// The slots without an endpoint.
+    free_slots: BTreeSet<Slot>,
     /// Buffer for the runs of the current placement's prompt.
     path: Vec<(u32, u32)>,
 }
@@ -69,7 +72,8 @@ impl IndexWriter {
             return blocks.slot;
         }
         let mut slots = EndpointSlots::clone(&self.index().slots());
-        let slot = slots.allocate(endpoint);
+        let slot = self.free_slots.pop_first().unwrap_or(slots.len() as Slot);
+        slots.set(slot, Some(endpoint));
         self.index().set_slots(slots);
         self.endpoints.insert(endpoint, EndpointBlocks::new(slot));
         slot
@@ -101,7 +105,8 @@ impl IndexWriter {
         }
         if let Some(blocks) = self.endpoints.remove(&endpoint) {
             let mut slots = EndpointSlots::clone(&self.index().slots());
-            slots.release(blocks.slot);
+            slots.set(blocks.slot, None);
+            self.free_slots.insert(blocks.slot);
             self.index().set_slots(slots);
             self.index().removals.fetch_add(1, Ordering::AcqRel);
         }

@@ -46,12 +46,6 @@ impl<'a> DecisionInputs<'a> {
         self.local.load_at(position, self.endpoint(position))
     }
 
-    /// Returns the work at the endpoint at `position` if no request had been answered with an error: what the cost
-    /// counts, so that an endpoint does not attract requests by failing them quickly.
-    pub(crate) fn expected_load(&self, position: usize) -> Load {
-        self.local.expected_load_at(position, self.endpoint(position))
-    }
-
     /// Returns the number of leading prompt blocks that the endpoint at `position` holds.
     pub(crate) fn held_blocks(&self, position: usize) -> u64 {
         self.matches.blocks.get(position).map_or(0, |blocks| *blocks as u64)

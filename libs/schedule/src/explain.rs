@@ -81,7 +81,7 @@ pub struct Explanation {
 }
 
 /// Decides as [`crate::decide`] does with a generator seeded by `seed`, and explains the decision.
-pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (now_ms, seed): (u64, u64)) -> Explanation {
+pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (view_age_ms, seed): (u64, u64)) -> Explanation {
     let DecisionInputs { view, request, .. } = *inputs;
     let rng = &mut SmallRng::seed_from_u64(seed);
     let mut trace = DecisionTrace::new(inputs);
@@ -122,7 +122,7 @@ pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (now_ms, seed): (u6
     };
     Explanation {
         version: view.version.map(|version| version.to_string()),
-        view_age_ms: view.age_ms(now_ms),
+        view_age_ms,
         seed,
         request: request.clone(),
         why,

@@ -126,7 +126,7 @@ impl Recording {
 
     /// Explains the decision.
     pub fn explain(&self) -> Explanation {
-        explain(&self.inputs(), &self.policy, (self.view.owner_seen_at_ms + self.view_age_ms, self.seed))
+        explain(&self.inputs(), &self.policy, (self.view_age_ms, self.seed))
     }
 
     /// Returns the decision with its explanation.

@@ -88,7 +88,7 @@ impl Weighted {
             if !table.positions.is_empty() {
                 self.score(inputs, &mut table, trace);
                 let position = table.positions[self.picker.pick(&table.totals, rng)];
-                let terms = cost_terms(inputs, &self.cost_settings, position);
+                let terms = cost_terms(inputs, &self.cost_settings, (position, inputs.endpoint(position)));
                 return Decision::Picked { position, terms };
             }
             is_at_capacity |= self.has_other_candidates(inputs, &mut table, health, rng);

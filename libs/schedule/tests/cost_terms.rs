@@ -15,6 +15,10 @@ use signalbox_types::{
 
 const SETTINGS: fn() -> LeastTime = LeastTime::default;
 
+/// This replica, and another one.
+const OWN: Origin = Origin(1);
+const OTHER: Origin = Origin(2);
+
 fn endpoint(name: &str) -> EndpointState {
     let address = "10.0.0.1:8000".parse().unwrap();
     let (name, metrics_url, labels) = (name.to_owned(), String::new(), BTreeMap::new());
@@ -38,7 +42,7 @@ fn terms(model: &str, change: impl FnOnce(&mut EndpointState, &mut LocalState)) 
     let mut endpoint = endpoint("pod");
     let (own, adapter_sent_to) = (vec![Load::ZERO], Default::default());
     let mut local = LocalState {
-        origin: Origin(1),
+        origin: OWN,
         own,
         prefilling_ms: Vec::new(),
         peer_load: PeerLoad::Current,
@@ -85,18 +89,23 @@ fn new_endpoint_has_a_surcharge() {
 
 #[test]
 fn failing_endpoint_is_a_last_resort_and_gets_single_probes() {
-    let tier = |circuit, requests| {
+    let tier = |circuit, is_probed| {
         let assessment = Assessment { circuit, ..Assessment::default() };
         let found = terms("m", |endpoint, local| {
             endpoint.assessment = assessment;
-            local.own[0].requests = requests;
+            local.own[0].requests = 9;
+            if is_probed {
+                local.probed.push(endpoint.key);
+            }
         });
         found.tier
     };
-    assert_eq!(Tier::Failing, tier(Circuit::Open, 0));
-    assert_eq!(Tier::Open, tier(Circuit::HalfOpen, 0));
-    assert_eq!(Tier::Failing, tier(Circuit::HalfOpen, 1));
-    assert_eq!(Tier::Open, tier(Circuit::Closed, 9));
+    assert_eq!(Tier::Failing, tier(Circuit::Open, false));
+    assert_eq!(Tier::Open, tier(Circuit::HalfOpen(None), false), "requests that still run prevent no probe");
+    assert_eq!(Tier::Failing, tier(Circuit::HalfOpen(None), true));
+    assert_eq!(Tier::Open, tier(Circuit::HalfOpen(Some(OWN)), false));
+    assert_eq!(Tier::Failing, tier(Circuit::HalfOpen(Some(OTHER)), false), "another replica probes");
+    assert_eq!(Tier::Open, tier(Circuit::Closed, true));
     assert!(Tier::Stale < Tier::Failing && Tier::Failing < Tier::Down);
 }
 
@@ -114,8 +123,9 @@ fn endpoint_that_refuses_a_model_is_in_a_worse_tier_for_that_model_alone() {
     };
     assert_eq!(Tier::Refusing, tier("refused", Circuit::Open, false));
     assert_eq!(Tier::Open, tier("served", Circuit::Open, false));
-    assert_eq!(Tier::Open, tier("refused", Circuit::HalfOpen, false));
-    assert_eq!(Tier::Refusing, tier("refused", Circuit::HalfOpen, true), "one probe at a time");
+    assert_eq!(Tier::Open, tier("refused", Circuit::HalfOpen(Some(OWN)), false));
+    assert_eq!(Tier::Refusing, tier("refused", Circuit::HalfOpen(Some(OWN)), true), "one probe at a time");
+    assert_eq!(Tier::Refusing, tier("refused", Circuit::HalfOpen(Some(OTHER)), false));
     assert!(Tier::Stale < Tier::Refusing && Tier::Refusing < Tier::Failing);
 }
 

@@ -65,7 +65,7 @@ fn endpoint(index: usize, pod: &Pod) -> Arc<EndpointState> {
     let gauges = Gauges { waiting, running: Some(running), kv_used_ppm };
     endpoint.observed = Observed { scrape_status, gauges, capacity, ..Observed::default() };
     if pod.others != Load::ZERO {
-        endpoint.loads.push((OTHER_ORIGIN, pod.others));
+        endpoint.loads.set(OTHER_ORIGIN, pod.others);
     }
     Arc::new(endpoint)
 }

@@ -53,7 +53,7 @@ fn observed() -> impl Strategy<Value = Observed> {
 }
 
 fn assessment() -> impl Strategy<Value = Assessment> {
-    let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)];
+    let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen(None)), Just(Circuit::Open)];
     let rates =
         (0_u32..20_000, 0_u32..50_000, 0_u32..2_000).prop_map(|(prefill, decode, interference)| Rates {
             prefill_tokens_per_second: prefill,
@@ -285,14 +285,14 @@ fn write_recorded_decision() {
         }));
         endpoint.observed.scrape_status = ScrapeStatus::Fresh;
         endpoint.observed.gauges = Gauges { waiting: 0, running: Some(2), kv_used_ppm: Some(120_000) };
-        endpoint.loads.push((Origin(2), Load { requests: 2, ..Load::ZERO }));
+        endpoint.loads.set(Origin(2), Load { requests: 2, ..Load::ZERO });
         Arc::new(endpoint)
     };
     let mut endpoints: Vec<_> = (1..=4).map(endpoint).collect();
     endpoints.sort_by_key(|endpoint| endpoint.key);
     let mut view = View::default();
     view.version = Some(Version { epoch: 1, seq: 2 });
-    view.endpoints = endpoints.into();
+    view.endpoints = endpoints.into_iter().collect();
     let own = vec![Load::ZERO; 4];
     let mut recording = Recording {
         format_version: Recording::FORMAT,
@@ -347,7 +347,7 @@ fn inconsistent_recordings_are_rejected() {
         let mut view = View::clone(&bad.view);
         let mut endpoint = EndpointState::clone(&view.endpoints[0]);
         endpoint.key = EndpointKey(0);
-        view.endpoints = [Arc::new(endpoint)].into();
+        view.endpoints = [Arc::new(endpoint)].into_iter().collect();
         bad.view = Arc::new(view);
     });
     assert!(matches!(renamed, InvalidRecording::Endpoint(_)));

@@ -25,18 +25,18 @@ pub use local::{
     UnservedBooking, View,
 };
 pub use ownership::{
-    ClaimResult, FollowerPoll, ObservedOwner, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect,
-    RoleInput, RoleStatus,
+    BeyondHistory, ClaimResult, FollowerPoll, ObservedOwner, OwnedHistory, PollReply, PollWant, PoolRole,
+    PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
 };
 pub use pool::{AssignedEndpoint, CollectorStream, CountedEvent, Pool, PoolConfig, PoolEffect, PoolInput};
 pub use pool_state::{
     AdapterLocation, AdapterResidency, Assessment, CacheAccuracy, Change, Circuit, Digest, Diverged,
-    EndpointState, ModelCircuit, Observed, PoolState, ScrapeStatus,
+    EndpointList, EndpointState, Loads, ModelCircuit, Observed, PoolState, ScrapeStatus,
 };
 pub use replication::{
-    ApplyOutcome, CatchUp, Cursor, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource,
-    FromAggregator, FromFollower, Gap, HeardOwner, Journal, JournalBounds, JournaledReplica, Snapshot,
-    SnapshotEntry, StateReplica,
+    ApplyOutcome, CatchUp, Changes, Chunk, Cursor, Follower, FollowerEffect, FollowerEvent, Frame,
+    FrameSource, FromAggregator, FromFollower, Gap, HeardOwner, Journal, JournalBounds, JournaledReplica,
+    SharedHistory, Snapshot, SnapshotEntry, StateReplica,
 };
 pub use reports::{
     DecodeObservation, EndpointObserver, Feedback, GaugeScope, Placement, Report, ResponseOutcome,

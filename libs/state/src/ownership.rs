@@ -8,5 +8,6 @@ mod takeover;
 
 pub use self::election::{ClaimResult, ObservedOwner};
 pub use self::pool_role::{
-    FollowerPoll, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+    BeyondHistory, FollowerPoll, OwnedHistory, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect,
+    RoleInput, RoleStatus,
 };

@@ -18,16 +18,20 @@ mod model_circuits;
 mod origins;
 mod pool_rates;
 mod prefill_estimator;
+mod probers;
 mod rate_estimator;
 mod report_handling;
+mod rounds;
+mod spec_handling;
+mod tick;
 mod token_ratios;
 mod unbooked_load;
 mod usage_handling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use signalbox_types::{EndpointKey, EndpointSpec, PoolSpec};
+use signalbox_prefix::EndpointMap;
 
 use self::assignments::Assignments;
 pub use self::assignments::{AssignedEndpoint, CollectorStream};
@@ -35,11 +39,14 @@ use self::cache_beliefs::CacheBeliefs;
 pub use self::config::PoolConfig;
 pub use self::effect::{CountedEvent, PoolEffect};
 use self::endpoint_assessor::EndpointAssessor;
+use self::eviction::RoomCheck;
 pub use self::input::PoolInput;
 use self::origins::Origins;
 use self::pool_rates::PoolRates;
+use self::rounds::Rounds;
+use self::spec_handling::PendingSpec;
 use self::token_ratios::TokenRatios;
-use crate::pool_state::{Change, Diverged, EndpointState, Observed, PoolState};
+use crate::pool_state::{Change, Diverged, PoolState};
 use crate::replication::{Journal, JournalBounds, Snapshot};
 
 /// A pool at its owner: the state, its history, and what the owner needs to derive changes.
@@ -51,7 +58,7 @@ pub struct Pool {
     assignments: Assignments,
     origins: Origins,
     /// One assessor per endpoint.
-    assessors: BTreeMap<EndpointKey, EndpointAssessor>,
+    assessors: EndpointMap<EndpointAssessor>,
     /// What the endpoints showed of their speed at the last tick.
     rates: PoolRates,
     /// Every LoRA adapter that an endpoint has reported.
@@ -60,6 +67,13 @@ pub struct Pool {
     token_ratios: TokenRatios,
     /// How the endpoints' caches differ from what they are believed to hold.
     cache_beliefs: CacheBeliefs,
+    /// Which endpoints to consider after a tick.
+    rounds: Rounds,
+    room_check: RoomCheck,
+    /// The specification that is being applied, if it is not yet applied completely.
+    pending_spec: Option<PendingSpec>,
+    /// For how long the oldest message waits that is not handled yet, in milliseconds.
+    waiting_ms: u64,
 }
 
 impl Pool {
@@ -71,11 +85,15 @@ impl Pool {
             journal: Self::fresh_journal(epoch, &config),
             assignments: Assignments::new(epoch),
             origins: Origins::default(),
-            assessors: BTreeMap::new(),
+            assessors: EndpointMap::default(),
             rates: PoolRates::default(),
             adapters: BTreeSet::new(),
             token_ratios: TokenRatios::default(),
             cache_beliefs: CacheBeliefs::default(),
+            rounds: Rounds::default(),
+            room_check: RoomCheck::default(),
+            pending_spec: None,
+            waiting_ms: 0,
         }
     }
 
@@ -95,9 +113,9 @@ impl Pool {
     }
 
     /// Changes how much history is kept.
-    pub(crate) fn set_history(&mut self, bounds: JournalBounds) {
+    pub(crate) fn set_history(&mut self, now_ms: u64, bounds: JournalBounds) {
         self.config.journal = bounds;
-        self.journal.set_bounds(bounds);
+        self.journal.set_bounds(now_ms, bounds);
     }
 
     /// Returns a snapshot of the state at the current version.
@@ -131,7 +149,9 @@ impl Pool {
             }
             PoolInput::Feedback(feedback) => self.handle_feedback(now_ms, feedback),
             PoolInput::Tick => self.handle_tick(now_ms),
+            PoolInput::Continue => self.continue_work(now_ms),
         };
+        self.journal.publish(now_ms, self.pool_state.digest());
         let head = self.journal.head();
         if head != before {
             effects.push(PoolEffect::Published(head));
@@ -147,7 +167,7 @@ impl Pool {
     /// Like [`Self::commit`], for a change that may not match the state; then nothing happens.
     fn try_commit(&mut self, change: Change) -> Result<(), Diverged> {
         self.pool_state.apply(self.journal.head().seq + 1, &change)?;
-        self.journal.push(Arc::new(change));
+        self.journal.push(change);
         Ok(())
     }
 
@@ -156,44 +176,5 @@ impl Pool {
             .into_iter()
             .map(|stream| PoolEffect::Assign(stream, self.assignments.endpoints_of(stream)))
             .collect()
-    }
-
-    fn handle_spec(&mut self, now_ms: u64, spec: PoolSpec) -> Vec<PoolEffect> {
-        let wanted: BTreeMap<EndpointKey, Arc<EndpointSpec>> =
-            spec.endpoints.into_iter().map(|spec| (spec.key(), Arc::new(spec))).collect();
-        let moved_or_gone = |endpoint_state: &&Arc<EndpointState>| {
-            wanted.get(&endpoint_state.key).is_none_or(|spec| spec.address != endpoint_state.spec.address)
-        };
-        let removed: Vec<_> = self
-            .pool_state
-            .endpoints()
-            .filter(moved_or_gone)
-            .map(|endpoint_state| endpoint_state.key)
-            .collect();
-        for endpoint in removed {
-            self.assessors.remove(&endpoint);
-            self.commit(Change::EndpointRemoved { endpoint });
-        }
-        // Once for all new endpoints, because the update considers each endpoint of the pool.
-        if wanted.keys().any(|endpoint| self.pool_state.endpoint(*endpoint).is_none()) {
-            self.update_rates();
-        }
-        for (endpoint, spec) in &wanted {
-            let before = self.pool_state.endpoint(*endpoint).cloned();
-            if before.as_ref().is_none_or(|endpoint_state| endpoint_state.spec != *spec) {
-                self.commit(Change::EndpointSet { spec: Arc::clone(spec) });
-            }
-            if before.is_none() {
-                self.assessors.insert(*endpoint, EndpointAssessor::new(self.rates.typical));
-                self.assess(now_ms, *endpoint);
-                let observed = Observed { scrape_status_since_ms: now_ms, ..Observed::default() };
-                self.commit(Change::Observed { endpoint: *endpoint, observed });
-            }
-        }
-        if *self.pool_state.models() != spec.models {
-            self.commit(Change::ModelsSet { models: spec.models });
-        }
-        let changed = self.assignments.set_endpoints(wanted);
-        self.assign(changed)
     }
 }

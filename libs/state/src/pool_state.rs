@@ -5,8 +5,10 @@ mod assessment;
 mod cache_accuracy;
 mod change;
 mod digest;
+mod endpoint_list;
 mod endpoint_state;
 mod learned_from_usage;
+mod loads;
 mod observed;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,9 @@ pub use self::assessment::{Assessment, Circuit, ModelCircuit};
 pub use self::cache_accuracy::CacheAccuracy;
 pub use self::change::Change;
 pub use self::digest::Digest;
+pub use self::endpoint_list::EndpointList;
 pub use self::endpoint_state::EndpointState;
+pub use self::loads::Loads;
 pub(crate) use self::observed::is_restart;
 pub use self::observed::{Observed, ScrapeStatus};
 
@@ -42,7 +46,7 @@ pub enum Diverged {
 /// The replicated state of a pool. The owner and its followers modify it only with [`PoolState::apply`].
 #[derive(Debug, Default)]
 pub struct PoolState {
-    endpoints: BTreeMap<EndpointKey, Arc<EndpointState>>,
+    endpoints: EndpointList,
     acknowledged: BTreeMap<Origin, u64>,
     index_writer: IndexWriter,
     models: Arc<Models>,
@@ -64,10 +68,12 @@ impl PoolState {
         let index_writer = IndexWriter::from_runs(runs).map_err(Diverged::Blocks)?;
         let mut pool_state = Self { index_writer, ..Self::default() };
         pool_state.digest.placements = pool_state.index_writer.total_digest();
+        let mut by_key = BTreeMap::new();
         for endpoint_state in endpoints {
             pool_state.digest.add(endpoint_state.digest());
-            pool_state.endpoints.insert(endpoint_state.key, Arc::new(endpoint_state));
+            by_key.insert(endpoint_state.key, Arc::new(endpoint_state));
         }
+        pool_state.endpoints = by_key.into_values().collect();
         for (origin, number) in acknowledged {
             pool_state.acknowledge(origin, Some(number));
         }
@@ -77,12 +83,17 @@ impl PoolState {
 
     /// Returns the endpoints, ordered by key.
     pub fn endpoints(&self) -> impl ExactSizeIterator<Item = &Arc<EndpointState>> {
-        self.endpoints.values()
+        self.endpoints.iter()
+    }
+
+    /// Returns the list of the endpoints, which can be copied at no cost.
+    pub fn endpoint_list(&self) -> &EndpointList {
+        &self.endpoints
     }
 
     /// Returns the state of one endpoint.
     pub fn endpoint(&self, endpoint: EndpointKey) -> Option<&Arc<EndpointState>> {
-        self.endpoints.get(&endpoint)
+        self.endpoints.get(endpoint)
     }
 
     /// Returns the index of the blocks that the endpoints hold.
@@ -156,17 +167,15 @@ impl PoolState {
     }
 
     fn set_endpoint(&mut self, spec: &Arc<EndpointSpec>) {
-        let key = spec.key();
-        let mut endpoint_state = match self.endpoints.remove(&key) {
-            Some(endpoint_state) => {
-                self.digest.subtract(endpoint_state.digest());
-                Arc::unwrap_or_clone(endpoint_state)
-            }
-            None => EndpointState::new(Arc::clone(spec)),
-        };
-        endpoint_state.spec = Arc::clone(spec);
+        if let Some(endpoint_state) = self.endpoints.get_mut(spec.key()) {
+            let before = std::mem::replace(&mut endpoint_state.spec, Arc::clone(spec));
+            let sums = (digest::of_spec(&before), digest::of_spec(spec));
+            digest::replace_part(&mut self.digest.specs, sums.0, sums.1);
+            return;
+        }
+        let endpoint_state = EndpointState::new(Arc::clone(spec));
         self.digest.add(endpoint_state.digest());
-        self.endpoints.insert(key, Arc::new(endpoint_state));
+        self.endpoints.insert(Arc::new(endpoint_state));
     }
 
     fn set_models(&mut self, models: &Arc<Models>) {
@@ -176,19 +185,17 @@ impl PoolState {
     }
 
     fn remove_endpoint(&mut self, endpoint: EndpointKey) -> Result<(), Diverged> {
-        let endpoint_state = self.endpoints.remove(&endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))?;
+        let endpoint_state = self.endpoints.remove(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))?;
         self.digest.subtract(endpoint_state.digest());
         self.remove_blocks(endpoint);
         Ok(())
     }
 
     fn observe(&mut self, endpoint: EndpointKey, observed: &Observed) -> Result<(), Diverged> {
-        let before = &self.endpoint(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))?.observed;
+        let before = std::mem::replace(&mut self.endpoint_mut(endpoint)?.observed, observed.clone());
         if before.loses_cache(observed) {
             self.remove_blocks(endpoint);
         }
-        let endpoint_state = self.endpoint_mut(endpoint)?;
-        let before = std::mem::replace(&mut endpoint_state.observed, observed.clone());
         let sum = |observed: &Observed| digest::of_observed(endpoint, observed);
         digest::replace_part(&mut self.digest.observed, sum(&before), sum(observed));
         Ok(())
@@ -213,7 +220,7 @@ impl PoolState {
     }
 
     fn set_load(&mut self, endpoint: EndpointKey, origin: Origin, load: Load) -> Result<(), Diverged> {
-        let before = self.endpoint_mut(endpoint)?.set_load(origin, load);
+        let before = self.endpoint_mut(endpoint)?.loads.set(origin, load);
         let sum = |load: Load| digest::of_load(endpoint, origin, load);
         digest::replace_part(&mut self.digest.loads, sum(before), sum(load));
         Ok(())
@@ -227,7 +234,7 @@ impl PoolState {
     }
 
     fn endpoint_mut(&mut self, endpoint: EndpointKey) -> Result<&mut EndpointState, Diverged> {
-        self.endpoints.get_mut(&endpoint).map(Arc::make_mut).ok_or(Diverged::UnknownEndpoint(endpoint))
+        self.endpoints.get_mut(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))
     }
 
     fn expire(&mut self, origin: Origin) {

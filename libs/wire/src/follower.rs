@@ -14,7 +14,12 @@ pub fn encode_follower_message(hello: Option<&Hello>, message: FromFollower) -> 
     let message = match message {
         FromFollower::Cursor(Cursor { version, epoch: highest_epoch, heard }) => {
             let Version { epoch, seq } = version.unwrap_or_default();
-            Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch: heard_epoch(heard) })
+            let heard_epoch = heard_epoch(heard);
+            Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch, is_installed: false })
+        }
+        FromFollower::Installed(Version { epoch, seq }) => {
+            let (highest_epoch, is_installed) = (epoch, true);
+            Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch: None, is_installed })
         }
         FromFollower::FetchReply(fetched) => Message::FetchReply(encode_frame(&fetched)),
     };
@@ -35,7 +40,10 @@ pub fn decode_follower_message(message: pb::FollowerMessage) -> Result<FromFollo
     use pb::follower_message::Message;
     let pb::FollowerMessage { hello: _, message } = message;
     Ok(match message.ok_or(WireError::Missing("follower message"))? {
-        Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch }) => {
+        Message::Cursor(pb::Cursor { epoch, seq, is_installed: true, .. }) => {
+            FromFollower::Installed(Version { epoch, seq })
+        }
+        Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch, is_installed: false }) => {
             let (version, heard) = (version(epoch, seq), heard_owner(heard_epoch));
             FromFollower::Cursor(Cursor { version, epoch: highest_epoch.max(epoch), heard })
         }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use prost::Message;
+use prost::bytes::Bytes;
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Change, EndpointState, Frame, SnapshotEntry};
+use signalbox_state::{Change, Changes, EndpointState, Frame, SnapshotEntry};
 use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
 
 use crate::error::WireError;
@@ -27,10 +29,7 @@ pub fn encode_frame(frame: &Frame) -> pb::Frame {
             let digest = Some(shared::encode_digest(*digest));
             Kind::SnapshotEnd(pb::SnapshotEnd { epoch: *epoch, seq: *seq, count: *count, digest })
         }
-        Frame::Delta { epoch, from, to, changes } => {
-            let changes = changes.iter().map(|change| encode_change(change)).collect();
-            Kind::Delta(pb::Delta { epoch: *epoch, from: *from, to: *to, changes })
-        }
+        Frame::Delta { epoch, from, to, changes } => Kind::Delta(encode_delta(*epoch, *from, *to, changes)),
         Frame::EpochChange { from: Version { epoch: from_epoch, seq: from_seq }, epoch } => {
             Kind::EpochChange(pb::EpochChange { epoch: *epoch, from_epoch: *from_epoch, from_seq: *from_seq })
         }
@@ -61,10 +60,7 @@ pub fn decode_frame(message: pb::Frame) -> Result<Frame, WireError> {
             count,
             digest: shared::decode_digest(digest)?,
         },
-        Kind::Delta(pb::Delta { epoch, from, to, changes }) => {
-            let changes = changes.into_iter().map(|message| decode_change(message).map(Arc::new));
-            Frame::Delta { epoch, from, to, changes: changes.collect::<Result<_, _>>()? }
-        }
+        Kind::Delta(encoded) => decode_delta(encoded)?,
         Kind::EpochChange(pb::EpochChange { epoch, from_epoch, from_seq }) => {
             Frame::EpochChange { from: Version { epoch: from_epoch, seq: from_seq }, epoch }
         }
@@ -128,7 +124,7 @@ fn encode_endpoint_state(state: &EndpointState) -> pb::EndpointState {
     pb::EndpointState {
         spec: Some(shared::encode_spec(spec)),
         observed: Some(shared::encode_observed(*key, observed)),
-        loads: loads.iter().map(load).collect(),
+        loads: loads.entries().iter().map(load).collect(),
         adapters: adapters.as_deref().map(shared::encode_residency),
         assessment: Some(shared::encode_assessment(assessment)),
         cold_placement_seq: *cold_placement_seq,
@@ -152,6 +148,26 @@ fn decode_endpoint_state(message: pb::EndpointState) -> Result<EndpointState, Wi
     let adapters = adapters.map(shared::decode_residency).transpose()?.map(Arc::new);
     let cache_accuracy = learned::decode_accuracy(cache_accuracy)?;
     Ok(EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq, cache_accuracy })
+}
+
+/// Encodes a delta. Each chunk of changes is encoded once, however many followers are sent it: the encoded parts of a
+/// protobuf message, one after the other, are the encoded message.
+fn encode_delta(epoch: u64, from: u64, to: u64, changes: &Changes) -> Bytes {
+    let encode = |changes: &[Change]| {
+        let changes = changes.iter().map(encode_change).collect();
+        pb::Delta { changes, ..pb::Delta::default() }.encode_to_vec()
+    };
+    let head = pb::Delta { epoch, from, to, changes: Vec::new() }.encode_to_vec();
+    let chunks = changes.chunks().iter().map(|chunk| chunk.encoded(encode));
+    let parts: Vec<_> = std::iter::once(head.as_slice()).chain(chunks).collect();
+    parts.concat().into()
+}
+
+fn decode_delta(encoded: Bytes) -> Result<Frame, WireError> {
+    let pb::Delta { epoch, from, to, changes } =
+        pb::Delta::decode(encoded).map_err(|_| WireError::Bounds("delta"))?;
+    let changes = changes.into_iter().map(decode_change).collect::<Result<_, _>>()?;
+    Ok(Frame::Delta { epoch, from, to, changes })
 }
 
 fn encode_change(change: &Change) -> pb::Change {

@@ -6,7 +6,7 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{AdapterResidency, Assessment, Circuit, Digest, ModelCircuit, Observed, ScrapeStatus};
 use signalbox_types::{
     Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Gauges, Incarnation, Load, LoadedAdapters,
-    MetricsTls, ModelKey, Rates, Work,
+    MetricsTls, ModelKey, Origin, Rates, Work,
 };
 
 use crate::error::WireError;
@@ -108,16 +108,24 @@ pub(crate) fn decode_residency(message: pb::AdapterResidency) -> Result<AdapterR
 fn encode_circuit(circuit: Circuit) -> i32 {
     let circuit = match circuit {
         Circuit::Closed => pb::Circuit::Closed,
-        Circuit::HalfOpen => pb::Circuit::HalfOpen,
+        Circuit::HalfOpen(_) => pb::Circuit::HalfOpen,
         Circuit::Open => pb::Circuit::Open,
     };
     circuit.into()
 }
 
-fn decode_circuit(number: i32) -> Result<Circuit, WireError> {
+/// Returns the origin of the replica that probes; 0 if there is none.
+fn encode_prober(circuit: Circuit) -> u64 {
+    match circuit {
+        Circuit::HalfOpen(Some(prober)) => prober.0,
+        Circuit::HalfOpen(None) | Circuit::Closed | Circuit::Open => 0,
+    }
+}
+
+fn decode_circuit(number: i32, prober: u64) -> Result<Circuit, WireError> {
     match pb::Circuit::try_from(number) {
         Ok(pb::Circuit::Closed) => Ok(Circuit::Closed),
-        Ok(pb::Circuit::HalfOpen) => Ok(Circuit::HalfOpen),
+        Ok(pb::Circuit::HalfOpen) => Ok(Circuit::HalfOpen((prober != 0).then_some(Origin(prober)))),
         Ok(pb::Circuit::Open) => Ok(Circuit::Open),
         Err(_) => Err(WireError::Missing("circuit")),
     }
@@ -126,13 +134,17 @@ fn decode_circuit(number: i32) -> Result<Circuit, WireError> {
 pub(crate) fn encode_assessment(assessment: &Assessment) -> pb::Assessment {
     let Assessment { rates, circuit, ramp_percent, model_circuits } = assessment;
     let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } = *rates;
-    let model_circuit =
-        |of: &ModelCircuit| pb::ModelCircuit { model: of.model.0, circuit: encode_circuit(of.circuit) };
+    let model_circuit = |of: &ModelCircuit| pb::ModelCircuit {
+        model: of.model.0,
+        circuit: encode_circuit(of.circuit),
+        prober: encode_prober(of.circuit),
+    };
     pb::Assessment {
         prefill_tokens_per_second,
         decode_token_us,
         decode_interference_us,
         circuit: encode_circuit(*circuit),
+        prober: encode_prober(*circuit),
         ramp_percent: (*ramp_percent).into(),
         model_circuits: model_circuits.iter().map(model_circuit).collect(),
     }
@@ -144,12 +156,13 @@ pub(crate) fn decode_assessment(message: Option<pb::Assessment>) -> Result<Asses
         decode_token_us,
         decode_interference_us,
         circuit,
+        prober,
         ramp_percent,
         model_circuits,
     } = message.ok_or(WireError::Missing("assessment"))?;
     Ok(Assessment {
         rates: Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us },
-        circuit: decode_circuit(circuit)?,
+        circuit: decode_circuit(circuit, prober)?,
         ramp_percent: ramp_percent.try_into().map_err(|_| WireError::Bounds("a ramp"))?,
         model_circuits: decode_model_circuits(&model_circuits)?,
     })
@@ -162,7 +175,7 @@ fn decode_model_circuits(messages: &[pb::ModelCircuit]) -> Result<Arc<[ModelCirc
     if messages.len() > Assessment::MAX_MODEL_CIRCUITS || !is_sorted {
         return Err(WireError::Bounds("model circuits"));
     }
-    let model_circuit = |of: &pb::ModelCircuit| match decode_circuit(of.circuit)? {
+    let model_circuit = |of: &pb::ModelCircuit| match decode_circuit(of.circuit, of.prober)? {
         Circuit::Closed => Err(WireError::Bounds("model circuits")),
         circuit => Ok(ModelCircuit { model: ModelKey(of.model), circuit }),
     };

@@ -10,9 +10,13 @@ fn frame(kind: pb::frame::Frame) -> Result<signalbox_state::Frame, WireError> {
     signalbox_wire::decode_frame(pb::Frame { frame: Some(kind), hello: None })
 }
 
+fn delta(change: pb::Change) -> Result<signalbox_state::Frame, WireError> {
+    let delta = pb::Delta { epoch: 1, from: 0, to: 1, changes: vec![change] };
+    frame(pb::frame::Frame::Delta(delta.encode_to_vec().into()))
+}
+
 fn change(kind: pb::change::Change) -> Result<signalbox_state::Frame, WireError> {
-    let changes = vec![pb::Change { change: Some(kind), ..pb::Change::default() }];
-    frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }))
+    delta(pb::Change { change: Some(kind), ..pb::Change::default() })
 }
 
 fn entry(kind: pb::snapshot_entry::Entry) -> Result<signalbox_state::Frame, WireError> {
@@ -56,9 +60,8 @@ fn frame_without_required_parts_is_rejected() {
     assert_eq!(Err(WireError::Missing("entry")), frame(Kind::SnapshotEntry(pb::SnapshotEntry::default())));
     assert_eq!(Err(WireError::Missing("digest")), frame(Kind::SnapshotEnd(pb::SnapshotEnd::default())));
     assert_eq!(Err(WireError::Missing("digest")), frame(Kind::Heartbeat(pb::Heartbeat::default())));
-    let changes = vec![pb::Change::default()];
-    let delta = pb::Delta { epoch: 1, from: 0, to: 1, changes };
-    assert_eq!(Err(WireError::Missing("change")), frame(Kind::Delta(delta)));
+    assert_eq!(Err(WireError::Missing("change")), delta(pb::Change::default()));
+    assert_eq!(Err(WireError::Bounds("delta")), frame(Kind::Delta(vec![0x22, 0x05, 0x00].into())));
 }
 
 #[test]
@@ -103,8 +106,7 @@ fn token_ratio_or_capacity_out_of_bounds_is_rejected() {
         [(0, 100), (999, 100), (16_001, 100), (4_000, 11), (4_000, 801)]
     {
         let ratio = pb::TokenRatio { model: 1, bytes_per_token_milli, media_percent };
-        let changes = vec![pb::Change { token_ratio: Some(ratio), ..pb::Change::default() }];
-        let delta = frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }));
+        let delta = delta(pb::Change { token_ratio: Some(ratio), ..pb::Change::default() });
         let entry = pb::SnapshotEntry { token_ratios: vec![ratio], ..pb::SnapshotEntry::default() };
         for rejected in [delta, frame(pb::frame::Frame::SnapshotEntry(entry))] {
             assert_eq!(Err(WireError::Bounds("token ratio")), rejected);
@@ -113,8 +115,7 @@ fn token_ratio_or_capacity_out_of_bounds_is_rejected() {
     for capacity_percent in [0, 101, 256] {
         let accuracy = Some(pb::CacheAccuracy { mean_error_tokens: None, capacity_percent });
         let changed = pb::CacheAccuracyChanged { endpoint: 1, accuracy };
-        let changes = vec![pb::Change { cache_accuracy: Some(changed), ..pb::Change::default() }];
-        let rejected = frame(pb::frame::Frame::Delta(pb::Delta { epoch: 1, from: 0, to: 1, changes }));
+        let rejected = delta(pb::Change { cache_accuracy: Some(changed), ..pb::Change::default() });
         assert_eq!(Err(WireError::Bounds("capacity percent")), rejected);
     }
 }
@@ -123,8 +124,9 @@ fn token_ratio_or_capacity_out_of_bounds_is_rejected() {
 fn model_circuits_that_are_unsorted_too_many_or_closed_are_rejected() {
     let assessed = |circuits: Vec<(u64, pb::Circuit)>| {
         let circuits = circuits.into_iter();
-        let model_circuits =
-            circuits.map(|(model, circuit)| pb::ModelCircuit { model, circuit: circuit.into() }).collect();
+        let model_circuits = circuits
+            .map(|(model, circuit)| pb::ModelCircuit { model, circuit: circuit.into(), prober: 0 })
+            .collect();
         let assessment = Some(pb::Assessment { model_circuits, ..pb::Assessment::default() });
         let changed = change(pb::change::Change::Assessed(pb::Assessed {
             endpoint: 1,

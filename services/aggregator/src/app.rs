@@ -24,6 +24,7 @@ use crate::actors::{
     HistoryBudget, Membership, OwnerHistory, PoolOwnerSetups, RoleSettings, Root, RootMessage, RootSetup,
 };
 use crate::config::AggregatorConfig;
+use crate::health::{self, StallWatch};
 use crate::metrics::{Metrics, register_coordinator};
 use crate::pool_source::{PoolSet, PoolSource, watch_pools};
 use crate::pools::{PoolHandle, Pools};
@@ -119,11 +120,12 @@ impl Aggregator {
         let mut registry = registry("aggregator");
         let metrics = Arc::new(Metrics::register(&mut registry));
         let own_address = config.advertise.clone().unwrap_or_else(|| advertised_address(address));
-        let membership = join(&config, own_address.clone());
+        let pools = Pools::default();
+        let membership = join(&config, own_address.clone(), &pools, &metrics);
         register_coordinator(&mut registry, &membership.coordinator);
         let (session, members) =
             (Arc::clone(&membership.session), membership.coordinator.members(Role::Aggregator));
-        let (pools, served) = (Pools::default(), watch::Sender::new(PoolSet::default()));
+        let served = watch::Sender::new(PoolSet::default());
         let readiness = watch_readiness(served.subscribe(), config.name.clone(), members.clone());
         let fleet = watch_fleet(served.subscribe(), own_address, members);
         let context = StreamContext::new(
@@ -146,8 +148,10 @@ impl Aggregator {
             pool_drain: config.pool_drain,
         };
         let (root, ended) = start_actors(setup).await?;
-        let routes = readiness::routes(readiness.subscribe());
-        let admin = AdminServer::start(admin_listener, Arc::new(registry), routes)?;
+        let checked = pools.clone();
+        let health = move || health::check(&checked);
+        let routes = readiness::routes(readiness.subscribe(), health.clone());
+        let admin = AdminServer::start_with_health(admin_listener, Arc::new(registry), routes, health)?;
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(serve(config.security.incoming(listener), context, stopped));
         Ok(Self { address, admin, root, session, pools, readiness, stop, server, ended })
@@ -207,14 +211,28 @@ fn check_unique(sources: &[PoolSource]) -> Result<(), StartError> {
     if is_unique { Ok(()) } else { Err(StartError::DuplicatePool) }
 }
 
-/// Registers with the coordinator, or with an in-process one.
-fn join(config: &AggregatorConfig, address: PeerAddress) -> Membership {
+/// Registers with the coordinator, or with an in-process one, while the actors of `pools` make progress.
+fn join(
+    config: &AggregatorConfig,
+    address: PeerAddress,
+    pools: &Pools,
+    metrics: &Arc<Metrics>,
+) -> Membership {
     let (coordinator, owner_history) = match &config.coordinator {
         Some(coordinator) => (coordinator.clone(), OwnerHistory::Complete),
         None => (Coordinator::in_process(), OwnerHistory::SinceStart),
     };
     let member = Member { role: Role::Aggregator, name: config.name.clone(), address: Some(address) };
-    let session = Arc::new(coordinator.join(member, config.lease_ttl));
+    let (may_renew, gate) = watch::channel(true);
+    let session = Arc::new(coordinator.join_while(member, config.lease_ttl, gate));
+    let stall_watch = StallWatch {
+        pools: pools.clone(),
+        coordinator: coordinator.clone(),
+        name: config.name.clone(),
+        metrics: Arc::clone(metrics),
+        may_renew,
+    };
+    tokio::spawn(stall_watch.run());
     Membership { coordinator, session, owner_history, claim_failures: Arc::default() }
 }
 
@@ -222,8 +240,9 @@ fn role_settings(config: &AggregatorConfig) -> RoleSettings {
     RoleSettings {
         pool: config.pool,
         takeover_wait: config.takeover_wait,
+        lease_ttl: config.lease_ttl,
         failback_after: config.failback_after,
-        history: HistoryBudget::new(config.history_bytes),
+        history: HistoryBudget::new(config.history_bytes, config.history_time),
     }
 }
 

@@ -52,6 +52,10 @@ pub struct Flags {
     /// pool keeps at most a quarter of it and at least 1 MiB
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=65_536))]
     pub history_mib: u32,
+    /// Keep a pool's history for at least this long, even if it exceeds the pool's share of --history-mib; but never
+    /// more than four times the share.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub history_time: Duration,
     /// Address to listen on
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
@@ -112,6 +116,8 @@ pub struct AggregatorConfig {
     /// The memory for the latest history of all pools together, in bytes. Each pool keeps at most a quarter of it
     /// and at least 1 MiB.
     pub history_bytes: usize,
+    /// How long history is kept beyond a pool's part of `history_bytes`.
+    pub history_time: Duration,
     /// Security of connections to other processes.
     pub security: Security,
     /// Listen address for collectors, EPP replicas and other aggregators.
@@ -144,6 +150,7 @@ impl AggregatorConfig {
             failback_after: flags.failback_after,
             pool_drain: flags.pool_drain,
             history_bytes: (flags.history_mib as usize) << 20,
+            history_time: flags.history_time,
             security: Security::from_flags(&flags.tls)?,
             listen: SocketAddr::new(flags.bind, flags.port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),

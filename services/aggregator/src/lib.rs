@@ -4,6 +4,7 @@ mod actors;
 mod app;
 mod config;
 pub mod endpoints_file;
+mod health;
 mod metrics;
 mod pool_lifecycle;
 mod pool_source;

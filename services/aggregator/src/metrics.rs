@@ -57,12 +57,15 @@ pub(crate) struct Metrics {
     origins_expired: PerPool<Counter>,
     chains_requested: PerPool<Counter>,
     chain_requests_expired: PerPool<Counter>,
+    chain_requests_dropped: PerPool<Counter>,
     outdated_reports: PerPool<Counter>,
     collectors_dropped: PerPool<Counter>,
     endpoints_with_future_timestamps: PerPool<UintGauge>,
     endpoints: Family<StatusLabel, UintGauge>,
     draining_endpoints: PerPool<UintGauge>,
     state_digest: Family<KindLabel, UintGauge>,
+    stalled_seconds: PerPool<UintGauge>,
+    pub(crate) lease_withheld: UintGauge,
     pub(crate) connected_followers: UintGauge,
     pub(crate) connected_collectors: UintGauge,
     pub(crate) invalid_messages: Counter,
@@ -100,7 +103,7 @@ impl Metrics {
         metrics
     }
 
-    fn pool_gauges(&self) -> [(&'static str, &'static str, &PerPool<UintGauge>); 8] {
+    fn pool_gauges(&self) -> [(&'static str, &'static str, &PerPool<UintGauge>); 9] {
         [
             ("owner", "1 if this aggregator owns the pool, 0 if it is a standby", &self.owner),
             ("epoch", "Highest known epoch of the pool", &self.epoch),
@@ -130,6 +133,11 @@ impl Metrics {
                 "Endpoints whose values have timestamps after the owner's current time; above 0 indicates a defect",
                 &self.endpoints_with_future_timestamps,
             ),
+            (
+                "stalled_seconds",
+                "For how long the pool's actor has been busy with one message, if that is longer than a second; else 0",
+                &self.stalled_seconds,
+            ),
         ]
     }
 
@@ -147,9 +155,14 @@ impl Metrics {
             "Checksum over the pool state by kind of change, modulo 2^53; equal in all processes at the same version",
             self.state_digest.clone(),
         );
+        registry.register(
+            "lease_withheld",
+            "1 while the lease is not renewed because the actor of an own pool is stuck",
+            self.lease_withheld.clone(),
+        );
     }
 
-    fn pool_counters(&self) -> [(&'static str, &'static str, &PerPool<Counter>); 9] {
+    fn pool_counters(&self) -> [(&'static str, &'static str, &PerPool<Counter>); 10] {
         [
             ("takeovers", "Times that this aggregator became the owner of the pool", &self.takeovers),
             ("snapshots_sent", "Snapshots of the pool sent to followers", &self.snapshots_sent),
@@ -177,6 +190,11 @@ impl Metrics {
                 "chain_requests_expired",
                 "Placements that were dropped because the requested chain did not arrive in time",
                 &self.chain_requests_expired,
+            ),
+            (
+                "chain_requests_dropped",
+                "Placements that were dropped because more than 1024 of one replica waited for their chains",
+                &self.chain_requests_dropped,
             ),
             (
                 "outdated_reports",
@@ -208,6 +226,7 @@ impl Metrics {
         let label = PoolLabel { pool: pool.clone() };
         let gauge = |family: &PerPool<UintGauge>| family.get_or_create(&label).clone();
         let counter = |family: &PerPool<Counter>| family.get_or_create(&label).clone();
+        drop(gauge(&self.stalled_seconds));
         PoolMetrics {
             owner: gauge(&self.owner),
             epoch: gauge(&self.epoch),
@@ -222,6 +241,7 @@ impl Metrics {
             origins_expired: counter(&self.origins_expired),
             chains_requested: counter(&self.chains_requested),
             chain_requests_expired: counter(&self.chain_requests_expired),
+            chain_requests_dropped: counter(&self.chain_requests_dropped),
             outdated_reports: counter(&self.outdated_reports),
             collectors_dropped: counter(&self.collectors_dropped),
             draining_endpoints: gauge(&self.draining_endpoints),
@@ -235,6 +255,12 @@ impl Metrics {
             pool,
         }
     }
+
+    /// Sets for how long a pool's actor has been stuck.
+    pub(crate) fn set_stalled(&self, pool: &PoolId, seconds: u64) {
+        self.stalled_seconds.get_or_create(&PoolLabel { pool: pool.to_string() }).set(seconds);
+    }
+
     /// Removes the series of a pool that is gone.
     pub(crate) fn remove_pool(&self, pool: &PoolId) {
         let pool = pool.to_string();
@@ -283,9 +309,10 @@ mod tests {
                 pool_hash: 0,
                 pool: PoolConfig::default(),
                 takeover_wait_ms: 0,
+                lease_ttl_ms: 2_000,
                 failback_after_ms: 0,
             };
-            metrics.update(&PoolRole::new(config, spec), 0);
+            metrics.update(&PoolRole::new(config, Arc::new(spec)), 0);
         }
         assert!(page().contains("default/a") && page().contains("default/b"));
         metrics.remove_pool(&id("a"));

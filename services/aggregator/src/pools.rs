@@ -1,20 +1,24 @@
 //! The pools of an aggregator, as its streams see them.
 
+mod bulk_queue;
 mod feedback_replies;
 mod handle;
 mod message;
 mod message_budget;
 mod origin_bindings;
+mod progress;
 mod request_end_relay;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+pub(crate) use bulk_queue::BulkMessage;
 pub(crate) use feedback_replies::FeedbackReplies;
-pub(crate) use handle::PoolHandle;
+pub(crate) use handle::{PoolHandle, PublishedHistory};
 pub(crate) use message::{CollectorReports, PoolOwnerMessage, PoolOwnerRef};
 pub(crate) use message_budget::StreamBudget;
+pub(crate) use progress::STALL_LIMIT;
 use signalbox_types::PoolId;
 
 /// Names of pools that an error lists at most.

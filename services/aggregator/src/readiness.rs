@@ -56,8 +56,15 @@ fn advance(readiness: &watch::Sender<Readiness>, next: Readiness) {
     });
 }
 
-/// Returns the routes for probes: `/livez` while the process works, and `/readyz`.
-pub(crate) fn routes(readiness: watch::Receiver<Readiness>) -> Router {
+/// Returns the routes for probes: `/livez`, which fails while `health` returns an error, and `/readyz`.
+pub(crate) fn routes(
+    readiness: watch::Receiver<Readiness>,
+    health: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+) -> Router {
+    let live = async move || match health() {
+        Ok(()) => (StatusCode::OK, "ok".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+    };
     let ready = async move || match *readiness.borrow() {
         Readiness::ListingPools => (StatusCode::SERVICE_UNAVAILABLE, "the pools have not been listed yet"),
         Readiness::Registering => {
@@ -66,5 +73,5 @@ pub(crate) fn routes(readiness: watch::Receiver<Readiness>) -> Router {
         Readiness::Ready => (StatusCode::OK, "ready"),
         Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
     };
-    Router::new().route("/livez", get(async || "ok")).route("/readyz", get(ready))
+    Router::new().route("/livez", get(live)).route("/readyz", get(ready))
 }

@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     pub(crate) stream_failures: Counter,
     /// Actors restarted after a failure.
     pub(crate) actor_restarts: Counter,
+    /// Scrapers that failed. Their endpoints are stale until they are scraped again.
+    pub(crate) scraper_failures: Counter,
 }
 
 impl Metrics {
@@ -68,6 +70,11 @@ impl Metrics {
             self.stream_failures.clone(),
         );
         registry.register("actor_restarts", "Actors restarted after a failure", self.actor_restarts.clone());
+        registry.register(
+            "scraper_failures",
+            "Failures of the actor that scrapes an endpoint, which is stale until it is scraped again",
+            self.scraper_failures.clone(),
+        );
     }
 
     /// Counts a scrape.
@@ -106,7 +113,15 @@ pub(crate) struct EndpointGauge {
 impl EndpointGauge {
     /// Counts an endpoint that was not scraped yet.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        let scrape_status = ScrapeStatus::Unknown;
+        Self::counted(metrics, ScrapeStatus::Unknown)
+    }
+
+    /// Counts an endpoint that nobody scrapes, because its scraper failed.
+    pub(crate) fn stale(metrics: Arc<Metrics>) -> Self {
+        Self::counted(metrics, ScrapeStatus::Stale)
+    }
+
+    fn counted(metrics: Arc<Metrics>, scrape_status: ScrapeStatus) -> Self {
         metrics.endpoints(scrape_status).inc();
         Self { metrics, scrape_status }
     }

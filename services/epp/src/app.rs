@@ -100,6 +100,7 @@ pub struct Epp {
     admin: AdminServer,
     session: Option<Session>,
     ready: watch::Receiver<bool>,
+    failed: Option<watch::Receiver<Option<String>>>,
     phase: watch::Sender<DrainPhase>,
     pools: PoolsTask,
     servers: [JoinHandle<()>; 2],
@@ -131,6 +132,9 @@ impl Epp {
         });
         let connections = Connections::new(config.security.clone());
         let (aggregators, fleet) = aggregators(&config, &connections);
+        let failure = watch::Sender::new(None);
+        // With all pools, the other pools are served while one cannot be.
+        let failed = fleet.is_none().then(|| failure.subscribe());
         let replica = Replica {
             name: config.name.clone(),
             aggregators,
@@ -140,6 +144,7 @@ impl Epp {
             tracer: tracer.clone(),
             registries: Registries::new(registry),
             directory: Arc::clone(&directory),
+            failure,
             gateways: gateway_servers(&config),
         };
         let debug = DebugRoutes { directory: Arc::clone(&directory), access: config.explain_access };
@@ -161,6 +166,7 @@ impl Epp {
             admin,
             session,
             ready,
+            failed,
             phase,
             pools,
             servers,
@@ -198,9 +204,20 @@ impl Epp {
         let _ = self.ready.clone().wait_for(|ready| *ready).await;
     }
 
+    /// Waits until the replica cannot follow its only pool any more. Returns why.
+    pub async fn failed(&self) -> String {
+        if let Some(mut failed) = self.failed.clone()
+            && let Ok(failure) = failed.wait_for(Option::is_some).await
+        {
+            return failure.clone().unwrap_or_default();
+        }
+        std::future::pending().await
+    }
+
     /// Returns the endpoints in the replica's views.
     pub fn endpoints(&self) -> Vec<Arc<EndpointState>> {
-        let endpoints = |snapshot: &DecisionSnapshot| snapshot.view.endpoints.to_vec();
+        let endpoints =
+            |snapshot: &DecisionSnapshot| snapshot.view.endpoints.iter().cloned().collect::<Vec<_>>();
         self.directory.all().iter().flat_map(|pool| endpoints(&pool.picker.snapshot.load())).collect()
     }
 
@@ -208,7 +225,7 @@ impl Epp {
     pub fn view_statuses(&self) -> Vec<ViewStatus> {
         let status = |pool: &ListedPool| {
             let (picker, snapshot) = (&pool.picker, pool.picker.snapshot.load());
-            let age = Duration::from_millis(snapshot.view.age_ms(picker.now_ms()));
+            let age = Duration::from_millis(picker.view_age_ms());
             ViewStatus { version: snapshot.view.version, age, is_degraded: picker.is_degraded() }
         };
         self.directory.all().iter().map(status).collect()

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use serde_json::json;
 use signalbox_telemetry::{LogFormat, TraceSettings, init_logs, stop_requested};
 
@@ -19,7 +20,7 @@ const PORT_FLAGS: PortFlags = PortFlags {
 /// Runs a replica until it is asked to stop.
 ///
 /// # Errors
-/// The replica cannot start.
+/// The replica cannot start, or cannot follow its only pool any more.
 #[expect(
     clippy::print_stderr,
     reason = "configuration errors must reach the user regardless of the log filter"
@@ -58,24 +59,32 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
         (epp.health_address(), epp.metrics_address(), epp.access_log_address());
     let ext_proc = epp.ext_proc_address().map(tracing::field::display);
     tracing::info!(ext_proc, %health, %access_log, %metrics, "listening");
-    tokio::pin!(stop);
-    tokio::select! {
-        () = epp.ready() => {
-            tracing::info!("ready");
-            if flags.output == Some(Output::Json) {
-                let addresses = json!({
-                    "ext_proc": epp.ext_proc_address().map(|address| address.to_string()),
-                    "health": health.to_string(),
-                    "access_log": access_log.to_string(),
-                    "metrics": metrics.to_string(),
-                });
-                println!("{addresses}");
-            }
-            stop.await;
+    let announce = async {
+        epp.ready().await;
+        tracing::info!("ready");
+        if flags.output == Some(Output::Json) {
+            println!("{}", addresses(&epp));
         }
-        () = &mut stop => {}
-    }
+        std::future::pending().await
+    };
+    let failure = tokio::select! {
+        () = stop => None,
+        failure = epp.failed() => Some(failure),
+        () = announce => None,
+    };
     tracing::info!("draining");
     epp.stop().await;
-    Ok(ExitCode::SUCCESS)
+    match failure {
+        None => Ok(ExitCode::SUCCESS),
+        Some(failure) => bail!("the replica cannot follow the pool any more: {failure}; restart it"),
+    }
+}
+
+fn addresses(epp: &Epp) -> serde_json::Value {
+    json!({
+        "ext_proc": epp.ext_proc_address().map(|address| address.to_string()),
+        "health": epp.health_address().to_string(),
+        "access_log": epp.access_log_address().to_string(),
+        "metrics": epp.metrics_address().to_string(),
+    })
 }

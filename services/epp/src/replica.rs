@@ -31,6 +31,8 @@ pub(crate) struct Replica {
     pub(crate) registries: Registries,
     /// The pools that are served.
     pub(crate) directory: Arc<PoolDirectory>,
+    /// Receives why the actors of a pool failed, if they fail too often.
+    pub(crate) failure: watch::Sender<Option<String>>,
     /// Servers for gateways.
     pub(crate) gateways: GatewayServers,
 }

@@ -139,8 +139,13 @@ impl BookedRequest {
     /// another one.
     pub(crate) fn move_to(&mut self, picker: &Picker, address: SocketAddr) {
         let snapshot = picker.snapshot.load();
-        let served = snapshot.view.endpoints.iter().find(|member| member.spec.address == address);
-        if let Some(served) = served.filter(|served| served.key != self.endpoint) {
+        let view = &snapshot.view;
+        // Usually the picked endpoint serves the request.
+        let picked = view.endpoints.get(self.endpoint);
+        if picked.is_some_and(|picked| picked.spec.address == address) {
+            return;
+        }
+        if let Some(served) = snapshot.position_at(address).map(|position| &view.endpoints[position]) {
             picker.metrics.requests_served_elsewhere.inc();
             picker.bookings.transfer(&mut self.booking, served.key);
             self.endpoint = served.key;

@@ -49,7 +49,7 @@ fn pool_spec(addresses: &[&str], draining: &[&str]) -> PoolSpec {
 /// Returns a pool of fresh endpoints at `addresses`, of which those at `draining` drain.
 pub(crate) fn pool_with_draining(addresses: &[&str], draining: &[&str]) -> Pool {
     let mut pool = pool(addresses, ScrapeStatus::Fresh);
-    pool.handle(0, PoolInput::Spec(pool_spec(addresses, draining)));
+    pool.handle(0, PoolInput::Spec(pool_spec(addresses, draining).into()));
     pool
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn pool(addresses: &[&str], scrape_status: ScrapeStatus) -> Pool {
     let mut pool = Pool::new(1, PoolConfig::default());
     let collector = CollectorStream(1);
     pool.handle(0, PoolInput::CollectorJoined(collector, "collector".to_owned()));
-    let effects = pool.handle(0, PoolInput::Spec(pool_spec(addresses, &[])));
+    let effects = pool.handle(0, PoolInput::Spec(pool_spec(addresses, &[]).into()));
     for effect in effects {
         let PoolEffect::Assign(_, assigned) = effect else { continue };
         let report = |assigned: AssignedEndpoint| Report {
@@ -72,14 +72,14 @@ pub(crate) fn pool(addresses: &[&str], scrape_status: ScrapeStatus) -> Pool {
     pool
 }
 
-/// Reports five requests for the model `m` at `address` with this outcome to the pool's owner.
-pub(crate) fn report_five(pool: &mut Pool, address: &str, outcome: ResponseOutcome) {
+/// Reports five requests for the model `m` at `address` with this outcome to the pool's owner, as the replica `origin`.
+pub(crate) fn report_five(pool: &mut Pool, origin: Origin, address: &str, outcome: ResponseOutcome) {
     let at_address = |member: &&Arc<EndpointState>| member.spec.address.to_string() == address;
     let endpoint = pool.pool_state().endpoints().find(at_address).unwrap().key;
     let report = ResponseReport { endpoint, model: ModelKey::of("m"), outcome };
     let feedback = Feedback {
         epoch: 1,
-        origin: Origin(9),
+        origin,
         seq: 1,
         scope: GaugeScope::All,
         gauges: Vec::new(),
@@ -128,6 +128,7 @@ pub(crate) fn replica() -> Replica {
         tracer: None,
         registries: Registries::new(Registry::default()),
         directory: Arc::default(),
+        failure: watch::Sender::new(None),
         gateways: GatewayServers::new(ServerTls::Plaintext, limits),
     }
 }
@@ -137,14 +138,15 @@ pub(crate) fn picker_with_feedback(pool: &Pool, policy: Policy) -> (Picker, Feed
     let settings = picker_settings(policy);
     let recorder = DecisionRecorder::new(0, None);
     let (picker, feedback, _) = Picker::new(settings, Some("default/p"), Metrics::default(), recorder);
-    let replica = replica_of(pool);
-    picker.snapshot.store(Arc::new(DecisionSnapshot::next(
-        &DecisionSnapshot::default(),
-        &replica,
-        &picker.bookings,
-        0,
-    )));
+    show(&picker, pool);
     (picker, feedback)
+}
+
+/// Gives a picker the view of `pool`.
+pub(crate) fn show(picker: &Picker, pool: &Pool) {
+    let (before, replica) = (DecisionSnapshot::default(), replica_of(pool));
+    let next = DecisionSnapshot::next(&before, &replica, &picker.bookings, 0);
+    picker.snapshot.store(Arc::new(next));
 }
 
 /// Returns a picker without a view for the pool called `name`.

@@ -102,7 +102,8 @@ fn describe(recording: &Recording, replay: Replay) -> String {
 fn result(recording: &Recording, decision: Decision) -> String {
     match decision {
         Decision::Picked { position, terms } => {
-            let name = recording.view.endpoints.get(position).map_or("?", |member| member.spec.name.as_str());
+            let name =
+                recording.view.endpoints.iter().nth(position).map_or("?", |member| member.spec.name.as_str());
             format!("{name} at {:.1} ms", terms.total_us() as f64 / 1e3)
         }
         Decision::NoEndpoint => "no endpoint".to_owned(),

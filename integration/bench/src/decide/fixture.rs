@@ -94,7 +94,10 @@ impl Fixture {
 
 /// Adds the endpoints to the pool with one report each; returns their keys.
 fn add_endpoints(pool: &mut Pool, spec: PoolSpec, rng: &mut SmallRng) -> Vec<EndpointKey> {
-    pool.handle(0, PoolInput::Spec(spec));
+    let mut effects = pool.handle(0, PoolInput::Spec(spec.into()));
+    while effects.contains(&PoolEffect::Unfinished) {
+        effects = pool.handle(0, PoolInput::Continue);
+    }
     let effects = pool.handle(0, PoolInput::CollectorJoined(COLLECTOR, "collector".to_owned()));
     let mut keys = Vec::new();
     for effect in effects {

@@ -35,7 +35,7 @@ impl Owner {
     /// `replicas` starts.
     pub(super) fn new(spec: PoolSpec, replicas: impl Iterator<Item = usize>) -> (Self, Vec<Frame>) {
         let mut pool = Pool::new(1, PoolConfig::default());
-        pool.handle(0, PoolInput::Spec(spec));
+        pool.handle(0, PoolInput::Spec(spec.into()));
         let effects = pool.handle(0, PoolInput::CollectorJoined(COLLECTOR, "collector".to_owned()));
         let assigned = effects.into_iter().filter_map(|effect| match effect {
             PoolEffect::Assign(_, assigned) => Some(assigned),
@@ -65,6 +65,7 @@ impl Owner {
             PoolEffect::Published(_)
             | PoolEffect::Assign(..)
             | PoolEffect::CloseCollector(_)
+            | PoolEffect::Unfinished
             | PoolEffect::Count(_) => None,
         });
         chains.collect()

@@ -26,6 +26,7 @@ const ORIGIN_TTL_MS: u64 = 3_000;
 pub(super) struct Replica {
     follower: StateReplica,
     view: View,
+    view_confirmed_at_ms: u64,
     bookings: Bookings,
     overlay: Overlay,
     batcher: FeedbackBatcher,
@@ -57,6 +58,7 @@ impl Replica {
         let mut replica = Self {
             follower: StateReplica::default(),
             view: View::default(),
+            view_confirmed_at_ms: 0,
             bookings: Bookings::new(Arc::new(|| {})),
             overlay: Overlay::default(),
             batcher: FeedbackBatcher::default(),
@@ -80,6 +82,7 @@ impl Replica {
             assert!(!matches!(outcome, ApplyOutcome::Gap(_)), "frames in order leave no gap: {outcome:?}");
         }
         self.view = View::next(&self.view, &self.follower, &self.bookings, now_ms);
+        self.view_confirmed_at_ms = now_ms;
         let acknowledged = self.follower.pool_state().acknowledged(self.origin);
         self.batcher.acknowledge(acknowledged, &self.overlay);
     }
@@ -87,7 +90,7 @@ impl Replica {
     /// Picks an endpoint for a prompt and books the request there, as the EPP's request path does.
     pub(super) fn pick(&mut self, now_us: u64, prompt: &Prompt, algorithm: &Algorithm) -> RoutedRequest {
         let (matches, known) = self.view.look_up(&prompt.chain, &self.overlay);
-        let is_current = self.view.age_ms(now_us / 1_000) < ORIGIN_TTL_MS;
+        let is_current = (now_us / 1_000).saturating_sub(self.view_confirmed_at_ms) < ORIGIN_TTL_MS;
         let others = if is_current { PeerLoad::Current } else { PeerLoad::Outdated };
         let local = self.view.local_state(self.origin, others, now_us / 1_000);
         let request = Request { prompt_tokens: u64::from(prompt.tokens), ..Request::default() };

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// History bounds of an EPP replica.
-const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
+const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_ms: 0, max_bytes: 1 << 20 };
 
 /// An observed change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl FollowerTask {
 /// Returns the changes that a message contains.
 fn changes_in(message: &FromAggregator) -> Vec<ObservedChange> {
     let FromAggregator::Frame(Frame::Delta { changes, .. }) = message else { return Vec::new() };
-    let observed = changes.iter().filter_map(|change| match &**change {
+    let observed = changes.iter().filter_map(|change| match change {
         Change::LoadChanged { endpoint, origin, load } => Some(ObservedChange::LoadChanged {
             endpoint: *endpoint,
             origin: *origin,

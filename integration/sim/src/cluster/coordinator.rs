@@ -35,6 +35,13 @@ pub(crate) enum Reply {
     Registry(Registry),
 }
 
+impl Reply {
+    /// Returns whether the task that renews the lease handles this reply.
+    pub(crate) fn is_about_lease(&self) -> bool {
+        matches!(self, Self::Registered(_) | Self::LeaseLost(_))
+    }
+}
+
 /// The coordinator's public state at one revision: the pool's owner and the registered processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Registry {
@@ -119,6 +126,13 @@ impl Coordinator {
         let expired: Vec<_> = expired.map(|(id, _)| *id).collect();
         expired.iter().for_each(|id| self.end_lease(now_us, *id));
         !expired.is_empty()
+    }
+
+    /// Ends the leases of a process although it renews them.
+    pub(crate) fn revoke(&mut self, now_us: u64, node: Node) {
+        let held = self.leases.iter().filter(|(_, lease)| lease.node == node);
+        let held: Vec<_> = held.map(|(id, _)| *id).collect();
+        held.into_iter().for_each(|id| self.end_lease(now_us, id));
     }
 
     fn end_lease(&mut self, now_us: u64, id: u64) {

@@ -9,10 +9,14 @@ use crate::plan::Node;
 pub(crate) enum Timer {
     /// Advances the process's time.
     Tick,
+    /// Goes on with the work that the owner left unfinished.
+    GoOn,
     /// Sends a heartbeat to all followers.
     Heartbeat,
     /// Sends new changes to all followers.
     SendFrames,
+    /// Answers polls of followers that waited for the actor.
+    AnswerPolls,
     /// Opens the stream to this aggregator.
     Connect(usize),
     /// Closes streams whose server does not respond.
@@ -74,6 +78,11 @@ pub(crate) enum Event {
     },
     /// A draining pod leaves the pool if its requests have ended.
     CheckDraining(usize),
+    /// A process goes on with the events that wait for it.
+    Continue {
+        node: Node,
+        run: u32,
+    },
     FaultStart(usize),
     FaultEnd(usize),
     Start(Node),

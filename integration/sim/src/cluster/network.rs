@@ -159,8 +159,8 @@ impl Network {
         self.streams.get(&id)
     }
 
-    /// Sends a message to `end`. The first message in each direction is never lost.
-    pub(crate) fn send(&mut self, queue: &mut Queue, id: u64, end: End, payload: Payload) {
+    /// Sends a message to `end` after a while. The first message in each direction is never lost.
+    pub(crate) fn send(&mut self, queue: &mut Queue, id: u64, end: End, after_us: u64, payload: Payload) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if stream.is_broken || !stream.is_used[end.other() as usize] {
             return;
@@ -184,9 +184,9 @@ impl Network {
             if is_datagram && queue.rng.random_range(0..1_000_000) < self.links.duplicate_ppm {
                 self.duplicated += 1;
                 self.streams.entry(id).and_modify(|stream| stream.in_flight[end as usize] += 1);
-                self.deliver(queue, id, end, 0, payload.clone());
+                self.deliver(queue, id, end, after_us, payload.clone());
             }
-            self.deliver(queue, id, end, 0, payload);
+            self.deliver(queue, id, end, after_us, payload);
         }
     }
 

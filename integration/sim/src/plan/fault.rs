@@ -19,6 +19,10 @@ pub enum FaultKind {
     LoseMachine(Node),
     /// SIGSTOP, and SIGCONT later.
     Pause(Node),
+    /// The actor of a process is stuck with one event. The process itself runs on, and answers pings.
+    Stall(Node),
+    /// The coordinator ends the lease of an aggregator that works.
+    LoseLease(usize),
     /// SIGTERM to an aggregator, and an empty restart later.
     Drain(usize),
     /// No message gets from the first node to the second.
@@ -78,9 +82,11 @@ impl FaultKind {
         match rng.random_range(0..100) {
             0..14 => Self::Kill(process(rng)),
             14..20 => Self::LoseMachine(process(rng)),
-            20..34 => Self::Pause(process(rng)),
+            20..28 => Self::Pause(process(rng)),
+            28..34 => Self::Stall(process(rng)),
             34..42 => Self::Drain(rng.random_range(0..plan.aggregators)),
-            42..56 => Self::Cut(process(rng), node(rng)),
+            42..46 => Self::LoseLease(rng.random_range(0..plan.aggregators)),
+            46..56 => Self::Cut(process(rng), node(rng)),
             56..72 => {
                 let mut isolated = vec![process(rng)];
                 isolated.extend(nodes.iter().filter(|_| rng.random_ratio(1, 3)));
@@ -109,6 +115,8 @@ impl fmt::Display for Fault {
                 write!(f, "lose the machine of {node}, restart it after {for_ms} ms")
             }
             FaultKind::Pause(node) => write!(f, "pause {node} for {for_ms} ms"),
+            FaultKind::Stall(node) => write!(f, "the actor of {node} is stuck for {for_ms} ms"),
+            FaultKind::LoseLease(at) => write!(f, "end the lease of aggregator-{at}"),
             FaultKind::Drain(at) => write!(f, "drain aggregator-{at}, restart it after {for_ms} ms"),
             FaultKind::Cut(from, to) => write!(f, "cut the link from {from} to {to} for {for_ms} ms"),
             FaultKind::Partition(nodes) => {

@@ -1,12 +1,13 @@
 //! Simulates an aggregator: its role in the pool, its lease, and the aggregators that it follows.
 
+mod lease;
 mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use signalbox_state::{
-    ClaimResult, CollectorStream, FollowerEvent, JournalBounds, PollWant, PoolConfig, PoolEffect, PoolRole,
-    PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+    ClaimResult, CollectorStream, FollowerEvent, JournalBounds, PollWant, PoolConfig, PoolEffect, PoolInput,
+    PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
 };
 use signalbox_types::Version;
 
@@ -20,9 +21,6 @@ use crate::processes::aggregator_streams::AggregatorStreams;
 
 /// How long a draining aggregator waits for the next owner.
 const DRAIN_LINGER_MS: u64 = 500;
-
-/// How long the aggregator waits for the result of a claim.
-const CLAIM_DEADLINE_MS: u64 = 2_000;
 
 const TICK_MS: u64 = 50;
 const HEARTBEAT_MS: u64 = 100;
@@ -51,6 +49,7 @@ pub(crate) struct Aggregator {
     /// The latest revision of the coordinator's registry.
     revision: u64,
     are_frames_scheduled: bool,
+    are_polls_waiting: bool,
     draining_since_ms: Option<u64>,
 }
 
@@ -58,13 +57,15 @@ impl Aggregator {
     pub(crate) fn start(cluster: &mut Cluster, node: Node, run: u32) -> Self {
         let journal = JournalBounds {
             keep_bytes: cluster.plan.journal_bytes,
-            keep_pinned_bytes: 4 * cluster.plan.journal_bytes,
+            keep_ms: 0,
+            max_bytes: 4 * cluster.plan.journal_bytes,
         };
         let config = PoolRoleConfig {
             name: node.to_string(),
             pool_hash: cluster.plan.seed,
             pool: PoolConfig { journal, ..PoolConfig::default() },
             takeover_wait_ms: 2_000,
+            lease_ttl_ms: cluster.plan.lease_ttl_ms,
             failback_after_ms: cluster.plan.failback_after_ms,
         };
         let subscriptions = AggregatorStreams::new(node);
@@ -77,7 +78,7 @@ impl Aggregator {
         Self {
             node,
             run,
-            role: PoolRole::new(config, cluster.pods.spec()),
+            role: PoolRole::new(config, cluster.pods.spec().into()),
             followers: BTreeMap::new(),
             collectors: BTreeSet::new(),
             feeds: BTreeSet::new(),
@@ -87,6 +88,7 @@ impl Aggregator {
             is_claiming: false,
             revision: 0,
             are_frames_scheduled: false,
+            are_polls_waiting: false,
             draining_since_ms: None,
         }
     }
@@ -95,15 +97,21 @@ impl Aggregator {
         match timer {
             Timer::Tick => {
                 self.apply(cluster, RoleInput::Tick);
+                cluster.checker.check_outranked((self.node, self.run), &self.role);
                 self.finish_draining(cluster);
                 cluster.set_timer(self.node, TICK_MS, Timer::Tick);
             }
+            Timer::GoOn => self.apply(cluster, RoleInput::Pool(PoolInput::Continue)),
             Timer::Heartbeat => {
                 self.send_frames_to_all(cluster, PollWant::ChangesAndHeartbeat);
                 cluster.set_timer(self.node, HEARTBEAT_MS, Timer::Heartbeat);
             }
             Timer::SendFrames => {
                 self.are_frames_scheduled = false;
+                self.send_frames_to_all(cluster, PollWant::Changes);
+            }
+            Timer::AnswerPolls => {
+                self.are_polls_waiting = false;
                 self.send_frames_to_all(cluster, PollWant::Changes);
             }
             Timer::Connect(at) => self.subscriptions.connect(cluster, at),
@@ -115,10 +123,7 @@ impl Aggregator {
                 cluster.set_timer(self.node, CHECK_STREAMS_MS, Timer::CheckStreams);
             }
             Timer::RenewLease => {
-                let request = self.lease.map_or(Request::Register, Request::KeepAlive);
-                cluster.ask_coordinator(self.node, request);
-                cluster.ask_coordinator(self.node, Request::ReadRegistry);
-                let next_ms = if self.lease.is_some() { cluster.plan.lease_ttl_ms / 3 } else { 200 };
+                let next_ms = self.renew_lease(cluster);
                 cluster.set_timer(self.node, next_ms, Timer::RenewLease);
             }
             Timer::ClaimDeadline(claim) if self.is_claiming && claim == self.claim => {
@@ -133,7 +138,7 @@ impl Aggregator {
     pub(crate) fn update_endpoints(&mut self, cluster: &mut Cluster) {
         let spec = cluster.pods.spec();
         cluster.checker.record_spec((self.node, self.run), cluster.pods.keys());
-        self.apply(cluster, RoleInput::Spec(spec));
+        self.apply(cluster, RoleInput::Spec(spec.into()));
     }
 
     /// Starts a drain, as SIGTERM does.
@@ -211,7 +216,11 @@ impl Aggregator {
             let text: String = format!("{input:?}").chars().take(INPUT_CHARS).collect();
             format!("{} applies {text}", self.node)
         });
+        let was_outranked = self.role.is_outranked();
         let effects = self.role.handle(now_ms, input);
+        if was_outranked && self.role.status() == RoleStatus::Standby {
+            cluster.counters.increment(Counter::OutrankedStepDown);
+        }
         let process = (self.node, self.run);
         cluster.checker.check_aggregator(&mut cluster.counters, process, &self.role, before);
         effects
@@ -240,9 +249,12 @@ impl Aggregator {
                 cluster.send(stream, End::Client, Payload::Assignments(self.role.epoch(), assigned));
             }
             RoleEffect::Pool(PoolEffect::CloseCollector(CollectorStream(stream))) => {
+                cluster.counters.increment(Counter::CollectorClosed);
                 self.collectors.remove(&stream);
                 cluster.close(stream, End::Server);
             }
+            // The next tick goes on.
+            RoleEffect::Pool(PoolEffect::Unfinished) => cluster.set_timer(self.node, 0, Timer::GoOn),
             RoleEffect::Pool(PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::Count(_)) => {}
             RoleEffect::Send(stream, message) => {
                 cluster.send(stream, End::Server, Payload::FromFollower(message))
@@ -254,25 +266,11 @@ impl Aggregator {
                 }
             }
             RoleEffect::StatusChanged(status) => self.status_changed(cluster, status),
+            // Each poll reads the role's history anew. No process invents changes.
+            RoleEffect::HistoryChanged | RoleEffect::HistoryRefused(_) => {}
             RoleEffect::Gap(gap) => cluster.checker.check_gap(&mut cluster.counters, self.node, &gap),
             RoleEffect::SnapshotInstalled => cluster.counters.increment(Counter::StandbySnapshot),
             RoleEffect::EpochRefused(_) => cluster.counters.increment(Counter::EpochRefused),
-        }
-    }
-
-    fn claim(&mut self, cluster: &mut Cluster, above: u64, replacing: Option<u64>) {
-        if let Some(epoch) = replacing {
-            cluster.record_early_claim(epoch);
-        }
-        self.claim += 1;
-        self.is_claiming = true;
-        let number = self.claim;
-        match self.lease {
-            Some(lease) => {
-                cluster.ask_coordinator(self.node, Request::Claim { lease, above, replacing, number });
-                cluster.set_timer(self.node, CLAIM_DEADLINE_MS, Timer::ClaimDeadline(number));
-            }
-            None => cluster.set_timer(self.node, 0, Timer::ClaimDeadline(number)),
         }
     }
 

@@ -35,7 +35,7 @@ const CHECK_STREAMS_MS: u64 = 500;
 const WINDOW: usize = 64;
 
 /// How much history the replica keeps for an aggregator that takes the pool over.
-const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
+const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_ms: 0, max_bytes: 1 << 20 };
 
 /// The longest trace line of an event, in characters.
 const EVENT_CHARS: usize = 200;
@@ -128,6 +128,7 @@ impl Replica {
             Timer::FlushAllGauges => {
                 self.batcher.expire(cluster.now_ms(self.node), &self.overlay);
                 self.flush(cluster, GaugeScope::All);
+                self.bookings.remove_unused();
                 cluster.set_timer(self.node, FLUSH_ALL_MS, Timer::FlushAllGauges);
             }
             Timer::NextRequest => self.start_request(cluster),

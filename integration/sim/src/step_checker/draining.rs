@@ -16,9 +16,9 @@ pub(super) struct Loads(BTreeMap<(EndpointKey, Origin), Load>);
 
 impl Loads {
     pub(super) fn of(pool_state: &PoolState) -> Self {
-        let loads = pool_state
-            .endpoints()
-            .flat_map(|member| member.loads.iter().map(|(origin, load)| ((member.key, *origin), *load)));
+        let loads = pool_state.endpoints().flat_map(|member| {
+            member.loads.entries().iter().map(|(origin, load)| ((member.key, *origin), *load))
+        });
         Self(loads.collect())
     }
 
@@ -82,8 +82,7 @@ impl StepChecker {
             record.loads = Loads::of(pool.pool_state());
             return;
         }
-        let has_other_loads =
-            |member: &&EndpointState| record.loads.at(member.key) != member.loads.as_slice();
+        let has_other_loads = |member: &&EndpointState| record.loads.at(member.key) != member.loads.entries();
         let draining = pool.pool_state().endpoints().map(|member| &**member);
         let lost = draining.filter(|member| member.spec.is_draining).find(has_other_loads);
         if let Some(EndpointState { key, loads, .. }) = lost {

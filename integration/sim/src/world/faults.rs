@@ -19,6 +19,11 @@ impl World {
             FaultKind::Kill(node) => self.stop(node),
             FaultKind::LoseMachine(node) => self.lose_machine(node),
             FaultKind::Pause(node) => self.pause(node),
+            FaultKind::Stall(node) => self.cluster.stall(node, fault.for_ms),
+            FaultKind::LoseLease(at) => {
+                self.cluster.coordinator.revoke(self.cluster.queue.now_us(), Node::Aggregator(at));
+                self.cluster.publish_registry();
+            }
             FaultKind::Drain(at) => {
                 if let Some(Process::Aggregator(aggregator)) = self.processes.get_mut(&Node::Aggregator(at)) {
                     aggregator.drain(&mut self.cluster);
@@ -81,7 +86,11 @@ impl World {
                 self.cluster.pods.set_member(at, true);
                 self.cluster.announce_endpoints();
             }
-            FaultKind::ResetStreams(_) | FaultKind::InventEpoch(..) | FaultKind::RestartPod(_) => {}
+            FaultKind::ResetStreams(_)
+            | FaultKind::InventEpoch(..)
+            | FaultKind::RestartPod(_)
+            | FaultKind::Stall(_)
+            | FaultKind::LoseLease(_) => {}
         }
     }
 

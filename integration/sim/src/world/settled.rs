@@ -138,7 +138,9 @@ fn check_loads_match_gauges(world: &World) -> Result<(), Violation> {
     for (node, role) in world.roles() {
         let members = role.pool_state().endpoints();
         let loads: BTreeMap<_, _> = members
-            .flat_map(|member| member.loads.iter().map(|(origin, load)| ((member.key, *origin), *load)))
+            .flat_map(|member| {
+                member.loads.entries().iter().map(|(origin, load)| ((member.key, *origin), *load))
+            })
             .collect();
         if loads != gauges {
             return violation(
@@ -152,8 +154,9 @@ fn check_loads_match_gauges(world: &World) -> Result<(), Violation> {
 
 fn check_no_leaked_bookings(world: &World) -> Result<(), Violation> {
     let replica = world.replicas().find(|(_, replica)| !replica.bookings.loads().is_empty());
-    let aggregator =
-        world.roles().find(|(_, role)| role.pool_state().endpoints().any(|member| !member.loads.is_empty()));
+    let aggregator = world
+        .roles()
+        .find(|(_, role)| role.pool_state().endpoints().any(|member| !member.loads.entries().is_empty()));
     match replica.map(|(node, _)| node).or(aggregator.map(|(node, _)| node)) {
         Some(node) => violation(Invariant::NoLeakedBookings, format!("{node} still has bookings")),
         None => Ok(()),

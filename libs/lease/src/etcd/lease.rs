@@ -12,6 +12,7 @@ use super::{EtcdCoordinator, claims, with_timeout};
 use crate::error::Unavailable;
 use crate::membership::Member;
 use crate::ownership::{Claim, ClaimError, ClaimRequest, Owner};
+use crate::renewal_gate::RenewalGate;
 
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -23,11 +24,17 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn start(coordinator: Arc<EtcdCoordinator>, member: Member, ttl: Duration) -> Self {
+    pub(crate) fn start(
+        coordinator: Arc<EtcdCoordinator>,
+        member: Member,
+        ttl: Duration,
+        gate: RenewalGate,
+    ) -> Self {
         coordinator.record_ttl(ttl);
         let (sender, state) = watch::channel(RegistrationState::NoLease);
         let (name, stop) = (member.name.clone(), CancellationToken::new());
-        let registration = Registration { coordinator: Arc::clone(&coordinator), member, ttl, state: sender };
+        let registration =
+            Registration { coordinator: Arc::clone(&coordinator), member, ttl, state: sender, gate };
         tokio::spawn(stop.clone().run_until_cancelled_owned(registration.run()));
         Self { coordinator, name, state, stop }
     }

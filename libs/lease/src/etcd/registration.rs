@@ -11,6 +11,7 @@ use super::{EtcdCoordinator, EtcdError, with_timeout};
 use crate::membership::Member;
 use crate::outage::OutageTracker;
 use crate::registry::keys;
+use crate::renewal_gate::RenewalGate;
 
 /// Message by which etcd and its client report that a lease does not exist.
 const LEASE_NOT_FOUND: &str = "lease not found";
@@ -40,13 +41,15 @@ pub(super) struct Registration {
     pub(super) member: Member,
     pub(super) ttl: Duration,
     pub(super) state: watch::Sender<RegistrationState>,
+    pub(super) gate: RenewalGate,
 }
 
 impl Registration {
-    /// Registers the member, renews its lease, and registers it again when the lease is lost.
-    pub(super) async fn run(self) {
+    /// Registers the member, renews its lease, and registers it again when the lease is lost, while the gate is open.
+    pub(super) async fn run(mut self) {
         let mut outage = OutageTracker::new();
         loop {
+            self.gate.opened().await;
             let state = *self.state.borrow();
             let step = match state {
                 RegistrationState::NoLease => self.grant_lease().await,
@@ -82,12 +85,13 @@ impl Registration {
 
     /// Renews the lease until that fails. An outage of etcd can last longer than the lease by this process's
     /// clock: only etcd knows whether the lease has expired.
-    async fn renew_lease(&self, lease: i64, outage: &mut OutageTracker) -> Result<(), EtcdError> {
+    async fn renew_lease(&mut self, lease: i64, outage: &mut OutageTracker) -> Result<(), EtcdError> {
         let mut client = self.coordinator.client().await?;
         let (mut requests, mut responses) = with_timeout(client.lease_keep_alive(lease)).await?;
         outage.record_success(&format!("{} is registered with etcd", self.member.name));
         loop {
             tokio::time::sleep(self.ttl / 3).await;
+            self.gate.opened().await;
             let renewal = async {
                 requests.keep_alive().await?;
                 responses.message().await

@@ -15,6 +15,7 @@ use super::{KubernetesCoordinator, MAX_ATTEMPTS, claims, lease_name};
 use crate::error::Unavailable;
 use crate::membership::Member;
 use crate::ownership::{Claim, ClaimError, ClaimRequest};
+use crate::renewal_gate::RenewalGate;
 
 /// Time limit for the end of a registration.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -34,7 +35,12 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn start(coordinator: Arc<KubernetesCoordinator>, member: Member, ttl: Duration) -> Self {
+    pub(crate) fn start(
+        coordinator: Arc<KubernetesCoordinator>,
+        member: Member,
+        ttl: Duration,
+        gate: RenewalGate,
+    ) -> Self {
         let run = MemberRun { name: member.name.clone(), id: format!("{:016x}", rand::random::<u64>()) };
         let object = lease_name::of_member(&coordinator.installation, member.role, &member.name);
         let (sender, written) = watch::channel(None);
@@ -46,6 +52,7 @@ impl Lease {
             object: object.clone(),
             ttl,
             lease: sender,
+            gate,
             stop: stop.clone(),
         };
         tokio::spawn(registration.run());

@@ -13,6 +13,7 @@ use super::deletions::Deletions;
 use super::objects::{self, MemberRun};
 use crate::membership::Member;
 use crate::outage::OutageTracker;
+use crate::renewal_gate::RenewalGate;
 
 pub(super) struct Registration {
     pub(super) coordinator: Arc<KubernetesCoordinator>,
@@ -23,16 +24,18 @@ pub(super) struct Registration {
     pub(super) ttl: Duration,
     /// The Lease as last written; `None` while the member is not registered.
     pub(super) lease: watch::Sender<Option<Lease>>,
+    pub(super) gate: RenewalGate,
     pub(super) stop: CancellationToken,
 }
 
 impl Registration {
-    /// Registers the member, renews its Lease, and registers it again when the Lease is lost. Ends after the
-    /// current request when `stop` is cancelled.
+    /// Registers the member, renews its Lease, and registers it again when the Lease is lost, while the gate is open.
+    /// Ends after the current request when `stop` is cancelled.
     pub(super) async fn run(self) {
         let (mut outage, mut has_registered) = (OutageTracker::new(), false);
         let mut deletions = Deletions::new(&self.coordinator.mirror, &self.object);
-        while !self.stop.is_cancelled() {
+        let mut gate = self.gate.clone();
+        while self.stop.run_until_cancelled(gate.opened()).await.is_some() {
             let started = Instant::now();
             deletions.skip_earlier();
             let step = self.coordinator.mirror.timed(self.step(has_registered)).await;

@@ -22,6 +22,9 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time limit for an aggregator to accept the stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The maximum size of a state: 100,000 pools with the longest names. A state contains all pools of the cluster.
+const MAX_STATE_BYTES: usize = 64 << 20;
+
 /// A stream that can be opened repeatedly.
 pub(super) struct FleetStream {
     pub(super) aggregator: PeerAddress,
@@ -78,7 +81,7 @@ impl FleetStream {
         connection: &Connection,
         has_delivered: &mut bool,
     ) -> Result<Infallible, StreamEnd> {
-        let mut client = FleetClient::new(connection.channel());
+        let mut client = FleetClient::new(connection.channel()).max_decoding_message_size(MAX_STATE_BYTES);
         let request = pb::FleetRequest { hello: Some(self.hello.message()) };
         let mut states = match timeout(OPEN_TIMEOUT, client.watch(request)).await {
             Ok(Ok(response)) => response.into_inner(),

@@ -66,6 +66,13 @@ impl MatchLengths {
         &self.blocks
     }
 
+    /// Returns the number of leading blocks that `endpoint` holds.
+    pub fn held_by(&self, endpoint: EndpointKey) -> usize {
+        let holders = (0..).zip(&self.blocks).filter(|(_, blocks)| **blocks > 0);
+        let mut own = holders.filter(|(slot, _)| self.slots.endpoint(*slot) == Some(endpoint));
+        own.next().map_or(0, |(_, blocks)| *blocks as usize)
+    }
+
     /// Returns the length of the longest match, in blocks.
     pub fn longest(&self) -> usize {
         self.longest as usize
@@ -84,10 +91,10 @@ impl MatchLengths {
                 .find(|(of, at, _)| (*of, *at) == (slot, residency))
                 .map_or(0, |(_, _, blocks)| blocks)
         };
-        let holders = self.slots.endpoints().iter().zip(&self.blocks).enumerate();
+        let holders = self.slots.endpoints().zip(&self.blocks).enumerate();
         let mut matches: Vec<Match> = holders
             .filter_map(|(slot, (endpoint, blocks))| {
-                let endpoint = (*endpoint).filter(|_| *blocks > 0)?;
+                let endpoint = endpoint.filter(|_| *blocks > 0)?;
                 let host_blocks = off_device(slot, Residency::Host);
                 let disk_blocks = off_device(slot, Residency::Disk);
                 Some(Match { endpoint, blocks: *blocks as usize, host_blocks, disk_blocks })
@@ -99,7 +106,7 @@ impl MatchLengths {
 
     pub(super) fn reset(&mut self) {
         self.blocks.clear();
-        self.blocks.resize(self.slots.endpoints().len(), 0);
+        self.blocks.resize(self.slots.len(), 0);
         self.off_device.clear();
         self.longest = 0;
     }

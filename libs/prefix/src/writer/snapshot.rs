@@ -21,7 +21,7 @@ impl IndexWriter {
     pub fn runs(&self) -> impl Iterator<Item = Run> {
         let slots = self.index().slots();
         self.store.runs().map(move |stored| {
-            let endpoint = |slot: u32| slots.endpoints()[slot as usize].unwrap_or(EndpointKey(0));
+            let endpoint = |slot: u32| slots.endpoint(slot).unwrap_or(EndpointKey(0));
             let placed = |BlockUse { used, slot, end }: &BlockUse| PlacedRun {
                 endpoint: endpoint(*slot),
                 end: *end,

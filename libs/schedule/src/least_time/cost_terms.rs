@@ -1,6 +1,7 @@
 //! The cost of serving a request at one endpoint.
 
 use serde::{Deserialize, Serialize};
+use signalbox_state::EndpointState;
 use signalbox_types::{Load, Rates};
 
 use super::adapter_cost::adapter_cost_us;
@@ -72,7 +73,7 @@ impl CostTerms {
     }
 }
 
-/// Returns the cost terms of the request at the endpoint at `position`.
+/// Returns the cost terms of the request at `endpoint`, which is the one at `position`.
 ///
 /// - wait: prompt tokens ahead ÷ prefill rate, less the estimated progress on the current prompt; and, if the KV
 ///   cache has no room for them and this prompt, the time until enough running requests end
@@ -82,13 +83,17 @@ impl CostTerms {
 /// - ramp: (prefill + interference) × ramp percent
 /// - others: prefill × requests there whose prompts are not processed ÷ 2. Those requests are ahead and not
 ///   delayed, but about as many are likely to arrive until they are done (L = λ·W, Little 1961)
-pub(crate) fn cost_terms(inputs: &DecisionInputs<'_>, settings: &LeastTime, position: usize) -> CostTerms {
-    let endpoint = inputs.endpoint(position);
+pub(crate) fn cost_terms(
+    inputs: &DecisionInputs<'_>,
+    settings: &LeastTime,
+    (position, endpoint): (usize, &EndpointState),
+) -> CostTerms {
     let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } =
         endpoint.assessment.rates;
     let cached_tokens = inputs.cached_tokens(position);
     let uncached_tokens = inputs.request.prompt_tokens - cached_tokens;
-    let load = inputs.expected_load(position);
+    // An endpoint must not attract requests by failing them quickly.
+    let load = inputs.local.expected_load_at(position, endpoint);
     let unbooked_requests = u64::from(endpoint.observed.unbooked_requests);
     let unbooked_waiting = unbooked_requests.min(u64::from(endpoint.observed.gauges.waiting));
     let rate = u64::from(prefill_tokens_per_second);
@@ -98,7 +103,7 @@ pub(crate) fn cost_terms(inputs: &DecisionInputs<'_>, settings: &LeastTime, posi
     let prefills = u64::from(load.prefills) + unbooked_waiting;
     let output_tokens =
         inputs.request.max_output_tokens.unwrap_or(settings.output_tokens).min(settings.output_tokens);
-    let tier = Tier::of(inputs, settings, position);
+    let tier = Tier::of(inputs, settings, endpoint);
     let wanted = WantedRoom { prompt_tokens: inputs.request.prompt_tokens, uncached_tokens, ahead_tokens };
     let room_us = room_us(settings, endpoint, tier, wanted);
     let prefill_us = time_us(uncached_tokens, rate);

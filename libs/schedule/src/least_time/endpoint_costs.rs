@@ -1,5 +1,7 @@
 //! The costs of all endpoints for one request.
 
+use std::sync::Arc;
+
 use rand::Rng;
 
 use super::cost_terms::{CostTerms, cost_terms};
@@ -18,10 +20,10 @@ pub struct EndpointCosts {
 impl EndpointCosts {
     /// Computes the cost terms of every endpoint of the view.
     pub fn compute(inputs: &DecisionInputs<'_>, settings: &LeastTime) -> Self {
-        let positions = 0..inputs.view.endpoints.len();
-        let terms = positions.clone().map(|at| cost_terms(inputs, settings, at)).collect();
+        let endpoints = inputs.view.endpoints.iter().map(Arc::as_ref);
+        let terms = endpoints.enumerate().map(|at| cost_terms(inputs, settings, at)).collect();
         let candidates = match inputs.has_exclusions() {
-            true => positions.map(|at| inputs.exclusion(at).is_none()).collect(),
+            true => (0..inputs.view.endpoints.len()).map(|at| inputs.exclusion(at).is_none()).collect(),
             false => Vec::new(),
         };
         Self { terms, candidates }

@@ -1,6 +1,7 @@
 //! Classes of endpoints by health and room.
 
 use serde::{Deserialize, Serialize};
+use signalbox_state::EndpointState;
 
 use super::settings::LeastTime;
 use crate::decision_inputs::DecisionInputs;
@@ -27,12 +28,12 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// Returns the tier of the endpoint at `position`.
-    pub(super) fn of(inputs: &DecisionInputs<'_>, settings: &LeastTime, position: usize) -> Self {
-        let gauges = inputs.endpoint(position).observed.gauges;
+    /// Returns the tier of `endpoint`.
+    pub(super) fn of(inputs: &DecisionInputs<'_>, settings: &LeastTime, endpoint: &EndpointState) -> Self {
+        let gauges = endpoint.observed.gauges;
         let is_full =
             gauges.waiting > 0 && gauges.kv_used_ppm.is_some_and(|used| used >= settings.full_kv_ppm);
-        match inputs.health(position) {
+        match inputs.health_of(endpoint) {
             EndpointHealth::Healthy if is_full => Self::Full,
             EndpointHealth::Healthy => Self::Open,
             EndpointHealth::Stale => Self::Stale,

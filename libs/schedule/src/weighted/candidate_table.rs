@@ -1,5 +1,9 @@
 //! The candidates of one request, stored column by column.
 
+use std::sync::Arc;
+
+use signalbox_state::EndpointState;
+
 use crate::decision_inputs::DecisionInputs;
 use crate::endpoint_health::EndpointHealth;
 
@@ -24,14 +28,16 @@ pub(super) struct CandidateTable {
 impl CandidateTable {
     pub(super) fn new(inputs: &DecisionInputs<'_>) -> Self {
         let endpoints = inputs.view.endpoints.len();
-        let health = |at| inputs.exclusion(at).is_none().then(|| inputs.health(at));
+        let health = |(at, endpoint): (usize, &Arc<EndpointState>)| {
+            inputs.exclusion(at).is_none().then(|| inputs.health_of(endpoint))
+        };
         Self {
             positions: Vec::with_capacity(endpoints),
             kept: Vec::with_capacity(endpoints),
             scores: Vec::with_capacity(endpoints),
             totals: Vec::with_capacity(endpoints),
             ranked: Vec::new(),
-            health: (0..endpoints).map(health).collect(),
+            health: inputs.view.endpoints.iter().enumerate().map(health).collect(),
         }
     }
 

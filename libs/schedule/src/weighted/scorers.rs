@@ -84,6 +84,9 @@ impl Scorer {
     }
 }
 
+/// Stands for the value or score of a candidate that has none.
+const UNKNOWN: f64 = f64::NAN;
+
 fn score_each(table: &mut CandidateTable, score: impl Fn(usize) -> f64) {
     table.scores.clear();
     table.scores.extend(table.positions.iter().map(|at| score(*at)));
@@ -92,17 +95,25 @@ fn score_each(table: &mut CandidateTable, score: impl Fn(usize) -> f64) {
 /// Scores all candidates. Those without a score get the worst score of the others, or `default` if no
 /// candidate has one.
 fn score_known(table: &mut CandidateTable, default: f64, score: impl Fn(usize) -> Option<f64>) {
-    let scores = table.positions.iter().filter_map(|at| score(*at));
-    let worst = scores.reduce(f64::min).unwrap_or(default);
-    score_each(table, |at| score(at).unwrap_or(worst));
+    score_each(table, |at| score(at).unwrap_or(UNKNOWN));
+    fill_unknown(&mut table.scores, default);
 }
 
+/// Scores all candidates by their values: 1 for the least, 0 for the largest. Reads each value once.
 fn score_least(table: &mut CandidateTable, value: impl Fn(usize) -> Option<f64>) {
-    let values = || table.positions.iter().filter_map(|at| value(*at));
+    score_each(table, |at| value(at).unwrap_or(UNKNOWN));
+    let values = || table.scores.iter().copied().filter(|value| !value.is_nan());
     let (min, max) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
-    score_known(table, 1.0, |at| {
-        value(at).map(|own| if max > min { (max - own) / (max - min) } else { 1.0 })
-    });
+    for value in table.scores.iter_mut().filter(|value| !value.is_nan()) {
+        *value = if max > min { (max - *value) / (max - min) } else { 1.0 };
+    }
+    fill_unknown(&mut table.scores, 1.0);
+}
+
+fn fill_unknown(scores: &mut [f64], default: f64) {
+    let known = scores.iter().copied().filter(|score| !score.is_nan());
+    let worst = known.reduce(f64::min).unwrap_or(default);
+    scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = worst);
 }
 
 fn load_aware(waiting: f64, threshold: f64) -> f64 {

@@ -132,7 +132,8 @@ impl Fleet {
         let id = PoolId { namespace: "default".to_owned(), name: "p".to_owned() };
         let endpoints: Vec<_> = (0..endpoints).map(spec).collect();
         let free_us = vec![0; endpoints.len()];
-        pool.handle(0, PoolInput::Spec(PoolSpec { id, endpoints, models: Arc::default() }));
+        let spec = PoolSpec { id, endpoints, models: Arc::default() };
+        pool.handle(0, PoolInput::Spec(spec.into()));
         for effect in pool.handle(0, PoolInput::CollectorJoined(COLLECTOR, "collector".to_owned())) {
             let PoolEffect::Assign(_, assigned) = effect else { continue };
             let update = Update { scrape_status: ScrapeStatus::Fresh, ..Update::default() };
@@ -200,7 +201,7 @@ impl Fleet {
         self.at(self.now_us + self.interval_us, Event::Arrive);
         let now_ms = self.now_us / 1_000;
         let mut local = self.view.local_state(ORIGIN, PeerLoad::Current, now_ms);
-        local.probed = self.probes.endpoints_for(now_ms, MODEL);
+        local.probed = self.probes.endpoints(now_ms);
         let matches = PrefixMatches { blocks: vec![0; self.view.endpoints.len()], total: 0 };
         let request = Request { model: MODEL.to_owned(), prompt_tokens: PROMPT_TOKENS, ..Request::default() };
         let inputs = DecisionInputs { view: &self.view, local: &local, matches: &matches, request: &request };
@@ -209,8 +210,7 @@ impl Fleet {
         };
         self.picked.push(position);
         let member = Arc::clone(&self.view.endpoints[position]);
-        if member.assessment.circuit_of(MODEL) == signalbox_state::Circuit::HalfOpen {
-            self.probes.record(now_ms, ModelKey::of(MODEL), member.key);
+        if inputs.is_probe(position) && self.probes.claim(now_ms, member.key) {
             self.report(member.key, Some(ResponseOutcome::ProbeSent));
         }
         let booking = self.bookings.reserve(member.key, PROMPT_TOKENS);

@@ -66,7 +66,7 @@ fn pod() -> impl Strategy<Value = Pod> {
         ScrapeStatus::Down,
     ]);
     let circuit =
-        prop::sample::select(vec![Circuit::Closed, Circuit::Closed, Circuit::HalfOpen, Circuit::Open]);
+        prop::sample::select(vec![Circuit::Closed, Circuit::Closed, Circuit::HalfOpen(None), Circuit::Open]);
     (scrape_status, circuit, 0_u32..4, 0_usize..9, any::<[bool; 2]>(), 0_u64..9).prop_map(
         |(scrape_status, circuit, requests, held_blocks, [is_draining, is_asleep], cold_placement_seq)| Pod {
             scrape_status,

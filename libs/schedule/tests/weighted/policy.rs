@@ -99,10 +99,12 @@ fn unhealthy_endpoints_are_a_last_resort() {
 
 #[test]
 fn probed_endpoint_gets_one_request_at_a_time() {
-    let probing = |requests| Pod { circuit: Circuit::HalfOpen, own: load(requests, 0), ..Pod::default() };
+    let probing = Pod { circuit: Circuit::HalfOpen(None), ..Pod::default() };
     let busy = Pod { waiting: 9, ..Pod::default() };
-    assert_eq!(Ok(0), picked(&TestPool::new(&[probing(0), busy.clone()], 1), go_default(), 1));
-    assert_eq!(Ok(1), picked(&TestPool::new(&[probing(1), busy], 1), go_default(), 1));
+    let mut pool = TestPool::new(&[probing, busy], 1);
+    assert_eq!(Ok(0), picked(&pool, go_default(), 1));
+    pool.local.probed.push(pool.view.endpoints[0].key);
+    assert_eq!(Ok(1), picked(&pool, go_default(), 1));
 }
 
 #[test]
@@ -162,7 +164,7 @@ fn pod() -> impl Strategy<Value = Pod> {
         Just(ScrapeStatus::Unknown),
         Just(ScrapeStatus::Down)
     ];
-    let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)];
+    let circuit = prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen(None)), Just(Circuit::Open)];
     let kv = proptest::option::of(0_u32..=1_000_000);
     let gauges = (0_u32..20, proptest::option::of(0_u32..300), kv);
     let label = prop_oneof![Just(None), Just(Some("decode")), Just(Some("prefill")), Just(Some("both"))];

@@ -56,8 +56,8 @@ impl Default for Pod {
 /// Pods called pod-0, pod-1, … at 10.0.0.1:8000, 10.0.0.2:8000, …, and a request with a prompt of 64-token
 /// blocks.
 pub(crate) struct TestPool {
-    view: View,
-    local: LocalState,
+    pub(crate) view: View,
+    pub(crate) local: LocalState,
     matches: PrefixMatches,
     pub(crate) request: Request,
 }
@@ -176,7 +176,7 @@ fn endpoint(index: usize, pod: &Pod) -> EndpointState {
     };
     endpoint.adapters = pod.adapters.as_ref().map(residency);
     if pod.others != Load::ZERO {
-        endpoint.loads.push((OTHER_ORIGIN, pod.others));
+        endpoint.loads.set(OTHER_ORIGIN, pod.others);
     }
     endpoint
 }

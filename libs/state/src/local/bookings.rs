@@ -5,25 +5,45 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crossbeam_queue::SegQueue;
 use dashmap::DashMap;
 use signalbox_types::{EndpointKey, Load};
 
 use super::unserved_booking::{UnservedBooking, UnservedGauge};
 
 /// The sum of this process's bookings at one endpoint.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct InFlightGauge {
+    endpoint: EndpointKey,
     requests: AtomicU32,
     prefills: AtomicU32,
     prefill_tokens: AtomicU64,
     prefill_began_ms: AtomicU64,
+    /// Whether the gauge is among the changed ones that wait to be taken.
     changed: AtomicBool,
     unserved: Arc<UnservedGauge>,
 }
 
 impl InFlightGauge {
-    /// Returns when the endpoint was last known to start processing a prompt of this process, in milliseconds
-    /// of its clock.
+    fn new(endpoint: EndpointKey) -> Self {
+        Self {
+            endpoint,
+            requests: AtomicU32::new(0),
+            prefills: AtomicU32::new(0),
+            prefill_tokens: AtomicU64::new(0),
+            prefill_began_ms: AtomicU64::new(0),
+            changed: AtomicBool::new(false),
+            unserved: Arc::default(),
+        }
+    }
+
+    /// Records that the endpoint was seen to start processing a prompt at `now_ms`, whoever sent it.
+    pub(super) fn record_prefill_start(&self, now_ms: u64) {
+        self.prefill_began_ms.fetch_max(now_ms, Ordering::Relaxed);
+    }
+
+    /// Returns when the endpoint was last known to start processing a prompt, in milliseconds of this process's
+    /// clock.
     pub fn prefill_began_ms(&self) -> u64 {
         self.prefill_began_ms.load(Ordering::Relaxed)
     }
@@ -46,10 +66,25 @@ impl InFlightGauge {
 /// Called after a gauge has changed, from the task that changed it. Must not block.
 pub type ChangeNotifier = Arc<dyn Fn() + Send + Sync>;
 
+/// The gauges that changed since they were last taken, and whom to tell.
+struct Changes {
+    gauges: SegQueue<Arc<InFlightGauge>>,
+    notify: ChangeNotifier,
+}
+
+impl Changes {
+    /// Queues the gauge unless it waits already. Called after the change, so that whoever takes the gauge reads it.
+    fn record(&self, gauge: &Arc<InFlightGauge>) {
+        if !gauge.changed.swap(true, Ordering::AcqRel) {
+            self.gauges.push(Arc::clone(gauge));
+        }
+    }
+}
+
 /// This process's bookings per endpoint.
 pub struct Bookings {
     gauges: DashMap<EndpointKey, Arc<InFlightGauge>>,
-    notify: ChangeNotifier,
+    changes: Arc<Changes>,
 }
 
 impl fmt::Debug for Bookings {
@@ -61,37 +96,37 @@ impl fmt::Debug for Bookings {
 impl Bookings {
     /// Creates empty bookings; `notify` is called after each change.
     pub fn new(notify: ChangeNotifier) -> Self {
-        Self { gauges: DashMap::new(), notify }
+        Self { gauges: DashMap::new(), changes: Arc::new(Changes { gauges: SegQueue::new(), notify }) }
     }
 
-    /// Returns the gauge of an endpoint.
+    /// Returns the gauge of an endpoint. A [`View`](super::view::View) has those of its endpoints at hand.
     pub fn gauge(&self, endpoint: EndpointKey) -> Arc<InFlightGauge> {
-        Arc::clone(&self.gauges.entry(endpoint).or_default())
+        let known = self.gauges.get(&endpoint).map(|gauge| Arc::clone(&gauge));
+        let new = || Arc::new(InFlightGauge::new(endpoint));
+        known.unwrap_or_else(|| Arc::clone(&self.gauges.entry(endpoint).or_insert_with(new)))
     }
 
     /// Books a request with `prefill_tokens` uncached prompt tokens at `endpoint`, until the booking is
     /// dropped.
     pub fn reserve(&self, endpoint: EndpointKey, prefill_tokens: u64) -> Booking {
-        let booking = self.reserve_unannounced(endpoint, prefill_tokens);
+        let booking = self.reserve_unannounced(self.gauge(endpoint), prefill_tokens);
         self.announce();
         booking
     }
 
-    /// Does the same as [`Self::reserve`] without calling the notifier, so that the caller can queue what the owner
-    /// should receive together with the booking, and then call [`Self::announce`].
-    pub fn reserve_unannounced(&self, endpoint: EndpointKey, prefill_tokens: u64) -> Booking {
-        let gauge = self.gauge(endpoint);
+    /// Does the same as [`Self::reserve`] at the endpoint of `gauge`, without calling the notifier, so that the caller
+    /// can queue what the owner should receive together with the booking, and then call [`Self::announce`].
+    pub fn reserve_unannounced(&self, gauge: Arc<InFlightGauge>, prefill_tokens: u64) -> Booking {
         gauge.requests.fetch_add(1, Ordering::Relaxed);
         gauge.prefills.fetch_add(1, Ordering::Relaxed);
         gauge.prefill_tokens.fetch_add(prefill_tokens, Ordering::Relaxed);
-        let booking = Booking { gauge, prefill: Some(prefill_tokens), notify: Arc::clone(&self.notify) };
-        booking.gauge.changed.store(true, Ordering::Release);
-        booking
+        self.changes.record(&gauge);
+        Booking { gauge, prefill: Some(prefill_tokens), changes: Arc::clone(&self.changes) }
     }
 
     /// Calls the notifier.
     pub fn announce(&self) {
-        (self.notify)();
+        (self.changes.notify)();
     }
 
     /// Moves a booking to the endpoint that actually serves the request.
@@ -105,8 +140,14 @@ impl Bookings {
 
     /// Returns the gauges that changed since the last call, with their current values.
     pub fn take_changed(&self) -> Vec<(EndpointKey, Load)> {
-        let changed = self.gauges.iter().filter(|gauge| gauge.changed.swap(false, Ordering::AcqRel));
-        changed.map(|gauge| (*gauge.key(), gauge.load())).collect()
+        // No more than wait now: those that change meanwhile wait for the next call.
+        let changed = (0..self.changes.gauges.len()).map_while(|_| self.changes.gauges.pop());
+        let load = |gauge: Arc<InFlightGauge>| {
+            // Before the gauge is read: a later change queues it again.
+            gauge.changed.swap(false, Ordering::AcqRel);
+            (gauge.endpoint, gauge.load())
+        };
+        changed.map(load).collect()
     }
 
     /// Returns all gauges that are not zero.
@@ -115,9 +156,10 @@ impl Bookings {
         all.filter(|(_, load)| *load != Load::ZERO).collect()
     }
 
-    /// Removes the gauges of endpoints that are not present and have nothing in flight here.
-    pub fn retain(&self, is_present: impl Fn(EndpointKey) -> bool) {
-        self.gauges.retain(|endpoint, gauge| is_present(*endpoint) || gauge.load() != Load::ZERO);
+    /// Removes the gauges that nothing refers to: no view, no booking, and no change that waits to be taken. So the gauge
+    /// of an endpoint that left the pool goes when its last request has ended, and never while somebody could book there.
+    pub fn remove_unused(&self) {
+        self.gauges.retain(|_, gauge| Arc::strong_count(gauge) > 1);
     }
 }
 
@@ -127,7 +169,7 @@ pub struct Booking {
     gauge: Arc<InFlightGauge>,
     /// The uncached prompt tokens; `None` after the first chunk.
     prefill: Option<u64>,
-    notify: ChangeNotifier,
+    changes: Arc<Changes>,
 }
 
 impl fmt::Debug for Booking {
@@ -139,14 +181,14 @@ impl fmt::Debug for Booking {
 impl Booking {
     /// Records that the endpoint started to process this prompt at `now_ms`, because it had no other.
     pub fn record_prefill_start(&self, now_ms: u64) {
-        self.gauge.prefill_began_ms.store(now_ms, Ordering::Relaxed);
+        self.gauge.record_prefill_start(now_ms);
     }
 
     /// Records that the first chunk of the response arrived at `now_ms`: the prompt is processed, and the
     /// endpoint starts with the next one.
     pub fn record_first_output(&mut self, now_ms: u64) {
         if self.release_prefill() {
-            self.gauge.prefill_began_ms.store(now_ms, Ordering::Relaxed);
+            self.gauge.record_prefill_start(now_ms);
             self.notify_change();
         }
     }
@@ -164,8 +206,8 @@ impl Booking {
     }
 
     fn notify_change(&self) {
-        self.gauge.changed.store(true, Ordering::Release);
-        (self.notify)();
+        self.changes.record(&self.gauge);
+        (self.changes.notify)();
     }
 }
 

@@ -1,38 +1,42 @@
-//! Remembers which models this process recently probed at which endpoints.
+//! Remembers which endpoints this process recently probed.
 
-use dashmap::DashMap;
-use signalbox_types::{EndpointKey, ModelKey};
+use dashmap::{DashMap, Entry};
+use signalbox_types::EndpointKey;
 use smallvec::SmallVec;
 
-/// How long a probe is remembered, in milliseconds. By then the pool state shows that the circuit is probed.
+/// How long a probe is remembered, in milliseconds. By then the pool state shows that it was sent.
 const RETENTION_MS: u64 = 1_000;
 
-type Probes = SmallVec<[(EndpointKey, u64); 4]>;
-
-/// The endpoints that this process recently probed with a request for each model. It keeps requests that arrive
-/// before the pool state shows the probe from becoming probes, too. Only models with a half-open circuit are
-/// here, of which the pool state bounds the number.
+/// The endpoints that this process recently probed. It keeps requests that arrive before the pool state shows the probe
+/// from becoming probes, too. Only endpoints with a half-open circuit are here.
 #[derive(Debug, Default)]
 pub struct RecentProbes {
-    probes_by_model: DashMap<ModelKey, Probes>,
+    probed_at_ms: DashMap<EndpointKey, u64>,
 }
 
 impl RecentProbes {
-    /// Records that `endpoint` is probed with a request for `model`.
-    pub fn record(&self, now_ms: u64, model: ModelKey, endpoint: EndpointKey) {
-        self.probes_by_model.retain(|_, probes| probes.iter().any(|(_, at_ms)| is_recent(now_ms, *at_ms)));
-        let mut probes = self.probes_by_model.entry(model).or_default();
-        probes.retain(|(of, at_ms)| *of != endpoint && is_recent(now_ms, *at_ms));
-        probes.push((endpoint, now_ms));
+    /// Claims the probe of `endpoint` for a request. Returns whether it was free: of several requests at once, one gets
+    /// it.
+    pub fn claim(&self, now_ms: u64, endpoint: EndpointKey) -> bool {
+        match self.probed_at_ms.entry(endpoint) {
+            Entry::Occupied(probe) if is_recent(now_ms, *probe.get()) => return false,
+            Entry::Occupied(mut probe) => drop(probe.insert(now_ms)),
+            Entry::Vacant(probe) => drop(probe.insert(now_ms)),
+        }
+        self.probed_at_ms.retain(|_, at_ms| is_recent(now_ms, *at_ms));
+        true
     }
 
-    /// Returns the endpoints that were recently probed with requests for `model`.
-    pub fn endpoints_for(&self, now_ms: u64, model: &str) -> SmallVec<[EndpointKey; 4]> {
-        if self.probes_by_model.is_empty() {
+    /// Returns the endpoints that were recently probed.
+    pub fn endpoints(&self, now_ms: u64) -> SmallVec<[EndpointKey; 4]> {
+        if self.probed_at_ms.is_empty() {
             return SmallVec::new();
         }
-        let Some(probes) = self.probes_by_model.get(&ModelKey::of(model)) else { return SmallVec::new() };
-        probes.iter().filter(|(_, at_ms)| is_recent(now_ms, *at_ms)).map(|(of, _)| *of).collect()
+        self.probed_at_ms
+            .iter()
+            .filter(|probe| is_recent(now_ms, **probe))
+            .map(|probe| *probe.key())
+            .collect()
     }
 }
 
@@ -45,13 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn probe_is_remembered_for_the_retention_time() {
+    fn probe_is_claimed_once_in_the_retention_time() {
         let probes = RecentProbes::default();
-        probes.record(0, ModelKey::of("m"), EndpointKey(1));
-        assert_eq!([EndpointKey(1)], probes.endpoints_for(999, "m")[..]);
-        assert!(probes.endpoints_for(999, "n").is_empty());
-        assert!(probes.endpoints_for(1_000, "m").is_empty());
-        probes.record(1_000, ModelKey::of("n"), EndpointKey(1));
-        assert_eq!(1, probes.probes_by_model.len(), "old ones are dropped");
+        assert!(probes.claim(0, EndpointKey(1)));
+        assert!(!probes.claim(999, EndpointKey(1)));
+        assert!(probes.claim(999, EndpointKey(2)));
+        assert_eq!(2, probes.endpoints(999).len());
+        assert_eq!([EndpointKey(2)], probes.endpoints(1_000)[..]);
+        assert!(probes.claim(2_000, EndpointKey(1)));
+        assert_eq!(1, probes.probed_at_ms.len(), "old ones are dropped");
     }
 }

@@ -14,7 +14,7 @@ use super::bookings::{Bookings, InFlightGauge};
 use super::local_state::{LocalState, PeerLoad};
 use super::overlay::Overlay;
 use super::prefix_matches::PrefixMatches;
-use crate::pool_state::EndpointState;
+use crate::pool_state::{EndpointList, EndpointState};
 use crate::replication::StateReplica;
 
 /// The pool at one version, and this process's load at each of its endpoints.
@@ -25,15 +25,12 @@ pub struct View {
     /// The format of the blocks.
     pub format: Format,
     /// The endpoints, ordered by key.
-    pub endpoints: Arc<[Arc<EndpointState>]>,
+    pub endpoints: EndpointList,
     /// The index of the blocks that the endpoints hold. It is live: it advances with the pool while the rest
     /// of the view does not change. It is not serialized; a recording contains the [`PrefixMatches`] that the
     /// decision read from it.
     #[serde(skip)]
     pub index: Arc<Index>,
-    /// When the owner's last message arrived, in milliseconds of this process's clock.
-    #[serde(skip)]
-    pub owner_seen_at_ms: u64,
     /// The LoRA adapters that any of the endpoints is known to have had.
     pub adapters: Arc<BTreeSet<Arc<str>>>,
     /// The pool's objectives and model rewrites. They are not serialized: they are applied before a decision,
@@ -44,69 +41,100 @@ pub struct View {
     /// decision, and the result is part of the request.
     #[serde(skip)]
     token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
-    /// When each endpoint was last seen to start processing a prompt, in milliseconds of this process's
-    /// clock, in the order of `endpoints`.
-    #[serde(skip)]
-    prefill_began_ms: Vec<u64>,
     /// This process's gauges, in the order of `endpoints`. They are not serialized; a recording contains the
     /// [`LocalState`] that the decision read from them.
     #[serde(skip)]
     gauges: Arc<[Arc<InFlightGauge>]>,
-    /// Whether it is certain that no endpoint is draining. It spares most decisions from reading each
+    /// The number of draining endpoints, if it is known: not in a recording. It spares most decisions from reading each
     /// specification.
     #[serde(skip)]
-    none_is_draining: bool,
+    draining: Option<usize>,
     /// The slots of the index, and the position in `endpoints` of the endpoint in each slot.
     #[serde(skip)]
     slots: (Arc<EndpointSlots>, Arc<[Option<usize>]>),
 }
 
 impl View {
-    /// Returns the view of the state of `replica`. It shares the unchanged parts of `before`.
-    pub fn next(before: &Self, replica: &StateReplica, bookings: &Bookings, owner_seen_at_ms: u64) -> Self {
-        let endpoints: Arc<[_]> = replica.pool_state().endpoints().cloned().collect();
-        let is_same_set = endpoints
-            .iter()
-            .map(|endpoint_state| endpoint_state.key)
-            .eq(before.endpoints.iter().map(|endpoint_state| endpoint_state.key));
-        let gauges = if is_same_set {
-            Arc::clone(&before.gauges)
-        } else {
-            endpoints.iter().map(|endpoint_state| bookings.gauge(endpoint_state.key)).collect()
-        };
-        let index = Arc::clone(replica.pool_state().index_writer().index());
-        let (version, format) = (replica.version(), replica.format());
-        let adapters = adapters(before, &endpoints, is_same_set);
-        let models = Arc::clone(replica.pool_state().models());
-        let token_ratios = Arc::clone(replica.pool_state().token_ratios());
-        let prefill_began_ms = prefill_began_ms(before, &endpoints, owner_seen_at_ms, is_same_set);
+    /// Returns the view of the state of `replica`, at `now_ms` of this process's clock. It shares the unchanged parts of
+    /// `before` and of the state: unless endpoints were added or removed, it costs what has changed.
+    pub fn next(before: &Self, replica: &StateReplica, bookings: &Bookings, now_ms: u64) -> Self {
+        let pool_state = replica.pool_state();
+        let endpoints = pool_state.endpoint_list().clone();
+        let index = Arc::clone(pool_state.index_writer().index());
+        let is_same_set = endpoints.has_same_keys(&before.endpoints);
         let slots = index.slots();
         let positions = if is_same_set && Arc::ptr_eq(&slots, &before.slots.0) {
             Arc::clone(&before.slots.1)
         } else {
             positions(&slots, &endpoints)
         };
-        let slots = (slots, positions);
-        let none_is_draining = none_is_draining(before, &endpoints, is_same_set);
-        Self {
-            version,
-            format,
+        let mut next = Self {
+            version: replica.version(),
+            format: replica.format(),
             endpoints,
             index,
-            owner_seen_at_ms,
-            adapters,
-            models,
-            token_ratios,
-            prefill_began_ms,
-            gauges,
-            none_is_draining,
-            slots,
+            adapters: Arc::clone(&before.adapters),
+            models: Arc::clone(pool_state.models()),
+            token_ratios: Arc::clone(pool_state.token_ratios()),
+            gauges: Arc::clone(&before.gauges),
+            draining: before.draining,
+            slots: (slots, positions),
+        };
+        match is_same_set && before.draining.is_some() {
+            true => next.update(before, now_ms),
+            false => next.rebuild(before, bookings, now_ms),
         }
+        next
+    }
+
+    /// Brings what is derived from each endpoint up to date with the endpoints that changed.
+    fn update(&mut self, before: &Self, now_ms: u64) {
+        let (mut new_adapters, mut draining) = (Vec::new(), self.draining.unwrap_or(0));
+        for (position, then, now) in self.endpoints.changed_since(&before.endpoints) {
+            if has_started_prefill(then, now) {
+                self.gauges[position].record_prefill_start(now_ms);
+            }
+            draining = draining + usize::from(now.spec.is_draining) - usize::from(then.spec.is_draining);
+            if now.adapters.as_ref().map(Arc::as_ptr) != then.adapters.as_ref().map(Arc::as_ptr) {
+                let names = now.adapters.iter().flat_map(|residency| residency.names());
+                new_adapters.extend(names.filter(|name| !self.adapters.contains(*name)).cloned());
+            }
+        }
+        self.draining = Some(draining);
+        if !new_adapters.is_empty() {
+            Arc::make_mut(&mut self.adapters).extend(new_adapters);
+        }
+    }
+
+    /// Derives everything from scratch, because endpoints were added or removed.
+    fn rebuild(&mut self, before: &Self, bookings: &Bookings, now_ms: u64) {
+        self.gauges =
+            self.endpoints.iter().map(|endpoint_state| bookings.gauge(endpoint_state.key)).collect();
+        for (gauge, now) in self.gauges.iter().zip(self.endpoints.iter()) {
+            if before.endpoints.get(now.key).is_none_or(|then| has_started_prefill(then, now)) {
+                gauge.record_prefill_start(now_ms);
+            }
+        }
+        let adapters = self.endpoints.iter().filter_map(|endpoint_state| endpoint_state.adapters.as_ref());
+        self.adapters = Arc::new(adapters.flat_map(|residency| residency.names()).cloned().collect());
+        self.draining = Some(self.endpoints.iter().filter(|member| member.spec.is_draining).count());
+    }
+
+    /// Returns the view for a recording, which outlives it. Instead of the index and the gauges, which it would otherwise
+    /// keep in memory when the pool no longer has them, it has those of `empty`.
+    pub fn to_recorded(&self, empty: &Self) -> Self {
+        let Self { index, gauges, slots, .. } = empty.clone();
+        Self { index, gauges, slots, ..self.clone() }
+    }
+
+    /// Returns this process's gauge of the endpoint at `position`.
+    pub fn gauge(&self, position: usize) -> &Arc<InFlightGauge> {
+        &self.gauges[position]
     }
 
     /// Returns whether any endpoint may be draining. If not, no specification needs to be read to know it.
     pub fn may_be_draining(&self) -> bool {
-        !self.none_is_draining
+        self.draining != Some(0)
     }
 
     /// Computes the request's tokens as its model makes them of the prompt, as far as that was learned.
@@ -122,24 +150,15 @@ impl View {
 
     /// Returns the position of `endpoint` in `endpoints`.
     pub fn position(&self, endpoint: EndpointKey) -> Option<usize> {
-        self.endpoints.binary_search_by_key(&endpoint, |endpoint_state| endpoint_state.key).ok()
-    }
-
-    /// Returns the milliseconds since the owner's last message.
-    pub fn age_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.owner_seen_at_ms)
+        self.endpoints.position(endpoint)
     }
 
     /// Returns this process's own state that the pool state does not contain yet, at `now_ms`: its own load,
     /// in the order of `endpoints`.
     pub fn local_state(&self, origin: Origin, peer_load: PeerLoad, now_ms: u64) -> LocalState {
         let own = self.gauges.iter().map(|gauge| gauge.load()).collect();
-        let prefill_began_ms = self.gauges.iter().zip(&self.prefill_began_ms);
-        let prefilling_ms = prefill_began_ms
-            .map(|(gauge, prefill_began_ms)| {
-                now_ms.saturating_sub(gauge.prefill_began_ms().max(*prefill_began_ms))
-            })
-            .collect();
+        let prefilling_ms =
+            self.gauges.iter().map(|gauge| now_ms.saturating_sub(gauge.prefill_began_ms())).collect();
         let is_unserved = self.gauges.iter().any(|gauge| gauge.unserved() != Load::ZERO);
         let unserved = self.gauges.iter().filter(|_| is_unserved).map(|gauge| gauge.unserved()).collect();
         let (adapter_sent_to, probed) = (SmallVec::new(), SmallVec::new());
@@ -167,6 +186,32 @@ impl View {
             known = known.max(longest);
         }
         (matches, known)
+    }
+
+    /// Returns how much of `chain` one endpoint holds according to the index and the overlay, and a length up to which the
+    /// pool knows it: what a placement there needs to know. Costs less than [`Self::look_up`], which gathers all matches.
+    pub fn look_up_at(
+        &self,
+        endpoint: EndpointKey,
+        chain: &[BlockHash],
+        overlay: &Overlay,
+    ) -> (usize, usize) {
+        if !self.format.is_supported() {
+            return (0, 0);
+        }
+        let mut lengths = MatchLengths::default();
+        self.index.lookup_into(chain, &mut lengths);
+        let mut held = lengths.held_by(endpoint);
+        if !overlay.is_empty() {
+            overlay.extend_matches(chain, BTreeSet::from([held]), |of, at, end| {
+                let grows = of == endpoint && (at..end).contains(&held);
+                if grows {
+                    held = end;
+                }
+                grows
+            });
+        }
+        (held, held.max(lengths.longest()))
     }
 
     /// Writes `lengths` to `blocks`, in the order of `endpoints`.
@@ -198,18 +243,16 @@ impl View {
 }
 
 /// Returns the position in `endpoints` of the endpoint in each slot.
-fn positions(slots: &EndpointSlots, endpoints: &[Arc<EndpointState>]) -> Arc<[Option<usize>]> {
+fn positions(slots: &EndpointSlots, endpoints: &EndpointList) -> Arc<[Option<usize>]> {
     positions_in(slots, endpoints).collect()
 }
 
 fn positions_in<'a>(
     slots: &'a EndpointSlots,
-    endpoints: &'a [Arc<EndpointState>],
+    endpoints: &'a EndpointList,
 ) -> impl Iterator<Item = Option<usize>> + 'a {
-    let position = |endpoint: EndpointKey| {
-        endpoints.binary_search_by_key(&endpoint, |endpoint_state| endpoint_state.key).ok()
-    };
-    slots.endpoints().iter().map(move |endpoint| endpoint.and_then(position))
+    let position = |endpoint: EndpointKey| endpoints.position(endpoint);
+    slots.endpoints().map(move |endpoint| endpoint.and_then(position))
 }
 
 /// Returns the distinct numbers in `blocks`, of which there are few. Sorts in place first, because building
@@ -221,51 +264,9 @@ fn distinct(blocks: &[usize]) -> BTreeSet<usize> {
     blocks.into_iter().collect()
 }
 
-/// Returns when each endpoint was last seen to start processing a prompt: `now_ms` if a prompt was completed
-/// since `before` or the first one arrived.
-fn prefill_began_ms(
-    before: &View,
-    endpoints: &[Arc<EndpointState>],
-    now_ms: u64,
-    is_same_set: bool,
-) -> Vec<u64> {
-    let prefill_began_ms = |(position, endpoint_state): (usize, &Arc<EndpointState>)| {
-        let known = if is_same_set { Some(position) } else { before.position(endpoint_state.key) };
-        let Some(at) = known else { return now_ms };
-        let known = &before.endpoints[at];
-        let has_advanced = !Arc::ptr_eq(known, endpoint_state) && {
-            let (was, is) = (known.load().prefills, endpoint_state.load().prefills);
-            is < was || (was == 0 && is > 0)
-        };
-        if has_advanced { now_ms } else { before.prefill_began_ms.get(at).copied().unwrap_or(now_ms) }
-    };
-    endpoints.iter().enumerate().map(prefill_began_ms).collect()
-}
-
-/// Returns whether no endpoint is draining. Reads the specifications only if one of them changed.
-fn none_is_draining(before: &View, endpoints: &[Arc<EndpointState>], is_same_set: bool) -> bool {
-    let mut known = endpoints.iter().zip(before.endpoints.iter());
-    if is_same_set && known.all(|(now, then)| Arc::ptr_eq(&now.spec, &then.spec)) {
-        return before.none_is_draining;
-    }
-    endpoints.iter().all(|endpoint_state| !endpoint_state.spec.is_draining)
-}
-
-/// Returns the adapters that any of the endpoints has had: those of `before` and new ones. Collects them from
-/// scratch when the set of endpoints changed.
-fn adapters(before: &View, endpoints: &[Arc<EndpointState>], is_same_set: bool) -> Arc<BTreeSet<Arc<str>>> {
-    let adapters_now = endpoints.iter().map(|endpoint_state| endpoint_state.adapters.as_ref());
-    if !is_same_set {
-        return Arc::new(adapters_now.flatten().flat_map(|residency| residency.names()).cloned().collect());
-    }
-    let known = before.endpoints.iter().map(|endpoint_state| endpoint_state.adapters.as_ref());
-    let changed = adapters_now.zip(known).filter(|(now, then)| now.map(Arc::as_ptr) != then.map(Arc::as_ptr));
-    let names = changed.filter_map(|(now, _)| now).flat_map(|residency| residency.names());
-    let new: Vec<_> = names.filter(|name| !before.adapters.contains(*name)).cloned().collect();
-    if new.is_empty() {
-        return Arc::clone(&before.adapters);
-    }
-    let mut adapters = BTreeSet::clone(&before.adapters);
-    adapters.extend(new);
-    Arc::new(adapters)
+/// Returns whether an endpoint has started to process a prompt between two of its states: a prompt was completed, or
+/// the first one arrived.
+fn has_started_prefill(then: &EndpointState, now: &EndpointState) -> bool {
+    let (was, is) = (then.load().prefills, now.load().prefills);
+    is < was || (was == 0 && is > 0)
 }

@@ -1,9 +1,11 @@
 //! Decides when an aggregator claims a pool and when it gives the pool up.
 
+mod answers;
 mod early_claims;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+pub use self::answers::{ClaimResult, ObservedOwner};
 use self::early_claims::EarlyClaims;
 
 /// How long an aggregator waits for the preferred one to claim a pool, in milliseconds.
@@ -11,61 +13,6 @@ const YIELD_MS: u64 = 300;
 
 /// The time between two claims, in milliseconds.
 const CLAIM_RETRY_MS: u64 = 500;
-
-/// What the coordinator reports about a pool's owner.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ObservedOwner {
-    /// Nothing was reported yet.
-    #[default]
-    Unknown,
-    /// The pool has no owner.
-    Nobody,
-    /// This aggregator owns the pool under this epoch.
-    Own(u64),
-    /// Another aggregator owns the pool.
-    Other {
-        /// The name of the aggregator.
-        name: String,
-        /// The epoch under which it owns the pool.
-        epoch: u64,
-    },
-}
-
-impl ObservedOwner {
-    /// Returns the owner's epoch, if the pool has an owner.
-    pub(crate) fn epoch(&self) -> Option<u64> {
-        match self {
-            Self::Unknown | Self::Nobody => None,
-            Self::Own(epoch) | Self::Other { epoch, .. } => Some(*epoch),
-        }
-    }
-}
-
-/// The result of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimResult {
-    /// This aggregator owns the pool.
-    Won {
-        /// The epoch of the ownership.
-        epoch: u64,
-        /// Whether the pool certainly has no history, because it never had an owner.
-        is_first: bool,
-    },
-    /// Another aggregator owns the pool under this epoch.
-    Held(u64),
-    /// The coordinator did not answer.
-    Unanswered,
-}
-
-impl ClaimResult {
-    /// Returns the epoch that the coordinator has granted to this or another aggregator, if it answered.
-    pub(crate) fn epoch(self) -> Option<u64> {
-        match self {
-            Self::Won { epoch, .. } | Self::Held(epoch) => Some(epoch),
-            Self::Unanswered => None,
-        }
-    }
-}
 
 /// What an aggregator must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +35,8 @@ pub(crate) struct Election {
     pool_hash: u64,
     /// How long the preferred aggregator must be alive before the owner hands it the pool, in milliseconds.
     failback_after_ms: u64,
+    /// How long an outranked owner may try to claim the pool again, in milliseconds.
+    lease_ttl_ms: u64,
     /// The names of the live aggregators.
     candidates: Vec<String>,
     /// The preferred aggregator, if it is another one.
@@ -98,10 +47,12 @@ pub(crate) struct Election {
     /// The claim that was not answered yet, and whether it replaces an owner that holds its lease.
     claim: Option<ClaimKind>,
     next_claim_at_ms: u64,
-    /// The epoch under which this aggregator owns the pool, and whether the coordinator has confirmed it.
-    owned_epoch: Option<(u64, bool)>,
-    /// The coordinator refused a claim of this owner: another aggregator has the pool.
-    is_refused: bool,
+    /// The highest epoch under which the coordinator has reported this aggregator as the owner.
+    confirmed_epoch: u64,
+    /// The epoch of another owner, because of which the coordinator refused the last claim; 0 if it did not.
+    refused_for: u64,
+    /// Since when another process knows a higher epoch than that of this owner.
+    outranked_since_ms: Option<u64>,
     is_draining: bool,
 }
 
@@ -129,12 +80,14 @@ impl Preferred {
 }
 
 impl Election {
-    /// Creates the participation of the aggregator `name` in the election for the pool with this hash.
-    pub(crate) fn new(name: String, pool_hash: u64, failback_after_ms: u64) -> Self {
+    /// Creates the participation of the aggregator `name`, whose lease lasts `lease_ttl_ms`, in the election for the pool
+    /// with this hash.
+    pub(crate) fn new(name: String, pool_hash: u64, failback_after_ms: u64, lease_ttl_ms: u64) -> Self {
         Self {
             name,
             pool_hash,
             failback_after_ms,
+            lease_ttl_ms,
             candidates: Vec::new(),
             preferred: None,
             observed_owner: ObservedOwner::Unknown,
@@ -142,8 +95,9 @@ impl Election {
             early_claims: EarlyClaims::default(),
             claim: None,
             next_claim_at_ms: 0,
-            owned_epoch: None,
-            is_refused: false,
+            confirmed_epoch: 0,
+            refused_for: 0,
+            outranked_since_ms: None,
             is_draining: false,
         }
     }
@@ -189,17 +143,16 @@ impl Election {
 
     /// Records the owner that the coordinator reports.
     pub(crate) fn observe_owner(&mut self, observed_owner: ObservedOwner) {
-        if let (ObservedOwner::Own(epoch), Some((own, confirmed))) = (&observed_owner, &mut self.owned_epoch)
-        {
-            *confirmed |= *epoch >= *own;
+        if let ObservedOwner::Own(epoch) = observed_owner {
+            self.confirmed_epoch = self.confirmed_epoch.max(epoch);
         }
         self.observed_owner = observed_owner;
     }
 
-    /// Returns the epoch of another aggregator that holds the pool's lease, if this one might replace it.
+    /// Returns the epoch of another aggregator that holds the pool's lease.
     pub(crate) fn other_epoch(&self) -> Option<u64> {
         match self.observed_owner {
-            ObservedOwner::Other { epoch, .. } if self.owned_epoch.is_none() => Some(epoch),
+            ObservedOwner::Other { epoch, .. } => Some(epoch),
             _ => None,
         }
     }
@@ -210,9 +163,22 @@ impl Election {
         self.early_claims.record_lost_owner(now_ms, epoch);
     }
 
+    /// Records whether this aggregator, as the owner, knows of a later one.
+    pub(crate) fn record_outranked(&mut self, now_ms: u64, is_outranked: bool) {
+        self.outranked_since_ms = is_outranked.then(|| self.outranked_since_ms.unwrap_or(now_ms));
+    }
+
+    /// Returns whether this owner has known of a later one for too long: its claims are not answered, so it may be cut
+    /// off from the coordinator, and from the later owner.
+    fn is_outranked_for_good(&self, now_ms: u64) -> bool {
+        let is_over = |since_ms| now_ms >= since_ms + self.lease_ttl_ms;
+        self.outranked_since_ms.is_some_and(is_over)
+    }
+
     /// Records that this aggregator no longer owns the pool.
     pub(crate) fn record_step_down(&mut self, now_ms: u64) {
-        (self.owned_epoch, self.vacant_since_ms, self.is_refused) = (None, None, false);
+        self.outranked_since_ms = None;
+        (self.vacant_since_ms, self.refused_for) = (None, 0);
         self.next_claim_at_ms = now_ms + CLAIM_RETRY_MS;
     }
 
@@ -221,48 +187,50 @@ impl Election {
         let claim = self.claim.take();
         self.next_claim_at_ms = now_ms + CLAIM_RETRY_MS;
         match result {
-            ClaimResult::Won { epoch, .. } => {
+            ClaimResult::Won { .. } => {
                 if claim == Some(ClaimKind::Early) {
                     self.early_claims.record_takeover(now_ms);
                 }
-                self.owned_epoch = Some((epoch, self.observed_owner == ObservedOwner::Own(epoch)));
+                self.refused_for = 0;
             }
-            ClaimResult::Held(other) => {
-                self.is_refused |= self.owned_epoch.is_some_and(|(epoch, _)| other > epoch)
-            }
+            ClaimResult::Held(other) => self.refused_for = other,
             ClaimResult::Unanswered => {}
         }
     }
 
-    /// Returns what to do at `now_ms`. `sees_owner`: another aggregator sends messages as the owner.
-    /// `needs_later_epoch`: this owner cannot continue under its epoch.
+    /// Returns what to do at `now_ms`. `own_epoch`: the epoch of this aggregator's claim, if it owns the pool or takes
+    /// it over. `sees_owner`: another aggregator sends messages as the owner. `needs_later_epoch`: this owner cannot
+    /// continue under its epoch.
     pub(crate) fn next(
         &mut self,
         now_ms: u64,
+        own_epoch: Option<u64>,
         sees_owner: bool,
         needs_later_epoch: bool,
     ) -> Option<ElectionStep> {
         if self.is_draining {
             return None;
         }
-        if !needs_later_epoch && self.should_fail_back(now_ms) {
+        if !needs_later_epoch && own_epoch.is_some_and(|own| self.should_fail_back(now_ms, own)) {
             return Some(ElectionStep::FailBack);
         }
         let lost = self.replaceable(now_ms);
-        let replacing = match (self.owned_epoch, &self.observed_owner) {
+        let replacing = match (own_epoch, &self.observed_owner) {
             // An earlier run of this aggregator, or an earlier claim whose answer got lost.
             (None, ObservedOwner::Own(epoch)) => Some(*epoch),
             (None, _) => lost,
             (Some(_), _) => None,
         };
-        let wanted = match self.owned_epoch {
-            Some(_) if self.is_refused => return Some(ElectionStep::StepDown),
-            Some((epoch, confirmed)) => match self.observed_owner {
-                ObservedOwner::Other { epoch: other, .. } if other > epoch => {
+        let wanted = match own_epoch {
+            Some(own) if self.refused_for > own || self.is_outranked_for_good(now_ms) => {
+                return Some(ElectionStep::StepDown);
+            }
+            Some(own) => match self.observed_owner {
+                ObservedOwner::Other { epoch: other, .. } if other > own => {
                     return Some(ElectionStep::StepDown);
                 }
                 // The lease is lost but the pool was not taken.
-                ObservedOwner::Nobody if confirmed => true,
+                ObservedOwner::Nobody if self.confirmed_epoch >= own => true,
                 _ => needs_later_epoch,
             },
             None => replacing.is_some() || self.is_vacant(now_ms, sees_owner),
@@ -276,10 +244,8 @@ impl Election {
 
     /// Returns whether to hand the pool to the preferred aggregator. This happens once only: an aggregator
     /// that does not take the pool cannot, and would not the next time either.
-    fn should_fail_back(&mut self, now_ms: u64) -> bool {
-        let is_sure =
-            self.owned_epoch.is_some_and(|(epoch, _)| self.observed_owner == ObservedOwner::Own(epoch))
-                && self.claim.is_none();
+    fn should_fail_back(&mut self, now_ms: u64, own_epoch: u64) -> bool {
+        let is_sure = self.observed_owner == ObservedOwner::Own(own_epoch) && self.claim.is_none();
         let after_ms = self.failback_after_ms;
         let Some(preferred) = &mut self.preferred else { return false };
         let is_ready = preferred.is_caught_up && now_ms >= preferred.since_ms + after_ms;

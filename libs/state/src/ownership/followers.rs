@@ -86,6 +86,13 @@ impl Followers {
         self.0.entry(follower).or_default().report = Some(report);
     }
 
+    /// Counts `late_ms` of the followers' silence until `now_ms` as this process's own.
+    pub(crate) fn excuse(&mut self, now_ms: u64, late_ms: u64) {
+        for report in self.0.values_mut().filter_map(|progress| progress.report.as_mut()) {
+            report.at_ms = report.at_ms.saturating_add(late_ms).min(now_ms);
+        }
+    }
+
     /// Records that a follower holds everything.
     pub(crate) fn record_caught_up(&mut self, now_ms: u64, follower: u64) {
         if let Some(progress) = self.0.get_mut(&follower) {

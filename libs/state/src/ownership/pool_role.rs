@@ -15,14 +15,14 @@ use signalbox_types::{PoolSpec, Version};
 pub use self::config::PoolRoleConfig;
 pub use self::effect::{RoleEffect, RoleStatus};
 pub use self::input::RoleInput;
-pub use self::poll::{FollowerPoll, PollReply, PollWant};
+pub use self::poll::{BeyondHistory, FollowerPoll, OwnedHistory, PollReply, PollWant};
 use super::election::{Election, ElectionStep};
 use super::followers::Followers;
 use super::late_inheritance::LateInheritance;
 use super::takeover::{Takeover, TakeoverStep};
 use crate::pool::{Pool, PoolInput};
 use crate::pool_state::PoolState;
-use crate::replication::{Follower, FrameSource, JournalBounds, JournaledReplica, Snapshot};
+use crate::replication::{Follower, FrameSource, JournalBounds, JournaledReplica, Lateness, Snapshot};
 
 /// The current phase of the role, with the state that only this phase needs.
 #[derive(Debug)]
@@ -36,13 +36,16 @@ enum Phase {
 #[derive(Debug)]
 pub struct PoolRole {
     config: PoolRoleConfig,
-    spec: PoolSpec,
+    spec: Arc<PoolSpec>,
     /// Holds the state unless this aggregator owns the pool, and always tracks what other aggregators report
     /// about themselves.
     follower: Follower,
     phase: Phase,
     election: Election,
     followers: Followers,
+    lateness: Lateness,
+    /// For how long the oldest message waits that is not handled yet, in milliseconds.
+    waiting_ms: u64,
     /// A reading of the pool's clock, and of this process's clock at the same moment, in milliseconds.
     clock_ms: (u64, u64),
     latest_snapshot: Option<Arc<Snapshot>>,
@@ -52,14 +55,21 @@ pub struct PoolRole {
 
 impl PoolRole {
     /// Creates a role without state.
-    pub fn new(config: PoolRoleConfig, spec: PoolSpec) -> Self {
+    pub fn new(config: PoolRoleConfig, spec: Arc<PoolSpec>) -> Self {
         Self {
             follower: Follower::new(JournaledReplica::new(config.pool.journal)),
-            election: Election::new(config.name.clone(), config.pool_hash, config.failback_after_ms),
+            election: Election::new(
+                config.name.clone(),
+                config.pool_hash,
+                config.failback_after_ms,
+                config.lease_ttl_ms,
+            ),
             config,
             spec,
             phase: Phase::Standby,
             followers: Followers::default(),
+            lateness: Lateness::default(),
+            waiting_ms: 0,
             clock_ms: (0, 0),
             latest_snapshot: None,
             late_inheritance: None,
@@ -100,13 +110,12 @@ impl PoolRole {
 
     /// Returns whether another aggregator sends messages as the owner.
     pub fn sees_owner(&self, now_ms: u64) -> bool {
-        self.follower.owner(now_ms).is_some()
+        self.heard_owner(now_ms).is_some()
     }
 
     /// Returns the pool's clock at `now_ms` of this process's clock.
     pub fn pool_now_ms(&self, now_ms: u64) -> u64 {
-        let (pool_ms, at_ms) = self.clock_ms;
-        pool_ms + now_ms.saturating_sub(at_ms)
+        poll::pool_now_ms(self.clock_ms, now_ms)
     }
 
     /// Returns how much history is kept, as owner or as follower, in bytes.
@@ -115,28 +124,68 @@ impl PoolRole {
     }
 
     /// Changes how much history is kept, whatever the status is and will be.
-    pub fn set_history(&mut self, bounds: JournalBounds) {
+    pub fn set_history(&mut self, now_ms: u64, bounds: JournalBounds) {
+        let pool_now_ms = self.pool_now_ms(now_ms);
         self.config.pool.journal = bounds;
         self.follower.set_history(bounds);
         if let Phase::Owner(pool) = &mut self.phase {
-            pool.set_history(bounds);
+            pool.set_history(pool_now_ms, bounds);
         }
     }
 
     /// Handles one input at `now_ms` of this process's clock and returns what must be done.
     pub fn handle(&mut self, now_ms: u64, input: RoleInput) -> Vec<RoleEffect> {
         let (mut effects, refused_epochs) = (Vec::new(), self.follower.refused_epochs());
+        let history_status = self.history_status();
+        self.excuse_others(now_ms, &input);
         self.handle_input(now_ms, input, &mut effects);
+        if self.history_status() != history_status {
+            // Streams that an effect wakes must read the right history.
+            effects.insert(0, RoleEffect::HistoryChanged);
+        }
         if self.follower.refused_epochs() != refused_epochs {
             effects.push(RoleEffect::EpochRefused(self.follower.last_refused_epoch()));
         }
         effects
     }
 
+    /// Records at each tick for how long the oldest message has waited that is not handled yet, in milliseconds: what was
+    /// sent since then is not known.
+    pub fn record_waiting(&mut self, waiting_ms: u64) {
+        self.waiting_ms = waiting_ms;
+        if let Phase::Owner(pool) = &mut self.phase {
+            pool.record_waiting(waiting_ms);
+        }
+    }
+
+    /// Returns the aggregator that owns the pool, if it sent a message recently, as far as messages are handled.
+    fn heard_owner(&self, now_ms: u64) -> Option<(FrameSource, u64)> {
+        self.follower.owner(now_ms.saturating_sub(self.waiting_ms))
+    }
+
+    /// Treats the time by which this process is late as if it had not passed, when the silence of others is measured.
+    fn excuse_others(&mut self, now_ms: u64, input: &RoleInput) {
+        let late_ms = self.lateness.more(now_ms);
+        if matches!(input, RoleInput::Tick) {
+            self.lateness.restart(now_ms);
+        }
+        // The follower must not count the same time once more.
+        self.follower.record_time(now_ms);
+        if late_ms == 0 {
+            return;
+        }
+        self.follower.excuse(now_ms, late_ms);
+        self.followers.excuse(now_ms, late_ms);
+        let pool_now_ms = self.pool_now_ms(now_ms);
+        if let Phase::Owner(pool) = &mut self.phase {
+            pool.excuse(pool_now_ms, late_ms);
+        }
+    }
+
     fn handle_input(&mut self, now_ms: u64, input: RoleInput, effects: &mut Vec<RoleEffect>) {
         match input {
             RoleInput::Spec(spec) => {
-                self.spec = spec.clone();
+                self.spec = Arc::clone(&spec);
                 self.handle_as_owner(now_ms, PoolInput::Spec(spec), effects);
             }
             // These inputs only advance the version, so the next tick is early enough for the election and the
@@ -158,14 +207,18 @@ impl PoolRole {
             RoleInput::FollowerMessage(follower, message) => {
                 self.handle_follower_message(now_ms, follower, message)
             }
-            RoleInput::FollowerLeft(follower) => self.remove_follower(follower),
+            RoleInput::FollowerCaughtUp(follower) => return self.record_caught_up(now_ms, follower),
+            RoleInput::FollowerLeft(follower) => self.remove_follower(now_ms, follower),
             RoleInput::OwnerObserved(observed) => {
                 observed.epoch().into_iter().for_each(|epoch| self.follower.confirm_epoch(epoch));
                 self.election.observe_owner(observed);
             }
             RoleInput::ClaimAnswered(result) => self.apply_claim_result(now_ms, result, effects),
             RoleInput::Candidates(names) => self.election.set_candidates(now_ms, names),
-            RoleInput::Tick => self.handle_as_owner(now_ms, PoolInput::Tick, effects),
+            RoleInput::Tick => {
+                self.handle_as_owner(now_ms, PoolInput::Tick, effects);
+                self.expire_pins(now_ms);
+            }
             RoleInput::Drain => self.drain(now_ms, effects),
         }
         self.advance_election(now_ms, effects);
@@ -181,12 +234,13 @@ impl PoolRole {
     }
 
     fn advance_election(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
-        let sees_owner = self.follower.owner(now_ms).is_some();
+        let sees_owner = self.heard_owner(now_ms).is_some();
         let is_caught_up =
             self.election.preferred().is_some_and(|name| self.followers.is_caught_up(now_ms, name));
         self.election.set_preferred_caught_up(is_caught_up);
         self.election.record_lost_owner(now_ms, self.lost_owner(now_ms));
-        match self.election.next(now_ms, sees_owner, self.needs_later_epoch()) {
+        self.election.record_outranked(now_ms, self.is_outranked());
+        match self.election.next(now_ms, self.own_epoch(), sees_owner, self.needs_later_epoch()) {
             Some(ElectionStep::Claim { replacing }) => {
                 effects.push(RoleEffect::Claim { above: self.epoch(), replacing });
             }
@@ -199,25 +253,34 @@ impl PoolRole {
     /// Returns whether this aggregator cannot own the pool under the epoch of its last claim: a process knows a
     /// higher one, or another history is to be continued.
     fn needs_later_epoch(&self) -> bool {
-        let claimed = match self.status() {
-            RoleStatus::Standby => return false,
-            RoleStatus::TakingOver(epoch) | RoleStatus::Owner(epoch) => epoch,
-        };
-        self.epoch() > claimed || self.late_inheritance.as_ref().is_some_and(LateInheritance::is_ready)
+        self.is_outranked() || self.late_inheritance.as_ref().is_some_and(LateInheritance::is_ready)
+    }
+
+    /// Returns whether this aggregator has claimed the pool, and a process knows a higher epoch than that of the claim.
+    pub fn is_outranked(&self) -> bool {
+        self.own_epoch().is_some_and(|own| self.epoch() > own)
+    }
+
+    /// Returns the epoch of this aggregator's claim, if it owns the pool or takes it over.
+    fn own_epoch(&self) -> Option<u64> {
+        match self.status() {
+            RoleStatus::Standby => None,
+            RoleStatus::TakingOver(epoch) | RoleStatus::Owner(epoch) => Some(epoch),
+        }
     }
 
     /// Returns the epoch of the owner that holds the pool's lease, if this aggregator followed it and neither
     /// it nor its followers hear it any more.
     fn lost_owner(&self, now_ms: u64) -> Option<u64> {
-        let epoch = self.election.other_epoch()?;
+        let epoch = self.election.other_epoch().filter(|_| self.own_epoch().is_none())?;
         let followed_it = self.follower.replica().cursor().is_some_and(|version| version.epoch == epoch);
-        let hears_it = self.follower.owner(now_ms).is_some_and(|(_, heard)| heard >= epoch);
+        let hears_it = self.heard_owner(now_ms).is_some_and(|(_, heard)| heard >= epoch);
         (followed_it && !hears_it && self.followers.confirm_loss(now_ms, epoch)).then_some(epoch)
     }
 
     fn advance_takeover(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
         let known_epoch = self.follower.epoch();
-        let owner = self.follower.owner(now_ms);
+        let owner = self.heard_owner(now_ms);
         let Phase::Takeover(takeover) = &mut self.phase else { return };
         // The fetched state may come from an owner elected since. No other process may write under that
         // owner's epoch.

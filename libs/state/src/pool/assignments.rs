@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use signalbox_prefix::EndpointMap;
 use signalbox_types::{EndpointKey, EndpointSpec, Engine, Generation, MetricsTls};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -39,13 +40,17 @@ struct Collector {
 #[derive(Debug, Default)]
 pub(crate) struct Assignments {
     collectors: BTreeMap<CollectorStream, Collector>,
-    endpoints: BTreeMap<EndpointKey, (Arc<EndpointSpec>, Option<CollectorStream>, Generation)>,
+    endpoints: EndpointMap<(Arc<EndpointSpec>, Option<CollectorStream>, Generation)>,
     latest_generation: Generation,
     /// When the last message from any collector arrived.
     last_message_ms: u64,
     /// The end of the assignment delay after a takeover. Nothing is assigned until then, because the collectors
     /// of the earlier owner are still reconnecting.
     delay_ends_ms: Option<u64>,
+    /// The streams whose assignment changed with the endpoints.
+    changed: BTreeSet<CollectorStream>,
+    /// Which collectors were silent at the last tick (`None`: all of them), and the latest generation then.
+    silence: (BTreeSet<Option<CollectorStream>>, Generation),
 }
 
 /// How long a new owner assigns no endpoint after a takeover, in milliseconds, so that the first collector to
@@ -130,28 +135,64 @@ impl Assignments {
         self.rebalance().into_iter().collect()
     }
 
-    /// Replaces the endpoints of the pool. Returns the streams whose assignment changed.
-    pub(crate) fn set_endpoints(
-        &mut self,
-        specs: BTreeMap<EndpointKey, Arc<EndpointSpec>>,
-    ) -> Vec<CollectorStream> {
-        let mut before = std::mem::take(&mut self.endpoints);
-        let mut changed = BTreeSet::new();
-        for (endpoint, spec) in specs {
-            let (assigned, generation) = match before.remove(&endpoint) {
-                Some((old, stream, generation)) if reads_the_same(&old, &spec) => (stream, generation),
-                Some((_, stream, _)) => {
-                    changed.extend(stream);
-                    self.latest_generation = self.latest_generation.next();
-                    (stream, self.latest_generation)
-                }
-                None => (None, Generation::default()),
-            };
-            self.endpoints.insert(endpoint, (spec, assigned, generation));
+    /// Adds an endpoint, or replaces its specification. [`Self::take_changed`] returns whose assignment that changes.
+    pub(crate) fn set_endpoint(&mut self, endpoint: EndpointKey, spec: &Arc<EndpointSpec>) {
+        let (stream, before) = match self.endpoints.get(&endpoint) {
+            Some((old, stream, generation)) if reads_the_same(old, spec) => {
+                let (stream, generation) = (*stream, *generation);
+                self.endpoints.insert(endpoint, (Arc::clone(spec), stream, generation));
+                return;
+            }
+            Some((_, stream, generation)) => (*stream, *generation),
+            None => {
+                let stream = best_of(&self.collectors, endpoint).filter(|_| self.delay_ends_ms.is_none());
+                (stream, Generation::default())
+            }
+        };
+        // Endpoints that change together share a generation: there are not enough for one each in a large pool.
+        if stream.is_some() && (self.changed.is_empty() || before >= self.latest_generation) {
+            self.latest_generation = self.latest_generation.next();
         }
-        changed.extend(before.into_values().filter_map(|(_, stream, _)| stream));
-        changed.extend(self.rebalance());
-        changed.into_iter().collect()
+        self.changed.extend(stream);
+        let generation = stream.map_or(before, |_| self.latest_generation);
+        self.endpoints.insert(endpoint, (Arc::clone(spec), stream, generation));
+    }
+
+    /// Removes an endpoint. [`Self::take_changed`] returns whose assignment that changes.
+    pub(crate) fn remove_endpoint(&mut self, endpoint: EndpointKey) {
+        let Some((_, stream, generation)) = self.endpoints.remove(&endpoint) else { return };
+        // If it is added again before its collector is told, it must not have the generation that it had.
+        if generation >= self.latest_generation {
+            self.latest_generation = self.latest_generation.next();
+        }
+        self.changed.extend(stream);
+    }
+
+    /// Returns the streams whose assignment changed with the endpoints since the last call.
+    pub(crate) fn take_changed(&mut self) -> Vec<CollectorStream> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        changed.filter(|stream| self.collectors.contains_key(stream)).collect()
+    }
+
+    /// Counts `late_ms` of the silence until `now_ms` as this process's own.
+    pub(crate) fn excuse(&mut self, now_ms: u64, late_ms: u64) {
+        let of_collectors = self.collectors.values_mut().map(|collector| &mut collector.last_message_ms);
+        for last_message_ms in of_collectors.chain([&mut self.last_message_ms]) {
+            *last_message_ms = last_message_ms.saturating_add(late_ms).min(now_ms);
+        }
+    }
+
+    /// Returns whether endpoints may have become unreported since the last call: a collector has been silent for
+    /// `silence_ms`, and it was not then, or other endpoints are assigned to it.
+    pub(crate) fn has_new_silence(&mut self, now_ms: u64, silence_ms: u64) -> bool {
+        let is_silent = |last_message_ms: u64| now_ms.saturating_sub(last_message_ms) >= silence_ms;
+        let collectors =
+            self.collectors.iter().map(|(stream, collector)| (Some(*stream), collector.last_message_ms));
+        let all = collectors.chain([(None, self.last_message_ms)]);
+        let silent = all.filter(|(_, last_message_ms)| is_silent(*last_message_ms)).map(|(of, _)| of);
+        let now = (silent.collect(), self.latest_generation);
+        let before = std::mem::replace(&mut self.silence, now);
+        !self.silence.0.is_empty() && self.silence != before
     }
 
     /// Records that a message arrived on `stream`.
@@ -174,26 +215,33 @@ impl Assignments {
         assigned.is_some_and(|(_, on, current)| *on == Some(stream) && *current == generation)
     }
 
-    /// Returns whether no collector has sent a message for `endpoint` for `silence_ms`.
+    /// Returns whether no collector has sent a message for `endpoint` for `silence_ms`, as of the last call of
+    /// [`Self::has_new_silence`].
     pub(crate) fn is_unreported(&self, now_ms: u64, endpoint: EndpointKey, silence_ms: u64) -> bool {
+        if self.silence.0.is_empty() {
+            return false;
+        }
         let stream = self.endpoints.get(&endpoint).and_then(|(_, stream, _)| *stream);
         let collector = stream.and_then(|stream| self.collectors.get(&stream));
         let last_message_ms = collector.map_or(self.last_message_ms, |collector| collector.last_message_ms);
         now_ms.saturating_sub(last_message_ms) >= silence_ms
     }
 
-    /// Returns all endpoints assigned to the collector on `stream`.
+    /// Returns all endpoints assigned to the collector on `stream`, ordered by key.
     pub(crate) fn endpoints_of(&self, stream: CollectorStream) -> Vec<AssignedEndpoint> {
         let own = self.endpoints.iter().filter(|(_, (_, on, _))| *on == Some(stream));
-        own.map(|(endpoint, (spec, _, generation))| AssignedEndpoint {
-            endpoint: *endpoint,
-            generation: *generation,
-            name: spec.name.clone(),
-            metrics_url: spec.metrics_url.clone(),
-            engine: spec.engine,
-            metrics_tls: spec.metrics_tls,
-        })
-        .collect()
+        let mut assigned: Vec<_> = own
+            .map(|(endpoint, (spec, _, generation))| AssignedEndpoint {
+                endpoint: *endpoint,
+                generation: *generation,
+                name: spec.name.clone(),
+                metrics_url: spec.metrics_url.clone(),
+                engine: spec.engine,
+                metrics_tls: spec.metrics_tls,
+            })
+            .collect();
+        assigned.sort_unstable_by_key(|of| of.endpoint);
+        assigned
     }
 
     /// Assigns each endpoint to its collector and returns the streams whose assignment changed.
@@ -202,22 +250,28 @@ impl Assignments {
         if self.delay_ends_ms.is_some() {
             return changed;
         }
+        let generation_before = self.latest_generation;
         for (endpoint, (_, assigned, generation)) in &mut self.endpoints {
-            let best = self
-                .collectors
-                .iter()
-                .max_by_key(|(_, collector)| xxh3_64_with_seed(collector.name.as_bytes(), endpoint.0));
-            let best = best.map(|(stream, _)| *stream);
+            let best = best_of(&self.collectors, *endpoint);
             if best != *assigned {
                 changed.extend(assigned.filter(|stream| self.collectors.contains_key(stream)));
                 changed.extend(best);
-                self.latest_generation = self.latest_generation.next();
+                self.latest_generation = generation_before.next();
                 (*assigned, *generation) = (best, self.latest_generation);
             }
         }
         changed.retain(|stream| self.collectors.contains_key(stream));
         changed
     }
+}
+
+/// Returns the collector that scrapes `endpoint`, by rendezvous hashing.
+fn best_of(
+    collectors: &BTreeMap<CollectorStream, Collector>,
+    endpoint: EndpointKey,
+) -> Option<CollectorStream> {
+    let hash = |collector: &Collector| xxh3_64_with_seed(collector.name.as_bytes(), endpoint.0);
+    collectors.iter().max_by_key(|(_, collector)| hash(collector)).map(|(stream, _)| *stream)
 }
 
 /// Returns whether scrapes under `old` read the same values as those under `new`.

@@ -1,12 +1,12 @@
 //! Compares the blocks that endpoints are believed to hold with the cached tokens that their engines report.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-use signalbox_prefix::LastUse;
+use signalbox_prefix::{EndpointMap, LastUse};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation};
 use smallvec::SmallVec;
 
-use crate::pool_state::{CacheAccuracy, PoolState, is_restart};
+use crate::pool_state::{CacheAccuracy, EndpointState, PoolState, is_restart};
 use crate::reports::UsageReport;
 
 /// The maximum number of placements per endpoint whose usage is awaited.
@@ -37,9 +37,11 @@ const GROWTH_INTERVAL_MS: u64 = 10_000;
 /// What the owner knows of how the endpoints' caches differ from its belief.
 #[derive(Debug, Default)]
 pub(crate) struct CacheBeliefs {
-    endpoints: BTreeMap<EndpointKey, CacheBelief>,
+    endpoints: EndpointMap<CacheBelief>,
     /// The time in milliseconds and the number of the latest change at that time, once per second.
     history: VecDeque<(u64, u64)>,
+    /// The endpoints with blocks that are gone and still to be evicted.
+    evicting: BTreeSet<EndpointKey>,
 }
 
 /// What the owner knows of one endpoint's cache.
@@ -51,8 +53,6 @@ pub(crate) struct CacheBelief {
     idle_seq: u64,
     /// The engine no longer holds what was last used by this change or an earlier one.
     gone_seq: u64,
-    /// Whether blocks that are gone are still to be evicted.
-    is_evicting: bool,
     mean_error_tokens: Option<f64>,
     capacity_percent: u8,
     grown_at_ms: u64,
@@ -75,7 +75,6 @@ impl CacheBelief {
             placements: VecDeque::new(),
             idle_seq: 0,
             gone_seq: 0,
-            is_evicting: false,
             mean_error_tokens: None,
             capacity_percent,
             grown_at_ms: 0,
@@ -109,7 +108,7 @@ impl CacheBelief {
         if missing > *settled_seq || missing <= self.gone_seq {
             return false;
         }
-        (self.gone_seq, self.is_evicting) = (missing, true);
+        self.gone_seq = missing;
         true
     }
 
@@ -146,7 +145,7 @@ impl CacheBeliefs {
             belief.mean_error_tokens = mean_error_tokens.map(f64::from);
             (endpoint_state.key, belief)
         });
-        Self { endpoints: restored.collect(), history: VecDeque::new() }
+        Self { endpoints: restored.collect(), ..Self::default() }
     }
 
     /// Returns the share of the endpoint's KV cache capacity that counts as room for cached blocks, in percent.
@@ -159,6 +158,7 @@ impl CacheBeliefs {
         let belief = self.endpoints.entry(endpoint).or_insert_with(|| CacheBelief::new(incarnation, 100));
         if is_restart(belief.incarnation, incarnation) {
             *belief = CacheBelief::new(incarnation, 100);
+            self.evicting.remove(&endpoint);
         }
         belief.incarnation = incarnation;
         belief
@@ -191,51 +191,48 @@ impl CacheBeliefs {
 
     /// Compares the usage of a response with the belief. Returns whether blocks are to be evicted.
     pub(crate) fn compare(&mut self, now_ms: u64, usage: &UsageReport) -> bool {
-        usage.last_block != BlockHash::ROOT
-            && self.belief(usage.endpoint, usage.incarnation).compare(now_ms, usage)
+        let is_evicting = usage.last_block != BlockHash::ROOT
+            && self.belief(usage.endpoint, usage.incarnation).compare(now_ms, usage);
+        if is_evicting {
+            self.evicting.insert(usage.endpoint);
+        }
+        is_evicting
     }
 
-    /// Remembers the number of the latest change, and forgets endpoints that are gone or restarted.
-    pub(crate) fn tick(&mut self, now_ms: u64, seq: u64, pool_state: &PoolState) {
+    /// Remembers the number of the latest change.
+    pub(crate) fn tick(&mut self, now_ms: u64, seq: u64) {
         if self.history.back().is_none_or(|(at_ms, _)| at_ms + HISTORY_STEP_MS <= now_ms) {
             self.history.push_back((now_ms, seq));
             let surplus =
                 self.history.len().saturating_sub((SETTLED_AFTER_MS / HISTORY_STEP_MS) as usize + 2);
             self.history.drain(..surplus);
         }
-        self.endpoints.retain(|endpoint, belief| {
-            let endpoint_state = pool_state.endpoint(*endpoint);
-            if endpoint_state.is_some_and(|endpoint_state| endpoint_state.load().prefills == 0) {
-                belief.idle_seq = seq;
-            }
-            endpoint_state.is_some_and(|endpoint_state| {
-                !is_restart(belief.incarnation, endpoint_state.observed.incarnation)
-            })
-        });
+    }
+
+    /// Forgets an endpoint that is gone or was restarted.
+    pub(crate) fn forget(&mut self, endpoint: EndpointKey) {
+        self.endpoints.remove(&endpoint);
+        self.evicting.remove(&endpoint);
     }
 
     /// Returns the endpoints with blocks to evict, and up to which use.
     pub(crate) fn evicting(&self) -> Vec<(EndpointKey, u64)> {
-        let evicting = self.endpoints.iter().filter(|(_, belief)| belief.is_evicting);
-        evicting.map(|(endpoint, belief)| (*endpoint, belief.gone_seq)).collect()
+        let of = |endpoint: &EndpointKey| Some((*endpoint, self.endpoints.get(endpoint)?.gone_seq));
+        self.evicting.iter().filter_map(of).collect()
     }
 
     /// Records that all blocks that were gone were evicted, and that `remaining_percent` of the capacity is held.
     pub(crate) fn record_evicted(&mut self, now_ms: u64, endpoint: EndpointKey, remaining_percent: u64) {
+        self.evicting.remove(&endpoint);
         if let Some(belief) = self.endpoints.get_mut(&endpoint) {
-            belief.is_evicting = false;
             belief.shrink(now_ms, remaining_percent);
         }
     }
 
-    /// Returns the accuracies that differ significantly from those in `pool_state`.
-    pub(crate) fn changed(&self, pool_state: &PoolState) -> Vec<(EndpointKey, CacheAccuracy)> {
-        let changed = pool_state.endpoints().filter_map(|endpoint_state| {
-            let accuracy =
-                self.endpoints.get(&endpoint_state.key).map(CacheBelief::accuracy).unwrap_or_default();
-            is_significant(endpoint_state.cache_accuracy, accuracy).then_some((endpoint_state.key, accuracy))
-        });
-        changed.collect()
+    /// Returns the accuracy of the endpoint if it differs significantly from the published one.
+    pub(crate) fn changed(&self, published: &EndpointState) -> Option<CacheAccuracy> {
+        let accuracy = self.endpoints.get(&published.key).map(CacheBelief::accuracy).unwrap_or_default();
+        is_significant(published.cache_accuracy, accuracy).then_some(accuracy)
     }
 }
 

@@ -17,6 +17,9 @@ pub enum PoolEffect {
     NeedChain(Origin, u64),
     /// Tell a replica that its origin has expired.
     Expired(Origin),
+    /// There is work left: send [`super::PoolInput::Continue`] after the inputs that already wait. Without it, the next
+    /// tick continues.
+    Unfinished,
     /// Count an event; nothing else to do.
     Count(CountedEvent),
 }
@@ -28,6 +31,8 @@ pub enum CountedEvent {
     OriginExpired(Origin),
     /// This number of placements was dropped, because their requested chains did not arrive in time.
     PlacementsDropped(usize),
+    /// This number of placements of a replica was dropped, because too many waited for their requested chains.
+    ChainRequestsDropped(Origin, usize),
     /// A collector reported an endpoint that is no longer assigned to it.
     ReportOutdated(CollectorStream),
 }

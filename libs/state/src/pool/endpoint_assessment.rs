@@ -5,7 +5,6 @@ use std::sync::Arc;
 use signalbox_types::{Adapters, EndpointKey, Rates};
 
 use super::Pool;
-use super::pool_rates::PoolRates;
 use crate::pool_state::Change;
 use crate::reports::{ResponseReport, UsageReport};
 
@@ -14,14 +13,25 @@ use crate::reports::{ResponseReport, UsageReport};
 const MAX_ADAPTERS: usize = 16_384;
 
 impl Pool {
-    /// Finds out what the endpoints show of their speed together.
+    /// Finds out what the endpoints show of their speed together. The next round considers all endpoints that this
+    /// concerns.
     pub(super) fn update_rates(&mut self) {
-        let assessors = &self.assessors;
-        let endpoints = self.pool_state.endpoints().filter_map(|endpoint_state| {
-            let assessor = assessors.get(&endpoint_state.key)?;
-            Some((endpoint_state.key, endpoint_state.spec.engine, assessor))
-        });
-        self.rates = PoolRates::of(endpoints, &self.rates);
+        let typical = self.rates.typical;
+        let concerned = self.rates.update();
+        concerned.into_iter().for_each(|endpoint| self.rounds.touch(endpoint));
+        if self.rates.typical != typical {
+            self.touch_all();
+        }
+    }
+
+    /// Restores what all endpoints show of their speed.
+    pub(super) fn restore_rates(&mut self) {
+        for endpoint_state in self.pool_state.endpoints() {
+            if let Some(assessor) = self.assessors.get(&endpoint_state.key) {
+                self.rates.record(endpoint_state.key, endpoint_state.spec.engine, assessor);
+            }
+        }
+        self.update_rates();
     }
 
     /// Commits the assessment of an endpoint, if it changed.
@@ -34,19 +44,25 @@ impl Pool {
         let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { return };
         let Some(assessor) = self.assessors.get_mut(&endpoint) else { return };
         let engine = endpoint_state.spec.engine;
-        let supported = self.rates.supported(endpoint, engine, assessor);
-        if let Some(assessment) = assessor.assess(now_ms, (supported, typical), &endpoint_state.assessment) {
+        let supported = self.rates.record(endpoint, engine, assessor);
+        let probers = self.origins.probers_of(assessor);
+        let before = &endpoint_state.assessment;
+        if let Some(assessment) = assessor.assess(now_ms, (supported, typical), before, &probers) {
             self.commit(Change::Assessed { endpoint, assessment });
         }
     }
 
     pub(super) fn handle_response(&mut self, now_ms: u64, response: ResponseReport) {
         let ResponseReport { endpoint, model, outcome } = response;
+        let Some(assessor) = self.assessors.get_mut(&endpoint).filter(|of| !of.expects(outcome)) else {
+            return;
+        };
         let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { return };
-        let Some(assessor) = self.assessors.get_mut(&endpoint) else { return };
         assessor.record_response(now_ms, model, outcome);
+        self.rounds.touch(endpoint);
         // Rates can wait for the next tick; a change of a circuit cannot.
-        if assessor.has_other_circuits(now_ms, &endpoint_state.assessment) {
+        let probers = self.origins.probers_of(assessor);
+        if assessor.has_other_circuits(now_ms, &endpoint_state.assessment, &probers) {
             self.assess(now_ms, endpoint);
         }
     }
@@ -61,6 +77,7 @@ impl Pool {
         let running = endpoint_state.observed.gauges.running.unwrap_or(0);
         if let Some(assessor) = self.assessors.get_mut(&usage.endpoint) {
             assessor.record_usage(usage, running, ranges);
+            self.rounds.touch(usage.endpoint);
         }
     }
 
@@ -127,7 +144,7 @@ mod tests {
         };
         let id = PoolId { namespace: "default".to_owned(), name: "pool".to_owned() };
         let endpoints = (1..=endpoints).map(endpoint).collect();
-        PoolInput::Spec(PoolSpec { id, endpoints, models: Arc::default() })
+        PoolInput::Spec(Arc::new(PoolSpec { id, endpoints, models: Arc::default() }))
     }
 
     #[test]

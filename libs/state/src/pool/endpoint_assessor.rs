@@ -8,6 +8,7 @@ use super::adapter_usage::AdapterUsage;
 use super::circuit_breaker::CircuitBreaker;
 use super::model_circuits::ModelCircuits;
 use super::prefill_estimator::{PoolRanges, PromptWork};
+use super::probers::Probers;
 use super::rate_estimator::RateEstimator;
 use super::unbooked_load::UnbookedLoad;
 use crate::pool_state::{Assessment, EndpointState};
@@ -85,15 +86,25 @@ impl EndpointAssessor {
         self.rate_estimator.record_decode(decode);
     }
 
+    /// Returns whether an outcome changes nothing: the usual one, of requests that never failed.
+    pub(crate) fn expects(&self, outcome: ResponseOutcome) -> bool {
+        outcome == ResponseOutcome::FirstOutput
+            && self.circuit_breaker.is_reset()
+            && self.model_circuits.is_empty()
+    }
+
     /// Records the outcome of a request for `model`.
     pub(crate) fn record_response(&mut self, now_ms: u64, model: ModelKey, outcome: ResponseOutcome) {
         match outcome {
             ResponseOutcome::Failed => self.circuit_breaker.record_failure(now_ms),
             ResponseOutcome::Refused => self.model_circuits.record_refusal(now_ms, model),
-            ResponseOutcome::ProbeSent => self.model_circuits.record_probe(now_ms, model),
+            ResponseOutcome::ProbeSent => {
+                self.circuit_breaker.record_probe(now_ms);
+                self.model_circuits.record_probe(now_ms, model);
+            }
             ResponseOutcome::FirstOutput => {
                 self.circuit_breaker.record_success();
-                self.model_circuits.record_success(now_ms, model);
+                self.model_circuits.record_success(model);
             }
         }
     }
@@ -114,10 +125,32 @@ impl EndpointAssessor {
         }
     }
 
+    /// Returns when the assessment changes next by time alone, in milliseconds: a circuit becomes half open, it
+    /// is another replica's turn to probe, or the ramp takes its next step.
+    pub(crate) fn next_change_ms(&self, now_ms: u64) -> Option<u64> {
+        let circuits = [self.circuit_breaker.changes_at_ms(), self.model_circuits.changes_at_ms()];
+        let ramp = self.first_scrape_ms.and_then(|since_ms| {
+            let step_ms = RAMP_MS * RAMP_STEP_PERCENT / 100;
+            let steps = now_ms.saturating_sub(since_ms) / step_ms + 1;
+            (steps * step_ms <= RAMP_MS).then(|| since_ms + steps * step_ms)
+        });
+        circuits.into_iter().chain([ramp]).flatten().min()
+    }
+
+    /// Returns whether all circuits are closed, so that no replica needs to probe.
+    pub(crate) fn needs_no_probe(&self) -> bool {
+        self.circuit_breaker.is_closed() && self.model_circuits.is_empty()
+    }
+
     /// Returns whether circuits at `now_ms` differ from those in `published`.
-    pub(crate) fn has_other_circuits(&mut self, now_ms: u64, published: &Assessment) -> bool {
-        self.circuit_breaker.circuit(now_ms) != published.circuit
-            || self.model_circuits.circuits(now_ms) != *published.model_circuits
+    pub(crate) fn has_other_circuits(
+        &mut self,
+        now_ms: u64,
+        published: &Assessment,
+        probers: &Probers,
+    ) -> bool {
+        self.circuit_breaker.circuit(now_ms, probers) != published.circuit
+            || self.model_circuits.circuits(now_ms, probers) != *published.model_circuits
     }
 
     /// Returns the estimated rates, before they are compared with those of the pool.
@@ -142,11 +175,12 @@ impl EndpointAssessor {
         now_ms: u64,
         (supported, typical): (Rates, Rates),
         before: &Assessment,
+        probers: &Probers,
     ) -> Option<Assessment> {
-        let model_circuits = self.model_circuits.circuits(now_ms);
+        let model_circuits = self.model_circuits.circuits(now_ms, probers);
         let after = Assessment {
             rates: published_rates(supported, typical, before.rates),
-            circuit: self.circuit_breaker.circuit(now_ms),
+            circuit: self.circuit_breaker.circuit(now_ms, probers),
             ramp_percent: self.ramp_percent(now_ms),
             model_circuits: if *before.model_circuits == *model_circuits {
                 Arc::clone(&before.model_circuits)

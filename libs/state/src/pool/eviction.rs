@@ -9,22 +9,47 @@ use crate::pool_state::Change;
 /// at least one block, that makes up for the placement, and a bit more.
 const MORE_EVICTIONS: usize = 64;
 
+/// Whether the round checks that the endpoints' blocks fit into their KV caches. Besides what is learned of one endpoint,
+/// that depends on the bytes per token of the pool's median model.
+#[derive(Debug, Default)]
+pub(super) struct RoomCheck {
+    /// The bytes per token when the latest round began, times 1,000.
+    bytes_per_token_milli: u32,
+    is_due: bool,
+}
+
 impl Pool {
+    /// Lets the round that is about to begin check whether the blocks of all endpoints fit, if that may have changed.
+    pub(super) fn plan_room_check(&mut self) {
+        let now = self.token_ratios.typical().bytes_per_token_milli;
+        let before = std::mem::replace(&mut self.room_check.bytes_per_token_milli, now);
+        self.room_check.is_due = now != before;
+        if self.room_check.is_due {
+            self.touch_all();
+        }
+    }
+
+    /// Evicts blocks that do not fit, if the round checks that.
+    pub(super) fn check_room(&mut self, endpoint: EndpointKey) {
+        if self.room_check.is_due {
+            self.evict_to_capacity(endpoint);
+        }
+    }
+
     /// Evicts the least recently used blocks of the endpoint until its blocks fit into its KV cache.
     pub(super) fn evict_to_capacity(&mut self, endpoint: EndpointKey) {
-        if self.pool_state.endpoint(endpoint).is_none() {
+        let held = self.pool_state.index_writer().placed_blocks(endpoint);
+        if held == 0 {
             return;
         }
         let percent = u64::from(self.cache_beliefs.capacity_percent(endpoint));
         let room = (self.nominal_room(endpoint).saturating_mul(percent) / 100) as usize;
-        loop {
-            let surplus = self.pool_state.index_writer().placed_blocks(endpoint).saturating_sub(room);
-            let Some((last_used_seq, blocks)) = (surplus > 0)
-                .then(|| self.pool_state.index_writer().least_recently_used(endpoint, surplus))
-                .flatten()
-            else {
-                return;
-            };
+        let mut surplus = held.saturating_sub(room);
+        while surplus > 0
+            && let Some((last_used_seq, blocks)) =
+                self.pool_state.index_writer().least_recently_used(endpoint, surplus)
+        {
+            surplus = surplus.saturating_sub(blocks as usize);
             self.commit(Change::Evicted { endpoint, last_used_seq, blocks });
         }
     }

@@ -1,6 +1,5 @@
 //! Handles feedback from replicas: gauges, placements, adapters and outcomes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_prefix::{IndexError, anchor_after};
@@ -21,16 +20,20 @@ impl Pool {
         };
         let is_new = progress.advance_seq(seq);
         if is_new {
-            self.handle_gauges(origin, scope, &gauges);
+            self.handle_gauges(origin, scope, gauges);
             adapters.iter().for_each(|(endpoint, adapter)| self.handle_adapter_use(*endpoint, adapter));
             responses.into_iter().for_each(|response| self.handle_response(now_ms, response));
             usage.iter().for_each(|usage| self.learn_rates(usage));
         }
         let placements = placements.into_iter();
         effects.extend(placements.filter_map(|placement| self.handle_placement(now_ms, origin, placement)));
+        if let Some(progress) = self.origins.progress(origin)
+            && let dropped @ 1.. = progress.take_surplus_dropped()
+        {
+            effects.push(PoolEffect::Count(CountedEvent::ChainRequestsDropped(origin, dropped)));
+        }
         if is_new {
             self.handle_usage(now_ms, &usage);
-            self.record_idle_endpoints(&gauges);
         }
         if is_new
             && scope == GaugeScope::All
@@ -51,24 +54,30 @@ impl Pool {
         }
     }
 
-    fn handle_gauges(&mut self, origin: Origin, scope: GaugeScope, gauges: &[(EndpointKey, Load)]) {
-        let mut wanted: BTreeMap<EndpointKey, Load> = gauges.iter().copied().collect();
+    fn handle_gauges(&mut self, origin: Origin, scope: GaugeScope, mut gauges: Vec<(EndpointKey, Load)>) {
+        // The last gauge of an endpoint counts.
+        gauges.reverse();
+        gauges.sort_by_key(|(endpoint, _)| *endpoint);
+        gauges.dedup_by_key(|(endpoint, _)| *endpoint);
+        let Some(progress) = self.origins.progress(origin) else { return };
         if scope == GaugeScope::All {
-            let held = self
-                .pool_state
-                .endpoints()
-                .filter(|endpoint_state| endpoint_state.load_of(origin) != Load::ZERO);
-            held.for_each(|endpoint_state| {
-                wanted.entry(endpoint_state.key).or_insert(Load::ZERO);
-            });
+            let is_absent =
+                |endpoint: &EndpointKey| gauges.binary_search_by_key(endpoint, |(of, _)| *of).is_err();
+            let absent: Vec<_> = progress.loaded().into_iter().filter(is_absent).collect();
+            gauges.extend(absent.into_iter().map(|endpoint| (endpoint, Load::ZERO)));
         }
-        for (endpoint, load) in wanted {
-            if self
-                .pool_state
-                .endpoint(endpoint)
-                .is_some_and(|endpoint_state| endpoint_state.load_of(origin) != load)
-            {
-                self.commit(Change::LoadChanged { endpoint, origin, load });
+        // Most gauges of a batch with all are as before: these must cost little.
+        gauges.retain(|(endpoint, load)| progress.load_at(*endpoint) != *load);
+        for (endpoint, load) in gauges {
+            let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { continue };
+            if load.prefills > 0 && endpoint_state.load().prefills == 0 {
+                let served = (endpoint, endpoint_state.observed.incarnation);
+                self.cache_beliefs.record_idle(served, self.journal.head().seq);
+            }
+            self.rounds.touch(endpoint);
+            self.commit(Change::LoadChanged { endpoint, origin, load });
+            if let Some(progress) = self.origins.progress(origin) {
+                progress.record_load(endpoint, load);
             }
         }
     }
@@ -95,7 +104,7 @@ impl Pool {
             && (anchor != BlockHash::ROOT || !suffix.is_empty())
         {
             let (anchor, start) = anchor_after(anchor, &suffix, known);
-            let suffix: Arc<[BlockHash]> = suffix[start..].into();
+            let suffix: Arc<[_]> = if start == 0 { suffix } else { suffix[start..].into() };
             let last_block = suffix.last().copied().unwrap_or(anchor);
             let uses = self.pool_state.index_writer().last_uses(endpoint, anchor, &suffix);
             let added = suffix.len();

@@ -1,25 +1,30 @@
 //! Hands the state from one owner to the next.
 
-use std::collections::BTreeSet;
-
-use signalbox_types::{Origin, Version};
+use signalbox_types::Version;
 
 use super::assignments::Assignments;
 use super::cache_beliefs::CacheBeliefs;
 use super::endpoint_assessor::EndpointAssessor;
+use super::eviction::RoomCheck;
 use super::origins::Origins;
 use super::pool_rates::PoolRates;
+use super::rounds::Rounds;
 use super::token_ratios::TokenRatios;
 use super::{Pool, PoolConfig, PoolEffect};
 use crate::pool_state::{Change, PoolState};
 use crate::replication::{Journal, JournaledReplica};
 
+/// The highest number of changes that an owner continues from. The changes after it can be counted for ever; only an
+/// invented number is higher.
+const MAX_INHERITED_SEQ: u64 = 1 << 62;
+
 impl Pool {
     /// Creates a pool under `epoch` that continues the state of `replica`. Starts empty if the replica is
-    /// inconsistent or uses another block size or hash. `now_ms` must not be less than the previous owner's
+    /// inconsistent, uses another block size or hash, or has an invented version. `now_ms` must not be less than the previous owner's
     /// clock, because the state contains its timestamps.
     pub fn inherit(epoch: u64, config: PoolConfig, replica: JournaledReplica, now_ms: u64) -> Self {
-        let is_readable = replica.state_replica().format().hashes_like(config.format);
+        let is_readable = replica.state_replica().format().hashes_like(config.format)
+            && Self::invented_version(&replica).is_none();
         let Some((pool_state, mut journal)) = replica.into_parts().filter(|_| is_readable) else {
             return Self::new(epoch, config);
         };
@@ -33,48 +38,49 @@ impl Pool {
         let adapters = pool_state.endpoints().filter_map(|endpoint_state| endpoint_state.adapters.as_deref());
         let mut pool = Self {
             assignments: Assignments::inherited(epoch, now_ms),
-            origins: Origins::inherited(now_ms, origins_of(&pool_state)),
+            origins: Origins::inherited(now_ms, &pool_state),
             assessors,
             rates: PoolRates::default(),
             adapters: adapters.flat_map(|residency| residency.names().cloned()).collect(),
             token_ratios: TokenRatios::from_pool_state(&pool_state),
             cache_beliefs: CacheBeliefs::from_pool_state(&pool_state),
+            rounds: Rounds::default(),
+            room_check: RoomCheck::default(),
+            pending_spec: None,
+            waiting_ms: 0,
             config,
             pool_state,
             journal,
         };
-        pool.update_rates();
+        pool.restore_rates();
+        pool.touch_all();
         pool
+    }
+
+    /// Returns the version of `replica` if it cannot be genuine.
+    pub(crate) fn invented_version(replica: &JournaledReplica) -> Option<Version> {
+        replica.cursor().filter(|version| version.seq > MAX_INHERITED_SEQ)
     }
 
     /// Replaces `before`, a pool with another history, at the same owner. Its collectors must connect again, and its
     /// replicas must take new origins: what they have sent is not in this pool.
-    pub(crate) fn replace(&mut self, before: &Self) -> Vec<PoolEffect> {
+    pub(crate) fn replace(&mut self, now_ms: u64, before: &Self) -> Vec<PoolEffect> {
         for origin in before.origins.all() {
             self.origins.expire_at_once(origin);
             self.commit(Change::OriginExpired { origin });
         }
+        self.journal.publish(now_ms, self.pool_state.digest());
         before.assignments.streams().map(PoolEffect::CloseCollector).collect()
     }
 
     /// Turns the pool into a replica that follows the next owner.
     pub fn into_replica(self) -> JournaledReplica {
         let Self { config, pool_state, journal, .. } = self;
-        JournaledReplica::from_owner(pool_state, journal.without_pins(), config.format, config.journal)
+        JournaledReplica::from_owner(pool_state, journal.without_readers(), config.format, config.journal)
     }
 
     /// Creates an empty journal under `epoch`.
     pub(super) fn fresh_journal(epoch: u64, config: &PoolConfig) -> Journal {
-        Journal::new(Version { epoch, seq: 0 }, config.journal)
+        Journal::new(Version { epoch, seq: 0 }, PoolState::default().digest(), config.journal)
     }
-}
-
-/// Returns all origins in the state, each with the number up to which the state contains its placements.
-fn origins_of(pool_state: &PoolState) -> impl Iterator<Item = (Origin, u64)> {
-    let loads = pool_state
-        .endpoints()
-        .flat_map(|endpoint_state| endpoint_state.loads.iter().map(|(origin, _)| *origin));
-    let acknowledged = pool_state.acknowledgements().map(|(origin, _)| origin);
-    let all: BTreeSet<_> = loads.chain(acknowledged).collect();
-    all.into_iter().map(|origin| (origin, pool_state.acknowledged(origin)))
 }

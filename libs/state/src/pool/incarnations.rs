@@ -18,7 +18,7 @@ pub(super) fn incarnation_after(now_ms: u64, before: &Observed, update: &Update)
     match update.work {
         _ if update.incarnation != unknown => update.incarnation,
         Some(work) if before.incarnation == unknown || work.fell_since(&before.work) => {
-            Incarnation(now_ms.max(before.incarnation.0.wrapping_add(1)).max(1))
+            Incarnation(now_ms.max(before.incarnation.0.checked_add(1).unwrap_or(0)).max(1))
         }
         Some(_) | None => before.incarnation,
     }
@@ -31,6 +31,7 @@ impl Pool {
     pub(super) fn restart_assessment(&mut self, now_ms: u64, endpoint: EndpointKey) {
         let typical = self.rates.typical_without(endpoint);
         self.assessors.insert(endpoint, EndpointAssessor::new(typical));
+        self.cache_beliefs.forget(endpoint);
         self.assess_against(now_ms, endpoint, typical);
     }
 }

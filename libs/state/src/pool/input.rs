@@ -1,5 +1,7 @@
 //! The inputs of a pool's owner.
 
+use std::sync::Arc;
+
 use signalbox_types::PoolSpec;
 
 use super::assignments::CollectorStream;
@@ -9,7 +11,7 @@ use crate::reports::{Feedback, Report};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolInput {
     /// The specification of the pool: its endpoints, objectives and model rewrites.
-    Spec(PoolSpec),
+    Spec(Arc<PoolSpec>),
     /// A collector connected; its stream and name.
     CollectorJoined(CollectorStream, String),
     /// A collector's stream ended.
@@ -20,4 +22,6 @@ pub enum PoolInput {
     Feedback(Feedback),
     /// Time has passed; sent about every 50 ms.
     Tick,
+    /// What an earlier input left unfinished goes on.
+    Continue,
 }

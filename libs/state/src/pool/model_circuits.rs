@@ -3,6 +3,7 @@
 use signalbox_types::ModelKey;
 
 use super::circuit_breaker::CircuitBreaker;
+use super::probers::Probers;
 use crate::pool_state::{Assessment, Circuit, ModelCircuit};
 
 /// The maximum number of models per endpoint whose refusals count. Clients choose the names, so the number must
@@ -24,23 +25,28 @@ impl ModelCircuits {
         Self { breakers: published.iter().map(restored).collect() }
     }
 
+    /// Returns whether no refusal counts for any model.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.breakers.is_empty()
+    }
+
     /// Records that the endpoint refused a request for `model`.
     pub(crate) fn record_refusal(&mut self, now_ms: u64, model: ModelKey) {
         let mut breaker = self.remove(model).unwrap_or_default();
         breaker.record_failure(now_ms);
         while self.breakers.len() >= MAX_MODELS {
             let mut breakers = self.breakers.iter_mut();
-            let closed = breakers.position(|(_, breaker)| breaker.circuit(now_ms) == Circuit::Closed);
+            let closed = breakers.position(|(_, breaker)| breaker.is_closed());
             self.breakers.remove(closed.unwrap_or(0));
         }
         self.breakers.push((model, breaker));
     }
 
     /// Records that the endpoint served a request for `model`.
-    pub(crate) fn record_success(&mut self, now_ms: u64, model: ModelKey) {
+    pub(crate) fn record_success(&mut self, model: ModelKey) {
         let Some((_, breaker)) = self.breakers.iter_mut().find(|(of, _)| *of == model) else { return };
         breaker.record_success();
-        if breaker.circuit(now_ms) == Circuit::Closed {
+        if breaker.is_closed() {
             self.remove(model);
         }
     }
@@ -52,11 +58,18 @@ impl ModelCircuits {
         }
     }
 
-    /// Returns the circuits that are not closed at `now_ms`, ordered by model.
-    pub(crate) fn circuits(&mut self, now_ms: u64) -> Vec<ModelCircuit> {
-        let circuits = self.breakers.iter_mut();
-        let circuits =
-            circuits.map(|(model, breaker)| ModelCircuit { model: *model, circuit: breaker.circuit(now_ms) });
+    /// Returns when the next circuit changes by time alone, in milliseconds.
+    pub(crate) fn changes_at_ms(&self) -> Option<u64> {
+        self.breakers.iter().filter_map(|(_, breaker)| breaker.changes_at_ms()).min()
+    }
+
+    /// Returns the circuits that are not closed at `now_ms`, ordered by model. `probers` take turns to send a
+    /// probe.
+    pub(crate) fn circuits(&mut self, now_ms: u64, probers: &Probers) -> Vec<ModelCircuit> {
+        let circuits = self.breakers.iter_mut().map(|(model, breaker)| ModelCircuit {
+            model: *model,
+            circuit: breaker.circuit(now_ms, probers),
+        });
         let mut open: Vec<_> = circuits.filter(|of| of.circuit != Circuit::Closed).collect();
         open.sort_unstable_by_key(|of| of.model);
         open
@@ -70,9 +83,16 @@ impl ModelCircuits {
 
 #[cfg(test)]
 mod tests {
+    use signalbox_types::Origin;
+
     use super::*;
 
     const MODEL: ModelKey = ModelKey(1);
+    const REPLICA: Origin = Origin(9);
+
+    fn probers() -> Probers {
+        Probers::new([(REPLICA, true)])
+    }
 
     fn refused(times: usize) -> ModelCircuits {
         let mut circuits = ModelCircuits::default();
@@ -82,29 +102,33 @@ mod tests {
 
     #[test]
     fn five_refusals_in_a_row_open_the_circuit_of_that_model() {
-        assert!(refused(4).circuits(0).is_empty());
+        assert!(refused(4).circuits(0, &probers()).is_empty());
         let mut circuits = refused(5);
         circuits.record_refusal(0, ModelKey(2));
-        assert_eq!(vec![ModelCircuit { model: MODEL, circuit: Circuit::Open }], circuits.circuits(0));
+        assert_eq!(
+            vec![ModelCircuit { model: MODEL, circuit: Circuit::Open }],
+            circuits.circuits(0, &probers())
+        );
         let mut interrupted = refused(4);
-        interrupted.record_success(0, MODEL);
+        interrupted.record_success(MODEL);
         interrupted.record_refusal(0, MODEL);
-        assert!(interrupted.circuits(0).is_empty());
+        assert!(interrupted.circuits(0, &probers()).is_empty());
     }
 
     #[test]
     fn a_probe_closes_the_circuit_to_others_until_its_outcome() {
         let mut circuits = refused(5);
-        let circuit =
-            |circuits: &mut ModelCircuits, now_ms| circuits.circuits(now_ms).first().map(|of| of.circuit);
-        assert_eq!(Some(Circuit::HalfOpen), circuit(&mut circuits, 1_000));
+        let circuit = |circuits: &mut ModelCircuits, now_ms| {
+            circuits.circuits(now_ms, &probers()).first().map(|of| of.circuit)
+        };
+        assert_eq!(Some(Circuit::HalfOpen(Some(REPLICA))), circuit(&mut circuits, 1_000));
         circuits.record_probe(1_000, MODEL);
         assert_eq!(Some(Circuit::Open), circuit(&mut circuits, 1_001));
         circuits.record_refusal(1_100, MODEL);
         assert_eq!(Some(Circuit::Open), circuit(&mut circuits, 3_099));
-        assert_eq!(Some(Circuit::HalfOpen), circuit(&mut circuits, 3_100));
+        assert_eq!(Some(Circuit::HalfOpen(Some(REPLICA))), circuit(&mut circuits, 3_100));
         circuits.record_probe(3_100, MODEL);
-        circuits.record_success(3_200, MODEL);
+        circuits.record_success(MODEL);
         assert_eq!(None, circuit(&mut circuits, 3_200));
     }
 
@@ -112,7 +136,10 @@ mod tests {
     fn names_without_an_open_circuit_are_forgotten_first() {
         let mut circuits = refused(5);
         (2..500).for_each(|model| circuits.record_refusal(0, ModelKey(model)));
-        assert_eq!(vec![ModelCircuit { model: MODEL, circuit: Circuit::Open }], circuits.circuits(0));
+        assert_eq!(
+            vec![ModelCircuit { model: MODEL, circuit: Circuit::Open }],
+            circuits.circuits(0, &probers())
+        );
         assert_eq!(MAX_MODELS, circuits.breakers.len());
         let kept = |circuits: &ModelCircuits, model| circuits.breakers.iter().any(|(of, _)| of.0 == model);
         assert_eq!([false, true], [436, 437].map(|model| kept(&circuits, model)), "the oldest is forgotten");
@@ -124,9 +151,9 @@ mod tests {
         for model in 1..=MAX_MODELS as u64 {
             (0..5).for_each(|_| circuits.record_refusal(0, ModelKey(model)));
         }
-        assert_eq!(MAX_MODELS, circuits.circuits(0).len());
+        assert_eq!(MAX_MODELS, circuits.circuits(0, &probers()).len());
         circuits.record_refusal(0, ModelKey(100));
-        let open: Vec<_> = circuits.circuits(0).into_iter().map(|of| of.model.0).collect();
+        let open: Vec<_> = circuits.circuits(0, &probers()).into_iter().map(|of| of.model.0).collect();
         assert_eq!((2..=MAX_MODELS as u64).collect::<Vec<_>>(), open);
     }
 

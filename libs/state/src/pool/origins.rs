@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use signalbox_types::Origin;
+use signalbox_prefix::EndpointMap;
+use signalbox_types::{EndpointKey, Load, Origin};
+
+use super::endpoint_assessor::EndpointAssessor;
+use super::probers::Probers;
+use crate::pool_state::PoolState;
 
 /// The maximum number of placements of one origin that wait for their whole chain. Many wait when a new owner
 /// has little state and knows few anchors.
@@ -12,6 +17,9 @@ const MAX_CHAIN_REQUESTS: usize = 1_024;
 /// stream requests it again.
 const CHAIN_TIMEOUT_MS: u64 = 3_000;
 
+/// How long a replica counts as busy after it has reported requests in flight, in milliseconds.
+const BUSY_MS: u64 = 5_000;
+
 /// The maximum number of expired origins that are remembered, so that they can be told that they expired.
 const MAX_EXPIRED_ORIGINS: usize = 4_096;
 
@@ -19,10 +27,16 @@ const MAX_EXPIRED_ORIGINS: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct OriginProgress {
     last_batch_ms: u64,
+    /// When the replica last had requests in flight; `None` if never.
+    last_busy_ms: Option<u64>,
     seq: Option<u64>,
     highest_number: u64,
     /// The placements whose chains were requested, and when.
     chain_requests: BTreeMap<u64, u64>,
+    /// The placements that were dropped since they were last counted, because too many waited for their chains.
+    surplus_dropped: usize,
+    /// The loads of this origin in the pool state that are not zero.
+    loads: EndpointMap<Load>,
 }
 
 impl OriginProgress {
@@ -31,6 +45,28 @@ impl OriginProgress {
         let is_newer = Some(seq) > self.seq;
         self.seq = self.seq.max(Some(seq));
         is_newer
+    }
+
+    /// Returns the load of this origin at an endpoint.
+    pub(crate) fn load_at(&self, endpoint: EndpointKey) -> Load {
+        self.loads.get(&endpoint).copied().unwrap_or(Load::ZERO)
+    }
+
+    /// Records the load of this origin at an endpoint.
+    pub(crate) fn record_load(&mut self, endpoint: EndpointKey, load: Load) {
+        if load == Load::ZERO {
+            self.loads.remove(&endpoint);
+        } else {
+            self.last_busy_ms = Some(self.last_batch_ms);
+            self.loads.insert(endpoint, load);
+        }
+    }
+
+    /// Returns the endpoints with a load of this origin, ordered by key.
+    pub(crate) fn loaded(&self) -> Vec<EndpointKey> {
+        let mut loaded: Vec<_> = self.loads.keys().copied().collect();
+        loaded.sort_unstable();
+        loaded
     }
 
     /// Returns whether the placement `number` still has to be handled.
@@ -46,13 +82,19 @@ impl OriginProgress {
 
     /// Records that the chain of the placement `number` was requested, because its anchor is unknown. It is
     /// requested again whenever the placement arrives again, because the replica then did not get the
-    /// request.
+    /// request. If too many wait, the earliest is dropped.
     pub(crate) fn record_chain_request(&mut self, now_ms: u64, number: u64) {
         self.highest_number = self.highest_number.max(number);
         self.chain_requests.insert(number, now_ms);
         if self.chain_requests.len() > MAX_CHAIN_REQUESTS {
             self.chain_requests.pop_first();
+            self.surplus_dropped += 1;
         }
+    }
+
+    /// Returns how many placements were dropped since the last call, because too many waited for their chains.
+    pub(crate) fn take_surplus_dropped(&mut self) -> usize {
+        std::mem::take(&mut self.surplus_dropped)
     }
 
     /// Drops the placements whose chains did not arrive in time and returns their number.
@@ -77,17 +119,25 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// Restores the origins from the state of an earlier owner, each with the number up to which its
-    /// placements were handled. Each gets the full TTL, because its last batch to the earlier owner is
-    /// unknown.
-    pub(crate) fn inherited(now_ms: u64, origins: impl Iterator<Item = (Origin, u64)>) -> Self {
-        let progress = |highest_number| OriginProgress {
-            last_batch_ms: now_ms,
-            highest_number,
-            ..OriginProgress::default()
-        };
-        let active = origins.map(|(origin, acknowledged)| (origin, progress(acknowledged))).collect();
-        Self { active, expired: VecDeque::new() }
+    /// Restores the origins from the state of an earlier owner. Each gets the full TTL, because its last batch to the
+    /// earlier owner is unknown.
+    pub(crate) fn inherited(now_ms: u64, pool_state: &PoolState) -> Self {
+        let mut origins = Self::default();
+        for (origin, acknowledged) in pool_state.acknowledgements() {
+            origins.active.entry(origin).or_default().highest_number = acknowledged;
+        }
+        for endpoint_state in pool_state.endpoints() {
+            for (origin, load) in endpoint_state.loads.entries().iter() {
+                origins.active.entry(*origin).or_default().record_load(endpoint_state.key, *load);
+            }
+        }
+        origins.active.values_mut().for_each(|progress| progress.last_batch_ms = now_ms);
+        origins
+    }
+
+    /// Forgets the loads of all origins at an endpoint that is gone.
+    pub(crate) fn forget_endpoint(&mut self, endpoint: EndpointKey) {
+        self.active.values_mut().for_each(|progress| progress.record_load(endpoint, Load::ZERO));
     }
 
     /// Records that a batch of `origin` arrived. Returns its progress; `None` if the origin has expired.
@@ -105,6 +155,18 @@ impl Origins {
         self.active.get_mut(&origin)
     }
 
+    /// Returns the replicas that can probe an endpoint: none if it needs no probe.
+    pub(crate) fn probers_of(&self, assessor: &EndpointAssessor) -> Probers {
+        if assessor.needs_no_probe() {
+            return Probers::default();
+        }
+        let is_busy = |progress: &OriginProgress| {
+            let since_ms = progress.last_busy_ms;
+            since_ms.is_some_and(|busy_ms| progress.last_batch_ms.saturating_sub(busy_ms) < BUSY_MS)
+        };
+        Probers::new(self.active.iter().map(|(origin, progress)| (*origin, is_busy(progress))))
+    }
+
     /// Returns all origins, those that have expired included.
     pub(crate) fn all(&self) -> impl Iterator<Item = Origin> {
         self.active.keys().chain(&self.expired).copied()
@@ -116,14 +178,21 @@ impl Origins {
         self.expired.push_back(origin);
     }
 
-    /// Removes the origins that were silent for `ttl_ms` and returns them.
-    pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<Origin> {
+    /// Counts `late_ms` of the silence until `now_ms` as this process's own.
+    pub(crate) fn excuse(&mut self, now_ms: u64, late_ms: u64) {
+        for progress in self.active.values_mut() {
+            progress.last_batch_ms = progress.last_batch_ms.saturating_add(late_ms).min(now_ms);
+        }
+    }
+
+    /// Removes the origins that were silent for `ttl_ms` and returns them with the endpoints that they loaded.
+    pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<(Origin, Vec<EndpointKey>)> {
         let silent = self
             .active
             .iter()
             .filter(|(_, progress)| now_ms.saturating_sub(progress.last_batch_ms) >= ttl_ms);
-        let silent: Vec<_> = silent.map(|(origin, _)| *origin).collect();
-        for origin in &silent {
+        let silent: Vec<_> = silent.map(|(origin, progress)| (*origin, progress.loaded())).collect();
+        for (origin, _) in &silent {
             self.active.remove(origin);
             self.expired.push_back(*origin);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use signalbox_prefix::EndpointMap;
 use signalbox_types::{EndpointKey, Engine, Rates};
 
 use super::endpoint_assessor::{EndpointAssessor, is_significant};
@@ -19,8 +20,10 @@ const FASTER_PERCENT: u64 = 75;
 pub(crate) struct PoolRates {
     /// The medians.
     pub(crate) typical: Rates,
-    /// What the pool believes of each endpoint.
-    believed: BTreeMap<EndpointKey, Rates>,
+    /// What each endpoint showed when it was considered last.
+    endpoints: EndpointMap<Shown>,
+    /// Whether that has changed since the last comparison.
+    is_outdated: bool,
     /// The two middle values of each rate in ascending order. If their number is odd, the second is the median.
     middle: [Rates; 2],
     /// The prefill rates that the endpoints of an engine kind show by reported work.
@@ -34,51 +37,82 @@ pub(crate) struct PoolRates {
     pub(crate) updates: usize,
 }
 
+/// What one endpoint shows of its speed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Shown {
+    engine: Engine,
+    estimated: Rates,
+    has_measured_decode: bool,
+    has_reported_work: bool,
+}
+
 impl PoolRates {
-    /// Returns what these endpoints show; `before` is what they showed last time.
-    pub(crate) fn of<'a>(
-        endpoints: impl Iterator<Item = (EndpointKey, Engine, &'a EndpointAssessor)>,
-        before: &Self,
-    ) -> Self {
-        let mut rates = Self::default();
-        let mut all = Vec::new();
-        for (endpoint, engine, assessor) in endpoints {
-            let estimated = assessor.estimated_rates(before.ranges(engine));
-            let prefill = estimated.prefill_tokens_per_second;
-            rates.prefill.add(endpoint, i64::from(prefill));
-            if assessor.has_measured_decode() {
-                rates.decode.add(endpoint, -(compared_decode_us(estimated) as i64));
-            }
-            if assessor.has_reported_work() {
-                let shown = rates.shown.entry(engine).or_insert(RateRange::of(prefill));
-                *shown = shown.hull(RateRange::of(prefill));
-            }
-            all.push((endpoint, estimated, assessor));
+    /// Records what an endpoint shows now. Returns the rates that the pool believes: an endpoint alone cannot show that
+    /// it processes prompts faster than every other one, because output that comes early looks the same. Its claim
+    /// counts if another endpoint is as fast, or if by its engine's counters it also decodes faster than every other.
+    pub(crate) fn record(
+        &mut self,
+        endpoint: EndpointKey,
+        engine: Engine,
+        assessor: &EndpointAssessor,
+    ) -> Rates {
+        let shown = Shown {
+            engine,
+            estimated: assessor.estimated_rates(self.ranges(engine)),
+            has_measured_decode: assessor.has_measured_decode(),
+            has_reported_work: assessor.has_reported_work(),
+        };
+        self.is_outdated |= self.endpoints.insert(endpoint, shown) != Some(shown);
+        self.limited(endpoint, shown)
+    }
+
+    /// Forgets an endpoint that is gone.
+    pub(crate) fn remove(&mut self, endpoint: EndpointKey) {
+        self.is_outdated |= self.endpoints.remove(&endpoint).is_some();
+    }
+
+    /// Compares what the endpoints show, if any of it has changed since. Returns those for which the comparison with the
+    /// others may differ now.
+    pub(crate) fn update(&mut self) -> Vec<EndpointKey> {
+        #[cfg(test)]
+        {
+            self.updates += 1;
         }
-        let limited = all
-            .into_iter()
-            .map(|(endpoint, estimated, assessor)| (endpoint, rates.limited(endpoint, estimated, assessor)));
-        let believed: BTreeMap<_, _> = limited.collect();
-        let middle = middle(&believed);
-        Self {
-            typical: steady(before.typical, middle[believed.len() % 2]),
-            believed,
-            middle,
-            #[cfg(test)]
-            updates: before.updates + 1,
-            ..rates
+        if !std::mem::take(&mut self.is_outdated) {
+            return Vec::new();
         }
+        let fastest = [std::mem::take(&mut self.prefill), std::mem::take(&mut self.decode)];
+        self.shown.clear();
+        for (endpoint, shown) in &self.endpoints {
+            let prefill = shown.estimated.prefill_tokens_per_second;
+            self.prefill.add(*endpoint, i64::from(prefill));
+            if shown.has_measured_decode {
+                self.decode.add(*endpoint, -(compared_decode_us(shown.estimated) as i64));
+            }
+            if shown.has_reported_work {
+                let range = self.shown.entry(shown.engine).or_insert(RateRange::of(prefill));
+                *range = range.hull(RateRange::of(prefill));
+            }
+        }
+        let limited = self.endpoints.iter().map(|(endpoint, shown)| self.limited(*endpoint, *shown));
+        let believed: Vec<_> = limited.collect();
+        self.middle = middle(&believed);
+        self.typical = steady(self.typical, self.middle[believed.len() % 2]);
+        let now = [self.prefill, self.decode];
+        let concerned = if now == fastest { Vec::new() } else { [fastest, now].concat() };
+        concerned.into_iter().filter_map(|best| best.first.map(|(endpoint, _)| endpoint)).collect()
     }
 
     /// Returns the typical rates of all endpoints except `endpoint`.
     pub(crate) fn typical_without(&self, endpoint: EndpointKey) -> Rates {
-        let Some(own) = self.believed.get(&endpoint) else { return self.typical };
-        if self.believed.len() == 1 {
+        let Some(shown) = self.endpoints.get(&endpoint) else { return self.typical };
+        let own = self.limited(endpoint, *shown);
+        if self.endpoints.len() == 1 {
             return steady(self.typical, Rates::default());
         }
         // Without a value of the lower half, the values above it move down by one.
         let [low, high] = self.middle;
-        let median = |of: fn(&Rates) -> u32| if of(own) <= of(&low) { of(&high) } else { of(&low) };
+        let median = |of: fn(&Rates) -> u32| if of(&own) <= of(&low) { of(&high) } else { of(&low) };
         steady(self.typical, of_each_rate(median))
     }
 
@@ -91,21 +125,10 @@ impl PoolRates {
         }
     }
 
-    /// Returns the rates of `endpoint` that the pool believes. An endpoint alone cannot show that it processes
-    /// prompts faster than every other one, because output that comes early looks the same. Its claim counts if
-    /// another endpoint is as fast, or if by its engine's counters it also decodes faster than every other.
-    pub(crate) fn supported(
-        &self,
-        endpoint: EndpointKey,
-        engine: Engine,
-        assessor: &EndpointAssessor,
-    ) -> Rates {
-        self.limited(endpoint, assessor.estimated_rates(self.ranges(engine)), assessor)
-    }
-
-    fn limited(&self, endpoint: EndpointKey, estimated: Rates, assessor: &EndpointAssessor) -> Rates {
+    fn limited(&self, endpoint: EndpointKey, shown: Shown) -> Rates {
+        let Shown { estimated, has_measured_decode, .. } = shown;
         let Some(fastest_other) = self.prefill.without(endpoint) else { return estimated };
-        let is_faster_decoder = assessor.has_measured_decode()
+        let is_faster_decoder = has_measured_decode
             && self.decode.without(endpoint).is_some_and(|other_us| {
                 compared_decode_us(estimated) * 100 < other_us.unsigned_abs() * FASTER_PERCENT
             });
@@ -136,7 +159,7 @@ fn steady(before: Rates, after: Rates) -> Rates {
 ///
 /// The median of an even number of values is the lower one, so that one of two endpoints cannot set it. Hence it
 /// is the first of the two, and that of an odd number the second.
-fn middle(all: &BTreeMap<EndpointKey, Rates>) -> [Rates; 2] {
+fn middle(all: &[Rates]) -> [Rates; 2] {
     if all.is_empty() {
         return Default::default();
     }
@@ -144,7 +167,7 @@ fn middle(all: &BTreeMap<EndpointKey, Rates>) -> [Rates; 2] {
     let low_at = high_at.saturating_sub(1);
     let values_at = |at: usize| {
         of_each_rate(|of| {
-            let mut values: Vec<_> = all.values().map(of).collect();
+            let mut values: Vec<_> = all.iter().map(of).collect();
             *values.select_nth_unstable(at).1
         })
     };
@@ -160,8 +183,8 @@ fn of_each_rate(value: impl Fn(fn(&Rates) -> u32) -> u32) -> Rates {
     }
 }
 
-/// The two greatest values and whose the greatest is.
-#[derive(Clone, Copy, Debug, Default)]
+/// The two greatest values and whose the greatest is; of equal ones, the one with the lowest key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Best {
     first: Option<(EndpointKey, i64)>,
     second: Option<i64>,
@@ -170,7 +193,9 @@ struct Best {
 impl Best {
     fn add(&mut self, endpoint: EndpointKey, value: i64) {
         match self.first {
-            Some((_, first)) if value <= first => self.second = self.second.max(Some(value)),
+            Some((best, first)) if (value, best) <= (first, endpoint) => {
+                self.second = self.second.max(Some(value))
+            }
             first => {
                 self.second = first.map(|(_, value)| value);
                 self.first = Some((endpoint, value));
@@ -198,6 +223,16 @@ mod tests {
         Rates { prefill_tokens_per_second: value, decode_token_us: !value, decode_interference_us: value / 2 }
     }
 
+    fn shown(rates: &[Rates]) -> EndpointMap<Shown> {
+        let shown = |estimated: &Rates| Shown {
+            engine: Engine::Vllm,
+            estimated: *estimated,
+            has_measured_decode: false,
+            has_reported_work: false,
+        };
+        rates.iter().enumerate().map(|(at, rates)| (EndpointKey(at as u64), shown(rates))).collect()
+    }
+
     fn median(mut values: Vec<u32>) -> u32 {
         values.sort_unstable();
         values[(values.len() - 1) / 2]
@@ -211,13 +246,12 @@ mod tests {
             let without = without.index(values.len());
             // Any two of these values differ significantly.
             let of = |value: &u8| 1_000 + u32::from(*value % 8) * 1_000;
-            let believed: BTreeMap<_, _> =
-                values.iter().enumerate().map(|(at, value)| (EndpointKey(at as u64), rates(of(value)))).collect();
+            let believed: Vec<_> = values.iter().map(|value| rates(of(value))).collect();
             let middle = middle(&believed);
             let all: Vec<_> = values.iter().map(of).collect();
             prop_assert_eq!(median(all.clone()), middle[believed.len() % 2].prefill_tokens_per_second);
             let typical = middle[believed.len() % 2];
-            let pool = PoolRates { typical, believed, middle, ..PoolRates::default() };
+            let pool = PoolRates { typical, endpoints: shown(&believed), middle, ..PoolRates::default() };
             let mut others = all;
             others.remove(without);
             let found = pool.typical_without(EndpointKey(without as u64));
@@ -228,10 +262,10 @@ mod tests {
 
     #[test]
     fn typical_rates_without_the_only_endpoint_are_the_default() {
-        let believed: BTreeMap<_, _> = [(EndpointKey(1), rates(77))].into();
-        let middle = middle(&believed);
-        let pool = PoolRates { typical: rates(77), believed, middle, ..PoolRates::default() };
-        assert_eq!(Rates::default(), pool.typical_without(EndpointKey(1)));
-        assert_eq!(rates(77), pool.typical_without(EndpointKey(2)));
+        let believed = [rates(77)];
+        let (middle, endpoints) = (middle(&believed), shown(&believed));
+        let pool = PoolRates { typical: rates(77), endpoints, middle, ..PoolRates::default() };
+        assert_eq!(Rates::default(), pool.typical_without(EndpointKey(0)));
+        assert_eq!(rates(77), pool.typical_without(EndpointKey(1)));
     }
 }

@@ -1,9 +1,9 @@
-//! Handles the reports of collectors, and their silence.
+//! Handles the reports of collectors.
 
 use super::assignments::CollectorStream;
 use super::incarnations::incarnation_after;
 use super::{CountedEvent, Pool, PoolEffect};
-use crate::pool_state::{Change, EndpointState, Observed, ScrapeStatus, is_restart};
+use crate::pool_state::{Change, Observed, ScrapeStatus, is_restart};
 use crate::reports::{Report, Update};
 
 impl Pool {
@@ -18,6 +18,7 @@ impl Pool {
         if !self.assignments.is_current(stream, endpoint, generation) {
             return Some(PoolEffect::Count(CountedEvent::ReportOutdated(stream)));
         }
+        self.rounds.touch(endpoint);
         let before = endpoint_state.observed.clone();
         let booked = endpoint_state.load().requests;
         let had_adapters = endpoint_state.adapters.is_some();
@@ -51,6 +52,7 @@ impl Pool {
             work: work.unwrap_or(before.work),
             is_asleep: is_asleep.unwrap_or(before.is_asleep),
         };
+        let has_other_capacity = observed.capacity != before.capacity;
         // Work grows with every report. By itself it is not worth a change: a restart shows against any
         // earlier value.
         if observed != (Observed { work: observed.work, ..before }) {
@@ -61,62 +63,9 @@ impl Pool {
             None if is_restart && had_adapters => self.publish_adapters(endpoint),
             None => {}
         }
-        self.evict_to_capacity(endpoint);
+        if has_other_capacity {
+            self.evict_to_capacity(endpoint);
+        }
         None
-    }
-
-    pub(super) fn handle_tick(&mut self, now_ms: u64) -> Vec<PoolEffect> {
-        let expired = self.assignments.expire(now_ms, self.config.collector_ttl_ms);
-        let mut effects: Vec<_> = expired.iter().copied().map(PoolEffect::CloseCollector).collect();
-        let moved = self.assignments.reassign(now_ms, !expired.is_empty());
-        effects.extend(self.assign(moved));
-        for origin in self.origins.expire(now_ms, self.config.origin_ttl_ms) {
-            self.commit(Change::OriginExpired { origin });
-            effects.push(PoolEffect::Count(CountedEvent::OriginExpired(origin)));
-        }
-        self.update_rates();
-        let endpoints: Vec<_> = self.pool_state.endpoints().cloned().collect();
-        for endpoint_state in endpoints {
-            if let Some(observed) = self.observed_after_silence(now_ms, &endpoint_state) {
-                self.commit(Change::Observed { endpoint: endpoint_state.key, observed });
-            }
-            self.assess(now_ms, endpoint_state.key);
-        }
-        self.tick_caches(now_ms);
-        effects
-    }
-
-    /// Returns the values of an endpoint after time has passed without a report, if they change: they become
-    /// stale, or count as another sample.
-    fn observed_after_silence(&mut self, now_ms: u64, endpoint_state: &EndpointState) -> Option<Observed> {
-        let before = &endpoint_state.observed;
-        let since_ms = now_ms.saturating_sub(before.scrape_status_since_ms);
-        match before.scrape_status {
-            ScrapeStatus::Fresh => {}
-            ScrapeStatus::Unknown if since_ms >= self.config.stale_after_ms => {
-                return Some(Observed {
-                    scrape_status: ScrapeStatus::Stale,
-                    scrape_status_since_ms: now_ms,
-                    ..before.clone()
-                });
-            }
-            ScrapeStatus::Unknown | ScrapeStatus::Stale | ScrapeStatus::Down => return None,
-        }
-        if self.assignments.is_unreported(now_ms, endpoint_state.key, self.config.stale_after_ms) {
-            let stale = Observed {
-                scrape_status: ScrapeStatus::Stale,
-                scrape_status_since_ms: now_ms,
-                ..before.clone()
-            };
-            return Some(stale);
-        }
-        let unbooked_load = &mut self.assessors.get_mut(&endpoint_state.key)?.unbooked_load;
-        if !unbooked_load.take_is_due() {
-            return None;
-        }
-        let unbooked_requests = unbooked_load.sample(before.gauges, endpoint_state.load().requests);
-        unbooked_load.take_is_due(); // the sample taken here counts for this tick
-        (unbooked_requests != before.unbooked_requests)
-            .then(|| Observed { unbooked_requests, ..before.clone() })
     }
 }

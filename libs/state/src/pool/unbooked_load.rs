@@ -22,11 +22,15 @@ impl UnbookedLoad {
 
     /// Adds a sample and returns the unbooked load.
     pub(crate) fn sample(&mut self, at_endpoint: Gauges, booked: u32) -> u32 {
-        let Gauges { waiting, running, kv_used_ppm: _ } = at_endpoint;
         self.samples.rotate_left(1);
-        self.samples[2] = waiting.saturating_add(running.unwrap_or(0)).saturating_sub(booked);
+        self.samples[2] = sample_of(at_endpoint, booked);
         self.sampled_this_tick = true;
         self.samples.into_iter().min().unwrap_or(0)
+    }
+
+    /// Returns whether another sample would change nothing, however often it is taken.
+    pub(crate) fn is_settled(&self, at_endpoint: Gauges, booked: u32) -> bool {
+        self.samples == [sample_of(at_endpoint, booked); 3] && !self.sampled_this_tick
     }
 
     /// Returns whether no sample was taken since the last tick. Collectors report only changes, but an
@@ -34,4 +38,9 @@ impl UnbookedLoad {
     pub(crate) fn take_is_due(&mut self) -> bool {
         !std::mem::take(&mut self.sampled_this_tick)
     }
+}
+
+fn sample_of(at_endpoint: Gauges, booked: u32) -> u32 {
+    let Gauges { waiting, running, kv_used_ppm: _ } = at_endpoint;
+    waiting.saturating_add(running.unwrap_or(0)).saturating_sub(booked)
 }

@@ -2,7 +2,7 @@
 //! hold.
 
 use signalbox_prefix::LastUse;
-use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load};
+use signalbox_types::{BlockHash, EndpointKey, Incarnation};
 
 use super::Pool;
 use crate::pool_state::Change;
@@ -28,6 +28,7 @@ impl Pool {
     fn compare_usage(&mut self, now_ms: u64, usage: &UsageReport) -> bool {
         let Some(endpoint_state) = self.pool_state.endpoint(usage.endpoint) else { return false };
         let is_current = endpoint_state.observed.incarnation == usage.incarnation;
+        self.rounds.touch(usage.endpoint);
         self.learn_token_ratio(usage);
         is_current && self.cache_beliefs.compare(now_ms, usage)
     }
@@ -40,27 +41,17 @@ impl Pool {
         last_block: BlockHash,
         uses: &[LastUse],
     ) {
+        let endpoint_state = self.pool_state.endpoint(served.0);
+        if endpoint_state.is_some_and(|endpoint_state| endpoint_state.load().prefills == 0) {
+            self.cache_beliefs.record_idle(served, self.journal.head().seq);
+        }
         self.cache_beliefs.record_placement(now_ms, served, last_block, uses);
     }
 
-    /// Records which of the endpoints with these gauges have no prompt to process.
-    pub(super) fn record_idle_endpoints(&mut self, gauges: &[(EndpointKey, Load)]) {
-        let seq = self.journal.head().seq;
-        for (endpoint, _) in gauges {
-            let Some(endpoint_state) = self.pool_state.endpoint(*endpoint) else { continue };
-            if endpoint_state.load().prefills == 0 {
-                self.cache_beliefs.record_idle((*endpoint, endpoint_state.observed.incarnation), seq);
-            }
-        }
-    }
-
-    /// Continues evictions and publishes the accuracies that changed.
+    /// Continues evictions.
     pub(super) fn tick_caches(&mut self, now_ms: u64) {
-        self.cache_beliefs.tick(now_ms, self.journal.head().seq, &self.pool_state);
+        self.cache_beliefs.tick(now_ms, self.journal.head().seq);
         self.evict_what_is_gone(now_ms);
-        for (endpoint, accuracy) in self.cache_beliefs.changed(&self.pool_state) {
-            self.commit(Change::CacheAccuracyChanged { endpoint, accuracy });
-        }
     }
 
     /// Evicts blocks that engines no longer hold, a bounded number at a time, then reduces the capacity of the
@@ -84,6 +75,7 @@ impl Pool {
                 let held = self.pool_state.index_writer().placed_blocks(endpoint) as u64;
                 let remaining_percent = held.saturating_mul(100) / self.nominal_room(endpoint).max(1);
                 self.cache_beliefs.record_evicted(now_ms, endpoint, remaining_percent);
+                self.rounds.touch(endpoint);
                 self.evict_to_capacity(endpoint);
             }
         }

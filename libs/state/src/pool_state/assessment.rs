@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use signalbox_types::{ModelKey, Rates};
+use signalbox_types::{ModelKey, Origin, Rates};
 
 /// The owner's assessment of an endpoint, derived from the outcomes of its requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +52,9 @@ pub enum Circuit {
     /// Requests are accepted.
     #[default]
     Closed,
-    /// Requests failed, and there was time to recover. One request at a time probes whether it did.
-    HalfOpen,
+    /// Requests failed, and there was time to recover. One request at a time probes whether it did: one of the replica
+    /// that the owner names. An owner of an earlier release names none; then each replica may probe.
+    HalfOpen(Option<Origin>),
     /// Requests failed repeatedly, and no more are sent.
     Open,
 }

@@ -88,9 +88,14 @@ impl Digest {
 }
 
 /// Hashes an explicit encoding, because a derived one may differ between compilers.
-fn hash_words(words: &[u64]) -> u64 {
-    let bytes: SmallVec<[u8; 128]> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    xxh3_64(&bytes)
+fn hash_words<const N: usize>(words: [u64; N]) -> u64 {
+    xxh3_64(words.map(u64::to_le_bytes).as_flattened())
+}
+
+/// Like [`hash_words`], for a number of words that varies.
+fn hash_all(words: &[u64]) -> u64 {
+    let words: SmallVec<[_; 16]> = words.iter().map(|word| word.to_le_bytes()).collect();
+    xxh3_64(words.as_flattened())
 }
 
 /// Replaces `before` with `after` in a sum.
@@ -117,7 +122,7 @@ pub(crate) fn of_spec(spec: &EndpointSpec) -> u64 {
         metrics_tls,
     ];
     words.extend(labels.iter().flat_map(|(key, value)| [hash_text(key), hash_text(value)]));
-    hash_words(&words)
+    hash_all(&words)
 }
 
 /// Returns the checksum of the models; 0 if there are none.
@@ -130,7 +135,7 @@ pub(crate) fn of_models(models: &Models) -> u64 {
         words.extend([hash_text(name), i64::from(*priority) as u64]);
     }
     words.extend(models.rewrites().iter().map(of_rewrite));
-    hash_words(&words)
+    hash_all(&words)
 }
 
 fn of_rewrite(rewrite: &ModelRewrite) -> u64 {
@@ -144,7 +149,7 @@ fn of_rewrite(rewrite: &ModelRewrite) -> u64 {
             words.extend([hash_text(model), weight.map_or(NONE, u64::from)]);
         }
     }
-    hash_words(&words)
+    hash_all(&words)
 }
 
 pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
@@ -164,7 +169,7 @@ pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
         ScrapeStatus::Stale => 2,
         ScrapeStatus::Down => 3,
     };
-    hash_words(&[
+    hash_words([
         endpoint.0,
         incarnation.0,
         scrape_status,
@@ -184,16 +189,17 @@ pub(crate) fn of_observed(endpoint: EndpointKey, observed: &Observed) -> u64 {
 pub(crate) fn of_assessment(endpoint: EndpointKey, assessment: &Assessment) -> u64 {
     let Assessment { rates, circuit, ramp_percent, model_circuits } = assessment;
     let Rates { prefill_tokens_per_second, decode_token_us, decode_interference_us } = *rates;
+    // Followers of an earlier release do not know which replica probes.
     let code = |circuit: &Circuit| match circuit {
         Circuit::Closed => 0,
-        Circuit::HalfOpen => 1,
+        Circuit::HalfOpen(_) => 1,
         Circuit::Open => 2,
     };
     let rates = [prefill_tokens_per_second, decode_token_us, decode_interference_us].map(u64::from);
     let mut words: SmallVec<[u64; 16]> =
         smallvec![endpoint.0, rates[0], rates[1], rates[2], code(circuit), u64::from(*ramp_percent)];
     words.extend(model_circuits.iter().flat_map(|of| [of.model.0, code(&of.circuit)]));
-    hash_words(&words)
+    hash_all(&words)
 }
 
 /// Returns the checksum of an endpoint's adapters; 0 if they are unknown.
@@ -206,7 +212,7 @@ pub(crate) fn of_adapters(endpoint: EndpointKey, residency: Option<&AdapterResid
         words.push(names.len() as u64);
         words.extend(names.iter().map(|name| hash_text(name)));
     }
-    hash_words(&words)
+    hash_all(&words)
 }
 
 /// Returns the checksum of a load; 0 if nothing is in flight.
@@ -214,7 +220,7 @@ pub(crate) fn of_load(endpoint: EndpointKey, origin: Origin, load: Load) -> u64 
     if load == Load::ZERO {
         return 0;
     }
-    hash_words(&[
+    hash_words([
         endpoint.0,
         origin.0,
         u64::from(load.requests),
@@ -229,7 +235,7 @@ pub(crate) fn of_token_ratio(model: ModelKey, ratio: TokenRatio) -> u64 {
     if ratio.is_default() {
         return 0;
     }
-    hash_words(&[model.0, u64::from(bytes_per_token_milli), u64::from(media_percent)])
+    hash_words([model.0, u64::from(bytes_per_token_milli), u64::from(media_percent)])
 }
 
 /// Returns the checksum of an endpoint's cache accuracy; 0 if its engine reported nothing.
@@ -239,14 +245,14 @@ pub(crate) fn of_cache_accuracy(endpoint: EndpointKey, accuracy: &CacheAccuracy)
         return 0;
     }
     let error = mean_error_tokens.map_or(NONE, |tokens| u64::from(tokens as u32));
-    hash_words(&[endpoint.0, error, u64::from(capacity_percent), ACCURACY])
+    hash_words([endpoint.0, error, u64::from(capacity_percent), ACCURACY])
 }
 
 /// Returns the checksum of the last cold placement; 0 if there was none, which `seq` 0 means.
 pub(crate) fn of_cold(endpoint: EndpointKey, seq: u64) -> u64 {
-    if seq == 0 { 0 } else { hash_words(&[endpoint.0, seq, COLD]) }
+    if seq == 0 { 0 } else { hash_words([endpoint.0, seq, COLD]) }
 }
 
 pub(crate) fn of_acknowledged(origin: Origin, number: u64) -> u64 {
-    hash_words(&[origin.0, number])
+    hash_words([origin.0, number])
 }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use signalbox_types::{EndpointKey, EndpointSpec, Load, Origin};
-use smallvec::SmallVec;
 
 use super::adapter_residency::AdapterResidency;
 use super::assessment::Assessment;
 use super::cache_accuracy::CacheAccuracy;
 use super::digest::{self, Digest};
+use super::loads::Loads;
 use super::observed::Observed;
+
+/// So many loads are added in less time than it takes to subtract one from the sum of all.
+const FEW_ORIGINS: usize = 4;
 
 /// The state of one endpoint, except for the blocks that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +28,8 @@ pub struct EndpointState {
     pub assessment: Assessment,
     /// Where the LoRA adapters are; `None` if the engine does not report any.
     pub adapters: Option<Arc<AdapterResidency>>,
-    /// The load that each replica put on the endpoint, ordered by origin. No entry is zero.
-    pub loads: SmallVec<[(Origin, Load); 4]>,
+    /// The load that each replica put on the endpoint.
+    pub loads: Loads,
     /// The number of the change that last placed a prompt of which the pool knew no block; 0 if there was
     /// none.
     pub cold_placement_seq: u64,
@@ -46,7 +49,7 @@ impl EndpointState {
             observed,
             assessment,
             adapters: None,
-            loads: SmallVec::new(),
+            loads: Loads::default(),
             cold_placement_seq: 0,
             cache_accuracy: CacheAccuracy::default(),
         }
@@ -54,35 +57,28 @@ impl EndpointState {
 
     /// Returns the load that `origin` put on the endpoint.
     pub fn load_of(&self, origin: Origin) -> Load {
-        self.loads.iter().find(|(of, _)| *of == origin).map_or(Load::ZERO, |(_, load)| *load)
+        self.loads.of(origin)
     }
 
     /// Returns the load that all replicas except `origin` put on the endpoint.
     pub fn load_without(&self, origin: Origin) -> Load {
-        let others = self.loads.iter().filter(|(of, _)| *of != origin);
-        others.fold(Load::ZERO, |sum, (_, load)| sum + *load)
+        let loads = self.loads.entries();
+        if loads.len() <= FEW_ORIGINS {
+            let others = loads.iter().filter(|(of, _)| *of != origin);
+            return others.fold(Load::ZERO, |sum, (_, load)| sum + *load);
+        }
+        self.loads.sum_without(origin)
     }
 
     /// Returns the load that all replicas put on the endpoint.
     pub fn load(&self) -> Load {
-        self.loads.iter().fold(Load::ZERO, |sum, (_, load)| sum + *load)
-    }
-
-    /// Sets the load of `origin` and returns the one before.
-    pub(super) fn set_load(&mut self, origin: Origin, load: Load) -> Load {
-        let at = self.loads.binary_search_by_key(&origin, |(of, _)| *of);
-        match (at, load == Load::ZERO) {
-            (Ok(at), true) => return self.loads.remove(at).1,
-            (Ok(at), false) => return std::mem::replace(&mut self.loads[at].1, load),
-            (Err(_), true) => {}
-            (Err(at), false) => self.loads.insert(at, (origin, load)),
-        }
-        Load::ZERO
+        self.loads.sum()
     }
 
     pub(super) fn digest(&self) -> Digest {
         let adapters = digest::of_adapters(self.key, self.adapters.as_deref());
-        let loads = self.loads.iter().map(|(origin, load)| digest::of_load(self.key, *origin, *load));
+        let loads =
+            self.loads.entries().iter().map(|(origin, load)| digest::of_load(self.key, *origin, *load));
         Digest {
             specs: digest::of_spec(&self.spec),
             observed: digest::of_observed(self.key, &self.observed)

@@ -12,6 +12,7 @@ use super::follower_messages::{
 use super::frame::Frame;
 use super::journal::JournalBounds;
 use super::journaled_replica::JournaledReplica;
+use super::lateness::Lateness;
 use super::state_replica::{ApplyOutcome, FrameSource};
 
 /// Whether a fetch has delivered everything.
@@ -29,6 +30,7 @@ pub struct Follower {
     /// The owner that this follower heard after the last event.
     heard_owner: HeardOwner,
     known_epoch: KnownEpoch,
+    lateness: Lateness,
     /// The owner's clock at its last heartbeat, and this process's clock when the heartbeat arrived, in
     /// milliseconds.
     owner_clock_ms: (u64, u64),
@@ -42,6 +44,7 @@ impl Follower {
             aggregators: Aggregators::default(),
             heard_owner: HeardOwner::Nobody,
             known_epoch: KnownEpoch::default(),
+            lateness: Lateness::default(),
             owner_clock_ms: (0, 0),
         }
     }
@@ -162,17 +165,32 @@ impl Follower {
         self.aggregators.owner(now_ms)
     }
 
+    /// Records that this process runs at `now_ms`, even if nothing arrives.
+    pub fn record_time(&mut self, now_ms: u64) {
+        self.lateness.restart(now_ms);
+    }
+
     /// Handles an event on the stream `source` at `now_ms`.
     pub fn handle(&mut self, now_ms: u64, source: FrameSource, event: FollowerEvent) -> Vec<FollowerEffect> {
         // An owner that says so itself is not lost: the next cursors, which are due anyway, are early enough.
         let is_known = matches!(&event, FollowerEvent::Received(FromAggregator::NotOwner { .. }))
             && self.aggregators.owner_epoch(source).is_some();
+        // All aggregators send something ten times a second: if nothing was handled for longer, messages of the owner may
+        // wait behind this one.
+        let late_ms = self.lateness.more(now_ms);
+        self.lateness.restart(now_ms);
+        self.excuse(now_ms, late_ms);
         let mut effects = self.handle_event(now_ms, source, event);
         let heard = self.aggregators.heard_owner(now_ms);
         if std::mem::replace(&mut self.heard_owner, heard) != heard && !is_known {
             self.report_owner(now_ms, &mut effects);
         }
         effects
+    }
+
+    /// Counts `late_ms` of the aggregators' silence until `now_ms` as this process's own.
+    pub(crate) fn excuse(&mut self, now_ms: u64, late_ms: u64) {
+        self.aggregators.excuse(now_ms, late_ms);
     }
 
     /// Tells all standbys which owner this follower hears.
@@ -239,7 +257,9 @@ impl Follower {
             ApplyOutcome::Applied => vec![FollowerEffect::Advanced],
             ApplyOutcome::Reset => {
                 self.aggregators.reset_cursor_limit(source);
-                vec![FollowerEffect::SnapshotInstalled]
+                let installed = self.replica.cursor().map(FromFollower::Installed);
+                let installed = installed.map(|message| FollowerEffect::Send(source, message));
+                [FollowerEffect::SnapshotInstalled].into_iter().chain(installed).collect()
             }
             ApplyOutcome::Gap(gap) => {
                 let mut effects = vec![FollowerEffect::Gap(gap)];

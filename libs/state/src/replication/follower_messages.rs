@@ -38,6 +38,8 @@ impl FromAggregator {
 pub enum FromFollower {
     /// The version that the follower holds.
     Cursor(Cursor),
+    /// The follower has installed the owner's snapshot of this version, and needs what comes after it.
+    Installed(Version),
     /// A frame in reply to a fetch request.
     FetchReply(Frame),
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use signalbox_prefix::Run;
 use signalbox_types::{Format, ModelKey, Models, Origin, TokenRatio, Version};
 
-use crate::pool_state::{Change, Digest, EndpointState};
+use super::changes::Changes;
+use crate::pool_state::{Digest, EndpointState};
 
 /// One part of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub enum Frame {
         /// The number of the last change in this frame.
         to: u64,
         /// The changes, in order.
-        changes: Vec<Arc<Change>>,
+        changes: Changes,
     },
     /// A new owner continues the history of the owner before it.
     EpochChange {
@@ -66,7 +67,8 @@ pub enum Frame {
     Heartbeat {
         /// The owner's epoch.
         epoch: u64,
-        /// The number of the last change that was sent on this stream.
+        /// The number of the last change that was sent on this stream; of the owner's last change if the follower waits
+        /// for a snapshot.
         seq: u64,
         /// The owner's clock in milliseconds, from an arbitrary starting point.
         now_ms: u64,

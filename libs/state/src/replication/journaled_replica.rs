@@ -3,11 +3,13 @@
 
 use signalbox_types::{Format, Version};
 
+use super::changes::Changes;
 use super::frame::Frame;
-use super::journal::{CatchUp, Journal, JournalBounds};
+use super::history::CatchUp;
+use super::journal::{Journal, JournalBounds};
 use super::snapshot::Snapshot;
 use super::state_replica::{ApplyOutcome, FrameSource, StateReplica};
-use crate::pool_state::PoolState;
+use crate::pool_state::{Digest, PoolState};
 
 /// A [`StateReplica`] that records the changes it applies in its own [`Journal`]: the same history as the
 /// owner's, as far back as `bounds` allow.
@@ -24,7 +26,7 @@ impl JournaledReplica {
     pub fn new(bounds: JournalBounds) -> Self {
         Self {
             state_replica: StateReplica::default(),
-            journal: Journal::new(Version::default(), bounds),
+            journal: Journal::new(Version::default(), Digest::default(), bounds),
             bounds,
         }
     }
@@ -57,24 +59,25 @@ impl JournaledReplica {
     /// Changes how much history is kept.
     pub(crate) fn set_bounds(&mut self, bounds: JournalBounds) {
         self.bounds = bounds;
-        self.journal.set_bounds(bounds);
+        self.journal.set_bounds_of_follower(bounds);
     }
 
     /// Applies one frame; see [`StateReplica::apply`].
     pub fn apply(&mut self, source: FrameSource, frame: Frame) -> ApplyOutcome {
         let changes = match &frame {
             Frame::Delta { changes, .. } => changes.clone(),
-            _ => Vec::new(),
+            _ => Changes::default(),
         };
         let outcome = self.state_replica.apply(source, frame);
         match (&outcome, self.state_replica.cursor()) {
             (ApplyOutcome::Applied, Some(head)) => {
-                for change in changes {
-                    self.journal.push(change);
-                }
+                self.journal.publish_received(&changes, self.state_replica.pool_state().digest());
                 self.journal.begin_epoch(head.epoch);
             }
-            (ApplyOutcome::Reset, Some(head)) => self.journal = Journal::new(head, self.bounds),
+            (ApplyOutcome::Reset, Some(head)) => {
+                let digest = self.state_replica.pool_state().digest();
+                self.journal = Journal::new(head, digest, self.bounds);
+            }
             _ => {}
         }
         outcome

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use signalbox_types::{Format, Version};
 use thiserror::Error;
 
+use super::changes::Changes;
 use super::frame::{Frame, SnapshotEntry};
 use super::snapshot::assemble;
-use crate::pool_state::{Change, Digest, Diverged, PoolState};
+use crate::pool_state::{Digest, Diverged, PoolState};
 
 /// The highest number of a change in a snapshot. Counting never gets there, and changes that follow still can be
 /// numbered.
@@ -229,7 +230,7 @@ impl StateReplica {
         }
     }
 
-    fn apply_delta(&mut self, epoch: u64, from: u64, to: u64, changes: &[Arc<Change>]) -> ApplyOutcome {
+    fn apply_delta(&mut self, epoch: u64, from: u64, to: u64, changes: &Changes) -> ApplyOutcome {
         let held = match (self.compare(epoch), self.held) {
             (Epoch::Same, Held::Consistent(held)) => held,
             (Epoch::Older, _) => return ApplyOutcome::Stale,
@@ -241,7 +242,7 @@ impl StateReplica {
         if from != held.seq || to - from != changes.len() as u64 {
             return ApplyOutcome::Gap(Gap::Order);
         }
-        for (seq, change) in (from + 1..).zip(changes) {
+        for (seq, change) in (from + 1..).zip(changes.iter()) {
             self.held = Held::Consistent(Version { epoch, seq });
             if let Err(diverged) = self.pool_state.apply(seq, change) {
                 return self.mark_diverged(Gap::Change(diverged));
@@ -271,8 +272,8 @@ impl StateReplica {
         match (self.compare(epoch), self.held) {
             (Epoch::Older, _) => ApplyOutcome::Stale,
             (Epoch::NothingHeld, _) => {
-                // An owner sends heartbeats only after all pending frames: a snapshot that is incomplete by
-                // now will stay so.
+                // An owner sends no heartbeat between the frames of a snapshot: one that is incomplete by now will
+                // stay so.
                 self.incoming.remove(&source);
                 ApplyOutcome::Gap(Gap::Order)
             }

@@ -34,7 +34,7 @@ fn failures_seen_by_different_replicas_open_the_circuit_at_once() {
     pool.handle(1_009, PoolInput::Tick);
     assert_eq!(Circuit::Open, assessment(&pool, endpoint(0)).circuit);
     pool.handle(1_010, PoolInput::Tick);
-    assert_eq!(Circuit::HalfOpen, assessment(&pool, endpoint(0)).circuit);
+    assert!(matches!(assessment(&pool, endpoint(0)).circuit, Circuit::HalfOpen(Some(_))));
     send_response(&mut pool, 1_100, 1, 9, ResponseOutcome::FirstOutput);
     assert_eq!(Circuit::Closed, assessment(&pool, endpoint(0)).circuit);
 }

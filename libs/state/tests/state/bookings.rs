@@ -81,15 +81,21 @@ proptest! {
 }
 
 #[test]
-fn retain_removes_only_idle_gauges_of_absent_endpoints() {
+fn gauge_goes_when_no_view_no_request_and_no_change_needs_it() {
     let bookings = Bookings::new(Arc::new(|| {}));
-    let kept = bookings.reserve(EndpointKey(1), 1);
+    let in_flight = bookings.reserve(EndpointKey(1), 1);
     drop(bookings.reserve(EndpointKey(2), 1));
-    drop(bookings.reserve(EndpointKey(3), 1));
-    let gauges = [1, 2, 3].map(|key| bookings.gauge(EndpointKey(key)));
-    bookings.retain(|endpoint| endpoint == EndpointKey(3));
-    let same =
-        [1, 2, 3].map(|key: u64| Arc::ptr_eq(&gauges[key as usize - 1], &bookings.gauge(EndpointKey(key))));
-    assert_eq!([true, false, true], same);
-    drop(kept);
+    let in_view = bookings.gauge(EndpointKey(3));
+    let count = || {
+        bookings.remove_unused();
+        format!("{bookings:?}").matches("InFlightGauge").count()
+    };
+    assert_eq!(3, count(), "the end of the request at the second endpoint was not taken");
+    bookings.take_changed();
+    assert_eq!(2, count());
+    drop(in_view);
+    assert_eq!(1, count());
+    drop(in_flight);
+    assert_eq!(vec![(EndpointKey(1), Load::ZERO)], bookings.take_changed());
+    assert_eq!(0, count());
 }

@@ -77,6 +77,7 @@ fn follower_does_not_report_an_owner_that_steps_down() {
 #[test]
 fn follower_reports_a_silent_owner_to_all_standbys_with_the_next_message_of_one() {
     let mut follower = follower_at(1_000, &pool_of(1, config()));
+    (1_200..2_000).step_by(200).for_each(|now_ms| drop(follower.handle(now_ms, STANDBYS[0], not_owner())));
     let effects = follower.handle(1_999, STANDBYS[0], not_owner());
     assert_eq!(vec![(STANDBYS[0], HeardOwner::Epoch(1))], reports(&effects));
     let effects = follower.handle(2_000, STANDBYS[1], not_owner());
@@ -99,6 +100,7 @@ impl Standby {
             pool_hash: 1,
             pool: config(),
             takeover_wait_ms: 2_000,
+            lease_ttl_ms: 2_000,
             failback_after_ms: 30_000,
         };
         let role = PoolRole::new(role_config, pool_spec([endpoint_spec(0, 0)]));
@@ -200,6 +202,7 @@ fn owner_that_resumes_after_it_was_replaced_steps_down() {
         pool_hash: 1,
         pool: config(),
         takeover_wait_ms: 0,
+        lease_ttl_ms: 2_000,
         failback_after_ms: 30_000,
     };
     let mut role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));

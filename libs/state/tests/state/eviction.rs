@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use signalbox_state::{CollectorStream, Placement, Pool, PoolConfig, PoolInput, Update};
+use signalbox_state::{
+    CollectorStream, Feedback, Placement, Pool, PoolConfig, PoolInput, Update, UsageReport,
+};
 use signalbox_types::{BlockHash, Capacity, Format, Incarnation};
 
 use crate::feedback::partial_batch;
@@ -12,6 +14,7 @@ use crate::fixtures::random_steps::history;
 use crate::fixtures::simulated_pool::SimulatedPool;
 use crate::fixtures::{config, endpoint, pool_of};
 use crate::reports::{assigned_pool, report, running};
+use crate::token_ratios::usage;
 
 /// Places a prompt that shares nothing with any other: `blocks` blocks numbered from `name` * 100 + 1.
 fn place(pool: &mut Pool, number: u64, name: u64, blocks: u64) {
@@ -120,6 +123,18 @@ fn prompt_longer_than_the_capacity_keeps_its_beginning() {
     let mut pool = pool_of(1, config());
     place(&mut pool, 1, 1, 20);
     assert_eq!(12, held(&pool, 1));
+}
+
+/// The endpoint is sent nothing and reports nothing, but its cache has room for half as many blocks as was assumed.
+#[test]
+fn blocks_that_no_longer_fit_are_evicted_when_tokens_prove_smaller() {
+    let mut pool = pool_of(2, config());
+    place(&mut pool, 1, 1, 12);
+    let usage = UsageReport { endpoint: endpoint(1), ..usage("model", 4_000, 2_000) };
+    let batch = partial_batch(2, 1, Vec::new(), Vec::new());
+    pool.handle(0, PoolInput::Feedback(Feedback { usage: vec![usage; 600], ..batch }));
+    pool.handle(100, PoolInput::Tick);
+    assert_eq!(6, held(&pool, 1));
 }
 
 #[test]

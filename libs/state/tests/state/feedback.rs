@@ -9,7 +9,7 @@ use signalbox_state::{Feedback, GaugeScope, Placement, Pool, PoolInput};
 use signalbox_types::{EndpointKey, Load, Origin};
 
 use crate::fixtures::random_steps::{ENDPOINTS, load};
-use crate::fixtures::{config, endpoint, pool_of};
+use crate::fixtures::{config, endpoint, endpoint_spec, pool_of, pool_spec};
 
 /// A batch with all gauges.
 pub(crate) fn full_batch(
@@ -136,4 +136,33 @@ fn maximum_loads_add_up_without_overflow() {
         );
     }
     assert_eq!(maximum, pool.pool_state().endpoint(endpoint(0)).unwrap().load());
+}
+
+#[test]
+fn loads_at_an_endpoint_that_was_removed_count_when_it_is_back() {
+    let mut pool = pool_of(2, config());
+    let gauges = || vec![(endpoint(0), requests(3)), (endpoint(1), requests(1))];
+    let both: BTreeMap<_, _> = gauges().into_iter().collect();
+    pool.handle(0, PoolInput::Feedback(full_batch(1, 1, gauges(), Vec::new())));
+    assert_eq!(both, loads_of(&pool, 1));
+    pool.handle(0, PoolInput::Spec(pool_spec([endpoint_spec(1, 0)])));
+    pool.handle(0, PoolInput::Feedback(full_batch(1, 2, gauges(), Vec::new())));
+    assert_eq!(BTreeMap::from([(endpoint(1), requests(1))]), loads_of(&pool, 1));
+    pool.handle(0, PoolInput::Spec(pool_spec([endpoint_spec(0, 0), endpoint_spec(1, 0)])));
+    pool.handle(0, PoolInput::Feedback(partial_batch(1, 3, gauges(), Vec::new())));
+    assert_eq!(both, loads_of(&pool, 1));
+}
+
+#[test]
+fn a_full_batch_ends_loads_that_a_new_owner_inherited() {
+    let mut pool = pool_of(3, config());
+    let gauges = vec![(endpoint(0), requests(3)), (endpoint(1), requests(1))];
+    for origin in [1, 2] {
+        pool.handle(0, PoolInput::Feedback(full_batch(origin, 1, gauges.clone(), Vec::new())));
+    }
+    let mut pool = Pool::inherit(2, config(), pool.into_replica(), 0);
+    let now = vec![(endpoint(1), requests(1)), (endpoint(2), requests(2))];
+    pool.handle(0, PoolInput::Feedback(full_batch(1, 2, now.clone(), Vec::new())));
+    assert_eq!(now.into_iter().collect::<BTreeMap<_, _>>(), loads_of(&pool, 1));
+    assert_eq!(gauges.into_iter().collect::<BTreeMap<_, _>>(), loads_of(&pool, 2));
 }

@@ -80,7 +80,7 @@ fn digest_covers_every_part_of_an_endpoint() {
         &|endpoint_state| endpoint_state.adapters = Some(Arc::default()),
         &|endpoint_state| {
             let load = signalbox_types::Load { requests: 1, prefills: 0, prefill_tokens: 0 };
-            endpoint_state.loads.push((Origin(1), load));
+            endpoint_state.loads.set(Origin(1), load);
         },
     ];
     for edit in edits {
@@ -121,10 +121,7 @@ fn models_are_replicated_once_and_visible_in_the_view() {
     let mut pool = pool_of(1, config());
     let mut replica = StateReplica::default();
     catch_up(&mut replica, &pool);
-    let spec = |number: u8| {
-        let spec = crate::fixtures::pool_spec([crate::fixtures::endpoint_spec(0, 0)]);
-        PoolInput::Spec(signalbox_types::PoolSpec { models: models(number), ..spec })
-    };
+    let spec = |number: u8| PoolInput::Spec(crate::fixtures::spec_with_models(models(number)));
     let seq = |pool: &signalbox_state::Pool| pool.journal().head().seq;
     let before = seq(&pool);
     pool.handle(0, spec(1));

@@ -39,6 +39,7 @@ impl SentFrames {
             if let CatchUp::Frame(Frame::Delta { epoch, from, changes, .. }) =
                 simulated.pool.journal().since(before.version)
             {
+                let changes: Vec<_> = changes.iter().cloned().collect();
                 self.record_each(&before, &changes);
                 self.send(epoch, from, &changes);
             }
@@ -47,7 +48,7 @@ impl SentFrames {
     }
 
     /// Records the state after each change, because one step can make several.
-    fn record_each(&mut self, before: &Snapshot, changes: &[Arc<Change>]) {
+    fn record_each(&mut self, before: &Snapshot, changes: &[Change]) {
         let mut pool_state = rebuild(before);
         let Version { epoch, seq } = before.version;
         for (seq, change) in (seq + 1..).zip(changes) {
@@ -57,12 +58,12 @@ impl SentFrames {
     }
 
     /// Records the changes as one delta and as two.
-    fn send(&mut self, epoch: u64, from: u64, changes: &[Arc<Change>]) {
+    fn send(&mut self, epoch: u64, from: u64, changes: &[Change]) {
         let (first, second) = changes.split_at(changes.len() / 2);
         let cut = from + first.len() as u64;
         for (from, changes) in [(from, first), (cut, second), (from, changes)] {
             let to = from + changes.len() as u64;
-            self.frames.push(Frame::Delta { epoch, from, to, changes: changes.to_vec() });
+            self.frames.push(Frame::Delta { epoch, from, to, changes: changes.to_vec().into() });
         }
     }
 }
@@ -194,8 +195,8 @@ fn diverged_replica_accepts_only_a_snapshot_even_an_older_one_of_its_epoch() {
     let heartbeat = Frame::Heartbeat { epoch: 1, seq: 8, now_ms: 0, digest };
     assert_eq!(ApplyOutcome::Gap(Gap::Digest(vec!["loads"])), replica.apply(OWNER, heartbeat));
     assert_eq!((Some(version), None), (replica.version(), replica.cursor()));
-    let change = Arc::new(Change::Acknowledged { origin: Origin(1), number: 4 });
-    let delta = Frame::Delta { epoch: 1, from: 8, to: 9, changes: vec![change] };
+    let change = Change::Acknowledged { origin: Origin(1), number: 4 };
+    let delta = Frame::Delta { epoch: 1, from: 8, to: 9, changes: vec![change].into() };
     assert_eq!(ApplyOutcome::Gap(Gap::Order), replica.apply(OWNER, delta));
     assert_eq!(
         ApplyOutcome::Gap(Gap::Order),

@@ -1,9 +1,7 @@
 //! The rows of the frame table for `Delta`, `EpochChange` and `Heartbeat`, with one test per cell. The
 //! replica holds version 5.20 unless stated otherwise.
 
-use std::sync::Arc;
-
-use signalbox_state::{ApplyOutcome, Change, Digest, Frame, Gap, StateReplica};
+use signalbox_state::{ApplyOutcome, Change, Changes, Digest, Frame, Gap, StateReplica};
 use signalbox_types::{Origin, Version};
 
 use crate::fixtures::OWNER;
@@ -13,7 +11,7 @@ const HELD: Version = Version { epoch: 5, seq: 20 };
 const GAP: ApplyOutcome = ApplyOutcome::Gap(Gap::Order);
 
 fn delta(epoch: u64, from: u64, to: u64) -> Frame {
-    let change = |number| Arc::new(Change::Acknowledged { origin: Origin(1), number });
+    let change = |number| Change::Acknowledged { origin: Origin(1), number };
     Frame::Delta { epoch, from, to, changes: (from + 1..=to).map(change).collect() }
 }
 
@@ -71,7 +69,7 @@ fn delta_with_the_wrong_number_of_changes_is_a_gap() {
 #[test]
 fn delta_that_does_not_match_the_state_makes_it_diverged() {
     let endpoint = signalbox_types::EndpointKey(7);
-    let changes = vec![Arc::new(Change::EndpointRemoved { endpoint })];
+    let changes = Changes::from(vec![Change::EndpointRemoved { endpoint }]);
     let mut replica = at(HELD);
     let outcome = replica.apply(OWNER, Frame::Delta { epoch: 5, from: 20, to: 21, changes });
     assert_eq!(ApplyOutcome::Gap(Gap::Change(signalbox_state::Diverged::UnknownEndpoint(endpoint))), outcome);

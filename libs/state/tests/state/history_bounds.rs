@@ -1,15 +1,17 @@
 //! How much history a role keeps can be changed at any time, and then holds in every status.
 
+use std::sync::Arc;
+
 use signalbox_state::{
     ClaimResult, JournalBounds, ObservedOwner, PoolRole, PoolRoleConfig, RoleInput, RoleStatus,
 };
 use signalbox_types::{PoolSpec, Version};
 
-use crate::fixtures::{config, endpoint_spec, models, pool_spec};
+use crate::fixtures::{config, models, spec_with_models};
 
 /// More than all changes of a test weigh, and as much as a few of them.
-const MUCH: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_pinned_bytes: 1 << 20 };
-const LITTLE: JournalBounds = JournalBounds { keep_bytes: 2_048, keep_pinned_bytes: 2_048 };
+const MUCH: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_ms: 0, max_bytes: 1 << 20 };
+const LITTLE: JournalBounds = JournalBounds { keep_bytes: 2_048, keep_ms: 0, max_bytes: 2_048 };
 
 /// A pool's only aggregator.
 struct Aggregator {
@@ -27,6 +29,7 @@ impl Aggregator {
             pool_hash: 1,
             pool,
             takeover_wait_ms: 2_000,
+            lease_ttl_ms: 2_000,
             failback_after_ms: 30_000,
         };
         let mut aggregator = Self { role: PoolRole::new(role_config, spec(0)), now_ms: 0 };
@@ -69,8 +72,8 @@ impl Aggregator {
     }
 }
 
-fn spec(models_number: u8) -> PoolSpec {
-    PoolSpec { models: models(models_number), ..pool_spec([endpoint_spec(0, 0)]) }
+fn spec(models_number: u8) -> Arc<PoolSpec> {
+    spec_with_models(models(models_number))
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn owner_forgets_at_once_what_is_too_much() {
     let mut owner = Aggregator::start(MUCH);
     let (first, last) = owner.change();
     assert!(owner.covers(first) && owner.covers(last));
-    owner.role.set_history(LITTLE);
+    owner.role.set_history(0, LITTLE);
     assert!(!owner.covers(first) && owner.covers(last));
     assert!(owner.role.history_bytes() <= LITTLE.keep_bytes);
 }
@@ -88,7 +91,7 @@ fn owner_keeps_more_from_then_on() {
     let mut owner = Aggregator::start(LITTLE);
     let (first, _) = owner.change();
     assert!(!owner.covers(first));
-    owner.role.set_history(MUCH);
+    owner.role.set_history(0, MUCH);
     let (first, _) = owner.change();
     assert!(owner.covers(first));
 }
@@ -96,13 +99,13 @@ fn owner_keeps_more_from_then_on() {
 #[test]
 fn bounds_outlast_the_changes_of_status() {
     let mut aggregator = Aggregator::start(MUCH);
-    aggregator.role.set_history(LITTLE);
+    aggregator.role.set_history(0, LITTLE);
     aggregator.step_down(2);
     aggregator.take_over(3);
     let (first, last) = aggregator.change();
     assert!(!aggregator.covers(first) && aggregator.covers(last), "set as owner");
     aggregator.step_down(4);
-    aggregator.role.set_history(MUCH);
+    aggregator.role.set_history(0, MUCH);
     aggregator.take_over(5);
     let (first, _) = aggregator.change();
     assert!(aggregator.covers(first), "set as standby");

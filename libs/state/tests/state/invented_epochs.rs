@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use signalbox_state::{
-    ClaimResult, Cursor, Feedback, Follower, FollowerEffect, FollowerEvent, FollowerPoll, Frame,
-    FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds, JournaledReplica, ObservedOwner,
-    PollReply, PollWant, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+    Change, Changes, ClaimResult, Cursor, Feedback, Follower, FollowerEffect, FollowerEvent, FollowerPoll,
+    Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds, JournaledReplica,
+    ObservedOwner, PollReply, PollWant, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput,
+    RoleStatus,
 };
 use signalbox_types::{Format, Origin, Version};
 
@@ -23,6 +24,7 @@ fn owner() -> PoolRole {
         pool_hash: 1,
         pool: config(),
         takeover_wait_ms: 0,
+        lease_ttl_ms: 2_000,
         failback_after_ms: 30_000,
     };
     let mut role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
@@ -39,7 +41,7 @@ fn frames(epoch: u64) -> Vec<FromAggregator> {
     let frames = [
         Frame::SnapshotBegin { version, format: Format::default() },
         Frame::SnapshotEnd { version, count: 0, digest },
-        Frame::Delta { epoch, from: 0, to: u64::MAX, changes: Vec::new() },
+        Frame::Delta { epoch, from: 0, to: u64::MAX, changes: Changes::default() },
         Frame::EpochChange { from: Version { epoch: 1, seq: 1 }, epoch },
         Frame::EpochChange { from: version, epoch: 2 },
         Frame::Heartbeat { epoch, seq: u64::MAX, now_ms: u64::MAX, digest },
@@ -132,6 +134,33 @@ fn new_owner_takes_over_although_followers_offer_invented_versions() {
         }
         assert_eq!((RoleStatus::Owner(3), 3), (role.status(), role.epoch()), "{epoch}");
     }
+}
+
+#[test]
+fn history_whose_version_is_too_high_is_not_continued() {
+    let mut role = owner();
+    role.handle(10, RoleInput::OwnerObserved(ObservedOwner::Other { name: "b".to_owned(), epoch: 2 }));
+    let highest = Version { epoch: 2, seq: 1 << 62 };
+    let digest = pool_of(0, config()).pool_state().digest();
+    let change = Change::Acknowledged { origin: Origin(1), number: 1 };
+    let changes = [change].into_iter().collect();
+    let frames = [
+        Frame::SnapshotBegin { version: highest, format: config().format },
+        Frame::SnapshotEnd { version: highest, count: 0, digest },
+        Frame::Delta { epoch: 2, from: highest.seq, to: highest.seq + 1, changes },
+    ];
+    for frame in frames {
+        role.handle(20, RoleInput::PeerEvent(PEER, FollowerEvent::Received(FromAggregator::Frame(frame))));
+    }
+    let invented = Version { seq: highest.seq + 1, ..highest };
+    assert_eq!(Some(invented), role.version());
+    role.handle(2_000, RoleInput::PeerEvent(PEER, FollowerEvent::Disconnected));
+    role.handle(2_000, RoleInput::OwnerObserved(ObservedOwner::Nobody));
+    let won = ClaimResult::Won { epoch: 3, is_first: false };
+    let effects = role.handle(2_500, RoleInput::ClaimAnswered(won));
+    assert_eq!(RoleStatus::Owner(3), role.status());
+    assert!(effects.contains(&RoleEffect::HistoryRefused(invented)), "{effects:?}");
+    assert!(role.version().unwrap().seq < 100);
 }
 
 #[test]

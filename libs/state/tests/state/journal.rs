@@ -4,15 +4,21 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
-use signalbox_state::{CatchUp, Change, Frame, Journal, JournalBounds};
+use signalbox_state::{CatchUp, Change, Digest, Frame, Journal, JournalBounds};
 use signalbox_types::{BlockHash, EndpointKey, Origin, Version};
 
-/// The weight of one change in these tests.
-const CHANGE_BYTES: usize = 128;
+/// The weight of a change that was published alone.
+const CHANGE_BYTES: usize = 256 + size_of::<Change>() + 48;
 const KEPT: usize = 20;
-const KEPT_PINNED: usize = 50;
-const BOUNDS: JournalBounds =
-    JournalBounds { keep_bytes: KEPT * CHANGE_BYTES, keep_pinned_bytes: KEPT_PINNED * CHANGE_BYTES };
+const KEPT_AT_MOST: usize = 50;
+const KEEP_MS: u64 = 1_000;
+const BOUNDS: JournalBounds = JournalBounds {
+    keep_bytes: KEPT * CHANGE_BYTES,
+    keep_ms: KEEP_MS,
+    max_bytes: KEPT_AT_MOST * CHANGE_BYTES,
+};
+/// How long a pin counts.
+const PIN_MS: u64 = 30_000;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -20,6 +26,7 @@ enum Step {
     BeginEpoch(u64),
     Pin(u64),
     Unpin(u64),
+    Wait(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -29,22 +36,33 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u64..3).prop_map(Step::Pin),
         1 => (0_u64..3).prop_map(Step::Unpin),
         1 => Just(Step::BeginEpoch(0)),
+        2 => prop_oneof![1_u64..600, Just(KEEP_MS), Just(PIN_MS)].prop_map(Step::Wait),
     ]
 }
 
 /// A journal, and everything that it ever contained.
 struct JournalModel {
     journal: Journal,
-    changes: Vec<Arc<Change>>,
+    now_ms: u64,
+    changes: Vec<Change>,
+    /// When each change was made, in milliseconds.
+    times_ms: Vec<u64>,
     versions: Vec<Version>,
-    pins: [Option<u64>; 3],
+    /// The pinned versions, and when they were pinned.
+    pins: [Option<(u64, u64)>; 3],
+}
+
+/// Returns the checksums of the state at `seq` in these tests.
+fn digest(seq: u64) -> Digest {
+    Digest { loads: seq, ..Digest::default() }
 }
 
 impl JournalModel {
     fn new() -> Self {
         let first = Version { epoch: 1, seq: 0 };
-        let journal = Journal::new(first, BOUNDS);
-        Self { journal, changes: Vec::new(), versions: vec![first], pins: [None; 3] }
+        let journal = Journal::new(first, digest(0), BOUNDS);
+        let (changes, times_ms, versions) = (Vec::new(), Vec::new(), vec![first]);
+        Self { journal, now_ms: KEEP_MS, changes, times_ms, versions, pins: [None; 3] }
     }
 
     fn step(&mut self, step: &Step) {
@@ -53,12 +71,18 @@ impl JournalModel {
             Step::BeginEpoch(later) => self.journal.begin_epoch(self.journal.head().epoch + later),
             Step::Pin(holder) => {
                 let seq = self.journal.head().seq;
-                self.journal.pin(*holder, seq);
-                self.pins[*holder as usize] = Some(seq);
+                self.journal.pin(self.now_ms, *holder, seq);
+                self.pins[*holder as usize] = Some((seq, self.now_ms));
             }
             Step::Unpin(holder) => {
-                self.journal.unpin(*holder);
+                self.journal.unpin(self.now_ms, *holder);
                 self.pins[*holder as usize] = None;
+            }
+            Step::Wait(ms) => {
+                self.now_ms += ms;
+                self.journal.expire_pins(self.now_ms);
+                let now_ms = self.now_ms;
+                self.pins = self.pins.map(|pin| pin.filter(|(_, since_ms)| now_ms - since_ms < PIN_MS));
             }
         }
         if self.versions.last() != Some(&self.journal.head()) {
@@ -67,9 +91,12 @@ impl JournalModel {
     }
 
     fn push(&mut self) {
-        let change = Arc::new(Change::Acknowledged { origin: Origin(1), number: self.changes.len() as u64 });
-        self.changes.push(Arc::clone(&change));
-        self.versions.push(self.journal.push(change));
+        let change = Change::Acknowledged { origin: Origin(1), number: self.changes.len() as u64 };
+        self.changes.push(change.clone());
+        self.times_ms.push(self.now_ms);
+        self.journal.push(change);
+        self.journal.publish(self.now_ms, digest(self.journal.head().seq));
+        self.versions.push(self.journal.head());
     }
 
     /// Follows the journal from `cursor`. Returns `None` if that needs a snapshot.
@@ -85,7 +112,7 @@ impl JournalModel {
                 }
                 CatchUp::Frame(Frame::Delta { epoch, from, to, changes }) => {
                     assert_eq!((cursor, to - from), (Version { epoch, seq: from }, changes.len() as u64));
-                    assert_eq!(&self.changes[from as usize..to as usize], &changes[..]);
+                    assert!(self.changes[from as usize..to as usize].iter().eq(changes.iter()));
                     assert!(from < to);
                     cursor.seq = to;
                 }
@@ -111,15 +138,22 @@ proptest! {
                 prop_assert_eq!(expected.is_some(), model.journal.covers(*version));
             }
             let kept = (head.seq - first.seq) as usize;
-            prop_assert!(kept >= KEPT.min(model.changes.len()) && kept <= KEPT_PINNED);
-            for pinned in model.pins.iter().flatten() {
-                let reaches_back = first.seq <= *pinned || kept == KEPT_PINNED;
+            prop_assert!(kept >= KEPT.min(model.changes.len()) && kept <= KEPT_AT_MOST);
+            for (pinned, _) in model.pins.iter().flatten() {
+                let reaches_back = first.seq <= *pinned || kept == KEPT_AT_MOST;
                 prop_assert!(reaches_back, "{} is pinned and {} the first kept", pinned, first);
             }
-            if model.pins == [None; 3] {
-                prop_assert!(kept <= KEPT);
+            for (seq, at_ms) in (1..).zip(&model.times_ms) {
+                let is_young = model.now_ms - at_ms < KEEP_MS;
+                prop_assert!(!is_young || first.seq < seq || kept == KEPT_AT_MOST, "{} is young", seq);
             }
         }
+        model.now_ms += KEEP_MS;
+        model.step(&Step::Wait(PIN_MS));
+        model.step(&Step::Push(1));
+        let first = model.versions.iter().find(|version| model.follow(**version).is_some()).unwrap();
+        let kept = model.journal.head().seq - first.seq;
+        prop_assert!(kept <= KEPT as u64, "{} changes are kept for nobody", kept);
     }
 
     #[test]
@@ -133,6 +167,43 @@ proptest! {
             prop_assert_eq!(CatchUp::Snapshot, model.journal.since(cursor));
         }
     }
+
+    /// Changes that were published together may be received apart: a follower can be anywhere in a chunk.
+    #[test]
+    fn version_within_a_chunk_catches_up(sizes in vec(1_usize..700, 1..6), from in 0_usize..2_000) {
+        let bounds = JournalBounds::default();
+        let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, digest(0), bounds);
+        for size in &sizes {
+            (0..*size as u64).for_each(|number| journal.push(Change::Acknowledged { origin: Origin(1), number }));
+            journal.publish(0, digest(journal.head().seq));
+        }
+        let head = journal.head();
+        let mut cursor = Version { epoch: 1, seq: from as u64 % (head.seq + 1) };
+        while let CatchUp::Frame(Frame::Delta { from, to, changes, .. }) = journal.since(cursor) {
+            prop_assert_eq!((cursor.seq, to - from), (from, changes.len() as u64));
+            prop_assert!(changes.len() <= 512);
+            cursor.seq = to;
+        }
+        prop_assert_eq!(head, cursor);
+    }
+}
+
+#[test]
+fn heartbeat_has_the_checksums_of_its_version_wherever_they_are_known() {
+    let mut model = JournalModel::new();
+    model.step(&Step::Push(60));
+    model.step(&Step::BeginEpoch(1));
+    let history = model.journal.history();
+    let expected = |seq| Frame::Heartbeat { epoch: 2, seq, now_ms: 7, digest: digest(seq) };
+    for seq in 60 - KEPT_AT_MOST as u64..=60 {
+        assert_eq!(Some(expected(seq)), history.heartbeat(Version { epoch: 2, seq }, 7));
+    }
+    assert_eq!(Some(expected(60)), history.heartbeat_at_head(7));
+    for version in
+        [Version { epoch: 1, seq: 60 }, Version { epoch: 2, seq: 9 }, Version { epoch: 2, seq: 61 }]
+    {
+        assert_eq!(None, history.heartbeat(version, 7), "{version}");
+    }
 }
 
 #[test]
@@ -145,15 +216,16 @@ fn epoch_changes_are_bounded() {
 
 #[test]
 fn delta_is_bounded_in_weight_and_count() {
-    let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, JournalBounds::default());
-    let suffix: Arc<[BlockHash]> = (1..=40_000).map(BlockHash).collect();
+    let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, digest(0), JournalBounds::default());
+    let suffix: Arc<[BlockHash]> = (1..=20_000).map(BlockHash).collect();
     for _ in 0..20 {
         let (endpoint, anchor) = (EndpointKey(1), BlockHash::ROOT);
-        journal.push(Arc::new(Change::Placed { endpoint, anchor, suffix: Arc::clone(&suffix) }));
+        journal.push(Change::Placed { endpoint, anchor, suffix: Arc::clone(&suffix) });
     }
     for number in 0..2_000 {
-        journal.push(Arc::new(Change::Acknowledged { origin: Origin(1), number }));
+        journal.push(Change::Acknowledged { origin: Origin(1), number });
     }
+    journal.publish(0, digest(2_020));
     let (mut cursor, mut sizes) = (Version { epoch: 1, seq: 0 }, Vec::new());
     while let CatchUp::Frame(Frame::Delta { to, changes, .. }) = journal.since(cursor) {
         sizes.push(changes.len());
@@ -165,12 +237,13 @@ fn delta_is_bounded_in_weight_and_count() {
 
 #[test]
 fn change_heavier_than_the_bound_is_sent_alone() {
-    let bounds = JournalBounds { keep_bytes: 64 << 20, keep_pinned_bytes: 64 << 20 };
-    let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, bounds);
+    let bounds = JournalBounds { keep_bytes: 64 << 20, keep_ms: 0, max_bytes: 64 << 20 };
+    let mut journal = Journal::new(Version { epoch: 1, seq: 0 }, digest(0), bounds);
     let suffix: Arc<[BlockHash]> = (1..=1_000_000).map(BlockHash).collect();
     let (endpoint, anchor) = (EndpointKey(1), BlockHash::ROOT);
-    journal.push(Arc::new(Change::Placed { endpoint, anchor, suffix }));
-    journal.push(Arc::new(Change::Acknowledged { origin: Origin(1), number: 1 }));
+    journal.push(Change::Placed { endpoint, anchor, suffix });
+    journal.push(Change::Acknowledged { origin: Origin(1), number: 1 });
+    journal.publish(0, digest(2));
     let CatchUp::Frame(Frame::Delta { to, .. }) = journal.since(Version { epoch: 1, seq: 0 }) else {
         panic!("a delta")
     };

@@ -67,6 +67,7 @@ impl Owner {
             pool_hash: 1,
             pool: config(),
             takeover_wait_ms: 2_000,
+            lease_ttl_ms: 2_000,
             failback_after_ms: 30_000,
         };
         let role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
@@ -82,8 +83,7 @@ impl Owner {
         self.effects.extend(self.role.handle(self.now_ms, input));
     }
 
-    fn poll(&mut self, cursor: Version) -> PollReply {
-        let want = PollWant::ChangesAndHeartbeat;
+    fn poll(&mut self, cursor: Version, want: PollWant) -> PollReply {
         self.role.poll(self.now_ms, FollowerPoll { follower: REPLICA, cursor, want })
     }
 
@@ -108,24 +108,31 @@ impl Owner {
         self.effects.iter().filter(|effect| matches!(effect, RoleEffect::Claim { above: 5, .. })).count()
     }
 
+    /// Sends the replica what the owner has for it, as its stream does.
+    fn send_next(&mut self, replica: &mut Follower, want: PollWant) {
+        let cursor = replica.replica().cursor().unwrap_or_default();
+        match self.poll(cursor, want) {
+            PollReply::Current(Some(message)) => self.deliver(replica, message, usize::MAX),
+            PollReply::Current(None) | PollReply::Later => {}
+            PollReply::Frame(frame) => {
+                self.deliver(replica, FromAggregator::Frame(frame), usize::MAX);
+                self.send_next(replica, PollWant::Changes);
+            }
+            PollReply::Snapshot(snapshot) => {
+                for frame in snapshot.frames() {
+                    self.deliver(replica, FromAggregator::Frame(frame), usize::MAX);
+                }
+                self.send_next(replica, PollWant::Changes);
+            }
+        }
+    }
+
     /// Lets time pass. The replica gets what the owner has for it, and answers.
     fn pass(&mut self, replica: &mut Follower, ms: u64) {
         for _ in 0..ms / 50 {
             self.now_ms += 50;
             self.handle(RoleInput::Tick);
-            let cursor = replica.replica().cursor().unwrap_or_default();
-            match self.poll(cursor) {
-                PollReply::Current(Some(message)) => self.deliver(replica, message, usize::MAX),
-                PollReply::Current(None) | PollReply::Later => {}
-                PollReply::Frame(frame) => {
-                    self.deliver(replica, FromAggregator::Frame(frame), usize::MAX);
-                }
-                PollReply::Snapshot(snapshot) => {
-                    for frame in snapshot.frames() {
-                        self.deliver(replica, FromAggregator::Frame(frame), usize::MAX);
-                    }
-                }
-            }
+            self.send_next(replica, PollWant::ChangesAndHeartbeat);
         }
     }
 }
@@ -160,13 +167,18 @@ fn replica_that_does_not_deliver_gets_the_owners_state() {
     let mut owner = Owner::start();
     replica.handle(0, AGGREGATOR, FollowerEvent::Connected);
     owner.send_cursor(replica.replica().cursor());
-    let PollReply::Current(Some(request)) = owner.poll(replica.replica().cursor().unwrap()) else {
+    let PollReply::Current(Some(request)) =
+        owner.poll(replica.replica().cursor().unwrap(), PollWant::ChangesAndHeartbeat)
+    else {
         panic!("no request")
     };
     assert_eq!(FromAggregator::FetchRequest { after: None }, request);
     owner.deliver(&mut replica, request, 1);
     owner.pass(&mut replica, 2_500);
-    assert!(matches!(owner.poll(replica.replica().cursor().unwrap()), PollReply::Current(_)));
+    assert!(matches!(
+        owner.poll(replica.replica().cursor().unwrap(), PollWant::ChangesAndHeartbeat),
+        PollReply::Current(_)
+    ));
     owner.pass(&mut replica, 1_000);
     assert_eq!((0, owner.role.version()), (owner.claims(), replica.replica().cursor()));
 }

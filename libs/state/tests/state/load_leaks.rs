@@ -71,7 +71,7 @@ impl TestReplica {
         let present = self.present;
         let specs = (0..ENDPOINTS).filter(|at| present[*at]).map(|at| endpoint_spec(at, 0));
         self.pool.handle(0, PoolInput::Spec(pool_spec(specs)));
-        self.bookings.retain(|key| (0..ENDPOINTS).any(|at| present[at] && endpoint(at) == key));
+        self.bookings.remove_unused();
     }
 
     fn send_feedback(&mut self, scope: GaugeScope, gauges: Vec<(EndpointKey, Load)>) {

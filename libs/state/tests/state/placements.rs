@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use signalbox_state::{Placement, Pool, PoolEffect, PoolInput};
+use signalbox_state::{CountedEvent, Placement, Pool, PoolEffect, PoolInput};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, Origin};
 
 use crate::feedback::{full_batch, partial_batch};
@@ -131,6 +131,12 @@ fn chain_requests_are_bounded() {
     };
     let effects = send(&mut pool, 1, (1..=1_100).map(unknown).collect());
     assert_eq!((1_100, 76), (requested_chains(&effects, ORIGIN).len(), acknowledged(&pool)));
+    let dropped = PoolEffect::Count(CountedEvent::ChainRequestsDropped(ORIGIN, 76));
+    assert_eq!(
+        1,
+        effects.iter().filter(|effect| **effect == dropped).count(),
+        "dropped ones are counted, once"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The matches that a view reports for a prompt, in the order of its endpoints.
 
 use proptest::collection::vec;
-use proptest::prelude::{prop_assert_eq, proptest};
+use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use signalbox_state::{Bookings, Overlay, PlacedPrompt, PoolInput, StateReplica, View};
 use signalbox_types::{Format, Incarnation};
 
@@ -46,6 +46,12 @@ proptest! {
         overlay.extend(&chain, &mut lookup);
         let expected = (view.matches(&lookup, chain.len()), lookup.longest);
         prop_assert_eq!(&expected, &view.look_up(&chain, &overlay));
+        for (position, member) in view.endpoints.iter().enumerate() {
+            let (held, known) = view.look_up_at(member.key, &chain, &overlay);
+            prop_assert_eq!(expected.0.blocks[position], held);
+            prop_assert!((held..=expected.1).contains(&known));
+            prop_assert!(known >= view.index.lookup(&chain).longest);
+        }
         let next = View::next(&view, &replica, &bookings, 0);
         // A placement in the overlay for an endpoint that is gone counts for nothing.
         let (matches, known) = next.look_up(&chain, &overlay);

@@ -6,13 +6,14 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::select;
+use prost::Message;
 use signalbox_prefix::{ConfirmedRun, PlacedRun, Residency, Run};
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
-    AdapterResidency, Assessment, CacheAccuracy, Change, Circuit, Digest, EndpointState, Frame, ModelCircuit,
-    Observed, PoolState, SnapshotEntry,
+    AdapterResidency, Assessment, CacheAccuracy, Change, Changes, Chunk, Circuit, Digest, EndpointState,
+    Frame, ModelCircuit, Observed, PoolState, SnapshotEntry,
 };
-use signalbox_types::{Adapters, Format, Incarnation, ModelKey, Rates, TokenRatio, Version};
+use signalbox_types::{Adapters, Format, Incarnation, ModelKey, Origin, Rates, TokenRatio, Version};
 
 use crate::through_bytes;
 use crate::values::{
@@ -46,12 +47,16 @@ fn observed() -> impl Strategy<Value = Observed> {
     )
 }
 
+fn half_open() -> impl Strategy<Value = Circuit> {
+    option::of((1_u64..).prop_map(Origin)).prop_map(Circuit::HalfOpen)
+}
+
 fn circuit() -> impl Strategy<Value = Circuit> {
-    prop_oneof![Just(Circuit::Closed), Just(Circuit::HalfOpen), Just(Circuit::Open)]
+    prop_oneof![Just(Circuit::Closed), half_open(), Just(Circuit::Open)]
 }
 
 fn assessment() -> impl Strategy<Value = Assessment> {
-    let not_closed = prop_oneof![Just(Circuit::HalfOpen), Just(Circuit::Open)];
+    let not_closed = prop_oneof![half_open(), Just(Circuit::Open)];
     let model_circuits = btree_map(any::<u64>().prop_map(ModelKey), not_closed, 0..4);
     (any::<[u32; 3]>(), circuit(), any::<u8>(), model_circuits).prop_map(
         |([prefill, token, interference], circuit, ramp_percent, model_circuits)| {
@@ -130,7 +135,7 @@ fn endpoint_state() -> impl Strategy<Value = EndpointState> {
                 observed,
                 assessment,
                 adapters,
-                loads: loads.into(),
+                loads: loads.into_iter().collect(),
                 cold_placement_seq,
                 cache_accuracy,
             }
@@ -194,8 +199,9 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
             count,
             digest
         }),
-        (any::<[u64; 3]>(), vec(change().prop_map(Arc::new), 0..5))
-            .prop_map(|([epoch, from, to], changes)| Frame::Delta { epoch, from, to, changes }),
+        (any::<[u64; 3]>(), vec(vec(change(), 0..3), 0..4)).prop_map(|([epoch, from, to], chunks)| {
+            Frame::Delta { epoch, from, to, changes: in_chunks(chunks) }
+        }),
         any::<[u64; 3]>()
             .prop_map(|[old, seq, epoch]| Frame::EpochChange { from: Version { epoch: old, seq }, epoch }),
         (any::<[u64; 3]>(), digest()).prop_map(|([epoch, seq, now_ms], digest)| Frame::Heartbeat {
@@ -205,6 +211,21 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
             digest
         }),
     ]
+}
+
+fn in_chunks(chunks: Vec<Vec<Change>>) -> Changes {
+    chunks.into_iter().map(|chunk| Arc::new(Chunk::new(chunk))).collect::<Vec<_>>().into()
+}
+
+#[test]
+fn chunk_is_encoded_once_for_all_followers() {
+    let chunk = Arc::new(Chunk::new(vec![Change::OriginExpired { origin: Origin(7) }]));
+    for from in [3, 4] {
+        let changes = Changes::from(vec![Arc::clone(&chunk)]);
+        signalbox_wire::encode_frame(&Frame::Delta { epoch: 1, from, to: from + 1, changes });
+    }
+    let encoded = chunk.encoded(|_| panic!("the chunk is encoded already"));
+    assert!(!encoded.is_empty());
 }
 
 proptest! {
@@ -217,14 +238,16 @@ proptest! {
     /// A peer that does not know models ignores them, and its state otherwise equals the owner's.
     #[test]
     fn models_have_no_effect_on_a_peer_that_does_not_know_them(sent in models()) {
-        let delta = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Arc::new(Change::ModelsSet { models: Arc::clone(&sent) })] };
+        let delta = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Change::ModelsSet { models: Arc::clone(&sent) }].into() };
         let mut message = signalbox_wire::encode_frame(&delta);
         if let Some(pb::frame::Frame::Delta(delta)) = &mut message.frame {
-            delta.changes.iter_mut().for_each(|change| change.models = None);
+            let mut known = pb::Delta::decode(delta.clone()).unwrap();
+            known.changes.iter_mut().for_each(|change| change.models = None);
+            *delta = known.encode_to_vec().into();
         }
         let Ok(Frame::Delta { changes, .. }) = signalbox_wire::decode_frame(message) else { panic!("a delta") };
         let mut pool_state = PoolState::default();
-        pool_state.apply(1, &changes[0]).unwrap();
+        pool_state.apply(1, changes.iter().next().unwrap()).unwrap();
         prop_assert_eq!(Digest::default(), pool_state.digest());
 
         let mut message = signalbox_wire::encode_frame(&Frame::SnapshotEntry(Arc::new(SnapshotEntry::Models(sent))));

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, RpcReplyPort};
 use signalbox_peers::{ListenerState, StreamEvent, StreamSender};
 use signalbox_state::{
-    AssignedEndpoint, CollectorStream, Feedback, FollowerEvent, FollowerPoll, JournalBounds, PollReply,
-    PoolEffect, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+    AssignedEndpoint, CollectorStream, Feedback, FollowerEvent, FollowerPoll, FromFollower, JournalBounds,
+    PollReply, PoolEffect, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
 };
 use signalbox_types::PoolSpec;
 use signalbox_wire::FeedbackReply;
@@ -20,17 +20,22 @@ use tokio::task::JoinSet;
 
 use super::coordination::{self, Membership};
 use crate::metrics::PoolMetrics;
-use crate::pools::{CollectorReports, FeedbackReplies, PoolHandle, PoolOwnerMessage, PoolOwnerRef};
+use crate::pools::{
+    BulkMessage, CollectorReports, FeedbackReplies, PoolHandle, PoolOwnerMessage, PoolOwnerRef,
+};
 
 /// How often a standby learns the time: it bounds how late it notices that it must take the pool over.
 const TICK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often an owner learns the time. Each time it assesses all endpoints, so that this is the cost of an idle
-/// pool.
+/// How often an owner learns the time. Each time it considers the endpoints that something happened to, or whose time
+/// has come.
 const OWNER_TICK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often the metrics are set.
 const METRICS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long messages of the bulk queue are handled before those of the mailbox get their turn.
+const BULK_SLICE: Duration = Duration::from_millis(2);
 
 /// How long a draining owner waits for its successor to fetch the history that it lacks.
 const DRAIN_LINGER: Duration = Duration::from_millis(500);
@@ -78,10 +83,13 @@ impl Actor for PoolOwner {
         myself: PoolOwnerRef,
         mut setup: PoolOwnerSetup,
     ) -> Result<State, ActorProcessingErr> {
+        setup.handle.progress.record();
         setup.config.pool.journal = *setup.history.borrow_and_update();
         let mut specs = setup.specs.clone();
-        let role = PoolRole::new(setup.config.clone(), PoolSpec::clone(&specs.borrow_and_update()));
-        let (actor, listener) = (myself.clone(), myself.clone());
+        let role = PoolRole::new(setup.config.clone(), Arc::clone(&specs.borrow_and_update()));
+        let (actor, listener, handle) = (myself.clone(), myself.clone(), Arc::clone(&setup.handle));
+        handle.history.store(None);
+        handle.bulk.clear();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             while specs.changed().await.is_ok() {
@@ -92,7 +100,7 @@ impl Actor for PoolOwner {
             }
         });
         tasks.spawn(signalbox_peers::follow(setup.peers.clone(), move |event| {
-            match listener.cast(PoolOwnerMessage::StreamEvent(event)) {
+            match handle.bulk.push(&listener, BulkMessage::StreamEvent(event)) {
                 Ok(()) => ListenerState::Listening,
                 Err(_) => ListenerState::Closed,
             }
@@ -121,7 +129,9 @@ impl Actor for PoolOwner {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             PoolOwnerMessage::SpecChanged(spec) => {
-                state.apply(&myself, RoleInput::Spec(PoolSpec::clone(&spec)));
+                // A new share comes with the specifications of other pools.
+                state.update_history();
+                state.apply(&myself, RoleInput::Spec(spec));
             }
             PoolOwnerMessage::CollectorJoined { stream, name, assignment } => {
                 state.collectors.insert(stream, assignment);
@@ -131,14 +141,7 @@ impl Actor for PoolOwner {
                 state.collectors.remove(&stream);
                 state.apply(&myself, RoleInput::Pool(PoolInput::CollectorLeft(stream)));
             }
-            PoolOwnerMessage::Reports(reports, permit) => {
-                state.handle_reports(&myself, reports);
-                drop(permit);
-            }
-            PoolOwnerMessage::Feedback { feedback, replies, permit } => {
-                state.handle_feedback(&myself, feedback, &replies);
-                drop(permit);
-            }
+            PoolOwnerMessage::BulkQueued => state.handle_bulk(&myself),
             PoolOwnerMessage::FollowerJoined { follower, name } => {
                 state.apply(&myself, RoleInput::FollowerJoined(follower, name));
             }
@@ -146,12 +149,11 @@ impl Actor for PoolOwner {
                 state.apply(&myself, RoleInput::FollowerMessage(follower, message));
                 drop(permit);
             }
-            PoolOwnerMessage::FollowerLeft(follower) => {
-                state.apply(&myself, RoleInput::FollowerLeft(follower));
+            PoolOwnerMessage::FollowerCaughtUp(follower) => {
+                state.apply(&myself, RoleInput::FollowerCaughtUp(follower));
             }
             // The stream that polls may have ended in the meantime.
             PoolOwnerMessage::Poll(poll, port) => drop(port.send(state.poll(poll))),
-            PoolOwnerMessage::StreamEvent(event) => state.handle_stream_event(&myself, event),
             PoolOwnerMessage::OwnerObserved(owner) => state.apply(&myself, RoleInput::OwnerObserved(owner)),
             PoolOwnerMessage::ClaimAnswered(result) => state.apply(&myself, RoleInput::ClaimAnswered(result)),
             PoolOwnerMessage::Candidates(names) => state.apply(&myself, RoleInput::Candidates(names)),
@@ -160,6 +162,7 @@ impl Actor for PoolOwner {
                 state.apply(&myself, RoleInput::Drain);
             }
             PoolOwnerMessage::Tick => {
+                state.role.record_waiting(state.setup.handle.bulk.waiting().as_millis() as u64);
                 state.apply(&myself, RoleInput::Tick);
                 state.finish_drain();
                 state.update_history();
@@ -169,6 +172,8 @@ impl Actor for PoolOwner {
                 myself.send_after(state.tick_interval(), || PoolOwnerMessage::Tick);
             }
         }
+        state.setup.handle.publish_epoch(state.role.epoch());
+        state.setup.handle.progress.record();
         Ok(())
     }
 }
@@ -188,7 +193,8 @@ impl State {
     /// Keeps as much history as is this pool's share now.
     fn update_history(&mut self) {
         if self.setup.history.has_changed().unwrap_or_default() {
-            self.role.set_history(*self.setup.history.borrow_and_update());
+            let bounds = *self.setup.history.borrow_and_update();
+            self.role.set_history(self.now_ms(), bounds);
         }
     }
 
@@ -201,6 +207,34 @@ impl State {
     fn apply(&mut self, myself: &PoolOwnerRef, input: RoleInput) {
         for effect in self.role.handle(self.now_ms(), input) {
             self.perform(myself, effect);
+        }
+    }
+
+    /// Handles messages of the bulk queue for a short time.
+    fn handle_bulk(&mut self, myself: &PoolOwnerRef) {
+        let (handle, started) = (Arc::clone(&self.setup.handle), Instant::now());
+        while let Some(message) = handle.bulk.next() {
+            self.handle_bulk_message(myself, message);
+            handle.progress.record();
+            if started.elapsed() >= BULK_SLICE {
+                return handle.bulk.continue_later(myself);
+            }
+        }
+    }
+
+    fn handle_bulk_message(&mut self, myself: &PoolOwnerRef, message: BulkMessage) {
+        match message {
+            BulkMessage::Reports(reports, _permit) => self.handle_reports(myself, reports),
+            BulkMessage::Feedback { feedback, replies, permit: _permit } => {
+                self.handle_feedback(myself, feedback, &replies);
+            }
+            BulkMessage::FetchReply { follower, frame, permit: _permit } => {
+                let reply = FromFollower::FetchReply(frame);
+                self.apply(myself, RoleInput::FollowerMessage(follower, reply));
+            }
+            BulkMessage::FollowerLeft(follower) => self.apply(myself, RoleInput::FollowerLeft(follower)),
+            BulkMessage::Continue => self.apply(myself, RoleInput::Pool(PoolInput::Continue)),
+            BulkMessage::StreamEvent(event) => self.handle_stream_event(myself, event),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::pools::PoolHandle;
 pub(crate) struct RoleSettings {
     pub(crate) pool: PoolConfig,
     pub(crate) takeover_wait: Duration,
+    pub(crate) lease_ttl: Duration,
     pub(crate) failback_after: Duration,
     /// For the histories of all pools together.
     pub(crate) history: HistoryBudget,
@@ -62,7 +63,7 @@ impl PoolOwnerSetups {
 
     /// Returns what the actor of `pool` needs.
     pub(super) fn pool(&self, pool: PoolId, specs: watch::Receiver<Arc<PoolSpec>>) -> PoolOwnerSetup {
-        let RoleSettings { pool: config, takeover_wait, failback_after, .. } = &self.settings;
+        let RoleSettings { pool: config, takeover_wait, lease_ttl, failback_after, .. } = &self.settings;
         let name = self.membership.session.name().to_owned();
         let hello = Hello { pool: Some(pool.to_string()), name: name.clone() };
         PoolOwnerSetup {
@@ -71,6 +72,7 @@ impl PoolOwnerSetups {
                 pool_hash: EndpointKey::of(&pool.to_string()).0,
                 pool: *config,
                 takeover_wait_ms: takeover_wait.as_millis() as u64,
+                lease_ttl_ms: lease_ttl.as_millis() as u64,
                 failback_after_ms: failback_after.as_millis() as u64,
             },
             specs,

@@ -43,6 +43,7 @@ pub(crate) struct PoolMetrics {
     pub(super) origins_expired: Counter,
     pub(crate) chains_requested: Counter,
     pub(super) chain_requests_expired: Counter,
+    pub(super) chain_requests_dropped: Counter,
     pub(super) outdated_reports: Counter,
     pub(crate) collectors_dropped: Counter,
     pub(super) endpoints_with_future_timestamps: UintGauge,
@@ -63,6 +64,12 @@ impl PoolMetrics {
             }
             CountedEvent::PlacementsDropped(count) => {
                 self.chain_requests_expired.inc_by(count as u64);
+            }
+            CountedEvent::ChainRequestsDropped(origin, count) => {
+                if self.chain_requests_dropped.inc_by(count as u64) == 0 {
+                    let pool = &self.pool;
+                    tracing::warn!(pool, %origin, count, "too many chains are requested of a replica; dropping the earliest");
+                }
             }
             CountedEvent::ReportOutdated(_) => {
                 self.outdated_reports.inc();

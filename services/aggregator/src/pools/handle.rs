@@ -1,15 +1,33 @@
 //! What the streams of one pool share with its actor.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use signalbox_state::RoleStatus;
+use arc_swap::ArcSwapOption;
+use signalbox_state::{BeyondHistory, FollowerPoll, OwnedHistory, PollReply, RoleStatus};
 use signalbox_types::PoolId;
 use tokio::sync::watch;
 
+use super::bulk_queue::BulkQueue;
 use super::message::PoolOwnerRef;
 use super::message_budget::PoolBudget;
 use super::origin_bindings::OriginBindings;
+use super::progress::Progress;
 use super::request_end_relay::RequestEndRelay;
+
+/// The history that an owner publishes.
+#[derive(Debug)]
+pub(crate) struct PublishedHistory {
+    pub(crate) history: OwnedHistory,
+    /// The start of the clock of the actor that published it.
+    pub(crate) clock_start: Instant,
+}
+
+impl PublishedHistory {
+    /// Answers a follower's poll now.
+    pub(crate) fn poll(&self, poll: FollowerPoll) -> Result<PollReply, BeyondHistory> {
+        self.history.poll(self.clock_start.elapsed().as_millis() as u64, poll)
+    }
+}
 
 /// What the streams of one pool share with its `PoolOwner` actor.
 #[derive(Debug)]
@@ -17,14 +35,20 @@ pub(crate) struct PoolHandle {
     pub(crate) pool: PoolId,
     /// The pool's actor; `None` while it is restarted.
     pub(crate) actor: watch::Sender<Option<PoolOwnerRef>>,
-    /// The highest known epoch. Each send makes the followers' streams poll the actor, even if the epoch is
-    /// the same.
+    /// The highest known epoch. Each send makes the followers' streams look for what comes next, even if
+    /// the epoch is the same.
     pub(crate) epoch: watch::Sender<u64>,
     pub(crate) status: watch::Sender<RoleStatus>,
     pub(crate) request_ends: RequestEndRelay,
     /// Bounds the messages that queue for the actor.
     pub(crate) budget: PoolBudget,
+    /// The messages with content that queue for the actor.
+    pub(crate) bulk: BulkQueue,
+    /// The history that the streams of followers read while this aggregator owns the pool.
+    pub(crate) history: ArcSwapOption<PublishedHistory>,
     pub(crate) origins: OriginBindings,
+    /// Whether the actor makes progress.
+    pub(crate) progress: Progress,
 }
 
 impl PoolHandle {
@@ -37,13 +61,31 @@ impl PoolHandle {
             status: watch::Sender::new(RoleStatus::Standby),
             request_ends: RequestEndRelay::default(),
             budget: PoolBudget::default(),
+            bulk: BulkQueue::default(),
+            history: ArcSwapOption::empty(),
             origins: OriginBindings::new(origin_ttl),
+            progress: Progress::new(),
         }
     }
 
-    /// Makes the streams of followers poll the actor.
+    /// Returns for how long the actor has been busy with one message, if that is too long. One that is being restarted
+    /// is not stuck.
+    pub(crate) fn stalled_for(&self) -> Option<Duration> {
+        self.progress.stalled_for().filter(|_| self.actor.borrow().is_some())
+    }
+
+    /// Makes the streams of followers look for what comes next.
     pub(crate) fn wake_followers(&self, epoch: u64) {
-        self.epoch.send_replace(epoch);
+        self.epoch.send_modify(|known| *known = (*known).max(epoch));
+    }
+
+    /// Publishes the highest epoch that the actor knows.
+    pub(crate) fn publish_epoch(&self, epoch: u64) {
+        self.epoch.send_if_modified(|known| {
+            let is_higher = *known < epoch;
+            *known = (*known).max(epoch);
+            is_higher
+        });
     }
 
     pub(crate) fn set_status(&self, status: RoleStatus) {

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use ractor::{ActorRef, RpcReplyPort};
-use signalbox_peers::StreamEvent;
 use signalbox_state::{
-    AssignedEndpoint, ClaimResult, CollectorStream, Feedback, FollowerPoll, FromFollower, ObservedOwner,
-    PollReply, Report,
+    AssignedEndpoint, ClaimResult, CollectorStream, FollowerPoll, FromFollower, ObservedOwner, PollReply,
+    Report,
 };
 use signalbox_types::PoolSpec;
 use tokio::sync::watch;
 
-use super::feedback_replies::FeedbackReplies;
 use super::message_budget::MessagePermit;
 
 pub(crate) type PoolOwnerRef = ActorRef<PoolOwnerMessage>;
@@ -25,7 +23,7 @@ pub(crate) struct CollectorReports {
     pub(crate) reports: Vec<Report>,
 }
 
-/// A message to a pool's actor. Messages from other processes carry a permit, which bounds the mailbox.
+/// A message to a pool's actor, except those with content, which wait in the [bulk queue](super::bulk_queue::BulkQueue).
 #[derive(Debug)]
 pub(crate) enum PoolOwnerMessage {
     SpecChanged(Arc<PoolSpec>),
@@ -36,26 +34,22 @@ pub(crate) enum PoolOwnerMessage {
         assignment: watch::Sender<Vec<AssignedEndpoint>>,
     },
     CollectorLeft(CollectorStream),
-    Reports(CollectorReports, MessagePermit),
-    Feedback {
-        feedback: Feedback,
-        replies: FeedbackReplies,
-        permit: MessagePermit,
-    },
+    /// Handle a slice of the pool's bulk queue.
+    BulkQueued,
     FollowerJoined {
         follower: u64,
         name: String,
     },
+    /// A follower's message, unless it is a reply to a fetch request.
     FollowerMessage {
         follower: u64,
         message: FromFollower,
         permit: MessagePermit,
     },
-    FollowerLeft(u64),
-    /// A follower's stream asks what to send next.
+    /// A follower was up to date when its stream sent it a heartbeat.
+    FollowerCaughtUp(u64),
+    /// A follower's stream asks what to send next, because the published history does not tell.
     Poll(FollowerPoll, RpcReplyPort<PollReply>),
-    /// An event on one of this aggregator's streams to other aggregators.
-    StreamEvent(StreamEvent),
     OwnerObserved(ObservedOwner),
     ClaimAnswered(ClaimResult),
     Candidates(Vec<String>),

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
 use super::{Outgoing, StreamContext, StreamPeer, not_the_owner};
-use crate::pools::{CollectorReports, PoolHandle, PoolOwnerMessage};
+use crate::pools::{BulkMessage, CollectorReports, PoolHandle, PoolOwnerMessage};
 
 pub(super) fn serve(
     context: StreamContext,
@@ -65,8 +65,11 @@ async fn receive(
         let epoch = message.epoch;
         let reports = signalbox_wire::decode_reports(message)
             .map_err(|error| context.reject_message(&peer.name, &error))?;
-        let reports = PoolOwnerMessage::Reports(CollectorReports { stream, epoch, reports }, permit);
-        peer.actor.cast(reports).map_err(|_| Status::unavailable("the pool's actor has stopped"))?;
+        let reports = BulkMessage::Reports(CollectorReports { stream, epoch, reports }, permit);
+        peer.pool
+            .bulk
+            .push(&peer.actor, reports)
+            .map_err(|_| Status::unavailable("the pool's actor has stopped"))?;
         next = inbound.message().await?;
     }
     Ok(())

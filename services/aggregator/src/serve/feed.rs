@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::{Outgoing, StreamContext, StreamPeer, not_the_owner};
-use crate::pools::{FeedbackReplies, PoolHandle, PoolOwnerMessage};
+use crate::pools::{BulkMessage, FeedbackReplies, PoolHandle};
 
 /// Replies that can queue until the replica reads them.
 const MAX_QUEUED_REPLIES: usize = 64;
@@ -57,8 +57,11 @@ async fn receive(
         let feedback = signalbox_wire::decode_feedback(message)
             .map_err(|error| context.reject_message(&peer.name, &error))?;
         origin.check(Instant::now(), feedback.origin).map_err(|error| context.refuse(&peer.name, &error))?;
-        let feedback = PoolOwnerMessage::Feedback { feedback, replies: replies.clone(), permit };
-        peer.actor.cast(feedback).map_err(|_| Status::unavailable("the pool's actor has stopped"))?;
+        let feedback = BulkMessage::Feedback { feedback, replies: replies.clone(), permit };
+        peer.pool
+            .bulk
+            .push(&peer.actor, feedback)
+            .map_err(|_| Status::unavailable("the pool's actor has stopped"))?;
         next = inbound.message().await?;
     }
     Ok(())

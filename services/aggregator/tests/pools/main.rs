@@ -38,6 +38,7 @@ fn config(name: &str, coordinator: Option<&Coordinator>, pool_drain: Duration) -
         failback_after: TIMEOUT,
         pool_drain,
         history_bytes: 64 << 20,
+        history_time: Duration::ZERO,
         security: Security::Local,
         listen: ANY_PORT,
         metrics: ANY_PORT,

@@ -57,6 +57,10 @@ impl From<Status> for StreamError {
     }
 }
 
+/// The maximum size of an assignment: 100,000 endpoints with names and URLs of 2 KiB. An assignment contains all endpoints
+/// of the collector, so that its size has no bound other than the pool's.
+const MAX_ASSIGNMENT_BYTES: usize = 256 << 20;
+
 /// A stream that is not open yet.
 pub(crate) struct AggregatorStream {
     pub(crate) shared: Arc<Shared>,
@@ -90,7 +94,8 @@ impl AggregatorStream {
         connection: &Connection,
         on_assignment: impl Fn(Assignment) + Send,
     ) -> Result<Infallible, StreamError> {
-        let mut client = PoolClient::new(connection.channel());
+        let mut client =
+            PoolClient::new(connection.channel()).max_decoding_message_size(MAX_ASSIGNMENT_BYTES);
         let (sender, outgoing) = mpsc::channel(1);
         let Shared { config, pool, .. } = self.shared.as_ref();
         let hello = Hello { pool: pool.clone(), name: config.name.clone() };

@@ -8,11 +8,14 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use signalbox_actors::{
     BackoffPolicy, ChildExit, RestartDecision, RestartPolicy, RestartTracker, child_exit,
 };
-use signalbox_state::AssignedEndpoint;
+use signalbox_state::{AssignedEndpoint, ScrapeStatus, Update};
 use signalbox_types::EndpointKey;
 
 use crate::actors::endpoint_scraper::{EndpointScraper, ScraperMessage};
 use crate::assignment::{Assignment, AssignmentStep, steps};
+use crate::clock::as_millis;
+use crate::metrics::EndpointGauge;
+use crate::outbox::Pending;
 use crate::shared::Shared;
 
 /// Each scraper is restarted on its own, without a limit: a page that makes its scraper fail must not stop
@@ -42,6 +45,8 @@ struct Supervised {
     /// `None` until the scraper is restarted.
     scraper: Option<ActorRef<ScraperMessage>>,
     restarts: RestartTracker,
+    /// Counts the endpoint as stale until its scraper is restarted.
+    unscraped: Option<EndpointGauge>,
 }
 
 impl Supervised {
@@ -117,7 +122,11 @@ impl SupervisorState {
                 AssignmentStep::Resend(key, generation) => {
                     if let Some(endpoint) = self.endpoints.get_mut(&key) {
                         endpoint.assigned.generation = generation;
-                        send(endpoint, ScraperMessage::Resend(generation));
+                        match &endpoint.scraper {
+                            // One that just ended needs no message: its end is reported under this generation.
+                            Some(scraper) => drop(scraper.cast(ScraperMessage::Resend(generation))),
+                            None => self.shared.outbox.put(key, unscraped(&self.shared, &endpoint.assigned)),
+                        }
                     }
                 }
             }
@@ -133,7 +142,8 @@ impl SupervisorState {
         let key = assigned.endpoint;
         let scraper = self.start_scraper(myself, assigned.clone()).await?;
         let restarts = RestartTracker::new(RESTARTS);
-        self.endpoints.insert(key, Supervised { assigned, scraper: Some(scraper), restarts });
+        self.endpoints
+            .insert(key, Supervised { assigned, scraper: Some(scraper), restarts, unscraped: None });
         Ok(())
     }
 
@@ -153,14 +163,25 @@ impl SupervisorState {
         Ok(scraper)
     }
 
-    /// Schedules the restart of a scraper that ended, unless its endpoint is no longer assigned.
+    /// Reports the endpoint of a scraper that ended as stale and schedules the restart, unless the endpoint is no longer
+    /// assigned. Without the report its last values would stay fresh: the owner sees that the collector is alive, but not
+    /// that nobody scrapes the endpoint.
     fn handle_exit(&mut self, myself: &ActorRef<SupervisorMessage>, child: &ActorCell, error: &str) {
         let found = self.endpoints.iter_mut().find(|(_, endpoint)| endpoint.is_scraped_by(child));
         let Some((key, endpoint)) = found else { return };
         let key = *key;
         endpoint.scraper = None;
+        endpoint.unscraped.get_or_insert_with(|| EndpointGauge::stale(self.shared.metrics.clone()));
+        self.shared.metrics.scraper_failures.inc();
+        self.shared.outbox.put(key, unscraped(&self.shared, &endpoint.assigned));
         let decision = endpoint.restarts.on_failure(self.shared.clock.now(), rand::random());
-        tracing::error!(endpoint = %endpoint.assigned.name, %error, ?decision, "the scraper of an endpoint failed");
+        let name = &endpoint.assigned.name;
+        tracing::error!(
+            endpoint = name,
+            error,
+            ?decision,
+            "the scraper of an endpoint failed; the endpoint is stale"
+        );
         if let RestartDecision::RestartAfter(delay) = decision {
             myself.send_after(delay, move || SupervisorMessage::Restart(key));
         }
@@ -177,23 +198,25 @@ impl SupervisorState {
         let scraper = self.start_scraper(myself, endpoint.assigned.clone()).await?;
         self.shared.metrics.actor_restarts.inc();
         if let Some(endpoint) = self.endpoints.get_mut(&key) {
-            endpoint.scraper = Some(scraper);
+            (endpoint.scraper, endpoint.unscraped) = (Some(scraper), None);
         }
         Ok(())
     }
 }
 
-/// Sends a message to the endpoint's scraper. One that just ended needs none: its successor reports
-/// everything anyway.
-fn send(endpoint: &Supervised, message: ScraperMessage) {
-    if let Some(scraper) = &endpoint.scraper {
-        let _ = scraper.cast(message);
+/// Returns the report of an endpoint that nobody scrapes until its scraper is restarted. It has no values: the last ones
+/// stay known.
+fn unscraped(shared: &Shared, assigned: &AssignedEndpoint) -> Pending {
+    Pending {
+        generation: assigned.generation,
+        scraped_at_ms: as_millis(shared.clock.now()),
+        update: Update { scrape_status: ScrapeStatus::Stale, ..Update::default() },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use signalbox_state::ScrapeStatus;
+    use signalbox_types::Generation;
 
     use super::*;
     use crate::actors::fixtures::{assigned, shared};
@@ -225,9 +248,64 @@ mod tests {
         let scrapers = supervisor.get_children();
         assert_eq!(scrapers.len(), 3);
         scrapers[1].kill();
-        let again = tokio::time::timeout(STOP_TIMEOUT, shared.outbox.take()).await.unwrap();
-        assert_eq!(again.len(), 1, "only the restarted scraper reports again");
-        assert!(keys.contains(again.keys().next().unwrap()));
+        let failed = next_report(&shared).await;
+        assert!(keys.contains(&failed.0));
+        assert_eq!(failed.1.update.scrape_status, ScrapeStatus::Stale);
+        let again = next_report(&shared).await;
+        assert_eq!(again.0, failed.0, "only the restarted scraper reports again");
+        assert_eq!(again.1.update.scrape_status, ScrapeStatus::Down);
         assert_eq!((supervisor.get_children().len(), shared.metrics.actor_restarts.get()), (3, 1));
+    }
+
+    /// Waits for the next report, of one endpoint.
+    async fn next_report(shared: &Shared) -> (EndpointKey, Pending) {
+        let mut reports = tokio::time::timeout(STOP_TIMEOUT, shared.outbox.take()).await.unwrap();
+        assert_eq!(reports.len(), 1);
+        reports.pop_first().unwrap()
+    }
+
+    /// Kills the only scraper, once it runs, and waits until its endpoint is reported as stale.
+    async fn fail_scraper(supervisor: &ActorRef<SupervisorMessage>, shared: &Shared) {
+        let scraper = loop {
+            match supervisor.get_children().pop() {
+                Some(scraper) => break scraper,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        scraper.kill();
+        // It may have reported before.
+        while next_report(shared).await.1.update.scrape_status != ScrapeStatus::Stale {}
+    }
+
+    /// A scraper that fails before it has read a page reports nothing itself.
+    #[tokio::test]
+    async fn endpoint_whose_scraper_fails_again_and_again_is_stale_for_every_owner() {
+        let shared = shared();
+        let (supervisor, _) = Actor::spawn(None, EndpointSupervisor, shared.clone()).await.unwrap();
+        let assign = |generation| {
+            let endpoints = vec![AssignedEndpoint { generation: Generation(generation), ..assigned("a") }];
+            let kind = AssignmentKind::NewStream;
+            supervisor.cast(SupervisorMessage::Assign(Assignment { endpoints, kind })).unwrap();
+        };
+        assign(1);
+        wait_until_down(&shared, vec![assigned("a").endpoint]).await;
+        for failures in 1..=3 {
+            fail_scraper(&supervisor, &shared).await;
+            assert_eq!(shared.metrics.scraper_failures.get(), failures);
+        }
+        // The next owner learns of it while nobody scrapes the endpoint. If the scraper was restarted before the
+        // assignment came, it reports itself.
+        let told = async {
+            for generation in 2.. {
+                assign(generation);
+                let report = next_report(&shared).await.1;
+                assert_eq!(report.generation, Generation(generation));
+                if report.update.scrape_status == ScrapeStatus::Stale {
+                    return;
+                }
+                fail_scraper(&supervisor, &shared).await;
+            }
+        };
+        tokio::time::timeout(4 * STOP_TIMEOUT, told).await.unwrap();
     }
 }

@@ -1,5 +1,6 @@
 //! Changes of the assignment.
 
+use signalbox_state::AssignedEndpoint;
 use signalbox_types::Generation;
 
 use crate::fake_aggregator::FakeAggregator;
@@ -92,5 +93,18 @@ async fn invalid_url_affects_only_its_own_endpoint() {
             (!received.reports("bad").is_empty()).then_some(())
         })
         .await;
+    collector.shutdown().await;
+}
+
+/// The list names one endpoint again and again, because ten thousand model servers would be too many for this test.
+#[tokio::test(flavor = "multi_thread")]
+async fn assignment_of_ten_thousand_endpoints_of_2_kib_arrives() {
+    let pod = FakeModelServer::start(Page::Gauges { waiting: 0, running: 1 });
+    let last = assigned("pod", 2, &pod);
+    let long = AssignedEndpoint { name: "p".repeat(2_048), generation: Generation(1), ..last.clone() };
+    let aggregator = FakeAggregator::start(vec![long; 9_999].into_iter().chain([last]).collect());
+    let collector = start_collector(&[aggregator.address()]).await;
+    aggregator.wait_for("gauges", |received| received.latest_gauges("pod")).await;
+    assert_eq!(1, aggregator.with_received(|received| received.streams));
     collector.shutdown().await;
 }

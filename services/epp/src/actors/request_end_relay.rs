@@ -2,7 +2,7 @@
 //! requests, and receives those of this replica's requests.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_types::RequestEnd;
@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::owner_connection::OwnerConnection;
+use super::owner_connection::{OwnerConnection, Reopening};
 use crate::deciding::picker::Picker;
 
 /// Maximum number of request ends per batch.
@@ -20,9 +20,6 @@ const ENDS_PER_BATCH: usize = 256;
 
 /// Capacity of the queue of batches to the connection.
 const BATCH_QUEUE: usize = 4;
-
-/// Delay before a broken stream is opened again.
-const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// The queue of request ends to relay. It is shared, so that a restarted relay goes on reading it.
 pub(crate) type RequestEndQueue = Arc<Mutex<mpsc::Receiver<RequestEnd>>>;
@@ -46,31 +43,38 @@ pub(crate) async fn relay_request_ends(
     mut owner: watch::Receiver<OwnerConnection>,
     ends: RequestEndQueue,
 ) {
-    let mut ends = ends.lock().await;
+    let (mut ends, mut reopening) = (ends.lock().await, Reopening::default());
     loop {
         let Ok(current) = owner.wait_for(Option::is_some).await.map(|current| current.clone()) else {
             return;
         };
+        let (started, mut has_delivered) = (Instant::now(), false);
         if let Some((stream, channel)) = current {
             let is_another =
                 |owner: &OwnerConnection| owner.as_ref().is_some_and(|(known, _)| *known != stream);
             let outcome = tokio::select! {
-                outcome = exchange_ends(&picker, &hello, channel, &mut ends) => outcome,
-                _ = owner.wait_for(is_another) => continue,
+                outcome = exchange_ends(&picker, &hello, channel, &mut ends, &mut has_delivered) => outcome,
+                _ = owner.wait_for(is_another) => {
+                    // Another owner has refused nothing yet.
+                    reopening = Reopening::default();
+                    continue;
+                }
             };
             if let Err(error) = outcome {
                 tracing::debug!(%error, "the relay of request ends is interrupted");
             }
         }
-        tokio::time::sleep(RETRY_DELAY).await;
+        reopening.wait(started, has_delivered).await;
     }
 }
 
+/// Exchanges request ends on `channel` until the stream ends. Sets `has_delivered` when a batch arrives.
 async fn exchange_ends(
     picker: &Picker,
     hello: &Hello,
     channel: Channel,
     ends: &mut mpsc::Receiver<RequestEnd>,
+    has_delivered: &mut bool,
 ) -> Result<(), RelayError> {
     let (batches, outbound) = mpsc::channel(BATCH_QUEUE);
     let closed = |status: Status| RelayError::Closed(Box::new(status));
@@ -93,6 +97,7 @@ async fn exchange_ends(
             }
             message = inbound.message() => {
                 let Some(message) = message.map_err(closed)? else { return Ok(()) };
+                *has_delivered = true;
                 signalbox_wire::decode_request_ends(message)?.iter().for_each(|end| picker.handle_request_end(end));
             }
         }

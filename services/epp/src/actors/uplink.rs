@@ -2,7 +2,7 @@
 //! at most every 2 ms.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_protos::signalbox::v1::FeedbackBatch;
@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 
-use super::owner_connection::OwnerConnection;
+use super::owner_connection::{OwnerConnection, Reopening};
 use super::request_end_relay::{RequestEndQueue, relay_request_ends};
 use crate::deciding::picker::{FeedbackEvent, FeedbackReceivers, Picker};
 
@@ -27,9 +27,6 @@ const FULL_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Capacity of the queue of batches to the connection. While it is full, gauges are conflated.
 const BATCH_QUEUE: usize = 4;
-
-/// Delay before a broken stream is opened again.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -114,6 +111,7 @@ impl Actor for Uplink {
                 let expired = state.batcher.expire(state.picker.now_ms(), &state.picker.overlay);
                 state.picker.metrics.placements_expired.inc_by(expired as u64);
                 state.flush(GaugeScope::All).await;
+                state.picker.bookings.remove_unused();
                 myself.send_after(FULL_FLUSH_INTERVAL, || Message::FlushWhole);
             }
             Message::Replied(FeedbackReply::NeedChain(number)) => {
@@ -193,27 +191,31 @@ async fn request_flushes(picker: Arc<Picker>, uplink: UplinkRef) {
 
 /// Keeps a feedback stream to the current owner open and replaces it when the owner changes.
 async fn connect_to_owner(mut owner: watch::Receiver<OwnerConnection>, uplink: UplinkRef) {
+    let mut reopening = Reopening::default();
     loop {
         let current = match owner.wait_for(Option::is_some).await {
             Ok(current) => current.clone(),
             Err(_) => return,
         };
+        let (started, mut has_delivered) = (Instant::now(), false);
         if let Some((stream, channel)) = current {
             let is_another =
                 |owner: &OwnerConnection| owner.as_ref().is_some_and(|(known, _)| *known != stream);
             tokio::select! {
-                () = exchange_feedback(channel, &uplink) => {}
-                _ = owner.wait_for(is_another) => {}
+                () = exchange_feedback(channel, &uplink, &mut has_delivered) => {}
+                // Another owner has refused nothing yet.
+                _ = owner.wait_for(is_another) => reopening = Reopening::default(),
             }
         }
         if uplink.cast(Message::Disconnected).is_err() {
             return;
         }
-        tokio::time::sleep(RETRY_DELAY).await;
+        reopening.wait(started, has_delivered).await;
     }
 }
 
-async fn exchange_feedback(channel: Channel, uplink: &UplinkRef) {
+/// Sends feedback on `channel` until the stream ends. Sets `has_delivered` when a reply arrives.
+async fn exchange_feedback(channel: Channel, uplink: &UplinkRef, has_delivered: &mut bool) {
     let (batches, outbound) = mpsc::channel(BATCH_QUEUE);
     if uplink.cast(Message::Connected(batches)).is_err() {
         return;
@@ -226,6 +228,7 @@ async fn exchange_feedback(channel: Channel, uplink: &UplinkRef) {
         }
     };
     while let Ok(Some(message)) = replies.message().await {
+        *has_delivered = true;
         match signalbox_wire::decode_feedback_reply(&message) {
             Ok(reply) if uplink.cast(Message::Replied(reply)).is_ok() => {}
             Ok(_) | Err(_) => return,

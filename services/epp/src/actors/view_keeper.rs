@@ -1,20 +1,23 @@
 //! `ViewKeeper`: follows all aggregators, keeps this replica's copy of the pool state, publishes it to
 //! requests as a view, and offers its history to an aggregator that takes the pool over.
 
+mod view_publication;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_peers::{ListenerState, StreamEvent, StreamSender};
 use signalbox_state::{
     Follower, FollowerEffect, FollowerEvent, FrameSource, Gap, JournalBounds, JournaledReplica,
 };
-use signalbox_types::Version;
+use signalbox_types::{Origin, Version};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 
+use self::view_publication::ViewPublication;
 use super::owner_connection::OwnerConnection;
 use super::uplink::{self, UplinkRef};
 use crate::deciding::decision_snapshot::DecisionSnapshot;
@@ -34,6 +37,8 @@ const OWNER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) enum Message {
     StreamEvent(StreamEvent),
     CheckOwner,
+    /// Sent by the keeper to itself.
+    PublishView,
 }
 
 pub(crate) type KeeperRef = ActorRef<Message>;
@@ -57,7 +62,9 @@ pub(crate) struct State {
     uplink: UplinkRef,
     follower: Follower,
     aggregators: BTreeMap<u64, (StreamSender, Channel)>,
-    acknowledged: u64,
+    /// The latest acknowledgement that the uplink was told, and its origin.
+    acknowledged: (Origin, u64),
+    publication: ViewPublication,
     /// Number of endpoints for which history is kept.
     history_of: usize,
     /// Version of the state whose digest was last exported.
@@ -72,9 +79,10 @@ impl Actor for ViewKeeper {
 
     async fn pre_start(&self, myself: KeeperRef, setup: Setup) -> Result<State, ActorProcessingErr> {
         let Setup { picker, peers, owner, ready, uplink } = setup;
+        let (origin, keeper) = (picker.origin(), myself.clone());
         myself.send_after(OWNER_CHECK_INTERVAL, || Message::CheckOwner);
         let streams = tokio::spawn(signalbox_peers::follow(peers, move |event| {
-            match myself.cast(Message::StreamEvent(event)) {
+            match keeper.cast(Message::StreamEvent(event)) {
                 Ok(()) => ListenerState::Listening,
                 Err(_) => ListenerState::Closed,
             }
@@ -86,7 +94,8 @@ impl Actor for ViewKeeper {
             uplink,
             follower: Follower::new(JournaledReplica::new(history(0))),
             aggregators: BTreeMap::new(),
-            acknowledged: 0,
+            acknowledged: (origin, 0),
+            publication: ViewPublication::default(),
             history_of: 0,
             digest_at: None,
             _streams: AbortOnDropHandle::new(streams),
@@ -100,8 +109,14 @@ impl Actor for ViewKeeper {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::StreamEvent(event) => state.handle_stream_event(event),
+            Message::StreamEvent(event) => {
+                state.handle_stream_event(event);
+                state.request_publication(&myself);
+            }
+            Message::PublishView if state.publication.is_needed() => state.publish_view(),
+            Message::PublishView => {}
             Message::CheckOwner => {
+                state.follower.record_time(state.picker.now_ms());
                 state.update_owner();
                 state.export_digest();
                 myself.send_after(OWNER_CHECK_INTERVAL, || Message::CheckOwner);
@@ -115,7 +130,7 @@ impl Actor for ViewKeeper {
 fn history(endpoints: usize) -> JournalBounds {
     let (least, most) = HISTORY_BYTES;
     let bytes = (endpoints * HISTORY_BYTES_PER_ENDPOINT).clamp(least, most);
-    JournalBounds { keep_bytes: bytes, keep_pinned_bytes: bytes }
+    JournalBounds { keep_bytes: bytes, keep_ms: 0, max_bytes: bytes }
 }
 
 impl State {
@@ -146,7 +161,7 @@ impl State {
                     }
                 }
                 FollowerEffect::Send(FrameSource::Follower(_), _) => {}
-                FollowerEffect::Advanced => self.publish_view(),
+                FollowerEffect::Advanced => self.record_progress(),
                 FollowerEffect::SnapshotInstalled => self.handle_snapshot(),
                 FollowerEffect::Gap(gap) => self.record_gap(&gap),
                 FollowerEffect::EpochRefused(epoch) => self.record_refused_epoch(epoch),
@@ -193,10 +208,28 @@ impl State {
             );
         }
         self.picker.metrics.snapshots_applied.inc();
+        self.picker.record_view_confirmation();
         self.publish_view();
         self.ready.send_replace(true);
     }
 
+    /// Records that the owner has extended or confirmed the state. A heartbeat confirms it and changes nothing.
+    fn record_progress(&mut self) {
+        self.picker.record_view_confirmation();
+        self.publication.record_state(self.follower.replica().state_replica().version());
+    }
+
+    /// Has the view published when it is due, behind the messages that wait then: one view for all of them.
+    fn request_publication(&mut self, myself: &KeeperRef) {
+        match self.publication.request(Instant::now()) {
+            None => {}
+            // A keeper that stops publishes nothing.
+            Some(Duration::ZERO) => _ = myself.cast(Message::PublishView),
+            Some(delay) => drop(myself.send_after(delay, || Message::PublishView)),
+        }
+    }
+
+    /// Publishes the view of the state.
     fn publish_view(&mut self) {
         let (now_ms, replica) = (self.picker.now_ms(), self.follower.replica().state_replica());
         let before = self.picker.snapshot.load();
@@ -204,9 +237,13 @@ impl State {
         let endpoints = next.view.endpoints.len();
         drop(before);
         self.picker.snapshot.store(Arc::new(next));
-        let acknowledged = replica.pool_state().acknowledged(self.picker.origin());
-        if acknowledged != self.acknowledged {
-            self.acknowledged = acknowledged;
+        self.publication.record_state(replica.version());
+        self.publication.record_view(Instant::now());
+        self.picker.metrics.views_published.inc();
+        let origin = self.picker.origin();
+        let acknowledged = replica.pool_state().acknowledged(origin);
+        if (origin, acknowledged) != self.acknowledged {
+            self.acknowledged = (origin, acknowledged);
             // A failed uplink is about to restart and sends everything again.
             let _ = self.uplink.cast(uplink::Message::Acknowledged(acknowledged));
         }
@@ -242,3 +279,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ impl ReplicaGauges {
         let version = view.version.unwrap_or_default();
         let own = picker.bookings.loads();
         let own_requests = own.iter().map(|(_, load)| u64::from(load.requests)).sum();
-        let peer_requests = match picker.peer_load(view) {
+        let peer_requests = match picker.peer_load() {
             PeerLoad::Outdated => 0,
             PeerLoad::Current => {
                 let loads = view.endpoints.iter().map(|member| member.load_without(picker.origin()).requests);
@@ -74,7 +74,7 @@ impl ReplicaGauges {
 
 impl Collector for ReplicaGauges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let age_ms = self.0.snapshot.load().view.age_ms(self.0.now_ms());
+        let age_ms = self.0.view_age_ms();
         let gauges = self.read().into_iter().map(|(name, help, value)| (name, help, value as f64));
         let age = (
             "view_age_seconds",

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use signalbox_types::{ReplicaKey, RequestEnd};
+use signalbox_types::RequestEnd;
 use tokio::task::AbortHandle;
 
-use crate::bookings::booked_request::BookedRequest;
+use super::booked_request::BookedRequest;
+use super::booking_numbers::BookingNumbers;
 
 /// While request ends are reported, a detached booking expires after this multiple of its expected duration:
 /// many responses take longer than expected, and few reports get lost.
@@ -26,22 +27,19 @@ const MAX_EXPIRY: Duration = Duration::from_secs(600);
 /// the memory to some 50 MB if request ends get lost.
 const CAPACITY: usize = 65_536;
 
-/// Number of low bits of a booking number that count bookings. The high ones tell the pool.
-const COUNTER_BITS: u32 = 48;
-
 /// Bookings whose end another process may report, by booking number.
 #[derive(Debug)]
 pub(crate) struct DetachedBookings {
     slots: DashMap<u64, Slot>,
-    /// In the high bits of each number.
-    pool_tag: u16,
+    numbers: BookingNumbers,
     capacity: usize,
     /// The numbers of the latest bookings that were detached; each replaces the oldest. Allocated with the
     /// first one: most pools never detach any.
     latest: OnceLock<Box<[AtomicU64]>>,
+    /// Number of bookings that are detached now.
+    detached: AtomicUsize,
     /// Number of bookings that were ever detached.
     detachments: AtomicUsize,
-    next: AtomicU64,
     /// When a request end was last reported; 0: never.
     last_end_at_ms: AtomicU64,
     /// When a booking last expired without a report; 0: never.
@@ -79,48 +77,42 @@ pub(crate) enum EndMatch {
     Detached(Box<BookedRequest>),
 }
 
-/// Returns the high bits of the booking numbers of a pool. They tell which pool a booking belongs to, if not
-/// two pools have the same ones by chance.
-pub(crate) fn pool_tag(pool: &str) -> u16 {
-    (ReplicaKey::of(pool).0 >> COUNTER_BITS) as u16
-}
-
 impl DetachedBookings {
-    /// Returns no bookings. Their numbers will have `pool_tag` in their high bits. The rest starts at a random
-    /// value, so that they do not collide with those of an earlier process with the same name.
+    /// Returns no bookings. Their numbers will have `pool_tag` in their high bits.
     pub(crate) fn new(pool_tag: u16) -> Self {
         Self::with_capacity(pool_tag, CAPACITY)
     }
 
     fn with_capacity(pool_tag: u16, capacity: usize) -> Self {
-        let next = AtomicU64::new(rand::random());
-        let (last_end_at_ms, last_expiry_at_ms) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (slots, detachments, latest) = (DashMap::new(), AtomicUsize::new(0), OnceLock::new());
-        Self { slots, pool_tag, capacity, latest, detachments, next, last_end_at_ms, last_expiry_at_ms }
+        let (last_end_at_ms, last_expiry_at_ms) = Default::default();
+        let (slots, detached, detachments, latest) = Default::default();
+        let numbers = BookingNumbers::new(pool_tag);
+        Self { slots, numbers, capacity, latest, detached, detachments, last_end_at_ms, last_expiry_at_ms }
     }
 
     /// Returns whether a booking with this number belongs to this pool, or to one with the same tag.
     pub(crate) fn may_contain(&self, number: u64) -> bool {
-        number >> COUNTER_BITS == u64::from(self.pool_tag)
+        self.numbers.may_contain(number)
     }
 
     /// Returns a number for a booking whose end may be reported. The caller releases it with [`Self::remove`]
     /// or [`Self::detach`].
     pub(crate) fn register(&self) -> u64 {
-        let count = self.next.fetch_add(1, Ordering::Relaxed) & ((1 << COUNTER_BITS) - 1);
-        let number = u64::from(self.pool_tag) << COUNTER_BITS | count;
+        let number = self.numbers.next();
         self.slots.insert(number, Slot::Streaming);
         number
     }
 
     /// Removes a settled booking.
     pub(crate) fn remove(&self, number: u64) {
-        self.slots.remove(&number);
+        if let Some((_, Slot::Detached(..))) = self.slots.remove(&number) {
+            self.detached.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Returns the number of detached bookings.
     pub(crate) fn count(&self) -> usize {
-        self.slots.iter().filter(|slot| matches!(**slot, Slot::Detached(..))).count()
+        self.detached.load(Ordering::Relaxed)
     }
 
     /// Returns whether any request end was ever reported.
@@ -165,6 +157,9 @@ impl DetachedBookings {
                 Slot::Streaming | Slot::Detached(..) => Detached::Kept,
             };
         }
+        if !matches!(slot.get(), Slot::Detached(..)) {
+            self.detached.fetch_add(1, Ordering::Relaxed);
+        }
         slot.insert(Slot::Detached(Box::new(booked), start_timer()));
         // The oldest one may be in the same shard, which is locked until this slot is released.
         drop(slot);
@@ -173,6 +168,7 @@ impl DetachedBookings {
         let oldest = latest[place].swap(number, Ordering::Relaxed);
         match self.slots.remove_if(&oldest, |_, slot| matches!(slot, Slot::Detached(..))) {
             Some((_, Slot::Detached(booked, timer))) => {
+                self.detached.fetch_sub(1, Ordering::Relaxed);
                 timer.abort();
                 Detached::InsteadOf(*booked)
             }
@@ -192,6 +188,7 @@ impl DetachedBookings {
         }
         match slot.remove() {
             Slot::Detached(booked, timer) => {
+                self.detached.fetch_sub(1, Ordering::Relaxed);
                 timer.abort();
                 EndMatch::Detached(booked)
             }
@@ -203,6 +200,7 @@ impl DetachedBookings {
     pub(crate) fn clear(&self) {
         self.slots.retain(|_, slot| match slot {
             Slot::Detached(_, timer) => {
+                self.detached.fetch_sub(1, Ordering::Relaxed);
                 timer.abort();
                 false
             }

@@ -1,5 +1,6 @@
 //! The view that requests read, with what would be costly to build for each request.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,61 +12,78 @@ use signalbox_state::{Bookings, EndpointState, StateReplica, View};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DecisionSnapshot {
     pub(crate) view: View,
-    /// The same view for recordings, which outlive it. It has no prefix index, which a recording would
-    /// otherwise keep in memory after the pool has replaced it.
+    /// The same view for recordings, without the prefix index and the gauges.
     pub(crate) recorded: Arc<View>,
+    /// What is derived from the endpoints' addresses and names.
+    directory: Arc<Directory>,
+}
+
+/// What is derived from the addresses and names of a view's endpoints.
+#[derive(Debug, Default)]
+struct Directory {
     /// Destinations for the gateway, in the order of the view's endpoints.
-    destinations: Arc<[Destination]>,
+    destinations: Vec<Destination>,
     /// The session tokens of the view's endpoints.
     session_tokens: Arc<SessionTokens>,
+    /// The position of the first endpoint at each address.
+    positions: HashMap<SocketAddr, usize>,
+}
+
+impl Directory {
+    fn of(view: &View) -> Self {
+        let specs = || view.endpoints.iter().map(|member| &member.spec);
+        let tokens = specs().map(|spec| (spec.address, session_token(&spec.name)));
+        let positions = specs().enumerate().rev().map(|(position, spec)| (spec.address, position));
+        Self {
+            destinations: specs().map(|spec| Destination::from(spec.address)).collect(),
+            session_tokens: Arc::new(tokens.collect()),
+            positions: positions.collect(),
+        }
+    }
 }
 
 impl DecisionSnapshot {
-    /// Returns the snapshot of what `replica` holds now, sharing with `before` what has not changed. Removes the
-    /// gauges of endpoints that are gone, if nothing is in flight there.
-    pub(crate) fn next(before: &Self, replica: &StateReplica, bookings: &Bookings, seen_at_ms: u64) -> Self {
-        let view = View::next(&before.view, replica, bookings, seen_at_ms);
-        let destinations = if addresses(&view).eq(addresses(&before.view)) {
-            Arc::clone(&before.destinations)
-        } else {
-            addresses(&view).map(Destination::from).collect()
+    /// Returns the snapshot of what `replica` holds at `now_ms`, sharing with `before` what has not changed.
+    pub(crate) fn next(before: &Self, replica: &StateReplica, bookings: &Bookings, now_ms: u64) -> Self {
+        let view = View::next(&before.view, replica, bookings, now_ms);
+        let directory = match has_same_names(&before.view, &view) {
+            true => Arc::clone(&before.directory),
+            false => Arc::new(Directory::of(&view)),
         };
-        let session_tokens = if names(&view).eq(names(&before.view)) {
-            Arc::clone(&before.session_tokens)
-        } else {
-            Arc::new(names(&view).map(|(address, name)| (address, session_token(name))).collect())
-        };
-        let is_gone = |member: &Arc<EndpointState>| view.position(member.key).is_none();
-        if before.view.endpoints.iter().any(is_gone) {
-            bookings.retain(|endpoint| view.position(endpoint).is_some());
-        }
-        let mut recorded = view.clone();
-        recorded.index = Arc::clone(&before.recorded.index);
-        Self { view, recorded: Arc::new(recorded), destinations, session_tokens }
+        let recorded = Arc::new(view.to_recorded(&before.recorded));
+        Self { view, recorded, directory }
+    }
+
+    /// Returns the position of the endpoint at `address` in the view.
+    pub(crate) fn position_at(&self, address: SocketAddr) -> Option<usize> {
+        self.directory.positions.get(&address).copied()
     }
 
     /// Returns the destination of the endpoint at `position` in the view.
     pub(crate) fn destination(&self, position: usize) -> Destination {
-        self.destinations[position].clone()
+        self.directory.destinations[position].clone()
     }
 
     /// Returns the session tokens of the view's endpoints.
     pub(crate) fn session_tokens(&self) -> &Arc<SessionTokens> {
-        &self.session_tokens
+        &self.directory.session_tokens
     }
 }
 
-fn names(view: &View) -> impl Iterator<Item = (SocketAddr, &str)> {
-    view.endpoints.iter().map(|member| (member.spec.address, member.spec.name.as_str()))
-}
-
-fn addresses(view: &View) -> impl Iterator<Item = SocketAddr> {
-    view.endpoints.iter().map(|member| member.spec.address)
+/// Returns whether no endpoint was added or removed between two views or has another address. The keys stand for the
+/// names.
+fn has_same_names(before: &View, now: &View) -> bool {
+    let has_moved = |(_, before, now): (usize, &Arc<EndpointState>, &Arc<EndpointState>)| {
+        !Arc::ptr_eq(&before.spec, &now.spec) && before.spec.address != now.spec.address
+    };
+    now.endpoints.has_same_keys(&before.endpoints)
+        && !now.endpoints.changed_since(&before.endpoints).any(has_moved)
 }
 
 #[cfg(test)]
 mod tests {
     use signalbox_state::ScrapeStatus;
+    use signalbox_types::EndpointKey;
 
     use super::*;
     use crate::test_support::{FIRST, SECOND, THIRD, pool, replica_of};
@@ -78,7 +96,6 @@ mod tests {
         let second = DecisionSnapshot::next(&first, &StateReplica::default(), &bookings, 2);
         assert!(!Arc::ptr_eq(&second.view.index, &second.recorded.index));
         assert!(Arc::ptr_eq(&first.recorded.index, &second.recorded.index));
-        assert_eq!(2, second.recorded.owner_seen_at_ms);
     }
 
     #[test]
@@ -95,8 +112,33 @@ mod tests {
         let in_flight = bookings.reserve(busy, 1);
         let next = snapshot(&first, &[THIRD, "10.0.0.4:80"]);
         assert_eq!(first.view.endpoints.len(), next.view.endpoints.len());
-        let remaining: Vec<_> = bookings.take_changed().into_iter().map(|(endpoint, _)| endpoint).collect();
-        assert_eq!(vec![busy], remaining);
+        // A recording of the first view must not keep its gauges.
+        let _recorded = Arc::clone(&first.recorded);
+        drop(first);
+        let has_gauge = |endpoint: EndpointKey| {
+            bookings.take_changed();
+            bookings.remove_unused();
+            format!("{bookings:?}").contains(&format!("endpoint: {endpoint:?}"))
+        };
+        assert_eq!([false, true], [idle, busy].map(has_gauge));
         drop(in_flight);
+        assert_eq!([false, false], [idle, busy].map(has_gauge));
+        assert!(next.view.endpoints.iter().all(|member| has_gauge(member.key)));
+    }
+
+    #[test]
+    fn directory_is_shared_until_an_address_changes() {
+        let bookings = Bookings::new(Arc::new(|| {}));
+        let snapshot = |before: &DecisionSnapshot, addresses: &[&str], status| {
+            DecisionSnapshot::next(before, &replica_of(&pool(addresses, status)), &bookings, 1)
+        };
+        let first = snapshot(&DecisionSnapshot::default(), &[FIRST, SECOND], ScrapeStatus::Fresh);
+        let second = snapshot(&first, &[FIRST, SECOND], ScrapeStatus::Stale);
+        assert!(Arc::ptr_eq(&first.directory, &second.directory));
+        let third = snapshot(&second, &[FIRST, SECOND, THIRD], ScrapeStatus::Stale);
+        for (position, member) in third.view.endpoints.iter().enumerate() {
+            assert_eq!(Some(position), third.position_at(member.spec.address));
+        }
+        assert_eq!(None, second.position_at(THIRD.parse().unwrap()));
     }
 }

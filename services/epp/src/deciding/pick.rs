@@ -117,13 +117,19 @@ impl Picker {
         context: RequestContext<'_>,
     ) -> Result<PickedEndpoint, Refusal> {
         let snapshot = self.snapshot.load();
-        let RequestLookup { local, matches, known_blocks } = self.look_up(&snapshot, &parsed);
+        let RequestLookup { mut local, matches, known_blocks } = self.look_up(&snapshot, &parsed);
         let ParsedRequest { api, mut request, chain, delivery, .. } = parsed;
         snapshot.view.apply_token_ratio(&mut request);
         let seed = rand::random_range(SEEDS);
-        let inputs =
-            DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
-        let (decision, ranked) = self.decide(&inputs, seed);
+        let (decision, ranked) = loop {
+            let inputs =
+                DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
+            let (decision, ranked) = self.decide(&inputs, seed);
+            match self.probed_meanwhile(&inputs, &decision) {
+                Some(endpoint) => local.probed.push(endpoint),
+                None => break (decision, ranked),
+            }
+        };
         let picked = match decision {
             Decision::NoEndpoint => {
                 self.metrics.requests_without_endpoint.inc();
@@ -139,7 +145,7 @@ impl Picker {
                 Ok(picked)
             }
         };
-        let (view, view_age_ms) = (&snapshot.recorded, snapshot.view.age_ms(self.now_ms()));
+        let (view, view_age_ms) = (&snapshot.recorded, self.view_age_ms());
         let policy = &self.policy;
         let record = DecisionRecord { view, view_age_ms, local, matches, request, policy, seed, decision };
         self.recorder.record(context, record);
@@ -164,17 +170,17 @@ impl Picker {
         snapshot.view.apply_token_ratio(&mut request);
         let inputs =
             DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
-        explain(&inputs, &self.policy, (self.now_ms(), rand::random_range(SEEDS)))
+        explain(&inputs, &self.policy, (self.view_age_ms(), rand::random_range(SEEDS)))
     }
 
     fn look_up(&self, snapshot: &DecisionSnapshot, parsed: &ParsedRequest) -> RequestLookup {
         let view = &snapshot.view;
         let (matches, known_blocks) = view.look_up(&parsed.chain, &self.overlay);
-        let mut local = view.local_state(self.origin(), self.peer_load(view), self.now_ms());
+        let mut local = view.local_state(self.origin(), self.peer_load(), self.now_ms());
         if let Some(adapter) = view.adapter(&parsed.request.model) {
             local.adapter_sent_to = self.adapter_sends.endpoints_for(self.now_ms(), adapter);
         }
-        local.probed = self.probes.endpoints_for(self.now_ms(), &parsed.request.model);
+        local.probed = self.probes.endpoints(self.now_ms());
         RequestLookup { local, matches, known_blocks }
     }
 
@@ -190,14 +196,12 @@ impl Picker {
         let uncached_tokens = request.prompt_tokens - terms.cached_tokens;
         // The booking comes first, because the owner must not see a placement of which it does not see the load. The
         // uplink is woken last, so that it sends both in one batch.
-        let booking = self.bookings.reserve_unannounced(member.key, uncached_tokens);
+        let booking =
+            self.bookings.reserve_unannounced(Arc::clone(snapshot.view.gauge(position)), uncached_tokens);
         if terms.prefills == 0 {
             booking.record_prefill_start(self.now_ms());
         }
         let usage = predicted_usage(member, request, terms, (&chain, held));
-        if member.assessment.circuit_of(&request.model) == Circuit::HalfOpen {
-            self.record_probe(member.key, usage.model);
-        }
         let mut prompt = BookedPrompt {
             api,
             weight: BookedPrompt::weight_of(request),
@@ -230,11 +234,20 @@ impl Picker {
         PickedEndpoint { destination: self.destination(snapshot, position), booked }
     }
 
-    /// Records that a request is sent to an endpoint to find out whether it serves the model again.
-    fn record_probe(&self, endpoint: EndpointKey, model: ModelKey) {
-        self.probes.record(self.now_ms(), model, endpoint);
-        let outcome = ResponseOutcome::ProbeSent;
+    /// Returns the picked endpoint if this request would probe it and another request does so since the decision began.
+    /// Otherwise the request is the probe, if one is needed.
+    fn probed_meanwhile(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Option<EndpointKey> {
+        let Decision::Picked { position, .. } = *decision else { return None };
+        if !inputs.is_probe(position) {
+            return None;
+        }
+        let endpoint = inputs.view.endpoints[position].key;
+        if !self.probes.claim(self.now_ms(), endpoint) {
+            return Some(endpoint);
+        }
+        let (model, outcome) = (ModelKey::of(&inputs.request.model), ResponseOutcome::ProbeSent);
         self.report(FeedbackEvent::Response(ResponseReport { endpoint, model, outcome }));
+        None
     }
 
     fn destination(&self, snapshot: &DecisionSnapshot, position: usize) -> Destination {

@@ -17,8 +17,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::decision_snapshot::DecisionSnapshot;
 use super::recorder::DecisionRecorder;
+use crate::bookings::booking_numbers::pool_tag;
 use crate::bookings::caching_reports::CachingReports;
-use crate::bookings::detached_bookings::{DetachedBookings, pool_tag};
+use crate::bookings::detached_bookings::DetachedBookings;
 use crate::bookings::unserved_bookings::UnservedBookings;
 use crate::config::EndpointScores;
 use crate::metrics::counters::Metrics;
@@ -104,6 +105,8 @@ pub(crate) struct Picker {
     epoch: AtomicU64,
     /// When this replica was last in contact with an owner, on this process's clock.
     last_owner_message_ms: AtomicU64,
+    /// When the owner last extended or confirmed the state that the view shows, on this process's clock.
+    view_confirmed_at_ms: AtomicU64,
 }
 
 impl Picker {
@@ -151,6 +154,7 @@ impl Picker {
             origin_ttl_ms: origin_ttl.as_millis() as u64,
             epoch: AtomicU64::new(0),
             last_owner_message_ms: AtomicU64::new(0),
+            view_confirmed_at_ms: AtomicU64::new(0),
         };
         let receivers = FeedbackReceivers { placements: placement_receiver, events: event_receiver };
         (picker, receivers, request_end_receiver)
@@ -227,8 +231,19 @@ impl Picker {
         self.recorder.ring().clear();
     }
 
-    /// Returns whether other replicas' bookings in `view` still count.
-    pub(crate) fn peer_load(&self, view: &View) -> PeerLoad {
-        if view.age_ms(self.now_ms()) < self.origin_ttl_ms { PeerLoad::Current } else { PeerLoad::Outdated }
+    /// Records that the owner extended or confirmed the state that the view shows. This is no part of the view, so that
+    /// a heartbeat replaces nothing.
+    pub(crate) fn record_view_confirmation(&self) {
+        self.view_confirmed_at_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Returns the milliseconds since the owner last extended or confirmed the state that the view shows.
+    pub(crate) fn view_age_ms(&self) -> u64 {
+        self.now_ms().saturating_sub(self.view_confirmed_at_ms.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether other replicas' bookings in the view still count.
+    pub(crate) fn peer_load(&self) -> PeerLoad {
+        if self.view_age_ms() < self.origin_ttl_ms { PeerLoad::Current } else { PeerLoad::Outdated }
     }
 }

@@ -101,7 +101,7 @@ mod tests {
     use signalbox_types::{BookingId, ReplicaKey};
 
     use super::*;
-    use crate::bookings::detached_bookings::pool_tag;
+    use crate::bookings::booking_numbers::pool_tag;
     use crate::metrics::access_log_entries::AccessLogEntries;
     use crate::test_support::picker_of;
 

@@ -87,6 +87,7 @@ pub(crate) struct Metrics {
     pub(crate) connected_aggregators: Gauge<u64, AtomicU64>,
     pub(crate) origin_renewals: Counter,
     pub(crate) snapshots_applied: Counter,
+    pub(crate) views_published: Counter,
     divergences: Counter,
     /// Checksums over the state at the version of the view, by kind.
     view_digest: Family<KindLabel, Gauge<u64, AtomicU64>>,
@@ -202,7 +203,7 @@ impl Metrics {
     }
 
     /// Returns the name, help text and counter of everything that is counted about the shared state.
-    fn state_counters(&self) -> [(&'static str, &'static str, &Counter); 6] {
+    fn state_counters(&self) -> [(&'static str, &'static str, &Counter); 7] {
         [
             (
                 "placements_dropped",
@@ -230,6 +231,7 @@ impl Metrics {
                 "Snapshots that were applied: one at the start, others after the replica fell too far behind or diverged",
                 &self.snapshots_applied,
             ),
+            ("views_published", "Views of the state that were published to decisions", &self.views_published),
         ]
     }
 

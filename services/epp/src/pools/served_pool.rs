@@ -62,6 +62,7 @@ impl ServedPool {
             feedback: Arc::new(Mutex::new(feedback)),
             request_ends: Arc::new(Mutex::new(request_ends)),
             ready: Arc::new(set_ready),
+            failure: replica.failure.clone(),
         };
         let (root, _) = Actor::spawn(None, Root, setup).await?;
         register_gauges(&mut registry, &listed);
@@ -90,6 +91,8 @@ fn register_gauges(registry: &mut Registry, listed: &ListedPool) {
 
 #[cfg(test)]
 mod tests {
+    use ractor::SupervisionEvent;
+
     use super::*;
     use crate::test_support::replica;
 
@@ -107,5 +110,24 @@ mod tests {
         while picker.strong_count() > 0 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn pool_whose_actors_fail_too_often_is_not_ready_and_tells_why() {
+        let replica = replica();
+        let mut failure = replica.failure.subscribe();
+        let pool = ServedPool::start(&replica, Some("default/p")).await.unwrap();
+        let mut failures = 0;
+        while failure.borrow().is_none() {
+            if let Some(child) = pool.root.get_children().first() {
+                child.notify_supervisor(SupervisionEvent::ActorFailed(child.clone(), "it panicked".into()));
+                failures += 1;
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(20), failure.changed()).await;
+        }
+        let why = failure.borrow().clone().unwrap();
+        assert!(why.contains("the uplink failed") || why.contains("the view keeper failed"), "{why}");
+        assert!(failures > 10 && !*pool.ready.borrow(), "after {failures} failures");
+        pool.stop().await;
     }
 }

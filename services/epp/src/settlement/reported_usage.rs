@@ -40,11 +40,10 @@ impl BookedPrompt {
     fn place_again(&self, picker: &Picker, report: &UsageReport) {
         let snapshot = picker.snapshot.load();
         let view = &snapshot.view;
-        let Some(position) = view.position(report.endpoint).filter(|_| view.format.is_supported()) else {
+        if view.position(report.endpoint).is_none() || !view.format.is_supported() {
             return;
-        };
-        let (matches, known) = view.look_up(&self.chain, &picker.overlay);
-        let held = matches.blocks[position];
+        }
+        let (held, known) = view.look_up_at(report.endpoint, &self.chain, &picker.overlay);
         if held < self.chain.len() {
             let UsageReport { endpoint, incarnation, .. } = *report;
             picker.place(PlacedPrompt { endpoint, incarnation, chain: Arc::clone(&self.chain), known, held });

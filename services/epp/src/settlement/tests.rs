@@ -6,7 +6,7 @@ use signalbox_types::ModelKey;
 use super::*;
 use crate::deciding::picker::FeedbackReceivers;
 use crate::deciding::recorder::RequestContext;
-use crate::test_support::{FIRST, SECOND, picker_with_feedback, pool, prompt_of, report_five};
+use crate::test_support::{FIRST, SECOND, picker_with_feedback, pool, prompt_of, report_five, show};
 
 const MODEL: &str = "m";
 
@@ -159,9 +159,10 @@ async fn output_of_unknown_status_and_whole_documents_measure_no_prefill() {
 #[tokio::test]
 async fn a_half_open_model_gets_one_probe() {
     let mut pool = pool(&[FIRST, SECOND], ScrapeStatus::Fresh);
-    report_five(&mut pool, FIRST, ResponseOutcome::Refused);
-    pool.handle(1_000, PoolInput::Tick);
     let (picker, mut feedback) = picker_with_feedback(&pool, Policy::default());
+    report_five(&mut pool, picker.origin(), FIRST, ResponseOutcome::Refused);
+    pool.handle(1_000, PoolInput::Tick);
+    show(&picker, &pool);
     let first = picker
         .snapshot
         .load()

@@ -146,6 +146,7 @@ fn owned_pool(id: PoolId) -> signalbox_state::Pool {
         metrics_tls: MetricsTls::Verified,
     };
     let mut pool = signalbox_state::Pool::new(EPOCH, PoolConfig::default());
-    pool.handle(0, PoolInput::Spec(PoolSpec { id, endpoints: vec![endpoint], models: Arc::default() }));
+    let spec = PoolSpec { id, endpoints: vec![endpoint], models: Arc::default() };
+    pool.handle(0, PoolInput::Spec(spec.into()));
     pool
 }

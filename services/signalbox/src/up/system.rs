@@ -196,6 +196,7 @@ async fn start_aggregators(
             failback_after: FAILBACK_AFTER,
             pool_drain: POOL_DRAIN,
             history_bytes: HISTORY_BYTES,
+            history_time: Duration::ZERO,
             listen: listen_address(args.aggregator_listen, index, flags.listen)?,
             metrics: listen_address(args.aggregator_metrics_listen, index, flags.metrics)?,
             pool: PoolConfig::default(),

@@ -43,6 +43,7 @@ impl Replica {
             failback_after: Duration::from_secs(30),
             pool_drain: Duration::from_secs(60),
             history_bytes: 64 << 20,
+            history_time: std::time::Duration::ZERO,
             listen: ANY_PORT,
             metrics: ANY_PORT,
             pool: PoolConfig::default(),

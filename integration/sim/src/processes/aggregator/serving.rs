@@ -6,6 +6,7 @@ use signalbox_state::{
 };
 
 use super::Aggregator;
+use super::lease::STALL_LIMIT_US;
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
 use crate::cluster::message::{End, Payload, StreamKind};
@@ -84,24 +85,47 @@ impl Aggregator {
         }
     }
 
+    /// Answers polls that the history does not answer when the actor has time for them.
+    fn answer_polls_later(&mut self, cluster: &mut Cluster) {
+        if !std::mem::replace(&mut self.are_polls_waiting, true) {
+            cluster.set_timer(self.node, 0, Timer::AnswerPolls);
+        }
+    }
+
     pub(super) fn send_frames_to_all(&mut self, cluster: &mut Cluster, want: PollWant) {
         let streams: Vec<u64> = self.followers.keys().copied().collect();
         streams.into_iter().for_each(|stream| self.send_frames(cluster, stream, want));
     }
 
     /// Sends a follower the frames after its cursor, up to the window.
-    fn send_frames(&mut self, cluster: &mut Cluster, stream: u64, want: PollWant) {
-        let now_ms = cluster.now_ms(self.node);
+    fn send_frames(&mut self, cluster: &mut Cluster, stream: u64, mut want: PollWant) {
+        let (now_ms, is_busy) = (cluster.now_ms(self.node), cluster.is_busy(self.node));
+        if cluster.busy_for_us(self.node) >= STALL_LIMIT_US {
+            want = PollWant::Changes;
+        }
         while let Some(cursor) = self.followers.get_mut(&stream)
             && cluster
                 .network
                 .stream(stream)
                 .is_some_and(|stream| stream.in_flight[End::Client as usize] < WINDOW)
         {
-            match self.role.poll(now_ms, FollowerPoll { follower: stream, cursor: *cursor, want }) {
+            let poll = FollowerPoll { follower: stream, cursor: *cursor, want };
+            let read = self.role.history().and_then(|history| history.poll(now_ms, poll).ok());
+            let is_read_up_to_date = want != PollWant::Changes && matches!(read, Some(PollReply::Current(_)));
+            // Only the actor can answer what the history does not tell.
+            let reply = match read {
+                Some(reply) => reply,
+                None if is_busy => return self.answer_polls_later(cluster),
+                None => self.role.poll(now_ms, poll),
+            };
+            want = PollWant::Changes;
+            match reply {
                 PollReply::Current(message) => {
                     if let Some(message) = message {
                         cluster.send(stream, End::Client, Payload::FromAggregator(message));
+                    }
+                    if is_read_up_to_date && !is_busy {
+                        self.apply(cluster, RoleInput::FollowerCaughtUp(stream));
                     }
                     return;
                 }

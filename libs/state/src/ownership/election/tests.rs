@@ -1,13 +1,59 @@
 //! Tests of the election.
 
+use std::ops::{Deref, DerefMut};
+
 use super::*;
 
 const FAILBACK_AFTER_MS: u64 = 30_000;
+const LEASE_TTL_MS: u64 = 2_000;
 const CLAIM: ElectionStep = ElectionStep::Claim { replacing: None };
 const WON: ClaimResult = ClaimResult::Won { epoch: 5, is_first: false };
 
-fn standby() -> Election {
-    let mut election = Election::new("a".to_owned(), 0, FAILBACK_AFTER_MS);
+/// An election, and the epoch under which its aggregator owns the pool.
+struct Candidate {
+    election: Election,
+    own_epoch: Option<u64>,
+}
+
+impl Deref for Candidate {
+    type Target = Election;
+
+    fn deref(&self) -> &Election {
+        &self.election
+    }
+}
+
+impl DerefMut for Candidate {
+    fn deref_mut(&mut self) -> &mut Election {
+        &mut self.election
+    }
+}
+
+impl Candidate {
+    fn next(&mut self, now_ms: u64, sees_owner: bool, needs_later_epoch: bool) -> Option<ElectionStep> {
+        self.election.next(now_ms, self.own_epoch, sees_owner, needs_later_epoch)
+    }
+
+    fn record_claim_result(&mut self, now_ms: u64, result: ClaimResult) {
+        if let ClaimResult::Won { epoch, .. } = result {
+            self.own_epoch = Some(epoch);
+        }
+        self.election.record_claim_result(now_ms, result);
+    }
+
+    fn record_step_down(&mut self, now_ms: u64) {
+        self.own_epoch = None;
+        self.election.record_step_down(now_ms);
+    }
+}
+
+fn election(name: &str, pool_hash: u64) -> Candidate {
+    let election = Election::new(name.to_owned(), pool_hash, FAILBACK_AFTER_MS, LEASE_TTL_MS);
+    Candidate { election, own_epoch: None }
+}
+
+fn standby() -> Candidate {
+    let mut election = election("a", 0);
     election.set_candidates(0, vec!["a".to_owned()]);
     election
 }
@@ -16,7 +62,7 @@ fn other(epoch: u64) -> ObservedOwner {
     ObservedOwner::Other { name: "o".to_owned(), epoch }
 }
 
-fn owner() -> Election {
+fn owner() -> Candidate {
     let mut election = standby();
     election.observe_owner(ObservedOwner::Nobody);
     assert_eq!(Some(CLAIM), election.next(0, false, false));
@@ -41,7 +87,7 @@ fn pool_is_claimed_when_its_lease_is_gone_and_its_owner_is_silent() {
 fn preferred_aggregator_claims_first_and_others_after_a_delay() {
     let names = || vec!["a".to_owned(), "b".to_owned()];
     let first_moves = |name: &str, pool_hash| {
-        let mut election = Election::new(name.to_owned(), pool_hash, FAILBACK_AFTER_MS);
+        let mut election = election(name, pool_hash);
         election.set_candidates(0, names());
         election.observe_owner(ObservedOwner::Nobody);
         [0, YIELD_MS].map(|now_ms| election.next(now_ms, false, false))
@@ -58,7 +104,7 @@ fn preferred_aggregator_claims_first_and_others_after_a_delay() {
 }
 
 /// Returns an owner, and the name of an aggregator that is preferred over it.
-fn owner_and_preferred() -> (Election, String) {
+fn owner_and_preferred() -> (Candidate, String) {
     let is_preferred = |name: &String| {
         let mut election = standby();
         election.set_candidates(0, vec!["a".to_owned(), name.clone()]);
@@ -163,6 +209,32 @@ fn outranked_owner_continues_under_a_later_epoch() {
 }
 
 #[test]
+fn outranked_owner_whose_claims_are_not_answered_steps_down_after_the_lease() {
+    let mut election = owner();
+    election.record_outranked(10_000, true);
+    assert_eq!(Some(CLAIM), election.next(10_000, false, true));
+    election.record_outranked(10_000 + LEASE_TTL_MS - 1, true);
+    assert_eq!(None, election.next(10_000 + LEASE_TTL_MS - 1, false, true), "a claim is not answered yet");
+    election.record_outranked(10_000 + LEASE_TTL_MS, true);
+    assert_eq!(Some(ElectionStep::StepDown), election.next(10_000 + LEASE_TTL_MS, false, true));
+    election.record_step_down(10_000 + LEASE_TTL_MS);
+    election.record_claim_result(10_000 + LEASE_TTL_MS, ClaimResult::Unanswered);
+    election.observe_owner(other(9));
+    assert_eq!(None, election.next(60_000, false, false), "it follows");
+}
+
+#[test]
+fn owner_that_is_outranked_again_has_the_whole_time() {
+    let mut election = owner();
+    election.record_outranked(10_000, true);
+    election.record_outranked(11_000, false);
+    election.record_outranked(11_500, true);
+    assert_eq!(Some(CLAIM), election.next(10_000 + LEASE_TTL_MS, false, true));
+    election.record_outranked(11_500 + LEASE_TTL_MS, true);
+    assert_eq!(Some(ElectionStep::StepDown), election.next(11_500 + LEASE_TTL_MS, false, true));
+}
+
+#[test]
 fn owner_that_lost_its_lease_claims_again() {
     let mut election = owner();
     assert_eq!(None, election.next(1_000, false, false));
@@ -203,7 +275,7 @@ const CONFIRMED_AFTER_MS: u64 = 200;
 
 /// Returns what the standby `name` of the owner `o` does after the owner is lost for this long.
 fn replaces(name: &str, pool_hash: u64, lost_for_ms: u64) -> Option<ElectionStep> {
-    let mut election = Election::new(name.to_owned(), pool_hash, FAILBACK_AFTER_MS);
+    let mut election = election(name, pool_hash);
     election.set_candidates(0, ["a", "b", "o"].map(str::to_owned).to_vec());
     election.observe_owner(other(4));
     assert_eq!(Some(4), election.other_epoch());
@@ -227,7 +299,8 @@ fn lost_owner_is_replaced_by_the_preferred_standby_first() {
 fn owner_and_draining_standby_replace_nobody() {
     let mut election = owner();
     election.observe_owner(other(4));
-    assert_eq!(None, election.other_epoch());
+    election.record_lost_owner(0, Some(4));
+    assert_eq!(None, election.next(CONFIRMED_AFTER_MS, false, false));
     let mut election = standby();
     election.observe_owner(other(4));
     election.record_lost_owner(0, Some(4));

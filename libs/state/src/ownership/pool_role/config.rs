@@ -14,6 +14,9 @@ pub struct PoolRoleConfig {
     /// How long an aggregator without state waits for a follower that has some before it starts from an empty
     /// state, in milliseconds.
     pub takeover_wait_ms: u64,
+    /// How long an owner that knows of a later one may go on without a claim of its own, in milliseconds: the time to
+    /// live of its lease.
+    pub lease_ttl_ms: u64,
     /// How long the preferred aggregator must be alive before the owner hands it the pool, in milliseconds.
     pub failback_after_ms: u64,
 }

@@ -1,5 +1,7 @@
 //! The effects of a role.
 
+use signalbox_types::Version;
+
 use crate::pool::PoolEffect;
 use crate::replication::{FromFollower, Gap};
 
@@ -35,10 +37,14 @@ pub enum RoleEffect {
     StatusChanged(RoleStatus),
     /// Make all followers poll: there is something new for them.
     WakeFollowers,
+    /// The history from which the streams of followers answer polls by themselves began or ended.
+    HistoryChanged,
     /// A frame from the owner could not be applied.
     Gap(Gap),
     /// A snapshot replaced the state of a standby.
     SnapshotInstalled,
     /// This epoch, which a peer names, was ignored, because it cannot be genuine.
     EpochRefused(u64),
+    /// The history that this aggregator holds is not continued, because its version cannot be genuine.
+    HistoryRefused(Version),
 }

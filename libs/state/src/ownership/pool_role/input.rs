@@ -1,5 +1,7 @@
 //! The inputs of a role.
 
+use std::sync::Arc;
+
 use signalbox_types::PoolSpec;
 
 use crate::ownership::election::{ClaimResult, ObservedOwner};
@@ -10,7 +12,7 @@ use crate::replication::{FollowerEvent, FromFollower};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoleInput {
     /// The specification of the pool: its endpoints, objectives and model rewrites.
-    Spec(PoolSpec),
+    Spec(Arc<PoolSpec>),
     /// An input for the owner, from a collector or a replica. An aggregator that does not own the pool
     /// ignores it.
     Pool(PoolInput),
@@ -22,6 +24,8 @@ pub enum RoleInput {
     FollowerJoined(u64, String),
     /// A follower sent a message on this stream.
     FollowerMessage(u64, FromFollower),
+    /// A follower was up to date when its stream sent it a heartbeat.
+    FollowerCaughtUp(u64),
     /// A follower's stream ended.
     FollowerLeft(u64),
     /// The coordinator reported the pool's owner.

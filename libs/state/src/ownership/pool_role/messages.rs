@@ -41,6 +41,7 @@ impl PoolRole {
                     (Phase::Standby | Phase::Owner(_), _) => {}
                 }
             }
+            FromFollower::Installed(_) => self.unpin(now_ms, follower),
             FromFollower::FetchReply(frame) => self.handle_fetch_reply(now_ms, follower, frame),
         }
     }
@@ -63,13 +64,12 @@ impl PoolRole {
         }
     }
 
-    pub(super) fn remove_follower(&mut self, follower: u64) {
+    pub(super) fn remove_follower(&mut self, now_ms: u64, follower: u64) {
         self.followers.remove(follower);
         self.follower.cancel_fetch(FrameSource::Follower(follower));
-        match &mut self.phase {
-            Phase::Standby => {}
-            Phase::Takeover(takeover) => takeover.remove_follower(follower),
-            Phase::Owner(pool) => pool.journal_mut().unpin(follower),
+        self.unpin(now_ms, follower);
+        if let Phase::Takeover(takeover) = &mut self.phase {
+            takeover.remove_follower(follower);
         }
         if let Some(late) = &mut self.late_inheritance {
             late.remove_follower(follower);

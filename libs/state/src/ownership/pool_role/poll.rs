@@ -1,5 +1,4 @@
-//! Answers polls of followers: with frames if this aggregator owns the pool, otherwise with the message that
-//! it does not.
+//! What a follower's stream sends next. The owner's history answers most polls, without the owner.
 
 use std::sync::Arc;
 
@@ -8,9 +7,9 @@ use signalbox_types::Version;
 use super::{Phase, PoolRole};
 use crate::ownership::takeover::TakeoverMessage;
 use crate::pool::Pool;
-use crate::replication::{CatchUp, Frame, FromAggregator, Snapshot};
+use crate::replication::{CatchUp, Frame, FromAggregator, SharedHistory, Snapshot};
 
-/// The maximum number of snapshots being sent at once.
+/// The maximum number of snapshots that were sent and are not installed yet.
 const MAX_SNAPSHOTS_IN_FLIGHT: usize = 4;
 
 /// What a follower's poll asks for.
@@ -18,7 +17,7 @@ const MAX_SNAPSHOTS_IN_FLIGHT: usize = 4;
 pub enum PollWant {
     /// Changes only.
     Changes,
-    /// Changes, and a heartbeat if there are none.
+    /// A heartbeat, or changes if the follower does not follow the owner's epoch yet.
     ChangesAndHeartbeat,
     /// A heartbeat only, for a follower that has to wait for its changes: it says who owns the pool.
     Heartbeat,
@@ -40,82 +39,185 @@ pub struct FollowerPoll {
 pub enum PollReply {
     /// The follower is up to date. Send it this message, if there is one.
     Current(Option<FromAggregator>),
-    /// Send the follower this frame, then poll again.
+    /// Send the follower this frame, then poll again for changes.
     Frame(Frame),
-    /// Send the follower this snapshot, then poll again.
+    /// Send the follower this snapshot, then poll again for changes.
     Snapshot(Arc<Snapshot>),
     /// Nothing now: poll again a little later.
     Later,
 }
 
+/// Why a poll cannot be answered from the history alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeyondHistory {
+    /// The follower needs a snapshot.
+    Snapshot,
+    /// The follower knows this higher epoch.
+    Deposed(u64),
+    /// The owner has stepped down.
+    Ended,
+}
+
+/// The history that an owner writes, and the owner's clock.
+#[derive(Clone, Debug)]
+pub struct OwnedHistory {
+    history: SharedHistory,
+    /// A reading of the pool's clock, and of this process's clock at the same moment, in milliseconds.
+    clock_ms: (u64, u64),
+    /// Whether the owner might still continue another history, that of a follower which needs a snapshot of this one.
+    might_inherit: bool,
+}
+
+impl OwnedHistory {
+    /// Answers a follower's poll at `now_ms` of this process's clock.
+    ///
+    /// # Errors
+    /// [`BeyondHistory`] if the owner must answer it.
+    pub fn poll(&self, now_ms: u64, poll: FollowerPoll) -> Result<PollReply, BeyondHistory> {
+        let FollowerPoll { cursor, want, .. } = poll;
+        let next = self.history.since(cursor).ok_or(BeyondHistory::Ended)?;
+        let pool_now_ms = pool_now_ms(self.clock_ms, now_ms);
+        let heartbeat = || self.history.heartbeat(cursor, pool_now_ms).filter(|_| want != PollWant::Changes);
+        if want == PollWant::Heartbeat {
+            if self.might_inherit {
+                return Err(BeyondHistory::Snapshot);
+            }
+            let heartbeat = self.history.heartbeat_at_head(pool_now_ms);
+            return Ok(PollReply::Current(heartbeat.map(FromAggregator::Frame)));
+        }
+        match next {
+            CatchUp::Current => Ok(PollReply::Current(heartbeat().map(FromAggregator::Frame))),
+            // Signs of life do not wait until the follower is up to date.
+            CatchUp::Frame(frame) => Ok(PollReply::Frame(heartbeat().unwrap_or(frame))),
+            CatchUp::Snapshot => Err(BeyondHistory::Snapshot),
+            CatchUp::Deposed(epoch) => Err(BeyondHistory::Deposed(epoch)),
+        }
+    }
+}
+
+/// Returns the pool's clock at `now_ms` of this process's clock.
+pub(super) fn pool_now_ms((pool_ms, at_ms): (u64, u64), now_ms: u64) -> u64 {
+    pool_ms + now_ms.saturating_sub(at_ms)
+}
+
 impl PoolRole {
+    /// Returns the history from which the streams of followers answer polls by themselves; `None` if this aggregator
+    /// does not own the pool, so that it must answer each poll.
+    pub fn history(&self) -> Option<OwnedHistory> {
+        let Phase::Owner(pool) = &self.phase else { return None };
+        Some(self.owned_history(pool))
+    }
+
+    /// Returns whether there is a history from which streams answer polls by themselves, and whether it might be
+    /// replaced by another.
+    pub(super) fn history_status(&self) -> (bool, bool) {
+        (matches!(self.phase, Phase::Owner(_)), self.late_inheritance.is_some())
+    }
+
+    fn owned_history(&self, pool: &Pool) -> OwnedHistory {
+        OwnedHistory {
+            history: pool.journal().history().clone(),
+            clock_ms: self.clock_ms,
+            might_inherit: self.late_inheritance.is_some(),
+        }
+    }
+
     /// Answers a follower's poll at `now_ms` of this process's clock.
     pub fn poll(&mut self, now_ms: u64, poll: FollowerPoll) -> PollReply {
-        let FollowerPoll { follower, cursor, want } = poll;
-        let (epoch, after) = (self.epoch(), self.version());
-        let pool_now_ms = self.pool_now_ms(now_ms);
-        let not_owner = FromAggregator::NotOwner { epoch };
-        let wants_heartbeat = want != PollWant::Changes;
-        let pool = match &mut self.phase {
-            Phase::Standby => {
-                return PollReply::Current(wants_heartbeat.then_some(not_owner));
-            }
-            Phase::Takeover(takeover) => {
-                return PollReply::Current(match takeover.take_message(follower) {
-                    Some(TakeoverMessage::NotOwner) => Some(not_owner),
-                    Some(TakeoverMessage::FetchRequest) => Some(FromAggregator::FetchRequest { after }),
-                    None => wants_heartbeat.then_some(not_owner),
-                });
-            }
-            Phase::Owner(pool) => pool,
-        };
+        let FollowerPoll { follower, want, .. } = poll;
+        let not_owner = FromAggregator::NotOwner { epoch: self.epoch() };
+        let sign_of_life = (want != PollWant::Changes).then_some(not_owner.clone());
+        if let Phase::Takeover(takeover) = &mut self.phase {
+            let message = takeover.take_message(follower);
+            let after = self.version();
+            return PollReply::Current(match message {
+                Some(TakeoverMessage::NotOwner) => Some(not_owner),
+                Some(TakeoverMessage::FetchRequest) => Some(FromAggregator::FetchRequest { after }),
+                None => sign_of_life,
+            });
+        }
+        let Phase::Owner(pool) = &self.phase else { return PollReply::Current(sign_of_life) };
         if let Some(late) = self.late_inheritance.as_mut().filter(|late| late.holds_back(follower)) {
-            let sign_of_life = wants_heartbeat.then_some(not_owner);
             return PollReply::Current(late.take_request(follower).or(sign_of_life));
         }
-        if want == PollWant::Heartbeat {
-            pool.journal_mut().unpin(follower);
-            return PollReply::Current(Some(FromAggregator::Frame(heartbeat(pool, pool_now_ms))));
+        match self.owned_history(pool).poll(now_ms, poll) {
+            Ok(reply) => {
+                if let PollReply::Current(Some(_)) = reply
+                    && want != PollWant::Heartbeat
+                {
+                    self.record_caught_up(now_ms, follower);
+                }
+                reply
+            }
+            Err(BeyondHistory::Snapshot) if want == PollWant::Heartbeat => self.reply_with_heartbeat(now_ms),
+            Err(BeyondHistory::Snapshot) => self.reply_with_snapshot(now_ms, follower),
+            Err(BeyondHistory::Deposed(epoch)) => self.reply_to_later_epoch(now_ms, poll, epoch),
+            Err(BeyondHistory::Ended) => PollReply::Later,
         }
-        let reply = match pool.journal().since(cursor) {
-            CatchUp::Current => {
-                self.followers.record_caught_up(now_ms, follower);
-                let heartbeat = || FromAggregator::Frame(heartbeat(pool, pool_now_ms));
-                PollReply::Current(wants_heartbeat.then(heartbeat))
-            }
-            CatchUp::Frame(frame) => PollReply::Frame(frame),
-            CatchUp::Snapshot => return reply_with_snapshot(pool, &mut self.latest_snapshot, follower),
-            CatchUp::Deposed(epoch) if self.follower.hear_epoch(epoch) => PollReply::Later,
-            // The cursor cannot be genuine. The heartbeat makes the follower send another one.
-            CatchUp::Deposed(_) => {
-                let heartbeat = || FromAggregator::Frame(heartbeat(pool, pool_now_ms));
-                PollReply::Current(wants_heartbeat.then(heartbeat))
-            }
+    }
+
+    /// Records that a follower was up to date when it was sent a heartbeat.
+    pub(super) fn record_caught_up(&mut self, now_ms: u64, follower: u64) {
+        self.followers.record_caught_up(now_ms, follower);
+    }
+
+    fn reply_to_later_epoch(&mut self, now_ms: u64, poll: FollowerPoll, epoch: u64) -> PollReply {
+        if self.follower.hear_epoch(epoch) {
+            return PollReply::Later;
+        }
+        // The cursor cannot be genuine. A heartbeat makes the follower send another one.
+        match poll.want {
+            PollWant::Changes => PollReply::Current(None),
+            PollWant::ChangesAndHeartbeat | PollWant::Heartbeat => self.reply_with_heartbeat(now_ms),
+        }
+    }
+
+    fn reply_with_heartbeat(&self, now_ms: u64) -> PollReply {
+        let Phase::Owner(pool) = &self.phase else { return PollReply::Later };
+        let heartbeat = pool.journal().history().heartbeat_at_head(self.pool_now_ms(now_ms));
+        PollReply::Current(heartbeat.map(FromAggregator::Frame))
+    }
+
+    fn reply_with_snapshot(&mut self, now_ms: u64, follower: u64) -> PollReply {
+        let pool_now_ms = self.pool_now_ms(now_ms);
+        let Phase::Owner(pool) = &mut self.phase else { return PollReply::Later };
+        pool.journal_mut().unpin(pool_now_ms, follower);
+        if pool.journal().pinned() >= MAX_SNAPSHOTS_IN_FLIGHT {
+            return PollReply::Later;
+        }
+        let head = pool.journal().head();
+        let is_usable = |snapshot: &&Arc<Snapshot>| {
+            snapshot.version.epoch == head.epoch && pool.journal().covers(snapshot.version)
         };
-        pool.journal_mut().unpin(follower);
-        reply
+        let snapshot = match self.latest_snapshot.as_ref().filter(is_usable) {
+            Some(snapshot) => Arc::clone(snapshot),
+            None => Arc::new(pool.snapshot()),
+        };
+        pool.journal_mut().pin(pool_now_ms, follower, snapshot.version.seq);
+        self.latest_snapshot = Some(Arc::clone(&snapshot));
+        PollReply::Snapshot(snapshot)
     }
-}
 
-fn reply_with_snapshot(pool: &mut Pool, latest: &mut Option<Arc<Snapshot>>, follower: u64) -> PollReply {
-    pool.journal_mut().unpin(follower);
-    if pool.journal().pinned() >= MAX_SNAPSHOTS_IN_FLIGHT {
-        return PollReply::Later;
+    /// Releases the history after the snapshot that a follower was sent: it has installed the snapshot, or is gone.
+    pub(super) fn unpin(&mut self, now_ms: u64, follower: u64) {
+        let pool_now_ms = self.pool_now_ms(now_ms);
+        let Phase::Owner(pool) = &mut self.phase else { return };
+        pool.journal_mut().unpin(pool_now_ms, follower);
+        self.drop_unused_snapshot();
     }
-    let head = pool.journal().head();
-    let is_usable = |snapshot: &&Arc<Snapshot>| {
-        snapshot.version.epoch == head.epoch && pool.journal().covers(snapshot.version)
-    };
-    let snapshot = match latest.as_ref().filter(is_usable) {
-        Some(snapshot) => Arc::clone(snapshot),
-        None => Arc::new(pool.snapshot()),
-    };
-    pool.journal_mut().pin(follower, snapshot.version.seq);
-    *latest = Some(Arc::clone(&snapshot));
-    PollReply::Snapshot(snapshot)
-}
 
-fn heartbeat(pool: &Pool, now_ms: u64) -> Frame {
-    let Version { epoch, seq } = pool.journal().head();
-    Frame::Heartbeat { epoch, seq, now_ms, digest: pool.pool_state().digest() }
+    /// Releases the history after snapshots that should have been installed long ago.
+    pub(super) fn expire_pins(&mut self, now_ms: u64) {
+        let pool_now_ms = self.pool_now_ms(now_ms);
+        let Phase::Owner(pool) = &mut self.phase else { return };
+        pool.journal_mut().expire_pins(pool_now_ms);
+        self.drop_unused_snapshot();
+    }
+
+    /// Drops the latest snapshot unless it is being sent: it may be as large as the state.
+    fn drop_unused_snapshot(&mut self) {
+        if self.pool().is_none_or(|pool| pool.journal().pinned() == 0) {
+            self.latest_snapshot = None;
+        }
+    }
 }

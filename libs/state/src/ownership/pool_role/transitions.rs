@@ -1,5 +1,7 @@
 //! Changes of status: becoming the owner and stepping down.
 
+use std::sync::Arc;
+
 use super::{Phase, PoolRole, RoleEffect, RoleStatus};
 use crate::ownership::election::ClaimResult;
 use crate::ownership::late_inheritance::LateInheritance;
@@ -55,8 +57,9 @@ impl PoolRole {
         self.late_inheritance =
             replica.cursor().is_none().then(|| LateInheritance::new(now_ms, epoch, format, journal));
         self.clock_ms = (pool_now_ms, now_ms);
+        effects.extend(Pool::invented_version(&replica).map(RoleEffect::HistoryRefused));
         self.phase = Phase::Owner(Box::new(Pool::inherit(epoch, self.config.pool, replica, pool_now_ms)));
-        self.handle_as_owner(now_ms, PoolInput::Spec(self.spec.clone()), effects);
+        self.handle_as_owner(now_ms, PoolInput::Spec(Arc::clone(&self.spec)), effects);
         effects.push(RoleEffect::StatusChanged(RoleStatus::Owner(epoch)));
         effects.push(RoleEffect::WakeFollowers);
     }
@@ -73,12 +76,15 @@ impl PoolRole {
         let (replica, owner_now_ms) = late.into_fetched(now_ms);
         let pool_now_ms = own_now_ms.max(owner_now_ms).max(latest_time_ms(&replica)).min(MAX_POOL_TIME_MS);
         let Phase::Owner(pool) = &mut self.phase else { return };
+        effects.extend(Pool::invented_version(&replica).map(RoleEffect::HistoryRefused));
         let inherited = Pool::inherit(epoch, self.config.pool, replica, pool_now_ms);
         let before = std::mem::replace(pool.as_mut(), inherited);
-        effects.extend(pool.replace(&before).into_iter().map(RoleEffect::Pool));
+        effects.extend(pool.replace(pool_now_ms, &before).into_iter().map(RoleEffect::Pool));
+        // The share of the memory may have changed since this aggregator began to fetch.
+        pool.set_history(pool_now_ms, self.config.pool.journal);
         self.latest_snapshot = None;
         self.clock_ms = (pool_now_ms, now_ms);
-        self.handle_as_owner(now_ms, PoolInput::Spec(self.spec.clone()), effects);
+        self.handle_as_owner(now_ms, PoolInput::Spec(Arc::clone(&self.spec)), effects);
     }
 
     /// Returns to following, unless this aggregator already does.

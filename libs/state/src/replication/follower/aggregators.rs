@@ -72,6 +72,13 @@ impl Aggregators {
         owners.max_by_key(|(source, epoch)| (*epoch, *source))
     }
 
+    /// Counts `late_ms` of the silence until `now_ms` as this process's own.
+    pub(super) fn excuse(&mut self, now_ms: u64, late_ms: u64) {
+        for aggregator in self.0.values_mut() {
+            aggregator.last_message_ms = aggregator.last_message_ms.saturating_add(late_ms).min(now_ms);
+        }
+    }
+
     /// Returns the owner that the follower hears, as it reports it.
     pub(super) fn heard_owner(&self, now_ms: u64) -> HeardOwner {
         self.owner(now_ms).map_or(HeardOwner::Nobody, |(_, epoch)| HeardOwner::Epoch(epoch))
@@ -90,6 +97,7 @@ impl Aggregators {
         match message {
             FromAggregator::Frame(
                 Frame::Heartbeat { epoch, .. }
+                | Frame::Delta { epoch, .. }
                 | Frame::EpochChange { epoch, .. }
                 | Frame::SnapshotBegin { version: Version { epoch, .. }, .. },
             ) => aggregator.claimed = Claimed::Owner(*epoch),

@@ -1,18 +1,20 @@
 //! What the role asks its actor to do.
 
+use std::sync::Arc;
+
 use signalbox_lease::ClaimRequest;
 use signalbox_state::{PoolEffect, RoleEffect, RoleStatus};
 
 use super::{PoolOwnerSetup, State};
 use crate::actors::coordination;
-use crate::pools::PoolOwnerRef;
+use crate::pools::{BulkMessage, PoolOwnerRef, PublishedHistory};
 
 impl State {
     /// Performs an effect of the role.
     pub(super) fn perform(&mut self, myself: &PoolOwnerRef, effect: RoleEffect) {
         let PoolOwnerSetup { membership, handle, metrics, .. } = &self.setup;
         match effect {
-            RoleEffect::Pool(effect) => self.perform_pool_effect(effect),
+            RoleEffect::Pool(effect) => self.perform_pool_effect(myself, effect),
             RoleEffect::Send(aggregator, message) => {
                 if let Some(sender) = self.aggregators.get(&aggregator) {
                     sender.send(message);
@@ -25,6 +27,7 @@ impl State {
             RoleEffect::Release => coordination::release(membership, &handle.pool),
             RoleEffect::StatusChanged(status) => self.handle_status_change(status),
             RoleEffect::WakeFollowers => handle.wake_followers(self.role.epoch()),
+            RoleEffect::HistoryChanged => self.publish_history(),
             RoleEffect::Gap(gap) => {
                 metrics.frame_gaps.inc();
                 tracing::debug!(pool = %handle.pool, %gap, "cannot apply a frame from the owner");
@@ -34,6 +37,9 @@ impl State {
                     tracing::warn!(pool = %handle.pool, epoch, "ignoring an epoch that cannot be genuine");
                 }
             }
+            RoleEffect::HistoryRefused(version) => {
+                tracing::warn!(pool = %handle.pool, %version, "not continuing a history whose version cannot be genuine");
+            }
             RoleEffect::SnapshotInstalled => {
                 let version = self.role.version().unwrap_or_default();
                 tracing::info!(pool = %handle.pool, %version, "applied a snapshot");
@@ -41,9 +47,16 @@ impl State {
         }
     }
 
-    fn perform_pool_effect(&mut self, effect: PoolEffect) {
+    /// Lets the streams of followers read the history by themselves, or ends that.
+    fn publish_history(&self) {
+        let clock_start = self.started;
+        let published = self.role.history().map(|history| PublishedHistory { history, clock_start });
+        self.setup.handle.history.store(published.map(Arc::new));
+    }
+
+    fn perform_pool_effect(&mut self, myself: &PoolOwnerRef, effect: PoolEffect) {
         match effect {
-            PoolEffect::Published(version) => self.setup.handle.wake_followers(version.epoch),
+            PoolEffect::Published(_) => self.setup.handle.wake_followers(self.role.epoch()),
             PoolEffect::Assign(stream, endpoints) => {
                 if let Some(assignment) = self.collectors.get(&stream) {
                     let (stream, endpoints_assigned) = (stream.0, endpoints.len());
@@ -59,6 +72,10 @@ impl State {
                 );
                 self.setup.metrics.collectors_dropped.inc();
                 self.collectors.remove(&stream);
+            }
+            PoolEffect::Unfinished => {
+                // This fails if the actor has been stopped. Then there is nothing left to do.
+                let _ = self.setup.handle.bulk.push(myself, BulkMessage::Continue);
             }
             PoolEffect::Count(event) => self.setup.metrics.record(event),
             PoolEffect::NeedChain(..) | PoolEffect::Expired(_) => {}

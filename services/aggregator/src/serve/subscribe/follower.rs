@@ -13,11 +13,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use super::snapshot_pace::{CursorUse, SnapshotPace};
-use crate::pools::PoolOwnerMessage;
+use crate::pools::{BulkMessage, PoolOwnerMessage};
 use crate::serve::{StreamContext, StreamPeer};
 
 /// Time between two heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The time between two frames with changes, unless there is more to send than fits into one: a busy owner makes many
+/// small changes, which are cheaper to send, receive and apply together.
+const FRAME_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Delay before the next poll while too many snapshots are being sent.
 const POLL_DELAY: Duration = Duration::from_millis(50);
@@ -90,10 +94,15 @@ impl Follower {
                 ControlFlow::Break(reason) => return reason,
             };
             want = PollWant::Changes;
+            let next_frame_at = Instant::now() + FRAME_INTERVAL;
             let is_waiting = self.wait_until.is_some();
             let wait_until = self.wait_until.unwrap_or_else(Instant::now);
             // Neither this nor the changes of the epoch can fail: the follower's pool holds the senders.
             let actor_stopped = async { drop(actor.wait_for(Option::is_none).await) };
+            let changed = async {
+                drop(wakeups.changed().await);
+                sleep_until(next_frame_at.into()).await;
+            };
             // The follower's messages come first, so that its end is noticed however far behind it is.
             let next = tokio::select! {
                 biased;
@@ -108,7 +117,7 @@ impl Follower {
                     ControlFlow::Continue(())
                 }
                 () = std::future::ready(()), if is_behind && !is_waiting => ControlFlow::Continue(()),
-                _ = wakeups.changed(), if !is_behind && !is_waiting => ControlFlow::Continue(()),
+                () = changed, if !is_behind && !is_waiting => ControlFlow::Continue(()),
             };
             if let ControlFlow::Break(reason) = next {
                 return reason;
@@ -123,7 +132,7 @@ impl Follower {
         message: Result<Option<FollowerMessage>, Status>,
     ) -> ControlFlow<Ended> {
         let Ok(Some(message)) = message else { return ControlFlow::Break("the follower closed the stream") };
-        let permit = self.peer.budget.admit(signalbox_wire::message_bytes(&message)).await;
+        let bytes = signalbox_wire::message_bytes(&message);
         let message = match signalbox_wire::decode_follower_message(message) {
             Ok(message) => message,
             Err(error) => {
@@ -134,11 +143,19 @@ impl Follower {
         if let FromFollower::Cursor(Cursor { version, .. }) = &message {
             self.handle_cursor(version.unwrap_or_default());
         }
-        let message = PoolOwnerMessage::FollowerMessage { follower: self.id, message, permit };
-        match self.peer.actor.cast(message) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break("the pool's actor has stopped"),
-        }
+        let (follower, actor, budget) = (self.id, &self.peer.actor, &self.peer.budget);
+        let is_sent = match message {
+            FromFollower::FetchReply(frame) => {
+                let permit = budget.admit(bytes).await;
+                let reply = BulkMessage::FetchReply { follower, frame, permit };
+                self.peer.pool.bulk.push(actor, reply).is_ok()
+            }
+            message => {
+                let permit = budget.admit_to_mailbox(bytes).await;
+                actor.cast(PoolOwnerMessage::FollowerMessage { follower, message, permit }).is_ok()
+            }
+        };
+        if is_sent { ControlFlow::Continue(()) } else { ControlFlow::Break("the pool's actor has stopped") }
     }
 
     fn handle_cursor(&mut self, cursor: Version) {
@@ -182,13 +199,34 @@ impl Follower {
         ControlFlow::Continue(true)
     }
 
+    /// Returns what comes next: from the published history, or from the actor if that does not tell.
     async fn poll(&self, want: PollWant) -> ControlFlow<Ended, PollReply> {
         let poll = FollowerPoll { follower: self.id, cursor: self.cursor, want };
+        if let Some(reply) = self.read_history(poll) {
+            return ControlFlow::Continue(reply);
+        }
         let reply = self.peer.actor.call(|port| PoolOwnerMessage::Poll(poll, port), Some(POLL_TIMEOUT)).await;
         match reply {
             Ok(ractor::rpc::CallResult::Success(reply)) => ControlFlow::Continue(reply),
             Ok(_) | Err(_) => ControlFlow::Break("the pool's actor does not answer"),
         }
+    }
+
+    /// Reads what comes next from the published history, which takes nothing from the owner.
+    fn read_history(&self, mut poll: FollowerPoll) -> Option<PollReply> {
+        let pool = &self.peer.pool;
+        // The followers of an owner that is stuck must notice.
+        match poll.want {
+            PollWant::Heartbeat if pool.stalled_for().is_some() => return Some(PollReply::Current(None)),
+            PollWant::ChangesAndHeartbeat if pool.stalled_for().is_some() => poll.want = PollWant::Changes,
+            _ => {}
+        }
+        let reply = pool.history.load().as_ref()?.poll(poll).ok()?;
+        if poll.want == PollWant::ChangesAndHeartbeat && matches!(reply, PollReply::Current(Some(_))) {
+            // If the actor has stopped, the stream ends.
+            let _ = self.peer.actor.cast(PoolOwnerMessage::FollowerCaughtUp(self.id));
+        }
+        Some(reply)
     }
 
     async fn send_snapshot(

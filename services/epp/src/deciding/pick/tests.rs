@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use signalbox_schedule::Policy;
 use signalbox_state::Bookings;
+use signalbox_types::Origin;
 
 use super::*;
 use crate::test_support::{
@@ -117,7 +118,7 @@ fn uplink_is_woken_after_the_placement_is_queued() {
 #[test]
 fn fallbacks_and_scores_leave_out_worse_tiers() {
     let mut pool = pool(&[FIRST, SECOND, THIRD], ScrapeStatus::Fresh);
-    report_five(&mut pool, SECOND, ResponseOutcome::Failed);
+    report_five(&mut pool, Origin(9), SECOND, ResponseOutcome::Failed);
     let mut picker = picker_for(&pool, Policy::default());
     (picker.fallback_endpoints, picker.scores) = (2, EndpointScores::Emitted);
     for _ in 0..20 {

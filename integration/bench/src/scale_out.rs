@@ -1,0 +1,98 @@
+//! `scale-out`: measures what a large pool costs its owner and each replica. Time is virtual; the CPU time of each part
+//! is measured on one thread.
+
+mod costs;
+mod eviction;
+mod goals;
+mod growth;
+mod measured_owner;
+mod measured_replica;
+mod prompts;
+mod report;
+mod run;
+mod sending_replica;
+mod servers;
+mod shape;
+mod stopwatch;
+mod traffic;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use report::Results;
+use shape::Shape;
+
+/// The measured pools: endpoints, requests per second, replicas.
+const SHAPES: [(usize, usize, usize); 6] = [
+    (1_000, 1_000, 8),
+    (1_000, 10_000, 8),
+    (1_000, 50_000, 32),
+    (10_000, 1_000, 8),
+    (10_000, 10_000, 32),
+    (10_000, 50_000, 32),
+];
+
+/// Arguments of `scale-out`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Virtual seconds to measure
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Measure only pools with N endpoints
+    #[arg(long, value_name = "N")]
+    endpoints: Option<usize>,
+    /// Measure only pools with N requests per second
+    #[arg(long, value_name = "N")]
+    requests: Option<usize>,
+    /// Write all measurements to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Fail if a goal is missed
+    #[arg(long)]
+    check: bool,
+}
+
+impl Args {
+    fn shapes(&self) -> impl Iterator<Item = Shape> {
+        let all = SHAPES.into_iter().map(|(endpoints, requests_per_second, replicas)| Shape {
+            endpoints,
+            requests_per_second,
+            replicas,
+        });
+        all.filter(|shape| {
+            self.endpoints.is_none_or(|only| only == shape.endpoints)
+                && self.requests.is_none_or(|only| only == shape.requests_per_second)
+        })
+    }
+}
+
+/// Runs the benchmark, prints each result when it is there, and writes all of them.
+///
+/// # Errors
+/// Fails when the measurements cannot be written, and with `--check` when a goal is missed.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut results = Results::default();
+    report::print_header();
+    for shape in args.shapes() {
+        let costs = run::run(shape, args.seconds);
+        report::print_shape(&shape, &costs);
+        results.shapes.push((shape, costs));
+    }
+    report::print_snapshots(&results.shapes);
+    if args.requests.is_none() {
+        let sizes =
+            [1_000, 10_000].into_iter().filter(|size| args.endpoints.is_none_or(|only| only == *size));
+        results.growth = sizes.clone().map(growth::measure).collect();
+        report::print_growth(&results.growth);
+        results.eviction = sizes.flat_map(eviction::measure).collect();
+        report::print_eviction(&results.eviction);
+    }
+    if let Some(path) = &args.output {
+        let json = serde_json::to_string_pretty(&results)?;
+        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let missed = goals::print(&results);
+    anyhow::ensure!(!args.check || missed == 0, "{missed} goals are missed");
+    Ok(())
+}

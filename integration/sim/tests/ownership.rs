@@ -1,0 +1,160 @@
+//! Checks who owns the pool when an owner is stuck, outranked or without its lease, over several seeds of everything
+//! else.
+
+use signalbox_sim::{Counter, FaultKind, Invariant, Node, Plan, Tracing, Work, World};
+
+const SEEDS: std::ops::Range<u64> = 0..4;
+
+/// Returns a cluster that has served requests for five seconds.
+fn world_of(plan: &Plan) -> World {
+    let mut world = World::new(&Plan { heals_at_ms: 60_000, ..plan.clone() }, Tracing::Off);
+    run(&mut world, 5_000);
+    world
+}
+
+fn run(world: &mut World, until_ms: u64) {
+    world.run_until(until_ms).unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+/// Returns the index and epoch of the only owner.
+fn owner(world: &World) -> (usize, u64) {
+    match world.owners()[..] {
+        [(Node::Aggregator(at), epoch)] => (at, epoch),
+        ref owners => panic!("expected one owner, but there are {owners:?}"),
+    }
+}
+
+/// Cuts all links between a node and others for a while.
+fn cut_off(world: &mut World, node: Node, others: impl IntoIterator<Item = Node>, for_ms: u64) {
+    for other in others.into_iter().filter(|other| *other != node) {
+        world.inject(FaultKind::Cut(node, other), for_ms);
+        world.inject(FaultKind::Cut(other, node), for_ms);
+    }
+}
+
+/// Runs until another aggregator owns the pool, and returns when, in milliseconds.
+fn next_owner(world: &mut World, before: (usize, u64), until_ms: u64) -> u64 {
+    let is_next = |(node, epoch): &(Node, u64)| *node != Node::Aggregator(before.0) && *epoch > before.1;
+    let found = (5_000..until_ms).step_by(10).find(|now_ms| {
+        run(world, *now_ms);
+        world.owners().iter().any(is_next)
+    });
+    found.unwrap_or_else(|| panic!("{}: no aggregator took over", Invariant::TakeoverIsFast))
+}
+
+#[test]
+fn standby_takes_over_from_an_owner_that_is_stuck_when_no_follower_can_tell() {
+    for seed in SEEDS {
+        let mut world = world_of(&Plan { aggregators: 2, replicas: 0, ..Plan::without_faults(seed) });
+        let before = owner(&world);
+        world.inject(FaultKind::Stall(Node::Aggregator(before.0)), 20_000);
+        // The lease is renewed for another second, lasts six, and another aggregator has three to own the pool.
+        let took_over_ms = next_owner(&mut world, before, 15_000);
+        assert!(took_over_ms > 10_000, "the lease has not ended at seed {seed}: {took_over_ms} ms");
+        run(&mut world, 29_000);
+        assert_ne!(before, owner(&world), "{}: at seed {seed}", Invariant::OneOwner);
+        world.settle().unwrap_or_else(|violation| panic!("{violation} at seed {seed}"));
+    }
+}
+
+#[test]
+fn standby_replaces_an_owner_that_is_stuck_within_three_seconds() {
+    for seed in SEEDS {
+        let mut world = world_of(&Plan::without_faults(seed));
+        let before = owner(&world);
+        world.inject(FaultKind::Stall(Node::Aggregator(before.0)), 10_000);
+        let took_over_ms = next_owner(&mut world, before, 8_000);
+        run(&mut world, took_over_ms + 15_000);
+        assert_ne!(before.0, owner(&world).0, "{}: at seed {seed}", Invariant::OneOwner);
+        world.settle().unwrap_or_else(|violation| panic!("{violation} at seed {seed}"));
+    }
+}
+
+#[test]
+fn short_stall_does_not_change_the_owner() {
+    for seed in SEEDS {
+        let mut world = world_of(&Plan { aggregators: 2, replicas: 0, ..Plan::without_faults(seed) });
+        let before = owner(&world);
+        world.inject(FaultKind::Stall(Node::Aggregator(before.0)), 3_000);
+        run(&mut world, 20_000);
+        assert_eq!(before, owner(&world), "{}: at seed {seed}", Invariant::HeardOwnerStays);
+    }
+}
+
+#[test]
+fn owner_that_loses_its_lease_goes_on_and_claims_the_pool_again() {
+    for seed in SEEDS {
+        let mut world = world_of(&Plan::without_faults(seed));
+        let (before, counters) = (owner(&world), world.counters());
+        world.inject(FaultKind::LoseLease(before.0), 0);
+        for now_ms in (5_000..=12_000).step_by(50) {
+            run(&mut world, now_ms);
+            assert_eq!(before.0, owner(&world).0, "{}: at seed {seed}", Invariant::HeardOwnerStays);
+        }
+        assert!(owner(&world).1 > before.1, "it did not claim the pool again at seed {seed}");
+        for counter in [Counter::StreamBroken, Counter::SnapshotSent, Counter::OriginRenewal] {
+            assert_eq!(counters.get(counter), world.counters().get(counter), "{counter:?} at seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn owner_that_is_cut_off_from_the_coordinator_goes_on() {
+    for seed in SEEDS {
+        let mut world = world_of(&Plan::without_faults(seed));
+        let before = owner(&world);
+        cut_off(&mut world, Node::Aggregator(before.0), [Node::Coordinator], 15_000);
+        run(&mut world, 18_000);
+        assert!(world.vacant_since_ms().is_some(), "the lease has not ended at seed {seed}");
+        for now_ms in (18_000..=26_000).step_by(50) {
+            run(&mut world, now_ms);
+            assert_eq!(before.0, owner(&world).0, "{}: at seed {seed}", Invariant::HeardOwnerStays);
+        }
+        assert!(world.vacant_since_ms().is_none(), "it did not claim the pool again at seed {seed}");
+    }
+}
+
+#[test]
+fn outranked_owner_that_is_cut_off_from_the_coordinator_and_the_standbys_steps_down_after_its_lease() {
+    for seed in SEEDS {
+        let mut world = world_of(&Plan::without_faults(seed));
+        let before = owner(&world);
+        // The replicas reach both owners, and tell the earlier one that there is a later one.
+        let others = (0..3).map(Node::Aggregator).chain([Node::Coordinator]);
+        cut_off(&mut world, Node::Aggregator(before.0), others, 30_000);
+        let took_over_ms = next_owner(&mut world, before, 15_000);
+        run(&mut world, took_over_ms + 6_000 + 1_000);
+        assert_ne!(before.0, owner(&world).0, "{}: at seed {seed}", Invariant::OutrankedStepsDown);
+        run(&mut world, 45_000);
+        assert_ne!(before.0, owner(&world).0, "{}: at seed {seed}", Invariant::OneOwner);
+        world.settle().unwrap_or_else(|violation| panic!("{violation} at seed {seed}"));
+    }
+}
+
+#[test]
+fn restarted_aggregators_inherit_from_replicas_that_take_seconds_to_offer_what_they_hold() {
+    for seed in SEEDS {
+        let mut world = world_of(&Plan::without_faults(seed));
+        let (at, epoch) = owner(&world);
+        let seq_of = |world: &World, node| {
+            let role = world.roles().find(|(found, _)| *found == node);
+            role.and_then(|(_, role)| role.version()).expect("the aggregator runs and has a state").seq
+        };
+        let seq_before = seq_of(&world, Node::Aggregator(at));
+        (0..3).for_each(|at| world.inject(FaultKind::Kill(Node::Aggregator(at)), 500));
+        world.set_work(Work { part_us: 400_000, ..Work::quick() });
+        let has_inherited = |world: &World| {
+            let mut next = world.owners().into_iter().filter(|(_, found)| *found > epoch);
+            next.any(|(node, _)| seq_of(world, node) + 20 >= seq_before)
+        };
+        let inherited_ms = (5_000..40_000).step_by(10).find(|now_ms| {
+            run(&mut world, *now_ms);
+            has_inherited(&world)
+        });
+        let inherited_ms = inherited_ms.unwrap_or_else(|| panic!("nobody inherited at seed {seed}"));
+        assert!(inherited_ms > 5_500 + 3_000, "the offer was quick at seed {seed}: {inherited_ms} ms");
+        world.set_work(Work::quick());
+        run(&mut world, inherited_ms + 10_000);
+        world.settle().unwrap_or_else(|violation| panic!("{violation} at seed {seed}"));
+    }
+}
