@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An endpoint's measured speed. The default is the speed of an 8B model on one H100.
+/// An endpoint's measured speed. The default is the speed of modelsim's profile `linear`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rates {
     /// Prompt tokens that the endpoint processes per second.
