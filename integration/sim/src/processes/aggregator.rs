@@ -266,7 +266,7 @@ impl Aggregator {
                 }
             }
             RoleEffect::StatusChanged(status) => self.status_changed(cluster, status),
-            // Each poll reads the role's history anew. No process invents changes.
+            // Each poll reads the role's history. No process invents changes.
             RoleEffect::HistoryChanged | RoleEffect::HistoryRefused(_) => {}
             RoleEffect::Gap(gap) => cluster.checker.check_gap(&mut cluster.counters, self.node, &gap),
             RoleEffect::SnapshotInstalled => cluster.counters.increment(Counter::StandbySnapshot),
