@@ -135,7 +135,7 @@ impl Metrics {
             ),
             (
                 "stalled_seconds",
-                "For how long the pool's actor has been busy with one message, if that is longer than a second; else 0",
+                "For how long the pool's actor has finished no message, if that is longer than a second; else 0",
                 &self.stalled_seconds,
             ),
         ]

@@ -174,7 +174,7 @@ impl Assignments {
         changed.filter(|stream| self.collectors.contains_key(stream)).collect()
     }
 
-    /// Counts `late_ms` of the silence until `now_ms` as this process's own.
+    /// Treats the last `late_ms` until `now_ms` as if they had not passed, when the silence of collectors is measured.
     pub(crate) fn excuse(&mut self, now_ms: u64, late_ms: u64) {
         let of_collectors = self.collectors.values_mut().map(|collector| &mut collector.last_message_ms);
         for last_message_ms in of_collectors.chain([&mut self.last_message_ms]) {

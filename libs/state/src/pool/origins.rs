@@ -178,7 +178,7 @@ impl Origins {
         self.expired.push_back(origin);
     }
 
-    /// Counts `late_ms` of the silence until `now_ms` as this process's own.
+    /// Treats the last `late_ms` until `now_ms` as if they had not passed, when the silence of origins is measured.
     pub(crate) fn excuse(&mut self, now_ms: u64, late_ms: u64) {
         for progress in self.active.values_mut() {
             progress.last_batch_ms = progress.last_batch_ms.saturating_add(late_ms).min(now_ms);

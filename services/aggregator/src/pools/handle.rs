@@ -68,7 +68,7 @@ impl PoolHandle {
         }
     }
 
-    /// Returns for how long the actor has been busy with one message, if that is too long. One that is being restarted
+    /// Returns for how long the actor has finished no message, if that is too long. One that is being restarted
     /// is not stuck.
     pub(crate) fn stalled_for(&self) -> Option<Duration> {
         self.progress.stalled_for().filter(|_| self.actor.borrow().is_some())

@@ -50,17 +50,20 @@ impl StreamBudget {
     /// Waits until the stream and its pool have room for a message of `bytes`.
     pub(crate) async fn admit(&self, bytes: usize) -> MessagePermit {
         let MessagePermit { _parts: [stream, _] } = self.admit_to_mailbox(bytes).await;
-        let bytes = bytes.clamp(MIN_MESSAGE_BYTES, STREAM_BYTES) as u32;
-        let pool = Arc::clone(&self.pool).acquire_many_owned(bytes).await.ok();
+        let pool = Arc::clone(&self.pool).acquire_many_owned(counted(bytes)).await.ok();
         MessagePermit { _parts: [stream, pool] }
     }
 
     /// Waits until the stream has room for a message without content, whatever waits of other streams.
     pub(crate) async fn admit_to_mailbox(&self, bytes: usize) -> MessagePermit {
-        let bytes = bytes.clamp(MIN_MESSAGE_BYTES, STREAM_BYTES) as u32;
-        let stream = Arc::clone(&self.stream).acquire_many_owned(bytes).await.ok();
+        let stream = Arc::clone(&self.stream).acquire_many_owned(counted(bytes)).await.ok();
         MessagePermit { _parts: [stream, None] }
     }
+}
+
+/// Returns how many bytes a message counts for.
+fn counted(bytes: usize) -> u32 {
+    bytes.clamp(MIN_MESSAGE_BYTES, STREAM_BYTES) as u32
 }
 
 #[cfg(test)]

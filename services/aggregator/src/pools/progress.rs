@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a pool's actor may take for one message. Then the pool has stalled: this aggregator does not renew its
+/// For how long a pool's actor may finish no message. Then the pool has stalled: this aggregator does not renew its
 /// lease while it owns the pool, and is not healthy.
 ///
 /// The longest legitimate message, the capture of a snapshot of a large pool, takes some hundred milliseconds, and an
@@ -34,7 +34,7 @@ impl Progress {
         Duration::from_millis(self.elapsed_ms().saturating_sub(self.last_ms.load(Ordering::Relaxed)))
     }
 
-    /// Returns how long the actor has taken for one message, if that is too long.
+    /// Returns for how long the actor has finished no message, if that is too long.
     pub(crate) fn stalled_for(&self) -> Option<Duration> {
         Some(self.age()).filter(|age| *age >= STALL_LIMIT)
     }

@@ -72,7 +72,7 @@ impl Aggregators {
         owners.max_by_key(|(source, epoch)| (*epoch, *source))
     }
 
-    /// Counts `late_ms` of the silence until `now_ms` as this process's own.
+    /// Treats the last `late_ms` until `now_ms` as if they had not passed, when the silence of aggregators is measured.
     pub(super) fn excuse(&mut self, now_ms: u64, late_ms: u64) {
         for aggregator in self.0.values_mut() {
             aggregator.last_message_ms = aggregator.last_message_ms.saturating_add(late_ms).min(now_ms);
