@@ -13,16 +13,18 @@ mod test_cluster;
 mod test_dir;
 mod wait;
 
+pub use ::http::StatusCode;
 pub use certificate_authority::CertificateAuthority;
 pub use endpoints_file::{write_endpoints, write_pool};
 pub use http::{
-    Client, CompletionRequest, MODEL, MetricsPage, Response, ResponseFormat, Upload, random_text,
+    Client, CompletionRequest, MODEL, MetricsPage, Response, ResponseFormat, UPLOAD_CHUNK_BYTES, Upload,
+    random_text,
 };
 pub use load::{Load, LoadResult, RequestFailure};
 pub use ports::Ports;
 pub use processes::{
-    Certificates, Envoy, Epp, Etcd, Fleet, PICKED_HEADER, Pod, PodConfig, Process, RequestMode, ResponseMode,
-    Service, Signal, Transport, built_binary, envoy_binary,
+    Certificates, Envoy, Epp, Etcd, Fleet, GatewayReplica, PICKED_HEADER, Pod, PodConfig, Process,
+    RequestMode, ResponseMode, Service, Signal, Transport, built_binary, envoy_binary,
 };
 pub use test_cluster::{TestCluster, TestClusterConfig};
 pub use test_dir::{TestDir, target};

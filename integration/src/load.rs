@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
@@ -28,8 +28,8 @@ const PREFIX_WORDS: u64 = 1_500;
 /// A failed request.
 #[derive(Clone, Debug)]
 pub struct RequestFailure {
-    /// Whether the response had started. After that, a gateway cannot retry the request.
-    pub had_response: bool,
+    /// The status of the response; `None` when no response had started.
+    pub status: Option<StatusCode>,
     /// When the request was sent.
     pub sent: Instant,
     /// When it failed.
@@ -39,6 +39,11 @@ pub struct RequestFailure {
 }
 
 impl RequestFailure {
+    /// Returns whether a response with status 200 had started. After that, a gateway cannot retry the request.
+    pub fn had_response(&self) -> bool {
+        self.status == Some(StatusCode::OK)
+    }
+
     /// Describes when and why the request failed. `started` is the start of the fault.
     pub fn describe(&self, started: Instant) -> String {
         let after_s = self.at.saturating_duration_since(started).as_secs_f64();
@@ -78,9 +83,15 @@ impl Load {
     ///
     /// # Errors
     /// Fails when the load generator panicked.
-    pub async fn stop(self) -> anyhow::Result<LoadResult> {
+    pub async fn stop(mut self) -> anyhow::Result<LoadResult> {
         self.is_stopped.store(true, Ordering::Relaxed);
-        self.task.await.context("the load generator failed")
+        (&mut self.task).await.context("the load generator failed")
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -169,28 +180,28 @@ impl RequestKind {
 
 /// Sends a request and returns the time until its response started.
 async fn send_request(client: Client, url: String, number: u64) -> Result<Duration, RequestFailure> {
-    let (mut response_at, sent) = (None, Instant::now());
-    let attempt = send_and_check(&client, &url, number, &mut response_at);
+    let (mut response, sent) = (None, Instant::now());
+    let attempt = send_and_check(&client, &url, number, &mut response);
     let result = tokio::time::timeout(REQUEST_TIMEOUT, attempt).await;
     let result =
         result.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within {} s", REQUEST_TIMEOUT.as_secs())));
     let failure = |error| {
         let why = format!("{error:#}");
-        RequestFailure { had_response: response_at.is_some(), sent, at: Instant::now(), why }
+        RequestFailure { status: response.map(|(status, _)| status), sent, at: Instant::now(), why }
     };
     result.map_err(failure)?;
-    Ok(response_at.map_or(Duration::ZERO, |response_at| response_at - sent))
+    Ok(response.map_or(Duration::ZERO, |(_, at)| at - sent))
 }
 
 async fn send_and_check(
     client: &Client,
     url: &str,
     number: u64,
-    response_at: &mut Option<Instant>,
+    started: &mut Option<(StatusCode, Instant)>,
 ) -> anyhow::Result<()> {
     let kind = RequestKind::of(number);
     let response = client.send_streaming(Method::POST, url, kind.body(number), Upload::Whole).await?;
-    *response_at = response.status().is_success().then(Instant::now);
+    *started = Some((response.status(), Instant::now()));
     let (parts, body) = response.into_parts();
     let body = body.collect().await.context("the response is cut off")?.to_bytes();
     kind.check(Response { status: parts.status, headers: parts.headers, body })

@@ -92,3 +92,61 @@ async fn aggregator_without_tls_flags_does_not_start() {
     dir.wait_for_log("open", &["--tls-ca", "--plaintext", "127.0.0.1"]).await.unwrap();
     drop(open);
 }
+
+#[tokio::test]
+async fn certificate_of_another_role_is_refused_while_the_pool_goes_on() {
+    let (dir, client, mut ports) = (TestDir::new().unwrap(), Client::new(), Ports::new());
+    let ours = CertificateAuthority::new(&dir, "ours").unwrap();
+    let fleet = Fleet::start(&dir, 1, &[]).await.unwrap();
+    let mut port = || ports.take().unwrap();
+    let (at, interval) = (port(), Duration::from_millis(50));
+    let mut aggregator = Service::aggregator("aggregator", (at, at), port(), fleet.file());
+    secure(&mut aggregator, &ours, &ours.issue(&dir, "pool").unwrap(), &["collector=reader", "epp=picker"]);
+    let mut collector = Service::collector("collector", port(), interval);
+    secure(&mut collector, &ours, &ours.issue(&dir, "reader").unwrap(), &["pool"]);
+    let mut replica = Service::replica("epp", [port(), port(), port()], port());
+    let picker = ours.issue(&dir, "picker").unwrap();
+    secure(&mut replica, &ours, &picker, &["pool"]);
+    let mut intruder = Service::collector("intruder", port(), interval);
+    secure(&mut intruder, &ours, &picker, &["pool"]);
+    for service in [&mut collector, &mut replica, &mut intruder] {
+        service.flag("--aggregator", &at.to_string());
+    }
+    for service in [&mut aggregator, &mut collector, &mut replica] {
+        service.start(&dir).await.unwrap();
+    }
+    let (of_pool, of_replica) = (aggregator.metrics().to_string(), replica.metrics().to_string());
+    let refused =
+        async || client.metrics(&of_pool).await?.value("signalbox_aggregator_refused_streams_total");
+    let seq = async || client.metrics(&of_replica).await?.value("signalbox_epp_view_seq");
+    let fresh = async || client.metrics(&of_replica).await?.value("signalbox_epp_fresh_endpoints");
+    let is_fresh = async || {
+        let fresh = fresh().await?;
+        ensure!(fresh == 1.0, "{fresh}");
+        Ok(())
+    };
+    eventually("the replica has fresh values of the pod", is_fresh).await.unwrap();
+    assert_eq!(refused().await.unwrap(), 0.0);
+
+    intruder.start(&dir).await.unwrap();
+    dir.wait_for_log("aggregator.0", &["rejected a stream", "names picker", "allows reader as collector"])
+        .await
+        .unwrap();
+    let seq_before = seq().await.unwrap();
+    // It tries again and again, and the pool changes all the while.
+    let is_refused_again = async || {
+        ensure!(refused().await? > 2.0, "{} streams were refused", refused().await?);
+        assert_eq!(fresh().await?, 1.0, "the values did not stay fresh");
+        Ok(())
+    };
+    eventually("the intruder is refused again", is_refused_again).await.unwrap();
+    let waits = fleet.pods()[0].1.clone();
+    client.post(&format!("http://{waits}/admin/faults"), r#"{"waiting":7}"#).await.unwrap().ok().unwrap();
+    let goes_on = async || {
+        ensure!(seq().await? > seq_before, "the pool state does not change");
+        Ok(())
+    };
+    eventually("the replica learns of the pod's new values", goes_on).await.unwrap();
+    let connected = client.metrics(&of_pool).await.unwrap();
+    assert_eq!(connected.value("signalbox_aggregator_connected_collectors").unwrap(), 1.0);
+}

@@ -15,7 +15,16 @@ pub(crate) struct Args {
     /// Number of workers; repeatable [default: 32, 128 and 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Vec<u32>,
-    /// Capacity of a worker in blocks [default: half of the blocks that the trace would put there]
+    /// Number of workers of the scene with readers beside a writer
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) shared_workers: u32,
+    /// Number of readers beside the writer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) readers: u32,
+    /// Requests per second that the writer beside readers applies
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) writes_per_second: u32,
+    /// Capacity of a worker in blocks [default: half of the blocks that the requests would put there]
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..))]
     capacity: Option<u32>,
     /// Tokens per block; 256 bytes of text are about 64 tokens

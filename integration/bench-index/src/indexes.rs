@@ -14,8 +14,8 @@ pub(crate) use dynamo_radix::DynamoRadix;
 pub(crate) use kv_index::KvIndex;
 pub(crate) use signalbox::Signalbox;
 
-/// A measured index. Converting operations and prompts to the index's own types is not part of the measured
-/// time.
+/// A measured index. Converting operations and prompts to the index's own types, and dropping what was passed or
+/// returned, is not part of the measured time, unless the index's interface takes a value and drops it itself.
 pub(crate) trait PrefixIndex<'a> {
     /// Operations in the index's own types.
     type Writes;
@@ -23,10 +23,13 @@ pub(crate) trait PrefixIndex<'a> {
     /// A prompt in the index's own type.
     type Query;
 
-    /// Name in the table.
+    /// The result of a lookup.
+    type Found;
+
+    /// Name in the table, with the version.
     const NAME: &'static str;
 
-    /// Creates an empty index.
+    /// Creates an empty index that has room for the stream's workers and not for more.
     fn new(stream: &OperationStream<'a>) -> Self;
 
     /// Converts operations to the index's own types.
@@ -37,11 +40,26 @@ pub(crate) trait PrefixIndex<'a> {
     fn prepare_query(chain: &[BlockHash]) -> Self::Query;
 
     /// Applies prepared operations.
-    fn write(&mut self, writes: Self::Writes);
+    fn write(&mut self, writes: &mut Self::Writes);
 
-    /// Looks up how much of a prompt each worker holds and keeps the result.
-    fn query(&mut self, query: &mut Self::Query);
+    /// Looks up how much of a prompt each worker holds.
+    fn query(&mut self, query: &mut Self::Query) -> Self::Found;
 
-    /// Returns the sum of the last [`Self::query`]'s scores over all workers.
-    fn score_sum(&self) -> u64;
+    /// Returns the sum over all workers of the scores of the latest lookup, which returned `found`.
+    fn score_sum(&self, found: &Self::Found) -> u64;
+}
+
+/// An index that threads can read while another one writes.
+pub(crate) trait SharedIndex<'a>: PrefixIndex<'a> {
+    /// What a reading thread has.
+    type Reader: Send;
+
+    /// Creates a reader.
+    fn reader(&self) -> Self::Reader;
+
+    /// Does the same as [`PrefixIndex::query`].
+    fn read(reader: &mut Self::Reader, query: &mut Self::Query) -> Self::Found;
+
+    /// Returns the same as [`PrefixIndex::score_sum`].
+    fn read_sum(reader: &Self::Reader, found: &Self::Found) -> u64;
 }

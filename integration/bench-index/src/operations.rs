@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use anyhow::Context;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use signalbox_prefix::{IndexWriter, MatchLengths, anchor};
+use signalbox_bench_report::{checksum, thousands};
+use signalbox_prefix::{ChainHasher, IndexWriter, MatchLengths, anchor};
 use signalbox_types::{BlockHash, EndpointKey};
 use signalbox_workload::generate::{Conversation, conversation};
+use signalbox_workload::{BYTES_PER_TOKEN, Prompt};
 
 use crate::args::Args;
 
@@ -40,14 +42,16 @@ pub(crate) enum Operation {
     },
 }
 
+/// Consecutive requests, and the operations that they cause.
+pub(crate) type Batch = (std::ops::Range<usize>, Vec<Operation>);
+
 /// All requests in batches: each batch has queries, followed by the operations that they cause.
 #[derive(Debug)]
 pub(crate) struct OperationStream<'a> {
     pub(crate) chains: &'a [Vec<BlockHash>],
     pub(crate) workers: usize,
     pub(crate) capacity: usize,
-    /// The requests of each batch, and the operations that they cause.
-    pub(crate) batches: Vec<(std::ops::Range<usize>, Vec<Operation>)>,
+    pub(crate) batches: Vec<Batch>,
     /// Number of stored or evicted blocks.
     pub(crate) blocks: usize,
     /// Number of pairs of endpoint and block at the end.
@@ -56,8 +60,6 @@ pub(crate) struct OperationStream<'a> {
     pub(crate) distinct: usize,
 }
 
-const BATCHES: usize = 12;
-
 /// Returns the block chains of the prompts and a description of their source.
 pub(crate) fn chains(args: &Args) -> anyhow::Result<(Vec<Vec<BlockHash>>, String)> {
     let (items, source) = match &args.trace {
@@ -65,7 +67,8 @@ pub(crate) fn chains(args: &Args) -> anyhow::Result<(Vec<Vec<BlockHash>>, String
             let text =
                 std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            (signalbox_workload::trace::parse(&text)?, name)
+            let sha256 = checksum(text.as_bytes());
+            (signalbox_workload::trace::parse(&text)?, format!("trace `{name}` with SHA-256 `{sha256}`"))
         }
         None => {
             let shape = Conversation { requests: args.requests, ..Conversation::default() };
@@ -73,28 +76,54 @@ pub(crate) fn chains(args: &Args) -> anyhow::Result<(Vec<Vec<BlockHash>>, String
             (items, format!("generated conversations, seed {}", args.seed))
         }
     };
-    let chains =
-        items.iter().map(|item| item.prompt.chain(args.block_tokens)).filter(|chain| !chain.is_empty());
-    Ok((chains.collect(), format!("{source}, blocks of {} tokens", args.block_tokens)))
+    let block_bytes = args.block_tokens * BYTES_PER_TOKEN as u32;
+    let chains = items.iter().map(|item| chain(&item.prompt, block_bytes)).filter(|chain| !chain.is_empty());
+    Ok((chains.collect(), format!("{source}; blocks of {block_bytes} bytes")))
+}
+
+fn chain(prompt: &Prompt, block_bytes: u32) -> Vec<BlockHash> {
+    let mut hasher = ChainHasher::new("model", block_bytes);
+    hasher.update(prompt.text().as_bytes());
+    hasher.finish()
 }
 
 impl<'a> OperationStream<'a> {
-    pub(crate) fn new(chains: &'a [Vec<BlockHash>], workers: usize, capacity: usize) -> Self {
+    /// Creates the stream of requests with these prompts, in batches of `batch` requests.
+    pub(crate) fn new(chains: &'a [Vec<BlockHash>], workers: usize, capacity: usize, batch: usize) -> Self {
         let mut fleet = WorkerFleet::new(workers, capacity);
-        let length = chains.len().div_ceil(BATCHES).max(1);
-        let starts = (0..chains.len()).step_by(length);
+        let batch = batch.max(1);
+        let starts = (0..chains.len()).step_by(batch);
         let batches: Vec<_> = starts
             .map(|start| {
-                let requests = start..(start + length).min(chains.len());
+                let requests = start..(start + batch).min(chains.len());
                 let operations = requests.clone().flat_map(|at| fleet.send(at, &chains[at])).collect();
                 (requests, operations)
             })
             .collect();
-        let operations = batches.iter().flat_map(|(_, operations): &(_, Vec<Operation>)| operations);
+        let operations = batches.iter().flat_map(|(_, operations): &Batch| operations);
         let blocks = operations.map(|operation| operation.blocks(chains)).sum();
         let resident = (0..workers).map(|worker| fleet.index_writer.placed_blocks(key(worker))).sum();
         let distinct = fleet.index_writer.index().len();
         Self { chains, workers, capacity, batches, blocks, resident, distinct }
+    }
+
+    /// Returns the batches, each with the number of its first operation.
+    pub(crate) fn numbered_batches(&self) -> impl Iterator<Item = (u64, &Batch)> {
+        self.batches.iter().scan(0, |first, batch| {
+            let number = *first;
+            *first += batch.1.len() as u64;
+            Some((number, batch))
+        })
+    }
+
+    /// Describes the stream.
+    pub(crate) fn describe(&self) -> String {
+        let [capacity, requests, blocks, resident, distinct] =
+            [self.capacity, self.chains.len(), self.blocks, self.resident, self.distinct]
+                .map(|number| thousands(number as u64));
+        format!(
+            "{requests} requests; each endpoint has room for {capacity} blocks; {blocks} blocks stored or removed, {resident} resident at the end, {distinct} distinct"
+        )
     }
 }
 

@@ -4,7 +4,6 @@ mod burst;
 mod kills;
 mod replica_scaling;
 mod same_pod;
-mod statistics;
 mod workloads;
 
 use std::path::PathBuf;
@@ -17,10 +16,10 @@ pub(crate) struct Args {
     /// Conversation trace in Mooncake's format; without it conversations are generated
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Number of workloads per profile [default: 5]
+    /// Number of workloads per scene [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// Run two short workloads per profile
+    /// Run two short workloads per scene
     #[arg(long)]
     quick: bool,
 }

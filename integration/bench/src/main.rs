@@ -2,8 +2,9 @@
 
 mod coherence;
 mod decide;
+mod doc_tables;
 mod parallel;
-mod policy;
+mod policies;
 mod routing;
 mod scale_out;
 mod sim;
@@ -27,6 +28,8 @@ enum Bench {
     Decide(decide::Args),
     /// Measure the CPU time of a large pool's owner, its streams and a replica, in virtual time
     ScaleOut(scale_out::Args),
+    /// Write the tables of docs/BENCHMARKS.md from the results in docs/results
+    Tables,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,5 +38,6 @@ fn main() -> anyhow::Result<()> {
         Bench::Coherence(args) => coherence::run(&args),
         Bench::Decide(args) => decide::run(&args),
         Bench::ScaleOut(args) => scale_out::run(&args),
+        Bench::Tables => doc_tables::run(),
     }
 }

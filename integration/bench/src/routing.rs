@@ -2,34 +2,34 @@
 
 mod args;
 mod bounds;
+mod comparison;
+mod doc_tables;
+mod encoder;
 mod goals;
-mod profile;
 mod report;
 mod run_metrics;
 pub(crate) mod saturation;
+mod scenes;
 mod source;
 mod table;
 mod workload;
 
-use anyhow::Context;
+use signalbox_bench_report::Provenance;
 
 use crate::parallel;
-use crate::policy::{Algorithm, BenchPolicy, Visibility, compared_policies, variant};
+use crate::policies::{Contender, contenders, splits, variant};
 use crate::sim::{self, RunConfig};
 pub(crate) use args::Args;
 use bounds::Bound;
-pub(crate) use profile::{Profile, block_tokens};
-use report::{PolicyResult, ProfileSummary, Report};
+pub(crate) use doc_tables::doc_tables;
+use report::{ContenderResult, Report, SceneSummary};
 pub(crate) use run_metrics::RunMetrics;
+pub(crate) use scenes::Scene;
 use source::Source;
 pub(crate) use workload::Workload;
 
-/// Weights of the fast pods relative to the slow ones, to search for the best static split.
-const SPLITS: [f64; 10] = [1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0, 6.0];
-
 /// A workload with its saturation rate.
 struct RatedWorkload {
-    profile: Profile,
     seed: u64,
     workload: Workload,
     saturation_per_second: f64,
@@ -40,7 +40,7 @@ struct Job<'a> {
     rated: &'a RatedWorkload,
     load_percent: u32,
     replicas: usize,
-    policy: &'a BenchPolicy,
+    contender: &'a Contender,
 }
 
 /// Runs the benchmark, prints its tables and writes its report.
@@ -48,88 +48,87 @@ struct Job<'a> {
 /// # Errors
 /// Fails when the trace cannot be read or the report cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let source = Source::load(args)?;
+    let source = Source::load(args.trace.as_deref())?;
     println!("{}", source.describe());
-    let rated = rate_workloads(args, &source)?;
-    let selected = selected_policies(args)?;
-    let splits = if args.profiles().contains(&Profile::Heterogeneous) { splits(args) } else { Vec::new() };
-    let jobs = jobs(args, &rated, &selected, &splits);
-    let metrics = parallel::map(&jobs, measure);
-    let report = report(args, &source, &rated, &jobs, &metrics);
-    table::print(&report);
-    goals::print(&report);
-    if let Some(path) = &args.output {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut report = Report {
+        provenance: Provenance::collect()?,
+        arguments: arguments(),
+        trace: source.trace_summary(),
+        seeds: args.seeds(),
+        scenes: Vec::new(),
+        results: Vec::new(),
+    };
+    // Scenes run one after the other, because their workloads are large.
+    for scene in args.scenes() {
+        println!("running {}", scene.name);
+        run_scene(args, &source, scene, &mut report)?;
     }
-    Ok(())
+    table::print(&report);
+    args.output.as_deref().map_or(Ok(()), |path| report.write(path))
 }
 
-fn selected_policies(args: &Args) -> anyhow::Result<Vec<BenchPolicy>> {
-    let all = compared_policies();
-    for name in &args.policy {
-        let known: Vec<_> = all.iter().map(|policy| policy.name.as_str()).collect();
+/// Returns the arguments of this run, with the names of files in place of their paths.
+fn arguments() -> Vec<String> {
+    let without_folders = |argument: String| argument.rsplit('/').next().unwrap_or_default().to_owned();
+    std::env::args().skip(1).map(without_folders).collect()
+}
+
+/// Returns the contenders of a scene that the arguments select.
+fn selected_contenders(args: &Args, scene: &Scene) -> anyhow::Result<Vec<Contender>> {
+    let all = contenders(&scene.pod_profiles());
+    for name in &args.contender {
+        let known: Vec<_> = all.iter().map(|contender| contender.name.as_str()).collect();
         anyhow::ensure!(
             known.contains(&name.as_str()),
-            "unknown policy \"{name}\"; known policies: {}",
+            "unknown contender \"{name}\"; known contenders: {}",
             known.join(", ")
         );
     }
-    let is_selected = |policy: &BenchPolicy| args.policy.is_empty() || args.policy.contains(&policy.name);
-    let variants = args.variant.iter().map(|settings| variant(settings));
-    all.into_iter().filter(is_selected).map(Ok).chain(variants).collect()
+    let is_selected =
+        |contender: &Contender| args.contender.is_empty() || args.contender.contains(&contender.name);
+    let variants = args.variant.iter().map(|text| variant(&all, text)).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(all.into_iter().filter(is_selected).chain(variants).collect())
 }
 
-/// Returns static splits between fast and slow pods, to find the best one.
-fn splits(args: &Args) -> Vec<BenchPolicy> {
-    let split = |ratio: &f64| {
-        let weights = (0..args.pods).map(|pod| if profile::is_slow(pod) { 1.0 } else { *ratio }).collect();
-        BenchPolicy {
-            name: format!("split {ratio}:1"),
-            visibility: Visibility::Own,
-            algorithm: Algorithm::WeightedRoundRobin(weights),
-        }
-    };
-    SPLITS.iter().map(split).collect()
+/// Runs all contenders in one scene and adds the results to the report.
+fn run_scene(args: &Args, source: &Source, scene: &'static Scene, report: &mut Report) -> anyhow::Result<()> {
+    let selected = selected_contenders(args, scene)?;
+    let rated = rate_workloads(args, source, scene)?;
+    let splits = splits(&scene.pod_profiles());
+    let jobs = jobs(args, scene, &rated, &selected, &splits);
+    let metrics = parallel::map(&jobs, measure);
+    report.scenes.push(summary(source, scene, &rated));
+    add_results(scene, &jobs, &metrics, &mut report.results);
+    Ok(())
 }
 
-/// Creates all workloads and finds the rates at which they saturate the pods.
-fn rate_workloads(args: &Args, source: &Source) -> anyhow::Result<Vec<RatedWorkload>> {
-    let mut workloads = Vec::new();
-    for profile in args.profiles() {
-        for seed in 0..args.seeds() {
-            workloads.push((profile, seed, source.workload(args, profile, seed)?));
-        }
-    }
-    let rates = parallel::map(&workloads, |(_, seed, workload)| saturation::find(workload, *seed));
-    let rated = workloads.into_iter().zip(rates);
-    let rated = rated.map(|((profile, seed, workload), saturation_per_second)| RatedWorkload {
-        profile,
-        seed,
-        workload,
-        saturation_per_second,
+/// Creates the workloads of a scene and finds the rates at which they saturate the pods.
+fn rate_workloads(args: &Args, source: &Source, scene: &'static Scene) -> anyhow::Result<Vec<RatedWorkload>> {
+    let rated = parallel::map(&args.seeds(), |seed| {
+        let workload = source.workload(scene, args.requests(scene), *seed)?;
+        let saturation_per_second = saturation::find(&workload, *seed);
+        Ok(RatedWorkload { seed: *seed, workload, saturation_per_second })
     });
-    Ok(rated.collect())
+    rated.into_iter().collect()
 }
 
 fn jobs<'a>(
     args: &Args,
+    scene: &Scene,
     rated: &'a [RatedWorkload],
-    selected: &'a [BenchPolicy],
-    splits: &'a [BenchPolicy],
+    selected: &'a [Contender],
+    splits: &'a [Contender],
 ) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     for rated in rated {
         for load_percent in args.loads() {
-            for replicas in args.replicas() {
-                let job = |policy| Job { rated, load_percent, replicas, policy };
+            for replicas in args.replicas(scene) {
+                let job = |contender| Job { rated, load_percent, replicas, contender };
                 jobs.extend(selected.iter().map(job));
             }
-            if rated.profile == Profile::Heterogeneous {
-                // One replica splits more evenly than several.
-                let job = |policy| Job { rated, load_percent, replicas: 1, policy };
-                jobs.extend(splits.iter().map(job));
-            }
+            // One replica splits more evenly than several.
+            let job = |contender| Job { rated, load_percent, replicas: 1, contender };
+            jobs.extend(splits.iter().map(job));
         }
     }
     jobs
@@ -142,7 +141,7 @@ fn measure(job: &Job<'_>) -> RunMetrics {
         requests: &workload.requests,
         speed: rate / workload.rate_per_second,
         pods: &workload.pods,
-        policy: job.policy,
+        contender: job.contender,
         replicas: job.replicas,
         kills: &[],
         seed: *seed,
@@ -150,42 +149,42 @@ fn measure(job: &Job<'_>) -> RunMetrics {
     RunMetrics::of_run(workload, &run_result)
 }
 
-fn report(
-    args: &Args,
-    source: &Source,
-    rated: &[RatedWorkload],
+fn summary(source: &Source, scene: &'static Scene, rated: &[RatedWorkload]) -> SceneSummary {
+    let metrics_of_bounds = |of: fn(&Workload) -> &[Bound]| {
+        let workloads = rated.iter().map(|rated| &rated.workload);
+        workloads.map(|workload| RunMetrics::of_bounds(workload, of(workload))).collect()
+    };
+    SceneSummary {
+        name: scene.name.to_owned(),
+        source: source.description(scene),
+        pods: scene.describe_pods(),
+        shares_prefixes: scene.shares_prefixes(),
+        is_mixed: scene.is_mixed(),
+        requests: rated.iter().map(|rated| rated.workload.requests.len()).collect(),
+        saturation_per_second: rated.iter().map(|rated| rated.saturation_per_second).collect(),
+        lower_bounds: metrics_of_bounds(|workload| &workload.lower_bounds),
+        single_cache: metrics_of_bounds(|workload| &workload.single_cache),
+    }
+}
+
+/// Adds the metrics of `jobs`, one entry for each load, number of replicas and contender.
+fn add_results(
+    scene: &'static Scene,
     jobs: &[Job<'_>],
     metrics: &[RunMetrics],
-) -> Report {
-    let metrics_of_bounds = |rated: &[&RatedWorkload], of: fn(&Workload) -> &[Bound]| {
-        let workloads = rated.iter().map(|rated| &rated.workload);
-        workloads.map(|workload| RunMetrics::of_bounds(workload, of(workload))).collect::<Vec<_>>()
-    };
-    let summaries = args.profiles().into_iter().map(|profile| {
-        let rated_profile: Vec<_> = rated.iter().filter(|rated| rated.profile == profile).collect();
-        ProfileSummary {
-            profile,
-            source: source.description(profile),
-            requests: rated_profile.iter().map(|rated| rated.workload.requests.len()).collect(),
-            saturation_per_second: rated_profile.iter().map(|rated| rated.saturation_per_second).collect(),
-            lower_bounds: metrics_of_bounds(&rated_profile, |workload| &workload.lower_bounds),
-            single_cache: metrics_of_bounds(&rated_profile, |workload| &workload.single_cache),
-        }
-    });
-    let mut results: Vec<PolicyResult> = Vec::new();
+    results: &mut Vec<ContenderResult>,
+) {
     for (job, metrics) in jobs.iter().zip(metrics) {
-        let Job { rated, load_percent, replicas, policy } = job;
-        let key = (rated.profile, *load_percent, *replicas, policy.name.as_str());
+        let key = (scene.name, job.load_percent, job.replicas, job.contender.name.as_str());
         match results.iter_mut().find(|result| result.key() == key) {
             Some(result) => result.runs.push(*metrics),
-            None => results.push(PolicyResult {
-                profile: rated.profile,
-                load_percent: *load_percent,
-                replicas: *replicas,
-                policy: policy.name.clone(),
+            None => results.push(ContenderResult {
+                scene: scene.name.to_owned(),
+                load_percent: job.load_percent,
+                replicas: job.replicas,
+                contender: job.contender.name.clone(),
                 runs: vec![*metrics],
             }),
         }
     }
-    Report { pods: args.pods, seeds: args.seeds(), profiles: summaries.collect(), results }
 }

@@ -8,6 +8,7 @@ mod growth;
 mod measured_owner;
 mod measured_replica;
 mod prompts;
+mod rare_folds;
 mod report;
 mod run;
 mod sending_replica;
@@ -80,6 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         results.shapes.push((shape, costs));
     }
     report::print_snapshots(&results.shapes);
+    report::print_rare_folds(&results.shapes);
     if args.requests.is_none() {
         let sizes =
             [1_000, 10_000].into_iter().filter(|size| args.endpoints.is_none_or(|only| only == *size));

@@ -1,12 +1,12 @@
 //! Simulates a pool in virtual time: model servers, collectors, the owner, and replicas that can be killed.
 //! The simulation is single-threaded and seeded, so that every run is reproducible.
 
-mod event_queue;
 mod kills;
 mod owner;
 mod pods;
 mod replica;
 mod requests;
+mod scrapes;
 mod simulation;
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use signalbox_modelsim::ModelConfig;
 use signalbox_types::{BlockHash, Load};
 
-use crate::policy::BenchPolicy;
+use crate::policies::Contender;
 pub(crate) use kills::{Kill, KillTarget};
 pub(crate) use pods::pool_spec;
 use simulation::Simulation;
@@ -29,9 +29,21 @@ const SETTLE_US: u64 = 50_000;
 pub(crate) struct Prompt {
     /// Block hashes of the prefix index.
     pub(crate) chain: Arc<[BlockHash]>,
-    /// Block hashes of the model server.
+    /// Length of the text that the replica sees.
+    pub(crate) text_bytes: u64,
+    /// Block hashes of the model server: those of the prompt, then those that the answer fills.
     pub(crate) blocks: Arc<[u64]>,
+    /// Number of blocks of the prompt alone.
+    pub(crate) prompt_blocks: usize,
+    /// Length in tokens of the model server.
     pub(crate) tokens: u32,
+}
+
+impl Prompt {
+    /// Returns the blocks of the prompt alone, as the model server hashes them.
+    pub(crate) fn engine_blocks(&self) -> &[u64] {
+        &self.blocks[..self.prompt_blocks]
+    }
 }
 
 /// A request of the workload.
@@ -50,7 +62,7 @@ pub(crate) struct RunConfig<'a> {
     /// Factor by which the workload is replayed faster.
     pub(crate) speed: f64,
     pub(crate) pods: &'a [ModelConfig],
-    pub(crate) policy: &'a BenchPolicy,
+    pub(crate) contender: &'a Contender,
     pub(crate) replicas: usize,
     /// Kills in order of time.
     pub(crate) kills: &'a [Kill],
@@ -67,7 +79,16 @@ pub(crate) struct ServedRequest {
     /// Time from arrival to last token.
     pub(crate) e2e_us: u64,
     pub(crate) cached_tokens: u32,
+    /// Cached tokens that the decision predicted, if it predicts them.
+    pub(crate) predicted_cached_tokens: Option<u32>,
     pub(crate) pod: usize,
+}
+
+impl ServedRequest {
+    /// Returns predicted minus found cached tokens.
+    pub(crate) fn prediction_difference(&self) -> Option<i64> {
+        Some(i64::from(self.predicted_cached_tokens?) - i64::from(self.cached_tokens))
+    }
 }
 
 /// Result of a run.
@@ -79,8 +100,6 @@ pub(crate) struct RunResult {
     pub(crate) work_tokens: Vec<u64>,
     /// Time from the first arrival to the last.
     pub(crate) window_us: u64,
-    /// Time from the last arrival to the last first token.
-    pub(crate) drain_us: u64,
     /// Load that is still booked at the end, by replicas and in the owners' state.
     pub(crate) remaining_load: Load,
     pub(crate) finished: usize,

@@ -5,6 +5,7 @@ mod connection_owner;
 mod gateway;
 mod proxy;
 mod service_process;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +17,12 @@ use signalbox_integration::{Client, Envoy, Etcd, Fleet, Ports, Service, TestDir}
 use tokio::sync::watch;
 
 pub(crate) use self::proxy::Cuts;
+pub(crate) use self::traffic::{PairTraffic, TrafficCounts};
 
 use self::gateway::{ReplicaAddresses, envoy_config};
 use self::proxy::Proxy;
 use self::service_process::ServiceProcess;
+use self::traffic::Traffic;
 use crate::observation::Observer;
 use crate::process_id::ProcessId;
 use crate::scenario::{Action, Mode, Topology};
@@ -40,6 +43,7 @@ pub(crate) struct Cluster {
     pub(crate) pods: Fleet,
     _proxies: Vec<Proxy>,
     pub(crate) cuts: watch::Sender<Cuts>,
+    traffic: Arc<Traffic>,
     pub(crate) dir: Arc<TestDir>,
 }
 
@@ -52,14 +56,16 @@ impl Cluster {
         let client = Client::new();
         let mut ports = Ports::new();
         let (cuts, _) = watch::channel(Cuts::default());
+        let traffic = Arc::new(Traffic::default());
         let pods = Fleet::start(&dir, pods, &[]).await?;
         let etcd = Etcd::start(&dir, &client).await?;
-        let mut proxies = vec![Proxy::start(ProcessId::Etcd, etcd.address(), cuts.subscribe()).await?];
+        let proxy = async |id, target| Proxy::start(id, target, cuts.subscribe(), Arc::clone(&traffic)).await;
+        let mut proxies = vec![proxy(ProcessId::Etcd, etcd.address()).await?];
         let coordinator = format!("etcd://{}", proxies[0].address());
         let mut services = Vec::new();
         for index in 0..AGGREGATORS {
             let (id, listen) = (ProcessId::Aggregator(index), ports.take()?);
-            let proxy = Proxy::start(id, listen, cuts.subscribe()).await?;
+            let proxy = proxy(id, listen).await?;
             services.push(aggregator(id, listen, proxy.address(), ports.take()?, &pods));
             proxies.push(proxy);
         }
@@ -91,8 +97,16 @@ impl Cluster {
             envoy,
             replicas: metrics(|id| matches!(id, ProcessId::Replica(_))),
             aggregators: metrics(|id| matches!(id, ProcessId::Aggregator(_))),
+            collectors: metrics(|id| matches!(id, ProcessId::Collector(_))),
+            ext_proc: replicas.iter().map(|addresses| addresses.ext_proc).collect(),
+            pod: pods.pods().first().context("there are no pods")?.1.clone(),
         };
-        Ok(Self { observer, services, etcd, pods, _proxies: proxies, cuts, dir })
+        Ok(Self { observer, services, etcd, pods, _proxies: proxies, cuts, traffic, dir })
+    }
+
+    /// Returns what the proxies did so far.
+    pub(crate) fn traffic(&self) -> TrafficCounts {
+        self.traffic.counts()
     }
 
     /// Returns the topology while `owner` owns the pool.

@@ -5,11 +5,13 @@
 //! faults as data, and [`run`] runs rows and reports. `docs/CHAOS.md` describes the checks.
 
 mod cluster;
+mod failures;
 mod observation;
 mod process_id;
 mod report;
 mod run_row;
 mod scenario;
+mod step_executor;
 
 use std::sync::Arc;
 

@@ -29,7 +29,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let rows = if flags.short { SHORT.to_vec() } else { selected_rows(&flags.only)? };
-    let reports = run(&rows, |report| println!("{}\n", table(std::slice::from_ref(report)))).await;
+    let print = |report: &Report| println!("{}\n{}", table(std::slice::from_ref(report)), report.evidence());
+    let reports = run(&rows, print).await;
     println!("{}", table(&reports));
     let passed = reports.iter().filter(|report| report.passed()).count();
     println!("\n{passed} of {} rows passed", reports.len());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A process that a fault can hit.
+/// A process of a chaos test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProcessId {
     /// An aggregator.
@@ -13,6 +13,10 @@ pub enum ProcessId {
     Collector(usize),
     /// The coordinator.
     Etcd,
+    /// The gateway. No fault hits it.
+    Envoy,
+    /// The first model server.
+    Pod,
 }
 
 impl fmt::Display for ProcessId {
@@ -23,6 +27,8 @@ impl fmt::Display for ProcessId {
             Self::Replica(index) => write!(formatter, "epp-{index}"),
             Self::Collector(index) => write!(formatter, "collector-{index}"),
             Self::Etcd => write!(formatter, "etcd"),
+            Self::Envoy => write!(formatter, "Envoy"),
+            Self::Pod => write!(formatter, "the first pod"),
         }
     }
 }

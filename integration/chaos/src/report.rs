@@ -18,6 +18,8 @@ pub struct Report {
     pub failures: Vec<String>,
     /// The number of responses that broke because a killed replica was streaming them.
     pub cut: usize,
+    /// The number of streams that killed replicas carried: the most responses that can break.
+    pub carried: u64,
     /// The number of retries by the outer listener.
     pub retries: u64,
     /// The number of snapshots that replaced a replica's view.
@@ -28,6 +30,8 @@ pub struct Report {
     pub healthy_after: Option<Duration>,
     /// The time from the start of the fault until all replicas followed a new owner, if they did.
     pub failover: Option<Duration>,
+    /// What was seen of the fault's effects.
+    pub evidence: Vec<String>,
     /// Other violated checks.
     pub problems: Vec<String>,
 }
@@ -40,11 +44,13 @@ impl Report {
             requests: 0,
             failures: Vec::new(),
             cut: 0,
+            carried: 0,
             retries: 0,
             snapshots: 0,
             slowest: Duration::ZERO,
             healthy_after: None,
             failover: None,
+            evidence: Vec::new(),
             problems: vec![format!("{error:#}")],
         }
     }
@@ -59,14 +65,19 @@ impl Report {
         let seconds = |time: Option<Duration>| {
             time.map_or_else(|| "-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
         };
-        let Self { row, requests, cut, retries, snapshots, .. } = self;
+        let Self { row, requests, cut, carried, retries, snapshots, .. } = self;
         let failed = self.failures.len();
         let (slowest, healthy, failover) =
             (seconds(Some(self.slowest)), seconds(self.healthy_after), seconds(self.failover));
         let verdict = if self.passed() { "passed" } else { "FAILED" };
         format!(
-            "| {row} | {requests} | {failed} | {cut} | {retries} | {slowest} | {snapshots} | {healthy} | {failover} | {verdict} |"
+            "| {row} | {requests} | {failed} | {cut} of {carried} | {retries} | {slowest} | {snapshots} | {healthy} | {failover} | {verdict} |"
         )
+    }
+
+    /// Returns one line for each effect of the fault that was seen.
+    pub fn evidence(&self) -> String {
+        self.evidence.iter().flat_map(|seen| [self.row.to_string(), format!(": {seen}\n")]).collect()
     }
 
     /// Returns one line for each failure and problem, up to a limit.
@@ -79,7 +90,7 @@ impl Report {
 
 /// Returns a Markdown table of all reports, followed by the details of the failed rows.
 pub fn table(reports: &[Report]) -> String {
-    let head = "| row | requests | failed | cut by the kill | retries | slowest start | snapshots | healthy after | new owner after | result |\n\
+    let head = "| row | requests | failed | cut of carried by the kill | retries | slowest start | snapshots | healthy after | new owner after | result |\n\
         |---|---|---|---|---|---|---|---|---|---|";
     let mut lines = vec![head.to_owned()];
     lines.extend(reports.iter().map(Report::line));
@@ -108,7 +119,7 @@ mod tests {
         assert!(good.passed());
         assert!(
             table(std::slice::from_ref(&good))
-                .ends_with("| 9 | 0 | 0 | 0 | 0.00 s | 0 | 1.50 s | - | passed |")
+                .ends_with("| 9 | 0 | 0 of 0 | 0 | 0.00 s | 0 | 1.50 s | - | passed |")
         );
         let failed = Report { failures: vec!["503".to_owned()], ..good.clone() };
         let odd = Report { problems: vec!["odd".to_owned()], ..good };

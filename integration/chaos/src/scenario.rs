@@ -7,4 +7,4 @@ mod steps;
 pub use group::Group;
 pub(crate) use group::Topology;
 pub use row::{ALL, Fault, Mode, Row, SHORT};
-pub(crate) use steps::{Action, Step, steps};
+pub(crate) use steps::{Action, DRAINED_SHARE, Step, steps};

@@ -1,9 +1,11 @@
-//! Fuzzes every parser of untrusted input: request bodies, responses, metrics pages and a gateway's messages.
+//! Fuzzes every parser of untrusted input: request bodies, responses, metrics pages, a gateway's messages, and the
+//! feedback of replicas.
 //!
 //! A target accepts any bytes and panics when the code under test violates a property. The bytes come from
 //! `cargo fuzz` (guided by coverage; in the folder `fuzz`, with a nightly toolchain) or from [`Mutator`]
 //! (random changes of seeds, on any toolchain).
 
+mod feedback;
 mod gateway_messages;
 mod metrics_page;
 mod mutator;
@@ -26,11 +28,14 @@ pub enum Target {
     MetricsPage,
     /// A gateway's messages on one ext-proc stream
     GatewayMessages,
+    /// A replica's feedback, from its bytes to the pool's owner
+    Feedback,
 }
 
 impl Target {
     /// All targets.
-    pub const ALL: [Self; 4] = [Self::RequestBody, Self::Response, Self::MetricsPage, Self::GatewayMessages];
+    pub const ALL: [Self; 5] =
+        [Self::RequestBody, Self::Response, Self::MetricsPage, Self::GatewayMessages, Self::Feedback];
 
     /// Returns the name of the target on the command line.
     pub fn name(self) -> &'static str {
@@ -39,6 +44,7 @@ impl Target {
             Self::Response => "response",
             Self::MetricsPage => "metrics-page",
             Self::GatewayMessages => "gateway-messages",
+            Self::Feedback => "feedback",
         }
     }
 
@@ -52,6 +58,7 @@ impl Target {
             Self::Response => response::run(data),
             Self::MetricsPage => metrics_page::run(data),
             Self::GatewayMessages => gateway_messages::run(data),
+            Self::Feedback => feedback::run(data),
         }
     }
 
@@ -65,6 +72,7 @@ impl Target {
             Self::Response => seeds::files("libs/intake/corpus/response"),
             Self::MetricsPage => seeds::files("libs/dialect/tests/pages"),
             Self::GatewayMessages => Ok(gateway_messages::seeds()),
+            Self::Feedback => Ok(feedback::seeds()),
         }
     }
 
@@ -126,7 +134,7 @@ impl Target {
                 "# TYPE ",
                 ",",
             ],
-            Self::GatewayMessages => &[],
+            Self::GatewayMessages | Self::Feedback => &[],
         }
     }
 }

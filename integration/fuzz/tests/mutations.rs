@@ -1,4 +1,4 @@
-//! Runs every target on a few thousand inputs, the same ones each time.
+//! Runs every target on a thousand inputs or more, the same ones each time.
 
 use signalbox_fuzz::{Mutator, Target};
 
@@ -27,4 +27,9 @@ fn metrics_pages_are_parsed_without_a_bug() {
 #[test]
 fn gateway_messages_are_handled_without_a_bug() {
     run_inputs(Target::GatewayMessages, 3_000);
+}
+
+#[test]
+fn feedback_is_handled_without_a_bug() {
+    run_inputs(Target::Feedback, 1_000);
 }

@@ -1,9 +1,11 @@
 //! Holds everything that the processes share: the network, the coordinator, the pods, the clocks and the
 //! checker.
 
+pub(crate) mod actor_queue;
 pub(crate) mod coordinator;
 pub(crate) mod event;
 mod invented_epochs;
+pub(crate) mod lane;
 pub(crate) mod message;
 pub(crate) mod network;
 pub(crate) mod pods;
@@ -11,10 +13,12 @@ pub(crate) mod prompts;
 pub(crate) mod queue;
 pub(crate) mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::Rng;
+use signalbox_state::{Frame, FromAggregator};
 
+use crate::cluster::actor_queue::ActorQueue;
 use crate::cluster::coordinator::{Coordinator, Reply, Request};
 use crate::cluster::event::{Event, Timer};
 use crate::cluster::message::{End, Payload, StreamKind};
@@ -23,7 +27,8 @@ use crate::cluster::pods::Pods;
 use crate::cluster::queue::Queue;
 use crate::cluster::work::Busy;
 use crate::counters::{Counter, Counters};
-use crate::plan::{Node, Plan};
+use crate::invariants::Invariant;
+use crate::plan::{FaultKind, Mode, Node, Plan, SlowNodes, Work};
 use crate::step_checker::{ProcessId, StepChecker};
 
 /// How many lines the trace keeps.
@@ -31,6 +36,9 @@ const TRACE_LINES: usize = 120;
 
 /// How long a server may be unreachable before its clients close their streams, in microseconds.
 const KEEPALIVE_TIMEOUT_US: u64 = 2_000_000;
+
+/// How long after a fault placements may still be dropped, in microseconds: those that were sent before it ended.
+const PLACEMENTS_SETTLE_US: u64 = 14_000_000;
 
 /// Whether a run keeps a trace of its last events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +85,15 @@ pub(crate) struct Cluster {
     pub(crate) counters: Counters,
     /// The processes that are running.
     pub(crate) runs: BTreeMap<Node, ProcessRun>,
+    /// What waits for each process.
+    pub(crate) actor_queues: BTreeMap<Node, ActorQueue>,
+    /// The processes that freeze when they are sent the next snapshot.
+    pub(crate) freezing: BTreeSet<Node>,
     runs_started: u32,
     /// The owners that a standby replaced although they were running, since the last check.
     pub(crate) running_owners_replaced: Vec<ProcessId>,
+    /// When all has arrived that was sent before processes became slower or quicker, in milliseconds.
+    pub(crate) work_settled_ms: u64,
     /// Whether replicas receive requests.
     pub(crate) accepts_requests: bool,
     trace: Option<VecDeque<String>>,
@@ -95,8 +109,11 @@ impl Cluster {
             checker: StepChecker::new(plan),
             counters: Counters::default(),
             runs: BTreeMap::new(),
+            actor_queues: BTreeMap::new(),
+            freezing: BTreeSet::new(),
             runs_started: 0,
             running_owners_replaced: Vec::new(),
+            work_settled_ms: 0,
             accepts_requests: true,
             trace: (tracing == Tracing::On).then(VecDeque::new),
             plan: plan.clone(),
@@ -120,6 +137,45 @@ impl Cluster {
         self.runs.get(&node).map_or(0, |run| run.clock.now_ms(self.queue.now_us()))
     }
 
+    /// Returns for how long the oldest message with content has waited for a process, in milliseconds.
+    pub(crate) fn waiting_ms(&self, node: Node) -> u64 {
+        let now_us = self.queue.now_us();
+        self.actor_queues.get(&node).map_or(0, |queue| queue.waiting_us(now_us) / 1_000)
+    }
+
+    /// Returns for how long there has been no fault, besides those that are `ignored`, in microseconds. Healing counts
+    /// as a fault, and so does a change of how long processes take.
+    pub(crate) fn undisturbed_us(&self, ignored: impl Fn(&FaultKind) -> bool) -> u64 {
+        let now_ms = self.queue.now_us() / 1_000;
+        let faults = self.plan.faults.iter().filter(|fault| !ignored(&fault.kind));
+        let ends_ms = faults.filter(|fault| fault.at_ms <= now_ms).map(|fault| fault.at_ms + fault.for_ms);
+        let healed_ms = Some(self.plan.heals_at_ms).filter(|healed_ms| *healed_ms <= now_ms);
+        let last_ms = ends_ms.chain(healed_ms).fold(self.work_settled_ms, u64::max);
+        self.queue.now_us().saturating_sub(last_ms * 1_000)
+    }
+
+    /// Checks placements that a process has dropped because they were not acknowledged, or their chains not sent, in time.
+    pub(crate) fn check_dropped_placements(&mut self, node: Node, dropped: usize) {
+        let quiet_us = self.undisturbed_us(FaultKind::is_harmless_to_streams);
+        if dropped > 0 && self.is_reliable() && quiet_us > PLACEMENTS_SETTLE_US {
+            self.checker
+                .fail(Invariant::PlacementsAreAcknowledged, || format!("{node} drops {dropped} placements"));
+        }
+    }
+
+    /// Returns whether no message is lost, and no process is slow.
+    pub(crate) fn is_reliable(&self) -> bool {
+        let has_losses = self.plan.mode == Mode::Datagrams || self.plan.links.loss_ppm > 0;
+        let Work { slow, part_us, .. } = self.plan.work;
+        let is_slow = slow != SlowNodes::None || part_us > Work::quick().part_us;
+        !self.accepts_requests || !(has_losses || is_slow)
+    }
+
+    /// Lets the actor of a process handle an event next, before other messages with content.
+    pub(crate) fn queue_first(&mut self, node: Node, event: Event) {
+        self.actor_queues.entry(node).or_default().push_first(self.queue.now_us(), event);
+    }
+
     /// Sets a timer for the current run of a process.
     pub(crate) fn set_timer(&mut self, node: Node, after_ms: u64, timer: Timer) {
         if let Some(run) = self.runs.get(&node) {
@@ -135,6 +191,12 @@ impl Cluster {
     }
 
     pub(crate) fn send(&mut self, stream: u64, to: End, payload: Payload) {
+        if let Payload::FromAggregator(FromAggregator::Frame(Frame::SnapshotBegin { .. })) = payload
+            && let Some((node, run)) = self.network.stream(stream).map(|stream| stream.process_at(to))
+            && self.freezing.remove(&node)
+        {
+            self.queue.schedule_after_us(0, Event::Freeze { node, run });
+        }
         let after_us = self.prepare(stream, to, &payload);
         self.network.send(&mut self.queue, stream, to, after_us, payload);
     }

@@ -64,11 +64,41 @@ pub enum Counter {
     RenewalWithheld,
     /// Owners that knew of a later one and stepped down.
     OutrankedStepDown,
+    /// Messages of an aggregator's mailbox that overtook messages with content.
+    ContentOvertaken,
+    /// Batches of feedback, or rests of them, that were too much work for one input.
+    FeedbackCut,
+    /// Inputs that changed the state while a snapshot was being captured.
+    ChangedDuringCapture,
+    /// Batches of feedback that a replica sent in the name of another.
+    FeedbackForged,
+    /// Batches of feedback that an owner refused because of their origin.
+    FeedbackRefused,
+    /// Times when the pods lost most of their KV caches.
+    AnchorsLost,
+    /// Processes that froze while they were sent a snapshot.
+    FrozenInSnapshot,
+    /// Followers that were dropped because they took no messages.
+    FollowerDropped,
+    /// Heartbeats by which a replica took its state for a wrong one.
+    Divergence,
+    /// Replicas that gave up and exited after their last request.
+    ReplicaGaveUp,
+    /// Crashes of the scraper of an endpoint.
+    ScraperCrash,
+    /// Circuits of endpoints that opened.
+    CircuitOpened,
+    /// Times when an owner named a replica to probe an endpoint.
+    ProberNamed,
+    /// Probes of endpoints.
+    Probe,
+    /// Circuits of endpoints that closed again.
+    CircuitClosed,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 43] = [
         Self::Event,
         Self::Change,
         Self::Request,
@@ -97,12 +127,33 @@ impl Counter {
         Self::LongBacklog,
         Self::RenewalWithheld,
         Self::OutrankedStepDown,
+        Self::ContentOvertaken,
+        Self::FeedbackCut,
+        Self::ChangedDuringCapture,
+        Self::FeedbackForged,
+        Self::FeedbackRefused,
+        Self::AnchorsLost,
+        Self::FrozenInSnapshot,
+        Self::FollowerDropped,
+        Self::Divergence,
+        Self::ReplicaGaveUp,
+        Self::ScraperCrash,
+        Self::CircuitOpened,
+        Self::ProberNamed,
+        Self::Probe,
+        Self::CircuitClosed,
     ];
 }
 
 /// The values of all counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters([u64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; Counter::ALL.len()])
+    }
+}
 
 impl Counters {
     /// Returns the value of one counter.

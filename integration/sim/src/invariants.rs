@@ -37,10 +37,26 @@ pub enum Invariant {
     DrainingKeepsBookings,
     /// An owner that knows of a later one claims the pool again, or steps down after the lease TTL.
     OutrankedStepsDown,
+    /// An owner accepts feedback of an origin from its replica only, and from its replica always.
+    OriginsAreBound,
+    /// An endpoint whose circuit is half-open gets one probe at a time from all replicas.
+    OneProbeAtATime,
+    /// A follower that needs a snapshot gets it, even if others take none of what they are sent.
+    SnapshotsAreServed,
+    /// A follower that needs snapshots again and again gets them at growing intervals.
+    SnapshotsAreSpaced,
     /// Without faults, at most one aggregator owns the pool.
     OneOwner,
     /// Without faults, an aggregator owns the pool.
     PoolHasOwner,
+    /// Without faults, the load of a replica that has exited leaves the pool within the origin TTL.
+    GoneReplicasHoldNothing,
+    /// Without other faults, an endpoint that its collector cannot scrape becomes stale everywhere.
+    UnscrapedIsStale,
+    /// Without faults of streams or processes, every placement is acknowledged in time.
+    PlacementsAreAcknowledged,
+    /// Once settled, no aggregator remembers a follower whose stream has ended.
+    GoneFollowersAreForgotten,
     /// Once settled, all processes have the owner's state.
     StateConverges,
     /// Once settled, one collector scrapes each endpoint, under the current generation.
@@ -51,6 +67,10 @@ pub enum Invariant {
     NoLeakedBookings,
     /// Once settled, no replica has unacknowledged placements.
     OverlaysAreEmpty,
+    /// Once settled, all endpoints are fresh.
+    EndpointsAreFresh,
+    /// Once settled, the circuit of an endpoint that serves requests again is closed.
+    CircuitsClose,
     /// A standby does not replace an owner that runs and that a follower hears.
     HeardOwnerStays,
     /// A standby takes over soon after the previous owner is gone, or after its lease has ended if no follower
@@ -64,7 +84,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 37] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -81,13 +101,23 @@ impl Invariant {
         Self::DrainingGetsNoRequests,
         Self::DrainingKeepsBookings,
         Self::OutrankedStepsDown,
+        Self::OriginsAreBound,
+        Self::OneProbeAtATime,
+        Self::SnapshotsAreServed,
+        Self::SnapshotsAreSpaced,
         Self::OneOwner,
         Self::PoolHasOwner,
+        Self::GoneReplicasHoldNothing,
+        Self::UnscrapedIsStale,
+        Self::PlacementsAreAcknowledged,
+        Self::GoneFollowersAreForgotten,
         Self::StateConverges,
         Self::OneCollectorPerEndpoint,
         Self::LoadsMatchGauges,
         Self::NoLeakedBookings,
         Self::OverlaysAreEmpty,
+        Self::EndpointsAreFresh,
+        Self::CircuitsClose,
         Self::HeardOwnerStays,
         Self::TakeoverIsFast,
         Self::TakeoverWithoutSnapshots,
@@ -113,13 +143,23 @@ impl Invariant {
             Self::DrainingGetsNoRequests => "draining-gets-no-requests",
             Self::DrainingKeepsBookings => "draining-keeps-bookings",
             Self::OutrankedStepsDown => "outranked-steps-down",
+            Self::OriginsAreBound => "origins-are-bound",
+            Self::OneProbeAtATime => "one-probe-at-a-time",
+            Self::SnapshotsAreServed => "snapshots-are-served",
+            Self::SnapshotsAreSpaced => "snapshots-are-spaced",
             Self::OneOwner => "one-owner",
             Self::PoolHasOwner => "pool-has-owner",
+            Self::GoneReplicasHoldNothing => "gone-replicas-hold-nothing",
+            Self::UnscrapedIsStale => "unscraped-is-stale",
+            Self::PlacementsAreAcknowledged => "placements-are-acknowledged",
+            Self::GoneFollowersAreForgotten => "gone-followers-are-forgotten",
             Self::StateConverges => "state-converges",
             Self::OneCollectorPerEndpoint => "one-collector-per-endpoint",
             Self::LoadsMatchGauges => "loads-match-gauges",
             Self::NoLeakedBookings => "no-leaked-bookings",
             Self::OverlaysAreEmpty => "overlays-are-empty",
+            Self::EndpointsAreFresh => "endpoints-are-fresh",
+            Self::CircuitsClose => "circuits-close",
             Self::HeardOwnerStays => "heard-owner-stays",
             Self::TakeoverIsFast => "takeover-is-fast",
             Self::TakeoverWithoutSnapshots => "takeover-without-snapshots",

@@ -1,7 +1,7 @@
 //! Runs the pure cores of a pool's processes in a simulated cluster, under one seeded scheduler.
 //!
 //! Links delay, lose, duplicate and cut messages, processes are killed, paused and drained, pods come, go and
-//! drain, and the coordinator goes down. Two runs of the same [`Plan`] are identical.
+//! drain, and the coordinator goes down. Some processes and pods misbehave. Two runs of the same [`Plan`] are identical.
 
 mod cluster;
 mod counters;

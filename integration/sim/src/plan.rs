@@ -6,6 +6,7 @@ mod work;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use signalbox_state::InputLimits;
 
 pub use fault::{Fault, FaultKind};
 pub use node::Node;
@@ -64,6 +65,8 @@ pub struct Plan {
     pub drift_ppm: i64,
     /// How long processes take for what they do.
     pub work: Work,
+    /// How much an owner does with one input.
+    pub input_limits: InputLimits,
     /// When the last fault ends and everything heals, in milliseconds from the start of the run.
     pub heals_at_ms: u64,
     /// The faults, by the time of their start.
@@ -100,6 +103,9 @@ impl Plan {
         plan.failback_after_ms = *pick(rng, &[1_000, 5_000, 30_000]);
         plan.lease_ttl_ms = *pick(rng, &[2_000, 2_000, 6_000]);
         plan.work = Work::random(rng, &plan.nodes());
+        // So little that captures and batches of feedback take several inputs although the pool is small.
+        let small = InputLimits { placement_work: 64, snapshot_steps: 4 };
+        plan.input_limits = *pick(rng, &[small, InputLimits::default()]);
         plan
     }
 
@@ -120,6 +126,7 @@ impl Plan {
             request_every_ms: 50,
             drift_ppm: 200,
             work: Work::quick(),
+            input_limits: InputLimits::default(),
             heals_at_ms: 8_000,
             faults: Vec::new(),
         }

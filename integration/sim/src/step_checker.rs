@@ -1,17 +1,25 @@
 //! Checks the invariants that hold after every input of every process.
 
 mod draining;
+mod feedback_sources;
 mod outranked;
+mod placements;
+mod probes;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use signalbox_state::{
-    AssignedEndpoint, CatchUp, Change, Digest, Feedback, Follower, Frame, Gap, PlacedPrompt, Placement,
-    PoolRole, PoolState, RoleStatus,
+    AssignedEndpoint, CatchUp, Change, Circuit, Digest, Follower, Frame, Gap, PlacedPrompt, PoolRole,
+    PoolState, RoleStatus,
 };
 use signalbox_types::{EndpointKey, Generation, Load, Origin, Version};
 
 use self::draining::Loads;
+use self::feedback_sources::FeedbackSources;
+use self::placements::Retention;
+use self::probes::Probes;
+use self::snapshots::SnapshotTimes;
 use crate::counters::{Counter, Counters};
 use crate::invariants::{Invariant, Violation};
 use crate::plan::{AMPLE_KV_TOKENS, Mode, Node, Plan};
@@ -19,21 +27,8 @@ use crate::plan::{AMPLE_KV_TOKENS, Mode, Node, Plan};
 /// More requests than this at one endpoint mean that a gauge fell below zero.
 const MAX_PLAUSIBLE_REQUESTS: u32 = 1 << 20;
 
-/// How long an owner waits for a chain that it requested, in microseconds.
-const CHAIN_REQUEST_TIMEOUT_US: u64 = 3_000_000;
-
 /// A process and the number of its run.
 pub(crate) type ProcessId = (Node, u32);
-
-/// Whether an owner must keep a placement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retention {
-    /// The owner received the placement at this time and must keep it, unless it had to request the chain and
-    /// did not get it in time.
-    RequiredSinceUs(u64),
-    /// The endpoint was gone, or was another incarnation, when the owner received the placement or later.
-    NotRequired,
-}
 
 /// What one owner has received from origins and changed about them.
 #[derive(Debug, Default)]
@@ -43,6 +38,9 @@ struct OwnerRecord {
     /// The placements that the owner received, by origin and number.
     received: BTreeMap<(Origin, u64), Retention>,
     loads: Loads,
+    /// When the owner learned of a probe at each endpoint, in microseconds, unless it knows the outcome.
+    probed_us: BTreeMap<EndpointKey, u64>,
+    circuits: BTreeMap<EndpointKey, Circuit>,
 }
 
 /// Observes all processes and keeps the first violation.
@@ -72,6 +70,9 @@ pub(crate) struct StepChecker {
     /// The owners that know of a later one: their own epoch, and since when, in microseconds.
     outranked: BTreeMap<ProcessId, (u64, u64)>,
     lease_ttl_us: u64,
+    sources: FeedbackSources,
+    probes: Probes,
+    snapshots: SnapshotTimes,
 }
 
 impl StepChecker {
@@ -91,6 +92,9 @@ impl StepChecker {
             specs: BTreeMap::new(),
             outranked: BTreeMap::new(),
             lease_ttl_us: plan.lease_ttl_ms * 1_000,
+            sources: FeedbackSources::default(),
+            probes: Probes::default(),
+            snapshots: SnapshotTimes::default(),
         }
     }
 
@@ -175,8 +179,12 @@ impl StepChecker {
                 self.check_acknowledgement(process, pool_state, *origin, *number);
             }
             Change::EndpointRemoved { endpoint } => {
+                self.forget_circuit(process, *endpoint);
                 self.check_removal(process, *endpoint);
                 self.release_placements(process, *endpoint);
+            }
+            Change::Assessed { endpoint, assessment } => {
+                self.check_circuit(counters, process, *endpoint, assessment.circuit);
             }
             Change::Evicted { .. } => counters.increment(Counter::Eviction),
             _ => {}
@@ -191,84 +199,14 @@ impl StepChecker {
         }
     }
 
-    fn check_acknowledgement(
-        &mut self,
-        process: ProcessId,
-        pool_state: &PoolState,
-        origin: Origin,
-        number: u64,
-    ) {
-        let Some(record) = self.owners.get_mut(&process) else { return };
-        let before = record.acknowledged.insert(origin, number).unwrap_or(0);
-        let is_expired = record.expired.contains(&origin);
-        if is_expired {
-            self.fail(Invariant::ExpiredOriginsStayExpired, || {
-                format!("{process:?} acknowledged number {number} of {origin}")
-            });
-            return;
-        }
-        if number < before {
-            self.fail(Invariant::AcknowledgementsGrow, || format!("{origin} from {before} to {number}"));
-            return;
-        }
-        // Numbers that this owner has not received were acknowledged by an earlier owner.
-        let received = self.owners[&process].received.range((origin, before + 1)..=(origin, number));
-        let is_required = |retention: &Retention| match retention {
-            Retention::RequiredSinceUs(since_us) => self.now_us - since_us < CHAIN_REQUEST_TIMEOUT_US,
-            Retention::NotRequired => false,
-        };
-        let required = received.filter(|(_, retention)| is_required(retention));
-        let mut placements = required.filter_map(|(of, _)| Some((*of, self.placements.get(of)?)));
-        let missing = placements.find(|(_, placed)| !is_held(pool_state, placed));
-        if let Some(((_, number), PlacedPrompt { endpoint, chain, known, .. })) = missing {
-            let observed = format!(
-                "{process:?} acknowledged number {number} of {origin}, but its {} blocks at {endpoint} ({known} of them known before) are not in the state",
-                chain.len()
-            );
-            self.fail(Invariant::AcknowledgedIsApplied, || observed);
-        }
-    }
-
-    /// Records the placements that an owner with this state receives.
-    pub(crate) fn record_feedback(
-        &mut self,
-        process: ProcessId,
-        pool_state: &PoolState,
-        feedback: &Feedback,
-    ) {
-        let Some(record) = self.owners.get_mut(&process).filter(|_| self.checks_placements) else { return };
-        for Placement { number, endpoint, incarnation, .. } in &feedback.placements {
-            let member = pool_state.endpoint(*endpoint);
-            let retention = record
-                .received
-                .entry((feedback.origin, *number))
-                .or_insert(Retention::RequiredSinceUs(self.now_us));
-            if member.is_none_or(|member| member.observed.incarnation != *incarnation) {
-                *retention = Retention::NotRequired;
-            }
-        }
-    }
-
-    /// Releases the placements at a removed endpoint. They stay released if the endpoint returns.
-    fn release_placements(&mut self, process: ProcessId, endpoint: EndpointKey) {
-        let Some(record) = self.owners.get_mut(&process) else { return };
-        for (of, retention) in &mut record.received {
-            if self.placements.get(of).is_some_and(|placed| placed.endpoint == endpoint) {
-                *retention = Retention::NotRequired;
-            }
-        }
-    }
-
-    /// Records the placement behind a number of an origin, when a replica first sends it.
-    pub(crate) fn record_placement(&mut self, origin: Origin, number: u64, placed: PlacedPrompt) {
-        self.placements.entry((origin, number)).or_insert(placed);
-    }
-
     /// Checks an aggregator that became the owner, or continues as the owner under a later epoch.
     pub(crate) fn check_takeover(&mut self, process: ProcessId, role: &PoolRole, pool_now_ms: u64) {
         let acknowledged = role.pool_state().acknowledgements().collect();
         let loads = Loads::of(role.pool_state());
-        self.owners.entry(process).or_insert(OwnerRecord { acknowledged, loads, ..OwnerRecord::default() });
+        let circuits =
+            role.pool_state().endpoints().map(|member| (member.key, member.assessment.circuit)).collect();
+        let record = OwnerRecord { acknowledged, loads, circuits, ..OwnerRecord::default() };
+        self.owners.entry(process).or_insert(record);
         let latest_ms =
             role.pool_state().endpoints().map(|member| member.observed.scrape_status_since_ms).max();
         if let Some(latest_ms) = latest_ms.filter(|latest_ms| *latest_ms > pool_now_ms) {
@@ -348,15 +286,4 @@ impl StepChecker {
             }
         }
     }
-}
-
-/// Returns whether a placement is in the state, or need not be because it was for another incarnation of its
-/// endpoint.
-fn is_held(pool_state: &PoolState, placed: &PlacedPrompt) -> bool {
-    let Some(member) = pool_state.endpoint(placed.endpoint) else { return true };
-    if member.observed.incarnation != placed.incarnation {
-        return true;
-    }
-    let matches = pool_state.index_writer().index().lookup(&placed.chain).matches;
-    matches.iter().any(|of| of.endpoint == placed.endpoint && of.blocks == placed.chain.len())
 }

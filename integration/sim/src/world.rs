@@ -2,10 +2,11 @@
 
 mod backlog;
 mod faults;
+mod neighbours;
 mod ownership;
 mod settled;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use rand::Rng;
 use signalbox_state::PoolRole;
@@ -28,12 +29,8 @@ use crate::processes::replica::Replica;
 pub struct World {
     pub(crate) cluster: Cluster,
     processes: BTreeMap<Node, Process>,
-    /// Events for processes that are paused or busy. A backlog is never empty.
-    backlogs: BTreeMap<Node, VecDeque<Event>>,
     /// The streams of lost machines. Their other ends learn of the loss when the process restarts.
     orphaned_streams: BTreeMap<Node, Vec<u64>>,
-    /// When a fault last started or ended.
-    disturbed_at_us: u64,
     ownership: OwnershipHistory,
 }
 
@@ -54,9 +51,7 @@ impl World {
         Self {
             cluster,
             processes: BTreeMap::new(),
-            backlogs: BTreeMap::new(),
             orphaned_streams: BTreeMap::new(),
-            disturbed_at_us: 0,
             ownership: OwnershipHistory::default(),
         }
     }
@@ -89,8 +84,11 @@ impl World {
     /// Changes how long processes take for what they do. What they are busy with ends now.
     pub fn set_work(&mut self, work: Work) {
         self.cluster.plan.work = work;
+        // What slow processes have sent leaves late.
+        let arrived_us = self.cluster.network.last_arrival_us().max(self.cluster.queue.now_us());
+        self.cluster.work_settled_ms = arrived_us / 1_000;
         self.cluster.runs.values_mut().for_each(|run| run.busy = Busy::default());
-        let waiting: Vec<Node> = self.backlogs.keys().copied().collect();
+        let waiting: Vec<Node> = self.cluster.actor_queues.keys().copied().collect();
         waiting.into_iter().for_each(|node| self.continue_when_done(node));
     }
 
@@ -139,7 +137,16 @@ impl World {
                     aggregator.update_endpoints(&mut self.cluster);
                 }
             }
-            Event::CoordinatorReply { .. } | Event::EndpointsChanged { .. } | Event::Continue { .. } => {}
+            Event::FeedbackRest { node, run, stream, rest } if self.is_current_run(node, run) => {
+                if let Some(Process::Aggregator(aggregator)) = self.processes.get_mut(&node) {
+                    aggregator.continue_feedback(&mut self.cluster, stream, rest);
+                }
+            }
+            Event::CoordinatorReply { .. }
+            | Event::EndpointsChanged { .. }
+            | Event::FeedbackRest { .. }
+            | Event::Continue { .. } => {}
+            Event::Freeze { node, run } => self.freeze(node, run),
             Event::CheckLeases => self.check_leases(),
             Event::CheckDraining(at) => self.check_draining(at),
             Event::FaultStart(at) => self.start_fault(at),
@@ -149,7 +156,6 @@ impl World {
                 self.cluster.network.heal();
                 self.cluster.plan.work.slow = SlowNodes::None;
                 self.cluster.accepts_requests = false;
-                self.mark_disturbed();
                 self.cluster.trace(|| "everything heals, and no more requests arrive".to_owned());
             }
         }
@@ -220,9 +226,11 @@ impl World {
     fn lose_machine(&mut self, node: Node) {
         if let Some(Process::Replica(mut replica)) = self.processes.remove(&node) {
             replica.end_all_requests(&mut self.cluster);
+            self.cluster.checker.record_exit(replica.origin);
         }
         self.cluster.runs.remove(&node);
-        self.backlogs.remove(&node);
+        self.cluster.freezing.remove(&node);
+        self.cluster.actor_queues.remove(&node);
         let streams = self.cluster.network.streams_of(node).into_iter().map(|(stream, _)| stream).collect();
         self.orphaned_streams.insert(node, streams);
     }
@@ -231,10 +239,5 @@ impl World {
         for stream in self.orphaned_streams.remove(&node).unwrap_or_default() {
             self.cluster.network.reset(&mut self.cluster.queue, stream);
         }
-    }
-
-    /// Records that a fault starts or ends now.
-    fn mark_disturbed(&mut self) {
-        self.disturbed_at_us = self.cluster.queue.now_us();
     }
 }

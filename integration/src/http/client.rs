@@ -20,7 +20,8 @@ use crate::http::MetricsPage;
 /// The time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const UPLOAD_CHUNK_BYTES: usize = 10_000;
+/// The length of a chunk of an upload in chunks.
+pub const UPLOAD_CHUNK_BYTES: usize = 10_000;
 
 /// The name of the trailer.
 const TRAILER: &str = "x-end";
@@ -38,6 +39,8 @@ pub enum Upload {
     Trailers,
     /// The first chunk only; the rest never arrives.
     Stalling,
+    /// No byte of the body ever arrives.
+    HeadersOnly,
 }
 
 /// A complete response.
@@ -125,6 +128,7 @@ impl Client {
             Upload::Whole => Full::new(body).boxed(),
             Upload::Chunked => streamed(stream::iter(chunks(&body))),
             Upload::Trailers => streamed(stream::iter(chunks(&body).into_iter().chain([trailers()]))),
+            Upload::HeadersOnly => streamed(stream::pending()),
             Upload::Stalling => {
                 streamed(stream::iter(chunks(&body).into_iter().take(1)).chain(stream::pending()))
             }

@@ -1,16 +1,17 @@
 //! Runs Envoy in front of EPP replicas.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
-use serde_json::Value;
 
 use crate::http::Client;
 use crate::processes::Epp;
 use crate::processes::Process;
+use crate::processes::gateway_replica::{GatewayReplica, gateway_replicas};
 use crate::test_dir::{TestDir, target};
 use crate::wait::eventually;
 
@@ -160,19 +161,27 @@ impl Envoy {
     /// # Errors
     /// Fails when Envoy does not respond.
     pub async fn healthy_replicas(&self, client: &Client) -> anyhow::Result<usize> {
-        let url = format!("http://{}/clusters?format=json", self.admin);
-        Ok(healthy(&client.get(&url).await?.ok()?.json()?))
+        Ok(self.replicas(client).await?.values().filter(|replica| replica.is_healthy).count())
     }
 
-    /// Returns the value of a statistic, or 0 when Envoy has none of that name yet.
+    /// Returns what Envoy knows about each EPP replica, by the address of its ext-proc port.
+    ///
+    /// # Errors
+    /// Fails when Envoy does not respond, or does not know the health of a replica.
+    pub async fn replicas(&self, client: &Client) -> anyhow::Result<BTreeMap<SocketAddr, GatewayReplica>> {
+        let url = format!("http://{}/clusters?format=json", self.admin);
+        gateway_replicas(&client.get(&url).await?.ok()?.json()?)
+    }
+
+    /// Returns the value of a statistic; `None` when Envoy has none of that name yet.
     ///
     /// # Errors
     /// Fails when Envoy does not respond.
-    pub async fn statistic(&self, client: &Client, name: &str) -> anyhow::Result<u64> {
+    pub async fn statistic(&self, client: &Client, name: &str) -> anyhow::Result<Option<u64>> {
         let url = format!("http://{}/stats?filter=^{name}$", self.admin);
         let response = client.get(&url).await?.ok()?;
-        let Some((_, value)) = response.text()?.trim().split_once(": ") else { return Ok(0) };
-        Ok(value.parse()?)
+        let value = response.text()?.trim().split_once(": ").map(|(_, value)| value.parse());
+        Ok(value.transpose()?)
     }
 }
 
@@ -247,13 +256,4 @@ async fn gateway_url(client: &Client, admin: &str) -> anyhow::Result<String> {
     let gateway = statuses.find(|status| status["name"] == "gateway").context("Envoy has no listener yet")?;
     let port = &gateway["local_address"]["socket_address"]["port_value"];
     Ok(format!("http://127.0.0.1:{}", port.as_u64().context("the listener has no port")?))
-}
-
-/// Returns how many replicas are healthy: those that were checked and have no failed check.
-fn healthy(clusters: &Value) -> usize {
-    let clusters = clusters["cluster_statuses"].as_array().into_iter().flatten();
-    let hosts = clusters
-        .filter(|cluster| cluster["name"] == "epp")
-        .flat_map(|cluster| cluster["host_statuses"].as_array());
-    hosts.flatten().filter(|host| host["health_status"]["failed_active_health_check"] != true).count()
 }

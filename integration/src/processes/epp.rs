@@ -62,13 +62,12 @@ impl Epp {
         client.metrics(&self.metrics).await
     }
 
-    /// Returns a metric, summed over all labels; 0 when there are no samples. `name` is without the prefix
-    /// `signalbox_epp_`.
+    /// Returns a metric, summed over all labels. `name` is without the prefix `signalbox_epp_`.
     ///
     /// # Errors
-    /// Fails when it does not respond.
+    /// Fails when it does not respond, or has no such metric.
     pub async fn metric(&self, client: &Client, name: &str) -> anyhow::Result<f64> {
-        Ok(client.metrics(&self.metrics).await?.sum(&format!("signalbox_epp_{name}")).unwrap_or(0.0))
+        self.metrics_page(client).await?.value(&format!("signalbox_epp_{name}"))
     }
 
     /// Returns the explanation of the decision for a request with this body.

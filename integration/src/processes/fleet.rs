@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde_json::Value;
 
 use crate::endpoints_file::write_endpoints;
-use crate::http::MODEL;
+use crate::http::{Client, MODEL};
 use crate::processes::Process;
 use crate::test_dir::TestDir;
 
@@ -53,6 +54,16 @@ impl Fleet {
     /// Returns the number of pods, listed or not.
     pub fn count(&self) -> usize {
         self.pods.len()
+    }
+
+    /// Replaces the faults of the pod at `index` (`docs/CHAOS.md`).
+    ///
+    /// # Errors
+    /// Fails when there is no such pod, or it does not accept the faults.
+    pub async fn set_faults(&self, client: &Client, index: usize, faults: &Value) -> anyhow::Result<()> {
+        let (_, address) = self.pods.get(index).with_context(|| format!("there is no pod {index}"))?;
+        client.post(&format!("http://{address}/admin/faults"), faults.to_string()).await?.ok()?;
+        Ok(())
     }
 
     /// Lists all pods except the last `out`, which keep running.

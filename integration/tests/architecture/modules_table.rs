@@ -48,6 +48,19 @@ pub(crate) const MODULES: &[Modules] = &[
         ],
     },
     Modules {
+        name: "flow",
+        rows: &[
+            ("backlog", &[]),
+            ("drop_reason", &[]),
+            ("flow_key", &[]),
+            ("fullness", &[]),
+            ("granting", &["backlog", "flow_key", "fullness", "policies", "settings"]),
+            ("policies", &[]),
+            ("settings", &["fullness", "policies"]),
+            ("waiting", &["backlog", "drop_reason", "flow_key", "settings"]),
+        ],
+    },
+    Modules {
         name: "schedule",
         rows: &[
             ("decide", &["decision", "decision_inputs", "least_time", "policy", "weighted"]),

@@ -2,11 +2,10 @@
 //! disconnect.
 
 use std::pin::pin;
-use std::task::Poll;
 
 use anyhow::ensure;
 use bytes::Bytes;
-use futures_util::future::{join_all, poll_fn, try_join_all};
+use futures_util::future::poll_fn;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -217,51 +216,6 @@ async fn disconnected_clients_leave_no_bookings() {
     cluster.wait_for_metric("own_in_flight_requests", |booked| booked == 1.0).await.unwrap();
     drop(body);
     wait_idle(&cluster).await.unwrap();
-}
-
-/// Sends a request and drops it after it was polled `polls` times.
-async fn abort(cluster: &TestCluster, polls: u32) {
-    let url = format!("{}{COMPLETIONS}", cluster.envoy().url());
-    let request = CompletionRequest {
-        topic: polls.into(),
-        bytes: 2_000,
-        max_tokens: Some(200),
-        format: ResponseFormat::Events,
-    };
-    let mut sent = pin!(cluster.client.send_streaming(Method::POST, &url, request.body(), Upload::Whole));
-    let mut left = polls;
-    poll_fn(|context| {
-        left = left.saturating_sub(1);
-        if left == 0 || sent.as_mut().poll(context).is_ready() {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn aborted_requests_do_not_affect_others() {
-    let cluster =
-        TestCluster::start(TestClusterConfig { pod: SLOW, epps: 1, ..TestClusterConfig::default() })
-            .await
-            .unwrap();
-    let long =
-        CompletionRequest { topic: 7, bytes: 2_000, max_tokens: Some(300), format: ResponseFormat::Events };
-    let others = async { try_join_all((0..8).map(|_| cluster.complete(&long))).await };
-    let aborted = join_all((0..1_000).map(|number| abort(&cluster, number % 50 + 1)));
-    let (others, _) = tokio::join!(others, aborted);
-    for response in others.unwrap() {
-        assert_eq!(StatusCode::OK, response.status);
-        assert!(response.body.ends_with(b"data: [DONE]\n\n"));
-    }
-    wait_idle(&cluster).await.unwrap();
-    let is_serving = async || {
-        ensure!(cluster.complete(&CompletionRequest::small(2)).await?.status == StatusCode::OK);
-        Ok(())
-    };
-    eventually("the replica serves requests", is_serving).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Tests a complete deployment with Envoy in front: aggregator, collector, EPP replicas and model servers,
 //! each in its own process.
 
+mod aborted;
 mod access_log;
 mod bodies;
 mod contract;

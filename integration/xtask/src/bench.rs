@@ -9,6 +9,10 @@ use crate::workspace::Workspace;
 /// Chooses the package with the benchmarks that need no other process.
 const PACKAGE: &str = "--package=signalbox-bench";
 
+/// Chooses the workspace of the benchmark of prefix indexes. It is separate, so that the tests never compile the
+/// other implementations.
+const INDEX: &str = "--manifest-path=integration/bench-index/Cargo.toml";
+
 /// Chooses the half of the measurement of coherence that runs in virtual time.
 const VIRTUAL: [&str; 3] = [PACKAGE, "--", "coherence"];
 
@@ -28,6 +32,8 @@ pub(crate) enum Bench {
     Coherence,
     /// Compare the cost of many small pools with that of a large one, with real processes
     Pools,
+    /// Measure nothing: write the tables of docs/BENCHMARKS.md from the results in docs/results
+    Tables,
 }
 
 impl Bench {
@@ -37,19 +43,29 @@ impl Bench {
             Self::Routing => run_binary(&[PACKAGE, "--", "routing"], arguments, workspace),
             Self::Decide => run_binary(&[PACKAGE, "--", "decide"], arguments, workspace),
             Self::ScaleOut => run_binary(&[PACKAGE, "--", "scale-out"], arguments, workspace),
-            // A separate workspace, so that the tests never compile the other implementations.
-            Self::Index => run_binary(
-                &["--manifest-path=integration/bench-index/Cargo.toml", "--"],
-                arguments,
-                workspace,
-            ),
+            Self::Index => {
+                // It starts its other program, which measures memory.
+                build(&[INDEX, "--bins"], workspace)?;
+                run_binary(&[INDEX, "--"], arguments, workspace)
+            }
             Self::Coherence => run_coherence(arguments, workspace),
             Self::Pools => {
                 let only = ["--only", "pools"].map(str::to_owned);
                 Suite::Coherence.run(&[&only, arguments].concat(), workspace)
             }
+            Self::Tables => run_binary(&[PACKAGE, "--", "tables"], arguments, workspace),
         }
     }
+}
+
+/// Builds what `choice` chooses.
+fn build(choice: &[&str], workspace: &Workspace) -> anyhow::Result<()> {
+    let mut command = workspace.cargo(&["build", "--quiet", "--release", "--locked"]);
+    let status = command.args(choice).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the benchmark does not build: {status}");
+    }
+    Ok(())
 }
 
 /// Builds a binary, which `choice` chooses, and runs it with `arguments`.

@@ -43,7 +43,7 @@ impl<'a> DecisionInputs<'a> {
 
     /// Returns all booked work in flight at the endpoint at `position`.
     pub(crate) fn load(&self, position: usize) -> Load {
-        self.local.load_at(position, self.endpoint(position))
+        self.local.load_at(position)
     }
 
     /// Returns the number of leading prompt blocks that the endpoint at `position` holds.

@@ -112,7 +112,7 @@ pub enum Verdict {
 impl Recording {
     /// Version of the recording format. It grows whenever recordings are written differently, or the same
     /// recording would give another decision.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// Returns the inputs of the decision.
     pub fn inputs(&self) -> DecisionInputs<'_> {
@@ -158,7 +158,12 @@ impl Recording {
             previous = Some(endpoint.key);
         }
         let endpoints = self.view.endpoints.len();
-        let lists = [("local.own", self.local.own.len()), ("matches.blocks", self.matches.blocks.len())];
+        let peers = Some(self.local.peers.len()).filter(|entries| *entries > 0);
+        let lists = [
+            ("local.own", self.local.own.len()),
+            ("local.peers", peers.unwrap_or(endpoints)),
+            ("matches.blocks", self.matches.blocks.len()),
+        ];
         match lists.into_iter().find(|(_, entries)| *entries != endpoints) {
             Some((list, entries)) => Err(InvalidRecording::Length { list, entries, endpoints }),
             None if self.matches.blocks.iter().any(|blocks| *blocks > MAX_BLOCKS) => {

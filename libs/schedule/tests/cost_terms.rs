@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use signalbox_schedule::{CostTerms, DecisionInputs, EndpointCosts, LeastTime, Tier};
 use signalbox_state::{
-    AdapterResidency, Assessment, Circuit, EndpointState, LocalState, ModelCircuit, Observed, PeerLoad,
-    PrefixMatches, ScrapeStatus, View,
+    AdapterResidency, Assessment, Circuit, EndpointState, LocalState, ModelCircuit, Observed, PrefixMatches,
+    ScrapeStatus, View,
 };
 use signalbox_types::{
     Adapters, Capacity, EndpointSpec, Engine, Gauges, Load, MetricsTls, ModelKey, Origin, Rates, Request,
@@ -44,8 +44,8 @@ fn terms(model: &str, change: impl FnOnce(&mut EndpointState, &mut LocalState)) 
     let mut local = LocalState {
         origin: OWN,
         own,
+        peers: Vec::new(),
         prefilling_ms: Vec::new(),
-        peer_load: PeerLoad::Current,
         adapter_sent_to,
         probed: Default::default(),
         unserved: Vec::new(),
@@ -175,11 +175,11 @@ fn adapter_cost_depends_on_residency_and_free_slots() {
 }
 
 #[test]
-fn prompt_delays_half_as_many_requests_as_wait_now() {
+fn prompt_delays_as_many_requests_as_wait_now() {
     let load = Load { requests: 7, prefills: 3, prefill_tokens: 8_000 };
     let found = terms("m", |_, local| local.own[0] = load);
-    assert_eq!((1_000_000, 500_000, 750_000), (found.wait_us, found.prefill_us, found.others_us));
-    assert_eq!(1_000_000 + 500_000 + 750_000 + 16 * 7 * 350, found.total_us());
+    assert_eq!((1_000_000, 500_000, 1_500_000), (found.wait_us, found.prefill_us, found.others_us));
+    assert_eq!(1_000_000 + 500_000 + 1_500_000 + 8 * 7 * 350, found.total_us());
 }
 
 #[test]

@@ -8,11 +8,10 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Decision, DecisionInputs, EndpointCosts, LeastTime, Policy, Tier, decide, explain};
-use signalbox_state::{EndpointState, LocalState, Observed, PeerLoad, PrefixMatches, ScrapeStatus, View};
+use signalbox_state::{EndpointState, LocalState, Observed, PrefixMatches, ScrapeStatus, View};
 use signalbox_types::{Capacity, EndpointSpec, Engine, Gauges, Load, MetricsTls, Origin, Request};
 
 const OWN_ORIGIN: Origin = Origin(1);
-const OTHER_ORIGIN: Origin = Origin(2);
 
 #[derive(Clone, Debug)]
 struct Pod {
@@ -64,9 +63,6 @@ fn endpoint(index: usize, pod: &Pod) -> Arc<EndpointState> {
     let capacity = Some(Capacity { kv_tokens: 500_000 });
     let gauges = Gauges { waiting, running: Some(running), kv_used_ppm };
     endpoint.observed = Observed { scrape_status, gauges, capacity, ..Observed::default() };
-    if pod.others != Load::ZERO {
-        endpoint.loads.set(OTHER_ORIGIN, pod.others);
-    }
     Arc::new(endpoint)
 }
 
@@ -77,8 +73,8 @@ fn pool(pods: &[Pod]) -> TestPool {
     let local = LocalState {
         origin: OWN_ORIGIN,
         own,
+        peers: pods.iter().map(|pod| pod.others).collect(),
         prefilling_ms: Vec::new(),
-        peer_load: PeerLoad::Current,
         adapter_sent_to: Default::default(),
         probed: Default::default(),
         unserved: Vec::new(),
@@ -181,9 +177,12 @@ fn outdated_bookings_of_others_are_ignored() {
     let busy =
         Pod { others: Load { requests: 50, prefills: 0, prefill_tokens: 90_000 }, held_blocks: 10, ..IDLE };
     let mut pool = pool(&[IDLE, busy]);
-    pool.local.peer_load = PeerLoad::Outdated;
-    let costs = EndpointCosts::compute(&pool.inputs(&request(4_000)), &LeastTime::default());
-    assert_eq!(0, costs.terms()[1].requests);
+    let requests = |pool: &TestPool| {
+        EndpointCosts::compute(&pool.inputs(&request(4_000)), &LeastTime::default()).terms()[1].requests
+    };
+    assert_eq!(50, requests(&pool));
+    pool.local.peers.clear();
+    assert_eq!(0, requests(&pool));
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn probes(pool: &Pool, replica: u64) -> bool {
     let (mut state, bookings) = (StateReplica::default(), Bookings::new(Arc::new(|| {})));
     let frames = Arc::new(pool.snapshot()).frames();
     frames.for_each(|frame| drop(state.apply(FrameSource::Aggregator(0), frame)));
-    let view = View::next(&View::default(), &state, &bookings, HALF_OPEN_MS);
+    let view = View::next(&View::default(), &state, &bookings);
     let local = view.local_state(Origin(replica), PeerLoad::Current, HALF_OPEN_MS);
     let matches = PrefixMatches { blocks: vec![0; 2], total: 0 };
     let request = Request { model: MODEL.to_owned(), prompt_tokens: 2_000, ..Request::default() };

@@ -14,8 +14,8 @@ use signalbox_schedule::{
     Recording, SEEDS, Scorer, ScorerStep, SessionAffinity, Verdict, Weighted, decide,
 };
 use signalbox_state::{
-    AdapterResidency, Assessment, Circuit, EndpointState, LocalState, ModelCircuit, Observed, PeerLoad,
-    PrefixMatches, ScrapeStatus, View,
+    AdapterResidency, Assessment, Circuit, EndpointState, LocalState, ModelCircuit, Observed, PrefixMatches,
+    ScrapeStatus, View,
 };
 use signalbox_types::{
     Adapters, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, Load, MetricsTls, ModelKey,
@@ -88,10 +88,9 @@ fn sorted(mut names: Vec<u8>) -> Vec<Arc<str>> {
 }
 
 fn endpoint() -> impl Strategy<Value = EndpointState> {
-    let loads = vec((any::<u64>().prop_map(Origin), load()), 0..3);
     let labels = (option::of("[a-c]"), any::<bool>());
-    (0_u16..1_000, labels, observed(), assessment(), option::of(residency()), loads, any::<u32>()).prop_map(
-        |(number, (tier, is_draining), observed, assessment, residency, loads, cold_placement_seq)| {
+    (0_u16..1_000, labels, observed(), assessment(), option::of(residency()), any::<u32>()).prop_map(
+        |(number, (tier, is_draining), observed, assessment, residency, cold_placement_seq)| {
             let [high, low] = number.to_be_bytes();
             let mut endpoint = EndpointState::new(Arc::new(EndpointSpec {
                 name: format!("pod-{number}"),
@@ -103,7 +102,7 @@ fn endpoint() -> impl Strategy<Value = EndpointState> {
                 metrics_tls: MetricsTls::Verified,
             }));
             (endpoint.observed, endpoint.assessment) = (observed, assessment);
-            (endpoint.adapters, endpoint.loads) = (residency.map(Arc::new), loads.into_iter().collect());
+            endpoint.adapters = residency.map(Arc::new);
             endpoint.cold_placement_seq = cold_placement_seq.into();
             endpoint
         },
@@ -181,15 +180,16 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 fn recording() -> impl Strategy<Value = Recording> {
-    (view(), request(), policy(), vec((load(), 0_usize..600), 8), any::<u64>(), SEEDS, any::<bool>())
+    (view(), request(), policy(), vec((load(), load(), 0_usize..600), 8), any::<u64>(), SEEDS, any::<bool>())
         .prop_map(|(view, request, policy, states, origin, seed, is_outdated)| {
-            let peer_load = if is_outdated { PeerLoad::Outdated } else { PeerLoad::Current };
-            let own = view.endpoints.iter().zip(&states).map(|(_, (own, _))| *own).collect();
-            let prefilling_ms = states.iter().map(|(_, held)| *held as u64).collect();
-            let blocks = view.endpoints.iter().zip(&states).map(|(_, (_, held))| *held).collect();
+            let own = view.endpoints.iter().zip(&states).map(|(_, (own, ..))| *own).collect();
+            let peers = view.endpoints.iter().zip(&states).filter(|_| !is_outdated);
+            let peers = peers.map(|(_, (_, peers, _))| *peers).collect();
+            let prefilling_ms = states.iter().map(|(.., held)| *held as u64).collect();
+            let blocks = view.endpoints.iter().zip(&states).map(|(_, (.., held))| *held).collect();
             let adapter_sent_to = view.endpoints.iter().take(2).map(|endpoint| endpoint.key).collect();
             let probed = view.endpoints.iter().skip(1).take(1).map(|endpoint| endpoint.key).collect();
-            let unserved = states.iter().take(view.endpoints.len()).map(|(own, _)| *own).collect();
+            let unserved = states.iter().take(view.endpoints.len()).map(|(own, ..)| *own).collect();
             let mut recording = Recording {
                 format_version: Recording::FORMAT,
                 number: 7,
@@ -199,8 +199,8 @@ fn recording() -> impl Strategy<Value = Recording> {
                 local: LocalState {
                     origin: Origin(origin),
                     own,
+                    peers,
                     prefilling_ms,
-                    peer_load,
                     adapter_sent_to,
                     probed,
                     unserved,
@@ -285,7 +285,6 @@ fn write_recorded_decision() {
         }));
         endpoint.observed.scrape_status = ScrapeStatus::Fresh;
         endpoint.observed.gauges = Gauges { waiting: 0, running: Some(2), kv_used_ppm: Some(120_000) };
-        endpoint.loads.set(Origin(2), Load { requests: 2, ..Load::ZERO });
         Arc::new(endpoint)
     };
     let mut endpoints: Vec<_> = (1..=4).map(endpoint).collect();
@@ -305,7 +304,7 @@ fn write_recorded_decision() {
             origin: Origin(1),
             prefilling_ms: vec![40; own.len()],
             own,
-            peer_load: PeerLoad::Current,
+            peers: vec![Load { requests: 2, ..Load::ZERO }; 4],
             adapter_sent_to: Default::default(),
             probed: Default::default(),
             unserved: Vec::new(),
@@ -330,8 +329,13 @@ fn inconsistent_recordings_are_rejected() {
         edit(&mut bad);
         bad.replay().unwrap_err()
     };
-    assert_eq!(InvalidRecording::Format(2), error(|bad| bad.format_version = 2));
+    let next = Recording::FORMAT + 1;
+    assert_eq!(InvalidRecording::Format(next), error(|bad| bad.format_version = Recording::FORMAT + 1));
     assert!(matches!(error(|bad| bad.local.own.clear()), InvalidRecording::Length { list: "local.own", .. }));
+    assert!(matches!(
+        error(|bad| bad.local.peers.truncate(3)),
+        InvalidRecording::Length { list: "local.peers", .. }
+    ));
     assert!(matches!(
         error(|bad| bad.matches.blocks.push(1)),
         InvalidRecording::Length { list: "matches.blocks", .. }

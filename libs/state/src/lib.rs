@@ -28,17 +28,21 @@ pub use ownership::{
     BeyondHistory, ClaimResult, FollowerPoll, ObservedOwner, OwnedHistory, PollReply, PollWant, PoolRole,
     PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
 };
-pub use pool::{AssignedEndpoint, CollectorStream, CountedEvent, Pool, PoolConfig, PoolEffect, PoolInput};
+pub use pool::{
+    AssignedEndpoint, CollectorStream, CountedEvent, FeedbackRest, InputLimits, Pool, PoolConfig, PoolEffect,
+    PoolInput,
+};
 pub use pool_state::{
     AdapterLocation, AdapterResidency, Assessment, CacheAccuracy, Change, Circuit, Digest, Diverged,
-    EndpointList, EndpointState, Loads, ModelCircuit, Observed, PoolState, ScrapeStatus,
+    EndpointList, EndpointState, LoadTable, ModelCircuit, Observed, PoolState, ScrapeStatus,
 };
 pub use replication::{
-    ApplyOutcome, CatchUp, Changes, Chunk, Cursor, Follower, FollowerEffect, FollowerEvent, Frame,
+    ApplyOutcome, CatchUp, Changes, Chunk, Cursor, CursorUse, Follower, FollowerEffect, FollowerEvent, Frame,
     FrameSource, FromAggregator, FromFollower, Gap, HeardOwner, Journal, JournalBounds, JournaledReplica,
-    SharedHistory, Snapshot, SnapshotEntry, StateReplica,
+    SharedHistory, Snapshot, SnapshotCapture, SnapshotEntry, SnapshotPace, StateReplica,
 };
 pub use reports::{
-    DecodeObservation, EndpointObserver, Feedback, GaugeScope, Placement, Report, ResponseOutcome,
-    ResponseReport, ScrapeResult, Update, UsageReport,
+    DecodeObservation, EndpointObserver, Feedback, FeedbackReply, FeedbackReplyQueue, GaugeScope,
+    OriginBindings, OriginRefused, Placement, Report, ResponseOutcome, ResponseReport, ScrapeResult, Update,
+    UsageReport,
 };

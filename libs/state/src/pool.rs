@@ -1,6 +1,7 @@
 //! The owner's side of a pool: the only place that accepts reports and feedback and creates changes.
 
 mod adapter_usage;
+mod assigning;
 mod assignments;
 mod cache_beliefs;
 mod circuit_breaker;
@@ -22,32 +23,36 @@ mod probers;
 mod rate_estimator;
 mod report_handling;
 mod rounds;
+mod snapshots;
 mod spec_handling;
 mod tick;
 mod token_ratios;
 mod unbooked_load;
 mod usage_handling;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use signalbox_prefix::EndpointMap;
+use signalbox_types::Origin;
 
 use self::assignments::Assignments;
 pub use self::assignments::{AssignedEndpoint, CollectorStream};
 use self::cache_beliefs::CacheBeliefs;
-pub use self::config::PoolConfig;
+pub use self::config::{InputLimits, PoolConfig};
 pub use self::effect::{CountedEvent, PoolEffect};
 use self::endpoint_assessor::EndpointAssessor;
 use self::eviction::RoomCheck;
+pub use self::feedback_handling::FeedbackRest;
 pub use self::input::PoolInput;
 use self::origins::Origins;
 use self::pool_rates::PoolRates;
 use self::rounds::Rounds;
+use self::snapshots::LatestSnapshot;
 use self::spec_handling::PendingSpec;
 use self::token_ratios::TokenRatios;
 use crate::pool_state::{Change, Diverged, PoolState};
-use crate::replication::{Journal, JournalBounds, Snapshot};
+use crate::replication::{Journal, JournalBounds, Snapshot, SnapshotEntry};
 
 /// A pool at its owner: the state, its history, and what the owner needs to derive changes.
 #[derive(Debug)]
@@ -56,7 +61,11 @@ pub struct Pool {
     pool_state: PoolState,
     journal: Journal,
     assignments: Assignments,
+    /// The streams of the collectors that were not told their assignments yet.
+    untold: BTreeSet<CollectorStream>,
     origins: Origins,
+    /// The origins that have expired, whose loads still are in the state.
+    expiring: VecDeque<Origin>,
     /// One assessor per endpoint.
     assessors: EndpointMap<EndpointAssessor>,
     /// What the endpoints showed of their speed at the last tick.
@@ -72,6 +81,9 @@ pub struct Pool {
     room_check: RoomCheck,
     /// The specification that is being applied, if it is not yet applied completely.
     pending_spec: Option<PendingSpec>,
+    snapshot: LatestSnapshot,
+    /// The parts of snapshots that nobody needs any more.
+    discarded: Vec<Arc<SnapshotEntry>>,
     /// For how long the oldest message waits that is not handled yet, in milliseconds.
     waiting_ms: u64,
 }
@@ -84,7 +96,9 @@ impl Pool {
             pool_state: PoolState::default(),
             journal: Self::fresh_journal(epoch, &config),
             assignments: Assignments::new(epoch),
+            untold: BTreeSet::new(),
             origins: Origins::default(),
+            expiring: VecDeque::new(),
             assessors: EndpointMap::default(),
             rates: PoolRates::default(),
             adapters: BTreeSet::new(),
@@ -93,6 +107,8 @@ impl Pool {
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
             pending_spec: None,
+            snapshot: LatestSnapshot::default(),
+            discarded: Vec::new(),
             waiting_ms: 0,
         }
     }
@@ -118,7 +134,7 @@ impl Pool {
         self.journal.set_bounds(now_ms, bounds);
     }
 
-    /// Returns a snapshot of the state at the current version.
+    /// Returns a snapshot of the state at the current version, captured at once.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::capture(&self.pool_state, self.journal.head(), self.config.format)
     }
@@ -148,8 +164,9 @@ impl Pool {
                 reports.into_iter().filter_map(|report| self.handle_report(now_ms, stream, report)).collect()
             }
             PoolInput::Feedback(feedback) => self.handle_feedback(now_ms, feedback),
+            PoolInput::FeedbackRest(rest) => self.continue_feedback(now_ms, rest),
             PoolInput::Tick => self.handle_tick(now_ms),
-            PoolInput::Continue => self.continue_work(now_ms),
+            PoolInput::Continue => self.handle_continue(now_ms),
         };
         self.journal.publish(now_ms, self.pool_state.digest());
         let head = self.journal.head();
@@ -169,12 +186,5 @@ impl Pool {
         self.pool_state.apply(self.journal.head().seq + 1, &change)?;
         self.journal.push(change);
         Ok(())
-    }
-
-    fn assign(&self, changed: Vec<CollectorStream>) -> Vec<PoolEffect> {
-        changed
-            .into_iter()
-            .map(|stream| PoolEffect::Assign(stream, self.assignments.endpoints_of(stream)))
-            .collect()
     }
 }

@@ -3,12 +3,14 @@
 mod adapter_residency;
 mod assessment;
 mod cache_accuracy;
+mod capture;
 mod change;
 mod digest;
 mod endpoint_list;
 mod endpoint_state;
 mod learned_from_usage;
-mod loads;
+mod live_loads;
+mod load_table;
 mod observed;
 
 use std::collections::BTreeMap;
@@ -25,7 +27,8 @@ pub use self::change::Change;
 pub use self::digest::Digest;
 pub use self::endpoint_list::EndpointList;
 pub use self::endpoint_state::EndpointState;
-pub use self::loads::Loads;
+pub(crate) use self::live_loads::LiveLoads;
+pub use self::load_table::LoadTable;
 pub(crate) use self::observed::is_restart;
 pub use self::observed::{Observed, ScrapeStatus};
 
@@ -47,6 +50,9 @@ pub enum Diverged {
 #[derive(Debug, Default)]
 pub struct PoolState {
     endpoints: EndpointList,
+    /// Identifies the endpoints' specifications and adapters: replaced when any of them changes.
+    descriptions: Arc<()>,
+    loads: LoadTable,
     acknowledged: BTreeMap<Origin, u64>,
     index_writer: IndexWriter,
     models: Arc<Models>,
@@ -55,12 +61,12 @@ pub struct PoolState {
 }
 
 impl PoolState {
-    /// Builds the state that a snapshot describes.
+    /// Builds the state that a snapshot describes. Each endpoint comes with the load that each replica put on it.
     ///
     /// # Errors
     /// [`Diverged`] when the blocks are inconsistent.
     pub fn from_parts(
-        endpoints: Vec<EndpointState>,
+        endpoints: Vec<(EndpointState, Vec<(Origin, Load)>)>,
         runs: Vec<Run>,
         acknowledged: Vec<(Origin, u64)>,
         models: &Arc<Models>,
@@ -69,11 +75,18 @@ impl PoolState {
         let mut pool_state = Self { index_writer, ..Self::default() };
         pool_state.digest.placements = pool_state.index_writer.total_digest();
         let mut by_key = BTreeMap::new();
-        for endpoint_state in endpoints {
+        for (endpoint_state, loads) in endpoints {
             pool_state.digest.add(endpoint_state.digest());
-            by_key.insert(endpoint_state.key, Arc::new(endpoint_state));
+            by_key.insert(endpoint_state.key, (Arc::new(endpoint_state), loads));
         }
-        pool_state.endpoints = by_key.into_values().collect();
+        pool_state.endpoints =
+            by_key.values().map(|(endpoint_state, _)| Arc::clone(endpoint_state)).collect();
+        by_key.keys().for_each(|endpoint| pool_state.loads.add(*endpoint));
+        for (endpoint, (_, loads)) in by_key {
+            for (origin, load) in loads {
+                pool_state.set_load(endpoint, origin, load)?;
+            }
+        }
         for (origin, number) in acknowledged {
             pool_state.acknowledge(origin, Some(number));
         }
@@ -94,6 +107,21 @@ impl PoolState {
     /// Returns the state of one endpoint.
     pub fn endpoint(&self, endpoint: EndpointKey) -> Option<&Arc<EndpointState>> {
         self.endpoints.get(endpoint)
+    }
+
+    /// Returns the load that each replica put on each endpoint.
+    pub fn loads(&self) -> &LoadTable {
+        &self.loads
+    }
+
+    /// Returns the load that each replica put on each endpoint, to tell it what time it is.
+    pub(crate) fn loads_mut(&mut self) -> &mut LoadTable {
+        &mut self.loads
+    }
+
+    /// Identifies the specifications and adapters of the endpoints: it is the same as long as none of them has changed.
+    pub(crate) fn descriptions(&self) -> &Arc<()> {
+        &self.descriptions
     }
 
     /// Returns the index of the blocks that the endpoints hold.
@@ -167,6 +195,7 @@ impl PoolState {
     }
 
     fn set_endpoint(&mut self, spec: &Arc<EndpointSpec>) {
+        self.descriptions = Arc::default();
         if let Some(endpoint_state) = self.endpoints.get_mut(spec.key()) {
             let before = std::mem::replace(&mut endpoint_state.spec, Arc::clone(spec));
             let sums = (digest::of_spec(&before), digest::of_spec(spec));
@@ -175,6 +204,7 @@ impl PoolState {
         }
         let endpoint_state = EndpointState::new(Arc::clone(spec));
         self.digest.add(endpoint_state.digest());
+        self.loads.add(endpoint_state.key);
         self.endpoints.insert(Arc::new(endpoint_state));
     }
 
@@ -186,7 +216,11 @@ impl PoolState {
 
     fn remove_endpoint(&mut self, endpoint: EndpointKey) -> Result<(), Diverged> {
         let endpoint_state = self.endpoints.remove(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))?;
+        self.descriptions = Arc::default();
         self.digest.subtract(endpoint_state.digest());
+        for (origin, load) in self.loads.remove(endpoint) {
+            digest::replace_part(&mut self.digest.loads, digest::of_load(endpoint, origin, load), 0);
+        }
         self.remove_blocks(endpoint);
         Ok(())
     }
@@ -207,6 +241,7 @@ impl PoolState {
         residency: &Arc<AdapterResidency>,
     ) -> Result<(), Diverged> {
         let before = self.endpoint_mut(endpoint)?.adapters.replace(Arc::clone(residency));
+        self.descriptions = Arc::default();
         let sum = |residency: Option<&AdapterResidency>| digest::of_adapters(endpoint, residency);
         digest::replace_part(&mut self.digest.observed, sum(before.as_deref()), sum(Some(residency)));
         Ok(())
@@ -220,7 +255,7 @@ impl PoolState {
     }
 
     fn set_load(&mut self, endpoint: EndpointKey, origin: Origin, load: Load) -> Result<(), Diverged> {
-        let before = self.endpoint_mut(endpoint)?.loads.set(origin, load);
+        let before = self.loads.set(endpoint, origin, load).ok_or(Diverged::UnknownEndpoint(endpoint))?;
         let sum = |load: Load| digest::of_load(endpoint, origin, load);
         digest::replace_part(&mut self.digest.loads, sum(before), sum(load));
         Ok(())
@@ -238,14 +273,8 @@ impl PoolState {
     }
 
     fn expire(&mut self, origin: Origin) {
-        let loaded: Vec<_> = self
-            .endpoints()
-            .filter(|endpoint_state| endpoint_state.load_of(origin) != Load::ZERO)
-            .map(|endpoint_state| endpoint_state.key)
-            .collect();
-        for endpoint in loaded {
-            // This cannot fail: the keys come from this map.
-            let _ = self.set_load(endpoint, origin, Load::ZERO);
+        for (endpoint, load) in self.loads.expire(origin) {
+            digest::replace_part(&mut self.digest.loads, digest::of_load(endpoint, origin, load), 0);
         }
         self.acknowledge(origin, None);
     }

@@ -9,6 +9,8 @@ mod journal;
 mod journaled_replica;
 mod lateness;
 mod snapshot;
+mod snapshot_capture;
+mod snapshot_pace;
 mod state_replica;
 
 pub use self::changes::{Changes, Chunk};
@@ -23,4 +25,6 @@ pub use self::journal::{Journal, JournalBounds};
 pub use self::journaled_replica::JournaledReplica;
 pub(crate) use self::lateness::Lateness;
 pub use self::snapshot::Snapshot;
+pub use self::snapshot_capture::SnapshotCapture;
+pub use self::snapshot_pace::{CursorUse, SnapshotPace};
 pub use self::state_replica::{ApplyOutcome, FrameSource, Gap, StateReplica};

@@ -18,6 +18,15 @@ pub struct Load {
 impl Load {
     /// Nothing in flight.
     pub const ZERO: Self = Self { requests: 0, prefills: 0, prefill_tokens: 0 };
+
+    /// Returns this load without `part`, and zero where `part` is larger.
+    pub fn saturating_sub(self, part: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(part.requests),
+            prefills: self.prefills.saturating_sub(part.prefills),
+            prefill_tokens: self.prefill_tokens.saturating_sub(part.prefill_tokens),
+        }
+    }
 }
 
 impl Add for Load {

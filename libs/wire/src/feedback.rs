@@ -3,22 +3,14 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport};
+use signalbox_state::{
+    Feedback, FeedbackReply, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
+};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin};
 
 use crate::error::WireError;
 use crate::hello::Hello;
 use crate::shared;
-
-/// The owner's reply to feedback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FeedbackReply {
-    /// Send the whole chain of this placement, because its anchor is unknown.
-    NeedChain(u64),
-    /// This origin has expired: continue with a new one. The owner replies so to each batch in flight; only
-    /// the first reply counts.
-    Expired(Origin),
-}
 
 /// Encodes a batch of feedback. The first batch of a stream carries `hello`.
 pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::FeedbackBatch {

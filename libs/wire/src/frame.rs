@@ -6,7 +6,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{Change, Changes, EndpointState, Frame, SnapshotEntry};
-use signalbox_types::{BlockHash, EndpointKey, Format, Origin, Version};
+use signalbox_types::{BlockHash, EndpointKey, Format, Load, Origin, Version};
 
 use crate::error::WireError;
 use crate::hello::check_protocol;
@@ -74,7 +74,7 @@ pub fn decode_frame(message: pb::Frame) -> Result<Frame, WireError> {
 fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
     use pb::snapshot_entry::Entry as Kind;
     let kind = match entry {
-        SnapshotEntry::Endpoint(state) => Kind::Endpoint(encode_endpoint_state(state)),
+        SnapshotEntry::Endpoint(state, loads) => Kind::Endpoint(encode_endpoint_state(state, loads)),
         SnapshotEntry::Runs(runs) => {
             Kind::Runs(pb::RunsEntry { runs: runs.iter().map(encode_run).collect() })
         }
@@ -96,7 +96,10 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
         return Ok(SnapshotEntry::TokenRatios(Arc::new(learned::decode_entry(&message.token_ratios)?)));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
-        Kind::Endpoint(message) => SnapshotEntry::Endpoint(Arc::new(decode_endpoint_state(message)?)),
+        Kind::Endpoint(message) => {
+            let (state, loads) = decode_endpoint_state(message)?;
+            SnapshotEntry::Endpoint(Arc::new(state), loads)
+        }
         Kind::Runs(pb::RunsEntry { runs }) => {
             SnapshotEntry::Runs(runs.into_iter().map(decode_run).collect::<Result<_, _>>()?)
         }
@@ -106,25 +109,17 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
     })
 }
 
-fn encode_endpoint_state(state: &EndpointState) -> pb::EndpointState {
-    let EndpointState {
-        key,
-        spec,
-        observed,
-        assessment,
-        adapters,
-        loads,
-        cold_placement_seq,
-        cache_accuracy,
-    } = state;
-    let load = |(origin, load): &(Origin, _)| pb::OriginLoad {
+fn encode_endpoint_state(state: &EndpointState, loads: &[(Origin, Load)]) -> pb::EndpointState {
+    let EndpointState { key, spec, observed, assessment, adapters, cold_placement_seq, cache_accuracy } =
+        state;
+    let load = |(origin, load): &(Origin, Load)| pb::OriginLoad {
         origin: origin.0,
         load: Some(shared::encode_load(*load)),
     };
     pb::EndpointState {
         spec: Some(shared::encode_spec(spec)),
         observed: Some(shared::encode_observed(*key, observed)),
-        loads: loads.entries().iter().map(load).collect(),
+        loads: loads.iter().map(load).collect(),
         adapters: adapters.as_deref().map(shared::encode_residency),
         assessment: Some(shared::encode_assessment(assessment)),
         cold_placement_seq: *cold_placement_seq,
@@ -134,7 +129,9 @@ fn encode_endpoint_state(state: &EndpointState) -> pb::EndpointState {
     }
 }
 
-fn decode_endpoint_state(message: pb::EndpointState) -> Result<EndpointState, WireError> {
+fn decode_endpoint_state(
+    message: pb::EndpointState,
+) -> Result<(EndpointState, Vec<(Origin, Load)>), WireError> {
     let pb::EndpointState { spec, observed, loads, adapters, assessment, cold_placement_seq, cache_accuracy } =
         message;
     let (key, observed) = shared::decode_observed(observed.as_ref().ok_or(WireError::Missing("observed"))?)?;
@@ -147,7 +144,9 @@ fn decode_endpoint_state(message: pb::EndpointState) -> Result<EndpointState, Wi
     let assessment = shared::decode_assessment(assessment)?;
     let adapters = adapters.map(shared::decode_residency).transpose()?.map(Arc::new);
     let cache_accuracy = learned::decode_accuracy(cache_accuracy)?;
-    Ok(EndpointState { key, spec, observed, assessment, adapters, loads, cold_placement_seq, cache_accuracy })
+    let state =
+        EndpointState { key, spec, observed, assessment, adapters, cold_placement_seq, cache_accuracy };
+    Ok((state, loads))
 }
 
 /// Encodes a delta. Each chunk of changes is encoded once, however many followers are sent it: the encoded parts of a

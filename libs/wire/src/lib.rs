@@ -17,9 +17,7 @@ mod shared;
 
 pub use collector::{decode_assignment, decode_reports, encode_assignment, encode_reports};
 pub use error::WireError;
-pub use feedback::{
-    FeedbackReply, decode_feedback, decode_feedback_reply, encode_feedback, encode_feedback_reply,
-};
+pub use feedback::{decode_feedback, decode_feedback_reply, encode_feedback, encode_feedback_reply};
 pub use fleet::{FleetState, ServedPool, decode_fleet_state, encode_fleet_state};
 pub use follower::{
     decode_aggregator_message, decode_follower_message, encode_aggregator_message, encode_follower_message,

@@ -1,14 +1,14 @@
 //! Workloads to replay: parsed traces, and generators with a configurable amount of shared prompt prefixes.
 //!
-//! A prompt consists of numbered segments. A client can render its text ([`Prompt::text`]) and a simulation
-//! can compute its block chain ([`Prompt::chain`]) independently of each other.
+//! A prompt consists of messages, and these of numbered segments of text. A client renders them
+//! ([`Prompt::text`], [`append_text`]); an answer that a prompt repeats is text of the model server.
 
 pub mod arrivals;
 pub mod generate;
 mod prompt;
 pub mod trace;
 
-pub use prompt::{BYTES_PER_TOKEN, Prompt, Segment};
+pub use prompt::{Author, BYTES_PER_TOKEN, Prompt, Segment, append_text};
 
 /// One request of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,4 +19,6 @@ pub struct Item {
     pub prompt: Prompt,
     /// Number of output tokens, at least 1.
     pub output_tokens: u32,
+    /// Number of the answer. Later prompts repeat it in a segment of [`Author::Assistant`] with this content.
+    pub answer: u64,
 }

@@ -17,7 +17,7 @@ pub(crate) use bulk_queue::BulkMessage;
 pub(crate) use feedback_replies::FeedbackReplies;
 pub(crate) use handle::{PoolHandle, PublishedHistory};
 pub(crate) use message::{CollectorReports, PoolOwnerMessage, PoolOwnerRef};
-pub(crate) use message_budget::StreamBudget;
+pub(crate) use message_budget::{MessagePermit, StreamBudget};
 pub(crate) use progress::STALL_LIMIT;
 use signalbox_types::PoolId;
 

@@ -14,7 +14,7 @@ use signalbox_lease::{Member, Role, Session};
 use signalbox_peers::Connections;
 use signalbox_state::EndpointState;
 use signalbox_telemetry::{AdminServer, ListenError, Registries, TraceError, Tracer};
-use signalbox_types::Version;
+use signalbox_types::{Load, Version};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -214,10 +214,12 @@ impl Epp {
         std::future::pending().await
     }
 
-    /// Returns the endpoints in the replica's views.
-    pub fn endpoints(&self) -> Vec<Arc<EndpointState>> {
-        let endpoints =
-            |snapshot: &DecisionSnapshot| snapshot.view.endpoints.iter().cloned().collect::<Vec<_>>();
+    /// Returns the endpoints in the replica's views, with the load that all replicas put on each.
+    pub fn endpoints(&self) -> Vec<(Arc<EndpointState>, Load)> {
+        let endpoints = |DecisionSnapshot { view, .. }: &DecisionSnapshot| {
+            let members = view.endpoints.iter().cloned().enumerate();
+            members.map(|(position, member)| (member, view.booked_at(position))).collect::<Vec<_>>()
+        };
         self.directory.all().iter().flat_map(|pool| endpoints(&pool.picker.snapshot.load())).collect()
     }
 

@@ -145,7 +145,7 @@ pub(crate) fn picker_with_feedback(pool: &Pool, policy: Policy) -> (Picker, Feed
 /// Gives a picker the view of `pool`.
 pub(crate) fn show(picker: &Picker, pool: &Pool) {
     let (before, replica) = (DecisionSnapshot::default(), replica_of(pool));
-    let next = DecisionSnapshot::next(&before, &replica, &picker.bookings, 0);
+    let next = DecisionSnapshot::next(&before, &replica, &picker.bookings);
     picker.snapshot.store(Arc::new(next));
 }
 

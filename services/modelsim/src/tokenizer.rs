@@ -1,7 +1,7 @@
 //! A substitute for a tokenizer and a chat template, and the hashes of the blocks.
 //!
-//! A text is cut into tokens of varying length. A prompt has a factor of its own, drawn from its first bytes, and
-//! the length of each of its tokens varies around that. Both depend only on the text, so that every pod counts
+//! A text is cut into tokens of varying length. A prompt, or each message of a chat, has a factor of its own, drawn from
+//! its first bytes, and the length of each of its tokens varies around that. Both depend only on the text, so that every pod counts
 //! alike and prompts that begin alike share their first tokens. The words of an answer (see [`answer`]) are one
 //! token each wherever they come, so that the answer has the same tokens when it returns as part of a prompt.
 //!
@@ -71,14 +71,13 @@ pub fn encode_chat(
     }
     let mut tokens = Vec::new();
     tokens.extend((0..config.chat_start_tokens).map(|index| special_token("start", index)));
-    let first = messages.first().map_or("", |message| message.text.as_str());
-    let mut lengths = TokenLengths::new(config, first.as_bytes());
     let header = |role: &str| -> Vec<u32> {
         (1..config.chat_message_tokens).map(|index| special_token(role, index)).collect()
     };
     for message in messages {
         tokens.extend(header(&message.role));
-        append_text(&mut tokens, &mut lengths, message.text.as_bytes());
+        let text = message.text.as_bytes();
+        append_text(&mut tokens, &mut TokenLengths::new(config, text), text);
         tokens.push(special_token("end", 0));
     }
     // The header of the answer.
@@ -93,6 +92,12 @@ pub fn encode_tokens(model: &str, tokens: &[u32], block_size_tokens: u32) -> Enc
 }
 
 impl EncodedPrompt {
+    /// Returns the text of an answer of `answer_tokens` tokens.
+    #[must_use]
+    pub fn answer_text(&self, answer_tokens: u32) -> String {
+        answer::text(self.fingerprint, 0, answer_tokens)
+    }
+
     /// Returns one hash per full block of the prompt followed by an answer of `answer_tokens` tokens.
     #[must_use]
     pub fn chain_with_answer(&self, answer_tokens: u32, block_size_tokens: u32) -> Arc<[u64]> {

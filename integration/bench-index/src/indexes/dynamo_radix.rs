@@ -12,17 +12,17 @@ use crate::operations::{Operation, OperationStream};
 
 pub(crate) struct DynamoRadix {
     tree: RadixTree,
-    scores: OverlapScores,
 }
 
 impl<'a> PrefixIndex<'a> for DynamoRadix {
     type Writes = Vec<RouterEvent>;
     type Query = Vec<LocalBlockHash>;
+    type Found = OverlapScores;
 
-    const NAME: &'static str = "dynamo RadixTree";
+    const NAME: &'static str = "dynamo-kv-router 1.6.1, RadixTree";
 
     fn new(_stream: &OperationStream<'a>) -> Self {
-        Self { tree: RadixTree::new(), scores: OverlapScores::new() }
+        Self { tree: RadixTree::new() }
     }
 
     fn prepare_writes(stream: &OperationStream<'a>, operations: &[Operation], first: u64) -> Self::Writes {
@@ -33,18 +33,18 @@ impl<'a> PrefixIndex<'a> for DynamoRadix {
         local(chain)
     }
 
-    fn write(&mut self, writes: Self::Writes) {
-        for event in writes {
+    fn write(&mut self, writes: &mut Self::Writes) {
+        for event in writes.drain(..) {
             self.tree.apply_event(event).expect("the operations are valid");
         }
     }
 
-    fn query(&mut self, query: &mut Self::Query) {
-        self.scores = self.tree.find_matches(std::mem::take(query), false);
+    fn query(&mut self, query: &mut Self::Query) -> OverlapScores {
+        self.tree.find_matches(std::mem::take(query), false)
     }
 
-    fn score_sum(&self) -> u64 {
-        sum(&self.scores)
+    fn score_sum(&self, found: &OverlapScores) -> u64 {
+        sum(found)
     }
 }
 

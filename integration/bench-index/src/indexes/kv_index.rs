@@ -1,14 +1,21 @@
 //! `ChainIndex` of `kv-index`, queried with `score_into`, which does not allocate.
 
+use std::sync::Arc;
+
 use kv_index::{ChainBlockMap, ChainIndex, ContentHash, SequenceHash, StoredBlock};
 use signalbox_types::BlockHash;
 
-use super::PrefixIndex;
+use super::{PrefixIndex, SharedIndex};
 use crate::operations::{Operation, OperationStream};
 
 pub(crate) struct KvIndex {
-    index: ChainIndex,
     workers: Vec<(u32, ChainBlockMap)>,
+    reader: Reader,
+}
+
+/// The index with a buffer for the scores.
+pub(crate) struct Reader {
+    index: Arc<ChainIndex>,
     scores: Vec<u32>,
 }
 
@@ -20,16 +27,17 @@ pub(crate) enum Write {
 impl<'a> PrefixIndex<'a> for KvIndex {
     type Writes = Vec<Write>;
     type Query = Vec<ContentHash>;
+    type Found = ();
 
-    const NAME: &'static str = "kv-index ChainIndex";
+    const NAME: &'static str = "kv-index 2.0.0, ChainIndex";
 
     fn new(stream: &OperationStream<'a>) -> Self {
-        let index = ChainIndex::with_max_workers(1_024);
+        let index = ChainIndex::with_max_workers(stream.workers);
         let intern = |worker| {
             index.intern_worker(&format!("worker-{worker}")).expect("the index has room for all workers")
         };
         let workers = (0..stream.workers).map(|worker| (intern(worker), ChainBlockMap::new())).collect();
-        Self { workers, scores: vec![0; 1_024], index }
+        Self { workers, reader: Reader { index: Arc::new(index), scores: vec![0; stream.workers] } }
     }
 
     fn prepare_writes(stream: &OperationStream<'a>, operations: &[Operation], _first: u64) -> Self::Writes {
@@ -53,28 +61,45 @@ impl<'a> PrefixIndex<'a> for KvIndex {
         chain.iter().map(|block| ContentHash(block.0)).collect()
     }
 
-    fn write(&mut self, writes: Self::Writes) {
+    fn write(&mut self, writes: &mut Self::Writes) {
+        let index = &self.reader.index;
         for write in writes {
             match write {
                 Write::Store { worker, parent, blocks } => {
-                    let (id, map) = &mut self.workers[worker];
-                    self.index.apply_stored(*id, &blocks, parent, map).expect("the operations are valid");
+                    let (id, map) = &mut self.workers[*worker];
+                    index.apply_stored(*id, blocks, *parent, map).expect("the operations are valid");
                 }
                 Write::Remove { worker, hashes } => {
-                    let (id, map) = &mut self.workers[worker];
-                    self.index.apply_removed(*id, &hashes, map);
+                    let (id, map) = &mut self.workers[*worker];
+                    index.apply_removed(*id, hashes, map);
                 }
             }
         }
     }
 
     fn query(&mut self, query: &mut Self::Query) {
-        let Self { index, scores, workers } = self;
-        scores[..workers.len()].fill(0);
+        Self::read(&mut self.reader, query);
+    }
+
+    fn score_sum(&self, found: &()) -> u64 {
+        Self::read_sum(&self.reader, found)
+    }
+}
+
+impl SharedIndex<'_> for KvIndex {
+    type Reader = Reader;
+
+    fn reader(&self) -> Reader {
+        Reader { index: Arc::clone(&self.reader.index), scores: vec![0; self.workers.len()] }
+    }
+
+    fn read(reader: &mut Reader, query: &mut Self::Query) {
+        let Reader { index, scores } = reader;
+        scores.fill(0);
         index.score_into(query, |block| block.0, false, |worker, score| scores[worker as usize] = score);
     }
 
-    fn score_sum(&self) -> u64 {
-        self.scores.iter().map(|score| u64::from(*score)).sum()
+    fn read_sum(reader: &Reader, _found: &()) -> u64 {
+        reader.scores.iter().map(|score| u64::from(*score)).sum()
     }
 }

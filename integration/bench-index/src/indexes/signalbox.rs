@@ -6,11 +6,16 @@ use std::sync::Arc;
 use signalbox_prefix::{Index, IndexWriter, MatchLengths};
 use signalbox_types::{BlockHash, EndpointKey};
 
-use super::PrefixIndex;
+use super::{PrefixIndex, SharedIndex};
 use crate::operations::{Operation, OperationStream, key};
 
 pub(crate) struct Signalbox {
     index_writer: IndexWriter,
+    reader: Reader,
+}
+
+/// The index with a buffer for the lengths of matches.
+pub(crate) struct Reader {
     index: Arc<Index>,
     lengths: MatchLengths,
 }
@@ -23,13 +28,14 @@ pub(crate) enum Write<'a> {
 impl<'a> PrefixIndex<'a> for Signalbox {
     type Writes = Vec<Write<'a>>;
     type Query = Vec<BlockHash>;
+    type Found = ();
 
     const NAME: &'static str = "signalbox";
 
     fn new(_stream: &OperationStream<'a>) -> Self {
         let index_writer = IndexWriter::default();
-        let index = Arc::clone(index_writer.index());
-        Self { index_writer, index, lengths: MatchLengths::default() }
+        let reader = new_reader(&index_writer);
+        Self { index_writer, reader }
     }
 
     fn prepare_writes(stream: &OperationStream<'a>, operations: &[Operation], _first: u64) -> Self::Writes {
@@ -50,9 +56,9 @@ impl<'a> PrefixIndex<'a> for Signalbox {
         chain.to_vec()
     }
 
-    fn write(&mut self, writes: Self::Writes) {
+    fn write(&mut self, writes: &mut Self::Writes) {
         for write in writes {
-            let outcome = match write {
+            let outcome = match *write {
                 Write::Place { endpoint, anchor, suffix, used } => {
                     self.index_writer.place(endpoint, anchor, suffix, used)
                 }
@@ -63,10 +69,30 @@ impl<'a> PrefixIndex<'a> for Signalbox {
     }
 
     fn query(&mut self, query: &mut Self::Query) {
-        self.index.lookup_into(query, &mut self.lengths);
+        Self::read(&mut self.reader, query);
     }
 
-    fn score_sum(&self) -> u64 {
-        self.lengths.blocks().iter().map(|blocks| u64::from(*blocks)).sum()
+    fn score_sum(&self, found: &()) -> u64 {
+        Self::read_sum(&self.reader, found)
     }
+}
+
+impl SharedIndex<'_> for Signalbox {
+    type Reader = Reader;
+
+    fn reader(&self) -> Reader {
+        new_reader(&self.index_writer)
+    }
+
+    fn read(reader: &mut Reader, query: &mut Self::Query) {
+        reader.index.lookup_into(query, &mut reader.lengths);
+    }
+
+    fn read_sum(reader: &Reader, _found: &()) -> u64 {
+        reader.lengths.blocks().iter().map(|blocks| u64::from(*blocks)).sum()
+    }
+}
+
+fn new_reader(index_writer: &IndexWriter) -> Reader {
+    Reader { index: Arc::clone(index_writer.index()), lengths: MatchLengths::default() }
 }

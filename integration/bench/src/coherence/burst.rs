@@ -1,27 +1,25 @@
 //! Measures how evenly a large burst of requests is distributed over the pods.
 
-use std::sync::Arc;
-
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use signalbox_modelsim::ModelConfig;
-use signalbox_types::BlockHash;
+use signalbox_bench_report::max_to_mean;
+use signalbox_workload::{Author, Item, Prompt, Segment};
 
 use super::goal_status;
-use super::statistics::max_to_mean;
-use super::workloads::signalbox_policy;
 use crate::parallel;
-use crate::policy::Visibility;
-use crate::routing::block_tokens;
-use crate::sim::{self, Prompt, RunConfig, SimRequest};
+use crate::policies::{Visibility, signalbox};
+use crate::routing::{Scene, Workload};
+use crate::sim::{self, RunConfig};
+
+/// The scene on whose pods the bursts run.
+const SCENE: &str = "burst";
 
 const REQUESTS: u64 = 800;
 const DURATION_US: u64 = 100_000;
-const PODS: usize = 8;
 const REPLICAS: usize = 4;
 
-/// Blocks of each prompt. Prompts share no blocks with each other.
-const PROMPT_BLOCKS: u64 = 16;
+/// Tokens of each prompt. Prompts share nothing with each other.
+const PROMPT_TOKENS: u32 = 1_024;
 const OUTPUT_TOKENS: u32 = 100;
 
 /// Number of bursts per seed.
@@ -32,10 +30,8 @@ const GOAL: f64 = 1.10;
 /// Runs the bursts and prints how evenly they are distributed.
 pub(super) fn print(seeds: u64) {
     let seeds: Vec<u64> = (0..seeds * BURSTS_PER_SEED).collect();
-    println!(
-        "\n**{REQUESTS} requests within {} ms, {PODS} pods, {REPLICAS} replicas**\n",
-        DURATION_US / 1_000
-    );
+    let pods = Scene::find(SCENE).map(Scene::describe_pods).unwrap_or_default();
+    println!("\n**{REQUESTS} requests within {} ms, {pods}, {REPLICAS} replicas**\n", DURATION_US / 1_000);
     println!("| shared state | most at one pod ÷ mean, median of {} bursts | worst | |", seeds.len());
     println!("|---|---|---|---|");
     for (visibility, is_shared) in [(Visibility::Pool, "yes"), (Visibility::Own, "no")] {
@@ -49,32 +45,30 @@ pub(super) fn print(seeds: u64) {
 }
 
 fn ratio(visibility: Visibility, seed: u64) -> f64 {
-    let requests = requests(&mut SmallRng::seed_from_u64(seed));
-    let model = ModelConfig { block_size_tokens: block_tokens(), ..ModelConfig::default() };
-    let (pods, policy) = (vec![model; PODS], signalbox_policy(visibility));
+    let machines = Scene::find(SCENE).map_or_else(Vec::new, Scene::pod_profiles);
+    let items = items(&mut SmallRng::seed_from_u64(seed));
+    let workload = Workload::new(&machines, &items).expect("the pods can serve short prompts");
+    let contender = signalbox(visibility);
     let run_result = sim::run(RunConfig {
-        requests: &requests,
+        requests: &workload.requests,
         speed: 1.0,
-        pods: &pods,
-        policy: &policy,
+        pods: &workload.pods,
+        contender: &contender,
         replicas: REPLICAS,
         kills: &[],
         seed,
     });
-    let mut counts = vec![0; PODS];
+    let mut counts = vec![0; machines.len()];
     run_result.served.iter().for_each(|served| counts[served.pod] += 1);
     max_to_mean(&counts)
 }
 
-fn requests(rng: &mut SmallRng) -> Vec<SimRequest> {
+fn items(rng: &mut SmallRng) -> Vec<Item> {
     let mut times: Vec<u64> = (0..REQUESTS).map(|_| rng.random_range(0..DURATION_US)).collect();
     times.sort_unstable();
-    let prompt = |number: u64| {
-        let blocks: Arc<[u64]> = (0..PROMPT_BLOCKS).map(|block| 1 + number * PROMPT_BLOCKS + block).collect();
-        let chain = blocks.iter().map(|block| BlockHash(*block)).collect();
-        Prompt { chain, blocks, tokens: PROMPT_BLOCKS as u32 * block_tokens() }
+    let item = |(at_us, number)| {
+        let prompt = Prompt::new([Segment { author: Author::User, content: number, tokens: PROMPT_TOKENS }]);
+        Item { at_us, prompt, output_tokens: OUTPUT_TOKENS, answer: number }
     };
-    let request =
-        |(at_us, number)| SimRequest { at_us, prompt: prompt(number), output_tokens: OUTPUT_TOKENS };
-    times.into_iter().zip(0..).map(request).collect()
+    times.into_iter().zip(0..).map(item).collect()
 }

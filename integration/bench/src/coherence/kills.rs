@@ -1,12 +1,11 @@
 //! Measures the effect of a kill by running the same requests with and without it.
 
 use super::goal_status;
-use super::statistics::Mean;
-use super::workloads::{RatedWorkload, RunParameters};
+use super::workloads::{RatedWorkload, RunParameters, SCENES};
 use crate::parallel;
-use crate::policy::Visibility;
-use crate::routing::Profile;
+use crate::policies::Visibility;
 use crate::sim::{Kill, KillTarget, ServedRequest, SimRequest};
+use signalbox_bench_report::Mean;
 
 const REPLICAS: usize = 4;
 const LOAD_PERCENT: u32 = 70;
@@ -34,8 +33,8 @@ pub(super) fn print(rated: &[RatedWorkload]) {
     );
     println!("| | {} | |", WINDOWS.map(seconds).join(" | "));
     println!("|---|---|---|---|---|");
-    for profile in [Profile::Conversation, Profile::SharedPrefix] {
-        let rated: Vec<&RatedWorkload> = rated.iter().filter(|rated| rated.profile == profile).collect();
+    for scene in SCENES {
+        let rated: Vec<&RatedWorkload> = rated.iter().filter(|rated| rated.scene == scene).collect();
         for (target, restarts_after_us) in
             [(KillTarget::Replica(0), RESTART_US), (KillTarget::Owner, TAKEOVER_US)]
         {
@@ -48,11 +47,7 @@ pub(super) fn print(rated: &[RatedWorkload]) {
                 KillTarget::Owner => "the owner",
             };
             let [first, second, third] = windows.map(|mean| mean.to_string());
-            println!(
-                "| {}, {target_name} | {first} | {second} | {third} | {} |",
-                profile.name(),
-                goal_status(is_met)
-            );
+            println!("| {}, {target_name} | {first} | {second} | {third} | {} |", scene, goal_status(is_met));
         }
     }
     println!("\nGoal: at most {GOAL} for at most 5 s.");

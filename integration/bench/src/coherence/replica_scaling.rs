@@ -1,11 +1,10 @@
 //! Compares the same requests over different numbers of replicas.
 
-use super::statistics::Mean;
-use super::workloads::{RatedWorkload, RunParameters};
+use super::workloads::{RatedWorkload, RunParameters, SCENES};
 use super::{goal_status, same_pod};
 use crate::parallel;
-use crate::policy::Visibility;
-use crate::routing::Profile;
+use crate::policies::Visibility;
+use signalbox_bench_report::Mean;
 
 const REPLICAS: [usize; 4] = [1, 2, 4, 8];
 const LOADS: [u32; 2] = [70, 95];
@@ -29,7 +28,7 @@ struct Measurement {
     ttft_mean_ms: f64,
 }
 
-/// The workloads of one profile at one load, with one number of replicas and one visibility.
+/// The workloads of one scene at one load, with one number of replicas and one visibility.
 struct Row {
     replicas: usize,
     shared_state: &'static str,
@@ -51,12 +50,12 @@ impl Row {
     }
 }
 
-/// Runs every combination and prints a table for each profile and load.
+/// Runs every combination and prints a table for each scene and load.
 pub(super) fn print(rated: &[RatedWorkload]) {
-    for profile in [Profile::Conversation, Profile::SharedPrefix] {
-        let rated: Vec<&RatedWorkload> = rated.iter().filter(|rated| rated.profile == profile).collect();
+    for scene in SCENES {
+        let rated: Vec<&RatedWorkload> = rated.iter().filter(|rated| rated.scene == scene).collect();
         for load_percent in LOADS {
-            print_table(profile, load_percent, &rows(&rated, load_percent));
+            print_table(scene, load_percent, &rows(&rated, load_percent));
         }
     }
 }
@@ -95,8 +94,8 @@ fn measure(rated: &RatedWorkload, run: &RunParameters<'_>) -> Measurement {
     }
 }
 
-fn print_table(profile: Profile, load_percent: u32, rows: &[Row]) {
-    println!("\n**{}, {load_percent} % load**\n", profile.name());
+fn print_table(scene: &str, load_percent: u32, rows: &[Row]) {
+    println!("\n**{}, {load_percent} % load**\n", scene);
     println!("| replicas | shared state | hit rate | lost | same pod | lost | work spread | mean TTFT |");
     println!("|---|---|---|---|---|---|---|---|");
     let one = &rows[0];

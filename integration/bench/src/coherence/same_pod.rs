@@ -33,7 +33,8 @@ mod tests {
 
     fn request(blocks: &[u64]) -> SimRequest {
         let chain = blocks.iter().map(|block| BlockHash(*block)).collect();
-        SimRequest { at_us: 0, prompt: Prompt { chain, blocks: blocks.into(), tokens: 1 }, output_tokens: 1 }
+        let prompt = Prompt { chain, text_bytes: 4, blocks: [].into(), prompt_blocks: 0, tokens: 1 };
+        SimRequest { at_us: 0, prompt, output_tokens: 1 }
     }
 
     fn at(pod: usize) -> ServedRequest {

@@ -10,12 +10,12 @@ use signalbox_workload::generate::{Conversation, SharedPrefix, conversation, sha
 use signalbox_workload::{Item, trace};
 
 use crate::parallel;
-use crate::policy::{Algorithm, BenchPolicy, Visibility};
-use crate::routing::{Profile, RunMetrics, Workload, saturation};
+use crate::policies::{Visibility, signalbox};
+use crate::routing::{RunMetrics, Scene, Workload, saturation};
 use crate::sim::{self, Kill, RunConfig, RunResult};
 
-/// Number of pods in every run.
-const PODS: usize = 8;
+/// The scenes whose workloads run.
+pub(super) const SCENES: [&str; 2] = ["conversation-trace", "shared-prefix"];
 
 /// Number of requests of generated conversations, and in a quick run.
 const GENERATED_REQUESTS: usize = 6_000;
@@ -30,7 +30,7 @@ const PROBE_REQUESTS: usize = 1_500;
 
 /// A workload with its saturation rate.
 pub(super) struct RatedWorkload {
-    pub(super) profile: Profile,
+    pub(super) scene: &'static str,
     pub(super) seed: u64,
     pub(super) workload: Workload,
     saturation_per_second: f64,
@@ -79,13 +79,13 @@ impl Source {
     pub(super) fn describe(&self) -> String {
         let from =
             if self.trace.is_some() { "from the trace" } else { "generated, because --trace is not given" };
-        format!("{PODS} pods; conversations: {} requests, {from}", self.requests)
+        format!("conversations: {} requests, {from}", self.requests)
     }
 
-    fn items(&self, profile: Profile, seed: u64) -> Vec<Item> {
+    fn items(&self, scene: &str, seed: u64) -> Vec<Item> {
         let mut rng = SmallRng::seed_from_u64(seed);
-        match (profile, &self.trace) {
-            (Profile::SharedPrefix, _) => shared_prefixes(self.sets, &mut rng),
+        match (scene, &self.trace) {
+            ("shared-prefix", _) => shared_prefixes(self.sets, &mut rng),
             (_, Some(items)) => {
                 let mut items = items[..self.requests].to_vec();
                 spread_ties(&mut items, &mut rng);
@@ -98,20 +98,20 @@ impl Source {
         }
     }
 
-    /// Creates the workloads of both profiles for each seed and finds their saturation rates.
+    /// Creates the workloads of both scenes for each seed and finds their saturation rates.
     ///
     /// # Errors
     /// Fails when the pods cannot serve the trace.
     pub(super) fn rate_workloads(&self, seeds: u64) -> anyhow::Result<Vec<RatedWorkload>> {
-        let profiles = [Profile::Conversation, Profile::SharedPrefix];
         let workloads: Vec<_> =
-            profiles.iter().flat_map(|profile| (0..seeds).map(move |seed| (*profile, seed))).collect();
-        let rated = parallel::map(&workloads, |(profile, seed)| {
-            let items = self.items(*profile, *seed);
-            let probe = Workload::new(*profile, PODS, &items[..items.len().min(PROBE_REQUESTS)])?;
+            SCENES.iter().flat_map(|scene| (0..seeds).map(move |seed| (*scene, seed))).collect();
+        let rated = parallel::map(&workloads, |(scene, seed)| {
+            let items = self.items(scene, *seed);
+            let machines = Scene::find(scene).map_or_else(Vec::new, Scene::pod_profiles);
+            let probe = Workload::new(&machines, &items[..items.len().min(PROBE_REQUESTS)])?;
             let saturation_per_second = saturation::find(&probe, *seed);
-            let workload = Workload::new(*profile, PODS, &items)?;
-            Ok(RatedWorkload { profile: *profile, seed: *seed, workload, saturation_per_second })
+            let workload = Workload::new(&machines, &items)?;
+            Ok(RatedWorkload { scene, seed: *seed, workload, saturation_per_second })
         });
         rated.into_iter().collect()
     }
@@ -131,13 +131,13 @@ fn shared_prefixes(sets: usize, rng: &mut SmallRng) -> Vec<Item> {
 impl RatedWorkload {
     /// Runs the default policy.
     pub(super) fn run(&self, run: &RunParameters<'_>) -> RunResult {
-        let policy = signalbox_policy(run.visibility);
+        let contender = signalbox(run.visibility);
         let rate = self.saturation_per_second * f64::from(run.load_percent) / 100.0;
         sim::run(RunConfig {
             requests: &self.workload.requests,
             speed: rate / self.workload.rate_per_second,
             pods: &self.workload.pods,
-            policy: &policy,
+            contender: &contender,
             replicas: run.replicas,
             kills: run.kills,
             seed: self.seed,
@@ -147,9 +147,4 @@ impl RatedWorkload {
     pub(super) fn metrics(&self, run_result: &RunResult) -> RunMetrics {
         RunMetrics::of_run(&self.workload, run_result)
     }
-}
-
-/// Returns the default policy.
-pub(super) fn signalbox_policy(visibility: Visibility) -> BenchPolicy {
-    BenchPolicy { name: "signalbox".to_owned(), visibility, algorithm: Algorithm::Decide(Box::default()) }
 }

@@ -1,20 +1,20 @@
-//! The input of the measured decisions: a pool and a request.
+//! The input of the measured decisions: a pool and requests.
 
 use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use signalbox_intake::{Api, ParseOptions, ParsedRequest};
 use signalbox_state::{
     Bookings, CollectorStream, Feedback, FrameSource, GaugeScope, LocalState, Overlay, PeerLoad,
     PlacedPrompt, Placement, Pool, PoolConfig, PoolEffect, PoolInput, PrefixMatches, Report, ScrapeStatus,
     StateReplica, Update, View,
 };
 use signalbox_types::{
-    BlockHash, Capacity, EndpointKey, Gauges, Incarnation, Load, Origin, PPM, PoolSpec, Request,
+    BlockHash, Capacity, EndpointKey, Format, Gauges, Incarnation, Load, Origin, PPM, PoolSpec,
 };
 
-use crate::routing::block_tokens;
 use crate::sim::pool_spec;
 
 const COLLECTOR: CollectorStream = CollectorStream(1);
@@ -31,8 +31,22 @@ const UNACKNOWLEDGED: usize = 16;
 /// Number of different prefix lengths that the holders of a prompt hold.
 const DEPTHS: usize = 8;
 
+/// Blocks of all prompts together. Each decision is for the next prompt, so that no cache of the CPU has what it
+/// reads: the text alone is 64 MB.
+const DISTINCT_BLOCKS: usize = 250_000;
+
+/// Maximum number of prompts.
+const MOST_PROMPTS: usize = 1_000;
+
+/// KV cache capacity of an endpoint: enough for all prompts.
+const KV_TOKENS: u64 = 100_000_000;
+
+/// Length of a word, and number of words per line, in the generated texts.
+const WORD_BYTES: usize = 6;
+const WORDS_PER_LINE: u64 = 16;
+
 /// The endpoints that hold the prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Holders {
     /// No endpoint; the prompt is new.
@@ -53,43 +67,67 @@ impl Holders {
     }
 }
 
-/// A pool and a request to decide on.
+/// A pool, and requests to decide on.
 pub(super) struct Fixture {
     pub(super) view: View,
-    pub(super) request: Request,
+    /// The bodies of the requests, as clients send them: distinct prompts of the same length.
+    pub(super) bodies: Vec<Vec<u8>>,
     overlay: Overlay,
-    chain: Vec<BlockHash>,
 }
 
 impl Fixture {
-    /// Creates a pool of `endpoints` busy endpoints and a prompt of `blocks` blocks.
+    /// Creates a pool of `endpoints` busy endpoints and prompts of `blocks` blocks.
     pub(super) fn new(seed: u64, endpoints: usize, blocks: usize, holders: Holders) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let chain: Vec<_> = (0..blocks).map(|_| BlockHash(rng.random())).collect();
+        let bodies: Vec<_> = (0..prompts(blocks)).map(|_| chat_body(blocks, &mut rng)).collect();
         let mut pool = Pool::new(1, PoolConfig::default());
         let keys = add_endpoints(&mut pool, pool_spec(endpoints), &mut rng);
-        add_peer_state(&mut pool, &keys, &chain, holders, &mut rng);
+        add_peer_state(&mut pool, &keys, &bodies, holders, &mut rng);
         let mut replica = StateReplica::default();
         Arc::new(pool.snapshot())
             .frames()
             .for_each(|frame| drop(replica.apply(FrameSource::Aggregator(0), frame)));
         let bookings = Bookings::new(Arc::new(|| {}));
-        let view = View::next(&View::default(), &replica, &bookings, 0);
+        let view = View::next(&View::default(), &replica, &bookings);
         let overlay = Overlay::default();
         keys.iter()
             .cycle()
             .take(UNACKNOWLEDGED)
             .for_each(|key| overlay.place(&other_placement(*key, &mut rng)));
-        let prompt_tokens = blocks as u64 * u64::from(block_tokens()) + 20;
-        let request = Request { prompt_tokens, max_output_tokens: Some(200), ..Request::default() };
-        Self { view, request, overlay, chain }
+        Self { view, bodies, overlay }
     }
 
     /// Performs the lookups that the request path does before it decides.
-    pub(super) fn look_up(&self) -> (LocalState, PrefixMatches) {
-        let (matches, _) = self.view.look_up(&self.chain, &self.overlay);
+    pub(super) fn look_up(&self, parsed: &ParsedRequest) -> (LocalState, PrefixMatches) {
+        let (matches, _) = self.view.look_up(&parsed.chain, &self.overlay);
         (self.view.local_state(OWN_ORIGIN, PeerLoad::Current, 0), matches)
     }
+}
+
+/// Parses a body and hashes its prompt, as the request path does.
+pub(super) fn parse(body: &[u8]) -> ParsedRequest {
+    let options = ParseOptions::new(Format::default().block_bytes);
+    signalbox_intake::parse(Api::Chat, body, &options).expect("the bodies are valid")
+}
+
+/// Returns the number of distinct prompts of this length.
+fn prompts(blocks: usize) -> usize {
+    (DISTINCT_BLOCKS / blocks).min(MOST_PROMPTS)
+}
+
+/// Returns a chat completion with one message of `blocks` blocks. Its words are random; it has escaped line
+/// breaks, as long texts do.
+fn chat_body(blocks: usize, rng: &mut SmallRng) -> Vec<u8> {
+    let bytes = blocks * Format::default().block_bytes as usize;
+    let mut body = br#"{"model":"model","max_tokens":200,"messages":[{"role":"user","content":""#.to_vec();
+    let end = body.len() + bytes;
+    while body.len() < end {
+        let word: u64 = rng.random();
+        body.extend(word.to_le_bytes()[..WORD_BYTES].iter().map(|byte| b'a' + byte % 26));
+        body.extend_from_slice(if word.is_multiple_of(WORDS_PER_LINE) { b"\\n" } else { b" " });
+    }
+    body.extend_from_slice(br#""}]}"#);
+    body
 }
 
 /// Adds the endpoints to the pool with one report each; returns their keys.
@@ -112,7 +150,7 @@ fn add_endpoints(pool: &mut Pool, spec: PoolSpec, rng: &mut SmallRng) -> Vec<End
                 incarnation: Incarnation(1),
                 scrape_status: ScrapeStatus::Fresh,
                 gauges: Some(gauges),
-                capacity: Some(Capacity { kv_tokens: 500_000 }),
+                capacity: Some(Capacity { kv_tokens: KV_TOKENS }),
                 ..Update::default()
             };
             let report = Report { endpoint: one.endpoint, generation: one.generation, age_ms: 0, update };
@@ -127,7 +165,7 @@ fn add_endpoints(pool: &mut Pool, spec: PoolSpec, rng: &mut SmallRng) -> Vec<End
 fn add_peer_state(
     pool: &mut Pool,
     keys: &[EndpointKey],
-    chain: &[BlockHash],
+    bodies: &[Vec<u8>],
     holders: Holders,
     rng: &mut SmallRng,
 ) {
@@ -136,36 +174,66 @@ fn add_peer_state(
         prefill_tokens: rng.random_range(0..20_000),
         ..Load::ZERO
     };
-    let gauges = keys.iter().map(|key| (*key, load(rng))).collect();
+    let mut gauges = keys.iter().map(|key| (*key, load(rng))).collect();
+    for (at, body) in bodies.iter().enumerate() {
+        let chain: Arc<[BlockHash]> = parse(body).chain.into();
+        let placements = placements(keys, &chain, holders, (at * keys.len()) as u64);
+        let feedback = Feedback {
+            epoch: 1,
+            origin: PEER_ORIGIN,
+            seq: at as u64 + 1,
+            scope: GaugeScope::Changed,
+            gauges: std::mem::take(&mut gauges),
+            placements,
+            adapters: Vec::new(),
+            responses: Vec::new(),
+            usage: Vec::new(),
+        };
+        pool.handle(2, PoolInput::Feedback(feedback));
+    }
+}
+
+/// Returns the placements by which the holders of a prompt hold it, numbered after `last`. They hold prefixes of
+/// different lengths.
+fn placements(keys: &[EndpointKey], chain: &[BlockHash], holders: Holders, last: u64) -> Vec<Placement> {
     let step = match holders {
-        Holders::Nobody => usize::MAX,
+        Holders::Nobody => return Vec::new(),
         Holders::Some => 10,
         Holders::All => 1,
     };
-    let held = keys.iter().step_by(step).take(if holders == Holders::Nobody { 0 } else { keys.len() });
-    let placements = held.enumerate().map(|(at, key)| Placement {
-        number: at as u64 + 1,
+    let placement = |(at, key): (usize, &EndpointKey)| Placement {
+        number: last + at as u64 + 1,
         endpoint: *key,
         incarnation: Incarnation(1),
         anchor: BlockHash::ROOT,
         suffix: chain[..chain.len() * (at % DEPTHS + 1) / DEPTHS].into(),
-    });
-    let feedback = Feedback {
-        epoch: 1,
-        origin: PEER_ORIGIN,
-        seq: 1,
-        scope: GaugeScope::All,
-        gauges,
-        placements: placements.collect(),
-        adapters: Vec::new(),
-        responses: Vec::new(),
-        usage: Vec::new(),
     };
-    pool.handle(2, PoolInput::Feedback(feedback));
+    keys.iter().step_by(step).enumerate().map(placement).collect()
 }
 
 /// Creates a placement of another prompt.
 fn other_placement(endpoint: EndpointKey, rng: &mut SmallRng) -> PlacedPrompt {
     let chain = (0..64).map(|_| BlockHash(rng.random())).collect();
     PlacedPrompt { endpoint, incarnation: Incarnation(1), chain, known: 0, held: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_are_distinct_and_held_as_stated() {
+        for (holders, expected) in [(Holders::Nobody, 0), (Holders::Some, 2), (Holders::All, 20)] {
+            let fixture = Fixture::new(1, 20, 16, holders);
+            let parsed: Vec<_> = fixture.bodies.iter().map(|body| parse(body)).collect();
+            let first_blocks: std::collections::HashSet<_> =
+                parsed.iter().map(|parsed| parsed.chain[0]).collect();
+            assert_eq!(prompts(16), first_blocks.len(), "prompts share blocks");
+            for parsed in &parsed {
+                let (_, matches) = fixture.look_up(parsed);
+                let holding = matches.blocks.iter().filter(|blocks| **blocks > 0).count();
+                assert_eq!(expected, holding, "{holders:?}");
+            }
+        }
+    }
 }

@@ -1,57 +1,77 @@
 //! Arguments of `routing`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::profile::Profile;
+use super::scenes::{SCENES, Scene};
 
 /// Arguments of `routing`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Trace for the conversation profile in Mooncake's format; without it conversations are generated
+    /// Mooncake's conversation trace; without it the scene conversation-trace is generated
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
     /// Write all measurements to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Run only this profile; repeatable
-    #[arg(long, value_enum)]
-    profile: Vec<Profile>,
-    /// Run only this policy; repeatable
+    /// Run only this scene; repeatable
+    #[arg(long, value_name = "NAME", value_parser = scene)]
+    scene: Vec<&'static Scene>,
+    /// Run only this contender; repeatable
     #[arg(long, value_name = "NAME")]
-    pub(crate) policy: Vec<String>,
-    /// Also run Signalbox's policy with changed settings, as NAME=VALUE,…; repeatable
+    pub(crate) contender: Vec<String>,
+    /// Also run a contender with changed settings, as CONTENDER:NAME=VALUE,…, or NAME=VALUE,… for Signalbox; repeatable
     #[arg(long, value_name = "SETTINGS")]
     pub(crate) variant: Vec<String>,
-    /// Number of replicas; repeatable [default: 1 and 4]
+    /// Number of replicas; repeatable [default: those of the scene]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     replicas: Vec<u8>,
     /// Load in percent of the rate at which least-load saturates; repeatable [default: 40, 70, 95]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..))]
     load: Vec<u32>,
-    /// Number of workloads per profile [default: 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    seeds: Option<u64>,
-    /// Number of requests per workload; shared-prefix and burst have fixed sizes
-    #[arg(long, value_name = "N", default_value_t = 1_500, value_parser = clap::value_parser!(u32).range(20..))]
-    pub(crate) requests: u32,
-    /// Number of pods
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..1_000))]
-    pub(crate) pods: usize,
-    /// Run two workloads per profile and skip the lowest load
+    /// Seeds of the workloads
+    #[arg(long, value_enum, default_value_t = Seeds::HeldOut)]
+    seeds: Seeds,
+    /// Run two short workloads per scene and skip the lowest load
     #[arg(long)]
-    quick: bool,
+    pub(crate) quick: bool,
+}
+
+/// Seeds of the workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Seeds {
+    /// 1 to 5, with which constants may be tuned
+    Tuning,
+    /// 6 to 10, of which results are reported
+    HeldOut,
+}
+
+impl Seeds {
+    fn range(self) -> RangeInclusive<u64> {
+        match self {
+            Self::Tuning => 1..=5,
+            Self::HeldOut => 6..=10,
+        }
+    }
+}
+
+fn scene(name: &str) -> Result<&'static Scene, String> {
+    let names = || SCENES.iter().map(|scene| scene.name).collect::<Vec<_>>().join(", ");
+    Scene::find(name).ok_or_else(|| format!("there is no such scene; the scenes are {}", names()))
 }
 
 impl Args {
-    pub(crate) fn profiles(&self) -> Vec<Profile> {
-        if self.profile.is_empty() { Profile::value_variants().to_vec() } else { self.profile.clone() }
+    pub(crate) fn scenes(&self) -> Vec<&'static Scene> {
+        if self.scene.is_empty() { SCENES.iter().collect() } else { self.scene.clone() }
     }
 
-    pub(crate) fn replicas(&self) -> Vec<usize> {
-        let chosen = if self.replicas.is_empty() { &[1, 4][..] } else { &self.replicas };
-        chosen.iter().map(|replicas| usize::from(*replicas)).collect()
+    pub(crate) fn replicas(&self, scene: &Scene) -> Vec<usize> {
+        match self.replicas.is_empty() {
+            true => scene.replicas.to_vec(),
+            false => self.replicas.iter().map(|replicas| usize::from(*replicas)).collect(),
+        }
     }
 
     pub(crate) fn loads(&self) -> Vec<u32> {
@@ -62,7 +82,12 @@ impl Args {
         }
     }
 
-    pub(crate) fn seeds(&self) -> u64 {
-        self.seeds.unwrap_or(if self.quick { 2 } else { 5 })
+    pub(crate) fn seeds(&self) -> Vec<u64> {
+        self.seeds.range().take(if self.quick { 2 } else { usize::MAX }).collect()
+    }
+
+    /// Returns the number of requests of each workload of a scene.
+    pub(crate) fn requests(&self, scene: &Scene) -> u32 {
+        if self.quick { scene.quick_requests } else { scene.requests }
     }
 }

@@ -3,41 +3,64 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use signalbox_modelsim::ModelConfig;
+use signalbox_modelsim::engine::PassWork;
 
 use crate::sim::SimRequest;
 
 /// What a request gets from a pod without other requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
-    /// Time to first token: number of passes · their fixed duration + uncached tokens ÷ prefill rate.
+    /// Least time to first token: the passes that compute the rest of the prompt, without a wait.
     pub(crate) ttft_us: u64,
     /// Prompt tokens found in the cache.
     pub(crate) cached_tokens: u32,
 }
 
 impl Bound {
-    /// Computes the bound for a request of which a pod with `model` holds the first `known` blocks.
-    fn of(request: &SimRequest, known: usize, model: &ModelConfig) -> Self {
+    /// Computes the bound for a request of which a pod holds the first `known` blocks, on the fastest of `models`.
+    fn of(request: &SimRequest, known: usize, models: &[&ModelConfig]) -> Self {
         let tokens = request.prompt.tokens;
+        let block_tokens = models[0].block_size_tokens;
         // The last token is always computed.
-        let cached_tokens =
-            (known as u32).min((tokens - 1) / model.block_size_tokens) * model.block_size_tokens;
-        let uncached = u64::from(tokens - cached_tokens);
-        let passes = uncached.div_ceil(u64::from(model.pass_budget_tokens));
-        let ttft_us =
-            passes * model.pass_base_us + uncached * 1_000_000 / u64::from(model.prefill_tokens_per_second);
-        Self { ttft_us, cached_tokens }
+        let cached_tokens = (known as u32).min((tokens - 1) / block_tokens) * block_tokens;
+        let ttft_us = models.iter().map(|model| prefill_us(model, cached_tokens, tokens)).min();
+        Self { ttft_us: ttft_us.unwrap_or(0), cached_tokens }
     }
 }
 
-/// Returns what no policy can beat: each request alone on a pod with `model` that holds all earlier prompts.
-pub(super) fn lower_bounds(requests: &[SimRequest], model: &ModelConfig) -> Vec<Bound> {
+/// Returns how long a model server takes at least to compute the tokens `from..to` of a prompt: one pass for all of
+/// them, and the fixed time of the other passes that its token budget requires. Reading the weights again is left
+/// out, because other splits into passes may hide it.
+fn prefill_us(model: &ModelConfig, from: u32, to: u32) -> u64 {
+    let most_tokens = model.pass_budget_tokens.min(model.long_prefill_tokens.unwrap_or(u32::MAX));
+    let prefill_tokens = to - from;
+    let (tokens, context) = (u64::from(prefill_tokens), u64::from(from));
+    let prefill_token_pairs = tokens * context + tokens * tokens / 2;
+    let work = PassWork { prefill_tokens, prefill_token_pairs, ..PassWork::NONE };
+    let more_passes = u64::from(prefill_tokens.div_ceil(most_tokens) - 1);
+    model.pass_duration_us(&work) + more_passes * model.pass_base_us
+}
+
+/// Returns the different models of `pods`.
+fn distinct(pods: &[ModelConfig]) -> Vec<&ModelConfig> {
+    let mut models: Vec<&ModelConfig> = Vec::new();
+    for pod in pods {
+        if !models.contains(&pod) {
+            models.push(pod);
+        }
+    }
+    models
+}
+
+/// Returns what no policy can beat: each request alone on the fastest pod, which holds all earlier prompts and their
+/// answers.
+pub(super) fn lower_bounds(requests: &[SimRequest], pods: &[ModelConfig]) -> Vec<Bound> {
+    let models = distinct(pods);
     let mut held: HashSet<u64> = HashSet::new();
     let bound = |request: &SimRequest| {
-        let blocks = &request.prompt.blocks;
-        let known = blocks.iter().take_while(|block| held.contains(*block)).count();
-        held.extend(blocks.iter());
-        Bound::of(request, known, model)
+        let known = request.prompt.engine_blocks().iter().take_while(|block| held.contains(*block)).count();
+        held.extend(request.prompt.blocks.iter());
+        Bound::of(request, known, &models)
     };
     requests.iter().map(bound).collect()
 }
@@ -46,9 +69,10 @@ pub(super) fn lower_bounds(requests: &[SimRequest], model: &ModelConfig) -> Vec<
 /// strict bound, because LRU does not know which prompts will return; but nothing is cached twice and no
 /// request waits.
 pub(super) fn single_cache_bounds(requests: &[SimRequest], pods: &[ModelConfig]) -> Vec<Bound> {
+    let models = distinct(pods);
     let mut cache =
         Lru { capacity: pods.iter().map(|pod| pod.total_blocks() as usize).sum(), ..Lru::default() };
-    let bound = |request: &SimRequest| Bound::of(request, cache.use_chain(&request.prompt.blocks), &pods[0]);
+    let bound = |request: &SimRequest| Bound::of(request, cache.use_chain(&request.prompt.blocks), &models);
     requests.iter().map(bound).collect()
 }
 
@@ -94,5 +118,18 @@ mod tests {
         assert_eq!(0, cache.use_chain(&[5]));
         // 3 was evicted, 2 is still cached.
         assert_eq!(2, cache.use_chain(&[1, 2, 3]));
+    }
+
+    #[test]
+    fn long_prompt_takes_several_passes_and_attends_to_all_before() {
+        let model = ModelConfig {
+            pass_budget_tokens: 1_000,
+            pass_base_us: 10,
+            prefill_tokens_per_second: 1_000_000,
+            prefill_attention_ps: 1_000_000,
+            ..ModelConfig::default()
+        };
+        // Three passes; each of 2,100 tokens attends to the 500 before and on average to half of the others.
+        assert_eq!(3 * 10 + 2_100 + 2_100 * (500 + 1_050), prefill_us(&model, 500, 2_600));
     }
 }

@@ -1,116 +1,231 @@
 //! Checks whether the goals are met.
 
-use super::profile::Profile;
-use super::report::{Comparison, Report};
-use super::run_metrics::RunMetrics;
-use crate::policy::{GO_AFFINITY, GO_DEFAULT, SIGNALBOX};
+use super::comparison::{Cell, Compared, MEASURES, Measure, ratio_over_cells};
+use super::report::Report;
+use crate::policies::{GO_CALIBRATED, SIGNALBOX};
+use signalbox_bench_report::Mean;
 
-/// For prompts with shared prefixes: maximum time of Signalbox relative to each Go configuration, with
-/// several replicas and with one.
-const GO_SHARE_WITH_SEVERAL_REPLICAS: f64 = 0.8;
-const GO_SHARE_WITH_ONE_REPLICA: f64 = 0.9;
+/// Maximum time relative to the calibrated Go configuration's with several replicas, where prompts share
+/// prefixes.
+const GO_LIMIT: f64 = 0.8;
 
-/// Maximum time of Signalbox relative to the best of all policies. A time within this factor of the lower
-/// bound also meets the goal.
-const MARGIN: f64 = 1.03;
+/// Number of replicas from which [`GO_LIMIT`] applies.
+const SEVERAL_REPLICAS: usize = 4;
 
-/// Minimum performance of Signalbox relative to the best static split between unequal pods.
-const BEST_SPLIT_SHARE: f64 = 0.95;
+/// Maximum time relative to the best other contender's. A value within this factor of the lower bound is near
+/// the bound.
+pub(super) const MARGIN: f64 = 1.03;
 
-/// Name and accessor of a compared value.
-type Measure = (&'static str, fn(&RunMetrics) -> f64);
+/// Maximum time relative to the best static split's between unequal pods: 95 % of its performance.
+const SPLIT_LIMIT: f64 = 1.0 / 0.95;
 
-const MEASURES: [Measure; 2] =
-    [("mean", |metrics| metrics.ttft_mean_ms), ("p90", |metrics| metrics.ttft_p90_ms)];
-
-/// A goal and whether it is met.
-struct GoalResult {
-    is_met: bool,
-    text: String,
+/// What a goal compares with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    CalibratedGo,
+    BestOther,
+    AllCells,
+    StaticSplit,
 }
 
-/// Prints which goals are met and which are missed.
-pub(super) fn print(report: &Report) {
-    let mut goals = Vec::new();
-    for comparison in report.comparisons() {
-        let Some(signalbox) = comparison.metrics_of(SIGNALBOX) else { continue };
-        for measure in MEASURES {
-            goals.extend(compare_with_go(&comparison, &signalbox, measure));
-            goals.extend(compare_with_best(&comparison, &signalbox, measure));
+/// Whether a goal is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Met,
+    /// Met, but only because nothing can be much better than the lower bound: against Go, Signalbox misses the
+    /// limit and is near the bound; against the best other, even that is near the bound.
+    MetNearBound,
+    Missed,
+}
+
+/// A goal: a ratio with its limit.
+#[derive(Debug)]
+pub(super) struct Goal {
+    pub(super) kind: Kind,
+    pub(super) outcome: Outcome,
+    /// What was compared, where.
+    pub(super) text: String,
+    pub(super) ratio: Mean,
+    pub(super) limit: f64,
+}
+
+/// How many goals of a kind are met.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct GoalCounts {
+    pub(super) all: usize,
+    pub(super) met: usize,
+    /// Of the met ones, those with [`Outcome::MetNearBound`].
+    pub(super) near_bound: usize,
+    /// Those whose ratio is within two standard errors of the limit.
+    pub(super) uncertain: usize,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 4] =
+        [Self::CalibratedGo, Self::BestOther, Self::AllCells, Self::StaticSplit];
+
+    /// Describes the goals of this kind.
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Self::CalibratedGo => {
+                "at least 20 % less than calibrated Go, with 4 or more replicas, where prompts share prefixes"
+            }
+            Self::BestOther => "at most 3 % more than the best other contender",
+            Self::AllCells => {
+                "with 1 replica, less than each other contender in the geometric mean over all cells"
+            }
+            Self::StaticSplit => {
+                "on mixed machines, at least 95 % of the performance of the best static split"
+            }
         }
-        goals.extend(compare_with_split(report, &comparison, &signalbox));
-    }
-    let missed = goals.iter().filter(|goal| !goal.is_met).count();
-    println!("\n== goals: {} of {} met", goals.len() - missed, goals.len());
-    for GoalResult { is_met, text } in &goals {
-        println!("  {} {text}", if *is_met { "met   " } else { "MISSED" });
     }
 }
 
-fn scenario(comparison: &Comparison<'_>) -> String {
-    format!("{} {} % ×{}", comparison.profile.name(), comparison.load_percent, comparison.replicas)
+impl Goal {
+    fn is_uncertain(&self) -> bool {
+        (self.ratio.mean - self.limit).abs() < 2.0 * self.ratio.error
+    }
 }
 
-fn compare_with_go(
-    comparison: &Comparison<'_>,
-    signalbox: &RunMetrics,
-    (name, of): Measure,
-) -> Vec<GoalResult> {
-    if !comparison.profile.has_shared_prefixes() {
-        return Vec::new();
+impl GoalCounts {
+    pub(super) fn of(goals: &[Goal], kind: Kind) -> Self {
+        let count = |is_counted: &dyn Fn(&Goal) -> bool| {
+            goals.iter().filter(|goal| goal.kind == kind && is_counted(goal)).count()
+        };
+        Self {
+            all: count(&|_| true),
+            met: count(&|goal| goal.outcome != Outcome::Missed),
+            near_bound: count(&|goal| goal.outcome == Outcome::MetNearBound),
+            uncertain: count(&Goal::is_uncertain),
+        }
     }
-    let most =
-        if comparison.replicas == 1 { GO_SHARE_WITH_ONE_REPLICA } else { GO_SHARE_WITH_SEVERAL_REPLICAS };
-    let against = |go: &str| {
-        let go_metrics = comparison.metrics_of(go)?;
-        let (share, share_of_bound) =
-            (of(signalbox) / of(&go_metrics), of(signalbox) / of(&comparison.lower_bound));
-        let [bound, single_cache] =
-            [&comparison.lower_bound, &comparison.single_cache].map(|least| of(least) / of(&go_metrics));
-        let text = format!(
-            "{}: TTFT {name} {share:.3} of {go}'s (goal {most}; lower bound {bound:.3}, one cache {single_cache:.3}), \
-             {share_of_bound:.3} of the lower bound",
-            scenario(comparison)
-        );
-        Some(GoalResult { is_met: share <= most || share_of_bound <= MARGIN, text })
+}
+
+/// Returns all goals that the results allow to check.
+pub(super) fn goals(report: &Report) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for cell in report.cells() {
+        for measure in MEASURES {
+            goals.extend(compare_with_go(&cell, measure));
+            goals.extend(compare_with_best(&cell, measure));
+        }
+        goals.extend(compare_with_split(&cell));
+    }
+    goals.extend(compare_over_cells(report));
+    goals
+}
+
+/// Returns in how many of all values Signalbox is near the lower bound.
+pub(super) fn near_bound(report: &Report) -> (usize, usize) {
+    let cells = report.cells();
+    let ratios = cells.iter().flat_map(|cell| MEASURES.map(|measure| cell.ratio_to_bound(measure)));
+    let ratios: Vec<_> = ratios.flatten().collect();
+    (ratios.iter().filter(|ratio| ratio.mean <= MARGIN).count(), ratios.len())
+}
+
+fn compare_with_go(cell: &Cell<'_>, measure: Measure) -> Option<Goal> {
+    if !cell.scene.shares_prefixes || cell.replicas < SEVERAL_REPLICAS {
+        return None;
+    }
+    let Compared { ratio, .. } = cell.compared_with(GO_CALIBRATED, measure)?;
+    let is_near_bound = cell.ratio_to_bound(measure)?.mean <= MARGIN;
+    let outcome = match ratio.mean <= GO_LIMIT {
+        true => Outcome::Met,
+        false if is_near_bound => Outcome::MetNearBound,
+        false => Outcome::Missed,
     };
-    [GO_DEFAULT, GO_AFFINITY].into_iter().filter_map(against).collect()
+    let text = format!("{}, {}, {GO_CALIBRATED}", cell.name(), measure.name);
+    Some(Goal { kind: Kind::CalibratedGo, outcome, text, ratio, limit: GO_LIMIT })
 }
 
-fn compare_with_best(
-    comparison: &Comparison<'_>,
-    signalbox: &RunMetrics,
-    (name, of): Measure,
-) -> Option<GoalResult> {
-    let others = comparison.results.iter().filter(|result| result.policy != SIGNALBOX);
-    let best = others.min_by(|one, other| of(&one.mean()).total_cmp(&of(&other.mean())))?;
-    let share = of(signalbox) / of(&best.mean());
-    let text = format!(
-        "{}: TTFT {name} {share:.3} of the best other policy, {} (goal {MARGIN})",
-        scenario(comparison),
-        best.policy
-    );
-    Some(GoalResult { is_met: share <= MARGIN, text })
+fn compare_with_best(cell: &Cell<'_>, measure: Measure) -> Option<Goal> {
+    let Compared { other, ratio } = cell.compared_with_best(measure)?;
+    let is_near_bound = cell.share_of_bound(other, measure) <= MARGIN;
+    let outcome = match ratio.mean <= MARGIN {
+        true if is_near_bound => Outcome::MetNearBound,
+        true => Outcome::Met,
+        false => Outcome::Missed,
+    };
+    let text = format!("{}, {}, {}", cell.name(), measure.name, other.contender);
+    Some(Goal { kind: Kind::BestOther, outcome, text, ratio, limit: MARGIN })
 }
 
 /// Compares the mean time to first token with that of the best static split, which is found by search.
-fn compare_with_split(
-    report: &Report,
-    comparison: &Comparison<'_>,
-    signalbox: &RunMetrics,
-) -> Option<GoalResult> {
-    if comparison.profile != Profile::Heterogeneous {
-        return None;
+fn compare_with_split(cell: &Cell<'_>) -> Option<Goal> {
+    let [measure, _] = MEASURES;
+    let Compared { other, ratio } = cell.compared_with_split(measure)?;
+    let outcome = if ratio.mean <= SPLIT_LIMIT { Outcome::Met } else { Outcome::Missed };
+    let text = format!("{}, {}, {}", cell.name(), measure.name, other.contender);
+    Some(Goal { kind: Kind::StaticSplit, outcome, text, ratio, limit: SPLIT_LIMIT })
+}
+
+fn compare_over_cells(report: &Report) -> Vec<Goal> {
+    let mut contenders: Vec<&str> = Vec::new();
+    for result in report.results.iter().filter(|result| !result.is_split()) {
+        if result.contender != SIGNALBOX && !contenders.contains(&result.contender.as_str()) {
+            contenders.push(&result.contender);
+        }
     }
-    let mean = |result: &&super::report::PolicyResult| result.mean().ttft_mean_ms;
-    let best =
-        report.splits(comparison.load_percent).min_by(|one, other| mean(one).total_cmp(&mean(other)))?;
-    let share = mean(&best) / signalbox.ttft_mean_ms;
-    let text = format!(
-        "{}: {share:.3} of the best static split, {} with {:.0} ms (goal {BEST_SPLIT_SHARE})",
-        scenario(comparison),
-        best.policy,
-        mean(&best)
-    );
-    Some(GoalResult { is_met: share >= BEST_SPLIT_SHARE, text })
+    let goal = |contender: &str| {
+        let ratio = ratio_over_cells(report, 1, contender)?;
+        let outcome = if ratio.mean < 1.0 { Outcome::Met } else { Outcome::Missed };
+        let text = format!("all cells ×1, mean, {contender}");
+        Some(Goal { kind: Kind::AllCells, outcome, text, ratio, limit: 1.0 })
+    };
+    contenders.into_iter().filter_map(goal).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::report;
+    use super::*;
+
+    fn outcome(report: &Report, kind: Kind) -> Outcome {
+        let goals = goals(report);
+        // The first goal compares the mean.
+        goals.iter().find(|goal| goal.kind == kind).expect("the report allows to check this kind").outcome
+    }
+
+    #[test]
+    fn limits_are_those_of_the_goals() {
+        let against = |signalbox: f64, other: &str| {
+            let contenders = [(SIGNALBOX, [signalbox; 2]), (other, [100.0; 2])];
+            report([10.0; 2], &contenders)
+        };
+        assert_eq!(Outcome::Met, outcome(&against(79.0, GO_CALIBRATED), Kind::CalibratedGo));
+        assert_eq!(Outcome::Missed, outcome(&against(81.0, GO_CALIBRATED), Kind::CalibratedGo));
+        assert_eq!(Outcome::Met, outcome(&against(102.0, "random"), Kind::BestOther));
+        assert_eq!(Outcome::Missed, outcome(&against(104.0, "random"), Kind::BestOther));
+        assert_eq!(Outcome::Met, outcome(&against(105.0, "split 2:1"), Kind::StaticSplit));
+        assert_eq!(Outcome::Missed, outcome(&against(106.0, "split 2:1"), Kind::StaticSplit));
+    }
+
+    #[test]
+    fn goals_near_the_bound_are_counted_apart() {
+        let contenders = [(SIGNALBOX, [92.0; 2]), (GO_CALIBRATED, [92.0; 2])];
+        let near = report([90.0; 2], &contenders);
+        assert_eq!(Outcome::MetNearBound, outcome(&near, Kind::CalibratedGo));
+        assert_eq!(Outcome::MetNearBound, outcome(&near, Kind::BestOther));
+        let far = report([50.0; 2], &contenders);
+        assert_eq!(Outcome::Missed, outcome(&far, Kind::CalibratedGo));
+        assert_eq!(Outcome::Met, outcome(&far, Kind::BestOther));
+        let counts = GoalCounts::of(&goals(&near), Kind::CalibratedGo);
+        assert_eq!(GoalCounts { all: 2, met: 2, near_bound: 2, uncertain: 0 }, counts);
+    }
+
+    #[test]
+    fn best_other_may_be_any_contender() {
+        let contenders = [(SIGNALBOX, [100.0; 2]), (GO_CALIBRATED, [150.0; 2]), ("random", [80.0; 2])];
+        let goals = goals(&report([10.0; 2], &contenders));
+        let missed: Vec<_> = goals.iter().filter(|goal| goal.outcome == Outcome::Missed).collect();
+        assert_eq!(2, missed.len(), "{goals:?}");
+        assert!(missed.iter().all(|goal| goal.text.ends_with(", random")), "{missed:?}");
+    }
+
+    #[test]
+    fn ratio_near_its_limit_is_uncertain_if_seeds_differ() {
+        let contenders = [(SIGNALBOX, [75.0, 83.0]), (GO_CALIBRATED, [100.0; 2])];
+        let goals = goals(&report([10.0; 2], &contenders));
+        assert_eq!(2, GoalCounts::of(&goals, Kind::CalibratedGo).uncertain);
+    }
 }

@@ -1,109 +1,180 @@
-//! The report with all measurements.
+//! The report with all measurements, and its file.
 
-use serde::Serialize;
+use std::fmt::Write;
+use std::path::Path;
+use std::{fs, io};
 
-use super::profile::Profile;
-use super::run_metrics::RunMetrics;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use signalbox_bench_report::Provenance;
+
+use super::run_metrics::{RunMetrics, columns};
+use crate::policies::SPLIT;
 
 /// All measurements of a benchmark run.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) pods: usize,
-    pub(crate) seeds: u64,
-    pub(crate) profiles: Vec<ProfileSummary>,
-    pub(crate) results: Vec<PolicyResult>,
+    pub(crate) provenance: Provenance,
+    /// The arguments of the program; files without their folders.
+    pub(crate) arguments: Vec<String>,
+    pub(crate) trace: Option<TraceSummary>,
+    pub(crate) seeds: Vec<u64>,
+    pub(crate) scenes: Vec<SceneSummary>,
+    pub(crate) results: Vec<ContenderResult>,
 }
 
-/// A profile. Lists have one entry per seed.
-#[derive(Debug, Serialize)]
-pub(crate) struct ProfileSummary {
-    pub(crate) profile: Profile,
+/// The trace that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TraceSummary {
+    /// Name of the file, without its folder.
+    pub(crate) file: String,
+    pub(crate) sha256: String,
+    pub(crate) requests: usize,
+}
+
+/// A scene. Lists have one entry per seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SceneSummary {
+    pub(crate) name: String,
+    /// Where the requests come from.
     pub(crate) source: String,
+    /// The number of pods of each machine profile.
+    pub(crate) pods: String,
+    pub(crate) shares_prefixes: bool,
+    /// Whether the pods are not all alike.
+    pub(crate) is_mixed: bool,
     pub(crate) requests: Vec<usize>,
     pub(crate) saturation_per_second: Vec<f64>,
-    /// What no policy can beat.
+    /// What no contender can beat.
+    #[serde(with = "columns")]
     pub(crate) lower_bounds: Vec<RunMetrics>,
     /// Estimates with one cache for all pods.
+    #[serde(with = "columns")]
     pub(crate) single_cache: Vec<RunMetrics>,
 }
 
-/// The runs of one policy at one load.
-#[derive(Debug, Serialize)]
-pub(crate) struct PolicyResult {
-    pub(crate) profile: Profile,
+/// The runs of one contender at one load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ContenderResult {
+    pub(crate) scene: String,
     pub(crate) load_percent: u32,
     pub(crate) replicas: usize,
-    pub(crate) policy: String,
+    pub(crate) contender: String,
     /// One entry per seed.
+    #[serde(with = "columns")]
     pub(crate) runs: Vec<RunMetrics>,
 }
 
-impl PolicyResult {
-    pub(super) fn key(&self) -> (Profile, u32, usize, &str) {
-        (self.profile, self.load_percent, self.replicas, &self.policy)
+impl ContenderResult {
+    pub(super) fn key(&self) -> (&str, u32, usize, &str) {
+        (&self.scene, self.load_percent, self.replicas, &self.contender)
     }
 
+    /// Returns the mean of each metric over the seeds.
     pub(super) fn mean(&self) -> RunMetrics {
         RunMetrics::mean(&self.runs)
     }
 
     pub(super) fn is_split(&self) -> bool {
-        self.policy.starts_with("split ")
+        self.contender.starts_with(SPLIT)
     }
-}
-
-/// The policies to compare with each other: one profile, load and number of replicas.
-pub(super) struct Comparison<'a> {
-    pub(super) profile: Profile,
-    pub(super) load_percent: u32,
-    pub(super) replicas: usize,
-    pub(super) results: Vec<&'a PolicyResult>,
-    pub(super) lower_bound: RunMetrics,
-    pub(super) single_cache: RunMetrics,
 }
 
 impl Report {
-    /// Groups the results by profile, load and number of replicas, in the order in which they ran. Excludes
-    /// static splits.
-    pub(super) fn comparisons(&self) -> Vec<Comparison<'_>> {
-        let mut comparisons: Vec<Comparison<'_>> = Vec::new();
-        for result in self.results.iter().filter(|result| !result.is_split()) {
-            let (profile, load_percent, replicas, _) = result.key();
-            let is_same = |comparison: &Comparison<'_>| {
-                (comparison.profile, comparison.load_percent, comparison.replicas)
-                    == (profile, load_percent, replicas)
-            };
-            match comparisons.iter_mut().find(|comparison| is_same(comparison)) {
-                Some(comparison) => comparison.results.push(result),
-                None => {
-                    let summary = self.profiles.iter().find(|summary| summary.profile == profile);
-                    let mean = |of: fn(&ProfileSummary) -> &Vec<RunMetrics>| {
-                        summary.map_or_else(RunMetrics::default, |summary| RunMetrics::mean(of(summary)))
-                    };
-                    let (lower_bound, single_cache) =
-                        (mean(|summary| &summary.lower_bounds), mean(|summary| &summary.single_cache));
-                    comparisons.push(Comparison {
-                        profile,
-                        load_percent,
-                        replicas,
-                        results: vec![result],
-                        lower_bound,
-                        single_cache,
-                    });
-                }
-            }
-        }
-        comparisons
+    /// Reads a report.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read or is no report.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no report of `routing`", path.display()))
     }
 
-    /// Returns the static splits of heterogeneous pods at one load.
-    pub(super) fn splits(&self, load_percent: u32) -> impl Iterator<Item = &PolicyResult> {
-        self.results.iter().filter(move |result| result.is_split() && result.load_percent == load_percent)
+    /// Writes the report.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be written.
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let value = serde_json::to_value(self)?;
+        write_lines(&value, path).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-impl Comparison<'_> {
-    pub(super) fn metrics_of(&self, policy: &str) -> Option<RunMetrics> {
-        self.results.iter().find(|result| result.policy == policy).map(|result| result.mean())
+/// Writes an object with a line for each value and for each element of a list, so that differences between
+/// two files are easy to read.
+fn write_lines(value: &Value, path: &Path) -> io::Result<()> {
+    let mut text = String::from("{\n");
+    let fields = value.as_object().into_iter().flatten();
+    for (at, (name, value)) in fields.enumerate() {
+        let separator = if at == 0 { "" } else { ",\n" };
+        let _ = write!(text, "{separator}\"{name}\": ");
+        match value.as_array() {
+            Some(elements) => {
+                let lines: Vec<_> = elements.iter().map(Value::to_string).collect();
+                let _ = write!(text, "[\n{}\n]", lines.join(",\n"));
+            }
+            None => text.push_str(&value.to_string()),
+        }
+    }
+    text.push_str("\n}\n");
+    fs::write(path, text)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Returns a report of one scene at 70 % load with four replicas and two seeds, whose contenders have
+    /// these mean times to first token; 90 % of the requests take at most twice the mean.
+    pub(in super::super) fn report(bounds_ms: [f64; 2], contenders: &[(&str, [f64; 2])]) -> Report {
+        let runs = |means: &[f64; 2]| means.iter().map(|mean| run(*mean)).collect();
+        Report {
+            provenance: Provenance {
+                commit: "0123456789abcdef".to_owned(),
+                is_modified: false,
+                cpu: "Example 9000".to_owned(),
+                cores: 2,
+            },
+            arguments: vec!["routing".to_owned()],
+            trace: None,
+            seeds: vec![6, 7],
+            scenes: vec![SceneSummary {
+                name: "shared-prefix".to_owned(),
+                source: "generated".to_owned(),
+                pods: "8 h100-8b".to_owned(),
+                shares_prefixes: true,
+                is_mixed: true,
+                requests: vec![100, 100],
+                saturation_per_second: vec![10.0, 12.0],
+                lower_bounds: runs(&bounds_ms),
+                single_cache: runs(&bounds_ms),
+            }],
+            results: contenders
+                .iter()
+                .map(|(contender, means)| ContenderResult {
+                    scene: "shared-prefix".to_owned(),
+                    load_percent: 70,
+                    replicas: 4,
+                    contender: (*contender).to_owned(),
+                    runs: runs(means),
+                })
+                .collect(),
+        }
+    }
+
+    fn run(mean_ms: f64) -> RunMetrics {
+        RunMetrics { ttft_mean_ms: mean_ms, ttft_p90_ms: mean_ms * 2.0, ..RunMetrics::default() }
+    }
+
+    #[test]
+    fn written_report_is_read_back() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("routing.json");
+        let report = report([100.0, 90.5], &[("least-load", [200.0, 180.25])]);
+        report.write(&path)?;
+        assert_eq!(report, Report::read(&path)?);
+        assert!(fs::read_to_string(&path)?.lines().count() > 10, "the file has a line per entry");
+        Ok(())
     }
 }

@@ -1,13 +1,15 @@
 //! The metrics of one run.
 
-use serde::Serialize;
+pub(super) mod columns;
+
+use serde::{Deserialize, Serialize};
 
 use super::bounds::Bound;
 use super::workload::Workload;
-use crate::sim::RunResult;
+use crate::sim::{RunResult, ServedRequest};
 
 /// The metrics of one run.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunMetrics {
     /// Share of all prompt tokens that were found in caches.
     pub(crate) hit_rate: f64,
@@ -15,38 +17,49 @@ pub(crate) struct RunMetrics {
     pub(crate) ttft_p50_ms: f64,
     pub(crate) ttft_p90_ms: f64,
     pub(crate) ttft_p99_ms: f64,
-    /// Part of the mean time to first token spent on prompt tokens that some pod had computed before.
-    pub(crate) recomputed_mean_ms: f64,
+    /// Share of all prompt tokens that were computed although a pod had computed them before.
+    pub(crate) recomputed_share: f64,
     /// Mean time to the last token.
     pub(crate) e2e_mean_ms: f64,
     /// Spread of work: standard deviation ÷ mean, over the pods, of the tokens that they computed.
     pub(crate) spread: f64,
+    /// Mean absolute difference between the cached tokens that a decision predicted and those that the
+    /// engine found, as a share of the prompt tokens. Contenders that predict nothing have none.
+    pub(crate) prediction_error: Option<f64>,
+    /// The mean difference itself: positive where more was predicted than found.
+    pub(crate) prediction_bias: Option<f64>,
 }
 
 impl RunMetrics {
     pub(crate) fn of_run(workload: &Workload, run_result: &RunResult) -> Self {
-        let cached_tokens: u64 = run_result.served.iter().map(|served| u64::from(served.cached_tokens)).sum();
-        let times = run_result.served.iter().map(|served| served.ttft_us).collect();
-        let e2e_us: u64 = run_result.served.iter().map(|served| served.e2e_us).sum();
-        let recomputed_us = run_result.served.iter().zip(&workload.lower_bounds).map(|(served, bound)| {
-            let recomputed_tokens = f64::from(bound.cached_tokens.saturating_sub(served.cached_tokens));
-            recomputed_tokens / f64::from(workload.pods[served.pod].prefill_tokens_per_second) * 1e6
-        });
-        let count = run_result.served.len().max(1) as f64;
+        let served = &run_result.served;
+        let prompt_tokens = prompt_tokens(workload);
+        let share = |tokens: u64| tokens as f64 / prompt_tokens;
+        let recomputed = served.iter().zip(&workload.lower_bounds);
+        let recomputed =
+            recomputed.map(|(served, bound)| bound.cached_tokens.saturating_sub(served.cached_tokens));
+        let e2e_us: u64 = served.iter().map(|served| served.e2e_us).sum();
+        let differences: Option<Vec<i64>> = served.iter().map(ServedRequest::prediction_difference).collect();
         Self {
-            hit_rate: hit_rate(workload, cached_tokens),
-            recomputed_mean_ms: recomputed_us.sum::<f64>() / count / 1e3,
-            e2e_mean_ms: e2e_us as f64 / count / 1e3,
+            hit_rate: share(served.iter().map(|served| u64::from(served.cached_tokens)).sum()),
+            recomputed_share: share(recomputed.map(u64::from).sum()),
+            e2e_mean_ms: e2e_us as f64 / served.len().max(1) as f64 / 1e3,
             spread: relative_deviation(&run_result.work_tokens),
-            ..Self::of_times(times)
+            prediction_error: differences
+                .as_ref()
+                .map(|tokens| share(tokens.iter().map(|tokens| tokens.unsigned_abs()).sum())),
+            prediction_bias: differences.map(|tokens| tokens.iter().sum::<i64>() as f64 / prompt_tokens),
+            ..Self::of_times(served.iter().map(|served| served.ttft_us).collect())
         }
     }
 
     /// Computes the metrics of requests that do not compete with others.
-    pub(super) fn of_bounds(workload: &Workload, lower_bounds: &[Bound]) -> Self {
-        let cached_tokens = lower_bounds.iter().map(|bound| u64::from(bound.cached_tokens)).sum();
-        let times = lower_bounds.iter().map(|bound| bound.ttft_us).collect();
-        Self { hit_rate: hit_rate(workload, cached_tokens), ..Self::of_times(times) }
+    pub(super) fn of_bounds(workload: &Workload, bounds: &[Bound]) -> Self {
+        let cached_tokens: u64 = bounds.iter().map(|bound| u64::from(bound.cached_tokens)).sum();
+        Self {
+            hit_rate: cached_tokens as f64 / prompt_tokens(workload),
+            ..Self::of_times(bounds.iter().map(|bound| bound.ttft_us).collect())
+        }
     }
 
     fn of_times(mut times_us: Vec<u64>) -> Self {
@@ -63,25 +76,43 @@ impl RunMetrics {
         }
     }
 
+    /// Returns the error and the bias of predicted cached tokens as a cell of a table.
+    pub(super) fn prediction_percent(&self) -> String {
+        let (Some(error), Some(bias)) = (self.prediction_error, self.prediction_bias) else {
+            return String::new();
+        };
+        // Adding 0 turns -0 into 0.
+        let bias = (bias * 1_000.0).round() / 10.0 + 0.0;
+        format!("{:.1} / {bias:+.1}", error * 100.0)
+    }
+
     /// Returns the mean of each metric.
     pub(super) fn mean(runs: &[Self]) -> Self {
         let mean = |of: fn(&Self) -> f64| runs.iter().map(of).sum::<f64>() / runs.len().max(1) as f64;
+        let mean_of_some = |of: fn(&Self) -> Option<f64>| {
+            let values: Option<Vec<f64>> = runs.iter().map(of).collect();
+            values
+                .filter(|values| !values.is_empty())
+                .map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        };
         Self {
             hit_rate: mean(|run| run.hit_rate),
             ttft_mean_ms: mean(|run| run.ttft_mean_ms),
             ttft_p50_ms: mean(|run| run.ttft_p50_ms),
             ttft_p90_ms: mean(|run| run.ttft_p90_ms),
             ttft_p99_ms: mean(|run| run.ttft_p99_ms),
-            recomputed_mean_ms: mean(|run| run.recomputed_mean_ms),
+            recomputed_share: mean(|run| run.recomputed_share),
             e2e_mean_ms: mean(|run| run.e2e_mean_ms),
             spread: mean(|run| run.spread),
+            prediction_error: mean_of_some(|run| run.prediction_error),
+            prediction_bias: mean_of_some(|run| run.prediction_bias),
         }
     }
 }
 
-fn hit_rate(workload: &Workload, cached_tokens: u64) -> f64 {
-    let prompt_tokens: u64 = workload.requests.iter().map(|request| u64::from(request.prompt.tokens)).sum();
-    cached_tokens as f64 / prompt_tokens.max(1) as f64
+fn prompt_tokens(workload: &Workload) -> f64 {
+    let tokens: u64 = workload.requests.iter().map(|request| u64::from(request.prompt.tokens)).sum();
+    tokens.max(1) as f64
 }
 
 fn relative_deviation(work_tokens: &[u64]) -> f64 {

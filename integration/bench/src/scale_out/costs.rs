@@ -2,6 +2,7 @@
 
 use super::measured_owner::MeasuredOwner;
 use super::measured_replica::MeasuredReplica;
+use super::rare_folds::RareFolds;
 use super::stopwatch::Stopwatch;
 
 /// CPU time per virtual second, in seconds, and other results.
@@ -27,19 +28,23 @@ pub(super) struct Costs {
     pub(super) bytes_from_replica: f64,
     pub(super) frames_per_second: f64,
     pub(super) changes_per_second: f64,
+    /// Placements that the owner accepted: as many as the replicas sent, except those whose whole chain it requested.
+    pub(super) placements_per_second: f64,
     pub(super) requested_chains_per_second: f64,
     /// How far back the default history reaches, at most as far as the simulation.
     pub(super) history_ms: u64,
     /// Milliseconds of the longest fold of feedback, reports and ticks.
     pub(super) longest_ms: [f64; 3],
     pub(super) snapshot: SnapshotCosts,
+    pub(super) rare: RareFolds,
 }
 
 /// Milliseconds of CPU time for a snapshot.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub(super) struct SnapshotCosts {
-    /// The owner captures it, in one fold.
+    /// The owner captures it, and the longest fold of it.
     pub(super) capturing_ms: f64,
+    pub(super) longest_ms: f64,
     pub(super) encoding_ms: f64,
     pub(super) decoding_ms: f64,
     pub(super) applying_ms: f64,
@@ -53,6 +58,7 @@ impl SnapshotCosts {
     pub(super) fn new(owner: &MeasuredOwner, replica: &MeasuredReplica, capturing: &Stopwatch) -> Self {
         Self {
             capturing_ms: capturing.total_ms(),
+            longest_ms: capturing.longest_ms(),
             encoding_ms: replica.encoding.total_ms(),
             decoding_ms: replica.decoding.total_ms(),
             applying_ms: replica.applying.total_ms(),

@@ -31,7 +31,8 @@ pub(super) fn measure(endpoints: usize) -> Growth {
         owner.place(std::iter::once((position, chain)));
     }
     let (mut replica, sending) = (MeasuredReplica::new(), SendingReplica::new(0, &[]));
-    replica.receive_snapshot(0, Pool::new(1, PoolConfig::default()).snapshot(), &sending.bookings);
+    let empty = Pool::new(1, PoolConfig::default()).snapshot().into();
+    replica.receive_snapshot(0, empty, &sending.bookings);
     replica.reset();
     let frames = owner.new_frames();
     replica.receive(0, &frames, &sending.bookings);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use prost::Message;
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
-    CatchUp, CollectorStream, Feedback, Frame, GaugeScope, Placement, Pool, PoolConfig, PoolEffect,
-    PoolInput, Report, Update,
+    CatchUp, CollectorStream, Feedback, FeedbackRest, Frame, GaugeScope, Placement, Pool, PoolConfig,
+    PoolEffect, PoolInput, Report, Update,
 };
 use signalbox_types::{BlockHash, EndpointKey, Generation, Incarnation, Origin, Version};
 
@@ -39,6 +39,8 @@ pub(super) struct MeasuredOwner {
     steps: VecDeque<Version>,
     /// Whether the pool has left work unfinished.
     is_unfinished: bool,
+    /// What is left of the last batch of feedback.
+    left: Option<FeedbackRest>,
     /// Folds of the endpoints that the pool begins with.
     pub(super) specs: Stopwatch,
     pub(super) feedback: Stopwatch,
@@ -64,6 +66,7 @@ impl MeasuredOwner {
             placements: 0,
             steps: VecDeque::new(),
             is_unfinished: false,
+            left: None,
             specs: Stopwatch::default(),
             feedback: Stopwatch::default(),
             reports: Stopwatch::default(),
@@ -96,6 +99,7 @@ impl MeasuredOwner {
                 }
                 PoolEffect::NeedChain(_, number) => needed.push(number),
                 PoolEffect::Unfinished => self.is_unfinished = true,
+                PoolEffect::FeedbackLeft(rest) => self.left = Some(rest),
                 PoolEffect::Expired(origin) => {
                     panic!("origin {origin} expired although its replica sent feedback")
                 }
@@ -108,6 +112,11 @@ impl MeasuredOwner {
     /// Returns the endpoints, ordered by key.
     pub(super) fn endpoints(&self) -> Arc<[EndpointKey]> {
         Arc::clone(&self.endpoints)
+    }
+
+    /// Returns the incarnation of each endpoint, ordered by key.
+    pub(super) fn incarnations(&self) -> Arc<[Incarnation]> {
+        self.pool.pool_state().endpoints().map(|member| member.observed.incarnation).collect()
     }
 
     /// Handles placements of whole chains at endpoints, by their position, in one batch.
@@ -141,7 +150,12 @@ impl MeasuredOwner {
     /// Handles feedback. Returns the placements whose whole chains it needs.
     pub(super) fn handle_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<u64> {
         let effects = self.feedback.time(|| self.pool.handle(now_ms, PoolInput::Feedback(feedback)));
-        self.perform(effects)
+        let mut needed = self.perform(effects);
+        while let Some(rest) = self.left.take() {
+            let effects = self.feedback.time(|| self.pool.handle(now_ms, PoolInput::FeedbackRest(rest)));
+            needed.extend(self.perform(effects));
+        }
+        needed
     }
 
     /// Queues what the collectors have to report, by the position of the endpoint.

@@ -13,9 +13,6 @@ use super::stopwatch::Stopwatch;
 /// How much history replicas keep of a large pool.
 const HISTORY_BYTES: usize = 1 << 20;
 
-/// The minimum interval between views, as the replica keeps it.
-const VIEW_INTERVAL_MS: u64 = 2;
-
 /// The stream to the owner.
 const SOURCE: FrameSource = FrameSource::Aggregator(0);
 
@@ -23,7 +20,6 @@ const SOURCE: FrameSource = FrameSource::Aggregator(0);
 pub(super) struct MeasuredReplica {
     replica: JournaledReplica,
     view: View,
-    published_at_ms: u64,
     /// Encoding frames for the first follower, and for each further one; this is the aggregator's work.
     pub(super) encoding: Stopwatch,
     pub(super) encoding_again: Stopwatch,
@@ -41,7 +37,6 @@ impl MeasuredReplica {
         Self {
             replica: JournaledReplica::new(bounds),
             view: View::default(),
-            published_at_ms: 0,
             encoding: Stopwatch::default(),
             encoding_again: Stopwatch::default(),
             decoding: Stopwatch::default(),
@@ -53,19 +48,18 @@ impl MeasuredReplica {
     }
 
     /// Receives a snapshot and builds the first view.
-    pub(super) fn receive_snapshot(&mut self, now_ms: u64, snapshot: Snapshot, bookings: &Bookings) {
-        Arc::new(snapshot).frames().for_each(|frame| self.receive_frame(&frame));
-        self.publish(now_ms, bookings);
+    pub(super) fn receive_snapshot(&mut self, now_ms: u64, snapshot: Arc<Snapshot>, bookings: &Bookings) {
+        self.replica.record_time(now_ms);
+        snapshot.frames().for_each(|frame| self.receive_frame(&frame));
+        self.publish(bookings);
     }
 
-    /// Receives `frames` that arrive together, applies them and builds the next view if it is due.
+    /// Receives `frames` that arrive together, applies them and builds the next view if the state has advanced.
     pub(super) fn receive(&mut self, now_ms: u64, frames: &[Frame], bookings: &Bookings) {
+        self.replica.record_time(now_ms);
         frames.iter().for_each(|frame| self.receive_frame(frame));
-        let shown = self.view.version;
-        if now_ms - self.published_at_ms >= VIEW_INTERVAL_MS
-            && self.replica.state_replica().version() != shown
-        {
-            self.publish(now_ms, bookings);
+        if self.replica.state_replica().version() != self.view.version {
+            self.publish(bookings);
         }
     }
 
@@ -84,11 +78,10 @@ impl MeasuredReplica {
     }
 
     /// Replaces the view.
-    fn publish(&mut self, now_ms: u64, bookings: &Bookings) {
+    fn publish(&mut self, bookings: &Bookings) {
         let (before, replica) = (&self.view, self.replica.state_replica());
-        let next = self.viewing.time(|| View::next(before, replica, bookings, now_ms));
+        let next = self.viewing.time(|| View::next(before, replica, bookings));
         self.viewing.time(|| self.view = next);
-        self.published_at_ms = now_ms;
     }
 
     /// Forgets what was measured so far.

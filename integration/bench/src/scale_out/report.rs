@@ -19,10 +19,10 @@ pub(super) fn print_header() {
     println!("its streams: decoding + encoding for one follower + for the others;");
     println!("a replica follows: decoding + applying + views; a replica sends: booking + feedback\n");
     println!(
-        "| endpoints | requests/s | replicas | changes/s | owner | its streams | a replica follows | \
+        "| endpoints | requests/s | replicas | placements/s | changes/s | owner | its streams | a replica follows | \
          a replica sends | MB/s to, from a replica | longest fold: feedback, reports, tick (ms) | history kept (s) |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
 }
 
 /// Prints the row of one pool.
@@ -31,9 +31,10 @@ pub(super) fn print_shape(shape: &Shape, costs: &Costs) {
     let percent = |share: f64| format!("{:.1}", share * 100.0);
     let [feedback, reports, tick] = costs.longest_ms;
     println!(
-        "| {endpoints} | {requests_per_second} | {replicas} | {:.0} | **{:.1}**: {} + {} + {} | \
+        "| {endpoints} | {requests_per_second} | {replicas} | {:.0} | {:.0} | **{:.1}**: {} + {} + {} | \
          **{:.1}**: {} + {} + {} | **{:.1}**: {} + {} + {} | {} + {} | {:.2}, {:.2} | \
          {feedback:.1}, {reports:.1}, {tick:.1} | {:.2} |",
+        costs.placements_per_second,
         costs.changes_per_second,
         costs.owner_percent(),
         percent(costs.feedback),
@@ -59,18 +60,38 @@ pub(super) fn print_shape(shape: &Shape, costs: &Costs) {
 pub(super) fn print_snapshots(shapes: &[(Shape, Costs)]) {
     println!(
         "\n| endpoints | requests/s | index (MB) | snapshot (MB) | the owner captures it (ms) | \
-         encoding (ms) | decoding (ms) | applying (ms) |"
+         longest fold of it (ms) | encoding (ms) | decoding (ms) | applying (ms) |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for (Shape { endpoints, requests_per_second, .. }, Costs { snapshot, .. }) in shapes {
         println!(
-            "| {endpoints} | {requests_per_second} | {:.0} | {:.0} | {:.1} | {:.0} | {:.0} | {:.0} |",
+            "| {endpoints} | {requests_per_second} | {:.0} | {:.0} | {:.1} | {:.1} | {:.0} | {:.0} | {:.0} |",
             snapshot.index_bytes as f64 / 1e6,
             snapshot.bytes as f64 / 1e6,
             snapshot.capturing_ms,
+            snapshot.longest_ms,
             snapshot.encoding_ms,
             snapshot.decoding_ms,
             snapshot.applying_ms,
+        );
+    }
+}
+
+/// Prints how long what is rare keeps the owner from the next input.
+pub(super) fn print_rare_folds(shapes: &[(Shape, Costs)]) {
+    println!(
+        "\n| longest fold (ms) | requests/s | a collector joins | it leaves | all origins expire | a takeover | \
+         ticks after it |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for (Shape { endpoints, requests_per_second, .. }, Costs { rare, .. }) in shapes {
+        println!(
+            "| {endpoints} endpoints | {requests_per_second} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
+            rare.collector_joins_ms,
+            rare.collector_leaves_ms,
+            rare.origins_expire_ms,
+            rare.takeover_ms,
+            rare.ticks_after_ms,
         );
     }
 }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use prost::Message;
 use signalbox_protos::signalbox::v1 as pb;
-use signalbox_state::{Frame, PoolConfig};
+use signalbox_state::{Change, Frame, PoolConfig};
 
 use super::costs::{Costs, SnapshotCosts};
 use super::measured_owner::MeasuredOwner;
 use super::measured_replica::MeasuredReplica;
 use super::prompts::{Conversations, unshared};
+use super::rare_folds::{self, RareFolds};
 use super::shape::{KV_BLOCKS, SCRAPED_MS, START_MS, STEP_MS, Shape};
 use super::stopwatch::Stopwatch;
 use super::traffic::Traffic;
+use crate::sim::pool_spec;
 
 /// Virtual time before the measurement: more than a request takes.
 const WARM_UP_MS: u64 = 2_500;
@@ -39,6 +41,9 @@ struct Simulation {
     decoding_feedback: Stopwatch,
     bytes_of_feedback: u64,
     requested_chains: u64,
+    /// Placements that the replicas sent, whole chains included, and those that the owner made changes of.
+    placements: u64,
+    placed: u64,
 }
 
 /// Measures a pool of this shape for so many virtual seconds.
@@ -49,8 +54,9 @@ pub(super) fn run(shape: Shape, seconds: u64) -> Costs {
     steps(START_MS, measured_from_ms).for_each(|now_ms| simulation.step(now_ms));
     simulation.reset();
     let head = simulation.owner.pool.journal().head().seq;
-    steps(measured_from_ms, measured_from_ms + seconds * 1_000).for_each(|now_ms| simulation.step(now_ms));
-    simulation.costs(seconds as f64, head, snapshot)
+    let end_ms = measured_from_ms + seconds * 1_000;
+    steps(measured_from_ms, end_ms).for_each(|now_ms| simulation.step(now_ms));
+    simulation.costs(seconds as f64, head, snapshot, end_ms)
 }
 
 impl Simulation {
@@ -62,11 +68,18 @@ impl Simulation {
         let mut traffic = Traffic::new(shape, owner.endpoints(), conversations);
         owner.queue_reports(traffic.servers.scrape_all());
         owner.handle_reports(SCRAPED_MS);
+        traffic.incarnations = owner.incarnations();
         owner.hear_collectors(START_MS);
         owner.tick(START_MS);
         owner.finish(START_MS);
         let (mut replica, mut capturing) = (MeasuredReplica::new(), Stopwatch::default());
-        let snapshot = capturing.time(|| owner.pool.snapshot());
+        let snapshot = loop {
+            if let Some(snapshot) = capturing.time(|| owner.pool.request_snapshot(START_MS)) {
+                break snapshot;
+            }
+        };
+        // It is not kept for another follower.
+        owner.pool.expire_snapshots(u64::MAX);
         replica.receive_snapshot(START_MS, snapshot, &traffic.replicas[0].bookings);
         owner.skip_frames();
         let costs = SnapshotCosts::new(&owner, &replica, &capturing);
@@ -80,6 +93,8 @@ impl Simulation {
             decoding_feedback,
             bytes_of_feedback: 0,
             requested_chains: 0,
+            placements: 0,
+            placed: 0,
         };
         (simulation, costs)
     }
@@ -99,6 +114,7 @@ impl Simulation {
         }
         self.owner.finish(now_ms);
         let mut frames = self.owner.new_frames();
+        self.placed += frames.iter().map(placed_in).sum::<u64>();
         if now_ms.is_multiple_of(HEARTBEAT_MS) {
             let (head, digest) = (self.owner.pool.journal().head(), self.owner.pool.pool_state().digest());
             frames.push(Frame::Heartbeat { epoch: head.epoch, seq: head.seq, now_ms, digest });
@@ -119,6 +135,7 @@ impl Simulation {
             let message = pb::FeedbackBatch::decode(&*bytes).expect("the batch was just encoded");
             signalbox_wire::decode_feedback(message).expect("the batch was just encoded")
         });
+        self.placements += feedback.placements.len() as u64;
         for placement in self.owner.handle_feedback(now_ms, feedback) {
             self.requested_chains += 1;
             replica.queue_whole_chain(placement);
@@ -132,12 +149,19 @@ impl Simulation {
         self.traffic.booking = Stopwatch::default();
         (self.feeding, self.decoding_feedback) = (Stopwatch::default(), Stopwatch::default());
         (self.bytes_of_feedback, self.requested_chains) = (0, 0);
+        (self.placements, self.placed) = (0, 0);
     }
 
-    fn costs(&self, seconds: f64, head: u64, snapshot: SnapshotCosts) -> Costs {
-        let Self { owner, replica, traffic, .. } = self;
+    fn costs(self, seconds: f64, head: u64, snapshot: SnapshotCosts, end_ms: u64) -> Costs {
+        let Self { owner, replica, traffic, .. } = &self;
         let share = |spent: &Stopwatch| spent.total.as_secs_f64() / seconds;
         let replicas = self.shape.replicas as f64;
+        // The owner drops placements that it cannot use, and then nothing of them is measured.
+        assert_eq!(
+            self.placements,
+            self.placed + self.requested_chains,
+            "of the placements sent, all those whose whole chain was not requested must be in the pool's history"
+        );
         Costs {
             feedback: share(&owner.feedback),
             reports: share(&owner.reports),
@@ -153,13 +177,26 @@ impl Simulation {
             bytes_to_replica: replica.bytes as f64 / seconds,
             bytes_from_replica: self.bytes_of_feedback as f64 / seconds / replicas,
             frames_per_second: replica.frames as f64 / seconds,
+            placements_per_second: self.placed as f64 / seconds,
             changes_per_second: (owner.pool.journal().head().seq - head) as f64 / seconds,
             requested_chains_per_second: self.requested_chains as f64 / seconds,
             history_ms: owner.history_ms(),
             longest_ms: [&owner.feedback, &owner.reports, &owner.ticks].map(Stopwatch::longest_ms),
             snapshot,
+            rare: self.rare_folds(end_ms),
         }
     }
+
+    fn rare_folds(self, now_ms: u64) -> RareFolds {
+        let spec = pool_spec(self.shape.endpoints).into();
+        rare_folds::measure(self.owner.pool, spec, now_ms)
+    }
+}
+
+/// Returns the number of placements in a frame.
+fn placed_in(frame: &Frame) -> u64 {
+    let Frame::Delta { changes, .. } = frame else { return 0 };
+    changes.iter().filter(|change| matches!(change, Change::Placed { .. })).count() as u64
 }
 
 /// Fills the caches with prompts of earlier times, and then with the conversations that are going on.

@@ -45,11 +45,11 @@ impl SendingReplica {
         Self { origin: Origin(number + 1), bookings, overlay, batcher, number }
     }
 
-    /// Sends a request to `endpoint`. `is_sole` says whether it is the only prompt there.
+    /// Sends a request to an endpoint in this incarnation. `is_sole` says whether it is the only prompt there.
     pub(super) fn send(
         &mut self,
         now_ms: u64,
-        endpoint: EndpointKey,
+        (endpoint, incarnation): (EndpointKey, Incarnation),
         turn: Turn,
         is_sole: bool,
     ) -> BookedRequest {
@@ -66,9 +66,9 @@ impl SendingReplica {
             held_blocks: held as u32,
             cached_blocks: Some(held as u32),
             sole_prefill_us: is_sole.then_some(SOLE_PREFILL_US),
-            ..UsageReport::new(endpoint, Incarnation::default(), ModelKey::default())
+            ..UsageReport::new(endpoint, incarnation, ModelKey::default())
         };
-        let placed = PlacedPrompt { endpoint, incarnation: usage.incarnation, chain, known, held };
+        let placed = PlacedPrompt { endpoint, incarnation, chain, known, held };
         self.overlay.place(&placed);
         self.batcher.add_placement(now_ms, placed);
         BookedRequest { booking, usage }

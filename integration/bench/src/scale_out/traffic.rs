@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use signalbox_types::EndpointKey;
+use signalbox_types::{EndpointKey, Incarnation};
 
 use super::prompts::{Conversations, Turn};
 use super::sending_replica::{BookedRequest, SendingReplica};
@@ -21,6 +21,8 @@ const DURATION_MS: u64 = 2_000;
 pub(super) struct Traffic {
     requests_per_second: u64,
     endpoints: Arc<[EndpointKey]>,
+    /// The incarnation of each endpoint, as the pool knows it: it drops placements at any other.
+    pub(super) incarnations: Arc<[Incarnation]>,
     conversations: Conversations,
     pub(super) replicas: Vec<SendingReplica>,
     pub(super) servers: Servers,
@@ -55,6 +57,7 @@ impl Traffic {
             requests: 0,
             rng: SmallRng::seed_from_u64(2),
             endpoints,
+            incarnations: Arc::default(),
             booking: Stopwatch::default(),
         }
     }
@@ -77,7 +80,8 @@ impl Traffic {
         let (position, blocks) = (turn.position, turn.chain.len());
         let replica = self.rng.random_range(0..self.replicas.len());
         let is_sole = self.servers.receive(position, blocks);
-        let request = self.replicas[replica].send(now_ms, self.endpoints[position], turn, is_sole);
+        let served = (self.endpoints[position], self.incarnations[position]);
+        let request = self.replicas[replica].send(now_ms, served, turn, is_sole);
         self.in_flight.push_back(InFlight { replica, position, blocks, arrived_ms: now_ms, request });
     }
 

@@ -47,11 +47,14 @@ impl Owner {
         (Self { pool, generations, followers }, snapshot.frames().collect())
     }
 
-    /// Applies a collector's report on an endpoint.
-    pub(super) fn report(&mut self, now_ms: u64, endpoint: EndpointKey, age_ms: u64, update: Update) {
-        let generation = self.generations.get(&endpoint).copied().unwrap_or_default();
-        let report = Report { endpoint, generation, age_ms, update };
-        self.pool.handle(now_ms, PoolInput::Reports(COLLECTOR, vec![report]));
+    /// Applies what a collector reports that it scraped `age_ms` ago.
+    pub(super) fn report(&mut self, now_ms: u64, age_ms: u64, updates: Vec<(EndpointKey, Update)>) {
+        let report = |(endpoint, update)| {
+            let generation = self.generations.get(&endpoint).copied().unwrap_or_default();
+            Report { endpoint, generation, age_ms, update }
+        };
+        let reports = updates.into_iter().map(report).collect();
+        self.pool.handle(now_ms, PoolInput::Reports(COLLECTOR, reports));
     }
 
     /// Applies an input; returns which replicas must send which of their chains.
@@ -66,6 +69,7 @@ impl Owner {
             | PoolEffect::Assign(..)
             | PoolEffect::CloseCollector(_)
             | PoolEffect::Unfinished
+            | PoolEffect::FeedbackLeft(_)
             | PoolEffect::Count(_) => None,
         });
         chains.collect()
@@ -126,6 +130,7 @@ impl Owner {
 
     /// Returns the sum of all load in the state.
     pub(super) fn load(&self) -> Load {
-        self.pool.pool_state().endpoints().fold(Load::ZERO, |sum, member| sum + member.load())
+        let pool_state = self.pool.pool_state();
+        pool_state.endpoints().fold(Load::ZERO, |sum, member| sum + pool_state.loads().total(member.key))
     }
 }

@@ -1,23 +1,18 @@
-//! The simulated model servers and the scrapes of their metrics.
+//! The simulated model servers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use signalbox_modelsim::ModelConfig;
 use signalbox_modelsim::engine::{Effect, Engine, Input};
-use signalbox_state::{EndpointObserver, ScrapeResult, Update};
 use signalbox_types::{
     Capacity, Counters, EndpointKey, EndpointSpec, Gauges, Incarnation, PPM, PoolId, PoolSpec, Sample,
 };
 
-/// Time after which an endpoint without a scrape is stale.
-const STALE_AFTER_MS: u64 = 2_000;
-
-/// A model server with its collector's observer.
+/// A model server.
 pub(super) struct Pod {
     pub(super) key: EndpointKey,
     engine: Engine,
     config: ModelConfig,
-    observer: EndpointObserver,
     /// Time of the wakeup that is in the event queue.
     wakeup_us: Option<u64>,
     /// Tokens computed for finished requests.
@@ -32,7 +27,6 @@ pub(super) fn create_pods(configs: &[ModelConfig]) -> (Vec<Pod>, PoolSpec) {
         key: spec.key(),
         engine: Engine::new(config.clone()).expect("the profiles have valid model servers"),
         config: config.clone(),
-        observer: EndpointObserver::new(0, STALE_AFTER_MS),
         wakeup_us: None,
         work_tokens: 0,
     });
@@ -67,13 +61,13 @@ impl Pod {
         wakeup_us.filter(|_| is_changed)
     }
 
-    /// Scrapes the model server; returns the collector's update, if any.
-    pub(super) fn scrape(&mut self, now_ms: u64) -> Option<Update> {
-        let sample = self.sample();
-        self.observer.observe(now_ms, ScrapeResult::Sampled(sample))
+    /// Returns the number of leading blocks of `chain` that the engine caches.
+    pub(super) fn cached_blocks(&self, chain: &[u64]) -> u32 {
+        self.engine.cached_blocks(chain)
     }
 
-    fn sample(&self) -> Sample {
+    /// Returns what the metrics page shows.
+    pub(super) fn sample(&self) -> Sample {
         let stats = self.engine.stats();
         let kv_used_ppm = Some((stats.kv_usage() * f64::from(PPM)).round() as u32);
         let kv_tokens = u64::from(stats.total_blocks) * u64::from(self.config.block_size_tokens);

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use rand::Rng;
 use signalbox_modelsim::engine::{Arrival, Effect, Input as PodInput};
 
+use super::replica::Replica;
 use super::simulation::{Event, FIRST_ARRIVAL_US, Simulation};
+
+/// Transit time of what replicas tell each other without an owner.
+const PEER_DELAY_US: u64 = 1_000;
 
 impl Simulation<'_> {
     /// Routes a request through a random live replica and sends it to the picked pod.
@@ -16,7 +20,7 @@ impl Simulation<'_> {
         let mut indexed = self.replicas.iter_mut().enumerate();
         let mut live = indexed.by_ref().filter_map(|(at, replica)| Some((at, replica.as_mut()?)));
         let (replica, selected) = live.nth(nth).expect("the position is below the number of live replicas");
-        let routed = selected.pick(now_us, &sim_request.prompt, &self.config.policy.algorithm);
+        let routed = selected.pick(now_us, (request, &sim_request.prompt), &self.pods);
         let arrival = Arrival {
             id: request as u64,
             chain: Arc::clone(&sim_request.prompt.blocks),
@@ -26,12 +30,24 @@ impl Simulation<'_> {
         };
         let pod = routed.position;
         self.served[request].pod = pod;
+        self.served[request].predicted_cached_tokens = routed.predicted_cached_tokens;
         self.served[request].arrived_us = now_us - FIRST_ARRIVAL_US;
         self.routed[request] = Some((replica, routed));
-        self.schedule_flush(now_us, replica);
+        self.tell_others(now_us, replica);
         self.step(now_us, pod, PodInput::Arrive(arrival));
         if request + 1 < self.config.requests.len() {
             self.queue.push(self.arrives_us(request + 1).max(now_us), Event::Arrive(request + 1));
+        }
+    }
+
+    /// Lets a replica tell the owner and the other replicas what has changed.
+    fn tell_others(&mut self, now_us: u64, replica: usize) {
+        self.schedule_flush(now_us, replica);
+        let updates = self.replicas[replica].as_mut().map_or_else(Vec::new, Replica::take_updates);
+        for update in updates {
+            for other in (0..self.replicas.len()).filter(|other| *other != replica) {
+                self.queue.push(now_us + PEER_DELAY_US, Event::PeerUpdate(other, update.clone()));
+            }
         }
     }
 
@@ -60,7 +76,7 @@ impl Simulation<'_> {
                     self.replicas[replica]
                         .iter_mut()
                         .for_each(|replica| replica.record_first_output(now_us, routed));
-                    self.schedule_flush(now_us, replica);
+                    self.tell_others(now_us, replica);
                 }
             }
             Effect::Finished { id, usage, at_us } => {
@@ -71,10 +87,11 @@ impl Simulation<'_> {
                 self.pods[self.served[request].pod].work_tokens += u64::from(computed);
                 if let Some((replica, routed)) = self.routed[request].take() {
                     let live = self.replicas[replica].iter_mut();
-                    let (prompt_tokens, cached_tokens) = (usage.prompt_tokens, usage.cached_tokens);
-                    live.for_each(|replica| replica.record_end(&routed, prompt_tokens, cached_tokens));
+                    let reported = (usage.prompt_tokens, usage.cached_tokens);
+                    let prompt = &self.config.requests[request].prompt;
+                    live.for_each(|replica| replica.record_end(now_us, (&routed, prompt), reported));
                     drop(routed);
-                    self.schedule_flush(now_us, replica);
+                    self.tell_others(now_us, replica);
                 }
             }
             Effect::Rejected { id, reason } => panic!("request {id} was rejected: {reason}"),

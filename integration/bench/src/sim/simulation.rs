@@ -2,19 +2,17 @@
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use signalbox_event_queue::EventQueue;
 use signalbox_modelsim::engine::{Effect, Input as PodInput};
 use signalbox_state::{Feedback, GaugeScope, PoolInput, Update};
-use signalbox_types::{Load, Origin};
+use signalbox_types::{EndpointKey, Load, Origin};
 
-use super::event_queue::EventQueue;
 use super::owner::{Message, Owner};
 use super::pods::{Pod, create_pods};
 use super::replica::{Replica, RoutedRequest};
+use super::scrapes::{SCRAPE_INTERVAL_US, Scraper};
 use super::{RunConfig, RunResult, ServedRequest};
-use crate::policy::Visibility;
-
-/// Interval between two scrapes of a model server.
-const SCRAPE_INTERVAL_US: u64 = 50_000;
+use crate::policies::{PeerUpdate, Visibility};
 
 /// Time of the first arrival; all model servers have been scraped by then.
 pub(super) const FIRST_ARRIVAL_US: u64 = SCRAPE_INTERVAL_US * 2;
@@ -48,14 +46,18 @@ const SAME_PROCESS: Delays = Delays { report_us: 0, feedback_us: 0, frames_us: 0
 pub(super) enum Event {
     Arrive(usize),
     PodWakeup(usize),
+    /// The scraper with this number scrapes its pods.
     Scrape(usize),
-    Report(usize, u64, Update),
+    /// What was scraped at a time, in milliseconds, arrives at an owner.
+    Report(usize, u64, Vec<(EndpointKey, Update)>),
     Flush(usize),
     FlushAll(usize),
     Feedback(usize, Feedback),
     Tick,
     Heartbeat,
     Deliver(usize, Message),
+    /// What a replica told arrives at another one.
+    PeerUpdate(usize, PeerUpdate),
     /// Kills a process; the number is that of the kill.
     Kill(usize),
     /// Restarts the process of the kill with this number.
@@ -67,6 +69,7 @@ pub(super) struct Simulation<'a> {
     delays: Delays,
     pub(super) queue: EventQueue<Event>,
     pub(super) pods: Vec<Pod>,
+    scrapers: Vec<Scraper>,
     pub(super) owners: Vec<Owner>,
     /// Whether the only owner was killed and no standby has taken over yet.
     pub(super) is_ownerless: bool,
@@ -86,7 +89,7 @@ impl<'a> Simulation<'a> {
     pub(super) fn new(config: RunConfig<'a>) -> Self {
         let mut rng = SmallRng::seed_from_u64(config.seed);
         let (pods, spec) = create_pods(config.pods);
-        let (delays, owner_of): (_, Vec<usize>) = match config.policy.visibility {
+        let (delays, owner_of): (_, Vec<usize>) = match config.contender.visibility {
             Visibility::Pool => (SEPARATE_PROCESSES, vec![0; config.replicas]),
             Visibility::Own => (SAME_PROCESS, (0..config.replicas).collect()),
         };
@@ -99,14 +102,17 @@ impl<'a> Simulation<'a> {
             owners.push(new);
             for _ in followers {
                 let (origin, own) = (Origin(rng.random()), SmallRng::from_rng(&mut rng));
-                replicas.push(Some(Replica::new(0, origin, own, snapshot.clone())));
+                let algorithm = (&config.contender.algorithm, config.pods);
+                replicas.push(Some(Replica::new(0, (origin, own), snapshot.clone(), algorithm)));
             }
         }
+        let scrapers = Scraper::of(config.contender.visibility, owners.len(), pods.len(), &mut rng);
         let mut simulation = Self {
             config,
             delays,
-            queue: EventQueue::new(),
+            queue: EventQueue::default(),
             pods,
+            scrapers,
             owners,
             is_ownerless: false,
             replicas,
@@ -122,9 +128,10 @@ impl<'a> Simulation<'a> {
     }
 
     fn schedule_initial_events(&mut self) {
-        let pods = self.pods.len() as u64;
-        for pod in 0..self.pods.len() {
-            self.queue.push(pod as u64 * SCRAPE_INTERVAL_US / pods, Event::Scrape(pod));
+        if self.config.contender.algorithm.reads_metrics() {
+            for (number, scraper) in self.scrapers.iter().enumerate() {
+                self.queue.push(scraper.phase_us, Event::Scrape(number));
+            }
         }
         for replica in 0..self.replicas.len() {
             self.queue.push(replica as u64, Event::FlushAll(replica));
@@ -160,18 +167,13 @@ impl<'a> Simulation<'a> {
             Event::Report(..) | Event::Flush(_) if self.is_ownerless => {
                 self.queue.push(now_us + RETRY_DELAY_US, event);
             }
-            Event::Scrape(pod) => {
-                if !self.is_ownerless
-                    && let Some(update) = self.pods[pod].scrape(now_ms)
-                {
-                    self.queue.push(now_us + self.delays.report_us, Event::Report(pod, now_ms, update));
-                }
-                self.queue.push(now_us + SCRAPE_INTERVAL_US, Event::Scrape(pod));
+            Event::Scrape(number) => self.scrape(now_us, number),
+            Event::Report(owner, read_at_ms, updates) => {
+                self.owners[owner].report(now_ms, now_ms - read_at_ms, updates);
+                self.publish_from(now_us, owner);
             }
-            Event::Report(pod, read_at_ms, update) => {
-                let (key, age_ms) = (self.pods[pod].key, now_ms - read_at_ms);
-                self.owners.iter_mut().for_each(|owner| owner.report(now_ms, key, age_ms, update.clone()));
-                self.publish(now_us);
+            Event::PeerUpdate(replica, update) => {
+                self.replicas[replica].iter_mut().for_each(|replica| replica.apply_update(&update));
             }
             Event::Flush(replica) => {
                 self.send_feedback(now_us, replica, GaugeScope::Changed);
@@ -212,6 +214,18 @@ impl<'a> Simulation<'a> {
         }
     }
 
+    fn scrape(&mut self, now_us: u64, number: usize) {
+        let scraper = &mut self.scrapers[number];
+        if !self.is_ownerless {
+            let updates = scraper.scrape(now_us / 1_000, &self.pods);
+            if !updates.is_empty() {
+                let event = Event::Report(scraper.owner, now_us / 1_000, updates);
+                self.queue.push(now_us + self.delays.report_us, event);
+            }
+        }
+        self.queue.push(now_us + SCRAPE_INTERVAL_US, Event::Scrape(number));
+    }
+
     pub(super) fn schedule_flush(&mut self, now_us: u64, replica: usize) {
         if let Some(at_us) =
             self.replicas[replica].as_mut().and_then(|replica| replica.schedule_flush(now_us))
@@ -240,29 +254,28 @@ impl<'a> Simulation<'a> {
             let event = Event::Deliver(receiver, Message::NeedChain(number));
             self.queue.push(now_us + self.delays.frames_us, event);
         }
-        self.publish(now_us);
+        self.publish_from(now_us, owner);
     }
 
     pub(super) fn publish(&mut self, now_us: u64) {
+        (0..self.owners.len()).for_each(|owner| self.publish_from(now_us, owner));
+    }
+
+    fn publish_from(&mut self, now_us: u64, owner: usize) {
         let (queue, at_us) = (&mut self.queue, now_us + self.delays.frames_us);
-        for owner in &mut self.owners {
-            owner.publish(|to, message| queue.push(at_us, Event::Deliver(to, message)));
-        }
+        self.owners[owner].publish(|to, message| queue.push(at_us, Event::Deliver(to, message)));
     }
 
     pub(super) fn into_result(self) -> RunResult {
         let arrivals = (0..self.served.len()).map(|request| self.arrives_us(request));
         let (first_us, last_us) =
             (arrivals.clone().next().unwrap_or(0), arrivals.clone().next_back().unwrap_or(0));
-        let first_tokens = arrivals.zip(&self.served).map(|(at_us, served)| at_us + served.ttft_us);
-        let last_first_token_us = first_tokens.max().unwrap_or(0);
         let remaining_load =
             self.replicas.iter().flatten().fold(Load::ZERO, |sum, replica| sum + replica.load());
         let remaining_load = self.owners.iter().fold(remaining_load, |sum, owner| sum + owner.load());
         RunResult {
             work_tokens: self.pods.iter().map(|pod| pod.work_tokens).collect(),
             window_us: last_us - first_us,
-            drain_us: last_first_token_us.saturating_sub(last_us),
             remaining_load,
             finished: self.finished,
             served: self.served,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::connection_owner::connection_owner;
+use super::traffic::Traffic;
 use crate::process_id::ProcessId;
 
 /// The pairs of processes whose connections are cut, in both directions.
@@ -48,6 +50,7 @@ impl Proxy {
         server: ProcessId,
         target: SocketAddr,
         cuts: watch::Receiver<Cuts>,
+        traffic: Arc<Traffic>,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -55,7 +58,9 @@ impl Proxy {
             loop {
                 // A failed accept means that the test itself ran out of resources; the row then fails.
                 if let Ok((stream, peer)) = listener.accept().await {
-                    tokio::spawn(forward(stream, (peer, address), server, target, cuts.clone()));
+                    let gate =
+                        Gate { client: None, server, cuts: cuts.clone(), traffic: Arc::clone(&traffic) };
+                    tokio::spawn(forward(stream, (peer, address), target, gate));
                 }
             }
         });
@@ -78,14 +83,16 @@ impl Drop for Proxy {
 async fn forward(
     near: TcpStream,
     (peer, local): (SocketAddr, SocketAddr),
-    server: ProcessId,
     target: SocketAddr,
-    cuts: watch::Receiver<Cuts>,
+    mut gate: Gate,
 ) {
     let client = tokio::task::spawn_blocking(move || connection_owner(v4(peer)?, v4(local)?)).await;
-    let gate = Gate { client: client.ok().flatten(), server, cuts };
-    gate.clone().wait_open().await;
+    gate.client = client.ok().flatten();
+    gate.wait_open().await;
     let Ok(far) = TcpStream::connect(target).await else { return };
+    if let Some(client) = gate.client {
+        gate.traffic.count_opened(client, gate.server);
+    }
     // Without the option the connection is only slower.
     drop(near.set_nodelay(true));
     drop(far.set_nodelay(true));
@@ -113,12 +120,16 @@ struct Gate {
     client: Option<ProcessId>,
     server: ProcessId,
     cuts: watch::Receiver<Cuts>,
+    traffic: Arc<Traffic>,
 }
 
 impl Gate {
     /// Waits until the connection is not cut.
     async fn wait_open(&mut self) {
         let (client, server) = (self.client, self.server);
+        if let Some(client) = client.filter(|client| !self.cuts.borrow().allow(Some(*client), server)) {
+            self.traffic.count_held_back(client, server);
+        }
         // An error means that the test is over.
         let _ = self.cuts.wait_for(|cuts| cuts.allow(client, server)).await;
     }
@@ -138,11 +149,13 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::watch;
 
-    use super::{Cuts, Proxy};
+    use super::{Cuts, Gate, Proxy, Traffic};
     use crate::process_id::ProcessId;
 
     const ETCD: ProcessId = ProcessId::Etcd;
@@ -161,7 +174,8 @@ mod tests {
     async fn data_sent_during_a_cut_arrives_after_it() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (cuts, is_cut) = watch::channel(Cuts::default());
-        let proxy = Proxy::start(ETCD, server.local_addr().unwrap(), is_cut).await.unwrap();
+        let target = server.local_addr().unwrap();
+        let proxy = Proxy::start(ETCD, target, is_cut, Arc::default()).await.unwrap();
         let mut near = TcpStream::connect(proxy.address()).await.unwrap();
         let (mut far, _) = server.accept().await.unwrap();
         let mut byte = [0];
@@ -182,5 +196,19 @@ mod tests {
         assert_eq!(&byte, b"2");
         drop(near);
         assert_eq!(far.read(&mut byte).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_cut_holds_back_is_counted() {
+        let traffic = Arc::new(Traffic::default());
+        let (cuts, is_cut) = watch::channel(Cuts::default());
+        let mut gate =
+            Gate { client: Some(REPLICA), server: ETCD, cuts: is_cut, traffic: Arc::clone(&traffic) };
+        gate.wait_open().await;
+        assert_eq!(traffic.counts().between(ETCD, REPLICA).held_back, 0);
+        cuts.send_modify(|cuts| cuts.cut(REPLICA, ETCD));
+        let heal = async { drop(cuts.send_replace(Cuts::default())) };
+        tokio::join!(biased; gate.wait_open(), heal);
+        assert_eq!(traffic.counts().between(ETCD, REPLICA).held_back, 1);
     }
 }

@@ -1,131 +1,100 @@
-//! Parses the metrics of all processes at one moment and checks them.
+//! The status of all processes at one moment, and the checks of it.
 
-use std::collections::BTreeMap;
+use anyhow::{bail, ensure};
+use signalbox_integration::GatewayReplica;
 
-use anyhow::{Context, bail, ensure};
-use signalbox_integration::MetricsPage;
-
+use super::process_status::{AggregatorStatus, CollectorStatus, PodStatus, ReplicaStatus, StateSummary};
+use super::reading::Reading;
 use crate::process_id::ProcessId;
 
 /// More bookings than this are a negative number that wrapped around.
 const MAX_PLAUSIBLE_BOOKINGS: f64 = 1e6;
 
-/// The version and the digests of a process's pool state.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct StateSummary {
-    pub(crate) epoch: f64,
-    pub(crate) seq: f64,
-    /// One digest per kind of change.
-    pub(crate) digests: BTreeMap<String, f64>,
-}
-
-/// The metrics of an EPP replica.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct ReplicaStatus {
-    pub(crate) state: StateSummary,
-    pub(crate) degraded: f64,
-    pub(crate) own_bookings: f64,
-    pub(crate) peer_bookings: f64,
-    pub(crate) unacknowledged_placements: f64,
-    pub(crate) fresh_pods: f64,
-    /// Snapshots that replaced the view, since the start of the process.
-    pub(crate) snapshots: f64,
-    /// Divergences since the start of the process.
-    pub(crate) divergences: f64,
-}
-
-/// The metrics of an aggregator.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct AggregatorStatus {
-    pub(crate) state: StateSummary,
-    /// 1 if it owns the pool.
-    pub(crate) owner: f64,
-    pub(crate) bookings: f64,
-}
-
-/// The status of all processes, by index; `None` for a process that does not respond.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The status of all processes, by index.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClusterStatus {
-    pub(crate) replicas: Vec<Option<ReplicaStatus>>,
-    pub(crate) aggregators: Vec<Option<AggregatorStatus>>,
-    /// The number of replicas that Envoy considers healthy.
-    pub(crate) healthy_replicas: usize,
-}
-
-impl ReplicaStatus {
-    pub(crate) fn from_page(page: &MetricsPage) -> Self {
-        let value = |name: &str| page.sum(&format!("signalbox_epp_{name}")).unwrap_or(0.0);
-        let digests = page.by_label("signalbox_epp_view_digest", "kind");
-        Self {
-            state: StateSummary { epoch: value("view_epoch"), seq: value("view_seq"), digests },
-            degraded: value("degraded"),
-            own_bookings: value("own_in_flight_requests"),
-            peer_bookings: value("peer_in_flight_requests"),
-            unacknowledged_placements: value("unacknowledged_placements"),
-            fresh_pods: value("fresh_endpoints"),
-            snapshots: value("snapshots_applied_total"),
-            divergences: value("divergences_total"),
-        }
-    }
-}
-
-impl AggregatorStatus {
-    pub(crate) fn from_page(page: &MetricsPage) -> Self {
-        let value = |name: &str| page.sum(&format!("signalbox_aggregator_{name}")).unwrap_or(0.0);
-        let digests = page.by_label("signalbox_aggregator_state_digest", "kind");
-        Self {
-            state: StateSummary { epoch: value("epoch"), seq: value("seq"), digests },
-            owner: value("owner"),
-            bookings: value("in_flight_requests"),
-        }
-    }
+    pub(crate) replicas: Vec<Reading<ReplicaStatus>>,
+    pub(crate) aggregators: Vec<Reading<AggregatorStatus>>,
+    pub(crate) collectors: Vec<Reading<CollectorStatus>>,
+    /// What Envoy knows about each replica.
+    pub(crate) gateway: Reading<Vec<GatewayReplica>>,
+    /// The first pod.
+    pub(crate) pod: Reading<PodStatus>,
 }
 
 impl ClusterStatus {
     /// Returns the aggregator that owns the pool.
     ///
     /// # Errors
-    /// Fails unless there is exactly one owner.
+    /// Fails unless exactly one aggregator is known to be the owner.
     pub(crate) fn owner(&self) -> anyhow::Result<usize> {
-        let owners = self.aggregators.iter().enumerate();
-        let owners: Vec<usize> = owners
-            .filter(|(_, aggregator)| aggregator.as_ref().is_some_and(|aggregator| aggregator.owner > 0.0))
-            .map(|(index, _)| index)
-            .collect();
+        let owners = self.owners();
         let [owner] = owners[..] else { bail!("expected one owner, but the owners are {owners:?}") };
         Ok(owner)
+    }
+
+    /// Returns the aggregators that are known to own the pool.
+    pub(crate) fn owners(&self) -> Vec<usize> {
+        let owners = self.known_aggregators().filter(|(_, aggregator)| aggregator.owner > 0.0);
+        owners.map(|(index, _)| index).collect()
+    }
+
+    /// Returns the epoch of an aggregator.
+    ///
+    /// # Errors
+    /// Fails when it is not known.
+    pub(crate) fn epoch(&self, aggregator: usize) -> anyhow::Result<f64> {
+        Ok(self.aggregators[aggregator].require(ProcessId::Aggregator(aggregator))?.state.epoch)
+    }
+
+    /// Returns how many endpoints the collectors that are not among `collectors` are known to scrape.
+    pub(crate) fn endpoints_outside(&self, collectors: &[ProcessId]) -> f64 {
+        let all = self.collectors.iter().enumerate();
+        let others = all.filter(|(index, _)| !collectors.contains(&ProcessId::Collector(*index)));
+        others.filter_map(|(_, collector)| collector.known()?.endpoints).sum()
     }
 
     /// Checks that all processes respond, follow one owner, and see all pods.
     ///
     /// # Errors
-    /// Fails with the first violation.
+    /// Fails with the first violation, or the first value that is not known.
     pub(crate) fn check_healthy(&self, pods: usize) -> anyhow::Result<()> {
         for (index, aggregator) in self.aggregators.iter().enumerate() {
-            ensure!(aggregator.is_some(), "{} does not respond", ProcessId::Aggregator(index));
+            aggregator.require(ProcessId::Aggregator(index))?;
         }
         let owner = self.owner()?;
-        let epoch = self.aggregators[owner].as_ref().map_or(0.0, |owner| owner.state.epoch);
+        let epoch = self.epoch(owner)?;
         for (index, replica) in self.replicas.iter().enumerate() {
             let id = ProcessId::Replica(index);
-            let replica = replica.as_ref().with_context(|| format!("{id} does not respond"))?;
-            let ReplicaStatus { degraded, fresh_pods, state, .. } = replica;
+            let ReplicaStatus { degraded, fresh_pods, state, aggregators, .. } = replica.require(id)?;
             ensure!(*degraded == 0.0, "{id} is degraded");
             ensure!(state.epoch == epoch, "{id} is at epoch {}, the owner at {epoch}", state.epoch);
             ensure!(*fresh_pods == pods as f64, "{id} has fresh values of {fresh_pods} of {pods} pods");
+            let all = self.aggregators.len();
+            ensure!(*aggregators == all as f64, "{id} has streams of {aggregators} of {all} aggregators");
         }
-        let (healthy, all) = (self.healthy_replicas, self.replicas.len());
-        ensure!(healthy == all, "Envoy considers {healthy} of {all} replicas healthy");
+        let mut assigned = 0.0;
+        for (index, collector) in self.collectors.iter().enumerate() {
+            let collector = collector.require(ProcessId::Collector(index))?;
+            assigned += collector.endpoints.unwrap_or(0.0);
+        }
+        ensure!(assigned == pods as f64, "the collectors scrape {assigned} endpoints of {pods} pods");
+        let gateway = self.gateway.require(ProcessId::Envoy)?;
+        let unhealthy: Vec<usize> = (0..gateway.len()).filter(|index| !gateway[*index].is_healthy).collect();
+        ensure!(unhealthy.is_empty(), "Envoy considers the replicas {unhealthy:?} unhealthy");
         Ok(())
     }
 
     /// Checks that nothing is booked and that all processes have the same state.
     ///
     /// # Errors
-    /// Fails with the first violation.
+    /// Fails with the first violation, or the first value that is not known.
     pub(crate) fn check_at_rest(&self) -> anyhow::Result<()> {
-        for (id, replica) in self.replicas() {
-            let ReplicaStatus { own_bookings, peer_bookings, unacknowledged_placements, .. } = replica;
+        let mut states: Vec<(ProcessId, &StateSummary)> = Vec::new();
+        for (index, replica) in self.replicas.iter().enumerate() {
+            let id = ProcessId::Replica(index);
+            let ReplicaStatus { own_bookings, peer_bookings, unacknowledged_placements, state, .. } =
+                replica.require(id)?;
             ensure!(
                 *own_bookings == 0.0 && *peer_bookings == 0.0,
                 "{id} has {own_bookings} own bookings and {peer_bookings} of its peers"
@@ -134,14 +103,16 @@ impl ClusterStatus {
                 *unacknowledged_placements == 0.0,
                 "{id} has {unacknowledged_placements} unacknowledged placements"
             );
+            states.push((id, state));
         }
-        for (id, aggregator) in self.aggregators() {
-            ensure!(aggregator.bookings == 0.0, "{id} has {} bookings", aggregator.bookings);
+        for (index, aggregator) in self.aggregators.iter().enumerate() {
+            let id = ProcessId::Aggregator(index);
+            let AggregatorStatus { bookings, state, .. } = aggregator.require(id)?;
+            ensure!(*bookings == 0.0, "{id} has {bookings} bookings");
+            states.push((id, state));
         }
-        let mut states = self.states();
-        let (first, expected) = states.next().context("no process responds")?;
-        ensure!(!expected.digests.is_empty(), "{first} has no digests");
-        for (id, state) in states {
+        let Some((first, expected)) = states.first() else { bail!("there are no processes") };
+        for (id, state) in &states {
             ensure!(state == expected, "{id} has {state:?}, but {first} has {expected:?}");
         }
         Ok(())
@@ -149,12 +120,17 @@ impl ClusterStatus {
 
     /// Returns impossible numbers of bookings, and replicas that diverged.
     pub(crate) fn impossible_values(&self) -> Vec<String> {
-        let diverged = self.replicas().filter(|(_, replica)| replica.divergences > 0.0);
-        let diverged = diverged.map(|(id, _)| format!("{id} diverged from the owner at the same version"));
-        let replicas = self
-            .replicas()
-            .flat_map(|(id, replica)| [(id, replica.own_bookings), (id, replica.peer_bookings)]);
-        let aggregators = self.aggregators().map(|(id, aggregator)| (id, aggregator.bookings));
+        let diverged = self.known_replicas().filter(|(_, replica)| replica.divergences > 0.0);
+        let diverged = diverged.map(|(index, _)| {
+            format!("{} diverged from the owner at the same version", ProcessId::Replica(index))
+        });
+        let replicas = self.known_replicas().flat_map(|(index, replica)| {
+            [replica.own_bookings, replica.peer_bookings]
+                .map(|bookings| (ProcessId::Replica(index), bookings))
+        });
+        let aggregators = self
+            .known_aggregators()
+            .map(|(index, aggregator)| (ProcessId::Aggregator(index), aggregator.bookings));
         let wrong = replicas
             .chain(aggregators)
             .filter(|(_, bookings)| !(0.0..MAX_PLAUSIBLE_BOOKINGS).contains(bookings));
@@ -164,47 +140,63 @@ impl ClusterStatus {
     /// Returns how many snapshots replicas applied after `before`. A restarted replica counts only those
     /// beyond its earlier number.
     pub(crate) fn snapshots_since(&self, before: &Self) -> u64 {
-        let pairs = self.replicas.iter().flatten().zip(before.replicas.iter().flatten());
+        let pairs = self.replicas.iter().zip(&before.replicas);
+        let pairs = pairs.filter_map(|(now, then)| Some((now.known()?, then.known()?)));
         pairs.map(|(now, then)| (now.snapshots - then.snapshots).max(0.0) as u64).sum()
     }
 
-    fn replicas(&self) -> impl Iterator<Item = (ProcessId, &ReplicaStatus)> {
+    /// Returns the replicas whose values are known, with their index.
+    pub(crate) fn known_replicas(&self) -> impl Iterator<Item = (usize, &ReplicaStatus)> {
         let replicas = self.replicas.iter().enumerate();
-        replicas.filter_map(|(index, replica)| Some((ProcessId::Replica(index), replica.as_ref()?)))
+        replicas.filter_map(|(index, replica)| Some((index, replica.known()?)))
     }
 
-    fn aggregators(&self) -> impl Iterator<Item = (ProcessId, &AggregatorStatus)> {
+    /// Returns the aggregators whose values are known, with their index.
+    pub(crate) fn known_aggregators(&self) -> impl Iterator<Item = (usize, &AggregatorStatus)> {
         let aggregators = self.aggregators.iter().enumerate();
-        aggregators
-            .filter_map(|(index, aggregator)| Some((ProcessId::Aggregator(index), aggregator.as_ref()?)))
-    }
-
-    fn states(&self) -> impl Iterator<Item = (ProcessId, &StateSummary)> {
-        let aggregators = self.aggregators().map(|(id, aggregator)| (id, &aggregator.state));
-        aggregators.chain(self.replicas().map(|(id, replica)| (id, &replica.state)))
+        aggregators.filter_map(|(index, aggregator)| Some((index, aggregator.known()?)))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{AggregatorStatus, ClusterStatus, ReplicaStatus, StateSummary};
+pub(crate) mod tests {
+    use signalbox_integration::GatewayReplica;
 
-    fn good() -> ClusterStatus {
+    use super::ClusterStatus;
+    use crate::observation::process_status::{
+        AggregatorStatus, CollectorStatus, PodStatus, ReplicaStatus, StateSummary,
+    };
+    use crate::observation::reading::Reading;
+
+    /// Returns the status of a healthy cluster at rest: two replicas, two aggregators of which the second is the
+    /// owner, two collectors with four pods each.
+    pub(crate) fn good() -> ClusterStatus {
         let state =
             StateSummary { epoch: 7.0, seq: 9.0, digests: [("load".to_owned(), 5.0)].into_iter().collect() };
-        let replica = ReplicaStatus { state: state.clone(), fresh_pods: 8.0, ..ReplicaStatus::default() };
+        let replica = ReplicaStatus {
+            state: state.clone(),
+            fresh_pods: 8.0,
+            aggregators: 2.0,
+            ..ReplicaStatus::default()
+        };
         let standby = AggregatorStatus { state, ..AggregatorStatus::default() };
         let owner = AggregatorStatus { owner: 1.0, ..standby.clone() };
+        let collector = Reading::Known(CollectorStatus { endpoints: Some(4.0) });
         ClusterStatus {
-            replicas: vec![Some(replica.clone()), Some(replica)],
-            aggregators: vec![Some(standby), Some(owner)],
-            healthy_replicas: 2,
+            replicas: vec![Reading::Known(replica.clone()), Reading::Known(replica)],
+            aggregators: vec![Reading::Known(standby), Reading::Known(owner)],
+            collectors: vec![collector.clone(), collector],
+            gateway: Reading::Known(vec![GatewayReplica { is_healthy: true, open_streams: 0 }; 2]),
+            pod: Reading::Known(PodStatus::default()),
         }
     }
 
-    fn with_replica(change: impl Fn(&mut ReplicaStatus)) -> ClusterStatus {
+    /// Returns [`good`] with a change to the second replica.
+    pub(crate) fn with_replica(change: impl Fn(&mut ReplicaStatus)) -> ClusterStatus {
         let mut status = good();
-        status.replicas[1].iter_mut().for_each(change);
+        if let Reading::Known(replica) = &mut status.replicas[1] {
+            change(replica);
+        }
         status
     }
 
@@ -219,20 +211,44 @@ mod tests {
     fn unhealthy_status_is_explained() {
         let mut two_owners = good();
         two_owners.aggregators[0] = two_owners.aggregators[1].clone();
-        let mut down = good();
-        down.replicas[0] = None;
-        let unhealthy_in_envoy = ClusterStatus { healthy_replicas: 1, ..good() };
+        let mut unhealthy_in_envoy = good();
+        unhealthy_in_envoy.gateway =
+            Reading::Known(vec![GatewayReplica { is_healthy: false, open_streams: 0 }; 2]);
+        let mut unassigned = good();
+        unassigned.collectors[0] = Reading::Known(CollectorStatus { endpoints: None });
         let unhealthy = [
             (two_owners, "owners"),
-            (down, "epp-0 does not respond"),
             (unhealthy_in_envoy, "Envoy"),
+            (unassigned, "4 endpoints of 8 pods"),
             (with_replica(|replica| replica.degraded = 1.0), "degraded"),
             (with_replica(|replica| replica.state.epoch = 6.0), "epoch 6"),
             (with_replica(|replica| replica.fresh_pods = 7.0), "7 of 8"),
+            (with_replica(|replica| replica.aggregators = 1.0), "1 of 2 aggregators"),
         ];
         for (status, expected) in unhealthy {
             let error = status.check_healthy(8).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_values_are_neither_healthy_nor_at_rest() {
+        type Forget = fn(&mut ClusterStatus);
+        let of_services: [Forget; 2] = [
+            |status| status.replicas[0] = Reading::Silent,
+            |status| status.aggregators[0] = Reading::Incomplete("no metric".to_owned()),
+        ];
+        let of_others: [Forget; 2] =
+            [|status| status.collectors[1] = Reading::Silent, |status| status.gateway = Reading::Silent];
+        for forget in of_services.iter().chain(&of_others) {
+            let mut status = good();
+            forget(&mut status);
+            status.check_healthy(8).unwrap_err();
+        }
+        for forget in of_services {
+            let mut status = good();
+            forget(&mut status);
+            status.check_at_rest().unwrap_err();
         }
     }
 
@@ -253,5 +269,13 @@ mod tests {
             assert_eq!(status.impossible_values().len(), 1);
         }
         assert_eq!(with_replica(|replica| replica.divergences = 1.0).impossible_values().len(), 1);
+    }
+
+    #[test]
+    fn snapshots_are_compared_replica_by_replica() {
+        let mut before = with_replica(|replica| replica.snapshots = 5.0);
+        before.replicas[0] = Reading::Silent;
+        let after = with_replica(|replica| replica.snapshots = 6.0);
+        assert_eq!(after.snapshots_since(&before), 1);
     }
 }

@@ -1,55 +1,92 @@
-//! Reads the status of all processes, once or continuously.
+//! Reads the status of all processes.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join_all, join3};
-use signalbox_integration::{Client, Envoy, MetricsPage};
-use tokio::task::JoinHandle;
+use anyhow::Context;
+use futures_util::future::{join_all, join5};
+use signalbox_integration::{Client, Envoy, GatewayReplica, MetricsPage};
 
-use super::cluster_status::{AggregatorStatus, ClusterStatus, ReplicaStatus};
+use super::cluster_status::ClusterStatus;
+use super::process_status::{AggregatorStatus, CollectorStatus, PodStatus, ReplicaStatus};
+use super::reading::Reading;
+use crate::process_id::ProcessId;
 
-/// A process that does not respond within this time counts as down.
+/// The values of a process that does not respond within this time are unknown.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The pause between two attempts while waiting for a condition.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The pause between two samples of the monitor.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The addresses to observe.
 #[derive(Clone, Debug)]
 pub(crate) struct Observer {
     pub(crate) client: Client,
     pub(crate) envoy: Arc<Envoy>,
+    /// The metrics pages.
     pub(crate) replicas: Vec<SocketAddr>,
     pub(crate) aggregators: Vec<SocketAddr>,
+    pub(crate) collectors: Vec<SocketAddr>,
+    /// The ext-proc port of each replica.
+    pub(crate) ext_proc: Vec<SocketAddr>,
+    /// The address of the first pod.
+    pub(crate) pod: String,
 }
 
 impl Observer {
     /// Reads the status of all processes.
     pub(crate) async fn status(&self) -> ClusterStatus {
-        let (replicas, aggregators, healthy) = join3(
+        let pod = [self.pod.clone()];
+        let (replicas, aggregators, collectors, gateway, mut pod) = join5(
             self.replicas(),
-            join_all(self.aggregators.iter().map(|address| self.metrics_page(*address))),
-            self.envoy.healthy_replicas(&self.client),
+            self.read(&self.aggregators, AggregatorStatus::from_page),
+            self.read(&self.collectors, CollectorStatus::from_page),
+            self.gateway(),
+            self.read(&pod, PodStatus::from_page),
         )
         .await;
-        let aggregators = aggregators.iter().map(|page| page.as_ref().map(AggregatorStatus::from_page));
-        let healthy_replicas = healthy.unwrap_or(0);
-        ClusterStatus { replicas, aggregators: aggregators.collect(), healthy_replicas }
+        ClusterStatus { replicas, aggregators, collectors, gateway, pod: pod.remove(0) }
     }
 
-    async fn replicas(&self) -> Vec<Option<ReplicaStatus>> {
-        let pages = join_all(self.replicas.iter().map(|address| self.metrics_page(*address))).await;
-        pages.iter().map(|page| page.as_ref().map(ReplicaStatus::from_page)).collect()
+    /// Reads the status of all replicas.
+    pub(super) async fn replicas(&self) -> Vec<Reading<ReplicaStatus>> {
+        self.read(&self.replicas, ReplicaStatus::from_page).await
     }
 
-    async fn metrics_page(&self, address: SocketAddr) -> Option<MetricsPage> {
-        let address = address.to_string();
+    /// Reads the metrics pages at these addresses.
+    async fn read<T>(
+        &self,
+        addresses: &[impl ToString],
+        from_page: fn(&MetricsPage) -> anyhow::Result<T>,
+    ) -> Vec<Reading<T>> {
+        let pages = join_all(addresses.iter().map(|address| self.metrics_page(address.to_string()))).await;
+        pages.iter().map(|page| Reading::new(page.as_ref().map(from_page))).collect()
+    }
+
+    async fn metrics_page(&self, address: String) -> Option<MetricsPage> {
         tokio::time::timeout(RESPONSE_TIMEOUT, self.client.metrics(&address)).await.ok()?.ok()
+    }
+
+    /// Reads what Envoy knows about each replica.
+    async fn gateway(&self) -> Reading<Vec<GatewayReplica>> {
+        let page = tokio::time::timeout(RESPONSE_TIMEOUT, self.envoy.replicas(&self.client)).await;
+        let Ok(replicas) = page else { return Reading::Silent };
+        let of_each = replicas.and_then(|replicas| {
+            let of = |address| {
+                replicas.get(address).copied().with_context(|| format!("Envoy does not know {address}"))
+            };
+            self.ext_proc.iter().map(of).collect()
+        });
+        Reading::new(Some(of_each))
+    }
+
+    /// Returns how many ext-proc streams through replica `index` Envoy has open.
+    ///
+    /// # Errors
+    /// Fails when Envoy does not say.
+    pub(crate) async fn streams_through(&self, index: usize) -> anyhow::Result<u64> {
+        Ok(self.gateway().await.require(ProcessId::Envoy)?[index].open_streams)
     }
 
     /// Waits until `condition` is true, and returns when it was.
@@ -61,89 +98,25 @@ impl Observer {
         within: Duration,
         condition: impl Fn(&ClusterStatus) -> anyhow::Result<()>,
     ) -> anyhow::Result<Instant> {
+        self.wait_for(within, |status| condition(status).map(|()| Instant::now())).await
+    }
+
+    /// Waits until `find` finds something in the status, and returns it.
+    ///
+    /// # Errors
+    /// Fails with the last error of `find` when it finds nothing in time.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        within: Duration,
+        find: impl Fn(&ClusterStatus) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let started = Instant::now();
         loop {
-            match condition(&self.status().await) {
-                Ok(()) => return Ok(Instant::now()),
+            match find(&self.status().await) {
+                Ok(found) => return Ok(found),
                 Err(error) if started.elapsed() > within => return Err(error),
                 Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
             }
         }
-    }
-}
-
-/// What was observed during a row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Observations {
-    /// The time from the start of the fault until all replicas that respond follow an owner with a higher
-    /// epoch.
-    pub(crate) failover: Option<Duration>,
-    /// Values that are never possible.
-    pub(crate) impossible: Vec<String>,
-    /// The most aggregators that owned the pool at once.
-    pub(crate) owners: usize,
-    /// The most replicas that were degraded at once.
-    pub(crate) degraded: usize,
-    /// The most replicas that Envoy considered unhealthy at once.
-    pub(crate) unhealthy: usize,
-    /// The lowest number of pods of which a replica had fresh values; `None` before the first sample.
-    pub(crate) fewest_pods: Option<f64>,
-}
-
-impl Observations {
-    fn add(&mut self, status: &ClusterStatus) {
-        let replicas = || status.replicas.iter().flatten();
-        let owners = status.aggregators.iter().flatten().filter(|aggregator| aggregator.owner > 0.0);
-        self.impossible.extend(status.impossible_values());
-        self.owners = self.owners.max(owners.count());
-        self.degraded = self.degraded.max(replicas().filter(|replica| replica.degraded > 0.0).count());
-        self.unhealthy = self.unhealthy.max(status.replicas.len().saturating_sub(status.healthy_replicas));
-        let pods = replicas().map(|replica| replica.fresh_pods).chain(self.fewest_pods);
-        self.fewest_pods = pods.reduce(f64::min);
-    }
-}
-
-/// Collects observations in the background until it is stopped.
-#[derive(Debug)]
-pub(crate) struct Monitor {
-    observations: Arc<Mutex<Observations>>,
-    task: JoinHandle<()>,
-}
-
-impl Monitor {
-    /// Starts observing. `epoch` is the owner's epoch at this time.
-    pub(crate) fn start(observer: Observer, epoch: f64) -> Self {
-        let observations = Arc::new(Mutex::new(Observations::default()));
-        let shared = Arc::clone(&observations);
-        let task = tokio::spawn(async move {
-            join(observe_failover(&observer, epoch, &shared), observe_status(&observer, &shared)).await;
-        });
-        Self { observations, task }
-    }
-
-    /// Stops observing and returns the observations.
-    pub(crate) fn stop(self) -> Observations {
-        self.task.abort();
-        self.observations.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-async fn observe_failover(observer: &Observer, epoch: f64, observations: &Mutex<Observations>) {
-    let started = Instant::now();
-    loop {
-        let replicas: Vec<ReplicaStatus> = observer.replicas().await.into_iter().flatten().collect();
-        if !replicas.is_empty() && replicas.iter().all(|replica| replica.state.epoch > epoch) {
-            observations.lock().unwrap_or_else(PoisonError::into_inner).failover = Some(started.elapsed());
-            return;
-        }
-        tokio::time::sleep(POLL_INTERVAL).await;
-    }
-}
-
-async fn observe_status(observer: &Observer, observations: &Mutex<Observations>) {
-    loop {
-        let status = observer.status().await;
-        observations.lock().unwrap_or_else(PoisonError::into_inner).add(&status);
-        tokio::time::sleep(SAMPLE_INTERVAL).await;
     }
 }

@@ -31,6 +31,8 @@ pub enum Group {
     Etcd,
     /// All processes except Envoy and the pods: etcd, collectors, standbys, the owner, replicas.
     Everything,
+    /// One model server. No fault hits its process.
+    Pod,
     /// The model servers. No fault hits their processes.
     Pods,
 }
@@ -50,6 +52,7 @@ impl fmt::Display for Group {
             Self::Collectors => "collectors",
             Self::Etcd => "etcd",
             Self::Everything => "everything",
+            Self::Pod => "pod",
             Self::Pods => "pods",
         })
     }
@@ -93,7 +96,7 @@ impl Topology {
                     .chain(replicas(0, all))
                     .collect()
             }
-            Group::Pods => Vec::new(),
+            Group::Pod | Group::Pods => Vec::new(),
         }
     }
 }

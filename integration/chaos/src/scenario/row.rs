@@ -28,6 +28,10 @@ pub enum Fault {
     RollingRestart,
     /// A fifth of the pods is removed from the endpoints file for ten seconds.
     Drain,
+    /// SIGKILL as soon as the target has endpoints, and a restart as soon as others have them, again and again.
+    CrashLoop,
+    /// The target fails all requests for seven seconds.
+    Fail,
 }
 
 /// What the gateway sends the EPP of responses.
@@ -71,6 +75,8 @@ pub const ALL: &[Row] = &[
     row(Fault::Terminate, Group::Collector, Mode::Default),
     row(Fault::Kill, Group::Collector, Mode::Default),
     row(Fault::Pause, Group::Collector, Mode::Default),
+    row(Fault::CrashLoop, Group::Collector, Mode::Default),
+    row(Fault::Fail, Group::Pod, Mode::Default),
     row(Fault::Stop, Group::Etcd, Mode::Default),
     row(Fault::Cut, Group::Owner, Mode::Default),
     row(Fault::Partition, Group::Owner, Mode::Default),
@@ -104,6 +110,8 @@ impl fmt::Display for Row {
             Fault::Partition => "partition",
             Fault::RollingRestart => "rolling-restart",
             Fault::Drain => "drain",
+            Fault::CrashLoop => "crash-loop",
+            Fault::Fail => "fail",
         };
         // A rolling restart always includes everything.
         let target = match self.target {

@@ -5,6 +5,12 @@ use std::time::Duration;
 use super::group::Group;
 use super::row::{Fault, Row};
 
+/// One of this many pods is removed by [`Step::RemovePods`].
+pub(crate) const DRAINED_SHARE: usize = 5;
+
+/// How often a process is killed in a loop.
+const CRASHES: usize = 5;
+
 /// An action on a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -35,8 +41,18 @@ pub(crate) enum Step {
     RestorePods,
     /// Restarts one process after the other, and waits after each one until everything is healthy.
     RollingRestart(Group),
+    /// Lets the first pod fail all requests.
+    FailPod,
+    /// Ends the faults of the first pod.
+    MendPod,
     /// Waits.
     Wait(Duration),
+    /// Waits until each collector of a group scrapes endpoints.
+    WaitForEndpoints(Group),
+    /// Waits until the collectors outside of a group scrape all endpoints.
+    WaitForMove(Group),
+    /// Waits until the first pod has served more requests than a probe.
+    WaitForService,
 }
 
 const fn wait(seconds: u64) -> Step {
@@ -70,6 +86,16 @@ pub(crate) fn steps(row: &Row) -> Vec<Step> {
         ],
         Fault::RollingRestart => vec![Step::RollingRestart(target)],
         Fault::Drain => vec![Step::RemovePods, wait(10), Step::RestorePods],
+        Fault::CrashLoop => {
+            let crash = [
+                Step::WaitForEndpoints(target),
+                Step::Apply(Action::Kill, target),
+                Step::WaitForMove(target),
+                Step::Start(target),
+            ];
+            std::iter::repeat_n(crash, CRASHES).flatten().collect()
+        }
+        Fault::Fail => vec![Step::FailPod, wait(7), Step::MendPod, Step::WaitForService],
     }
 }
 
@@ -89,6 +115,7 @@ mod tests {
                     Step::Apply(Action::Pause, group) => has(Step::Apply(Action::Resume, group)),
                     Step::Cut(..) => has(Step::Heal),
                     Step::RemovePods => has(Step::RestorePods),
+                    Step::FailPod => has(Step::MendPod),
                     _ => true,
                 };
                 assert!(is_ended, "{row}: {step:?}");

@@ -90,8 +90,8 @@ impl PoolFollower {
     /// Returns the number of requests in flight according to the replicas' gauges.
     pub(crate) fn in_flight(&self) -> u64 {
         let state = self.state();
-        let endpoints = state.replica().state_replica().pool_state().endpoints();
-        endpoints.map(|member| u64::from(member.load().requests)).sum()
+        let pool_state = state.replica().state_replica().pool_state();
+        pool_state.endpoints().map(|member| u64::from(pool_state.loads().total(member.key).requests)).sum()
     }
 
     /// Returns all observations that were not yet consumed.

@@ -1,6 +1,9 @@
 //! Defines the events of a simulation.
 
+use signalbox_state::FeedbackRest;
+
 use crate::cluster::coordinator::{Reply, Request};
+use crate::cluster::lane::Lane;
 use crate::cluster::message::{End, Payload};
 use crate::plan::Node;
 
@@ -41,6 +44,20 @@ pub(crate) enum Timer {
     AssignmentDeadline(u64),
     /// Exits after a drain.
     Exit,
+    /// The stream of this follower has ended. Some of what it sent may wait among the messages with content.
+    FollowerStreamEnded(u64),
+    /// This follower has left, and all that it sent is handled.
+    FollowerLeft(u64),
+}
+
+impl Timer {
+    /// Returns where the event of this timer waits for an aggregator's actor.
+    pub(crate) fn lane(self) -> Lane {
+        match self {
+            Self::GoOn | Self::FollowerLeft(_) => Lane::Bulk,
+            _ => Lane::Mailbox,
+        }
+    }
 }
 
 /// Something that happens at one point in time. Events of one run of a process name the run, because they
@@ -56,6 +73,13 @@ pub(crate) enum Event {
         stream: u64,
         end: End,
         payload: Payload,
+    },
+    /// An aggregator goes on with what is left of a batch of feedback.
+    FeedbackRest {
+        node: Node,
+        run: u32,
+        stream: u64,
+        rest: FeedbackRest,
     },
     /// A request from a process reaches the coordinator.
     CoordinatorRequest {
@@ -80,6 +104,11 @@ pub(crate) enum Event {
     CheckDraining(usize),
     /// A process goes on with the events that wait for it.
     Continue {
+        node: Node,
+        run: u32,
+    },
+    /// A process freezes, because it is sent a snapshot.
+    Freeze {
         node: Node,
         run: u32,
     },

@@ -1,7 +1,8 @@
 //! Defines the messages between processes and the streams that carry them.
 
-use signalbox_state::{AssignedEndpoint, Feedback, FromAggregator, FromFollower, Report};
-use signalbox_types::Origin;
+use signalbox_state::{AssignedEndpoint, Feedback, FeedbackReply, FromAggregator, FromFollower, Report};
+
+use crate::cluster::lane::Lane;
 
 /// The purpose of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,14 +42,25 @@ pub(crate) enum Payload {
     FromAggregator(FromAggregator),
     FromFollower(FromFollower),
     Feedback(Feedback),
-    NeedChain(u64),
-    OriginExpired(Origin),
+    FeedbackReply(FeedbackReply),
     Join(String),
     Reports(u64, Vec<Report>),
     Assignments(u64, Vec<AssignedEndpoint>),
 }
 
 impl Payload {
+    /// Returns where a message on a stream of this kind waits for an aggregator's actor, which is at this end.
+    pub(crate) fn lane(&self, kind: StreamKind, end: End) -> Lane {
+        match (kind, end, self) {
+            // What another aggregator sends, and what has content. A stream of feedback ends after what it has sent.
+            (StreamKind::Subscribe, End::Client, _)
+            | (StreamKind::Subscribe, End::Server, Self::FromFollower(FromFollower::FetchReply(_)))
+            | (StreamKind::Feed, _, _)
+            | (StreamKind::Collect, _, Self::Reports(..)) => Lane::Bulk,
+            (StreamKind::Subscribe | StreamKind::Collect, _, _) => Lane::Mailbox,
+        }
+    }
+
     /// Returns whether [`Mode::Datagrams`](crate::plan::Mode::Datagrams) may lose, duplicate or reorder this
     /// message.
     pub(crate) fn is_datagram(&self) -> bool {

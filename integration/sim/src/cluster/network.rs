@@ -155,8 +155,18 @@ impl Network {
         Some(self.opened)
     }
 
+    /// Returns when the last message that is under way arrives, in microseconds.
+    pub(crate) fn last_arrival_us(&self) -> u64 {
+        self.streams.values().flat_map(|stream| stream.last_arrival_us).max().unwrap_or(0)
+    }
+
     pub(crate) fn stream(&self, id: u64) -> Option<&Stream> {
         self.streams.get(&id)
+    }
+
+    /// Returns whether the server of a stream still uses it.
+    pub(crate) fn is_served(&self, id: u64) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.is_used[End::Server as usize])
     }
 
     /// Sends a message to `end` after a while. The first message in each direction is never lost.

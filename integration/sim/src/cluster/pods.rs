@@ -9,6 +9,9 @@ use signalbox_types::{
     Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Incarnation, MetricsTls, PoolId, PoolSpec, Sample,
 };
 
+/// What is left of a KV cache that shrinks, in tokens.
+const SHRUNK_KV_TOKENS: u64 = 640;
+
 /// One model server.
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
@@ -16,6 +19,8 @@ pub(crate) struct Pod {
     pub(crate) incarnation: Incarnation,
     is_member: bool,
     running: u32,
+    /// How many faults make its requests fail at the moment.
+    failing: u32,
 }
 
 /// All model servers, inside and outside of the pool.
@@ -24,6 +29,8 @@ pub(crate) struct Pods {
     pods: Vec<Pod>,
     index_by_key: BTreeMap<EndpointKey, usize>,
     kv_tokens: u64,
+    /// How many faults take most of the KV caches at the moment.
+    shrunk: u32,
 }
 
 impl Pods {
@@ -33,10 +40,11 @@ impl Pods {
             incarnation: Incarnation(1_000 + at as u64),
             is_member: true,
             running: 0,
+            failing: 0,
         };
         let pods: Vec<_> = (0..count).map(pod).collect();
         let index_by_key = pods.iter().enumerate().map(|(at, pod)| (pod.spec.key(), at)).collect();
-        Self { pods, index_by_key, kv_tokens }
+        Self { pods, index_by_key, kv_tokens, shrunk: 0 }
     }
 
     /// Returns the pool as Kubernetes defines it.
@@ -73,6 +81,27 @@ impl Pods {
         self.pods[at].incarnation.0 += 1_000;
     }
 
+    /// Lets the requests of a pod fail, or ends one fault that does.
+    pub(crate) fn set_failing(&mut self, at: usize, is_failing: bool) {
+        let failing = &mut self.pods[at].failing;
+        *failing = if is_failing { *failing + 1 } else { *failing - 1 };
+    }
+
+    /// Returns whether the requests of a pod fail.
+    pub(crate) fn is_failing(&self, endpoint: EndpointKey) -> bool {
+        self.index_by_key.get(&endpoint).is_some_and(|at| self.pods[*at].failing > 0)
+    }
+
+    /// Takes most of the KV caches of all pods, or ends one fault that does.
+    pub(crate) fn set_shrunk(&mut self, is_shrunk: bool) {
+        self.shrunk = if is_shrunk { self.shrunk + 1 } else { self.shrunk - 1 };
+    }
+
+    /// Returns the key of a pod.
+    pub(crate) fn key(&self, at: usize) -> EndpointKey {
+        self.pods[at].spec.key()
+    }
+
     /// Adds to the number of running requests of a pod.
     pub(crate) fn add_running(&mut self, endpoint: EndpointKey, more: i32) {
         if let Some(at) = self.index_by_key.get(&endpoint) {
@@ -91,7 +120,9 @@ impl Pods {
         }
         ScrapeResult::Sampled(Sample {
             gauges: Gauges { waiting: 0, running: Some(pod.running), kv_used_ppm: None },
-            capacity: Some(Capacity { kv_tokens: self.kv_tokens }),
+            capacity: Some(Capacity {
+                kv_tokens: if self.shrunk > 0 { SHRUNK_KV_TOKENS } else { self.kv_tokens },
+            }),
             incarnation: pod.incarnation,
             ..Sample::default()
         })

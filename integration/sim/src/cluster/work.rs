@@ -88,7 +88,7 @@ impl Event {
                 Timer::RenewLease | Timer::CheckStreams | Timer::Exit | Timer::Heartbeat | Timer::SendFrames
             ),
             Self::CoordinatorReply { reply, .. } => !reply.is_about_lease(),
-            Self::Message { .. } | Self::EndpointsChanged { .. } => true,
+            Self::Message { .. } | Self::FeedbackRest { .. } | Self::EndpointsChanged { .. } => true,
             _ => false,
         }
     }
@@ -111,8 +111,7 @@ fn parts(payload: &Payload) -> u64 {
         | Payload::FromFollower(_)
         | Payload::Opened
         | Payload::Closed
-        | Payload::NeedChain(_)
-        | Payload::OriginExpired(_)
+        | Payload::FeedbackReply(_)
         | Payload::Join(_) => 0,
     };
     parts as u64

@@ -43,6 +43,27 @@ pub enum FaultKind {
     DrainPod(usize),
     /// A model server restarts.
     RestartPod(usize),
+    /// A pod answers all requests with errors.
+    FailRequests(usize),
+    /// The first replica sends feedback in the name of the second one.
+    Impersonate(usize, usize),
+    /// All model servers lose most of their KV cache while the feedback of the replicas that counts on it is on its way.
+    LoseAnchors,
+    /// A follower restarts, and reads nothing any more from the moment when it is sent a snapshot.
+    Freeze(Node),
+    /// A replica finds that its state differs from the owner's, whatever it is sent.
+    Diverge(usize),
+    /// A replica takes no more requests and exits after those that it has. It restarts later.
+    GiveUp(usize),
+    /// The actor of a collector that scrapes a pod crashes whenever it is started.
+    CrashScraper(usize, usize),
+}
+
+impl FaultKind {
+    /// Returns whether the fault leaves it as it is who owns the pool, and which messages reach the owner.
+    pub(crate) fn is_harmless_to_streams(&self) -> bool {
+        matches!(self, Self::FailRequests(_) | Self::LoseAnchors | Self::CrashScraper(..) | Self::GiveUp(_))
+    }
 }
 
 /// A fault with its start and its duration.
@@ -79,7 +100,8 @@ impl FaultKind {
             }
         };
         let node = |rng: &mut SmallRng| *pick(rng, &nodes);
-        match rng.random_range(0..100) {
+        let replica = |rng: &mut SmallRng| rng.random_range(0..plan.replicas);
+        match rng.random_range(0..132) {
             0..14 => Self::Kill(process(rng)),
             14..20 => Self::LoseMachine(process(rng)),
             20..28 => Self::Pause(process(rng)),
@@ -100,7 +122,14 @@ impl FaultKind {
             83..89 => Self::CoordinatorDown,
             89..92 => Self::RemovePod(rng.random_range(0..plan.pods)),
             92..96 => Self::DrainPod(rng.random_range(0..plan.pods)),
-            _ => Self::RestartPod(rng.random_range(0..plan.pods)),
+            96..100 => Self::RestartPod(rng.random_range(0..plan.pods)),
+            100..108 => Self::FailRequests(rng.random_range(0..plan.pods)),
+            108..113 => Self::Impersonate(replica(rng), replica(rng)),
+            113..117 => Self::LoseAnchors,
+            117..121 => Self::Freeze(if rng.random() { process(rng) } else { Node::Replica(replica(rng)) }),
+            121..124 => Self::Diverge(replica(rng)),
+            124..128 => Self::GiveUp(replica(rng)),
+            _ => Self::CrashScraper(rng.random_range(0..plan.collectors), rng.random_range(0..plan.pods)),
         }
     }
 }
@@ -132,6 +161,20 @@ impl fmt::Display for Fault {
             FaultKind::RemovePod(at) => write!(f, "remove pod-{at} from the pool for {for_ms} ms"),
             FaultKind::DrainPod(at) => write!(f, "drain pod-{at}, return it to the pool after {for_ms} ms"),
             FaultKind::RestartPod(at) => write!(f, "restart pod-{at}"),
+            FaultKind::FailRequests(at) => write!(f, "pod-{at} answers with errors for {for_ms} ms"),
+            FaultKind::Impersonate(at, victim) => write!(f, "replica-{at} poses as replica-{victim}"),
+            FaultKind::LoseAnchors => write!(f, "all pods lose most of their KV cache for {for_ms} ms"),
+            FaultKind::Freeze(node) => {
+                write!(
+                    f,
+                    "restart {node}, and freeze it with its next snapshot until {for_ms} ms have passed"
+                )
+            }
+            FaultKind::Diverge(at) => write!(f, "the state of replica-{at} differs for {for_ms} ms"),
+            FaultKind::GiveUp(at) => write!(f, "replica-{at} gives up, restart it after {for_ms} ms"),
+            FaultKind::CrashScraper(collector, pod) => {
+                write!(f, "the scraper of pod-{pod} at collector-{collector} crashes for {for_ms} ms")
+            }
         }
     }
 }

@@ -1,16 +1,20 @@
 //! Simulates an aggregator: its role in the pool, its lease, and the aggregators that it follows.
 
+mod effects;
+mod feeds;
+mod follower_stream;
 mod lease;
 mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use signalbox_state::{
-    ClaimResult, CollectorStream, FollowerEvent, JournalBounds, PollWant, PoolConfig, PoolEffect, PoolInput,
+    ClaimResult, FollowerEvent, JournalBounds, OriginBindings, PollWant, Pool, PoolConfig, PoolInput,
     PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
 };
-use signalbox_types::Version;
 
+use self::feeds::Feed;
+use self::follower_stream::FollowerStream;
 use crate::cluster::Cluster;
 use crate::cluster::coordinator::{Reply, Request};
 use crate::cluster::event::Timer;
@@ -35,12 +39,13 @@ pub(crate) struct Aggregator {
     node: Node,
     run: u32,
     pub(crate) role: PoolRole,
-    /// The streams of followers and the cursor of each.
-    followers: BTreeMap<u64, Version>,
+    /// The streams of followers.
+    followers: BTreeMap<u64, FollowerStream>,
     /// The streams of collectors.
     collectors: BTreeSet<u64>,
     /// The streams on which replicas send feedback.
-    feeds: BTreeSet<u64>,
+    feeds: BTreeMap<u64, Feed>,
+    origins: OriginBindings,
     subscriptions: AggregatorStreams,
     lease: Option<u64>,
     /// The number of the last claim.
@@ -50,6 +55,8 @@ pub(crate) struct Aggregator {
     revision: u64,
     are_frames_scheduled: bool,
     are_polls_waiting: bool,
+    /// Whether the pool is to go on with what it left unfinished.
+    is_continuing: bool,
     draining_since_ms: Option<u64>,
 }
 
@@ -63,7 +70,7 @@ impl Aggregator {
         let config = PoolRoleConfig {
             name: node.to_string(),
             pool_hash: cluster.plan.seed,
-            pool: PoolConfig { journal, ..PoolConfig::default() },
+            pool: PoolConfig { journal, input_limits: cluster.plan.input_limits, ..PoolConfig::default() },
             takeover_wait_ms: 2_000,
             lease_ttl_ms: cluster.plan.lease_ttl_ms,
             failback_after_ms: cluster.plan.failback_after_ms,
@@ -81,7 +88,8 @@ impl Aggregator {
             role: PoolRole::new(config, cluster.pods.spec().into()),
             followers: BTreeMap::new(),
             collectors: BTreeSet::new(),
-            feeds: BTreeSet::new(),
+            feeds: BTreeMap::new(),
+            origins: OriginBindings::new(PoolConfig::default().origin_ttl_ms),
             subscriptions,
             lease: None,
             claim: 0,
@@ -89,6 +97,7 @@ impl Aggregator {
             revision: 0,
             are_frames_scheduled: false,
             are_polls_waiting: false,
+            is_continuing: false,
             draining_since_ms: None,
         }
     }
@@ -96,24 +105,28 @@ impl Aggregator {
     pub(crate) fn on_timer(&mut self, cluster: &mut Cluster, timer: Timer) {
         match timer {
             Timer::Tick => {
+                self.role.record_waiting(cluster.waiting_ms(self.node));
                 self.apply(cluster, RoleInput::Tick);
                 cluster.checker.check_outranked((self.node, self.run), &self.role);
                 self.finish_draining(cluster);
                 cluster.set_timer(self.node, TICK_MS, Timer::Tick);
             }
-            Timer::GoOn => self.apply(cluster, RoleInput::Pool(PoolInput::Continue)),
+            Timer::GoOn => {
+                self.is_continuing = false;
+                self.apply(cluster, RoleInput::Pool(PoolInput::Continue));
+            }
             Timer::Heartbeat => {
                 self.send_frames_to_all(cluster, PollWant::ChangesAndHeartbeat);
+                self.send_replies_to_all(cluster);
                 cluster.set_timer(self.node, HEARTBEAT_MS, Timer::Heartbeat);
             }
             Timer::SendFrames => {
                 self.are_frames_scheduled = false;
                 self.send_frames_to_all(cluster, PollWant::Changes);
             }
-            Timer::AnswerPolls => {
-                self.are_polls_waiting = false;
-                self.send_frames_to_all(cluster, PollWant::Changes);
-            }
+            Timer::AnswerPolls => self.answer_polls(cluster),
+            Timer::FollowerStreamEnded(stream) => self.end_follower_stream(cluster, stream),
+            Timer::FollowerLeft(stream) => self.remove_follower(cluster, stream),
             Timer::Connect(at) => self.subscriptions.connect(cluster, at),
             Timer::CheckStreams => {
                 for stream in cluster.unresponsive_streams(self.node) {
@@ -217,9 +230,18 @@ impl Aggregator {
             format!("{} applies {text}", self.node)
         });
         let was_outranked = self.role.is_outranked();
+        let was_capturing = self.role.pool().is_some_and(Pool::is_capturing);
         let effects = self.role.handle(now_ms, input);
         if was_outranked && self.role.status() == RoleStatus::Standby {
             cluster.counters.increment(Counter::OutrankedStepDown);
+        }
+        if was_capturing
+            && self
+                .role
+                .pool()
+                .is_some_and(|pool| pool.is_capturing() && Some(pool.journal().head()) != before)
+        {
+            cluster.counters.increment(Counter::ChangedDuringCapture);
         }
         let process = (self.node, self.run);
         cluster.checker.check_aggregator(&mut cluster.counters, process, &self.role, before);
@@ -230,65 +252,6 @@ impl Aggregator {
     fn apply(&mut self, cluster: &mut Cluster, input: RoleInput) {
         for effect in self.apply_to_role(cluster, input) {
             self.perform(cluster, effect);
-        }
-    }
-
-    fn perform(&mut self, cluster: &mut Cluster, effect: RoleEffect) {
-        match effect {
-            RoleEffect::Pool(PoolEffect::Published(_)) | RoleEffect::WakeFollowers => {
-                self.schedule_frames(cluster)
-            }
-            RoleEffect::Pool(PoolEffect::Assign(CollectorStream(stream), assigned)) => {
-                cluster.trace(|| {
-                    let names: Vec<_> =
-                        assigned.iter().map(|one| (one.name.as_str(), one.generation.0)).collect();
-                    format!("{} assigns on stream {stream}: {names:?}", self.node)
-                });
-                let process = (self.node, self.run);
-                cluster.checker.check_assignment(&mut cluster.counters, process, stream, &assigned);
-                cluster.send(stream, End::Client, Payload::Assignments(self.role.epoch(), assigned));
-            }
-            RoleEffect::Pool(PoolEffect::CloseCollector(CollectorStream(stream))) => {
-                cluster.counters.increment(Counter::CollectorClosed);
-                self.collectors.remove(&stream);
-                cluster.close(stream, End::Server);
-            }
-            // The next tick goes on.
-            RoleEffect::Pool(PoolEffect::Unfinished) => cluster.set_timer(self.node, 0, Timer::GoOn),
-            RoleEffect::Pool(PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::Count(_)) => {}
-            RoleEffect::Send(stream, message) => {
-                cluster.send(stream, End::Server, Payload::FromFollower(message))
-            }
-            RoleEffect::Claim { above, replacing } => self.claim(cluster, above, replacing),
-            RoleEffect::Release => {
-                if let Some(lease) = self.lease {
-                    cluster.ask_coordinator(self.node, Request::Release(lease));
-                }
-            }
-            RoleEffect::StatusChanged(status) => self.status_changed(cluster, status),
-            // Each poll reads the role's history. No process invents changes.
-            RoleEffect::HistoryChanged | RoleEffect::HistoryRefused(_) => {}
-            RoleEffect::Gap(gap) => cluster.checker.check_gap(&mut cluster.counters, self.node, &gap),
-            RoleEffect::SnapshotInstalled => cluster.counters.increment(Counter::StandbySnapshot),
-            RoleEffect::EpochRefused(_) => cluster.counters.increment(Counter::EpochRefused),
-        }
-    }
-
-    fn status_changed(&mut self, cluster: &mut Cluster, status: RoleStatus) {
-        cluster.trace(|| format!("{} is {status:?} at {:?}", self.node, self.role.version()));
-        match status {
-            RoleStatus::Owner(_) => {
-                cluster.counters.increment(Counter::Takeover);
-                let pool_now_ms = self.role.pool_now_ms(cluster.now_ms(self.node));
-                cluster.checker.check_takeover((self.node, self.run), &self.role, pool_now_ms);
-            }
-            RoleStatus::TakingOver(_) => {}
-            RoleStatus::Standby => {
-                cluster.counters.increment(Counter::OwnershipLost);
-                let served = std::mem::take(&mut self.feeds).into_iter();
-                let served: Vec<_> = served.chain(std::mem::take(&mut self.collectors)).collect();
-                served.into_iter().for_each(|stream| cluster.close(stream, End::Server));
-            }
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Simulates a collector: it scrapes its assigned endpoints and reports what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
-use signalbox_state::{AssignedEndpoint, EndpointObserver, Report, Update};
+use signalbox_state::{AssignedEndpoint, EndpointObserver, Report, ScrapeStatus, Update};
 use signalbox_types::{EndpointKey, Generation, KnownEpoch};
 
 use crate::cluster::Cluster;
@@ -53,6 +53,10 @@ pub(crate) struct Collector {
     run: u32,
     known_epoch: KnownEpoch,
     sent_at_ms: u64,
+    /// The endpoints whose scrapers crash.
+    crashing: BTreeSet<EndpointKey>,
+    /// Since when the scraper of each assigned endpoint has been crashing, in microseconds of the simulation.
+    crashed_since_us: BTreeMap<EndpointKey, u64>,
 }
 
 impl Collector {
@@ -70,6 +74,8 @@ impl Collector {
             run,
             known_epoch: KnownEpoch::default(),
             sent_at_ms: 0,
+            crashing: BTreeSet::new(),
+            crashed_since_us: BTreeMap::new(),
         }
     }
 
@@ -176,12 +182,38 @@ impl Collector {
             }
             self.targets.insert(key, Target { assigned, observer });
         }
+        self.crashed_since_us.retain(|key, _| self.targets.contains_key(key));
     }
 
-    fn scrape_all(&mut self, cluster: &Cluster) {
+    /// Lets the scraper of an endpoint crash whenever it is started, or ends that.
+    pub(crate) fn set_crashing(&mut self, endpoint: EndpointKey, is_crashing: bool) {
+        if is_crashing {
+            self.crashing.insert(endpoint);
+        } else {
+            self.crashing.remove(&endpoint);
+            self.crashed_since_us.remove(&endpoint);
+        }
+    }
+
+    /// Returns whether the collector was assigned an endpoint and its scraper has been crashing since `since_us`.
+    pub(crate) fn has_crashed_since(&self, endpoint: EndpointKey, since_us: u64) -> bool {
+        self.assigned_endpoints().any(|(key, _)| key == endpoint)
+            && self.crashed_since_us.get(&endpoint).is_some_and(|crashed_us| *crashed_us <= since_us)
+    }
+
+    fn scrape_all(&mut self, cluster: &mut Cluster) {
         let now_ms = cluster.now_ms(self.node);
         for (key, Target { assigned, observer }) in &mut self.targets {
-            let Some(update) = observer.observe(now_ms, cluster.pods.scrape(*key)) else { continue };
+            let update = if self.crashing.contains(key) {
+                cluster.counters.increment(Counter::ScraperCrash);
+                self.crashed_since_us.entry(*key).or_insert(cluster.queue.now_us());
+                *observer = EndpointObserver::new(now_ms, STALE_AFTER_MS);
+                // The supervisor says that nobody scrapes the endpoint.
+                Some(Update { scrape_status: ScrapeStatus::Stale, ..Update::default() })
+            } else {
+                observer.observe(now_ms, cluster.pods.scrape(*key))
+            };
+            let Some(update) = update else { continue };
             let generation = assigned.generation;
             match self.pending.get_mut(key).filter(|pending| pending.generation == generation) {
                 Some(pending) => {

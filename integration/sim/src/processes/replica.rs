@@ -1,5 +1,7 @@
 //! Simulates an EPP replica: it follows all aggregators, books requests, and sends feedback to the owner.
 
+mod circuits;
+mod feed;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -9,21 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::Rng;
 use signalbox_state::{
-    Bookings, FeedbackBatcher, Follower, FollowerEffect, FollowerEvent, FrameSource, GaugeScope,
-    JournalBounds, JournaledReplica, Overlay, PlacedPrompt, View,
+    Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource,
+    FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica, Overlay, PlacedPrompt, RecentProbes,
+    View,
 };
 use signalbox_types::Origin;
 
+use self::feed::Feed;
 use self::requests::OpenRequest;
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
-use crate::cluster::message::{End, Payload, StreamKind};
+use crate::cluster::message::{End, Payload};
 use crate::counters::Counter;
 use crate::plan::Node;
 use crate::processes::aggregator_streams::AggregatorStreams;
-
-/// The shortest time between two batches of feedback.
-const FLUSH_DELAY_MS: u64 = 2;
 
 /// How often all gauges are sent.
 const FLUSH_ALL_MS: u64 = 500;
@@ -31,22 +32,11 @@ const FLUSH_ALL_MS: u64 = 500;
 const TICK_MS: u64 = 100;
 const CHECK_STREAMS_MS: u64 = 500;
 
-/// How many batches of feedback may be in flight.
-const WINDOW: usize = 64;
-
 /// How much history the replica keeps for an aggregator that takes the pool over.
 const HISTORY: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_ms: 0, max_bytes: 1 << 20 };
 
 /// The longest trace line of an event, in characters.
 const EVENT_CHARS: usize = 200;
-
-/// The stream on which the replica sends feedback.
-#[derive(Debug)]
-struct Feed {
-    stream: u64,
-    aggregator: usize,
-    is_open: bool,
-}
 
 /// An EPP replica.
 pub(crate) struct Replica {
@@ -69,6 +59,13 @@ pub(crate) struct Replica {
     requests_started: u64,
     /// All placements; placement number `n` is at index `n - 1`.
     placements: Vec<PlacedPrompt>,
+    probes: RecentProbes,
+    /// Takes no more requests, and exits after those that it has.
+    is_giving_up: bool,
+    /// Takes its state for one that differs from the owner's.
+    pub(crate) is_diverging: bool,
+    /// Until then no feedback is sent, in milliseconds.
+    hold_feedback_until_ms: u64,
 }
 
 impl fmt::Debug for Replica {
@@ -85,6 +82,8 @@ impl Replica {
         cluster.set_timer(node, FLUSH_ALL_MS, Timer::FlushAllGauges);
         cluster.set_timer(node, TICK_MS, Timer::Tick);
         cluster.set_timer(node, 0, Timer::NextRequest);
+        let origin = Origin(cluster.queue.rng.random());
+        cluster.checker.record_origin((node, run), origin);
         let has_feedback = Arc::new(AtomicBool::new(false));
         let notify = Arc::clone(&has_feedback);
         Self {
@@ -95,7 +94,7 @@ impl Replica {
             bookings: Bookings::new(Arc::new(move || notify.store(true, Ordering::Relaxed))),
             overlay: Overlay::default(),
             view: View::default(),
-            origin: Origin(cluster.queue.rng.random()),
+            origin,
             has_feedback,
             is_flush_scheduled: false,
             subscriptions,
@@ -104,6 +103,10 @@ impl Replica {
             requests: BTreeMap::new(),
             requests_started: 0,
             placements: Vec::new(),
+            probes: RecentProbes::default(),
+            is_giving_up: false,
+            is_diverging: false,
+            hold_feedback_until_ms: 0,
         }
     }
 
@@ -111,6 +114,7 @@ impl Replica {
         match timer {
             Timer::Tick => {
                 self.connect_feed(cluster);
+                self.finish_giving_up(cluster);
                 cluster.set_timer(self.node, TICK_MS, Timer::Tick);
             }
             Timer::Connect(at) => self.subscriptions.connect(cluster, at),
@@ -126,7 +130,8 @@ impl Replica {
                 self.flush(cluster, GaugeScope::Changed);
             }
             Timer::FlushAllGauges => {
-                self.batcher.expire(cluster.now_ms(self.node), &self.overlay);
+                let dropped = self.batcher.expire(cluster.now_ms(self.node), &self.overlay);
+                cluster.check_dropped_placements(self.node, dropped);
                 self.flush(cluster, GaugeScope::All);
                 self.bookings.remove_unused();
                 cluster.set_timer(self.node, FLUSH_ALL_MS, Timer::FlushAllGauges);
@@ -154,11 +159,13 @@ impl Replica {
             Payload::FromAggregator(message) => {
                 self.follow(cluster, stream, FollowerEvent::Received(message));
             }
-            Payload::NeedChain(number) if is_feed => {
+            Payload::FeedbackReply(FeedbackReply::NeedChain(number)) if is_feed => {
                 self.batcher.queue_whole_chain(number);
                 self.flush(cluster, GaugeScope::Changed);
             }
-            Payload::OriginExpired(origin) if is_feed => self.renew_origin(cluster, origin),
+            Payload::FeedbackReply(FeedbackReply::Expired(origin)) if is_feed => {
+                self.renew_origin(cluster, origin);
+            }
             Payload::Closed => {
                 cluster.close(stream, End::Client);
                 self.stream_closed(cluster, stream);
@@ -168,20 +175,6 @@ impl Replica {
         self.schedule_flush(cluster);
     }
 
-    /// Takes a new origin after the owner expired the current one.
-    fn renew_origin(&mut self, cluster: &mut Cluster, expired: Origin) {
-        // The owner sends this once for each batch that was in flight.
-        if expired != self.origin {
-            return;
-        }
-        cluster.counters.increment(Counter::OriginRenewal);
-        cluster.checker.check_origin_renewal(expired);
-        self.origin = Origin(cluster.queue.rng.random());
-        self.acknowledged = 0;
-        self.batcher.resend_all();
-        self.flush(cluster, GaugeScope::All);
-    }
-
     fn stream_closed(&mut self, cluster: &mut Cluster, stream: u64) {
         let is_feed = self.feed.take_if(|feed| feed.stream == stream).is_some();
         if !is_feed && self.subscriptions.remove(cluster, stream) {
@@ -189,8 +182,23 @@ impl Replica {
         }
     }
 
+    /// Takes no more requests, and exits after those that the replica has.
+    pub(crate) fn give_up(&mut self) {
+        self.is_giving_up = true;
+    }
+
+    fn finish_giving_up(&self, cluster: &mut Cluster) {
+        if self.is_giving_up && self.requests.is_empty() {
+            cluster.counters.increment(Counter::ReplicaGaveUp);
+            cluster.set_timer(self.node, 0, Timer::Exit);
+        }
+    }
+
     /// Applies an event of a subscription to the follower and performs the effects.
-    fn follow(&mut self, cluster: &mut Cluster, stream: u64, event: FollowerEvent) {
+    fn follow(&mut self, cluster: &mut Cluster, stream: u64, mut event: FollowerEvent) {
+        if self.is_diverging {
+            diverge(&mut event);
+        }
         let now_ms = cluster.now_ms(self.node);
         cluster.trace(|| {
             let text: String = format!("{event:?}").chars().take(EVENT_CHARS).collect();
@@ -212,6 +220,9 @@ impl Replica {
                     self.apply_acknowledgement();
                 }
                 FollowerEffect::EpochRefused(_) => cluster.counters.increment(Counter::EpochRefused),
+                FollowerEffect::Gap(Gap::Digest(_)) if self.is_diverging => {
+                    cluster.counters.increment(Counter::Divergence);
+                }
                 FollowerEffect::Gap(gap) => cluster.checker.check_gap(&mut cluster.counters, self.node, &gap),
             }
         }
@@ -227,54 +238,11 @@ impl Replica {
             self.batcher.acknowledge(acknowledged, &self.overlay);
         }
     }
+}
 
-    /// Opens the feedback stream to the owner, and closes the one to an earlier owner.
-    fn connect_feed(&mut self, cluster: &mut Cluster) {
-        let owner = self.follower.owner(cluster.now_ms(self.node));
-        let Some((FrameSource::Aggregator(stream), _)) = owner else { return };
-        let Some(aggregator) = self.subscriptions.aggregator_of(stream) else { return };
-        if self.feed.as_ref().is_some_and(|feed| feed.aggregator == aggregator) {
-            return;
-        }
-        if let Some(feed) = self.feed.take() {
-            cluster.close(feed.stream, End::Client);
-        }
-        let stream = cluster.open(StreamKind::Feed, self.node, Node::Aggregator(aggregator));
-        self.feed = stream.map(|stream| Feed { stream, aggregator, is_open: false });
-    }
-
-    /// Schedules a batch of feedback if there is some and none is scheduled.
-    fn schedule_flush(&mut self, cluster: &mut Cluster) {
-        if self.has_feedback.swap(false, Ordering::Relaxed)
-            && !std::mem::replace(&mut self.is_flush_scheduled, true)
-        {
-            cluster.set_timer(self.node, FLUSH_DELAY_MS, Timer::FlushFeedback);
-        }
-    }
-
-    fn flush(&mut self, cluster: &mut Cluster, scope: GaugeScope) {
-        let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_open) else { return };
-        let in_flight =
-            cluster.network.stream(feed.stream).map(|stream| stream.in_flight[End::Server as usize]);
-        if in_flight.is_none_or(|batches| batches >= WINDOW) {
-            self.has_feedback.store(true, Ordering::Relaxed);
-            return;
-        }
-        let changed = self.bookings.take_changed();
-        let mut gauges = match scope {
-            GaugeScope::All => self.bookings.loads(),
-            GaugeScope::Changed => changed,
-        };
-        gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
-        let batch = self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges);
-        if self.batcher.has_unsent() {
-            self.has_feedback.store(true, Ordering::Relaxed);
-        }
-        let Some(batch) = batch else { return };
-        for placement in &batch.placements {
-            let placed = self.placements[placement.number as usize - 1].clone();
-            cluster.checker.record_placement(self.origin, placement.number, placed);
-        }
-        cluster.send(feed.stream, End::Server, Payload::Feedback(batch));
+/// Alters the digest of a heartbeat, as if the replica's state differed from the owner's.
+fn diverge(event: &mut FollowerEvent) {
+    if let FollowerEvent::Received(FromAggregator::Frame(Frame::Heartbeat { digest, .. })) = event {
+        digest.specs ^= 1;
     }
 }

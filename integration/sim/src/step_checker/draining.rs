@@ -17,7 +17,8 @@ pub(super) struct Loads(BTreeMap<(EndpointKey, Origin), Load>);
 impl Loads {
     pub(super) fn of(pool_state: &PoolState) -> Self {
         let loads = pool_state.endpoints().flat_map(|member| {
-            member.loads.entries().iter().map(|(origin, load)| ((member.key, *origin), *load))
+            let loads = pool_state.loads().at(member.key).into_iter();
+            loads.map(|(origin, load)| ((member.key, origin), load))
         });
         Self(loads.collect())
     }
@@ -82,12 +83,13 @@ impl StepChecker {
             record.loads = Loads::of(pool.pool_state());
             return;
         }
-        let has_other_loads = |member: &&EndpointState| record.loads.at(member.key) != member.loads.entries();
+        let loads = pool.pool_state().loads();
+        let has_other_loads = |member: &&EndpointState| record.loads.at(member.key) != loads.at(member.key);
         let draining = pool.pool_state().endpoints().map(|member| &**member);
         let lost = draining.filter(|member| member.spec.is_draining).find(has_other_loads);
-        if let Some(EndpointState { key, loads, .. }) = lost {
-            let expected = record.loads.at(*key);
-            let observed = format!("{process:?} has {loads:?} at {key}, but its changes give {expected:?}");
+        if let Some(EndpointState { key, .. }) = lost {
+            let (found, expected) = (loads.at(*key), record.loads.at(*key));
+            let observed = format!("{process:?} has {found:?} at {key}, but its changes give {expected:?}");
             self.fail(Invariant::DrainingKeepsBookings, || observed);
         }
     }

@@ -1,6 +1,7 @@
-//! Keeps the events of processes that are paused or busy for later, in order.
+//! Keeps the events of processes that are paused or busy for later.
 
 use crate::cluster::event::Event;
+use crate::cluster::lane::Lane;
 use crate::counters::Counter;
 use crate::plan::Node;
 use crate::world::World;
@@ -22,7 +23,19 @@ impl World {
         }
     }
 
-    /// Handles an event now, or when its process is done with what came before.
+    /// Returns where an event waits for its process.
+    fn lane(&self, node: Node, event: &Event) -> Lane {
+        match (node, event) {
+            (Node::Aggregator(_), Event::Message { stream, end, payload }) => {
+                let kind = self.cluster.network.stream(*stream).map(|stream| stream.kind);
+                kind.map_or(Lane::Mailbox, |kind| payload.lane(kind, *end))
+            }
+            (Node::Aggregator(_), Event::Timer { timer, .. }) => timer.lane(),
+            _ => Lane::Mailbox,
+        }
+    }
+
+    /// Handles an event now, or when its process is done with what comes before.
     pub(super) fn dispatch(&mut self, event: Event) {
         if let Event::Continue { node, run } = event {
             if self.is_current_run(node, run) {
@@ -32,30 +45,25 @@ impl World {
         }
         let Some(node) = self.receiver(&event) else { return self.handle(event) };
         let Some(run) = self.cluster.runs.get(&node) else { return self.handle(event) };
-        let is_for_actor = event.is_for_actor();
-        let must_wait = self.cluster.is_busy(node) || self.backlogs.contains_key(&node);
-        if run.is_paused || (is_for_actor && must_wait) {
-            self.defer(node, event);
-        } else if is_for_actor {
-            self.handle_as_actor(node, event);
+        if run.is_paused || event.is_for_actor() {
+            self.enqueue(node, event);
         } else {
             self.handle(event);
         }
     }
 
-    fn defer(&mut self, node: Node, event: Event) {
-        let backlog = self.backlogs.entry(node).or_default();
-        backlog.push_back(event);
-        let (is_first, is_long) = (backlog.len() == 1, backlog.len() == LONG_BACKLOG);
-        if is_long {
-            self.cluster.counters.increment(Counter::LongBacklog);
-        }
-        if is_first {
-            self.continue_when_done(node);
+    fn enqueue(&mut self, node: Node, event: Event) {
+        let (lane, now_us) = (self.lane(node, &event), self.cluster.queue.now_us());
+        let queue = self.cluster.actor_queues.entry(node).or_default();
+        queue.push(now_us, lane, event);
+        match queue.len() {
+            1 => self.work_off(node),
+            LONG_BACKLOG => self.cluster.counters.increment(Counter::LongBacklog),
+            _ => {}
         }
     }
 
-    /// Handles the backlog of a process until it is busy again.
+    /// Handles what waits for a process until it is busy again.
     fn work_off(&mut self, node: Node) {
         while let Some(run) = self.cluster.runs.get(&node)
             && !run.is_paused
@@ -63,17 +71,17 @@ impl World {
             if self.cluster.is_busy(node) {
                 return self.continue_when_done(node);
             }
-            let Some(event) = self.backlogs.get_mut(&node).and_then(|backlog| backlog.pop_front()) else {
-                break;
-            };
+            let now_us = self.cluster.queue.now_us();
+            let next = self.cluster.actor_queues.get_mut(&node).and_then(|queue| queue.pop(now_us));
+            let Some((event, overtakes)) = next else { return };
+            if overtakes {
+                self.cluster.counters.increment(Counter::ContentOvertaken);
+            }
             if event.is_for_actor() {
                 self.handle_as_actor(node, event);
             } else {
                 self.handle(event);
             }
-        }
-        if self.backlogs.get(&node).is_some_and(|backlog| backlog.is_empty()) {
-            self.backlogs.remove(&node);
         }
     }
 

@@ -4,6 +4,7 @@ use crate::cluster::event::Event;
 use crate::counters::Counter;
 use crate::plan::{FaultKind, Node};
 use crate::processes::Process;
+use crate::processes::replica::Replica;
 use crate::world::World;
 
 /// How often a draining pod checks whether its requests have ended, in microseconds. The first time, most replicas
@@ -13,7 +14,6 @@ const CHECK_DRAINING_INTERVAL_US: u64 = 500_000;
 impl World {
     pub(super) fn start_fault(&mut self, at: usize) {
         let fault = self.cluster.plan.faults[at].clone();
-        self.mark_disturbed();
         self.cluster.trace(|| format!("FAULT STARTS: {fault}"));
         match fault.kind {
             FaultKind::Kill(node) => self.stop(node),
@@ -53,16 +53,42 @@ impl World {
                 self.cluster.pods.restart(at);
                 self.cluster.counters.increment(Counter::PodRestart);
             }
+            FaultKind::FailRequests(at) => self.cluster.pods.set_failing(at, true),
+            FaultKind::Impersonate(at, victim) => self.impersonate(at, victim),
+            FaultKind::LoseAnchors => self.lose_anchors(),
+            FaultKind::Freeze(node) => {
+                self.stop(node);
+                self.start(node);
+                self.cluster.freezing.insert(node);
+            }
+            FaultKind::Diverge(at) => {
+                self.replica_mut(at).into_iter().for_each(|replica| replica.is_diverging = true);
+            }
+            FaultKind::GiveUp(at) => self.replica_mut(at).into_iter().for_each(Replica::give_up),
+            FaultKind::CrashScraper(collector, pod) => self.set_scraper_crashing(collector, pod, true),
         }
     }
 
     pub(super) fn end_fault(&mut self, at: usize) {
         let fault = self.cluster.plan.faults[at].clone();
-        self.mark_disturbed();
         self.cluster.trace(|| format!("FAULT ENDS: {fault}"));
         match fault.kind {
             FaultKind::Kill(node) | FaultKind::LoseMachine(node) => self.start(node),
             FaultKind::Pause(node) => self.resume(node),
+            FaultKind::FailRequests(at) => self.cluster.pods.set_failing(at, false),
+            FaultKind::LoseAnchors => self.cluster.pods.set_shrunk(false),
+            FaultKind::Freeze(node) => {
+                self.cluster.freezing.remove(&node);
+                self.resume(node);
+            }
+            FaultKind::Diverge(at) => {
+                self.replica_mut(at).into_iter().for_each(|replica| replica.is_diverging = false);
+            }
+            FaultKind::GiveUp(at) => {
+                self.stop(Node::Replica(at));
+                self.start(Node::Replica(at));
+            }
+            FaultKind::CrashScraper(collector, pod) => self.set_scraper_crashing(collector, pod, false),
             FaultKind::Drain(at) => {
                 let node = Node::Aggregator(at);
                 self.stop(node);
@@ -86,7 +112,8 @@ impl World {
                 self.cluster.pods.set_member(at, true);
                 self.cluster.announce_endpoints();
             }
-            FaultKind::ResetStreams(_)
+            FaultKind::Impersonate(..)
+            | FaultKind::ResetStreams(_)
             | FaultKind::InventEpoch(..)
             | FaultKind::RestartPod(_)
             | FaultKind::Stall(_)

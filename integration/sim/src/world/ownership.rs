@@ -42,15 +42,6 @@ impl World {
         self.roles().map(|(node, role)| (node, role.status())).filter_map(owner).collect()
     }
 
-    /// Returns how long there have been no faults, in microseconds.
-    fn undisturbed_us(&self) -> u64 {
-        let is_ongoing = self.cluster.plan.faults.iter().any(|fault| {
-            let (at_us, for_us) = (fault.at_ms * 1_000, fault.for_ms * 1_000);
-            (at_us..=at_us + for_us).contains(&self.cluster.queue.now_us())
-        });
-        if is_ongoing { 0 } else { self.cluster.queue.now_us() - self.disturbed_at_us }
-    }
-
     /// Expires leases at the coordinator, and checks the owners.
     pub(super) fn check_leases(&mut self) {
         let now_us = self.cluster.queue.now_us();
@@ -62,7 +53,7 @@ impl World {
             self.cluster.counters.increment(Counter::SplitBrain);
         }
         self.ownership.owners = owners.len();
-        let undisturbed_us = self.undisturbed_us();
+        let undisturbed_us = self.cluster.undisturbed_us(|_| false);
         let is_reliable = self.cluster.plan.links.loss_ppm == 0 || !self.cluster.accepts_requests;
         if is_reliable && owners.len() > 1 && undisturbed_us >= ONE_OWNER_WITHIN_US {
             self.cluster.checker.fail(Invariant::OneOwner, || format!("{owners:?} own the pool"));
@@ -73,6 +64,9 @@ impl World {
         }
         if !owners.is_empty() {
             self.ownership.owned_at_us = now_us;
+        }
+        if let [(owner, _)] = owners[..] {
+            self.check_neighbours(owner);
         }
         if is_reliable
             && now_us > self.ownership.owned_at_us + FAILBACK_WITHIN_US

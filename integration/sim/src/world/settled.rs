@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use signalbox_state::{Circuit, PoolState};
 use signalbox_types::{EndpointKey, Generation, Load, Origin};
 
 use crate::invariants::{Invariant, Violation};
@@ -9,6 +10,7 @@ use crate::plan::Node;
 use crate::processes::Process;
 use crate::processes::replica::Replica;
 use crate::world::World;
+use crate::world::neighbours::is_fresh;
 
 /// How long the processes have to settle after a lease has expired.
 const SETTLES_WITHIN_MS: u64 = 7_000;
@@ -19,6 +21,10 @@ const SETTLES_AFTER_REQUESTS_MS: u64 = 3_000;
 /// How often the checks are repeated. At any one moment something may be in progress, but not at all of them.
 const ATTEMPTS: u64 = 60;
 const ATTEMPT_INTERVAL_MS: u64 = 47;
+
+/// How long the circuits have to close: an open one may wait half a minute for its next probe.
+const CIRCUITS_CLOSE_WITHIN_MS: u64 = 60_000;
+const CIRCUITS_INTERVAL_MS: usize = 250;
 
 type Check = fn(&World) -> Result<(), Violation>;
 
@@ -32,7 +38,13 @@ impl World {
             self.cluster.plan.heals_at_ms + self.cluster.plan.lease_ttl_ms + SETTLES_WITHIN_MS;
         self.run_until(settles_at_ms)?;
         let settled_ms = self.wait_for(
-            &[check_state_converges, check_one_collector_per_endpoint, check_loads_match_gauges],
+            &[
+                check_state_converges,
+                check_one_collector_per_endpoint,
+                check_loads_match_gauges,
+                check_endpoints_are_fresh,
+                check_gone_followers_are_forgotten,
+            ],
             settles_at_ms,
         )?;
         let cluster = &mut self.cluster;
@@ -52,7 +64,19 @@ impl World {
             ],
             settled_ms + SETTLES_AFTER_REQUESTS_MS,
         )?;
-        Ok(())
+        self.wait_for_circuits(settled_ms)
+    }
+
+    /// Waits until replicas have probed the endpoints whose circuits are not closed.
+    fn wait_for_circuits(&mut self, settled_ms: u64) -> Result<(), Violation> {
+        let ends_ms = settled_ms + CIRCUITS_CLOSE_WITHIN_MS;
+        for at_ms in (self.cluster.queue.now_us() / 1_000..ends_ms).step_by(CIRCUITS_INTERVAL_MS) {
+            if check_circuits_close(self).is_ok() {
+                return Ok(());
+            }
+            self.run_until(at_ms)?;
+        }
+        check_circuits_close(self)
     }
 
     /// Runs until all `checks` pass at one moment and returns that moment; fails after the last attempt.
@@ -69,7 +93,7 @@ impl World {
         outcome.map(|()| from_ms)
     }
 
-    fn replicas(&self) -> impl Iterator<Item = (Node, &Replica)> {
+    pub(super) fn replicas(&self) -> impl Iterator<Item = (Node, &Replica)> {
         self.processes.iter().filter_map(|(node, process)| match process {
             Process::Replica(replica) => Some((*node, &**replica)),
             Process::Aggregator(_) | Process::Collector(_) => None,
@@ -108,6 +132,43 @@ fn check_state_converges(world: &World) -> Result<(), Violation> {
     Ok(())
 }
 
+fn check_gone_followers_are_forgotten(world: &World) -> Result<(), Violation> {
+    let mut followers =
+        world.roles().flat_map(|(node, role)| role.followers().map(move |stream| (node, stream)));
+    match followers.find(|(_, stream)| !world.cluster.network.is_served(*stream)) {
+        Some((node, stream)) => {
+            let observed = format!("{node} remembers the follower of stream {stream}, which has ended");
+            violation(Invariant::GoneFollowersAreForgotten, observed)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns the state of the owner.
+fn owner_state(world: &World) -> Option<&PoolState> {
+    let (owner, _) = world.owners().first().copied()?;
+    world.roles().find(|(node, _)| *node == owner).map(|(_, role)| role.pool_state())
+}
+
+fn check_endpoints_are_fresh(world: &World) -> Result<(), Violation> {
+    let keys = world.cluster.pods.keys();
+    match keys.iter().find(|key| !owner_state(world).is_some_and(|state| is_fresh(state, **key))) {
+        Some(key) => violation(Invariant::EndpointsAreFresh, format!("{key} is not fresh")),
+        None => Ok(()),
+    }
+}
+
+fn check_circuits_close(world: &World) -> Result<(), Violation> {
+    let mut members = owner_state(world).into_iter().flat_map(PoolState::endpoints);
+    match members.find(|member| member.assessment.circuit != Circuit::Closed) {
+        Some(member) => {
+            let observed = format!("that of {} is {:?}", member.key, member.assessment.circuit);
+            violation(Invariant::CircuitsClose, observed)
+        }
+        None => Ok(()),
+    }
+}
+
 fn check_one_collector_per_endpoint(world: &World) -> Result<(), Violation> {
     let mut collectors: BTreeMap<EndpointKey, Vec<(Node, Generation)>> = BTreeMap::new();
     for (node, process) in &world.processes {
@@ -139,7 +200,8 @@ fn check_loads_match_gauges(world: &World) -> Result<(), Violation> {
         let members = role.pool_state().endpoints();
         let loads: BTreeMap<_, _> = members
             .flat_map(|member| {
-                member.loads.entries().iter().map(|(origin, load)| ((member.key, *origin), *load))
+                let loads = role.pool_state().loads().at(member.key).into_iter();
+                loads.map(|(origin, load)| ((member.key, origin), load))
             })
             .collect();
         if loads != gauges {
@@ -154,9 +216,7 @@ fn check_loads_match_gauges(world: &World) -> Result<(), Violation> {
 
 fn check_no_leaked_bookings(world: &World) -> Result<(), Violation> {
     let replica = world.replicas().find(|(_, replica)| !replica.bookings.loads().is_empty());
-    let aggregator = world
-        .roles()
-        .find(|(_, role)| role.pool_state().endpoints().any(|member| !member.loads.entries().is_empty()));
+    let aggregator = world.roles().find(|(_, role)| role.pool_state().loads().origins().next().is_some());
     match replica.map(|(node, _)| node).or(aggregator.map(|(node, _)| node)) {
         Some(node) => violation(Invariant::NoLeakedBookings, format!("{node} still has bookings")),
         None => Ok(()),

@@ -1,11 +1,14 @@
 //! Stores all runs, and publishes them to readers.
 
+mod capture;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use signalbox_types::BlockHash;
 
+use self::capture::Capture;
 use super::error::IndexError;
 use super::stored_run::{BlockRef, StoredRun};
 use crate::anchor::ANCHOR_INTERVAL;
@@ -46,6 +49,8 @@ pub(super) struct RunStore {
     block_bytes: usize,
     /// Number of uses in all runs.
     pub(super) uses: usize,
+    /// What copies runs before they change.
+    capture: Option<Capture>,
 }
 
 impl RunStore {
@@ -58,7 +63,14 @@ impl RunStore {
     }
 
     pub(super) fn run_mut(&mut self, run: u32) -> Option<&mut StoredRun> {
+        self.capture_before_change(run);
         self.runs.get_mut(run as usize)?.as_mut()
+    }
+
+    /// Takes a run out, to remove it or to put it back after it has changed.
+    fn take_run(&mut self, run: u32) -> Option<StoredRun> {
+        self.capture_before_change(run);
+        self.runs.get_mut(run as usize)?.take()
     }
 
     pub(super) fn runs(&self) -> impl Iterator<Item = &StoredRun> {
@@ -203,6 +215,7 @@ impl RunStore {
         if run as usize == self.runs.len() {
             self.runs.push(None);
         }
+        self.capture_before_change(run);
         if let Some(BlockRef { run, offset }) = stored.parent
             && let Some(parent) = self.run_mut(run)
         {
@@ -225,7 +238,7 @@ impl RunStore {
     }
 
     fn grow(&mut self, run: u32, new: &[BlockHash]) -> u32 {
-        let Some(mut stored) = self.runs[run as usize].take() else { return run };
+        let Some(mut stored) = self.take_run(run) else { return run };
         let from = stored.len;
         self.block_bytes -= stored.blocks.len() * 8;
         stored.blocks = stored.blocks().iter().chain(new).copied().collect();
@@ -254,7 +267,7 @@ impl RunStore {
 
     /// Truncates a run to `len` blocks. Releases memory if at least half of it is unused.
     fn truncate(&mut self, run: u32, len: u32) {
-        let Some(mut stored) = self.runs[run as usize].take() else { return };
+        let Some(mut stored) = self.take_run(run) else { return };
         if len < stored.len {
             self.unindex_anchors(run, &stored, len);
             self.index.blocks.fetch_sub((stored.len - len) as usize, Ordering::Relaxed);
@@ -268,7 +281,7 @@ impl RunStore {
     }
 
     fn remove(&mut self, run: u32) -> Option<BlockRef> {
-        let stored = self.runs[run as usize].take()?;
+        let stored = self.take_run(run)?;
         self.vacant.push(run);
         self.unindex_anchors(run, &stored, 0);
         self.block_bytes -= stored.blocks.len() * 8;

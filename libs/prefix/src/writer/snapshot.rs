@@ -20,28 +20,31 @@ impl IndexWriter {
     /// Costs one step for each run and each of its holders, not for each block.
     pub fn runs(&self) -> impl Iterator<Item = Run> {
         let slots = self.index().slots();
-        self.store.runs().map(move |stored| {
-            let endpoint = |slot: u32| slots.endpoint(slot).unwrap_or(EndpointKey(0));
-            let placed = |BlockUse { used, slot, end }: &BlockUse| PlacedRun {
-                endpoint: endpoint(*slot),
-                end: *end,
-                used: *used,
-            };
-            let confirmed = |Extent { slot, from, to, residency }: &Extent| ConfirmedRun {
-                endpoint: endpoint(*slot),
-                residency: *residency,
-                from: *from,
-                to: *to,
-            };
-            let is_exact = stored.blocks.len() == stored.len as usize;
-            Run {
-                parent: self.first_block_of_run(stored.parent),
-                start: stored.start,
-                blocks: if is_exact { Arc::clone(&stored.blocks) } else { stored.blocks().into() },
-                placed: stored.uses.iter().map(placed).collect(),
-                confirmed: stored.confirmed.iter().map(confirmed).collect(),
-            }
-        })
+        self.store.runs().map(move |stored| self.store.to_run(stored, &slots))
+    }
+
+    /// Begins to capture all runs as they are now. [`Self::capture_next`] returns them, whatever changes until then. An
+    /// earlier capture ends.
+    ///
+    /// Until the capture has ended, the first change of a run that was not captured yet also copies the run's holders.
+    pub fn begin_capture(&mut self) {
+        self.store.begin_capture();
+    }
+
+    /// Returns the next captured runs, in no particular order. Takes about `max_steps` steps, one for each run and each
+    /// of its holders.
+    pub fn capture_next(&mut self, max_steps: usize) -> Vec<Run> {
+        self.store.capture_next(max_steps)
+    }
+
+    /// Returns whether a capture has begun and not all of its runs were returned.
+    pub fn is_capturing(&self) -> bool {
+        self.store.is_capturing()
+    }
+
+    /// Ends the capture before its runs were returned.
+    pub fn end_capture(&mut self) {
+        self.store.end_capture();
     }
 
     /// Builds an index from the runs of a snapshot.
@@ -66,10 +69,6 @@ impl IndexWriter {
             |(endpoint, held): (&EndpointKey, &EndpointBlocks)| Some((held.oldest_use()?, *endpoint));
         writer.by_oldest_use = writer.endpoints.iter().filter_map(oldest_use).collect();
         Ok(writer)
-    }
-
-    fn first_block_of_run(&self, at: Option<BlockRef>) -> BlockHash {
-        at.and_then(|at| self.store.block(BlockRef { offset: 0, ..at })).unwrap_or(BlockHash::ROOT)
     }
 
     fn load_run(&mut self, run: &Run) -> Result<u32, IndexError> {

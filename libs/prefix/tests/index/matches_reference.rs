@@ -8,8 +8,9 @@ use signalbox_types::{BlockHash, EndpointKey};
 
 const ENDPOINTS: u64 = 12;
 
+/// A change of the index.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Place { endpoint: u64, prompt: Prompt, known: usize },
     Evict { endpoint: u64, limit: usize },
     Confirm { endpoint: u64, residency: Residency, prompt: Prompt, from: usize },
@@ -31,7 +32,7 @@ fn residency() -> impl Strategy<Value = Residency> {
     proptest::sample::select(&Residency::ALL[..])
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let endpoint = || 0..ENDPOINTS;
     let placed = (endpoint(), prompt(), any::<usize>());
     let reported = || (endpoint(), residency(), prompt(), 0_usize..40);
@@ -47,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Applies a step and checks its outcome against the reference.
-fn apply(writer: &mut IndexWriter, reference: &ReferenceModel, step: &Step, used: u64) {
+pub(crate) fn apply(writer: &mut IndexWriter, reference: &ReferenceModel, step: &Step, used: u64) {
     let range = |prompt: &[u8], from: usize| {
         let (chain, known) = (chain(prompt), reference.known_len(prompt).min(from));
         let (anchor, named) = anchor(&chain, known);
@@ -96,7 +97,7 @@ fn apply(writer: &mut IndexWriter, reference: &ReferenceModel, step: &Step, used
     }
 }
 
-fn apply_to_reference(reference: &mut ReferenceModel, step: &Step, used: u64) {
+pub(crate) fn apply_to_reference(reference: &mut ReferenceModel, step: &Step, used: u64) {
     match step {
         Step::Place { endpoint, prompt, .. } => reference.place(*endpoint, prompt, used),
         Step::Evict { endpoint, limit } => {
@@ -143,6 +144,16 @@ fn blocks_of(reference: &ReferenceModel) -> usize {
     prefixes.collect::<std::collections::BTreeSet<_>>().len()
 }
 
+/// Returns runs and their holders in a fixed order.
+pub(crate) fn sorted(runs: impl Iterator<Item = Run>) -> Vec<Run> {
+    let mut runs: Vec<Run> = runs.collect();
+    runs.sort_by_key(|run| run.blocks[0]);
+    runs.iter_mut().for_each(|run| run.placed.sort_by_key(|each| (each.endpoint, each.end)));
+    runs.iter_mut()
+        .for_each(|run| run.confirmed.sort_by_key(|each| (each.endpoint, each.residency, each.from)));
+    runs
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -185,14 +196,7 @@ proptest! {
             apply_to_reference(&mut reference, step, used as u64);
         }
         let copy = IndexWriter::from_runs(writer.runs().collect()).unwrap();
-        let sorted = |writer: &IndexWriter| {
-            let mut runs: Vec<Run> = writer.runs().collect();
-            runs.sort_by_key(|run| run.blocks[0]);
-            runs.iter_mut().for_each(|run| run.placed.sort_by_key(|each| (each.endpoint, each.end)));
-            runs.iter_mut().for_each(|run| run.confirmed.sort_by_key(|each| (each.endpoint, each.residency, each.from)));
-            runs
-        };
-        prop_assert_eq!(sorted(&writer), sorted(&copy));
+        prop_assert_eq!(sorted(writer.runs()), sorted(copy.runs()));
         prop_assert_eq!(writer.total_digest(), copy.total_digest());
     }
 

@@ -10,13 +10,9 @@ use super::settings::LeastTime;
 use super::tier::Tier;
 use crate::decision_inputs::DecisionInputs;
 
-/// Share of the delay to other requests that counts as cost, as a divisor: in part of that time no request
-/// waits.
-const OTHERS_DIVISOR: u64 = 2;
-
 /// Number of output tokens for which the load of two endpoints differs: by then some requests have ended and
 /// others have arrived.
-const INTERFERENCE_TOKENS: u64 = 16;
+const INTERFERENCE_TOKENS: u64 = 8;
 
 /// The terms of an endpoint's cost for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,10 +74,10 @@ impl CostTerms {
 /// - wait: prompt tokens ahead ÷ prefill rate, less the estimated progress on the current prompt; and, if the KV
 ///   cache has no room for them and this prompt, the time until enough running requests end
 /// - prefill: uncached tokens ÷ prefill rate
-/// - interference: at most the first 16 output tokens × requests there × interference per request
+/// - interference: at most the first 8 output tokens × requests there × interference per request
 /// - adapter: see [`adapter_cost_us`]
 /// - ramp: (prefill + interference) × ramp percent
-/// - others: prefill × requests there whose prompts are not processed ÷ 2. Those requests are ahead and not
+/// - others: prefill × requests there whose prompts are not processed. Those requests are ahead and not
 ///   delayed, but about as many are likely to arrive until they are done (L = λ·W, Little 1961)
 pub(crate) fn cost_terms(
     inputs: &DecisionInputs<'_>,
@@ -93,7 +89,7 @@ pub(crate) fn cost_terms(
     let cached_tokens = inputs.cached_tokens(position);
     let uncached_tokens = inputs.request.prompt_tokens - cached_tokens;
     // An endpoint must not attract requests by failing them quickly.
-    let load = inputs.local.expected_load_at(position, endpoint);
+    let load = inputs.local.expected_load_at(position);
     let unbooked_requests = u64::from(endpoint.observed.unbooked_requests);
     let unbooked_waiting = unbooked_requests.min(u64::from(endpoint.observed.gauges.waiting));
     let rate = u64::from(prefill_tokens_per_second);
@@ -122,7 +118,7 @@ pub(crate) fn cost_terms(
         decode_us: output_tokens * (u64::from(decode_token_us) + token_delay_us),
         ramp_us: prefill_us.saturating_add(interference_us).saturating_mul(ramp_percent) / 100,
         adapter_us: adapter_cost_us(inputs, settings, endpoint),
-        others_us: prefill_us.saturating_mul(prefills) / OTHERS_DIVISOR,
+        others_us: prefill_us.saturating_mul(prefills),
     }
 }
 

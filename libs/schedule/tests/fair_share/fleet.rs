@@ -313,6 +313,7 @@ impl Fleet {
 
     fn catch_up(&mut self) {
         let owner = FrameSource::Aggregator(0);
+        self.replica.record_time(self.now_us / 1_000);
         loop {
             match self.pool.journal().since(self.replica.cursor().unwrap_or_default()) {
                 CatchUp::Frame(frame) => drop(self.replica.apply(owner, frame)),
@@ -324,7 +325,7 @@ impl Fleet {
                 CatchUp::Current | CatchUp::Deposed(_) => break,
             }
         }
-        self.view = View::next(&self.view, &self.replica, &self.bookings, self.now_us / 1_000);
+        self.view = View::next(&self.view, &self.replica, &self.bookings);
     }
 }
 

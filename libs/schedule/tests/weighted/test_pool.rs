@@ -7,13 +7,11 @@ use signalbox_schedule::{
     DecisionInputs, Explanation, Filter, FilterStep, Picker, Policy, Scorer, ScorerStep, Weighted, explain,
 };
 use signalbox_state::{
-    AdapterResidency, Circuit, EndpointState, LocalState, Observed, PeerLoad, PrefixMatches, ScrapeStatus,
-    View,
+    AdapterResidency, Circuit, EndpointState, LocalState, Observed, PrefixMatches, ScrapeStatus, View,
 };
 use signalbox_types::{Adapters, EndpointSpec, Engine, Gauges, Load, MetricsTls, Origin, Request};
 
 const OWN_ORIGIN: Origin = Origin(1);
-const OTHER_ORIGIN: Origin = Origin(2);
 
 /// One pod. By default its values are fresh, it is idle and its cache is empty.
 #[derive(Clone, Debug)]
@@ -73,8 +71,8 @@ impl TestPool {
             local: LocalState {
                 origin: OWN_ORIGIN,
                 own,
+                peers: pods.iter().map(|pod| pod.others).collect(),
                 prefilling_ms: Vec::new(),
-                peer_load: PeerLoad::Current,
                 adapter_sent_to: Default::default(),
                 probed: Default::default(),
                 unserved: Vec::new(),
@@ -93,6 +91,7 @@ impl TestPool {
         let is_kept: Vec<_> = self.view.endpoints.iter().map(|pod| !pod.spec.is_draining).collect();
         let kept = || (0..is_kept.len()).filter(|at| is_kept[*at]);
         self.local.own = kept().map(|at| self.local.own[at]).collect();
+        self.local.peers = kept().map(|at| self.local.peers[at]).collect();
         self.matches.blocks = kept().map(|at| self.matches.blocks[at]).collect();
         self.view.endpoints = kept().map(|at| Arc::clone(&self.view.endpoints[at])).collect();
         self
@@ -175,9 +174,6 @@ fn endpoint(index: usize, pod: &Pod) -> EndpointState {
         Arc::new(AdapterResidency { reported: seen.clone(), ..AdapterResidency::default() })
     };
     endpoint.adapters = pod.adapters.as_ref().map(residency);
-    if pod.others != Load::ZERO {
-        endpoint.loads.set(OTHER_ORIGIN, pod.others);
-    }
     endpoint
 }
 

@@ -1,14 +1,12 @@
-//! A replica's own state that the pool state does not contain yet, as one decision reads it.
+//! The load of each endpoint, and a replica's own state that the pool state does not contain yet, as one decision reads
+//! them.
 
 use serde::{Deserialize, Serialize};
 use signalbox_types::{EndpointKey, Load, Origin};
 use smallvec::SmallVec;
 
-use crate::pool_state::EndpointState;
-
-/// Whether the view's loads of other replicas are recent enough to count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Whether the loads of other replicas are recent enough to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerLoad {
     /// They count.
     Current,
@@ -16,18 +14,20 @@ pub enum PeerLoad {
     Outdated,
 }
 
-/// A replica's own state that the pool state does not contain yet, as one decision reads it.
+/// The load of each endpoint, and a replica's own state that the pool state does not contain yet, as one decision reads
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalState {
-    /// The replica's own origin: its load in the view is older than `own`.
+    /// The replica's own origin.
     pub origin: Origin,
     /// The replica's own load per endpoint, in the order of the view's endpoints.
     pub own: Vec<Load>,
+    /// The load that all other replicas put on each endpoint, in the order of the view's endpoints; empty if it does not
+    /// count. Other replicas change it meanwhile: all of a decision reads these values.
+    pub peers: Vec<Load>,
     /// How long each endpoint has been processing its current prompt, in milliseconds, in the order of the
     /// view's endpoints.
     pub prefilling_ms: Vec<u64>,
-    /// Whether the loads of other replicas count.
-    pub peer_load: PeerLoad,
     /// The endpoints to which this replica recently sent requests for the LoRA adapter of the current
     /// request.
     pub adapter_sent_to: SmallVec<[EndpointKey; 4]>,
@@ -43,17 +43,16 @@ pub struct LocalState {
 
 impl LocalState {
     /// Returns the load that the endpoint at `position` would have if no request had been answered with an error.
-    pub fn expected_load_at(&self, position: usize, endpoint_state: &EndpointState) -> Load {
-        let unserved = self.unserved.get(position).copied().unwrap_or(Load::ZERO);
-        self.load_at(position, endpoint_state) + unserved
+    pub fn expected_load_at(&self, position: usize) -> Load {
+        self.load_at(position) + load_of(&self.unserved, position)
     }
 
     /// Returns the load that replicas put on the endpoint at `position`.
-    pub fn load_at(&self, position: usize, endpoint_state: &EndpointState) -> Load {
-        let own = self.own.get(position).copied().unwrap_or(Load::ZERO);
-        match self.peer_load {
-            PeerLoad::Current => own + endpoint_state.load_without(self.origin),
-            PeerLoad::Outdated => own,
-        }
+    pub fn load_at(&self, position: usize) -> Load {
+        load_of(&self.own, position) + load_of(&self.peers, position)
     }
+}
+
+fn load_of(loads: &[Load], position: usize) -> Load {
+    loads.get(position).copied().unwrap_or(Load::ZERO)
 }

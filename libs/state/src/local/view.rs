@@ -14,10 +14,10 @@ use super::bookings::{Bookings, InFlightGauge};
 use super::local_state::{LocalState, PeerLoad};
 use super::overlay::Overlay;
 use super::prefix_matches::PrefixMatches;
-use crate::pool_state::{EndpointList, EndpointState};
+use crate::pool_state::{EndpointList, LiveLoads};
 use crate::replication::StateReplica;
 
-/// The pool at one version, and this process's load at each of its endpoints.
+/// The pool at one version, and the latest load at each of its endpoints.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct View {
     /// The version of the state; `None` before the first snapshot.
@@ -31,6 +31,13 @@ pub struct View {
     /// decision read from it.
     #[serde(skip)]
     pub index: Arc<Index>,
+    /// The load that each replica put on each endpoint, and the slots of the endpoints there, in the order of `endpoints`.
+    /// They are live, too; a recording contains the [`LocalState`] that the decision read from them.
+    #[serde(skip)]
+    loads: (LiveLoads, Arc<[usize]>),
+    /// Identifies the specifications and adapters of the endpoints.
+    #[serde(skip)]
+    descriptions: Arc<()>,
     /// The LoRA adapters that any of the endpoints is known to have had.
     pub adapters: Arc<BTreeSet<Arc<str>>>,
     /// The pool's objectives and model rewrites. They are not serialized: they are applied before a decision,
@@ -55,9 +62,9 @@ pub struct View {
 }
 
 impl View {
-    /// Returns the view of the state of `replica`, at `now_ms` of this process's clock. It shares the unchanged parts of
-    /// `before` and of the state: unless endpoints were added or removed, it costs what has changed.
-    pub fn next(before: &Self, replica: &StateReplica, bookings: &Bookings, now_ms: u64) -> Self {
+    /// Returns the view of the state of `replica`. It shares the unchanged parts of `before` and of the state: unless
+    /// specifications or adapters have changed, it costs the same however large the pool is.
+    pub fn next(before: &Self, replica: &StateReplica, bookings: &Bookings) -> Self {
         let pool_state = replica.pool_state();
         let endpoints = pool_state.endpoint_list().clone();
         let index = Arc::clone(pool_state.index_writer().index());
@@ -68,11 +75,19 @@ impl View {
         } else {
             positions(&slots, &endpoints)
         };
+        let loads = pool_state.loads().live();
+        let load_slots = if is_same_set && loads.has_same_slots(&before.loads.0) {
+            Arc::clone(&before.loads.1)
+        } else {
+            endpoints.iter().filter_map(|endpoint_state| loads.slot(endpoint_state.key)).collect()
+        };
         let mut next = Self {
             version: replica.version(),
             format: replica.format(),
             endpoints,
             index,
+            loads: (loads.clone(), load_slots),
+            descriptions: Arc::clone(pool_state.descriptions()),
             adapters: Arc::clone(&before.adapters),
             models: Arc::clone(pool_state.models()),
             token_ratios: Arc::clone(pool_state.token_ratios()),
@@ -81,19 +96,22 @@ impl View {
             slots: (slots, positions),
         };
         match is_same_set && before.draining.is_some() {
-            true => next.update(before, now_ms),
-            false => next.rebuild(before, bookings, now_ms),
+            true if next.has_same_descriptions(before) => {}
+            true => next.update(before),
+            false => next.rebuild(bookings),
         }
         next
     }
 
+    /// Returns whether the specifications and adapters of the endpoints are known to be the same as in `other`.
+    pub fn has_same_descriptions(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.descriptions, &other.descriptions)
+    }
+
     /// Brings what is derived from each endpoint up to date with the endpoints that changed.
-    fn update(&mut self, before: &Self, now_ms: u64) {
+    fn update(&mut self, before: &Self) {
         let (mut new_adapters, mut draining) = (Vec::new(), self.draining.unwrap_or(0));
-        for (position, then, now) in self.endpoints.changed_since(&before.endpoints) {
-            if has_started_prefill(then, now) {
-                self.gauges[position].record_prefill_start(now_ms);
-            }
+        for (_, then, now) in self.endpoints.changed_since(&before.endpoints) {
             draining = draining + usize::from(now.spec.is_draining) - usize::from(then.spec.is_draining);
             if now.adapters.as_ref().map(Arc::as_ptr) != then.adapters.as_ref().map(Arc::as_ptr) {
                 let names = now.adapters.iter().flat_map(|residency| residency.names());
@@ -107,24 +125,29 @@ impl View {
     }
 
     /// Derives everything from scratch, because endpoints were added or removed.
-    fn rebuild(&mut self, before: &Self, bookings: &Bookings, now_ms: u64) {
+    fn rebuild(&mut self, bookings: &Bookings) {
         self.gauges =
             self.endpoints.iter().map(|endpoint_state| bookings.gauge(endpoint_state.key)).collect();
-        for (gauge, now) in self.gauges.iter().zip(self.endpoints.iter()) {
-            if before.endpoints.get(now.key).is_none_or(|then| has_started_prefill(then, now)) {
-                gauge.record_prefill_start(now_ms);
-            }
-        }
         let adapters = self.endpoints.iter().filter_map(|endpoint_state| endpoint_state.adapters.as_ref());
         self.adapters = Arc::new(adapters.flat_map(|residency| residency.names()).cloned().collect());
         self.draining = Some(self.endpoints.iter().filter(|member| member.spec.is_draining).count());
     }
 
-    /// Returns the view for a recording, which outlives it. Instead of the index and the gauges, which it would otherwise
-    /// keep in memory when the pool no longer has them, it has those of `empty`.
+    /// Returns the view for a recording, which outlives it. Instead of the index, the loads and the gauges, which it would
+    /// otherwise keep in memory when the pool no longer has them, it has those of `empty`.
     pub fn to_recorded(&self, empty: &Self) -> Self {
-        let Self { index, gauges, slots, .. } = empty.clone();
-        Self { index, gauges, slots, ..self.clone() }
+        let Self { index, loads, gauges, slots, .. } = empty.clone();
+        Self { index, loads, gauges, slots, ..self.clone() }
+    }
+
+    /// Returns the load that all replicas put on the endpoint at `position`, as the pool knows it now.
+    pub fn booked_at(&self, position: usize) -> Load {
+        self.loads.0.total_at(self.loads.1[position])
+    }
+
+    /// Returns the load that all replicas except `origin` put on each endpoint, as the pool knows it now.
+    pub fn booked_without(&self, origin: Origin) -> Vec<Load> {
+        self.loads.0.without(origin, &self.loads.1)
     }
 
     /// Returns this process's gauge of the endpoint at `position`.
@@ -153,16 +176,23 @@ impl View {
         self.endpoints.position(endpoint)
     }
 
-    /// Returns this process's own state that the pool state does not contain yet, at `now_ms`: its own load,
-    /// in the order of `endpoints`.
+    /// Returns the load of each endpoint and this process's own state that the pool state does not contain yet, at
+    /// `now_ms`, in the order of `endpoints`.
     pub fn local_state(&self, origin: Origin, peer_load: PeerLoad, now_ms: u64) -> LocalState {
         let own = self.gauges.iter().map(|gauge| gauge.load()).collect();
-        let prefilling_ms =
-            self.gauges.iter().map(|gauge| now_ms.saturating_sub(gauge.prefill_began_ms())).collect();
+        let peers = match peer_load {
+            PeerLoad::Current => self.booked_without(origin),
+            PeerLoad::Outdated => Vec::new(),
+        };
+        let (loads, load_slots) = &self.loads;
+        let began_ms = self.gauges.iter().zip(load_slots.iter());
+        let began_ms =
+            began_ms.map(|(gauge, slot)| gauge.prefill_began_ms().max(loads.prefill_began_ms(*slot)));
+        let prefilling_ms = began_ms.map(|began_ms| now_ms.saturating_sub(began_ms)).collect();
         let is_unserved = self.gauges.iter().any(|gauge| gauge.unserved() != Load::ZERO);
         let unserved = self.gauges.iter().filter(|_| is_unserved).map(|gauge| gauge.unserved()).collect();
         let (adapter_sent_to, probed) = (SmallVec::new(), SmallVec::new());
-        LocalState { origin, own, prefilling_ms, peer_load, adapter_sent_to, probed, unserved }
+        LocalState { origin, own, peers, prefilling_ms, adapter_sent_to, probed, unserved }
     }
 
     /// Returns how much of `chain` each endpoint holds according to the index and the overlay, and the length
@@ -262,11 +292,4 @@ fn distinct(blocks: &[usize]) -> BTreeSet<usize> {
     blocks.sort_unstable();
     blocks.dedup();
     blocks.into_iter().collect()
-}
-
-/// Returns whether an endpoint has started to process a prompt between two of its states: a prompt was completed, or
-/// the first one arrived.
-fn has_started_prefill(then: &EndpointState, now: &EndpointState) -> bool {
-    let (was, is) = (then.load().prefills, now.load().prefills);
-    is < was || (was == 0 && is > 0)
 }

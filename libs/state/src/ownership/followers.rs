@@ -71,6 +71,11 @@ impl Followers {
         self.0.remove(&follower);
     }
 
+    /// Returns the streams of all followers.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = u64> {
+        self.0.keys().copied()
+    }
+
     /// Returns the streams of the followers that can be expected to answer: not those that had reported and
     /// fell silent.
     pub(crate) fn responsive(&self, now_ms: u64) -> impl Iterator<Item = &u64> {

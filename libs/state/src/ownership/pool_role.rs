@@ -22,7 +22,7 @@ use super::late_inheritance::LateInheritance;
 use super::takeover::{Takeover, TakeoverStep};
 use crate::pool::{Pool, PoolInput};
 use crate::pool_state::PoolState;
-use crate::replication::{Follower, FrameSource, JournalBounds, JournaledReplica, Lateness, Snapshot};
+use crate::replication::{Follower, FrameSource, JournalBounds, JournaledReplica, Lateness};
 
 /// The current phase of the role, with the state that only this phase needs.
 #[derive(Debug)]
@@ -48,7 +48,6 @@ pub struct PoolRole {
     waiting_ms: u64,
     /// A reading of the pool's clock, and of this process's clock at the same moment, in milliseconds.
     clock_ms: (u64, u64),
-    latest_snapshot: Option<Arc<Snapshot>>,
     /// What this owner may still inherit, if it has started with nothing.
     late_inheritance: Option<LateInheritance>,
 }
@@ -71,7 +70,6 @@ impl PoolRole {
             lateness: Lateness::default(),
             waiting_ms: 0,
             clock_ms: (0, 0),
-            latest_snapshot: None,
             late_inheritance: None,
         }
     }
@@ -111,6 +109,11 @@ impl PoolRole {
     /// Returns whether another aggregator sends messages as the owner.
     pub fn sees_owner(&self, now_ms: u64) -> bool {
         self.heard_owner(now_ms).is_some()
+    }
+
+    /// Returns the streams of the followers.
+    pub fn followers(&self) -> impl Iterator<Item = u64> {
+        self.followers.streams()
     }
 
     /// Returns the pool's clock at `now_ms` of this process's clock.

@@ -227,21 +227,26 @@ impl Assignments {
         now_ms.saturating_sub(last_message_ms) >= silence_ms
     }
 
+    /// Returns whether a stream is connected.
+    pub(crate) fn contains(&self, stream: CollectorStream) -> bool {
+        self.collectors.contains_key(&stream)
+    }
+
     /// Returns all endpoints assigned to the collector on `stream`, ordered by key.
     pub(crate) fn endpoints_of(&self, stream: CollectorStream) -> Vec<AssignedEndpoint> {
         let own = self.endpoints.iter().filter(|(_, (_, on, _))| *on == Some(stream));
-        let mut assigned: Vec<_> = own
-            .map(|(endpoint, (spec, _, generation))| AssignedEndpoint {
-                endpoint: *endpoint,
-                generation: *generation,
-                name: spec.name.clone(),
-                metrics_url: spec.metrics_url.clone(),
-                engine: spec.engine,
-                metrics_tls: spec.metrics_tls,
-            })
-            .collect();
-        assigned.sort_unstable_by_key(|of| of.endpoint);
-        assigned
+        let mut own: Vec<_> =
+            own.map(|(endpoint, (spec, _, generation))| (endpoint, spec, generation)).collect();
+        own.sort_unstable_by_key(|(endpoint, _, _)| **endpoint);
+        let assigned = own.into_iter().map(|(endpoint, spec, generation)| AssignedEndpoint {
+            endpoint: *endpoint,
+            generation: *generation,
+            name: spec.name.clone(),
+            metrics_url: spec.metrics_url.clone(),
+            engine: spec.engine,
+            metrics_tls: spec.metrics_tls,
+        });
+        assigned.collect()
     }
 
     /// Assigns each endpoint to its collector and returns the streams whose assignment changed.

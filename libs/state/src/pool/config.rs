@@ -4,6 +4,22 @@ use signalbox_types::Format;
 
 use crate::replication::JournalBounds;
 
+/// How much an owner does with one input, before other inputs get their turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputLimits {
+    /// The maximum work for placements, unless one placement is more. The unit is the work for one block, about 40 ns.
+    pub placement_work: usize,
+    /// The maximum number of steps of a capture, or of freeing a snapshot: one for each run and each of its holders.
+    pub snapshot_steps: usize,
+}
+
+impl Default for InputLimits {
+    /// About 2 ms each.
+    fn default() -> Self {
+        Self { placement_work: 49_152, snapshot_steps: 8_192 }
+    }
+}
+
 /// The configuration of a pool at its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
@@ -22,6 +38,8 @@ pub struct PoolConfig {
     pub collector_ttl_ms: u64,
     /// How much history is kept.
     pub journal: JournalBounds,
+    /// How much is done with one input.
+    pub input_limits: InputLimits,
 }
 
 impl Default for PoolConfig {
@@ -34,6 +52,7 @@ impl Default for PoolConfig {
             index_bytes: 1 << 30,
             collector_ttl_ms: 2_000,
             journal: JournalBounds::default(),
+            input_limits: InputLimits::default(),
         }
     }
 }

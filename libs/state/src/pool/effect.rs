@@ -3,6 +3,7 @@
 use signalbox_types::{Origin, Version};
 
 use super::assignments::{AssignedEndpoint, CollectorStream};
+use super::feedback_handling::FeedbackRest;
 
 /// What must be done after an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub enum PoolEffect {
     /// There is work left: send [`super::PoolInput::Continue`] after the inputs that already wait. Without it, the next
     /// tick continues.
     Unfinished,
+    /// A batch of feedback is too much work for one input: send [`super::PoolInput::FeedbackRest`] before any other
+    /// feedback of its origin, because placements are handled in order. Without it, the replica sends the placements again
+    /// after its next connection.
+    FeedbackLeft(FeedbackRest),
     /// Count an event; nothing else to do.
     Count(CountedEvent),
 }

@@ -1,5 +1,6 @@
 //! Handles feedback from replicas: gauges, placements, adapters and outcomes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use signalbox_prefix::{IndexError, anchor_after};
@@ -7,16 +8,28 @@ use signalbox_types::{BlockHash, EndpointKey, Load, Origin};
 
 use super::{CountedEvent, Pool, PoolEffect};
 use crate::pool_state::Change;
-use crate::reports::{Feedback, GaugeScope, Placement};
+use crate::reports::{Feedback, GaugeScope, Placement, UsageReport};
+
+/// The work for a placement, and for each change that comes of it, without the blocks: as much as for so many blocks.
+const CHANGE_WORK: usize = 32;
+
+/// What is left of a batch whose placements are too much work for one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedbackRest {
+    origin: Origin,
+    scope: GaugeScope,
+    /// Whether the number of the batch is higher than all before.
+    is_new: bool,
+    placements: VecDeque<Placement>,
+    usage: Vec<UsageReport>,
+}
 
 impl Pool {
     pub(super) fn handle_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<PoolEffect> {
         let Feedback { epoch: _, origin, seq, scope, gauges, placements, adapters, responses, usage } =
             feedback;
-        let mut effects = Vec::new();
         let Some(progress) = self.origins.record_batch(now_ms, origin) else {
-            effects.push(PoolEffect::Expired(origin));
-            return effects;
+            return vec![PoolEffect::Expired(origin)];
         };
         let is_new = progress.advance_seq(seq);
         if is_new {
@@ -25,15 +38,34 @@ impl Pool {
             responses.into_iter().for_each(|response| self.handle_response(now_ms, response));
             usage.iter().for_each(|usage| self.learn_rates(usage));
         }
-        let placements = placements.into_iter();
-        effects.extend(placements.filter_map(|placement| self.handle_placement(now_ms, origin, placement)));
+        let rest = FeedbackRest { origin, scope, is_new, placements: placements.into(), usage };
+        self.continue_feedback(now_ms, rest)
+    }
+
+    /// Handles as many placements as are not too much work, and after the last one what depends on them.
+    pub(super) fn continue_feedback(&mut self, now_ms: u64, mut rest: FeedbackRest) -> Vec<PoolEffect> {
+        let FeedbackRest { origin, scope, is_new, .. } = rest;
+        if self.origins.progress(origin).is_none() {
+            return vec![PoolEffect::Expired(origin)];
+        }
+        let (mut effects, mut work) = (Vec::new(), 0);
+        while let Some(placement) = rest.placements.pop_front() {
+            let (blocks, before) = (placement.suffix.len(), self.journal.head().seq);
+            effects.extend(self.handle_placement(now_ms, origin, placement));
+            let changes = (self.journal.head().seq - before) as usize;
+            work += blocks + CHANGE_WORK * (1 + changes);
+            if work >= self.config.input_limits.placement_work && !rest.placements.is_empty() {
+                effects.push(PoolEffect::FeedbackLeft(rest));
+                return effects;
+            }
+        }
         if let Some(progress) = self.origins.progress(origin)
             && let dropped @ 1.. = progress.take_surplus_dropped()
         {
             effects.push(PoolEffect::Count(CountedEvent::ChainRequestsDropped(origin, dropped)));
         }
         if is_new {
-            self.handle_usage(now_ms, &usage);
+            self.handle_usage(now_ms, &rest.usage);
         }
         if is_new
             && scope == GaugeScope::All
@@ -59,25 +91,28 @@ impl Pool {
         gauges.reverse();
         gauges.sort_by_key(|(endpoint, _)| *endpoint);
         gauges.dedup_by_key(|(endpoint, _)| *endpoint);
-        let Some(progress) = self.origins.progress(origin) else { return };
+        let loads = self.pool_state.loads();
         if scope == GaugeScope::All {
             let is_absent =
                 |endpoint: &EndpointKey| gauges.binary_search_by_key(endpoint, |(of, _)| *of).is_err();
-            let absent: Vec<_> = progress.loaded().into_iter().filter(is_absent).collect();
+            let loaded = loads.of_origin(origin).into_iter().map(|(endpoint, _)| endpoint);
+            let absent: Vec<_> = loaded.filter(is_absent).collect();
             gauges.extend(absent.into_iter().map(|endpoint| (endpoint, Load::ZERO)));
         }
         // Most gauges of a batch with all are as before: these must cost little.
-        gauges.retain(|(endpoint, load)| progress.load_at(*endpoint) != *load);
+        gauges.retain(|(endpoint, load)| loads.of(*endpoint, origin) != *load);
         for (endpoint, load) in gauges {
             let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { continue };
-            if load.prefills > 0 && endpoint_state.load().prefills == 0 {
+            if load.prefills > 0 && self.pool_state.loads().total(endpoint).prefills == 0 {
                 let served = (endpoint, endpoint_state.observed.incarnation);
                 self.cache_beliefs.record_idle(served, self.journal.head().seq);
             }
             self.rounds.touch(endpoint);
             self.commit(Change::LoadChanged { endpoint, origin, load });
-            if let Some(progress) = self.origins.progress(origin) {
-                progress.record_load(endpoint, load);
+            if load != Load::ZERO
+                && let Some(progress) = self.origins.progress(origin)
+            {
+                progress.record_busy();
             }
         }
     }

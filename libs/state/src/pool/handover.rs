@@ -1,5 +1,7 @@
 //! Hands the state from one owner to the next.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use signalbox_types::Version;
 
 use super::assignments::Assignments;
@@ -9,6 +11,7 @@ use super::eviction::RoomCheck;
 use super::origins::Origins;
 use super::pool_rates::PoolRates;
 use super::rounds::Rounds;
+use super::snapshots::LatestSnapshot;
 use super::token_ratios::TokenRatios;
 use super::{Pool, PoolConfig, PoolEffect};
 use crate::pool_state::{Change, PoolState};
@@ -38,7 +41,9 @@ impl Pool {
         let adapters = pool_state.endpoints().filter_map(|endpoint_state| endpoint_state.adapters.as_deref());
         let mut pool = Self {
             assignments: Assignments::inherited(epoch, now_ms),
+            untold: BTreeSet::new(),
             origins: Origins::inherited(now_ms, &pool_state),
+            expiring: VecDeque::new(),
             assessors,
             rates: PoolRates::default(),
             adapters: adapters.flat_map(|residency| residency.names().cloned()).collect(),
@@ -47,6 +52,8 @@ impl Pool {
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
             pending_spec: None,
+            snapshot: LatestSnapshot::default(),
+            discarded: Vec::new(),
             waiting_ms: 0,
             config,
             pool_state,
@@ -74,7 +81,8 @@ impl Pool {
     }
 
     /// Turns the pool into a replica that follows the next owner.
-    pub fn into_replica(self) -> JournaledReplica {
+    pub fn into_replica(mut self) -> JournaledReplica {
+        self.discard_snapshot();
         let Self { config, pool_state, journal, .. } = self;
         JournaledReplica::from_owner(pool_state, journal.without_readers(), config.format, config.journal)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use signalbox_types::PoolSpec;
 
 use super::assignments::CollectorStream;
+use super::feedback_handling::FeedbackRest;
 use crate::reports::{Feedback, Report};
 
 /// What the owner of a pool must handle.
@@ -20,6 +21,8 @@ pub enum PoolInput {
     Reports(CollectorStream, Vec<Report>),
     /// A replica sent feedback.
     Feedback(Feedback),
+    /// What is left of a batch of feedback; see [`super::PoolEffect::FeedbackLeft`].
+    FeedbackRest(FeedbackRest),
     /// Time has passed; sent about every 50 ms.
     Tick,
     /// What an earlier input left unfinished goes on.

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use signalbox_prefix::EndpointMap;
-use signalbox_types::{EndpointKey, Load, Origin};
+use signalbox_types::Origin;
 
 use super::endpoint_assessor::EndpointAssessor;
 use super::probers::Probers;
@@ -35,8 +34,6 @@ pub(crate) struct OriginProgress {
     chain_requests: BTreeMap<u64, u64>,
     /// The placements that were dropped since they were last counted, because too many waited for their chains.
     surplus_dropped: usize,
-    /// The loads of this origin in the pool state that are not zero.
-    loads: EndpointMap<Load>,
 }
 
 impl OriginProgress {
@@ -47,26 +44,9 @@ impl OriginProgress {
         is_newer
     }
 
-    /// Returns the load of this origin at an endpoint.
-    pub(crate) fn load_at(&self, endpoint: EndpointKey) -> Load {
-        self.loads.get(&endpoint).copied().unwrap_or(Load::ZERO)
-    }
-
-    /// Records the load of this origin at an endpoint.
-    pub(crate) fn record_load(&mut self, endpoint: EndpointKey, load: Load) {
-        if load == Load::ZERO {
-            self.loads.remove(&endpoint);
-        } else {
-            self.last_busy_ms = Some(self.last_batch_ms);
-            self.loads.insert(endpoint, load);
-        }
-    }
-
-    /// Returns the endpoints with a load of this origin, ordered by key.
-    pub(crate) fn loaded(&self) -> Vec<EndpointKey> {
-        let mut loaded: Vec<_> = self.loads.keys().copied().collect();
-        loaded.sort_unstable();
-        loaded
+    /// Records that the replica has requests in flight.
+    pub(crate) fn record_busy(&mut self) {
+        self.last_busy_ms = Some(self.last_batch_ms);
     }
 
     /// Returns whether the placement `number` still has to be handled.
@@ -126,18 +106,11 @@ impl Origins {
         for (origin, acknowledged) in pool_state.acknowledgements() {
             origins.active.entry(origin).or_default().highest_number = acknowledged;
         }
-        for endpoint_state in pool_state.endpoints() {
-            for (origin, load) in endpoint_state.loads.entries().iter() {
-                origins.active.entry(*origin).or_default().record_load(endpoint_state.key, *load);
-            }
+        for origin in pool_state.loads().origins() {
+            origins.active.entry(origin).or_default().last_busy_ms = Some(now_ms);
         }
         origins.active.values_mut().for_each(|progress| progress.last_batch_ms = now_ms);
         origins
-    }
-
-    /// Forgets the loads of all origins at an endpoint that is gone.
-    pub(crate) fn forget_endpoint(&mut self, endpoint: EndpointKey) {
-        self.active.values_mut().for_each(|progress| progress.record_load(endpoint, Load::ZERO));
     }
 
     /// Records that a batch of `origin` arrived. Returns its progress; `None` if the origin has expired.
@@ -167,15 +140,9 @@ impl Origins {
         Probers::new(self.active.iter().map(|(origin, progress)| (*origin, is_busy(progress))))
     }
 
-    /// Returns all origins, those that have expired included.
+    /// Returns all origins: those that have expired, then the active ones.
     pub(crate) fn all(&self) -> impl Iterator<Item = Origin> {
-        self.active.keys().chain(&self.expired).copied()
-    }
-
-    /// Expires an origin, however long it was silent.
-    pub(crate) fn expire_at_once(&mut self, origin: Origin) {
-        self.active.remove(&origin);
-        self.expired.push_back(origin);
+        self.expired.iter().chain(self.active.keys()).copied()
     }
 
     /// Treats the last `late_ms` until `now_ms` as if they had not passed, when the silence of origins is measured.
@@ -185,19 +152,21 @@ impl Origins {
         }
     }
 
-    /// Removes the origins that were silent for `ttl_ms` and returns them with the endpoints that they loaded.
-    pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<(Origin, Vec<EndpointKey>)> {
-        let silent = self
-            .active
-            .iter()
-            .filter(|(_, progress)| now_ms.saturating_sub(progress.last_batch_ms) >= ttl_ms);
-        let silent: Vec<_> = silent.map(|(origin, progress)| (*origin, progress.loaded())).collect();
-        for (origin, _) in &silent {
-            self.active.remove(origin);
-            self.expired.push_back(*origin);
-        }
-        let surplus = self.expired.len().saturating_sub(MAX_EXPIRED_ORIGINS);
-        self.expired.drain(..surplus);
+    /// Removes the origins that were silent for `ttl_ms` and returns them.
+    pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<Origin> {
+        let is_silent = |progress: &OriginProgress| now_ms.saturating_sub(progress.last_batch_ms) >= ttl_ms;
+        let silent = self.active.iter().filter(|(_, progress)| is_silent(progress));
+        let silent: Vec<_> = silent.map(|(origin, _)| *origin).collect();
+        silent.iter().for_each(|origin| self.expire_at_once(*origin));
         silent
+    }
+
+    /// Expires an origin, however long it was silent. If too many are remembered, the earliest is forgotten.
+    pub(crate) fn expire_at_once(&mut self, origin: Origin) {
+        self.active.remove(&origin);
+        self.expired.push_back(origin);
+        if self.expired.len() > MAX_EXPIRED_ORIGINS {
+            self.expired.pop_front();
+        }
     }
 }

@@ -20,7 +20,7 @@ impl Pool {
         }
         self.rounds.touch(endpoint);
         let before = endpoint_state.observed.clone();
-        let booked = endpoint_state.load().requests;
+        let booked = self.pool_state.loads().total(endpoint).requests;
         let had_adapters = endpoint_state.adapters.is_some();
         let incarnation = incarnation_after(now_ms, &before, &update);
         let is_restart = is_restart(before.incarnation, incarnation);

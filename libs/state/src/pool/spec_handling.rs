@@ -50,9 +50,9 @@ impl Pool {
         self.continue_work(now_ms)
     }
 
-    /// Applies the next part of the specification. Assigns endpoints when it was the last part.
-    pub(super) fn continue_spec(&mut self, now_ms: u64) -> Vec<PoolEffect> {
-        let Some(mut pending) = self.pending_spec.take() else { return Vec::new() };
+    /// Applies the next part of the specification. The collectors are told when it was the last part.
+    pub(super) fn continue_spec(&mut self, now_ms: u64) {
+        let Some(mut pending) = self.pending_spec.take() else { return };
         let mut work = 0;
         while work < MAX_WORK_PER_INPUT {
             if let Some(endpoint) = pending.gone.pop() {
@@ -61,12 +61,11 @@ impl Pool {
             } else if let Some((endpoint, at)) = pending.wanted.pop() {
                 work += self.apply_endpoint_spec(now_ms, endpoint, &pending.spec.endpoints[at]);
             } else {
-                let changed = self.assignments.take_changed();
-                return self.assign(changed);
+                self.untold.extend(self.assignments.take_changed());
+                return;
             }
         }
         self.pending_spec = Some(pending);
-        Vec::new()
     }
 
     /// Removes an endpoint. Returns the work that it was.
@@ -75,7 +74,6 @@ impl Pool {
         self.assessors.remove(&endpoint);
         self.rates.remove(endpoint);
         self.cache_beliefs.forget(endpoint);
-        self.origins.forget_endpoint(endpoint);
         if self.pool_state.endpoint(endpoint).is_some() {
             self.commit(Change::EndpointRemoved { endpoint });
         }

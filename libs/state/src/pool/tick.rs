@@ -7,6 +7,12 @@ use super::unbooked_load::UnbookedLoad;
 use super::{CountedEvent, Pool, PoolEffect};
 use crate::pool_state::{Change, EndpointState, Observed, ScrapeStatus};
 
+/// The maximum work for expired origins with one input, in loads that are removed.
+const MAX_EXPIRY_WORK_PER_INPUT: usize = 1_024;
+
+/// The work for an origin that has expired, without its loads.
+const EXPIRY_WORK: usize = 64;
+
 impl Pool {
     /// Counts `late_ms` of the time until `now_ms` as if it had not passed for those whose silence is measured: this
     /// process was late, and what they sent may wait to be handled.
@@ -25,13 +31,11 @@ impl Pool {
         let handled_until_ms = now_ms.saturating_sub(self.waiting_ms);
         let expired = self.assignments.expire(handled_until_ms, self.config.collector_ttl_ms);
         let mut effects: Vec<_> = expired.iter().copied().map(PoolEffect::CloseCollector).collect();
-        let moved = self.assignments.reassign(now_ms, !expired.is_empty());
-        effects.extend(self.assign(moved));
-        for (origin, loaded) in self.origins.expire(handled_until_ms, self.config.origin_ttl_ms) {
-            loaded.into_iter().for_each(|endpoint| self.rounds.touch(endpoint));
-            self.commit(Change::OriginExpired { origin });
-            effects.push(PoolEffect::Count(CountedEvent::OriginExpired(origin)));
-        }
+        self.untold.extend(self.assignments.reassign(now_ms, !expired.is_empty()));
+        let expired = self.origins.expire(handled_until_ms, self.config.origin_ttl_ms);
+        effects.extend(expired.iter().map(|origin| PoolEffect::Count(CountedEvent::OriginExpired(*origin))));
+        self.expiring.extend(expired);
+        self.expire_origins();
         self.tick_caches(now_ms);
         if self.rounds.is_over() {
             self.update_rates();
@@ -45,16 +49,44 @@ impl Pool {
         effects
     }
 
-    /// Continues what one input left to do: the current specification and round.
+    /// Continues what earlier inputs left to do.
+    pub(super) fn handle_continue(&mut self, now_ms: u64) -> Vec<PoolEffect> {
+        self.expire_origins();
+        self.continue_work(now_ms)
+    }
+
+    /// Does the next part of everything that is left, except for expired origins.
     pub(super) fn continue_work(&mut self, now_ms: u64) -> Vec<PoolEffect> {
-        let mut effects = self.continue_spec(now_ms);
+        self.continue_spec(now_ms);
         for endpoint in self.rounds.take() {
             self.consider(now_ms, endpoint);
         }
-        if self.pending_spec.is_some() || !self.rounds.is_over() {
-            effects.push(PoolEffect::Unfinished);
+        let mut effects = self.continue_assigning();
+        if effects.is_empty() {
+            self.continue_snapshot();
+            self.free_discarded();
         }
+        let is_unfinished = !self.expiring.is_empty()
+            || self.pending_spec.is_some()
+            || !self.rounds.is_over()
+            || !self.untold.is_empty()
+            || self.is_capturing()
+            || !self.discarded.is_empty();
+        effects.extend(is_unfinished.then_some(PoolEffect::Unfinished));
         effects
+    }
+
+    /// Removes the loads of the next origins that have expired.
+    fn expire_origins(&mut self) {
+        let mut work = 0;
+        while work < MAX_EXPIRY_WORK_PER_INPUT
+            && let Some(origin) = self.expiring.pop_front()
+        {
+            let loads = self.pool_state.loads().of_origin(origin);
+            work += EXPIRY_WORK + loads.len();
+            loads.iter().for_each(|(endpoint, _)| self.rounds.touch(*endpoint));
+            self.commit(Change::OriginExpired { origin });
+        }
     }
 
     /// Lets the next round consider all endpoints.
@@ -70,12 +102,13 @@ impl Pool {
         let Some(assessor) = self.assessors.get_mut(&endpoint) else { return };
         let handled_until_ms = now_ms.saturating_sub(self.waiting_ms);
         let is_unreported = self.assignments.is_unreported(handled_until_ms, endpoint, times.stale_after_ms);
-        let observed = times.observed_after(is_unreported, endpoint_state, &mut assessor.unbooked_load);
+        let booked = self.pool_state.loads().total(endpoint).requests;
+        let observed =
+            times.observed_after(is_unreported, (endpoint_state, booked), &mut assessor.unbooked_load);
         let supported = self.rates.record(endpoint, endpoint_state.spec.engine, assessor);
         let (rates, before) = ((supported, self.rates.typical), &endpoint_state.assessment);
         let assessment = assessor.assess(now_ms, rates, before, &self.origins.probers_of(assessor));
         let accuracy = self.cache_beliefs.changed(endpoint_state);
-        let booked = endpoint_state.load().requests;
         let current = observed.as_ref().unwrap_or(&endpoint_state.observed);
         if current.scrape_status == ScrapeStatus::Fresh
             && !assessor.unbooked_load.is_settled(current.gauges, booked)
@@ -116,7 +149,7 @@ impl Times {
     fn observed_after(
         self,
         is_unreported: bool,
-        endpoint_state: &EndpointState,
+        (endpoint_state, booked): (&EndpointState, u32),
         unbooked_load: &mut UnbookedLoad,
     ) -> Option<Observed> {
         let before = &endpoint_state.observed;
@@ -137,7 +170,7 @@ impl Times {
         if !unbooked_load.take_is_due() {
             return None;
         }
-        let unbooked_requests = unbooked_load.sample(before.gauges, endpoint_state.load().requests);
+        let unbooked_requests = unbooked_load.sample(before.gauges, booked);
         unbooked_load.take_is_due(); // the sample taken here counts for this tick
         (unbooked_requests != before.unbooked_requests)
             .then(|| Observed { unbooked_requests, ..before.clone() })

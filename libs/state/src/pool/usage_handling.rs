@@ -41,8 +41,7 @@ impl Pool {
         last_block: BlockHash,
         uses: &[LastUse],
     ) {
-        let endpoint_state = self.pool_state.endpoint(served.0);
-        if endpoint_state.is_some_and(|endpoint_state| endpoint_state.load().prefills == 0) {
+        if self.pool_state.loads().total(served.0).prefills == 0 {
             self.cache_beliefs.record_idle(served, self.journal.head().seq);
         }
         self.cache_beliefs.record_placement(now_ms, served, last_block, uses);

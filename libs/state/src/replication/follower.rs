@@ -66,6 +66,7 @@ impl Follower {
             _ => None,
         };
         // A frame that does not match is ignored: another follower may send one that does.
+        self.replica.record_time(now_ms);
         let outcome = self.replica.apply(source, frame);
         match owner_clock_ms {
             Some(owner_ms) if outcome == ApplyOutcome::Applied => self.owner_clock_ms = (owner_ms, now_ms),
@@ -180,6 +181,7 @@ impl Follower {
         let late_ms = self.lateness.more(now_ms);
         self.lateness.restart(now_ms);
         self.excuse(now_ms, late_ms);
+        self.replica.record_time(now_ms);
         let mut effects = self.handle_event(now_ms, source, event);
         let heard = self.aggregators.heard_owner(now_ms);
         if std::mem::replace(&mut self.heard_owner, heard) != heard && !is_known {

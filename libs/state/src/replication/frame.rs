@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_prefix::Run;
-use signalbox_types::{Format, ModelKey, Models, Origin, TokenRatio, Version};
+use signalbox_types::{Format, Load, ModelKey, Models, Origin, TokenRatio, Version};
 
 use super::changes::Changes;
 use crate::pool_state::{Digest, EndpointState};
@@ -12,8 +12,8 @@ use crate::pool_state::{Digest, EndpointState};
 /// One part of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotEntry {
-    /// The state of an endpoint.
-    Endpoint(Arc<EndpointState>),
+    /// The state of an endpoint, and the load that each replica put on it.
+    Endpoint(Arc<EndpointState>, Vec<(Origin, Load)>),
     /// Runs of consecutive blocks, and the endpoints that hold them.
     Runs(Vec<Run>),
     /// An origin, and the number up to which the snapshot contains its placements.

@@ -51,6 +51,8 @@ pub struct Journal {
     open: Vec<Change>,
     bounds: JournalBounds,
     pins: BTreeMap<u64, Pin>,
+    /// The pin of a snapshot that was not sent to any follower yet.
+    unsent: Option<Pin>,
 }
 
 impl Journal {
@@ -62,7 +64,7 @@ impl Journal {
     fn with_history(history: History, bounds: JournalBounds) -> Self {
         let head = history.head();
         let history = SharedHistory::new(history);
-        Self { history, head, open: Vec::new(), bounds, pins: BTreeMap::new() }
+        Self { history, head, open: Vec::new(), bounds, pins: BTreeMap::new(), unsent: None }
     }
 
     /// Returns the history for those who read it.
@@ -142,13 +144,33 @@ impl Journal {
         }
     }
 
-    /// Releases the pins whose snapshots should have been installed long ago.
-    pub fn expire_pins(&mut self, now_ms: u64) {
-        let before = self.pins.len();
-        self.pins.retain(|_, pin| now_ms.saturating_sub(pin.since_ms) < PIN_MS);
-        if self.pins.len() != before {
+    /// Keeps the changes after `seq`, within bounds, until [`Self::unpin_unsent`]: a snapshot at `seq` is being captured,
+    /// or waits for a follower to ask for it.
+    pub(crate) fn pin_unsent(&mut self, now_ms: u64, seq: u64) {
+        self.unsent = Some(Pin { seq, since_ms: now_ms });
+    }
+
+    /// Releases the pin of the snapshot that was not sent.
+    pub(crate) fn unpin_unsent(&mut self, now_ms: u64) {
+        if self.unsent.take().is_some() {
             self.trim(now_ms);
         }
+    }
+
+    /// Releases the pins whose snapshots should have been installed long ago, or that nobody asks for.
+    pub fn expire_pins(&mut self, now_ms: u64) {
+        let is_over = |pin: &Pin| now_ms.saturating_sub(pin.since_ms) >= PIN_MS;
+        let before = self.pins.len();
+        self.pins.retain(|_, pin| !is_over(pin));
+        let has_expired = self.unsent.take_if(|pin| is_over(pin)).is_some();
+        if has_expired || self.pins.len() != before {
+            self.trim(now_ms);
+        }
+    }
+
+    /// Returns whether there is a snapshot that is not installed yet by everyone who needs it.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.unsent.is_some() || !self.pins.is_empty()
     }
 
     /// Returns the number of pins, one per snapshot that was sent and is not installed yet.
@@ -177,7 +199,7 @@ impl Journal {
 
     fn trim(&mut self, now_ms: u64) {
         let JournalBounds { keep_bytes, keep_ms, max_bytes } = self.bounds;
-        let pinned = self.pins.values().map(|pin| pin.seq).min().unwrap_or(u64::MAX);
+        let pinned = self.pins.values().chain(&self.unsent).map(|pin| pin.seq).min().unwrap_or(u64::MAX);
         self.history.write().trim(|bytes, at_ms, end| {
             let is_old = end <= pinned && now_ms.saturating_sub(at_ms) >= keep_ms;
             bytes > max_bytes || (bytes > keep_bytes && is_old)

@@ -62,6 +62,11 @@ impl JournaledReplica {
         self.journal.set_bounds_of_follower(bounds);
     }
 
+    /// Tells the time; see [`StateReplica::record_time`].
+    pub fn record_time(&mut self, now_ms: u64) {
+        self.state_replica.record_time(now_ms);
+    }
+
     /// Applies one frame; see [`StateReplica::apply`].
     pub fn apply(&mut self, source: FrameSource, frame: Frame) -> ApplyOutcome {
         let changes = match &frame {

@@ -26,19 +26,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Captures `pool_state`, which is at `version`.
+    /// Captures `pool_state`, which is at `version`, at once.
     pub fn capture(pool_state: &PoolState, version: Version, format: Format) -> Self {
-        let endpoints =
-            pool_state.endpoints().map(|endpoint_state| SnapshotEntry::Endpoint(Arc::clone(endpoint_state)));
-        let origins =
-            pool_state.acknowledgements().map(|(origin, number)| SnapshotEntry::Origin(origin, number));
-        let runs = chunks(pool_state.index_writer().runs()).into_iter().map(SnapshotEntry::Runs);
-        let models = Some(pool_state.models()).filter(|models| !models.is_empty());
-        let models = models.map(|models| SnapshotEntry::Models(Arc::clone(models)));
-        let ratios = Some(pool_state.token_ratios()).filter(|ratios| !ratios.is_empty());
-        let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
-        let entries = endpoints.chain(origins).chain(models).chain(ratios).chain(runs);
-        let entries = entries.map(Arc::new).collect();
+        let (mut entries, mut runs) = (entries_without_blocks(pool_state), RunEntries::default());
+        pool_state.index_writer().runs().for_each(|run| runs.push(run));
+        entries.extend(runs.finish());
         Self { version, format, digest: pool_state.digest(), entries }
     }
 
@@ -51,19 +43,49 @@ impl Snapshot {
     }
 }
 
-fn chunks(runs: impl Iterator<Item = Run>) -> Vec<Vec<Run>> {
-    let mut chunks: Vec<Vec<Run>> = Vec::new();
-    let mut weight = usize::MAX;
-    for run in runs {
+/// Returns the parts of a snapshot but the blocks that endpoints hold.
+pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<SnapshotEntry>> {
+    let endpoints = pool_state.endpoints().map(|endpoint_state| {
+        SnapshotEntry::Endpoint(Arc::clone(endpoint_state), pool_state.loads().at(endpoint_state.key))
+    });
+    let origins = pool_state.acknowledgements().map(|(origin, number)| SnapshotEntry::Origin(origin, number));
+    let models = Some(pool_state.models()).filter(|models| !models.is_empty());
+    let models = models.map(|models| SnapshotEntry::Models(Arc::clone(models)));
+    let ratios = Some(pool_state.token_ratios()).filter(|ratios| !ratios.is_empty());
+    let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
+    endpoints.chain(origins).chain(models).chain(ratios).map(Arc::new).collect()
+}
+
+/// Collects runs into parts of a snapshot of a limited size.
+#[derive(Debug, Default)]
+pub(super) struct RunEntries {
+    complete: Vec<Arc<SnapshotEntry>>,
+    open: Vec<Run>,
+    /// The weight of the open part.
+    bytes: usize,
+}
+
+impl RunEntries {
+    pub(super) fn push(&mut self, run: Run) {
         let more = 32 + run.blocks.len() * 8 + run.placed.len() * 16 + run.confirmed.len() * 20;
-        if weight.saturating_add(more) > MAX_RUNS_BYTES_PER_ENTRY {
-            chunks.push(Vec::new());
-            weight = 0;
+        if self.bytes + more > MAX_RUNS_BYTES_PER_ENTRY {
+            self.close();
         }
-        weight += more;
-        chunks.last_mut().expect("the first run always opens a chunk").push(run);
+        self.bytes += more;
+        self.open.push(run);
     }
-    chunks
+
+    pub(super) fn finish(mut self) -> Vec<Arc<SnapshotEntry>> {
+        self.close();
+        self.complete
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.complete.push(Arc::new(SnapshotEntry::Runs(std::mem::take(&mut self.open))));
+        }
+        self.bytes = 0;
+    }
 }
 
 /// Builds the state from the parts of a snapshot.
@@ -75,7 +97,9 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
     let (mut models, mut ratios) = (Arc::default(), Arc::default());
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
-            SnapshotEntry::Endpoint(endpoint_state) => endpoints.push(Arc::unwrap_or_clone(endpoint_state)),
+            SnapshotEntry::Endpoint(endpoint_state, loads) => {
+                endpoints.push((Arc::unwrap_or_clone(endpoint_state), loads));
+            }
             SnapshotEntry::Runs(more) => runs.extend(more),
             SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
             SnapshotEntry::Models(all) => models = all,

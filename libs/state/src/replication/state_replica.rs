@@ -134,6 +134,12 @@ impl StateReplica {
         &self.pool_state
     }
 
+    /// Tells the time of this process's clock, in milliseconds: when the endpoints start with prompts that later frames
+    /// tell of.
+    pub fn record_time(&mut self, now_ms: u64) {
+        self.pool_state.loads_mut().record_time(now_ms);
+    }
+
     /// Applies one frame that arrived on `source`. The table in docs/PROTOCOL.md has one row per kind of
     /// frame and one column per relation of epochs.
     pub fn apply(&mut self, source: FrameSource, frame: Frame) -> ApplyOutcome {
@@ -212,7 +218,8 @@ impl StateReplica {
             return ApplyOutcome::Stale;
         }
         match assemble(entries) {
-            Ok(pool_state) if pool_state.digest() == *digest => {
+            Ok(mut pool_state) if pool_state.digest() == *digest => {
+                pool_state.loads_mut().continue_prefills_of(self.pool_state.loads());
                 (self.held, self.format, self.pool_state) = (Held::Consistent(version), format, pool_state);
                 ApplyOutcome::Reset
             }

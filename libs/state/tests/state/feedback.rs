@@ -38,11 +38,7 @@ fn requests(requests: u32) -> Load {
 
 /// Returns the loads of `origin` in the pool, without zeros.
 pub(crate) fn loads_of(pool: &Pool, origin: u64) -> BTreeMap<EndpointKey, Load> {
-    let loads = pool
-        .pool_state()
-        .endpoints()
-        .map(|endpoint_state| (endpoint_state.key, endpoint_state.load_of(Origin(origin))));
-    loads.filter(|(_, load)| *load != Load::ZERO).collect()
+    pool.pool_state().loads().of_origin(Origin(origin)).into_iter().collect()
 }
 
 /// Returns the batches with which a replica reports its gauges, and the gauges at the end.
@@ -135,7 +131,7 @@ fn maximum_loads_add_up_without_overflow() {
             PoolInput::Feedback(full_batch(origin, u64::MAX, vec![(endpoint(0), maximum)], Vec::new())),
         );
     }
-    assert_eq!(maximum, pool.pool_state().endpoint(endpoint(0)).unwrap().load());
+    assert_eq!(maximum, pool.pool_state().loads().total(endpoint(0)));
 }
 
 #[test]

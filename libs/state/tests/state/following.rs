@@ -63,14 +63,18 @@ fn digest_of_an_emptied_pool_is_that_of_a_new_one() {
 fn digest_covers_every_part_of_an_endpoint() {
     let pool = pool_of(1, config());
     let endpoint_state = pool.pool_state().endpoints().next().unwrap();
-    let digest = |edit: &dyn Fn(&mut signalbox_state::EndpointState)| {
-        let mut edited = (**endpoint_state).clone();
-        edit(&mut edited);
-        signalbox_state::PoolState::from_parts(vec![edited], Vec::new(), Vec::new(), &Arc::default())
+    let of = |edited: signalbox_state::EndpointState, loads| {
+        let parts = vec![(edited, loads)];
+        signalbox_state::PoolState::from_parts(parts, Vec::new(), Vec::new(), &Arc::default())
             .unwrap()
             .digest()
     };
-    let edits: [&dyn Fn(&mut signalbox_state::EndpointState); 6] = [
+    let digest = |edit: &dyn Fn(&mut signalbox_state::EndpointState)| {
+        let mut edited = (**endpoint_state).clone();
+        edit(&mut edited);
+        of(edited, Vec::new())
+    };
+    let edits: [&dyn Fn(&mut signalbox_state::EndpointState); 5] = [
         &|endpoint_state| Arc::make_mut(&mut endpoint_state.spec).metrics_url.push('x'),
         &|endpoint_state| {
             drop(Arc::make_mut(&mut endpoint_state.spec).labels.insert("a".to_owned(), "b".to_owned()))
@@ -78,14 +82,13 @@ fn digest_covers_every_part_of_an_endpoint() {
         &|endpoint_state| endpoint_state.observed.unbooked_requests = 1,
         &|endpoint_state| endpoint_state.observed.scrape_status_since_ms = 1,
         &|endpoint_state| endpoint_state.adapters = Some(Arc::default()),
-        &|endpoint_state| {
-            let load = signalbox_types::Load { requests: 1, prefills: 0, prefill_tokens: 0 };
-            endpoint_state.loads.set(Origin(1), load);
-        },
     ];
     for edit in edits {
         assert_eq!(1, digest(edit).differing(&pool.pool_state().digest()).len());
     }
+    let load = signalbox_types::Load { requests: 1, prefills: 0, prefill_tokens: 0 };
+    let loaded = of((**endpoint_state).clone(), vec![(Origin(1), load)]);
+    assert_eq!(vec!["loads"], loaded.differing(&pool.pool_state().digest()));
 }
 
 #[test]
@@ -129,7 +132,7 @@ fn models_are_replicated_once_and_visible_in_the_view() {
     assert_eq!(before + 1, seq(&pool));
     assert!(!catch_up(&mut replica, &pool));
     let bookings = signalbox_state::Bookings::new(Arc::new(|| {}));
-    let view = signalbox_state::View::next(&signalbox_state::View::default(), &replica, &bookings, 0);
+    let view = signalbox_state::View::next(&signalbox_state::View::default(), &replica, &bookings);
     assert_eq!((models(1), -1), (Arc::clone(&view.models), view.models.priority(Some("objective-1"))));
     pool.handle(0, spec(0));
     assert_eq!(before + 2, seq(&pool));
@@ -155,7 +158,7 @@ fn snapshot_entries_have_bounded_size() {
         SnapshotEntry::Runs(runs) => runs
             .iter()
             .fold((0, 0), |(blocks, holders), run| (blocks + run.blocks.len(), holders + run.placed.len())),
-        SnapshotEntry::Endpoint(_)
+        SnapshotEntry::Endpoint(..)
         | SnapshotEntry::Origin(..)
         | SnapshotEntry::Models(_)
         | SnapshotEntry::TokenRatios(_) => (0, 0),

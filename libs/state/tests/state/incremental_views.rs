@@ -6,7 +6,8 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use signalbox_state::{
-    AdapterResidency, Bookings, Change, EndpointList, Overlay, PeerLoad, PoolState, StateReplica, View,
+    AdapterResidency, Bookings, Change, EndpointList, Observed, Overlay, PeerLoad, PoolState, StateReplica,
+    View,
 };
 use signalbox_types::{EndpointSpec, Load, Origin};
 
@@ -23,11 +24,11 @@ proptest! {
         let mut simulated = SimulatedPool::new(1, config());
         let (mut replica, bookings) = (StateReplica::default(), Bookings::new(Arc::new(|| {})));
         let (mut view, overlay) = (View::default(), Overlay::default());
-        for (at, step) in steps.iter().enumerate() {
+        for step in &steps {
             simulated.step(step);
             catch_up(&mut replica, &simulated.pool);
-            view = View::next(&view, &replica, &bookings, at as u64);
-            let fresh = View::next(&View::default(), &replica, &Bookings::new(Arc::new(|| {})), at as u64);
+            view = View::next(&view, &replica, &bookings);
+            let fresh = View::next(&View::default(), &replica, &Bookings::new(Arc::new(|| {})));
             prop_assert_eq!(&fresh.endpoints, &view.endpoints);
             prop_assert_eq!((fresh.version, fresh.format), (view.version, view.format));
             prop_assert_eq!(fresh.may_be_draining(), view.may_be_draining());
@@ -39,6 +40,13 @@ proptest! {
             for (position, member) in view.endpoints.iter().enumerate() {
                 prop_assert_eq!(Some(position), view.position(member.key));
                 prop_assert!(Arc::ptr_eq(view.gauge(position), &bookings.gauge(member.key)));
+                let loads = replica.pool_state().loads();
+                prop_assert_eq!(loads.total(member.key), view.booked_at(position));
+                for origin in (0..4).map(Origin) {
+                    let others = loads.at(member.key).into_iter().filter(|(of, _)| *of != origin);
+                    let others = others.fold(Load::ZERO, |sum, (_, load)| sum + load);
+                    prop_assert_eq!(others, view.booked_without(origin)[position]);
+                }
             }
         }
     }
@@ -50,17 +58,17 @@ proptest! {
         for (seq, change) in (1..).zip(&changes) {
             let is_applied = pool_state.apply(seq, change).is_ok();
             match change {
-                Change::EndpointSet { spec } => _ = model.entry(spec.key()).or_insert(Load::ZERO),
+                Change::EndpointSet { spec } => _ = model.entry(spec.key()).or_insert(0),
                 Change::EndpointRemoved { endpoint } => prop_assert_eq!(is_applied, model.remove(endpoint).is_some()),
-                Change::LoadChanged { endpoint, load, .. } => {
+                Change::Observed { endpoint, observed } => {
                     prop_assert_eq!(is_applied, model.contains_key(endpoint));
-                    model.entry(*endpoint).and_modify(|of| *of = *load);
+                    model.entry(*endpoint).and_modify(|of| *of = observed.unbooked_requests);
                 }
                 _ => {}
             }
             let list = pool_state.endpoint_list();
-            let contents = |list: &EndpointList| list.iter().map(|of| (of.key, of.load())).collect::<Vec<_>>();
-            prop_assert_eq!(model.iter().map(|(key, load)| (*key, *load)).collect::<Vec<_>>(), contents(list));
+            let contents = |list: &EndpointList| list.iter().map(|of| (of.key, of.observed.unbooked_requests)).collect::<Vec<_>>();
+            prop_assert_eq!(model.iter().map(|(key, of)| (*key, *of)).collect::<Vec<_>>(), contents(list));
             if seq % 16 == 1 {
                 taken.push((list.clone(), contents(list)));
             }
@@ -81,19 +89,25 @@ proptest! {
         let mut pool = signalbox_state::Pool::new(1, config());
         pool.handle(0, signalbox_state::PoolInput::Spec(crate::fixtures::pool_spec((0..40).map(|at| endpoint_spec(at, 0)))));
         let (mut replica, bookings) = (StateReplica::default(), Bookings::new(Arc::new(|| {})));
+        replica.record_time(1);
         catch_up(&mut replica, &pool);
-        let mut view = View::next(&View::default(), &replica, &bookings, 1);
+        let mut view = View::next(&View::default(), &replica, &bookings);
         let mut began: Vec<u64> = vec![1; 40];
         for (step, change) in changes.iter().enumerate() {
             let now_ms = 10 + step as u64;
             let from = replica.version().unwrap_or_default();
             let changes = vec![change.clone()].into();
+            let prefills = |replica: &StateReplica| {
+                let loads = replica.pool_state().loads();
+                view.endpoints.iter().map(|member| loads.total(member.key).prefills).collect::<Vec<_>>()
+            };
+            let before = prefills(&replica);
+            replica.record_time(now_ms);
             let frame = signalbox_state::Frame::Delta { epoch: from.epoch, from: from.seq, to: from.seq + 1, changes };
             prop_assert_eq!(signalbox_state::ApplyOutcome::Applied, replica.apply(crate::fixtures::OWNER, frame));
-            let next = View::next(&view, &replica, &bookings, now_ms);
-            let prefills = view.endpoints.iter().zip(next.endpoints.iter());
-            for (began, (then, now)) in began.iter_mut().zip(prefills) {
-                let (was, is) = (then.load().prefills, now.load().prefills);
+            let after = prefills(&replica);
+            let next = View::next(&view, &replica, &bookings);
+            for (began, (was, is)) in began.iter_mut().zip(before.into_iter().zip(after)) {
                 if is < was || (was == 0 && is > 0) {
                     *began = now_ms;
                 }
@@ -108,16 +122,14 @@ proptest! {
     }
 }
 
-fn load_changed(endpoints: usize) -> impl Strategy<Value = Change> {
-    let change = |(at, load)| Change::LoadChanged { endpoint: endpoint(at), origin: Origin(1), load };
-    (0..endpoints, load()).prop_map(change)
-}
-
 fn list_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         6 => (0..MANY).prop_map(|at| Change::EndpointSet { spec: Arc::new(endpoint_spec(at, 0)) }),
         1 => (0..MANY).prop_map(|at| Change::EndpointRemoved { endpoint: endpoint(at) }),
-        6 => load_changed(MANY),
+        6 => (0..MANY, 0..9_u32).prop_map(|(at, unbooked_requests)| {
+            let observed = Observed { unbooked_requests, ..Observed::default() };
+            Change::Observed { endpoint: endpoint(at), observed }
+        }),
     ]
 }
 
@@ -131,7 +143,11 @@ fn view_change() -> impl Strategy<Value = Change> {
         (0_usize..40, any::<bool>())
             .prop_map(spec)
             .prop_map(|spec| Change::EndpointSet { spec: Arc::new(spec) }),
-        load_changed(40),
+        (0_usize..40, 0..3_u64, load()).prop_map(|(at, origin, load)| Change::LoadChanged {
+            endpoint: endpoint(at),
+            origin: Origin(origin),
+            load,
+        }),
         (0_usize..40, prop_oneof![Just("a"), Just("b")]).prop_map(residency),
     ]
 }

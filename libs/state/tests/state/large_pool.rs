@@ -193,6 +193,55 @@ fn specifications_are_applied_in_parts() {
     assert_eq!(0, timed.pool.pool_state().endpoints().len());
 }
 
+fn told(effects: &[PoolEffect]) -> Vec<u64> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        PoolEffect::Assign(stream, _) => Some(stream.0),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn collectors_are_told_one_after_the_other() {
+    let (mut timed, _) = reported_pool();
+    (2..=3).for_each(|stream| drop(timed.join(stream)));
+    // Endpoints move from all three.
+    let joined = PoolInput::CollectorJoined(CollectorStream(4), "collector-4".to_owned());
+    let effects = timed.pool.handle(timed.now_ms, joined);
+    assert_eq!((vec![1], true), (told(&effects), effects.contains(&PoolEffect::Unfinished)));
+    // One that leaves is not told any more, but those that get its endpoints are.
+    let effects = timed.handle(PoolInput::CollectorLeft(CollectorStream(2)));
+    let all: BTreeSet<_> = told(&effects).into_iter().collect();
+    assert_eq!(BTreeSet::from([1, 3, 4]), all);
+    let lists = [1, 3, 4].map(|stream| assigned(effects.clone(), stream).into_iter().map(|of| of.endpoint));
+    let endpoints: Vec<_> = lists.into_iter().flatten().collect();
+    assert_eq!(ENDPOINTS, endpoints.len());
+    assert_eq!(ENDPOINTS, endpoints.into_iter().collect::<BTreeSet<_>>().len(), "each has one collector");
+}
+
+#[test]
+fn origins_expire_a_few_at_a_time() {
+    let mut timed = Timed::new(config());
+    timed.handle(PoolInput::Spec(pool_spec((0..4).map(spec))));
+    let load = Load { requests: 1, prefills: 0, prefill_tokens: 0 };
+    for origin in 1..=100 {
+        timed.handle(PoolInput::Feedback(full_batch(origin, 1, vec![(spec(0).key(), load)], Vec::new())));
+    }
+    let requests = |pool: &Pool| {
+        let loads = pool.pool_state().loads().at(spec(0).key());
+        loads.iter().map(|(_, load)| load.requests).sum::<u32>()
+    };
+    assert_eq!(100, requests(&timed.pool));
+    timed.now_ms = 60_000;
+    let expired = timed.pool.handle(timed.now_ms, PoolInput::Tick);
+    let refused =
+        timed.pool.handle(timed.now_ms, PoolInput::Feedback(full_batch(100, 2, Vec::new(), Vec::new())));
+    assert!(matches!(refused[..], [PoolEffect::Expired(_)]), "{refused:?}");
+    assert!(expired.contains(&PoolEffect::Unfinished) && (50..100).contains(&requests(&timed.pool)));
+    timed.handle(PoolInput::Continue);
+    assert_eq!(0, requests(&timed.pool));
+}
+
 #[test]
 fn feedback_for_all_endpoints() {
     let (mut timed, _) = reported_pool();

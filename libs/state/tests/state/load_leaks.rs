@@ -85,9 +85,8 @@ impl TestReplica {
 
     /// Returns the load of this replica in the pool, over all present endpoints.
     fn known(&self) -> Load {
-        let loads =
-            self.pool.pool_state().endpoints().map(|endpoint_state| endpoint_state.load_of(Origin(1)));
-        loads.fold(Load::ZERO, |sum, load| sum + load)
+        let loads = self.pool.pool_state().loads().of_origin(Origin(1));
+        loads.into_iter().fold(Load::ZERO, |sum, (_, load)| sum + load)
     }
 }
 

@@ -73,13 +73,45 @@ fn repeated_batch_keeps_the_origin_alive() {
     assert_eq!(1, loads_of(&pool, 1).len());
 }
 
+/// Returns how many origins have load at the pool.
+fn loaded(pool: &Pool) -> usize {
+    pool.pool_state().loads().origins().count()
+}
+
+/// Handles a tick, and continues until no work is left.
+fn tick_to_the_end(pool: &mut Pool, now_ms: u64) {
+    let mut effects = pool.handle(now_ms, PoolInput::Tick);
+    while effects.contains(&PoolEffect::Unfinished) {
+        effects = pool.handle(now_ms, PoolInput::Continue);
+    }
+}
+
+#[test]
+fn many_silent_origins_expire_with_several_inputs_and_the_next_owner_continues() {
+    let mut pool = pool_of(1, config());
+    for origin in 0..2_000 {
+        send_batch(&mut pool, 0, origin, 1);
+    }
+    pool.handle(TTL_MS, PoolInput::Tick);
+    let left = loaded(&pool);
+    assert!((1_000..2_000).contains(&left), "one tick leaves some of many: {left}");
+    let mut pool = Pool::inherit(2, config(), pool.into_replica(), TTL_MS);
+    pool.handle(2 * TTL_MS - 1, PoolInput::Tick);
+    assert_eq!(left, loaded(&pool), "each has the whole time at the next owner");
+    tick_to_the_end(&mut pool, 2 * TTL_MS);
+    assert_eq!((0, 0), (loaded(&pool), pool.pool_state().acknowledgements().len()));
+    assert_eq!(Load::ZERO, pool.pool_state().loads().total(endpoint(0)));
+}
+
 #[test]
 fn remembered_expired_origins_are_bounded() {
     let mut pool = pool_of(1, config());
     for origin in 0..5_000 {
         send_batch(&mut pool, 0, origin, 1);
     }
-    pool.handle(TTL_MS, PoolInput::Tick);
+    while loaded(&pool) > 0 {
+        pool.handle(TTL_MS, PoolInput::Tick);
+    }
     let refused = |pool: &mut Pool, origin| {
         send_batch(pool, TTL_MS, origin, 2) == vec![PoolEffect::Expired(Origin(origin))]
     };

@@ -140,7 +140,7 @@ fn who_is_silent_after_the_stall_expires() {
         owner.handle(RoleInput::Tick);
     }
     assert_eq!(2, owner.expired, "the collector and the origin");
-    assert_eq!(0, owner.role.pool_state().endpoint(endpoint(0)).unwrap().load_of(Origin(1)).requests);
+    assert_eq!(0, owner.role.pool_state().loads().of(endpoint(0), Origin(1)).requests);
 }
 
 #[test]

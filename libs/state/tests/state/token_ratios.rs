@@ -66,7 +66,7 @@ fn bytes_per_token_are_learned_per_model_and_used_by_replicas() {
 
     let mut replica = StateReplica::default();
     catch_up(&mut replica, &pool);
-    let view = View::next(&View::default(), &replica, &Bookings::new(Arc::new(|| {})), 0);
+    let view = View::next(&View::default(), &replica, &Bookings::new(Arc::new(|| {})));
     let tokens = |model: &str| {
         let prompt = PromptSize { text_bytes: 6_000, ..PromptSize::default() };
         let mut request = Request { model: model.to_owned(), prompt, ..Request::default() };

@@ -30,7 +30,7 @@ proptest! {
         };
         placed.iter().for_each(|one| send(&mut pool, one));
         catch_up(&mut replica, &pool);
-        let view = View::next(&View::default(), &replica, &bookings, 0);
+        let view = View::next(&View::default(), &replica, &bookings);
         pool.handle(0, PoolInput::Spec(pool_spec((0..left).map(|index| endpoint_spec(index, 0)))));
         later.iter().for_each(|one| send(&mut pool, one));
         catch_up(&mut replica, &pool);
@@ -52,7 +52,7 @@ proptest! {
             prop_assert!((held..=expected.1).contains(&known));
             prop_assert!(known >= view.index.lookup(&chain).longest);
         }
-        let next = View::next(&view, &replica, &bookings, 0);
+        let next = View::next(&view, &replica, &bookings);
         // A placement in the overlay for an endpoint that is gone counts for nothing.
         let (matches, known) = next.look_up(&chain, &overlay);
         prop_assert_eq!((next.matches(&lookup, chain.len()), true), (matches, known <= lookup.longest));
@@ -69,7 +69,7 @@ fn unsupported_format_has_no_matches() {
     pool.handle(0, PoolInput::Feedback(partial_batch(1, 1, Vec::new(), vec![placed])));
     let mut replica = StateReplica::default();
     catch_up(&mut replica, &pool);
-    let view = View::next(&View::default(), &replica, &Bookings::new(std::sync::Arc::new(|| {})), 0);
+    let view = View::next(&View::default(), &replica, &Bookings::new(std::sync::Arc::new(|| {})));
     let (matches, known) = view.look_up(&chain(&[0, 1]), &Overlay::default());
     assert_eq!((vec![0], 2, 0), (matches.blocks, matches.total, known));
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
-use signalbox_state::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport};
+use signalbox_state::{
+    Feedback, FeedbackReply, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
+};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin};
-use signalbox_wire::{FeedbackReply, WireError};
+use signalbox_wire::WireError;
 
 use crate::through_bytes;
 use crate::values::{anchor, key, load, origin, suffix};

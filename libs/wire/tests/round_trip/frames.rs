@@ -119,27 +119,17 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn endpoint_state() -> impl Strategy<Value = EndpointState> {
-    (
-        spec(),
-        observed(),
-        assessment(),
-        option::of(residency()),
-        vec((origin(), load()), 0..6),
-        any::<u64>(),
-        cache_accuracy(),
+    (spec(), observed(), assessment(), option::of(residency()), any::<u64>(), cache_accuracy()).prop_map(
+        |(spec, observed, assessment, adapters, cold_placement_seq, cache_accuracy)| EndpointState {
+            key: spec.key(),
+            spec,
+            observed,
+            assessment,
+            adapters,
+            cold_placement_seq,
+            cache_accuracy,
+        },
     )
-        .prop_map(|(spec, observed, assessment, adapters, loads, cold_placement_seq, cache_accuracy)| {
-            EndpointState {
-                key: spec.key(),
-                spec,
-                observed,
-                assessment,
-                adapters,
-                loads: loads.into_iter().collect(),
-                cold_placement_seq,
-                cache_accuracy,
-            }
-        })
 }
 
 fn run() -> impl Strategy<Value = Run> {
@@ -165,7 +155,8 @@ fn run() -> impl Strategy<Value = Run> {
 
 fn entry() -> impl Strategy<Value = SnapshotEntry> {
     prop_oneof![
-        endpoint_state().prop_map(|endpoint_state| SnapshotEntry::Endpoint(Arc::new(endpoint_state))),
+        (endpoint_state(), vec((origin(), load()), 0..6))
+            .prop_map(|(state, loads)| SnapshotEntry::Endpoint(Arc::new(state), loads)),
         vec(run(), 0..5).prop_map(SnapshotEntry::Runs),
         (origin(), any::<u64>()).prop_map(|(origin, number)| SnapshotEntry::Origin(origin, number)),
         models().prop_map(SnapshotEntry::Models),

@@ -1,6 +1,7 @@
 //! `PoolOwner`: the one actor through which everything about a pool passes. It owns the pool, or follows its
 //! owner as a standby.
 
+mod bulk;
 mod effects;
 
 use std::collections::BTreeMap;
@@ -8,21 +9,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, RpcReplyPort};
-use signalbox_peers::{ListenerState, StreamEvent, StreamSender};
+use signalbox_peers::{ListenerState, StreamSender};
 use signalbox_state::{
-    AssignedEndpoint, CollectorStream, Feedback, FollowerEvent, FollowerPoll, FromFollower, JournalBounds,
-    PollReply, PoolEffect, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+    AssignedEndpoint, CollectorStream, FollowerPoll, JournalBounds, PollReply, PoolInput, PoolRole,
+    PoolRoleConfig, RoleInput, RoleStatus,
 };
 use signalbox_types::PoolSpec;
-use signalbox_wire::FeedbackReply;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::coordination::{self, Membership};
 use crate::metrics::PoolMetrics;
-use crate::pools::{
-    BulkMessage, CollectorReports, FeedbackReplies, PoolHandle, PoolOwnerMessage, PoolOwnerRef,
-};
+use crate::pools::{BulkMessage, PoolHandle, PoolOwnerMessage, PoolOwnerRef};
 
 /// How often a standby learns the time: it bounds how late it notices that it must take the pool over.
 const TICK_INTERVAL: Duration = Duration::from_millis(50);
@@ -33,9 +31,6 @@ const OWNER_TICK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often the metrics are set.
 const METRICS_INTERVAL: Duration = Duration::from_millis(250);
-
-/// How long messages of the bulk queue are handled before those of the mailbox get their turn.
-const BULK_SLICE: Duration = Duration::from_millis(2);
 
 /// How long a draining owner waits for its successor to fetch the history that it lacks.
 const DRAIN_LINGER: Duration = Duration::from_millis(500);
@@ -69,6 +64,8 @@ pub(crate) struct State {
     aggregators: BTreeMap<u64, StreamSender>,
     /// Start of the drain, and where to report its end.
     draining: Option<(Instant, RpcReplyPort<()>)>,
+    /// Whether the bulk queue contains the message that the pool must go on with what it left unfinished.
+    is_continuing: bool,
     /// Send messages to the actor. They end with it.
     _tasks: JoinSet<()>,
 }
@@ -117,6 +114,7 @@ impl Actor for PoolOwner {
             collectors,
             aggregators,
             draining: None,
+            is_continuing: false,
             _tasks: tasks,
         })
     }
@@ -149,11 +147,15 @@ impl Actor for PoolOwner {
                 state.apply(&myself, RoleInput::FollowerMessage(follower, message));
                 drop(permit);
             }
+            PoolOwnerMessage::FollowerLeft(follower) => {
+                // This fails if the actor has been stopped. Then there is nothing left to do.
+                let _ = state.setup.handle.bulk.push(&myself, BulkMessage::FollowerLeft(follower));
+            }
             PoolOwnerMessage::FollowerCaughtUp(follower) => {
                 state.apply(&myself, RoleInput::FollowerCaughtUp(follower));
             }
             // The stream that polls may have ended in the meantime.
-            PoolOwnerMessage::Poll(poll, port) => drop(port.send(state.poll(poll))),
+            PoolOwnerMessage::Poll(poll, port) => drop(port.send(state.poll(&myself, poll))),
             PoolOwnerMessage::OwnerObserved(owner) => state.apply(&myself, RoleInput::OwnerObserved(owner)),
             PoolOwnerMessage::ClaimAnswered(result) => state.apply(&myself, RoleInput::ClaimAnswered(result)),
             PoolOwnerMessage::Candidates(names) => state.apply(&myself, RoleInput::Candidates(names)),
@@ -210,78 +212,14 @@ impl State {
         }
     }
 
-    /// Handles messages of the bulk queue for a short time.
-    fn handle_bulk(&mut self, myself: &PoolOwnerRef) {
-        let (handle, started) = (Arc::clone(&self.setup.handle), Instant::now());
-        while let Some(message) = handle.bulk.next() {
-            self.handle_bulk_message(myself, message);
-            handle.progress.record();
-            if started.elapsed() >= BULK_SLICE {
-                return handle.bulk.continue_later(myself);
-            }
-        }
-    }
-
-    fn handle_bulk_message(&mut self, myself: &PoolOwnerRef, message: BulkMessage) {
-        match message {
-            BulkMessage::Reports(reports, _permit) => self.handle_reports(myself, reports),
-            BulkMessage::Feedback { feedback, replies, permit: _permit } => {
-                self.handle_feedback(myself, feedback, &replies);
-            }
-            BulkMessage::FetchReply { follower, frame, permit: _permit } => {
-                let reply = FromFollower::FetchReply(frame);
-                self.apply(myself, RoleInput::FollowerMessage(follower, reply));
-            }
-            BulkMessage::FollowerLeft(follower) => self.apply(myself, RoleInput::FollowerLeft(follower)),
-            BulkMessage::Continue => self.apply(myself, RoleInput::Pool(PoolInput::Continue)),
-            BulkMessage::StreamEvent(event) => self.handle_stream_event(myself, event),
-        }
-    }
-
-    fn handle_feedback(&mut self, myself: &PoolOwnerRef, feedback: Feedback, replies: &FeedbackReplies) {
-        for effect in self.role.handle(self.now_ms(), RoleInput::Pool(PoolInput::Feedback(feedback))) {
-            let reply = match effect {
-                RoleEffect::Pool(PoolEffect::NeedChain(_, number)) => {
-                    self.setup.metrics.chains_requested.inc();
-                    FeedbackReply::NeedChain(number)
-                }
-                RoleEffect::Pool(PoolEffect::Expired(origin)) => FeedbackReply::Expired(origin),
-                effect => {
-                    self.perform(myself, effect);
-                    continue;
-                }
-            };
-            replies.push(reply);
-        }
-    }
-
-    fn handle_reports(&mut self, myself: &PoolOwnerRef, reports: CollectorReports) {
-        let CollectorReports { stream, epoch, reports } = reports;
-        self.apply(myself, RoleInput::EpochHeard(epoch));
-        self.apply(myself, RoleInput::Pool(PoolInput::Reports(stream, reports)));
-    }
-
-    fn handle_stream_event(&mut self, myself: &PoolOwnerRef, event: StreamEvent) {
-        match event {
-            StreamEvent::Opened { stream, sender, .. } => {
-                self.aggregators.insert(stream, sender);
-                self.apply(myself, RoleInput::PeerEvent(stream, FollowerEvent::Connected));
-            }
-            StreamEvent::Received { stream, message, permit } => {
-                self.apply(myself, RoleInput::PeerEvent(stream, FollowerEvent::Received(message)));
-                drop(permit);
-            }
-            StreamEvent::Closed { stream } => {
-                self.aggregators.remove(&stream);
-                self.apply(myself, RoleInput::PeerEvent(stream, FollowerEvent::Disconnected));
-            }
-        }
-    }
-
-    fn poll(&mut self, poll: FollowerPoll) -> PollReply {
+    fn poll(&mut self, myself: &PoolOwnerRef, poll: FollowerPoll) -> PollReply {
         let reply = self.role.poll(self.now_ms(), poll);
-        if matches!(reply, PollReply::Snapshot(_)) {
-            self.setup.metrics.snapshots_sent.inc();
+        match reply {
+            PollReply::Snapshot(_) => {
+                self.setup.metrics.snapshots_sent.inc();
+            }
+            PollReply::Later => self.continue_later(myself),
+            PollReply::Current(_) | PollReply::Frame(_) => {}
         }
         reply
     }
@@ -301,3 +239,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

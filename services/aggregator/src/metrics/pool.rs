@@ -95,7 +95,7 @@ impl PoolMetrics {
                 ScrapeStatus::Stale => counts[2] += 1,
                 ScrapeStatus::Down => counts[3] += 1,
             }
-            in_flight_requests += u64::from(endpoint.load().requests);
+            in_flight_requests += u64::from(role.pool_state().loads().total(endpoint.key).requests);
             // Timestamps are on the owner's clock, so only the owner can compare them.
             with_future_timestamps +=
                 u64::from(is_owner && endpoint.observed.scrape_status_since_ms > role.pool_now_ms(now_ms));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ractor::ActorRef;
 use signalbox_peers::StreamEvent;
-use signalbox_state::{Feedback, Frame};
+use signalbox_state::{Feedback, FeedbackRest, Frame};
 
 use super::feedback_replies::FeedbackReplies;
 use super::message::{CollectorReports, PoolOwnerMessage};
@@ -24,13 +24,19 @@ pub(crate) enum BulkMessage {
         replies: FeedbackReplies,
         permit: MessagePermit,
     },
+    /// What is left of a batch of feedback.
+    FeedbackRest {
+        rest: FeedbackRest,
+        replies: FeedbackReplies,
+        permit: MessagePermit,
+    },
     /// A part of a follower's reply to a fetch request.
     FetchReply {
         follower: u64,
         frame: Frame,
         permit: MessagePermit,
     },
-    /// A follower's stream has ended. It comes after the follower's replies.
+    /// A follower's stream has ended. It came through the mailbox, so all that the follower sent is handled before.
     FollowerLeft(u64),
     /// The pool has work left, which it does in parts.
     Continue,
@@ -68,6 +74,14 @@ impl BulkQueue {
         }
         queue.messages.push_back((Instant::now(), message));
         Ok(())
+    }
+
+    /// Adds a message within a slice, to be handled before all others.
+    pub(crate) fn push_first(&self, message: BulkMessage) {
+        let mut queue = self.lock();
+        // What it is the rest of has arrived before the other messages. How long those wait is what counts.
+        let arrived = queue.messages.front().map_or_else(Instant::now, |(arrived, _)| *arrived);
+        queue.messages.push_front((arrived, message));
     }
 
     /// Takes the next message of a slice. The slice has ended if there is none.
@@ -164,10 +178,22 @@ mod tests {
 
         queue.push(&actor, closed(51)).unwrap();
         assert!(reports.recv().await.unwrap().contains("51"), "it is told of what comes later");
+        [52, 53].into_iter().for_each(|stream| queue.push(&actor, closed(stream)).unwrap());
+        let begun = queue.next().map(|message| format!("{message:?}"));
+        queue.push_first(closed(54));
+        queue.continue_later(&actor);
+        assert_eq!(Some(format!("{:?}", closed(52))), begun);
+        for next in [54, 53] {
+            assert_eq!(
+                Some(format!("{:?}", closed(next))),
+                reports.recv().await,
+                "the rest of it comes first"
+            );
+        }
         actor.stop(None);
         ended.await.unwrap();
         queue.clear();
-        assert!(queue.push(&actor, closed(52)).is_err());
+        assert!(queue.push(&actor, closed(55)).is_err());
         assert!(queue.next().is_none());
     }
 }

@@ -46,6 +46,8 @@ pub(crate) enum PoolOwnerMessage {
         message: FromFollower,
         permit: MessagePermit,
     },
+    /// A follower's stream has ended. Replies of it may wait in the bulk queue, so this goes there next.
+    FollowerLeft(u64),
     /// A follower was up to date when its stream sent it a heartbeat.
     FollowerCaughtUp(u64),
     /// A follower's stream asks what to send next, because the published history does not tell.

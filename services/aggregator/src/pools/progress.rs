@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// For how long a pool's actor may finish no message. Then the pool has stalled: this aggregator does not renew its
 /// lease while it owns the pool, and is not healthy.
 ///
-/// The longest legitimate message, the capture of a snapshot of a large pool, takes some hundred milliseconds, and an
-/// idle actor handles a tick every 100 ms. The shortest lease lasts two seconds.
+/// The longest legitimate message, a takeover of a large pool, takes less than a hundred milliseconds, and an idle
+/// actor handles a tick every 100 ms. The shortest lease lasts two seconds.
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(1);
 
 /// When a pool's actor last finished a message.

@@ -1,7 +1,5 @@
 //! A replica's feedback stream: receives feedback, sends the owner's replies.
 
-use std::time::Instant;
-
 use signalbox_protos::signalbox::v1::{FeedbackBatch, FeedbackReply};
 use signalbox_tls::PeerCertificate;
 use tokio::sync::mpsc;
@@ -56,7 +54,7 @@ async fn receive(
         let permit = peer.budget.admit(signalbox_wire::message_bytes(&message)).await;
         let feedback = signalbox_wire::decode_feedback(message)
             .map_err(|error| context.reject_message(&peer.name, &error))?;
-        origin.check(Instant::now(), feedback.origin).map_err(|error| context.refuse(&peer.name, &error))?;
+        origin.check(feedback.origin).map_err(|error| context.refuse(&peer.name, &error))?;
         let feedback = BulkMessage::Feedback { feedback, replies: replies.clone(), permit };
         peer.pool
             .bulk

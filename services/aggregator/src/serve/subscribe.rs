@@ -4,9 +4,6 @@
 //! a snapshot. An aggregator that does not own the pool sends `NotOwner` instead of frames.
 
 mod follower;
-mod snapshot_pace;
-
-use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1::{FollowerMessage, Frame};
 use signalbox_tls::PeerCertificate;
@@ -15,7 +12,7 @@ use tonic::{Status, Streaming};
 
 use self::follower::Follower;
 use super::{Outgoing, StreamContext};
-use crate::pools::{BulkMessage, PoolOwnerMessage};
+use crate::pools::PoolOwnerMessage;
 
 /// Frames that can queue until the follower reads them.
 const MAX_QUEUED_FRAMES: usize = 8;
@@ -44,7 +41,6 @@ async fn exchange(
     let Some(mut first) = inbound.message().await? else { return Ok(()) };
     let follower = Follower::new(context, context.accept(certificate, first.hello.take())?, frames.clone());
     let (id, actor, name) = (follower.id, follower.peer.actor.clone(), follower.peer.name.clone());
-    let pool = Arc::clone(&follower.peer.pool);
     context.metrics.connected_followers.inc();
     tracing::info!(follower = name, stream = id, "follower connected");
     // If the actor has stopped, forwarding the first message fails as well.
@@ -52,6 +48,7 @@ async fn exchange(
     let reason = follower.run(context, first, inbound).await;
     context.metrics.connected_followers.dec();
     tracing::info!(follower = name, stream = id, reason, "follower disconnected");
-    let _ = pool.bulk.push(&actor, BulkMessage::FollowerLeft(id));
+    // This fails if the actor has stopped. Its successor does not know the follower.
+    let _ = actor.cast(PoolOwnerMessage::FollowerLeft(id));
     Ok(())
 }

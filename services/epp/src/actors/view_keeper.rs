@@ -5,7 +5,7 @@ mod view_publication;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_peers::{ListenerState, StreamEvent, StreamSender};
@@ -219,26 +219,24 @@ impl State {
         self.publication.record_state(self.follower.replica().state_replica().version());
     }
 
-    /// Has the view published when it is due, behind the messages that wait then: one view for all of them.
+    /// Has the view published behind the messages that wait: one view for all of them.
     fn request_publication(&mut self, myself: &KeeperRef) {
-        match self.publication.request(Instant::now()) {
-            None => {}
+        if self.publication.request() {
             // A keeper that stops publishes nothing.
-            Some(Duration::ZERO) => _ = myself.cast(Message::PublishView),
-            Some(delay) => drop(myself.send_after(delay, || Message::PublishView)),
+            let _ = myself.cast(Message::PublishView);
         }
     }
 
     /// Publishes the view of the state.
     fn publish_view(&mut self) {
-        let (now_ms, replica) = (self.picker.now_ms(), self.follower.replica().state_replica());
+        let replica = self.follower.replica().state_replica();
         let before = self.picker.snapshot.load();
-        let next = DecisionSnapshot::next(&before, replica, &self.picker.bookings, now_ms);
+        let next = DecisionSnapshot::next(&before, replica, &self.picker.bookings);
         let endpoints = next.view.endpoints.len();
         drop(before);
         self.picker.snapshot.store(Arc::new(next));
         self.publication.record_state(replica.version());
-        self.publication.record_view(Instant::now());
+        self.publication.record_view();
         self.picker.metrics.views_published.inc();
         let origin = self.picker.origin();
         let acknowledged = replica.pool_state().acknowledged(origin);

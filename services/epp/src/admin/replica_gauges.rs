@@ -25,8 +25,7 @@ impl ReplicaGauges {
         let peer_requests = match picker.peer_load() {
             PeerLoad::Outdated => 0,
             PeerLoad::Current => {
-                let loads = view.endpoints.iter().map(|member| member.load_without(picker.origin()).requests);
-                loads.map(u64::from).sum()
+                view.booked_without(picker.origin()).iter().map(|load| u64::from(load.requests)).sum()
             }
         };
         let unbooked_requests =

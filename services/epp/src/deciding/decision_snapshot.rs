@@ -12,7 +12,7 @@ use signalbox_state::{Bookings, EndpointState, StateReplica, View};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DecisionSnapshot {
     pub(crate) view: View,
-    /// The same view for recordings, without the prefix index and the gauges.
+    /// The same view for recordings, without the prefix index, the loads and the gauges.
     pub(crate) recorded: Arc<View>,
     /// What is derived from the endpoints' addresses and names.
     directory: Arc<Directory>,
@@ -43,9 +43,9 @@ impl Directory {
 }
 
 impl DecisionSnapshot {
-    /// Returns the snapshot of what `replica` holds at `now_ms`, sharing with `before` what has not changed.
-    pub(crate) fn next(before: &Self, replica: &StateReplica, bookings: &Bookings, now_ms: u64) -> Self {
-        let view = View::next(&before.view, replica, bookings, now_ms);
+    /// Returns the snapshot of what `replica` holds, sharing with `before` what has not changed.
+    pub(crate) fn next(before: &Self, replica: &StateReplica, bookings: &Bookings) -> Self {
+        let view = View::next(&before.view, replica, bookings);
         let directory = match has_same_names(&before.view, &view) {
             true => Arc::clone(&before.directory),
             false => Arc::new(Directory::of(&view)),
@@ -76,8 +76,9 @@ fn has_same_names(before: &View, now: &View) -> bool {
     let has_moved = |(_, before, now): (usize, &Arc<EndpointState>, &Arc<EndpointState>)| {
         !Arc::ptr_eq(&before.spec, &now.spec) && before.spec.address != now.spec.address
     };
-    now.endpoints.has_same_keys(&before.endpoints)
-        && !now.endpoints.changed_since(&before.endpoints).any(has_moved)
+    now.has_same_descriptions(before)
+        || now.endpoints.has_same_keys(&before.endpoints)
+            && !now.endpoints.changed_since(&before.endpoints).any(has_moved)
 }
 
 #[cfg(test)]
@@ -91,9 +92,8 @@ mod tests {
     #[test]
     fn recorded_view_does_not_retain_the_index() {
         let bookings = Bookings::new(Arc::new(|| {}));
-        let first =
-            DecisionSnapshot::next(&DecisionSnapshot::default(), &StateReplica::default(), &bookings, 1);
-        let second = DecisionSnapshot::next(&first, &StateReplica::default(), &bookings, 2);
+        let first = DecisionSnapshot::next(&DecisionSnapshot::default(), &StateReplica::default(), &bookings);
+        let second = DecisionSnapshot::next(&first, &StateReplica::default(), &bookings);
         assert!(!Arc::ptr_eq(&second.view.index, &second.recorded.index));
         assert!(Arc::ptr_eq(&first.recorded.index, &second.recorded.index));
     }
@@ -102,7 +102,7 @@ mod tests {
     fn gauge_of_a_replaced_endpoint_goes_unless_a_request_is_in_flight_there() {
         let bookings = Bookings::new(Arc::new(|| {}));
         let snapshot = |before: &DecisionSnapshot, addresses: &[&str]| {
-            DecisionSnapshot::next(before, &replica_of(&pool(addresses, ScrapeStatus::Fresh)), &bookings, 1)
+            DecisionSnapshot::next(before, &replica_of(&pool(addresses, ScrapeStatus::Fresh)), &bookings)
         };
         let first = snapshot(&DecisionSnapshot::default(), &[FIRST, SECOND]);
         let [idle, busy] = [FIRST, SECOND].map(|address| {
@@ -130,7 +130,7 @@ mod tests {
     fn directory_is_shared_until_an_address_changes() {
         let bookings = Bookings::new(Arc::new(|| {}));
         let snapshot = |before: &DecisionSnapshot, addresses: &[&str], status| {
-            DecisionSnapshot::next(before, &replica_of(&pool(addresses, status)), &bookings, 1)
+            DecisionSnapshot::next(before, &replica_of(&pool(addresses, status)), &bookings)
         };
         let first = snapshot(&DecisionSnapshot::default(), &[FIRST, SECOND], ScrapeStatus::Fresh);
         let second = snapshot(&first, &[FIRST, SECOND], ScrapeStatus::Stale);

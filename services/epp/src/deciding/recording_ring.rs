@@ -56,7 +56,7 @@ impl RecordingRing {
 #[cfg(test)]
 mod tests {
     use signalbox_schedule::{Decision, Policy};
-    use signalbox_state::{LocalState, PeerLoad, PrefixMatches, View};
+    use signalbox_state::{LocalState, PrefixMatches, View};
     use signalbox_types::{Origin, Request};
     use smallvec::SmallVec;
 
@@ -66,8 +66,8 @@ mod tests {
         let local = LocalState {
             origin: Origin(1),
             own: Vec::new(),
+            peers: Vec::new(),
             prefilling_ms: Vec::new(),
-            peer_load: PeerLoad::Current,
             adapter_sent_to: SmallVec::new(),
             probed: SmallVec::new(),
             unserved: Vec::new(),

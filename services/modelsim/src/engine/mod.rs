@@ -95,6 +95,13 @@ impl Engine {
         }
     }
 
+    /// Returns the number of leading blocks of `chain` that are cached, which is what a model server's KV-cache
+    /// events tell.
+    #[must_use]
+    pub fn cached_blocks(&self, chain: &[u64]) -> u32 {
+        self.pool.cached_blocks(chain)
+    }
+
     /// Returns the current use and residency of the LoRA adapters.
     #[must_use]
     pub fn adapters(&self) -> AdapterStats {

@@ -81,7 +81,8 @@ fn page(pod: &Pod) -> String {
     let incarnation = pod.incarnations.current();
     let snapshot = incarnation.faults.reported_snapshot(incarnation.engine.snapshot());
     let (config, faults) = (&pod.config, incarnation.faults.faults());
-    MetricsPage { config, snapshot, faults, started_at_seconds: incarnation.started_at_seconds }.render()
+    let (injected_errors, started_at_seconds) = (incarnation.faults.errors(), incarnation.started_at_seconds);
+    MetricsPage { config, snapshot, faults, injected_errors, started_at_seconds }.render()
 }
 
 fn page_response(body: Body) -> Response {

@@ -117,11 +117,12 @@ pub(crate) struct FaultInjector {
     active: Mutex<ActiveFaults>,
     seed: u64,
     draws: AtomicU64,
+    errors: AtomicU64,
 }
 
 impl FaultInjector {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { active: Mutex::default(), seed, draws: AtomicU64::new(0) }
+        Self { active: Mutex::default(), seed, draws: AtomicU64::new(0), errors: AtomicU64::new(0) }
     }
 
     /// Returns the current faults.
@@ -147,7 +148,15 @@ impl FaultInjector {
         let faults = self.faults();
         let draw = seeded_random::unit(self.seed, self.draws.fetch_add(1, Ordering::Relaxed));
         let outcome = if draw < faults.error_rate { FaultOutcome::Fail } else { FaultOutcome::Serve };
+        if outcome == FaultOutcome::Fail {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
         InferenceFault { delay: Duration::from_millis(faults.latency_ms), outcome }
+    }
+
+    /// Returns how many inference requests failed because of the error rate.
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     fn active(&self) -> MutexGuard<'_, ActiveFaults> {
@@ -168,6 +177,7 @@ mod tests {
         let failed =
             (0..4_000).filter(|_| injector.next_inference_fault().outcome == FaultOutcome::Fail).count();
         assert!((900..1_100).contains(&failed), "{failed}");
+        assert_eq!(failed as u64, injector.errors());
     }
 
     #[test]

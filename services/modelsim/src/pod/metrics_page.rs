@@ -13,6 +13,8 @@ pub(crate) struct MetricsPage<'a> {
     pub(crate) config: &'a PodConfig,
     pub(crate) snapshot: Snapshot,
     pub(crate) faults: Faults,
+    /// How many inference requests failed because of an injected error.
+    pub(crate) injected_errors: u64,
     /// Unix time at which the pod started.
     pub(crate) started_at_seconds: f64,
 }
@@ -31,6 +33,9 @@ impl MetricsPage<'_> {
         self.write_counters(page, &labels)?;
         self.write_adapters(page, &labels)?;
         self.write_histograms(page, &labels)?;
+        let errors = "modelsim_injected_errors_total";
+        writeln!(page, "# HELP {errors} Inference requests that failed because of an injected error.")?;
+        writeln!(page, "# TYPE {errors} counter\n{errors} {}.0", self.injected_errors)?;
         let started = "process_start_time_seconds";
         writeln!(page, "# HELP {started} Start time of the process since unix epoch in seconds.")?;
         writeln!(page, "# TYPE {started} gauge\n{started} {:.3}", self.started_at_seconds)
@@ -185,7 +190,9 @@ mod tests {
         let stats = Stats { running: 3, waiting: 1, used_blocks: 1, total_blocks: 4, ..Stats::default() };
         let snapshot = Snapshot { stats, ..Snapshot::default() };
         let faults = Faults { waiting: Some(9), ..Faults::default() };
-        let page = MetricsPage { config: &config, snapshot, faults, started_at_seconds: 12.5 }.render();
+        let (injected_errors, started_at_seconds) = (7, 12.5);
+        let page =
+            MetricsPage { config: &config, snapshot, faults, injected_errors, started_at_seconds }.render();
         for line in page.lines().filter(|line| !line.starts_with("# ")) {
             let (_, value) = line.rsplit_once(' ').unwrap();
             assert!(value.parse::<f64>().is_ok(), "{line}");
@@ -195,6 +202,7 @@ mod tests {
             "vllm:num_requests_waiting{engine=\"0\",model_name=\"a\\\"b\"} 9.0\n",
             "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"a\\\"b\"} 0.25\n",
             "num_gpu_blocks=\"4\"} 1.0\n",
+            "\nmodelsim_injected_errors_total 7.0\n",
             "\nprocess_start_time_seconds 12.500\n",
         ] {
             assert!(page.contains(expected), "{expected} not in\n{page}");
@@ -211,8 +219,8 @@ mod tests {
         let earlier = AdapterUse { at_seconds: 1_758_816_300.5, ..AdapterUse::default() };
         let latest = AdapterUse { adapters, at_seconds: 1_758_816_301.25 };
         let snapshot = Snapshot { stats, adapter_uses: vec![earlier, latest], ..Snapshot::default() };
-        let page =
-            MetricsPage { config: &config, snapshot, faults: Faults::default(), started_at_seconds: 0.0 };
+        let (faults, injected_errors, started_at_seconds) = (Faults::default(), 0, 0.0);
+        let page = MetricsPage { config: &config, snapshot, faults, injected_errors, started_at_seconds };
         let page = page.render();
         for expected in [
             "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"\",waiting_lora_adapters=\"\"} \

@@ -7,9 +7,9 @@ use crate::engine::ConfigError;
 pub struct TokenizerConfig {
     /// Mean length of a token in thousandths of a byte.
     pub token_millibytes: u32,
-    /// By how many percent the mean of one prompt differs at most from that of all.
+    /// By how many percent the mean of one prompt, or of one message of a chat, differs at most from that of all.
     pub prompt_spread_percent: u32,
-    /// By how many percent the length of one token differs at most from its prompt's mean.
+    /// By how many percent the length of one token differs at most from that mean.
     pub token_spread_percent: u32,
     /// Tokens before the first message of a chat.
     pub chat_start_tokens: u32,

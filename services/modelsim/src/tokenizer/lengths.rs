@@ -1,15 +1,15 @@
-//! The lengths of the tokens of one prompt.
+//! The lengths of the tokens of one text: a prompt, or a message of a chat.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::config::TokenizerConfig;
 use crate::seeded_random;
 
-/// Number of first bytes of a prompt that determine its lengths. Prompts with a common beginning of this length
-/// have the same tokens as far as they are equal.
+/// Number of first bytes of a text that determine its lengths. Texts with a common beginning of this length have the
+/// same tokens as far as they are equal.
 const HEAD_BYTES: usize = 64;
 
-/// Draws the lengths of a prompt's tokens, in order.
+/// Draws the lengths of a text's tokens, in order.
 pub(super) struct TokenLengths {
     seed: u64,
     /// Number of tokens so far.
@@ -21,8 +21,8 @@ pub(super) struct TokenLengths {
 }
 
 impl TokenLengths {
-    pub(super) fn new(config: &TokenizerConfig, prompt: &[u8]) -> Self {
-        let seed = xxh3_64(&prompt[..prompt.len().min(HEAD_BYTES)]);
+    pub(super) fn new(config: &TokenizerConfig, text: &[u8]) -> Self {
+        let seed = xxh3_64(&text[..text.len().min(HEAD_BYTES)]);
         let mean = u64::from(config.token_millibytes);
         Self {
             seed,

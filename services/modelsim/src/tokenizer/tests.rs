@@ -80,12 +80,25 @@ fn chat_template_adds_tokens_to_each_message_and_for_the_answer() {
 }
 
 #[test]
+fn messages_of_a_chat_have_factors_of_their_own() {
+    let text = |number| format!("{number} ") + &"word ".repeat(800);
+    let tokens = |number| {
+        let chat = [message("system", &text(0)), message("user", &text(number))];
+        encode_chat(&VARYING, "m", &chat, 16).token_count
+    };
+    let counts: Vec<u32> = (1..50).map(tokens).collect();
+    let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+    // Half of the text, whose token count differs by up to 15 % in either direction.
+    assert!(f64::from(most - least) > f64::from(*most) * 0.08, "{least} {most}");
+}
+
+#[test]
 fn next_turn_begins_with_the_blocks_of_prompt_and_answer() {
     let mut chat = vec![message("system", &"You are terse. ".repeat(30)), message("user", "Tell me a story")];
     let first = encode_chat(&VARYING, "m", &chat, 16);
     let with_answer = first.chain_with_answer(100, 16);
     assert!(with_answer.len() >= first.chain.len() + 6);
-    chat.push(message("assistant", &answer::text(first.fingerprint, 0, 100)));
+    chat.push(message("assistant", &first.answer_text(100)));
     chat.push(message("user", "Another one"));
     let second = encode_chat(&VARYING, "m", &chat, 16);
     assert_eq!(second.chain[..with_answer.len()], with_answer[..]);

@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use signalbox_aggregator::Aggregator;
 use signalbox_epp::{DecisionTotals, Epp, ViewStatus};
 use signalbox_state::{EndpointState, RoleStatus, ScrapeStatus};
-use signalbox_types::PPM;
+use signalbox_types::{Load, PPM};
 
 use super::system::System;
 
@@ -37,10 +37,10 @@ pub(super) async fn show(system: &System) {
         owner.set_message(owner_line(&system.aggregators));
         replicas.set_message(replicas_line(epps));
         let mut endpoints = epps.first().map(Epp::endpoints).unwrap_or_default();
-        endpoints.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
+        endpoints.sort_by(|(one, _), (other, _)| one.spec.name.cmp(&other.spec.name));
         rows.resize_with(endpoints.len().min(MAX_ENDPOINTS_SHOWN), line);
-        for (row, member) in rows.iter().zip(&endpoints) {
-            row.set_message(endpoint_line(member));
+        for (row, (member, load)) in rows.iter().zip(&endpoints) {
+            row.set_message(endpoint_line(member, *load));
         }
         tokio::time::sleep(REFRESH_INTERVAL).await;
     }
@@ -95,10 +95,10 @@ fn replicas_line(epps: &[Epp]) -> String {
     statuses.collect::<Vec<_>>().join(" · ")
 }
 
-fn endpoint_line(member: &EndpointState) -> String {
+fn endpoint_line(member: &EndpointState, load: Load) -> String {
     let gauges = member.observed.gauges;
     let name = &member.spec.name;
-    let (waiting, booked) = (gauges.waiting, member.load().requests);
+    let (waiting, booked) = (gauges.waiting, load.requests);
     let known = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
     let (running, kv) = (known(gauges.running), known(gauges.kv_used_ppm.map(|used| used / (PPM / 100))));
     let scrape_status = match member.observed.scrape_status {

@@ -1,8 +1,7 @@
 //! Serves the streams that followers, replicas and collectors opened to an aggregator.
 
 use signalbox_state::{
-    CollectorStream, FollowerPoll, FromAggregator, FromFollower, PollReply, PollWant, PoolEffect, PoolInput,
-    RoleEffect, RoleInput,
+    CollectorStream, FollowerPoll, FromAggregator, FromFollower, PollReply, PollWant, PoolInput, RoleInput,
 };
 
 use super::Aggregator;
@@ -19,40 +18,19 @@ impl Aggregator {
     /// Handles a message from a client.
     pub(super) fn serve(&mut self, cluster: &mut Cluster, stream: u64, payload: Payload) {
         match payload {
-            Payload::Closed => self.stop_serving(cluster, stream),
-            Payload::FromFollower(message) => {
-                if !self.followers.contains_key(&stream) {
-                    let client = cluster.network.stream(stream).map(|stream| stream.client.0.to_string());
-                    self.apply(cluster, RoleInput::FollowerJoined(stream, client.unwrap_or_default()));
-                }
-                let cursor = self.followers.entry(stream).or_default();
-                if let FromFollower::Cursor(sent) = &message {
-                    *cursor = sent.version.unwrap_or_default();
-                }
-                self.apply(cluster, RoleInput::FollowerMessage(stream, message));
-                self.send_frames(cluster, stream, PollWant::Changes);
+            Payload::Closed if self.followers.contains_key(&stream) => {
+                self.end_follower_stream(cluster, stream)
             }
+            Payload::Closed => self.stop_serving(cluster, stream),
+            // It may come after the end of the stream, which overtakes it.
+            Payload::FromFollower(message @ FromFollower::FetchReply(_)) => {
+                self.apply(cluster, RoleInput::FollowerMessage(stream, message));
+            }
+            Payload::FromFollower(message) => self.handle_follower_message(cluster, stream, message),
             Payload::Feedback(_) | Payload::Join(_) | Payload::Reports(..) if !self.is_owner() => {
                 self.stop_serving(cluster, stream);
             }
-            Payload::Feedback(feedback) => {
-                self.feeds.insert(stream);
-                let process = (self.node, self.run);
-                cluster.checker.record_feedback(process, self.role.pool_state(), &feedback);
-                let effects = self.apply_to_role(cluster, RoleInput::Pool(PoolInput::Feedback(feedback)));
-                for effect in effects {
-                    match effect {
-                        RoleEffect::Pool(PoolEffect::NeedChain(_, number)) => {
-                            cluster.counters.increment(Counter::ChainRequest);
-                            cluster.send(stream, End::Client, Payload::NeedChain(number));
-                        }
-                        RoleEffect::Pool(PoolEffect::Expired(origin)) => {
-                            cluster.send(stream, End::Client, Payload::OriginExpired(origin));
-                        }
-                        effect => self.perform(cluster, effect),
-                    }
-                }
-            }
+            Payload::Feedback(feedback) => self.handle_feedback(cluster, stream, feedback),
             Payload::Join(name) => {
                 self.collectors.insert(stream);
                 let joined = PoolInput::CollectorJoined(CollectorStream(stream), name);
@@ -66,13 +44,36 @@ impl Aggregator {
         }
     }
 
-    fn stop_serving(&mut self, cluster: &mut Cluster, stream: u64) {
+    fn handle_follower_message(&mut self, cluster: &mut Cluster, stream: u64, message: FromFollower) {
+        if !self.followers.contains_key(&stream) {
+            let client = cluster.network.stream(stream).map(|stream| stream.client.0.to_string());
+            self.apply(cluster, RoleInput::FollowerJoined(stream, client.unwrap_or_default()));
+        }
+        let (now_ms, follower) = (cluster.now_ms(self.node), self.followers.entry(stream).or_default());
+        if let FromFollower::Cursor(sent) = &message {
+            follower.handle_cursor(cluster, now_ms, sent.version.unwrap_or_default());
+        }
+        self.apply(cluster, RoleInput::FollowerMessage(stream, message));
+        self.send_frames(cluster, stream, PollWant::Changes);
+    }
+
+    /// Handles the end of a follower's stream: it leaves when all is handled that it sent.
+    pub(super) fn end_follower_stream(&mut self, cluster: &mut Cluster, stream: u64) {
+        self.followers.remove(&stream);
+        cluster.set_timer(self.node, 0, Timer::FollowerLeft(stream));
+    }
+
+    pub(super) fn remove_follower(&mut self, cluster: &mut Cluster, stream: u64) {
+        // A datagram may have come after the end of the stream.
+        self.followers.remove(&stream);
+        cluster.close(stream, End::Server);
+        self.apply(cluster, RoleInput::FollowerLeft(stream));
+    }
+
+    pub(super) fn stop_serving(&mut self, cluster: &mut Cluster, stream: u64) {
         let kind = cluster.network.stream(stream).map(|stream| stream.kind);
         cluster.close(stream, End::Server);
-        self.feeds.remove(&stream);
-        if self.followers.remove(&stream).is_some() {
-            self.apply(cluster, RoleInput::FollowerLeft(stream));
-        }
+        self.remove_feed(cluster, stream);
         if self.collectors.remove(&stream) && kind == Some(StreamKind::Collect) {
             self.apply(cluster, RoleInput::Pool(PoolInput::CollectorLeft(CollectorStream(stream))));
         }
@@ -85,11 +86,21 @@ impl Aggregator {
         }
     }
 
-    /// Answers polls that the history does not answer when the actor has time for them.
-    fn answer_polls_later(&mut self, cluster: &mut Cluster) {
+    /// Lets a follower's poll that the history does not answer wait until the actor has time for it.
+    fn answer_later(&mut self, cluster: &mut Cluster, stream: u64, want: PollWant) {
+        self.followers.entry(stream).or_default().waiting = Some(want);
         if !std::mem::replace(&mut self.are_polls_waiting, true) {
             cluster.set_timer(self.node, 0, Timer::AnswerPolls);
         }
+    }
+
+    /// Answers the polls that waited for the actor.
+    pub(super) fn answer_polls(&mut self, cluster: &mut Cluster) {
+        self.are_polls_waiting = false;
+        let waiting =
+            self.followers.iter_mut().filter_map(|(id, follower)| Some((*id, follower.waiting.take()?)));
+        let waiting: Vec<_> = waiting.collect();
+        waiting.into_iter().for_each(|(stream, want)| self.send_frames(cluster, stream, want));
     }
 
     pub(super) fn send_frames_to_all(&mut self, cluster: &mut Cluster, want: PollWant) {
@@ -97,28 +108,53 @@ impl Aggregator {
         streams.into_iter().for_each(|stream| self.send_frames(cluster, stream, want));
     }
 
-    /// Sends a follower the frames after its cursor, up to the window.
+    /// Sends a follower the frames after its cursor, up to the window. A stream has one poll at a time.
     fn send_frames(&mut self, cluster: &mut Cluster, stream: u64, mut want: PollWant) {
-        let (now_ms, is_busy) = (cluster.now_ms(self.node), cluster.is_busy(self.node));
-        if cluster.busy_for_us(self.node) >= STALL_LIMIT_US {
-            want = PollWant::Changes;
+        if self.followers.get_mut(&stream).is_some_and(|follower| follower.joins_waiting_poll(want)) {
+            return;
         }
-        while let Some(cursor) = self.followers.get_mut(&stream)
-            && cluster
-                .network
-                .stream(stream)
-                .is_some_and(|stream| stream.in_flight[End::Client as usize] < WINDOW)
+        let (now_ms, is_busy) = (cluster.now_ms(self.node), cluster.is_busy(self.node));
+        let is_stalled = cluster.busy_for_us(self.node) >= STALL_LIMIT_US;
+        let is_heartbeat = want != PollWant::Changes;
+        while let Some(follower) = self.followers.get_mut(&stream)
+            && let Some(in_flight) =
+                cluster.network.stream(stream).map(|stream| stream.in_flight[End::Client as usize])
         {
-            let poll = FollowerPoll { follower: stream, cursor: *cursor, want };
+            if in_flight >= WINDOW {
+                return self.record_blocked(cluster, stream);
+            }
+            follower.record_room();
+            if let Some(message) = follower.next_of_snapshot(now_ms) {
+                cluster.send(stream, End::Client, Payload::FromAggregator(message));
+                continue;
+            }
+            let (must_wait, cursor) = (follower.must_wait(now_ms), follower.cursor);
+            let poll_for = match want {
+                // An actor that is stuck gives no signs of life.
+                _ if is_stalled && must_wait => return,
+                _ if is_stalled => PollWant::Changes,
+                PollWant::Changes if must_wait => return,
+                _ if must_wait => PollWant::Heartbeat,
+                want => want,
+            };
+            let poll = FollowerPoll { follower: stream, cursor, want: poll_for };
             let read = self.role.history().and_then(|history| history.poll(now_ms, poll).ok());
-            let is_read_up_to_date = want != PollWant::Changes && matches!(read, Some(PollReply::Current(_)));
+            let is_read_up_to_date = poll_for == PollWant::ChangesAndHeartbeat
+                && matches!(read, Some(PollReply::Current(Some(_))));
             // Only the actor can answer what the history does not tell.
             let reply = match read {
                 Some(reply) => reply,
-                None if is_busy => return self.answer_polls_later(cluster),
+                None if is_busy => return self.answer_later(cluster, stream, want),
                 None => self.role.poll(now_ms, poll),
             };
             want = PollWant::Changes;
+            if let Some(follower) = self.followers.get_mut(&stream) {
+                follower.postponed = match reply {
+                    PollReply::Later => follower.postponed + u32::from(is_heartbeat),
+                    _ => 0,
+                };
+                cluster.checker.check_postponed(follower.postponed, (self.node, self.run), stream);
+            }
             match reply {
                 PollReply::Current(message) => {
                     if let Some(message) = message {
@@ -131,22 +167,32 @@ impl Aggregator {
                 }
                 PollReply::Frame(frame) => {
                     cluster.counters.count_frame(&frame);
-                    *cursor = frame.ends_at().unwrap_or(*cursor);
+                    self.followers.entry(stream).or_default().cursor = frame.ends_at().unwrap_or(cursor);
                     let message = FromAggregator::Frame(frame);
                     cluster.send(stream, End::Client, Payload::FromAggregator(message));
                 }
                 PollReply::Snapshot(snapshot) => {
                     cluster.counters.increment(Counter::SnapshotSent);
                     cluster.trace(|| format!("{} sends a snapshot on stream {stream}", self.node));
-                    *cursor = snapshot.version;
-                    for frame in snapshot.frames() {
-                        let message = FromAggregator::Frame(frame);
-                        cluster.send(stream, End::Client, Payload::FromAggregator(message));
+                    if self.followers.entry(stream).or_default().begin_snapshot(snapshot) {
+                        cluster.checker.check_repeated_snapshot((self.node, self.run), stream);
                     }
                 }
                 // The next heartbeat tries again.
-                PollReply::Later => return,
+                PollReply::Later => return self.continue_later(cluster),
             }
+        }
+    }
+
+    /// Drops a follower that has taken no message for too long. It would keep its place among those that receive a
+    /// snapshot.
+    fn record_blocked(&mut self, cluster: &mut Cluster, stream: u64) {
+        let now_ms = cluster.now_ms(self.node);
+        if self.followers.get_mut(&stream).is_some_and(|follower| follower.record_blocked(now_ms)) {
+            cluster.counters.increment(Counter::FollowerDropped);
+            self.followers.remove(&stream);
+            cluster.close(stream, End::Server);
+            cluster.set_timer(self.node, 0, Timer::FollowerStreamEnded(stream));
         }
     }
 }

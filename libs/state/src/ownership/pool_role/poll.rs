@@ -43,7 +43,7 @@ pub enum PollReply {
     Frame(Frame),
     /// Send the follower this snapshot, then poll again for changes.
     Snapshot(Arc<Snapshot>),
-    /// Nothing now: poll again a little later.
+    /// Nothing now: poll again a little later. If a snapshot is being captured, the owner needs [`crate::PoolInput::Continue`].
     Later,
 }
 
@@ -54,6 +54,8 @@ pub enum BeyondHistory {
     Snapshot,
     /// The follower knows this higher epoch.
     Deposed(u64),
+    /// The follower might hold the history of an earlier owner, which this owner might still continue.
+    MightInherit,
     /// The owner has stepped down.
     Ended,
 }
@@ -79,8 +81,9 @@ impl OwnedHistory {
         let pool_now_ms = pool_now_ms(self.clock_ms, now_ms);
         let heartbeat = || self.history.heartbeat(cursor, pool_now_ms).filter(|_| want != PollWant::Changes);
         if want == PollWant::Heartbeat {
+            // Not a sign of life for a follower whose history is to be continued: it must go on with that.
             if self.might_inherit {
-                return Err(BeyondHistory::Snapshot);
+                return Err(BeyondHistory::MightInherit);
             }
             let heartbeat = self.history.heartbeat_at_head(pool_now_ms);
             return Ok(PollReply::Current(heartbeat.map(FromAggregator::Frame)));
@@ -149,7 +152,7 @@ impl PoolRole {
                 }
                 reply
             }
-            Err(BeyondHistory::Snapshot) if want == PollWant::Heartbeat => self.reply_with_heartbeat(now_ms),
+            Err(BeyondHistory::MightInherit) => self.reply_with_heartbeat(now_ms),
             Err(BeyondHistory::Snapshot) => self.reply_with_snapshot(now_ms, follower),
             Err(BeyondHistory::Deposed(epoch)) => self.reply_to_later_epoch(now_ms, poll, epoch),
             Err(BeyondHistory::Ended) => PollReply::Later,
@@ -185,16 +188,8 @@ impl PoolRole {
         if pool.journal().pinned() >= MAX_SNAPSHOTS_IN_FLIGHT {
             return PollReply::Later;
         }
-        let head = pool.journal().head();
-        let is_usable = |snapshot: &&Arc<Snapshot>| {
-            snapshot.version.epoch == head.epoch && pool.journal().covers(snapshot.version)
-        };
-        let snapshot = match self.latest_snapshot.as_ref().filter(is_usable) {
-            Some(snapshot) => Arc::clone(snapshot),
-            None => Arc::new(pool.snapshot()),
-        };
-        pool.journal_mut().pin(pool_now_ms, follower, snapshot.version.seq);
-        self.latest_snapshot = Some(Arc::clone(&snapshot));
+        let Some(snapshot) = pool.request_snapshot(pool_now_ms) else { return PollReply::Later };
+        pool.mark_sent(pool_now_ms, follower, snapshot.version.seq);
         PollReply::Snapshot(snapshot)
     }
 
@@ -203,21 +198,13 @@ impl PoolRole {
         let pool_now_ms = self.pool_now_ms(now_ms);
         let Phase::Owner(pool) = &mut self.phase else { return };
         pool.journal_mut().unpin(pool_now_ms, follower);
-        self.drop_unused_snapshot();
+        pool.drop_unused_snapshot();
     }
 
     /// Releases the history after snapshots that should have been installed long ago.
     pub(super) fn expire_pins(&mut self, now_ms: u64) {
         let pool_now_ms = self.pool_now_ms(now_ms);
         let Phase::Owner(pool) = &mut self.phase else { return };
-        pool.journal_mut().expire_pins(pool_now_ms);
-        self.drop_unused_snapshot();
-    }
-
-    /// Drops the latest snapshot unless it is being sent: it may be as large as the state.
-    fn drop_unused_snapshot(&mut self) {
-        if self.pool().is_none_or(|pool| pool.journal().pinned() == 0) {
-            self.latest_snapshot = None;
-        }
+        pool.expire_snapshots(pool_now_ms);
     }
 }

@@ -52,7 +52,6 @@ impl PoolRole {
         // The owner's last heartbeat may be older than the state, or lost.
         let pool_now_ms =
             self.follower.owner_now_ms(now_ms).max(latest_time_ms(&replica)).min(MAX_POOL_TIME_MS);
-        self.latest_snapshot = None;
         let PoolConfig { format, journal, .. } = self.config.pool;
         self.late_inheritance =
             replica.cursor().is_none().then(|| LateInheritance::new(now_ms, epoch, format, journal));
@@ -82,7 +81,6 @@ impl PoolRole {
         effects.extend(pool.replace(pool_now_ms, &before).into_iter().map(RoleEffect::Pool));
         // The share of the memory may have changed since this aggregator began to fetch.
         pool.set_history(pool_now_ms, self.config.pool.journal);
-        self.latest_snapshot = None;
         self.clock_ms = (pool_now_ms, now_ms);
         self.handle_as_owner(now_ms, PoolInput::Spec(Arc::clone(&self.spec)), effects);
     }
@@ -100,7 +98,6 @@ impl PoolRole {
                 self.follower.set_owner_clock(pool_now_ms, now_ms);
             }
         }
-        self.latest_snapshot = None;
         effects.push(RoleEffect::StatusChanged(RoleStatus::Standby));
         effects.push(RoleEffect::WakeFollowers);
     }

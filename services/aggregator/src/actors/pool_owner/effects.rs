@@ -7,7 +7,7 @@ use signalbox_state::{PoolEffect, RoleEffect, RoleStatus};
 
 use super::{PoolOwnerSetup, State};
 use crate::actors::coordination;
-use crate::pools::{BulkMessage, PoolOwnerRef, PublishedHistory};
+use crate::pools::{PoolOwnerRef, PublishedHistory};
 
 impl State {
     /// Performs an effect of the role.
@@ -73,12 +73,9 @@ impl State {
                 self.setup.metrics.collectors_dropped.inc();
                 self.collectors.remove(&stream);
             }
-            PoolEffect::Unfinished => {
-                // This fails if the actor has been stopped. Then there is nothing left to do.
-                let _ = self.setup.handle.bulk.push(myself, BulkMessage::Continue);
-            }
+            PoolEffect::Unfinished => self.continue_later(myself),
             PoolEffect::Count(event) => self.setup.metrics.record(event),
-            PoolEffect::NeedChain(..) | PoolEffect::Expired(_) => {}
+            PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::FeedbackLeft(_) => {}
         }
     }
 

@@ -4,15 +4,18 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use signalbox_actors::BackoffPolicy;
 use signalbox_protos::signalbox::v1::{FollowerMessage, Frame};
-use signalbox_state::{Cursor, FollowerPoll, FromAggregator, FromFollower, PollReply, PollWant, Snapshot};
+use signalbox_state::{
+    Cursor, CursorUse, FollowerPoll, FromAggregator, FromFollower, PollReply, PollWant, Snapshot,
+    SnapshotPace,
+};
 use signalbox_types::Version;
 use signalbox_wire::Hello;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
-use super::snapshot_pace::{CursorUse, SnapshotPace};
 use crate::pools::{BulkMessage, PoolOwnerMessage};
 use crate::serve::{StreamContext, StreamPeer};
 
@@ -33,6 +36,10 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(10);
 /// followers that receive one. It has given the stream up by then: it has not heard a heartbeat for too long.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Delay before the next snapshot of a follower for which earlier ones were in vain.
+const NEXT_SNAPSHOT: BackoffPolicy =
+    BackoffPolicy { base: Duration::from_millis(500), cap: Duration::from_secs(10) };
+
 type Ended = &'static str;
 
 pub(super) struct Follower {
@@ -42,6 +49,8 @@ pub(super) struct Follower {
     /// Introduces this aggregator in the first frame.
     hello: Option<Hello>,
     cursor: Version,
+    /// The start of the clock of `snapshots`.
+    started: Instant,
     snapshots: SnapshotPace,
     /// Until then the follower is sent only heartbeats.
     wait_until: Option<Instant>,
@@ -55,7 +64,8 @@ impl Follower {
     ) -> Self {
         let hello = Some(Hello { pool: Some(peer.pool.pool.to_string()), name: context.name.clone() });
         let (id, cursor, snapshots) = (context.next_stream(), Version::default(), SnapshotPace::default());
-        Self { id, peer, frames, hello, cursor, snapshots, wait_until: None }
+        let started = Instant::now();
+        Self { id, peer, frames, hello, cursor, started, snapshots, wait_until: None }
     }
 
     /// Serves the follower until one side ends the stream. Returns the reason.
@@ -158,16 +168,20 @@ impl Follower {
         if is_sent { ControlFlow::Continue(()) } else { ControlFlow::Break("the pool's actor has stopped") }
     }
 
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
     fn handle_cursor(&mut self, cursor: Version) {
-        let now = Instant::now();
-        match self.snapshots.handle_cursor(now, cursor, rand::random()) {
+        match self.snapshots.handle_cursor(self.now_ms(), cursor) {
             CursorUse::Now => self.cursor = cursor,
-            CursorUse::After(delay) => {
+            CursorUse::Later(in_vain) => {
+                let delay = NEXT_SNAPSHOT.delay(in_vain, rand::random());
                 tracing::warn!(
                     follower = self.peer.name, stream = self.id, pool = %self.peer.pool.pool, ?delay,
                     "a follower needs another snapshot; sending it later"
                 );
-                (self.cursor, self.wait_until) = (cursor, Some(now + delay));
+                (self.cursor, self.wait_until) = (cursor, Some(Instant::now() + delay));
             }
             CursorUse::Ignore => {}
         }
@@ -239,7 +253,7 @@ impl Follower {
             self.send(context, &FromAggregator::Frame(frame)).await?;
         }
         self.cursor = version;
-        self.snapshots.record_sent(Instant::now(), version);
+        self.snapshots.record_sent(self.now_ms(), version);
         ControlFlow::Continue(())
     }
 

@@ -5,7 +5,6 @@ use signalbox_types::{EndpointKey, Load};
 use signalbox_wire::Hello;
 use tokio::sync::Semaphore;
 
-use super::view_publication::MIN_INTERVAL;
 use super::*;
 use crate::test_support::{FIRST, SECOND, picker_of, pool};
 
@@ -110,8 +109,6 @@ async fn messages_that_wait_together_make_one_view() {
 #[tokio::test]
 async fn heartbeat_publishes_nothing() {
     let mut kept = Kept::start().await;
-    // From now on, a view that is requested is published at once.
-    tokio::time::sleep(MIN_INTERVAL).await;
     let before = kept.picker.snapshot.load_full();
     let digest = kept.pool.pool_state().digest();
     let heartbeat = Frame::Heartbeat { epoch: 1, seq: kept.seq, now_ms: 1, digest };

@@ -1,0 +1,201 @@
+//! When a pool is full.
+
+/// How a pool's fullness is measured. 1.0 means full.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Detector {
+    /// By time: how long a prompt would wait at an endpoint, in proportion to `hold_ms`.
+    Wait {
+        /// The wait at which an endpoint is full, in milliseconds.
+        hold_ms: u64,
+    },
+    /// The Go EPP's `utilization-detector`: by waiting requests and KV cache use, whichever is higher, as the mean over
+    /// the endpoints.
+    Utilization {
+        /// Waiting requests at which an endpoint is full.
+        queue_depth: f64,
+        /// KV cache use at which an endpoint is full, from 0 to 1.
+        kv_use: f64,
+    },
+    /// The Go EPP's `concurrency-detector` in the modes `requests`, `tokens` and `hybrid`: by what is in flight. A limit
+    /// that is `None` does not count.
+    Concurrency {
+        /// Requests in flight at which an endpoint is full.
+        requests: Option<f64>,
+        /// Tokens in flight at which an endpoint is full.
+        tokens: Option<f64>,
+    },
+}
+
+/// The default `hold_ms`: an engine that starts a pass with at least 100 ms of work loses less than 1 % to the fixed
+/// time of a pass (about 1 ms), and stays busy over our round trip of 5 to 10 ms.
+const HOLD_MS: u64 = 100;
+
+impl Default for Detector {
+    fn default() -> Self {
+        Self::Wait { hold_ms: HOLD_MS }
+    }
+}
+
+/// How current the values of an endpoint are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// They are current, or count for as long as the endpoint is given to answer again.
+    Current,
+    /// Nothing is known, or only what is too old.
+    Unknown,
+}
+
+/// What a detector reads of one endpoint. Bookings are those of all replicas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EndpointUse {
+    /// How current the scraped values are: `waiting` and `kv_use`.
+    pub freshness: Freshness,
+    /// Waiting requests by the endpoint's metrics.
+    pub waiting: u32,
+    /// KV cache use by the endpoint's metrics, from 0 to 1.
+    pub kv_use: f64,
+    /// Booked requests.
+    pub requests: u64,
+    /// Uncached tokens of the booked prompts that are not processed yet, less the estimated progress on the current one.
+    pub tokens: u64,
+    /// Prefill rate.
+    pub tokens_per_second: u64,
+}
+
+/// How full a pool is, and what each granted request adds to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fullness {
+    /// 0 for idle, 1 for full; can be more.
+    pub saturation: f64,
+    /// What one more request adds.
+    pub per_request: f64,
+    /// What each of its tokens adds.
+    pub per_token: f64,
+    /// The most that one request adds: a long prompt fills one endpoint, not several.
+    pub per_request_limit: f64,
+}
+
+impl Fullness {
+    /// Returns what one more request with `tokens` tokens adds.
+    pub fn added_by(&self, tokens: u64) -> f64 {
+        (self.per_request + tokens as f64 * self.per_token).min(self.per_request_limit)
+    }
+}
+
+impl Detector {
+    /// Returns how full a pool is; `None` if it has no endpoints.
+    ///
+    /// An endpoint whose values are unknown is neither full nor idle: it does not count. If that is true of all, their
+    /// booked load counts.
+    pub fn assess(&self, endpoints: &[EndpointUse]) -> Option<Fullness> {
+        if endpoints.is_empty() {
+            return None;
+        }
+        let is_known = |of: &&EndpointUse| of.freshness == Freshness::Current;
+        let known: Vec<_> = endpoints.iter().filter(is_known).collect();
+        match (self, known.is_empty()) {
+            (Self::Wait { hold_ms }, false) => Some(by_wait(&known, *hold_ms)),
+            (Self::Wait { hold_ms }, true) => Some(by_wait(&endpoints.iter().collect::<Vec<_>>(), *hold_ms)),
+            (Self::Utilization { queue_depth, kv_use }, false) => {
+                Some(by_utilization(&known, *queue_depth, *kv_use))
+            }
+            (Self::Utilization { .. }, true) => Some(by_wait(&endpoints.iter().collect::<Vec<_>>(), HOLD_MS)),
+            // Bookings are known without the endpoints' metrics.
+            (Self::Concurrency { requests, tokens }, _) => {
+                Some(by_concurrency(endpoints, requests.map(at_least_one), tokens.map(at_least_one)))
+            }
+        }
+    }
+}
+
+fn at_least_one(limit: f64) -> f64 {
+    limit.max(1.0)
+}
+
+/// Returns which part of the work that keeps all endpoints busy for `hold_ms` they have. What one endpoint has beyond that
+/// does not fill another one.
+fn by_wait(endpoints: &[&EndpointUse], hold_ms: u64) -> Fullness {
+    let room = |of: &EndpointUse| (of.tokens_per_second as f64 * hold_ms as f64 / 1e3).max(1.0);
+    let whole: f64 = endpoints.iter().map(|of| room(of)).sum();
+    let used: f64 = endpoints.iter().map(|of| (of.tokens as f64).min(room(of))).sum();
+    let per_request_limit = 1.0 / endpoints.len() as f64;
+    Fullness { saturation: used / whole, per_request: 0.0, per_token: 1.0 / whole, per_request_limit }
+}
+
+/// Returns the mean over the endpoints of the higher of two ratios. A granted request waits at first, wherever it goes.
+fn by_utilization(endpoints: &[&EndpointUse], queue_depth: f64, kv_use: f64) -> Fullness {
+    let (queue_depth, kv_use) = (at_least_one(queue_depth), kv_use.max(0.01));
+    let score = |of: &&EndpointUse| (f64::from(of.waiting) / queue_depth).max(of.kv_use / kv_use);
+    let count = endpoints.len() as f64;
+    let saturation = endpoints.iter().map(score).sum::<f64>() / count;
+    let per_request = 1.0 / (queue_depth * count);
+    Fullness { saturation, per_request, per_token: 0.0, per_request_limit: f64::INFINITY }
+}
+
+fn by_concurrency(endpoints: &[EndpointUse], requests: Option<f64>, tokens: Option<f64>) -> Fullness {
+    let count = endpoints.len() as f64;
+    let ratio = |value: u64, limit: Option<f64>| limit.map_or(0.0, |limit| value as f64 / limit);
+    let score = |of: &EndpointUse| ratio(of.requests, requests).max(ratio(of.tokens, tokens));
+    let saturation = endpoints.iter().map(score).sum::<f64>() / count;
+    let adds = |limit: Option<f64>| limit.map_or(0.0, |limit| 1.0 / (limit * count));
+    Fullness {
+        saturation,
+        per_request: adds(requests),
+        per_token: adds(tokens),
+        per_request_limit: f64::INFINITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(tokens: u64) -> EndpointUse {
+        EndpointUse {
+            freshness: Freshness::Current,
+            waiting: 0,
+            kv_use: 0.0,
+            requests: 0,
+            tokens,
+            tokens_per_second: 10_000,
+        }
+    }
+
+    #[test]
+    fn pool_is_full_when_its_endpoints_have_work_for_the_hold_time() {
+        let of = |tokens: [u64; 2]| Detector::Wait { hold_ms: 100 }.assess(&tokens.map(endpoint));
+        let fullness = of([500, 1_500]).expect("there are endpoints");
+        // What one endpoint has beyond 1,000 tokens does not fill the other one.
+        assert_eq!(0.75, fullness.saturation);
+        assert_eq!((0.25, 0.5), (fullness.added_by(500), fullness.added_by(50_000)));
+        assert_eq!(Some(1.0), of([1_000, 1_000]).map(|of| of.saturation));
+    }
+
+    #[test]
+    fn utilization_is_the_mean_of_the_higher_ratio() {
+        let busy = EndpointUse { waiting: 10, kv_use: 0.4, ..endpoint(0) };
+        let cached = EndpointUse { waiting: 0, kv_use: 0.8, ..endpoint(0) };
+        let detector = Detector::Utilization { queue_depth: 5.0, kv_use: 0.8 };
+        let fullness = detector.assess(&[busy, cached]).expect("there are endpoints");
+        assert_eq!((1.5, 0.1), (fullness.saturation, fullness.per_request));
+    }
+
+    #[test]
+    fn concurrency_counts_what_all_replicas_booked() {
+        let endpoints =
+            [EndpointUse { requests: 30, ..endpoint(100) }, EndpointUse { requests: 10, ..endpoint(700) }];
+        let detector = Detector::Concurrency { requests: Some(100.0), tokens: Some(1_000.0) };
+        assert_eq!(Some(0.5), detector.assess(&endpoints).map(|of| of.saturation));
+    }
+
+    #[test]
+    fn unknown_endpoint_is_neither_full_nor_idle() {
+        let lost = EndpointUse { freshness: Freshness::Unknown, waiting: 1_000, ..endpoint(0) };
+        let busy = EndpointUse { waiting: 5, ..endpoint(1_000) };
+        let detector = Detector::Utilization { queue_depth: 5.0, kv_use: 0.8 };
+        assert_eq!(Some(1.0), detector.assess(&[busy, lost]).map(|of| of.saturation));
+        // Of endpoints that are all unknown, what was booked counts.
+        assert_eq!(Some(0.0), detector.assess(&[lost]).map(|of| of.saturation));
+        assert_eq!(None, detector.assess(&[]));
+    }
+}

@@ -1,0 +1,152 @@
+//! Grants places to the requests that wait at all replicas.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use signalbox_types::Origin;
+
+use super::band::{Band, Heads};
+use crate::backlog::{Backlog, Usage};
+use crate::flow_key::FlowKey;
+use crate::fullness::Fullness;
+use crate::settings::FlowSettings;
+
+/// The maximum number of grants at once. Each looks at the next request of every flow, so this bounds the time of a call.
+const MAX_GRANTS: usize = 256;
+
+/// The most tokens that a band with a minimum share can save up: a few long prompts.
+const MAX_CREDIT_TOKENS: u64 = 1 << 17;
+
+/// Up to which number the requests of a flow may go at one replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The flow.
+    pub flow: FlowKey,
+    /// The replica.
+    pub origin: Origin,
+    /// How many requests of the flow may have gone there in all.
+    pub up_to: u64,
+}
+
+/// A request that goes next.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    /// The rank of its band, highest priority first.
+    rank: usize,
+    priority: i32,
+    /// Its position among the next requests of the band's flows.
+    at: usize,
+    tokens: u64,
+}
+
+/// Grants places to the requests that wait at all replicas: higher bands first, as far as the pool has room for them.
+#[derive(Clone, Debug, Default)]
+pub struct Granter {
+    /// Highest priority first.
+    bands: BTreeMap<Reverse<i32>, Band>,
+}
+
+impl Granter {
+    /// Takes over what a replica reports of one flow.
+    pub fn report(&mut self, now_ms: u64, origin: Origin, flow: &FlowKey, backlog: Backlog) {
+        let band = self.bands.entry(Reverse(flow.priority)).or_default();
+        let backlogs = band.flows.entry(flow.id.clone()).or_default();
+        backlogs.entry(origin).or_default().report(now_ms, backlog);
+    }
+
+    /// Forgets one flow of a replica, of which nothing waits any more.
+    pub fn forget(&mut self, origin: Origin, flow: &FlowKey) {
+        if let Some(band) = self.bands.get_mut(&Reverse(flow.priority))
+            && let Some(backlogs) = band.flows.get_mut(&flow.id)
+        {
+            backlogs.remove(&origin);
+        }
+    }
+
+    /// Forgets all flows of a replica that is gone.
+    pub fn expire(&mut self, origin: Origin) {
+        let backlogs = self.bands.values_mut().flat_map(|band| band.flows.values_mut());
+        backlogs.for_each(|backlogs| {
+            backlogs.remove(&origin);
+        });
+    }
+
+    /// Returns the highest priority of which requests wait; `None` if none waits.
+    pub fn highest_waiting(&self) -> Option<i32> {
+        self.bands.iter().find(|(_, band)| band.waiting() > 0).map(|(Reverse(priority), _)| *priority)
+    }
+
+    /// Returns what waits in each band, highest priority first.
+    pub fn usage(&self) -> impl Iterator<Item = (i32, Usage)> {
+        let usage = |band: &Band| {
+            let backlogs = band.flows.values().flat_map(BTreeMap::values);
+            backlogs.fold(Usage::default(), |sum, backlog| sum + backlog.usage)
+        };
+        self.bands.iter().map(move |(Reverse(priority), band)| (*priority, usage(band)))
+    }
+
+    /// Grants places as far as the pool has room: at most [`MAX_GRANTS`], of which each changed number is returned once.
+    pub fn grant(&mut self, settings: &FlowSettings, fullness: &Fullness, now_ms: u64) -> Vec<Grant> {
+        self.bands.values_mut().for_each(|band| band.forget_idle(now_ms));
+        self.bands.retain(|_, band| !band.flows.is_empty() || band.credit_tokens > 0);
+        let priorities: Vec<i32> = self.bands.keys().map(|Reverse(priority)| *priority).collect();
+        let mut saturation = fullness.saturation + self.outstanding(fullness);
+        let mut grants: BTreeMap<(FlowKey, Origin), u64> = BTreeMap::new();
+        let mut heads: Vec<Heads> = self.bands.values().map(|band| band.heads(settings, now_ms)).collect();
+        for _ in 0..MAX_GRANTS {
+            let ceilings = settings.ceilings.of(&priorities, saturation);
+            let Some(next) = self.next(settings, &heads, (&ceilings, saturation), now_ms) else { break };
+            saturation += fullness.added_by(next.tokens);
+            self.charge(settings, next.priority, next.tokens);
+            let Some(band) = self.bands.get_mut(&Reverse(next.priority)) else { break };
+            let (id, origin, up_to) = band.grant(&mut heads[next.rank], next.at, settings, now_ms);
+            grants.insert((FlowKey { priority: next.priority, id }, origin), up_to);
+        }
+        grants.into_iter().map(|((flow, origin), up_to)| Grant { flow, origin, up_to }).collect()
+    }
+
+    /// Returns what the granted requests that have not gone yet will add.
+    fn outstanding(&self, fullness: &Fullness) -> f64 {
+        self.bands.values().map(|band| band.outstanding(fullness)).sum()
+    }
+
+    /// Returns the request that goes next. A band that has saved enough of its minimum share goes first; else the highest band
+    /// goes. While a band waits because the pool is too full for it, no lower one goes.
+    fn next(
+        &self,
+        settings: &FlowSettings,
+        heads: &[Heads],
+        (ceilings, saturation): (&[f64], f64),
+        now_ms: u64,
+    ) -> Option<Next> {
+        let mut first = None;
+        for (rank, ((Reverse(priority), band), ceiling)) in self.bands.iter().zip(ceilings).enumerate() {
+            let fairness = settings.band(*priority).fairness;
+            let Some((at, tokens)) = band.next(&heads[rank], fairness, now_ms) else { continue };
+            let next = Next { rank, priority: *priority, at, tokens };
+            if saturation < 1.0 && band.credit_tokens >= tokens {
+                return Some(next);
+            }
+            if first.is_none() {
+                first = Some((saturation < *ceiling).then_some(next));
+            }
+        }
+        first.flatten()
+    }
+
+    /// Pays a grant from the credit of its band, or adds it to the credit of the bands that wait below.
+    fn charge(&mut self, settings: &FlowSettings, granted: i32, tokens: u64) {
+        for (Reverse(priority), band) in &mut self.bands {
+            let share = u64::from(settings.band(*priority).min_share_percent.min(100));
+            if *priority == granted {
+                band.credit_tokens = band.credit_tokens.saturating_sub(tokens);
+            } else if band.waiting() == 0 {
+                // Who does not wait saves nothing.
+                band.credit_tokens = 0;
+            } else {
+                let credit = band.credit_tokens.saturating_add(tokens.saturating_mul(share) / 100);
+                band.credit_tokens = credit.min(MAX_CREDIT_TOKENS);
+            }
+        }
+    }
+}

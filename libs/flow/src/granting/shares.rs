@@ -1,0 +1,182 @@
+//! What the flows of a band got, and which goes next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::policies::Fairness;
+
+/// Virtual time per token of a flow with weight 1: so much that rounding by the weight does not add up.
+const VIRTUAL_PER_TOKEN: u64 = 1 << 20;
+
+/// Half-life of the service that `program-aware-fairness` counts, in milliseconds.
+const ATTAINED_HALF_LIFE_MS: f64 = 60_000.0;
+
+/// Weights of `program-aware-fairness`.
+const ATTAINED_WEIGHT: f64 = 0.8;
+const WAIT_WEIGHT: f64 = 0.2;
+
+/// A flow of which requests wait.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) id: Arc<str>,
+    /// Since when its first request waits.
+    pub(super) head_ms: u64,
+    pub(super) tokens: u64,
+    pub(super) weight: u32,
+}
+
+/// What the flows of a band got.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shares {
+    /// The start of the latest grant in virtual time, which passes as tokens are granted.
+    virtual_time: u64,
+    served: BTreeMap<Arc<str>, Served>,
+    latest: Option<Arc<str>>,
+}
+
+/// What a flow got.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    /// The end of the flow's latest grant in virtual time.
+    finish: u64,
+    /// Tokens, each of which counts half after [`ATTAINED_HALF_LIFE_MS`].
+    attained: f64,
+    attained_at_ms: u64,
+}
+
+impl Served {
+    fn attained(&self, now_ms: u64) -> f64 {
+        let since_ms = now_ms.saturating_sub(self.attained_at_ms) as f64;
+        self.attained * (-since_ms / ATTAINED_HALF_LIFE_MS).exp2()
+    }
+}
+
+impl Shares {
+    /// Returns the position of the flow that goes next among `candidates`, which are ordered by name; `None` if there are none.
+    pub(super) fn next<'a>(
+        &self,
+        fairness: Fairness,
+        candidates: impl Iterator<Item = &'a Candidate> + Clone,
+        now_ms: u64,
+    ) -> Option<usize> {
+        let positions = candidates.clone().enumerate();
+        let next = match fairness {
+            Fairness::Weighted => positions.min_by_key(|(_, of)| (self.start(&of.id), of.head_ms)),
+            Fairness::Strict => positions.min_by_key(|(_, of)| of.head_ms),
+            Fairness::RoundRobin => {
+                let is_after = |of: &Candidate| self.latest.as_ref().is_none_or(|latest| of.id > *latest);
+                positions.clone().find(|(_, of)| is_after(of)).or_else(|| positions.clone().next())
+            }
+            Fairness::ProgramAware => {
+                let score = self.score(candidates, now_ms);
+                positions.max_by(|(at, one), (other_at, other)| {
+                    score(one).total_cmp(&score(other)).then(other_at.cmp(at))
+                })
+            }
+        };
+        next.map(|(at, _)| at)
+    }
+
+    /// Records that a request of `candidate` was granted.
+    pub(super) fn record(&mut self, candidate: &Candidate, now_ms: u64) {
+        let start = self.start(&candidate.id);
+        let length = candidate.tokens.saturating_mul(VIRTUAL_PER_TOKEN) / u64::from(candidate.weight.max(1));
+        let served = self.served.entry(Arc::clone(&candidate.id)).or_default();
+        served.attained = served.attained(now_ms) + candidate.tokens as f64;
+        (served.attained_at_ms, served.finish) = (now_ms, start.saturating_add(length));
+        self.virtual_time = self.virtual_time.max(start);
+        self.latest = Some(Arc::clone(&candidate.id));
+    }
+
+    /// Forgets flows that have no claim: those that do not wait and got no more than their share, as a new one.
+    pub(super) fn forget_idle(&mut self, waits: impl Fn(&str) -> bool, now_ms: u64) {
+        let virtual_time = self.virtual_time;
+        self.served
+            .retain(|id, served| waits(id) || served.finish > virtual_time || served.attained(now_ms) >= 1.0);
+    }
+
+    /// Returns when the next request of a flow starts in virtual time. A flow that did not wait has saved nothing.
+    fn start(&self, id: &str) -> u64 {
+        self.served.get(id).map_or(0, |served| served.finish).max(self.virtual_time)
+    }
+
+    /// Returns the score by which `program-aware-fairness` orders flows, relative to `candidates`.
+    fn score<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a Candidate> + Clone,
+        now_ms: u64,
+    ) -> impl Fn(&Candidate) -> f64 {
+        let attained =
+            move |of: &Candidate| self.served.get(&of.id).map_or(0.0, |served| served.attained(now_ms));
+        let waited = move |of: &Candidate| now_ms.saturating_sub(of.head_ms) as f64;
+        let most_attained = candidates.clone().map(attained).fold(1.0, f64::max);
+        let longest = candidates.map(waited).fold(1.0, f64::max);
+        move |of| ATTAINED_WEIGHT * (1.0 - attained(of) / most_attained) + WAIT_WEIGHT * waited(of) / longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(id: &str, head_ms: u64, tokens: u64, weight: u32) -> Candidate {
+        Candidate { id: id.into(), head_ms, tokens, weight }
+    }
+
+    /// Grants 600 requests and returns the tokens of each candidate.
+    fn served(fairness: Fairness, candidates: &[Candidate]) -> Vec<u64> {
+        let (mut shares, mut tokens) = (Shares::default(), vec![0; candidates.len()]);
+        for now_ms in 1_000..1_600 {
+            let at = shares.next(fairness, candidates.iter(), now_ms).expect("there are candidates");
+            tokens[at] += candidates[at].tokens;
+            shares.record(&candidates[at], now_ms);
+        }
+        tokens
+    }
+
+    #[test]
+    fn tokens_are_shared_by_weight_whatever_the_length_of_requests() {
+        let flows = [candidate("a", 0, 100, 1), candidate("b", 0, 1_000, 1), candidate("c", 0, 100, 2)];
+        let tokens = served(Fairness::Weighted, &flows);
+        assert!(tokens[0].abs_diff(tokens[1]) <= 1_000, "{tokens:?}");
+        assert!((2 * tokens[0]).abs_diff(tokens[2]) <= 1_000, "{tokens:?}");
+    }
+
+    #[test]
+    fn go_policies_follow_their_rules() {
+        let flows = [candidate("a", 5, 100, 1), candidate("b", 3, 1_000, 1), candidate("c", 4, 100, 9)];
+        assert_eq!(vec![0, 600_000, 0], served(Fairness::Strict, &flows));
+        assert_eq!(vec![20_000, 200_000, 20_000], served(Fairness::RoundRobin, &flows));
+        let tokens = served(Fairness::ProgramAware, &flows);
+        assert!(
+            tokens[1].abs_diff(tokens[0]) <= 1_000 && tokens[1].abs_diff(tokens[2]) <= 1_000,
+            "{tokens:?}"
+        );
+    }
+
+    #[test]
+    fn flow_that_did_not_wait_has_saved_nothing() {
+        let mut shares = Shares::default();
+        let (busy, late) = (candidate("busy", 0, 100, 1), candidate("late", 0, 100, 1));
+        (0..50).for_each(|now_ms| shares.record(&busy, now_ms));
+        let flows = [busy, late];
+        let mut late_in_a_row = 0;
+        while shares.next(Fairness::Weighted, flows.iter(), 50) == Some(1) {
+            late_in_a_row += 1;
+            shares.record(&flows[1], 50);
+        }
+        assert!(late_in_a_row <= 2, "{late_in_a_row}");
+    }
+
+    #[test]
+    fn idle_flows_are_forgotten() {
+        let mut shares = Shares::default();
+        (0..10).for_each(|at| shares.record(&candidate(&at.to_string(), 0, 5, 1), 0));
+        shares.forget_idle(|id| id == "3", 3_600_000);
+        let left: Vec<_> = shares.served.keys().map(|id| id.to_string()).collect();
+        assert!(left.contains(&"3".to_owned()));
+        shares.virtual_time = u64::MAX;
+        shares.forget_idle(|_| false, 3_600_000);
+        assert!(shares.served.is_empty());
+    }
+}

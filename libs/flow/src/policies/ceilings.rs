@@ -1,0 +1,70 @@
+//! How full the pool may be for each band.
+
+/// How full the pool may be before requests of a band wait: its ceiling, a saturation. These are the Go EPP's
+/// usage-limit policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Ceilings {
+    /// `static-usage-limit-policy`: 1 for all bands.
+    #[default]
+    Static,
+    /// `priority-holdback-policy` in the domain `rank`: evenly spaced from `highest` for the first band to `lowest` for the
+    /// last one.
+    HoldbackByRank {
+        /// The ceiling of the last band, from 0 to 1.
+        lowest: f64,
+        /// The ceiling of the first band.
+        highest: f64,
+    },
+    /// `priority-holdback-policy` in the domain `value`: like `HoldbackByRank`, but in proportion to the priorities.
+    HoldbackByValue {
+        /// The ceiling of the last band, from 0 to 1.
+        lowest: f64,
+        /// The ceiling of the first band.
+        highest: f64,
+    },
+    /// `soft-reflective-ceiling-policy`: the fuller the pool, the lower the ceilings of all bands but the first.
+    Reflective,
+}
+
+impl Ceilings {
+    /// Returns the ceilings of bands whose `priorities` are in descending order.
+    pub(crate) fn of(self, priorities: &[i32], saturation: f64) -> Vec<f64> {
+        let last = priorities.len().saturating_sub(1).max(1) as f64;
+        let rank = |at: usize| at as f64 / last;
+        let depth = |at: usize| {
+            let (first, last) = (f64::from(priorities[0]), f64::from(priorities[priorities.len() - 1]));
+            (first - f64::from(priorities[at])) / (first - last).max(1.0)
+        };
+        let between = |lowest: f64, highest: f64, depth: f64| highest - depth * (highest - lowest);
+        let ceiling = |at: usize| match self {
+            Self::Static => 1.0,
+            Self::HoldbackByRank { lowest, highest } => between(lowest, highest, rank(at)),
+            Self::HoldbackByValue { lowest, highest } => between(lowest, highest, depth(at)),
+            Self::Reflective => 1.0 - rank(at) * saturation.clamp(0.0, 1.0),
+        };
+        (0..priorities.len()).map(ceiling).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_bands_leave_room_for_higher_ones() {
+        let rank = Ceilings::HoldbackByRank { lowest: 0.5, highest: 1.0 };
+        assert_eq!(vec![1.0, 0.75, 0.5], rank.of(&[10, 9, -10], 0.0));
+        let value = Ceilings::HoldbackByValue { lowest: 0.5, highest: 1.0 };
+        assert_eq!(vec![1.0, 0.975, 0.5], value.of(&[10, 9, -10], 0.0));
+        assert_eq!(vec![1.0, 0.8, 0.6], Ceilings::Reflective.of(&[10, 9, -10], 0.4));
+    }
+
+    #[test]
+    fn only_band_has_the_whole_pool() {
+        let rank = Ceilings::HoldbackByRank { lowest: 0.5, highest: 0.9 };
+        for (ceilings, only) in [(Ceilings::Static, 1.0), (Ceilings::Reflective, 1.0), (rank, 0.9)] {
+            assert_eq!(vec![only], ceilings.of(&[0], 0.7));
+        }
+        assert!(Ceilings::Static.of(&[], 0.7).is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! Settings of flow control, with the Go EPP's names and defaults where it has them.
+
+use std::collections::BTreeMap;
+
+use crate::fullness::Detector;
+use crate::policies::{Ceilings, Fairness, Ordering};
+
+/// Upper limits on what waits, over all replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Requests.
+    pub requests: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Uncached prompt tokens and expected output tokens.
+    pub tokens: u64,
+}
+
+impl Caps {
+    /// No limits.
+    pub const NONE: Self = Self { requests: u64::MAX, bytes: u64::MAX, tokens: u64::MAX };
+}
+
+/// Settings of one band.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BandSettings {
+    /// Upper limits on what waits.
+    pub caps: Caps,
+    /// How the flows of the band share.
+    pub fairness: Fairness,
+    /// In which order the requests of a flow go.
+    pub ordering: Ordering,
+    /// The share of all granted tokens, in percent, that this band gets while it waits, whatever waits above it.
+    pub min_share_percent: u8,
+}
+
+impl Default for BandSettings {
+    fn default() -> Self {
+        Self {
+            caps: Caps { requests: 5_000, bytes: 1_000_000_000, tokens: u64::MAX },
+            fairness: Fairness::default(),
+            ordering: Ordering::default(),
+            min_share_percent: 0,
+        }
+    }
+}
+
+/// Settings of flow control for one pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowSettings {
+    /// Upper limits over all bands.
+    pub caps: Caps,
+    /// How long a request waits for a place at an endpoint, in milliseconds; `None` for as long as the client does.
+    pub request_ttl_ms: Option<u64>,
+    /// How long a request waits for the first endpoint of an empty pool, in milliseconds.
+    pub no_endpoint_ttl_ms: Option<u64>,
+    /// How long a sheddable request waits for a place, in milliseconds.
+    pub sheddable_wait_ms: u64,
+    /// The bands that are configured, by priority.
+    pub bands: BTreeMap<i32, BandSettings>,
+    /// Settings of all other bands.
+    pub default_band: BandSettings,
+    /// Settings of all other bands with a negative priority.
+    pub default_negative_band: BandSettings,
+    /// Weights of flows by fairness id; 1 for those without one.
+    pub weights: BTreeMap<String, u32>,
+    /// When the pool is full.
+    pub detector: Detector,
+    /// How full the pool may be for each band.
+    pub ceilings: Ceilings,
+}
+
+impl Default for FlowSettings {
+    fn default() -> Self {
+        Self {
+            caps: Caps::NONE,
+            request_ttl_ms: Some(60_000),
+            no_endpoint_ttl_ms: Some(60_000),
+            sheddable_wait_ms: 0,
+            bands: BTreeMap::new(),
+            default_band: BandSettings::default(),
+            default_negative_band: BandSettings::default(),
+            weights: BTreeMap::new(),
+            detector: Detector::default(),
+            ceilings: Ceilings::default(),
+        }
+    }
+}
+
+impl FlowSettings {
+    /// Returns the settings of the band of `priority`.
+    pub fn band(&self, priority: i32) -> &BandSettings {
+        let default = if priority < 0 { &self.default_negative_band } else { &self.default_band };
+        self.bands.get(&priority).unwrap_or(default)
+    }
+
+    /// Returns the weight of the flows named `id`, at least 1.
+    pub fn weight(&self, id: &str) -> u32 {
+        self.weights.get(id).copied().unwrap_or(1).max(1)
+    }
+}
