@@ -68,7 +68,7 @@ pub enum Counter {
     ContentOvertaken,
     /// Batches of feedback, or rests of them, that were too much work for one input.
     FeedbackCut,
-    /// Inputs that changed the state while a snapshot was being captured.
+    /// Inputs that changed the prefix index while a snapshot was being captured.
     ChangedDuringCapture,
     /// Batches of feedback that a replica sent in the name of another.
     FeedbackForged,

@@ -104,7 +104,7 @@ impl Plan {
         plan.lease_ttl_ms = *pick(rng, &[2_000, 2_000, 6_000]);
         plan.work = Work::random(rng, &plan.nodes());
         // So little that captures and batches of feedback take several inputs although the pool is small.
-        let small = InputLimits { placement_work: 64, snapshot_steps: 4 };
+        let small = InputLimits { placement_work: 64, snapshot_steps: 1 };
         plan.input_limits = *pick(rng, &[small, InputLimits::default()]);
         plan
     }

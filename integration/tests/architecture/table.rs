@@ -33,7 +33,6 @@ pub(crate) const TABLE: &[Row] = &[
     row("flow", Kind::Pure, &["types"]),
     row("prefix", Kind::Pure, &["types"]),
     row("dialect", Kind::Pure, &["types"]),
-    row("flow", Kind::Pure, &["types"]),
     row("intake", Kind::Pure, &["types", "prefix"]),
     row("state", Kind::Pure, &["types", "prefix"]),
     row("schedule", Kind::PureWithRng, &["types", "state"]),

@@ -230,16 +230,14 @@ impl Aggregator {
             format!("{} applies {text}", self.node)
         });
         let was_outranked = self.role.is_outranked();
-        let was_capturing = self.role.pool().is_some_and(Pool::is_capturing);
+        let blocks = |pool: &Pool| pool.is_capturing().then(|| pool.pool_state().digest().placements);
+        let captured = self.role.pool().and_then(blocks);
         let effects = self.role.handle(now_ms, input);
         if was_outranked && self.role.status() == RoleStatus::Standby {
             cluster.counters.increment(Counter::OutrankedStepDown);
         }
-        if was_capturing
-            && self
-                .role
-                .pool()
-                .is_some_and(|pool| pool.is_capturing() && Some(pool.journal().head()) != before)
+        if captured
+            .is_some_and(|before| self.role.pool().and_then(blocks).is_some_and(|after| after != before))
         {
             cluster.counters.increment(Counter::ChangedDuringCapture);
         }
