@@ -99,15 +99,28 @@ impl IndexResult {
     }
 
     fn median(&self, at: usize) -> f64 {
-        let mut values = self.values(at);
-        values.sort_unstable_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(0.0)
+        median(self.values(at))
     }
+}
+
+/// Returns the middle one of `values`, of an even number the mean of the two in the middle; 0 if there are none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let upper = values.len() / 2;
+    let lower = values.len().saturating_sub(1) / 2;
+    values.get(lower..=upper).map_or(0.0, |middle| f64::midpoint(middle[0], middle[upper - lower]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        assert_eq!(2.0, median(vec![9.0, 1.0, 2.0]));
+        assert_eq!(2.5, median(vec![9.0, 3.0, 1.0, 2.0]));
+        assert_eq!(0.0, median(Vec::new()));
+    }
 
     #[test]
     fn table_compares_with_the_best_other_of_each_figure() {

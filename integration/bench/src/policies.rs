@@ -21,7 +21,7 @@ use signalbox_types::Format;
 pub(crate) use active_requests::PeerUpdate;
 pub(crate) use chooser::{Arriving, Choice, Chooser};
 pub(crate) use splits::{SPLIT, splits};
-pub(crate) use variant::variant;
+pub(crate) use variant::{is_variant, variant};
 
 /// A routing policy in a benchmark.
 #[derive(Clone, Debug)]

@@ -6,6 +6,8 @@ mod comparison;
 mod doc_tables;
 mod encoder;
 mod goals;
+#[cfg(test)]
+mod published;
 mod report;
 mod run_metrics;
 pub(crate) mod saturation;

@@ -4,6 +4,7 @@ mod cluster_status;
 mod coordinator_outages;
 mod effect;
 mod effects_of_rows;
+mod endpoint_moves;
 mod envoy_counters;
 mod found;
 mod history;

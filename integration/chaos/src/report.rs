@@ -106,7 +106,58 @@ mod tests {
     use std::time::Duration;
 
     use super::{Report, table};
-    use crate::scenario::ALL;
+    use crate::scenario::{ALL, Fault, Row};
+
+    /// Returns what is wrong with a row's line of the document's table.
+    fn problem(line: &str, row: &Row) -> Option<&'static str> {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, requests, failed, cut, retries, slowest, snapshots, healthy, failover, result] = cells[..]
+        else {
+            return Some("it has not one cell for each column");
+        };
+        let is_count = |cell: &str| cell.parse::<u64>().is_ok();
+        let is_time =
+            |cell: &str| cell.strip_suffix(" s").is_some_and(|seconds| seconds.parse::<f64>().is_ok());
+        let is_share =
+            cut.split_once(" of ").is_some_and(|(cut, carried)| is_count(cut) && is_count(carried));
+        let checks = [
+            (name == row.to_string(), "it is of another row"),
+            (requests.parse().is_ok_and(|requests: u64| requests > 0), "it has no number of requests"),
+            (failed == "0" && result == "passed", "the row failed"),
+            (is_share && is_count(retries) && is_count(snapshots), "a count is missing"),
+            (is_time(slowest) && (failover == "-" || is_time(failover)), "a time is missing"),
+            (is_time(healthy) || row.fault == Fault::RollingRestart, "no time until everything was healthy"),
+        ];
+        checks.into_iter().find(|(is_good, _)| !is_good).map(|(_, problem)| problem)
+    }
+
+    #[test]
+    fn document_has_a_result_for_every_row() {
+        let document = include_str!("../../../docs/CHAOS.md");
+        let (_, results) = document.split_once(&table(&[])).expect("the document has the command's table");
+        let lines: Vec<&str> = results.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+        assert_eq!(lines.len(), ALL.len());
+        for (line, row) in lines.into_iter().zip(ALL) {
+            assert_eq!(problem(line, row), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn result_needs_figures() {
+        let row = &ALL[0];
+        let problem = |figures: &str| problem(&format!("| {row} | {figures} |"), row);
+        assert_eq!(problem("9 | 0 | 1 of 2 | 0 | 0.50 s | 0 | 1.50 s | - | passed"), None);
+        for figures in [
+            "- | 0 | 1 of 2 | 0 | 0.50 s | 0 | 1.50 s | - | passed",
+            "9 | 1 | 1 of 2 | 0 | 0.50 s | 0 | 1.50 s | - | FAILED",
+            "9 | 0 | - | 0 | 0.50 s | 0 | 1.50 s | - | passed",
+            "9 | 0 | 1 of 2 | 0 | - | 0 | 1.50 s | - | passed",
+            "9 | 0 | 1 of 2 | 0 | 0.50 s | 0 | - | - | passed",
+            "see another run",
+        ] {
+            assert!(problem(figures).is_some(), "{figures}");
+        }
+    }
 
     #[test]
     fn row_passes_only_without_failures_and_problems() {

@@ -49,7 +49,7 @@ pub(crate) async fn run_row(cluster: &mut Cluster, row: &Row) -> anyhow::Result<
         last_step = Instant::now();
         executor.execute(step).await.with_context(|| format!("{step:?}"))?;
     }
-    let kills = executor.kills;
+    let StepExecutor { kills, restarts, .. } = executor;
     monitor.end_fault();
     let healthy = observer.wait_until(RECOVERS_WITHIN, is_healthy).await;
     tokio::time::sleep(LEAD).await;
@@ -65,6 +65,7 @@ pub(crate) async fn run_row(cluster: &mut Cluster, row: &Row) -> anyhow::Result<
         history: &history,
         traffic: cluster.traffic().since(&traffic),
         outages: CoordinatorOutages::read(&cluster.dir, topology.aggregators)?.since(&outages),
+        restarts,
         failed_by_pod: failures.of_pod,
     };
     let (evidence, mut problems) = check_effects(row, &seen);

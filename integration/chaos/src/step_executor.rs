@@ -1,11 +1,12 @@
 //! Performs the steps of a row.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::json;
 
-use crate::cluster::{Cluster, Cuts};
+use crate::cluster::{Cluster, Cuts, TrafficCounts};
 use crate::observation::{ClusterStatus, Observer};
 use crate::process_id::ProcessId;
 use crate::scenario::{Action, DRAINED_SHARE, Group, Mode, Row, Step, Topology};
@@ -34,11 +35,13 @@ pub(crate) struct StepExecutor<'a> {
     mode: Mode,
     /// The kills of replicas so far.
     pub(crate) kills: Vec<ReplicaKill>,
+    /// What the proxies did at each restart of a rolling restart so far, until everything was healthy again.
+    pub(crate) restarts: BTreeMap<ProcessId, TrafficCounts>,
 }
 
 impl<'a> StepExecutor<'a> {
     pub(crate) fn new(cluster: &'a mut Cluster, topology: Topology, row: &Row) -> Self {
-        Self { cluster, topology, mode: row.mode, kills: Vec::new() }
+        Self { cluster, topology, mode: row.mode, kills: Vec::new(), restarts: BTreeMap::new() }
     }
 
     /// Performs a step.
@@ -67,12 +70,14 @@ impl<'a> StepExecutor<'a> {
             Step::FailPod => cluster.pods.set_faults(client, 0, &json!({ "error_rate": 1.0 })).await?,
             Step::MendPod => cluster.pods.set_faults(client, 0, &json!({})).await?,
             Step::Wait(time) => tokio::time::sleep(time).await,
-            Step::WaitForEndpoints(group) => {
-                wait_for_endpoints(&cluster.observer, &self.topology.members(group)).await?;
+            Step::WaitForShare(group) => {
+                let (collectors, pods) = (self.topology.members(group), cluster.pods.count());
+                wait_for_share(&cluster.observer, &collectors, pods).await?;
             }
             Step::WaitForMove(group) => {
                 let (from, pods) = (self.topology.members(group), cluster.pods.count());
-                wait_for_move(&cluster.observer, &from, pods).await?;
+                let has_moved = |status: &ClusterStatus| status.check_moved(&from, pods);
+                cluster.observer.wait_until(RECOVERS_WITHIN, has_moved).await?;
             }
             Step::WaitForService => wait_for_service(&cluster.observer).await?,
         }
@@ -109,37 +114,24 @@ impl<'a> StepExecutor<'a> {
     async fn restart_one_by_one(&mut self, group: Group) -> anyhow::Result<()> {
         let pods = self.cluster.pods.count();
         for id in self.topology.members(group) {
+            let before = self.cluster.traffic();
             self.cluster.apply(Action::Terminate, &[id]).await?;
             self.cluster.restart(&[id]).await?;
             let is_healthy = |status: &ClusterStatus| status.check_healthy(pods);
             let healthy = self.cluster.observer.wait_until(RECOVERS_WITHIN, is_healthy).await;
             healthy.with_context(|| format!("not healthy after the restart of {id}"))?;
+            if matches!(id, ProcessId::Collector(_)) {
+                // The other collectors alone are healthy as well.
+                wait_for_share(&self.cluster.observer, &[id], pods).await?;
+            }
+            self.restarts.insert(id, self.cluster.traffic().since(&before));
         }
         Ok(())
     }
 }
 
-async fn wait_for_endpoints(observer: &Observer, collectors: &[ProcessId]) -> anyhow::Result<()> {
-    let have_endpoints = |status: &ClusterStatus| {
-        for (index, collector) in status.collectors.iter().enumerate() {
-            let id = ProcessId::Collector(index);
-            if collectors.contains(&id) {
-                ensure!(collector.require(id)?.endpoints > Some(0.0), "{id} scrapes no endpoint");
-            }
-        }
-        Ok(())
-    };
-    observer.wait_until(RECOVERS_WITHIN, have_endpoints).await?;
-    Ok(())
-}
-
-async fn wait_for_move(observer: &Observer, from: &[ProcessId], pods: usize) -> anyhow::Result<()> {
-    let has_moved = |status: &ClusterStatus| {
-        let scraped = status.endpoints_outside(from);
-        ensure!(scraped == pods as f64, "the other collectors scrape {scraped} endpoints of {pods} pods");
-        Ok(())
-    };
-    observer.wait_until(RECOVERS_WITHIN, has_moved).await?;
+async fn wait_for_share(observer: &Observer, collectors: &[ProcessId], pods: usize) -> anyhow::Result<()> {
+    observer.wait_until(RECOVERS_WITHIN, |status| status.check_shared(collectors, pods)).await?;
     Ok(())
 }
 

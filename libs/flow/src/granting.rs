@@ -1,6 +1,8 @@
 //! Which waiting requests go next.
 
 mod band;
+mod band_ceilings;
+mod credit;
 mod granter;
 mod shares;
 

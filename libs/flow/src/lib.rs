@@ -3,22 +3,23 @@
 //! Two parts share the work. Each replica keeps the requests that wait at it ([`WaitingRequests`]) and reports how
 //! many there are ([`Backlog`]). The owner of the pool, or a replica that hears no owner, runs the [`Granter`] over the
 //! backlogs of all replicas. It says how many requests of which flow may go at which replica. A grant is a count that
-//! only grows, so that it can be lost, repeated or handed to another owner.
+//! only grows, so that it can be repeated, and another owner goes on from what the replicas have used. One that is lost
+//! arrives only if it is sent again: the owner publishes [`Granter::outstanding_grants`].
 
 mod backlog;
 mod drop_reason;
 mod flow_key;
-mod fullness;
 mod granting;
 mod policies;
+mod saturation;
 mod settings;
 mod waiting;
 
 pub use backlog::{Backlog, PeerBacklog, Usage};
 pub use drop_reason::DropReason;
 pub use flow_key::FlowKey;
-pub use fullness::{Detector, EndpointUse, Freshness, Fullness};
 pub use granting::{Grant, Granter};
 pub use policies::{Ceilings, Fairness, Ordering};
+pub use saturation::{Detector, EndpointUse, Freshness, Saturation};
 pub use settings::{BandSettings, Caps, FlowSettings};
 pub use waiting::{Dropped, PoolPhase, Ticket, WaitingRequest, WaitingRequests};

@@ -1,4 +1,5 @@
-//! The policies that can be chosen: how flows share, in which order requests go, and how full the pool may be.
+//! The policies that can be chosen: how flows share, in which order requests go, and when the pool is full for
+//! a band.
 
 mod ceilings;
 mod fairness;

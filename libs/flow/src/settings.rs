@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::fullness::Detector;
 use crate::policies::{Ceilings, Fairness, Ordering};
+use crate::saturation::Detector;
 
 /// Upper limits on what waits, over all replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +64,9 @@ pub struct FlowSettings {
     pub default_negative_band: BandSettings,
     /// Weights of flows by fairness id; 1 for those without one.
     pub weights: BTreeMap<String, u32>,
-    /// When the pool is full.
+    /// How the pool's saturation is measured.
     pub detector: Detector,
-    /// How full the pool may be for each band.
+    /// The saturation at which the pool is full for each band.
     pub ceilings: Ceilings,
 }
 

@@ -23,7 +23,7 @@ enum Step {
         goal_ms: Option<u32>,
     },
     Cancel(usize),
-    /// Grants some more than were granted to a flow so far.
+    /// Grants some more than were granted to a flow so far, but no more than have ever waited.
     Grant {
         flow: usize,
         more: u64,
@@ -78,6 +78,8 @@ fn settings() -> FlowSettings {
 struct Expected {
     waiting: BTreeMap<Ticket, WaitingRequest>,
     left: BTreeSet<Ticket>,
+    /// How many have ever waited.
+    enqueued: u64,
     /// Up to which number each flow was granted.
     granted: BTreeMap<FlowKey, u64>,
 }
@@ -102,7 +104,10 @@ proptest! {
                         flow: flow(number), tokens, bytes: 7, arrived_ms: now_ms, ttft_goal_ms: goal_ms,
                     };
                     match waiting.enqueue(&settings, request.clone(), Default::default()) {
-                        Ok(ticket) => prop_assert!(expected.waiting.insert(ticket, request).is_none()),
+                        Ok(ticket) => {
+                            prop_assert!(expected.waiting.insert(ticket, request).is_none());
+                            expected.enqueued += 1;
+                        }
                         Err(reason) => {
                             prop_assert_eq!(MAX_REQUESTS, expected.waiting.len() as u64);
                             let is_empty = phase == PoolPhase::Empty;
@@ -122,10 +127,10 @@ proptest! {
                     let flow = flow(number);
                     let released = waiting.backlogs(now_ms).find(|(of, _)| **of == flow).map(|(_, of)| of.released);
                     let Some(released) = released else { continue };
-                    let up_to = released + more;
+                    let up_to = (released + more).min(expected.enqueued);
                     let before = expected.waiting.values().filter(|of| of.flow == flow).count() as u64;
                     let gone = waiting.grant(&flow, up_to);
-                    prop_assert_eq!(more.min(before), gone.len() as u64);
+                    prop_assert_eq!((up_to - released).min(before), gone.len() as u64);
                     expected.granted.insert(flow.clone(), up_to);
                     for ticket in gone {
                         let request = expected.leave(ticket);
@@ -163,7 +168,13 @@ proptest! {
                 PoolPhase::Served if request.flow.is_sheddable() => SHEDDABLE_MS,
                 PoolPhase::Served => TTL_MS,
             };
-            let is_over = |request: &WaitingRequest| now_ms - request.arrived_ms.max(since_ms) >= ttl_ms(request);
+            let longest_ms = |request: &WaitingRequest| {
+                NO_ENDPOINT_TTL_MS + if request.flow.is_sheddable() { SHEDDABLE_MS } else { TTL_MS }
+            };
+            let is_over = |request: &WaitingRequest| {
+                now_ms - request.arrived_ms.max(since_ms) >= ttl_ms(request)
+                    || now_ms - request.arrived_ms >= longest_ms(request)
+            };
             for dropped in waiting.expire(&settings, now_ms) {
                 let request = expected.leave(dropped.ticket);
                 prop_assert!(is_over(&request));
@@ -188,6 +199,8 @@ fn check_sums(
     for (flow, backlog) in waiting.backlogs(now_ms) {
         let mut of_flow = expected.waiting.values().filter(|request| request.flow == *flow);
         prop_assert_eq!(sum(&mut of_flow), backlog.usage);
+        // A granter does not grant more than waits. So no grant is for more than have ever waited.
+        prop_assert!(backlog.released + backlog.usage.requests <= expected.enqueued);
         let oldest = expected.waiting.values().filter(|request| request.flow == *flow);
         let oldest_ms = oldest.map(|request| request.arrived_ms).min();
         prop_assert_eq!(oldest_ms.map_or(0, |at_ms| now_ms - at_ms), backlog.oldest_wait_ms);
@@ -232,4 +245,22 @@ fn limits_hold_over_all_replicas() {
     ] {
         assert_eq!(Err(DropReason::Saturated), attempt(full));
     }
+}
+
+#[test]
+fn pool_that_comes_and_goes_does_not_let_requests_wait_for_ever() {
+    let (settings, mut waiting) = (settings(), WaitingRequests::default());
+    let request = WaitingRequest { flow: flow(0), ..WaitingRequest::default() };
+    let ticket = waiting.enqueue(&settings, request, Default::default()).expect("there is room");
+    let bound_ms = TTL_MS + NO_ENDPOINT_TTL_MS;
+    for now_ms in (0..bound_ms).step_by(500) {
+        let phase = if now_ms % 1_000 == 0 { PoolPhase::Served } else { PoolPhase::Empty };
+        waiting.set_phase(now_ms, phase);
+        assert!(waiting.expire(&settings, now_ms).is_empty(), "{now_ms}");
+    }
+    waiting.set_phase(bound_ms, PoolPhase::Served);
+    assert_eq!(
+        vec![(ticket, DropReason::Expired)],
+        waiting.expire(&settings, bound_ms).iter().map(|of| (of.ticket, of.reason)).collect::<Vec<_>>()
+    );
 }

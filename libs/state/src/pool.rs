@@ -30,11 +30,10 @@ mod token_ratios;
 mod unbooked_load;
 mod usage_handling;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use signalbox_prefix::EndpointMap;
-use signalbox_types::Origin;
 
 use self::assignments::Assignments;
 pub use self::assignments::{AssignedEndpoint, CollectorStream};
@@ -64,8 +63,6 @@ pub struct Pool {
     /// The streams of the collectors that were not told their assignments yet.
     untold: BTreeSet<CollectorStream>,
     origins: Origins,
-    /// The origins that have expired, whose loads still are in the state.
-    expiring: VecDeque<Origin>,
     /// One assessor per endpoint.
     assessors: EndpointMap<EndpointAssessor>,
     /// What the endpoints showed of their speed at the last tick.
@@ -98,7 +95,6 @@ impl Pool {
             assignments: Assignments::new(epoch),
             untold: BTreeSet::new(),
             origins: Origins::default(),
-            expiring: VecDeque::new(),
             assessors: EndpointMap::default(),
             rates: PoolRates::default(),
             adapters: BTreeSet::new(),

@@ -45,9 +45,9 @@ pub(super) fn print(seeds: u64) {
 }
 
 fn ratio(visibility: Visibility, seed: u64) -> f64 {
-    let machines = Scene::find(SCENE).map_or_else(Vec::new, Scene::pod_profiles);
+    let profiles = Scene::find(SCENE).map_or_else(Vec::new, Scene::pod_profiles);
     let items = items(&mut SmallRng::seed_from_u64(seed));
-    let workload = Workload::new(&machines, &items).expect("the pods can serve short prompts");
+    let workload = Workload::new(&profiles, &items).expect("the pods can serve short prompts");
     let contender = signalbox(visibility);
     let run_result = sim::run(RunConfig {
         requests: &workload.requests,
@@ -58,7 +58,7 @@ fn ratio(visibility: Visibility, seed: u64) -> f64 {
         kills: &[],
         seed,
     });
-    let mut counts = vec![0; machines.len()];
+    let mut counts = vec![0; profiles.len()];
     run_result.served.iter().for_each(|served| counts[served.pod] += 1);
     max_to_mean(&counts)
 }

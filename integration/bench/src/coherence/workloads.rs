@@ -107,10 +107,10 @@ impl Source {
             SCENES.iter().flat_map(|scene| (0..seeds).map(move |seed| (*scene, seed))).collect();
         let rated = parallel::map(&workloads, |(scene, seed)| {
             let items = self.items(scene, *seed);
-            let machines = Scene::find(scene).map_or_else(Vec::new, Scene::pod_profiles);
-            let probe = Workload::new(&machines, &items[..items.len().min(PROBE_REQUESTS)])?;
+            let profiles = Scene::find(scene).map_or_else(Vec::new, Scene::pod_profiles);
+            let probe = Workload::new(&profiles, &items[..items.len().min(PROBE_REQUESTS)])?;
             let saturation_per_second = saturation::find(&probe, *seed);
-            let workload = Workload::new(&machines, &items)?;
+            let workload = Workload::new(&profiles, &items)?;
             Ok(RatedWorkload { scene, seed: *seed, workload, saturation_per_second })
         });
         rated.into_iter().collect()

@@ -30,6 +30,11 @@ pub(crate) fn variant(contenders: &[Contender], text: &str) -> anyhow::Result<Co
     Ok(Contender { name: text.to_owned(), algorithm, ..base.clone() })
 }
 
+/// Returns whether this is the name of a contender with changed settings.
+pub(crate) fn is_variant(name: &str) -> bool {
+    name.contains('=')
+}
+
 /// Finds all values with the key `name`.
 fn find<'a>(value: &'a mut Value, name: &str, found: &mut Vec<&'a mut Value>) {
     match value {
@@ -58,6 +63,7 @@ mod tests {
         assert!(changed("dynamo:prefill_load_scale=4").contains("prefill_load_scale: 4.0"));
         let own = variant(&contenders, "output_tokens=1234").unwrap();
         assert!(matches!(own.algorithm, Algorithm::Signalbox(_)), "{own:?}");
+        assert!(is_variant(&own.name) && !contenders.iter().any(|contender| is_variant(&contender.name)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Run only this scene; repeatable
     #[arg(long, value_name = "NAME", value_parser = scene)]
     scene: Vec<&'static Scene>,
-    /// Run only this contender; repeatable
+    /// Run only this contender; repeatable. Goals need all contenders
     #[arg(long, value_name = "NAME")]
     pub(crate) contender: Vec<String>,
     /// Also run a contender with changed settings, as CONTENDER:NAME=VALUE,…, or NAME=VALUE,… for Signalbox; repeatable

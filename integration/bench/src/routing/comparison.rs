@@ -12,10 +12,16 @@ pub(super) struct Measure {
     pub(super) of: fn(&RunMetrics) -> f64,
 }
 
-/// The compared times to first token.
-pub(super) const MEASURES: [Measure; 2] = [
-    Measure { name: "mean", of: |metrics| metrics.ttft_mean_ms },
-    Measure { name: "p90", of: |metrics| metrics.ttft_p90_ms },
+/// The times that goals are about.
+pub(super) const GOAL_MEASURES: [Measure; 2] = [
+    Measure { name: "TTFT mean", of: |metrics| metrics.ttft_mean_ms },
+    Measure { name: "TTFT p90", of: |metrics| metrics.ttft_p90_ms },
+];
+
+/// The times that are compared without a goal.
+pub(super) const FURTHER_MEASURES: [Measure; 2] = [
+    Measure { name: "TTFT p99", of: |metrics| metrics.ttft_p99_ms },
+    Measure { name: "mean time to the last token", of: |metrics| metrics.e2e_mean_ms },
 ];
 
 /// One scene, load and number of replicas, with the results to compare.
@@ -69,6 +75,10 @@ impl<'a> Cell<'a> {
         self.results.iter().find(|result| result.contender == contender).copied()
     }
 
+    pub(super) fn signalbox(&self) -> Option<&'a ContenderResult> {
+        self.find(SIGNALBOX)
+    }
+
     /// Compares Signalbox with the contender of this name.
     pub(super) fn compared_with(&self, contender: &str, measure: Measure) -> Option<Compared<'a>> {
         self.compared(self.find(contender)?, measure)
@@ -76,7 +86,7 @@ impl<'a> Cell<'a> {
 
     /// Compares Signalbox with the best other contender.
     pub(super) fn compared_with_best(&self, measure: Measure) -> Option<Compared<'a>> {
-        let others = self.results.iter().filter(|result| result.contender != SIGNALBOX);
+        let others = self.results.iter().filter(|result| result.is_other());
         self.compared(best(others.copied(), measure)?, measure)
     }
 
@@ -87,7 +97,7 @@ impl<'a> Cell<'a> {
 
     /// Returns Signalbox's value ÷ the lower bound.
     pub(super) fn ratio_to_bound(&self, measure: Measure) -> Option<Mean> {
-        let signalbox = self.find(SIGNALBOX)?;
+        let signalbox = self.signalbox()?;
         Some(ratio(&signalbox.runs, &self.scene.lower_bounds, measure))
     }
 
@@ -96,8 +106,9 @@ impl<'a> Cell<'a> {
         ratio(&result.runs, &self.scene.lower_bounds, measure).mean
     }
 
-    fn compared(&self, other: &'a ContenderResult, measure: Measure) -> Option<Compared<'a>> {
-        let signalbox = self.find(SIGNALBOX)?;
+    /// Compares Signalbox with a result of the same scene and load.
+    pub(super) fn compared(&self, other: &'a ContenderResult, measure: Measure) -> Option<Compared<'a>> {
+        let signalbox = self.signalbox()?;
         Some(Compared { other, ratio: ratio(&signalbox.runs, &other.runs, measure) })
     }
 }
@@ -120,12 +131,12 @@ fn ratio(ones: &[RunMetrics], others: &[RunMetrics], measure: Measure) -> Mean {
 /// Returns, for a contender, Signalbox's mean time to first token ÷ its: the geometric mean over all cells with
 /// `replicas` replicas, which treats both alike, as a mean over the seeds.
 pub(super) fn ratio_over_cells(report: &Report, replicas: usize, contender: &str) -> Option<Mean> {
-    let [measure, _] = MEASURES;
+    let [measure, _] = GOAL_MEASURES;
     let cells = report.cells();
     let pairs: Vec<_> = cells
         .iter()
         .filter(|cell| cell.replicas == replicas)
-        .filter_map(|cell| Some((cell.find(SIGNALBOX)?, cell.find(contender)?)))
+        .filter_map(|cell| Some((cell.signalbox()?, cell.find(contender)?)))
         .collect();
     if pairs.is_empty() {
         return None;

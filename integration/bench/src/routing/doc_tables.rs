@@ -1,10 +1,12 @@
 //! Writes the results as tables in Markdown.
 
+mod without_goals;
+
 use std::fmt::Write;
 use std::path::Path;
 
-use super::comparison::{Cell, Compared, MEASURES, Measure};
-use super::goals::{self, Goal, GoalCounts, Kind, Outcome};
+use super::comparison::{Cell, Compared, GOAL_MEASURES, Measure};
+use super::goals::{self, Goal, GoalCounts, Kind, Outcome, SEVERAL_REPLICAS};
 use super::report::{Report, SceneSummary};
 use super::run_metrics::RunMetrics;
 use crate::policies::GO_CALIBRATED;
@@ -28,10 +30,15 @@ pub(crate) fn doc_tables(results: &Path) -> anyhow::Result<String> {
     for replicas in replica_counts {
         let with = if replicas == 1 { "1 replica".to_owned() } else { format!("{replicas} replicas") };
         let cells: Vec<_> = cells.iter().filter(|cell| cell.replicas == replicas).collect();
-        for measure in MEASURES {
-            let _ = write!(text, "\n### TTFT {}, {with}\n\n{}", measure.name, times(&cells, measure));
+        for measure in GOAL_MEASURES {
+            let _ = write!(text, "\n### {}, {with}\n\n{}", measure.name, times(&cells, measure));
         }
     }
+    let one_go_replica = without_goals::against_one_go_replica(&cells);
+    let title = format!("Signalbox with {SEVERAL_REPLICAS} replicas ÷ {GO_CALIBRATED} with 1 replica");
+    let _ = write!(text, "\n### {title}\n\n{one_go_replica}");
+    let further = without_goals::further_times(&cells);
+    let _ = write!(text, "\n### TTFT p99 and time to the last token\n\n{further}");
     let cells: Vec<_> = cells.iter().filter(|cell| cell.load_percent == CACHE_LOAD_PERCENT).collect();
     let _ = write!(text, "\n### Cached tokens at {CACHE_LOAD_PERCENT} % load\n\n{}", cached_tokens(&cells));
     Ok(text)
@@ -186,7 +193,7 @@ mod tests {
     fn best_value_is_bold_whoever_has_it() {
         let report = report([50.0; 2], &[("random", [90.0, 110.0]), (SIGNALBOX, [180.0, 230.0])]);
         let cells = report.cells();
-        let text = times(&cells.iter().collect::<Vec<_>>(), MEASURES[0]);
+        let text = times(&cells.iter().collect::<Vec<_>>(), GOAL_MEASURES[0]);
         let expected = "| shared-prefix | 70 % | **100** | 205 | 50.0 |  | 2.045 ± 0.045 (random) |";
         assert_eq!(Some(expected), text.lines().last());
     }

@@ -1,8 +1,8 @@
 //! Checks whether the goals are met.
 
-use super::comparison::{Cell, Compared, MEASURES, Measure, ratio_over_cells};
+use super::comparison::{Cell, Compared, GOAL_MEASURES, Measure, ratio_over_cells};
 use super::report::Report;
-use crate::policies::{GO_CALIBRATED, SIGNALBOX};
+use crate::policies::GO_CALIBRATED;
 use signalbox_bench_report::Mean;
 
 /// Maximum time relative to the calibrated Go configuration's with several replicas, where prompts share
@@ -10,7 +10,7 @@ use signalbox_bench_report::Mean;
 const GO_LIMIT: f64 = 0.8;
 
 /// Number of replicas from which [`GO_LIMIT`] applies.
-const SEVERAL_REPLICAS: usize = 4;
+pub(super) const SEVERAL_REPLICAS: usize = 4;
 
 /// Maximum time relative to the best other contender's. A value within this factor of the lower bound is near
 /// the bound.
@@ -105,7 +105,7 @@ impl GoalCounts {
 pub(super) fn goals(report: &Report) -> Vec<Goal> {
     let mut goals = Vec::new();
     for cell in report.cells() {
-        for measure in MEASURES {
+        for measure in GOAL_MEASURES {
             goals.extend(compare_with_go(&cell, measure));
             goals.extend(compare_with_best(&cell, measure));
         }
@@ -118,7 +118,7 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
 /// Returns in how many of all values Signalbox is near the lower bound.
 pub(super) fn near_bound(report: &Report) -> (usize, usize) {
     let cells = report.cells();
-    let ratios = cells.iter().flat_map(|cell| MEASURES.map(|measure| cell.ratio_to_bound(measure)));
+    let ratios = cells.iter().flat_map(|cell| GOAL_MEASURES.map(|measure| cell.ratio_to_bound(measure)));
     let ratios: Vec<_> = ratios.flatten().collect();
     (ratios.iter().filter(|ratio| ratio.mean <= MARGIN).count(), ratios.len())
 }
@@ -152,7 +152,7 @@ fn compare_with_best(cell: &Cell<'_>, measure: Measure) -> Option<Goal> {
 
 /// Compares the mean time to first token with that of the best static split, which is found by search.
 fn compare_with_split(cell: &Cell<'_>) -> Option<Goal> {
-    let [measure, _] = MEASURES;
+    let [measure, _] = GOAL_MEASURES;
     let Compared { other, ratio } = cell.compared_with_split(measure)?;
     let outcome = if ratio.mean <= SPLIT_LIMIT { Outcome::Met } else { Outcome::Missed };
     let text = format!("{}, {}, {}", cell.name(), measure.name, other.contender);
@@ -161,15 +161,16 @@ fn compare_with_split(cell: &Cell<'_>) -> Option<Goal> {
 
 fn compare_over_cells(report: &Report) -> Vec<Goal> {
     let mut contenders: Vec<&str> = Vec::new();
-    for result in report.results.iter().filter(|result| !result.is_split()) {
-        if result.contender != SIGNALBOX && !contenders.contains(&result.contender.as_str()) {
+    for result in report.results.iter().filter(|result| result.is_other()) {
+        if !contenders.contains(&result.contender.as_str()) {
             contenders.push(&result.contender);
         }
     }
     let goal = |contender: &str| {
         let ratio = ratio_over_cells(report, 1, contender)?;
         let outcome = if ratio.mean < 1.0 { Outcome::Met } else { Outcome::Missed };
-        let text = format!("all cells ×1, mean, {contender}");
+        let [measure, _] = GOAL_MEASURES;
+        let text = format!("all cells ×1, {}, {contender}", measure.name);
         Some(Goal { kind: Kind::AllCells, outcome, text, ratio, limit: 1.0 })
     };
     contenders.into_iter().filter_map(goal).collect()
@@ -179,6 +180,9 @@ fn compare_over_cells(report: &Report) -> Vec<Goal> {
 mod tests {
     use super::super::report::tests::report;
     use super::*;
+    use crate::policies::SIGNALBOX;
+    use crate::routing::RunMetrics;
+    use crate::routing::report::ContenderResult;
 
     fn outcome(report: &Report, kind: Kind) -> Outcome {
         let goals = goals(report);
@@ -220,6 +224,45 @@ mod tests {
         let missed: Vec<_> = goals.iter().filter(|goal| goal.outcome == Outcome::Missed).collect();
         assert_eq!(2, missed.len(), "{goals:?}");
         assert!(missed.iter().all(|goal| goal.text.ends_with(", random")), "{missed:?}");
+    }
+
+    /// Returns a report of two cells with one replica, in which a contender takes 100 ms and Signalbox this long.
+    fn two_cells(signalbox_ms: [f64; 2], other: &str) -> Report {
+        let [mut first, mut second] =
+            signalbox_ms.map(|ms| report([10.0; 2], &[(SIGNALBOX, [ms; 2]), (other, [100.0; 2])]));
+        second.results.iter_mut().for_each(|result| result.load_percent = 95);
+        first.results.append(&mut second.results);
+        first.results.iter_mut().for_each(|result| result.replicas = 1);
+        first
+    }
+
+    #[test]
+    fn mean_over_all_cells_must_be_less_than_each_other_contenders() {
+        // The limit is at 125 ms: 1.25 · 0.8 = 1. The arithmetic mean of 1.24 and 0.8 is greater than 1.
+        assert_eq!(Outcome::Missed, outcome(&two_cells([126.0, 80.0], "random"), Kind::AllCells));
+        assert_eq!(Outcome::Met, outcome(&two_cells([124.0, 80.0], "random"), Kind::AllCells));
+    }
+
+    #[test]
+    fn mean_over_all_cells_leaves_out_other_numbers_of_replicas() {
+        let mut report = two_cells([90.0, 90.0], "random");
+        let far = ContenderResult { replicas: 4, ..report.results[1].clone() };
+        let fast = ContenderResult { replicas: 4, ..report.results[0].clone() };
+        let slow = fast.runs.iter().map(|run| RunMetrics { ttft_mean_ms: 900.0, ..*run }).collect();
+        report.results.extend([ContenderResult { runs: slow, ..fast }, far]);
+        assert_eq!(Outcome::Met, outcome(&report, Kind::AllCells));
+        assert_eq!(1, GoalCounts::of(&goals(&report), Kind::AllCells).all);
+        report.results.iter_mut().for_each(|result| result.replicas = 4);
+        assert_eq!(0, GoalCounts::of(&goals(&report), Kind::AllCells).all);
+    }
+
+    #[test]
+    fn variants_are_no_other_contenders() {
+        for variant in ["output_tokens=1000", "go-affinity:max_penalty_ms=500"] {
+            let goals = goals(&two_cells([200.0, 200.0], variant));
+            let counts = [Kind::BestOther, Kind::AllCells].map(|kind| GoalCounts::of(&goals, kind).all);
+            assert_eq!([0, 0], counts, "{variant}");
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use serde_json::Value;
 use signalbox_bench_report::Provenance;
 
 use super::run_metrics::{RunMetrics, columns};
-use crate::policies::SPLIT;
+use super::scenes::Scene;
+use crate::policies::{SIGNALBOX, SPLIT, contenders, is_variant};
 
 /// All measurements of a benchmark run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ pub(crate) struct SceneSummary {
     pub(crate) name: String,
     /// Where the requests come from.
     pub(crate) source: String,
-    /// The number of pods of each machine profile.
+    /// The number of pods of each profile.
     pub(crate) pods: String,
     pub(crate) shares_prefixes: bool,
     /// Whether the pods are not all alike.
@@ -79,9 +80,29 @@ impl ContenderResult {
     pub(super) fn is_split(&self) -> bool {
         self.contender.starts_with(SPLIT)
     }
+
+    /// Returns whether this is a contender that goals compare Signalbox with: no static split, and no contender with
+    /// changed settings.
+    pub(super) fn is_other(&self) -> bool {
+        self.contender != SIGNALBOX && !self.is_split() && !is_variant(&self.contender)
+    }
 }
 
 impl Report {
+    /// Returns whether all contenders ran in each scene.
+    pub(super) fn has_all_contenders(&self) -> bool {
+        let has_all = |summary: &SceneSummary| {
+            let ran = |name: &str| {
+                self.results.iter().any(|result| result.scene == summary.name && result.contender == name)
+            };
+            let scene = Scene::find(&summary.name);
+            scene.is_some_and(|scene| {
+                contenders(&scene.pod_profiles()).iter().all(|contender| ran(&contender.name))
+            })
+        };
+        self.scenes.iter().all(has_all)
+    }
+
     /// Reads a report.
     ///
     /// # Errors
@@ -176,5 +197,14 @@ pub(super) mod tests {
         assert_eq!(report, Report::read(&path)?);
         assert!(fs::read_to_string(&path)?.lines().count() > 10, "the file has a line per entry");
         Ok(())
+    }
+
+    #[test]
+    fn report_lacks_contenders_until_the_last_one_ran() {
+        let scene = Scene::find("shared-prefix").expect("the benchmark has this scene");
+        let all = contenders(&scene.pod_profiles());
+        let results: Vec<_> = all.iter().map(|contender| (contender.name.as_str(), [100.0; 2])).collect();
+        assert!(report([50.0; 2], &results).has_all_contenders());
+        assert!(!report([50.0; 2], &results[1..]).has_all_contenders());
     }
 }

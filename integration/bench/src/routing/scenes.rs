@@ -2,14 +2,14 @@
 
 use signalbox_modelsim::profiles::{self, Profile};
 
-/// One row of the benchmark's matrix: a workload, its arrivals, and the machines that serve it.
+/// One row of the benchmark's matrix: a workload, its arrivals, and the pods that serve it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Scene {
     pub(crate) name: &'static str,
     pub(crate) workload: WorkloadKind,
     pub(crate) arrivals: Arrivals,
     /// Names of modelsim's profiles, each with its number of pods.
-    pub(crate) machines: &'static [(&'static str, usize)],
+    pub(crate) profiles: &'static [(&'static str, usize)],
     /// Number of requests of a workload: enough for a 90th percentile, and for several turns of each session. A part
     /// of the trace has as many.
     pub(crate) requests: u32,
@@ -59,7 +59,7 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "conversation-trace",
         workload: WorkloadKind::ConversationTrace,
         arrivals: Arrivals::Recorded,
-        machines: &[("h100-8b", 8)],
+        profiles: &[("h100-8b", 8)],
         requests: 1_200,
         quick_requests: 400,
         replicas: FEW,
@@ -68,7 +68,7 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "conversation",
         workload: WorkloadKind::Conversation,
         arrivals: Arrivals::Bursty,
-        machines: &[("l40s-8b", 16)],
+        profiles: &[("l40s-8b", 16)],
         requests: 1_200,
         quick_requests: 400,
         replicas: MANY,
@@ -77,7 +77,7 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "shared-prefix",
         workload: WorkloadKind::SharedPrefix,
         arrivals: Arrivals::Poisson,
-        machines: &[("h100-8b", 8)],
+        profiles: &[("h100-8b", 8)],
         requests: 1_200,
         quick_requests: 400,
         replicas: FEW,
@@ -86,7 +86,7 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "agents",
         workload: WorkloadKind::Agents,
         arrivals: Arrivals::Poisson,
-        machines: &[("h100-70b-tp4", 16)],
+        profiles: &[("h100-70b-tp4", 16)],
         requests: 2_000,
         quick_requests: 600,
         replicas: FEW,
@@ -95,7 +95,7 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "agents-64",
         workload: WorkloadKind::Agents,
         arrivals: Arrivals::Bursty,
-        machines: &[("h100-8b", 64)],
+        profiles: &[("h100-8b", 64)],
         requests: 4_800,
         quick_requests: 1_600,
         replicas: MANY,
@@ -104,7 +104,7 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "lengths",
         workload: WorkloadKind::Lengths,
         arrivals: Arrivals::Poisson,
-        machines: &[("mi300x", 8)],
+        profiles: &[("mi300x", 8)],
         requests: 4_000,
         quick_requests: 1_200,
         replicas: FEW,
@@ -113,7 +113,7 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "burst",
         workload: WorkloadKind::SharedPrefix,
         arrivals: Arrivals::OneBurst,
-        machines: &[("h100-8b", 8)],
+        profiles: &[("h100-8b", 8)],
         requests: 1_200,
         quick_requests: 400,
         replicas: FEW,
@@ -122,7 +122,7 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "mixed",
         workload: WorkloadKind::LengthsWithSharing,
         arrivals: Arrivals::Poisson,
-        machines: &[("h100-8b", 4), ("l40s-8b", 4)],
+        profiles: &[("h100-8b", 4), ("l40s-8b", 4)],
         requests: 4_000,
         quick_requests: 1_200,
         replicas: FEW,
@@ -135,18 +135,18 @@ impl Scene {
         SCENES.iter().find(|scene| scene.name == name)
     }
 
-    /// Returns the machine of each pod.
+    /// Returns the profile of each pod.
     pub(crate) fn pod_profiles(&self) -> Vec<&'static Profile> {
         let of = |(name, count): &(&str, usize)| {
             let profile = profiles::find(name).expect("scenes name profiles of modelsim");
             std::iter::repeat_n(profile, *count)
         };
-        self.machines.iter().flat_map(of).collect()
+        self.profiles.iter().flat_map(of).collect()
     }
 
-    /// Returns the number of pods of each machine profile as text.
+    /// Returns the number of pods of each profile as text.
     pub(crate) fn describe_pods(&self) -> String {
-        let pods: Vec<_> = self.machines.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let pods: Vec<_> = self.profiles.iter().map(|(name, count)| format!("{count} {name}")).collect();
         pods.join(" + ")
     }
 
@@ -157,7 +157,7 @@ impl Scene {
 
     /// Returns whether the pods are not all alike.
     pub(crate) fn is_mixed(&self) -> bool {
-        self.machines.len() > 1
+        self.profiles.len() > 1
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use super::SCENES;
 
     #[test]
-    fn scenes_have_distinct_names_and_machines_with_one_tokenizer() {
+    fn scenes_have_distinct_names_and_profiles_with_one_tokenizer() {
         for (at, scene) in SCENES.iter().enumerate() {
             assert!(SCENES[..at].iter().all(|earlier| earlier.name != scene.name), "{}", scene.name);
             let profiles = scene.pod_profiles();

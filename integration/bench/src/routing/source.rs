@@ -71,7 +71,7 @@ impl Source {
     pub(crate) fn description(&self, scene: &Scene) -> String {
         match &self.trace {
             Some((trace, _)) if scene.workload == WorkloadKind::ConversationTrace => {
-                format!("slices of {}", trace.file)
+                format!("parts of {}", trace.file)
             }
             _ => "generated".to_owned(),
         }

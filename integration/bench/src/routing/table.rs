@@ -14,7 +14,11 @@ pub(super) fn print(report: &Report) {
         print_heading(scene);
         cells.iter().filter(|cell| cell.scene.name == scene.name).for_each(print_cell);
     }
-    print_goals(report);
+    if report.has_all_contenders() {
+        print_goals(report);
+    } else {
+        println!("\nno goals: they compare with all contenders, and not all of them ran");
+    }
 }
 
 fn print_legend(report: &Report) {

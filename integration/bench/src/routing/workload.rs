@@ -21,14 +21,14 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// Converts `items`, sorted by time, to a workload for pods with these machines. All have the same tokenizer and
+    /// Converts `items`, sorted by time, to a workload for pods of these profiles. All have the same tokenizer and
     /// block size.
     ///
     /// # Errors
     /// Fails when there are no pods, when one cannot serve a request, or when the requests have no rate.
-    pub(crate) fn new(machines: &[&'static Profile], items: &[Item]) -> anyhow::Result<Self> {
-        let first = machines.first().ok_or_else(|| anyhow::anyhow!("a workload needs a pod"))?;
-        let pods: Vec<ModelConfig> = machines.iter().map(|machine| machine.model.clone()).collect();
+    pub(crate) fn new(profiles: &[&'static Profile], items: &[Item]) -> anyhow::Result<Self> {
+        let first = profiles.first().ok_or_else(|| anyhow::anyhow!("a workload needs a pod"))?;
+        let pods: Vec<ModelConfig> = profiles.iter().map(|profile| profile.model.clone()).collect();
         let mut encoder = Encoder::new(first);
         let requests = items.iter().map(|item| encoder.encode(item)).collect::<anyhow::Result<Vec<_>>>()?;
         let most_tokens = pods.iter().map(ModelConfig::max_request_tokens).min().unwrap_or(0);

@@ -59,20 +59,24 @@ impl Owner {
 
     /// Applies an input; returns which replicas must send which of their chains.
     pub(super) fn fold(&mut self, now_ms: u64, input: PoolInput) -> Vec<(Origin, u64)> {
-        let effects = self.pool.handle(now_ms, input);
-        let chains = effects.into_iter().filter_map(|effect| match effect {
-            PoolEffect::NeedChain(origin, number) => Some((origin, number)),
-            PoolEffect::Expired(origin) => {
-                panic!("origin {origin} expired although its replica sent feedback")
+        let (mut chains, mut next) = (Vec::new(), Some(input));
+        while let Some(input) = next.take() {
+            for effect in self.pool.handle(now_ms, input) {
+                match effect {
+                    PoolEffect::NeedChain(origin, number) => chains.push((origin, number)),
+                    PoolEffect::Expired(origin) => {
+                        panic!("origin {origin} expired although its replica sent feedback")
+                    }
+                    PoolEffect::FeedbackLeft(rest) => next = Some(PoolInput::FeedbackRest(rest)),
+                    PoolEffect::Published(_)
+                    | PoolEffect::Assign(..)
+                    | PoolEffect::CloseCollector(_)
+                    | PoolEffect::Unfinished
+                    | PoolEffect::Count(_) => {}
+                }
             }
-            PoolEffect::Published(_)
-            | PoolEffect::Assign(..)
-            | PoolEffect::CloseCollector(_)
-            | PoolEffect::Unfinished
-            | PoolEffect::FeedbackLeft(_)
-            | PoolEffect::Count(_) => None,
-        });
-        chains.collect()
+        }
+        chains
     }
 
     /// Advances time; the collector shows that it is alive.

@@ -47,13 +47,6 @@ impl ClusterStatus {
         Ok(self.aggregators[aggregator].require(ProcessId::Aggregator(aggregator))?.state.epoch)
     }
 
-    /// Returns how many endpoints the collectors that are not among `collectors` are known to scrape.
-    pub(crate) fn endpoints_outside(&self, collectors: &[ProcessId]) -> f64 {
-        let all = self.collectors.iter().enumerate();
-        let others = all.filter(|(index, _)| !collectors.contains(&ProcessId::Collector(*index)));
-        others.filter_map(|(_, collector)| collector.known()?.endpoints).sum()
-    }
-
     /// Checks that all processes respond, follow one owner, and see all pods.
     ///
     /// # Errors
@@ -66,9 +59,11 @@ impl ClusterStatus {
         let epoch = self.epoch(owner)?;
         for (index, replica) in self.replicas.iter().enumerate() {
             let id = ProcessId::Replica(index);
-            let ReplicaStatus { degraded, fresh_pods, state, aggregators, .. } = replica.require(id)?;
+            let ReplicaStatus { degraded, pods: known, fresh_pods, state, aggregators, .. } =
+                replica.require(id)?;
             ensure!(*degraded == 0.0, "{id} is degraded");
             ensure!(state.epoch == epoch, "{id} is at epoch {}, the owner at {epoch}", state.epoch);
+            ensure!(*known == pods as f64, "{id} knows {known} pods, not {pods}");
             ensure!(*fresh_pods == pods as f64, "{id} has fresh values of {fresh_pods} of {pods} pods");
             let all = self.aggregators.len();
             ensure!(*aggregators == all as f64, "{id} has streams of {aggregators} of {all} aggregators");
@@ -175,6 +170,7 @@ pub(crate) mod tests {
             StateSummary { epoch: 7.0, seq: 9.0, digests: [("load".to_owned(), 5.0)].into_iter().collect() };
         let replica = ReplicaStatus {
             state: state.clone(),
+            pods: 8.0,
             fresh_pods: 8.0,
             aggregators: 2.0,
             ..ReplicaStatus::default()
@@ -222,6 +218,7 @@ pub(crate) mod tests {
             (unassigned, "4 endpoints of 8 pods"),
             (with_replica(|replica| replica.degraded = 1.0), "degraded"),
             (with_replica(|replica| replica.state.epoch = 6.0), "epoch 6"),
+            (with_replica(|replica| replica.pods = 10.0), "knows 10 pods, not 8"),
             (with_replica(|replica| replica.fresh_pods = 7.0), "7 of 8"),
             (with_replica(|replica| replica.aggregators = 1.0), "1 of 2 aggregators"),
         ];

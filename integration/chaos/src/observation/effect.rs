@@ -1,11 +1,14 @@
 //! What a fault must do visibly. A fault without an effect tests nothing.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::{PairTraffic, TrafficCounts};
 use crate::process_id::ProcessId;
 use crate::scenario::{Group, Topology};
 
 use super::cluster_status::ClusterStatus;
 use super::coordinator_outages::CoordinatorOutages;
+use super::endpoint_moves::check_endpoints_moved;
 use super::found::Found;
 use super::history::History;
 use super::probes::check_probes;
@@ -20,6 +23,8 @@ pub(crate) struct Evidence<'a> {
     /// What the proxies did during the fault.
     pub(crate) traffic: TrafficCounts,
     pub(crate) outages: CoordinatorOutages,
+    /// What the proxies did from each restart of a rolling restart until everything was healthy again.
+    pub(crate) restarts: BTreeMap<ProcessId, TrafficCounts>,
     /// Requests that failed because the first pod failed them.
     pub(crate) failed_by_pod: usize,
 }
@@ -46,6 +51,8 @@ pub(super) enum Effect {
     StreamsOfAggregators(usize),
     /// Each of the first group opened a new connection to each of the second, or the reverse.
     Reconnected(Group, Group),
+    /// A new connection to one of the second group was opened at the restart of each of the first, or the reverse.
+    ReconnectedAtRestarts(Group, Group),
     /// Each pair of processes of these groups had something that the cut held back.
     HeldBack(Group, Group),
     /// While the fault lasted, the other collectors scraped all endpoints, and from then on, or all the time, all
@@ -53,7 +60,7 @@ pub(super) enum Effect {
     EndpointsMoved { from: Group, always_fresh: bool },
     /// Every aggregator noticed that it had no coordinator, and that it had one again.
     CoordinatorLost,
-    /// Every replica saw exactly this many pods at some time.
+    /// Every replica knew more pods before, and exactly this many at some time, all with fresh values.
     FewerPods(usize),
     /// A circuit opened, at least two probes failed, never two in one round, and the client saw every failure.
     Probed,
@@ -86,11 +93,18 @@ impl Effect {
             Self::HeldBack(group, other) => {
                 seen.every_pair(group, other, "was held back", |traffic| traffic.held_back)
             }
-            Self::EndpointsMoved { from, always_fresh } => seen.endpoints_moved(from, always_fresh),
+            Self::ReconnectedAtRestarts(group, peers) => seen.reconnected_at_restarts(group, peers),
+            Self::EndpointsMoved { from, always_fresh } => {
+                let hit = seen.topology.members(from);
+                check_endpoints_moved(seen.history, &hit, seen.pods, always_fresh)
+            }
             Self::CoordinatorLost => seen.coordinator_lost(),
             Self::FewerPods(pods) => {
-                let what = format!("saw exactly {pods} pods");
-                seen.every_replica(Group::Replicas, &what, |_, replica| replica.fresh_pods == pods as f64)
+                let what = format!("knew exactly {pods} pods after it had known more, all with fresh values");
+                let pods = pods as f64;
+                seen.every_replica(Group::Replicas, &what, |before, replica| {
+                    before.pods > pods && replica.pods == pods && replica.fresh_pods == pods
+                })
             }
             Self::Probed => check_probes(seen.history, seen.failed_by_pod),
         }
@@ -218,29 +232,17 @@ impl Evidence<'_> {
         Ok(format!("at least {least} between each of {group} and {other} {what}"))
     }
 
-    fn endpoints_moved(&self, from: Group, always_fresh: bool) -> Found {
-        let (hit, all) = (self.topology.members(from), self.pods as f64);
-        let have_all = |status: &ClusterStatus| status.endpoints_outside(&hit) >= all;
-        let stale = |status: &ClusterStatus| {
-            let mut replicas = status.known_replicas();
-            replicas.find(|(_, replica)| replica.fresh_pods < all).map(|(index, replica)| {
-                format!("{} had fresh values of only {} pods", ProcessId::Replica(index), replica.fresh_pods)
-            })
-        };
-        if self.history.before().any(have_all) {
-            return Err("the target scraped no endpoint before the fault".to_owned());
-        }
-        let mut has_moved = false;
-        for status in self.history.during() {
-            has_moved |= have_all(status);
-            if let Some(stale) = stale(status).filter(|_| always_fresh || has_moved) {
-                return Err(format!("{stale} although another collector can scrape all"));
+    fn reconnected_at_restarts(&self, group: Group, peers: Group) -> Found {
+        for id in self.topology.members(group) {
+            let Some(traffic) = self.restarts.get(&id) else { return Err(format!("{id} was not restarted")) };
+            let mut peers_of = self.topology.members(peers).into_iter();
+            if !peers_of.any(|peer| traffic.between(id, peer).opened > 0) {
+                return Err(format!(
+                    "no connection between {id} and {peers} was opened at the restart of {id}"
+                ));
             }
         }
-        if !has_moved {
-            return Err(format!("the other collectors never scraped all {all} endpoints"));
-        }
-        Ok("all endpoints moved to the other collector and stayed fresh".to_owned())
+        Ok(format!("a connection with {peers} was opened at the restart of each of {group}"))
     }
 
     fn coordinator_lost(&self) -> Found {

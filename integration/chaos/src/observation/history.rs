@@ -98,14 +98,14 @@ pub(crate) mod tests {
     use crate::observation::cluster_status::ClusterStatus;
     use crate::observation::cluster_status::tests::{good, with_replica};
 
-    /// Returns the history of these statuses, one per second. The fault lasts from the first to the last but one.
+    /// Returns the history of these statuses, ten per second. The fault lasts from the first to the last but one.
     pub(crate) fn history(statuses: impl IntoIterator<Item = ClusterStatus>) -> History {
         let start = Instant::now();
         let samples: Vec<Sample> = statuses
             .into_iter()
             .enumerate()
-            .map(|(second, status)| {
-                let at = start + Duration::from_secs(second as u64);
+            .map(|(tenth, status)| {
+                let at = start + Duration::from_millis(100 * tenth as u64);
                 Sample { began: at, ended: at, status }
             })
             .collect();

@@ -61,7 +61,8 @@ pub(super) fn check_probes(history: &History, failed: usize) -> Found {
     Ok(format!("the circuit opened after {} failures, and {probes} probes failed, one per round", opened + 1))
 }
 
-/// Returns the failed requests at the pod, in the order of time.
+/// Returns the failed requests at the pod, in the order of time. Fails when the pod's counts were unknown for so long
+/// that two of the failures in between can be probes of one round.
 fn failures(history: &History) -> Result<Vec<Failure>, String> {
     let known = history.samples.iter().filter_map(|sample| Some((sample, sample.status.pod.known()?)));
     let known: Vec<_> = known.collect();
@@ -72,7 +73,15 @@ fn failures(history: &History) -> Result<Vec<Failure>, String> {
             return Err("the pod's count of errors fell: it restarted".to_owned());
         }
         let failure = Failure { after: earlier.began, before: later.ended };
-        failures.extend(std::iter::repeat_n(failure, (now.errors - then.errors) as usize));
+        let count = (now.errors - then.errors) as usize;
+        let between = later.ended - earlier.began;
+        if count > 0 && between >= FIRST_BACKOFF {
+            return Err(format!(
+                "nothing is known of the pod for {between:?} in which it failed {count} requests: too long to tell \
+                 rounds of {FIRST_BACKOFF:?} apart; run the row on a less busy machine"
+            ));
+        }
+        failures.extend(std::iter::repeat_n(failure, count));
     }
     Ok(failures)
 }
@@ -114,6 +123,23 @@ mod tests {
     fn two_probes_in_a_round_are_found() {
         assert!(check(&[1, 2, 3, 4, 5, 16, 16, 37]).unwrap_err().contains("in one round"));
         assert!(check(&[1, 2, 3, 4, 5, 16, 30, 37]).unwrap_err().contains("in one round"));
+    }
+
+    #[test]
+    fn failures_at_unknown_times_are_no_proof() {
+        let mut history = failing_at(&[1, 2, 3, 4, 5, 16, 40, 41, 42, 80]);
+        let known = check_probes(&history, 10).unwrap_err();
+        assert!(known.contains("in one round"), "{known}");
+        history.samples[39..75].iter_mut().for_each(|sample| sample.status.pod = Reading::Silent);
+        let unknown = check_probes(&history, 10).unwrap_err();
+        assert!(unknown.contains("nothing is known of the pod for 3.7s"), "{unknown}");
+    }
+
+    #[test]
+    fn silence_without_failures_is_harmless() {
+        let mut history = failing_at(&[1, 2, 3, 4, 5, 16, 37, 78]);
+        history.samples[40..70].iter_mut().for_each(|sample| sample.status.pod = Reading::Silent);
+        check_probes(&history, 8).unwrap();
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(crate) struct ReplicaStatus {
     pub(crate) own_bookings: f64,
     pub(crate) peer_bookings: f64,
     pub(crate) unacknowledged_placements: f64,
+    /// Pods that it knows, whether or not their values are fresh.
+    pub(crate) pods: f64,
+    /// Those of which its values are fresh.
     pub(crate) fresh_pods: f64,
     /// Aggregators whose streams to it are open.
     pub(crate) aggregators: f64,
@@ -79,6 +82,7 @@ impl ReplicaStatus {
             own_bookings: value("own_in_flight_requests")?,
             peer_bookings: value("peer_in_flight_requests")?,
             unacknowledged_placements: value("unacknowledged_placements")?,
+            pods: value("endpoints")?,
             fresh_pods: value("fresh_endpoints")?,
             aggregators: value("connected_aggregators")?,
             origin_renewals: value("origin_renewals_total")?,
@@ -125,8 +129,8 @@ mod tests {
     use super::{AggregatorStatus, CollectorStatus, PodStatus, ReplicaStatus};
 
     const REPLICA: &str = "view_epoch 7\nview_seq 9\nview_digest{kind=\"load\"} 5\ndegraded 0\n\
-        own_in_flight_requests 1\npeer_in_flight_requests 2\nunacknowledged_placements 3\nfresh_endpoints 8\n\
-        connected_aggregators 3\norigin_renewals_total 0\nsnapshots_applied_total 1\ndivergences_total 0\n";
+        own_in_flight_requests 1\npeer_in_flight_requests 2\nunacknowledged_placements 3\nendpoints 9\n\
+        fresh_endpoints 8\nconnected_aggregators 3\norigin_renewals_total 0\nsnapshots_applied_total 1\ndivergences_total 0\n";
 
     const AGGREGATOR: &str = "epoch 7\nseq 9\nstate_digest{kind=\"load\"} 5\nowner 1\nin_flight_requests 3\n\
         origins_expired_total 0\n";
@@ -152,6 +156,7 @@ mod tests {
     fn missing_metrics_are_errors() {
         let replica = check("signalbox_epp_", REPLICA, ReplicaStatus::from_page);
         assert_eq!((replica.state.epoch, replica.own_bookings, replica.aggregators), (7.0, 1.0, 3.0));
+        assert_eq!((replica.pods, replica.fresh_pods), (9.0, 8.0));
         let aggregator = check("signalbox_aggregator_", AGGREGATOR, AggregatorStatus::from_page);
         assert_eq!((aggregator.owner, aggregator.bookings), (1.0, 3.0));
         assert_eq!(check("", POD, PodStatus::from_page), PodStatus { errors: 4.0, served: 3.0 });

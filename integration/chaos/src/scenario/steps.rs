@@ -47,8 +47,8 @@ pub(crate) enum Step {
     MendPod,
     /// Waits.
     Wait(Duration),
-    /// Waits until each collector of a group scrapes endpoints.
-    WaitForEndpoints(Group),
+    /// Waits until each collector of a group scrapes endpoints, and the others do not scrape all.
+    WaitForShare(Group),
     /// Waits until the collectors outside of a group scrape all endpoints.
     WaitForMove(Group),
     /// Waits until the first pod has served more requests than a probe.
@@ -88,7 +88,7 @@ pub(crate) fn steps(row: &Row) -> Vec<Step> {
         Fault::Drain => vec![Step::RemovePods, wait(10), Step::RestorePods],
         Fault::CrashLoop => {
             let crash = [
-                Step::WaitForEndpoints(target),
+                Step::WaitForShare(target),
                 Step::Apply(Action::Kill, target),
                 Step::WaitForMove(target),
                 Step::Start(target),
@@ -101,8 +101,8 @@ pub(crate) fn steps(row: &Row) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Step, steps};
-    use crate::scenario::ALL;
+    use super::{Action, CRASHES, Step, steps};
+    use crate::scenario::{ALL, Fault};
 
     #[test]
     fn steps_end_every_fault_that_they_cause() {
@@ -121,5 +121,15 @@ mod tests {
                 assert!(is_ended, "{row}: {step:?}");
             }
         }
+    }
+
+    #[test]
+    fn each_kill_in_a_loop_is_seen_to_move_endpoints() {
+        let row = ALL.iter().find(|row| row.fault == Fault::CrashLoop).unwrap();
+        let (steps, target) = (steps(row), row.target);
+        let kill = Step::Apply(Action::Kill, target);
+        let crash = [Step::WaitForShare(target), kill, Step::WaitForMove(target)];
+        assert_eq!(steps.windows(3).filter(|window| *window == crash).count(), CRASHES);
+        assert_eq!(steps.iter().filter(|step| **step == kill).count(), CRASHES);
     }
 }

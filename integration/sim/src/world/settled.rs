@@ -123,13 +123,32 @@ fn check_state_converges(world: &World) -> Result<(), Violation> {
             return violation(Invariant::StateConverges, observed);
         }
         let is_same = state.endpoints().eq(pool_state.endpoints())
-            && state.acknowledgements().eq(pool_state.acknowledgements());
+            && state.acknowledgements().eq(pool_state.acknowledgements())
+            && loads(state).eq(loads(pool_state));
         if !is_same {
             let observed = format!("{owner} and {node} have the same digest but different states");
             return violation(Invariant::StateConverges, observed);
         }
+        if let Some(endpoint) = wrong_total(state) {
+            let observed = format!("{node} has another total at {endpoint} than the sum of the loads there");
+            return violation(Invariant::StateConverges, observed);
+        }
     }
     Ok(())
+}
+
+/// Returns the loads at each endpoint of a state.
+fn loads(state: &PoolState) -> impl Iterator<Item = (EndpointKey, Vec<(Origin, Load)>)> {
+    state.endpoints().map(|endpoint_state| (endpoint_state.key, state.loads().at(endpoint_state.key)))
+}
+
+/// Returns an endpoint of a state whose total load is not the sum of the loads there.
+fn wrong_total(state: &PoolState) -> Option<EndpointKey> {
+    let is_wrong = |(endpoint, loads): &(EndpointKey, Vec<(Origin, Load)>)| {
+        let sum = loads.iter().fold(Load::ZERO, |sum, (_, load)| sum + *load);
+        state.loads().total(*endpoint) != sum
+    };
+    loads(state).find(is_wrong).map(|(endpoint, _)| endpoint)
 }
 
 fn check_gone_followers_are_forgotten(world: &World) -> Result<(), Violation> {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use signalbox_types::Origin;
 
+use super::credit::Credit;
 use super::shares::{Candidate, Shares};
 use crate::backlog::PeerBacklog;
-use crate::fullness::Fullness;
 use crate::policies::Fairness;
+use crate::saturation::Saturation;
 use crate::settings::FlowSettings;
 
 /// The requests of one priority that wait at all replicas.
@@ -16,8 +17,7 @@ use crate::settings::FlowSettings;
 pub(super) struct Band {
     pub(super) flows: BTreeMap<Arc<str>, BTreeMap<Origin, PeerBacklog>>,
     shares: Shares,
-    /// Tokens that the band may take before higher bands, by its minimum share.
-    pub(super) credit_tokens: u64,
+    pub(super) credit: Credit,
 }
 
 /// The next request of each flow of a band, ordered by name.
@@ -29,6 +29,13 @@ pub(super) struct Heads(Vec<Head>);
 struct Head {
     candidate: Candidate,
     origin: Origin,
+}
+
+impl Heads {
+    /// Returns the tokens of the longest request; `None` if there is none.
+    pub(super) fn longest_tokens(&self) -> Option<u64> {
+        self.0.iter().map(|head| head.candidate.tokens).max()
+    }
 }
 
 impl Band {
@@ -75,24 +82,25 @@ impl Band {
         (id, origin, up_to)
     }
 
-    /// Returns how many requests wait.
-    pub(super) fn waiting(&self) -> u64 {
-        self.flows.values().flat_map(BTreeMap::values).map(|backlog| backlog.usage.requests).sum()
+    /// Returns whether requests wait.
+    pub(super) fn waits(&self) -> bool {
+        self.flows.values().flat_map(BTreeMap::values).any(|backlog| backlog.usage.requests > 0)
     }
 
     /// Returns what the granted requests that have not gone yet will add to the pool's saturation.
-    pub(super) fn outstanding(&self, fullness: &Fullness) -> f64 {
+    pub(super) fn outstanding(&self, saturation: &Saturation) -> f64 {
         let backlogs = self.flows.values().flat_map(BTreeMap::values);
-        backlogs.map(|of| of.outstanding() as f64 * fullness.added_by(of.mean_tokens())).sum()
+        backlogs.map(|of| of.outstanding() as f64 * saturation.added_by(of.mean_tokens())).sum()
     }
 
-    /// Forgets flows that neither wait nor have a claim.
-    pub(super) fn forget_idle(&mut self, now_ms: u64) {
+    /// Forgets flows that neither wait nor have a claim. Returns whether any are left.
+    pub(super) fn forget_idle(&mut self, now_ms: u64) -> bool {
         let Self { flows, shares, .. } = self;
         flows.retain(|_, backlogs| !backlogs.is_empty());
         let waits = |id: &str| {
             flows.get(id).is_some_and(|backlogs| backlogs.values().any(|backlog| backlog.usage.requests > 0))
         };
         shares.forget_idle(waits, now_ms);
+        !flows.is_empty() || !shares.is_empty()
     }
 }

@@ -6,16 +6,15 @@ use std::collections::BTreeMap;
 use signalbox_types::Origin;
 
 use super::band::{Band, Heads};
+use super::band_ceilings::BandCeilings;
+use super::credit::Credit;
 use crate::backlog::{Backlog, Usage};
 use crate::flow_key::FlowKey;
-use crate::fullness::Fullness;
+use crate::saturation::Saturation;
 use crate::settings::FlowSettings;
 
 /// The maximum number of grants at once. Each looks at the next request of every flow, so this bounds the time of a call.
 const MAX_GRANTS: usize = 256;
-
-/// The most tokens that a band with a minimum share can save up: a few long prompts.
-const MAX_CREDIT_TOKENS: u64 = 1 << 17;
 
 /// Up to which number the requests of a flow may go at one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Granter {
 
     /// Returns the highest priority of which requests wait; `None` if none waits.
     pub fn highest_waiting(&self) -> Option<i32> {
-        self.bands.iter().find(|(_, band)| band.waiting() > 0).map(|(Reverse(priority), _)| *priority)
+        self.bands.iter().find(|(_, band)| band.waits()).map(|(Reverse(priority), _)| *priority)
     }
 
     /// Returns what waits in each band, highest priority first.
@@ -85,19 +84,35 @@ impl Granter {
         self.bands.iter().map(move |(Reverse(priority), band)| (*priority, usage(band)))
     }
 
+    /// Returns the grants that no replica has reported as used. [`Granter::grant`] returns each only once; these are to be
+    /// published as state, so that one that was lost arrives after all.
+    pub fn outstanding_grants(&self) -> impl Iterator<Item = Grant> {
+        let flows = self.bands.iter().flat_map(|(Reverse(priority), band)| {
+            band.flows
+                .iter()
+                .map(|(id, backlogs)| (FlowKey { priority: *priority, id: id.clone() }, backlogs))
+        });
+        flows.flat_map(|(flow, backlogs)| {
+            let outstanding = backlogs.iter().filter(|(_, backlog)| backlog.granted > backlog.released);
+            outstanding.map(move |(origin, backlog)| Grant {
+                flow: flow.clone(),
+                origin: *origin,
+                up_to: backlog.granted,
+            })
+        })
+    }
+
     /// Grants places as far as the pool has room: at most [`MAX_GRANTS`], of which each changed number is returned once.
-    pub fn grant(&mut self, settings: &FlowSettings, fullness: &Fullness, now_ms: u64) -> Vec<Grant> {
-        self.bands.values_mut().for_each(|band| band.forget_idle(now_ms));
-        self.bands.retain(|_, band| !band.flows.is_empty() || band.credit_tokens > 0);
-        let priorities: Vec<i32> = self.bands.keys().map(|Reverse(priority)| *priority).collect();
-        let mut saturation = fullness.saturation + self.outstanding(fullness);
+    pub fn grant(&mut self, settings: &FlowSettings, saturation: &Saturation, now_ms: u64) -> Vec<Grant> {
+        self.bands.retain(|_, band| band.forget_idle(now_ms));
+        let ceilings = BandCeilings::new(settings, self.bands.keys().map(|Reverse(priority)| *priority));
+        let mut value = saturation.value + self.outstanding(saturation);
         let mut grants: BTreeMap<(FlowKey, Origin), u64> = BTreeMap::new();
         let mut heads: Vec<Heads> = self.bands.values().map(|band| band.heads(settings, now_ms)).collect();
         for _ in 0..MAX_GRANTS {
-            let ceilings = settings.ceilings.of(&priorities, saturation);
-            let Some(next) = self.next(settings, &heads, (&ceilings, saturation), now_ms) else { break };
-            saturation += fullness.added_by(next.tokens);
-            self.charge(settings, next.priority, next.tokens);
+            let Some(next) = self.next(settings, &heads, (&ceilings, value), now_ms) else { break };
+            value += saturation.added_by(next.tokens);
+            self.charge(settings, &heads, &next);
             let Some(band) = self.bands.get_mut(&Reverse(next.priority)) else { break };
             let (id, origin, up_to) = band.grant(&mut heads[next.rank], next.at, settings, now_ms);
             grants.insert((FlowKey { priority: next.priority, id }, origin), up_to);
@@ -106,47 +121,49 @@ impl Granter {
     }
 
     /// Returns what the granted requests that have not gone yet will add.
-    fn outstanding(&self, fullness: &Fullness) -> f64 {
-        self.bands.values().map(|band| band.outstanding(fullness)).sum()
+    fn outstanding(&self, saturation: &Saturation) -> f64 {
+        self.bands.values().map(|band| band.outstanding(saturation)).sum()
     }
 
     /// Returns the request that goes next. A band that has saved enough of its minimum share goes first; else the highest band
-    /// goes. While a band waits because the pool is too full for it, no lower one goes.
+    /// goes. While the pool is full for a band that waits, no lower one goes.
     fn next(
         &self,
         settings: &FlowSettings,
         heads: &[Heads],
-        (ceilings, saturation): (&[f64], f64),
+        (ceilings, saturation): (&BandCeilings, f64),
         now_ms: u64,
     ) -> Option<Next> {
         let mut first = None;
+        let ceilings = ceilings.at(settings, saturation);
         for (rank, ((Reverse(priority), band), ceiling)) in self.bands.iter().zip(ceilings).enumerate() {
             let fairness = settings.band(*priority).fairness;
             let Some((at, tokens)) = band.next(&heads[rank], fairness, now_ms) else { continue };
             let next = Next { rank, priority: *priority, at, tokens };
-            if saturation < 1.0 && band.credit_tokens >= tokens {
+            if saturation < 1.0 && band.credit.covers(tokens) {
                 return Some(next);
             }
             if first.is_none() {
-                first = Some((saturation < *ceiling).then_some(next));
+                first = Some((saturation < ceiling).then_some(next));
             }
         }
         first.flatten()
     }
 
-    /// Pays a grant from the credit of its band, or adds it to the credit of the bands that wait below.
-    fn charge(&mut self, settings: &FlowSettings, granted: i32, tokens: u64) {
-        for (Reverse(priority), band) in &mut self.bands {
-            let share = u64::from(settings.band(*priority).min_share_percent.min(100));
-            if *priority == granted {
-                band.credit_tokens = band.credit_tokens.saturating_sub(tokens);
-            } else if band.waiting() == 0 {
+    /// Pays a grant from the credit of its band, and adds to the credit of each band that waits and has a minimum share.
+    fn charge(&mut self, settings: &FlowSettings, heads: &[Heads], granted: &Next) {
+        for (rank, (Reverse(priority), band)) in self.bands.iter_mut().enumerate() {
+            let share_percent = settings.band(*priority).min_share_percent;
+            let longest_tokens = if share_percent > 0 { heads[rank].longest_tokens() } else { None };
+            let Some(longest_tokens) = longest_tokens else {
                 // Who does not wait saves nothing.
-                band.credit_tokens = 0;
-            } else {
-                let credit = band.credit_tokens.saturating_add(tokens.saturating_mul(share) / 100);
-                band.credit_tokens = credit.min(MAX_CREDIT_TOKENS);
+                band.credit = Credit::default();
+                continue;
+            };
+            if rank == granted.rank {
+                band.credit.pay(granted.tokens);
             }
+            band.credit.earn(granted.tokens, share_percent, longest_tokens);
         }
     }
 }

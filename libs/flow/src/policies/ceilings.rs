@@ -1,7 +1,7 @@
-//! How full the pool may be for each band.
+//! When the pool is full for each band.
 
-/// How full the pool may be before requests of a band wait: its ceiling, a saturation. These are the Go EPP's
-/// usage-limit policies.
+/// The ceilings of bands. The pool is full for a band, and its requests wait, while the pool's saturation is at least the
+/// band's ceiling. These are the Go EPP's usage-limit policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Ceilings {
     /// `static-usage-limit-policy`: 1 for all bands.

@@ -133,7 +133,8 @@ impl WaitingRequests {
         released
     }
 
-    /// Records whether the pool has endpoints. The time to wait starts anew with each change.
+    /// Records whether the pool has endpoints. The time to wait starts anew with each change, but a request waits for no
+    /// longer in all than for an endpoint and a place together.
     pub fn set_phase(&mut self, now_ms: u64, phase: PoolPhase) {
         if self.phase != phase {
             (self.phase, self.phase_since_ms) = (phase, now_ms);
@@ -142,19 +143,22 @@ impl WaitingRequests {
 
     /// Drops the requests that have waited for as long as they may.
     pub fn expire(&mut self, settings: &FlowSettings, now_ms: u64) -> Vec<Dropped> {
-        let (sheddable_ms, regular_ms, reason) = match self.phase {
-            PoolPhase::Served => {
-                (Some(settings.sheddable_wait_ms), settings.request_ttl_ms, DropReason::Expired)
-            }
-            PoolPhase::Empty => {
-                (settings.no_endpoint_ttl_ms, settings.no_endpoint_ttl_ms, DropReason::NoEndpoints)
-            }
-        };
         let mut dropped = Vec::new();
-        for (ttl_ms, is_sheddable) in [(sheddable_ms, true), (regular_ms, false)] {
-            let Some(ttl_ms) = ttl_ms else { continue };
-            while let Some(ticket) =
-                self.oldest(is_sheddable, |since_ms| now_ms.saturating_sub(since_ms) >= ttl_ms)
+        for (served_ms, is_sheddable) in
+            [(Some(settings.sheddable_wait_ms), true), (settings.request_ttl_ms, false)]
+        {
+            let empty_ms = settings.no_endpoint_ttl_ms;
+            let (ttl_ms, reason) = match self.phase {
+                PoolPhase::Served => (served_ms, DropReason::Expired),
+                PoolPhase::Empty => (empty_ms, DropReason::NoEndpoints),
+            };
+            let whole_ms =
+                served_ms.zip(empty_ms).map(|(served_ms, empty_ms)| served_ms.saturating_add(empty_ms));
+            let is_over = |since_ms: u64, ttl_ms: Option<u64>| {
+                ttl_ms.is_some_and(|ttl_ms| now_ms.saturating_sub(since_ms) >= ttl_ms)
+            };
+            while let Some((arrived_ms, ticket)) = self.oldest(is_sheddable)
+                && (is_over(arrived_ms.max(self.phase_since_ms), ttl_ms) || is_over(arrived_ms, whole_ms))
             {
                 self.remove(ticket);
                 dropped.push(Dropped { ticket, reason });
@@ -198,10 +202,10 @@ impl WaitingRequests {
         self.total
     }
 
-    fn oldest(&self, is_sheddable: bool, is_over: impl Fn(u64) -> bool) -> Option<Ticket> {
+    /// Returns the request that has waited the longest, with the time of its arrival.
+    fn oldest(&self, is_sheddable: bool) -> Option<(u64, Ticket)> {
         let by_arrival = if is_sheddable { &self.sheddable } else { &self.regular };
-        let (arrived_ms, ticket) = by_arrival.first()?;
-        is_over((*arrived_ms).max(self.phase_since_ms)).then_some(*ticket)
+        by_arrival.first().copied()
     }
 
     fn by_arrival(&mut self, flow: &FlowKey) -> &mut BTreeSet<(u64, Ticket)> {

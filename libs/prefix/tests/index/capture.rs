@@ -8,6 +8,9 @@ use proptest::prelude::*;
 use signalbox_prefix::{IndexWriter, Run};
 use signalbox_types::{BlockHash, EndpointKey};
 
+/// More parts than any index of these tests has.
+const MAX_PARTS: usize = 1_000;
+
 /// What happens during a capture: a change, or the next part of so many steps.
 fn event() -> impl Strategy<Value = (Step, Option<usize>)> {
     // An index that is built from the runs of another one has no capture.
@@ -35,9 +38,10 @@ proptest! {
             captured.extend(part.map(|max_steps| writer.capture_next(max_steps)).into_iter().flatten());
             change(&mut writer, step, used);
         }
-        while writer.is_capturing() {
+        for _ in 0..MAX_PARTS {
             captured.extend(writer.capture_next(7));
         }
+        prop_assert!(!writer.is_capturing(), "not complete after {} parts", MAX_PARTS);
         prop_assert_eq!(expected, sorted(captured.into_iter()));
     }
 }

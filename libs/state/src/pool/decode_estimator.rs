@@ -123,7 +123,9 @@ impl DecodeEstimator {
         let (prior, observed) = (self.prior, &self.observed);
         let Some((base, slope)) = prior.line() else { return prior };
         let expected = base * observed.n + slope * observed.x;
-        let factor = if expected > 0.0 { observed.y / expected } else { 1.0 };
+        let level = if expected > 0.0 { observed.y / expected } else { 1.0 };
+        // One window, above all a slow one, proves little.
+        let factor = (1.0 + observed.n * level) / (1.0 + observed.n);
         Sums { y: prior.y * factor, xy: prior.xy * factor, ..prior }
     }
 }
@@ -173,7 +175,19 @@ mod tests {
             estimator.record(DecodeObservation { inter_token_us, running_milli: running * 1_000 });
         }
         let (base, slope) = estimator.solve();
-        assert!((11_500.0..=12_500.0).contains(&base) && (650.0..=750.0).contains(&slope), "{base} {slope}");
+        assert!((11_500.0..=12_500.0).contains(&base) && (600.0..=750.0).contains(&slope), "{base} {slope}");
+    }
+
+    #[test]
+    fn a_new_owner_does_not_take_prompts_for_slow_decoding() {
+        let published = Rates { decode_token_us: 24_000, decode_interference_us: 2_000, ..Rates::default() };
+        let mut estimator = DecodeEstimator::from_published(published);
+        for _ in 0..3 {
+            estimator.record(DecodeObservation { inter_token_us: 200_000, running_milli: 10_000 });
+        }
+        let (base, slope) = estimator.solve();
+        // Only the slope is part of a cost.
+        assert!(base < 2.6 * 24_000.0 && slope < 1.6 * 2_000.0, "{base} {slope}");
     }
 
     #[test]

@@ -22,8 +22,9 @@ pub enum PoolEffect {
     /// tick continues.
     Unfinished,
     /// A batch of feedback is too much work for one input: send [`super::PoolInput::FeedbackRest`] before any other
-    /// feedback of its origin, because placements are handled in order. Without it, the replica sends the placements again
-    /// after its next connection.
+    /// feedback of its origin, because placements are handled in order. It must not be dropped: the placements of later
+    /// batches have higher numbers, and acknowledging those acknowledges these as well, so that their replica never sends
+    /// them again.
     FeedbackLeft(FeedbackRest),
     /// Count an event; nothing else to do.
     Count(CountedEvent),

@@ -1,6 +1,6 @@
 //! Hands the state from one owner to the next.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use signalbox_types::Version;
 
@@ -43,7 +43,6 @@ impl Pool {
             assignments: Assignments::inherited(epoch, now_ms),
             untold: BTreeSet::new(),
             origins: Origins::inherited(now_ms, &pool_state),
-            expiring: VecDeque::new(),
             assessors,
             rates: PoolRates::default(),
             adapters: adapters.flat_map(|residency| residency.names().cloned()).collect(),

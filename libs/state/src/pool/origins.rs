@@ -95,7 +95,10 @@ impl OriginProgress {
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
     active: BTreeMap<Origin, OriginProgress>,
+    /// The latest origins that have expired.
     expired: VecDeque<Origin>,
+    /// The origins that have expired, whose loads still are in the state. They may be more than are remembered.
+    expiring: VecDeque<Origin>,
 }
 
 impl Origins {
@@ -115,12 +118,16 @@ impl Origins {
 
     /// Records that a batch of `origin` arrived. Returns its progress; `None` if the origin has expired.
     pub(crate) fn record_batch(&mut self, now_ms: u64, origin: Origin) -> Option<&mut OriginProgress> {
-        if !self.active.contains_key(&origin) && self.expired.contains(&origin) {
+        if !self.active.contains_key(&origin) && self.has_expired(origin) {
             return None;
         }
         let progress = self.active.entry(origin).or_default();
         progress.last_batch_ms = now_ms;
         Some(progress)
+    }
+
+    fn has_expired(&self, origin: Origin) -> bool {
+        self.expired.contains(&origin) || self.expiring.contains(&origin)
     }
 
     /// Returns the progress of `origin`.
@@ -152,13 +159,26 @@ impl Origins {
         }
     }
 
-    /// Removes the origins that were silent for `ttl_ms` and returns them.
+    /// Expires the origins that were silent for `ttl_ms` and returns them. [`Self::next_expiring`] names each of them, for
+    /// its loads to be removed.
     pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<Origin> {
         let is_silent = |progress: &OriginProgress| now_ms.saturating_sub(progress.last_batch_ms) >= ttl_ms;
         let silent = self.active.iter().filter(|(_, progress)| is_silent(progress));
         let silent: Vec<_> = silent.map(|(origin, _)| *origin).collect();
         silent.iter().for_each(|origin| self.expire_at_once(*origin));
+        self.expiring.extend(&silent);
         silent
+    }
+
+    /// Returns whether loads of expired origins still are in the state.
+    pub(crate) fn are_expiring(&self) -> bool {
+        !self.expiring.is_empty()
+    }
+
+    /// Takes the next expired origin, whose loads must be removed now. Until then it is refused, remembered or not: its loads
+    /// would be removed although it sends feedback again.
+    pub(crate) fn next_expiring(&mut self) -> Option<Origin> {
+        self.expiring.pop_front()
     }
 
     /// Expires an origin, however long it was silent. If too many are remembered, the earliest is forgotten.

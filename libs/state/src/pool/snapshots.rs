@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use signalbox_types::Version;
+
 use super::Pool;
 use crate::replication::{Snapshot, SnapshotCapture, SnapshotEntry};
 
@@ -14,18 +16,38 @@ pub(super) enum LatestSnapshot {
     Complete(Arc<Snapshot>),
 }
 
+impl LatestSnapshot {
+    fn version(&self) -> Option<Version> {
+        match self {
+            Self::None => None,
+            Self::Capturing(capture) => Some(capture.version()),
+            Self::Complete(snapshot) => Some(snapshot.version),
+        }
+    }
+}
+
 impl Pool {
     /// Returns a snapshot from which a follower can continue. The history after it is kept until it is sent, or for half a
-    /// minute. Returns `None` while it is being captured: ask again. [`super::PoolInput::Continue`] captures more.
+    /// minute after a follower has last asked. Returns `None` while it is being captured: ask again.
+    /// [`super::PoolInput::Continue`] captures more.
+    ///
+    /// The history after a snapshot can grow beyond its bounds before the snapshot is sent. The next one is then captured at
+    /// once: captured in parts, it could be lost as well, again and again.
     pub fn request_snapshot(&mut self, now_ms: u64) -> Option<Arc<Snapshot>> {
-        if !self.has_usable_snapshot() {
+        let mut max_steps = self.config.input_limits.snapshot_steps;
+        if self.has_usable_snapshot() {
+            self.journal.renew_unsent(now_ms);
+        } else {
+            if self.has_lost_unsent_snapshot() {
+                max_steps = usize::MAX;
+            }
             self.discard_snapshot();
             let head = self.journal.head();
             self.journal.pin_unsent(now_ms, head.seq);
             let capture = SnapshotCapture::begin(&mut self.pool_state, head, self.config.format);
             self.snapshot = LatestSnapshot::Capturing(capture);
         }
-        self.continue_snapshot();
+        self.capture_next(max_steps);
         match &self.snapshot {
             LatestSnapshot::Complete(snapshot) => Some(Arc::clone(snapshot)),
             LatestSnapshot::None | LatestSnapshot::Capturing(_) => None,
@@ -40,18 +62,24 @@ impl Pool {
 
     /// Returns whether a follower can continue from the latest snapshot, or will when it is complete.
     fn has_usable_snapshot(&self) -> bool {
-        let version = match &self.snapshot {
-            LatestSnapshot::None => return false,
-            LatestSnapshot::Capturing(capture) => capture.version(),
-            LatestSnapshot::Complete(snapshot) => snapshot.version,
-        };
-        version.epoch == self.journal.head().epoch && self.journal.covers(version)
+        let epoch = self.journal.head().epoch;
+        self.snapshot.version().is_some_and(|version| version.epoch == epoch && self.journal.covers(version))
+    }
+
+    /// Returns whether the history after the latest snapshot is gone before the snapshot was sent to any follower.
+    fn has_lost_unsent_snapshot(&self) -> bool {
+        let is_lost = |version| self.journal.has_unsent() && !self.journal.covers(version);
+        self.snapshot.version().is_some_and(is_lost)
     }
 
     /// Captures the next part of the snapshot that is being captured.
     pub(super) fn continue_snapshot(&mut self) {
+        self.capture_next(self.config.input_limits.snapshot_steps);
+    }
+
+    fn capture_next(&mut self, max_steps: usize) {
         if let LatestSnapshot::Capturing(capture) = &mut self.snapshot
-            && capture.advance(&mut self.pool_state, self.config.input_limits.snapshot_steps)
+            && capture.advance(&mut self.pool_state, max_steps)
             && let LatestSnapshot::Capturing(capture) = std::mem::take(&mut self.snapshot)
         {
             self.snapshot = LatestSnapshot::Complete(Arc::new(capture.finish()));

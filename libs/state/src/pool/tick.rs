@@ -34,7 +34,6 @@ impl Pool {
         self.untold.extend(self.assignments.reassign(now_ms, !expired.is_empty()));
         let expired = self.origins.expire(handled_until_ms, self.config.origin_ttl_ms);
         effects.extend(expired.iter().map(|origin| PoolEffect::Count(CountedEvent::OriginExpired(*origin))));
-        self.expiring.extend(expired);
         self.expire_origins();
         self.tick_caches(now_ms);
         if self.rounds.is_over() {
@@ -66,7 +65,7 @@ impl Pool {
             self.continue_snapshot();
             self.free_discarded();
         }
-        let is_unfinished = !self.expiring.is_empty()
+        let is_unfinished = self.origins.are_expiring()
             || self.pending_spec.is_some()
             || !self.rounds.is_over()
             || !self.untold.is_empty()
@@ -80,7 +79,7 @@ impl Pool {
     fn expire_origins(&mut self) {
         let mut work = 0;
         while work < MAX_EXPIRY_WORK_PER_INPUT
-            && let Some(origin) = self.expiring.pop_front()
+            && let Some(origin) = self.origins.next_expiring()
         {
             let loads = self.pool_state.loads().of_origin(origin);
             work += EXPIRY_WORK + loads.len();

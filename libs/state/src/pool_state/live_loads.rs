@@ -116,7 +116,7 @@ impl Column {
 }
 
 /// The loads of a pool. A copy costs nothing and shows later changes of the loads, but no endpoints and origins that are
-/// added later.
+/// added later. The origin of an idle replica may be added again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LiveLoads {
     slots: Arc<EndpointMap<usize>>,

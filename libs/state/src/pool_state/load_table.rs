@@ -1,5 +1,6 @@
 //! The load that each replica put on each endpoint.
 
+use signalbox_prefix::EndpointMap;
 use signalbox_types::{EndpointKey, Load, Origin};
 
 use super::live_loads::LiveLoads;
@@ -74,6 +75,17 @@ impl LoadTable {
         loads.filter(|(_, load)| *load != Load::ZERO).collect()
     }
 
+    /// Returns what [`Self::at`] returns for each endpoint that has load. Takes time for the loads, not for each endpoint
+    /// and origin.
+    pub fn by_endpoint(&self) -> EndpointMap<Vec<(Origin, Load)>> {
+        let mut by_slot = vec![Vec::new(); self.places.len()];
+        for (origin, column) in self.live.columns() {
+            column.loaded().for_each(|(slot, load)| by_slot[slot].push((*origin, load)));
+        }
+        let loaded = self.places.iter().zip(by_slot).filter(|(_, loads)| !loads.is_empty());
+        loaded.map(|(place, loads)| (place.endpoint, loads)).collect()
+    }
+
     /// Returns the loads of one origin that are not zero, ordered by endpoint.
     pub fn of_origin(&self, origin: Origin) -> Vec<(EndpointKey, Load)> {
         let Some(column) = self.live.columns().get(&origin) else { return Vec::new() };
@@ -123,8 +135,8 @@ impl LoadTable {
         self.live.total(slot).set_prefill_began_ms(self.now_ms);
     }
 
-    /// Removes an endpoint and returns its loads. Views that still have the endpoint may read those of the next one in its
-    /// slot, which a request to an endpoint that is gone cannot make worse.
+    /// Removes an endpoint and returns its loads. A view that still has the endpoint reads that it has none, or the loads of
+    /// the next one in its slot.
     pub(super) fn remove(&mut self, endpoint: EndpointKey) -> Vec<(Origin, Load)> {
         let loads = self.at(endpoint);
         for (origin, _) in &loads {
@@ -168,7 +180,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::collection::vec;
-    use proptest::prelude::{prop_assert_eq, prop_oneof, proptest};
+    use proptest::prelude::{prop_assert, prop_assert_eq, prop_oneof, proptest};
     use proptest::strategy::{Just, Strategy};
 
     use super::*;
@@ -220,7 +232,9 @@ mod tests {
                     }
                 }
                 model.retain(|_, load| *load != Load::ZERO);
+                let mut by_endpoint = table.by_endpoint();
                 for endpoint in (0..40).map(EndpointKey) {
+                    prop_assert_eq!(by_endpoint.remove(&endpoint).unwrap_or_default(), table.at(endpoint));
                     let expected: Vec<_> =
                         model.iter().filter(|((at, _), _)| *at == endpoint).map(|((_, of), load)| (*of, *load)).collect();
                     prop_assert_eq!(expected.clone(), table.at(endpoint));
@@ -228,6 +242,7 @@ mod tests {
                     prop_assert_eq!(total, table.total(endpoint));
                     prop_assert_eq!(total, table.live.slot(endpoint).map_or(Load::ZERO, |slot| table.live.total_at(slot)));
                 }
+                prop_assert!(by_endpoint.is_empty());
                 for origin in (0..6).map(Origin) {
                     let expected: Vec<_> =
                         model.iter().filter(|((_, of), _)| *of == origin).map(|((at, _), load)| (*at, *load)).collect();

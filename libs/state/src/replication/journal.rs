@@ -150,6 +150,13 @@ impl Journal {
         self.unsent = Some(Pin { seq, since_ms: now_ms });
     }
 
+    /// Renews the pin of the snapshot that was not sent: a follower still waits for it.
+    pub(crate) fn renew_unsent(&mut self, now_ms: u64) {
+        if let Some(pin) = &mut self.unsent {
+            pin.since_ms = now_ms;
+        }
+    }
+
     /// Releases the pin of the snapshot that was not sent.
     pub(crate) fn unpin_unsent(&mut self, now_ms: u64) {
         if self.unsent.take().is_some() {
@@ -166,6 +173,11 @@ impl Journal {
         if has_expired || self.pins.len() != before {
             self.trim(now_ms);
         }
+    }
+
+    /// Returns whether there is a snapshot that was not sent to any follower yet.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent.is_some()
     }
 
     /// Returns whether there is a snapshot that is not installed yet by everyone who needs it.

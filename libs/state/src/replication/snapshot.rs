@@ -45,8 +45,10 @@ impl Snapshot {
 
 /// Returns the parts of a snapshot but the blocks that endpoints hold.
 pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<SnapshotEntry>> {
+    let mut loads = pool_state.loads().by_endpoint();
     let endpoints = pool_state.endpoints().map(|endpoint_state| {
-        SnapshotEntry::Endpoint(Arc::clone(endpoint_state), pool_state.loads().at(endpoint_state.key))
+        let loads = loads.remove(&endpoint_state.key).unwrap_or_default();
+        SnapshotEntry::Endpoint(Arc::clone(endpoint_state), loads)
     });
     let origins = pool_state.acknowledgements().map(|(origin, number)| SnapshotEntry::Origin(origin, number));
     let models = Some(pool_state.models()).filter(|models| !models.is_empty());

@@ -62,6 +62,7 @@ fn long_batch_takes_several_inputs_and_everything_is_handled_once() {
     };
     let (mut parts, mut before) = (1, held(&pool));
     while let Some(left) = rest {
+        assert!(parts < PLACEMENTS, "a rest is left after one input for each placement");
         assert!(!has_learned(&pool) && pool.pool_state().acknowledged(ORIGIN) == 0, "placements come first");
         // Another replica is served in between.
         let other = placement(parts, chain(100 + parts, 2));
@@ -117,8 +118,9 @@ fn repeated_batch_teaches_nothing_again() {
     let first = Feedback { scope: GaugeScope::Changed, usage: Vec::new(), ..long_batch() };
     pool.handle(0, PoolInput::Feedback(Feedback { placements: Vec::new(), ..first }));
     let mut rest = rest_of(pool.handle(0, PoolInput::Feedback(long_batch())));
-    while let Some(left) = rest {
-        rest = rest_of(pool.handle(0, PoolInput::FeedbackRest(left)));
+    for _ in 0..PLACEMENTS {
+        rest = rest.and_then(|left| rest_of(pool.handle(0, PoolInput::FeedbackRest(left))));
     }
+    assert_eq!(None, rest, "a rest is left after one input for each placement");
     assert!(!has_learned(&pool), "its number is not higher than that of the batch before");
 }

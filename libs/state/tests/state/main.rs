@@ -25,6 +25,7 @@ mod large_pool;
 mod late_inheritance;
 mod live_loads;
 mod load_leaks;
+mod lost_captures;
 mod model_circuits;
 mod origins;
 mod overlay_drain;

@@ -12,6 +12,9 @@ use crate::fixtures::{config, endpoint, placement, pool_of};
 
 const TTL_MS: u64 = 3_000;
 
+/// More inputs than any work takes.
+const MAX_INPUTS: usize = 1_000;
+
 fn send_batch(pool: &mut Pool, now_ms: u64, origin: u64, seq: u64) -> Vec<PoolEffect> {
     let gauges = vec![(endpoint(0), Load { requests: 2, prefills: 0, prefill_tokens: 7 })];
     pool.handle(now_ms, PoolInput::Feedback(full_batch(origin, seq, gauges, Vec::new())))
@@ -81,9 +84,13 @@ fn loaded(pool: &Pool) -> usize {
 /// Handles a tick, and continues until no work is left.
 fn tick_to_the_end(pool: &mut Pool, now_ms: u64) {
     let mut effects = pool.handle(now_ms, PoolInput::Tick);
-    while effects.contains(&PoolEffect::Unfinished) {
+    for _ in 0..MAX_INPUTS {
+        if !effects.contains(&PoolEffect::Unfinished) {
+            return;
+        }
         effects = pool.handle(now_ms, PoolInput::Continue);
     }
+    panic!("work is left after {MAX_INPUTS} inputs");
 }
 
 #[test]
@@ -109,12 +116,30 @@ fn remembered_expired_origins_are_bounded() {
     for origin in 0..5_000 {
         send_batch(&mut pool, 0, origin, 1);
     }
-    while loaded(&pool) > 0 {
+    for _ in 0..MAX_INPUTS {
         pool.handle(TTL_MS, PoolInput::Tick);
     }
+    assert_eq!(0, loaded(&pool), "ticks alone remove all loads");
     let refused = |pool: &mut Pool, origin| {
         send_batch(pool, TTL_MS, origin, 2) == vec![PoolEffect::Expired(Origin(origin))]
     };
     assert!((904..5_000).all(|origin| refused(&mut pool, origin)));
     assert!(!refused(&mut pool, 903));
+}
+
+#[test]
+fn forgotten_origin_is_refused_until_its_loads_are_removed() {
+    let mut pool = pool_of(1, config());
+    for origin in 0..5_000 {
+        send_batch(&mut pool, 0, origin, 1);
+    }
+    pool.handle(TTL_MS, PoolInput::Tick);
+    let forgotten = 903;
+    assert_eq!(1, loads_of(&pool, forgotten).len(), "one tick does not remove it");
+    assert_eq!(vec![PoolEffect::Expired(Origin(forgotten))], send_batch(&mut pool, TTL_MS, forgotten, 2));
+    tick_to_the_end(&mut pool, TTL_MS);
+    assert_eq!(0, loaded(&pool));
+    send_batch(&mut pool, TTL_MS, forgotten, 3);
+    tick_to_the_end(&mut pool, TTL_MS + 1);
+    assert_eq!(1, loads_of(&pool, forgotten).len(), "what is accepted stays");
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::collection::vec;
-use proptest::prelude::{prop_assert_eq, proptest};
+use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use signalbox_state::{
     ApplyOutcome, CatchUp, ClaimResult, FollowerPoll, FromFollower, JournalBounds, ObservedOwner, PollReply,
-    PollWant, Pool, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, Snapshot, SnapshotCapture,
-    SnapshotEntry, StateReplica,
+    PollWant, Pool, PoolConfig, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput, Snapshot,
+    SnapshotCapture, SnapshotEntry, StateReplica,
 };
 use signalbox_types::{BlockHash, Format, Version};
 
@@ -17,6 +17,9 @@ use crate::fixtures::random_steps::history;
 use crate::fixtures::simulated_pool::SimulatedPool;
 use crate::fixtures::state_contents::{Contents, rebuild};
 use crate::fixtures::{OWNER, catch_up, config, endpoint, endpoint_spec, pool_spec, spec_with_models};
+
+/// More parts than any state of these tests has.
+const MAX_PARTS: usize = 1_000;
 
 /// Returns the changes of a pool after `seq`, each with its number.
 fn changes_after(pool: &Pool, seq: u64) -> Vec<(u64, signalbox_state::Change)> {
@@ -54,9 +57,10 @@ proptest! {
         for (seq, change) in changes {
             pool_state.apply(seq, &change).unwrap();
         }
-        while !is_complete {
-            is_complete = capture.advance(&mut pool_state, 3);
+        for _ in 0..MAX_PARTS {
+            is_complete = is_complete || capture.advance(&mut pool_state, 3);
         }
+        prop_assert!(is_complete, "not after {} parts", MAX_PARTS);
 
         let (mut replica, snapshot) = (StateReplica::default(), Arc::new(capture.finish()));
         let outcome = snapshot.frames().map(|frame| replica.apply(OWNER, frame)).last();
@@ -74,8 +78,8 @@ const PROMPTS: u64 = 14_000;
 const TTL_MS: u64 = 3_000;
 
 /// An owner with many prompts, and history for a few changes only.
-struct Owner {
-    role: PoolRole,
+pub(crate) struct Owner {
+    pub(crate) role: PoolRole,
     now_ms: u64,
     /// The replica that places prompts.
     origin: u64,
@@ -84,9 +88,17 @@ struct Owner {
 
 impl Owner {
     fn start() -> Self {
-        let mut pool = config();
-        pool.assumed_kv_tokens = 1 << 40;
-        pool.journal = JournalBounds { keep_bytes: 2_048, keep_ms: 0, max_bytes: 64 << 20 };
+        Self::with_history(64 << 20)
+    }
+
+    /// Starts an owner that keeps at most `max_bytes` of history, pinned or not.
+    pub(crate) fn with_history(max_bytes: usize) -> Self {
+        let journal = JournalBounds { keep_bytes: 2_048, keep_ms: 0, max_bytes };
+        Self::with_config(PoolConfig { journal, ..config() })
+    }
+
+    pub(crate) fn with_config(config: PoolConfig) -> Self {
+        let pool = PoolConfig { assumed_kv_tokens: 1 << 40, ..config };
         let role_config = PoolRoleConfig {
             name: "a".to_owned(),
             pool_hash: 1,
@@ -104,17 +116,17 @@ impl Owner {
         owner
     }
 
-    fn handle(&mut self, input: RoleInput) -> Vec<RoleEffect> {
+    pub(crate) fn handle(&mut self, input: RoleInput) -> Vec<RoleEffect> {
         self.role.handle(self.now_ms, input)
     }
 
-    fn tick(&mut self) -> Vec<RoleEffect> {
+    pub(crate) fn tick(&mut self) -> Vec<RoleEffect> {
         self.now_ms += 50;
         self.handle(RoleInput::Tick)
     }
 
     /// Places the next prompt.
-    fn place(&mut self) {
+    pub(crate) fn place(&mut self) {
         self.placed += 1;
         let suffix = (1..=2).map(|block| BlockHash(self.placed * 10 + block)).collect();
         let placement = signalbox_state::Placement {
@@ -128,16 +140,16 @@ impl Owner {
         self.handle(RoleInput::Pool(PoolInput::Feedback(batch)));
     }
 
-    fn poll(&mut self, follower: u64) -> PollReply {
+    pub(crate) fn poll(&mut self, follower: u64) -> PollReply {
         let (cursor, want) = (Version::default(), PollWant::Changes);
         self.role.poll(self.now_ms, FollowerPoll { follower, cursor, want })
     }
 
-    fn version(&self) -> Version {
+    pub(crate) fn version(&self) -> Version {
         self.role.version().unwrap()
     }
 
-    fn covers(&self, version: Version) -> bool {
+    pub(crate) fn covers(&self, version: Version) -> bool {
         self.role.pool().unwrap().journal().covers(version)
     }
 
@@ -186,9 +198,19 @@ fn owner_goes_on_while_followers_wait_for_the_same_snapshot() {
 #[test]
 fn ticks_alone_complete_a_snapshot() {
     let mut owner = Owner::start();
+    let version = owner.version();
     assert_eq!(PollReply::Later, owner.poll(1));
-    let ticks = (0..20).take_while(|_| owner.tick().len() < 100 && owner.poll(1) == PollReply::Later).count();
-    assert!((1..10).contains(&ticks), "{ticks}");
+    let is_capturing = |owner: &Owner| owner.role.pool().unwrap().is_capturing();
+    assert!(is_capturing(&owner));
+    let mut ticks = 0;
+    while is_capturing(&owner) {
+        assert!(ticks < 10, "ticks do not capture");
+        owner.tick();
+        ticks += 1;
+    }
+    assert!(ticks > 1, "one tick captured everything");
+    let PollReply::Snapshot(snapshot) = owner.poll(1) else { panic!("the snapshot is complete") };
+    assert_eq!((version, PROMPTS as usize), (snapshot.version, runs(&snapshot)));
 }
 
 #[test]

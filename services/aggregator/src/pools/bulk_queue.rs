@@ -154,6 +154,9 @@ mod tests {
         }
     }
 
+    /// A message that is not handled by then was lost.
+    const DEADLINE: Duration = Duration::from_secs(60);
+
     fn closed(stream: u64) -> BulkMessage {
         BulkMessage::StreamEvent(StreamEvent::Closed { stream })
     }
@@ -167,9 +170,13 @@ mod tests {
         (1..=50).for_each(|stream| queue.push(&actor, closed(stream)).unwrap());
         actor.cast(PoolOwnerMessage::Tick).unwrap();
         let mut order = Vec::new();
-        while order.len() < 51 {
-            order.push(reports.recv().await.unwrap());
-        }
+        let all_handled = async {
+            for _ in 0..51 {
+                order.push(reports.recv().await.unwrap());
+            }
+        };
+        let is_in_time = tokio::time::timeout(DEADLINE, all_handled).await.is_ok();
+        assert!(is_in_time, "of 51 messages, only {} were handled: {order:?}", order.len());
         let is_tick = |handled: &String| handled.contains("Tick");
         assert_eq!(Some(1), order.iter().position(is_tick), "{order:?}");
         order.retain(|handled| !is_tick(handled));

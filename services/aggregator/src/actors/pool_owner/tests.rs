@@ -74,14 +74,27 @@ fn joined() -> PoolOwnerMessage {
     PoolOwnerMessage::FollowerJoined { follower: FOLLOWER, name: "replica".to_owned() }
 }
 
+/// The maximum number of messages until a follower has come or gone.
+const MAX_MESSAGES: usize = 10;
+
+/// Waits until a follower is known.
+async fn assert_known(reports: &mut mpsc::UnboundedReceiver<Vec<u64>>) {
+    for _ in 0..MAX_MESSAGES {
+        if !reports.recv().await.unwrap().is_empty() {
+            return;
+        }
+    }
+    panic!("no follower is known after {MAX_MESSAGES} messages");
+}
+
 /// Asserts that no follower is left after the next few messages.
 async fn assert_forgotten(reports: &mut mpsc::UnboundedReceiver<Vec<u64>>) {
-    for _ in 0..10 {
+    for _ in 0..MAX_MESSAGES {
         if reports.recv().await.unwrap().is_empty() {
             return;
         }
     }
-    panic!("the follower is still known");
+    panic!("the follower is still known after {MAX_MESSAGES} messages");
 }
 
 #[tokio::test]
@@ -90,7 +103,7 @@ async fn follower_that_leaves_while_its_arrival_waits_is_forgotten() {
     handle.bulk.push(&actor, closed(7)).unwrap();
     actor.cast(joined()).unwrap();
     actor.cast(PoolOwnerMessage::FollowerLeft(FOLLOWER)).unwrap();
-    while reports.recv().await.unwrap().is_empty() {}
+    assert_known(&mut reports).await;
     assert_forgotten(&mut reports).await;
     actor.stop(None);
 }
@@ -101,7 +114,7 @@ async fn follower_leaves_after_what_it_sent_with_content() {
     actor.cast(joined()).unwrap();
     actor.cast(PoolOwnerMessage::FollowerLeft(FOLLOWER)).unwrap();
     handle.bulk.push(&actor, closed(7)).unwrap();
-    while reports.recv().await.unwrap().is_empty() {}
+    assert_known(&mut reports).await;
     assert_eq!(vec![FOLLOWER], reports.recv().await.unwrap(), "it leaves through the bulk queue");
     assert_forgotten(&mut reports).await;
     actor.stop(None);

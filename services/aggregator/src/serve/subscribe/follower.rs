@@ -26,7 +26,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 /// small changes, which are cheaper to send, receive and apply together.
 const FRAME_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Delay before the next poll while too many snapshots are being sent.
+/// Delay before the next poll while a snapshot is being captured, or too many are being sent.
 const POLL_DELAY: Duration = Duration::from_millis(50);
 
 /// Time limit for the actor to answer a poll.

@@ -1,6 +1,6 @@
-//! When a pool is full.
+//! How full a pool is: its saturation.
 
-/// How a pool's fullness is measured. 1.0 means full.
+/// How a pool's saturation is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Detector {
     /// By time: how long a prompt would wait at an endpoint, in proportion to `hold_ms`.
@@ -62,11 +62,11 @@ pub struct EndpointUse {
     pub tokens_per_second: u64,
 }
 
-/// How full a pool is, and what each granted request adds to it.
+/// A pool's saturation, and what each granted request adds to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fullness {
+pub struct Saturation {
     /// 0 for idle, 1 for full; can be more.
-    pub saturation: f64,
+    pub value: f64,
     /// What one more request adds.
     pub per_request: f64,
     /// What each of its tokens adds.
@@ -75,7 +75,7 @@ pub struct Fullness {
     pub per_request_limit: f64,
 }
 
-impl Fullness {
+impl Saturation {
     /// Returns what one more request with `tokens` tokens adds.
     pub fn added_by(&self, tokens: u64) -> f64 {
         (self.per_request + tokens as f64 * self.per_token).min(self.per_request_limit)
@@ -83,11 +83,11 @@ impl Fullness {
 }
 
 impl Detector {
-    /// Returns how full a pool is; `None` if it has no endpoints.
+    /// Returns the saturation of a pool; `None` if it has no endpoints.
     ///
     /// An endpoint whose values are unknown is neither full nor idle: it does not count. If that is true of all, their
     /// booked load counts.
-    pub fn assess(&self, endpoints: &[EndpointUse]) -> Option<Fullness> {
+    pub fn assess(&self, endpoints: &[EndpointUse]) -> Option<Saturation> {
         if endpoints.is_empty() {
             return None;
         }
@@ -114,32 +114,32 @@ fn at_least_one(limit: f64) -> f64 {
 
 /// Returns which part of the work that keeps all endpoints busy for `hold_ms` they have. What one endpoint has beyond that
 /// does not fill another one.
-fn by_wait(endpoints: &[&EndpointUse], hold_ms: u64) -> Fullness {
+fn by_wait(endpoints: &[&EndpointUse], hold_ms: u64) -> Saturation {
     let room = |of: &EndpointUse| (of.tokens_per_second as f64 * hold_ms as f64 / 1e3).max(1.0);
     let whole: f64 = endpoints.iter().map(|of| room(of)).sum();
     let used: f64 = endpoints.iter().map(|of| (of.tokens as f64).min(room(of))).sum();
     let per_request_limit = 1.0 / endpoints.len() as f64;
-    Fullness { saturation: used / whole, per_request: 0.0, per_token: 1.0 / whole, per_request_limit }
+    Saturation { value: used / whole, per_request: 0.0, per_token: 1.0 / whole, per_request_limit }
 }
 
 /// Returns the mean over the endpoints of the higher of two ratios. A granted request waits at first, wherever it goes.
-fn by_utilization(endpoints: &[&EndpointUse], queue_depth: f64, kv_use: f64) -> Fullness {
+fn by_utilization(endpoints: &[&EndpointUse], queue_depth: f64, kv_use: f64) -> Saturation {
     let (queue_depth, kv_use) = (at_least_one(queue_depth), kv_use.max(0.01));
     let score = |of: &&EndpointUse| (f64::from(of.waiting) / queue_depth).max(of.kv_use / kv_use);
     let count = endpoints.len() as f64;
     let saturation = endpoints.iter().map(score).sum::<f64>() / count;
     let per_request = 1.0 / (queue_depth * count);
-    Fullness { saturation, per_request, per_token: 0.0, per_request_limit: f64::INFINITY }
+    Saturation { value: saturation, per_request, per_token: 0.0, per_request_limit: f64::INFINITY }
 }
 
-fn by_concurrency(endpoints: &[EndpointUse], requests: Option<f64>, tokens: Option<f64>) -> Fullness {
+fn by_concurrency(endpoints: &[EndpointUse], requests: Option<f64>, tokens: Option<f64>) -> Saturation {
     let count = endpoints.len() as f64;
     let ratio = |value: u64, limit: Option<f64>| limit.map_or(0.0, |limit| value as f64 / limit);
     let score = |of: &EndpointUse| ratio(of.requests, requests).max(ratio(of.tokens, tokens));
     let saturation = endpoints.iter().map(score).sum::<f64>() / count;
     let adds = |limit: Option<f64>| limit.map_or(0.0, |limit| 1.0 / (limit * count));
-    Fullness {
-        saturation,
+    Saturation {
+        value: saturation,
         per_request: adds(requests),
         per_token: adds(tokens),
         per_request_limit: f64::INFINITY,
@@ -164,11 +164,11 @@ mod tests {
     #[test]
     fn pool_is_full_when_its_endpoints_have_work_for_the_hold_time() {
         let of = |tokens: [u64; 2]| Detector::Wait { hold_ms: 100 }.assess(&tokens.map(endpoint));
-        let fullness = of([500, 1_500]).expect("there are endpoints");
+        let saturation = of([500, 1_500]).expect("there are endpoints");
         // What one endpoint has beyond 1,000 tokens does not fill the other one.
-        assert_eq!(0.75, fullness.saturation);
-        assert_eq!((0.25, 0.5), (fullness.added_by(500), fullness.added_by(50_000)));
-        assert_eq!(Some(1.0), of([1_000, 1_000]).map(|of| of.saturation));
+        assert_eq!(0.75, saturation.value);
+        assert_eq!((0.25, 0.5), (saturation.added_by(500), saturation.added_by(50_000)));
+        assert_eq!(Some(1.0), of([1_000, 1_000]).map(|of| of.value));
     }
 
     #[test]
@@ -176,8 +176,8 @@ mod tests {
         let busy = EndpointUse { waiting: 10, kv_use: 0.4, ..endpoint(0) };
         let cached = EndpointUse { waiting: 0, kv_use: 0.8, ..endpoint(0) };
         let detector = Detector::Utilization { queue_depth: 5.0, kv_use: 0.8 };
-        let fullness = detector.assess(&[busy, cached]).expect("there are endpoints");
-        assert_eq!((1.5, 0.1), (fullness.saturation, fullness.per_request));
+        let saturation = detector.assess(&[busy, cached]).expect("there are endpoints");
+        assert_eq!((1.5, 0.1), (saturation.value, saturation.per_request));
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         let endpoints =
             [EndpointUse { requests: 30, ..endpoint(100) }, EndpointUse { requests: 10, ..endpoint(700) }];
         let detector = Detector::Concurrency { requests: Some(100.0), tokens: Some(1_000.0) };
-        assert_eq!(Some(0.5), detector.assess(&endpoints).map(|of| of.saturation));
+        assert_eq!(Some(0.5), detector.assess(&endpoints).map(|of| of.value));
     }
 
     #[test]
@@ -193,9 +193,9 @@ mod tests {
         let lost = EndpointUse { freshness: Freshness::Unknown, waiting: 1_000, ..endpoint(0) };
         let busy = EndpointUse { waiting: 5, ..endpoint(1_000) };
         let detector = Detector::Utilization { queue_depth: 5.0, kv_use: 0.8 };
-        assert_eq!(Some(1.0), detector.assess(&[busy, lost]).map(|of| of.saturation));
+        assert_eq!(Some(1.0), detector.assess(&[busy, lost]).map(|of| of.value));
         // Of endpoints that are all unknown, what was booked counts.
-        assert_eq!(Some(0.0), detector.assess(&[lost]).map(|of| of.saturation));
+        assert_eq!(Some(0.0), detector.assess(&[lost]).map(|of| of.value));
         assert_eq!(None, detector.assess(&[]));
     }
 }
