@@ -27,6 +27,14 @@ impl Chunk {
 
     /// Divides changes into chunks of at most so many changes and bytes, unless a single change is heavier.
     pub(super) fn divide(changes: Vec<Change>, max_changes: usize, max_bytes: usize) -> Vec<Self> {
+        let all_bytes = CHUNK_BYTES + changes.iter().map(weight_bytes).sum::<usize>();
+        if changes.len() <= max_changes && all_bytes <= max_bytes {
+            return vec![Self {
+                changes: changes.into_boxed_slice(),
+                weight_bytes: all_bytes,
+                encoded: OnceLock::new(),
+            }];
+        }
         let (mut chunks, mut changes) = (Vec::new(), changes.into_iter().peekable());
         while let Some(first) = changes.next() {
             let (mut chunk, mut bytes) = (vec![first], CHUNK_BYTES);
