@@ -8,6 +8,7 @@ mod error;
 mod eviction_order;
 mod last_uses;
 mod placements;
+mod read_ahead;
 mod run_store;
 mod snapshot;
 mod stored_run;

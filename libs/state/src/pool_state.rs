@@ -12,6 +12,7 @@ mod learned_from_usage;
 mod live_loads;
 mod load_table;
 mod observed;
+mod read_ahead;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

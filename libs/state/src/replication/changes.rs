@@ -79,7 +79,7 @@ impl Changes {
     }
 
     /// Returns the changes.
-    pub fn iter(&self) -> impl Iterator<Item = &Change> {
+    pub fn iter(&self) -> impl Iterator<Item = &Change> + Clone {
         self.chunks.iter().flat_map(|chunk| chunk.changes())
     }
 
