@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use signalbox_intake::{Api, ParsedRequest};
 use signalbox_peers::Connections;
-use signalbox_schedule::Policy;
+use signalbox_schedule::{Policy, Waited};
 use signalbox_state::{
     AssignedEndpoint, CollectorStream, EndpointState, Feedback, FrameSource, GaugeScope, Pool, PoolConfig,
     PoolEffect, PoolInput, Report, ResponseOutcome, ResponseReport, ScrapeStatus, StateReplica, Update,
@@ -19,10 +19,10 @@ use signalbox_types::{
 };
 use tokio::sync::watch;
 
-use crate::config::EndpointScores;
+use crate::config::{EndpointScores, FlowControl};
 use crate::deciding::decision_snapshot::DecisionSnapshot;
 use crate::deciding::picker::{FeedbackReceivers, Picker, PickerSettings};
-use crate::deciding::recorder::DecisionRecorder;
+use crate::deciding::recorder::{DecisionRecorder, RequestContext};
 use crate::gateway::servers::{GatewayServers, MessageLimits};
 use crate::metrics::counters::Metrics;
 use crate::replica::Replica;
@@ -109,6 +109,7 @@ fn picker_settings(policy: Policy) -> PickerSettings {
     PickerSettings {
         replica: ReplicaKey::of("epp"),
         policy: Arc::new(policy),
+        flow_control: FlowControl::default(),
         conversations: signalbox_extproc::Config::default(),
         fallback_endpoints: 0,
         scores: EndpointScores::Hidden,
@@ -158,6 +159,11 @@ pub(crate) fn picker_of(name: &str) -> Picker {
 /// Returns a picker with the view of a pool of endpoints at `addresses`.
 pub(crate) fn picker(addresses: &[&str]) -> Picker {
     picker_for(&pool(addresses, ScrapeStatus::Unknown), Policy::default())
+}
+
+/// Returns the context of a request that does not wait, because it has waited already.
+pub(crate) fn granted() -> RequestContext<'static> {
+    RequestContext { waited: Some(Waited::default()), ..RequestContext::default() }
 }
 
 /// Returns a chat request with a prompt of `blocks` full blocks of text.

@@ -150,6 +150,11 @@ impl View {
         self.loads.0.without(origin, &self.loads.1)
     }
 
+    /// Returns how many replicas put load on the pool, `origin` among them.
+    pub fn booking_replicas(&self, origin: Origin) -> usize {
+        self.loads.0.origins().filter(|of| *of != origin).count() + 1
+    }
+
     /// Returns this process's gauge of the endpoint at `position`.
     pub fn gauge(&self, position: usize) -> &Arc<InFlightGauge> {
         &self.gauges[position]

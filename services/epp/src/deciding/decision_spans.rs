@@ -112,8 +112,19 @@ fn decision_attributes(recording: &Recording, explanation: &Explanation) -> Attr
         ("signalbox.decision", Value::Count(recording.number)),
         ("signalbox.seed", Value::Count(recording.seed)),
     ];
+    let waited = recording.waited.iter().flat_map(|waited| {
+        [
+            ("signalbox.waited_ms", Value::Count(waited.ms)),
+            ("signalbox.waited", Value::Text(waited.to_string())),
+        ]
+    });
     let optional = optional.into_iter().filter_map(|(name, text)| Some((name, Value::Text(text?))));
-    always.into_iter().chain(optional).map(|(name, value)| (Cow::Borrowed(name), value)).collect()
+    always
+        .into_iter()
+        .chain(waited)
+        .chain(optional)
+        .map(|(name, value)| (Cow::Borrowed(name), value))
+        .collect()
 }
 
 /// Returns the winner's terms under their names in explanations, and the runner-up.

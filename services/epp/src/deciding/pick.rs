@@ -19,6 +19,7 @@ use signalbox_state::{
 use signalbox_telemetry::{CaughtPanic, catch_panic};
 use signalbox_types::{BlockHash, EndpointKey, ModelKey, Request, Subset};
 
+use super::admission::{Admission, HeldRequest, NotPicked};
 use super::decision_snapshot::DecisionSnapshot;
 use super::picker::{FeedbackEvent, Picker};
 use super::recorder::{DecisionRecord, RequestContext};
@@ -54,7 +55,7 @@ impl Picker {
         &self,
         parsed: ParsedRequest,
         context: RequestContext<'_>,
-    ) -> Result<PickedEndpoint, Refusal> {
+    ) -> Result<PickedEndpoint, NotPicked> {
         let (subset, request_id) = (parsed.request.subset.clone(), context.request_id);
         self.or_fall_back(subset.as_ref(), request_id, || self.pick(parsed, context))
     }
@@ -63,15 +64,15 @@ impl Picker {
         &self,
         subset: Option<&Subset>,
         request_id: Option<&str>,
-        pick: impl FnOnce() -> Result<PickedEndpoint, Refusal>,
-    ) -> Result<PickedEndpoint, Refusal> {
+        pick: impl FnOnce() -> Result<PickedEndpoint, NotPicked>,
+    ) -> Result<PickedEndpoint, NotPicked> {
         let record = |panic| self.record_panic(&panic, request_id);
         catch_panic(pick)
             .or_else(|panic| {
                 record(panic);
-                catch_panic(|| self.fall_back(subset)).map_err(record)
+                catch_panic(|| self.fall_back(subset).map_err(NotPicked::Refused)).map_err(record)
             })
-            .unwrap_or(Err(Refusal::NoEndpoint))
+            .unwrap_or(Err(NotPicked::Refused(Refusal::NoEndpoint)))
     }
 
     /// Counts and logs a caught panic.
@@ -109,33 +110,44 @@ impl Picker {
     /// Picks an endpoint for a request and books the request there.
     ///
     /// # Errors
-    /// [`Refusal::NoEndpoint`] if the pool has no endpoint that takes requests and that the gateway allows, [`Refusal::Saturated`] if
+    /// [`NotPicked::Waits`] if the request has to wait first, unless it has waited already. [`Refusal::NoEndpoint`] if the pool has no endpoint that takes requests and that the gateway allows, [`Refusal::Saturated`] if
     /// filters remove all of them.
     pub(crate) fn pick(
         &self,
-        parsed: ParsedRequest,
+        mut parsed: ParsedRequest,
         context: RequestContext<'_>,
-    ) -> Result<PickedEndpoint, Refusal> {
+    ) -> Result<PickedEndpoint, NotPicked> {
         let snapshot = self.snapshot.load();
         let RequestLookup { mut local, matches, known_blocks } = self.look_up(&snapshot, &parsed);
-        let ParsedRequest { api, mut request, chain, delivery, .. } = parsed;
-        snapshot.view.apply_token_ratio(&mut request);
+        snapshot.view.apply_token_ratio(&mut parsed.request);
         let seed = rand::random_range(SEEDS);
         let (decision, ranked) = loop {
-            let inputs =
-                DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
+            let request = &parsed.request;
+            let inputs = DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request };
             let (decision, ranked) = self.decide(&inputs, seed);
             match self.probed_meanwhile(&inputs, &decision) {
                 Some(endpoint) => local.probed.push(endpoint),
                 None => break (decision, ranked),
             }
         };
+        if context.waited.is_none() {
+            let request = &parsed.request;
+            let inputs = DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request };
+            match self.admission(&inputs, &decision) {
+                Admission::Go => {}
+                Admission::Shed => return Err(NotPicked::Refused(Refusal::Shed)),
+                Admission::Wait { tokens } => {
+                    return Err(NotPicked::Waits(HeldRequest::new(parsed, context.span, tokens)));
+                }
+            }
+        }
+        let ParsedRequest { api, request, chain, delivery, .. } = parsed;
         let picked = match decision {
             Decision::NoEndpoint => {
                 self.metrics.requests_without_endpoint.inc();
-                Err(Refusal::NoEndpoint)
+                Err(NotPicked::Refused(Refusal::NoEndpoint))
             }
-            Decision::Filtered => Err(Refusal::Saturated),
+            Decision::Filtered => Err(NotPicked::Refused(Refusal::Saturated)),
             Decision::Picked { position, terms } => {
                 self.metrics.count_decision(&request, &terms);
                 let held_blocks = matches.blocks[position];

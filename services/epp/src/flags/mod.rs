@@ -21,14 +21,14 @@ use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::PeerAddress;
 
-use crate::config::{EndpointScores, EppConfig, ExplainAccess};
+use crate::config::{EndpointScores, EppConfig, ExplainAccess, FlowControl};
 
 pub(crate) use command_line::EX_USAGE;
 pub use command_line::UsageError;
 pub use go_epp::{GoEppFlags, LogLevel, MessageSize, ZapEncoder};
 pub use go_epp_ignored::{IgnoredFlag, IgnoredGoEppFlags};
 pub use media_tokens::MediaTokens;
-pub use policy::{LoadedPolicy, PolicyFlags};
+pub use policy::{FlowSwitch, LoadedPolicy, PolicyFlags};
 pub use serving::ServingFlags;
 
 /// Endpoint picker: tells a gateway over ext-proc which endpoint serves each request.
@@ -181,6 +181,7 @@ impl Flags {
             drain_timeout: self.drain_timeout,
             origin_ttl: self.origin_ttl,
             policy: Policy::default(),
+            flow_control: FlowControl::default(),
             parsers: Parsers::default(),
             decision_history: self.decision_history as usize,
             tracing: None,

@@ -8,19 +8,24 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use signalbox_extproc::{Action, Conversation, Event, Outcome, internal_error};
+use signalbox_extproc::{Action, Conversation, Destination, Event, Outcome, internal_error};
+use signalbox_flow::DropReason;
 use signalbox_intake::ParsedRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
+use signalbox_schedule::Waited;
 use signalbox_telemetry::{ActiveSpan, CaughtPanic, catch_panic};
 use signalbox_types::BookingId;
 use tokio::time::{Sleep, sleep_until};
 use tonic::{Code, Status, Streaming};
 
 use crate::bookings::booked_request::BookedRequest;
+use crate::deciding::admission::{HeldRequest, NotPicked};
 use crate::deciding::pick::PickedEndpoint;
 use crate::deciding::picker::Picker;
 use crate::deciding::recorder::RequestContext;
+use crate::flow_control::{Place, WaitEnd};
 use crate::gateway::gateway_connections::OpenStream;
+use crate::metrics::flow_control::{FlowSummary, evicted, rejected};
 use crate::metrics::go_epp::RequestSummary;
 
 /// A gateway that leaves the rest of a response off the stream closes it as soon as it has its last answer. A
@@ -39,6 +44,8 @@ pub(crate) struct Exchange {
     /// What the metrics count when the stream ends.
     summary: RequestSummary,
     replies: VecDeque<ProcessingResponse>,
+    /// The request while it waits for a place.
+    waiting: Option<WaitingExchange>,
     booked: Option<BookedRequest>,
     /// Number of the booking if the gateway may hide the end of the response.
     booking_number: Option<u64>,
@@ -51,9 +58,18 @@ pub(crate) struct Exchange {
     _open: OpenStream,
 }
 
+/// A request that waits for a place.
+struct WaitingExchange {
+    place: Place,
+    held: Box<HeldRequest>,
+    since: Instant,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
+    /// The gateway sends nothing more while the request waits for a place.
+    HalfClosedInQueue,
     /// The gateway sends nothing more, but may still be waiting for the response.
     HalfClosed,
     /// The queued replies are sent, then the stream ends.
@@ -72,6 +88,7 @@ impl Exchange {
             arrived_at: Instant::now(),
             summary: RequestSummary::default(),
             replies: VecDeque::new(),
+            waiting: None,
             booked: None,
             booking_number: None,
             answered_at: None,
@@ -81,9 +98,18 @@ impl Exchange {
         }
     }
 
-    /// Handles an event. A panic ends this stream, not the connection that it shares with others.
+    /// Handles an event; see [`Self::guarded`].
     fn handle_guarded(&mut self, event: Event) {
-        if let Err(panic) = catch_panic(|| self.handle(event)) {
+        self.guarded(|this| this.handle(event));
+        if self.conversation.awaited_pick_bytes().is_none() {
+            // The gateway has answered by itself.
+            self.waiting = None;
+        }
+    }
+
+    /// Performs a step. A panic ends this stream, not the connection that it shares with others.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self)) {
+        if let Err(panic) = catch_panic(|| step(self)) {
             self.picker.record_panic(&panic, self.conversation.request_id());
             self.state = State::Closing;
             if self.conversation.outcome() == Outcome::NotSent {
@@ -147,23 +173,95 @@ impl Exchange {
         self.summary
             .requested_model
             .clone_from(parsed.requested_model.as_ref().unwrap_or(&parsed.request.model));
-        let context = RequestContext { request_id: self.conversation.request_id(), span: self.span.take() };
-        let picked = self.picker.pick_or_fall_back(parsed, context).map(|picked| {
-            let PickedEndpoint { mut destination, booked } = picked;
-            if self.conversation.may_hide_response() {
-                let number = self.picker.detached.register();
-                self.booking_number = Some(number);
-                destination = destination.with_booking(BookingId { replica: self.picker.replica, number });
+        let has_queue = self.picker.gate.is_waiting_room();
+        self.summary.flow = has_queue.then(|| FlowSummary::of(&parsed.request));
+        let span = self.span.take();
+        self.pick_or_wait(parsed, span, None);
+    }
+
+    /// Picks an endpoint, or lets the request wait for a place if it did not wait yet.
+    fn pick_or_wait(&mut self, parsed: ParsedRequest, span: Option<ActiveSpan>, waited: Option<Waited>) {
+        let context = RequestContext { request_id: self.conversation.request_id(), span, waited };
+        match self.picker.pick_or_fall_back(parsed, context) {
+            Ok(picked) => {
+                self.count_wait_end("Dispatched");
+                let destination = self.keep(picked);
+                self.handle(Event::Picked(Ok(destination)));
             }
-            tracing::debug!(
-                request_id = self.conversation.request_id(),
-                endpoint = destination.as_str(),
-                "picked an endpoint"
-            );
-            self.booked = Some(booked);
-            destination
-        });
-        self.handle(Event::Picked(picked));
+            Err(NotPicked::Refused(refusal)) => self.handle(Event::Picked(Err(refusal))),
+            Err(NotPicked::Waits(held)) => self.wait(held),
+        }
+    }
+
+    /// Keeps the booking of a picked endpoint; returns the destination.
+    fn keep(&mut self, picked: PickedEndpoint) -> Destination {
+        let PickedEndpoint { mut destination, booked } = picked;
+        if self.conversation.may_hide_response() {
+            let number = self.picker.detached.register();
+            self.booking_number = Some(number);
+            destination = destination.with_booking(BookingId { replica: self.picker.replica, number });
+        }
+        tracing::debug!(
+            request_id = self.conversation.request_id(),
+            endpoint = destination.as_str(),
+            "picked an endpoint"
+        );
+        self.booked = Some(booked);
+        destination
+    }
+
+    /// Lets a request wait, or refuses it if it cannot.
+    fn wait(&mut self, held: Box<HeldRequest>) {
+        let bytes = self.conversation.awaited_pick_bytes().unwrap_or(0);
+        match self.picker.wait(&held, bytes as u64) {
+            Ok(place) => {
+                let request_id = self.conversation.request_id();
+                tracing::debug!(request_id, flow = ?place.flow, behind = ?place.behind, "a request waits");
+                self.waiting = Some(WaitingExchange { place, held, since: Instant::now() });
+            }
+            Err(reason) => self.drop_waiting(reason, held.parsed.request.priority, rejected(reason)),
+        }
+    }
+
+    /// Ends the wait of a request.
+    fn end_wait(&mut self, end: WaitEnd) {
+        let Some(WaitingExchange { place, held, since }) = self.waiting.take() else { return };
+        let waited_for = since.elapsed();
+        if let Some(flow) = &mut self.summary.flow {
+            flow.waited = waited_for;
+        }
+        let HeldRequest { parsed, span, .. } = *held;
+        match end {
+            WaitEnd::Granted => {
+                let ms = waited_for.as_millis() as u64;
+                let (behind_priority, behind_requests) = (place.behind.priority, place.behind.requests);
+                self.pick_or_wait(parsed, span, Some(Waited { ms, behind_priority, behind_requests }));
+            }
+            WaitEnd::Dropped(reason) => self.drop_waiting(reason, parsed.request.priority, evicted(reason)),
+        }
+        if self.state == State::HalfClosedInQueue {
+            self.half_close();
+        }
+    }
+
+    /// Refuses a request of `priority` that cannot wait, or cannot wait any longer.
+    fn drop_waiting(&mut self, reason: DropReason, priority: i32, outcome: &'static str) {
+        self.count_wait_end(outcome);
+        self.handle(Event::Picked(Err(self.picker.refuse_waiting(reason, priority))));
+    }
+
+    fn count_wait_end(&mut self, outcome: &'static str) {
+        if let Some(flow) = &mut self.summary.flow {
+            flow.outcome = outcome;
+        }
+    }
+
+    /// Handles the end of the request's wait, if it has ended.
+    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(waiting) = &mut self.waiting else { return Poll::Pending };
+        let end = ready!(waiting.place.poll_end(context));
+        self.guarded(|this| this.end_wait(end));
+        Poll::Ready(())
     }
 
     /// Releases the booking of a request that has ended.
@@ -233,6 +331,12 @@ impl Stream for Exchange {
             if this.state == State::Closing {
                 return Poll::Ready(None);
             }
+            if this.poll_wait(context).is_ready() {
+                continue;
+            }
+            if this.state == State::HalfClosedInQueue {
+                return Poll::Pending;
+            }
             this.conversation.release_sent_body();
             match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
                 Some(Ok(message)) => this.handle_guarded(Event::Message(message)),
@@ -243,6 +347,7 @@ impl Stream for Exchange {
                 }
                 // The gateway has reset the stream or is gone; there is nobody to answer.
                 Some(Err(_)) => this.state = State::Closing,
+                None if this.waiting.is_some() => this.state = State::HalfClosedInQueue,
                 None => this.half_close(),
             }
         }
@@ -256,6 +361,9 @@ impl Exchange {
             self.picker.metrics.count_refusal(refusal);
             tracing::debug!(request_id = self.conversation.request_id(), %refusal, "refused a request");
             self.summary.refusal_code = Some(refusal.code());
+        }
+        if self.waiting.take().is_some() {
+            self.count_wait_end("EvictedContextCancelled");
         }
         if self.conversation.request_id().is_some() {
             self.picker.metrics.requests.count(&self.summary);

@@ -6,8 +6,7 @@ use signalbox_types::{ModelKey, Origin};
 use super::*;
 use crate::bookings::booked_request::BookedRequest;
 use crate::deciding::picker::FeedbackReceivers;
-use crate::deciding::recorder::RequestContext;
-use crate::test_support::{FIRST, SECOND, picker_with_feedback, pool, prompt_of};
+use crate::test_support::{FIRST, SECOND, granted, picker_with_feedback, pool, prompt_of};
 
 /// Size of a block, in bytes, and in tokens of the default ratio.
 const BLOCK: (u64, u64) = (256, 64);
@@ -17,7 +16,7 @@ fn start() -> (Picker, FeedbackReceivers) {
 }
 
 fn booked(picker: &Picker, blocks: u64) -> BookedRequest {
-    picker.pick(prompt_of(blocks, BLOCK.0), RequestContext::default()).unwrap().booked
+    picker.pick(prompt_of(blocks, BLOCK.0), granted()).unwrap().booked
 }
 
 fn reported(prompt_tokens: u64, cached_tokens: Option<u64>) -> Usage {

@@ -1,0 +1,96 @@
+//! Whatever arrives, leaves, is granted and expires in any order: each request leaves once, with its own waiter.
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, prop_oneof, proptest};
+use proptest::{prop_assert, prop_assert_eq};
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Arrive(i32),
+    Cancel(usize),
+    Grant(i32, u64),
+    Pass(u64),
+    Report,
+    Drain,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let priority = || -1..2_i32;
+    let step = prop_oneof![
+        6 => priority().prop_map(Step::Arrive),
+        2 => (0..20_usize).prop_map(Step::Cancel),
+        3 => (priority(), 0..4_u64).prop_map(|(priority, more)| Step::Grant(priority, more)),
+        2 => (1..900_u64).prop_map(Step::Pass),
+        3 => (0..1_u8).prop_map(|_| Step::Report),
+        1 => (0..1_u8).prop_map(|_| Step::Drain),
+    ];
+    vec(step, 1..80)
+}
+
+fn flow(priority: i32) -> FlowKey {
+    FlowKey::new(priority, "a")
+}
+
+proptest! {
+    #[test]
+    fn each_request_leaves_once_and_what_is_reported_adds_up(steps in steps()) {
+        let settings =
+            FlowSettings { request_ttl_ms: Some(1_000), sheddable_wait_ms: 500, ..FlowSettings::default() };
+        let (mut queue, mut now_ms, mut next) = (Queue::<u64>::default(), 0, 0);
+        let mut waiting: BTreeMap<u64, (Ticket, i32)> = BTreeMap::new();
+        // What the owner knows by the reports.
+        let mut known: BTreeMap<FlowKey, Backlog> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Arrive(priority) => {
+                    let request =
+                        WaitingRequest { flow: flow(priority), tokens: 10, bytes: 7, arrived_ms: now_ms, ttft_goal_ms: None };
+                    let ticket = queue.enqueue(&settings, request, Default::default(), next).unwrap();
+                    waiting.insert(next, (ticket, priority));
+                    next += 1;
+                }
+                Step::Cancel(at) => {
+                    if let Some((id, (ticket, _))) = waiting.iter().nth(at).map(|(id, of)| (*id, *of)) {
+                        prop_assert_eq!(Some(id), queue.cancel(ticket));
+                        prop_assert_eq!(None, queue.cancel(ticket));
+                        waiting.remove(&id);
+                    }
+                }
+                Step::Grant(priority, more) => {
+                    let flow = flow(priority);
+                    let Some(released) = queue.backlogs(now_ms).into_iter().find(|(of, _)| *of == flow) else { continue };
+                    for id in queue.grant(&flow, released.1.released + more) {
+                        prop_assert_eq!(Some(priority), waiting.remove(&id).map(|of| of.1));
+                    }
+                }
+                Step::Pass(ms) => now_ms += ms,
+                Step::Report => {
+                    for (flow, backlog) in queue.take_changed(now_ms) {
+                        known.insert(flow, backlog);
+                    }
+                    prop_assert!(queue.take_changed(now_ms).is_empty(), "it was just reported");
+                    for priority in -1..2 {
+                        let count = waiting.values().filter(|of| of.1 == priority).count() as u64;
+                        let reported = known.get(&flow(priority)).map_or(0, |of| of.usage.requests);
+                        prop_assert_eq!(count, reported);
+                    }
+                }
+                Step::Drain => {
+                    for (id, reason) in queue.drain() {
+                        prop_assert_eq!(DropReason::ShuttingDown, reason);
+                        prop_assert!(waiting.remove(&id).is_some());
+                    }
+                    prop_assert!(waiting.is_empty());
+                }
+            }
+            for (id, _) in queue.expire(&settings, now_ms) {
+                prop_assert!(waiting.remove(&id).is_some(), "it left twice");
+            }
+            prop_assert_eq!(waiting.len() as u64, queue.total().requests);
+            prop_assert_eq!(waiting.len(), queue.waiters.len());
+            prop_assert_eq!(waiting.values().map(|of| of.1).max(), queue.highest_waiting());
+        }
+    }
+}
