@@ -26,6 +26,9 @@ pub enum Ceilings {
     Reflective,
 }
 
+// None of the numbers is NaN: that is no saturation.
+impl Eq for Ceilings {}
+
 impl Ceilings {
     /// Returns the ceilings of bands whose `priorities` are in descending order.
     pub(crate) fn of(self, priorities: &[i32], saturation: f64) -> Vec<f64> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_protos::signalbox::v1::FeedbackBatch;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
-use signalbox_state::{FeedbackBatcher, FeedbackReply, GaugeScope};
+use signalbox_state::{FeedbackBatcher, FeedbackReply, FlowReport, GaugeScope};
 use signalbox_wire::Hello;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -146,7 +146,13 @@ impl State {
             GaugeScope::All => self.picker.bookings.loads(),
             GaugeScope::Changed => changed,
         };
-        let batch = self.batcher.next_batch(self.picker.epoch(), self.picker.origin(), scope, gauges);
+        let batch = self.batcher.next_batch(
+            self.picker.epoch(),
+            self.picker.origin(),
+            scope,
+            gauges,
+            FlowReport::default(),
+        );
         if self.batcher.has_unsent() {
             self.picker.feedback_ready.notify_one();
         }
