@@ -49,7 +49,7 @@ impl Default for BandSettings {
 }
 
 /// Settings of flow control for one pool.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowSettings {
     /// Upper limits over all bands.
     pub caps: Caps,

@@ -12,6 +12,7 @@ mod endpoint_assessment;
 mod endpoint_assessor;
 mod eviction;
 mod feedback_handling;
+mod flow_reports;
 mod handover;
 mod incarnations;
 mod input;

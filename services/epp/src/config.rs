@@ -15,7 +15,7 @@ use signalbox_telemetry::TraceSettings;
 use signalbox_tls::{Security, ServerTls};
 use signalbox_types::{MediaWeights, PeerAddress};
 
-/// Which clients may call `/explain` and `/decisions`.
+/// Which clients may call `/explain`, `/decisions` and `/queues`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExplainAccess {
     /// Clients on this host.
@@ -83,7 +83,7 @@ pub struct EppConfig {
     pub access_log: SocketAddr,
     /// Listen address for Prometheus and explanations.
     pub metrics: SocketAddr,
-    /// Which clients may call `/explain` and `/decisions`.
+    /// Which clients may call `/explain`, `/decisions` and `/queues`.
     pub explain_access: ExplainAccess,
     /// Maximum size of a request body, in bytes.
     pub body_limit_bytes: usize,

@@ -8,8 +8,9 @@ use signalbox_intake::{Api, ParsedRequest};
 use signalbox_peers::Connections;
 use signalbox_schedule::{Policy, Waited};
 use signalbox_state::{
-    AssignedEndpoint, CollectorStream, EndpointState, Feedback, FrameSource, GaugeScope, Pool, PoolConfig,
-    PoolEffect, PoolInput, Report, ResponseOutcome, ResponseReport, ScrapeStatus, StateReplica, Update,
+    AssignedEndpoint, CollectorStream, EndpointState, Feedback, FlowReport, FrameSource, GaugeScope, Pool,
+    PoolConfig, PoolEffect, PoolInput, Report, ResponseOutcome, ResponseReport, ScrapeStatus, StateReplica,
+    Update,
 };
 use signalbox_telemetry::Registries;
 use signalbox_tls::{Security, ServerTls};
@@ -87,6 +88,7 @@ pub(crate) fn report_five(pool: &mut Pool, origin: Origin, address: &str, outcom
         adapters: Vec::new(),
         responses: vec![report; 5],
         usage: Vec::new(),
+        flows: FlowReport::default(),
     };
     pool.handle(0, PoolInput::Feedback(feedback));
 }

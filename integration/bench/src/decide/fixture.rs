@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use signalbox_intake::{Api, ParseOptions, ParsedRequest};
 use signalbox_state::{
-    Bookings, CollectorStream, Feedback, FrameSource, GaugeScope, LocalState, Overlay, PeerLoad,
+    Bookings, CollectorStream, Feedback, FlowReport, FrameSource, GaugeScope, LocalState, Overlay, PeerLoad,
     PlacedPrompt, Placement, Pool, PoolConfig, PoolEffect, PoolInput, PrefixMatches, Report, ScrapeStatus,
     StateReplica, Update, View,
 };
@@ -188,6 +188,7 @@ fn add_peer_state(
             adapters: Vec::new(),
             responses: Vec::new(),
             usage: Vec::new(),
+            flows: FlowReport::default(),
         };
         pool.handle(2, PoolInput::Feedback(feedback));
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use prost::Message;
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
-    CatchUp, CollectorStream, Feedback, FeedbackRest, Frame, GaugeScope, Placement, Pool, PoolConfig,
-    PoolEffect, PoolInput, Report, Update,
+    CatchUp, CollectorStream, Feedback, FeedbackRest, FlowReport, Frame, GaugeScope, Placement, Pool,
+    PoolConfig, PoolEffect, PoolInput, Report, Update,
 };
 use signalbox_types::{BlockHash, EndpointKey, Generation, Incarnation, Origin, Version};
 
@@ -143,6 +143,7 @@ impl MeasuredOwner {
             adapters: Vec::new(),
             responses: Vec::new(),
             usage: Vec::new(),
+            flows: FlowReport::default(),
         };
         self.handle_feedback(0, feedback);
     }

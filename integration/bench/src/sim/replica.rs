@@ -10,8 +10,9 @@ use rand::{Rng, SeedableRng};
 use signalbox_modelsim::ModelConfig;
 use signalbox_schedule::DecisionInputs;
 use signalbox_state::{
-    ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, Frame, FrameSource, GaugeScope, Overlay,
-    PeerLoad, PlacedPrompt, PrefixMatches, ResponseOutcome, ResponseReport, StateReplica, UsageReport, View,
+    ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, FlowReport, Frame, FrameSource, GaugeScope,
+    Overlay, PeerLoad, PlacedPrompt, PrefixMatches, ResponseOutcome, ResponseReport, StateReplica,
+    UsageReport, View,
 };
 use signalbox_types::{BlockHash, Load, ModelKey, Origin, PromptSize, Request, Version};
 
@@ -269,7 +270,7 @@ impl Replica {
             GaugeScope::All => self.bookings.loads(),
             GaugeScope::Changed => changed,
         };
-        self.batcher.next_batch(self.version().epoch, self.origin, scope, gauges)
+        self.batcher.next_batch(self.version().epoch, self.origin, scope, gauges, FlowReport::default())
     }
 
     /// Resends what the previous owner may not have applied.

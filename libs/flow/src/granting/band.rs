@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use signalbox_types::Origin;
 
-use super::credit::Credit;
-use super::shares::{Candidate, Shares};
+use super::shares::{BandShares, Candidate};
 use crate::backlog::PeerBacklog;
 use crate::policies::Fairness;
 use crate::saturation::Saturation;
@@ -16,8 +15,7 @@ use crate::settings::FlowSettings;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Band {
     pub(super) flows: BTreeMap<Arc<str>, BTreeMap<Origin, PeerBacklog>>,
-    shares: Shares,
-    pub(super) credit: Credit,
+    pub(super) shares: BandShares,
 }
 
 /// The next request of each flow of a band, ordered by name.

@@ -140,7 +140,7 @@ impl Granter {
             let fairness = settings.band(*priority).fairness;
             let Some((at, tokens)) = band.next(&heads[rank], fairness, now_ms) else { continue };
             let next = Next { rank, priority: *priority, at, tokens };
-            if saturation < 1.0 && band.credit.covers(tokens) {
+            if saturation < 1.0 && band.shares.credit.covers(tokens) {
                 return Some(next);
             }
             if first.is_none() {
@@ -157,13 +157,13 @@ impl Granter {
             let longest_tokens = if share_percent > 0 { heads[rank].longest_tokens() } else { None };
             let Some(longest_tokens) = longest_tokens else {
                 // Who does not wait saves nothing.
-                band.credit = Credit::default();
+                band.shares.credit = Credit::default();
                 continue;
             };
             if rank == granted.rank {
-                band.credit.pay(granted.tokens);
+                band.shares.credit.pay(granted.tokens);
             }
-            band.credit.earn(granted.tokens, share_percent, longest_tokens);
+            band.shares.credit.earn(granted.tokens, share_percent, longest_tokens);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::credit::Credit;
 use crate::policies::Fairness;
 
 /// Virtual time per token of a flow with weight 1: so much that rounding by the weight does not add up.
@@ -25,33 +26,39 @@ pub(super) struct Candidate {
     pub(super) weight: u32,
 }
 
-/// What the flows of a band got.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Shares {
+/// What the flows of a band got, and what the band has saved of its minimum share. Another granter that has the same goes on
+/// in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BandShares {
     /// The start of the latest grant in virtual time, which passes as tokens are granted.
-    virtual_time: u64,
-    served: BTreeMap<Arc<str>, Served>,
-    latest: Option<Arc<str>>,
+    pub virtual_time: u64,
+    /// The flow of the latest grant.
+    pub latest: Option<Arc<str>>,
+    /// What the band may take before higher bands.
+    pub credit: Credit,
+    /// What each flow got.
+    pub served: BTreeMap<Arc<str>, Served>,
 }
 
 /// What a flow got.
-#[derive(Clone, Copy, Debug, Default)]
-struct Served {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
     /// The end of the flow's latest grant in virtual time.
-    finish: u64,
-    /// Tokens, each of which counts half after [`ATTAINED_HALF_LIFE_MS`].
-    attained: f64,
-    attained_at_ms: u64,
+    pub finish: u64,
+    /// Thousandths of tokens, each of which counts half after a minute.
+    pub attained_milli: u64,
+    /// When they were counted, in milliseconds of the granter's clock.
+    pub attained_at_ms: u64,
 }
 
 impl Served {
     fn attained(&self, now_ms: u64) -> f64 {
         let since_ms = now_ms.saturating_sub(self.attained_at_ms) as f64;
-        self.attained * (-since_ms / ATTAINED_HALF_LIFE_MS).exp2()
+        self.attained_milli as f64 / 1e3 * (-since_ms / ATTAINED_HALF_LIFE_MS).exp2()
     }
 }
 
-impl Shares {
+impl BandShares {
     /// Returns the position of the flow that goes next among `candidates`, which are ordered by name; `None` if there are none.
     pub(super) fn next<'a>(
         &self,
@@ -82,8 +89,9 @@ impl Shares {
         let start = self.start(&candidate.id);
         let length = candidate.tokens.saturating_mul(VIRTUAL_PER_TOKEN) / u64::from(candidate.weight.max(1));
         let served = self.served.entry(Arc::clone(&candidate.id)).or_default();
-        served.attained = served.attained(now_ms) + candidate.tokens as f64;
-        (served.attained_at_ms, served.finish) = (now_ms, start.saturating_add(length));
+        let attained = served.attained(now_ms) + candidate.tokens as f64;
+        let attained_milli = (attained * 1e3) as u64;
+        *served = Served { finish: start.saturating_add(length), attained_milli, attained_at_ms: now_ms };
         self.virtual_time = self.virtual_time.max(start);
         self.latest = Some(Arc::clone(&candidate.id));
     }
@@ -129,7 +137,7 @@ mod tests {
 
     /// Grants 600 requests and returns the tokens of each candidate.
     fn served(fairness: Fairness, candidates: &[Candidate]) -> Vec<u64> {
-        let (mut shares, mut tokens) = (Shares::default(), vec![0; candidates.len()]);
+        let (mut shares, mut tokens) = (BandShares::default(), vec![0; candidates.len()]);
         for now_ms in 1_000..1_600 {
             let at = shares.next(fairness, candidates.iter(), now_ms).expect("there are candidates");
             tokens[at] += candidates[at].tokens;
@@ -160,7 +168,7 @@ mod tests {
 
     #[test]
     fn flow_that_did_not_wait_has_saved_nothing() {
-        let mut shares = Shares::default();
+        let mut shares = BandShares::default();
         let (busy, late) = (candidate("busy", 0, 100, 1), candidate("late", 0, 100, 1));
         (0..50).for_each(|now_ms| shares.record(&busy, now_ms));
         let flows = [busy, late];
@@ -174,7 +182,7 @@ mod tests {
 
     #[test]
     fn idle_flows_are_forgotten() {
-        let mut shares = Shares::default();
+        let mut shares = BandShares::default();
         (0..10).for_each(|at| shares.record(&candidate(&at.to_string(), 0, 5, 1), 0));
         shares.forget_idle(|_| false, 60_000);
         assert_eq!(10, shares.served.len(), "what they got counts half");

@@ -26,6 +26,9 @@ pub enum Ceilings {
     Reflective,
 }
 
+// None of the numbers is NaN: that is no saturation.
+impl Eq for Ceilings {}
+
 /// Where a band is among all bands, highest first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BandPosition {

@@ -77,6 +77,8 @@ impl WaitingRequests {
     /// Adds a request, if the limits leave room for it. `elsewhere` is what waits at other replicas, in the request's band
     /// and in all.
     ///
+    /// While [`FlowKey::MAX_FLOWS`] flows are known, a request of another one waits in the flow [`FlowKey::OTHER`] of its band.
+    ///
     /// # Errors
     /// Why it cannot wait.
     pub fn enqueue(
@@ -101,6 +103,8 @@ impl WaitingRequests {
         self.enqueued += 1;
         let ticket = Ticket(self.enqueued);
         let WaitingRequest { flow, tokens, bytes, arrived_ms, ttft_goal_ms } = request;
+        let is_one_too_many = self.flows.len() >= FlowKey::MAX_FLOWS && !self.flows.contains_key(&flow);
+        let flow = if is_one_too_many { flow.other() } else { flow };
         let key_ms = settings.band(priority).ordering.key_ms(arrived_ms, ttft_goal_ms);
         let place = Place { ticket, key_ms, arrived_ms, bytes, tokens };
         // A new queue starts with a number that no grant for an earlier queue of the flow has reached.

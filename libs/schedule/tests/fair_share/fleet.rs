@@ -9,9 +9,10 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Decision, DecisionInputs, Policy, decide};
 use signalbox_state::{
-    Booking, Bookings, CatchUp, CollectorStream, Feedback, FrameSource, GaugeScope, PeerLoad, Pool,
-    PoolConfig, PoolEffect, PoolInput, PrefixMatches, RecentProbes, Report, ResponseOutcome, ResponseReport,
-    ResponseTracker, ScrapeStatus, ServedDurations, StateReplica, UnservedBooking, Update, UsageReport, View,
+    Booking, Bookings, CatchUp, CollectorStream, Feedback, FlowReport, FrameSource, GaugeScope, PeerLoad,
+    Pool, PoolConfig, PoolEffect, PoolInput, PrefixMatches, RecentProbes, Report, ResponseOutcome,
+    ResponseReport, ResponseTracker, ScrapeStatus, ServedDurations, StateReplica, UnservedBooking, Update,
+    UsageReport, View,
 };
 use signalbox_types::{
     EndpointKey, EndpointSpec, Engine, Incarnation, MetricsTls, ModelKey, Origin, PoolId, PoolSpec, Request,
@@ -306,6 +307,7 @@ impl Fleet {
             adapters: Vec::new(),
             responses,
             usage,
+            flows: FlowReport::default(),
         };
         self.pool.handle(self.now_us / 1_000, PoolInput::Feedback(feedback));
         self.catch_up();

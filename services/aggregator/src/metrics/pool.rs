@@ -51,7 +51,7 @@ pub(crate) struct PoolMetrics {
     pub(super) endpoints: [UintGauge; SCRAPE_STATUSES.len()],
     pub(super) draining_endpoints: UintGauge,
     /// By kind of change, in the order of the digest.
-    pub(super) state_digest: [UintGauge; 6],
+    pub(super) state_digest: [UintGauge; 7],
 }
 
 impl PoolMetrics {

@@ -94,7 +94,7 @@ impl Picker {
             tokens: held.tokens,
             bytes,
             ttft_goal_ms: request.ttft_goal_ms,
-            elsewhere: flow_view::elsewhere(view, self.origin(), request.priority),
+            elsewhere: view.flows().waiting_elsewhere(self.origin(), request.priority),
         };
         self.gate.enqueue(self.now_ms(), arrival)
     }
@@ -102,7 +102,8 @@ impl Picker {
     /// Returns what waits of each priority, highest first: at this replica, and at others as the view shows it.
     pub(crate) fn waiting_bands(&self) -> Vec<(i32, Usage)> {
         let view = &self.snapshot.load().view;
-        let mut bands: BTreeMap<i32, Usage> = flow_view::bands_elsewhere(view, self.origin());
+        let elsewhere = flow_view::bands_elsewhere(view, self.origin());
+        let mut bands: BTreeMap<i32, Usage> = elsewhere.collect();
         for (flow, backlog) in self.gate.backlogs(self.now_ms()) {
             *bands.entry(flow.priority).or_default() += backlog.usage;
         }
@@ -112,8 +113,7 @@ impl Picker {
     /// Lets the requests go to which the latest view grants a place.
     pub(crate) fn apply_owner_news(&self) {
         let view = &self.snapshot.load().view;
-        let news = flow_view::owner_news(view, self.origin());
-        self.gate.apply(self.now_ms(), &news, flow_view::requests_per_second(view));
+        self.gate.apply(self.now_ms(), &flow_view::owner_news(view, self.origin()));
     }
 
     /// Returns the refusal of a request of `priority` that cannot wait any longer.

@@ -1,6 +1,5 @@
 //! What a view says about requests that wait, and how full it shows the pool to be.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_flow::{EndpointUse, Freshness, PoolPhase, Usage};
@@ -16,29 +15,36 @@ pub(super) fn is_empty(view: &View) -> bool {
 
 /// Returns what the view says about requests that wait.
 pub(super) fn owner_news(view: &View, origin: Origin) -> OwnerNews {
-    let phase = if is_empty(view) { PoolPhase::Empty } else { PoolPhase::Served };
-    let _ = origin;
-    OwnerNews { phase, ..OwnerNews::default() }
+    let (flows, phase) = (view.flows(), if is_empty(view) { PoolPhase::Empty } else { PoolPhase::Served });
+    OwnerNews {
+        phase,
+        highest_elsewhere: bands_elsewhere(view, origin).map(|(priority, _)| priority).last(),
+        grants: flows.grants(origin).map(|(flow, up_to)| (flow.clone(), up_to)).collect(),
+        knows_backlog: flows.origin(origin).is_some_and(|own| own.backlogs().len() > 0),
+        requests_per_second: flows.drain_rate().requests_per_second(),
+    }
 }
 
-/// Returns what waits at other replicas than `origin`, in the band of `priority` and in all.
-pub(super) fn elsewhere(_view: &View, _origin: Origin, _priority: i32) -> (Usage, Usage) {
-    Default::default()
+/// Returns what waits at other replicas than `origin`, by priority, lowest first. Bands of which nothing waits are left out.
+pub(super) fn bands_elsewhere(view: &View, origin: Origin) -> impl Iterator<Item = (i32, Usage)> {
+    let own = view.flows().origin(origin);
+    let without_own = move |(priority, all): (i32, Usage)| {
+        let own = own.map(|own| own.waiting(priority)).unwrap_or_default();
+        (priority, all - own)
+    };
+    view.flows().waiting().map(without_own).filter(|(_, usage)| usage.requests > 0)
 }
 
 /// Returns what waits at other replicas than `origin` in the band of `priority` and in higher ones.
-pub(super) fn ahead_elsewhere(_view: &View, _origin: Origin, _priority: i32) -> Usage {
-    Usage::default()
+pub(super) fn ahead_elsewhere(view: &View, origin: Origin, priority: i32) -> Usage {
+    let ahead = bands_elsewhere(view, origin).filter(|(of, _)| *of >= priority);
+    ahead.fold(Usage::default(), |sum, (_, usage)| sum + usage)
 }
 
-/// Returns what waits at other replicas than `origin`, by priority.
-pub(super) fn bands_elsewhere(_view: &View, _origin: Origin) -> BTreeMap<i32, Usage> {
-    BTreeMap::new()
-}
-
-/// Returns how many requests per second go from the queues of all replicas.
-pub(super) fn requests_per_second(_view: &View) -> f64 {
-    0.0
+/// Returns how many replicas share the pool, `origin` among them.
+pub(super) fn replicas(view: &View, origin: Origin) -> u64 {
+    let others = view.flows().origins().filter(|(of, _)| *of != origin).count();
+    (others + 1).max(view.booking_replicas(origin)) as u64
 }
 
 /// Returns what detectors read of each endpoint that takes requests. `load` are the loads that count at each position.

@@ -47,7 +47,7 @@ impl Picker {
     pub(crate) fn own_saturation(&self) -> Option<Saturation> {
         let view = &self.snapshot.load().view;
         let local = view.local_state(self.origin(), PeerLoad::Outdated, self.now_ms());
-        let replicas = view.booking_replicas(self.origin()) as u64;
+        let replicas = flow_view::replicas(view, self.origin());
         let uses: Vec<_> = flow_view::endpoint_uses(view, &local)
             .into_iter()
             .map(|of| EndpointUse { requests: of.requests * replicas, tokens: of.tokens * replicas, ..of })

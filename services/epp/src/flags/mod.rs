@@ -66,14 +66,14 @@ pub struct Flags {
     /// Port for the access log of gateways that do not send responses over ext-proc; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9004)]
     pub access_log_port: u16,
-    /// Port for Prometheus metrics, /explain and /decisions; 0 selects a free port
+    /// Port for Prometheus metrics, /explain, /decisions and /queues; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9090)]
     pub metrics_port: u16,
     /// Connections from gateways.
     #[command(flatten)]
     pub serving: ServingFlags,
-    /// Serve /explain and /decisions to other hosts, too; they show prompts' match lengths and the state of
-    /// the pool.
+    /// Serve /explain, /decisions and /queues to other hosts, too; they show prompts' match lengths, fairness ids and
+    /// the state of the pool.
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_remote_explain: bool,

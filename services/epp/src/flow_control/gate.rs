@@ -145,8 +145,8 @@ impl Gate {
     }
 
     /// Applies what a new view says.
-    pub(crate) fn apply(&self, now_ms: u64, news: &OwnerNews, requests_per_second: f64) {
-        self.drain_rate.store(requests_per_second.to_bits(), Ordering::Relaxed);
+    pub(crate) fn apply(&self, now_ms: u64, news: &OwnerNews) {
+        self.drain_rate.store(news.requests_per_second.to_bits(), Ordering::Relaxed);
         self.elsewhere.store(news.highest_elsewhere.map_or(NONE, i64::from), Ordering::Relaxed);
         let mut inside = self.lock();
         inside.owner_knows = news.knows_backlog;
@@ -188,9 +188,9 @@ impl Gate {
         self.finish(inside, Vec::new(), dropped);
     }
 
-    /// Returns the backlogs that have changed since the last call.
-    pub(crate) fn take_changed(&self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
-        self.lock().queue.take_changed(now_ms)
+    /// Returns all backlogs, to be reported. Those of flows of which nothing waits any more are returned once.
+    pub(crate) fn take_backlogs(&self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
+        self.lock().queue.take_backlogs(now_ms)
     }
 
     /// Returns all backlogs of which something waits.

@@ -3,7 +3,7 @@
 use signalbox_flow::{FlowKey, PoolPhase};
 
 /// What a new view says about requests that wait.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OwnerNews {
     /// Whether the pool has endpoints.
     pub(crate) phase: PoolPhase,
@@ -13,4 +13,6 @@ pub(crate) struct OwnerNews {
     pub(crate) grants: Vec<(FlowKey, u64)>,
     /// Whether the owner knows of any request that waits here.
     pub(crate) knows_backlog: bool,
+    /// How many requests per second go from the queues of all replicas.
+    pub(crate) requests_per_second: f64,
 }

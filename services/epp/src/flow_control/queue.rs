@@ -1,6 +1,6 @@
 //! The requests that wait at this replica, each with what it is told when its wait ends.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use signalbox_flow::{
     Backlog, DropReason, FlowKey, FlowSettings, PoolPhase, Ticket, Usage, WaitingRequest, WaitingRequests,
@@ -11,14 +11,11 @@ use signalbox_flow::{
 pub(super) struct Queue<W> {
     requests: WaitingRequests,
     waiters: HashMap<Ticket, W>,
-    /// What was reported of each flow last: what waits, and up to which number grants are used.
-    reported: BTreeMap<FlowKey, (Usage, u64)>,
 }
 
 impl<W> Default for Queue<W> {
     fn default() -> Self {
-        let (requests, waiters) = (WaitingRequests::default(), HashMap::new());
-        Self { requests, waiters, reported: BTreeMap::new() }
+        Self { requests: WaitingRequests::default(), waiters: HashMap::new() }
     }
 }
 
@@ -74,19 +71,11 @@ impl<W> Queue<W> {
         self.requests.backlogs(now_ms).map(|(flow, backlog)| (flow.clone(), backlog)).collect()
     }
 
-    /// Returns the backlogs that have changed since the last call, those of flows that became empty among them.
-    pub(super) fn take_changed(&mut self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
-        let mut changed = self.backlogs(now_ms);
-        changed.retain(|(flow, of)| self.reported.get(flow) != Some(&(of.usage, of.released)));
-        for (flow, backlog) in &changed {
-            if backlog.usage.requests == 0 {
-                self.reported.remove(flow);
-            } else {
-                self.reported.insert(flow.clone(), (backlog.usage, backlog.released));
-            }
-        }
+    /// Returns what waits of each flow, to be reported. Those of flows of which nothing waits any more are returned once.
+    pub(super) fn take_backlogs(&mut self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
+        let backlogs = self.backlogs(now_ms);
         self.requests.forget_empty();
-        changed
+        backlogs
     }
 
     /// Returns the highest priority of which requests wait; `None` if none waits.

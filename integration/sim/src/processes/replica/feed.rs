@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use rand::Rng;
-use signalbox_state::{FrameSource, GaugeScope};
+use signalbox_state::{FlowReport, FrameSource, GaugeScope};
 use signalbox_types::Origin;
 
 use super::Replica;
@@ -90,7 +90,8 @@ impl Replica {
             GaugeScope::Changed => changed,
         };
         gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
-        let batch = self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges);
+        let batch =
+            self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges, FlowReport::default());
         if self.batcher.has_unsent() {
             self.has_feedback.store(true, Ordering::Relaxed);
         }

@@ -10,7 +10,7 @@ const IDLE: Saturation = Saturation { value: 0.0, per_request: 0.0, per_token: 0
 fn gate(settings: FlowSettings) -> Arc<Gate> {
     let control = FlowControl { mode: FlowMode::On, settings: Arc::new(settings) };
     let gate = Arc::new(Gate::new(control, 7, Arc::default()));
-    gate.apply(0, &OwnerNews::default(), 0.0);
+    gate.apply(0, &OwnerNews::default());
     gate
 }
 
@@ -28,7 +28,7 @@ fn end(place: &mut Place) -> Option<WaitEnd> {
 
 fn grant(gate: &Gate, priority: i32, id: &str, up_to: u64) {
     let grants = vec![(FlowKey::new(priority, id), up_to)];
-    gate.apply(0, &OwnerNews { grants, knows_backlog: true, ..OwnerNews::default() }, 0.0);
+    gate.apply(0, &OwnerNews { grants, knows_backlog: true, ..OwnerNews::default() });
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn arrivals_wait_behind_others_of_their_band_at_any_replica() {
     drop(place);
     assert_eq!(Verdict::Go, gate.verdict(0, 0.2));
     let news = OwnerNews { highest_elsewhere: Some(4), ..OwnerNews::default() };
-    gate.apply(0, &news, 0.0);
+    gate.apply(0, &news);
     assert_eq!((Verdict::Wait, Verdict::Go), (gate.verdict(4, 0.2), gate.verdict(5, 0.2)));
 }
 
@@ -79,7 +79,7 @@ fn replica_grants_by_itself_only_while_the_owner_is_silent() {
     let gate = gate(FlowSettings::default());
     let mut place = gate.enqueue(0, arrival(0, "a")).unwrap();
     let knows = OwnerNews { knows_backlog: true, ..OwnerNews::default() };
-    gate.apply(0, &knows, 0.0);
+    gate.apply(0, &knows);
     gate.tick(2_000, OWNER_SILENCE_MS - 1, || panic!("the owner is heard"));
     assert_eq!(None, end(&mut place));
     gate.tick(2_005, OWNER_SILENCE_MS, || Some(IDLE));
@@ -117,7 +117,7 @@ fn full_share_grants_nothing_and_an_empty_pool_is_a_waiting_room() {
     let mut place = gate.enqueue(0, arrival(0, "a")).unwrap();
     gate.tick(5, OWNER_SILENCE_MS, || Some(full));
     assert_eq!(None, end(&mut place));
-    gate.apply(10, &OwnerNews { phase: PoolPhase::Empty, ..OwnerNews::default() }, 0.0);
+    gate.apply(10, &OwnerNews { phase: PoolPhase::Empty, ..OwnerNews::default() });
     // Sheddable requests wait for the first endpoint, too.
     let mut sheddable = gate.enqueue(10, arrival(-1, "a")).unwrap();
     gate.tick(310, OWNER_SILENCE_MS, || None);
@@ -130,7 +130,7 @@ fn retry_is_told_by_the_drain_rate_and_what_is_ahead() {
     let gate = gate(FlowSettings::default());
     let _places: Vec<_> = (0..10).map(|_| gate.enqueue(0, arrival(0, "a")).unwrap()).collect();
     assert_eq!(7, gate.retry_after_s(0, Usage::default()));
-    gate.apply(0, &OwnerNews::default(), 4.0);
+    gate.apply(0, &OwnerNews { requests_per_second: 4.0, ..OwnerNews::default() });
     let elsewhere = Usage { requests: 30, ..Usage::default() };
     assert_eq!((10, 8), (gate.retry_after_s(0, elsewhere), gate.retry_after_s(1, elsewhere)));
 }

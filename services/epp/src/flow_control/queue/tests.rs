@@ -1,5 +1,7 @@
 //! Whatever arrives, leaves, is granted and expires in any order: each request leaves once, with its own waiter.
 
+use std::collections::BTreeMap;
+
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, prop_oneof, proptest};
 use proptest::{prop_assert, prop_assert_eq};
@@ -40,8 +42,6 @@ proptest! {
             FlowSettings { request_ttl_ms: Some(1_000), sheddable_wait_ms: 500, ..FlowSettings::default() };
         let (mut queue, mut now_ms, mut next) = (Queue::<u64>::default(), 0, 0);
         let mut waiting: BTreeMap<u64, (Ticket, i32)> = BTreeMap::new();
-        // What the owner knows by the reports.
-        let mut known: BTreeMap<FlowKey, Backlog> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Arrive(priority) => {
@@ -67,10 +67,8 @@ proptest! {
                 }
                 Step::Pass(ms) => now_ms += ms,
                 Step::Report => {
-                    for (flow, backlog) in queue.take_changed(now_ms) {
-                        known.insert(flow, backlog);
-                    }
-                    prop_assert!(queue.take_changed(now_ms).is_empty(), "it was just reported");
+                    let known: BTreeMap<FlowKey, Backlog> = queue.take_backlogs(now_ms).into_iter().collect();
+                    prop_assert!(queue.backlogs(now_ms).iter().all(|(_, of)| of.usage.requests > 0));
                     for priority in -1..2 {
                         let count = waiting.values().filter(|of| of.1 == priority).count() as u64;
                         let reported = known.get(&flow(priority)).map_or(0, |of| of.usage.requests);

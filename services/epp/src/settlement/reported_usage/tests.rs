@@ -1,6 +1,6 @@
 use signalbox_intake::response::Usage;
 use signalbox_schedule::Policy;
-use signalbox_state::{Feedback, GaugeScope, Pool, PoolInput, ScrapeStatus};
+use signalbox_state::{Feedback, FlowReport, GaugeScope, Pool, PoolInput, ScrapeStatus};
 use signalbox_types::{ModelKey, Origin};
 
 use super::*;
@@ -114,6 +114,7 @@ fn teach(pool: &mut Pool) {
         adapters: Vec::new(),
         responses: Vec::new(),
         usage: vec![usage; 200],
+        flows: FlowReport::default(),
     };
     pool.handle(0, PoolInput::Feedback(batch));
 }

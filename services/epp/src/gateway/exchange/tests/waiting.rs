@@ -30,7 +30,7 @@ async fn poll_until(polled: &mut Polled, has_come: impl Fn(&Exchange) -> bool) {
 fn grant(picker: &Picker) {
     show(picker, &pool(&[FIRST], ScrapeStatus::Unknown));
     let grants = vec![(FlowKey::new(0, "default-flow"), 1)];
-    picker.gate.apply(0, &OwnerNews { grants, ..OwnerNews::default() }, 0.0);
+    picker.gate.apply(0, &OwnerNews { grants, ..OwnerNews::default() });
 }
 
 async fn next(polled: &mut Polled) -> Response {
