@@ -117,6 +117,11 @@ impl WaitingRequests {
         Ok(ticket)
     }
 
+    /// Returns the flow in which a request waits; `None` if it does not wait.
+    pub fn flow(&self, ticket: Ticket) -> Option<&FlowKey> {
+        self.requests.get(&ticket).map(|queued| &queued.flow)
+    }
+
     /// Removes a request whose client has gone. Returns whether it waited.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
         self.remove(ticket)
@@ -191,7 +196,12 @@ impl WaitingRequests {
 
     /// Forgets flows of which nothing waits, once their last backlog was reported.
     pub fn forget_empty(&mut self) {
-        self.flows.retain(|_, queue| queue.usage.requests > 0);
+        self.forget_empty_unless(|_| false);
+    }
+
+    /// Like [`Self::forget_empty`], but does not forget what `is_kept` says.
+    pub fn forget_empty_unless(&mut self, is_kept: impl Fn(&FlowKey) -> bool) {
+        self.flows.retain(|flow, queue| queue.usage.requests > 0 || is_kept(flow));
         self.bands.retain(|_, usage| usage.requests > 0);
     }
 

@@ -134,10 +134,10 @@ impl Gate {
         Ok(Place::new(Arc::clone(self), ticket, ended, (flow, behind)))
     }
 
-    /// Gives up the place of a request, if it still waits.
-    pub(super) fn cancel(&self, ticket: Ticket) {
+    /// Gives up the place of a request that still waits, or has been booked or refused since it was granted.
+    pub(super) fn leave(&self, ticket: Ticket) {
         let mut inside = self.lock();
-        if inside.queue.cancel(ticket).is_some() {
+        if inside.queue.remove(ticket) {
             self.update(&inside);
             drop(inside);
             self.feedback_ready.notify_one();

@@ -18,7 +18,8 @@ pub(crate) enum WaitEnd {
     Dropped(DropReason),
 }
 
-/// The place of a request among those that wait. Dropping it gives it up.
+/// The place of a request among those that wait. Dropping it gives it up. One that was granted is kept until the request is
+/// booked: until then, its grant counts as unused.
 #[derive(Debug)]
 pub(crate) struct Place {
     gate: Arc<Gate>,
@@ -59,6 +60,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.gate.cancel(self.ticket);
+        self.gate.leave(self.ticket);
     }
 }

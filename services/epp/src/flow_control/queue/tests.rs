@@ -13,6 +13,8 @@ enum Step {
     Arrive(i32),
     Cancel(usize),
     Grant(i32, u64),
+    /// A granted request is booked, or its client has gone meanwhile.
+    Arrived(usize),
     Pass(u64),
     Report,
     Drain,
@@ -24,6 +26,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => priority().prop_map(Step::Arrive),
         2 => (0..20_usize).prop_map(Step::Cancel),
         3 => (priority(), 0..4_u64).prop_map(|(priority, more)| Step::Grant(priority, more)),
+        2 => (0..4_usize).prop_map(Step::Arrived),
         2 => (1..900_u64).prop_map(Step::Pass),
         3 => (0..1_u8).prop_map(|_| Step::Report),
         1 => (0..1_u8).prop_map(|_| Step::Drain),
@@ -42,6 +45,9 @@ proptest! {
             FlowSettings { request_ttl_ms: Some(1_000), sheddable_wait_ms: 500, ..FlowSettings::default() };
         let (mut queue, mut now_ms, mut next) = (Queue::<u64>::default(), 0, 0);
         let mut waiting: BTreeMap<u64, (Ticket, i32)> = BTreeMap::new();
+        let mut leaving = Vec::new();
+        // Up to which number requests of a band have gone, as reported.
+        let mut released: BTreeMap<FlowKey, u64> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Arrive(priority) => {
@@ -53,24 +59,40 @@ proptest! {
                 }
                 Step::Cancel(at) => {
                     if let Some((id, (ticket, _))) = waiting.iter().nth(at).map(|(id, of)| (*id, *of)) {
-                        prop_assert_eq!(Some(id), queue.cancel(ticket));
-                        prop_assert_eq!(None, queue.cancel(ticket));
+                        prop_assert!(queue.remove(ticket));
+                        prop_assert!(!queue.remove(ticket));
                         waiting.remove(&id);
                     }
                 }
                 Step::Grant(priority, more) => {
                     let flow = flow(priority);
-                    let Some(released) = queue.backlogs(now_ms).into_iter().find(|(of, _)| *of == flow) else { continue };
-                    for id in queue.grant(&flow, released.1.released + more) {
-                        prop_assert_eq!(Some(priority), waiting.remove(&id).map(|of| of.1));
+                    let known = queue.backlogs(now_ms).into_iter().find(|(of, _)| *of == flow);
+                    let Some((_, backlog)) = known else { continue };
+                    let on_their_way = leaving.iter().filter(|of: &&(Ticket, i32)| of.1 == priority).count() as u64;
+                    // No owner grants more than have ever waited.
+                    for id in queue.grant(&flow, (backlog.released + on_their_way + more).min(next)) {
+                        let granted = waiting.remove(&id).unwrap();
+                        prop_assert_eq!(priority, granted.1);
+                        leaving.push(granted);
                     }
                 }
+                Step::Arrived(at) if at < leaving.len() => {
+                    let (ticket, _) = leaving.remove(at);
+                    prop_assert!(queue.remove(ticket));
+                    prop_assert!(!queue.remove(ticket));
+                }
+                Step::Arrived(_) => {}
                 Step::Pass(ms) => now_ms += ms,
                 Step::Report => {
                     let known: BTreeMap<FlowKey, Backlog> = queue.take_backlogs(now_ms).into_iter().collect();
                     prop_assert!(queue.backlogs(now_ms).iter().all(|(_, of)| of.usage.requests > 0));
+                    for (flow, backlog) in &known {
+                        let before = released.insert(flow.clone(), backlog.released).unwrap_or(0);
+                        prop_assert!(before <= backlog.released, "a grant that was used is used");
+                    }
                     for priority in -1..2 {
-                        let count = waiting.values().filter(|of| of.1 == priority).count() as u64;
+                        let all = waiting.values().chain(&leaving);
+                        let count = all.filter(|of| of.1 == priority).count() as u64;
                         let reported = known.get(&flow(priority)).map_or(0, |of| of.usage.requests);
                         prop_assert_eq!(count, reported);
                     }
