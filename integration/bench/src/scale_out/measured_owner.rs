@@ -103,7 +103,10 @@ impl MeasuredOwner {
                 PoolEffect::Expired(origin) => {
                     panic!("origin {origin} expired although its replica sent feedback")
                 }
-                PoolEffect::Published(_) | PoolEffect::CloseCollector(_) | PoolEffect::Count(_) => {}
+                PoolEffect::Published(_)
+                | PoolEffect::CloseCollector(_)
+                | PoolEffect::GrantAfter(_)
+                | PoolEffect::Count(_) => {}
             }
         }
         needed

@@ -85,6 +85,11 @@ impl Band {
         self.flows.values().flat_map(BTreeMap::values).any(|backlog| backlog.usage.requests > 0)
     }
 
+    /// Returns whether requests wait for a grant.
+    pub(super) fn has_ungranted(&self) -> bool {
+        self.flows.values().flat_map(BTreeMap::values).any(|backlog| backlog.ungranted() > 0)
+    }
+
     /// Returns what the granted requests that have not gone yet will add to the pool's saturation.
     pub(super) fn outstanding(&self, saturation: &Saturation) -> f64 {
         let backlogs = self.flows.values().flat_map(BTreeMap::values);

@@ -2,13 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use signalbox_types::Origin;
 
 use super::band::{Band, Heads};
 use super::band_ceilings::BandCeilings;
 use super::credit::Credit;
-use crate::backlog::{Backlog, Usage};
+use super::shares::BandShares;
+use crate::backlog::{Backlog, PeerBacklog, Usage};
 use crate::flow_key::FlowKey;
 use crate::saturation::Saturation;
 use crate::settings::FlowSettings;
@@ -46,6 +48,27 @@ pub struct Granter {
 }
 
 impl Granter {
+    /// Goes on with what the flows of a band got from another granter.
+    pub fn restore(&mut self, priority: i32, shares: BandShares) {
+        self.bands.entry(Reverse(priority)).or_default().shares = shares;
+    }
+
+    /// Adds what waits of one flow at a replica, with its grants.
+    pub fn insert(&mut self, origin: Origin, flow: &FlowKey, backlog: PeerBacklog) {
+        let band = self.bands.entry(Reverse(flow.priority)).or_default();
+        band.flows.entry(Arc::clone(&flow.id)).or_default().insert(origin, backlog);
+    }
+
+    /// Returns what the flows of each band got, highest priority first.
+    pub fn shares(&self) -> impl Iterator<Item = (i32, &BandShares)> {
+        self.bands.iter().map(|(Reverse(priority), band)| (*priority, &band.shares))
+    }
+
+    /// Returns whether requests wait for a grant.
+    pub fn has_ungranted(&self) -> bool {
+        self.bands.values().any(Band::has_ungranted)
+    }
+
     /// Takes over what a replica reports of one flow.
     pub fn report(&mut self, now_ms: u64, origin: Origin, flow: &FlowKey, backlog: Backlog) {
         let band = self.bands.entry(Reverse(flow.priority)).or_default();

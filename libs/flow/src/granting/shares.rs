@@ -59,6 +59,23 @@ impl Served {
 }
 
 impl BandShares {
+    /// Returns what has changed since `before`: everything but the flows that are the same. A flow that is gone has the default
+    /// value. Returns `None` if nothing has changed.
+    pub fn changes_since(&self, before: &Self) -> Option<Self> {
+        let is_new = |(id, served): &(&Arc<str>, &Served)| before.served.get(*id) != Some(*served);
+        let new = self.served.iter().filter(is_new).map(|(id, served)| (Arc::clone(id), *served));
+        let gone = before.served.keys().filter(|id| !self.served.contains_key(*id));
+        let gone = gone.map(|id| (Arc::clone(id), Served::default()));
+        let changes = Self {
+            virtual_time: self.virtual_time,
+            latest: self.latest.clone(),
+            credit: self.credit,
+            served: new.chain(gone).collect(),
+        };
+        let head = |of: &Self| (of.virtual_time, of.latest.clone(), of.credit);
+        (!changes.served.is_empty() || head(self) != head(before)).then_some(changes)
+    }
+
     /// Returns the position of the flow that goes next among `candidates`, which are ordered by name; `None` if there are none.
     pub(super) fn next<'a>(
         &self,
@@ -190,5 +207,22 @@ mod tests {
         assert_eq!(vec!["3"], shares.served.keys().map(AsRef::as_ref).collect::<Vec<&str>>());
         shares.forget_idle(|_| false, 3_600_000);
         assert!(shares.is_empty());
+    }
+
+    #[test]
+    fn changes_are_what_differs() {
+        let (a, b, c) = (candidate("a", 0, 5, 1), candidate("b", 0, 5, 1), candidate("c", 0, 5, 1));
+        let mut shares = BandShares::default();
+        [&a, &b].into_iter().for_each(|of| shares.record(of, 0));
+        let before = shares.clone();
+        assert_eq!(None, shares.changes_since(&before));
+        shares.record(&c, 10);
+        shares.served.remove("a");
+        let changes = shares.changes_since(&before).expect("there are changes");
+        assert_eq!(vec!["a", "c"], changes.served.keys().map(AsRef::as_ref).collect::<Vec<&str>>());
+        let mut after = BandShares { served: before.served, ..changes.clone() };
+        after.served.extend(changes.served);
+        after.served.retain(|_, served| *served != Served::default());
+        assert_eq!(shares, after);
     }
 }

@@ -130,7 +130,7 @@ impl FlowTable {
                 self.set_settings(settings, &mut replaced);
                 replaced
             }
-            FlowPart::Origin(origin, flows) => self.set_origin(*origin, Arc::clone(flows)),
+            FlowPart::Origin(origin, flows) => self.set_origin(*origin, flows),
             FlowPart::Band(priority, shares) => self.add_served(*priority, shares),
         }
     }
@@ -142,7 +142,7 @@ impl FlowTable {
                 let sum = sums::of_settings(settings);
                 let mut flows = self.origin(*origin).cloned().unwrap_or_default();
                 flows.reported_settings = Some(sum);
-                let mut replaced = self.set_origin(*origin, Arc::new(flows));
+                let mut replaced = self.set_origin(*origin, &Arc::new(flows));
                 self.set_settings(settings, &mut replaced);
                 replaced
             }
@@ -157,7 +157,7 @@ impl FlowTable {
         if !self.origins.contains_key(&origin) {
             return Replaced::default();
         }
-        self.set_origin(origin, Arc::default())
+        self.set_origin(origin, &Arc::default())
     }
 
     fn set_settings(&mut self, settings: &Arc<FlowSettings>, replaced: &mut Replaced) {
@@ -170,13 +170,13 @@ impl FlowTable {
         Replaced { before: sums::of_measures(before), after: sums::of_measures(measures) }
     }
 
-    fn set_origin(&mut self, origin: Origin, flows: Arc<OriginFlows>) -> Replaced {
+    fn set_origin(&mut self, origin: Origin, flows: &Arc<OriginFlows>) -> Replaced {
         let origins = Arc::make_mut(&mut self.origins);
-        let after = sums::of_origin(origin, &flows);
-        let before = if *flows == OriginFlows::default() {
+        let after = sums::of_origin(origin, flows);
+        let before = if **flows == OriginFlows::default() {
             origins.remove(&origin)
         } else {
-            origins.insert(origin, Arc::clone(&flows))
+            origins.insert(origin, Arc::clone(flows))
         };
         let before = before.unwrap_or_default();
         for (priority, usage) in before.bands() {
