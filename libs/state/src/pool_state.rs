@@ -8,6 +8,7 @@ mod change;
 mod digest;
 mod endpoint_list;
 mod endpoint_state;
+mod endpoint_use;
 mod flow_changes;
 mod flow_table;
 mod learned_from_usage;

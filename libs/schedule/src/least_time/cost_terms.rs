@@ -93,8 +93,7 @@ pub(crate) fn cost_terms(
     let unbooked_requests = u64::from(endpoint.observed.unbooked_requests);
     let unbooked_waiting = unbooked_requests.min(u64::from(endpoint.observed.gauges.waiting));
     let rate = u64::from(prefill_tokens_per_second);
-    let booked_tokens =
-        load.prefill_tokens.saturating_sub(inputs.local.processed_tokens(position, load, rate));
+    let booked_tokens = load.unprocessed_tokens(inputs.local.prefilling_ms_at(position), rate);
     let ahead_tokens = booked_tokens.saturating_add(unbooked_waiting * settings.unbooked_prompt_tokens);
     let requests = u64::from(load.requests) + unbooked_requests;
     let prefills = u64::from(load.prefills) + unbooked_waiting;

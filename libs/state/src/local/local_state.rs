@@ -52,12 +52,9 @@ impl LocalState {
         load_of(&self.own, position) + load_of(&self.peers, position)
     }
 
-    /// Returns how many tokens of its current prompt the endpoint at `position` with this load has probably processed: as many
-    /// as it processes in the time since it started with that prompt, but at most the mean length of its prompts.
-    pub fn processed_tokens(&self, position: usize, load: Load, tokens_per_second: u64) -> u64 {
-        let since_ms = self.prefilling_ms.get(position).copied().unwrap_or(0);
-        let mean_tokens = load.prefill_tokens / u64::from(load.prefills).max(1);
-        (since_ms.saturating_mul(tokens_per_second) / 1_000).min(mean_tokens)
+    /// Returns how long the endpoint at `position` has been processing its current prompt, in milliseconds.
+    pub fn prefilling_ms_at(&self, position: usize) -> u64 {
+        self.prefilling_ms.get(position).copied().unwrap_or(0)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use signalbox_flow::{EndpointUse, Freshness, PoolPhase, Usage};
 use signalbox_state::{EndpointState, LocalState, ScrapeStatus, View};
-use signalbox_types::{Origin, PPM};
+use signalbox_types::Origin;
 
 use crate::flow_control::OwnerNews;
 
@@ -20,7 +20,7 @@ pub(super) fn owner_news(view: &View, origin: Origin) -> OwnerNews {
         phase,
         highest_elsewhere: bands_elsewhere(view, origin).map(|(priority, _)| priority).last(),
         grants: flows.grants(origin).map(|(flow, up_to)| (flow.clone(), up_to)).collect(),
-        knows_backlog: flows.origin(origin).is_some_and(|own| own.backlogs().len() > 0),
+        knows_replica: flows.origin(origin).is_some(),
         requests_per_second: flows.drain_rate().requests_per_second(),
     }
 }
@@ -47,25 +47,18 @@ pub(super) fn replicas(view: &View, origin: Origin) -> u64 {
     (others + 1).max(view.booking_replicas(origin)) as u64
 }
 
-/// Returns what detectors read of each endpoint that takes requests. `load` are the loads that count at each position.
+/// Returns what detectors read of the endpoints. Those that should get no request count only if there are no others: then
+/// requests go to them.
 pub(super) fn endpoint_uses(view: &View, local: &LocalState) -> Vec<EndpointUse> {
     let members = view.endpoints.iter().enumerate().filter(|(_, member)| !member.spec.is_draining);
+    let (serving, others): (Vec<_>, Vec<_>) = members.partition(|(_, member)| member.is_serving());
+    let counted = if serving.is_empty() { others } else { serving };
     let usage = |(position, member): (usize, &Arc<EndpointState>)| {
-        let (load, rates) = (local.load_at(position), member.assessment.rates);
         let freshness = match member.observed.scrape_status {
             ScrapeStatus::Fresh | ScrapeStatus::Stale => Freshness::Current,
             ScrapeStatus::Unknown | ScrapeStatus::Down => Freshness::Unknown,
         };
-        let tokens_per_second = u64::from(rates.prefill_tokens_per_second);
-        let processed_tokens = local.processed_tokens(position, load, tokens_per_second);
-        EndpointUse {
-            freshness,
-            waiting: member.observed.gauges.waiting,
-            kv_use: f64::from(member.observed.gauges.kv_used_ppm.unwrap_or(0)) / f64::from(PPM),
-            requests: u64::from(load.requests),
-            tokens: load.prefill_tokens.saturating_sub(processed_tokens),
-            tokens_per_second,
-        }
+        member.usage(local.load_at(position), local.prefilling_ms_at(position), freshness)
     };
-    members.map(usage).collect()
+    counted.into_iter().map(usage).collect()
 }

@@ -17,7 +17,8 @@ use super::retry_after::retry_after_s;
 use super::wait::{Behind, Place, WaitEnd};
 use crate::config::{FlowControl, FlowMode};
 
-/// How long the owner may be silent about what waits here before the replica grants by itself, in milliseconds.
+/// How long the owner may be silent, or not know this replica's flow control, before the replica grants by itself, in
+/// milliseconds.
 pub(crate) const OWNER_SILENCE_MS: u64 = 500;
 
 /// Stands for "no band": lower than every priority.
@@ -60,7 +61,7 @@ struct Inside {
     queue: Queue<oneshot::Sender<WaitEnd>>,
     /// Grants of this replica while the owner is silent.
     local: Option<LocalGrants>,
-    /// Whether the owner knows of any request that waits here, and when it last did or needed not.
+    /// Whether the owner knows this replica's flow control, and when it last did or needed not.
     owner_knows: bool,
     known_at_ms: u64,
     is_closed: bool,
@@ -125,6 +126,10 @@ impl Gate {
                 return Err(DropReason::ShuttingDown);
             }
             let behind = Behind { priority, requests: inside.queue.total().requests };
+            if behind.requests == 0 && inside.local.is_none() {
+                // There was nothing to know.
+                inside.known_at_ms = now_ms;
+            }
             let ticket = inside.queue.enqueue(&self.settings, request, elsewhere, end)?;
             self.update(&inside);
             (ticket, behind)
@@ -149,7 +154,7 @@ impl Gate {
         self.drain_rate.store(news.requests_per_second.to_bits(), Ordering::Relaxed);
         self.elsewhere.store(news.highest_elsewhere.map_or(NONE, i64::from), Ordering::Relaxed);
         let mut inside = self.lock();
-        inside.owner_knows = news.knows_backlog;
+        inside.owner_knows = news.knows_replica;
         inside.queue.set_phase(now_ms, news.phase);
         let grants = news.grants.iter();
         let granted = grants.flat_map(|(flow, up_to)| inside.queue.grant(flow, *up_to)).collect();
@@ -246,11 +251,10 @@ impl Gate {
 }
 
 impl Inside {
-    /// Returns whether the owner was not heard for so long, or does not know for so long that requests wait here, that the
+    /// Returns whether the owner was not heard for so long, or does not know this replica's flow control for so long, that the
     /// replica has to grant by itself.
     fn is_owner_silent(&mut self, now_ms: u64, owner_silence_ms: u64) -> bool {
-        let nothing_to_know = self.queue.total().requests == 0 && self.local.is_none();
-        if self.owner_knows || nothing_to_know {
+        if self.owner_knows {
             self.known_at_ms = now_ms;
         }
         owner_silence_ms >= OWNER_SILENCE_MS || now_ms.saturating_sub(self.known_at_ms) >= OWNER_SILENCE_MS

@@ -11,8 +11,8 @@ pub(crate) struct OwnerNews {
     pub(crate) highest_elsewhere: Option<i32>,
     /// Up to which number the requests of each flow may go at this replica.
     pub(crate) grants: Vec<(FlowKey, u64)>,
-    /// Whether the owner knows of any request that waits here.
-    pub(crate) knows_backlog: bool,
+    /// Whether the owner knows the settings of this replica, or what waits here. One of an older release never does.
+    pub(crate) knows_replica: bool,
     /// How many requests per second go from the queues of all replicas.
     pub(crate) requests_per_second: f64,
 }

@@ -62,9 +62,9 @@ impl OpenRequest {
         Some(Self { messages, answers })
     }
 
-    /// Sends the body, with a prompt of so many bytes.
-    pub(crate) async fn send_prompt(&self, bytes: usize) {
-        let body = format!(r#"{{"model":"llama","prompt":"{}"}}"#, "x".repeat(bytes));
+    /// Sends the body, with a prompt of so many of these letters.
+    pub(crate) async fn send_prompt(&self, letter: char, count: usize) {
+        let body = format!(r#"{{"model":"llama","prompt":"{}"}}"#, letter.to_string().repeat(count));
         let body = Request::RequestBody(HttpBody { body: body.into(), end_of_stream: true });
         self.messages.send(body.into()).await.unwrap();
     }

@@ -1,6 +1,7 @@
 //! Requests that wait while the pool is full. The aggregator reads no feedback, so that the replica grants by itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use signalbox_epp::{EppConfig, FlowControl, FlowMode};
 use signalbox_flow::FlowSettings;
@@ -24,7 +25,9 @@ async fn serve(settings: FlowSettings) -> Served {
 async fn send(served: &Served) -> OpenRequest {
     let channel = connect(served.address(PORTS[0])).await.unwrap();
     let request = OpenRequest::start(channel).await.unwrap();
-    request.send_prompt(LONG).await;
+    // No two have the same beginning, which the endpoint would hold in its cache.
+    static REQUESTS: AtomicU8 = AtomicU8::new(b'a');
+    request.send_prompt(char::from(REQUESTS.fetch_add(1, Ordering::Relaxed)), LONG).await;
     request
 }
 
