@@ -1,6 +1,8 @@
 //! The ext-proc exchange of one HTTP request: a stream of messages in and a stream of messages out. The
 //! connection polls it itself; there is no task and no channel per request.
 
+mod picking;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,24 +10,16 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use signalbox_extproc::{Action, Conversation, Destination, Event, Outcome, internal_error};
-use signalbox_flow::DropReason;
-use signalbox_intake::ParsedRequest;
+use signalbox_extproc::{Action, Conversation, Event, Outcome, internal_error};
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
-use signalbox_schedule::Waited;
 use signalbox_telemetry::{ActiveSpan, CaughtPanic, catch_panic};
-use signalbox_types::BookingId;
 use tokio::time::{Sleep, sleep_until};
 use tonic::{Code, Status, Streaming};
 
+use self::picking::WaitingExchange;
 use crate::bookings::booked_request::BookedRequest;
-use crate::deciding::admission::{HeldRequest, NotPicked};
-use crate::deciding::pick::PickedEndpoint;
 use crate::deciding::picker::Picker;
-use crate::deciding::recorder::RequestContext;
-use crate::flow_control::{Place, WaitEnd};
 use crate::gateway::gateway_connections::OpenStream;
-use crate::metrics::flow_control::{FlowSummary, evicted, rejected};
 use crate::metrics::go_epp::RequestSummary;
 
 /// A gateway that leaves the rest of a response off the stream closes it as soon as it has its last answer. A
@@ -56,13 +50,6 @@ pub(crate) struct Exchange {
     half_closed_until: Option<Pin<Box<Sleep>>>,
     /// Counts the stream at its port.
     _open: OpenStream,
-}
-
-/// A request that waits for a place.
-struct WaitingExchange {
-    place: Place,
-    held: Box<HeldRequest>,
-    since: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -166,102 +153,6 @@ impl Exchange {
                 Action::Close => self.state = State::Closing,
             }
         }
-    }
-
-    fn pick(&mut self, parsed: ParsedRequest) {
-        self.summary.target_model.clone_from(&parsed.request.model);
-        self.summary
-            .requested_model
-            .clone_from(parsed.requested_model.as_ref().unwrap_or(&parsed.request.model));
-        let has_queue = self.picker.gate.is_waiting_room();
-        self.summary.flow = has_queue.then(|| FlowSummary::of(&parsed.request));
-        let span = self.span.take();
-        self.pick_or_wait(parsed, span, None);
-    }
-
-    /// Picks an endpoint, or lets the request wait for a place if it did not wait yet.
-    fn pick_or_wait(&mut self, parsed: ParsedRequest, span: Option<ActiveSpan>, waited: Option<Waited>) {
-        let context = RequestContext { request_id: self.conversation.request_id(), span, waited };
-        match self.picker.pick_or_fall_back(parsed, context) {
-            Ok(picked) => {
-                self.count_wait_end("Dispatched");
-                let destination = self.keep(picked);
-                self.handle(Event::Picked(Ok(destination)));
-            }
-            Err(NotPicked::Refused(refusal)) => self.handle(Event::Picked(Err(refusal))),
-            Err(NotPicked::Waits(held)) => self.wait(held),
-        }
-    }
-
-    /// Keeps the booking of a picked endpoint; returns the destination.
-    fn keep(&mut self, picked: PickedEndpoint) -> Destination {
-        let PickedEndpoint { mut destination, booked } = picked;
-        if self.conversation.may_hide_response() {
-            let number = self.picker.detached.register();
-            self.booking_number = Some(number);
-            destination = destination.with_booking(BookingId { replica: self.picker.replica, number });
-        }
-        tracing::debug!(
-            request_id = self.conversation.request_id(),
-            endpoint = destination.as_str(),
-            "picked an endpoint"
-        );
-        self.booked = Some(booked);
-        destination
-    }
-
-    /// Lets a request wait, or refuses it if it cannot.
-    fn wait(&mut self, held: Box<HeldRequest>) {
-        let bytes = self.conversation.awaited_pick_bytes().unwrap_or(0);
-        match self.picker.wait(&held, bytes as u64) {
-            Ok(place) => {
-                let request_id = self.conversation.request_id();
-                tracing::debug!(request_id, flow = ?place.flow, behind = ?place.behind, "a request waits");
-                self.waiting = Some(WaitingExchange { place, held, since: Instant::now() });
-            }
-            Err(reason) => self.drop_waiting(reason, held.parsed.request.priority, rejected(reason)),
-        }
-    }
-
-    /// Ends the wait of a request.
-    fn end_wait(&mut self, end: WaitEnd) {
-        let Some(WaitingExchange { place, held, since }) = self.waiting.take() else { return };
-        let waited_for = since.elapsed();
-        if let Some(flow) = &mut self.summary.flow {
-            flow.waited = waited_for;
-        }
-        let HeldRequest { parsed, span, .. } = *held;
-        match end {
-            WaitEnd::Granted => {
-                let ms = waited_for.as_millis() as u64;
-                let (behind_priority, behind_requests) = (place.behind.priority, place.behind.requests);
-                self.pick_or_wait(parsed, span, Some(Waited { ms, behind_priority, behind_requests }));
-            }
-            WaitEnd::Dropped(reason) => self.drop_waiting(reason, parsed.request.priority, evicted(reason)),
-        }
-        if self.state == State::HalfClosedInQueue {
-            self.half_close();
-        }
-    }
-
-    /// Refuses a request of `priority` that cannot wait, or cannot wait any longer.
-    fn drop_waiting(&mut self, reason: DropReason, priority: i32, outcome: &'static str) {
-        self.count_wait_end(outcome);
-        self.handle(Event::Picked(Err(self.picker.refuse_waiting(reason, priority))));
-    }
-
-    fn count_wait_end(&mut self, outcome: &'static str) {
-        if let Some(flow) = &mut self.summary.flow {
-            flow.outcome = outcome;
-        }
-    }
-
-    /// Handles the end of the request's wait, if it has ended.
-    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(waiting) = &mut self.waiting else { return Poll::Pending };
-        let end = ready!(waiting.place.poll_end(context));
-        self.guarded(|this| this.end_wait(end));
-        Poll::Ready(())
     }
 
     /// Releases the booking of a request that has ended.
