@@ -58,6 +58,7 @@ pub(crate) const TABLE: &[Row] = &[
         Kind::Shell,
         &[
             "document",
+            "flow",
             "kube",
             "objects",
             "types",
