@@ -148,6 +148,15 @@ mod tests {
     }
 
     #[test]
+    fn fairness_id_is_read_and_removed() {
+        let read = controls(&[
+            ("x-gateway-inference-fairness-id", "old"),
+            ("x-llm-d-inference-fairness-id", " team "),
+        ]);
+        assert_eq!((Some("team"), 2), (read.fairness_id.as_deref(), read.headers_to_remove.len()));
+    }
+
+    #[test]
     fn latency_goals_are_at_most_a_day_or_ignored() {
         let read = |text| {
             let read = controls(&[("x-slo-ttft-ms", text)]);

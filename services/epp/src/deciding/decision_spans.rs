@@ -173,7 +173,7 @@ fn candidate_list(candidates: &[Candidate]) -> Attributes {
 
 #[cfg(test)]
 mod tests {
-    use signalbox_schedule::{Scorer, ScorerStep, Weighted};
+    use signalbox_schedule::{Scorer, ScorerStep, Waited, Weighted};
 
     use super::*;
 
@@ -181,6 +181,20 @@ mod tests {
 
     fn attribute<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Value> {
         attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn span_tells_how_long_the_request_waited_and_behind_whom() {
+        let mut recording: Recording = serde_json::from_str(RECORDED).unwrap();
+        let waited_ms = |recording: &Recording| {
+            attribute(&span_of(SystemTime::now(), recording).attributes, "signalbox.waited_ms").cloned()
+        };
+        assert_eq!(None, waited_ms(&recording));
+        recording.waited = Some(Waited { ms: 40, behind_priority: Some(2), behind_requests: 3 });
+        assert_eq!(Some(Value::Count(40)), waited_ms(&recording));
+        let span = span_of(SystemTime::now(), &recording);
+        let waited = format!("{:?}", attribute(&span.attributes, "signalbox.waited"));
+        assert!(waited.contains("behind requests of priority 2"), "{waited}");
     }
 
     #[test]
