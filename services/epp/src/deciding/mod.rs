@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod decision_snapshot;
 pub(crate) mod decision_spans;
 mod flow_view;
+mod latest_saturation;
 pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod recorder;

@@ -16,8 +16,8 @@ use signalbox_types::{EndpointKey, Origin, ReplicaKey, RequestEnd};
 use tokio::sync::{Notify, mpsc};
 
 use super::decision_snapshot::DecisionSnapshot;
+use super::latest_saturation::LatestSaturation;
 use super::recorder::DecisionRecorder;
-use super::saturation::LatestSaturation;
 use crate::bookings::booking_numbers::pool_tag;
 use crate::bookings::caching_reports::CachingReports;
 use crate::bookings::detached_bookings::DetachedBookings;

@@ -1,5 +1,7 @@
 //! The gate of one pool: requests go at once, or wait here until they are granted a place.
 
+mod place;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,13 +11,15 @@ use signalbox_flow::{
 };
 use tokio::sync::{Notify, oneshot};
 
+use self::place::Behind;
 use super::admission::{Verdict, verdict};
 use super::local_grants::LocalGrants;
 use super::owner_news::OwnerNews;
 use super::queue::Queue;
 use super::retry_after::retry_after_s;
-use super::wait::{Behind, Place, WaitEnd};
 use crate::config::{FlowControl, FlowMode};
+
+pub(crate) use self::place::{Place, WaitEnd};
 
 /// How long the owner may be silent, or not know this replica's flow control, before the replica grants by itself, in
 /// milliseconds.

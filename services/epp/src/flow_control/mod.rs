@@ -7,9 +7,7 @@ mod local_grants;
 mod owner_news;
 mod queue;
 mod retry_after;
-mod wait;
 
 pub(crate) use admission::Verdict;
-pub(crate) use gate::{Arrival, Gate};
+pub(crate) use gate::{Arrival, Gate, Place, WaitEnd};
 pub(crate) use owner_news::OwnerNews;
-pub(crate) use wait::{Place, WaitEnd};

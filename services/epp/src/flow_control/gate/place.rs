@@ -1,4 +1,4 @@
-//! The wait of one request.
+//! The place of one request among those that wait, and how its wait ends.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use signalbox_flow::{DropReason, FlowKey, Ticket};
 use tokio::sync::oneshot;
 
-use super::gate::Gate;
+use super::Gate;
 
 /// How the wait of a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
