@@ -171,7 +171,7 @@ impl Pool {
             PoolInput::Feedback(feedback) => self.handle_feedback(now_ms, feedback),
             PoolInput::FeedbackRest(rest) => self.continue_feedback(now_ms, rest),
             PoolInput::Tick => self.handle_tick(now_ms),
-            PoolInput::GrantDue => self.granting.wake(),
+            PoolInput::GrantDue => self.granting.wake(now_ms),
             PoolInput::Continue => self.handle_continue(now_ms),
         };
         effects.extend(self.grant_when_due(now_ms));

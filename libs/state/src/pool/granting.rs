@@ -11,15 +11,18 @@ use super::drain_meter::DrainMeter;
 use super::{Pool, PoolEffect};
 use crate::pool_state::{Change, FlowChange, FlowMeasures, PoolState};
 
-/// How many endpoints, backlogs and flows are worth a millisecond between two rounds of grants: each is read in every round.
+/// How many endpoints, backlogs and flows are worth a millisecond between two runs of the granter: each is read in every run.
 const READ_PER_MS: usize = 500;
 
 /// After how long room is looked for again while nothing happens, in milliseconds. Prompts that are being processed make room
 /// as time passes.
 const RETRY_MS: u64 = 10;
 
+/// How late a timer can be before it counts as lost, in milliseconds.
+const TIMER_LOST_MS: u64 = 100;
+
 /// How often bands without waiting requests are considered, which only forgets what they got long ago, in milliseconds.
-const IDLE_ROUND_MS: u64 = 1_000;
+const IDLE_RUN_MS: u64 = 1_000;
 
 /// By how much the saturation, in thousandths, and the drain rate, in percent, change before followers are told.
 const SATURATION_STEP_MILLI: u32 = 20;
@@ -28,7 +31,7 @@ const DRAIN_STEP_PERCENT: u64 = 5;
 /// When requests that wait were granted last, and are next.
 #[derive(Debug, Default)]
 pub(super) struct Granting {
-    /// The end of the time in which no other round begins, so that rounds take a limited share of all time.
+    /// The end of the time in which the granter does not run again, so that it takes a limited share of all time.
     pause_until_ms: u64,
     /// When the owner is woken up at the latest; `None` if it is not.
     wake_at_ms: Option<u64>,
@@ -42,10 +45,17 @@ impl Granting {
         Self { drain_meter, ..Self::default() }
     }
 
-    /// Records that the owner was woken up.
-    pub(super) fn wake(&mut self) -> Vec<PoolEffect> {
-        self.wake_at_ms = None;
+    /// Records that the owner was woken up. A timer that was set before an earlier one wakes it up too soon: nothing is due
+    /// then, and no other timer may take its place.
+    pub(super) fn wake(&mut self, now_ms: u64) -> Vec<PoolEffect> {
+        self.wake_at_ms = self.wake_at_ms.filter(|wake_at_ms| *wake_at_ms > now_ms);
         Vec::new()
+    }
+
+    /// Forgets a timer that should have woken the owner up long ago.
+    fn forget_lost_timer(&mut self, now_ms: u64) {
+        let is_pending = |wake_at_ms: &u64| now_ms < wake_at_ms.saturating_add(TIMER_LOST_MS);
+        self.wake_at_ms = self.wake_at_ms.filter(is_pending);
     }
 
     /// Asks to be woken up at `at_ms`, unless that happens earlier anyway.
@@ -59,7 +69,7 @@ impl Granting {
 }
 
 impl Pool {
-    /// Grants what there is room for, if requests wait and the last round is long enough ago.
+    /// Grants what there is room for, if requests wait and the granter last ran long enough ago.
     pub(super) fn grant_when_due(&mut self, now_ms: u64) -> Option<PoolEffect> {
         self.pool_state.flows().highest_waiting()?;
         let pause_until_ms = self.granting.pause_until_ms;
@@ -73,13 +83,12 @@ impl Pool {
 
     /// Measures at each tick. Forgets what idle bands got long ago.
     pub(super) fn tick_granting(&mut self, now_ms: u64) {
-        // A timer may be lost.
-        self.granting.wake_at_ms = None;
+        self.granting.forget_lost_timer(now_ms);
         let flows = self.pool_state.flows();
         let waits = flows.highest_waiting().is_some();
         if !waits
             && flows.bands().len() > 0
-            && now_ms >= self.granting.pause_until_ms.saturating_add(IDLE_ROUND_MS)
+            && now_ms >= self.granting.pause_until_ms.saturating_add(IDLE_RUN_MS)
         {
             self.grant(now_ms);
         }

@@ -66,7 +66,7 @@ fn grants_wait_until_booked_prompts_are_processed() {
 }
 
 #[test]
-fn rounds_are_spaced_and_the_owner_is_woken_up() {
+fn grants_are_spaced_and_the_owner_is_woken_up() {
     let mut pool = pool_of(1, config());
     pool.handle(1_000, report(1, 1, vec![waiting(0, 1, 80, 0)]));
     assert_eq!(1, grants(&pool, 1).len());
@@ -75,6 +75,26 @@ fn rounds_are_spaced_and_the_owner_is_woken_up() {
     assert!(effects.contains(&PoolEffect::GrantAfter(1)), "{effects:?}");
     pool.handle(1_001, PoolInput::GrantDue);
     assert_eq!(1, grants(&pool, 2).len());
+}
+
+#[test]
+fn owner_is_woken_up_by_few_timers_however_long_requests_wait() {
+    let mut pool = pool_of(1, config());
+    let gauges = vec![(endpoint(0), load(1_000_000 * ROOM_TOKENS))];
+    pool.handle(0, PoolInput::Feedback(full_batch(1, 1, gauges, Vec::new())));
+    let mut timers = BTreeMap::from([(0, vec![report(1, 2, vec![waiting(0, 1, 80, 0)])])]);
+    for now_ms in 0..2_500 {
+        let mut inputs = timers.remove(&now_ms).unwrap_or_default();
+        inputs.extend((now_ms % 100 == 50).then_some(PoolInput::Tick));
+        for input in inputs {
+            for effect in pool.handle(now_ms, input) {
+                let PoolEffect::GrantAfter(after_ms) = effect else { continue };
+                timers.entry(now_ms + after_ms).or_default().push(PoolInput::GrantDue);
+            }
+        }
+        assert!(timers.values().map(Vec::len).sum::<usize>() <= 2, "at {now_ms} ms: {timers:?}");
+        assert!(!timers.is_empty(), "nobody wakes the owner up after {now_ms} ms");
+    }
 }
 
 #[test]
