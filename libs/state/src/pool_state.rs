@@ -8,6 +8,9 @@ mod change;
 mod digest;
 mod endpoint_list;
 mod endpoint_state;
+mod endpoint_use;
+mod flow_changes;
+mod flow_table;
 mod learned_from_usage;
 mod live_loads;
 mod load_table;
@@ -28,6 +31,8 @@ pub use self::change::Change;
 pub use self::digest::Digest;
 pub use self::endpoint_list::EndpointList;
 pub use self::endpoint_state::EndpointState;
+pub(crate) use self::flow_table::sum_of_settings;
+pub use self::flow_table::{DrainRate, FlowChange, FlowMeasures, FlowPart, FlowTable, OriginFlows};
 pub(crate) use self::live_loads::LiveLoads;
 pub use self::load_table::LoadTable;
 pub(crate) use self::observed::is_restart;
@@ -58,6 +63,7 @@ pub struct PoolState {
     index_writer: IndexWriter,
     models: Arc<Models>,
     token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
+    flows: FlowTable,
     /// The checksums over everything but the index, which has its own.
     digest: Digest,
 }
@@ -194,6 +200,7 @@ impl PoolState {
             Change::CacheAccuracyChanged { endpoint, accuracy } => {
                 return self.set_cache_accuracy(*endpoint, *accuracy);
             }
+            Change::Flow(change) => self.change_flows(change),
         }
         Ok(())
     }
@@ -281,6 +288,7 @@ impl PoolState {
             digest::replace_part(&mut self.digest.loads, digest::of_load(endpoint, origin, load), 0);
         }
         self.acknowledge(origin, None);
+        self.expire_flows(origin);
     }
 
     fn acknowledge(&mut self, origin: Origin, number: Option<u64>) {

@@ -9,9 +9,11 @@ use signalbox_state::{Change, Changes, EndpointState, Frame, SnapshotEntry};
 use signalbox_types::{BlockHash, EndpointKey, Format, Load, Origin, Version};
 
 use crate::error::WireError;
+use crate::flows;
 use crate::hello::check_protocol;
 use crate::learned;
 use crate::models;
+use crate::no_op::{no_op_change, no_op_entry};
 use crate::runs::{decode_run, encode_run};
 use crate::shared;
 
@@ -83,8 +85,11 @@ fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
         }
         SnapshotEntry::Models(message) => return models::encode_entry(message),
         SnapshotEntry::TokenRatios(ratios) => return learned::encode_entry(ratios),
+        SnapshotEntry::Flow(part) => {
+            return pb::SnapshotEntry { flow: Some(flows::encode_part(part)), ..no_op_entry() };
+        }
     };
-    pb::SnapshotEntry { entry: Some(kind), models: None, token_ratios: Vec::new() }
+    pb::SnapshotEntry { entry: Some(kind), ..pb::SnapshotEntry::default() }
 }
 
 fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> {
@@ -94,6 +99,9 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
     }
     if !message.token_ratios.is_empty() {
         return Ok(SnapshotEntry::TokenRatios(Arc::new(learned::decode_entry(&message.token_ratios)?)));
+    }
+    if let Some(message) = message.flow {
+        return Ok(SnapshotEntry::Flow(flows::decode_part(message)?));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
         Kind::Endpoint(message) => {
@@ -183,6 +191,9 @@ fn encode_change(change: &Change) -> pb::Change {
         Change::CacheAccuracyChanged { endpoint, accuracy } => {
             return learned::encode_accuracy_change(*endpoint, *accuracy);
         }
+        Change::Flow(change) => {
+            return pb::Change { flow: Some(flows::encode_change(change)), ..no_op_change() };
+        }
         Change::Observed { endpoint, observed } => {
             Kind::Observed(shared::encode_observed(*endpoint, observed))
         }
@@ -212,7 +223,7 @@ fn encode_change(change: &Change) -> pb::Change {
             Kind::Acknowledged(pb::Acknowledged { origin: origin.0, number: *number })
         }
     };
-    pb::Change { change: Some(kind), models: None, token_ratio: None, cache_accuracy: None }
+    pb::Change { change: Some(kind), ..pb::Change::default() }
 }
 
 fn decode_change(message: pb::Change) -> Result<Change, WireError> {
@@ -227,6 +238,9 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     if let Some(pb::CacheAccuracyChanged { endpoint, accuracy }) = message.cache_accuracy {
         let accuracy = learned::decode_accuracy(accuracy)?;
         return Ok(Change::CacheAccuracyChanged { endpoint: EndpointKey(endpoint), accuracy });
+    }
+    if let Some(message) = message.flow {
+        return Ok(Change::Flow(flows::decode_change(message)?));
     }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
         Kind::EndpointSet(pb::EndpointSet { spec }) => {

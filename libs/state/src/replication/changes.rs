@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use signalbox_types::{ModelRewrite, Models, RewriteRule};
 
-use crate::pool_state::Change;
+use crate::pool_state::{Change, FlowChange};
 
 /// The weight of a chunk without its changes, in bytes.
 const CHUNK_BYTES: usize = 256;
@@ -129,7 +129,20 @@ fn weight_bytes(change: &Change) -> usize {
         Change::EndpointSet { spec } => FIXED + spec.name.len() + spec.labels.len() * 64,
         Change::ModelsSet { models } => FIXED + models_bytes(models),
         Change::AdaptersChanged { residency, .. } => FIXED + residency.names().count() * 48,
+        Change::Flow(change) => FIXED + flow_bytes(change),
         _ => FIXED,
+    }
+}
+
+fn flow_bytes(change: &FlowChange) -> usize {
+    const EACH: usize = 96;
+    match change {
+        FlowChange::SettingsReported { settings, .. } => {
+            EACH * (settings.bands.len() + settings.weights.len())
+        }
+        FlowChange::BacklogChanged { flow, .. } => flow.id.len(),
+        FlowChange::BandServed { shares, .. } => EACH * shares.served.len(),
+        FlowChange::Measured(_) => 0,
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<Snapshot
     let models = models.map(|models| SnapshotEntry::Models(Arc::clone(models)));
     let ratios = Some(pool_state.token_ratios()).filter(|ratios| !ratios.is_empty());
     let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
-    endpoints.chain(origins).chain(models).chain(ratios).map(Arc::new).collect()
+    let flows = pool_state.flows().parts().into_iter().map(SnapshotEntry::Flow);
+    endpoints.chain(origins).chain(models).chain(ratios).chain(flows).map(Arc::new).collect()
 }
 
 /// Collects runs into parts of a snapshot of a limited size.
@@ -96,7 +97,7 @@ impl RunEntries {
 /// [`Diverged`] when the parts are inconsistent.
 pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
     let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut models, mut ratios) = (Arc::default(), Arc::default());
+    let (mut models, mut ratios, mut flows) = (Arc::default(), Arc::default(), Vec::new());
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             SnapshotEntry::Endpoint(endpoint_state, loads) => {
@@ -106,9 +107,11 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
             SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
             SnapshotEntry::Models(all) => models = all,
             SnapshotEntry::TokenRatios(all) => ratios = all,
+            SnapshotEntry::Flow(part) => flows.push(part),
         }
     }
     let mut pool_state = PoolState::from_parts(endpoints, runs, origins, &models)?;
     ratios.iter().for_each(|(model, ratio)| pool_state.set_token_ratio(*model, *ratio));
+    flows.iter().for_each(|part| pool_state.insert_flow_part(part));
     Ok(pool_state)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use signalbox_actors::StreamBackoff;
-use signalbox_state::{Feedback, FrameSource, GaugeScope};
+use signalbox_state::{Feedback, FlowReport, FrameSource, GaugeScope};
 use signalbox_types::Origin;
 
 use super::Replica;
@@ -114,7 +114,11 @@ impl Replica {
             let mut gauges = self.bookings.loads();
             gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
             let (epoch, scope) = (self.follower.epoch(), GaugeScope::All);
-            let Some(batch) = self.batcher.next_batch(epoch, self.origin, scope, gauges) else { return };
+            let Some(batch) =
+                self.batcher.next_batch(epoch, self.origin, scope, gauges, FlowReport::default())
+            else {
+                return;
+            };
             cluster.counters.increment(Counter::FeedbackFlooded);
             self.send_batch(cluster, stream, batch);
         }
@@ -146,7 +150,8 @@ impl Replica {
             GaugeScope::Changed => changed,
         };
         gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
-        let batch = self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges);
+        let batch =
+            self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges, FlowReport::default());
         if self.batcher.has_unsent() {
             self.has_feedback.store(true, Ordering::Relaxed);
         }
