@@ -2,6 +2,7 @@
 
 mod circuits;
 mod feed;
+mod queue;
 mod recorded_feedback;
 mod requests;
 
@@ -11,11 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::Rng;
+use signalbox_flow::WaitingRequests;
 use signalbox_schedule::{Booked, Policy};
 use signalbox_state::{
-    Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource,
-    FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica, Overlay, PlacedPrompt,
-    RecentAdapterSends, RecentProbes, View,
+    BacklogReporter, Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect, FollowerEvent,
+    Frame, FrameSource, FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica, Overlay,
+    PlacedPrompt, RecentAdapterSends, RecentProbes, View,
 };
 use signalbox_types::Origin;
 
@@ -63,6 +65,10 @@ pub(crate) struct Replica {
     /// The requests in flight.
     requests: BTreeMap<u64, Booked>,
     requests_started: u64,
+    /// The requests that arrived, whether they waited or not.
+    arrived: u64,
+    pub(crate) waiting: WaitingRequests,
+    backlog_reporter: BacklogReporter,
     /// All placements; placement number `n` is at index `n - 1`.
     placements: Vec<PlacedPrompt>,
     adapter_sends: RecentAdapterSends,
@@ -112,6 +118,9 @@ impl Replica {
             acknowledged: 0,
             requests: BTreeMap::new(),
             requests_started: 0,
+            arrived: 0,
+            waiting: WaitingRequests::default(),
+            backlog_reporter: BacklogReporter::default(),
             placements: Vec::new(),
             adapter_sends: RecentAdapterSends::default(),
             probes: RecentProbes::default(),
@@ -202,7 +211,7 @@ impl Replica {
     }
 
     fn finish_giving_up(&self, cluster: &mut Cluster) {
-        if self.is_giving_up && self.requests.is_empty() {
+        if self.is_giving_up && self.requests.is_empty() && self.waiting.total().requests == 0 {
             cluster.counters.increment(Counter::ReplicaGaveUp);
             cluster.set_timer(self.node, 0, Timer::Exit);
         }
@@ -241,6 +250,7 @@ impl Replica {
             }
         }
         cluster.checker.check_replica((self.node, self.run), &self.follower);
+        self.apply_grants(cluster);
         self.connect_feed(cluster);
     }
 

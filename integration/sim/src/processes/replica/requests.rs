@@ -41,7 +41,7 @@ impl Replica {
             PROBE_EVERY_MS
         };
         cluster.set_timer(self.node, after_ms, Timer::NextRequest);
-        if !self.is_giving_up {
+        if !self.is_giving_up && !self.enqueue(cluster) {
             self.send_request(cluster);
         }
     }
@@ -54,7 +54,7 @@ impl Replica {
     }
 
     /// Picks an endpoint for a random prompt and books the request there, as the request path of an EPP does.
-    fn send_request(&mut self, cluster: &mut Cluster) {
+    pub(super) fn send_request(&mut self, cluster: &mut Cluster) {
         let now_ms = cluster.now_ms(self.node);
         let state = self.follower.replica().state_replica();
         self.view = View::next(&self.view, state, &self.bookings);
