@@ -23,8 +23,8 @@ impl Default for StreamBackoff {
 }
 
 impl StreamBackoff {
-    /// Returns the delay before the next attempt. The last stream served for `served_for`: zero if it could not be opened, or
-    /// was of no use. Draw `jitter` as for [`BackoffPolicy::delay`].
+    /// Returns the delay before the next attempt. The last attempt took `served_for`: to open the stream, and
+    /// as long as it was of use. Draw `jitter` as for [`BackoffPolicy::delay`].
     pub fn delay(&mut self, served_for: Duration, jitter: f64) -> Duration {
         if served_for >= ACCEPTED_AFTER {
             self.0.on_success();

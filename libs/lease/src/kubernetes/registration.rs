@@ -99,7 +99,11 @@ impl Registration {
         let is_known = mirror.table().knows_installation();
         if !is_known {
             let list = self.coordinator.leases.list().await?;
-            mirror.table().find_installation(&list.leases);
+            let mut table = mirror.table();
+            // What the watch has reported meanwhile is newer.
+            if !table.knows_installation() {
+                table.find_installation(&list.leases);
+            }
         }
         Ok(())
     }

@@ -64,10 +64,15 @@ impl Holders {
         Self::Many { whole, partial: with_room(&partial).collect() }
     }
 
+    /// Returns whether holders of the whole run are stored without its length.
+    pub(super) fn has_whole(&self) -> bool {
+        matches!(self, Self::Many { .. })
+    }
+
     /// Changes how many of the `len` blocks of the run one endpoint was sent. Returns whether there was room for that; if
     /// not, nothing has changed.
     ///
-    /// A reader at the same time may miss the endpoint, if it was sent the whole run and no longer is.
+    /// A reader at the same time may miss the endpoint, if it was sent the whole run and no longer is, or if its place changes.
     pub(super) fn set(&self, holder: Holder, len: u32) -> bool {
         match self {
             Self::Few(few) => set_in(few, holder),

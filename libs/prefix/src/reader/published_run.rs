@@ -38,9 +38,13 @@ impl PublishedRun {
     }
 
     /// Changes how many blocks one endpoint was sent, and the length of the run. Returns whether this was possible: the run
-    /// must have the same `blocks`, and room for the holder.
+    /// must have the same `blocks`, and room for the holder, and holders of the whole run must still mean the same blocks.
     pub(crate) fn update(&self, blocks: &Arc<[BlockHash]>, len: u32, holder: Holder) -> bool {
-        let is_updated = Arc::ptr_eq(blocks, &self.blocks) && self.placed.set(holder, self.len());
+        // A reader that has read the length would take later holders of the whole run for holders of the earlier length.
+        let is_shorter_whole = len < self.len() && self.placed.has_whole();
+        let is_updated = !is_shorter_whole
+            && Arc::ptr_eq(blocks, &self.blocks)
+            && self.placed.set(holder, self.len());
         if is_updated {
             self.len.store(len, Ordering::Release);
         }
@@ -93,5 +97,32 @@ impl PublishedRun {
         let own = &own[..own.partition_point(|extent| extent.slot == slot)];
         let slower = [Residency::Host, Residency::Disk];
         slower.into_iter().map(move |residency| (residency, Extent::count_at(own, residency, upto)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a run of ten blocks that the first `count` endpoints were sent.
+    fn run(blocks: &Arc<[BlockHash]>, count: Slot) -> PublishedRun {
+        PublishedRun::new(Arc::clone(blocks), 10, (0..count).map(|slot| Holder { slot, end: 10 }), &[])
+    }
+
+    #[test]
+    fn reader_of_a_run_that_shrinks_takes_no_later_holder_for_one_of_the_earlier_length() {
+        let blocks: Arc<[_]> = (1..=10).map(BlockHash).collect();
+        for count in [3, 40] {
+            let run = run(&blocks, count);
+            let matching = run.matching_blocks(&blocks) as u32;
+            // The last endpoint loses the end of the run, and a new one is sent what is left.
+            let shorter = Holder { slot: count - 1, end: 6 };
+            let is_changed = run.update(&blocks, 6, shorter)
+                && run.update(&blocks, 6, Holder { slot: count, end: 6 });
+            let mut ends = vec![0; 64];
+            run.extend_placed(0, matching, &mut ends);
+            assert!(!is_changed || ends[count as usize] == 6, "{count} endpoints: {ends:?}");
+            assert!(count > 16 || is_changed);
+        }
     }
 }
