@@ -51,6 +51,8 @@ pub(super) struct RunStore {
     pub(super) uses: usize,
     /// What copies runs before they change.
     capture: Option<Capture>,
+    /// The steps of all such copies.
+    pub(super) early_steps: usize,
 }
 
 impl RunStore {

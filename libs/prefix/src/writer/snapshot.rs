@@ -42,6 +42,11 @@ impl IndexWriter {
         self.store.is_capturing()
     }
 
+    /// Returns the steps that changes have taken so far to copy runs for captures: one for each run and each of its holders.
+    pub fn early_capture_steps(&self) -> usize {
+        self.store.early_steps
+    }
+
     /// Ends the capture before its runs were returned.
     pub fn end_capture(&mut self) {
         self.store.end_capture();

@@ -9,7 +9,8 @@ use crate::replication::JournalBounds;
 pub struct InputLimits {
     /// The maximum work for placements, unless one placement is more. The unit is the work for one block, about 40 ns.
     pub placement_work: usize,
-    /// The maximum number of steps of a capture, or of freeing a snapshot: one for each run and each of its holders.
+    /// The maximum number of steps of a capture, of the copies that placements make for it, unless one placement makes more, or
+    /// of freeing a snapshot: one for each run and each of its holders.
     pub snapshot_steps: usize,
 }
 

@@ -42,19 +42,24 @@ impl Pool {
         self.continue_feedback(now_ms, rest)
     }
 
-    /// Handles as many placements as are not too much work, and after the last one what depends on them.
+    /// Handles as many placements as are not too much work, and after the last one what depends on them. While a snapshot is
+    /// being captured, the first change of each run copies it, which can be more work than the change.
     pub(super) fn continue_feedback(&mut self, now_ms: u64, mut rest: FeedbackRest) -> Vec<PoolEffect> {
         let FeedbackRest { origin, scope, is_new, .. } = rest;
         if self.origins.progress(origin).is_none() {
             return vec![PoolEffect::Expired(origin)];
         }
         let (mut effects, mut work) = (Vec::new(), 0);
+        let early_steps = |pool: &Self| pool.pool_state.index_writer().early_capture_steps();
+        let (limits, copied_before) = (self.config.input_limits, early_steps(self));
         while let Some(placement) = rest.placements.pop_front() {
             let (blocks, before) = (placement.suffix.len(), self.journal.head().seq);
             effects.extend(self.handle_placement(now_ms, origin, placement));
             let changes = (self.journal.head().seq - before) as usize;
             work += blocks + CHANGE_WORK * (1 + changes);
-            if work >= self.config.input_limits.placement_work && !rest.placements.is_empty() {
+            let is_much =
+                work >= limits.placement_work || early_steps(self) - copied_before >= limits.snapshot_steps;
+            if is_much && !rest.placements.is_empty() {
                 effects.push(PoolEffect::FeedbackLeft(rest));
                 return effects;
             }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use signalbox_state::{
-    CollectorStream, Feedback, FeedbackRest, GaugeScope, Placement, Pool, PoolConfig, PoolEffect, PoolInput,
+    CollectorStream, Feedback, FeedbackRest, GaugeScope, InputLimits, Placement, Pool, PoolConfig,
+    PoolEffect, PoolInput,
 };
 use signalbox_types::{BlockHash, Incarnation, Load, ModelKey, Origin};
 
 use crate::feedback::{full_batch, loads_of, partial_batch};
-use crate::fixtures::{config, endpoint, endpoint_spec, pool_spec};
+use crate::fixtures::{config, endpoint, endpoint_spec, pool_of, pool_spec};
 use crate::token_ratios::usage;
 
 const ORIGIN: Origin = Origin(1);
@@ -123,4 +124,38 @@ fn repeated_batch_teaches_nothing_again() {
     }
     assert_eq!(None, rest, "a rest is left after one input for each placement");
     assert!(!has_learned(&pool), "its number is not higher than that of the batch before");
+}
+
+#[test]
+fn copies_for_a_capture_count_as_work() {
+    const ENDPOINTS: usize = 50;
+    const PROMPTS: u64 = 200;
+    let input_limits = InputLimits { snapshot_steps: 1_000, ..InputLimits::default() };
+    let mut pool = pool_of(ENDPOINTS, PoolConfig { assumed_kv_tokens: 1 << 40, input_limits, ..config() });
+    let prompts = |round: u64| (1..=PROMPTS).map(move |name| (round * PROMPTS + name, chain(name, 2)));
+    let at = |(number, suffix), index| Placement { endpoint: endpoint(index), ..placement(number, suffix) };
+    for index in 0..ENDPOINTS {
+        let placements = prompts(index as u64).map(|each| at(each, index)).collect();
+        let batch = partial_batch(1, index as u64 + 1, Vec::new(), placements);
+        assert_eq!(
+            None,
+            rest_of(pool.handle(0, PoolInput::Feedback(batch))),
+            "without a capture, it is little"
+        );
+    }
+    assert!(pool.request_snapshot(0).is_none(), "10,000 holders are more than one part");
+    let copied = |pool: &Pool| pool.pool_state().index_writer().early_capture_steps();
+    let placements = prompts(ENDPOINTS as u64).map(|each| at(each, 0)).collect();
+    let batch = partial_batch(1, ENDPOINTS as u64 + 1, Vec::new(), placements);
+    let (mut input, mut parts) = (Some(PoolInput::Feedback(batch)), 0);
+    while let Some(next) = input {
+        let before = copied(&pool);
+        input = rest_of(pool.handle(0, next)).map(PoolInput::FeedbackRest);
+        let steps = copied(&pool) - before;
+        // The placement that reaches the limit copies one run.
+        assert!(steps <= 1_000 + ENDPOINTS, "{steps} steps of copies with one input");
+        parts += 1;
+    }
+    assert!(copied(&pool) > 8_000, "{} steps: nearly all runs were copied", copied(&pool));
+    assert!((8..=11).contains(&parts), "{parts} parts");
 }

@@ -76,10 +76,16 @@ impl RunStore {
         if self.capture.as_ref().is_some_and(|capture| capture.needs(place))
             && let Some(mut capture) = self.capture.take()
         {
+            self.early_steps += self.run(place).map_or(0, steps_of);
             capture.take_early(self, place);
             self.capture = Some(capture);
         }
     }
+}
+
+/// Returns the steps that it takes to copy a run: one, and one for each holder.
+fn steps_of(stored: &StoredRun) -> usize {
+    1 + stored.uses.len() + stored.confirmed.len()
 }
 
 impl Capture {
@@ -100,10 +106,12 @@ impl Capture {
             if !self.is_done[self.next as usize]
                 && let Some(stored) = store.run(self.next)
             {
-                steps += stored.uses.len() + stored.confirmed.len();
+                steps += steps_of(stored);
                 runs.push(store.to_run(stored, &self.slots));
+            } else {
+                steps += 1;
             }
-            (self.next, steps) = (self.next + 1, steps + 1);
+            self.next += 1;
         }
         runs
     }
