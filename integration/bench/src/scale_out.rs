@@ -5,6 +5,7 @@ mod costs;
 mod eviction;
 mod goals;
 mod growth;
+mod late_inheritance;
 mod measured_owner;
 mod measured_replica;
 mod prompts;

@@ -1,10 +1,12 @@
-//! Measures what happens rarely and concerns all endpoints: collectors and replicas that come or go, and a takeover.
+//! Measures what happens rarely and concerns all endpoints: collectors and replicas that come or go, a takeover,
+//! and a late inheritance.
 
 use std::sync::Arc;
 
 use signalbox_state::{CollectorStream, Pool, PoolConfig, PoolEffect, PoolInput};
 use signalbox_types::PoolSpec;
 
+use super::late_inheritance::{self, LateFolds};
 use super::stopwatch::Stopwatch;
 
 /// A third collector.
@@ -21,6 +23,10 @@ pub(super) struct RareFolds {
     pub(super) takeover_ms: f64,
     /// The ticks after the takeover.
     pub(super) ticks_after_ms: f64,
+    /// An owner that started with nothing fetches the state from a follower.
+    pub(super) late_fetch_ms: f64,
+    /// It continues that state.
+    pub(super) late_inheritance_ms: f64,
 }
 
 /// Measures `pool`, which is not needed any more, with this specification from `now_ms` on.
@@ -30,6 +36,7 @@ pub(super) fn measure(mut pool: Pool, spec: Arc<PoolSpec>, now_ms: u64) -> RareF
     let collector_leaves_ms = longest_fold_ms(&mut pool, now_ms, PoolInput::CollectorLeft(THIRD));
     let silent_ms = now_ms + PoolConfig::default().origin_ttl_ms;
     let origins_expire_ms = longest_fold_ms(&mut pool, silent_ms, PoolInput::Tick);
+    let LateFolds { fetch_ms, inherit_ms } = late_inheritance::measure(&pool, Arc::clone(&spec), silent_ms);
     let (replica, mut taking_over) = (pool.into_replica(), Stopwatch::default());
     let mut pool = taking_over.time(|| {
         let mut pool = Pool::inherit(2, PoolConfig::default(), replica, silent_ms);
@@ -43,6 +50,8 @@ pub(super) fn measure(mut pool: Pool, spec: Arc<PoolSpec>, now_ms: u64) -> RareF
         origins_expire_ms,
         ticks_after_ms: after.fold(0.0, f64::max),
         takeover_ms: taking_over.longest_ms(),
+        late_fetch_ms: fetch_ms,
+        late_inheritance_ms: inherit_ms,
     }
 }
 

@@ -81,17 +81,19 @@ pub(super) fn print_snapshots(shapes: &[(Shape, Costs)]) {
 pub(super) fn print_rare_folds(shapes: &[(Shape, Costs)]) {
     println!(
         "\n| longest fold (ms) | requests/s | a collector joins | it leaves | all origins expire | a takeover | \
-         ticks after it |"
+         ticks after it | late inheritance: a part fetched | continuing it |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for (Shape { endpoints, requests_per_second, .. }, Costs { rare, .. }) in shapes {
         println!(
-            "| {endpoints} endpoints | {requests_per_second} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
+            "| {endpoints} endpoints | {requests_per_second} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
             rare.collector_joins_ms,
             rare.collector_leaves_ms,
             rare.origins_expire_ms,
             rare.takeover_ms,
             rare.ticks_after_ms,
+            rare.late_fetch_ms,
+            rare.late_inheritance_ms,
         );
     }
 }
