@@ -4,6 +4,7 @@
 pub(crate) mod actor_queue;
 pub(crate) mod coordinator;
 pub(crate) mod event;
+pub(crate) mod intake;
 mod invented_epochs;
 pub(crate) mod lane;
 pub(crate) mod message;
@@ -21,6 +22,7 @@ use signalbox_state::{Frame, FromAggregator};
 use crate::cluster::actor_queue::ActorQueue;
 use crate::cluster::coordinator::{Coordinator, Reply, Request};
 use crate::cluster::event::{Event, Timer};
+use crate::cluster::intake::Intake;
 use crate::cluster::message::{End, Payload, StreamKind};
 use crate::cluster::network::Network;
 use crate::cluster::pods::Pods;
@@ -87,6 +89,8 @@ pub(crate) struct Cluster {
     pub(crate) runs: BTreeMap<Node, ProcessRun>,
     /// What waits for each process.
     pub(crate) actor_queues: BTreeMap<Node, ActorQueue>,
+    /// What the streams to each aggregator have brought.
+    pub(crate) intakes: BTreeMap<Node, Intake>,
     /// The processes that freeze when they are sent the next snapshot.
     pub(crate) freezing: BTreeSet<Node>,
     runs_started: u32,
@@ -110,6 +114,7 @@ impl Cluster {
             counters: Counters::default(),
             runs: BTreeMap::new(),
             actor_queues: BTreeMap::new(),
+            intakes: BTreeMap::new(),
             freezing: BTreeSet::new(),
             runs_started: 0,
             running_owners_replaced: Vec::new(),
@@ -135,12 +140,6 @@ impl Cluster {
     /// Returns the time on a process's clock, in milliseconds.
     pub(crate) fn now_ms(&self, node: Node) -> u64 {
         self.runs.get(&node).map_or(0, |run| run.clock.now_ms(self.queue.now_us()))
-    }
-
-    /// Returns for how long the oldest message with content has waited for a process, in milliseconds.
-    pub(crate) fn waiting_ms(&self, node: Node) -> u64 {
-        let now_us = self.queue.now_us();
-        self.actor_queues.get(&node).map_or(0, |queue| queue.waiting_us(now_us) / 1_000)
     }
 
     /// Returns for how long there has been no fault, besides those that are `ignored`, in microseconds. Healing counts
@@ -171,11 +170,6 @@ impl Cluster {
         !self.accepts_requests || !(has_losses || is_slow)
     }
 
-    /// Lets the actor of a process handle an event next, before other messages with content.
-    pub(crate) fn queue_first(&mut self, node: Node, event: Event) {
-        self.actor_queues.entry(node).or_default().push_first(self.queue.now_us(), event);
-    }
-
     /// Sets a timer for the current run of a process.
     pub(crate) fn set_timer(&mut self, node: Node, after_ms: u64, timer: Timer) {
         if let Some(run) = self.runs.get(&node) {
@@ -186,7 +180,9 @@ impl Cluster {
 
     /// Opens a stream between two processes; returns `None` when the server is down or unreachable.
     pub(crate) fn open(&mut self, kind: StreamKind, client: Node, server: Node) -> Option<u64> {
-        let (from, to) = (self.runs.get(&client)?.number, self.runs.get(&server)?.number);
+        let from = self.runs.get(&client)?.number;
+        self.checker.check_attempt((client, from), kind, server);
+        let to = self.runs.get(&server)?.number;
         self.network.open(&mut self.queue, kind, (client, from), (server, to))
     }
 

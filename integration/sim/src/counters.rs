@@ -80,6 +80,14 @@ pub enum Counter {
     FrozenInSnapshot,
     /// Followers that were dropped because they took no messages.
     FollowerDropped,
+    /// Heartbeats that were due while their follower waited for its changes.
+    HeardWhileWaiting,
+    /// Messages that waited for room in the queues of an aggregator's actor.
+    MessageWaited,
+    /// Batches of feedback that a replica sent without a pause.
+    FeedbackFlooded,
+    /// Streams of followers that an aggregator opened and then refused.
+    FollowerRefused,
     /// Heartbeats by which a replica took its state for a wrong one.
     Divergence,
     /// Replicas that gave up and exited after their last request.
@@ -98,7 +106,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 47] = [
         Self::Event,
         Self::Change,
         Self::Request,
@@ -135,6 +143,10 @@ impl Counter {
         Self::AnchorsLost,
         Self::FrozenInSnapshot,
         Self::FollowerDropped,
+        Self::HeardWhileWaiting,
+        Self::MessageWaited,
+        Self::FeedbackFlooded,
+        Self::FollowerRefused,
         Self::Divergence,
         Self::ReplicaGaveUp,
         Self::ScraperCrash,

@@ -45,6 +45,14 @@ pub enum Invariant {
     SnapshotsAreServed,
     /// A follower that needs snapshots again and again gets them at growing intervals.
     SnapshotsAreSpaced,
+    /// A snapshot is the owner's state at its version, whatever changed while it was captured.
+    SnapshotsAreExact,
+    /// A follower that waits for its changes gets heartbeats meanwhile.
+    HeartbeatsGoOn,
+    /// No stream keeps the messages of others from an aggregator's actor.
+    StreamsTakeTurns,
+    /// A process whose streams are refused again and again opens them at growing intervals.
+    ReconnectsAreSpaced,
     /// Without faults, at most one aggregator owns the pool.
     OneOwner,
     /// Without faults, an aggregator owns the pool.
@@ -84,7 +92,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -105,6 +113,10 @@ impl Invariant {
         Self::OneProbeAtATime,
         Self::SnapshotsAreServed,
         Self::SnapshotsAreSpaced,
+        Self::SnapshotsAreExact,
+        Self::HeartbeatsGoOn,
+        Self::StreamsTakeTurns,
+        Self::ReconnectsAreSpaced,
         Self::OneOwner,
         Self::PoolHasOwner,
         Self::GoneReplicasHoldNothing,
@@ -147,6 +159,10 @@ impl Invariant {
             Self::OneProbeAtATime => "one-probe-at-a-time",
             Self::SnapshotsAreServed => "snapshots-are-served",
             Self::SnapshotsAreSpaced => "snapshots-are-spaced",
+            Self::SnapshotsAreExact => "snapshots-are-exact",
+            Self::HeartbeatsGoOn => "heartbeats-go-on",
+            Self::StreamsTakeTurns => "streams-take-turns",
+            Self::ReconnectsAreSpaced => "reconnects-are-spaced",
             Self::OneOwner => "one-owner",
             Self::PoolHasOwner => "pool-has-owner",
             Self::GoneReplicasHoldNothing => "gone-replicas-hold-nothing",

@@ -15,6 +15,6 @@ mod world;
 pub use cluster::Tracing;
 pub use counters::{Counter, Counters};
 pub use invariants::{Invariant, Violation};
-pub use plan::{Fault, FaultKind, Links, Mode, Node, Plan, SlowNodes, Work};
+pub use plan::{FEW_MESSAGES, Fault, FaultKind, Links, Mode, Node, Plan, Refusal, SlowNodes, Work};
 pub use runner::{FailureReport, run, run_and_minimize};
 pub use world::World;

@@ -6,9 +6,9 @@ mod work;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use signalbox_state::InputLimits;
+use signalbox_state::{InputLimits, MessageLimits};
 
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Refusal};
 pub use node::Node;
 pub use work::{SlowNodes, Work};
 
@@ -67,6 +67,8 @@ pub struct Plan {
     pub work: Work,
     /// How much an owner does with one input.
     pub input_limits: InputLimits,
+    /// How much may queue for an aggregator's actor.
+    pub message_limits: MessageLimits,
     /// When the last fault ends and everything heals, in milliseconds from the start of the run.
     pub heals_at_ms: u64,
     /// The faults, by the time of their start.
@@ -75,6 +77,10 @@ pub struct Plan {
 
 /// A KV cache capacity that no run fills, so that nothing is evicted.
 pub(crate) const AMPLE_KV_TOKENS: u64 = 1 << 30;
+
+/// So few messages, at most 8 of a stream and 20 of all streams, that processes have to wait.
+pub const FEW_MESSAGES: MessageLimits =
+    MessageLimits { message_bytes: 2_000, stream_bytes: 16_000, pool_bytes: 40_000 };
 
 impl Plan {
     /// Derives a plan from a seed.
@@ -106,6 +112,7 @@ impl Plan {
         // So little that captures and batches of feedback take several inputs although the pool is small.
         let small = InputLimits { placement_work: 64, snapshot_steps: 1 };
         plan.input_limits = *pick(rng, &[small, InputLimits::default()]);
+        plan.message_limits = *pick(rng, &[FEW_MESSAGES, MessageLimits::default()]);
         plan
     }
 
@@ -127,6 +134,7 @@ impl Plan {
             drift_ppm: 200,
             work: Work::quick(),
             input_limits: InputLimits::default(),
+            message_limits: MessageLimits::default(),
             heals_at_ms: 8_000,
             faults: Vec::new(),
         }

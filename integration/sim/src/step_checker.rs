@@ -1,5 +1,6 @@
 //! Checks the invariants that hold after every input of every process.
 
+mod attempts;
 mod draining;
 mod feedback_sources;
 mod outranked;
@@ -15,11 +16,12 @@ use signalbox_state::{
 };
 use signalbox_types::{EndpointKey, Generation, Load, Origin, Version};
 
+use self::attempts::Attempts;
 use self::draining::Loads;
 use self::feedback_sources::FeedbackSources;
 use self::placements::Retention;
 use self::probes::Probes;
-use self::snapshots::SnapshotTimes;
+use self::snapshots::SentSnapshots;
 use crate::counters::{Counter, Counters};
 use crate::invariants::{Invariant, Violation};
 use crate::plan::{AMPLE_KV_TOKENS, Mode, Node, Plan};
@@ -72,7 +74,8 @@ pub(crate) struct StepChecker {
     lease_ttl_us: u64,
     sources: FeedbackSources,
     probes: Probes,
-    snapshots: SnapshotTimes,
+    snapshots: SentSnapshots,
+    attempts: Attempts,
 }
 
 impl StepChecker {
@@ -94,7 +97,8 @@ impl StepChecker {
             lease_ttl_us: plan.lease_ttl_ms * 1_000,
             sources: FeedbackSources::default(),
             probes: Probes::default(),
-            snapshots: SnapshotTimes::default(),
+            snapshots: SentSnapshots::default(),
+            attempts: Attempts::new(),
         }
     }
 

@@ -231,6 +231,7 @@ impl World {
         self.cluster.runs.remove(&node);
         self.cluster.freezing.remove(&node);
         self.cluster.actor_queues.remove(&node);
+        self.cluster.intakes.remove(&node);
         let streams = self.cluster.network.streams_of(node).into_iter().map(|(stream, _)| stream).collect();
         self.orphaned_streams.insert(node, streams);
     }

@@ -1,6 +1,8 @@
 //! Checks that a process or pod that misbehaves does not disturb the others, over several seeds of everything else.
 
-use signalbox_sim::{Counter, Fault, FaultKind, Invariant, Node, Plan, SlowNodes, Tracing, Work, World};
+use signalbox_sim::{
+    Counter, FEW_MESSAGES, Fault, FaultKind, Invariant, Node, Plan, Refusal, SlowNodes, Tracing, Work, World,
+};
 
 const SEEDS: std::ops::Range<u64> = 0..2;
 
@@ -56,6 +58,7 @@ fn followers_that_freeze_in_a_snapshot_do_not_keep_others_from_theirs() {
         let world = run(&Plan { replicas: 7, ..plan(seed, 32_000) }, faults);
         assert_happened(&world, Counter::FrozenInSnapshot, 4);
         assert_happened(&world, Counter::FollowerDropped, 4);
+        assert_happened(&world, Counter::HeardWhileWaiting, 30);
     }
 }
 
@@ -126,5 +129,34 @@ fn owner_expires_nobody_whose_messages_wait_for_it() {
         assert_never(&world, Counter::OriginRenewal);
         assert_never(&world, Counter::CollectorClosed);
         world.settle().unwrap_or_else(|violation| panic!("{violation} at seed {seed}"));
+    }
+}
+
+/// The most attempts in ten seconds of one replica that is always refused: after 25, 50, 100, 200 and 400 ms, then every
+/// 500 ms. Half of these delays is drawn at random, so that replicas do not come together.
+const MAX_REFUSED_IN_TEN_SECONDS: u64 = 24;
+
+#[test]
+fn aggregator_that_refuses_its_followers_is_not_rushed_by_them() {
+    let replicas = 32;
+    for (seed, refusal) in [Refusal::AtOnce, Refusal::AfterMessage].into_iter().enumerate() {
+        let plan = Plan { aggregators: 1, replicas, request_every_ms: 1_000, ..plan(seed as u64, 18_000) };
+        let world = run(&plan, [(5_000, 10_000, FaultKind::RefuseFollowers(0, refusal))]);
+        let refused = world.counters().get(Counter::FollowerRefused);
+        let most = replicas as u64 * MAX_REFUSED_IN_TEN_SECONDS;
+        let name = Invariant::ReconnectsAreSpaced;
+        assert!((most / 4..=most).contains(&refused), "{name}: {refused} in ten seconds, {refusal:?}");
+    }
+}
+
+#[test]
+fn replica_that_floods_a_slow_owner_keeps_nobody_from_its_turn() {
+    for seed in SEEDS {
+        let floods = (0..20).map(|at| (5_000 + 200 * at, 0, FaultKind::Flood(0)));
+        let slow = Work { slow: SlowNodes::All, slow_factor: 40, ..Work::quick() };
+        let plan = Plan { message_limits: FEW_MESSAGES, replicas: 6, work: slow, ..plan(seed, 14_000) };
+        let world = run(&plan, floods);
+        assert_happened(&world, Counter::FeedbackFlooded, 2_000);
+        assert_happened(&world, Counter::MessageWaited, 500);
     }
 }

@@ -1,7 +1,7 @@
 //! Checks who owns the pool when an owner is stuck, outranked or without its lease, over several seeds of everything
 //! else.
 
-use signalbox_sim::{Counter, FaultKind, Invariant, Node, Plan, Tracing, Work, World};
+use signalbox_sim::{Counter, FaultKind, Invariant, Node, Plan, SlowNodes, Tracing, Work, World};
 
 const SEEDS: std::ops::Range<u64> = 0..4;
 
@@ -142,7 +142,9 @@ fn restarted_aggregators_inherit_from_replicas_that_take_seconds_to_offer_what_t
         };
         let seq_before = seq_of(&world, Node::Aggregator(at));
         (0..3).for_each(|at| world.inject(FaultKind::Kill(Node::Aggregator(at)), 500));
-        world.set_work(Work { part_us: 400_000, ..Work::quick() });
+        // 400 ms for each part of what they send. They hear heartbeats meanwhile.
+        let slow = Work { slow: SlowNodes::Replicas, slow_factor: 80_000, event_us: 0, ..Work::quick() };
+        world.set_work(slow);
         let has_inherited = |world: &World| {
             let mut next = world.owners().into_iter().filter(|(_, found)| *found > epoch);
             next.any(|(node, _)| seq_of(world, node) + 20 >= seq_before)

@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use signalbox_actors::{Backoff, BackoffPolicy};
+use signalbox_actors::StreamBackoff;
 use signalbox_types::PeerAddress;
-
-const RECONNECT: BackoffPolicy =
-    BackoffPolicy { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
 
 /// Maximum of distinct reasons that are logged as warnings until a stream is stable again.
 const MAX_REASONS_LOGGED: usize = 16;
@@ -17,17 +14,17 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Spaces the attempts to keep one stream open, and logs each reason for its end once.
 pub(crate) struct Reopening {
-    backoff: Backoff,
+    backoff: StreamBackoff,
     logged: BTreeSet<String>,
 }
 
 impl Reopening {
     pub(crate) fn new() -> Self {
-        Self { backoff: Backoff::new(RECONNECT), logged: BTreeSet::new() }
+        Self { backoff: StreamBackoff::default(), logged: BTreeSet::new() }
     }
 
     /// Waits before the next attempt. The last one began at `started` and ended for `reason`; `has_delivered` says
-    /// whether a message arrived on the stream in between, so that it is worth reopening at once.
+    /// whether a message arrived on the stream in between.
     pub(crate) async fn wait(
         &mut self,
         aggregator: &PeerAddress,
@@ -35,10 +32,8 @@ impl Reopening {
         has_delivered: bool,
         reason: &str,
     ) {
-        if has_delivered {
-            self.backoff.on_success();
-        }
-        if started.elapsed() >= STABLE_AFTER {
+        let lasted = started.elapsed();
+        if lasted >= STABLE_AFTER {
             self.logged.clear();
         }
         // A reason that was logged before is not news.
@@ -47,6 +42,7 @@ impl Reopening {
         } else {
             tracing::debug!(%aggregator, reason, "still no stream to the aggregator; retrying");
         }
-        tokio::time::sleep(self.backoff.on_failure(rand::random())).await;
+        let served_for = if has_delivered { lasted } else { Duration::ZERO };
+        tokio::time::sleep(self.backoff.delay(served_for, rand::random())).await;
     }
 }

@@ -25,8 +25,8 @@ pub use local::{
     UnservedBooking, View,
 };
 pub use ownership::{
-    BeyondHistory, ClaimResult, FollowerPoll, ObservedOwner, OwnedHistory, PollReply, PollWant, PoolRole,
-    PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
+    BeyondHistory, ClaimResult, FollowerPoll, ObservedOwner, OwnedHistory, PollReply, PollWait, PollWant,
+    PoolRole, PoolRoleConfig, RoleEffect, RoleInput, RoleStatus,
 };
 pub use pool::{
     AssignedEndpoint, CollectorStream, CountedEvent, FeedbackRest, InputLimits, Pool, PoolConfig, PoolEffect,
@@ -43,6 +43,6 @@ pub use replication::{
 };
 pub use reports::{
     DecodeObservation, EndpointObserver, Feedback, FeedbackReply, FeedbackReplyQueue, GaugeScope,
-    OriginBindings, OriginRefused, Placement, Report, ResponseOutcome, ResponseReport, ScrapeResult, Update,
-    UsageReport,
+    MessageBudget, MessageKind, MessageLimits, MessageShare, OriginBindings, OriginRefused, Placement,
+    Report, ResponseOutcome, ResponseReport, ScrapeResult, Update, UsageReport,
 };

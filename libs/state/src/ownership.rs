@@ -8,6 +8,6 @@ mod takeover;
 
 pub use self::election::{ClaimResult, ObservedOwner};
 pub use self::pool_role::{
-    BeyondHistory, FollowerPoll, OwnedHistory, PollReply, PollWant, PoolRole, PoolRoleConfig, RoleEffect,
-    RoleInput, RoleStatus,
+    BeyondHistory, FollowerPoll, OwnedHistory, PollReply, PollWait, PollWant, PoolRole, PoolRoleConfig,
+    RoleEffect, RoleInput, RoleStatus,
 };

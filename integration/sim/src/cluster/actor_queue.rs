@@ -81,6 +81,12 @@ impl ActorQueue {
         }
     }
 
+    /// Returns whether the rest of a message of this stream comes next.
+    pub(crate) fn has_rest_of(&self, stream: u64) -> bool {
+        let first = self.bulk.front().map(|(_, event)| event);
+        matches!(first, Some(Event::FeedbackRest { stream: of, .. }) if *of == stream)
+    }
+
     /// Returns the number of events that wait.
     pub(crate) fn len(&self) -> usize {
         let slices = usize::from(self.is_announced && self.slice_since_us.is_none());

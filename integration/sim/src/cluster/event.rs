@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Heartbeat,
     /// Sends new changes to all followers.
     SendFrames,
+    /// Polls for this follower again, which had to wait.
+    WaitEnded(u64),
     /// Answers polls of followers that waited for the actor.
     AnswerPolls,
     /// Opens the stream to this aggregator.
@@ -56,6 +58,16 @@ impl Timer {
         match self {
             Self::GoOn | Self::FollowerLeft(_) => Lane::Bulk,
             _ => Lane::Mailbox,
+        }
+    }
+}
+
+impl Event {
+    /// Returns the stream that a message, or a rest of one, came on.
+    pub(crate) fn stream(&self) -> Option<u64> {
+        match self {
+            Self::Message { stream, .. } | Self::FeedbackRest { stream, .. } => Some(*stream),
+            _ => None,
         }
     }
 }

@@ -33,6 +33,17 @@ impl Cluster {
         busy.map_or(0, |busy| self.queue.now_us() - busy.since_us)
     }
 
+    /// Returns for how long the oldest message with content has waited for a process, in milliseconds.
+    pub(crate) fn waiting_ms(&self, node: Node) -> u64 {
+        let now_us = self.queue.now_us();
+        self.actor_queues.get(&node).map_or(0, |queue| queue.waiting_us(now_us) / 1_000)
+    }
+
+    /// Lets the actor of a process handle an event next, before other messages with content.
+    pub(crate) fn queue_first(&mut self, node: Node, event: Event) {
+        self.actor_queues.entry(node).or_default().push_first(self.queue.now_us(), event);
+    }
+
     /// Begins to handle an event with this many parts.
     pub(crate) fn begin_event(&mut self, node: Node, parts: u64) {
         self.runs.entry(node).and_modify(|run| run.busy.parts = parts);
@@ -85,7 +96,12 @@ impl Event {
         match self {
             Self::Timer { timer, .. } => !matches!(
                 timer,
-                Timer::RenewLease | Timer::CheckStreams | Timer::Exit | Timer::Heartbeat | Timer::SendFrames
+                Timer::RenewLease
+                    | Timer::CheckStreams
+                    | Timer::Exit
+                    | Timer::Heartbeat
+                    | Timer::SendFrames
+                    | Timer::WaitEnded(_)
             ),
             Self::CoordinatorReply { reply, .. } => !reply.is_about_lease(),
             Self::Message { .. } | Self::FeedbackRest { .. } | Self::EndpointsChanged { .. } => true,

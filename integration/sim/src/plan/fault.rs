@@ -10,6 +10,15 @@ use crate::plan::{Node, Plan, pick};
 /// The epochs that processes invent. The first one might be genuine.
 const INVENTED_EPOCHS: [u64; 5] = [1 << 30, 1 << 50, 1 << 63, u64::MAX - 1, u64::MAX];
 
+/// When an aggregator ends the streams of followers that it refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Before its first message.
+    AtOnce,
+    /// After its first message.
+    AfterMessage,
+}
+
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
@@ -57,6 +66,10 @@ pub enum FaultKind {
     GiveUp(usize),
     /// The actor of a collector that scrapes a pod crashes whenever it is started.
     CrashScraper(usize, usize),
+    /// An aggregator breaks the streams of its followers, and refuses them again and again after it has opened them.
+    RefuseFollowers(usize, Refusal),
+    /// A replica sends batches of feedback without a pause, far more than may queue for the owner.
+    Flood(usize),
 }
 
 impl FaultKind {
@@ -101,7 +114,7 @@ impl FaultKind {
         };
         let node = |rng: &mut SmallRng| *pick(rng, &nodes);
         let replica = |rng: &mut SmallRng| rng.random_range(0..plan.replicas);
-        match rng.random_range(0..132) {
+        match rng.random_range(0..141) {
             0..14 => Self::Kill(process(rng)),
             14..20 => Self::LoseMachine(process(rng)),
             20..28 => Self::Pause(process(rng)),
@@ -129,7 +142,14 @@ impl FaultKind {
             117..121 => Self::Freeze(if rng.random() { process(rng) } else { Node::Replica(replica(rng)) }),
             121..124 => Self::Diverge(replica(rng)),
             124..128 => Self::GiveUp(replica(rng)),
-            _ => Self::CrashScraper(rng.random_range(0..plan.collectors), rng.random_range(0..plan.pods)),
+            128..132 => {
+                Self::CrashScraper(rng.random_range(0..plan.collectors), rng.random_range(0..plan.pods))
+            }
+            132..137 => Self::RefuseFollowers(
+                rng.random_range(0..plan.aggregators),
+                *pick(rng, &[Refusal::AtOnce, Refusal::AfterMessage]),
+            ),
+            _ => Self::Flood(replica(rng)),
         }
     }
 }
@@ -172,6 +192,10 @@ impl fmt::Display for Fault {
             }
             FaultKind::Diverge(at) => write!(f, "the state of replica-{at} differs for {for_ms} ms"),
             FaultKind::GiveUp(at) => write!(f, "replica-{at} gives up, restart it after {for_ms} ms"),
+            FaultKind::Flood(at) => write!(f, "replica-{at} floods the owner with feedback"),
+            FaultKind::RefuseFollowers(at, refusal) => {
+                write!(f, "aggregator-{at} refuses followers for {for_ms} ms: {refusal:?}")
+            }
             FaultKind::CrashScraper(collector, pod) => {
                 write!(f, "the scraper of pod-{pod} at collector-{collector} crashes for {for_ms} ms")
             }

@@ -15,6 +15,8 @@ pub enum SlowNodes {
     None,
     /// One process.
     One(Node),
+    /// All replicas.
+    Replicas,
     /// All processes.
     All,
 }
@@ -24,6 +26,7 @@ impl SlowNodes {
         match self {
             Self::None => false,
             Self::One(slow) => slow == node,
+            Self::Replicas => matches!(node, Node::Replica(_)),
             Self::All => true,
         }
     }

@@ -20,7 +20,7 @@ use crate::cluster::coordinator::{Reply, Request};
 use crate::cluster::event::Timer;
 use crate::cluster::message::{End, Payload};
 use crate::counters::Counter;
-use crate::plan::Node;
+use crate::plan::{Node, Refusal};
 use crate::processes::aggregator_streams::AggregatorStreams;
 
 /// How long a draining aggregator waits for the next owner.
@@ -58,6 +58,8 @@ pub(crate) struct Aggregator {
     /// Whether the pool is to go on with what it left unfinished.
     is_continuing: bool,
     draining_since_ms: Option<u64>,
+    /// How it refuses the streams of new followers, if it does.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Aggregator {
@@ -99,6 +101,7 @@ impl Aggregator {
             are_polls_waiting: false,
             is_continuing: false,
             draining_since_ms: None,
+            refusal: None,
         }
     }
 
@@ -116,7 +119,7 @@ impl Aggregator {
                 self.apply(cluster, RoleInput::Pool(PoolInput::Continue));
             }
             Timer::Heartbeat => {
-                self.send_frames_to_all(cluster, PollWant::ChangesAndHeartbeat);
+                self.send_heartbeats(cluster);
                 self.send_replies_to_all(cluster);
                 cluster.set_timer(self.node, HEARTBEAT_MS, Timer::Heartbeat);
             }
@@ -124,6 +127,7 @@ impl Aggregator {
                 self.are_frames_scheduled = false;
                 self.send_frames_to_all(cluster, PollWant::Changes);
             }
+            Timer::WaitEnded(stream) => self.end_wait(cluster, stream),
             Timer::AnswerPolls => self.answer_polls(cluster),
             Timer::FollowerStreamEnded(stream) => self.end_follower_stream(cluster, stream),
             Timer::FollowerLeft(stream) => self.remove_follower(cluster, stream),
@@ -201,6 +205,7 @@ impl Aggregator {
                 self.apply(cluster, RoleInput::PeerEvent(stream, FollowerEvent::Connected));
             }
             (End::Client, Payload::FromAggregator(message)) => {
+                self.subscriptions.record_message(stream);
                 self.apply(cluster, RoleInput::PeerEvent(stream, FollowerEvent::Received(message)));
             }
             (End::Client, _) => {
@@ -215,6 +220,11 @@ impl Aggregator {
         if self.subscriptions.remove(cluster, stream) {
             self.apply(cluster, RoleInput::PeerEvent(stream, FollowerEvent::Disconnected));
         }
+    }
+
+    /// Returns the streams of followers.
+    pub(crate) fn follower_streams(&self) -> Vec<u64> {
+        self.followers.keys().copied().collect()
     }
 
     fn is_owner(&self) -> bool {

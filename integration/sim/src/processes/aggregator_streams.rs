@@ -1,25 +1,38 @@
 //! Keeps one subscription open to every aggregator, and reopens those that break.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::Rng;
+use signalbox_actors::StreamBackoff;
 
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
 use crate::cluster::message::StreamKind;
 use crate::plan::Node;
 
+/// A stream to an aggregator.
+#[derive(Debug)]
+struct Subscription {
+    stream: u64,
+    is_open: bool,
+    /// When the attempt to open it began, in milliseconds.
+    started_ms: u64,
+    /// Whether a message has arrived on it.
+    has_delivered: bool,
+}
+
 /// The subscriptions of a process to all other aggregators.
 #[derive(Debug)]
 pub(crate) struct AggregatorStreams {
     node: Node,
-    /// The stream to each aggregator, and whether it is open.
-    streams: BTreeMap<usize, (u64, bool)>,
+    streams: BTreeMap<usize, Subscription>,
+    backoffs: BTreeMap<usize, StreamBackoff>,
 }
 
 impl AggregatorStreams {
     pub(crate) fn new(node: Node) -> Self {
-        Self { node, streams: BTreeMap::new() }
+        Self { node, streams: BTreeMap::new(), backoffs: BTreeMap::new() }
     }
 
     /// Schedules the first attempt to connect to each aggregator.
@@ -34,37 +47,53 @@ impl AggregatorStreams {
         if self.streams.contains_key(&at) {
             return;
         }
+        let started_ms = cluster.now_ms(self.node);
         match cluster.open(StreamKind::Subscribe, self.node, Node::Aggregator(at)) {
-            Some(stream) => drop(self.streams.insert(at, (stream, false))),
-            None => self.reconnect_later(cluster, at),
+            Some(stream) => {
+                let subscription = Subscription { stream, is_open: false, started_ms, has_delivered: false };
+                self.streams.insert(at, subscription);
+            }
+            None => self.reconnect_later(cluster, at, Duration::ZERO),
         }
     }
 
-    fn reconnect_later(&self, cluster: &mut Cluster, at: usize) {
-        let after_ms = cluster.queue.rng.random_range(25..600);
-        cluster.set_timer(self.node, after_ms, Timer::Connect(at));
+    fn reconnect_later(&mut self, cluster: &mut Cluster, at: usize, served_for: Duration) {
+        let jitter = cluster.queue.rng.random();
+        let delay = self.backoffs.entry(at).or_default().delay(served_for, jitter);
+        cluster.set_timer(self.node, delay.as_millis() as u64, Timer::Connect(at));
+    }
+
+    fn of(&mut self, stream: u64) -> Option<&mut Subscription> {
+        self.streams.values_mut().find(|subscription| subscription.stream == stream)
     }
 
     /// Marks a stream as open.
     pub(crate) fn mark_open(&mut self, stream: u64) {
-        self.streams.values_mut().filter(|(id, _)| *id == stream).for_each(|(_, is_open)| *is_open = true);
+        self.of(stream).into_iter().for_each(|subscription| subscription.is_open = true);
+    }
+
+    /// Records that a message has arrived on a stream.
+    pub(crate) fn record_message(&mut self, stream: u64) {
+        self.of(stream).into_iter().for_each(|subscription| subscription.has_delivered = true);
     }
 
     /// Removes a closed stream, schedules a new attempt, and returns whether the stream was open.
     pub(crate) fn remove(&mut self, cluster: &mut Cluster, stream: u64) -> bool {
         let Some(at) = self.aggregator_of(stream) else { return false };
-        let was_open = self.streams.remove(&at).is_some_and(|(_, is_open)| is_open);
-        self.reconnect_later(cluster, at);
-        was_open
+        let Some(removed) = self.streams.remove(&at) else { return false };
+        let lasted_ms = cluster.now_ms(self.node).saturating_sub(removed.started_ms);
+        let served_ms = if removed.has_delivered { lasted_ms } else { 0 };
+        self.reconnect_later(cluster, at, Duration::from_millis(served_ms));
+        removed.is_open
     }
 
     /// Returns the aggregator at the other end of a stream.
     pub(crate) fn aggregator_of(&self, stream: u64) -> Option<usize> {
-        self.streams.iter().find(|(_, (id, _))| *id == stream).map(|(at, _)| *at)
+        self.streams.iter().find(|(_, subscription)| subscription.stream == stream).map(|(at, _)| *at)
     }
 
     /// Returns whether no stream is open.
     pub(crate) fn is_empty(&self) -> bool {
-        self.streams.values().all(|(_, is_open)| !is_open)
+        self.streams.values().all(|subscription| !subscription.is_open)
     }
 }

@@ -17,7 +17,7 @@ use signalbox_state::{
 };
 use signalbox_types::Origin;
 
-use self::feed::Feed;
+use self::feed::{Feed, FeedRetry};
 use self::requests::OpenRequest;
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
@@ -54,6 +54,7 @@ pub(crate) struct Replica {
     is_flush_scheduled: bool,
     subscriptions: AggregatorStreams,
     feed: Option<Feed>,
+    feed_retry: FeedRetry,
     acknowledged: u64,
     requests: BTreeMap<u64, OpenRequest>,
     requests_started: u64,
@@ -99,6 +100,7 @@ impl Replica {
             is_flush_scheduled: false,
             subscriptions,
             feed: None,
+            feed_retry: FeedRetry::default(),
             acknowledged: 0,
             requests: BTreeMap::new(),
             requests_started: 0,
@@ -157,6 +159,7 @@ impl Replica {
                 self.follow(cluster, stream, FollowerEvent::Connected);
             }
             Payload::FromAggregator(message) => {
+                self.subscriptions.record_message(stream);
                 self.follow(cluster, stream, FollowerEvent::Received(message));
             }
             Payload::FeedbackReply(FeedbackReply::NeedChain(number)) if is_feed => {
@@ -177,7 +180,9 @@ impl Replica {
 
     fn stream_closed(&mut self, cluster: &mut Cluster, stream: u64) {
         let is_feed = self.feed.take_if(|feed| feed.stream == stream).is_some();
-        if !is_feed && self.subscriptions.remove(cluster, stream) {
+        if is_feed {
+            self.feed_retry.record_end(cluster, self.node);
+        } else if self.subscriptions.remove(cluster, stream) {
             self.follow(cluster, stream, FollowerEvent::Disconnected);
         }
     }

@@ -66,6 +66,12 @@ impl World {
             }
             FaultKind::GiveUp(at) => self.replica_mut(at).into_iter().for_each(Replica::give_up),
             FaultKind::CrashScraper(collector, pod) => self.set_scraper_crashing(collector, pod, true),
+            FaultKind::Flood(at) => {
+                if let Some(Process::Replica(replica)) = self.processes.get_mut(&Node::Replica(at)) {
+                    replica.flood(&mut self.cluster);
+                }
+            }
+            FaultKind::RefuseFollowers(at, refusal) => self.refuse_followers(at, refusal),
         }
     }
 
@@ -89,6 +95,9 @@ impl World {
                 self.start(Node::Replica(at));
             }
             FaultKind::CrashScraper(collector, pod) => self.set_scraper_crashing(collector, pod, false),
+            FaultKind::RefuseFollowers(at, _) => {
+                self.aggregator_mut(at).into_iter().for_each(|aggregator| aggregator.refusal = None);
+            }
             FaultKind::Drain(at) => {
                 let node = Node::Aggregator(at);
                 self.stop(node);
@@ -113,6 +122,7 @@ impl World {
                 self.cluster.announce_endpoints();
             }
             FaultKind::Impersonate(..)
+            | FaultKind::Flood(_)
             | FaultKind::ResetStreams(_)
             | FaultKind::InventEpoch(..)
             | FaultKind::RestartPod(_)

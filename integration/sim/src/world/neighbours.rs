@@ -6,8 +6,9 @@ use signalbox_types::{BlockHash, EndpointKey, Incarnation};
 use crate::cluster::message::{End, Payload};
 use crate::counters::Counter;
 use crate::invariants::Invariant;
-use crate::plan::{FaultKind, Node};
+use crate::plan::{FaultKind, Node, Refusal};
 use crate::processes::Process;
+use crate::processes::aggregator::Aggregator;
 use crate::processes::replica::Replica;
 use crate::world::World;
 
@@ -23,6 +24,22 @@ impl World {
         match self.processes.get_mut(&Node::Replica(at)) {
             Some(Process::Replica(replica)) => Some(replica),
             _ => None,
+        }
+    }
+
+    pub(super) fn aggregator_mut(&mut self, at: usize) -> Option<&mut Aggregator> {
+        match self.processes.get_mut(&Node::Aggregator(at)) {
+            Some(Process::Aggregator(aggregator)) => Some(aggregator),
+            _ => None,
+        }
+    }
+
+    /// Lets an aggregator break the streams of its followers, and refuse those that they open.
+    pub(super) fn refuse_followers(&mut self, at: usize, refusal: Refusal) {
+        let Some(aggregator) = self.aggregator_mut(at) else { return };
+        aggregator.refusal = Some(refusal);
+        for stream in aggregator.follower_streams() {
+            self.cluster.network.reset(&mut self.cluster.queue, stream);
         }
     }
 

@@ -7,6 +7,7 @@ mod effect;
 mod input;
 mod messages;
 mod poll;
+mod poll_wait;
 mod transitions;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub use self::config::PoolRoleConfig;
 pub use self::effect::{RoleEffect, RoleStatus};
 pub use self::input::RoleInput;
 pub use self::poll::{BeyondHistory, FollowerPoll, OwnedHistory, PollReply, PollWant};
+pub use self::poll_wait::PollWait;
 use super::election::Election;
 use super::followers::Followers;
 use super::late_inheritance::LateInheritance;

@@ -1,74 +1,125 @@
-//! Bounds the messages from other processes that queue for a pool's actor, by number and by bytes: per stream, so that
-//! one process does not keep the others of its pool out, and per pool, so that a pool that stalls does not keep the
-//! others out.
+//! Lets the messages of streams wait until there is room for them in the queues of a pool's actor.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use signalbox_state::{MessageBudget, MessageKind, MessageShare};
+use tokio::sync::oneshot;
 
-/// Bytes that a message counts for at least. It bounds the number of messages: 256 of a stream and 1,024 of a pool.
-const MIN_MESSAGE_BYTES: usize = 64 << 10;
+/// What the queued messages of a pool may still take, and the streams that wait for it.
+#[derive(Debug, Default)]
+struct Admissions {
+    budget: MessageBudget,
+    streams: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<MessagePermit>>,
+}
 
-/// Bytes of a stream's messages. A single message may have as many.
-const STREAM_BYTES: usize = 16 << 20;
-
-/// Bytes of all messages of a pool.
-const POOL_BYTES: usize = 64 << 20;
-
-/// What the queued messages of a pool may still take.
-#[derive(Debug)]
-pub(crate) struct PoolBudget(Arc<Semaphore>);
+/// What the queued messages of a pool may still take. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PoolBudget(Arc<Mutex<Admissions>>);
 
 /// What the queued messages of a stream may still take.
 #[derive(Debug)]
 pub(crate) struct StreamBudget {
-    stream: Arc<Semaphore>,
-    pool: Arc<Semaphore>,
+    pool: PoolBudget,
+    stream: u64,
 }
 
 /// A message's part of the budgets. The pool's actor drops it after it has handled the message.
 #[derive(Debug)]
 pub(crate) struct MessagePermit {
-    /// `None` if the semaphores were closed, which they never are.
-    _parts: [Option<OwnedSemaphorePermit>; 2],
-}
-
-impl Default for PoolBudget {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(POOL_BYTES)))
-    }
+    pool: PoolBudget,
+    share: Option<MessageShare>,
 }
 
 impl PoolBudget {
     /// Returns the budget of a new stream.
     pub(crate) fn stream(&self) -> StreamBudget {
-        StreamBudget { stream: Arc::new(Semaphore::new(STREAM_BYTES)), pool: Arc::clone(&self.0) }
+        let mut admissions = self.lock();
+        admissions.streams += 1;
+        StreamBudget { pool: self.clone(), stream: admissions.streams }
+    }
+
+    // Nothing panics with the lock.
+    fn lock(&self) -> MutexGuard<'_, Admissions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn permit(&self, share: MessageShare) -> MessagePermit {
+        MessagePermit { pool: self.clone(), share: Some(share) }
+    }
+
+    /// Wakes the streams whose messages are admitted.
+    fn admit(&self, admitted: Vec<MessageShare>) {
+        for share in admitted {
+            let waiting = self.lock().waiting.remove(&share.stream());
+            let permit = self.permit(share);
+            // A stream that has ended gives its permit back, which takes the lock again.
+            if let Some(waiting) = waiting {
+                let _ = waiting.send(permit);
+            }
+        }
     }
 }
 
 impl StreamBudget {
     /// Waits until the stream and its pool have room for a message of `bytes`.
     pub(crate) async fn admit(&self, bytes: usize) -> MessagePermit {
-        let MessagePermit { _parts: [stream, _] } = self.admit_to_mailbox(bytes).await;
-        let pool = Arc::clone(&self.pool).acquire_many_owned(counted(bytes)).await.ok();
-        MessagePermit { _parts: [stream, pool] }
+        self.wait(MessageKind::Content, bytes).await
     }
 
     /// Waits until the stream has room for a message without content, whatever waits of other streams.
     pub(crate) async fn admit_to_mailbox(&self, bytes: usize) -> MessagePermit {
-        let stream = Arc::clone(&self.stream).acquire_many_owned(counted(bytes)).await.ok();
-        MessagePermit { _parts: [stream, None] }
+        self.wait(MessageKind::Control, bytes).await
+    }
+
+    /// A stream waits for one message at a time, because it is read in order.
+    async fn wait(&self, kind: MessageKind, bytes: usize) -> MessagePermit {
+        let admitted = {
+            let mut admissions = self.pool.lock();
+            if let Some(share) = admissions.budget.request(self.stream, kind, bytes) {
+                return self.pool.permit(share);
+            }
+            let (sender, admitted) = oneshot::channel();
+            admissions.waiting.insert(self.stream, sender);
+            admitted
+        };
+        let _cancel = CancelOnDrop(self);
+        let unbounded = |_| MessagePermit { pool: self.pool.clone(), share: None };
+        // This cannot fail: only what admits the message, or stops to wait for it, removes the sender.
+        admitted.await.unwrap_or_else(unbounded)
     }
 }
 
-/// Returns how many bytes a message counts for.
-fn counted(bytes: usize) -> u32 {
-    bytes.clamp(MIN_MESSAGE_BYTES, STREAM_BYTES) as u32
+/// Forgets the message that waits when its stream ends.
+struct CancelOnDrop<'a>(&'a StreamBudget);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        let Self(StreamBudget { pool, stream }) = self;
+        let mut admissions = pool.lock();
+        if admissions.waiting.remove(stream).is_some() {
+            let admitted = admissions.budget.cancel(*stream);
+            drop(admissions);
+            pool.admit(admitted);
+        }
+    }
+}
+
+impl Drop for MessagePermit {
+    fn drop(&mut self) {
+        if let Some(share) = self.share.take() {
+            let admitted = self.pool.lock().budget.release(share);
+            self.pool.admit(admitted);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use signalbox_state::MessageLimits;
 
     use super::*;
 
@@ -80,26 +131,43 @@ mod tests {
 
     #[tokio::test]
     async fn stalled_pool_keeps_no_other_pool_out() {
+        let MessageLimits { message_bytes, stream_bytes, pool_bytes } = MessageLimits::default();
         let (stalled, other, mut queue) = (PoolBudget::default(), PoolBudget::default(), Vec::new());
         let streams: Vec<_> = (0..8).map(|_| stalled.stream()).collect();
         for stream in &streams {
             while is_admitted(stream, 1, &mut queue).await {}
         }
-        assert_eq!(POOL_BYTES / MIN_MESSAGE_BYTES, queue.len());
-        assert!(is_admitted(&other.stream(), STREAM_BYTES, &mut queue).await);
+        assert_eq!(pool_bytes / message_bytes, queue.len());
+        assert!(is_admitted(&other.stream(), stream_bytes, &mut queue).await);
         queue.clear();
-        assert!(is_admitted(&streams[0], STREAM_BYTES, &mut queue).await);
+        assert!(is_admitted(&streams[0], stream_bytes, &mut queue).await);
     }
 
     #[tokio::test]
-    async fn stream_is_bounded_in_number_and_bytes() {
+    async fn message_that_waits_is_admitted_when_there_is_room() {
         let (pool, mut queue) = (PoolBudget::default(), Vec::new());
-        let (many, large) = (pool.stream(), pool.stream());
-        while is_admitted(&many, 1, &mut queue).await {}
-        assert_eq!(STREAM_BYTES / MIN_MESSAGE_BYTES, queue.len());
-        // Even a message above the limit, whose size was misjudged, is admitted when it is the only one.
-        assert!(is_admitted(&large, STREAM_BYTES + 1, &mut queue).await);
-        assert!(!is_admitted(&large, 1, &mut queue).await);
-        assert!(is_admitted(&pool.stream(), 1, &mut queue).await, "the streams have used half of the pool's");
+        let stream = pool.stream();
+        while is_admitted(&stream, 1, &mut queue).await {}
+        let waiting = tokio::spawn(async move { stream.admit(1).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        queue.pop();
+        let permit = waiting.await.expect("the stream does not panic");
+        assert!(permit.share.is_some());
+    }
+
+    #[tokio::test]
+    async fn stream_that_ends_while_it_waits_leaves_nothing_behind() {
+        let (pool, mut queue) = (PoolBudget::default(), Vec::new());
+        // Each attempt to admit one more message than there is room for is given up.
+        for _ in 0..2 {
+            for stream in (0..8).map(|_| pool.stream()) {
+                while is_admitted(&stream, 1, &mut queue).await {}
+            }
+            let MessageLimits { message_bytes, pool_bytes, .. } = MessageLimits::default();
+            assert_eq!(pool_bytes / message_bytes, queue.len());
+            assert!(pool.lock().waiting.is_empty());
+            queue.clear();
+        }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use signalbox_actors::StreamBackoff;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_types::RequestEnd;
 use signalbox_wire::{Hello, WireError};
@@ -12,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::owner_connection::{OwnerConnection, Reopening};
+use super::owner_connection::OwnerConnection;
 use crate::deciding::picker::Picker;
 
 /// Maximum number of request ends per batch.
@@ -43,20 +44,20 @@ pub(crate) async fn relay_request_ends(
     mut owner: watch::Receiver<OwnerConnection>,
     ends: RequestEndQueue,
 ) {
-    let (mut ends, mut reopening) = (ends.lock().await, Reopening::default());
+    let (mut ends, mut backoff) = (ends.lock().await, StreamBackoff::default());
     loop {
         let Ok(current) = owner.wait_for(Option::is_some).await.map(|current| current.clone()) else {
             return;
         };
-        let (started, mut has_delivered) = (Instant::now(), false);
+        let started = Instant::now();
         if let Some((stream, channel)) = current {
             let is_another =
                 |owner: &OwnerConnection| owner.as_ref().is_some_and(|(known, _)| *known != stream);
             let outcome = tokio::select! {
-                outcome = exchange_ends(&picker, &hello, channel, &mut ends, &mut has_delivered) => outcome,
+                outcome = exchange_ends(&picker, &hello, channel, &mut ends) => outcome,
                 _ = owner.wait_for(is_another) => {
                     // Another owner has refused nothing yet.
-                    reopening = Reopening::default();
+                    backoff = StreamBackoff::default();
                     continue;
                 }
             };
@@ -64,17 +65,16 @@ pub(crate) async fn relay_request_ends(
                 tracing::debug!(%error, "the relay of request ends is interrupted");
             }
         }
-        reopening.wait(started, has_delivered).await;
+        tokio::time::sleep(backoff.delay(started.elapsed(), rand::random())).await;
     }
 }
 
-/// Exchanges request ends on `channel` until the stream ends. Sets `has_delivered` when a batch arrives.
+/// Exchanges request ends on `channel` until the stream ends.
 async fn exchange_ends(
     picker: &Picker,
     hello: &Hello,
     channel: Channel,
     ends: &mut mpsc::Receiver<RequestEnd>,
-    has_delivered: &mut bool,
 ) -> Result<(), RelayError> {
     let (batches, outbound) = mpsc::channel(BATCH_QUEUE);
     let closed = |status: Status| RelayError::Closed(Box::new(status));
@@ -97,7 +97,6 @@ async fn exchange_ends(
             }
             message = inbound.message() => {
                 let Some(message) = message.map_err(closed)? else { return Ok(()) };
-                *has_delivered = true;
                 signalbox_wire::decode_request_ends(message)?.iter().for_each(|end| picker.handle_request_end(end));
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use signalbox_actors::StreamBackoff;
 use signalbox_protos::signalbox::v1::FeedbackBatch;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
 use signalbox_state::{FeedbackBatcher, FeedbackReply, GaugeScope};
@@ -14,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 
-use super::owner_connection::{OwnerConnection, Reopening};
+use super::owner_connection::OwnerConnection;
 use super::request_end_relay::{RequestEndQueue, relay_request_ends};
 use crate::deciding::picker::{FeedbackEvent, FeedbackReceivers, Picker};
 
@@ -189,33 +190,34 @@ async fn request_flushes(picker: Arc<Picker>, uplink: UplinkRef) {
     }
 }
 
-/// Keeps a feedback stream to the current owner open and replaces it when the owner changes.
+/// Keeps a feedback stream to the current owner open and replaces it when the owner changes. An owner that refuses a stream does
+/// so at once, and sends replies only if there is something to say: how long a stream lasted tells whether it was accepted.
 async fn connect_to_owner(mut owner: watch::Receiver<OwnerConnection>, uplink: UplinkRef) {
-    let mut reopening = Reopening::default();
+    let mut backoff = StreamBackoff::default();
     loop {
         let current = match owner.wait_for(Option::is_some).await {
             Ok(current) => current.clone(),
             Err(_) => return,
         };
-        let (started, mut has_delivered) = (Instant::now(), false);
+        let started = Instant::now();
         if let Some((stream, channel)) = current {
             let is_another =
                 |owner: &OwnerConnection| owner.as_ref().is_some_and(|(known, _)| *known != stream);
             tokio::select! {
-                () = exchange_feedback(channel, &uplink, &mut has_delivered) => {}
+                () = exchange_feedback(channel, &uplink) => {}
                 // Another owner has refused nothing yet.
-                _ = owner.wait_for(is_another) => reopening = Reopening::default(),
+                _ = owner.wait_for(is_another) => backoff = StreamBackoff::default(),
             }
         }
         if uplink.cast(Message::Disconnected).is_err() {
             return;
         }
-        reopening.wait(started, has_delivered).await;
+        tokio::time::sleep(backoff.delay(started.elapsed(), rand::random())).await;
     }
 }
 
-/// Sends feedback on `channel` until the stream ends. Sets `has_delivered` when a reply arrives.
-async fn exchange_feedback(channel: Channel, uplink: &UplinkRef, has_delivered: &mut bool) {
+/// Sends feedback on `channel` until the stream ends.
+async fn exchange_feedback(channel: Channel, uplink: &UplinkRef) {
     let (batches, outbound) = mpsc::channel(BATCH_QUEUE);
     if uplink.cast(Message::Connected(batches)).is_err() {
         return;
@@ -228,7 +230,6 @@ async fn exchange_feedback(channel: Channel, uplink: &UplinkRef, has_delivered: 
         }
     };
     while let Ok(Some(message)) = replies.message().await {
-        *has_delivered = true;
         match signalbox_wire::decode_feedback_reply(&message) {
             Ok(reply) if uplink.cast(Message::Replied(reply)).is_ok() => {}
             Ok(_) | Err(_) => return,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rand::Rng;
 use signalbox_actors::BackoffPolicy;
-use signalbox_state::{CursorUse, Frame, FromAggregator, PollWant, Snapshot, SnapshotPace};
+use signalbox_state::{
+    CursorUse, Frame, FromAggregator, PollReply, PollWait, PollWant, Snapshot, SnapshotPace,
+};
 use signalbox_types::Version;
 
 use crate::cluster::Cluster;
@@ -28,14 +30,19 @@ pub(super) struct FollowerStream {
     snapshot: Option<(Version, VecDeque<Frame>)>,
     /// The version of the last snapshot that was sent.
     last_snapshot: Option<Version>,
-    /// Until then the follower is sent only heartbeats, in milliseconds.
-    wait_until_ms: Option<u64>,
+    pub(super) wait: PollWait,
     /// Since when the follower has taken no message, in milliseconds.
     blocked_since_ms: Option<u64>,
     /// What the poll asks for that waits for the actor.
     pub(super) waiting: Option<PollWant>,
+    /// Whether the last poll for changes found nothing for the follower yet, as while a snapshot is being captured.
+    is_postponed: bool,
     /// How many heartbeats in a row found no place for the snapshot that the follower needs.
-    pub(super) postponed: u32,
+    postponed: u32,
+    /// Whether a message was sent since the last heartbeat was due.
+    has_sent: bool,
+    /// How many times in a row a heartbeat was due and nothing was sent.
+    silent: u32,
 }
 
 impl FollowerStream {
@@ -48,16 +55,35 @@ impl FollowerStream {
             CursorUse::Now => self.cursor = cursor,
             CursorUse::Later(in_vain) => {
                 let delay = NEXT_SNAPSHOT.delay(in_vain, cluster.queue.rng.random());
-                (self.cursor, self.wait_until_ms) = (cursor, Some(now_ms + delay.as_millis() as u64));
+                self.wait.begin(now_ms + delay.as_millis() as u64);
+                self.cursor = cursor;
             }
             CursorUse::Ignore => {}
         }
     }
 
-    /// Returns whether the follower is sent only heartbeats.
-    pub(super) fn must_wait(&mut self, now_ms: u64) -> bool {
-        self.wait_until_ms.take_if(|until_ms| *until_ms <= now_ms);
-        self.wait_until_ms.is_some()
+    /// Records the reply to a poll.
+    pub(super) fn record_reply(&mut self, now_ms: u64, want: PollWant, reply: &PollReply) {
+        self.wait.record_reply(now_ms, reply);
+        if want != PollWant::Heartbeat {
+            self.is_postponed = matches!(reply, PollReply::Later);
+        }
+    }
+
+    /// Records that a message is sent.
+    pub(super) fn record_sent(&mut self) {
+        self.has_sent = true;
+    }
+
+    /// Counts a heartbeat that was due. Returns how many in a row found no place for a snapshot, and how many in a row
+    /// were not sent although the follower takes messages.
+    pub(super) fn count_heartbeat(&mut self, is_busy: bool) -> (u32, u32) {
+        // A busy actor answers its polls later.
+        let must_send = !is_busy && self.waiting.is_none() && self.blocked_since_ms.is_none();
+        self.postponed = if self.is_postponed { self.postponed + u32::from(!is_busy) } else { 0 };
+        let has_sent = std::mem::take(&mut self.has_sent);
+        self.silent = if must_send && !has_sent { self.silent + 1 } else { 0 };
+        (self.postponed, self.silent)
     }
 
     /// Returns whether a poll waits for the actor already. A heartbeat that is due meanwhile is not lost.

@@ -10,6 +10,7 @@ use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
 use crate::cluster::message::{End, Payload, StreamKind};
 use crate::counters::Counter;
+use crate::plan::Refusal;
 
 /// How many messages may be in flight to one follower.
 const WINDOW: usize = 64;
@@ -46,15 +47,69 @@ impl Aggregator {
 
     fn handle_follower_message(&mut self, cluster: &mut Cluster, stream: u64, message: FromFollower) {
         if !self.followers.contains_key(&stream) {
+            if self.refuses_follower(cluster, stream) {
+                return;
+            }
             let client = cluster.network.stream(stream).map(|stream| stream.client.0.to_string());
             self.apply(cluster, RoleInput::FollowerJoined(stream, client.unwrap_or_default()));
         }
         let (now_ms, follower) = (cluster.now_ms(self.node), self.followers.entry(stream).or_default());
         if let FromFollower::Cursor(sent) = &message {
             follower.handle_cursor(cluster, now_ms, sent.version.unwrap_or_default());
+            self.schedule_wait_end(cluster, stream);
         }
         self.apply(cluster, RoleInput::FollowerMessage(stream, message));
         self.send_frames(cluster, stream, PollWant::Changes);
+    }
+
+    /// Ends the stream of a new follower if the aggregator refuses followers, after a message or without any.
+    fn refuses_follower(&self, cluster: &mut Cluster, stream: u64) -> bool {
+        let Some(refusal) = self.refusal else { return false };
+        cluster.counters.increment(Counter::FollowerRefused);
+        if refusal == Refusal::AfterMessage {
+            let message = FromAggregator::NotOwner { epoch: self.role.epoch() };
+            cluster.send(stream, End::Client, Payload::FromAggregator(message));
+        }
+        cluster.close(stream, End::Server);
+        true
+    }
+
+    /// Sets a timer for the end of a follower's wait, if it waits.
+    fn schedule_wait_end(&self, cluster: &mut Cluster, stream: u64) {
+        let until_ms = self.followers.get(&stream).and_then(|follower| follower.wait.until_ms());
+        if let Some(until_ms) = until_ms {
+            let after_ms = until_ms.saturating_sub(cluster.now_ms(self.node));
+            cluster.set_timer(self.node, after_ms, Timer::WaitEnded(stream));
+        }
+    }
+
+    /// Polls again for a follower whose wait has ended.
+    pub(super) fn end_wait(&mut self, cluster: &mut Cluster, stream: u64) {
+        let now_ms = cluster.now_ms(self.node);
+        let Some(follower) = self.followers.get_mut(&stream) else { return };
+        match follower.wait.until_ms() {
+            // The clock is slow, or the follower waits for something else now.
+            Some(until_ms) if until_ms > now_ms => self.schedule_wait_end(cluster, stream),
+            Some(_) => {
+                follower.wait.end();
+                self.send_frames(cluster, stream, PollWant::Changes);
+            }
+            None => {}
+        }
+    }
+
+    /// Sends heartbeats that are due, and checks that followers get them.
+    pub(super) fn send_heartbeats(&mut self, cluster: &mut Cluster) {
+        self.send_frames_to_all(cluster, PollWant::ChangesAndHeartbeat);
+        let (is_busy, process) = (cluster.is_busy(self.node), (self.node, self.run));
+        for (stream, follower) in &mut self.followers {
+            if cluster.network.stream(*stream).is_none() {
+                continue;
+            }
+            let (postponed, silent) = follower.count_heartbeat(is_busy);
+            cluster.checker.check_postponed(postponed, process, *stream);
+            cluster.checker.check_silent(silent, process, *stream);
+        }
     }
 
     /// Handles the end of a follower's stream: it leaves when all is handled that it sent.
@@ -104,8 +159,7 @@ impl Aggregator {
     }
 
     pub(super) fn send_frames_to_all(&mut self, cluster: &mut Cluster, want: PollWant) {
-        let streams: Vec<u64> = self.followers.keys().copied().collect();
-        streams.into_iter().for_each(|stream| self.send_frames(cluster, stream, want));
+        self.follower_streams().into_iter().for_each(|stream| self.send_frames(cluster, stream, want));
     }
 
     /// Sends a follower the frames after its cursor, up to the window. A stream has one poll at a time.
@@ -115,7 +169,6 @@ impl Aggregator {
         }
         let (now_ms, is_busy) = (cluster.now_ms(self.node), cluster.is_busy(self.node));
         let is_stalled = cluster.busy_for_us(self.node) >= STALL_LIMIT_US;
-        let is_heartbeat = want != PollWant::Changes;
         while let Some(follower) = self.followers.get_mut(&stream)
             && let Some(in_flight) =
                 cluster.network.stream(stream).map(|stream| stream.in_flight[End::Client as usize])
@@ -125,17 +178,17 @@ impl Aggregator {
             }
             follower.record_room();
             if let Some(message) = follower.next_of_snapshot(now_ms) {
+                follower.record_sent();
                 cluster.send(stream, End::Client, Payload::FromAggregator(message));
                 continue;
             }
-            let (must_wait, cursor) = (follower.must_wait(now_ms), follower.cursor);
-            let poll_for = match want {
+            let cursor = follower.cursor;
+            let poll_for = match follower.wait.want(want) {
+                None => return,
                 // An actor that is stuck gives no signs of life.
-                _ if is_stalled && must_wait => return,
-                _ if is_stalled => PollWant::Changes,
-                PollWant::Changes if must_wait => return,
-                _ if must_wait => PollWant::Heartbeat,
-                want => want,
+                Some(PollWant::Heartbeat) if is_stalled => return,
+                Some(_) if is_stalled => PollWant::Changes,
+                Some(want) => want,
             };
             let poll = FollowerPoll { follower: stream, cursor, want: poll_for };
             let read = self.role.history().and_then(|history| history.poll(now_ms, poll).ok());
@@ -148,16 +201,15 @@ impl Aggregator {
                 None => self.role.poll(now_ms, poll),
             };
             want = PollWant::Changes;
-            if let Some(follower) = self.followers.get_mut(&stream) {
-                follower.postponed = match reply {
-                    PollReply::Later => follower.postponed + u32::from(is_heartbeat),
-                    _ => 0,
-                };
-                cluster.checker.check_postponed(follower.postponed, (self.node, self.run), stream);
-            }
+            let follower = self.followers.entry(stream).or_default();
+            follower.record_reply(now_ms, poll_for, &reply);
             match reply {
                 PollReply::Current(message) => {
                     if let Some(message) = message {
+                        if poll_for == PollWant::Heartbeat {
+                            cluster.counters.increment(Counter::HeardWhileWaiting);
+                        }
+                        follower.record_sent();
                         cluster.send(stream, End::Client, Payload::FromAggregator(message));
                     }
                     if is_read_up_to_date && !is_busy {
@@ -167,19 +219,23 @@ impl Aggregator {
                 }
                 PollReply::Frame(frame) => {
                     cluster.counters.count_frame(&frame);
-                    self.followers.entry(stream).or_default().cursor = frame.ends_at().unwrap_or(cursor);
+                    follower.cursor = frame.ends_at().unwrap_or(cursor);
+                    follower.record_sent();
                     let message = FromAggregator::Frame(frame);
                     cluster.send(stream, End::Client, Payload::FromAggregator(message));
                 }
                 PollReply::Snapshot(snapshot) => {
                     cluster.counters.increment(Counter::SnapshotSent);
                     cluster.trace(|| format!("{} sends a snapshot on stream {stream}", self.node));
-                    if self.followers.entry(stream).or_default().begin_snapshot(snapshot) {
+                    cluster.checker.check_snapshot((self.node, self.run), &snapshot);
+                    if follower.begin_snapshot(snapshot) {
                         cluster.checker.check_repeated_snapshot((self.node, self.run), stream);
                     }
                 }
-                // The next heartbeat tries again.
-                PollReply::Later => return self.continue_later(cluster),
+                PollReply::Later => {
+                    self.schedule_wait_end(cluster, stream);
+                    return self.continue_later(cluster);
+                }
             }
         }
     }

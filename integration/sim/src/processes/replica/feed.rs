@@ -1,9 +1,11 @@
 //! Sends a replica's feedback to the owner.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rand::Rng;
-use signalbox_state::{FrameSource, GaugeScope};
+use signalbox_actors::StreamBackoff;
+use signalbox_state::{Feedback, FrameSource, GaugeScope};
 use signalbox_types::Origin;
 
 use super::Replica;
@@ -19,12 +21,34 @@ const FLUSH_DELAY_MS: u64 = 2;
 /// How many batches of feedback may be in flight.
 const WINDOW: usize = 64;
 
+/// How many batches a flood is.
+const FLOOD: usize = 200;
+
 /// The stream on which the replica sends feedback.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) stream: u64,
     pub(super) aggregator: usize,
     pub(super) is_open: bool,
+}
+
+/// When the stream is opened again.
+#[derive(Debug, Default)]
+pub(super) struct FeedRetry {
+    backoff: StreamBackoff,
+    /// When the last attempt to open it began, in milliseconds.
+    started_ms: u64,
+    /// When it may be opened again, in milliseconds.
+    at_ms: u64,
+}
+
+impl FeedRetry {
+    /// Records that the stream has ended, or could not be opened.
+    pub(super) fn record_end(&mut self, cluster: &mut Cluster, node: Node) {
+        let (now_ms, jitter) = (cluster.now_ms(node), cluster.queue.rng.random());
+        let served_for = Duration::from_millis(now_ms.saturating_sub(self.started_ms));
+        self.at_ms = now_ms + self.backoff.delay(served_for, jitter).as_millis() as u64;
+    }
 }
 
 impl Replica {
@@ -58,9 +82,20 @@ impl Replica {
         }
         if let Some(feed) = self.feed.take() {
             cluster.close(feed.stream, End::Client);
+            // Another owner has refused nothing yet.
+            self.feed_retry = FeedRetry::default();
+            self.feed_retry.record_end(cluster, self.node);
         }
+        let now_ms = cluster.now_ms(self.node);
+        if now_ms < self.feed_retry.at_ms {
+            return;
+        }
+        self.feed_retry.started_ms = now_ms;
         let stream = cluster.open(StreamKind::Feed, self.node, Node::Aggregator(aggregator));
         self.feed = stream.map(|stream| Feed { stream, aggregator, is_open: false });
+        if self.feed.is_none() {
+            self.feed_retry.record_end(cluster, self.node);
+        }
     }
 
     /// Schedules a batch of feedback if there is some and none is scheduled.
@@ -70,6 +105,27 @@ impl Replica {
         {
             cluster.set_timer(self.node, FLUSH_DELAY_MS, Timer::FlushFeedback);
         }
+    }
+
+    /// Sends batches without regard to how many are in flight.
+    pub(crate) fn flood(&mut self, cluster: &mut Cluster) {
+        let Some((stream, _)) = self.open_feed() else { return };
+        for _ in 0..FLOOD {
+            let mut gauges = self.bookings.loads();
+            gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
+            let (epoch, scope) = (self.follower.epoch(), GaugeScope::All);
+            let Some(batch) = self.batcher.next_batch(epoch, self.origin, scope, gauges) else { return };
+            cluster.counters.increment(Counter::FeedbackFlooded);
+            self.send_batch(cluster, stream, batch);
+        }
+    }
+
+    fn send_batch(&self, cluster: &mut Cluster, stream: u64, batch: Feedback) {
+        for placement in &batch.placements {
+            let placed = self.placements[placement.number as usize - 1].clone();
+            cluster.checker.record_placement(self.origin, placement.number, placed);
+        }
+        cluster.send(stream, End::Server, Payload::Feedback(batch));
     }
 
     pub(super) fn flush(&mut self, cluster: &mut Cluster, scope: GaugeScope) {
@@ -94,11 +150,9 @@ impl Replica {
         if self.batcher.has_unsent() {
             self.has_feedback.store(true, Ordering::Relaxed);
         }
-        let Some(batch) = batch else { return };
-        for placement in &batch.placements {
-            let placed = self.placements[placement.number as usize - 1].clone();
-            cluster.checker.record_placement(self.origin, placement.number, placed);
+        let stream = feed.stream;
+        if let Some(batch) = batch {
+            self.send_batch(cluster, stream, batch);
         }
-        cluster.send(feed.stream, End::Server, Payload::Feedback(batch));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use signalbox_actors::BackoffPolicy;
 use signalbox_protos::signalbox::v1::{FollowerMessage, Frame};
 use signalbox_state::{
-    Cursor, CursorUse, FollowerPoll, FromAggregator, FromFollower, PollReply, PollWant, Snapshot,
+    Cursor, CursorUse, FollowerPoll, FromAggregator, FromFollower, PollReply, PollWait, PollWant, Snapshot,
     SnapshotPace,
 };
 use signalbox_types::Version;
@@ -25,9 +25,6 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 /// The time between two frames with changes, unless there is more to send than fits into one: a busy owner makes many
 /// small changes, which are cheaper to send, receive and apply together.
 const FRAME_INTERVAL: Duration = Duration::from_millis(1);
-
-/// Delay before the next poll while a snapshot is being captured, or too many are being sent.
-const POLL_DELAY: Duration = Duration::from_millis(50);
 
 /// Time limit for the actor to answer a poll.
 const POLL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,11 +46,10 @@ pub(super) struct Follower {
     /// Introduces this aggregator in the first frame.
     hello: Option<Hello>,
     cursor: Version,
-    /// The start of the clock of `snapshots`.
+    /// The start of the clock of `snapshots` and `wait`.
     started: Instant,
     snapshots: SnapshotPace,
-    /// Until then the follower is sent only heartbeats.
-    wait_until: Option<Instant>,
+    wait: PollWait,
 }
 
 impl Follower {
@@ -64,8 +60,8 @@ impl Follower {
     ) -> Self {
         let hello = Some(Hello { pool: Some(peer.pool.pool.to_string()), name: context.name.clone() });
         let (id, cursor, snapshots) = (context.next_stream(), Version::default(), SnapshotPace::default());
-        let started = Instant::now();
-        Self { id, peer, frames, hello, cursor, started, snapshots, wait_until: None }
+        let (started, wait) = (Instant::now(), PollWait::default());
+        Self { id, peer, frames, hello, cursor, started, snapshots, wait }
     }
 
     /// Serves the follower until one side ends the stream. Returns the reason.
@@ -105,8 +101,8 @@ impl Follower {
             };
             want = PollWant::Changes;
             let next_frame_at = Instant::now() + FRAME_INTERVAL;
-            let is_waiting = self.wait_until.is_some();
-            let wait_until = self.wait_until.unwrap_or_else(Instant::now);
+            let is_waiting = self.wait.until_ms().is_some();
+            let wait_until = self.started + Duration::from_millis(self.wait.until_ms().unwrap_or_default());
             // Neither this nor the changes of the epoch can fail: the follower's pool holds the senders.
             let actor_stopped = async { drop(actor.wait_for(Option::is_none).await) };
             let changed = async {
@@ -123,7 +119,7 @@ impl Follower {
                     ControlFlow::Continue(())
                 }
                 () = sleep_until(wait_until.into()), if is_waiting => {
-                    self.wait_until = None;
+                    self.wait.end();
                     ControlFlow::Continue(())
                 }
                 () = std::future::ready(()), if is_behind && !is_waiting => ControlFlow::Continue(()),
@@ -181,7 +177,8 @@ impl Follower {
                     follower = self.peer.name, stream = self.id, pool = %self.peer.pool.pool, ?delay,
                     "a follower needs another snapshot; sending it later"
                 );
-                (self.cursor, self.wait_until) = (cursor, Some(Instant::now() + delay));
+                self.wait.begin(self.now_ms() + delay.as_millis() as u64);
+                self.cursor = cursor;
             }
             CursorUse::Ignore => {}
         }
@@ -189,12 +186,10 @@ impl Follower {
 
     /// Sends what comes next, if there is anything. Returns whether there is more.
     async fn send_next(&mut self, context: &StreamContext, want: PollWant) -> ControlFlow<Ended, bool> {
-        let want = match (self.wait_until, want) {
-            (Some(_), PollWant::Changes) => return ControlFlow::Continue(false),
-            (Some(_), _) => PollWant::Heartbeat,
-            (None, want) => want,
-        };
-        match self.poll(want).await? {
+        let Some(want) = self.wait.want(want) else { return ControlFlow::Continue(false) };
+        let reply = self.poll(want).await?;
+        self.wait.record_reply(self.now_ms(), &reply);
+        match reply {
             PollReply::Current(None) => return ControlFlow::Continue(false),
             PollReply::Current(Some(message)) => {
                 self.send(context, &message).await?;
@@ -205,10 +200,7 @@ impl Follower {
                 self.send(context, &FromAggregator::Frame(frame)).await?;
             }
             PollReply::Snapshot(snapshot) => self.send_snapshot(context, snapshot).await?,
-            PollReply::Later => {
-                self.wait_until = Some(Instant::now() + POLL_DELAY);
-                return ControlFlow::Continue(false);
-            }
+            PollReply::Later => return ControlFlow::Continue(false),
         }
         ControlFlow::Continue(true)
     }
