@@ -89,6 +89,7 @@ impl MessageBudget {
     }
 
     /// Takes back the share of a message that was handled. Returns those of messages that waited and are admitted now.
+    #[expect(clippy::needless_pass_by_value, reason = "a share is given back once")]
     pub fn release(&mut self, share: MessageShare) -> Vec<MessageShare> {
         let MessageShare { stream, kind, bytes } = share;
         if kind == MessageKind::Content {
