@@ -1,7 +1,7 @@
 //! Sends requests at a constant rate, regardless of how earlier ones end, and checks every response.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -66,17 +66,29 @@ pub struct LoadResult {
 /// Load that runs until it is stopped.
 #[derive(Debug)]
 pub struct Load {
-    is_stopped: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     task: JoinHandle<LoadResult>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// How many requests were sent.
+    sent: AtomicU64,
+    is_stopped: AtomicBool,
 }
 
 impl Load {
     /// Starts sending requests to `url`.
     pub fn start(client: Client, url: &str) -> Self {
-        let is_stopped = Arc::new(AtomicBool::new(false));
-        let task =
-            tokio::spawn(send_requests(client, format!("{url}/v1/completions"), Arc::clone(&is_stopped)));
-        Self { is_stopped, task }
+        let progress = Arc::<Progress>::default();
+        let url = format!("{url}/v1/completions");
+        let task = tokio::spawn(send_requests(client, url, Arc::clone(&progress)));
+        Self { progress, task }
+    }
+
+    /// Returns how many requests were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.progress.sent.load(Ordering::Relaxed)
     }
 
     /// Stops sending requests and waits for those in flight.
@@ -84,7 +96,7 @@ impl Load {
     /// # Errors
     /// Fails when the load generator panicked.
     pub async fn stop(mut self) -> anyhow::Result<LoadResult> {
-        self.is_stopped.store(true, Ordering::Relaxed);
+        self.progress.is_stopped.store(true, Ordering::Relaxed);
         (&mut self.task).await.context("the load generator failed")
     }
 }
@@ -95,16 +107,17 @@ impl Drop for Load {
     }
 }
 
-async fn send_requests(client: Client, url: String, is_stopped: Arc<AtomicBool>) -> LoadResult {
+async fn send_requests(client: Client, url: String, progress: Arc<Progress>) -> LoadResult {
     let mut requests = JoinSet::new();
     let mut interval = tokio::time::interval(REQUEST_INTERVAL);
     let mut result = LoadResult::default();
     for number in 0.. {
         interval.tick().await;
-        if is_stopped.load(Ordering::Relaxed) {
+        if progress.is_stopped.load(Ordering::Relaxed) {
             break;
         }
         requests.spawn(send_request(client.clone(), url.clone(), number));
+        progress.sent.store(number + 1, Ordering::Relaxed);
         while let Some(Ok(done)) = requests.try_join_next() {
             result.add(done);
         }

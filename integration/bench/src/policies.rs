@@ -6,7 +6,6 @@ mod dynamo;
 pub(crate) mod go;
 mod go_index;
 mod held_blocks;
-mod signalbox;
 mod simple;
 mod smg;
 mod splits;
@@ -63,6 +62,14 @@ pub(crate) enum Algorithm {
     Signalbox(Box<Policy>),
 }
 
+/// How a replica routes requests.
+pub(crate) enum Router {
+    /// By the pick of the EPP with this policy.
+    Signalbox(Policy),
+    /// By what another contender chooses.
+    Other(Box<dyn Chooser>),
+}
+
 /// Names of the contenders that goals refer to.
 pub(crate) const GO_DEFAULT: &str = "go-default";
 pub(crate) const GO_AFFINITY: &str = "go-affinity";
@@ -103,8 +110,9 @@ pub(crate) fn signalbox(visibility: Visibility) -> Contender {
 
 impl Algorithm {
     /// Starts the algorithm in one replica. `first` is where a rotation begins.
-    pub(crate) fn start(&self, pods: &[ModelConfig], first: usize) -> Box<dyn Chooser> {
-        match self {
+    pub(crate) fn start(&self, pods: &[ModelConfig], first: usize) -> Router {
+        Router::Other(match self {
+            Self::Signalbox(policy) => return Router::Signalbox((**policy).clone()),
             Self::Random => Box::new(simple::Random),
             Self::RoundRobin => Box::new(simple::RoundRobin(first % pods.len())),
             Self::LeastLoad => Box::new(simple::LeastLoad),
@@ -115,17 +123,11 @@ impl Algorithm {
             }
             Self::Dynamo(settings) => Box::new(dynamo::Dynamo::new(*settings, pods)),
             Self::Go(policy) => Box::new(go::Go::new((**policy).clone(), pods)),
-            Self::Signalbox(policy) => Box::new(signalbox::Signalbox((**policy).clone())),
-        }
+        })
     }
 
     /// Returns whether the algorithm reads the pods' metrics.
     pub(crate) fn reads_metrics(&self) -> bool {
         matches!(self, Self::LeastLoad | Self::Go(_) | Self::Signalbox(_))
-    }
-
-    /// Returns whether the algorithm is Signalbox's: it has the pool's index and what the pool learns.
-    pub(crate) fn is_signalbox(&self) -> bool {
-        matches!(self, Self::Signalbox(_))
     }
 }

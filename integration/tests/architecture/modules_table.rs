@@ -69,6 +69,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("endpoint_health", &["decision_inputs"]),
             ("explain", &["decision", "decision_inputs", "least_time", "policy", "weighted"]),
             ("least_time", &["decision", "decision_inputs", "endpoint_health"]),
+            ("pick", &["decide", "decision", "decision_inputs", "least_time", "policy", "ranking"]),
             ("policy", &["least_time", "weighted"]),
             ("ranking", &["decision", "decision_inputs", "least_time", "policy", "weighted"]),
             ("recording", &["decide", "decision", "decision_inputs", "explain", "policy"]),

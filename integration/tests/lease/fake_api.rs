@@ -28,6 +28,8 @@ pub(crate) enum Mode {
     MuteWatches,
     /// It refuses writes with 403.
     ForbidsWrites,
+    /// It answers listings with 503.
+    FailsLists,
     /// It answers requests about Leases of pools with 503.
     FailsForPools,
     /// It answers each request after three seconds.

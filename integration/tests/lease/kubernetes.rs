@@ -305,25 +305,49 @@ async fn installations_do_not_see_each_other() {
     wait_members(&theirs, &[]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn leases_are_deleted_with_the_lease_of_the_installation() {
-    let api = FakeApi::start().await.unwrap();
+/// Starts an API server that stores the installation's Lease. Returns the Lease's identity too.
+async fn installed() -> (FakeApi, serde_json::Value) {
+    let api = FakeApi::start().await.expect("a port is free");
     let mut store = api.store();
     let labels = json!({"signalbox.dev/installation": "signalbox"});
-    let installed = json!({"metadata": {"name": "signalbox", "labels": labels}, "spec": {}});
-    let uid = store.create("signalbox", installed).unwrap()["metadata"]["uid"].clone();
+    let lease = json!({"metadata": {"name": "signalbox", "labels": labels}, "spec": {}});
+    let uid = store.create("signalbox", lease).expect("the name is free")["metadata"]["uid"].clone();
     api.restore(store);
+    (api, uid)
+}
+
+/// Checks that these Leases depend on the Lease with this identity.
+fn check_owners(store: &Store, names: &[&str], uid: &serde_json::Value) {
+    for name in names {
+        let owners = &store.object(name).expect("it is stored")["metadata"]["ownerReferences"];
+        assert_eq!((&json!("Lease"), uid), (&owners[0]["kind"], &owners[0]["uid"]), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_deleted_with_the_lease_of_the_installation() {
+    let (api, uid) = installed().await;
     let coordinator = api.coordinator().await;
     wait_owner(&coordinator, None).await;
     let session = coordinator.join(aggregator("a"), TTL);
     wait_granted(&session, 0).await;
-    let store = api.store();
-    for name in [MEMBER, POOL] {
-        let owners = &store.object(name).unwrap()["metadata"]["ownerReferences"];
-        assert_eq!((&json!("Lease"), &uid), (&owners[0]["kind"], &owners[0]["uid"]), "{name}");
-    }
+    check_owners(&api.store(), &[MEMBER, POOL], &uid);
     session.leave().await;
     assert_eq!(["signalbox", POOL], api.store().names()[..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn member_does_not_register_before_it_knows_the_lease_of_the_installation() {
+    let (api, uid) = installed().await;
+    api.set_mode(Mode::FailsLists);
+    let coordinator = api.coordinator().await;
+    let session = coordinator.join(aggregator("a"), TTL);
+    wait_store(&api, |store| store.lists > 3).await;
+    assert_eq!(["signalbox"], api.store().names()[..]);
+    api.set_mode(Mode::Answers);
+    wait_store(&api, |store| store.object(MEMBER).is_some()).await;
+    check_owners(&api.store(), &[MEMBER], &uid);
+    session.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

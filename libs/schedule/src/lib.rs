@@ -1,7 +1,7 @@
-//! Chooses the endpoint for a request, and explains the choice.
+//! Chooses the endpoint for a request, explains the choice, and books the request there.
 //!
 //! [`decide`] is a pure function: the same inputs, policy and seed give the same decision, in any process and
-//! at any time.
+//! at any time. [`Pick`] gathers the inputs, decides and books.
 
 mod decide;
 mod decision;
@@ -9,6 +9,7 @@ mod decision_inputs;
 mod endpoint_health;
 mod explain;
 mod least_time;
+mod pick;
 mod policy;
 mod ranking;
 mod recording;
@@ -19,6 +20,7 @@ pub use decision::{Decision, ScoredEndpoint};
 pub use decision_inputs::DecisionInputs;
 pub use explain::{Candidate, Explanation, explain};
 pub use least_time::{CostTerms, EndpointCosts, LeastTime, Tier};
+pub use pick::{BatchedFeedback, Booked, FeedbackSink, OwnState, Pick, PickInputs, place};
 pub use policy::Policy;
 pub use ranking::decide_and_rank;
 pub use recording::{ExplainedDecision, InvalidRecording, Recording, Replay, SEEDS, Verdict};

@@ -6,10 +6,11 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use signalbox_intake::{Api, ParseOptions, ParsedRequest};
+use signalbox_schedule::{OwnState, Pick, Policy};
 use signalbox_state::{
-    Bookings, CollectorStream, Feedback, FrameSource, GaugeScope, LocalState, Overlay, PeerLoad,
-    PlacedPrompt, Placement, Pool, PoolConfig, PoolEffect, PoolInput, PrefixMatches, Report, ScrapeStatus,
-    StateReplica, Update, View,
+    Bookings, CollectorStream, Feedback, FrameSource, GaugeScope, Overlay, PlacedPrompt, Placement, Pool,
+    PoolConfig, PoolEffect, PoolInput, RecentAdapterSends, RecentProbes, Report, ScrapeStatus, StateReplica,
+    Update, View,
 };
 use signalbox_types::{
     BlockHash, Capacity, EndpointKey, Format, Gauges, Incarnation, Load, Origin, PPM, PoolSpec,
@@ -69,10 +70,13 @@ impl Holders {
 
 /// A pool, and requests to decide on.
 pub(super) struct Fixture {
-    pub(super) view: View,
+    view: View,
     /// The bodies of the requests, as clients send them: distinct prompts of the same length.
     pub(super) bodies: Vec<Vec<u8>>,
+    bookings: Bookings,
     overlay: Overlay,
+    adapter_sends: RecentAdapterSends,
+    probes: RecentProbes,
 }
 
 impl Fixture {
@@ -94,13 +98,15 @@ impl Fixture {
             .cycle()
             .take(UNACKNOWLEDGED)
             .for_each(|key| overlay.place(&other_placement(*key, &mut rng)));
-        Self { view, bodies, overlay }
+        let (adapter_sends, probes) = Default::default();
+        Self { view, bodies, bookings, overlay, adapter_sends, probes }
     }
 
-    /// Performs the lookups that the request path does before it decides.
-    pub(super) fn look_up(&self, parsed: &ParsedRequest) -> (LocalState, PrefixMatches) {
-        let (matches, _) = self.view.look_up(&parsed.chain, &self.overlay);
-        (self.view.local_state(OWN_ORIGIN, PeerLoad::Current, 0), matches)
+    /// Returns the pick of a replica with this policy.
+    pub(super) fn pick<'a>(&'a self, policy: &'a Policy) -> Pick<'a> {
+        let Self { bookings, overlay, adapter_sends, probes, .. } = self;
+        let own = OwnState { origin: OWN_ORIGIN, bookings, overlay, adapter_sends, probes };
+        Pick { view: &self.view, policy, own, now_ms: 0 }
     }
 }
 
@@ -219,10 +225,13 @@ fn other_placement(endpoint: EndpointKey, rng: &mut SmallRng) -> PlacedPrompt {
 
 #[cfg(test)]
 mod tests {
+    use signalbox_state::PeerLoad;
+
     use super::*;
 
     #[test]
     fn prompts_are_distinct_and_held_as_stated() {
+        let policy = Policy::default();
         for (holders, expected) in [(Holders::Nobody, 0), (Holders::Some, 2), (Holders::All, 20)] {
             let fixture = Fixture::new(1, 20, 16, holders);
             let parsed: Vec<_> = fixture.bodies.iter().map(|body| parse(body)).collect();
@@ -230,8 +239,9 @@ mod tests {
                 parsed.iter().map(|parsed| parsed.chain[0]).collect();
             assert_eq!(prompts(16), first_blocks.len(), "prompts share blocks");
             for parsed in &parsed {
-                let (_, matches) = fixture.look_up(parsed);
-                let holding = matches.blocks.iter().filter(|blocks| **blocks > 0).count();
+                let pick = fixture.pick(&policy);
+                let inputs = pick.look_up(parsed.request.clone(), &parsed.chain, PeerLoad::Current);
+                let holding = inputs.matches.blocks.iter().filter(|blocks| **blocks > 0).count();
                 assert_eq!(expected, holding, "{holders:?}");
             }
         }

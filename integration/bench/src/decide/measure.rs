@@ -6,8 +6,9 @@ use std::time::Instant;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
-use signalbox_intake::ParsedRequest;
-use signalbox_schedule::{Decision, DecisionInputs, Policy, decide};
+use signalbox_schedule::{BatchedFeedback, Decision, Policy};
+use signalbox_state::{FeedbackBatcher, PeerLoad};
+use signalbox_types::{BlockHash, Request};
 
 use super::fixture::{Fixture, parse};
 
@@ -31,14 +32,15 @@ pub(super) struct RunCost {
 impl RunCost {
     /// Times `decisions` decisions, each for the next prompt of the fixture.
     pub(super) fn measure(fixture: &Fixture, policy: &Policy, decisions: u32) -> Self {
-        let mut rng = SmallRng::seed_from_u64(1);
+        let (mut rng, mut batcher) = (SmallRng::seed_from_u64(1), FeedbackBatcher::default());
         let mut bodies = fixture.bodies.iter().cycle();
         let mut once = || {
             let body = bodies.next().expect("a fixture has prompts");
             let start = Instant::now();
             let parsed = black_box(parse(black_box(body)));
             let parsed_at = Instant::now();
-            let (looked_up_at, decision) = decide_on(fixture, &parsed, policy, &mut rng);
+            let request = (parsed.request, &parsed.chain[..]);
+            let (looked_up_at, decision) = decide_on(fixture, request, policy, (&mut rng, &mut batcher));
             let decided_at = Instant::now();
             black_box(decision);
             let times = [parsed_at - start, looked_up_at - parsed_at, decided_at - looked_up_at];
@@ -51,7 +53,8 @@ impl RunCost {
         let elapsed: Vec<_> = (0..decisions).map(|_| once().map(|ns| (ns - clock_ns).max(0.0))).collect();
         let parsed = parse(&fixture.bodies[0]);
         let allocated = allocation_counter::measure(|| {
-            black_box(decide_on(fixture, &parsed, policy, &mut rng));
+            let request = (parsed.request, &parsed.chain[..]);
+            black_box(decide_on(fixture, request, policy, (&mut rng, &mut batcher)));
         });
         let each = |of: fn(&[f64; 3]) -> f64| elapsed.iter().map(of).collect::<Vec<_>>();
         Self {
@@ -67,18 +70,18 @@ impl RunCost {
     }
 }
 
-/// Looks up and chooses; returns the time between the two, and the choice.
+/// Looks up and chooses, as the pick of a replica does; returns the time between the two, and the choice.
 fn decide_on(
     fixture: &Fixture,
-    parsed: &ParsedRequest,
+    (request, chain): (Request, &[BlockHash]),
     policy: &Policy,
-    rng: &mut SmallRng,
+    (rng, batcher): (&mut SmallRng, &mut FeedbackBatcher),
 ) -> (Instant, Decision) {
-    let (local, matches) = fixture.look_up(parsed);
+    let pick = fixture.pick(policy);
+    let mut inputs = pick.look_up(request, chain, PeerLoad::Current);
     let looked_up_at = Instant::now();
-    let inputs =
-        DecisionInputs { view: &fixture.view, local: &local, matches: &matches, request: &parsed.request };
-    (looked_up_at, decide(&inputs, policy, rng))
+    let (decision, _) = pick.choose(&mut inputs, 0, rng, &mut BatchedFeedback { batcher, now_ms: 0 });
+    (looked_up_at, decision)
 }
 
 /// Returns the time that it takes to read the clock.

@@ -12,7 +12,7 @@ pub(crate) struct Arriving<'a> {
     /// Number of the request, unique among the live ones.
     pub(crate) number: usize,
     pub(crate) prompt: &'a Prompt,
-    /// What the replica knows. Only for Signalbox, `matches` has content.
+    /// What the replica knows, without matches: algorithms have their own indexes.
     pub(crate) inputs: DecisionInputs<'a>,
     /// Returns how many leading blocks of the prompt the engine at a position caches: what its KV-cache events
     /// have told.

@@ -4,17 +4,25 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use http::Method;
-use signalbox_integration::{CompletionRequest, Load, Upload};
+use signalbox_integration::{CompletionRequest, Load, Upload, eventually};
 use signalbox_kubernetes_tests::Scene;
 
 use crate::replicas::PROBE_TOKENS;
 
-/// Stops the load and checks that no request failed. Failures are described by the time since `fault`.
+/// How many requests a load has sent before it says anything.
+const ENOUGH_REQUESTS: u64 = 100;
+
+/// Stops the load once it has sent enough requests, and checks that none failed. Failures are described by the time since `fault`.
 pub(crate) async fn all_are_served(load: Load, fault: Instant) -> anyhow::Result<()> {
+    eventually("the load has sent enough requests", async || {
+        ensure!(load.sent() >= ENOUGH_REQUESTS, "only {} requests were sent", load.sent());
+        Ok(())
+    })
+    .await?;
     let result = load.stop().await?;
     let failures: Vec<String> = result.failures.iter().map(|failure| failure.describe(fault)).collect();
     println!("{} requests, {} failed, the slowest {:?}", result.requests, failures.len(), result.slowest);
-    ensure!(result.requests > 100 && failures.is_empty(), "{}", failures.join("\n"));
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
 }
 

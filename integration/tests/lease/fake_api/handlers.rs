@@ -36,11 +36,12 @@ async fn obey_mode(State(shared): State<Arc<Shared>>, request: Request, next: Ne
     let mode = modes.wait_for(|mode| *mode != Mode::Hangs).await.map(|mode| *mode);
     let is_write = *request.method() != Method::GET;
     let is_about_pool = request.uri().path().contains(".pool.");
+    let is_list = !is_write && request.uri().path() == LEASES;
     {
         let mut store = shared.store();
         store.writes += u64::from(is_write);
         store.about_pools += u64::from(is_about_pool);
-        store.lists += u64::from(request.method() == Method::GET && request.uri().path() == LEASES);
+        store.lists += u64::from(is_list);
     }
     match mode {
         Ok(Mode::FailsForPools) if is_about_pool => return refusal((503, "ServiceUnavailable")),
@@ -49,6 +50,7 @@ async fn obey_mode(State(shared): State<Arc<Shared>>, request: Request, next: Ne
     }
     match mode {
         Ok(Mode::Fails) => refusal((503, "ServiceUnavailable")),
+        Ok(Mode::FailsLists) if is_list => refusal((503, "ServiceUnavailable")),
         Ok(Mode::ForbidsWrites) if is_write => refusal((403, "Forbidden")),
         _ => next.run(request).await,
     }

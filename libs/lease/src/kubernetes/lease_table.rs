@@ -174,10 +174,26 @@ impl LeaseTable {
         }
     }
 
+    /// Returns whether it is known if the installation's Lease exists.
+    pub(super) fn knows_installation(&self) -> bool {
+        self.installation_lease.is_some() || self.uninstalled_at.is_some()
+    }
+
+    /// Looks for the installation's Lease in a listing. Says nothing about the other Leases of it.
+    pub(super) fn find_installation(&mut self, leases: &[Lease]) {
+        if let Some(lease) = leases.iter().find(|lease| lease.name == self.installation) {
+            self.see_installation(lease);
+        }
+    }
+
+    fn see_installation(&mut self, lease: &Lease) {
+        self.installation_lease = Some(LeaseOwner { name: lease.name.clone(), uid: lease.uid.clone() });
+        self.uninstalled_at = None;
+    }
+
     fn see(&mut self, before: Option<SeenLease>, lease: Lease, now: Instant) -> SeenLease {
         if lease.name == self.installation {
-            self.installation_lease = Some(LeaseOwner { name: lease.name.clone(), uid: lease.uid.clone() });
-            self.uninstalled_at = None;
+            self.see_installation(&lease);
         }
         match before {
             Some(before) if before.shows_renewal_of(&lease) => {

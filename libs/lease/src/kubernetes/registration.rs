@@ -75,6 +75,7 @@ impl Registration {
     }
 
     async fn register(&self, has_registered: bool) -> Result<(), LeaseError> {
+        self.find_installation().await?;
         let found = self.coordinator.leases.get(&self.object).await?;
         let lease = found.unwrap_or_else(|| Lease { name: self.object.clone(), ..Lease::default() });
         // A process that starts replaces an earlier run of the same name at once. After that, whoever was
@@ -89,6 +90,18 @@ impl Registration {
             )));
         }
         self.write(lease).await
+    }
+
+    /// Finds the installation's Lease, if the watch has not listed the Leases yet. The first registration must depend on
+    /// it already: if the chart is uninstalled before the next renewal, nothing else deletes the member's Lease.
+    async fn find_installation(&self) -> Result<(), LeaseError> {
+        let mirror = &self.coordinator.mirror;
+        let is_known = mirror.table().knows_installation();
+        if !is_known {
+            let list = self.coordinator.leases.list().await?;
+            mirror.table().find_installation(&list.leases);
+        }
+        Ok(())
     }
 
     /// Writes the registration into `lease`, which is new or was read.

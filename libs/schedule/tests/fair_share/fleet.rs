@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use signalbox_schedule::{Decision, DecisionInputs, Policy, decide};
+use signalbox_schedule::{Decision, FeedbackSink, OwnState, Pick, Policy};
 use signalbox_state::{
-    Booking, Bookings, CatchUp, CollectorStream, Feedback, FrameSource, GaugeScope, PeerLoad, Pool,
-    PoolConfig, PoolEffect, PoolInput, PrefixMatches, RecentProbes, Report, ResponseOutcome, ResponseReport,
-    ResponseTracker, ScrapeStatus, ServedDurations, StateReplica, UnservedBooking, Update, UsageReport, View,
+    Booking, Bookings, CatchUp, CollectorStream, Feedback, FrameSource, GaugeScope, Overlay, PeerLoad,
+    PlacedPrompt, Pool, PoolConfig, PoolEffect, PoolInput, RecentAdapterSends, RecentProbes, Report,
+    ResponseOutcome, ResponseReport, ResponseTracker, ScrapeStatus, ServedDurations, StateReplica,
+    UnservedBooking, Update, UsageReport, View,
 };
 use signalbox_types::{
     EndpointKey, EndpointSpec, Engine, Incarnation, MetricsTls, ModelKey, Origin, PoolId, PoolSpec, Request,
@@ -93,12 +94,32 @@ struct InFlight {
     is_sole: bool,
 }
 
+/// The probes that a pick reports. The prompts have no blocks, and there are no adapters.
+#[derive(Default)]
+struct Probes(Vec<ResponseReport>);
+
+impl FeedbackSink for Probes {
+    fn queue_placement(&mut self, placed: PlacedPrompt) -> Result<(), PlacedPrompt> {
+        panic!("there is nothing to place: {placed:?}")
+    }
+
+    fn report_response(&mut self, report: ResponseReport) {
+        self.0.push(report);
+    }
+
+    fn report_adapter_use(&mut self, _endpoint: EndpointKey, adapter: &Arc<str>) {
+        panic!("there is no adapter {adapter}")
+    }
+}
+
 /// The pool, the replica and the engines.
 pub(crate) struct Fleet {
     pool: Pool,
     replica: StateReplica,
     view: View,
     bookings: Bookings,
+    overlay: Overlay,
+    adapter_sends: RecentAdapterSends,
     probes: RecentProbes,
     durations: ServedDurations,
     interval_us: u64,
@@ -147,6 +168,8 @@ impl Fleet {
             replica: StateReplica::default(),
             view: View::default(),
             bookings: Bookings::new(Arc::new(|| {})),
+            overlay: Overlay::default(),
+            adapter_sends: RecentAdapterSends::default(),
             probes: RecentProbes::default(),
             durations: ServedDurations::default(),
             interval_us: interval_ms * 1_000,
@@ -200,23 +223,21 @@ impl Fleet {
     fn arrive(&mut self) {
         self.at(self.now_us + self.interval_us, Event::Arrive);
         let now_ms = self.now_us / 1_000;
-        let mut local = self.view.local_state(ORIGIN, PeerLoad::Current, now_ms);
-        local.probed = self.probes.endpoints(now_ms);
-        let matches = PrefixMatches { blocks: vec![0; self.view.endpoints.len()], total: 0 };
-        let request = Request { model: MODEL.to_owned(), prompt_tokens: PROMPT_TOKENS, ..Request::default() };
-        let inputs = DecisionInputs { view: &self.view, local: &local, matches: &matches, request: &request };
-        let Decision::Picked { position, terms } = decide(&inputs, &Policy::default(), &mut self.rng) else {
-            panic!("there are endpoints");
+        let own = OwnState {
+            origin: ORIGIN,
+            bookings: &self.bookings,
+            overlay: &self.overlay,
+            adapter_sends: &self.adapter_sends,
+            probes: &self.probes,
         };
+        let (policy, mut probes) = (Policy::default(), Probes::default());
+        let pick = Pick { view: &self.view, policy: &policy, own, now_ms };
+        let request = Request { model: MODEL.to_owned(), prompt_tokens: PROMPT_TOKENS, ..Request::default() };
+        let mut inputs = pick.look_up(request, &[], PeerLoad::Current);
+        let (decision, _) = pick.choose(&mut inputs, 0, &mut self.rng, &mut probes);
+        let Decision::Picked { position, terms } = decision else { panic!("there are endpoints") };
         self.picked.push(position);
-        let member = Arc::clone(&self.view.endpoints[position]);
-        if inputs.is_probe(position) && self.probes.claim(now_ms, member.key) {
-            self.report(member.key, Some(ResponseOutcome::ProbeSent));
-        }
-        let booking = self.bookings.reserve(member.key, PROMPT_TOKENS);
-        if terms.prefills == 0 {
-            booking.record_prefill_start(now_ms);
-        }
+        let booked = pick.book(&inputs, (position, &terms), Vec::new(), &mut probes);
         let answer = match position {
             0 => {
                 self.scripted += 1;
@@ -225,18 +246,18 @@ impl Fleet {
             _ => Answer::Output(Delay::Whole, Told::Usage),
         };
         self.requests.push(InFlight {
-            endpoint: member.key,
+            endpoint: booked.usage.endpoint,
             answer,
             tracker: ResponseTracker::default(),
-            booking: Some(booking),
+            booking: Some(booked.booking),
             unserved: None,
             at_us: self.now_us,
             first_output_us: 0,
             expected: (terms.prefill_done_us(), terms.expected_duration_us()),
-            is_sole: terms.prefills == 0,
+            is_sole: booked.is_sole_prefill,
         });
         self.answer(self.requests.len() - 1, position, answer);
-        self.feed(Vec::new(), Vec::new());
+        self.feed(probes.0, Vec::new());
     }
 
     fn answer(&mut self, request: usize, position: usize, answer: Answer) {

@@ -1,7 +1,6 @@
 //! The request path: picks an endpoint for a request and books the request there. It only reads and writes
 //! memory.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -10,17 +9,15 @@ use rand::seq::IndexedRandom;
 use signalbox_extproc::{Destination, Refusal};
 use signalbox_intake::{Api, Delivery, ParsedRequest};
 use signalbox_schedule::{
-    CostTerms, Decision, DecisionInputs, Explanation, SEEDS, ScoredEndpoint, decide, decide_and_rank, explain,
+    Booked, CostTerms, Decision, Explanation, OwnState, Pick, PickInputs, SEEDS, ScoredEndpoint, explain,
+    place,
 };
-use signalbox_state::{
-    Circuit, EndpointState, LocalState, PlacedPrompt, PrefixMatches, ResponseOutcome, ResponseReport,
-    ScrapeStatus, UsageReport,
-};
+use signalbox_state::{Circuit, EndpointState, PlacedPrompt, ScrapeStatus, UsageReport};
 use signalbox_telemetry::{CaughtPanic, catch_panic};
-use signalbox_types::{BlockHash, EndpointKey, ModelKey, Request, Subset};
+use signalbox_types::{ModelKey, Request, Subset};
 
 use super::decision_snapshot::DecisionSnapshot;
-use super::picker::{FeedbackEvent, Picker};
+use super::picker::Picker;
 use super::recorder::{DecisionRecord, RequestContext};
 use crate::bookings::booked_prompt::BookedPrompt;
 use crate::bookings::booked_request::{BookedRequest, SeenResponse};
@@ -34,14 +31,6 @@ const FALLBACK_DURATION: Duration = Duration::from_secs(10);
 pub(crate) struct PickedEndpoint {
     pub(crate) destination: Destination,
     pub(crate) booked: BookedRequest,
-}
-
-/// What is looked up once per request.
-struct RequestLookup {
-    local: LocalState,
-    matches: PrefixMatches,
-    /// Number of leading blocks of the prompt that the pool knows.
-    known_blocks: usize,
 }
 
 impl Picker {
@@ -117,19 +106,12 @@ impl Picker {
         context: RequestContext<'_>,
     ) -> Result<PickedEndpoint, Refusal> {
         let snapshot = self.snapshot.load();
-        let RequestLookup { mut local, matches, known_blocks } = self.look_up(&snapshot, &parsed);
-        let ParsedRequest { api, mut request, chain, delivery, .. } = parsed;
-        snapshot.view.apply_token_ratio(&mut request);
+        let pick = self.pick_now(&snapshot);
+        let ParsedRequest { api, request, chain, delivery, .. } = parsed;
+        let mut inputs = pick.look_up(request, &chain, self.peer_load());
         let seed = rand::random_range(SEEDS);
-        let (decision, ranked) = loop {
-            let inputs =
-                DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
-            let (decision, ranked) = self.decide(&inputs, seed);
-            match self.probed_meanwhile(&inputs, &decision) {
-                Some(endpoint) => local.probed.push(endpoint),
-                None => break (decision, ranked),
-            }
-        };
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let (decision, ranked) = pick.choose(&mut inputs, self.ranked_others(), &mut rng, &mut &*self);
         let picked = match decision {
             Decision::NoEndpoint => {
                 self.metrics.requests_without_endpoint.inc();
@@ -137,117 +119,50 @@ impl Picker {
             }
             Decision::Filtered => Err(Refusal::Saturated),
             Decision::Picked { position, terms } => {
-                self.metrics.count_decision(&request, &terms);
-                let held_blocks = matches.blocks[position];
-                let prompt = (chain, known_blocks, held_blocks);
-                let mut picked = self.book(&snapshot, position, (&request, api, delivery), &terms, prompt);
-                picked.destination = self.add_fallbacks_and_scores(&snapshot, &ranked, picked.destination);
-                Ok(picked)
+                self.metrics.count_decision(&inputs.request, &terms);
+                let booked = pick.book(&inputs, (position, &terms), chain, &mut &*self);
+                let block_bytes = snapshot.view.format.block_bytes;
+                let booked = booked_request(booked, (&inputs.request, api, delivery), &terms, block_bytes);
+                let destination = self.destination(&snapshot, position);
+                let destination = self.add_fallbacks_and_scores(&snapshot, &ranked, destination);
+                Ok(PickedEndpoint { destination, booked })
             }
         };
         let (view, view_age_ms) = (&snapshot.recorded, self.view_age_ms());
         let policy = &self.policy;
+        let PickInputs { request, local, matches, known_blocks: _ } = inputs;
         let record = DecisionRecord { view, view_age_ms, local, matches, request, policy, seed, decision };
         self.recorder.record(context, record);
         picked
     }
 
-    /// Decides, and ranks as many of the chosen tier's endpoints as the answer will name.
-    fn decide(&self, inputs: &DecisionInputs<'_>, seed: u64) -> (Decision, Vec<ScoredEndpoint>) {
-        let rng = &mut SmallRng::seed_from_u64(seed);
-        match (self.fallback_endpoints, self.scores) {
-            (0, EndpointScores::Hidden) => (decide(inputs, &self.policy, rng), Vec::new()),
-            (others, EndpointScores::Hidden) => decide_and_rank(inputs, &self.policy, rng, others),
-            (_, EndpointScores::Emitted) => decide_and_rank(inputs, &self.policy, rng, usize::MAX),
+    /// Returns how many endpoints of the chosen tier the answer names after the picked one.
+    fn ranked_others(&self) -> usize {
+        match self.scores {
+            EndpointScores::Hidden => self.fallback_endpoints,
+            EndpointScores::Emitted => usize::MAX,
         }
     }
 
     /// Explains what [`Self::pick`] would decide now. Books nothing.
     pub(crate) fn explain(&self, parsed: &ParsedRequest) -> Explanation {
         let snapshot = self.snapshot.load();
-        let RequestLookup { local, matches, known_blocks: _ } = self.look_up(&snapshot, parsed);
-        let mut request = parsed.request.clone();
-        snapshot.view.apply_token_ratio(&mut request);
-        let inputs =
-            DecisionInputs { view: &snapshot.view, local: &local, matches: &matches, request: &request };
-        explain(&inputs, &self.policy, (self.view_age_ms(), rand::random_range(SEEDS)))
+        let pick = self.pick_now(&snapshot);
+        let inputs = pick.look_up(parsed.request.clone(), &parsed.chain, self.peer_load());
+        let how = (self.view_age_ms(), rand::random_range(SEEDS));
+        explain(&inputs.of_decision(&snapshot.view), &self.policy, how)
     }
 
-    fn look_up(&self, snapshot: &DecisionSnapshot, parsed: &ParsedRequest) -> RequestLookup {
-        let view = &snapshot.view;
-        let (matches, known_blocks) = view.look_up(&parsed.chain, &self.overlay);
-        let mut local = view.local_state(self.origin(), self.peer_load(), self.now_ms());
-        if let Some(adapter) = view.adapter(&parsed.request.model) {
-            local.adapter_sent_to = self.adapter_sends.endpoints_for(self.now_ms(), adapter);
-        }
-        local.probed = self.probes.endpoints(self.now_ms());
-        RequestLookup { local, matches, known_blocks }
-    }
-
-    fn book(
-        &self,
-        snapshot: &DecisionSnapshot,
-        position: usize,
-        (request, api, delivery): (&Request, Api, Delivery),
-        terms: &CostTerms,
-        (chain, known, held): (Vec<BlockHash>, usize, usize),
-    ) -> PickedEndpoint {
-        let member = &snapshot.view.endpoints[position];
-        let uncached_tokens = request.prompt_tokens - terms.cached_tokens;
-        // The booking comes first, because the owner must not see a placement of which it does not see the load. The
-        // uplink is woken last, so that it sends both in one batch.
-        let booking =
-            self.bookings.reserve_unannounced(Arc::clone(snapshot.view.gauge(position)), uncached_tokens);
-        if terms.prefills == 0 {
-            booking.record_prefill_start(self.now_ms());
-        }
-        let usage = predicted_usage(member, request, terms, (&chain, held));
-        let mut prompt = BookedPrompt {
-            api,
-            weight: BookedPrompt::weight_of(request),
-            block_bytes: snapshot.view.format.block_bytes,
-            ..BookedPrompt::default()
+    /// Returns a pick that reads what this replica knows now.
+    fn pick_now<'a>(&'a self, snapshot: &'a DecisionSnapshot) -> Pick<'a> {
+        let own = OwnState {
+            origin: self.origin(),
+            bookings: &self.bookings,
+            overlay: &self.overlay,
+            adapter_sends: &self.adapter_sends,
+            probes: &self.probes,
         };
-        if !chain.is_empty() && snapshot.view.format.is_supported() {
-            prompt.chain = chain.into();
-            let (chain, incarnation) = (Arc::clone(&prompt.chain), member.observed.incarnation);
-            prompt.is_placed =
-                self.place(PlacedPrompt { endpoint: member.key, incarnation, chain, known, held });
-        }
-        if let Some(adapter) = snapshot.view.adapter(&request.model) {
-            self.adapter_sends.record(self.now_ms(), adapter, member.key);
-            self.report(FeedbackEvent::AdapterUsed(member.key, Arc::clone(adapter)));
-        }
-        let booked = BookedRequest {
-            booking,
-            endpoint: member.key,
-            is_sole_prefill: terms.prefills == 0,
-            usage,
-            prompt,
-            delivery,
-            booked_at: Instant::now(),
-            response: SeenResponse::default(),
-            expected_prefill: Duration::from_micros(terms.prefill_done_us()),
-            expected_duration: Duration::from_micros(terms.expected_duration_us()),
-        };
-        self.bookings.announce();
-        PickedEndpoint { destination: self.destination(snapshot, position), booked }
-    }
-
-    /// Returns the picked endpoint if this request would probe it and another request does so since the decision began.
-    /// Otherwise the request is the probe, if one is needed.
-    fn probed_meanwhile(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Option<EndpointKey> {
-        let Decision::Picked { position, .. } = *decision else { return None };
-        if !inputs.is_probe(position) {
-            return None;
-        }
-        let endpoint = inputs.view.endpoints[position].key;
-        if !self.probes.claim(self.now_ms(), endpoint) {
-            return Some(endpoint);
-        }
-        let (model, outcome) = (ModelKey::of(&inputs.request.model), ResponseOutcome::ProbeSent);
-        self.report(FeedbackEvent::Response(ResponseReport { endpoint, model, outcome }));
-        None
+        Pick { view: &snapshot.view, policy: &self.policy, own, now_ms: self.now_ms() }
     }
 
     fn destination(&self, snapshot: &DecisionSnapshot, position: usize) -> Destination {
@@ -280,36 +195,31 @@ impl Picker {
         }
     }
 
-    /// Applies a placement to the overlay and queues it for the uplink. If the queue is full, the placement
-    /// is dropped: a missed placement costs a cache hit, whereas a missed booking would unbalance the
-    /// endpoints. Returns whether it was queued.
-    pub(crate) fn place(&self, placed: PlacedPrompt) -> bool {
-        self.overlay.place(&placed);
-        let Err(full) = self.placements.try_send(placed) else { return true };
-        let placed = full.into_inner();
-        self.overlay.remove(&placed);
-        self.metrics.placements_dropped.inc();
-        false
+    /// Applies a placement to the overlay and queues it for the uplink.
+    pub(crate) fn place(&self, placed: PlacedPrompt) {
+        place(&self.overlay, placed, &mut &*self);
     }
 }
 
-/// Returns the usage that is expected of a request, with the leading blocks of its chain that the endpoint is
-/// believed to hold.
-fn predicted_usage(
-    member: &EndpointState,
-    request: &Request,
+/// Returns what the stream of a request keeps of its booking.
+fn booked_request(
+    booked: Booked,
+    (request, api, delivery): (&Request, Api, Delivery),
     terms: &CostTerms,
-    (chain, held): (&[BlockHash], usize),
-) -> UsageReport {
-    UsageReport {
-        text_bytes: request.prompt.text_bytes,
-        token_ids: request.prompt.token_ids,
-        media_tokens: request.prompt.media.iter().map(|medium| u64::from(medium.tokens)).sum(),
-        predicted_tokens: request.prompt_tokens,
-        predicted_cached_tokens: terms.cached_tokens,
-        last_block: chain.last().copied().unwrap_or(BlockHash::ROOT),
-        held_blocks: u32::try_from(held).unwrap_or(u32::MAX),
-        ..UsageReport::new(member.key, member.observed.incarnation, ModelKey::of(&request.model))
+    block_bytes: u32,
+) -> BookedRequest {
+    let Booked { booking, is_sole_prefill, usage, chain, is_placed } = booked;
+    BookedRequest {
+        booking,
+        endpoint: usage.endpoint,
+        is_sole_prefill,
+        usage,
+        prompt: BookedPrompt { api, weight: BookedPrompt::weight_of(request), chain, block_bytes, is_placed },
+        delivery,
+        booked_at: Instant::now(),
+        response: SeenResponse::default(),
+        expected_prefill: Duration::from_micros(terms.prefill_done_us()),
+        expected_duration: Duration::from_micros(terms.expected_duration_us()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use signalbox_extproc::Config;
 use signalbox_intake::ParseOptions;
-use signalbox_schedule::Policy;
+use signalbox_schedule::{FeedbackSink, Policy};
 use signalbox_state::{
     Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseReport, UsageReport,
     View,
@@ -245,5 +245,23 @@ impl Picker {
     /// Returns whether other replicas' bookings in the view still count.
     pub(crate) fn peer_load(&self) -> PeerLoad {
         if self.view_age_ms() < self.origin_ttl_ms { PeerLoad::Current } else { PeerLoad::Outdated }
+    }
+}
+
+/// The queues to the uplink.
+impl FeedbackSink for &Picker {
+    fn queue_placement(&mut self, placed: PlacedPrompt) -> Result<(), PlacedPrompt> {
+        self.placements.try_send(placed).map_err(|full| {
+            self.metrics.placements_dropped.inc();
+            full.into_inner()
+        })
+    }
+
+    fn report_response(&mut self, report: ResponseReport) {
+        self.report(FeedbackEvent::Response(report));
+    }
+
+    fn report_adapter_use(&mut self, endpoint: EndpointKey, adapter: &Arc<str>) {
+        self.report(FeedbackEvent::AdapterUsed(endpoint, Arc::clone(adapter)));
     }
 }

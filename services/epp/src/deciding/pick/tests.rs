@@ -1,8 +1,8 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use signalbox_schedule::Policy;
-use signalbox_state::Bookings;
-use signalbox_types::Origin;
+use signalbox_state::{Bookings, ResponseOutcome};
+use signalbox_types::{BlockHash, Origin};
 
 use super::*;
 use crate::test_support::{
