@@ -88,11 +88,13 @@ pub enum Invariant {
     TakeoverWithoutSnapshots,
     /// A draining owner leaves all its changes to the next owner.
     DrainLosesNothing,
+    /// What a follower holds of an earlier owner's state is inherited, whoever owns the pool in between.
+    EarlierStateIsInherited,
 }
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -134,6 +136,7 @@ impl Invariant {
         Self::TakeoverIsFast,
         Self::TakeoverWithoutSnapshots,
         Self::DrainLosesNothing,
+        Self::EarlierStateIsInherited,
     ];
 
     /// Returns the name used in reports and in the documentation.
@@ -180,6 +183,7 @@ impl Invariant {
             Self::TakeoverIsFast => "takeover-is-fast",
             Self::TakeoverWithoutSnapshots => "takeover-without-snapshots",
             Self::DrainLosesNothing => "drain-loses-nothing",
+            Self::EarlierStateIsInherited => "earlier-state-is-inherited",
         }
     }
 }

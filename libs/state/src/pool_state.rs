@@ -1,5 +1,6 @@
 //! The replicated state of a pool, which is the same at its owner and at all followers.
 
+mod acknowledgements;
 mod adapter_residency;
 mod assessment;
 mod cache_accuracy;
@@ -12,6 +13,7 @@ mod learned_from_usage;
 mod live_loads;
 mod load_table;
 mod observed;
+mod provisional;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +60,7 @@ pub struct PoolState {
     models: Arc<Models>,
     token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
     digest: Digest,
+    provisional_since: u64,
 }
 
 impl PoolState {
@@ -134,16 +137,6 @@ impl PoolState {
         &self.models
     }
 
-    /// Returns, for each origin, the number up to which this state contains its placements.
-    pub fn acknowledgements(&self) -> impl ExactSizeIterator<Item = (Origin, u64)> {
-        self.acknowledged.iter().map(|(origin, number)| (*origin, *number))
-    }
-
-    /// Returns the number up to which this state contains the placements of `origin`; 0 if it contains none.
-    pub fn acknowledged(&self, origin: Origin) -> u64 {
-        self.acknowledged.get(&origin).copied().unwrap_or(0)
-    }
-
     /// Returns the checksums over the whole state.
     pub fn digest(&self) -> Digest {
         self.digest
@@ -190,6 +183,7 @@ impl PoolState {
             Change::CacheAccuracyChanged { endpoint, accuracy } => {
                 return self.set_cache_accuracy(*endpoint, *accuracy);
             }
+            Change::ProvisionalSet { since } => self.set_provisional_since(*since),
         }
         Ok(())
     }
@@ -270,22 +264,6 @@ impl PoolState {
 
     fn endpoint_mut(&mut self, endpoint: EndpointKey) -> Result<&mut EndpointState, Diverged> {
         self.endpoints.get_mut(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))
-    }
-
-    fn expire(&mut self, origin: Origin) {
-        for (endpoint, load) in self.loads.expire(origin) {
-            digest::replace_part(&mut self.digest.loads, digest::of_load(endpoint, origin, load), 0);
-        }
-        self.acknowledge(origin, None);
-    }
-
-    fn acknowledge(&mut self, origin: Origin, number: Option<u64>) {
-        let before = match number {
-            Some(number) => self.acknowledged.insert(origin, number),
-            None => self.acknowledged.remove(&origin),
-        };
-        let sum = |number: Option<u64>| number.map_or(0, |number| digest::of_acknowledged(origin, number));
-        digest::replace_part(&mut self.digest.loads, sum(before), sum(number));
     }
 
     fn edit_index(

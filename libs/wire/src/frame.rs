@@ -12,6 +12,7 @@ use crate::error::WireError;
 use crate::hello::check_protocol;
 use crate::learned;
 use crate::models;
+use crate::no_op;
 use crate::runs::{decode_run, encode_run};
 use crate::shared;
 
@@ -83,8 +84,11 @@ fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
         }
         SnapshotEntry::Models(message) => return models::encode_entry(message),
         SnapshotEntry::TokenRatios(ratios) => return learned::encode_entry(ratios),
+        SnapshotEntry::ProvisionalSince(epoch) => {
+            return pb::SnapshotEntry { provisional_since: *epoch, ..no_op::entry() };
+        }
     };
-    pb::SnapshotEntry { entry: Some(kind), models: None, token_ratios: Vec::new() }
+    pb::SnapshotEntry { entry: Some(kind), ..pb::SnapshotEntry::default() }
 }
 
 fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> {
@@ -94,6 +98,9 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
     }
     if !message.token_ratios.is_empty() {
         return Ok(SnapshotEntry::TokenRatios(Arc::new(learned::decode_entry(&message.token_ratios)?)));
+    }
+    if message.provisional_since > 0 {
+        return Ok(SnapshotEntry::ProvisionalSince(message.provisional_since));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
         Kind::Endpoint(message) => {
@@ -183,6 +190,9 @@ fn encode_change(change: &Change) -> pb::Change {
         Change::CacheAccuracyChanged { endpoint, accuracy } => {
             return learned::encode_accuracy_change(*endpoint, *accuracy);
         }
+        Change::ProvisionalSet { since } => {
+            return pb::Change { provisional_since: Some(*since), ..no_op::change() };
+        }
         Change::Observed { endpoint, observed } => {
             Kind::Observed(shared::encode_observed(*endpoint, observed))
         }
@@ -212,7 +222,7 @@ fn encode_change(change: &Change) -> pb::Change {
             Kind::Acknowledged(pb::Acknowledged { origin: origin.0, number: *number })
         }
     };
-    pb::Change { change: Some(kind), models: None, token_ratio: None, cache_accuracy: None }
+    pb::Change { change: Some(kind), ..pb::Change::default() }
 }
 
 fn decode_change(message: pb::Change) -> Result<Change, WireError> {
@@ -227,6 +237,9 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     if let Some(pb::CacheAccuracyChanged { endpoint, accuracy }) = message.cache_accuracy {
         let accuracy = learned::decode_accuracy(accuracy)?;
         return Ok(Change::CacheAccuracyChanged { endpoint: EndpointKey(endpoint), accuracy });
+    }
+    if let Some(since) = message.provisional_since {
+        return Ok(Change::ProvisionalSet { since });
     }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
         Kind::EndpointSet(pb::EndpointSet { spec }) => {

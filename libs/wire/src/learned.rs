@@ -8,14 +8,11 @@ use signalbox_state::CacheAccuracy;
 use signalbox_types::{EndpointKey, ModelKey, TokenRatio};
 
 use crate::error::WireError;
-
-/// No replica has this origin: replicas draw random ones.
-const NO_ORIGIN: u64 = 0;
+use crate::no_op;
 
 pub(crate) fn encode_entry(ratios: &BTreeMap<ModelKey, TokenRatio>) -> pb::SnapshotEntry {
-    let no_op = pb::snapshot_entry::Entry::Runs(pb::RunsEntry { runs: Vec::new() });
     let token_ratios = ratios.iter().map(|(model, ratio)| encode_token_ratio(*model, *ratio)).collect();
-    pb::SnapshotEntry { entry: Some(no_op), models: None, token_ratios }
+    pb::SnapshotEntry { token_ratios, ..no_op::entry() }
 }
 
 pub(crate) fn decode_entry(messages: &[pb::TokenRatio]) -> Result<BTreeMap<ModelKey, TokenRatio>, WireError> {
@@ -23,18 +20,13 @@ pub(crate) fn decode_entry(messages: &[pb::TokenRatio]) -> Result<BTreeMap<Model
 }
 
 pub(crate) fn encode_ratio_change(model: ModelKey, ratio: TokenRatio) -> pb::Change {
-    pb::Change { token_ratio: Some(encode_token_ratio(model, ratio)), ..no_op() }
+    pb::Change { token_ratio: Some(encode_token_ratio(model, ratio)), ..no_op::change() }
 }
 
 pub(crate) fn encode_accuracy_change(endpoint: EndpointKey, accuracy: CacheAccuracy) -> pb::Change {
     let accuracy = Some(encode_accuracy(accuracy));
     let changed = pb::CacheAccuracyChanged { endpoint: endpoint.0, accuracy };
-    pb::Change { cache_accuracy: Some(changed), ..no_op() }
-}
-
-fn no_op() -> pb::Change {
-    let no_op = pb::change::Change::OriginExpired(pb::OriginExpired { origin: NO_ORIGIN });
-    pb::Change { change: Some(no_op), models: None, token_ratio: None, cache_accuracy: None }
+    pb::Change { cache_accuracy: Some(changed), ..no_op::change() }
 }
 
 fn encode_token_ratio(model: ModelKey, ratio: TokenRatio) -> pb::TokenRatio {

@@ -11,6 +11,7 @@ mod frame;
 mod hello;
 mod learned;
 mod models;
+mod no_op;
 mod request_ends;
 mod runs;
 mod shared;

@@ -5,23 +5,14 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_types::{ModelRewrite, Models, Objective, RewriteRule, RewriteTarget};
 
 use crate::error::WireError;
-
-/// No replica has this origin: replicas draw random ones.
-const NO_ORIGIN: u64 = 0;
+use crate::no_op;
 
 pub(crate) fn encode_entry(models: &Models) -> pb::SnapshotEntry {
-    let no_op = pb::snapshot_entry::Entry::Runs(pb::RunsEntry { runs: Vec::new() });
-    pb::SnapshotEntry { entry: Some(no_op), models: Some(encode_models(models)), token_ratios: Vec::new() }
+    pb::SnapshotEntry { models: Some(encode_models(models)), ..no_op::entry() }
 }
 
 pub(crate) fn encode_change(models: &Models) -> pb::Change {
-    let no_op = pb::change::Change::OriginExpired(pb::OriginExpired { origin: NO_ORIGIN });
-    pb::Change {
-        change: Some(no_op),
-        models: Some(encode_models(models)),
-        token_ratio: None,
-        cache_accuracy: None,
-    }
+    pb::Change { models: Some(encode_models(models)), ..no_op::change() }
 }
 
 fn encode_models(models: &Models) -> pb::Models {

@@ -107,4 +107,9 @@ pub enum Change {
         /// The accuracy from now on.
         accuracy: CacheAccuracy,
     },
+    /// The state became provisional, or final.
+    ProvisionalSet {
+        /// The epoch in which a provisional state began, or 0; see [`super::PoolState::provisional_since`].
+        since: u64,
+    },
 }

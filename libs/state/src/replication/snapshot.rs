@@ -55,7 +55,9 @@ pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<Snapshot
     let models = models.map(|models| SnapshotEntry::Models(Arc::clone(models)));
     let ratios = Some(pool_state.token_ratios()).filter(|ratios| !ratios.is_empty());
     let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
-    endpoints.chain(origins).chain(models).chain(ratios).map(Arc::new).collect()
+    let provisional = Some(pool_state.provisional_since()).filter(|since| *since > 0);
+    let provisional = provisional.map(SnapshotEntry::ProvisionalSince);
+    endpoints.chain(origins).chain(models).chain(ratios).chain(provisional).map(Arc::new).collect()
 }
 
 /// Collects runs into parts of a snapshot of a limited size.
@@ -96,7 +98,7 @@ impl RunEntries {
 /// [`Diverged`] when the parts are inconsistent.
 pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
     let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut models, mut ratios) = (Arc::default(), Arc::default());
+    let (mut models, mut ratios, mut provisional_since) = (Arc::default(), Arc::default(), 0);
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             SnapshotEntry::Endpoint(endpoint_state, loads) => {
@@ -106,9 +108,11 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
             SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
             SnapshotEntry::Models(all) => models = all,
             SnapshotEntry::TokenRatios(all) => ratios = all,
+            SnapshotEntry::ProvisionalSince(epoch) => provisional_since = epoch,
         }
     }
     let mut pool_state = PoolState::from_parts(endpoints, runs, origins, &models)?;
     ratios.iter().for_each(|(model, ratio)| pool_state.set_token_ratio(*model, *ratio));
+    pool_state.set_provisional_since(provisional_since);
     Ok(pool_state)
 }
