@@ -8,6 +8,7 @@ mod growth;
 mod late_inheritance;
 mod measured_owner;
 mod measured_replica;
+mod memory;
 mod prompts;
 mod rare_folds;
 mod report;
@@ -81,6 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         report::print_shape(&shape, &costs);
         results.shapes.push((shape, costs));
     }
+    report::print_memory(&results.shapes);
     report::print_snapshots(&results.shapes);
     report::print_rare_folds(&results.shapes);
     if args.requests.is_none() {

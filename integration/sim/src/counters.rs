@@ -14,6 +14,8 @@ pub enum Counter {
     Change,
     /// Requests booked by replicas.
     Request,
+    /// Requests that waited and were granted a place.
+    Granted,
     /// Aggregators that became the owner.
     Takeover,
     /// Claims that replaced an owner that still held its lease.
@@ -106,10 +108,11 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::Event,
         Self::Change,
         Self::Request,
+        Self::Granted,
         Self::Takeover,
         Self::EarlyClaim,
         Self::OwnershipLost,

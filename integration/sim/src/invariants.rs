@@ -73,6 +73,10 @@ pub enum Invariant {
     LoadsMatchGauges,
     /// After all requests have ended, nothing is booked.
     NoLeakedBookings,
+    /// No more requests of a flow are granted than wait, and the number of a grant never decreases while the flow is known.
+    GrantsFitWhatWaits,
+    /// After all requests have ended, none waits, and the pool knows it.
+    QueuesEmpty,
     /// Once settled, no replica has unacknowledged placements.
     OverlaysAreEmpty,
     /// Once settled, all endpoints are fresh.
@@ -94,7 +98,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -129,6 +133,8 @@ impl Invariant {
         Self::OneCollectorPerEndpoint,
         Self::LoadsMatchGauges,
         Self::NoLeakedBookings,
+        Self::GrantsFitWhatWaits,
+        Self::QueuesEmpty,
         Self::OverlaysAreEmpty,
         Self::EndpointsAreFresh,
         Self::CircuitsClose,
@@ -176,6 +182,8 @@ impl Invariant {
             Self::OneCollectorPerEndpoint => "one-collector-per-endpoint",
             Self::LoadsMatchGauges => "loads-match-gauges",
             Self::NoLeakedBookings => "no-leaked-bookings",
+            Self::GrantsFitWhatWaits => "grants-fit-what-waits",
+            Self::QueuesEmpty => "queues-empty",
             Self::OverlaysAreEmpty => "overlays-are-empty",
             Self::EndpointsAreFresh => "endpoints-are-fresh",
             Self::CircuitsClose => "circuits-close",

@@ -61,6 +61,8 @@ pub struct Plan {
     pub kv_tokens: u64,
     /// The mean time between two requests at a replica, in milliseconds.
     pub request_every_ms: u64,
+    /// Of every so many requests of a replica, one waits for a grant; none if this is 0.
+    pub queued_every: u64,
     /// The largest drift of a process's clock, in parts per million.
     pub drift_ppm: i64,
     /// How long processes take for what they do.
@@ -131,6 +133,7 @@ impl Plan {
             failback_after_ms: 30_000,
             kv_tokens: AMPLE_KV_TOKENS,
             request_every_ms: 50,
+            queued_every: 4,
             drift_ppm: 200,
             work: Work::quick(),
             input_limits: InputLimits::default(),

@@ -3,6 +3,7 @@
 mod attempts;
 mod draining;
 mod feedback_sources;
+mod grants;
 mod outranked;
 mod placements;
 mod probes;
@@ -10,6 +11,7 @@ mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use signalbox_flow::{FlowKey, PeerBacklog};
 use signalbox_state::{
     AssignedEndpoint, CatchUp, Change, Circuit, Digest, Follower, Frame, Gap, PlacedPrompt, PoolRole,
     PoolState, RoleStatus,
@@ -43,6 +45,8 @@ struct OwnerRecord {
     /// When the owner learned of a probe at each endpoint, in microseconds, unless it knows the outcome.
     probed_us: BTreeMap<EndpointKey, u64>,
     circuits: BTreeMap<EndpointKey, Circuit>,
+    /// What waits of each flow at each origin, as the owner's changes say.
+    backlogs: BTreeMap<(Origin, FlowKey), PeerBacklog>,
 }
 
 /// Observes all processes and keeps the first violation.
@@ -178,6 +182,7 @@ impl StepChecker {
                 let Some(record) = self.owners.get_mut(&process) else { return };
                 record.expired.insert(*origin);
                 record.acknowledged.remove(origin);
+                record.backlogs.retain(|(of, _), _| of != origin);
             }
             Change::Acknowledged { origin, number } => {
                 self.check_acknowledgement(process, pool_state, *origin, *number);
@@ -190,6 +195,7 @@ impl StepChecker {
             Change::Assessed { endpoint, assessment } => {
                 self.check_circuit(counters, process, *endpoint, assessment.circuit);
             }
+            Change::Flow(change) => self.check_flow_change(process, change),
             Change::Evicted { .. } => counters.increment(Counter::Eviction),
             _ => {}
         }
@@ -209,7 +215,8 @@ impl StepChecker {
         let loads = Loads::of(role.pool_state());
         let circuits =
             role.pool_state().endpoints().map(|member| (member.key, member.assessment.circuit)).collect();
-        let record = OwnerRecord { acknowledged, loads, circuits, ..OwnerRecord::default() };
+        let backlogs = grants::backlogs_of(role.pool_state());
+        let record = OwnerRecord { acknowledged, loads, circuits, backlogs, ..OwnerRecord::default() };
         self.owners.entry(process).or_insert(record);
         let latest_ms =
             role.pool_state().endpoints().map(|member| member.observed.scrape_status_since_ms).max();

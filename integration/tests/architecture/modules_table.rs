@@ -137,13 +137,17 @@ pub(crate) const MODULES: &[Modules] = &[
     Modules {
         name: "config",
         rows: &[
-            ("describe", &[]),
+            ("describe", &["flow_control"]),
             ("diagnostics", &[]),
+            ("flow_control", &["diagnostics", "other_sections", "parameters", "plugins"]),
             ("other_sections", &["diagnostics", "parameters", "plugins"]),
             ("parameters", &[]),
             ("plugins", &["diagnostics", "parameters"]),
             ("profile", &["diagnostics", "plugins"]),
-            ("top_level", &["diagnostics", "other_sections", "parameters", "plugins", "profile"]),
+            (
+                "top_level",
+                &["diagnostics", "flow_control", "other_sections", "parameters", "plugins", "profile"],
+            ),
         ],
     },
     Modules {
@@ -216,10 +220,11 @@ pub(crate) const MODULES: &[Modules] = &[
             ("app", &["admin", "config", "deciding", "directory", "gateway", "metrics", "pools", "replica"]),
             ("bookings", &[]),
             ("config", &[]),
-            ("deciding", &["bookings", "config", "metrics"]),
+            ("deciding", &["bookings", "config", "flow_control", "metrics"]),
             ("directory", &["deciding"]),
             ("flags", &["config"]),
-            ("gateway", &["bookings", "deciding", "directory", "metrics"]),
+            ("flow_control", &["config"]),
+            ("gateway", &["bookings", "deciding", "directory", "flow_control", "metrics"]),
             ("metrics", &[]),
             ("pools", &["actors", "admin", "deciding", "directory", "gateway", "metrics", "replica"]),
             ("process", &["app", "config", "flags"]),

@@ -1,5 +1,7 @@
 //! Runs `cargo xtask bench`.
 
+use std::process::Command;
+
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
@@ -15,6 +17,9 @@ const INDEX: &str = "--manifest-path=integration/bench-index/Cargo.toml";
 
 /// Chooses the half of the measurement of coherence that runs in virtual time.
 const VIRTUAL: [&str; 3] = [PACKAGE, "--", "coherence"];
+
+/// How the image is built, and the settings that its programs run with.
+const IMAGE: &str = include_str!("../../../Dockerfile");
 
 /// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,7 +47,7 @@ impl Bench {
         match self {
             Self::Routing => run_binary(&[PACKAGE, "--", "routing"], arguments, workspace),
             Self::Decide => run_binary(&[PACKAGE, "--", "decide"], arguments, workspace),
-            Self::ScaleOut => run_binary(&[PACKAGE, "--", "scale-out"], arguments, workspace),
+            Self::ScaleOut => run_as_in_image(&[PACKAGE, "--", "scale-out"], arguments, workspace),
             Self::Index => {
                 // It starts its other program, which measures memory.
                 build(&[INDEX, "--bins"], workspace)?;
@@ -70,7 +75,22 @@ fn build(choice: &[&str], workspace: &Workspace) -> anyhow::Result<()> {
 
 /// Builds a binary, which `choice` chooses, and runs it with `arguments`.
 fn run_binary(choice: &[&str], arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
+    run(workspace.cargo(&["run", "--quiet", "--release", "--locked"]), choice, arguments)
+}
+
+/// Does the same with the memory settings of the image, unless the environment has others.
+fn run_as_in_image(choice: &[&str], arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
+    let line = IMAGE.lines().find_map(|line| line.strip_prefix("ENV ")?.split_once('='));
+    let (name, settings) = line.context("the Dockerfile has no line `ENV GLIBC_TUNABLES=...`: add it")?;
+    build(&choice[..1], workspace)?;
     let mut command = workspace.cargo(&["run", "--quiet", "--release", "--locked"]);
+    if std::env::var_os(name).is_none() {
+        command.env(name, settings);
+    }
+    run(command, choice, arguments)
+}
+
+fn run(mut command: Command, choice: &[&str], arguments: &[String]) -> anyhow::Result<()> {
     let status = command.args(choice).args(arguments).status().context("cannot start cargo")?;
     if !status.success() {
         bail!("the benchmark failed: {status}");

@@ -1,5 +1,7 @@
 //! Describes the effect of a configuration in plain text.
 
+mod flow_control;
+
 use std::fmt::Write;
 
 use signalbox_schedule::{
@@ -12,7 +14,7 @@ use crate::Configuration;
 /// Describes what the file does: its filters in order, its scorers with weights and formulas, its picker, the
 /// settings without effect and the warnings. Ends with a line break.
 pub fn describe(configuration: &Configuration) -> String {
-    let Configuration { profile, weighted, parsers, warnings, ignored } = configuration;
+    let Configuration { profile, weighted, flow_control, parsers, warnings, ignored } = configuration;
     let Weighted { filters, scorers, picker, .. } = weighted;
     let mut text = format!("profile {profile}, for every request\n\n");
     let mut line = |content: &str| {
@@ -39,6 +41,10 @@ pub fn describe(configuration: &Configuration) -> String {
         line("  none: every total is 0");
     }
     line(&format!("\npicker\n  {}", describe_picker(*picker)));
+    line("\nflow control");
+    for described in flow_control::describe(flow_control) {
+        line(&format!("  {described}"));
+    }
     if !parsers.is_empty() {
         line(&format!(
             "\nparsers\n  {}; a body that none of them can parse is rejected with 400",

@@ -13,6 +13,8 @@ pub(crate) struct Diagnostics {
     pub(crate) ignored: Problems,
     /// Types of the parsers that the file lists.
     pub(crate) parsers: Vec<String>,
+    /// Names of the plugins that measure saturation.
+    pub(crate) detectors: Vec<String>,
     /// Plugins that the file declares: name and type.
     pub(crate) declared: Vec<(String, String)>,
 }

@@ -8,6 +8,7 @@
 
 mod describe;
 mod diagnostics;
+mod flow_control;
 mod other_sections;
 mod parameters;
 mod plugins;
@@ -19,6 +20,7 @@ use signalbox_schedule::{Policy, Weighted};
 
 pub use describe::describe;
 use diagnostics::{Diagnostics, sorted};
+pub use flow_control::FlowControl;
 
 /// The content of a valid configuration file.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Configuration {
     pub profile: String,
     /// Filters, scorers and picker of the profile.
     pub weighted: Weighted,
+    /// Which requests wait while the pool is full.
+    pub flow_control: FlowControl,
     /// Types of the parsers that the file lists. When empty, every supported API is parsed.
     pub parsers: Vec<String>,
     /// Settings that may not do what the author intended.
@@ -49,9 +53,9 @@ impl Configuration {
 pub fn parse(text: &str) -> Result<Configuration, FileErrors> {
     let mut diagnostics = Diagnostics::default();
     let root = read_tree(text, top_level::KIND, &mut diagnostics.problems);
-    let profile = root.and_then(|root| top_level::read(&root, &mut diagnostics));
+    let read = root.and_then(|root| top_level::read(&root, &mut diagnostics));
     let Diagnostics { problems, warnings, ignored, parsers, .. } = diagnostics;
-    let (profile, weighted) = problems.into_result(profile)?;
+    let (profile, weighted, flow_control) = problems.into_result(read)?;
     let (warnings, ignored) = (sorted(warnings), sorted(ignored));
-    Ok(Configuration { profile, weighted, parsers, warnings, ignored })
+    Ok(Configuration { profile, weighted, flow_control, parsers, warnings, ignored })
 }

@@ -1,4 +1,4 @@
-//! Checks the sections other than plugins and profiles: request parsing, data layer and flow control.
+//! Checks the sections for request parsing and the data layer; reads references to plugins.
 
 use signalbox_document::{Fields, Located, quoted};
 
@@ -6,19 +6,6 @@ use crate::diagnostics::Diagnostics;
 use crate::parameters::Parameters;
 use crate::plugins::catalog::{self, Support};
 use crate::plugins::{Component, DeclaredPlugin};
-
-const FLOW_CONTROL: [&str; 10] = [
-    "maxBytes",
-    "maxRequests",
-    "defaultRequestTTL",
-    "noEndpointRequestTTL",
-    "defaultPriorityBand",
-    "defaultNegativePriorityBand",
-    "priorityBands",
-    "usageLimitPolicyPluginRef",
-    "saturationDetector",
-    "enableEviction",
-];
 
 /// Checks all these sections.
 pub(crate) fn check(fields: &Fields<'_>, plugins: &[DeclaredPlugin<'_>], diagnostics: &mut Diagnostics) {
@@ -35,31 +22,20 @@ pub(crate) fn check(fields: &Fields<'_>, plugins: &[DeclaredPlugin<'_>], diagnos
         parser(at, plugins, diagnostics);
     }
     data_layer(fields, plugins, diagnostics);
-    let flow = fields.optional("flowControl");
-    let flow = Parameters::read(flow, &FLOW_CONTROL, &mut diagnostics.problems);
-    for name in FLOW_CONTROL.into_iter().filter(|name| *name != "saturationDetector") {
-        if let Some(at) = flow.optional(name) {
-            diagnostics.add_problem(&at, "flow control is not supported yet; remove it");
-        }
-    }
-    if let Some(at) = flow.optional("saturationDetector").filter(|at| !at.is_null()) {
-        saturation_detector(at, plugins, diagnostics);
-    }
-    if let Some(at) = fields.optional("saturationDetector").filter(|at| !at.is_null()) {
-        diagnostics.add_warning(&at, "saturationDetector is deprecated here; move it to flowControl");
-        saturation_detector(at, plugins, diagnostics);
-    }
 }
 
 /// Reads a mapping whose only field is `pluginRef`. Returns the name and its position.
-fn reference<'a>(at: Located<'a>, diagnostics: &mut Diagnostics) -> Option<(&'a str, Located<'a>)> {
+pub(crate) fn reference<'a>(
+    at: Located<'a>,
+    diagnostics: &mut Diagnostics,
+) -> Option<(&'a str, Located<'a>)> {
     let fields = at.fields(&["pluginRef"], &mut diagnostics.problems)?;
     let at = fields.required("pluginRef", "NAME", &mut diagnostics.problems)?;
     Some((at.text(&mut diagnostics.problems)?, at))
 }
 
 /// Reports that `plugins` does not declare `name` as a plugin of the kind `expected`.
-fn report_undeclared(at: &Located<'_>, name: &str, expected: &str, diagnostics: &mut Diagnostics) {
+pub(crate) fn report_undeclared(at: &Located<'_>, name: &str, expected: &str, diagnostics: &mut Diagnostics) {
     diagnostics
         .add_problem(at, format!("plugins declares no {expected} named {}; declare it there", quoted(name)));
 }
@@ -131,19 +107,5 @@ fn data_plugin(at: &Located<'_>, plugins: &[DeclaredPlugin<'_>], diagnostics: &m
     let Some(name) = at.text(&mut diagnostics.problems) else { return };
     if !plugins.iter().any(|declared| declared.plugin.name == name) {
         report_undeclared(at, name, "source or extractor", diagnostics);
-    }
-}
-
-fn saturation_detector(at: Located<'_>, plugins: &[DeclaredPlugin<'_>], diagnostics: &mut Diagnostics) {
-    const DETECTORS: [&str; 2] = ["utilization-detector", "concurrency-detector"];
-    let Some((name, at)) = reference(at, diagnostics) else { return };
-    let declared = plugins.iter().find(|declared| declared.plugin.name == name);
-    if declared.is_some_and(|declared| DETECTORS.contains(&declared.plugin.plugin_type)) {
-        diagnostics.add_warning(
-            &at,
-            "no effect yet: shedding needs flow control and priorities, which are not supported yet",
-        );
-    } else {
-        report_undeclared(&at, name, "saturation detector", diagnostics);
     }
 }

@@ -33,6 +33,16 @@ impl Bounds {
         Self { min: 1.0, max: 1e18, is_integer: true, description: "an integer of at least 1" };
     pub(crate) const INTEGER: Self =
         Self { min: -1e18, max: 1e18, is_integer: true, description: "an integer" };
+    pub(crate) const PRIORITY: Self = Self {
+        min: i32::MIN as f64,
+        max: i32::MAX as f64,
+        is_integer: true,
+        description: "an integer of 32 bits",
+    };
+    pub(crate) const PERCENT: Self =
+        Self { min: 0.0, max: 100.0, is_integer: true, description: "an integer from 0 to 100, in percent" };
+    pub(crate) const WEIGHT: Self =
+        Self { min: 1.0, max: 1e6, is_integer: true, description: "an integer from 1 to 1000000" };
     pub(crate) const PORT: Self =
         Self { min: 1.0, max: 65_535.0, is_integer: true, description: "a port from 1 to 65535" };
 
@@ -65,6 +75,25 @@ impl<'a> Parameters<'a> {
 
     pub(crate) fn number(&self, name: &str, default: f64, bounds: Bounds, problems: &mut Problems) -> f64 {
         self.optional(name).and_then(|at| bounds.read(&at, problems)).unwrap_or(default)
+    }
+
+    /// Returns a count; `None` without the parameter and for 0, which stands for its default.
+    pub(crate) fn limit(&self, name: &str, problems: &mut Problems) -> Option<u64> {
+        let number = Bounds::COUNT.read(&self.optional(name)?, problems)?;
+        Some(number as u64).filter(|number| *number > 0)
+    }
+
+    /// Returns bytes, as a number or as Kubernetes writes them; `None` as for [`Self::limit`].
+    pub(crate) fn bytes(&self, name: &str, problems: &mut Problems) -> Option<u64> {
+        let at = self.optional(name)?;
+        let written = at.raw_text("a number of bytes such as 1000000 or 512Mi", problems)?;
+        let bytes = at.parse(written, parse_bytes, problems)?;
+        Some(bytes).filter(|bytes| *bytes > 0)
+    }
+
+    /// Returns a duration in milliseconds, if it is set.
+    pub(crate) fn duration_ms(&self, name: &str, problems: &mut Problems) -> Option<u64> {
+        self.optional(name).filter(|at| !at.is_null())?.duration_ms(problems)
     }
 
     pub(crate) fn boolean(&self, name: &str, default: bool, problems: &mut Problems) -> bool {
@@ -102,6 +131,26 @@ impl<'a> Parameters<'a> {
         let items = self.items(name, problems);
         items.iter().filter_map(|item| item.text(problems).map(str::to_owned)).collect()
     }
+}
+
+/// Parses a number of bytes: a whole number with one of the suffixes of Kubernetes, or without.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("", 1),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+    ];
+    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let (number, suffix) = text.split_at(digits);
+    let unit = UNITS.iter().find(|(name, _)| *name == suffix).map(|(_, unit)| *unit);
+    let bytes = number.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    bytes.ok_or_else(|| format!("{} is not a number of bytes; write it like 1000000 or 512Mi", quoted(text)))
 }
 
 /// Returns the choice in `known` whose name is written at `at`, or reports that there is none.

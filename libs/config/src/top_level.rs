@@ -4,8 +4,9 @@ use signalbox_document::{Fields, Located, Node, quoted};
 use signalbox_schedule::Weighted;
 
 use crate::diagnostics::Diagnostics;
+use crate::flow_control::FlowControl;
 use crate::parameters::hint;
-use crate::{other_sections, plugins, profile};
+use crate::{flow_control, other_sections, plugins, profile};
 
 pub(crate) const KIND: &str = "EndpointPickerConfig";
 const API_VERSION: &str = "llm-d.ai/v1alpha1";
@@ -24,8 +25,8 @@ const FIELDS: [&str; 10] = [
     "parser",
 ];
 
-/// Returns the name of the profile and the policy that it defines.
-pub(crate) fn read(root: &Node, diagnostics: &mut Diagnostics) -> Option<(String, Weighted)> {
+/// Returns the name of the profile, the policy that it defines, and flow control.
+pub(crate) fn read(root: &Node, diagnostics: &mut Diagnostics) -> Option<(String, Weighted, FlowControl)> {
     let fields = Located::root(root).fields(&FIELDS, &mut diagnostics.problems)?;
     api_version(&fields, diagnostics);
     if let Some(at) = fields.required("kind", KIND, &mut diagnostics.problems)
@@ -34,10 +35,12 @@ pub(crate) fn read(root: &Node, diagnostics: &mut Diagnostics) -> Option<(String
     {
         diagnostics.add_problem(&at, format!("unknown kind {}; write kind: {KIND}", quoted(written)));
     }
-    feature_gates(&fields, diagnostics);
+    let is_enabled = feature_gates(&fields, diagnostics);
     let plugins = plugins::read(&fields, diagnostics);
     other_sections::check(&fields, &plugins, diagnostics);
-    profile::read(&fields, &plugins, diagnostics)
+    let flow_control = flow_control::read(&fields, is_enabled, &plugins, diagnostics);
+    let (name, weighted) = profile::read(&fields, &plugins, diagnostics)?;
+    Some((name, weighted, flow_control))
 }
 
 fn api_version(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
@@ -54,19 +57,17 @@ fn api_version(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
     }
 }
 
-fn feature_gates(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
+/// Returns whether the feature gate of flow control is set.
+fn feature_gates(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> bool {
     const FLOW_CONTROL: &str = "flowControl";
     const POPULATE: &str = "haPopulateNonLeaderDatastore";
+    let mut is_enabled = false;
     let gates = fields.optional("featureGates").filter(|at| !at.is_null());
     for gate in gates.and_then(|at| at.items(&mut diagnostics.problems)).unwrap_or_default() {
         let Some(text) = gate.text(&mut diagnostics.problems) else { continue };
         let (name, value) = text.split_once('=').unwrap_or((text, "true"));
         match (name, value) {
-            (FLOW_CONTROL, "true") => {
-                let message = "flow control is not supported yet; remove it, or write flowControl=false";
-                diagnostics.add_problem(&gate, message);
-            }
-            (FLOW_CONTROL, "false") => diagnostics.add_ignored(&gate, "flow control is not supported yet"),
+            (FLOW_CONTROL, "true" | "false") => is_enabled = value == "true",
             (POPULATE, "true" | "false") => {
                 diagnostics.add_ignored(&gate, "all replicas hold the pool state; there is no leader");
             }
@@ -80,4 +81,5 @@ fn feature_gates(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
             }
         }
     }
+    is_enabled
 }

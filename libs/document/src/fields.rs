@@ -8,7 +8,7 @@ use crate::problem::Problems;
 use crate::quote::quoted;
 use crate::scalar::{Kind, Style, parse_number};
 use crate::suggestion::closest_match;
-use crate::time::time_ms;
+use crate::time::{duration_ms, time_ms};
 
 /// A node together with its path in the document.
 #[derive(Clone, Debug)]
@@ -80,6 +80,12 @@ impl<'a> Located<'a> {
     pub fn time_ms(&self, problems: &mut Problems) -> Option<u64> {
         let form = "a time such as 2026-01-31T12:00:00Z";
         self.parse(self.raw_text(form, problems)?, time_ms, problems)
+    }
+
+    /// Returns a duration as Go writes it, such as `1m30s`, in milliseconds.
+    pub fn duration_ms(&self, problems: &mut Problems) -> Option<u64> {
+        let form = "a duration such as 60s";
+        self.parse(self.raw_text(form, problems)?, duration_ms, problems)
     }
 
     /// Returns a whole number in `range`, which must be exact in an `f64`.

@@ -87,6 +87,12 @@ impl Conversation {
         self.request.refusal()
     }
 
+    /// Returns the length of the request's body in bytes while the result of [`Action::Pick`] is due; `None` before, and when
+    /// it is not needed any more.
+    pub fn awaited_pick_bytes(&self) -> Option<usize> {
+        self.request.waiting_bytes()
+    }
+
     /// Returns the outcome of the request if the stream ends now.
     pub fn outcome(&self) -> Outcome {
         if self.refusal().is_some() {

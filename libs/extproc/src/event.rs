@@ -24,7 +24,8 @@ pub enum Event {
 /// An output of a conversation: something to do or to record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Pick an endpoint for this request. Always the last action of a step.
+    /// Pick an endpoint for this request. Always the last action of a step. The result may follow later: until then the
+    /// conversation keeps the body and takes other events.
     Pick(ParsedRequest),
     /// Send this message to the gateway.
     Reply(ProcessingResponse),

@@ -216,7 +216,8 @@ pub(crate) fn trailers(direction: Direction) -> ProcessingResponse {
 pub(crate) fn refuse(refusal: &Refusal, retry_after_s: u32) -> ProcessingResponse {
     let reason =
         refusal.dropped_reason().map(|reason| header(DROPPED_REASON, Bytes::from_static(reason.as_bytes())));
-    let retry_after = refusal.is_retryable().then(|| header(RETRY_AFTER, retry_after_s.to_string().into()));
+    let retry_after = refusal.retry_after_s(retry_after_s);
+    let retry_after = retry_after.map(|seconds| header(RETRY_AFTER, seconds.to_string().into()));
     let set_headers: Vec<_> = reason.into_iter().chain(retry_after).collect();
     let headers = HeaderMutation { set_headers, remove_headers: Vec::new() };
     reply(Response::ImmediateResponse(ImmediateResponse {

@@ -6,4 +6,6 @@ mod credit;
 mod granter;
 mod shares;
 
+pub use credit::Credit;
 pub use granter::{Grant, Granter};
+pub use shares::{BandShares, Served};

@@ -18,7 +18,7 @@ mod waiting;
 pub use backlog::{Backlog, PeerBacklog, Usage};
 pub use drop_reason::DropReason;
 pub use flow_key::FlowKey;
-pub use granting::{Grant, Granter};
+pub use granting::{BandShares, Credit, Grant, Granter, Served};
 pub use policies::{Ceilings, Fairness, Ordering};
 pub use saturation::{Detector, EndpointUse, Freshness, Saturation};
 pub use settings::{BandSettings, Caps, FlowSettings};

@@ -5,6 +5,7 @@ mod ceilings;
 mod fairness;
 mod ordering;
 
+pub(crate) use ceilings::BandPosition;
 pub use ceilings::Ceilings;
 pub use fairness::Fairness;
 pub use ordering::Ordering;

@@ -26,6 +26,9 @@ pub enum Detector {
     },
 }
 
+// None of the numbers is NaN: that is no limit.
+impl Eq for Detector {}
+
 /// The default `hold_ms`: an engine that starts a pass with at least 100 ms of work loses less than 1 % to the fixed
 /// time of a pass (about 1 ms), and stays busy over our round trip of 5 to 10 ms.
 const HOLD_MS: u64 = 100;

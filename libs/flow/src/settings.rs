@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::policies::{Ceilings, Fairness, Ordering};
+use crate::policies::{BandPosition, Ceilings, Fairness, Ordering};
 use crate::saturation::Detector;
+
+/// The priority of requests that ask for none.
+pub(crate) const DEFAULT_PRIORITY: i32 = 0;
 
 /// Upper limits on what waits, over all replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl Default for BandSettings {
 }
 
 /// Settings of flow control for one pool.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowSettings {
     /// Upper limits over all bands.
     pub caps: Caps,
@@ -94,8 +97,43 @@ impl FlowSettings {
         self.bands.get(&priority).unwrap_or(default)
     }
 
+    /// Returns the saturation at which the pool is full for the band of `priority`, at this saturation of the pool. Bands that
+    /// are configured count, and that of requests without a priority. Does not allocate.
+    pub fn ceiling(&self, priority: i32, saturation: f64) -> f64 {
+        let others = self.bands.keys().copied().filter(|other| ![priority, DEFAULT_PRIORITY].contains(other));
+        let default = Some(DEFAULT_PRIORITY).filter(|default| *default != priority);
+        let mut position = BandPosition { rank: 0, priority, count: 1, first: priority, last: priority };
+        for other in others.chain(default) {
+            position.count += 1;
+            position.rank += usize::from(other > priority);
+            position.first = position.first.max(other);
+            position.last = position.last.min(other);
+        }
+        self.ceilings.at(position, saturation)
+    }
+
     /// Returns the weight of the flows named `id`, at least 1.
     pub fn weight(&self, id: &str) -> u32 {
         self.weights.get(id).copied().unwrap_or(1).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ceiling_is_that_of_the_band_among_those_that_are_known() {
+        let ceilings = Ceilings::HoldbackByRank { lowest: 0.5, highest: 1.0 };
+        let bands = BTreeMap::from([(10, BandSettings::default()), (-10, BandSettings::default())]);
+        let settings = FlowSettings { bands, ceilings, ..FlowSettings::default() };
+        for priority in [10, 0, -10, 7] {
+            let mut known = vec![10, 0, -10, priority];
+            known.sort_unstable_by_key(|of| std::cmp::Reverse(*of));
+            known.dedup();
+            let at = known.iter().position(|of| *of == priority).unwrap();
+            assert_eq!(ceilings.of(&known, 0.3)[at], settings.ceiling(priority, 0.3), "{priority}");
+        }
+        assert_eq!(1.0, FlowSettings::default().ceiling(-3, 0.9));
     }
 }

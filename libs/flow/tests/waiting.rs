@@ -264,3 +264,28 @@ fn pool_that_comes_and_goes_does_not_let_requests_wait_for_ever() {
         waiting.expire(&settings, bound_ms).iter().map(|of| (of.ticket, of.reason)).collect::<Vec<_>>()
     );
 }
+
+#[test]
+fn flows_beyond_the_limit_share_one() {
+    let (mut waiting, settings) = (WaitingRequests::default(), FlowSettings::default());
+    let enqueue = |waiting: &mut WaitingRequests, id: usize| {
+        let request = WaitingRequest { flow: FlowKey::new(7, &id.to_string()), ..WaitingRequest::default() };
+        assert!(waiting.enqueue(&settings, request, Default::default()).is_ok());
+    };
+    (0..FlowKey::MAX_FLOWS + 3).for_each(|id| enqueue(&mut waiting, id));
+    enqueue(&mut waiting, 0);
+    let usage = |id: &str| {
+        let flow = FlowKey::new(7, id);
+        waiting.backlogs(0).find(|(of, _)| **of == flow).map(|(_, backlog)| backlog.usage.requests)
+    };
+    assert_eq!((Some(3), Some(2)), (usage(FlowKey::OTHER), usage("0")));
+    assert_eq!(FlowKey::MAX_FLOWS + 1, waiting.backlogs(0).count());
+}
+
+#[test]
+fn long_fairness_ids_are_cut_between_characters() {
+    let id = "ä".repeat(FlowKey::MAX_ID_BYTES);
+    let long = FlowKey::new(0, &format!("x{id}"));
+    assert_eq!(FlowKey::MAX_ID_BYTES - 1, long.id.len());
+    assert_eq!("short", &*FlowKey::new(0, "short").id);
+}

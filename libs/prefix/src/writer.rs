@@ -5,8 +5,10 @@ mod confirmations;
 mod digest;
 mod endpoint_blocks;
 mod error;
+mod eviction_order;
 mod last_uses;
 mod placements;
+mod read_ahead;
 mod run_store;
 mod snapshot;
 mod stored_run;
@@ -20,6 +22,7 @@ use signalbox_types::EndpointKey;
 pub use self::confirmations::ChainRange;
 use self::endpoint_blocks::EndpointBlocks;
 pub use self::error::IndexError;
+use self::eviction_order::EvictionOrder;
 pub use self::last_uses::LastUse;
 use self::run_store::RunStore;
 use crate::endpoint_slots::{EndpointSlots, Slot};
@@ -31,8 +34,9 @@ use crate::reader::Index;
 pub struct IndexWriter {
     store: RunStore,
     endpoints: EndpointMap<EndpointBlocks>,
-    /// Every endpoint that was sent a prompt, by the time of its least recent use.
-    by_oldest_use: BTreeSet<(u64, EndpointKey)>,
+    eviction_order: EvictionOrder,
+    /// Sum of the digests of all endpoints.
+    total_digest: u64,
     /// The slots without an endpoint.
     free_slots: BTreeSet<Slot>,
     /// Buffer for the runs of the current placement's prompt.
@@ -58,7 +62,7 @@ impl IndexWriter {
 
     /// Returns the wrapping sum of [`Self::digest`] over all endpoints.
     pub fn total_digest(&self) -> u64 {
-        self.endpoints.values().fold(0, |sum, blocks| sum.wrapping_add(blocks.digest))
+        self.total_digest
     }
 
     /// Returns the approximate memory use in bytes.
@@ -77,25 +81,6 @@ impl IndexWriter {
         self.index().set_slots(slots);
         self.endpoints.insert(endpoint, EndpointBlocks::new(slot));
         slot
-    }
-
-    /// Returns the time of the least recent use of `endpoint`.
-    fn oldest_use(&self, endpoint: EndpointKey) -> Option<u64> {
-        self.endpoints.get(&endpoint).and_then(EndpointBlocks::oldest_use)
-    }
-
-    /// Puts `endpoint` in its place in the order of the least recent uses. `before` is its oldest use so far.
-    fn reorder(&mut self, endpoint: EndpointKey, before: Option<u64>) {
-        let now = self.oldest_use(endpoint);
-        if now == before {
-            return;
-        }
-        if let Some(used) = before {
-            self.by_oldest_use.remove(&(used, endpoint));
-        }
-        if let Some(used) = now {
-            self.by_oldest_use.insert((used, endpoint));
-        }
     }
 
     /// Releases the slot of `endpoint` if the endpoint holds no block.

@@ -23,7 +23,7 @@ pub use least_time::{CostTerms, EndpointCosts, LeastTime, Tier};
 pub use pick::{BatchedFeedback, Booked, FeedbackSink, OwnState, Pick, PickInputs, place};
 pub use policy::Policy;
 pub use ranking::decide_and_rank;
-pub use recording::{ExplainedDecision, InvalidRecording, Recording, Replay, SEEDS, Verdict};
+pub use recording::{ExplainedDecision, InvalidRecording, Recording, Replay, SEEDS, Verdict, Waited};
 pub use weighted::{
     Concurrency, Fallback, Filter, FilterStep, LabelOperator, LabelRequirement, LabelSelector, Limit, Metric,
     Picker, PrefixAffinity, ROLE_LABEL, Role, Saturation, ScoreTrace, Scorer, ScorerStep, SessionAffinity,

@@ -1,5 +1,6 @@
 //! Recordings of decisions. A replay gives the same decision in any process and at any time.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,6 +50,37 @@ pub struct Recording {
     pub seed: u64,
     /// Decision that was made.
     pub decision: Decision,
+    /// How the request waited before the decision, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<Waited>,
+}
+
+/// How a request waited in the picker, while the pool was full, before an endpoint was picked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// For how long, in milliseconds.
+    pub ms: u64,
+    /// The highest priority of which requests waited already, at any replica. Without one, the pool was full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_priority: Option<i32>,
+    /// How many requests waited already at the replica.
+    pub behind_requests: u64,
+}
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ms, behind_priority, behind_requests } = *self;
+        write!(f, "waited {ms} ms for a place: ")?;
+        match behind_priority {
+            Some(priority) => {
+                write!(
+                    f,
+                    "behind requests of priority {priority}, {behind_requests} of all that waited at this replica"
+                )
+            }
+            None => f.write_str("the pool was full"),
+        }
+    }
 }
 
 /// A recorded decision with its explanation.
@@ -60,6 +92,9 @@ pub struct ExplainedDecision {
     pub at_unix_ms: u64,
     /// Id of the request, if it has one.
     pub request_id: Option<String>,
+    /// How the request waited before the decision, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<Waited>,
     /// Explanation of the decision.
     #[serde(flatten)]
     pub explanation: Explanation,
@@ -132,7 +167,7 @@ impl Recording {
     /// Returns the decision with its explanation.
     pub fn to_explained(&self) -> ExplainedDecision {
         let (number, at_unix_ms, request_id) = (self.number, self.at_unix_ms, self.request_id.clone());
-        ExplainedDecision { number, at_unix_ms, request_id, explanation: self.explain() }
+        ExplainedDecision { number, at_unix_ms, request_id, waited: self.waited, explanation: self.explain() }
     }
 
     /// Repeats the decision and compares it with the recorded one.

@@ -10,8 +10,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Booked, Decision, FeedbackSink, OwnState, Pick, Policy, decide};
 use signalbox_state::{
-    Bookings, Circuit, Feedback, FrameSource, GaugeScope, Overlay, PeerLoad, PlacedPrompt, Pool, PoolConfig,
-    PoolInput, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica, View,
+    Bookings, Circuit, Feedback, FlowReport, FrameSource, GaugeScope, Overlay, PeerLoad, PlacedPrompt, Pool,
+    PoolConfig, PoolInput, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica,
+    View,
 };
 use signalbox_types::{
     BlockHash, EndpointKey, EndpointSpec, Engine, Load, MetricsTls, ModelKey, Origin, PoolId, PoolSpec,
@@ -93,6 +94,7 @@ fn feedback(origin: Origin, responses: Vec<ResponseReport>) -> PoolInput {
         placements: Vec::new(),
         adapters: Vec::new(),
         responses,
+        flows: FlowReport::default(),
         usage: Vec::new(),
     })
 }

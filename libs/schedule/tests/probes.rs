@@ -8,8 +8,8 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Decision, DecisionInputs, Policy, decide};
 use signalbox_state::{
-    Bookings, Feedback, FrameSource, GaugeScope, PeerLoad, Pool, PoolConfig, PoolInput, PrefixMatches,
-    ResponseOutcome, ResponseReport, StateReplica, View,
+    Bookings, Feedback, FlowReport, FrameSource, GaugeScope, PeerLoad, Pool, PoolConfig, PoolInput,
+    PrefixMatches, ResponseOutcome, ResponseReport, StateReplica, View,
 };
 use signalbox_types::{
     EndpointKey, EndpointSpec, Engine, Load, MetricsTls, ModelKey, Origin, PoolId, PoolSpec, Request,
@@ -48,6 +48,7 @@ fn batch(
         adapters: Vec::new(),
         responses,
         usage: Vec::new(),
+        flows: FlowReport::default(),
     })
 }
 

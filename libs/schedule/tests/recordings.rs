@@ -211,6 +211,7 @@ fn recording() -> impl Strategy<Value = Recording> {
                 policy: Arc::new(policy),
                 seed,
                 decision: Decision::NoEndpoint,
+                waited: None,
             };
             let mut rng = SmallRng::seed_from_u64(seed);
             recording.decision = decide(&recording.inputs(), &recording.policy, &mut rng);
@@ -314,6 +315,7 @@ fn write_recorded_decision() {
         policy: Arc::default(),
         seed: 4_503_599_627_370_495,
         decision: Decision::NoEndpoint,
+        waited: None,
     };
     let mut rng = SmallRng::seed_from_u64(recording.seed);
     recording.decision = decide(&recording.inputs(), &recording.policy, &mut rng);

@@ -20,9 +20,9 @@ mod replication;
 mod reports;
 
 pub use local::{
-    Booking, Bookings, ChangeNotifier, FeedbackBatcher, InFlightGauge, LocalState, Outbox, Overlay, PeerLoad,
-    PlacedPrompt, PrefixMatches, RecentAdapterSends, RecentProbes, ResponseTracker, ServedDurations,
-    UnservedBooking, View,
+    BacklogReporter, Booking, Bookings, ChangeNotifier, FeedbackBatcher, InFlightGauge, LocalState, Outbox,
+    Overlay, PeerLoad, PlacedPrompt, PrefixMatches, RecentAdapterSends, RecentProbes, ResponseTracker,
+    ServedDurations, UnservedBooking, View,
 };
 pub use ownership::{
     BeyondHistory, ClaimResult, FollowerPoll, ObservedOwner, OwnedHistory, PollReply, PollWait, PollWant,
@@ -34,7 +34,8 @@ pub use pool::{
 };
 pub use pool_state::{
     AdapterLocation, AdapterResidency, Assessment, CacheAccuracy, Change, Circuit, Digest, Diverged,
-    EndpointList, EndpointState, LoadTable, ModelCircuit, Observed, PoolState, ScrapeStatus,
+    DrainRate, EndpointList, EndpointState, FlowChange, FlowMeasures, FlowPart, FlowTable, LoadTable,
+    ModelCircuit, Observed, OriginFlows, PoolState, ScrapeStatus,
 };
 pub use replication::{
     ApplyOutcome, CatchUp, Changes, Chunk, Cursor, CursorUse, Follower, FollowerEffect, FollowerEvent, Frame,
@@ -42,7 +43,7 @@ pub use replication::{
     SharedHistory, Snapshot, SnapshotCapture, SnapshotEntry, SnapshotPace, StateReplica,
 };
 pub use reports::{
-    DecodeObservation, EndpointObserver, Feedback, FeedbackReply, FeedbackReplyQueue, GaugeScope,
+    DecodeObservation, EndpointObserver, Feedback, FeedbackReply, FeedbackReplyQueue, FlowReport, GaugeScope,
     MessageBudget, MessageKind, MessageLimits, MessageShare, OriginBindings, OriginRefused, Placement,
     Report, ResponseOutcome, ResponseReport, ScrapeResult, Update, UsageReport,
 };

@@ -7,11 +7,15 @@ mod cache_beliefs;
 mod circuit_breaker;
 mod config;
 mod decode_estimator;
+mod drain_meter;
 mod effect;
 mod endpoint_assessment;
 mod endpoint_assessor;
+mod endpoint_uses;
 mod eviction;
 mod feedback_handling;
+mod flow_reports;
+mod granting;
 mod handover;
 mod incarnations;
 mod input;
@@ -43,6 +47,7 @@ pub use self::effect::{CountedEvent, PoolEffect};
 use self::endpoint_assessor::EndpointAssessor;
 use self::eviction::RoomCheck;
 pub use self::feedback_handling::FeedbackRest;
+use self::granting::Granting;
 pub use self::input::PoolInput;
 use self::origins::Origins;
 use self::pool_rates::PoolRates;
@@ -76,6 +81,8 @@ pub struct Pool {
     /// Which endpoints to consider after a tick.
     rounds: Rounds,
     room_check: RoomCheck,
+    /// When requests that wait were granted last, and are next.
+    granting: Granting,
     /// The specification that is being applied, if it is not yet applied completely.
     pending_spec: Option<PendingSpec>,
     snapshot: LatestSnapshot,
@@ -102,6 +109,7 @@ impl Pool {
             cache_beliefs: CacheBeliefs::default(),
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
+            granting: Granting::default(),
             pending_spec: None,
             snapshot: LatestSnapshot::default(),
             discarded: Vec::new(),
@@ -143,6 +151,7 @@ impl Pool {
     /// Handles one input at `now_ms` of the owner's clock and returns what must be done.
     pub fn handle(&mut self, now_ms: u64, input: PoolInput) -> Vec<PoolEffect> {
         let before = self.journal.head();
+        self.pool_state.loads_mut().record_time(now_ms);
         let mut effects = match input {
             PoolInput::Spec(spec) => self.handle_spec(now_ms, spec),
             PoolInput::CollectorJoined(stream, name) => {
@@ -162,8 +171,10 @@ impl Pool {
             PoolInput::Feedback(feedback) => self.handle_feedback(now_ms, feedback),
             PoolInput::FeedbackRest(rest) => self.continue_feedback(now_ms, rest),
             PoolInput::Tick => self.handle_tick(now_ms),
+            PoolInput::GrantDue => self.granting.wake(now_ms),
             PoolInput::Continue => self.handle_continue(now_ms),
         };
+        effects.extend(self.grant_when_due(now_ms));
         self.journal.publish(now_ms, self.pool_state.digest());
         let head = self.journal.head();
         if head != before {

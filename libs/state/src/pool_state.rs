@@ -9,11 +9,15 @@ mod change;
 mod digest;
 mod endpoint_list;
 mod endpoint_state;
+mod endpoint_use;
+mod flow_changes;
+mod flow_table;
 mod learned_from_usage;
 mod live_loads;
 mod load_table;
 mod observed;
 mod provisional;
+mod read_ahead;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +33,8 @@ pub use self::change::Change;
 pub use self::digest::Digest;
 pub use self::endpoint_list::EndpointList;
 pub use self::endpoint_state::EndpointState;
+pub(crate) use self::flow_table::sum_of_settings;
+pub use self::flow_table::{DrainRate, FlowChange, FlowMeasures, FlowPart, FlowTable, OriginFlows};
 pub(crate) use self::live_loads::LiveLoads;
 pub use self::load_table::LoadTable;
 pub(crate) use self::observed::is_restart;
@@ -59,6 +65,8 @@ pub struct PoolState {
     index_writer: IndexWriter,
     models: Arc<Models>,
     token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
+    flows: FlowTable,
+    /// The checksums over everything but the index, which has its own.
     digest: Digest,
     provisional_since: u64,
 }
@@ -76,7 +84,6 @@ impl PoolState {
     ) -> Result<Self, Diverged> {
         let index_writer = IndexWriter::from_runs(runs).map_err(Diverged::Blocks)?;
         let mut pool_state = Self { index_writer, ..Self::default() };
-        pool_state.digest.placements = pool_state.index_writer.total_digest();
         let mut by_key = BTreeMap::new();
         for (endpoint_state, loads) in endpoints {
             pool_state.digest.add(endpoint_state.digest());
@@ -132,6 +139,11 @@ impl PoolState {
         &self.index_writer
     }
 
+    /// Returns the endpoint that holds the least recently used of all placed blocks.
+    pub(crate) fn least_recently_used_endpoint(&mut self) -> Option<EndpointKey> {
+        self.index_writer.least_recently_used_endpoint()
+    }
+
     /// Returns the objectives and model rewrites of the pool.
     pub fn models(&self) -> &Arc<Models> {
         &self.models
@@ -139,7 +151,8 @@ impl PoolState {
 
     /// Returns the checksums over the whole state.
     pub fn digest(&self) -> Digest {
-        self.digest
+        let placements = self.digest.placements.wrapping_add(self.index_writer.total_digest());
+        Digest { placements, ..self.digest }
     }
 
     /// Applies the change with number `seq` in the pool's history.
@@ -163,17 +176,14 @@ impl PoolState {
             Change::Placed { endpoint, anchor, suffix } => {
                 self.endpoint(*endpoint).ok_or(Diverged::UnknownEndpoint(*endpoint))?;
                 // A placement that the index rejects changes nothing.
-                self.edit_index(*endpoint, |index_writer| {
-                    index_writer.place(*endpoint, *anchor, suffix, seq)
-                })?;
+                self.index_writer.place(*endpoint, *anchor, suffix, seq).map_err(Diverged::Blocks)?;
                 if *anchor == BlockHash::ROOT {
                     self.record_cold_placement(*endpoint, seq)?;
                 }
             }
             Change::Evicted { endpoint, last_used_seq, blocks } => {
-                return self.edit_index(*endpoint, |index_writer| {
-                    index_writer.evict(*endpoint, *last_used_seq, *blocks)
-                });
+                let outcome = self.index_writer.evict(*endpoint, *last_used_seq, *blocks);
+                return outcome.map_err(Diverged::Blocks);
             }
             Change::Acknowledged { origin, number } if self.acknowledged(*origin) > *number => {
                 return Err(Diverged::AcknowledgementDecreased(*origin));
@@ -184,6 +194,7 @@ impl PoolState {
                 return self.set_cache_accuracy(*endpoint, *accuracy);
             }
             Change::ProvisionalSet { since } => self.set_provisional_since(*since),
+            Change::Flow(change) => self.change_flows(change),
         }
         Ok(())
     }
@@ -215,14 +226,14 @@ impl PoolState {
         for (origin, load) in self.loads.remove(endpoint) {
             digest::replace_part(&mut self.digest.loads, digest::of_load(endpoint, origin, load), 0);
         }
-        self.remove_blocks(endpoint);
+        self.index_writer.remove_endpoint(endpoint);
         Ok(())
     }
 
     fn observe(&mut self, endpoint: EndpointKey, observed: &Observed) -> Result<(), Diverged> {
         let before = std::mem::replace(&mut self.endpoint_mut(endpoint)?.observed, observed.clone());
         if before.loses_cache(observed) {
-            self.remove_blocks(endpoint);
+            self.index_writer.remove_endpoint(endpoint);
         }
         let sum = |observed: &Observed| digest::of_observed(endpoint, observed);
         digest::replace_part(&mut self.digest.observed, sum(&before), sum(observed));
@@ -264,22 +275,5 @@ impl PoolState {
 
     fn endpoint_mut(&mut self, endpoint: EndpointKey) -> Result<&mut EndpointState, Diverged> {
         self.endpoints.get_mut(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))
-    }
-
-    fn edit_index(
-        &mut self,
-        endpoint: EndpointKey,
-        edit: impl FnOnce(&mut IndexWriter) -> Result<(), IndexError>,
-    ) -> Result<(), Diverged> {
-        let before = self.index_writer.digest(endpoint);
-        let outcome = edit(&mut self.index_writer);
-        let after = self.index_writer.digest(endpoint);
-        digest::replace_part(&mut self.digest.placements, before, after);
-        outcome.map_err(Diverged::Blocks)
-    }
-
-    fn remove_blocks(&mut self, endpoint: EndpointKey) {
-        digest::replace_part(&mut self.digest.placements, self.index_writer.digest(endpoint), 0);
-        self.index_writer.remove_endpoint(endpoint);
     }
 }

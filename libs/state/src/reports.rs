@@ -11,7 +11,9 @@ mod run_tracker;
 
 pub use self::endpoint_observer::{EndpointObserver, ScrapeResult};
 pub use self::endpoint_report::{DecodeObservation, Report, Update};
-pub use self::feedback::{Feedback, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport};
+pub use self::feedback::{
+    Feedback, FlowReport, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
+};
 pub use self::feedback_replies::{FeedbackReply, FeedbackReplyQueue};
 pub use self::message_budget::{MessageBudget, MessageKind, MessageLimits, MessageShare};
 pub use self::origin_bindings::{OriginBindings, OriginRefused};

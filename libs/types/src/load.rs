@@ -27,6 +27,14 @@ impl Load {
             prefill_tokens: self.prefill_tokens.saturating_sub(part.prefill_tokens),
         }
     }
+
+    /// Returns how many of the prefill tokens are probably left `since_ms` milliseconds after the endpoint started with its
+    /// current prompt: as many as it processes in that time are done, but at most the mean length of its prompts.
+    pub fn unprocessed_tokens(self, since_ms: u64, tokens_per_second: u64) -> u64 {
+        let mean_tokens = self.prefill_tokens / u64::from(self.prefills).max(1);
+        let processed = (since_ms.saturating_mul(tokens_per_second) / 1_000).min(mean_tokens);
+        self.prefill_tokens - processed
+    }
 }
 
 impl Add for Load {

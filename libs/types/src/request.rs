@@ -25,6 +25,10 @@ pub struct Request {
     /// Priority from the objective. 0 is the default; requests with a negative priority can be shed.
     #[serde(default, skip_serializing_if = "is_default_priority")]
     pub priority: i32,
+    /// Whose request it is among those of one priority: the fairness id, else the name of the objective. `None` if the
+    /// client names neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
     /// Goal for the time to the first token in milliseconds, if the client sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttft_goal_ms: Option<u32>,

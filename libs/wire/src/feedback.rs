@@ -9,12 +9,15 @@ use signalbox_state::{
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin};
 
 use crate::error::WireError;
+use crate::flows;
 use crate::hello::Hello;
 use crate::shared;
 
 /// Encodes a batch of feedback. The first batch of a stream carries `hello`.
 pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::FeedbackBatch {
-    let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses, usage } = feedback;
+    let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses, usage, flows } =
+        feedback;
+    let (flows, flow_settings) = flows::encode_report(flows);
     let gauge = |(endpoint, load): (EndpointKey, _)| pb::InFlightGauge {
         endpoint: endpoint.0,
         load: Some(shared::encode_load(load)),
@@ -29,6 +32,8 @@ pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedbac
         adapters: adapters.into_iter().map(encode_adapter_use).collect(),
         responses: responses.into_iter().map(encode_response).collect(),
         usage: usage.into_iter().map(encode_usage).collect(),
+        flows,
+        flow_settings,
         hello: hello.map(Hello::message),
     }
 }
@@ -36,8 +41,8 @@ pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedbac
 /// Decodes a batch of feedback. Its hello is decoded by [`Hello::read`].
 ///
 /// # Errors
-/// [`WireError`] when a gauge has no load, a placement contains the root as a block, or there are more placements or
-/// blocks than [`Feedback`] and [`Placement`] allow.
+/// [`WireError`] when a gauge has no load, a placement contains the root as a block, there are more placements or
+/// blocks than [`Feedback`] and [`Placement`] allow, or what waits or its settings are out of bounds.
 pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError> {
     let pb::FeedbackBatch {
         epoch,
@@ -49,6 +54,8 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         adapters,
         responses,
         usage,
+        flows,
+        flow_settings,
         hello: _,
     } = message;
     check_bounds(&placements)?;
@@ -64,6 +71,7 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         adapters: adapters.into_iter().map(decode_adapter_use).collect(),
         responses: responses.into_iter().map(decode_response).collect(),
         usage: usage.into_iter().map(decode_usage).collect(),
+        flows: flows::decode_report(flows, flow_settings)?,
     })
 }
 

@@ -9,10 +9,11 @@ use signalbox_state::{Change, Changes, EndpointState, Frame, SnapshotEntry};
 use signalbox_types::{BlockHash, EndpointKey, Format, Load, Origin, Version};
 
 use crate::error::WireError;
+use crate::flows;
 use crate::hello::check_protocol;
 use crate::learned;
 use crate::models;
-use crate::no_op;
+use crate::no_op::{no_op_change, no_op_entry};
 use crate::runs::{decode_run, encode_run};
 use crate::shared;
 
@@ -85,7 +86,10 @@ fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
         SnapshotEntry::Models(message) => return models::encode_entry(message),
         SnapshotEntry::TokenRatios(ratios) => return learned::encode_entry(ratios),
         SnapshotEntry::ProvisionalSince(epoch) => {
-            return pb::SnapshotEntry { provisional_since: *epoch, ..no_op::entry() };
+            return pb::SnapshotEntry { provisional_since: *epoch, ..no_op_entry() };
+        }
+        SnapshotEntry::Flow(part) => {
+            return pb::SnapshotEntry { flow: Some(flows::encode_part(part)), ..no_op_entry() };
         }
     };
     pb::SnapshotEntry { entry: Some(kind), ..pb::SnapshotEntry::default() }
@@ -101,6 +105,9 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
     }
     if message.provisional_since > 0 {
         return Ok(SnapshotEntry::ProvisionalSince(message.provisional_since));
+    }
+    if let Some(message) = message.flow {
+        return Ok(SnapshotEntry::Flow(flows::decode_part(message)?));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
         Kind::Endpoint(message) => {
@@ -191,7 +198,10 @@ fn encode_change(change: &Change) -> pb::Change {
             return learned::encode_accuracy_change(*endpoint, *accuracy);
         }
         Change::ProvisionalSet { since } => {
-            return pb::Change { provisional_since: Some(*since), ..no_op::change() };
+            return pb::Change { provisional_since: Some(*since), ..no_op_change() };
+        }
+        Change::Flow(change) => {
+            return pb::Change { flow: Some(flows::encode_change(change)), ..no_op_change() };
         }
         Change::Observed { endpoint, observed } => {
             Kind::Observed(shared::encode_observed(*endpoint, observed))
@@ -240,6 +250,9 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     }
     if let Some(since) = message.provisional_since {
         return Ok(Change::ProvisionalSet { since });
+    }
+    if let Some(message) = message.flow {
+        return Ok(Change::Flow(flows::decode_change(message)?));
     }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
         Kind::EndpointSet(pb::EndpointSet { spec }) => {

@@ -8,11 +8,11 @@ use signalbox_state::CacheAccuracy;
 use signalbox_types::{EndpointKey, ModelKey, TokenRatio};
 
 use crate::error::WireError;
-use crate::no_op;
+use crate::no_op::{no_op_change, no_op_entry};
 
 pub(crate) fn encode_entry(ratios: &BTreeMap<ModelKey, TokenRatio>) -> pb::SnapshotEntry {
     let token_ratios = ratios.iter().map(|(model, ratio)| encode_token_ratio(*model, *ratio)).collect();
-    pb::SnapshotEntry { token_ratios, ..no_op::entry() }
+    pb::SnapshotEntry { token_ratios, ..no_op_entry() }
 }
 
 pub(crate) fn decode_entry(messages: &[pb::TokenRatio]) -> Result<BTreeMap<ModelKey, TokenRatio>, WireError> {
@@ -20,13 +20,13 @@ pub(crate) fn decode_entry(messages: &[pb::TokenRatio]) -> Result<BTreeMap<Model
 }
 
 pub(crate) fn encode_ratio_change(model: ModelKey, ratio: TokenRatio) -> pb::Change {
-    pb::Change { token_ratio: Some(encode_token_ratio(model, ratio)), ..no_op::change() }
+    pb::Change { token_ratio: Some(encode_token_ratio(model, ratio)), ..no_op_change() }
 }
 
 pub(crate) fn encode_accuracy_change(endpoint: EndpointKey, accuracy: CacheAccuracy) -> pb::Change {
     let accuracy = Some(encode_accuracy(accuracy));
     let changed = pb::CacheAccuracyChanged { endpoint: endpoint.0, accuracy };
-    pb::Change { cache_accuracy: Some(changed), ..no_op::change() }
+    pb::Change { cache_accuracy: Some(changed), ..no_op_change() }
 }
 
 fn encode_token_ratio(model: ModelKey, ratio: TokenRatio) -> pb::TokenRatio {

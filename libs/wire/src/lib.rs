@@ -6,6 +6,8 @@ mod collector;
 mod error;
 mod feedback;
 mod fleet;
+mod flow_settings;
+mod flows;
 mod follower;
 mod frame;
 mod hello;

@@ -5,14 +5,14 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_types::{ModelRewrite, Models, Objective, RewriteRule, RewriteTarget};
 
 use crate::error::WireError;
-use crate::no_op;
+use crate::no_op::{no_op_change, no_op_entry};
 
 pub(crate) fn encode_entry(models: &Models) -> pb::SnapshotEntry {
-    pb::SnapshotEntry { models: Some(encode_models(models)), ..no_op::entry() }
+    pb::SnapshotEntry { models: Some(encode_models(models)), ..no_op_entry() }
 }
 
 pub(crate) fn encode_change(models: &Models) -> pb::Change {
-    pb::Change { models: Some(encode_models(models)), ..no_op::change() }
+    pb::Change { models: Some(encode_models(models)), ..no_op_change() }
 }
 
 fn encode_models(models: &Models) -> pb::Models {

@@ -1,6 +1,7 @@
 //! The aggregator's metrics.
 
 mod coordinator;
+mod flow;
 mod pool;
 mod pool_watch;
 mod streams;
@@ -16,13 +17,14 @@ use signalbox_state::Digest;
 use signalbox_types::PoolId;
 
 pub(crate) use self::coordinator::register_coordinator;
+use self::flow::FlowFamilies;
 use self::pool::SCRAPE_STATUSES;
 pub(crate) use self::pool::{EndpointsFileMetrics, PoolMetrics};
 pub(crate) use self::pool_watch::PoolWatchMetrics;
 
 type UintGauge = Gauge<u64, AtomicU64>;
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct PoolLabel {
     pool: String,
 }
@@ -65,6 +67,7 @@ pub(crate) struct Metrics {
     draining_endpoints: PerPool<UintGauge>,
     state_digest: Family<KindLabel, UintGauge>,
     stalled_seconds: PerPool<UintGauge>,
+    flow: FlowFamilies,
     pub(crate) lease_withheld: UintGauge,
     pub(crate) connected_followers: UintGauge,
     pub(crate) connected_collectors: UintGauge,
@@ -88,6 +91,7 @@ impl Metrics {
             registry.register(name, help, family.clone());
         }
         metrics.register_streams(registry);
+        metrics.flow.register(registry);
         metrics.register_refusals(registry);
         registry.register("pools", "Pools that this aggregator serves", metrics.pools.clone());
         registry.register(
@@ -249,6 +253,7 @@ impl Metrics {
             endpoints: SCRAPE_STATUSES.map(|scrape_status| {
                 self.endpoints.get_or_create_owned(&StatusLabel { pool: pool.clone(), scrape_status })
             }),
+            flow: self.flow.pool(label.clone()),
             state_digest: Digest::default().gauge_values().map(|(kind, _)| {
                 self.state_digest.get_or_create_owned(&KindLabel { pool: pool.clone(), kind })
             }),
@@ -271,6 +276,7 @@ impl Metrics {
         for (_, _, family) in self.pool_counters() {
             family.remove(&label);
         }
+        self.flow.remove(&label);
         for scrape_status in SCRAPE_STATUSES {
             self.endpoints.remove(&StatusLabel { pool: pool.clone(), scrape_status });
         }

@@ -23,7 +23,7 @@ use self::assembly::{PoolsTask, aggregators, gateway_servers, picker_settings, s
 use self::listeners::Listeners;
 use crate::admin::access::DebugRoutes;
 use crate::admin::process_gauges::ProcessGauges;
-use crate::admin::{decisions, explain};
+use crate::admin::{decisions, explain, queues};
 use crate::config::EppConfig;
 use crate::deciding::decision_snapshot::DecisionSnapshot;
 use crate::deciding::decision_spans::DecisionTracer;
@@ -148,7 +148,8 @@ impl Epp {
             gateways: gateway_servers(&config),
         };
         let debug = DebugRoutes { directory: Arc::clone(&directory), access: config.explain_access };
-        let routes = decisions::routes(debug.clone()).merge(explain::routes(debug, config.body_limit_bytes));
+        let routes = decisions::routes(debug.clone()).merge(queues::routes(debug.clone()));
+        let routes = routes.merge(explain::routes(debug, config.body_limit_bytes));
         let admin = AdminServer::start(listeners.metrics, replica.registries.clone(), routes)?;
         let drain = DrainTimes { delay: config.drain_delay, timeout: config.drain_timeout };
         let set = PoolSet::new(Arc::new(replica), config.ext_proc.ip(), drain);

@@ -1,9 +1,11 @@
 //! Configuration of a replica.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_extproc::SubsetHint;
+use signalbox_flow::FlowSettings;
 use signalbox_intake::Parsers;
 use signalbox_lease::Coordinator;
 use signalbox_peers::FollowedPools;
@@ -13,7 +15,7 @@ use signalbox_telemetry::TraceSettings;
 use signalbox_tls::{Security, ServerTls};
 use signalbox_types::{MediaWeights, PeerAddress};
 
-/// Which clients may call `/explain` and `/decisions`.
+/// Which clients may call `/explain`, `/decisions` and `/queues`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExplainAccess {
     /// Clients on this host.
@@ -29,6 +31,31 @@ pub enum EndpointScores {
     Hidden,
     /// Answers carry each candidate's score, too.
     Emitted,
+}
+
+/// Whether requests wait while the pool is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowMode {
+    /// They wait.
+    On,
+    /// They do not. As in the Go EPP without its feature gate, those with a negative priority are refused while the pool is
+    /// full.
+    Off,
+}
+
+/// Which requests wait, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowControl {
+    /// Whether requests wait.
+    pub mode: FlowMode,
+    /// When a pool is full, who goes first, and the limits on what waits.
+    pub settings: Arc<FlowSettings>,
+}
+
+impl Default for FlowControl {
+    fn default() -> Self {
+        Self { mode: FlowMode::On, settings: Arc::default() }
+    }
 }
 
 /// Configuration of a replica.
@@ -56,7 +83,7 @@ pub struct EppConfig {
     pub access_log: SocketAddr,
     /// Listen address for Prometheus and explanations.
     pub metrics: SocketAddr,
-    /// Which clients may call `/explain` and `/decisions`.
+    /// Which clients may call `/explain`, `/decisions` and `/queues`.
     pub explain_access: ExplainAccess,
     /// Maximum size of a request body, in bytes.
     pub body_limit_bytes: usize,
@@ -86,6 +113,8 @@ pub struct EppConfig {
     pub origin_ttl: Duration,
     /// How endpoints are chosen.
     pub policy: Policy,
+    /// Which requests wait, and for how long.
+    pub flow_control: FlowControl,
     /// Enabled request parsers.
     pub parsers: Parsers,
     /// Number of latest decisions to keep per pool.
@@ -140,6 +169,7 @@ impl EppConfig {
             drain_timeout: Duration::from_secs(5),
             origin_ttl: Duration::from_millis(PoolConfig::default().origin_ttl_ms),
             policy: Policy::default(),
+            flow_control: FlowControl::default(),
             parsers: Parsers::default(),
             decision_history: Self::DECISION_HISTORY,
             tracing: None,

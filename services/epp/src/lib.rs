@@ -1,7 +1,8 @@
 //! The endpoint picker: tells a gateway over ext-proc which endpoint serves each request.
 //!
 //! A request takes a straight path: the gateway's ext-proc exchange (`gateway`) asks the picker (`deciding`),
-//! which reads the latest view and this replica's own bookings (`bookings`) and answers. `settlement` follows
+//! which reads the latest view and this replica's own bookings (`bookings`) and answers; or the request waits
+//! while the pool is full (`flow_control`). `settlement` follows
 //! the booked request to its end. The actors (`actors`) keep the view current and send feedback to the pool's
 //! owner. All this exists once per pool; `pools` decides which are served on which ports, and `replica` is what
 //! they share.
@@ -14,6 +15,7 @@ mod config;
 mod deciding;
 mod directory;
 mod flags;
+mod flow_control;
 mod gateway;
 mod metrics;
 mod pools;
@@ -24,10 +26,10 @@ mod settlement;
 mod test_support;
 
 pub use app::{DecisionTotals, Epp, PortFlags, StartError, ViewStatus};
-pub use config::{EndpointScores, EppConfig, ExplainAccess};
+pub use config::{EndpointScores, EppConfig, ExplainAccess, FlowControl, FlowMode};
 pub use flags::{
-    Flags, GoEppFlags, IgnoredFlag, IgnoredGoEppFlags, LoadedPolicy, LogLevel, MediaTokens, MessageSize,
-    Output, PolicyFlags, ServingFlags, UsageError, ZapEncoder,
+    Flags, FlowSwitch, GoEppFlags, IgnoredFlag, IgnoredGoEppFlags, LoadedPolicy, LogLevel, MediaTokens,
+    MessageSize, Output, PolicyFlags, ServingFlags, UsageError, ZapEncoder,
 };
 pub use process::run;
 pub use signalbox_extproc::SubsetHint;

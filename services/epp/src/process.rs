@@ -8,7 +8,7 @@ use signalbox_telemetry::{LogFormat, TraceSettings, init_logs, stop_requested};
 
 use crate::app::{Epp, PortFlags};
 use crate::config::EppConfig;
-use crate::flags::{EX_USAGE, Flags, IgnoredFlag, Output};
+use crate::flags::{EX_USAGE, Flags, IgnoredFlag, LoadedPolicy, Output};
 
 const PORT_FLAGS: PortFlags = PortFlags {
     ext_proc: "--grpc-port",
@@ -48,7 +48,10 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
         }
     };
     let config = match flags.config() {
-        Ok(config) => EppConfig { policy: loaded.policy, parsers: loaded.parsers, tracing, ..config },
+        Ok(config) => {
+            let LoadedPolicy { policy, flow_control, parsers } = loaded;
+            EppConfig { policy, flow_control, parsers, tracing, ..config }
+        }
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EX_USAGE));

@@ -6,10 +6,11 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use signalbox_intake::{Api, ParsedRequest};
 use signalbox_peers::Connections;
-use signalbox_schedule::Policy;
+use signalbox_schedule::{Policy, Waited};
 use signalbox_state::{
-    AssignedEndpoint, CollectorStream, EndpointState, Feedback, FrameSource, GaugeScope, Pool, PoolConfig,
-    PoolEffect, PoolInput, Report, ResponseOutcome, ResponseReport, ScrapeStatus, StateReplica, Update,
+    AssignedEndpoint, CollectorStream, EndpointState, Feedback, FlowReport, FrameSource, GaugeScope, Pool,
+    PoolConfig, PoolEffect, PoolInput, Report, ResponseOutcome, ResponseReport, ScrapeStatus, StateReplica,
+    Update,
 };
 use signalbox_telemetry::Registries;
 use signalbox_tls::{Security, ServerTls};
@@ -19,10 +20,10 @@ use signalbox_types::{
 };
 use tokio::sync::watch;
 
-use crate::config::EndpointScores;
+use crate::config::{EndpointScores, FlowControl};
 use crate::deciding::decision_snapshot::DecisionSnapshot;
 use crate::deciding::picker::{FeedbackReceivers, Picker, PickerSettings};
-use crate::deciding::recorder::DecisionRecorder;
+use crate::deciding::recorder::{DecisionRecorder, RequestContext};
 use crate::gateway::servers::{GatewayServers, MessageLimits};
 use crate::metrics::counters::Metrics;
 use crate::replica::Replica;
@@ -87,6 +88,7 @@ pub(crate) fn report_five(pool: &mut Pool, origin: Origin, address: &str, outcom
         adapters: Vec::new(),
         responses: vec![report; 5],
         usage: Vec::new(),
+        flows: FlowReport::default(),
     };
     pool.handle(0, PoolInput::Feedback(feedback));
 }
@@ -109,6 +111,7 @@ fn picker_settings(policy: Policy) -> PickerSettings {
     PickerSettings {
         replica: ReplicaKey::of("epp"),
         policy: Arc::new(policy),
+        flow_control: FlowControl::default(),
         conversations: signalbox_extproc::Config::default(),
         fallback_endpoints: 0,
         scores: EndpointScores::Hidden,
@@ -158,6 +161,11 @@ pub(crate) fn picker_of(name: &str) -> Picker {
 /// Returns a picker with the view of a pool of endpoints at `addresses`.
 pub(crate) fn picker(addresses: &[&str]) -> Picker {
     picker_for(&pool(addresses, ScrapeStatus::Unknown), Policy::default())
+}
+
+/// Returns the context of a request that does not wait, because it has waited already.
+pub(crate) fn granted() -> RequestContext<'static> {
+    RequestContext { waited: Some(Waited::default()), ..RequestContext::default() }
 }
 
 /// Returns a chat request with a prompt of `blocks` full blocks of text.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use signalbox_epp::{Epp, EppConfig, PortFlags};
+use signalbox_epp::{Epp, EppConfig, FlowControl, FlowMode, PortFlags};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
@@ -31,9 +31,15 @@ type Inbound = Streaming<ProcessingResponse>;
 
 const RESETS: usize = 1_000;
 
-/// Starts a replica without aggregators and therefore without endpoints.
+/// Starts a replica without aggregators and therefore without endpoints. It refuses requests at once.
 async fn start_without_endpoints(buffer_limit_bytes: u64) -> Epp {
+    start(buffer_limit_bytes, FlowMode::Off).await
+}
+
+/// Starts a replica without endpoints, at which requests wait for the first one or not.
+async fn start(buffer_limit_bytes: u64, mode: FlowMode) -> Epp {
     let config = EppConfig {
+        flow_control: FlowControl { mode, ..FlowControl::default() },
         serving: ServerTls::self_signed(&TlsParameters::default()).unwrap(),
         body_limit_bytes: 1 << 20,
         buffer_limit_bytes,
@@ -184,12 +190,18 @@ async fn send_until_refused(
     text
 }
 
-/// Returns the value of a metric on the replica's metrics page.
-async fn metric(epp: &Epp, name: &str) -> f64 {
+/// Returns the replica's metrics page.
+async fn metrics(epp: &Epp) -> String {
     let mut page = String::new();
     let mut connection = TcpStream::connect(epp.metrics_address()).await.unwrap();
     connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
     connection.read_to_string(&mut page).await.unwrap();
+    page
+}
+
+/// Returns the value of a metric on the replica's metrics page.
+async fn metric(epp: &Epp, name: &str) -> f64 {
+    let page = metrics(epp).await;
     let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
 }
@@ -233,6 +245,27 @@ async fn buffered_bytes_stay_within_the_limit_with_ten_thousand_streams() {
         "{texts:?}"
     );
     drop(clients);
+    epp.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_of_requests_that_wait_count_against_the_limit() {
+    let epp = start(1 << 20, FlowMode::On).await;
+    let address = epp.ext_proc_address().unwrap().into();
+    let mut client = Client::new(connect_unverified(&address, |endpoint| endpoint).unwrap());
+    let (messages, requests) = mpsc::channel(2);
+    messages.send(headers()).await.unwrap();
+    messages.send(body()).await.unwrap();
+    let inbound = open(&mut client, requests).await;
+    let buffered = async || metric(&epp, "signalbox_epp_buffered_body_bytes").await;
+    while !metrics(&epp).await.contains("llm_d_epp_flow_control_queue_size{") {
+        task::yield_now().await;
+    }
+    assert!(buffered().await > 0.0);
+    drop((messages, inbound));
+    while buffered().await > 0.0 {
+        task::yield_now().await;
+    }
     epp.stop().await;
 }
 

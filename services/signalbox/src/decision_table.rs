@@ -7,10 +7,11 @@ use signalbox_types::{Rates, Request};
 
 /// Formats a past decision: its number, time, request id and explanation.
 pub(crate) fn decision(decision: &ExplainedDecision) -> String {
-    let ExplainedDecision { number, at_unix_ms, request_id, explanation } = decision;
+    let ExplainedDecision { number, at_unix_ms, request_id, waited, explanation } = decision;
     let at = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(*at_unix_ms));
     let request = request_id.as_ref().map_or(String::new(), |id| format!(", request {id}"));
-    format!("decision {number} at {at}{request}\n{}", self::explanation(explanation))
+    let waited = waited.as_ref().map_or(String::new(), |waited| format!("{waited}\n"));
+    format!("decision {number} at {at}{request}\n{waited}{}", self::explanation(explanation))
 }
 
 /// Formats why a request goes to an endpoint, with a table of all candidates.
@@ -130,7 +131,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use signalbox_schedule::{ScoreTrace, Tier};
+    use signalbox_schedule::{ScoreTrace, Tier, Waited};
 
     use super::*;
 
@@ -227,8 +228,10 @@ mod tests {
             number: 9,
             at_unix_ms: 1_700_000_000_123,
             request_id,
+            waited: Some(Waited { ms: 250, behind_priority: Some(3), behind_requests: 8 }),
             explanation,
         });
-        assert!(text.starts_with("decision 9 at 2023-11-14T22:13:20.123Z, request r-1\n"), "{text}");
+        let expected = "decision 9 at 2023-11-14T22:13:20.123Z, request r-1\nwaited 250 ms for a place: behind requests of priority 3, 8 ";
+        assert!(text.starts_with(expected), "{text}");
     }
 }

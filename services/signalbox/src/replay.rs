@@ -82,9 +82,10 @@ fn parse(text: &str) -> anyhow::Result<Vec<Recording>> {
 /// Describes one replayed decision.
 fn describe(recording: &Recording, replay: Replay) -> String {
     let Replay { decision, explanation, verdict } = replay;
-    let Recording { number, at_unix_ms, request_id, .. } = recording;
-    let (number, at_unix_ms, request_id) = (*number, *at_unix_ms, request_id.clone());
-    let text = decision_table::decision(&ExplainedDecision { number, at_unix_ms, request_id, explanation });
+    let Recording { number, at_unix_ms, request_id, waited, .. } = recording;
+    let (number, at_unix_ms, request_id, waited) = (*number, *at_unix_ms, request_id.clone(), *waited);
+    let decided = ExplainedDecision { number, at_unix_ms, request_id, waited, explanation };
+    let text = decision_table::decision(&decided);
     let verdict = match verdict {
         Verdict::Same => "same result".to_owned(),
         Verdict::Different => {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use signalbox_intake::{Api, ParseOptions, ParsedRequest};
 use signalbox_schedule::{OwnState, Pick, Policy};
 use signalbox_state::{
-    Bookings, CollectorStream, Feedback, FrameSource, GaugeScope, Overlay, PlacedPrompt, Placement, Pool,
-    PoolConfig, PoolEffect, PoolInput, RecentAdapterSends, RecentProbes, Report, ScrapeStatus, StateReplica,
-    Update, View,
+    Bookings, CollectorStream, Feedback, FlowReport, FrameSource, GaugeScope, Overlay, PlacedPrompt,
+    Placement, Pool, PoolConfig, PoolEffect, PoolInput, RecentAdapterSends, RecentProbes, Report,
+    ScrapeStatus, StateReplica, Update, View,
 };
 use signalbox_types::{
     BlockHash, Capacity, EndpointKey, Format, Gauges, Incarnation, Load, Origin, PPM, PoolSpec,
@@ -194,6 +194,7 @@ fn add_peer_state(
             adapters: Vec::new(),
             responses: Vec::new(),
             usage: Vec::new(),
+            flows: FlowReport::default(),
         };
         pool.handle(2, PoolInput::Feedback(feedback));
     }

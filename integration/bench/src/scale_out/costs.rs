@@ -2,6 +2,7 @@
 
 use super::measured_owner::MeasuredOwner;
 use super::measured_replica::MeasuredReplica;
+use super::memory::Memory;
 use super::rare_folds::RareFolds;
 use super::stopwatch::Stopwatch;
 
@@ -35,6 +36,8 @@ pub(super) struct Costs {
     pub(super) history_ms: u64,
     /// Milliseconds of the longest fold of feedback, reports and ticks.
     pub(super) longest_ms: [f64; 3],
+    /// The memory of the owner, the replicas and the simulation together, at the end.
+    pub(super) memory: Memory,
     pub(super) snapshot: SnapshotCosts,
     pub(super) rare: RareFolds,
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use prost::Message;
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
-    CatchUp, CollectorStream, Feedback, FeedbackRest, Frame, GaugeScope, Placement, Pool, PoolConfig,
-    PoolEffect, PoolInput, Report, Update,
+    CatchUp, CollectorStream, Feedback, FeedbackRest, FlowReport, Frame, GaugeScope, Placement, Pool,
+    PoolConfig, PoolEffect, PoolInput, Report, Update,
 };
 use signalbox_types::{BlockHash, EndpointKey, Generation, Incarnation, Origin, Version};
 
@@ -103,7 +103,10 @@ impl MeasuredOwner {
                 PoolEffect::Expired(origin) => {
                     panic!("origin {origin} expired although its replica sent feedback")
                 }
-                PoolEffect::Published(_) | PoolEffect::CloseCollector(_) | PoolEffect::Count(_) => {}
+                PoolEffect::Published(_)
+                | PoolEffect::CloseCollector(_)
+                | PoolEffect::GrantAfter(_)
+                | PoolEffect::Count(_) => {}
             }
         }
         needed
@@ -143,6 +146,7 @@ impl MeasuredOwner {
             adapters: Vec::new(),
             responses: Vec::new(),
             usage: Vec::new(),
+            flows: FlowReport::default(),
         };
         self.handle_feedback(0, feedback);
     }

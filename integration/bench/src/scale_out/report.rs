@@ -77,6 +77,16 @@ pub(super) fn print_snapshots(shapes: &[(Shape, Costs)]) {
     }
 }
 
+/// Prints in what pages the memory is: accesses to huge pages cost less.
+pub(super) fn print_memory(shapes: &[(Shape, Costs)]) {
+    println!("\n| endpoints | requests/s | memory of the process (MB) | of these in huge pages (MB) |");
+    println!("|---|---|---|---|");
+    for (Shape { endpoints, requests_per_second, .. }, Costs { memory, .. }) in shapes {
+        let [all, in_huge_pages] = [memory.all, memory.in_huge_pages].map(|bytes| bytes as f64 / 1e6);
+        println!("| {endpoints} | {requests_per_second} | {all:.0} | {in_huge_pages:.0} |");
+    }
+}
+
 /// Prints how long what is rare keeps the owner from the next input.
 pub(super) fn print_rare_folds(shapes: &[(Shape, Costs)]) {
     println!(

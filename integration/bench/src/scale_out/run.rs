@@ -9,6 +9,7 @@ use signalbox_state::{Change, Frame, PoolConfig};
 use super::costs::{Costs, SnapshotCosts};
 use super::measured_owner::MeasuredOwner;
 use super::measured_replica::MeasuredReplica;
+use super::memory::Memory;
 use super::prompts::{Conversations, unshared};
 use super::rare_folds::{self, RareFolds};
 use super::shape::{KV_BLOCKS, SCRAPED_MS, START_MS, STEP_MS, Shape};
@@ -182,6 +183,7 @@ impl Simulation {
             requested_chains_per_second: self.requested_chains as f64 / seconds,
             history_ms: owner.history_ms(),
             longest_ms: [&owner.feedback, &owner.reports, &owner.ticks].map(Stopwatch::longest_ms),
+            memory: Memory::now(),
             snapshot,
             rare: self.rare_folds(end_ms),
         }

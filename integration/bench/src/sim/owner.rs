@@ -72,6 +72,7 @@ impl Owner {
                     | PoolEffect::Assign(..)
                     | PoolEffect::CloseCollector(_)
                     | PoolEffect::Unfinished
+                    | PoolEffect::GrantAfter(_)
                     | PoolEffect::Count(_) => {}
                 }
             }

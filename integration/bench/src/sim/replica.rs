@@ -12,8 +12,8 @@ use rand::{Rng, SeedableRng};
 use signalbox_modelsim::ModelConfig;
 use signalbox_schedule::{BatchedFeedback, place};
 use signalbox_state::{
-    ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, Frame, FrameSource, GaugeScope, Overlay,
-    PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica,
+    ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, FlowReport, Frame, FrameSource, GaugeScope,
+    Overlay, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica,
     UsageReport, View,
 };
 use signalbox_types::{Load, Origin, Request, Version};
@@ -197,7 +197,7 @@ impl Replica {
             GaugeScope::All => self.bookings.loads(),
             GaugeScope::Changed => changed,
         };
-        self.batcher.next_batch(self.version().epoch, self.origin, scope, gauges)
+        self.batcher.next_batch(self.version().epoch, self.origin, scope, gauges, FlowReport::default())
     }
 
     /// Resends what the previous owner may not have applied.

@@ -155,7 +155,7 @@ async fn configuration_of_the_picker_is_valid_and_its_change_replaces_pods() -> 
     ensure!(yaml(text)? == [values["epp"]["pluginsConfig"].clone()], "another configuration: {text}");
     let file = dir.path().join("config.yaml");
     std::fs::write(&file, text)?;
-    signalbox_epp::PolicyFlags { config_file: Some(file), config_text: None }.load()?;
+    signalbox_epp::PolicyFlags { config_file: Some(file), ..Default::default() }.load()?;
     let checksum =
         |rendered: &Rendered| Ok::<_, anyhow::Error>(rendered.pod("epp")?["metadata"]["annotations"].clone());
     let before = checksum(&rendered)?;

@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Tick,
     /// Goes on with the work that the owner left unfinished.
     GoOn,
+    /// Grants places to requests that wait.
+    Grant,
     /// Sends a heartbeat to all followers.
     Heartbeat,
     /// Sends new changes to all followers.

@@ -1,6 +1,8 @@
 //! Sends messages with epochs that nobody has claimed.
 
-use signalbox_state::{Cursor, Feedback, Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner};
+use signalbox_state::{
+    Cursor, Feedback, FlowReport, Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner,
+};
 use signalbox_types::{Format, Origin, Version, max_believable_epoch};
 
 use super::Cluster;
@@ -55,6 +57,7 @@ fn invented_payloads(kind: StreamKind, end: End, epoch: u64, might_be_genuine: b
             adapters: Vec::new(),
             responses: Vec::new(),
             usage: Vec::new(),
+            flows: FlowReport::default(),
         })],
         (StreamKind::Collect, End::Client) => vec![Payload::Reports(epoch, Vec::new())],
         (StreamKind::Collect, End::Server) if !might_be_genuine => {

@@ -114,6 +114,7 @@ impl Aggregator {
                 self.finish_draining(cluster);
                 cluster.set_timer(self.node, TICK_MS, Timer::Tick);
             }
+            Timer::Grant => self.apply(cluster, RoleInput::Pool(PoolInput::GrantDue)),
             Timer::GoOn => {
                 self.is_continuing = false;
                 self.apply(cluster, RoleInput::Pool(PoolInput::Continue));

@@ -2,6 +2,8 @@
 
 mod circuits;
 mod feed;
+mod queue;
+mod recorded_feedback;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -10,15 +12,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::Rng;
+use signalbox_flow::WaitingRequests;
+use signalbox_schedule::{Booked, Policy};
 use signalbox_state::{
-    Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect, FollowerEvent, Frame, FrameSource,
-    FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica, Overlay, PlacedPrompt, RecentProbes,
-    View,
+    BacklogReporter, Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect, FollowerEvent,
+    Frame, FrameSource, FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica, Overlay,
+    PlacedPrompt, RecentAdapterSends, RecentProbes, View,
 };
 use signalbox_types::Origin;
 
 use self::feed::{Feed, FeedRetry};
-use self::requests::OpenRequest;
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
 use crate::cluster::message::{End, Payload};
@@ -48,6 +51,9 @@ pub(crate) struct Replica {
     pub(crate) overlay: Overlay,
     /// What the last request read of the pool.
     view: View,
+    /// When the owner last extended or confirmed the state, in milliseconds.
+    view_confirmed_at_ms: u64,
+    policy: Policy,
     pub(crate) origin: Origin,
     /// Set when there is feedback to send.
     has_feedback: Arc<AtomicBool>,
@@ -56,10 +62,16 @@ pub(crate) struct Replica {
     feed: Option<Feed>,
     feed_retry: FeedRetry,
     acknowledged: u64,
-    requests: BTreeMap<u64, OpenRequest>,
+    /// The requests in flight.
+    requests: BTreeMap<u64, Booked>,
     requests_started: u64,
+    /// The requests that arrived, whether they waited or not.
+    arrived: u64,
+    pub(crate) waiting: WaitingRequests,
+    backlog_reporter: BacklogReporter,
     /// All placements; placement number `n` is at index `n - 1`.
     placements: Vec<PlacedPrompt>,
+    adapter_sends: RecentAdapterSends,
     probes: RecentProbes,
     /// Takes no more requests, and exits after those that it has.
     is_giving_up: bool,
@@ -95,6 +107,8 @@ impl Replica {
             bookings: Bookings::new(Arc::new(move || notify.store(true, Ordering::Relaxed))),
             overlay: Overlay::default(),
             view: View::default(),
+            view_confirmed_at_ms: 0,
+            policy: Policy::default(),
             origin,
             has_feedback,
             is_flush_scheduled: false,
@@ -104,7 +118,11 @@ impl Replica {
             acknowledged: 0,
             requests: BTreeMap::new(),
             requests_started: 0,
+            arrived: 0,
+            waiting: WaitingRequests::default(),
+            backlog_reporter: BacklogReporter::default(),
             placements: Vec::new(),
+            adapter_sends: RecentAdapterSends::default(),
             probes: RecentProbes::default(),
             is_giving_up: false,
             is_diverging: false,
@@ -193,7 +211,7 @@ impl Replica {
     }
 
     fn finish_giving_up(&self, cluster: &mut Cluster) {
-        if self.is_giving_up && self.requests.is_empty() {
+        if self.is_giving_up && self.requests.is_empty() && self.waiting.total().requests == 0 {
             cluster.counters.increment(Counter::ReplicaGaveUp);
             cluster.set_timer(self.node, 0, Timer::Exit);
         }
@@ -219,10 +237,10 @@ impl Replica {
                     cluster.send(stream, End::Server, Payload::FromFollower(message))
                 }
                 FollowerEffect::Send(FrameSource::Follower(_), _) => {}
-                FollowerEffect::Advanced => self.apply_acknowledgement(),
+                FollowerEffect::Advanced => self.record_progress(now_ms),
                 FollowerEffect::SnapshotInstalled => {
                     cluster.counters.increment(Counter::ReplicaSnapshot);
-                    self.apply_acknowledgement();
+                    self.record_progress(now_ms);
                 }
                 FollowerEffect::EpochRefused(_) => cluster.counters.increment(Counter::EpochRefused),
                 FollowerEffect::Gap(Gap::Digest(_)) if self.is_diverging => {
@@ -232,10 +250,13 @@ impl Replica {
             }
         }
         cluster.checker.check_replica((self.node, self.run), &self.follower);
+        self.apply_grants(cluster);
         self.connect_feed(cluster);
     }
 
-    fn apply_acknowledgement(&mut self) {
+    /// Records that the owner has extended or confirmed the state.
+    fn record_progress(&mut self, now_ms: u64) {
+        self.view_confirmed_at_ms = now_ms;
         let pool_state = self.follower.replica().state_replica().pool_state();
         let acknowledged = pool_state.acknowledged(self.origin);
         if acknowledged != self.acknowledged {

@@ -1,6 +1,6 @@
 //! Faults of single processes that must not disturb the others, and what they leave behind.
 
-use signalbox_state::{Feedback, GaugeScope, Placement, PoolState, ScrapeStatus};
+use signalbox_state::{Feedback, FlowReport, GaugeScope, Placement, PoolState, ScrapeStatus};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation};
 
 use crate::cluster::message::{End, Payload};
@@ -74,6 +74,7 @@ impl World {
             adapters: Vec::new(),
             responses: Vec::new(),
             usage: Vec::new(),
+            flows: FlowReport::default(),
         };
         self.cluster.send(stream, End::Server, Payload::Feedback(feedback));
     }

@@ -60,6 +60,7 @@ impl World {
                 check_one_collector_per_endpoint,
                 check_loads_match_gauges,
                 check_no_leaked_bookings,
+                check_queues_empty,
                 check_overlays_are_empty,
             ],
             settled_ms + SETTLES_AFTER_REQUESTS_MS,
@@ -136,6 +137,19 @@ fn check_state_converges(world: &World) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+fn check_queues_empty(world: &World) -> Result<(), Violation> {
+    let waits = |(node, replica): (Node, &Replica)| {
+        let known = replica.follower.replica().state_replica().pool_state().flows().highest_waiting();
+        let requests = replica.waiting.total().requests;
+        (requests > 0 || known.is_some())
+            .then(|| format!("{requests} wait at {node}, which knows of {known:?}"))
+    };
+    match world.replicas().find_map(waits) {
+        Some(observed) => violation(Invariant::QueuesEmpty, observed),
+        None => Ok(()),
+    }
 }
 
 /// Returns the loads at each endpoint of a state.

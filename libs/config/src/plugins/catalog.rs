@@ -1,8 +1,9 @@
-//! Every plugin type of the Go EPP, and how Signalbox treats it.
+//! Every plugin type of the Go EPP, and how Signalbox treats it; and Signalbox's own ones.
 
 use signalbox_document::closest_match;
 use signalbox_schedule::{Filter, Picker, Role, Scorer};
 
+use super::flow_policies::{self, FlowPolicy};
 use super::plugin::Plugin;
 use super::{filters, ignored, pickers, scorers, session_affinity};
 use crate::diagnostics::Diagnostics;
@@ -13,6 +14,8 @@ pub(crate) enum Support {
     Filter(fn(&Plugin<'_>, &mut Diagnostics) -> Filter),
     Scorer(fn(&Plugin<'_>, &mut Diagnostics) -> Scorer),
     Picker(fn(&Plugin<'_>, &mut Diagnostics) -> Picker),
+    /// A policy of flow control.
+    Flow(fn(&Plugin<'_>, &mut Diagnostics) -> FlowPolicy),
     /// Accepted without effect, because Signalbox always does this. The function checks the parameters; the
     /// text says how Signalbox does it.
     BuiltIn(fn(&Plugin<'_>, &mut Diagnostics), &'static str),
@@ -25,7 +28,9 @@ pub(crate) enum Support {
 }
 
 const DISAGGREGATION: &str = "prefill/decode disaggregation";
-const FLOW: &str = "flow control and priorities";
+const EVICTION: &str = "eviction of requests in flight";
+const ADMISSION: &str = "admission by chance";
+const AGENTS: &str = "agents' identities";
 const LATENCY: &str = "predicted latency";
 const EVENTS: &str = "KV-cache events";
 const MULTIMODAL: &str = "encode disaggregation";
@@ -111,19 +116,21 @@ pub(crate) const CATALOG: &[(&str, Support)] = &[
     ("latency-scorer", Support::NotYet(LATENCY)),
     ("slo-headroom-tier-filter", Support::NotYet(LATENCY)),
     ("latency-slo-admitter", Support::NotYet(LATENCY)),
-    ("probabilistic-admitter", Support::NotYet(FLOW)),
-    ("agent-identity", Support::NotYet(FLOW)),
-    ("global-strict-fairness-policy", Support::NotYet(FLOW)),
-    ("round-robin-fairness-policy", Support::NotYet(FLOW)),
-    ("program-aware-fairness", Support::NotYet(FLOW)),
-    ("fcfs-ordering-policy", Support::NotYet(FLOW)),
-    ("edf-ordering-policy", Support::NotYet(FLOW)),
-    ("slo-deadline-ordering-policy", Support::NotYet(FLOW)),
-    ("static-usage-limit-policy", Support::NotYet(FLOW)),
-    ("priority-holdback-policy", Support::NotYet(FLOW)),
-    ("soft-reflective-ceiling-policy", Support::NotYet(FLOW)),
-    ("sheddable-eviction-filter", Support::NotYet(FLOW)),
-    ("priority-then-time-eviction-order-policy", Support::NotYet(FLOW)),
+    ("probabilistic-admitter", Support::NotYet(ADMISSION)),
+    ("agent-identity", Support::NotYet(AGENTS)),
+    ("wait-detector", Support::Flow(flow_policies::wait_detector)),
+    ("weighted-fairness-policy", Support::Flow(flow_policies::weighted)),
+    ("global-strict-fairness-policy", Support::Flow(flow_policies::strict)),
+    ("round-robin-fairness-policy", Support::Flow(flow_policies::round_robin)),
+    ("program-aware-fairness", Support::Flow(flow_policies::program_aware)),
+    ("fcfs-ordering-policy", Support::Flow(flow_policies::by_arrival)),
+    ("edf-ordering-policy", Support::Flow(flow_policies::by_deadline)),
+    ("slo-deadline-ordering-policy", Support::Flow(flow_policies::by_goal)),
+    ("static-usage-limit-policy", Support::Flow(flow_policies::static_limit)),
+    ("priority-holdback-policy", Support::Flow(flow_policies::holdback)),
+    ("soft-reflective-ceiling-policy", Support::Flow(flow_policies::reflective)),
+    ("sheddable-eviction-filter", Support::NotYet(EVICTION)),
+    ("priority-then-time-eviction-order-policy", Support::NotYet(EVICTION)),
     ("k8s-notification-source", Support::NotYet("Kubernetes discovery")),
     ("models-data-source", Support::NotPlanned("each request names its model")),
     ("models-data-extractor", Support::NotPlanned("each request names its model")),
@@ -158,7 +165,7 @@ pub(crate) const CATALOG: &[(&str, Support)] = &[
     ("destination-endpoint-served-verifier", Support::NotPlanned(TESTS)),
 ];
 
-/// Returns how Signalbox treats `plugin_type`, or `None` if the Go EPP has no such type.
+/// Returns how Signalbox treats `plugin_type`, or `None` if there is no such type.
 pub(crate) fn support(plugin_type: &str) -> Option<Support> {
     CATALOG.iter().find(|(name, _)| *name == plugin_type).map(|(_, support)| *support)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod catalog;
 mod filters;
+pub(crate) mod flow_policies;
 mod ignored;
 mod pickers;
 mod plugin;
@@ -15,6 +16,7 @@ use signalbox_schedule::{Filter, Picker, Scorer};
 
 use crate::diagnostics::Diagnostics;
 use catalog::Support;
+use flow_policies::FlowPolicy;
 use plugin::Plugin;
 
 /// A plugin that the file declares, and its function in decisions.
@@ -31,7 +33,9 @@ pub(crate) enum Component {
     Scorer(Scorer),
     Picker(Picker),
     Parser,
-    /// No function in decisions.
+    /// A policy of flow control.
+    Flow(FlowPolicy),
+    /// No function.
     Other,
 }
 
@@ -65,6 +69,7 @@ fn build<'a>(plugin: Plugin<'a>, diagnostics: &mut Diagnostics) -> DeclaredPlugi
         Some(Support::Filter(build)) => Component::Filter(build(&plugin, diagnostics)),
         Some(Support::Scorer(build)) => Component::Scorer(build(&plugin, diagnostics)),
         Some(Support::Picker(build)) => Component::Picker(build(&plugin, diagnostics)),
+        Some(Support::Flow(build)) => Component::Flow(build(&plugin, diagnostics)),
         Some(Support::BuiltIn(check, how)) => {
             check(&plugin, diagnostics);
             diagnostics.add_ignored(&plugin.at, format!("{}: {how}", plugin.display_name()));

@@ -124,7 +124,8 @@ fn warn_unused(
     for declared in plugins.iter().filter(|declared| declared.decides()) {
         // A declared picker is used even if the profile does not reference it, unless the profile has another.
         let is_picker = matches!(declared.component, Component::Picker(_));
-        if !used.contains(declared.plugin.name) && !is_picker {
+        let is_detector = diagnostics.detectors.iter().any(|name| name == declared.plugin.name);
+        if !used.contains(declared.plugin.name) && !is_picker && !is_detector {
             let message =
                 format!("{} is not used: the profile does not reference it", declared.plugin.display_name());
             diagnostics.add_warning(&declared.plugin.at, message);
@@ -172,7 +173,7 @@ fn build(
                 }
                 None => picker = Some((name, *other)),
             },
-            Component::Parser | Component::Other => {
+            Component::Parser | Component::Flow(_) | Component::Other => {
                 let message = format!(
                     "{} is not a filter, scorer or picker: it has no effect in a profile",
                     quoted(name)

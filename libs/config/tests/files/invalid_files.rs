@@ -44,7 +44,6 @@ schedulingProfile: {}
 ";
     let expected = r#"line 1: apiVersion: unknown version "llm-d.ai/v1"; write apiVersion: llm-d.ai/v1alpha1
 line 2: kind: unknown kind "EndpointPickerConfg"; write kind: EndpointPickerConfig
-line 3: featureGates[0]: flow control is not supported yet; remove it, or write flowControl=false
 line 3: featureGates[1]: "maybe" is not a boolean; write flowControl=false
 line 3: featureGates[2]: unknown feature gate "flowcontrol"; did you mean "flowControl"?
 line 5: plugins[0]: unknown plugin type "queue-scorr"; did you mean "queue-scorer"?
@@ -71,8 +70,7 @@ line 28: schedulingProfiles[0].plugins[4].pluginRef: no plugin is named "prefix-
 line 29: schedulingProfiles[0].plugins[5].pluginRef: no plugin is named "decode-filter"; declare it in plugins: - type: decode-filter
 line 30: schedulingProfiles[1]: a second profile needs prefill/decode disaggregation, which is not supported yet; keep one
 line 31: requestHandler.parsers[0].pluginRef: plugins declares no parser named "queue-scorer"; declare it there
-line 32: flowControl.maxRequests: flow control is not supported yet; remove it
-line 32: flowControl.saturationDetector.pluginRef: plugins declares no saturation detector named "utilization-filter"; declare it there
+line 32: flowControl.saturationDetector.pluginRef: "utilization-filter" is no saturation detector; name a plugin of type utilization-detector, concurrency-detector or wait-detector
 line 33: schedulingProfile: unknown field; did you mean "schedulingProfiles"?"#;
     assert_eq!(expected, parse(text).unwrap_err().to_string());
 }
@@ -135,9 +133,7 @@ schedulingProfiles:
         "line 7: plugins[2]: an affinityThreshold of 0 or less turns the filter off",
         "line 7: plugins[2]: prefix-cache-affinity-filter is not used: the profile does not reference it",
         "line 8: plugins[3]: maxNumOfEndpoints is ignored: gateways get one endpoint per request",
-        "line 10: plugins[5]: \"busy\" (utilization-detector) is not used: the profile does not reference it",
         "line 11: saturationDetector: saturationDetector is deprecated here; move it to flowControl",
-        "line 11: saturationDetector.pluginRef: no effect yet: shedding needs flow control and priorities, which are not supported yet",
         "line 13: schedulingProfiles[0]: no scorer has a weight above 0: the picker chooses at random from what the filters keep",
         "line 15: schedulingProfiles[0].plugins[0].weight: weight 0: the scorer has no effect",
         "line 16: schedulingProfiles[0].plugins[1]: \"vertexai-parser\" is not a filter, scorer or picker: it has no effect in a profile",

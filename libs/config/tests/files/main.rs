@@ -1,6 +1,7 @@
 //! Tests of whole files: files that the Go EPP ships, invalid files and arbitrary text.
 #![allow(clippy::unwrap_used)]
 
+mod flow_control;
 mod invalid_files;
 mod properties;
 mod support;

@@ -242,6 +242,10 @@ scorers: total = sum of weight × score, each score limited to 0 to 1
 picker
   max-score-picker: the highest total; ties are broken at random
 
+flow control
+  off, unless --flow-control=on: no request waits
+  requests with a negative priority are refused with 429 while the pool is full, which it is when a prompt would wait 100 ms at the best endpoint
+
 ignored, because Signalbox always does it or does it in its own way
   line 8: plugins[4]: metrics-data-source: the collector scrapes each endpoint's metrics
   line 9: plugins[5]: core-metrics-extractor: the collector scrapes each endpoint's metrics

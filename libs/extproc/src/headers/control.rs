@@ -23,15 +23,15 @@ const OBJECTIVE: ControlHeader =
     ControlHeader { name: "x-llm-d-inference-objective", legacy_name: "x-gateway-inference-objective" };
 const REWRITE: ControlHeader =
     ControlHeader { name: "x-llm-d-model-name-rewrite", legacy_name: "x-gateway-model-name-rewrite" };
+const FAIRNESS: ControlHeader =
+    ControlHeader { name: "x-llm-d-inference-fairness-id", legacy_name: "x-gateway-inference-fairness-id" };
 const TTFT: ControlHeader = ControlHeader { name: "x-llm-d-slo-ttft-ms", legacy_name: "x-slo-ttft-ms" };
 const TPOT: ControlHeader = ControlHeader { name: "x-llm-d-slo-tpot-ms", legacy_name: "x-slo-tpot-ms" };
 
-const CONSUMED: [&ControlHeader; 4] = [&OBJECTIVE, &REWRITE, &TTFT, &TPOT];
+const CONSUMED: [&ControlHeader; 5] = [&OBJECTIVE, &REWRITE, &FAIRNESS, &TTFT, &TPOT];
 
 /// Headers to remove from requests, in addition to those that the picker reads.
-const STRIPPED: [&str; 15] = [
-    "x-llm-d-inference-fairness-id",
-    "x-gateway-inference-fairness-id",
+const STRIPPED: [&str; 13] = [
     "x-llm-d-video-fps",
     "x-llm-d-video-duration-seconds",
     "x-llm-d-video-resolution",
@@ -54,6 +54,8 @@ pub(crate) struct ControlHeaders {
     pub(crate) objective: Option<String>,
     /// Model to serve the request with.
     pub(crate) rewrite: Option<String>,
+    /// Fairness id: whose request it is.
+    pub(crate) fairness_id: Option<String>,
     /// Goal for the time to first token, in milliseconds.
     pub(crate) ttft_goal_ms: Option<u32>,
     /// Goal for the time per output token, in milliseconds.
@@ -94,9 +96,10 @@ impl ControlHeaders {
                 values[at] = Some(header_text(header).unwrap_or_default());
             }
         }
-        let [objective, rewrite, ttft, tpot] = values;
+        let [objective, rewrite, fairness, ttft, tpot] = values;
         controls.objective = objective.map(|text| controls.parse_name(text)).unwrap_or_default();
         controls.rewrite = rewrite.map(|text| controls.parse_name(text)).unwrap_or_default();
+        controls.fairness_id = fairness.map(|text| controls.parse_name(text)).unwrap_or_default();
         controls.ttft_goal_ms = ttft.map(|text| controls.parse_goal_ms(text)).unwrap_or_default();
         controls.tpot_goal_ms = tpot.map(|text| controls.parse_goal_ms(text)).unwrap_or_default();
         controls
@@ -142,6 +145,15 @@ mod tests {
         }
         assert_eq!(Some("legacy"), controls(&[legacy]).rewrite.as_deref());
         assert_eq!(Some("a"), controls(&[("X-Gateway-Inference-Objective", " a ")]).objective.as_deref());
+    }
+
+    #[test]
+    fn fairness_id_is_read_and_removed() {
+        let read = controls(&[
+            ("x-gateway-inference-fairness-id", "old"),
+            ("x-llm-d-inference-fairness-id", " team "),
+        ]);
+        assert_eq!((Some("team"), 2), (read.fairness_id.as_deref(), read.headers_to_remove.len()));
     }
 
     #[test]

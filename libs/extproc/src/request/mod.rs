@@ -45,6 +45,15 @@ impl Request {
         }
     }
 
+    /// Returns the length of the body in bytes if the request is complete, and neither has a destination nor was refused or
+    /// answered by the gateway.
+    pub(crate) fn waiting_bytes(&self) -> Option<usize> {
+        match &self.stage {
+            Stage::Complete(complete) => Some(complete.body.len()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_sent(&self) -> bool {
         matches!(self.stage, Stage::Sent { .. })
     }
@@ -54,11 +63,13 @@ impl Request {
         self.subset = subset.or(self.subset.take());
     }
 
-    /// Handles a message of the response. Only the picker has seen an incomplete request, so a response to it
+    /// Handles a message of the response. Only the picker has seen a request without a destination, so a response to it
     /// comes from the gateway itself.
     pub(crate) fn on_response_message(&mut self) {
         match self.stage {
-            Stage::Receiving(..) | Stage::AwaitingBody(_) => self.stage = Stage::AnsweredByGateway,
+            Stage::Receiving(..) | Stage::AwaitingBody(_) | Stage::Complete(_) => {
+                self.stage = Stage::AnsweredByGateway;
+            }
             _ => {}
         }
     }
@@ -261,6 +272,8 @@ impl Request {
         parsed.request.subset = self.subset.take();
         parsed.request.headers = std::mem::take(&mut self.headers.decision_headers);
         parsed.request.priority = config.models.priority(self.headers.controls.objective.as_deref());
+        let controls = &self.headers.controls;
+        parsed.request.flow = controls.fairness_id.clone().or_else(|| controls.objective.clone());
         parsed.request.ttft_goal_ms = self.headers.controls.ttft_goal_ms;
         parsed.request.tpot_goal_ms = self.headers.controls.tpot_goal_ms;
         self.stage = Stage::Complete(CompleteRequest { body, reservation, end, model_edit, expected });

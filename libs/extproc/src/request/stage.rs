@@ -15,12 +15,12 @@ pub(super) enum Stage {
     Receiving(BodyBuffer, BodyReservation),
     /// The headers, which the picker replied to; the body will arrive in a single message.
     AwaitingBody(BodyReservation),
-    /// Everything that the gateway sends. An endpoint is being picked.
+    /// Everything that the gateway sends. An endpoint is being picked, or the request waits for one.
     Complete(CompleteRequest),
     /// It was sent to an endpoint. Its body counts against the budget until the gateway has received all of
     /// it.
     Sent { _reservation: Option<BodyReservation> },
-    /// The gateway responded by itself before the request was complete.
+    /// The gateway responded by itself before the request had a destination.
     AnsweredByGateway,
     /// It was refused.
     Refused(Refusal),

@@ -215,3 +215,17 @@ fn objective_sets_the_priority() {
         assert_eq!(priority, parsed.request.priority);
     }
 }
+
+#[test]
+fn flow_is_the_fairness_id_or_else_the_objective() {
+    let (objective, fairness) =
+        (("x-llm-d-inference-objective", "batch"), ("x-llm-d-inference-fairness-id", "team"));
+    for (headers, flow) in
+        [(vec![objective, fairness], Some("team")), (vec![objective], Some("batch")), (vec![], None)]
+    {
+        let headers = [&POST[..], &headers].concat();
+        let (_, observed) = send_request(gateway(Models::default()), request(&headers, BODY));
+        let Observed::Pick(parsed) = &observed[0] else { panic!("{observed:?}") };
+        assert_eq!(flow, parsed.request.flow.as_deref());
+    }
+}

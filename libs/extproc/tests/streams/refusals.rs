@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use signalbox_extproc::{BodyBudget, Config, Event, Outcome, Refusal};
+use signalbox_flow::DropReason;
 use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
 
 use crate::gateway::{
@@ -157,4 +158,29 @@ fn unrequested_pick_is_ignored() {
     let mut gateway = Gateway::new();
     assert_eq!(gateway.step(Event::Picked(Err(Refusal::NoEndpoint))), []);
     assert_eq!(gateway.conversation.outcome(), Outcome::NotSent);
+}
+
+#[test]
+fn dropped_requests_are_told_why_and_when_to_come_again() {
+    for (reason, status, name) in [
+        (DropReason::Saturated, 429, "rejected-saturated"),
+        (DropReason::Expired, 429, "rejected-ttl-expired"),
+        (DropReason::NoEndpoints, 503, "rejected-no-endpoints"),
+        (DropReason::ShuttingDown, 503, "rejected-shutting-down"),
+    ] {
+        let refusal = Refusal::Dropped { reason, retry_after_s: 9 };
+        let gateway = Gateway::with(Config::default(), Err(refusal));
+        let observed = send_all(gateway, request(&POST, BODY));
+        let [.., Observed::Refused { status: sent, reason: told, retry_after, .. }, Observed::Close] =
+            &*observed
+        else {
+            panic!("{observed:?}")
+        };
+        assert_eq!((status, Some(name), Some("9")), (*sent, told.as_deref(), retry_after.as_deref()));
+    }
+    let observed = send_all(Gateway::with(Config::default(), Err(Refusal::Shed)), request(&POST, BODY));
+    let [.., Observed::Refused { status, reason, .. }, Observed::Close] = &*observed else {
+        panic!("{observed:?}")
+    };
+    assert_eq!((429, None), (*status, reason.as_deref()));
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use signalbox_types::Origin;
 
-use super::credit::Credit;
-use super::shares::{Candidate, Shares};
+use super::shares::{BandShares, Candidate};
 use crate::backlog::PeerBacklog;
 use crate::policies::Fairness;
 use crate::saturation::Saturation;
@@ -16,8 +15,7 @@ use crate::settings::FlowSettings;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Band {
     pub(super) flows: BTreeMap<Arc<str>, BTreeMap<Origin, PeerBacklog>>,
-    shares: Shares,
-    pub(super) credit: Credit,
+    pub(super) shares: BandShares,
 }
 
 /// The next request of each flow of a band, ordered by name.
@@ -85,6 +83,11 @@ impl Band {
     /// Returns whether requests wait.
     pub(super) fn waits(&self) -> bool {
         self.flows.values().flat_map(BTreeMap::values).any(|backlog| backlog.usage.requests > 0)
+    }
+
+    /// Returns whether requests wait for a grant.
+    pub(super) fn has_ungranted(&self) -> bool {
+        self.flows.values().flat_map(BTreeMap::values).any(|backlog| backlog.ungranted() > 0)
     }
 
     /// Returns what the granted requests that have not gone yet will add to the pool's saturation.

@@ -3,10 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use crate::settings::FlowSettings;
-
-/// The priority of requests that ask for none.
-const DEFAULT_PRIORITY: i32 = 0;
+use crate::settings::{DEFAULT_PRIORITY, FlowSettings};
 
 /// The bands that have a ceiling: those that the granter knows, those that are configured, and that of requests without a
 /// priority. So a lower band does not take the room of a higher one while nothing of that waits.

@@ -5,10 +5,10 @@ const MAX_TOKENS: u64 = 1 << 17;
 
 /// Tokens that a band may take before higher bands, by its minimum share. Of each granted token, the band earns its share;
 /// what it is granted itself, it pays. So in the long run it gets its share of all granted tokens.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Credit {
-    /// In hundredths, so that a percentage of a single token counts.
-    hundredths: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credit {
+    /// In hundredths of a token, so that a percentage of a single token counts.
+    pub hundredths: u64,
 }
 
 impl Credit {

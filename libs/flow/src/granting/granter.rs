@@ -2,13 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use signalbox_types::Origin;
 
 use super::band::{Band, Heads};
 use super::band_ceilings::BandCeilings;
 use super::credit::Credit;
-use crate::backlog::{Backlog, Usage};
+use super::shares::BandShares;
+use crate::backlog::{Backlog, PeerBacklog, Usage};
 use crate::flow_key::FlowKey;
 use crate::saturation::Saturation;
 use crate::settings::FlowSettings;
@@ -46,6 +48,27 @@ pub struct Granter {
 }
 
 impl Granter {
+    /// Goes on with what the flows of a band got from another granter.
+    pub fn restore(&mut self, priority: i32, shares: BandShares) {
+        self.bands.entry(Reverse(priority)).or_default().shares = shares;
+    }
+
+    /// Adds what waits of one flow at a replica, with its grants.
+    pub fn insert(&mut self, origin: Origin, flow: &FlowKey, backlog: PeerBacklog) {
+        let band = self.bands.entry(Reverse(flow.priority)).or_default();
+        band.flows.entry(Arc::clone(&flow.id)).or_default().insert(origin, backlog);
+    }
+
+    /// Returns what the flows of each band got, highest priority first.
+    pub fn shares(&self) -> impl Iterator<Item = (i32, &BandShares)> {
+        self.bands.iter().map(|(Reverse(priority), band)| (*priority, &band.shares))
+    }
+
+    /// Returns whether requests wait for a grant.
+    pub fn has_ungranted(&self) -> bool {
+        self.bands.values().any(Band::has_ungranted)
+    }
+
     /// Takes over what a replica reports of one flow.
     pub fn report(&mut self, now_ms: u64, origin: Origin, flow: &FlowKey, backlog: Backlog) {
         let band = self.bands.entry(Reverse(flow.priority)).or_default();
@@ -140,7 +163,7 @@ impl Granter {
             let fairness = settings.band(*priority).fairness;
             let Some((at, tokens)) = band.next(&heads[rank], fairness, now_ms) else { continue };
             let next = Next { rank, priority: *priority, at, tokens };
-            if saturation < 1.0 && band.credit.covers(tokens) {
+            if saturation < 1.0 && band.shares.credit.covers(tokens) {
                 return Some(next);
             }
             if first.is_none() {
@@ -157,13 +180,13 @@ impl Granter {
             let longest_tokens = if share_percent > 0 { heads[rank].longest_tokens() } else { None };
             let Some(longest_tokens) = longest_tokens else {
                 // Who does not wait saves nothing.
-                band.credit = Credit::default();
+                band.shares.credit = Credit::default();
                 continue;
             };
             if rank == granted.rank {
-                band.credit.pay(granted.tokens);
+                band.shares.credit.pay(granted.tokens);
             }
-            band.credit.earn(granted.tokens, share_percent, longest_tokens);
+            band.shares.credit.earn(granted.tokens, share_percent, longest_tokens);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::credit::Credit;
 use crate::policies::Fairness;
 
 /// Virtual time per token of a flow with weight 1: so much that rounding by the weight does not add up.
@@ -25,33 +26,56 @@ pub(super) struct Candidate {
     pub(super) weight: u32,
 }
 
-/// What the flows of a band got.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Shares {
+/// What the flows of a band got, and what the band has saved of its minimum share. Another granter that has the same goes on
+/// in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BandShares {
     /// The start of the latest grant in virtual time, which passes as tokens are granted.
-    virtual_time: u64,
-    served: BTreeMap<Arc<str>, Served>,
-    latest: Option<Arc<str>>,
+    pub virtual_time: u64,
+    /// The flow of the latest grant.
+    pub latest: Option<Arc<str>>,
+    /// What the band may take before higher bands.
+    pub credit: Credit,
+    /// What each flow got.
+    pub served: BTreeMap<Arc<str>, Served>,
 }
 
 /// What a flow got.
-#[derive(Clone, Copy, Debug, Default)]
-struct Served {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
     /// The end of the flow's latest grant in virtual time.
-    finish: u64,
-    /// Tokens, each of which counts half after [`ATTAINED_HALF_LIFE_MS`].
-    attained: f64,
-    attained_at_ms: u64,
+    pub finish: u64,
+    /// Thousandths of tokens, each of which counts half after a minute.
+    pub attained_milli: u64,
+    /// When they were counted, in milliseconds of the granter's clock.
+    pub attained_at_ms: u64,
 }
 
 impl Served {
     fn attained(&self, now_ms: u64) -> f64 {
         let since_ms = now_ms.saturating_sub(self.attained_at_ms) as f64;
-        self.attained * (-since_ms / ATTAINED_HALF_LIFE_MS).exp2()
+        self.attained_milli as f64 / 1e3 * (-since_ms / ATTAINED_HALF_LIFE_MS).exp2()
     }
 }
 
-impl Shares {
+impl BandShares {
+    /// Returns what has changed since `before`: everything but the flows that are the same. A flow that is gone has the default
+    /// value. Returns `None` if nothing has changed.
+    pub fn changes_since(&self, before: &Self) -> Option<Self> {
+        let is_new = |(id, served): &(&Arc<str>, &Served)| before.served.get(*id) != Some(*served);
+        let new = self.served.iter().filter(is_new).map(|(id, served)| (Arc::clone(id), *served));
+        let gone = before.served.keys().filter(|id| !self.served.contains_key(*id));
+        let gone = gone.map(|id| (Arc::clone(id), Served::default()));
+        let changes = Self {
+            virtual_time: self.virtual_time,
+            latest: self.latest.clone(),
+            credit: self.credit,
+            served: new.chain(gone).collect(),
+        };
+        let head = |of: &Self| (of.virtual_time, of.latest.clone(), of.credit);
+        (!changes.served.is_empty() || head(self) != head(before)).then_some(changes)
+    }
+
     /// Returns the position of the flow that goes next among `candidates`, which are ordered by name; `None` if there are none.
     pub(super) fn next<'a>(
         &self,
@@ -82,8 +106,9 @@ impl Shares {
         let start = self.start(&candidate.id);
         let length = candidate.tokens.saturating_mul(VIRTUAL_PER_TOKEN) / u64::from(candidate.weight.max(1));
         let served = self.served.entry(Arc::clone(&candidate.id)).or_default();
-        served.attained = served.attained(now_ms) + candidate.tokens as f64;
-        (served.attained_at_ms, served.finish) = (now_ms, start.saturating_add(length));
+        let attained = served.attained(now_ms) + candidate.tokens as f64;
+        let attained_milli = (attained * 1e3) as u64;
+        *served = Served { finish: start.saturating_add(length), attained_milli, attained_at_ms: now_ms };
         self.virtual_time = self.virtual_time.max(start);
         self.latest = Some(Arc::clone(&candidate.id));
     }
@@ -129,7 +154,7 @@ mod tests {
 
     /// Grants 600 requests and returns the tokens of each candidate.
     fn served(fairness: Fairness, candidates: &[Candidate]) -> Vec<u64> {
-        let (mut shares, mut tokens) = (Shares::default(), vec![0; candidates.len()]);
+        let (mut shares, mut tokens) = (BandShares::default(), vec![0; candidates.len()]);
         for now_ms in 1_000..1_600 {
             let at = shares.next(fairness, candidates.iter(), now_ms).expect("there are candidates");
             tokens[at] += candidates[at].tokens;
@@ -160,7 +185,7 @@ mod tests {
 
     #[test]
     fn flow_that_did_not_wait_has_saved_nothing() {
-        let mut shares = Shares::default();
+        let mut shares = BandShares::default();
         let (busy, late) = (candidate("busy", 0, 100, 1), candidate("late", 0, 100, 1));
         (0..50).for_each(|now_ms| shares.record(&busy, now_ms));
         let flows = [busy, late];
@@ -174,7 +199,7 @@ mod tests {
 
     #[test]
     fn idle_flows_are_forgotten() {
-        let mut shares = Shares::default();
+        let mut shares = BandShares::default();
         (0..10).for_each(|at| shares.record(&candidate(&at.to_string(), 0, 5, 1), 0));
         shares.forget_idle(|_| false, 60_000);
         assert_eq!(10, shares.served.len(), "what they got counts half");
@@ -182,5 +207,22 @@ mod tests {
         assert_eq!(vec!["3"], shares.served.keys().map(AsRef::as_ref).collect::<Vec<&str>>());
         shares.forget_idle(|_| false, 3_600_000);
         assert!(shares.is_empty());
+    }
+
+    #[test]
+    fn changes_are_what_differs() {
+        let (a, b, c) = (candidate("a", 0, 5, 1), candidate("b", 0, 5, 1), candidate("c", 0, 5, 1));
+        let mut shares = BandShares::default();
+        [&a, &b].into_iter().for_each(|of| shares.record(of, 0));
+        let before = shares.clone();
+        assert_eq!(None, shares.changes_since(&before));
+        shares.record(&c, 10);
+        shares.served.remove("a");
+        let changes = shares.changes_since(&before).expect("there are changes");
+        assert_eq!(vec!["a", "c"], changes.served.keys().map(AsRef::as_ref).collect::<Vec<&str>>());
+        let mut after = BandShares { served: before.served, ..changes.clone() };
+        after.served.extend(changes.served);
+        after.served.retain(|_, served| *served != Served::default());
+        assert_eq!(shares, after);
     }
 }

@@ -26,23 +26,55 @@ pub enum Ceilings {
     Reflective,
 }
 
+// None of the numbers is NaN: that is no saturation.
+impl Eq for Ceilings {}
+
+/// Where a band is among all bands, highest first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BandPosition {
+    /// The number of bands above it.
+    pub(crate) rank: usize,
+    pub(crate) priority: i32,
+    /// The number of bands.
+    pub(crate) count: usize,
+    /// The priority of the first band.
+    pub(crate) first: i32,
+    /// The priority of the last band.
+    pub(crate) last: i32,
+}
+
+impl BandPosition {
+    /// Returns the share of the bands that are above this one: 0 for the first and 1 for the last.
+    fn depth_by_rank(self) -> f64 {
+        self.rank as f64 / self.count.saturating_sub(1).max(1) as f64
+    }
+
+    /// Returns how far the priority is below the first one: 0 for the first band and 1 for the last.
+    fn depth_by_value(self) -> f64 {
+        let (first, last) = (f64::from(self.first), f64::from(self.last));
+        (first - f64::from(self.priority)) / (first - last).max(1.0)
+    }
+}
+
 impl Ceilings {
     /// Returns the ceilings of bands whose `priorities` are in descending order.
     pub(crate) fn of(self, priorities: &[i32], saturation: f64) -> Vec<f64> {
-        let last = priorities.len().saturating_sub(1).max(1) as f64;
-        let rank = |at: usize| at as f64 / last;
-        let depth = |at: usize| {
-            let (first, last) = (f64::from(priorities[0]), f64::from(priorities[priorities.len() - 1]));
-            (first - f64::from(priorities[at])) / (first - last).max(1.0)
-        };
+        let (Some(first), Some(last)) = (priorities.first(), priorities.last()) else { return Vec::new() };
+        let (first, last, count) = (*first, *last, priorities.len());
+        let position = |(rank, priority)| BandPosition { rank, priority, count, first, last };
+        let positions = priorities.iter().copied().enumerate().map(position);
+        positions.map(|position| self.at(position, saturation)).collect()
+    }
+
+    /// Returns the ceiling of one band.
+    pub(crate) fn at(self, position: BandPosition, saturation: f64) -> f64 {
         let between = |lowest: f64, highest: f64, depth: f64| highest - depth * (highest - lowest);
-        let ceiling = |at: usize| match self {
+        match self {
             Self::Static => 1.0,
-            Self::HoldbackByRank { lowest, highest } => between(lowest, highest, rank(at)),
-            Self::HoldbackByValue { lowest, highest } => between(lowest, highest, depth(at)),
-            Self::Reflective => 1.0 - rank(at) * saturation.clamp(0.0, 1.0),
-        };
-        (0..priorities.len()).map(ceiling).collect()
+            Self::HoldbackByRank { lowest, highest } => between(lowest, highest, position.depth_by_rank()),
+            Self::HoldbackByValue { lowest, highest } => between(lowest, highest, position.depth_by_value()),
+            Self::Reflective => 1.0 - position.depth_by_rank() * saturation.clamp(0.0, 1.0),
+        }
     }
 }
 

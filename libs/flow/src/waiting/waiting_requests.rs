@@ -77,6 +77,8 @@ impl WaitingRequests {
     /// Adds a request, if the limits leave room for it. `elsewhere` is what waits at other replicas, in the request's band
     /// and in all.
     ///
+    /// While [`FlowKey::MAX_FLOWS`] flows are known, a request of another one waits in the flow [`FlowKey::OTHER`] of its band.
+    ///
     /// # Errors
     /// Why it cannot wait.
     pub fn enqueue(
@@ -101,6 +103,8 @@ impl WaitingRequests {
         self.enqueued += 1;
         let ticket = Ticket(self.enqueued);
         let WaitingRequest { flow, tokens, bytes, arrived_ms, ttft_goal_ms } = request;
+        let is_one_too_many = self.flows.len() >= FlowKey::MAX_FLOWS && !self.flows.contains_key(&flow);
+        let flow = if is_one_too_many { flow.other() } else { flow };
         let key_ms = settings.band(priority).ordering.key_ms(arrived_ms, ttft_goal_ms);
         let place = Place { ticket, key_ms, arrived_ms, bytes, tokens };
         // A new queue starts with a number that no grant for an earlier queue of the flow has reached.
@@ -111,6 +115,11 @@ impl WaitingRequests {
         self.by_arrival(&flow).insert((arrived_ms, ticket));
         self.requests.insert(ticket, Queued { flow, place });
         Ok(ticket)
+    }
+
+    /// Returns the flow in which a request waits; `None` if it does not wait.
+    pub fn flow(&self, ticket: Ticket) -> Option<&FlowKey> {
+        self.requests.get(&ticket).map(|queued| &queued.flow)
     }
 
     /// Removes a request whose client has gone. Returns whether it waited.
@@ -187,7 +196,12 @@ impl WaitingRequests {
 
     /// Forgets flows of which nothing waits, once their last backlog was reported.
     pub fn forget_empty(&mut self) {
-        self.flows.retain(|_, queue| queue.usage.requests > 0);
+        self.forget_empty_unless(|_| false);
+    }
+
+    /// Like [`Self::forget_empty`], but does not forget what `is_kept` says.
+    pub fn forget_empty_unless(&mut self, is_kept: impl Fn(&FlowKey) -> bool) {
+        self.flows.retain(|flow, queue| queue.usage.requests > 0 || is_kept(flow));
         self.bands.retain(|_, usage| usage.requests > 0);
     }
 

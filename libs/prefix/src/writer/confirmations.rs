@@ -8,6 +8,7 @@ use signalbox_types::{BlockHash, EndpointKey};
 use super::IndexWriter;
 use super::digest::confirmed_digest;
 use super::error::IndexError;
+use super::run_store::Lost;
 use super::stored_run::BlockRef;
 use crate::extent::Extent;
 use crate::residency::Residency;
@@ -49,6 +50,7 @@ impl IndexWriter {
             let digest = digest_of_parts(endpoint, residency, stored.blocks(), &new);
             if let Some(held) = self.endpoints.get_mut(&endpoint) {
                 held.add_digest(digest);
+                self.total_digest = self.total_digest.wrapping_add(digest);
                 held.confirmed_runs.insert(run);
             }
         }
@@ -106,11 +108,12 @@ impl IndexWriter {
         let is_last = !stored.confirmed.iter().any(|extent| extent.slot == removed.slot);
         if let Some(held) = self.endpoints.get_mut(&endpoint) {
             held.subtract_digest(digest);
+            self.total_digest = self.total_digest.wrapping_sub(digest);
             if is_last {
                 held.confirmed_runs.remove(&run);
             }
         }
-        self.store.trim(run);
+        self.store.trim(run, Lost::Any);
     }
 
     /// Returns the last `blocks` blocks up to `last` as parts of runs (run, from, to), in the order of the

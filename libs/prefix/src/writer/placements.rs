@@ -8,7 +8,8 @@ use super::IndexWriter;
 use super::digest::use_digest;
 use super::endpoint_blocks::{EndpointBlocks, PromptTail};
 use super::error::IndexError;
-use super::run_store::RunStore;
+use super::eviction_order::EvictionOrder;
+use super::run_store::{Lost, RunStore};
 use super::stored_run::{BlockRef, BlockUse};
 
 impl IndexWriter {
@@ -44,13 +45,13 @@ impl IndexWriter {
         if latest.is_some_and(|(latest, _)| *latest >= used) {
             return Err(IndexError::Use(used));
         }
+        let is_first = latest.is_none();
         let anchor = self.store.find_anchor(anchor)?;
         let Some(last) = self.store.extend_chain(anchor, suffix)? else { return Ok(()) };
         self.ensure_slot(endpoint);
-        let oldest_before = self.oldest_use(endpoint);
         self.store.path(Some(last), &mut self.path);
         let Some(held) = self.endpoints.get_mut(&endpoint) else { return Ok(()) };
-        let mut blocks = 0;
+        let (mut blocks, digest_before) = (0, held.digest);
         for (run, end) in self.path.drain(..) {
             blocks += end;
             let new = BlockUse { used, slot: held.slot, end };
@@ -58,8 +59,20 @@ impl IndexWriter {
         }
         held.tails.insert(used, PromptTail { last, blocks });
         held.add_digest(self.store.block(last).map_or(0, |block| use_digest(endpoint, block, used)));
-        self.reorder(endpoint, oldest_before);
+        self.total_digest = self.total_digest.wrapping_add(held.digest.wrapping_sub(digest_before));
+        if is_first {
+            self.add_to_eviction_order(used, endpoint);
+        }
         Ok(())
+    }
+
+    /// Adds an endpoint that was sent its first prompt at `used` to the order of eviction.
+    fn add_to_eviction_order(&mut self, used: u64, endpoint: EndpointKey) {
+        if self.eviction_order.is_outdated(self.endpoints.len()) {
+            self.eviction_order = EvictionOrder::new(&self.endpoints);
+        } else {
+            self.eviction_order.add(used, endpoint);
+        }
     }
 
     /// Removes from `endpoint` the last `blocks` blocks of its least recent use, which must be at `used`.
@@ -76,6 +89,7 @@ impl IndexWriter {
         oldest.get_mut().blocks = rest;
         let digest =
             |store: &RunStore, at| store.block(at).map_or(0, |block| use_digest(endpoint, block, used));
+        let digest_before = held.digest;
         held.subtract_digest(digest(&self.store, last));
         held.placed -= blocks as usize;
         let slot = held.slot;
@@ -90,12 +104,14 @@ impl IndexWriter {
                 held.tails.remove(&used);
             }
         }
-        let was_confirmed = held.was_confirmed;
-        self.reorder(endpoint, Some(used));
+        self.total_digest = self.total_digest.wrapping_add(held.digest.wrapping_sub(digest_before));
+        let (was_confirmed, is_empty) = (held.was_confirmed, held.is_empty());
         if was_confirmed {
             self.index().removals.fetch_add(1, Ordering::AcqRel);
         }
-        self.release_if_empty(endpoint);
+        if is_empty {
+            self.release_if_empty(endpoint);
+        }
         Ok(())
     }
 
@@ -107,8 +123,8 @@ impl IndexWriter {
     }
 
     /// Returns the endpoint that holds the least recently used of all placed blocks.
-    pub fn least_recently_used_endpoint(&self) -> Option<EndpointKey> {
-        self.by_oldest_use.first().map(|(_, endpoint)| *endpoint)
+    pub fn least_recently_used_endpoint(&mut self) -> Option<EndpointKey> {
+        self.eviction_order.first(&self.endpoints)
     }
 
     /// Removes all blocks of `endpoint`. The cost is proportional to their number.
@@ -145,7 +161,7 @@ fn record_use(
         held.subtract_digest(store.block(last).map_or(0, |block| use_digest(endpoint, block, used)));
     }
     if new_blocks > 0 {
-        store.publish(run);
+        store.publish_holder(run, new.slot);
     }
 }
 
@@ -167,7 +183,7 @@ fn evict_tail(
         next = if taken <= offset { Some(BlockRef { run, offset: offset - taken }) } else { stored.parent };
         remaining -= taken;
         store.uses -= removed_uses;
-        store.trim(run);
+        store.trim(run, Lost::Placed(of.slot));
     }
     if remaining == 0 { Ok(next) } else { Err(IndexError::Use(of.used)) }
 }

@@ -1,6 +1,7 @@
 //! Stores all runs, and publishes them to readers.
 
 mod capture;
+mod publication;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::Ordering;
 use signalbox_types::BlockHash;
 
 use self::capture::Capture;
+pub(super) use self::publication::Lost;
 use super::error::IndexError;
 use super::stored_run::{BlockRef, StoredRun};
 use crate::anchor::ANCHOR_INTERVAL;
@@ -185,32 +187,6 @@ impl RunStore {
         self.run(at.run).map_or(0, |stored| stored.start + at.offset)
     }
 
-    /// Publishes the current state of a run to readers.
-    pub(super) fn publish(&self, run: u32) {
-        if let Some(stored) = self.run(run) {
-            self.index.runs.pin().insert(stored.blocks[0], stored.to_published());
-        }
-    }
-
-    /// Publishes a run after blocks lost a holder, and removes the blocks at its end that no endpoint needs.
-    /// Continues with the parent of a run that disappears.
-    pub(super) fn trim(&mut self, run: u32) {
-        let mut next = Some(run);
-        while let Some(run) = next.take() {
-            let Some(needed_len) = self.run(run).map(StoredRun::needed_len) else { return };
-            if needed_len > 0 {
-                self.truncate(run, needed_len);
-                self.publish(run);
-            } else if let Some(BlockRef { run, offset }) = self.remove(run)
-                && let Some(parent) = self.run_mut(run)
-            {
-                parent.remove_branch(offset);
-                // Only a branch at the end of the parent can leave unneeded blocks there.
-                next = (offset + 1 == parent.len).then_some(run);
-            }
-        }
-    }
-
     /// Stores a run and adds it to the branches of its parent.
     pub(super) fn insert(&mut self, stored: StoredRun) -> u32 {
         let run = self.vacant.pop().unwrap_or(self.runs.len() as u32);
@@ -269,15 +245,16 @@ impl RunStore {
 
     /// Truncates a run to `len` blocks. Releases memory if at least half of it is unused.
     fn truncate(&mut self, run: u32, len: u32) {
+        if self.run(run).is_none_or(|stored| stored.len <= len) {
+            return;
+        }
         let Some(mut stored) = self.take_run(run) else { return };
-        if len < stored.len {
-            self.unindex_anchors(run, &stored, len);
-            self.index.blocks.fetch_sub((stored.len - len) as usize, Ordering::Relaxed);
-            stored.len = len;
-            if stored.blocks.len() >= 2 * len as usize {
-                self.block_bytes -= (stored.blocks.len() - len as usize) * 8;
-                stored.blocks = stored.blocks().into();
-            }
+        self.unindex_anchors(run, &stored, len);
+        self.index.blocks.fetch_sub((stored.len - len) as usize, Ordering::Relaxed);
+        stored.len = len;
+        if stored.blocks.len() >= 2 * len as usize {
+            self.block_bytes -= (stored.blocks.len() - len as usize) * 8;
+            stored.blocks = stored.blocks().into();
         }
         self.runs[run as usize] = Some(stored);
     }

@@ -7,8 +7,10 @@ use signalbox_types::{BlockHash, EndpointKey};
 
 use super::IndexWriter;
 use super::digest::{confirmed_digest, use_digest};
-use super::endpoint_blocks::{EndpointBlocks, PromptTail};
+use super::endpoint_blocks::PromptTail;
 use super::error::IndexError;
+use super::eviction_order::EvictionOrder;
+use super::run_store::Lost;
 use super::stored_run::{BlockRef, BlockUse, StoredRun};
 use crate::extent::Extent;
 use crate::run::{ConfirmedRun, PlacedRun, Run};
@@ -67,12 +69,12 @@ impl IndexWriter {
             numbers.push(number);
         }
         for number in numbers.into_iter().rev() {
-            writer.store.trim(number);
+            writer.store.trim(number, Lost::Any);
         }
         writer.add_use_digests();
-        let oldest_use =
-            |(endpoint, held): (&EndpointKey, &EndpointBlocks)| Some((held.oldest_use()?, *endpoint));
-        writer.by_oldest_use = writer.endpoints.iter().filter_map(oldest_use).collect();
+        let digests = writer.endpoints.values().map(|held| held.digest);
+        writer.total_digest = digests.fold(0, u64::wrapping_add);
+        writer.eviction_order = EvictionOrder::new(&writer.endpoints);
         Ok(writer)
     }
 

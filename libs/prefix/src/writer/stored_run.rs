@@ -63,6 +63,13 @@ impl StoredRun {
         PublishedRun::new(Arc::clone(&self.blocks), self.len, holders, &self.confirmed)
     }
 
+    /// Returns how many blocks the endpoint of `slot` was sent.
+    pub(super) fn holder(&self, slot: Slot) -> Holder {
+        let after = self.uses.partition_point(|each| each.slot <= slot);
+        let last = after.checked_sub(1).map(|at| self.uses[at]).filter(|each| each.slot == slot);
+        Holder { slot, end: last.map_or(0, |each| each.end) }
+    }
+
     /// Returns the offsets in `range` of the blocks that are found by their hashes: the first block and
     /// possible anchors.
     pub(super) fn indexed_offsets(&self, range: std::ops::Range<u32>) -> impl Iterator<Item = u32> + use<> {

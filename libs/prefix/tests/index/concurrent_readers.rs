@@ -7,7 +7,7 @@ use signalbox_types::{BlockHash, EndpointKey};
 
 use crate::reference_model::{Prompt, ReferenceModel, chain};
 
-const ENDPOINTS: u64 = 12;
+const ENDPOINTS: u64 = 40;
 const STEPS: usize = 700;
 const ROUNDS: usize = 40;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use signalbox_state::EndpointState;
-use signalbox_types::{Load, Rates};
+use signalbox_types::Rates;
 
 use super::adapter_cost::adapter_cost_us;
 use super::room::{MAX_EXPECTED_US, WantedRoom, room_us};
@@ -93,7 +93,7 @@ pub(crate) fn cost_terms(
     let unbooked_requests = u64::from(endpoint.observed.unbooked_requests);
     let unbooked_waiting = unbooked_requests.min(u64::from(endpoint.observed.gauges.waiting));
     let rate = u64::from(prefill_tokens_per_second);
-    let booked_tokens = load.prefill_tokens.saturating_sub(processed_tokens(inputs, position, load, rate));
+    let booked_tokens = load.unprocessed_tokens(inputs.local.prefilling_ms_at(position), rate);
     let ahead_tokens = booked_tokens.saturating_add(unbooked_waiting * settings.unbooked_prompt_tokens);
     let requests = u64::from(load.requests) + unbooked_requests;
     let prefills = u64::from(load.prefills) + unbooked_waiting;
@@ -120,14 +120,6 @@ pub(crate) fn cost_terms(
         adapter_us: adapter_cost_us(inputs, settings, endpoint),
         others_us: prefill_us.saturating_mul(prefills),
     }
-}
-
-/// Returns how many tokens of its current prompt the endpoint has probably processed: as many as it processes
-/// in the time since it started with that prompt, but at most the mean length of its prompts.
-fn processed_tokens(inputs: &DecisionInputs<'_>, position: usize, load: Load, tokens_per_second: u64) -> u64 {
-    let since_ms = inputs.local.prefilling_ms.get(position).copied().unwrap_or(0);
-    let mean_tokens = load.prefill_tokens / u64::from(load.prefills).max(1);
-    (since_ms.saturating_mul(tokens_per_second) / 1_000).min(mean_tokens)
 }
 
 fn time_us(tokens: u64, tokens_per_second: u64) -> u64 {

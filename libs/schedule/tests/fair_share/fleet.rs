@@ -9,9 +9,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Decision, FeedbackSink, OwnState, Pick, Policy};
 use signalbox_state::{
-    Booking, Bookings, CatchUp, CollectorStream, Feedback, FrameSource, GaugeScope, Overlay, PeerLoad,
-    PlacedPrompt, Pool, PoolConfig, PoolEffect, PoolInput, RecentAdapterSends, RecentProbes, Report,
-    ResponseOutcome, ResponseReport, ResponseTracker, ScrapeStatus, ServedDurations, StateReplica,
+    Booking, Bookings, CatchUp, CollectorStream, Feedback, FlowReport, FrameSource, GaugeScope, Overlay,
+    PeerLoad, PlacedPrompt, Pool, PoolConfig, PoolEffect, PoolInput, RecentAdapterSends, RecentProbes,
+    Report, ResponseOutcome, ResponseReport, ResponseTracker, ScrapeStatus, ServedDurations, StateReplica,
     UnservedBooking, Update, UsageReport, View,
 };
 use signalbox_types::{
@@ -327,6 +327,7 @@ impl Fleet {
             adapters: Vec::new(),
             responses,
             usage,
+            flows: FlowReport::default(),
         };
         self.pool.handle(self.now_us / 1_000, PoolInput::Feedback(feedback));
         self.catch_up();

@@ -8,7 +8,7 @@ use signalbox_types::{EndpointKey, Load, Origin};
 use super::outbox::Outbox;
 use super::overlay::Overlay;
 use super::placed_prompt::PlacedPrompt;
-use crate::reports::{Feedback, GaugeScope, Placement, ResponseReport, UsageReport};
+use crate::reports::{Feedback, FlowReport, GaugeScope, Placement, ResponseReport, UsageReport};
 
 /// The maximum number of new placements in one batch, and of those whose whole chains the owner requested.
 const MAX_PLACEMENTS_PER_BATCH: usize = Feedback::MAX_PLACEMENTS / 2;
@@ -20,8 +20,8 @@ const MAX_EVENTS_PER_BATCH: usize = 512;
 /// takeover takes.
 const PLACEMENT_TIMEOUT_MS: u64 = 10_000;
 
-/// A replica's feedback that was not sent yet. It does not contain the gauges, which are read when a batch is
-/// made.
+/// A replica's feedback that was not sent yet. It does not contain the gauges and backlogs, which are read
+/// when a batch is made.
 #[derive(Debug, Default)]
 pub struct FeedbackBatcher {
     outbox: Outbox,
@@ -109,7 +109,7 @@ impl FeedbackBatcher {
         self.outbox.has_unsent() || !self.requested_chains.is_empty()
     }
 
-    /// Returns the next batch of `origin` with these gauges; `None` if it would be empty. `epoch` is the
+    /// Returns the next batch of `origin` with these gauges and backlogs; `None` if it would be empty. `epoch` is the
     /// highest known one.
     pub fn next_batch(
         &mut self,
@@ -117,11 +117,13 @@ impl FeedbackBatcher {
         origin: Origin,
         scope: GaugeScope,
         gauges: Vec<(EndpointKey, Load)>,
+        flows: FlowReport,
     ) -> Option<Feedback> {
         let mut placements = self.take_requested_chains();
         placements.extend(self.outbox.take_unsent(MAX_PLACEMENTS_PER_BATCH));
         let has_events = !self.responses.is_empty() || !self.usage.is_empty() || !self.adapters.is_empty();
-        if scope == GaugeScope::Changed && gauges.is_empty() && placements.is_empty() && !has_events {
+        let has_gauges = !gauges.is_empty() || !flows.is_empty();
+        if scope == GaugeScope::Changed && !has_gauges && placements.is_empty() && !has_events {
             return None;
         }
         self.seq += 1;
@@ -135,6 +137,7 @@ impl FeedbackBatcher {
             adapters: std::mem::take(&mut self.adapters),
             responses: std::mem::take(&mut self.responses),
             usage: std::mem::take(&mut self.usage),
+            flows,
         })
     }
 }

@@ -51,6 +51,11 @@ impl LocalState {
     pub fn load_at(&self, position: usize) -> Load {
         load_of(&self.own, position) + load_of(&self.peers, position)
     }
+
+    /// Returns how long the endpoint at `position` has been processing its current prompt, in milliseconds.
+    pub fn prefilling_ms_at(&self, position: usize) -> u64 {
+        self.prefilling_ms.get(position).copied().unwrap_or(0)
+    }
 }
 
 fn load_of(loads: &[Load], position: usize) -> Load {

@@ -14,7 +14,7 @@ use super::bookings::{Bookings, InFlightGauge};
 use super::local_state::{LocalState, PeerLoad};
 use super::overlay::Overlay;
 use super::prefix_matches::PrefixMatches;
-use crate::pool_state::{EndpointList, LiveLoads};
+use crate::pool_state::{EndpointList, FlowTable, LiveLoads};
 use crate::replication::StateReplica;
 
 /// The pool at one version, and the latest load at each of its endpoints.
@@ -48,6 +48,9 @@ pub struct View {
     /// decision, and the result is part of the request.
     #[serde(skip)]
     token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
+    /// What waits while the pool is full, and what may go. It is not serialized: it is applied before a decision.
+    #[serde(skip)]
+    flows: FlowTable,
     /// This process's gauges, in the order of `endpoints`. They are not serialized; a recording contains the
     /// [`LocalState`] that the decision read from them.
     #[serde(skip)]
@@ -91,6 +94,7 @@ impl View {
             adapters: Arc::clone(&before.adapters),
             models: Arc::clone(pool_state.models()),
             token_ratios: Arc::clone(pool_state.token_ratios()),
+            flows: pool_state.flows().clone(),
             gauges: Arc::clone(&before.gauges),
             draining: before.draining,
             slots: (slots, positions),
@@ -133,11 +137,11 @@ impl View {
         self.draining = Some(self.endpoints.iter().filter(|member| member.spec.is_draining).count());
     }
 
-    /// Returns the view for a recording, which outlives it. Instead of the index, the loads and the gauges, which it would
+    /// Returns the view for a recording, which outlives it. Instead of the index, the loads, the flows and the gauges, which it would
     /// otherwise keep in memory when the pool no longer has them, it has those of `empty`.
     pub fn to_recorded(&self, empty: &Self) -> Self {
-        let Self { index, loads, gauges, slots, .. } = empty.clone();
-        Self { index, loads, gauges, slots, ..self.clone() }
+        let Self { index, loads, flows, gauges, slots, .. } = empty.clone();
+        Self { index, loads, flows, gauges, slots, ..self.clone() }
     }
 
     /// Returns the load that all replicas put on the endpoint at `position`, as the pool knows it now.
@@ -148,6 +152,11 @@ impl View {
     /// Returns the load that all replicas except `origin` put on each endpoint, as the pool knows it now.
     pub fn booked_without(&self, origin: Origin) -> Vec<Load> {
         self.loads.0.without(origin, &self.loads.1)
+    }
+
+    /// Returns how many replicas put load on the pool, `origin` among them.
+    pub fn booking_replicas(&self, origin: Origin) -> usize {
+        self.loads.0.origins().filter(|of| *of != origin).count() + 1
     }
 
     /// Returns this process's gauge of the endpoint at `position`.
@@ -164,6 +173,11 @@ impl View {
     pub fn apply_token_ratio(&self, request: &mut Request) {
         let ratio = self.token_ratios.get(&ModelKey::of(&request.model));
         request.apply_token_ratio(ratio.copied().unwrap_or_default());
+    }
+
+    /// Returns what waits at all replicas while the pool is full, and what may go.
+    pub fn flows(&self) -> &FlowTable {
+        &self.flows
     }
 
     /// Returns the LoRA adapter with the name `model`, if there is one.

@@ -21,6 +21,8 @@ pub enum PoolEffect {
     /// There is work left: send [`super::PoolInput::Continue`] after the inputs that already wait. Without it, the next
     /// tick continues.
     Unfinished,
+    /// Requests wait: send [`super::PoolInput::GrantDue`] after so many milliseconds. Without it, the next input goes on.
+    GrantAfter(u64),
     /// A batch of feedback is too much work for one input: send [`super::PoolInput::FeedbackRest`] before any other
     /// feedback of its origin, because placements are handled in order. It must not be dropped: the placements of later
     /// batches have higher numbers, and acknowledging those acknowledges these as well, so that their replica never sends

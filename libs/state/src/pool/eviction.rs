@@ -67,16 +67,15 @@ impl Pool {
     /// placement that added `added` blocks. The work is limited; the next placement continues.
     pub(super) fn evict_to_memory_bound(&mut self, added: usize) {
         for _ in 0..MORE_EVICTIONS + added {
-            let index_writer = self.pool_state.index_writer();
-            let surplus = index_writer.memory_bytes().saturating_sub(self.config.index_bytes);
-            let Some(endpoint) = index_writer.least_recently_used_endpoint().filter(|_| surplus > 0) else {
+            let surplus =
+                self.pool_state.index_writer().memory_bytes().saturating_sub(self.config.index_bytes);
+            if surplus == 0 {
                 return;
-            };
+            }
+            let Some(endpoint) = self.pool_state.least_recently_used_endpoint() else { return };
             let blocks_at_least = surplus.div_ceil(size_of::<u64>());
-            let Some((last_used_seq, blocks)) = index_writer.least_recently_used(endpoint, blocks_at_least)
-            else {
-                return;
-            };
+            let oldest = self.pool_state.index_writer().least_recently_used(endpoint, blocks_at_least);
+            let Some((last_used_seq, blocks)) = oldest else { return };
             self.commit(Change::Evicted { endpoint, last_used_seq, blocks });
         }
     }

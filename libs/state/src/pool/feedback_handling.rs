@@ -26,7 +26,7 @@ pub struct FeedbackRest {
 
 impl Pool {
     pub(super) fn handle_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<PoolEffect> {
-        let Feedback { epoch: _, origin, seq, scope, gauges, placements, adapters, responses, usage } =
+        let Feedback { epoch: _, origin, seq, scope, gauges, placements, adapters, responses, usage, flows } =
             feedback;
         let Some(progress) = self.origins.record_batch(now_ms, origin) else {
             return vec![PoolEffect::Expired(origin)];
@@ -37,6 +37,7 @@ impl Pool {
             adapters.iter().for_each(|(endpoint, adapter)| self.handle_adapter_use(*endpoint, adapter));
             responses.into_iter().for_each(|response| self.handle_response(now_ms, response));
             usage.iter().for_each(|usage| self.learn_rates(usage));
+            self.handle_flows(now_ms, origin, scope, flows);
         }
         let rest = FeedbackRest { origin, scope, is_new, placements: placements.into(), usage };
         self.continue_feedback(now_ms, rest)

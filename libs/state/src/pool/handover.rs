@@ -8,6 +8,7 @@ use super::assignments::Assignments;
 use super::cache_beliefs::CacheBeliefs;
 use super::endpoint_assessor::EndpointAssessor;
 use super::eviction::RoomCheck;
+use super::granting::Granting;
 use super::origins::Origins;
 use super::pool_rates::PoolRates;
 use super::rounds::Rounds;
@@ -50,6 +51,7 @@ impl Pool {
             cache_beliefs: CacheBeliefs::from_pool_state(&pool_state),
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
+            granting: Granting::inherited(&pool_state),
             pending_spec: None,
             snapshot: LatestSnapshot::default(),
             discarded: Vec::new(),
@@ -58,6 +60,7 @@ impl Pool {
             pool_state,
             journal,
         };
+        pool.pool_state.loads_mut().restart_prefills(now_ms);
         pool.restore_rates();
         pool.touch_all();
         pool

@@ -25,6 +25,8 @@ pub enum PoolInput {
     FeedbackRest(FeedbackRest),
     /// Time has passed; sent about every 50 ms.
     Tick,
+    /// The time has come that [`super::PoolEffect::GrantAfter`] named.
+    GrantDue,
     /// What an earlier input left unfinished goes on.
     Continue,
 }

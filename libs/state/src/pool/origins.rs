@@ -112,6 +112,9 @@ impl Origins {
         for origin in pool_state.loads().origins() {
             origins.active.entry(origin).or_default().last_busy_ms = Some(now_ms);
         }
+        for (origin, _) in pool_state.flows().origins() {
+            origins.active.entry(origin).or_default();
+        }
         origins.active.values_mut().for_each(|progress| progress.last_batch_ms = now_ms);
         origins
     }

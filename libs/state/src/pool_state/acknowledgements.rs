@@ -20,6 +20,7 @@ impl PoolState {
             digest::replace_part(&mut self.digest.loads, digest::of_load(endpoint, origin, load), 0);
         }
         self.acknowledge(origin, None);
+        self.expire_flows(origin);
     }
 
     pub(super) fn acknowledge(&mut self, origin: Origin, number: Option<u64>) {

@@ -7,6 +7,7 @@ use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Load, ModelKey, Mode
 use super::adapter_residency::AdapterResidency;
 use super::assessment::Assessment;
 use super::cache_accuracy::CacheAccuracy;
+use super::flow_table::FlowChange;
 use super::observed::Observed;
 
 /// One change that the pool's owner accepted. A change contains everything that a follower needs to apply it.
@@ -58,7 +59,7 @@ pub enum Change {
         /// The load from now on.
         load: Load,
     },
-    /// An origin expired: it has no load any more, and its acknowledgement is forgotten.
+    /// An origin expired: it has no load any more, nothing waits at it, and its acknowledgement is forgotten.
     OriginExpired {
         /// The expired origin.
         origin: Origin,
@@ -112,4 +113,6 @@ pub enum Change {
         /// The epoch in which a provisional state began, or 0; see [`super::PoolState::provisional_since`].
         since: u64,
     },
+    /// What waits while the pool is full, or what may go, changed.
+    Flow(FlowChange),
 }

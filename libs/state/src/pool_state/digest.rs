@@ -27,10 +27,12 @@ pub struct Digest {
     pub models: u64,
     /// Sum over the token ratios of the models and the cache accuracies of the endpoints.
     pub usage: u64,
+    /// Sum over what waits, what may go and the settings of flow control.
+    pub flows: u64,
 }
 
 /// Represents an absent number.
-const NONE: u64 = u64::MAX;
+pub(super) const NONE: u64 = u64::MAX;
 
 /// Distinguishes the checksums of cold placements from others that also cover two numbers.
 const COLD: u64 = u64::from_be_bytes(*b"cold seq");
@@ -47,6 +49,7 @@ impl Digest {
         self.placements = self.placements.wrapping_add(part.placements);
         self.models = self.models.wrapping_add(part.models);
         self.usage = self.usage.wrapping_add(part.usage);
+        self.flows = self.flows.wrapping_add(part.flows);
     }
 
     /// Subtracts the sums of one part.
@@ -57,11 +60,12 @@ impl Digest {
         self.placements = self.placements.wrapping_sub(part.placements);
         self.models = self.models.wrapping_sub(part.models);
         self.usage = self.usage.wrapping_sub(part.usage);
+        self.flows = self.flows.wrapping_sub(part.flows);
     }
 
     /// Returns the sums by kind for export as gauges: modulo 2^53, which a gauge represents exactly.
-    pub fn gauge_values(&self) -> [(&'static str, u64); 6] {
-        let Self { specs, observed, loads, placements, models, usage } = *self;
+    pub fn gauge_values(&self) -> [(&'static str, u64); 7] {
+        let Self { specs, observed, loads, placements, models, usage, flows } = *self;
         let gauge_values = |sum: u64| sum % (1 << 53);
         [
             ("specs", gauge_values(specs)),
@@ -70,6 +74,7 @@ impl Digest {
             ("placements", gauge_values(placements)),
             ("models", gauge_values(models)),
             ("usage", gauge_values(usage)),
+            ("flows", gauge_values(flows)),
         ]
     }
 
@@ -82,6 +87,7 @@ impl Digest {
             ("placements", self.placements == other.placements),
             ("models", self.models == other.models),
             ("usage", self.usage == other.usage),
+            ("flows", self.flows == other.flows),
         ];
         kinds.into_iter().filter(|(_, equal)| !equal).map(|(kind, _)| kind).collect()
     }
@@ -93,7 +99,7 @@ fn hash_words<const N: usize>(words: [u64; N]) -> u64 {
 }
 
 /// Like [`hash_words`], for a number of words that varies.
-fn hash_all(words: &[u64]) -> u64 {
+pub(super) fn hash_all(words: &[u64]) -> u64 {
     let words: SmallVec<[_; 16]> = words.iter().map(|word| word.to_le_bytes()).collect();
     xxh3_64(words.as_flattened())
 }
@@ -103,7 +109,7 @@ pub(crate) fn replace_part(sum: &mut u64, before: u64, after: u64) {
     *sum = sum.wrapping_sub(before).wrapping_add(after);
 }
 
-fn hash_text(text: &str) -> u64 {
+pub(super) fn hash_text(text: &str) -> u64 {
     xxh3_64(text.as_bytes())
 }
 

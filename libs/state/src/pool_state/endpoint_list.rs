@@ -12,8 +12,9 @@ use super::endpoint_state::EndpointState;
 /// Number of endpoints in every chunk but the last. A change copies the pointers of one chunk and those to all chunks.
 const CHUNK: usize = 32;
 
-/// How far from where it is expected a key is searched first. In a list of 10,000 keys, 98 % are at most 116 from there.
-const REACH: usize = 128;
+/// How far from where it is expected a key is searched first: 99 % of 10,000 keys, and 94 % of 100,000, are at most so far
+/// from there.
+const REACH: usize = 16;
 
 /// Only the last chunk has places without an endpoint, at its end. The length is fixed, so that reading an endpoint costs
 /// one pointer more than in a plain slice, and no second length.
@@ -45,11 +46,19 @@ impl EndpointList {
 
     /// Returns the position of an endpoint.
     pub fn position(&self, endpoint: EndpointKey) -> Option<usize> {
-        // Keys are hashes: in a large list, each is near the position in proportion to its value.
+        // Keys are hashes: each is near the position in proportion to its value, and nearer to the position in proportion to
+        // its distance from the key there.
         let keys = &self.keys[..];
-        let near = ((u128::from(endpoint.0) * keys.len() as u128) >> u64::BITS) as usize;
-        let from = near.saturating_sub(REACH);
-        let found = keys[from..keys.len().min(near + REACH)].binary_search(&endpoint);
+        let expected = |distance: u64| ((u128::from(distance) * keys.len() as u128) >> u64::BITS) as usize;
+        let near = expected(endpoint.0);
+        let there = keys.get(near)?;
+        let nearer = if *there <= endpoint {
+            near + expected(endpoint.0 - there.0)
+        } else {
+            near.saturating_sub(expected(there.0 - endpoint.0))
+        };
+        let from = nearer.saturating_sub(REACH);
+        let found = keys[from.min(keys.len())..keys.len().min(nearer + REACH)].binary_search(&endpoint);
         found.map(|at| from + at).or_else(|_| keys.binary_search(&endpoint)).ok()
     }
 

@@ -59,6 +59,7 @@ impl EndpointState {
             placements: digest::of_cold(self.key, self.cold_placement_seq),
             models: 0,
             usage: digest::of_cache_accuracy(self.key, &self.cache_accuracy),
+            flows: 0,
         }
     }
 }

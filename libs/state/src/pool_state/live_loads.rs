@@ -148,6 +148,11 @@ impl LiveLoads {
         totals.zip(own).map(|(total, own)| total.saturating_sub(own)).collect()
     }
 
+    /// Returns the replicas that put load on any endpoint.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = Origin> {
+        self.columns.iter().filter(|(_, column)| !column.is_empty()).map(|(origin, _)| *origin)
+    }
+
     /// Returns when the endpoint in `slot` was last seen to start with a prompt, in milliseconds of this process's clock.
     pub(crate) fn prefill_began_ms(&self, slot: usize) -> u64 {
         self.total(slot).prefill_began_ms()

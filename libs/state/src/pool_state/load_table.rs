@@ -68,6 +68,13 @@ impl LoadTable {
         self.live.slot(endpoint).map_or(Load::ZERO, |slot| self.places[slot].sum.load())
     }
 
+    /// Returns the load that all replicas put on an endpoint, and since when it has been processing its current prompt, in
+    /// milliseconds.
+    pub(crate) fn total_with_prefill(&self, endpoint: EndpointKey) -> (Load, u64) {
+        let of = |slot: usize| (self.places[slot].sum.load(), self.live.prefill_began_ms(slot));
+        self.live.slot(endpoint).map_or((Load::ZERO, self.now_ms), of)
+    }
+
     /// Returns the loads at an endpoint that are not zero, ordered by origin.
     pub fn at(&self, endpoint: EndpointKey) -> Vec<(Origin, Load)> {
         let Some(slot) = self.live.slot(endpoint) else { return Vec::new() };
@@ -109,6 +116,12 @@ impl LoadTable {
     /// Sets the clock by which later prefills start, in milliseconds.
     pub(crate) fn record_time(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
+    }
+
+    /// Goes on with another clock, at `now_ms`: when the endpoints started with their prompts is not known by it.
+    pub(crate) fn restart_prefills(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        (0..self.places.len()).for_each(|slot| self.live.total(slot).set_prefill_began_ms(now_ms));
     }
 
     /// Continues where `before`, another state of the same pool, was: an endpoint that has not started with a prompt since

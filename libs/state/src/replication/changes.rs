@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use signalbox_types::{ModelRewrite, Models, RewriteRule};
 
-use crate::pool_state::Change;
+use crate::pool_state::{Change, FlowChange};
 
 /// The weight of a chunk without its changes, in bytes.
 const CHUNK_BYTES: usize = 256;
@@ -27,6 +27,14 @@ impl Chunk {
 
     /// Divides changes into chunks of at most so many changes and bytes, unless a single change is heavier.
     pub(super) fn divide(changes: Vec<Change>, max_changes: usize, max_bytes: usize) -> Vec<Self> {
+        let all_bytes = CHUNK_BYTES + changes.iter().map(weight_bytes).sum::<usize>();
+        if changes.len() <= max_changes && all_bytes <= max_bytes {
+            return vec![Self {
+                changes: changes.into_boxed_slice(),
+                weight_bytes: all_bytes,
+                encoded: OnceLock::new(),
+            }];
+        }
         let (mut chunks, mut changes) = (Vec::new(), changes.into_iter().peekable());
         while let Some(first) = changes.next() {
             let (mut chunk, mut bytes) = (vec![first], CHUNK_BYTES);
@@ -71,7 +79,7 @@ impl Changes {
     }
 
     /// Returns the changes.
-    pub fn iter(&self) -> impl Iterator<Item = &Change> {
+    pub fn iter(&self) -> impl Iterator<Item = &Change> + Clone {
         self.chunks.iter().flat_map(|chunk| chunk.changes())
     }
 
@@ -121,7 +129,20 @@ fn weight_bytes(change: &Change) -> usize {
         Change::EndpointSet { spec } => FIXED + spec.name.len() + spec.labels.len() * 64,
         Change::ModelsSet { models } => FIXED + models_bytes(models),
         Change::AdaptersChanged { residency, .. } => FIXED + residency.names().count() * 48,
+        Change::Flow(change) => FIXED + flow_bytes(change),
         _ => FIXED,
+    }
+}
+
+fn flow_bytes(change: &FlowChange) -> usize {
+    const EACH: usize = 96;
+    match change {
+        FlowChange::SettingsReported { settings, .. } => {
+            EACH * (settings.bands.len() + settings.weights.len())
+        }
+        FlowChange::BacklogChanged { flow, .. } => flow.id.len(),
+        FlowChange::BandServed { shares, .. } => EACH * shares.served.len(),
+        FlowChange::Measured(_) => 0,
     }
 }
 

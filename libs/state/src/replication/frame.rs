@@ -7,7 +7,7 @@ use signalbox_prefix::Run;
 use signalbox_types::{Format, Load, ModelKey, Models, Origin, TokenRatio, Version};
 
 use super::changes::Changes;
-use crate::pool_state::{Digest, EndpointState};
+use crate::pool_state::{Digest, EndpointState, FlowPart};
 
 /// One part of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum SnapshotEntry {
     TokenRatios(Arc<BTreeMap<ModelKey, TokenRatio>>),
     /// The state is provisional since this epoch. A snapshot without this entry is final.
     ProvisionalSince(u64),
+    /// A part of the flow table. A snapshot without such entries has an empty one.
+    Flow(FlowPart),
 }
 
 /// A message from the owner to its followers.

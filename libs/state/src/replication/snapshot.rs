@@ -57,7 +57,9 @@ pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<Snapshot
     let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
     let provisional = Some(pool_state.provisional_since()).filter(|since| *since > 0);
     let provisional = provisional.map(SnapshotEntry::ProvisionalSince);
-    endpoints.chain(origins).chain(models).chain(ratios).chain(provisional).map(Arc::new).collect()
+    let flows = pool_state.flows().parts().into_iter().map(SnapshotEntry::Flow);
+    let others = models.into_iter().chain(ratios).chain(flows).chain(provisional);
+    endpoints.chain(origins).chain(others).map(Arc::new).collect()
 }
 
 /// Collects runs into parts of a snapshot of a limited size.
@@ -98,7 +100,8 @@ impl RunEntries {
 /// [`Diverged`] when the parts are inconsistent.
 pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
     let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut models, mut ratios, mut provisional_since) = (Arc::default(), Arc::default(), 0);
+    let (mut models, mut ratios, mut flows) = (Arc::default(), Arc::default(), Vec::new());
+    let mut provisional_since = 0;
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             SnapshotEntry::Endpoint(endpoint_state, loads) => {
@@ -109,10 +112,12 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
             SnapshotEntry::Models(all) => models = all,
             SnapshotEntry::TokenRatios(all) => ratios = all,
             SnapshotEntry::ProvisionalSince(epoch) => provisional_since = epoch,
+            SnapshotEntry::Flow(part) => flows.push(part),
         }
     }
     let mut pool_state = PoolState::from_parts(endpoints, runs, origins, &models)?;
     ratios.iter().for_each(|(model, ratio)| pool_state.set_token_ratio(*model, *ratio));
     pool_state.set_provisional_since(provisional_since);
+    flows.iter().for_each(|part| pool_state.insert_flow_part(part));
     Ok(pool_state)
 }

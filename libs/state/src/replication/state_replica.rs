@@ -249,6 +249,7 @@ impl StateReplica {
         if from != held.seq || to - from != changes.len() as u64 {
             return ApplyOutcome::Gap(Gap::Order);
         }
+        self.pool_state.read_ahead(changes.iter());
         for (seq, change) in (from + 1..).zip(changes.iter()) {
             self.held = Held::Consistent(Version { epoch, seq });
             if let Err(diverged) = self.pool_state.apply(seq, change) {

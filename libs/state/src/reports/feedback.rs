@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use signalbox_flow::{Backlog, FlowKey, FlowSettings};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load, ModelKey, Origin};
 
 /// Which gauges a batch contains.
@@ -34,6 +35,24 @@ pub struct Feedback {
     pub responses: Vec<ResponseReport>,
     /// The usage that engines reported. Each is sent once; losing one is harmless.
     pub usage: Vec<UsageReport>,
+    /// What waits at the replica.
+    pub flows: FlowReport,
+}
+
+/// What waits at a replica while the pool is full, as a part of its feedback.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowReport {
+    /// What waits of each flow; of absent ones nothing, or what did before, as the batch's [`GaugeScope`] says.
+    pub backlogs: Vec<(FlowKey, Backlog)>,
+    /// The settings of the replica, in a batch with all gauges. The last ones that any replica newly reports hold for the pool.
+    pub settings: Option<Arc<FlowSettings>>,
+}
+
+impl FlowReport {
+    /// Returns whether it says nothing in a batch with the gauges that changed.
+    pub fn is_empty(&self) -> bool {
+        self.backlogs.is_empty() && self.settings.is_none()
+    }
 }
 
 impl Feedback {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use signalbox_state::{
-    Change, Changes, ClaimResult, Cursor, Feedback, Follower, FollowerEffect, FollowerEvent, FollowerPoll,
-    Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds, JournaledReplica,
-    ObservedOwner, PollReply, PollWant, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput,
-    RoleStatus,
+    Change, Changes, ClaimResult, Cursor, Feedback, FlowReport, Follower, FollowerEffect, FollowerEvent,
+    FollowerPoll, Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds,
+    JournaledReplica, ObservedOwner, PollReply, PollWant, PoolInput, PoolRole, PoolRoleConfig, RoleEffect,
+    RoleInput, RoleStatus,
 };
 use signalbox_types::{Format, Origin, Version};
 
@@ -70,6 +70,7 @@ fn feedback(epoch: u64) -> Feedback {
         adapters: Vec::new(),
         responses: Vec::new(),
         usage: Vec::new(),
+        flows: FlowReport::default(),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use signalbox_state::{
-    ClaimResult, CollectorStream, Cursor, Feedback, Follower, FollowerEffect, FollowerEvent, FollowerPoll,
-    Frame, FrameSource, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds,
+    ClaimResult, CollectorStream, Cursor, Feedback, FlowReport, Follower, FollowerEffect, FollowerEvent,
+    FollowerPoll, Frame, FrameSource, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds,
     JournaledReplica, ObservedOwner, PollReply, PollWant, Pool, PoolEffect, PoolInput, PoolRole,
     PoolRoleConfig, PoolState, RoleEffect, RoleInput, RoleStatus,
 };
@@ -48,6 +48,7 @@ fn earlier_pool(epoch: u64) -> Pool {
         adapters: Vec::new(),
         responses: Vec::new(),
         usage: Vec::new(),
+        flows: FlowReport::default(),
     };
     pool.handle(0, PoolInput::Feedback(feedback));
     assert!(blocks(pool.pool_state()) > 0);

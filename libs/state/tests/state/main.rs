@@ -16,6 +16,8 @@ mod following;
 mod frame_disorder;
 mod frame_table_changes;
 mod frame_table_snapshots;
+mod granting;
+mod granting_faults;
 mod history_bounds;
 mod history_reading;
 mod incremental_views;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use signalbox_state::{
-    Feedback, FeedbackReply, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
+    Feedback, FeedbackReply, FlowReport, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
 };
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin};
 use signalbox_wire::WireError;
 
+use crate::flows::report;
 use crate::through_bytes;
 use crate::values::{anchor, key, load, origin, suffix};
 
@@ -73,10 +74,14 @@ fn feedback() -> impl Strategy<Value = Feedback> {
         },
     );
     let scope = prop_oneof![Just(GaugeScope::All), Just(GaugeScope::Changed)];
-    let events =
-        (vec((key(), "[a-z]{0,4}".prop_map(Arc::from)), 0..3), vec(response(), 0..3), vec(usage(), 0..3));
+    let events = (
+        vec((key(), "[a-z]{0,4}".prop_map(Arc::from)), 0..3),
+        vec(response(), 0..3),
+        vec(usage(), 0..3),
+        report(),
+    );
     (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4), events).prop_map(
-        |([epoch, seq], origin, scope, gauges, placements, (adapters, responses, usage))| Feedback {
+        |([epoch, seq], origin, scope, gauges, placements, (adapters, responses, usage, flows))| Feedback {
             epoch,
             origin,
             seq,
@@ -86,6 +91,7 @@ fn feedback() -> impl Strategy<Value = Feedback> {
             adapters,
             responses,
             usage,
+            flows,
         },
     )
 }
@@ -124,6 +130,7 @@ fn batch(chains: impl IntoIterator<Item = usize>) -> Feedback {
         adapters: Vec::new(),
         responses: Vec::new(),
         usage: Vec::new(),
+        flows: FlowReport::default(),
     }
 }
 

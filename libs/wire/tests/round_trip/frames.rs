@@ -15,11 +15,11 @@ use signalbox_state::{
 };
 use signalbox_types::{Adapters, Format, Incarnation, ModelKey, Origin, Rates, TokenRatio, Version};
 
-use crate::through_bytes;
 use crate::values::{
     adapters, anchor, block, capacity, gauges, key, load, models, names, origin, scrape_status, spec, suffix,
     work,
 };
+use crate::{flows, through_bytes};
 
 fn residency() -> impl Strategy<Value = Arc<AdapterResidency>> {
     let residency = |(reported, device, host): (Arc<Adapters>, _, _)| {
@@ -116,6 +116,7 @@ fn change() -> impl Strategy<Value = Change> {
         (key(), cache_accuracy())
             .prop_map(|(endpoint, accuracy)| Change::CacheAccuracyChanged { endpoint, accuracy }),
         any::<u64>().prop_map(|since| Change::ProvisionalSet { since }),
+        flows::change().prop_map(Change::Flow),
     ]
 }
 
@@ -164,17 +165,19 @@ fn entry() -> impl Strategy<Value = SnapshotEntry> {
         btree_map(any::<u64>().prop_map(ModelKey), token_ratio(), 1..5)
             .prop_map(|ratios| SnapshotEntry::TokenRatios(Arc::new(ratios))),
         (1..=u64::MAX).prop_map(SnapshotEntry::ProvisionalSince),
+        flows::part().prop_map(SnapshotEntry::Flow),
     ]
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
-    any::<[u64; 6]>().prop_map(|[specs, observed, loads, placements, models, usage]| Digest {
+    any::<[u64; 7]>().prop_map(|[specs, observed, loads, placements, models, usage, flows]| Digest {
         specs,
         observed,
         loads,
         placements,
         models,
         usage,
+        flows,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod collector;
 mod feedback;
+mod flows;
 mod follower;
 mod frames;
 mod request_ends;

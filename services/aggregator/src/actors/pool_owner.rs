@@ -163,6 +163,7 @@ impl Actor for PoolOwner {
                 state.draining = Some((Instant::now(), port));
                 state.apply(&myself, RoleInput::Drain);
             }
+            PoolOwnerMessage::GrantDue => state.apply(&myself, RoleInput::Pool(PoolInput::GrantDue)),
             PoolOwnerMessage::Tick => {
                 state.role.record_waiting(state.setup.handle.bulk.waiting().as_millis() as u64);
                 state.apply(&myself, RoleInput::Tick);

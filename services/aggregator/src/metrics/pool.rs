@@ -4,6 +4,7 @@ use prometheus_client::metrics::counter::Counter;
 use signalbox_state::{CountedEvent, PoolRole, RoleStatus, ScrapeStatus};
 
 use super::UintGauge;
+use super::flow::FlowMetrics;
 
 /// The scrape statuses.
 pub(super) const SCRAPE_STATUSES: [&str; 4] = ["unknown", "fresh", "stale", "down"];
@@ -50,8 +51,9 @@ pub(crate) struct PoolMetrics {
     /// By scrape status, in the order of [`SCRAPE_STATUSES`].
     pub(super) endpoints: [UintGauge; SCRAPE_STATUSES.len()],
     pub(super) draining_endpoints: UintGauge,
+    pub(super) flow: FlowMetrics,
     /// By kind of change, in the order of the digest.
-    pub(super) state_digest: [UintGauge; 6],
+    pub(super) state_digest: [UintGauge; 7],
 }
 
 impl PoolMetrics {
@@ -100,6 +102,7 @@ impl PoolMetrics {
             with_future_timestamps +=
                 u64::from(is_owner && endpoint.observed.scrape_status_since_ms > role.pool_now_ms(now_ms));
         }
+        self.flow.update(role.pool(), role.pool_now_ms(now_ms));
         self.endpoints_with_future_timestamps.set(with_future_timestamps);
         self.in_flight_requests.set(in_flight_requests);
         self.draining_endpoints.set(draining);

@@ -57,5 +57,7 @@ pub(crate) enum PoolOwnerMessage {
     Candidates(Vec<String>),
     /// Hand the pool to another aggregator. Answered when that is done or has taken too long.
     Drain(RpcReplyPort<()>),
+    /// The time has come to grant places to requests that wait.
+    GrantDue,
     Tick,
 }

@@ -1,7 +1,7 @@
 //! Processes that do what they must not, or nothing at all.
 
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
-use signalbox_state::{Cursor, Feedback, FromFollower, GaugeScope, HeardOwner};
+use signalbox_state::{Cursor, Feedback, FlowReport, FromFollower, GaugeScope, HeardOwner};
 use signalbox_types::Origin;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
@@ -42,6 +42,7 @@ async fn feed(
         adapters: Vec::new(),
         responses: Vec::new(),
         usage: Vec::new(),
+        flows: FlowReport::default(),
     };
     let (sender, batches) = tokio::sync::mpsc::channel(1);
     sender.send(signalbox_wire::encode_feedback(Some(&hello(name)), feedback)).await.unwrap();

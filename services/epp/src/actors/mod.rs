@@ -6,3 +6,4 @@ pub(crate) mod request_end_relay;
 pub(crate) mod root;
 mod uplink;
 mod view_keeper;
+mod waiting_requests;

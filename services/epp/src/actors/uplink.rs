@@ -8,7 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use signalbox_actors::StreamBackoff;
 use signalbox_protos::signalbox::v1::FeedbackBatch;
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
-use signalbox_state::{FeedbackBatcher, FeedbackReply, GaugeScope};
+use signalbox_state::{BacklogReporter, FeedbackBatcher, FeedbackReply, FlowReport, GaugeScope};
 use signalbox_wire::Hello;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -61,6 +61,8 @@ pub(crate) struct State {
     picker: Arc<Picker>,
     feedback: FeedbackQueues,
     batcher: FeedbackBatcher,
+    /// Tells which backlogs to report.
+    backlogs: BacklogReporter,
     /// Sent with the first batch of a stream.
     hello: Hello,
     connection: Option<Connection>,
@@ -89,9 +91,9 @@ impl Actor for Uplink {
             tokio::spawn(relay_request_ends(Arc::clone(&picker), hello.clone(), owner.clone(), request_ends));
         let connections = tokio::spawn(connect_to_owner(owner, myself.clone()));
         myself.send_after(FULL_FLUSH_INTERVAL, || Message::FlushWhole);
-        let (batcher, tasks) = (FeedbackBatcher::default(), [flushes, connections, relay]);
-        let tasks = tasks.map(AbortOnDropHandle::new);
-        Ok(State { picker, feedback, batcher, hello, connection: None, _tasks: tasks })
+        let (batcher, backlogs) = (FeedbackBatcher::default(), BacklogReporter::default());
+        let tasks = [flushes, connections, relay].map(AbortOnDropHandle::new);
+        Ok(State { picker, feedback, batcher, backlogs, hello, connection: None, _tasks: tasks })
     }
 
     async fn handle(
@@ -147,7 +149,9 @@ impl State {
             GaugeScope::All => self.picker.bookings.loads(),
             GaugeScope::Changed => changed,
         };
-        let batch = self.batcher.next_batch(self.picker.epoch(), self.picker.origin(), scope, gauges);
+        let flows = flow_report(&self.picker, &mut self.backlogs, scope);
+        let (epoch, origin) = (self.picker.epoch(), self.picker.origin());
+        let batch = self.batcher.next_batch(epoch, origin, scope, gauges, flows);
         if self.batcher.has_unsent() {
             self.picker.feedback_ready.notify_one();
         }
@@ -177,6 +181,14 @@ impl State {
             }
         }
     }
+}
+
+/// Returns what waits here, for a batch.
+fn flow_report(picker: &Picker, reporter: &mut BacklogReporter, scope: GaugeScope) -> FlowReport {
+    let backlogs = picker.gate.take_backlogs(picker.now_ms());
+    let backlogs = reporter.report(scope, backlogs.iter().map(|(flow, backlog)| (flow, *backlog)));
+    let settings = picker.gate.settings().filter(|_| scope == GaugeScope::All);
+    FlowReport { backlogs, settings: settings.map(Arc::clone) }
 }
 
 /// Requests a flush whenever there is feedback, at most once per [`FLUSH_INTERVAL`].

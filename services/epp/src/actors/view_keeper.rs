@@ -20,6 +20,7 @@ use tonic::transport::Channel;
 use self::view_publication::ViewPublication;
 use super::owner_connection::OwnerConnection;
 use super::uplink::{self, UplinkRef};
+use super::waiting_requests::tend_waiting_requests;
 use crate::deciding::decision_snapshot::DecisionSnapshot;
 use crate::deciding::picker::Picker;
 
@@ -69,7 +70,7 @@ pub(crate) struct State {
     history_of: usize,
     /// Version of the state whose digest was last exported.
     digest_at: Option<Version>,
-    _streams: AbortOnDropHandle<()>,
+    _tasks: [AbortOnDropHandle<()>; 2],
 }
 
 impl Actor for ViewKeeper {
@@ -87,6 +88,7 @@ impl Actor for ViewKeeper {
                 Err(_) => ListenerState::Closed,
             }
         }));
+        let waiting = tokio::spawn(tend_waiting_requests(Arc::clone(&picker)));
         Ok(State {
             picker,
             owner,
@@ -98,7 +100,7 @@ impl Actor for ViewKeeper {
             publication: ViewPublication::default(),
             history_of: 0,
             digest_at: None,
-            _streams: AbortOnDropHandle::new(streams),
+            _tasks: [streams, waiting].map(AbortOnDropHandle::new),
         })
     }
 
@@ -237,6 +239,7 @@ impl State {
         self.picker.snapshot.store(Arc::new(next));
         self.publication.record_state(replica.version());
         self.publication.record_view();
+        self.picker.apply_owner_news();
         self.picker.metrics.views_published.inc();
         let origin = self.picker.origin();
         let acknowledged = replica.pool_state().acknowledged(origin);

@@ -67,6 +67,7 @@ pub(super) fn picker_settings(config: &EppConfig, body_budget: BodyBudget) -> Pi
     PickerSettings {
         replica: ReplicaKey::of(&config.name),
         policy: Arc::new(config.policy.clone()),
+        flow_control: config.flow_control.clone(),
         conversations: signalbox_extproc::Config {
             body_limit_bytes: config.body_limit_bytes,
             body_budget,

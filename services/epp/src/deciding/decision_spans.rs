@@ -112,8 +112,19 @@ fn decision_attributes(recording: &Recording, explanation: &Explanation) -> Attr
         ("signalbox.decision", Value::Count(recording.number)),
         ("signalbox.seed", Value::Count(recording.seed)),
     ];
+    let waited = recording.waited.iter().flat_map(|waited| {
+        [
+            ("signalbox.waited_ms", Value::Count(waited.ms)),
+            ("signalbox.waited", Value::Text(waited.to_string())),
+        ]
+    });
     let optional = optional.into_iter().filter_map(|(name, text)| Some((name, Value::Text(text?))));
-    always.into_iter().chain(optional).map(|(name, value)| (Cow::Borrowed(name), value)).collect()
+    always
+        .into_iter()
+        .chain(waited)
+        .chain(optional)
+        .map(|(name, value)| (Cow::Borrowed(name), value))
+        .collect()
 }
 
 /// Returns the winner's terms under their names in explanations, and the runner-up.
@@ -162,7 +173,7 @@ fn candidate_list(candidates: &[Candidate]) -> Attributes {
 
 #[cfg(test)]
 mod tests {
-    use signalbox_schedule::{Scorer, ScorerStep, Weighted};
+    use signalbox_schedule::{Scorer, ScorerStep, Waited, Weighted};
 
     use super::*;
 
@@ -170,6 +181,20 @@ mod tests {
 
     fn attribute<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Value> {
         attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn span_tells_how_long_the_request_waited_and_behind_whom() {
+        let mut recording: Recording = serde_json::from_str(RECORDED).unwrap();
+        let waited_ms = |recording: &Recording| {
+            attribute(&span_of(SystemTime::now(), recording).attributes, "signalbox.waited_ms").cloned()
+        };
+        assert_eq!(None, waited_ms(&recording));
+        recording.waited = Some(Waited { ms: 40, behind_priority: Some(2), behind_requests: 3 });
+        assert_eq!(Some(Value::Count(40)), waited_ms(&recording));
+        let span = span_of(SystemTime::now(), &recording);
+        let waited = format!("{:?}", attribute(&span.attributes, "signalbox.waited"));
+        assert!(waited.contains("behind requests of priority 2"), "{waited}");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The request path from a parsed request to an endpoint, and the records of decisions.
 
+pub(crate) mod admission;
 pub(crate) mod decision_snapshot;
 pub(crate) mod decision_spans;
+mod flow_view;
+mod latest_saturation;
 pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod recorder;
 mod recording_ring;
+mod saturation;

@@ -16,6 +16,7 @@ use signalbox_state::{Circuit, EndpointState, PlacedPrompt, ScrapeStatus, UsageR
 use signalbox_telemetry::{CaughtPanic, catch_panic};
 use signalbox_types::{ModelKey, Request, Subset};
 
+use super::admission::{Admission, HeldRequest, NotPicked};
 use super::decision_snapshot::DecisionSnapshot;
 use super::picker::Picker;
 use super::recorder::{DecisionRecord, RequestContext};
@@ -43,7 +44,7 @@ impl Picker {
         &self,
         parsed: ParsedRequest,
         context: RequestContext<'_>,
-    ) -> Result<PickedEndpoint, Refusal> {
+    ) -> Result<PickedEndpoint, NotPicked> {
         let (subset, request_id) = (parsed.request.subset.clone(), context.request_id);
         self.or_fall_back(subset.as_ref(), request_id, || self.pick(parsed, context))
     }
@@ -52,15 +53,15 @@ impl Picker {
         &self,
         subset: Option<&Subset>,
         request_id: Option<&str>,
-        pick: impl FnOnce() -> Result<PickedEndpoint, Refusal>,
-    ) -> Result<PickedEndpoint, Refusal> {
+        pick: impl FnOnce() -> Result<PickedEndpoint, NotPicked>,
+    ) -> Result<PickedEndpoint, NotPicked> {
         let record = |panic| self.record_panic(&panic, request_id);
         catch_panic(pick)
             .or_else(|panic| {
                 record(panic);
-                catch_panic(|| self.fall_back(subset)).map_err(record)
+                catch_panic(|| self.fall_back(subset).map_err(NotPicked::Refused)).map_err(record)
             })
-            .unwrap_or(Err(Refusal::NoEndpoint))
+            .unwrap_or(Err(NotPicked::Refused(Refusal::NoEndpoint)))
     }
 
     /// Counts and logs a caught panic.
@@ -98,26 +99,37 @@ impl Picker {
     /// Picks an endpoint for a request and books the request there.
     ///
     /// # Errors
-    /// [`Refusal::NoEndpoint`] if the pool has no endpoint that takes requests and that the gateway allows, [`Refusal::Saturated`] if
+    /// [`NotPicked::Waits`] if the request has to wait first, unless it has waited already. [`Refusal::NoEndpoint`] if the pool has no endpoint that takes requests and that the gateway allows, [`Refusal::Saturated`] if
     /// filters remove all of them.
     pub(crate) fn pick(
         &self,
-        parsed: ParsedRequest,
+        mut parsed: ParsedRequest,
         context: RequestContext<'_>,
-    ) -> Result<PickedEndpoint, Refusal> {
+    ) -> Result<PickedEndpoint, NotPicked> {
         let snapshot = self.snapshot.load();
         let pick = self.pick_now(&snapshot);
-        let ParsedRequest { api, request, chain, delivery, .. } = parsed;
-        let mut inputs = pick.look_up(request, &chain, self.peer_load());
+        let request = std::mem::take(&mut parsed.request);
+        let mut inputs = pick.look_up(request, &parsed.chain, self.peer_load());
         let seed = rand::random_range(SEEDS);
         let mut rng = SmallRng::seed_from_u64(seed);
         let (decision, ranked) = pick.choose(&mut inputs, self.ranked_others(), &mut rng, &mut &*self);
+        if context.waited.is_none() {
+            match self.admission(&inputs.of_decision(&snapshot.view), &decision) {
+                Admission::Go => {}
+                Admission::Shed => return Err(NotPicked::Refused(Refusal::Shed)),
+                Admission::Wait { tokens } => {
+                    parsed.request = inputs.request;
+                    return Err(NotPicked::Waits(HeldRequest::new(parsed, context.span, tokens)));
+                }
+            }
+        }
+        let ParsedRequest { api, chain, delivery, .. } = parsed;
         let picked = match decision {
             Decision::NoEndpoint => {
                 self.metrics.requests_without_endpoint.inc();
-                Err(Refusal::NoEndpoint)
+                Err(NotPicked::Refused(Refusal::NoEndpoint))
             }
-            Decision::Filtered => Err(Refusal::Saturated),
+            Decision::Filtered => Err(NotPicked::Refused(Refusal::Saturated)),
             Decision::Picked { position, terms } => {
                 self.metrics.count_decision(&inputs.request, &terms);
                 let booked = pick.book(&inputs, (position, &terms), chain, &mut &*self);

@@ -16,12 +16,14 @@ use signalbox_types::{EndpointKey, Origin, ReplicaKey, RequestEnd};
 use tokio::sync::{Notify, mpsc};
 
 use super::decision_snapshot::DecisionSnapshot;
+use super::latest_saturation::LatestSaturation;
 use super::recorder::DecisionRecorder;
 use crate::bookings::booking_numbers::pool_tag;
 use crate::bookings::caching_reports::CachingReports;
 use crate::bookings::detached_bookings::DetachedBookings;
 use crate::bookings::unserved_bookings::UnservedBookings;
-use crate::config::EndpointScores;
+use crate::config::{EndpointScores, FlowControl};
+use crate::flow_control::Gate;
 use crate::metrics::counters::Metrics;
 
 /// Capacity of the queue of placements to the uplink. Further ones are dropped and counted; bookings never
@@ -61,6 +63,8 @@ pub(crate) struct PickerSettings {
     pub(crate) replica: ReplicaKey,
     /// How endpoints are chosen.
     pub(crate) policy: Arc<Policy>,
+    /// Which requests wait, and for how long.
+    pub(crate) flow_control: FlowControl,
     /// Configuration of all conversations, without what depends on the policy or a view.
     pub(crate) conversations: Config,
     /// Number of fallback endpoints after the picked one in an answer.
@@ -88,6 +92,9 @@ pub(crate) struct Picker {
     /// This replica's name, as a hash.
     pub(crate) replica: ReplicaKey,
     pub(crate) policy: Arc<Policy>,
+    /// Where requests wait while the pool is full.
+    pub(crate) gate: Arc<Gate>,
+    pub(super) saturation: LatestSaturation,
     /// Number of fallback endpoints after the picked one in an answer.
     pub(crate) fallback_endpoints: usize,
     /// Whether answers carry the candidates' scores.
@@ -118,10 +125,18 @@ impl Picker {
         metrics: Metrics,
         recorder: DecisionRecorder,
     ) -> (Self, FeedbackReceivers, mpsc::Receiver<RequestEnd>) {
-        let PickerSettings { replica, policy, conversations, fallback_endpoints, scores, origin_ttl } =
-            settings;
+        let PickerSettings {
+            replica,
+            policy,
+            flow_control,
+            conversations,
+            fallback_endpoints,
+            scores,
+            origin_ttl,
+        } = settings;
         let feedback_ready = Arc::new(Notify::new());
         let on_booking = Arc::clone(&feedback_ready);
+        let gate = Gate::new(flow_control, conversations.retry_after_s, Arc::clone(&feedback_ready));
         let (placements, placement_receiver) = mpsc::channel(PLACEMENT_QUEUE);
         let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
         let (request_ends, request_end_receiver) = mpsc::channel(REQUEST_END_QUEUE);
@@ -138,6 +153,8 @@ impl Picker {
             events,
             request_ends,
             replica,
+            gate: Arc::new(gate),
+            saturation: LatestSaturation::default(),
             fallback_endpoints,
             scores,
             conversations: Config {
@@ -225,6 +242,7 @@ impl Picker {
 
     /// Frees what a pool that is gone leaves behind. Requests that are still open keep the picker itself.
     pub(crate) fn clear(&self) {
+        self.gate.close();
         self.snapshot.store(Arc::default());
         self.overlay.clear();
         self.detached.clear();

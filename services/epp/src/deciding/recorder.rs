@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
-use signalbox_schedule::{Decision, Policy, Recording};
+use signalbox_schedule::{Decision, Policy, Recording, Waited};
 use signalbox_state::{LocalState, PrefixMatches, View};
 use signalbox_telemetry::ActiveSpan;
 use signalbox_types::Request;
@@ -25,6 +25,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) request_id: Option<&'a str>,
     /// Span of the decision, if it is sampled.
     pub(crate) span: Option<ActiveSpan>,
+    /// How the request waited, if it did. Then it does not wait again.
+    pub(crate) waited: Option<Waited>,
 }
 
 /// A decision and everything it read, to be recorded.
@@ -77,6 +79,7 @@ impl DecisionRecorder {
             policy: Arc::clone(record.policy),
             seed: record.seed,
             decision: record.decision,
+            waited: context.waited,
         });
         if let (Some(tracer), Some(span)) = (&self.tracer, context.span) {
             tracer.end_span(span, now, Arc::clone(&recording));

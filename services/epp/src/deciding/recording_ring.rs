@@ -85,6 +85,7 @@ mod tests {
             policy: Arc::new(Policy::default()),
             seed: 0,
             decision: Decision::NoEndpoint,
+            waited: None,
         }));
     }
 

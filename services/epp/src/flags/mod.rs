@@ -21,14 +21,14 @@ use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::PeerAddress;
 
-use crate::config::{EndpointScores, EppConfig, ExplainAccess};
+use crate::config::{EndpointScores, EppConfig, ExplainAccess, FlowControl};
 
 pub(crate) use command_line::EX_USAGE;
 pub use command_line::UsageError;
 pub use go_epp::{GoEppFlags, LogLevel, MessageSize, ZapEncoder};
 pub use go_epp_ignored::{IgnoredFlag, IgnoredGoEppFlags};
 pub use media_tokens::MediaTokens;
-pub use policy::{LoadedPolicy, PolicyFlags};
+pub use policy::{FlowSwitch, LoadedPolicy, PolicyFlags};
 pub use serving::ServingFlags;
 
 /// Endpoint picker: tells a gateway over ext-proc which endpoint serves each request.
@@ -66,14 +66,14 @@ pub struct Flags {
     /// Port for the access log of gateways that do not send responses over ext-proc; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9004)]
     pub access_log_port: u16,
-    /// Port for Prometheus metrics, /explain and /decisions; 0 selects a free port
+    /// Port for Prometheus metrics, /explain, /decisions and /queues; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9090)]
     pub metrics_port: u16,
     /// Connections from gateways.
     #[command(flatten)]
     pub serving: ServingFlags,
-    /// Serve /explain and /decisions to other hosts, too; they show prompts' match lengths and the state of
-    /// the pool.
+    /// Serve /explain, /decisions and /queues to other hosts, too; they show prompts' match lengths, fairness ids and
+    /// the state of the pool.
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
         default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_remote_explain: bool,
@@ -181,6 +181,7 @@ impl Flags {
             drain_timeout: self.drain_timeout,
             origin_ttl: self.origin_ttl,
             policy: Policy::default(),
+            flow_control: FlowControl::default(),
             parsers: Parsers::default(),
             decision_history: self.decision_history as usize,
             tracing: None,

@@ -1,12 +1,15 @@
 //! Loads the policy from an `EndpointPickerConfig`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use signalbox_config::{Configuration, parse};
 use signalbox_document::{ReadError, read_file};
 use signalbox_intake::Parsers;
 use signalbox_schedule::Policy;
+
+use crate::config::{FlowControl, FlowMode};
 
 /// Flags that name the source of the policy.
 #[derive(Args, Clone, Debug, Default)]
@@ -17,13 +20,37 @@ pub struct PolicyFlags {
     /// EndpointPickerConfig as text; overrides --config-file.
     #[arg(long, value_name = "YAML")]
     pub config_text: Option<String>,
+    /// Whether requests wait while the pool is full. Off, those with a negative priority are refused then
+    /// [default: as the configuration's feature gate flowControl says; on without a configuration]
+    #[arg(long, value_name = "on|off")]
+    pub flow_control: Option<FlowSwitch>,
 }
 
-/// The policy and parsers of an `EndpointPickerConfig`.
+/// Turns flow control on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FlowSwitch {
+    /// Requests wait.
+    On,
+    /// No request waits.
+    Off,
+}
+
+impl From<FlowSwitch> for FlowMode {
+    fn from(switch: FlowSwitch) -> Self {
+        match switch {
+            FlowSwitch::On => Self::On,
+            FlowSwitch::Off => Self::Off,
+        }
+    }
+}
+
+/// The policy, flow control and parsers of an `EndpointPickerConfig`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadedPolicy {
     /// How endpoints are chosen.
     pub policy: Policy,
+    /// Which requests wait, and for how long.
+    pub flow_control: FlowControl,
     /// Enabled request parsers.
     pub parsers: Parsers,
 }
@@ -40,7 +67,11 @@ impl PolicyFlags {
                 parse(text).map_err(|errors| ReadError::Invalid { path, errors })?
             }
             (None, Some(path)) => read_file(path, parse)?,
-            (None, None) => return Ok(LoadedPolicy::default()),
+            (None, None) => {
+                let mode = self.flow_control.unwrap_or(FlowSwitch::On).into();
+                let flow_control = FlowControl { mode, ..FlowControl::default() };
+                return Ok(LoadedPolicy { flow_control, ..LoadedPolicy::default() });
+            }
         };
         let Configuration { warnings, .. } = &configuration;
         for warning in warnings {
@@ -48,7 +79,11 @@ impl PolicyFlags {
         }
         tracing::info!(profile = configuration.profile, "loaded the policy configuration");
         let policy = configuration.policy();
-        Ok(LoadedPolicy { policy, parsers: Parsers::new(configuration.parsers) })
+        let section = configuration.flow_control;
+        let gate = if section.is_enabled { FlowSwitch::On } else { FlowSwitch::Off };
+        let mode = self.flow_control.unwrap_or(gate).into();
+        let flow_control = FlowControl { mode, settings: Arc::new(section.settings) };
+        Ok(LoadedPolicy { policy, flow_control, parsers: Parsers::new(configuration.parsers) })
     }
 }
 
@@ -60,7 +95,29 @@ mod tests {
         "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins: [{ type: queue-scorer }]";
 
     fn flags(file: Option<&str>, text: Option<&str>) -> PolicyFlags {
-        PolicyFlags { config_file: file.map(PathBuf::from), config_text: text.map(str::to_owned) }
+        PolicyFlags {
+            config_file: file.map(PathBuf::from),
+            config_text: text.map(str::to_owned),
+            flow_control: None,
+        }
+    }
+
+    #[test]
+    fn flow_control_is_on_without_a_file_and_as_the_gate_says_with_one() {
+        let gate = format!("{TEXT}\nfeatureGates: [flowControl]\nflowControl: {{ maxRequests: 7 }}");
+        for (text, switch, mode) in [
+            (None, None, FlowMode::On),
+            (None, Some(FlowSwitch::Off), FlowMode::Off),
+            (Some(TEXT), None, FlowMode::Off),
+            (Some(TEXT), Some(FlowSwitch::On), FlowMode::On),
+            (Some(&*gate), None, FlowMode::On),
+            (Some(&*gate), Some(FlowSwitch::Off), FlowMode::Off),
+        ] {
+            let flags = PolicyFlags { flow_control: switch, ..flags(None, text) };
+            let loaded = flags.load().unwrap().flow_control;
+            assert_eq!(mode, loaded.mode, "{text:?} {switch:?}");
+            assert_eq!(text == Some(&*gate), loaded.settings.caps.requests == 7);
+        }
     }
 
     #[test]

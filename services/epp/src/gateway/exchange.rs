@@ -1,6 +1,8 @@
 //! The ext-proc exchange of one HTTP request: a stream of messages in and a stream of messages out. The
 //! connection polls it itself; there is no task and no channel per request.
 
+mod picking;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,17 +11,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use signalbox_extproc::{Action, Conversation, Event, Outcome, internal_error};
-use signalbox_intake::ParsedRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_telemetry::{ActiveSpan, CaughtPanic, catch_panic};
-use signalbox_types::BookingId;
 use tokio::time::{Sleep, sleep_until};
 use tonic::{Code, Status, Streaming};
 
+use self::picking::WaitingExchange;
 use crate::bookings::booked_request::BookedRequest;
-use crate::deciding::pick::PickedEndpoint;
 use crate::deciding::picker::Picker;
-use crate::deciding::recorder::RequestContext;
 use crate::gateway::gateway_connections::OpenStream;
 use crate::metrics::go_epp::RequestSummary;
 
@@ -39,6 +38,8 @@ pub(crate) struct Exchange {
     /// What the metrics count when the stream ends.
     summary: RequestSummary,
     replies: VecDeque<ProcessingResponse>,
+    /// The request while it waits for a place.
+    waiting: Option<WaitingExchange>,
     booked: Option<BookedRequest>,
     /// Number of the booking if the gateway may hide the end of the response.
     booking_number: Option<u64>,
@@ -54,6 +55,8 @@ pub(crate) struct Exchange {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
+    /// The gateway sends nothing more while the request waits for a place.
+    HalfClosedInQueue,
     /// The gateway sends nothing more, but may still be waiting for the response.
     HalfClosed,
     /// The queued replies are sent, then the stream ends.
@@ -72,6 +75,7 @@ impl Exchange {
             arrived_at: Instant::now(),
             summary: RequestSummary::default(),
             replies: VecDeque::new(),
+            waiting: None,
             booked: None,
             booking_number: None,
             answered_at: None,
@@ -81,9 +85,18 @@ impl Exchange {
         }
     }
 
-    /// Handles an event. A panic ends this stream, not the connection that it shares with others.
+    /// Handles an event; see [`Self::guarded`].
     fn handle_guarded(&mut self, event: Event) {
-        if let Err(panic) = catch_panic(|| self.handle(event)) {
+        self.guarded(|this| this.handle(event));
+        if self.conversation.awaited_pick_bytes().is_none() {
+            // The gateway has answered by itself.
+            self.waiting = None;
+        }
+    }
+
+    /// Performs a step. A panic ends this stream, not the connection that it shares with others.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self)) {
+        if let Err(panic) = catch_panic(|| step(self)) {
             self.picker.record_panic(&panic, self.conversation.request_id());
             self.state = State::Closing;
             if self.conversation.outcome() == Outcome::NotSent {
@@ -140,30 +153,6 @@ impl Exchange {
                 Action::Close => self.state = State::Closing,
             }
         }
-    }
-
-    fn pick(&mut self, parsed: ParsedRequest) {
-        self.summary.target_model.clone_from(&parsed.request.model);
-        self.summary
-            .requested_model
-            .clone_from(parsed.requested_model.as_ref().unwrap_or(&parsed.request.model));
-        let context = RequestContext { request_id: self.conversation.request_id(), span: self.span.take() };
-        let picked = self.picker.pick_or_fall_back(parsed, context).map(|picked| {
-            let PickedEndpoint { mut destination, booked } = picked;
-            if self.conversation.may_hide_response() {
-                let number = self.picker.detached.register();
-                self.booking_number = Some(number);
-                destination = destination.with_booking(BookingId { replica: self.picker.replica, number });
-            }
-            tracing::debug!(
-                request_id = self.conversation.request_id(),
-                endpoint = destination.as_str(),
-                "picked an endpoint"
-            );
-            self.booked = Some(booked);
-            destination
-        });
-        self.handle(Event::Picked(picked));
     }
 
     /// Releases the booking of a request that has ended.
@@ -233,6 +222,12 @@ impl Stream for Exchange {
             if this.state == State::Closing {
                 return Poll::Ready(None);
             }
+            if this.poll_wait(context).is_ready() {
+                continue;
+            }
+            if this.state == State::HalfClosedInQueue {
+                return Poll::Pending;
+            }
             this.conversation.release_sent_body();
             match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
                 Some(Ok(message)) => this.handle_guarded(Event::Message(message)),
@@ -243,6 +238,7 @@ impl Stream for Exchange {
                 }
                 // The gateway has reset the stream or is gone; there is nobody to answer.
                 Some(Err(_)) => this.state = State::Closing,
+                None if this.waiting.is_some() => this.state = State::HalfClosedInQueue,
                 None => this.half_close(),
             }
         }
@@ -256,6 +252,9 @@ impl Exchange {
             self.picker.metrics.count_refusal(refusal);
             tracing::debug!(request_id = self.conversation.request_id(), %refusal, "refused a request");
             self.summary.refusal_code = Some(refusal.code());
+        }
+        if self.waiting.take().is_some() {
+            self.count_wait_end("EvictedContextCancelled");
         }
         if self.conversation.request_id().is_some() {
             self.picker.metrics.requests.count(&self.summary);

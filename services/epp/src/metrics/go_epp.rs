@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 use signalbox_intake::response::Usage;
 
 use super::bounded_label::BoundedLabel;
+use super::flow_control::{FlowMetrics, FlowSummary};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ModelLabels {
@@ -33,6 +34,8 @@ pub(crate) struct RequestSummary {
     pub(crate) requested_model: String,
     /// Model that the request was sent to.
     pub(crate) target_model: String,
+    /// How the request passed flow control; `None` if it did not come so far.
+    pub(crate) flow: Option<FlowSummary>,
     /// Code of the refusal, if the request was refused.
     pub(crate) refusal_code: Option<&'static str>,
     /// Time from the request's first message to the first output of a successful response.
@@ -51,6 +54,7 @@ pub(crate) struct RequestMetrics {
     output_tokens: Histograms,
     cached_tokens: Histograms,
     time_to_first_token: Histograms,
+    flow_control: FlowMetrics,
 }
 
 impl Default for RequestMetrics {
@@ -73,6 +77,7 @@ impl RequestMetrics {
             output_tokens: Family::new_with_constructor(tokens),
             cached_tokens: Family::new_with_constructor(tokens),
             time_to_first_token: Family::new_with_constructor(seconds),
+            flow_control: FlowMetrics::register(registry),
         };
         for prefix in ["llm_d_epp_request", "inference_objective_request"] {
             registry.register(prefix, "Requests by model", requests.total.clone());
@@ -108,6 +113,9 @@ impl RequestMetrics {
 
     /// Counts a request that has ended.
     pub(crate) fn count(&self, request: &RequestSummary) {
+        if let Some(flow) = &request.flow {
+            self.flow_control.count(flow);
+        }
         let model_name = self.models.label(&request.requested_model);
         let target_model_name = self.models.label(&request.target_model);
         let labels = ModelLabels { model_name, target_model_name };

@@ -3,4 +3,5 @@
 pub(crate) mod access_log_entries;
 pub(crate) mod bounded_label;
 pub(crate) mod counters;
+pub(crate) mod flow_control;
 pub(crate) mod go_epp;

@@ -32,10 +32,12 @@ impl LeavingPorts {
         Self { drain, ports: Vec::new(), tasks: JoinSet::new() }
     }
 
-    /// Takes the ports of a pool out of service, and then runs `after`.
+    /// Takes the ports of a pool out of service, and then runs `after`. If requests are still open after half of the time, runs
+    /// `refuse_waiting`: the other half is for those that have a place.
     pub(super) fn add(
         &mut self,
         ports: impl IntoIterator<Item = PoolPort>,
+        refuse_waiting: impl FnOnce() + Send + 'static,
         after: impl Future<Output = ()> + Send + 'static,
     ) {
         self.forget_closed();
@@ -53,7 +55,11 @@ impl LeavingPorts {
             });
         }
         self.tasks.spawn(async move {
-            while drains.join_next().await.is_some() {}
+            let is_over = async |drains: &mut JoinSet<()>| while drains.join_next().await.is_some() {};
+            if tokio::time::timeout(delay + timeout / 2, is_over(&mut drains)).await.is_err() {
+                refuse_waiting();
+                is_over(&mut drains).await;
+            }
             after.await;
         });
     }

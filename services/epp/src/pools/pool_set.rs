@@ -106,7 +106,7 @@ impl PoolSet {
     /// Takes the port that a pool had before it moved out of service: gateways have time to notice.
     pub(super) fn retire_previous(&mut self, name: &str) {
         let previous = self.pools.get_mut(name).and_then(|running| running.previous.take());
-        self.leaving.add(previous, async {});
+        self.leaving.add(previous, || {}, async {});
     }
 
     /// Closes a pool's port at once, because another pool gets it, or the pool may not have it.
@@ -115,7 +115,7 @@ impl PoolSet {
         self.set_address(name, None);
         let Some(port) = port else { return };
         let number = port.address().port();
-        self.leaving.add([port], async {});
+        self.leaving.add([port], || {}, async {});
         self.leaving.hand_over(number);
     }
 
@@ -124,7 +124,8 @@ impl PoolSet {
     pub(super) fn stop(&mut self, name: &str) {
         let Some(Running { pool, port, previous }) = self.pools.remove(name) else { return };
         self.set_address(name, None);
-        self.leaving.add(port.into_iter().chain(previous), pool.stop());
+        let gate = Arc::clone(&pool.picker.gate);
+        self.leaving.add(port.into_iter().chain(previous), move || gate.close(), pool.stop());
     }
 
     fn set_address(&self, name: &str, address: Option<SocketAddr>) {

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::actors::root::{Root, RootMessage, RootSetup};
 use crate::admin::pool_gauges::PoolGauges;
+use crate::admin::queue_gauges::QueueGauges;
 use crate::admin::replica_gauges::ReplicaGauges;
 use crate::deciding::picker::Picker;
 use crate::deciding::recorder::DecisionRecorder;
@@ -86,6 +87,7 @@ fn register_gauges(registry: &mut Registry, listed: &ListedPool) {
     let own_metrics = registry.sub_registry_with_prefix("signalbox_epp");
     own_metrics.register_collector(Box::new(ReplicaGauges(Arc::clone(&listed.picker))));
     let ListedPool { pool, picker } = listed.clone();
+    registry.register_collector(Box::new(QueueGauges(Arc::clone(&picker))));
     registry.register_collector(Box::new(PoolGauges { picker, pool }));
 }
 

@@ -5,15 +5,14 @@ use signalbox_types::ModelKey;
 
 use super::*;
 use crate::deciding::picker::FeedbackReceivers;
-use crate::deciding::recorder::RequestContext;
-use crate::test_support::{FIRST, SECOND, picker_with_feedback, pool, prompt_of, report_five, show};
+use crate::test_support::{FIRST, SECOND, granted, picker_with_feedback, pool, prompt_of, report_five, show};
 
 const MODEL: &str = "m";
 
 /// Picks an endpoint for a streamed request with a prompt of this many bytes.
 fn booked(picker: &Picker, blocks: u64) -> BookedRequest {
     let parsed = ParsedRequest { delivery: Delivery::Streamed, ..prompt_of(blocks, 256) };
-    picker.pick(parsed, RequestContext::default()).unwrap().booked
+    picker.pick(parsed, granted()).unwrap().booked
 }
 
 fn only_endpoint() -> (Picker, FeedbackReceivers) {

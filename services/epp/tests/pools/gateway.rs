@@ -62,6 +62,19 @@ impl OpenRequest {
         Some(Self { messages, answers })
     }
 
+    /// Sends the body, with a prompt of so many of these letters.
+    pub(crate) async fn send_prompt(&self, letter: char, count: usize) {
+        let body = format!(r#"{{"model":"llama","prompt":"{}"}}"#, letter.to_string().repeat(count));
+        let body = Request::RequestBody(HttpBody { body: body.into(), end_of_stream: true });
+        self.messages.send(body.into()).await.unwrap();
+    }
+
+    /// Returns the first answer: a destination, or a refusal.
+    pub(crate) async fn answer(&mut self) -> Response {
+        let answer = tokio::time::timeout(TIMEOUT, self.answers.message()).await;
+        answer.expect("there is no answer").unwrap().unwrap().response.unwrap()
+    }
+
     /// Waits until the stream fails.
     pub(crate) async fn fails(mut self) {
         let answer = tokio::time::timeout(TIMEOUT, self.answers.message()).await;

@@ -6,6 +6,7 @@ mod drain;
 mod exposition;
 mod fake_aggregator;
 mod gateway;
+mod waiting;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -44,14 +45,17 @@ impl Served {
     }
 
     async fn start_with_drain(drain_delay: Duration, drain_timeout: Duration) -> Self {
+        Self::start_config(EppConfig { drain_delay, drain_timeout, ..EppConfig::local("epp") }).await
+    }
+
+    /// Starts a replica with this configuration, as far as it does not depend on the aggregator.
+    async fn start_config(config: EppConfig) -> Self {
         let (aggregator, ip) = (FakeAggregator::start().await, own_ip());
         let config = EppConfig {
             pools: FollowedPools::All,
             aggregators: vec![aggregator.address.into()],
             ext_proc: (ip, PORTS[3]).into(),
-            drain_delay,
-            drain_timeout,
-            ..EppConfig::local("epp")
+            ..config
         };
         let flags = PortFlags { ext_proc: "", health: "", access_log: "", metrics: "" };
         Self { aggregator, epp: Epp::start(config, flags).await.unwrap(), ip }

@@ -255,6 +255,7 @@ async fn start_epps(
             metrics: listen_address(args.metrics_listen, index, flags.metrics)?,
             drain_timeout: DRAIN_TIMEOUT,
             policy: loaded.policy.clone(),
+            flow_control: loaded.flow_control.clone(),
             parsers: loaded.parsers.clone(),
             tracing: tracing.cloned(),
             ..EppConfig::local(component_name("epp", index))

@@ -5,3 +5,4 @@ mod otlp_collector;
 mod recordings;
 mod replica;
 mod tracing;
+mod waiting;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,21 +15,36 @@ use signalbox_epp::{Epp, EppConfig, PortFlags};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response as Answer;
-use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders, ProcessingRequest};
+use signalbox_protos::envoy::service::ext_proc::v3::{
+    HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
+};
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::TraceSettings;
 use signalbox_tls::Security;
-use signalbox_types::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec};
+use signalbox_types::{EndpointSpec, Engine, MetricsTls, Models, Objective, PoolId, PoolSpec};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Size of the prompt: 4 blocks of 64 tokens of 4 bytes.
 pub(crate) const PROMPT_BYTES: usize = 1_024;
 
-/// An EPP replica with a view of three endpoints, and its aggregator.
+/// Number of endpoints.
+pub(crate) const ENDPOINTS: u16 = 3;
+
+/// An EPP replica with a view of three endpoints, and its aggregator, unless that is another replica's.
 pub(crate) struct Replica {
-    aggregator: Aggregator,
+    aggregator: Option<Aggregator>,
+    aggregator_address: SocketAddr,
     epp: Epp,
+}
+
+/// A request whose stream stays open.
+pub(crate) struct OpenStream {
+    pub(crate) answers: Streaming<ProcessingResponse>,
+    _messages: mpsc::Sender<ProcessingRequest>,
 }
 
 impl Replica {
@@ -50,17 +66,32 @@ impl Replica {
         };
         let flags = signalbox_aggregator::PortFlags { listen: "", metrics: "" };
         let aggregator = Aggregator::start(config, vec![PoolSource::Fixed(pool())], flags).await.unwrap();
-        let config = EppConfig {
-            aggregators: vec![aggregator.address().into()],
-            decision_history: decisions,
-            tracing,
-            ..EppConfig::local("epp")
-        };
-        let epp = Epp::start(config, PortFlags { ext_proc: "", health: "", access_log: "", metrics: "" })
-            .await
-            .unwrap();
-        epp.ready().await;
-        Self { aggregator, epp }
+        let config = EppConfig { decision_history: decisions, tracing, ..EppConfig::local("epp") };
+        let (aggregator_address, aggregator) = (aggregator.address(), Some(aggregator));
+        let epp = start_epp(aggregator_address, config).await;
+        Self { aggregator, aggregator_address, epp }
+    }
+
+    /// Starts another replica of the pool.
+    pub(crate) async fn start_another(&self) -> Self {
+        let epp = start_epp(self.aggregator_address, EppConfig::local("another epp")).await;
+        Self { aggregator: None, aggregator_address: self.aggregator_address, epp }
+    }
+
+    /// Sends a request with these headers and a prompt of `count` of these letters, and leaves its stream open.
+    pub(crate) async fn send(&self, headers: &[(&str, &str)], letter: &str, count: usize) -> OpenStream {
+        let path = [(":method", "POST"), (":path", "/v1/completions")];
+        let headers = path.iter().chain(headers).copied().collect();
+        let prompt = letter.repeat(count);
+        let body = format!(r#"{{"model":"llama","max_tokens":8,"prompt":"{prompt}"}}"#).into_bytes().into();
+        let (messages, requests) = mpsc::channel(2);
+        let headers = HttpHeaders { headers: Some(headers), ..HttpHeaders::default() };
+        messages.send(Message::RequestHeaders(headers).into()).await.unwrap();
+        messages.send(Message::RequestBody(HttpBody { body, end_of_stream: true }).into()).await.unwrap();
+        let url = format!("http://{}", self.epp.ext_proc_address().unwrap());
+        let mut client = ExternalProcessorClient::connect(url).await.unwrap();
+        let answers = client.process(ReceiverStream::new(requests)).await.unwrap().into_inner();
+        OpenStream { answers, _messages: messages }
     }
 
     /// Sends a request with these headers over ext-proc, and resets the stream once there is an answer. Returns
@@ -92,8 +123,18 @@ impl Replica {
 
     pub(crate) async fn stop(self) {
         self.epp.stop().await;
-        self.aggregator.stop().await;
+        if let Some(aggregator) = self.aggregator {
+            aggregator.stop().await;
+        }
     }
+}
+
+async fn start_epp(aggregator: SocketAddr, config: EppConfig) -> Epp {
+    let config = EppConfig { aggregators: vec![aggregator.into()], ..config };
+    let flags = PortFlags { ext_proc: "", health: "", access_log: "", metrics: "" };
+    let epp = Epp::start(config, flags).await.unwrap();
+    epp.ready().await;
+    epp
 }
 
 fn pool() -> PoolSpec {
@@ -107,5 +148,6 @@ fn pool() -> PoolSpec {
         metrics_tls: MetricsTls::Verified,
     };
     let id = PoolId { namespace: "default".to_owned(), name: "traced".to_owned() };
-    PoolSpec { id, endpoints: (0..3).map(endpoint).collect(), models: std::sync::Arc::default() }
+    let models = Models::new(vec![Objective { name: "interactive".to_owned(), priority: 10 }], Vec::new());
+    PoolSpec { id, endpoints: (0..ENDPOINTS).map(endpoint).collect(), models: Arc::new(models) }
 }

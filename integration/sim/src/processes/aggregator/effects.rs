@@ -32,6 +32,9 @@ impl Aggregator {
                 cluster.close(stream, End::Server);
             }
             RoleEffect::Pool(PoolEffect::Unfinished) => self.continue_later(cluster),
+            RoleEffect::Pool(PoolEffect::GrantAfter(after_ms)) => {
+                cluster.set_timer(self.node, after_ms, Timer::Grant);
+            }
             RoleEffect::Pool(PoolEffect::Count(event)) => self.check_event(cluster, event),
             RoleEffect::Pool(
                 PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::FeedbackLeft(_),

@@ -114,7 +114,9 @@ impl Replica {
             let mut gauges = self.bookings.loads();
             gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
             let (epoch, scope) = (self.follower.epoch(), GaugeScope::All);
-            let Some(batch) = self.batcher.next_batch(epoch, self.origin, scope, gauges) else { return };
+            let flows = self.flow_report(cluster, scope);
+            let batch = self.batcher.next_batch(epoch, self.origin, scope, gauges, flows);
+            let Some(batch) = batch else { return };
             cluster.counters.increment(Counter::FeedbackFlooded);
             self.send_batch(cluster, stream, batch);
         }
@@ -129,13 +131,12 @@ impl Replica {
     }
 
     pub(super) fn flush(&mut self, cluster: &mut Cluster, scope: GaugeScope) {
-        let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_open) else { return };
+        let Some((stream, _)) = self.open_feed() else { return };
         if cluster.now_ms(self.node) < self.hold_feedback_until_ms {
             self.has_feedback.store(true, Ordering::Relaxed);
             return;
         }
-        let in_flight =
-            cluster.network.stream(feed.stream).map(|stream| stream.in_flight[End::Server as usize]);
+        let in_flight = cluster.network.stream(stream).map(|stream| stream.in_flight[End::Server as usize]);
         if in_flight.is_none_or(|batches| batches >= WINDOW) {
             self.has_feedback.store(true, Ordering::Relaxed);
             return;
@@ -146,11 +147,11 @@ impl Replica {
             GaugeScope::Changed => changed,
         };
         gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
-        let batch = self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges);
+        let flows = self.flow_report(cluster, scope);
+        let batch = self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges, flows);
         if self.batcher.has_unsent() {
             self.has_feedback.store(true, Ordering::Relaxed);
         }
-        let stream = feed.stream;
         if let Some(batch) = batch {
             self.send_batch(cluster, stream, batch);
         }

@@ -1,22 +1,29 @@
-//! Books the requests of a simulated replica from their start to their end.
+//! Sends the requests of a simulated replica with its pick, from their start to their end.
 
 use std::sync::Arc;
 
 use rand::Rng;
-use signalbox_state::{
-    Booking, Circuit, EndpointState, PlacedPrompt, ResponseOutcome, ResponseReport, UsageReport, View,
-};
-use signalbox_types::{EndpointKey, Incarnation, ModelKey};
+use rand::rngs::SmallRng;
+use rand::seq::IteratorRandom;
+use signalbox_schedule::{BatchedFeedback, Booked, Decision, OwnState, Pick, PickInputs};
+use signalbox_state::{Circuit, PeerLoad, ResponseOutcome, ResponseReport, UsageReport, View};
+use signalbox_types::{BlockHash, PromptSize, Request, Subset};
 
 use super::Replica;
-use super::circuits::Admission;
+use super::recorded_feedback::RecordedFeedback;
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
 use crate::cluster::prompts;
 use crate::counters::Counter;
 
-/// The number of models that are requested.
-const MODELS: u64 = 4;
+/// The models that are requested.
+const MODELS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Age at which a view's information about other replicas expires, in milliseconds.
+const ORIGIN_TTL_MS: u64 = 3_000;
+
+/// How long an engine takes for an uncached token, in microseconds.
+const PREFILL_TOKEN_US: u64 = 80;
 
 /// How often a replica looks for an endpoint that it may probe when there are no other requests, in milliseconds.
 const PROBE_EVERY_MS: u64 = 100;
@@ -25,16 +32,8 @@ const PROBE_EVERY_MS: u64 = 100;
 const BURST_REQUESTS: usize = 300;
 const HOLD_FEEDBACK_MS: u64 = 500;
 
-/// A request in flight.
-pub(super) struct OpenRequest {
-    endpoint: EndpointKey,
-    incarnation: Incarnation,
-    booking: Booking,
-}
-
 impl Replica {
-    /// Sends a random prompt to an endpoint that is not draining: half of the time to the one with the longest
-    /// matching prefix, else to a random one.
+    /// Sends a request, and schedules the next one.
     pub(super) fn start_request(&mut self, cluster: &mut Cluster) {
         let after_ms = if cluster.accepts_requests {
             cluster.queue.rng.random_range(1..=2 * cluster.plan.request_every_ms)
@@ -42,7 +41,7 @@ impl Replica {
             PROBE_EVERY_MS
         };
         cluster.set_timer(self.node, after_ms, Timer::NextRequest);
-        if !self.is_giving_up {
+        if !self.is_giving_up && !self.enqueue(cluster) {
             self.send_request(cluster);
         }
     }
@@ -54,81 +53,80 @@ impl Replica {
         self.schedule_flush(cluster);
     }
 
-    fn send_request(&mut self, cluster: &mut Cluster) {
+    /// Picks an endpoint for a random prompt and books the request there, as the request path of an EPP does.
+    pub(super) fn send_request(&mut self, cluster: &mut Cluster) {
         let now_ms = cluster.now_ms(self.node);
-        let replica = self.follower.replica().state_replica();
-        self.view = View::next(&self.view, replica, &self.bookings);
-        let may_be_draining = self.view.may_be_draining();
-        let model = ModelKey((self.requests_started + 1) % MODELS);
-        let takes_requests = |member: &&Arc<EndpointState>| {
-            let is_wanted = cluster.accepts_requests || member.assessment.circuit != Circuit::Closed;
-            let admission = self.admission(now_ms, member, model);
-            is_wanted && admission != Admission::Refused && !(may_be_draining && member.spec.is_draining)
+        let state = self.follower.replica().state_replica();
+        self.view = View::next(&self.view, state, &self.bookings);
+        let own = OwnState {
+            origin: self.origin,
+            bookings: &self.bookings,
+            overlay: &self.overlay,
+            adapter_sends: &self.adapter_sends,
+            probes: &self.probes,
         };
-        let members: Vec<_> = self.view.endpoints.iter().filter(takes_requests).cloned().collect();
-        if members.is_empty() || !self.batcher.has_room() {
-            return;
+        let pick = Pick { view: &self.view, policy: &self.policy, own, now_ms };
+        let chain = random_prompt(&mut cluster.queue.rng);
+        let model = MODELS[self.requests_started as usize % MODELS.len()];
+        let request = request(model, &chain, self.view.format.block_bytes);
+        let mut inputs = pick.look_up(request, &chain, self.peer_load(now_ms));
+        inputs.request.subset = allowed(cluster, &self.view, &inputs);
+        let batched = BatchedFeedback { batcher: &mut self.batcher, now_ms };
+        let mut feedback = RecordedFeedback { batched, placements: &mut self.placements, is_probe: false };
+        let (decision, _) = pick.choose(&mut inputs, 0, &mut cluster.queue.rng, &mut feedback);
+        let Decision::Picked { position, terms } = decision else { return };
+        let member = Arc::clone(&self.view.endpoints[position]);
+        cluster.checker.check_booking(&mut cluster.counters, self.node, state.pool_state(), member.key);
+        let booked = pick.book(&inputs, (position, &terms), chain, &mut feedback);
+        if feedback.is_probe {
+            self.check_probe(cluster, &member);
         }
-        let rng = &mut cluster.queue.rng;
-        let chain = prompts::chain(
-            rng.random_range(1..4),
-            rng.random_range(0..3) * 12,
-            rng.random_range(0..6),
-            rng.random_range(1..48),
-        );
-        let mut lookup = replica.pool_state().index_writer().index().lookup(&chain);
-        self.overlay.extend(&chain, &mut lookup);
-        let best = lookup
-            .matches
-            .first()
-            .filter(|_| rng.random())
-            .and_then(|best| members.iter().find(|member| member.key == best.endpoint));
-        let member = best.unwrap_or_else(|| &members[rng.random_range(0..members.len())]);
-        let held = lookup.matches.iter().find(|of| of.endpoint == member.key).map_or(0, |of| of.blocks);
-        let first_output_ms = rng.random_range(1..200);
-        let end_ms = first_output_ms + *[10, 300, 4_000].get(rng.random_range(0..3)).unwrap_or(&10);
-        let (endpoint, incarnation) = (member.key, member.observed.incarnation);
-        cluster.checker.check_booking(&mut cluster.counters, self.node, replica.pool_state(), endpoint);
-        let booking = self.bookings.reserve(endpoint, chain.len() as u64 * 64);
-        let placed = PlacedPrompt { endpoint, incarnation, chain, known: lookup.longest, held };
-        self.overlay.place(&placed);
-        self.placements.push(placed.clone());
-        self.batcher.add_placement(now_ms, placed);
-        self.requests_started += 1;
-        let number = self.requests_started;
-        self.requests.insert(number, OpenRequest { endpoint, incarnation, booking });
-        cluster.pods.add_running(endpoint, 1);
-        cluster.counters.increment(Counter::Request);
-        cluster.set_timer(self.node, first_output_ms, Timer::FirstOutput(number));
-        cluster.set_timer(self.node, end_ms, Timer::RequestEnd(number));
-        if self.admission(now_ms, member, model) == Admission::Probe {
-            self.probe(cluster, member, model);
-        }
+        self.open_request(cluster, booked);
     }
 
-    /// Ends the prefill of a request, and reports its outcome and usage.
+    /// Returns whether the loads of other replicas in the view still count.
+    fn peer_load(&self, now_ms: u64) -> PeerLoad {
+        let age_ms = now_ms.saturating_sub(self.view_confirmed_at_ms);
+        if age_ms < ORIGIN_TTL_MS { PeerLoad::Current } else { PeerLoad::Outdated }
+    }
+
+    /// Lets an endpoint process a request.
+    fn open_request(&mut self, cluster: &mut Cluster, booked: Booked) {
+        let rng = &mut cluster.queue.rng;
+        let first_output_ms = rng.random_range(1..200);
+        let end_ms = first_output_ms + *[10, 300, 4_000].get(rng.random_range(0..3)).unwrap_or(&10);
+        cluster.pods.add_running(booked.usage.endpoint, 1);
+        cluster.counters.increment(Counter::Request);
+        self.requests_started += 1;
+        let number = self.requests_started;
+        self.requests.insert(number, booked);
+        cluster.set_timer(self.node, first_output_ms, Timer::FirstOutput(number));
+        cluster.set_timer(self.node, end_ms, Timer::RequestEnd(number));
+    }
+
+    /// Ends the prefill of a request, and reports its outcome and usage. The engine finds as much in its cache as was
+    /// predicted.
     pub(super) fn record_first_output(&mut self, cluster: &mut Cluster, number: u64) {
         let now_ms = cluster.now_ms(self.node);
         let Some(request) = self.requests.get_mut(&number) else { return };
         request.booking.record_first_output(now_ms);
-        let (endpoint, incarnation, model) =
-            (request.endpoint, request.incarnation, ModelKey(number % MODELS));
-        let outcome = self.outcome_of(cluster, endpoint);
+        let (usage, is_sole_prefill) = (request.usage, request.is_sole_prefill);
+        let outcome = self.outcome_of(cluster, usage.endpoint);
         if outcome != ResponseOutcome::Refused {
-            cluster.checker.record_outcome(endpoint);
+            cluster.checker.record_outcome(usage.endpoint);
         }
         if self.batcher.has_room_for_events() {
+            let UsageReport { endpoint, model, .. } = usage;
             self.batcher.add_response(ResponseReport { endpoint, model, outcome });
         }
         if outcome == ResponseOutcome::FirstOutput && self.batcher.has_room_for_events() {
-            let usage = UsageReport {
-                predicted_tokens: 1_000,
-                prompt_tokens: Some(1_000),
-                cached_tokens: Some(0),
-                sole_prefill_us: Some(80_000),
-                ..UsageReport::new(endpoint, incarnation, model)
-            };
-            self.batcher.add_usage(usage);
+            let uncached_tokens = usage.predicted_tokens - usage.predicted_cached_tokens;
+            self.batcher.add_usage(UsageReport {
+                prompt_tokens: Some(usage.predicted_tokens),
+                cached_tokens: Some(usage.predicted_cached_tokens),
+                sole_prefill_us: is_sole_prefill.then_some(uncached_tokens * PREFILL_TOKEN_US),
+                ..usage
+            });
         }
         if !cluster.accepts_requests {
             self.end_request(cluster, number);
@@ -136,8 +134,8 @@ impl Replica {
     }
 
     pub(super) fn end_request(&mut self, cluster: &mut Cluster, number: u64) {
-        if let Some(OpenRequest { endpoint, booking, .. }) = self.requests.remove(&number) {
-            cluster.pods.add_running(endpoint, -1);
+        if let Some(Booked { booking, usage, .. }) = self.requests.remove(&number) {
+            cluster.pods.add_running(usage.endpoint, -1);
             drop(booking);
         }
     }
@@ -148,4 +146,41 @@ impl Replica {
         numbers.into_iter().for_each(|number| self.end_request(cluster, number));
         self.schedule_flush(cluster);
     }
+}
+
+fn random_prompt(rng: &mut SmallRng) -> Arc<[BlockHash]> {
+    let (family, shared) = (rng.random_range(1..4), rng.random_range(0..3) * 12);
+    prompts::chain(family, shared, rng.random_range(0..6), rng.random_range(1..48))
+}
+
+fn request(model: &str, chain: &[BlockHash], block_bytes: u32) -> Request {
+    let text_bytes = chain.len() as u64 * u64::from(block_bytes);
+    let prompt = PromptSize { text_bytes, ..PromptSize::default() };
+    Request { model: model.to_owned(), prompt, ..Request::default() }
+}
+
+/// Returns the endpoints that a request may go to: half of the time all, else a random one, so that requests also go where
+/// the policy would not send them. An open circuit is left to the policy. After the faults, requests may only go where
+/// they are probes.
+fn allowed(cluster: &mut Cluster, view: &View, inputs: &PickInputs) -> Option<Subset> {
+    let of_decision = inputs.of_decision(view);
+    let circuits = |at: usize| {
+        let assessment = &view.endpoints[at].assessment;
+        [assessment.circuit, assessment.circuit_of(&inputs.request.model)]
+    };
+    let is_probe = |at: &usize| !circuits(*at).contains(&Circuit::Open) && of_decision.is_probe(*at);
+    let positions = 0..view.endpoints.len();
+    let mut subset = Subset::default();
+    let mut allow = |at: usize| subset.add(&view.endpoints[at].spec.address.to_string());
+    if !cluster.accepts_requests {
+        positions.filter(|at| circuits(*at)[0] != Circuit::Closed).filter(is_probe).for_each(allow);
+        return Some(subset);
+    }
+    if cluster.queue.rng.random() {
+        return None;
+    }
+    let takes_requests = |at: &usize| circuits(*at) == [Circuit::Closed; 2] || is_probe(at);
+    let one = positions.filter(takes_requests).choose(&mut cluster.queue.rng)?;
+    allow(one);
+    Some(subset)
 }

@@ -1,13 +1,14 @@
 //! What the role asks its actor to do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use signalbox_lease::ClaimRequest;
 use signalbox_state::{PoolEffect, RoleEffect, RoleStatus};
 
 use super::{PoolOwnerSetup, State};
 use crate::actors::coordination;
-use crate::pools::{PoolOwnerRef, PublishedHistory};
+use crate::pools::{PoolOwnerMessage, PoolOwnerRef, PublishedHistory};
 
 impl State {
     /// Performs an effect of the role.
@@ -74,6 +75,9 @@ impl State {
                 self.collectors.remove(&stream);
             }
             PoolEffect::Unfinished => self.continue_later(myself),
+            PoolEffect::GrantAfter(after_ms) => {
+                myself.send_after(Duration::from_millis(after_ms), || PoolOwnerMessage::GrantDue);
+            }
             PoolEffect::Count(event) => self.setup.metrics.record(event),
             PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::FeedbackLeft(_) => {}
         }

@@ -5,17 +5,73 @@ use signalbox_state::{Bookings, ResponseOutcome};
 use signalbox_types::{BlockHash, Origin};
 
 use super::*;
+use crate::config::{FlowControl, FlowMode};
+use crate::flow_control::Gate;
 use crate::test_support::{
-    FIRST, SECOND, THIRD, picker, picker_for, picker_with_feedback, pool, pool_with_draining, prompt_of,
-    report_five,
+    FIRST, SECOND, THIRD, granted, picker, picker_for, picker_with_feedback, pool, pool_with_draining,
+    prompt_of, report_five,
 };
 
-/// Returns the address picked for a request that may go to the endpoints of `subset`, or to any.
+/// Returns the address picked for a request that may go to the endpoints of `subset`, or to any, and has waited if it had
+/// to.
 fn picked(picker: &Picker, subset: Option<&[&str]>) -> Result<String, Refusal> {
     let mut parsed = ParsedRequest::default();
     parsed.request.subset = subset.map(|subset| Subset::from_iter(subset.iter().copied()));
-    let picked = picker.pick_or_fall_back(parsed, RequestContext::default());
-    picked.map(|picked| picked.destination.as_str().to_owned())
+    match picker.pick_or_fall_back(parsed, granted()) {
+        Ok(picked) => Ok(picked.destination.as_str().to_owned()),
+        Err(NotPicked::Refused(refusal)) => Err(refusal),
+        Err(NotPicked::Waits(_)) => panic!("a request waits once"),
+    }
+}
+
+/// Returns what happens to a request of `priority` that arrives.
+fn arrival(picker: &Picker, priority: i32) -> &'static str {
+    let mut parsed = prompt_of(20, 256);
+    parsed.request.priority = priority;
+    match picker.pick_or_fall_back(parsed, RequestContext::default()) {
+        // The request is served for the rest of the test.
+        Ok(picked) => {
+            std::mem::forget(picked);
+            "goes"
+        }
+        Err(NotPicked::Refused(Refusal::Shed)) => "is shed",
+        Err(NotPicked::Refused(refusal)) => panic!("{refusal}"),
+        Err(NotPicked::Waits(_)) => "waits",
+    }
+}
+
+#[test]
+fn requests_wait_when_every_endpoint_has_work_for_the_hold_time() {
+    let picker = picker(&[FIRST, SECOND]);
+    // No adapter, no rates: prompts of 1,280 tokens at the default rate.
+    let arrivals: Vec<_> = (0..200).map(|_| arrival(&picker, 0)).collect();
+    let first = arrivals.iter().position(|what| *what == "waits").expect("the pool is full at last");
+    assert!(first >= 2, "one of the endpoints was idle");
+    assert!(arrivals[first..].iter().all(|what| *what == "waits"));
+    let booked: Vec<_> = picker.bookings.loads().iter().map(|(_, load)| load.requests).collect();
+    assert_eq!(booked.iter().sum::<u32>() as usize, first);
+    assert!(booked[0].abs_diff(booked[1]) <= 1, "{booked:?}");
+}
+
+#[test]
+fn without_flow_control_only_sheddable_requests_are_refused() {
+    let control = FlowControl { mode: FlowMode::Off, ..FlowControl::default() };
+    let mut picker = picker(&[FIRST]);
+    picker.gate = Arc::new(Gate::new(control, 1, Arc::default()));
+    let arrivals: Vec<_> = (0..200).map(|_| arrival(&picker, 0)).collect();
+    assert!(arrivals.iter().all(|what| *what == "goes"));
+    assert_eq!(["is shed", "goes"], [-1, 0].map(|priority| arrival(&picker, priority)));
+}
+
+#[test]
+fn request_waits_for_the_first_endpoint_but_not_for_one_outside_its_subset() {
+    assert_eq!("waits", arrival(&picker(&[]), 0));
+    let all_drain = picker_for(&pool_with_draining(&[FIRST], &[FIRST]), Policy::default());
+    assert_eq!("waits", arrival(&all_drain, -1));
+    let mut parsed = ParsedRequest::default();
+    parsed.request.subset = Some(Subset::default());
+    let picked = picker(&[FIRST]).pick_or_fall_back(parsed, RequestContext::default());
+    assert!(matches!(picked, Err(NotPicked::Refused(Refusal::NoEndpoint))), "{picked:?}");
 }
 
 #[test]
@@ -62,7 +118,7 @@ fn contract_3_3_row_17_panic_while_deciding_still_gets_an_answer() {
     assert_eq!(1, picker.bookings.loads().len());
     drop(picked);
     assert!(picker.bookings.loads().is_empty());
-    assert!(matches!(faulty(&Subset::default()), Err(Refusal::NoEndpoint)));
+    assert!(matches!(faulty(&Subset::default()), Err(NotPicked::Refused(Refusal::NoEndpoint))));
     assert_eq!(2, picker.metrics.caught_panics.get());
 }
 

@@ -122,3 +122,4 @@ async fn disconnecting_client_leaves_no_booking() {
 }
 
 mod polled_streams;
+mod waiting;

@@ -1,13 +1,12 @@
 use signalbox_intake::response::Usage;
 use signalbox_schedule::Policy;
-use signalbox_state::{Feedback, GaugeScope, Pool, PoolInput, ScrapeStatus};
+use signalbox_state::{Feedback, FlowReport, GaugeScope, Pool, PoolInput, ScrapeStatus};
 use signalbox_types::{ModelKey, Origin};
 
 use super::*;
 use crate::bookings::booked_request::BookedRequest;
 use crate::deciding::picker::FeedbackReceivers;
-use crate::deciding::recorder::RequestContext;
-use crate::test_support::{FIRST, SECOND, picker_with_feedback, pool, prompt_of};
+use crate::test_support::{FIRST, SECOND, granted, picker_with_feedback, pool, prompt_of};
 
 /// Size of a block, in bytes, and in tokens of the default ratio.
 const BLOCK: (u64, u64) = (256, 64);
@@ -17,7 +16,7 @@ fn start() -> (Picker, FeedbackReceivers) {
 }
 
 fn booked(picker: &Picker, blocks: u64) -> BookedRequest {
-    picker.pick(prompt_of(blocks, BLOCK.0), RequestContext::default()).unwrap().booked
+    picker.pick(prompt_of(blocks, BLOCK.0), granted()).unwrap().booked
 }
 
 fn reported(prompt_tokens: u64, cached_tokens: Option<u64>) -> Usage {
@@ -115,6 +114,7 @@ fn teach(pool: &mut Pool) {
         adapters: Vec::new(),
         responses: Vec::new(),
         usage: vec![usage; 200],
+        flows: FlowReport::default(),
     };
     pool.handle(0, PoolInput::Feedback(batch));
 }

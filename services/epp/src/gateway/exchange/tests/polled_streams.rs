@@ -7,7 +7,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::external_processor_server::{
 };
 use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, HttpTrailers, ProtocolConfiguration};
 use signalbox_schedule::Policy;
-use signalbox_state::{ResponseOutcome, ResponseReport, ScrapeStatus};
+use signalbox_state::{Pool, ResponseOutcome, ResponseReport, ScrapeStatus};
 use signalbox_types::Load;
 use tonic::{Request as Call, Response as Answer};
 
@@ -33,11 +33,11 @@ impl ExternalProcessor for HandOver {
 }
 
 /// An exchange, the gateway's side of its stream, and what it reports to the pool's owner.
-struct Polled {
-    exchange: Exchange,
-    picker: Arc<Picker>,
+pub(super) struct Polled {
+    pub(super) exchange: Exchange,
+    pub(super) picker: Arc<Picker>,
     feedback: FeedbackReceivers,
-    messages: Option<mpsc::Sender<ProcessingRequest>>,
+    pub(super) messages: Option<mpsc::Sender<ProcessingRequest>>,
     _answers: Streaming<ProcessingResponse>,
 }
 
@@ -53,8 +53,16 @@ impl Polled {
     /// Opens a stream with a streamed request of `prompt_bytes`. The gateway announces how it sends the
     /// response's body, if a mode is given.
     async fn open(response_mode: Option<BodySendMode>, prompt_bytes: usize) -> Self {
-        let (picker, feedback) =
-            picker_with_feedback(&pool(&[FIRST], ScrapeStatus::Unknown), Policy::default());
+        Self::open_for(&pool(&[FIRST], ScrapeStatus::Unknown), response_mode, prompt_bytes).await
+    }
+
+    /// Opens a stream to a replica that serves `pool`.
+    pub(super) async fn open_for(
+        pool: &Pool,
+        response_mode: Option<BodySendMode>,
+        prompt_bytes: usize,
+    ) -> Self {
+        let (picker, feedback) = picker_with_feedback(pool, Policy::default());
         let picker = Arc::new(picker);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();

@@ -1,0 +1,37 @@
+//! Checks what owners grant.
+
+use std::collections::BTreeMap;
+
+use signalbox_flow::{FlowKey, PeerBacklog};
+use signalbox_state::{FlowChange, PoolState};
+use signalbox_types::Origin;
+
+use super::{ProcessId, StepChecker};
+use crate::invariants::Invariant;
+
+/// Returns what waits of each flow at each origin.
+pub(super) fn backlogs_of(pool_state: &PoolState) -> BTreeMap<(Origin, FlowKey), PeerBacklog> {
+    let of_origin = |(origin, flows): (Origin, &std::sync::Arc<signalbox_state::OriginFlows>)| {
+        let backlogs = flows.backlogs().map(|(flow, backlog)| ((origin, flow.clone()), *backlog));
+        backlogs.collect::<Vec<_>>()
+    };
+    pool_state.flows().origins().flat_map(of_origin).collect()
+}
+
+impl StepChecker {
+    /// Checks a change of what waits or may go.
+    pub(super) fn check_flow_change(&mut self, process: ProcessId, change: &FlowChange) {
+        let FlowChange::BacklogChanged { origin, flow, backlog } = change else { return };
+        let Some(record) = self.owners.get_mut(&process) else { return };
+        let before = record.backlogs.insert((*origin, flow.clone()), *backlog).unwrap_or_default();
+        if *backlog == PeerBacklog::default() {
+            return;
+        }
+        let most = before.granted.max(backlog.released + backlog.usage.requests);
+        if backlog.granted > most || backlog.granted < before.granted {
+            self.fail(Invariant::GrantsFitWhatWaits, || {
+                format!("{process:?} changes {flow:?} of {origin} from {before:?} to {backlog:?}")
+            });
+        }
+    }
+}

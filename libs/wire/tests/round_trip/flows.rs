@@ -1,0 +1,213 @@
+//! Flow control: what waits, what may go, and the settings.
+
+use std::sync::Arc;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use signalbox_flow::{
+    Backlog, BandSettings, BandShares, Caps, Ceilings, Credit, Detector, Fairness, FlowKey, FlowSettings,
+    Ordering, PeerBacklog, Served, Usage,
+};
+use signalbox_protos::signalbox::v1 as pb;
+use signalbox_state::{
+    Change, Digest, DrainRate, Feedback, FlowChange, FlowMeasures, FlowPart, FlowReport, Frame, GaugeScope,
+    OriginFlows, PoolState,
+};
+use signalbox_types::Origin;
+use signalbox_wire::WireError;
+
+use crate::values::origin;
+
+fn flow() -> impl Strategy<Value = FlowKey> {
+    (any::<i32>(), "[a-zä]{0,60}").prop_map(|(priority, id)| FlowKey { priority, id: id.into() })
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    (0..=1_u64 << 32, 0..=1_u64 << 48, 0..=1_u64 << 48).prop_map(|(requests, bytes, tokens)| Usage {
+        requests,
+        bytes,
+        tokens,
+    })
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    0..=1_u64 << 62
+}
+
+fn peer_backlog() -> impl Strategy<Value = PeerBacklog> {
+    (usage(), any::<u64>(), number(), number())
+        .prop_map(|(usage, oldest_ms, released, granted)| PeerBacklog { usage, oldest_ms, released, granted })
+}
+
+fn band() -> impl Strategy<Value = BandSettings> {
+    let fairness = prop_oneof![
+        Just(Fairness::Weighted),
+        Just(Fairness::Strict),
+        Just(Fairness::RoundRobin),
+        Just(Fairness::ProgramAware)
+    ];
+    let ordering = prop_oneof![Just(Ordering::Arrival), Just(Ordering::Deadline), Just(Ordering::TtftGoal)];
+    (caps(), fairness, ordering, 0..=100_u8).prop_map(|(caps, fairness, ordering, min_share_percent)| {
+        BandSettings { caps, fairness, ordering, min_share_percent }
+    })
+}
+
+fn caps() -> impl Strategy<Value = Caps> {
+    any::<[u64; 3]>().prop_map(|[requests, bytes, tokens]| Caps { requests, bytes, tokens })
+}
+
+fn detector() -> impl Strategy<Value = Detector> {
+    let limit = || 0.0..1e9_f64;
+    prop_oneof![
+        any::<u64>().prop_map(|hold_ms| Detector::Wait { hold_ms }),
+        (limit(), limit()).prop_map(|(queue_depth, kv_use)| Detector::Utilization { queue_depth, kv_use }),
+        (option::of(limit()), option::of(limit()))
+            .prop_map(|(requests, tokens)| Detector::Concurrency { requests, tokens }),
+    ]
+}
+
+fn ceilings() -> impl Strategy<Value = Ceilings> {
+    let bounds = || (0.0..1.0_f64, 0.0..2.0_f64);
+    prop_oneof![
+        Just(Ceilings::Static),
+        bounds().prop_map(|(lowest, highest)| Ceilings::HoldbackByRank { lowest, highest }),
+        bounds().prop_map(|(lowest, highest)| Ceilings::HoldbackByValue { lowest, highest }),
+        Just(Ceilings::Reflective),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = Arc<FlowSettings>> {
+    let times = (any::<Option<u64>>(), any::<Option<u64>>(), any::<u64>());
+    let bands = (btree_map(any::<i32>(), band(), 0..4), band(), band());
+    let weights = btree_map("[a-z]{0,9}", any::<u32>(), 0..4);
+    (caps(), times, bands, weights, detector(), ceilings()).prop_map(
+        |(caps, times, bands, weights, detector, ceilings)| {
+            let (request_ttl_ms, no_endpoint_ttl_ms, sheddable_wait_ms) = times;
+            let (bands, default_band, default_negative_band) = bands;
+            Arc::new(FlowSettings {
+                caps,
+                request_ttl_ms,
+                no_endpoint_ttl_ms,
+                sheddable_wait_ms,
+                bands,
+                default_band,
+                default_negative_band,
+                weights,
+                detector,
+                ceilings,
+            })
+        },
+    )
+}
+
+fn shares() -> impl Strategy<Value = Arc<BandShares>> {
+    let id = || "[a-z]{0,9}".prop_map(Arc::from);
+    let served = any::<[u64; 3]>().prop_map(|[finish, attained_milli, attained_at_ms]| Served {
+        finish,
+        attained_milli,
+        attained_at_ms,
+    });
+    (any::<[u64; 2]>(), option::of(id()), btree_map(id(), served, 0..4)).prop_map(
+        |([virtual_time, hundredths], latest, served)| {
+            Arc::new(BandShares { virtual_time, latest, credit: Credit { hundredths }, served })
+        },
+    )
+}
+
+fn measures() -> impl Strategy<Value = FlowMeasures> {
+    (any::<u32>(), any::<[u64; 2]>()).prop_map(
+        |(saturation_milli, [milli_requests_per_second, tokens_per_second])| {
+            let drain_rate = DrainRate { milli_requests_per_second, tokens_per_second };
+            FlowMeasures { saturation_milli, drain_rate }
+        },
+    )
+}
+
+pub(crate) fn change() -> impl Strategy<Value = FlowChange> {
+    prop_oneof![
+        (origin(), settings())
+            .prop_map(|(origin, settings)| FlowChange::SettingsReported { origin, settings }),
+        (origin(), flow(), peer_backlog()).prop_map(|(origin, flow, backlog)| FlowChange::BacklogChanged {
+            origin,
+            flow,
+            backlog
+        }),
+        (any::<i32>(), shares()).prop_map(|(priority, shares)| FlowChange::BandServed { priority, shares }),
+        measures().prop_map(FlowChange::Measured),
+    ]
+}
+
+pub(crate) fn part() -> impl Strategy<Value = FlowPart> {
+    let flows = (any::<Option<u64>>(), vec((flow(), peer_backlog()), 0..4))
+        .prop_map(|(reported, backlogs)| Arc::new(OriginFlows::new(reported, backlogs)));
+    prop_oneof![
+        (settings(), measures()).prop_map(|(settings, measures)| FlowPart::Pool(settings, measures)),
+        (origin(), flows).prop_map(|(origin, flows)| FlowPart::Origin(origin, flows)),
+        (any::<i32>(), shares()).prop_map(|(priority, shares)| FlowPart::Band(priority, shares)),
+    ]
+}
+
+pub(crate) fn report() -> impl Strategy<Value = FlowReport> {
+    let backlog = (usage(), any::<u64>(), number()).prop_map(|(usage, oldest_wait_ms, released)| Backlog {
+        usage,
+        oldest_wait_ms,
+        released,
+    });
+    (vec((flow(), backlog), 0..4), option::of(settings()))
+        .prop_map(|(backlogs, settings)| FlowReport { backlogs, settings })
+}
+
+fn batch(flows: FlowReport) -> Feedback {
+    let (origin, scope) = (Origin(1), GaugeScope::All);
+    let (gauges, placements, adapters) = (Vec::new(), Vec::new(), Vec::new());
+    let (responses, usage) = (Vec::new(), Vec::new());
+    Feedback { epoch: 1, origin, seq: 1, scope, gauges, placements, adapters, responses, usage, flows }
+}
+
+#[test]
+fn reports_out_of_bounds_are_refused() {
+    let decoded = |flows| {
+        let message = signalbox_wire::encode_feedback(None, batch(flows));
+        signalbox_wire::decode_feedback(message).map(drop)
+    };
+    let of = |count: usize, id_bytes: usize, backlog: Backlog| FlowReport {
+        backlogs: vec![(FlowKey { priority: 0, id: "a".repeat(id_bytes).into() }, backlog); count],
+        settings: None,
+    };
+    let with = |detector| FlowReport {
+        backlogs: Vec::new(),
+        settings: Some(Arc::new(FlowSettings { detector, ..FlowSettings::default() })),
+    };
+    let (most, longest) = (OriginFlows::MAX_FLOWS, FlowKey::MAX_ID_BYTES);
+    let backlog = Backlog::default();
+    let endless = Backlog { usage: Usage { tokens: u64::MAX, ..Usage::default() }, ..backlog };
+    let refused = |what| Err(WireError::Bounds(what));
+    assert_eq!(Ok(()), decoded(of(most, longest, backlog)));
+    assert_eq!(refused("the number of flows of a replica"), decoded(of(most + 1, 1, backlog)));
+    assert_eq!(refused("the length of a fairness id"), decoded(of(1, longest + 1, backlog)));
+    assert_eq!(refused("what waits of a flow"), decoded(of(1, 1, endless)));
+    let used = Backlog { released: u64::MAX, ..backlog };
+    assert_eq!(refused("the number of a grant"), decoded(of(1, 1, used)));
+    let limit = Detector::Concurrency { requests: Some(f64::NAN), tokens: None };
+    assert_eq!(refused("a limit in flow settings"), decoded(with(limit)));
+}
+
+proptest! {
+    /// A peer that does not know flow control ignores it, and its state otherwise equals the owner's.
+    #[test]
+    fn flows_have_no_effect_on_a_peer_that_does_not_know_them(sent in change()) {
+        use prost::Message;
+        let delta = Frame::Delta { epoch: 1, from: 0, to: 1, changes: vec![Change::Flow(sent)].into() };
+        let mut message = signalbox_wire::encode_frame(&delta);
+        if let Some(pb::frame::Frame::Delta(delta)) = &mut message.frame {
+            let mut known = pb::Delta::decode(delta.clone()).unwrap();
+            known.changes.iter_mut().for_each(|change| change.flow = None);
+            *delta = known.encode_to_vec().into();
+        }
+        let Ok(Frame::Delta { changes, .. }) = signalbox_wire::decode_frame(message) else { panic!("a delta") };
+        let mut pool_state = PoolState::default();
+        pool_state.apply(1, changes.iter().next().unwrap()).unwrap();
+        prop_assert_eq!(Digest::default(), pool_state.digest());
+    }
+}

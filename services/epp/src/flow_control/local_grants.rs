@@ -1,0 +1,35 @@
+//! Grants of a replica that hears no owner.
+
+use signalbox_flow::{Backlog, FlowKey, FlowSettings, Grant, Granter, Saturation};
+use signalbox_types::Origin;
+
+/// The replica itself, to its own granter.
+const SELF: Origin = Origin(0);
+
+/// Grants to the requests that wait at this replica, while no owner is heard. The numbers go on from those that the owner's
+/// grants have reached, so that nothing is granted twice.
+#[derive(Debug, Default)]
+pub(super) struct LocalGrants {
+    granter: Granter,
+    flows: Vec<FlowKey>,
+}
+
+impl LocalGrants {
+    /// Grants places in this replica's share of the pool, whose saturation is `saturation`.
+    pub(super) fn grant(
+        &mut self,
+        settings: &FlowSettings,
+        saturation: &Saturation,
+        backlogs: &[(FlowKey, Backlog)],
+        now_ms: u64,
+    ) -> Vec<Grant> {
+        for (flow, backlog) in backlogs {
+            self.granter.report(now_ms, SELF, flow, *backlog);
+        }
+        for gone in self.flows.iter().filter(|flow| !backlogs.iter().any(|(of, _)| of == *flow)) {
+            self.granter.forget(SELF, gone);
+        }
+        self.flows = backlogs.iter().map(|(flow, _)| flow.clone()).collect();
+        self.granter.grant(settings, saturation, now_ms)
+    }
+}
