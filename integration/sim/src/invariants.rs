@@ -92,11 +92,13 @@ pub enum Invariant {
     TakeoverWithoutSnapshots,
     /// A draining owner leaves all its changes to the next owner.
     DrainLosesNothing,
+    /// What a follower holds of an earlier owner's state is inherited, whoever owns the pool in between.
+    EarlierStateIsInherited,
 }
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -140,6 +142,7 @@ impl Invariant {
         Self::TakeoverIsFast,
         Self::TakeoverWithoutSnapshots,
         Self::DrainLosesNothing,
+        Self::EarlierStateIsInherited,
     ];
 
     /// Returns the name used in reports and in the documentation.
@@ -188,6 +191,7 @@ impl Invariant {
             Self::TakeoverIsFast => "takeover-is-fast",
             Self::TakeoverWithoutSnapshots => "takeover-without-snapshots",
             Self::DrainLosesNothing => "drain-loses-nothing",
+            Self::EarlierStateIsInherited => "earlier-state-is-inherited",
         }
     }
 }

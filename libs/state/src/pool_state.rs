@@ -1,5 +1,6 @@
 //! The replicated state of a pool, which is the same at its owner and at all followers.
 
+mod acknowledgements;
 mod adapter_residency;
 mod assessment;
 mod cache_accuracy;
@@ -15,6 +16,7 @@ mod learned_from_usage;
 mod live_loads;
 mod load_table;
 mod observed;
+mod provisional;
 mod read_ahead;
 
 use std::collections::BTreeMap;
@@ -66,6 +68,7 @@ pub struct PoolState {
     flows: FlowTable,
     /// The checksums over everything but the index, which has its own.
     digest: Digest,
+    provisional_since: u64,
 }
 
 impl PoolState {
@@ -146,16 +149,6 @@ impl PoolState {
         &self.models
     }
 
-    /// Returns, for each origin, the number up to which this state contains its placements.
-    pub fn acknowledgements(&self) -> impl ExactSizeIterator<Item = (Origin, u64)> {
-        self.acknowledged.iter().map(|(origin, number)| (*origin, *number))
-    }
-
-    /// Returns the number up to which this state contains the placements of `origin`; 0 if it contains none.
-    pub fn acknowledged(&self, origin: Origin) -> u64 {
-        self.acknowledged.get(&origin).copied().unwrap_or(0)
-    }
-
     /// Returns the checksums over the whole state.
     pub fn digest(&self) -> Digest {
         let placements = self.digest.placements.wrapping_add(self.index_writer.total_digest());
@@ -200,6 +193,7 @@ impl PoolState {
             Change::CacheAccuracyChanged { endpoint, accuracy } => {
                 return self.set_cache_accuracy(*endpoint, *accuracy);
             }
+            Change::ProvisionalSet { since } => self.set_provisional_since(*since),
             Change::Flow(change) => self.change_flows(change),
         }
         Ok(())
@@ -281,22 +275,5 @@ impl PoolState {
 
     fn endpoint_mut(&mut self, endpoint: EndpointKey) -> Result<&mut EndpointState, Diverged> {
         self.endpoints.get_mut(endpoint).ok_or(Diverged::UnknownEndpoint(endpoint))
-    }
-
-    fn expire(&mut self, origin: Origin) {
-        for (endpoint, load) in self.loads.expire(origin) {
-            digest::replace_part(&mut self.digest.loads, digest::of_load(endpoint, origin, load), 0);
-        }
-        self.acknowledge(origin, None);
-        self.expire_flows(origin);
-    }
-
-    fn acknowledge(&mut self, origin: Origin, number: Option<u64>) {
-        let before = match number {
-            Some(number) => self.acknowledged.insert(origin, number),
-            None => self.acknowledged.remove(&origin),
-        };
-        let sum = |number: Option<u64>| number.map_or(0, |number| digest::of_acknowledged(origin, number));
-        digest::replace_part(&mut self.digest.loads, sum(before), sum(number));
     }
 }

@@ -16,6 +16,7 @@ mod state_replica;
 pub use self::changes::{Changes, Chunk};
 pub(crate) use self::follower::FetchProgress;
 pub use self::follower::Follower;
+pub(crate) use self::follower_messages::Offer;
 pub use self::follower_messages::{
     Cursor, FollowerEffect, FollowerEvent, FromAggregator, FromFollower, HeardOwner,
 };

@@ -12,14 +12,22 @@ use crate::hello::Hello;
 pub fn encode_follower_message(hello: Option<&Hello>, message: FromFollower) -> pb::FollowerMessage {
     use pb::follower_message::Message;
     let message = match message {
-        FromFollower::Cursor(Cursor { version, epoch: highest_epoch, heard }) => {
+        FromFollower::Cursor(Cursor { version, epoch: highest_epoch, heard, provisional_since }) => {
             let Version { epoch, seq } = version.unwrap_or_default();
             let heard_epoch = heard_epoch(heard);
-            Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch, is_installed: false })
+            let is_installed = false;
+            Message::Cursor(pb::Cursor {
+                epoch,
+                seq,
+                highest_epoch,
+                heard_epoch,
+                is_installed,
+                provisional_since,
+            })
         }
         FromFollower::Installed(Version { epoch, seq }) => {
-            let (highest_epoch, is_installed) = (epoch, true);
-            Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch: None, is_installed })
+            let cursor = pb::Cursor { epoch, seq, highest_epoch: epoch, ..pb::Cursor::default() };
+            Message::Cursor(pb::Cursor { is_installed: true, ..cursor })
         }
         FromFollower::FetchReply(fetched) => Message::FetchReply(encode_frame(&fetched)),
     };
@@ -43,9 +51,15 @@ pub fn decode_follower_message(message: pb::FollowerMessage) -> Result<FromFollo
         Message::Cursor(pb::Cursor { epoch, seq, is_installed: true, .. }) => {
             FromFollower::Installed(Version { epoch, seq })
         }
-        Message::Cursor(pb::Cursor { epoch, seq, highest_epoch, heard_epoch, is_installed: false }) => {
+        Message::Cursor(cursor) => {
+            let pb::Cursor { epoch, seq, highest_epoch, heard_epoch, provisional_since, .. } = cursor;
             let (version, heard) = (version(epoch, seq), heard_owner(heard_epoch));
-            FromFollower::Cursor(Cursor { version, epoch: highest_epoch.max(epoch), heard })
+            FromFollower::Cursor(Cursor {
+                version,
+                epoch: highest_epoch.max(epoch),
+                heard,
+                provisional_since,
+            })
         }
         Message::FetchReply(fetched) => FromFollower::FetchReply(decode_frame(fetched)?),
         Message::Rejected(reason) => return Err(WireError::Rejected(reason)),

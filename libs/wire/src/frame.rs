@@ -85,6 +85,9 @@ fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
         }
         SnapshotEntry::Models(message) => return models::encode_entry(message),
         SnapshotEntry::TokenRatios(ratios) => return learned::encode_entry(ratios),
+        SnapshotEntry::ProvisionalSince(epoch) => {
+            return pb::SnapshotEntry { provisional_since: *epoch, ..no_op_entry() };
+        }
         SnapshotEntry::Flow(part) => {
             return pb::SnapshotEntry { flow: Some(flows::encode_part(part)), ..no_op_entry() };
         }
@@ -99,6 +102,9 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
     }
     if !message.token_ratios.is_empty() {
         return Ok(SnapshotEntry::TokenRatios(Arc::new(learned::decode_entry(&message.token_ratios)?)));
+    }
+    if message.provisional_since > 0 {
+        return Ok(SnapshotEntry::ProvisionalSince(message.provisional_since));
     }
     if let Some(message) = message.flow {
         return Ok(SnapshotEntry::Flow(flows::decode_part(message)?));
@@ -191,6 +197,9 @@ fn encode_change(change: &Change) -> pb::Change {
         Change::CacheAccuracyChanged { endpoint, accuracy } => {
             return learned::encode_accuracy_change(*endpoint, *accuracy);
         }
+        Change::ProvisionalSet { since } => {
+            return pb::Change { provisional_since: Some(*since), ..no_op_change() };
+        }
         Change::Flow(change) => {
             return pb::Change { flow: Some(flows::encode_change(change)), ..no_op_change() };
         }
@@ -238,6 +247,9 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     if let Some(pb::CacheAccuracyChanged { endpoint, accuracy }) = message.cache_accuracy {
         let accuracy = learned::decode_accuracy(accuracy)?;
         return Ok(Change::CacheAccuracyChanged { endpoint: EndpointKey(endpoint), accuracy });
+    }
+    if let Some(since) = message.provisional_since {
+        return Ok(Change::ProvisionalSet { since });
     }
     if let Some(message) = message.flow {
         return Ok(Change::Flow(flows::decode_change(message)?));

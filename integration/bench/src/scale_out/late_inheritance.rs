@@ -38,7 +38,7 @@ pub(super) fn measure(earlier: &Pool, spec: Arc<PoolSpec>, now_ms: u64) -> LateF
     let (mut fetching, mut inheriting) = (Stopwatch::default(), Stopwatch::default());
     follower.handle(now_ms, AGGREGATOR, FollowerEvent::Connected);
     let version = follower.replica().cursor();
-    let cursor = Cursor { version, epoch: 1, heard: HeardOwner::Nobody };
+    let cursor = Cursor { version, epoch: 1, heard: HeardOwner::Nobody, ..Cursor::default() };
     owner.handle(now_ms, RoleInput::FollowerMessage(FOLLOWER, FromFollower::Cursor(cursor)));
     let poll = FollowerPoll {
         follower: FOLLOWER,

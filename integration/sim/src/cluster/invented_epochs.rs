@@ -31,7 +31,12 @@ fn invented_payloads(kind: StreamKind, end: End, epoch: u64, might_be_genuine: b
     let version = Version { epoch, seq: u64::MAX };
     match (kind, end) {
         (StreamKind::Subscribe, End::Client) => {
-            let cursor = Cursor { version: Some(version), epoch, heard: HeardOwner::Epoch(epoch) };
+            let cursor = Cursor {
+                version: Some(version),
+                epoch,
+                heard: HeardOwner::Epoch(epoch),
+                ..Cursor::default()
+            };
             vec![Payload::FromFollower(FromFollower::Cursor(cursor))]
         }
         (StreamKind::Subscribe, End::Server) => {

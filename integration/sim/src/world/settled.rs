@@ -125,7 +125,8 @@ fn check_state_converges(world: &World) -> Result<(), Violation> {
         }
         let is_same = state.endpoints().eq(pool_state.endpoints())
             && state.acknowledgements().eq(pool_state.acknowledgements())
-            && loads(state).eq(loads(pool_state));
+            && loads(state).eq(loads(pool_state))
+            && state.provisional_since() == pool_state.provisional_since();
         if !is_same {
             let observed = format!("{owner} and {node} have the same digest but different states");
             return violation(Invariant::StateConverges, observed);

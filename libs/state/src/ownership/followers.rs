@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::replication::{Cursor, HeardOwner};
+use crate::replication::{Cursor, HeardOwner, Offer};
 
 /// How long a fully caught-up follower counts as current, in milliseconds.
 const CAUGHT_UP_MS: u64 = 1_000;
@@ -14,12 +14,16 @@ const REPORT_TTL_MS: u64 = 1_000;
 #[derive(Clone, Copy, Debug)]
 struct Report {
     heard: HeardOwner,
-    /// The epoch of the version that the follower holds; 0 if it holds nothing.
-    held_epoch: u64,
+    /// What the follower holds.
+    offer: Option<Offer>,
     at_ms: u64,
 }
 
 impl Report {
+    fn holds(&self, epoch: u64) -> bool {
+        self.offer.is_some_and(|offer| offer.version.epoch == epoch)
+    }
+
     fn is_fresh(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.at_ms) < REPORT_TTL_MS
     }
@@ -52,7 +56,7 @@ impl FollowerProgress {
             _ if !report.is_fresh(now_ms) => Testimony::Nothing,
             HeardOwner::Unknown => Testimony::Objection,
             HeardOwner::Epoch(heard) if heard >= epoch => Testimony::Objection,
-            HeardOwner::Epoch(_) | HeardOwner::Nobody if report.held_epoch == epoch => Testimony::Lost,
+            HeardOwner::Epoch(_) | HeardOwner::Nobody if report.holds(epoch) => Testimony::Lost,
             HeardOwner::Epoch(_) | HeardOwner::Nobody => Testimony::Nothing,
         }
     }
@@ -84,10 +88,15 @@ impl Followers {
         self.0.iter().filter(move |(_, progress)| is_responsive(progress)).map(|(follower, _)| follower)
     }
 
+    /// Returns what each follower holds of the pool's history, as far as they have reported.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = (u64, Offer)> {
+        let offer = |progress: &FollowerProgress| progress.report.and_then(|report| report.offer);
+        self.0.iter().filter_map(move |(follower, progress)| Some((*follower, offer(progress)?)))
+    }
+
     /// Records the cursor that a follower sent.
     pub(crate) fn record_cursor(&mut self, now_ms: u64, follower: u64, cursor: &Cursor) {
-        let held_epoch = cursor.version.map_or(0, |version| version.epoch);
-        let report = Report { heard: cursor.heard, held_epoch, at_ms: now_ms };
+        let report = Report { heard: cursor.heard, offer: cursor.offer(), at_ms: now_ms };
         self.0.entry(follower).or_default().report = Some(report);
     }
 
@@ -141,7 +150,7 @@ mod tests {
 
     fn cursor(held_epoch: u64, heard: HeardOwner) -> Cursor {
         let version = (held_epoch > 0).then_some(Version { epoch: held_epoch, seq: 7 });
-        Cursor { version, epoch: EPOCH, heard }
+        Cursor { version, epoch: EPOCH, heard, ..Cursor::default() }
     }
 
     /// Returns whether followers that sent these cursors at these times confirm the loss; `None`: the follower

@@ -1,13 +1,14 @@
 //! An owner that started with nothing inherits late: it fetches the state of an earlier owner from a follower that
 //! connects only now.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use signalbox_types::{Format, Version};
+use signalbox_types::Format;
 
 use super::takeover::{Takeover, TakeoverMessage, TakeoverStep};
 use crate::replication::{
-    FetchProgress, Follower, Frame, FrameSource, FromAggregator, JournalBounds, JournaledReplica,
+    FetchProgress, Follower, Frame, FrameSource, FromAggregator, JournalBounds, JournaledReplica, Offer,
 };
 
 /// The state that an owner without any may still inherit.
@@ -16,8 +17,10 @@ use crate::replication::{
 /// state would replace theirs.
 #[derive(Debug)]
 pub(crate) struct LateInheritance {
-    /// The epoch under which the owner started. Earlier states are not its own.
+    /// The owner's epoch.
     epoch: u64,
+    /// The epoch in which the owner's state began. States that began earlier are not its own.
+    since: u64,
     format: Format,
     fetches: Takeover,
     /// Holds what was fetched, and the clock of the earlier owner.
@@ -28,10 +31,12 @@ pub(crate) struct LateInheritance {
 }
 
 impl LateInheritance {
-    /// Starts to wait for followers at `now_ms`, for an owner that has started with nothing under `epoch`.
-    pub(crate) fn new(now_ms: u64, epoch: u64, format: Format, bounds: JournalBounds) -> Self {
+    /// Starts to wait for followers at `now_ms`, for an owner under `epoch` whose state is provisional since the epoch
+    /// `since`.
+    pub(crate) fn new(now_ms: u64, epoch: u64, since: u64, format: Format, bounds: JournalBounds) -> Self {
         Self {
             epoch,
+            since,
             format,
             fetches: Takeover::new(epoch, now_ms, 0, &[]),
             fetched: Follower::new(JournaledReplica::new(bounds)),
@@ -40,20 +45,30 @@ impl LateInheritance {
         }
     }
 
+    /// Records that the owner continues its own state under `epoch`.
+    pub(crate) fn begin_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+
     /// Returns whether the owner must claim a later epoch, under which it continues the fetched state.
     pub(crate) fn is_ready(&self) -> bool {
         self.is_ready
     }
 
-    /// Records the version that a follower holds.
-    pub(crate) fn record_cursor(&mut self, follower: u64, version: Option<Version>) {
-        let earlier = version.filter(|version| version.epoch < self.epoch && version.seq > 0);
+    /// Records what a follower offers.
+    pub(crate) fn record_cursor(&mut self, follower: u64, offer: Option<Offer>) {
+        let earlier = offer.filter(|offer| self.is_wanted(*offer) && offer.version.seq > 0);
         if earlier.is_some() {
             self.held_back.insert(follower);
         } else {
             self.held_back.remove(&follower);
         }
         self.fetches.record_cursor(follower, self.epoch, earlier);
+    }
+
+    /// Returns whether what is offered is a state that began before the owner's.
+    fn is_wanted(&self, Offer { provisional_since: Reverse(since), version }: Offer) -> bool {
+        since < self.since && version.epoch < self.epoch
     }
 
     /// Removes a follower that has disconnected.
@@ -69,7 +84,7 @@ impl LateInheritance {
             && self.fetched.apply_fetched(now_ms, FrameSource::Follower(follower), frame)
                 == FetchProgress::Complete
         {
-            self.fetches.finish_fetch(self.fetched.replica().cursor());
+            self.fetches.finish_fetch(self.fetched.replica().offer());
         }
     }
 
@@ -79,7 +94,7 @@ impl LateInheritance {
             return false;
         }
         loop {
-            let held = self.fetched.replica().cursor();
+            let held = self.fetched.replica().offer();
             match self.fetches.next(now_ms, held) {
                 TakeoverStep::Wait => return false,
                 TakeoverStep::Fetch(_) => return true,
@@ -87,7 +102,7 @@ impl LateInheritance {
                     self.fetched.cancel_fetch(FrameSource::Follower(follower));
                 }
                 TakeoverStep::Complete => {
-                    self.is_ready = held.is_some_and(|version| version.epoch < self.epoch)
+                    self.is_ready = held.is_some_and(|held| self.is_wanted(held))
                         && self.fetched.replica().state_replica().format().hashes_like(self.format);
                     return false;
                 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use signalbox_types::Version;
+use crate::replication::Offer;
 
 /// How long a new owner waits for the cursors of followers, in milliseconds.
 const CURSOR_WAIT_MS: u64 = 200;
@@ -32,7 +32,7 @@ pub(crate) enum TakeoverStep {
 struct Fetch {
     follower: u64,
     /// What the follower said that it holds.
-    offered: Version,
+    offered: Offer,
     last_frame_ms: u64,
 }
 
@@ -45,7 +45,8 @@ pub(crate) struct Takeover {
     empty_wait_ms: u64,
     /// The followers that have not sent a cursor yet.
     awaiting_cursor: BTreeSet<u64>,
-    cursors: BTreeMap<u64, Version>,
+    /// What each follower offers, if that is anything.
+    offers: BTreeMap<u64, Offer>,
     fetch: Option<Fetch>,
     /// The followers that did not deliver what they offered. They are not asked again.
     failed: BTreeSet<u64>,
@@ -79,7 +80,7 @@ impl Takeover {
             started_at_ms: now_ms,
             empty_wait_ms,
             awaiting_cursor,
-            cursors: BTreeMap::new(),
+            offers: BTreeMap::new(),
             fetch: None,
             failed: BTreeSet::new(),
             pending_messages,
@@ -101,24 +102,24 @@ impl Takeover {
     }
 
     /// Records the end of the fetch, after which this aggregator holds `held`.
-    pub(crate) fn finish_fetch(&mut self, held: Option<Version>) {
+    pub(crate) fn finish_fetch(&mut self, held: Option<Offer>) {
         if let Some(fetch) = self.fetch.take() {
-            self.cursors.remove(&fetch.follower);
+            self.offers.remove(&fetch.follower);
             if held < Some(fetch.offered) {
                 self.failed.insert(fetch.follower);
             }
         }
     }
 
-    /// Records the version that a follower holds, and the highest epoch that it knows. One that does not know of
+    /// Records what a follower offers, and the highest epoch that it knows. One that does not know of
     /// this takeover yet has sent its cursor earlier, and another is on its way.
-    pub(crate) fn record_cursor(&mut self, follower: u64, known_epoch: u64, version: Option<Version>) {
+    pub(crate) fn record_cursor(&mut self, follower: u64, known_epoch: u64, offer: Option<Offer>) {
         if known_epoch >= self.epoch {
             self.awaiting_cursor.remove(&follower);
         }
-        match version.filter(|_| !self.has_failed(follower)) {
-            Some(version) => self.cursors.insert(follower, version),
-            None => self.cursors.remove(&follower),
+        match offer.filter(|_| !self.has_failed(follower)) {
+            Some(offer) => self.offers.insert(follower, offer),
+            None => self.offers.remove(&follower),
         };
     }
 
@@ -130,7 +131,7 @@ impl Takeover {
     /// Removes a follower that has disconnected.
     pub(crate) fn remove_follower(&mut self, follower: u64) {
         self.awaiting_cursor.remove(&follower);
-        self.cursors.remove(&follower);
+        self.offers.remove(&follower);
         self.failed.remove(&follower);
         self.fetch.take_if(|fetch| fetch.follower == follower);
     }
@@ -141,8 +142,9 @@ impl Takeover {
     }
 
     /// Returns what to do at `now_ms` when this aggregator holds `held`.
-    pub(crate) fn next(&mut self, now_ms: u64, held: Option<Version>) -> TakeoverStep {
-        self.cursors.retain(|_, version| Some(*version) > held);
+    pub(crate) fn next(&mut self, now_ms: u64, held: Option<Offer>) -> TakeoverStep {
+        // A state that began earlier and has a lower version does not apply to what is held: it is inherited late.
+        self.offers.retain(|_, offer| held.is_none_or(|held| *offer > held && offer.version > held.version));
         if let Some(Fetch { follower, last_frame_ms, .. }) = self.fetch {
             // It waits even if no history is missing any more: the heartbeat that ends a fetch carries the
             // clock that the state's timestamps refer to.
@@ -150,15 +152,14 @@ impl Takeover {
                 return TakeoverStep::Wait;
             }
             self.fetch = None;
-            self.cursors.remove(&follower);
+            self.offers.remove(&follower);
             self.failed.insert(follower);
             return TakeoverStep::Abandon(follower);
         }
         let waited_ms = now_ms.saturating_sub(self.started_at_ms);
         let has_all_cursors = self.awaiting_cursor.is_empty() || waited_ms >= CURSOR_WAIT_MS;
-        let offers = self.cursors.iter().filter(|_| !self.is_over(now_ms));
-        let best =
-            offers.max_by_key(|(_, version)| **version).map(|(follower, version)| (*follower, *version));
+        let offers = self.offers.iter().filter(|_| !self.is_over(now_ms));
+        let best = offers.max_by_key(|(_, offer)| **offer).map(|(follower, offer)| (*follower, *offer));
         match best {
             Some((follower, offered)) if has_all_cursors => {
                 self.fetch = Some(Fetch { follower, offered, last_frame_ms: now_ms });

@@ -82,6 +82,12 @@ impl Pool {
         before.assignments.streams().map(PoolEffect::CloseCollector).collect()
     }
 
+    /// Makes the state provisional since the epoch `since`, or final if that is 0, at `now_ms` of the owner's clock.
+    pub(crate) fn set_provisional_since(&mut self, now_ms: u64, since: u64) {
+        self.commit(Change::ProvisionalSet { since });
+        self.journal.publish(now_ms, self.pool_state.digest());
+    }
+
     /// Turns the pool into a replica that follows the next owner.
     pub fn into_replica(mut self) -> JournaledReplica {
         self.discard_snapshot();

@@ -108,6 +108,11 @@ pub enum Change {
         /// The accuracy from now on.
         accuracy: CacheAccuracy,
     },
+    /// The state became provisional, or final.
+    ProvisionalSet {
+        /// The epoch in which a provisional state began, or 0; see [`super::PoolState::provisional_since`].
+        since: u64,
+    },
     /// What waits while the pool is full, or what may go, changed.
     Flow(FlowChange),
 }

@@ -106,7 +106,7 @@ impl Follower {
         self.aggregators.owner_epoch(source)
     }
 
-    /// Records an event on behalf of an owner at `version`, which applies no frames. Returns the cursor to
+    /// Records an event on behalf of an owner at `version`, which applies no frames, whose state is `provisional_since` this epoch, or final. Returns the cursor to
     /// send, if there is one.
     pub(crate) fn observe_as_owner(
         &mut self,
@@ -114,6 +114,7 @@ impl Follower {
         source: FrameSource,
         event: &FollowerEvent,
         version: Version,
+        provisional_since: u64,
     ) -> Option<FollowerEffect> {
         match event {
             FollowerEvent::Connected => self.aggregators.add(now_ms, source),
@@ -131,7 +132,8 @@ impl Follower {
             }
         }
         let heard = HeardOwner::Epoch(version.epoch);
-        let cursor = Cursor { version: Some(version), epoch: self.epoch().max(version.epoch), heard };
+        let epoch = self.epoch().max(version.epoch);
+        let cursor = Cursor { version: Some(version), epoch, heard, provisional_since };
         Some(FollowerEffect::Send(source, FromFollower::Cursor(cursor)))
     }
 
@@ -289,7 +291,8 @@ impl Follower {
     fn send_cursor(&mut self, now_ms: u64, source: FrameSource) -> FollowerEffect {
         self.aggregators.record_cursor(now_ms, source);
         let heard = self.aggregators.heard_owner(now_ms);
-        let cursor = Cursor { version: self.replica.cursor(), epoch: self.epoch(), heard };
+        let provisional_since = self.replica.state_replica().pool_state().provisional_since();
+        let cursor = Cursor { version: self.replica.cursor(), epoch: self.epoch(), heard, provisional_since };
         FollowerEffect::Send(source, FromFollower::Cursor(cursor))
     }
 

@@ -1,5 +1,7 @@
 //! The messages between aggregators and followers.
 
+use std::cmp::Reverse;
+
 use signalbox_types::Version;
 
 use super::frame::Frame;
@@ -67,9 +69,30 @@ pub struct Cursor {
     pub epoch: u64,
     /// The owner that the follower hears.
     pub heard: HeardOwner,
+    /// The epoch in which the state that the follower holds began, if it is provisional; 0 if it is final.
+    pub provisional_since: u64,
+}
+
+/// What a process holds of the pool's history, and offers to a new owner. The highest offer is continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Offer {
+    /// The epoch in which a provisional state began; 0 if the state is final. The lowest one is the highest offer.
+    pub(crate) provisional_since: Reverse<u64>,
+    pub(crate) version: Version,
+}
+
+impl Offer {
+    pub(crate) const fn new(provisional_since: u64, version: Version) -> Self {
+        Self { provisional_since: Reverse(provisional_since), version }
+    }
 }
 
 impl Cursor {
+    /// Returns what the follower offers to a new owner.
+    pub(crate) fn offer(&self) -> Option<Offer> {
+        self.version.map(|version| Offer::new(self.provisional_since, version))
+    }
+
     /// Returns the highest epoch in this cursor.
     pub(crate) fn highest_epoch(&self) -> u64 {
         let heard = match self.heard {

@@ -22,6 +22,8 @@ pub enum SnapshotEntry {
     Models(Arc<Models>),
     /// The token ratios that were learned. A snapshot without this entry has none.
     TokenRatios(Arc<BTreeMap<ModelKey, TokenRatio>>),
+    /// The state is provisional since this epoch. A snapshot without this entry is final.
+    ProvisionalSince(u64),
     /// A part of the flow table. A snapshot without such entries has an empty one.
     Flow(FlowPart),
 }

@@ -4,6 +4,7 @@
 use signalbox_types::{Format, Version};
 
 use super::changes::Changes;
+use super::follower_messages::Offer;
 use super::frame::Frame;
 use super::history::CatchUp;
 use super::journal::{Journal, JournalBounds};
@@ -54,6 +55,12 @@ impl JournaledReplica {
     /// Returns the version that the owner can continue from; `None` if only a snapshot helps.
     pub fn cursor(&self) -> Option<Version> {
         self.state_replica.cursor()
+    }
+
+    /// Returns what this replica holds, as it would be offered to a new owner.
+    pub(crate) fn offer(&self) -> Option<Offer> {
+        let provisional_since = self.state_replica.pool_state().provisional_since();
+        self.cursor().map(|version| Offer::new(provisional_since, version))
     }
 
     /// Changes how much history is kept.

@@ -55,8 +55,11 @@ pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<Snapshot
     let models = models.map(|models| SnapshotEntry::Models(Arc::clone(models)));
     let ratios = Some(pool_state.token_ratios()).filter(|ratios| !ratios.is_empty());
     let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
+    let provisional = Some(pool_state.provisional_since()).filter(|since| *since > 0);
+    let provisional = provisional.map(SnapshotEntry::ProvisionalSince);
     let flows = pool_state.flows().parts().into_iter().map(SnapshotEntry::Flow);
-    endpoints.chain(origins).chain(models).chain(ratios).chain(flows).map(Arc::new).collect()
+    let others = models.into_iter().chain(ratios).chain(flows).chain(provisional);
+    endpoints.chain(origins).chain(others).map(Arc::new).collect()
 }
 
 /// Collects runs into parts of a snapshot of a limited size.
@@ -98,6 +101,7 @@ impl RunEntries {
 pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
     let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     let (mut models, mut ratios, mut flows) = (Arc::default(), Arc::default(), Vec::new());
+    let mut provisional_since = 0;
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             SnapshotEntry::Endpoint(endpoint_state, loads) => {
@@ -107,11 +111,13 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
             SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
             SnapshotEntry::Models(all) => models = all,
             SnapshotEntry::TokenRatios(all) => ratios = all,
+            SnapshotEntry::ProvisionalSince(epoch) => provisional_since = epoch,
             SnapshotEntry::Flow(part) => flows.push(part),
         }
     }
     let mut pool_state = PoolState::from_parts(endpoints, runs, origins, &models)?;
     ratios.iter().for_each(|(model, ratio)| pool_state.set_token_ratio(*model, *ratio));
+    pool_state.set_provisional_since(provisional_since);
     flows.iter().for_each(|part| pool_state.insert_flow_part(part));
     Ok(pool_state)
 }

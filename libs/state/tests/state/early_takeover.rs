@@ -125,7 +125,8 @@ impl Standby {
     /// A follower that holds the owner's whole state reports the owner that it hears.
     fn report(&mut self, follower: u64, heard: HeardOwner) {
         let version = Some(self.pool.journal().head());
-        let cursor = FromFollower::Cursor(Cursor { version, epoch: self.role.epoch(), heard });
+        let cursor =
+            FromFollower::Cursor(Cursor { version, epoch: self.role.epoch(), heard, ..Cursor::default() });
         self.handle(RoleInput::FollowerMessage(follower, cursor));
     }
 

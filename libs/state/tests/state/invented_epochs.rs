@@ -53,9 +53,9 @@ fn frames(epoch: u64) -> Vec<FromAggregator> {
 fn cursors(epoch: u64) -> [Cursor; 3] {
     let version = Some(Version { epoch, seq: u64::MAX });
     [
-        Cursor { version, epoch, heard: HeardOwner::Nobody },
-        Cursor { version: None, epoch, heard: HeardOwner::Nobody },
-        Cursor { version: None, epoch: 1, heard: HeardOwner::Epoch(epoch) },
+        Cursor { version, epoch, heard: HeardOwner::Nobody, ..Cursor::default() },
+        Cursor { version: None, epoch, heard: HeardOwner::Nobody, ..Cursor::default() },
+        Cursor { version: None, epoch: 1, heard: HeardOwner::Epoch(epoch), ..Cursor::default() },
     ]
 }
 
@@ -169,7 +169,7 @@ fn extreme_numbers_of_changes_and_times_from_a_follower_do_not_stop_a_new_owner(
     let mut role = owner();
     role.handle(10, RoleInput::OwnerObserved(ObservedOwner::Other { name: "b".to_owned(), epoch: 2 }));
     let offered = Version { epoch: 2, seq: u64::MAX };
-    let cursor = Cursor { version: Some(offered), epoch: 3, heard: HeardOwner::Nobody };
+    let cursor = Cursor { version: Some(offered), epoch: 3, heard: HeardOwner::Nobody, ..Cursor::default() };
     role.handle(2_000, RoleInput::OwnerObserved(ObservedOwner::Nobody));
     role.handle(2_000, RoleInput::FollowerMessage(7, FromFollower::Cursor(cursor)));
     role.handle(2_000, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 3, is_first: false }));

@@ -14,10 +14,12 @@ fn from_follower() -> impl Strategy<Value = FromFollower> {
         Just(HeardOwner::Nobody),
         (1..=u64::MAX).prop_map(HeardOwner::Epoch),
     ];
-    let cursor = (version(), any::<u64>(), heard).prop_map(|(version, epoch, heard)| {
-        let epoch = epoch.max(version.map_or(0, |version| version.epoch));
-        FromFollower::Cursor(Cursor { version, epoch, heard })
-    });
+    let cursor = (version(), any::<u64>(), heard, any::<u64>()).prop_map(
+        |(version, epoch, heard, provisional_since)| {
+            let epoch = epoch.max(version.map_or(0, |version| version.epoch));
+            FromFollower::Cursor(Cursor { version, epoch, heard, provisional_since })
+        },
+    );
     prop_oneof![cursor, frame().prop_map(FromFollower::FetchReply)]
 }
 

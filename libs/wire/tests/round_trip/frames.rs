@@ -115,6 +115,7 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(model, ratio)| Change::TokenRatioLearned { model, ratio }),
         (key(), cache_accuracy())
             .prop_map(|(endpoint, accuracy)| Change::CacheAccuracyChanged { endpoint, accuracy }),
+        any::<u64>().prop_map(|since| Change::ProvisionalSet { since }),
         flows::change().prop_map(Change::Flow),
     ]
 }
@@ -163,6 +164,7 @@ fn entry() -> impl Strategy<Value = SnapshotEntry> {
         models().prop_map(SnapshotEntry::Models),
         btree_map(any::<u64>().prop_map(ModelKey), token_ratio(), 1..5)
             .prop_map(|ratios| SnapshotEntry::TokenRatios(Arc::new(ratios))),
+        (1..=u64::MAX).prop_map(SnapshotEntry::ProvisionalSince),
         flows::part().prop_map(SnapshotEntry::Flow),
     ]
 }

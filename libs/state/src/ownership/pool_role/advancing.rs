@@ -53,7 +53,7 @@ impl PoolRole {
             return;
         }
         loop {
-            match takeover.next(now_ms, self.follower.replica().cursor()) {
+            match takeover.next(now_ms, self.follower.replica().offer()) {
                 TakeoverStep::Wait => return,
                 TakeoverStep::Fetch(_) => return effects.push(RoleEffect::WakeFollowers),
                 TakeoverStep::Abandon(follower) => {
@@ -69,6 +69,9 @@ impl PoolRole {
 
     pub(super) fn advance_late_inheritance(&mut self, now_ms: u64, effects: &mut Vec<RoleEffect>) {
         let is_over = self.late_inheritance.take_if(|late| late.is_over(now_ms)).is_some();
+        if is_over {
+            self.set_provisional_since(now_ms, 0);
+        }
         let is_fetching = self.late_inheritance.as_mut().is_some_and(|late| late.advance(now_ms));
         if is_over || is_fetching {
             effects.push(RoleEffect::WakeFollowers);

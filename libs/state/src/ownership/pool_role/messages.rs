@@ -15,8 +15,8 @@ impl PoolRole {
     ) {
         let source = FrameSource::Aggregator(aggregator);
         if let Phase::Owner(pool) = &self.phase {
-            let version = pool.journal().head();
-            let effect = self.follower.observe_as_owner(now_ms, source, &event, version);
+            let (version, since) = (pool.journal().head(), pool.pool_state().provisional_since());
+            let effect = self.follower.observe_as_owner(now_ms, source, &event, version, since);
             effects.extend(effect.and_then(role_effect));
             if self.follower.owner_epoch(source).is_none_or(|epoch| epoch <= version.epoch) {
                 return;
@@ -35,9 +35,9 @@ impl PoolRole {
                 self.followers.record_cursor(now_ms, follower, &cursor);
                 match (&mut self.phase, &mut self.late_inheritance) {
                     (Phase::Takeover(takeover), _) => {
-                        takeover.record_cursor(follower, cursor.epoch, cursor.version);
+                        takeover.record_cursor(follower, cursor.epoch, cursor.offer());
                     }
-                    (Phase::Owner(_), Some(late)) => late.record_cursor(follower, cursor.version),
+                    (Phase::Owner(_), Some(late)) => late.record_cursor(follower, cursor.offer()),
                     (Phase::Standby | Phase::Owner(_), _) => {}
                 }
             }
@@ -56,7 +56,7 @@ impl PoolRole {
                     && self.follower.apply_fetched(now_ms, FrameSource::Follower(follower), frame)
                         == FetchProgress::Complete
                 {
-                    takeover.finish_fetch(self.follower.replica().cursor());
+                    takeover.finish_fetch(self.follower.replica().offer());
                 }
             }
             (Phase::Owner(_), Some(late)) => late.apply(now_ms, follower, frame),

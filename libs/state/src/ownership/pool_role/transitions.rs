@@ -30,7 +30,10 @@ impl PoolRole {
         match &mut self.phase {
             Phase::Owner(pool) => match self.late_inheritance.take_if(|late| late.is_ready()) {
                 Some(late) => self.inherit_late(now_ms, epoch, late, effects),
-                None => pool.begin_epoch(epoch),
+                None => {
+                    pool.begin_epoch(epoch);
+                    self.late_inheritance.iter_mut().for_each(|late| late.begin_epoch(epoch));
+                }
             },
             Phase::Takeover(takeover) => takeover.epoch = epoch,
             Phase::Standby => {
@@ -52,15 +55,36 @@ impl PoolRole {
         // The owner's last heartbeat may be older than the state, or lost.
         let pool_now_ms =
             self.follower.owner_now_ms(now_ms).max(latest_time_ms(&replica)).min(MAX_POOL_TIME_MS);
-        let PoolConfig { format, journal, .. } = self.config.pool;
-        self.late_inheritance =
-            replica.cursor().is_none().then(|| LateInheritance::new(now_ms, epoch, format, journal));
+        let begins_with_nothing = replica.cursor().is_none();
         self.clock_ms = (pool_now_ms, now_ms);
         effects.extend(Pool::invented_version(&replica).map(RoleEffect::HistoryRefused));
         self.phase = Phase::Owner(Box::new(Pool::inherit(epoch, self.config.pool, replica, pool_now_ms)));
+        if begins_with_nothing {
+            self.set_provisional_since(now_ms, epoch);
+        }
+        self.begin_late_inheritance(now_ms, epoch);
         self.handle_as_owner(now_ms, PoolInput::Spec(Arc::clone(&self.spec)), effects);
         effects.push(RoleEffect::StatusChanged(RoleStatus::Owner(epoch)));
         effects.push(RoleEffect::WakeFollowers);
+    }
+
+    /// Makes the state of the pool that this aggregator owns provisional since the epoch `since`, or final if that is 0.
+    pub(super) fn set_provisional_since(&mut self, now_ms: u64, since: u64) {
+        let pool_now_ms = self.pool_now_ms(now_ms);
+        let Phase::Owner(pool) = &mut self.phase else { return };
+        pool.set_provisional_since(pool_now_ms, since);
+    }
+
+    /// Lets this owner under `epoch` inherit from followers, if its state is provisional.
+    fn begin_late_inheritance(&mut self, now_ms: u64, epoch: u64) {
+        let since = self.pool_state().provisional_since();
+        if since == 0 {
+            return;
+        }
+        let PoolConfig { format, journal, .. } = self.config.pool;
+        let mut late = LateInheritance::new(now_ms, epoch, since, format, journal);
+        self.followers.offers().for_each(|(follower, offer)| late.record_cursor(follower, Some(offer)));
+        self.late_inheritance = Some(late);
     }
 
     /// Continues the state of an earlier owner under `epoch` instead of the own one, which began with nothing.
@@ -82,6 +106,7 @@ impl PoolRole {
         // The share of the memory may have changed since this aggregator began to fetch.
         pool.set_history(pool_now_ms, self.config.pool.journal);
         self.clock_ms = (pool_now_ms, now_ms);
+        self.begin_late_inheritance(now_ms, epoch);
         self.handle_as_owner(now_ms, PoolInput::Spec(Arc::clone(&self.spec)), effects);
     }
 

@@ -1,9 +1,47 @@
 //! Tests of the takeover.
 
+use signalbox_types::Version;
+
 use super::*;
 
-const fn at(epoch: u64, seq: u64) -> Option<Version> {
-    Some(Version { epoch, seq })
+const fn at(epoch: u64, seq: u64) -> Option<Offer> {
+    Some(Offer::new(0, Version { epoch, seq }))
+}
+
+/// Returns what a process offers whose state is provisional since this epoch.
+const fn provisional_at(since: u64, epoch: u64, seq: u64) -> Option<Offer> {
+    Some(Offer::new(since, Version { epoch, seq }))
+}
+
+#[test]
+fn final_state_is_fetched_rather_than_a_provisional_one() {
+    let mut takeover = Takeover::new(4, 0, 0, &BTreeSet::from([1, 2]));
+    takeover.record_cursor(1, 4, at(1, 90));
+    takeover.record_cursor(2, 4, provisional_at(3, 3, 7));
+    assert_eq!(TakeoverStep::Fetch(1), takeover.next(0, None));
+    takeover.finish_fetch(at(1, 90));
+    assert_eq!(TakeoverStep::Complete, takeover.next(0, at(1, 90)));
+}
+
+#[test]
+fn state_that_began_earlier_is_fetched_rather_than_one_that_began_later() {
+    let mut takeover = Takeover::new(4, 0, 0, &BTreeSet::from([1, 2]));
+    takeover.record_cursor(1, 4, provisional_at(1, 1, 90));
+    takeover.record_cursor(2, 4, provisional_at(2, 3, 7));
+    assert_eq!(TakeoverStep::Fetch(1), takeover.next(0, None));
+}
+
+#[test]
+fn holder_of_a_provisional_state_fetches_only_what_applies_to_it() {
+    let mut takeover = Takeover::new(5, 0, 0, &BTreeSet::from([1, 2, 3]));
+    takeover.record_cursor(1, 5, at(1, 90));
+    takeover.record_cursor(2, 5, provisional_at(3, 3, 7));
+    takeover.record_cursor(3, 5, at(4, 2));
+    assert_eq!(TakeoverStep::Fetch(3), takeover.next(0, provisional_at(3, 3, 6)));
+    takeover.remove_follower(3);
+    assert_eq!(TakeoverStep::Fetch(2), takeover.next(0, provisional_at(3, 3, 6)));
+    takeover.finish_fetch(provisional_at(3, 3, 7));
+    assert_eq!(TakeoverStep::Complete, takeover.next(0, provisional_at(3, 3, 7)));
 }
 
 #[test]
