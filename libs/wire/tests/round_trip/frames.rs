@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::collection::{btree_map, vec};
 use proptest::option;
-use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::select;
 use prost::Message;
 use signalbox_prefix::{ConfirmedRun, PlacedRun, Residency, Run};
@@ -85,7 +85,8 @@ fn cache_accuracy() -> impl Strategy<Value = CacheAccuracy> {
     })
 }
 
-fn change() -> impl Strategy<Value = Change> {
+/// On the heap: together, the values of all variants are too large for the stack of a test.
+fn change() -> BoxedStrategy<Change> {
     prop_oneof![
         spec().prop_map(|spec| Change::EndpointSet { spec }),
         key().prop_map(|endpoint| Change::EndpointRemoved { endpoint }),
@@ -118,6 +119,7 @@ fn change() -> impl Strategy<Value = Change> {
         any::<u64>().prop_map(|since| Change::ProvisionalSet { since }),
         flows::change().prop_map(Change::Flow),
     ]
+    .boxed()
 }
 
 fn endpoint_state() -> impl Strategy<Value = EndpointState> {
@@ -155,7 +157,7 @@ fn run() -> impl Strategy<Value = Run> {
     )
 }
 
-fn entry() -> impl Strategy<Value = SnapshotEntry> {
+fn entry() -> BoxedStrategy<SnapshotEntry> {
     prop_oneof![
         (endpoint_state(), vec((origin(), load()), 0..6))
             .prop_map(|(state, loads)| SnapshotEntry::Endpoint(Arc::new(state), loads)),
@@ -167,6 +169,7 @@ fn entry() -> impl Strategy<Value = SnapshotEntry> {
         (1..=u64::MAX).prop_map(SnapshotEntry::ProvisionalSince),
         flows::part().prop_map(SnapshotEntry::Flow),
     ]
+    .boxed()
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
