@@ -18,6 +18,10 @@ const READ_PER_MS: usize = 500;
 /// as time passes.
 const RETRY_MS: u64 = 10;
 
+/// After what silence a replica is granted nothing, in milliseconds: it reports all that waits every 500 ms, so it has missed
+/// two reports. What it would be granted, nobody would use, and others would wait for that room until the replica expires.
+const SILENT_MS: u64 = 1_000;
+
 /// How late a timer can be before it counts as lost, in milliseconds.
 const TIMER_LOST_MS: u64 = 100;
 
@@ -121,7 +125,7 @@ impl Pool {
         let served: usize = flows.bands().map(|(_, of)| of.served.len()).sum();
         let read = self.pool_state.endpoints().len() + backlogs + served;
         self.granting.pause_until_ms = now_ms + 1 + (read / READ_PER_MS) as u64;
-        let mut granter = self.granter();
+        let mut granter = self.granter(now_ms);
         let settings = Arc::clone(flows.settings());
         // Without endpoints, requests wait for the first one.
         let Some(saturation) = self.assess_saturation(now_ms) else { return true };
@@ -131,13 +135,16 @@ impl Pool {
         !granter.has_ungranted()
     }
 
-    /// Returns a granter that goes on from the pool's state.
-    fn granter(&self) -> Granter {
+    /// Returns a granter that goes on from the pool's state. It leaves out replicas that are silent, with their grants.
+    fn granter(&self, now_ms: u64) -> Granter {
         let (flows, mut granter) = (self.pool_state.flows(), Granter::default());
         for (priority, shares) in flows.bands() {
             granter.restore(priority, BandShares::clone(shares));
         }
-        for (origin, flows) in flows.origins() {
+        // Whoever has sent something that still waits to be handled is not silent.
+        let handled_until_ms = now_ms.saturating_sub(self.waiting_ms);
+        let is_heard = |origin| !self.origins.is_silent(handled_until_ms, origin, SILENT_MS);
+        for (origin, flows) in flows.origins().filter(|(origin, _)| is_heard(*origin)) {
             flows.backlogs().for_each(|(flow, backlog)| granter.insert(origin, flow, *backlog));
         }
         granter
