@@ -14,6 +14,9 @@ use crate::pool_state::{Change, FlowChange, FlowMeasures, PoolState};
 /// How many endpoints, backlogs and flows are worth a millisecond between two runs of the granter: each is read in every run.
 const READ_PER_MS: usize = 500;
 
+/// How many requests are granted at most for each millisecond until the next run: as many per second, however large the pool is.
+const GRANTS_PER_MS: u64 = 256;
+
 /// After how long room is looked for again while nothing happens, in milliseconds. Prompts that are being processed make room
 /// as time passes.
 const RETRY_MS: u64 = 10;
@@ -124,12 +127,14 @@ impl Pool {
         let backlogs: usize = flows.origins().map(|(_, of)| of.backlogs().len()).sum();
         let served: usize = flows.bands().map(|(_, of)| of.served.len()).sum();
         let read = self.pool_state.endpoints().len() + backlogs + served;
-        self.granting.pause_until_ms = now_ms + 1 + (read / READ_PER_MS) as u64;
+        let pause_ms = 1 + (read / READ_PER_MS) as u64;
+        self.granting.pause_until_ms = now_ms + pause_ms;
         let mut granter = self.granter(now_ms);
         let settings = Arc::clone(flows.settings());
         // Without endpoints, requests wait for the first one.
         let Some(saturation) = self.assess_saturation(now_ms) else { return true };
-        let grants = granter.grant(&settings, &saturation, now_ms);
+        let limit = (pause_ms * GRANTS_PER_MS) as usize;
+        let grants = granter.grant_at_most(limit, &settings, &saturation, now_ms);
         grants.into_iter().for_each(|grant| self.publish_grant(grant));
         self.publish_shares(&granter);
         !granter.has_ungranted()

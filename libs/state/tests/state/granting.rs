@@ -78,6 +78,18 @@ fn grants_are_spaced_and_the_owner_is_woken_up() {
 }
 
 #[test]
+fn large_pool_is_granted_as_much_per_time_as_a_small_one() {
+    let granted = |endpoints| {
+        let mut pool = pool_of(endpoints, config());
+        while pool.handle(0, PoolInput::Continue).contains(&PoolEffect::Unfinished) {}
+        pool.handle(1_000, report(1, 1, vec![waiting(0, 4_000, 10, 0)]));
+        grants(&pool, 1).values().sum::<u64>()
+    };
+    // Between two runs, 1 ms passes for a small pool, and 5 ms for 2,000 endpoints.
+    assert_eq!((256, 5 * 256), (granted(10), granted(2_000)));
+}
+
+#[test]
 fn owner_is_woken_up_by_few_timers_however_long_requests_wait() {
     let mut pool = pool_of(1, config());
     let gauges = vec![(endpoint(0), load(1_000_000 * ROOM_TOKENS))];
