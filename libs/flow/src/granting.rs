@@ -2,8 +2,11 @@
 
 mod band;
 mod band_ceilings;
+mod candidate;
 mod credit;
 mod granter;
+mod heads;
+mod order;
 mod shares;
 
 pub use credit::Credit;

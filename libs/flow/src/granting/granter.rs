@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use signalbox_types::Origin;
 
-use super::band::{Band, Heads};
+use super::band::Band;
 use super::band_ceilings::BandCeilings;
 use super::credit::Credit;
+use super::heads::Heads;
 use super::shares::BandShares;
 use crate::backlog::{Backlog, PeerBacklog, Usage};
 use crate::flow_key::FlowKey;
 use crate::saturation::Saturation;
 use crate::settings::FlowSettings;
 
-/// The maximum number of grants at once. Each looks at the next request of every flow, so this bounds the time of a call.
+/// The maximum number of grants at once, if the caller sets none.
 const MAX_GRANTS: usize = 256;
 
 /// Up to which number the requests of a flow may go at one replica.
@@ -35,8 +36,6 @@ struct Next {
     /// The rank of its band, highest priority first.
     rank: usize,
     priority: i32,
-    /// Its position among the next requests of the band's flows.
-    at: usize,
     tokens: u64,
 }
 
@@ -125,21 +124,38 @@ impl Granter {
         })
     }
 
-    /// Grants places as far as the pool has room: at most [`MAX_GRANTS`], of which each changed number is returned once.
+    /// Grants places as far as the pool has room: at most 256.
     pub fn grant(&mut self, settings: &FlowSettings, saturation: &Saturation, now_ms: u64) -> Vec<Grant> {
-        self.bands.retain(|_, band| band.forget_idle(now_ms));
+        self.grant_at_most(MAX_GRANTS, settings, saturation, now_ms)
+    }
+
+    /// Grants places as far as the pool has room: at most `limit`, of which each changed number is returned once. Takes time in
+    /// proportion to what the granter knows plus the number of grants, but for logarithms.
+    pub fn grant_at_most(
+        &mut self,
+        limit: usize,
+        settings: &FlowSettings,
+        saturation: &Saturation,
+        now_ms: u64,
+    ) -> Vec<Grant> {
+        let fairness = |priority: i32| settings.band(priority).fairness;
+        self.bands.retain(|Reverse(priority), band| band.forget_idle(fairness(*priority), now_ms));
         let ceilings = BandCeilings::new(settings, self.bands.keys().map(|Reverse(priority)| *priority));
         let mut value = saturation.value + self.outstanding(saturation);
         let mut grants: BTreeMap<(FlowKey, Origin), u64> = BTreeMap::new();
-        let mut heads: Vec<Heads> = self.bands.values().map(|band| band.heads(settings, now_ms)).collect();
-        for _ in 0..MAX_GRANTS {
-            let Some(next) = self.next(settings, &heads, (&ceilings, value), now_ms) else { break };
+        let heads = |(Reverse(priority), band): (&Reverse<i32>, &Band)| {
+            band.heads(settings, fairness(*priority), now_ms)
+        };
+        let mut heads: Vec<Heads> = self.bands.iter().map(heads).collect();
+        for _ in 0..limit {
+            let Some(next) = self.next(settings, &heads, (&ceilings, value)) else { break };
             value += saturation.added_by(next.tokens);
             self.charge(settings, &heads, &next);
             let Some(band) = self.bands.get_mut(&Reverse(next.priority)) else { break };
-            let (id, origin, up_to) = band.grant(&mut heads[next.rank], next.at, settings, now_ms);
+            let Some((id, origin, up_to)) = band.grant(&mut heads[next.rank], now_ms) else { break };
             grants.insert((FlowKey { priority: next.priority, id }, origin), up_to);
         }
+        self.bands.values_mut().for_each(|band| band.shares.limit());
         grants.into_iter().map(|((flow, origin), up_to)| Grant { flow, origin, up_to }).collect()
     }
 
@@ -155,14 +171,12 @@ impl Granter {
         settings: &FlowSettings,
         heads: &[Heads],
         (ceilings, saturation): (&BandCeilings, f64),
-        now_ms: u64,
     ) -> Option<Next> {
         let mut first = None;
         let ceilings = ceilings.at(settings, saturation);
         for (rank, ((Reverse(priority), band), ceiling)) in self.bands.iter().zip(ceilings).enumerate() {
-            let fairness = settings.band(*priority).fairness;
-            let Some((at, tokens)) = band.next(&heads[rank], fairness, now_ms) else { continue };
-            let next = Next { rank, priority: *priority, at, tokens };
+            let Some(tokens) = heads[rank].next_tokens() else { continue };
+            let next = Next { rank, priority: *priority, tokens };
             if saturation < 1.0 && band.shares.credit.covers(tokens) {
                 return Some(next);
             }

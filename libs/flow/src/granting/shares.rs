@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::candidate::Candidate;
 use super::credit::Credit;
 use crate::policies::Fairness;
 
@@ -11,20 +12,6 @@ const VIRTUAL_PER_TOKEN: u64 = 1 << 20;
 
 /// Half-life of the service that `program-aware-fairness` counts, in milliseconds.
 const ATTAINED_HALF_LIFE_MS: f64 = 60_000.0;
-
-/// Weights of `program-aware-fairness`.
-const ATTAINED_WEIGHT: f64 = 0.8;
-const WAIT_WEIGHT: f64 = 0.2;
-
-/// A flow of which requests wait.
-#[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) id: Arc<str>,
-    /// Since when its first request waits.
-    pub(super) head_ms: u64,
-    pub(super) tokens: u64,
-    pub(super) weight: u32,
-}
 
 /// What the flows of a band got, and what the band has saved of its minimum share. Another granter that has the same goes on
 /// in the same order.
@@ -59,6 +46,9 @@ impl Served {
 }
 
 impl BandShares {
+    /// The maximum number of flows of a band of which it is known what they got.
+    pub const MAX_SERVED: usize = 4_096;
+
     /// Returns what has changed since `before`: everything but the flows that are the same. A flow that is gone has the default
     /// value. Returns `None` if nothing has changed.
     pub fn changes_since(&self, before: &Self) -> Option<Self> {
@@ -76,31 +66,6 @@ impl BandShares {
         (!changes.served.is_empty() || head(self) != head(before)).then_some(changes)
     }
 
-    /// Returns the position of the flow that goes next among `candidates`, which are ordered by name; `None` if there are none.
-    pub(super) fn next<'a>(
-        &self,
-        fairness: Fairness,
-        candidates: impl Iterator<Item = &'a Candidate> + Clone,
-        now_ms: u64,
-    ) -> Option<usize> {
-        let positions = candidates.clone().enumerate();
-        let next = match fairness {
-            Fairness::Weighted => positions.min_by_key(|(_, of)| (self.start(&of.id), of.head_ms)),
-            Fairness::Strict => positions.min_by_key(|(_, of)| of.head_ms),
-            Fairness::RoundRobin => {
-                let is_after = |of: &Candidate| self.latest.as_ref().is_none_or(|latest| of.id > *latest);
-                positions.clone().find(|(_, of)| is_after(of)).or_else(|| positions.clone().next())
-            }
-            Fairness::ProgramAware => {
-                let score = self.score(candidates, now_ms);
-                positions.max_by(|(at, one), (other_at, other)| {
-                    score(one).total_cmp(&score(other)).then(other_at.cmp(at))
-                })
-            }
-        };
-        next.map(|(at, _)| at)
-    }
-
     /// Records that a request of `candidate` was granted.
     pub(super) fn record(&mut self, candidate: &Candidate, now_ms: u64) {
         let start = self.start(&candidate.id);
@@ -113,10 +78,29 @@ impl BandShares {
         self.latest = Some(Arc::clone(&candidate.id));
     }
 
-    /// Forgets flows that do not wait and have no claim. A claim ends when what the flow got counts less than a token. It does
-    /// not depend on virtual time, which stands still while nothing is granted.
-    pub(super) fn forget_idle(&mut self, waits: impl Fn(&str) -> bool, now_ms: u64) {
-        self.served.retain(|id, served| waits(id) || served.attained(now_ms) >= 1.0);
+    /// Forgets flows that do not wait and have no claim. A claim ends when what the flow got counts less than a token, which does
+    /// not depend on virtual time: that stands still while nothing is granted. Weighted flows have none either once virtual
+    /// time has passed what they got.
+    pub(super) fn forget_idle(&mut self, fairness: Fairness, waits: impl Fn(&str) -> bool, now_ms: u64) {
+        let virtual_time = self.virtual_time;
+        let is_past = |served: &Served| fairness == Fairness::Weighted && served.finish <= virtual_time;
+        let has_claim = |served: &Served| !is_past(served) && served.attained(now_ms) >= 1.0;
+        self.served.retain(|id, served| waits(id) || has_claim(served));
+    }
+
+    /// Forgets the flows that got the least, if more than [`Self::MAX_SERVED`] are known. Virtual time passes up to what they
+    /// got, so that they have not gained anything.
+    pub(super) fn limit(&mut self) {
+        let surplus = self.served.len().saturating_sub(Self::MAX_SERVED);
+        if surplus == 0 {
+            return;
+        }
+        let mut finishes: Vec<_> = self.served.iter().map(|(id, of)| (of.finish, Arc::clone(id))).collect();
+        finishes.sort_unstable();
+        for (finish, id) in finishes.into_iter().take(surplus) {
+            self.served.remove(&id);
+            self.virtual_time = self.virtual_time.max(finish);
+        }
     }
 
     /// Returns whether no flow is known.
@@ -125,22 +109,13 @@ impl BandShares {
     }
 
     /// Returns when the next request of a flow starts in virtual time. A flow that did not wait has saved nothing.
-    fn start(&self, id: &str) -> u64 {
+    pub(super) fn start(&self, id: &str) -> u64 {
         self.served.get(id).map_or(0, |served| served.finish).max(self.virtual_time)
     }
 
-    /// Returns the score by which `program-aware-fairness` orders flows, relative to `candidates`.
-    fn score<'a>(
-        &self,
-        candidates: impl Iterator<Item = &'a Candidate> + Clone,
-        now_ms: u64,
-    ) -> impl Fn(&Candidate) -> f64 {
-        let attained =
-            move |of: &Candidate| self.served.get(&of.id).map_or(0.0, |served| served.attained(now_ms));
-        let waited = move |of: &Candidate| now_ms.saturating_sub(of.head_ms) as f64;
-        let most_attained = candidates.clone().map(attained).fold(1.0, f64::max);
-        let longest = candidates.map(waited).fold(1.0, f64::max);
-        move |of| ATTAINED_WEIGHT * (1.0 - attained(of) / most_attained) + WAIT_WEIGHT * waited(of) / longest
+    /// Returns the tokens that a flow got lately.
+    pub(super) fn attained(&self, id: &str, now_ms: u64) -> f64 {
+        self.served.get(id).map_or(0.0, |served| served.attained(now_ms))
     }
 }
 
@@ -152,11 +127,18 @@ mod tests {
         Candidate { id: id.into(), head_ms, tokens, weight }
     }
 
+    /// Returns the position of the candidate that goes next.
+    fn next(shares: &BandShares, fairness: Fairness, candidates: &[Candidate], now_ms: u64) -> usize {
+        let order = shares.order(fairness, candidates.iter(), now_ms);
+        let keys = candidates.iter().map(|of| shares.key(order, of)).enumerate();
+        keys.min_by_key(|(_, key)| *key).expect("there are candidates").0
+    }
+
     /// Grants 600 requests and returns the tokens of each candidate.
     fn served(fairness: Fairness, candidates: &[Candidate]) -> Vec<u64> {
         let (mut shares, mut tokens) = (BandShares::default(), vec![0; candidates.len()]);
         for now_ms in 1_000..1_600 {
-            let at = shares.next(fairness, candidates.iter(), now_ms).expect("there are candidates");
+            let at = next(&shares, fairness, candidates, now_ms);
             tokens[at] += candidates[at].tokens;
             shares.record(&candidates[at], now_ms);
         }
@@ -190,7 +172,7 @@ mod tests {
         (0..50).for_each(|now_ms| shares.record(&busy, now_ms));
         let flows = [busy, late];
         let mut late_in_a_row = 0;
-        while shares.next(Fairness::Weighted, flows.iter(), 50) == Some(1) {
+        while next(&shares, Fairness::Weighted, &flows, 50) == 1 {
             late_in_a_row += 1;
             shares.record(&flows[1], 50);
         }
@@ -201,12 +183,40 @@ mod tests {
     fn idle_flows_are_forgotten() {
         let mut shares = BandShares::default();
         (0..10).for_each(|at| shares.record(&candidate(&at.to_string(), 0, 5, 1), 0));
-        shares.forget_idle(|_| false, 60_000);
+        shares.forget_idle(Fairness::ProgramAware, |_| false, 60_000);
         assert_eq!(10, shares.served.len(), "what they got counts half");
-        shares.forget_idle(|id| id == "3", 3_600_000);
+        shares.forget_idle(Fairness::ProgramAware, |id| id == "3", 3_600_000);
         assert_eq!(vec!["3"], shares.served.keys().map(AsRef::as_ref).collect::<Vec<&str>>());
-        shares.forget_idle(|_| false, 3_600_000);
+        shares.forget_idle(Fairness::ProgramAware, |_| false, 3_600_000);
         assert!(shares.is_empty());
+    }
+
+    #[test]
+    fn weighted_flows_are_forgotten_once_they_have_no_advantage() {
+        let mut shares = BandShares::default();
+        (0..10).for_each(|at| shares.record(&candidate(&at.to_string(), 0, 5, 1), 0));
+        shares.forget_idle(Fairness::Weighted, |_| false, 0);
+        assert_eq!(10, shares.served.len(), "another flow would go first");
+        shares.virtual_time = 5 * VIRTUAL_PER_TOKEN;
+        shares.forget_idle(Fairness::Weighted, |id| id == "3", 0);
+        assert_eq!(vec!["3"], shares.served.keys().map(AsRef::as_ref).collect::<Vec<&str>>());
+    }
+
+    #[test]
+    fn flows_beyond_the_limit_are_forgotten_without_gaining() {
+        let mut shares = BandShares::default();
+        let flows: Vec<_> = (1..=BandShares::MAX_SERVED as u64 + 10)
+            .map(|tokens| candidate(&tokens.to_string(), 0, tokens, 1))
+            .collect();
+        flows.iter().for_each(|of| shares.record(of, 0));
+        let starts = |shares: &BandShares| flows.iter().map(|of| shares.start(&of.id)).collect::<Vec<_>>();
+        let before = starts(&shares);
+        shares.limit();
+        assert_eq!(
+            (BandShares::MAX_SERVED, 10 * VIRTUAL_PER_TOKEN),
+            (shares.served.len(), shares.virtual_time)
+        );
+        assert!(starts(&shares).iter().zip(before).all(|(after, before)| *after >= before));
     }
 
     #[test]

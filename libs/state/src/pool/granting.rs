@@ -14,9 +14,16 @@ use crate::pool_state::{Change, FlowChange, FlowMeasures, PoolState};
 /// How many endpoints, backlogs and flows are worth a millisecond between two runs of the granter: each is read in every run.
 const READ_PER_MS: usize = 500;
 
+/// How many requests are granted at most for each millisecond until the next run: as many per second, however large the pool is.
+const GRANTS_PER_MS: u64 = 256;
+
 /// After how long room is looked for again while nothing happens, in milliseconds. Prompts that are being processed make room
 /// as time passes.
 const RETRY_MS: u64 = 10;
+
+/// After what silence a replica is granted nothing, in milliseconds: it reports all that waits every 500 ms, so it has missed
+/// two reports. What it would be granted, nobody would use, and others would wait for that room until the replica expires.
+const SILENT_MS: u64 = 1_000;
 
 /// How late a timer can be before it counts as lost, in milliseconds.
 const TIMER_LOST_MS: u64 = 100;
@@ -120,24 +127,29 @@ impl Pool {
         let backlogs: usize = flows.origins().map(|(_, of)| of.backlogs().len()).sum();
         let served: usize = flows.bands().map(|(_, of)| of.served.len()).sum();
         let read = self.pool_state.endpoints().len() + backlogs + served;
-        self.granting.pause_until_ms = now_ms + 1 + (read / READ_PER_MS) as u64;
-        let mut granter = self.granter();
+        let pause_ms = 1 + (read / READ_PER_MS) as u64;
+        self.granting.pause_until_ms = now_ms + pause_ms;
+        let mut granter = self.granter(now_ms);
         let settings = Arc::clone(flows.settings());
         // Without endpoints, requests wait for the first one.
         let Some(saturation) = self.assess_saturation(now_ms) else { return true };
-        let grants = granter.grant(&settings, &saturation, now_ms);
+        let limit = (pause_ms * GRANTS_PER_MS) as usize;
+        let grants = granter.grant_at_most(limit, &settings, &saturation, now_ms);
         grants.into_iter().for_each(|grant| self.publish_grant(grant));
         self.publish_shares(&granter);
         !granter.has_ungranted()
     }
 
-    /// Returns a granter that goes on from the pool's state.
-    fn granter(&self) -> Granter {
+    /// Returns a granter that goes on from the pool's state. It leaves out replicas that are silent, with their grants.
+    fn granter(&self, now_ms: u64) -> Granter {
         let (flows, mut granter) = (self.pool_state.flows(), Granter::default());
         for (priority, shares) in flows.bands() {
             granter.restore(priority, BandShares::clone(shares));
         }
-        for (origin, flows) in flows.origins() {
+        // Whoever has sent something that still waits to be handled is not silent.
+        let handled_until_ms = now_ms.saturating_sub(self.waiting_ms);
+        let is_heard = |origin| !self.origins.is_silent(handled_until_ms, origin, SILENT_MS);
+        for (origin, flows) in flows.origins().filter(|(origin, _)| is_heard(*origin)) {
             flows.backlogs().for_each(|(flow, backlog)| granter.insert(origin, flow, *backlog));
         }
         granter

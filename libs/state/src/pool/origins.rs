@@ -162,6 +162,12 @@ impl Origins {
         }
     }
 
+    /// Returns whether `origin` has sent nothing for `silent_ms` until `now_ms`, or is unknown.
+    pub(crate) fn is_silent(&self, now_ms: u64, origin: Origin, silent_ms: u64) -> bool {
+        let progress = self.active.get(&origin);
+        progress.is_none_or(|progress| now_ms.saturating_sub(progress.last_batch_ms) >= silent_ms)
+    }
+
     /// Expires the origins that were silent for `ttl_ms` and returns them. [`Self::next_expiring`] names each of them, for
     /// its loads to be removed.
     pub(crate) fn expire(&mut self, now_ms: u64, ttl_ms: u64) -> Vec<Origin> {

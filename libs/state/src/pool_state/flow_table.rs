@@ -118,7 +118,7 @@ impl FlowTable {
         }
         let pool = FlowPart::Pool(Arc::clone(&self.settings), self.measures);
         let origins = self.origins().map(|(origin, flows)| FlowPart::Origin(origin, Arc::clone(flows)));
-        let bands = self.bands().map(|(priority, shares)| FlowPart::Band(priority, Arc::clone(shares)));
+        let bands = self.bands().flat_map(|(priority, shares)| FlowPart::of_band(priority, shares));
         std::iter::once(pool).chain(origins).chain(bands).collect()
     }
 

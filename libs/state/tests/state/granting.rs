@@ -78,6 +78,18 @@ fn grants_are_spaced_and_the_owner_is_woken_up() {
 }
 
 #[test]
+fn large_pool_is_granted_as_much_per_time_as_a_small_one() {
+    let granted = |endpoints| {
+        let mut pool = pool_of(endpoints, config());
+        while pool.handle(0, PoolInput::Continue).contains(&PoolEffect::Unfinished) {}
+        pool.handle(1_000, report(1, 1, vec![waiting(0, 4_000, 10, 0)]));
+        grants(&pool, 1).values().sum::<u64>()
+    };
+    // Between two runs, 1 ms passes for a small pool, and 5 ms for 2,000 endpoints.
+    assert_eq!((256, 5 * 256), (granted(10), granted(2_000)));
+}
+
+#[test]
 fn owner_is_woken_up_by_few_timers_however_long_requests_wait() {
     let mut pool = pool_of(1, config());
     let gauges = vec![(endpoint(0), load(1_000_000 * ROOM_TOKENS))];
@@ -86,6 +98,8 @@ fn owner_is_woken_up_by_few_timers_however_long_requests_wait() {
     for now_ms in 0..2_500 {
         let mut inputs = timers.remove(&now_ms).unwrap_or_default();
         inputs.extend((now_ms % 100 == 50).then_some(PoolInput::Tick));
+        let repeated = || report(1, 3 + now_ms, vec![waiting(0, 1, 80, 0)]);
+        inputs.extend((now_ms % 500 == 499).then(repeated));
         for input in inputs {
             for effect in pool.handle(now_ms, input) {
                 let PoolEffect::GrantAfter(after_ms) = effect else { continue };
@@ -103,10 +117,10 @@ fn empty_pool_is_a_waiting_room() {
     for origin in 1..=2 {
         pool.handle(1_000, report(origin, 1, vec![waiting(1, 50, 80, 0)]));
     }
-    pool.handle(2_000, PoolInput::Tick);
+    pool.handle(1_400, PoolInput::Tick);
     assert_eq!((BTreeMap::new(), BTreeMap::new()), (grants(&pool, 1), grants(&pool, 2)));
     // The first endpoints get as much as they have room for, of both replicas in the order of arrival.
-    pool.handle(2_100, PoolInput::Spec(pool_spec((0..2).map(|index| endpoint_spec(index, 0)))));
+    pool.handle(1_500, PoolInput::Spec(pool_spec((0..2).map(|index| endpoint_spec(index, 0)))));
     let sum: u64 = (1..=2).flat_map(|origin| grants(&pool, origin).into_values()).sum();
     assert_eq!(20, sum);
     assert!(grants(&pool, 1).values().sum::<u64>().abs_diff(10) <= 1);
@@ -134,6 +148,23 @@ fn silent_replica_frees_its_flows() {
         (pool.pool_state().flows().highest_waiting(), pool.pool_state().flows().origins().len())
     );
     assert_eq!(0, pool.pool_state().digest().flows);
+}
+
+#[test]
+fn silent_replica_holds_up_nobody() {
+    let mut pool = pool_of(1, config());
+    pool.handle(1_000, report(1, 1, vec![waiting(0, 50, 100, 0)]));
+    assert_eq!(BTreeMap::from([(flow(0), 8)]), grants(&pool, 1));
+    // What it was granted fills the endpoint, until it has missed two of its reports.
+    pool.handle(1_900, report(2, 1, vec![waiting(1, 50, 100, 0)]));
+    assert_eq!(BTreeMap::new(), grants(&pool, 2));
+    pool.handle(2_010, report(2, 2, vec![waiting(1, 50, 100, 0)]));
+    assert_eq!(BTreeMap::from([(flow(1), 8)]), grants(&pool, 2));
+    assert_eq!(BTreeMap::from([(flow(0), 8)]), grants(&pool, 1));
+    // Once it is heard again, it goes first again.
+    pool.handle(2_020, report(1, 2, vec![waiting(0, 42, 100, 8)]));
+    pool.handle(2_030, report(2, 3, vec![waiting(1, 42, 100, 8)]));
+    assert_eq!((BTreeMap::from([(flow(0), 16)]), BTreeMap::new()), (grants(&pool, 1), grants(&pool, 2)));
 }
 
 #[test]
