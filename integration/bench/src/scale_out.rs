@@ -73,8 +73,16 @@ impl Args {
 /// Runs the benchmark, prints each result when it is there, and writes all of them.
 ///
 /// # Errors
-/// Fails when the measurements cannot be written, and with `--check` when a goal is missed.
+/// Fails when the measurements cannot be written, when the process did not get the huge pages that it asked for, and
+/// with `--check` when a goal is missed.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    // On a thread of its own, as actors are: the C library gives other threads memory from other arenas than it
+    // gives the main thread, and other pages.
+    let result = std::thread::scope(|scope| scope.spawn(|| measure(args)).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn measure(args: &Args) -> anyhow::Result<()> {
     let mut results = Results::default();
     report::print_header();
     for shape in args.shapes() {
@@ -99,5 +107,5 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let missed = goals::print(&results);
     anyhow::ensure!(!args.check || missed == 0, "{missed} goals are missed");
-    Ok(())
+    results.shapes.last().map_or(Ok(()), |(_, costs)| costs.memory.check_huge_pages())
 }
