@@ -61,6 +61,9 @@ pub struct EndpointUse {
     pub requests: u64,
     /// Uncached tokens of the booked prompts that are not processed yet, less the estimated progress on the current one.
     pub tokens: u64,
+    /// For how long a prompt waits there besides, in milliseconds, by the endpoint's metrics: for room in the KV cache, and for
+    /// prompts that no replica has booked.
+    pub other_wait_ms: u64,
     /// Prefill rate.
     pub tokens_per_second: u64,
 }
@@ -116,11 +119,13 @@ fn at_least_one(limit: f64) -> f64 {
 }
 
 /// Returns which part of the work that keeps all endpoints busy for `hold_ms` they have. What one endpoint has beyond that
-/// does not fill another one.
+/// does not fill another one. So while requests may use some endpoints only (subsets, filters), the others are idle in this
+/// measure, and more is granted than those endpoints have room for.
 fn by_wait(endpoints: &[&EndpointUse], hold_ms: u64) -> Saturation {
     let room = |of: &EndpointUse| (of.tokens_per_second as f64 * hold_ms as f64 / 1e3).max(1.0);
     let whole: f64 = endpoints.iter().map(|of| room(of)).sum();
-    let used: f64 = endpoints.iter().map(|of| (of.tokens as f64).min(room(of))).sum();
+    let other_tokens = |of: &EndpointUse| of.tokens_per_second as f64 * of.other_wait_ms as f64 / 1e3;
+    let used: f64 = endpoints.iter().map(|of| (of.tokens as f64 + other_tokens(of)).min(room(of))).sum();
     let per_request_limit = 1.0 / endpoints.len() as f64;
     Saturation { value: used / whole, per_request: 0.0, per_token: 1.0 / whole, per_request_limit }
 }
@@ -160,6 +165,7 @@ mod tests {
             kv_use: 0.0,
             requests: 0,
             tokens,
+            other_wait_ms: 0,
             tokens_per_second: 10_000,
         }
     }
@@ -172,6 +178,14 @@ mod tests {
         assert_eq!(0.75, saturation.value);
         assert_eq!((0.25, 0.5), (saturation.added_by(500), saturation.added_by(50_000)));
         assert_eq!(Some(1.0), of([1_000, 1_000]).map(|of| of.value));
+    }
+
+    #[test]
+    fn endpoint_is_full_whatever_a_prompt_would_wait_for() {
+        let waits = |tokens, other_wait_ms| EndpointUse { other_wait_ms, ..endpoint(tokens) };
+        let of = |endpoint| Detector::Wait { hold_ms: 100 }.assess(&[endpoint]).map(|of| of.value);
+        assert_eq!((Some(0.5), Some(1.0)), (of(waits(0, 50)), of(waits(0, 100))));
+        assert_eq!((Some(0.75), Some(1.0)), (of(waits(250, 50)), of(waits(750, 50))));
     }
 
     #[test]

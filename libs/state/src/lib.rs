@@ -34,8 +34,9 @@ pub use pool::{
 };
 pub use pool_state::{
     AdapterLocation, AdapterResidency, Assessment, CacheAccuracy, Change, Circuit, Digest, Diverged,
-    DrainRate, EndpointList, EndpointState, FlowChange, FlowMeasures, FlowPart, FlowTable, LoadTable,
-    ModelCircuit, Observed, OriginFlows, PoolState, ScrapeStatus,
+    DrainRate, EndpointList, EndpointState, FULL_KV_PPM, FlowChange, FlowMeasures, FlowPart, FlowTable,
+    LoadTable, ModelCircuit, Observed, OriginFlows, PoolState, SERVICE_MS, ScrapeStatus,
+    UNBOOKED_PROMPT_TOKENS,
 };
 pub use replication::{
     ApplyOutcome, CatchUp, Changes, Chunk, Cursor, CursorUse, Follower, FollowerEffect, FollowerEvent, Frame,

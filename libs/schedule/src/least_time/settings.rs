@@ -1,7 +1,7 @@
 //! Assumptions of the default policy. The speed of endpoints is not among them: it is measured.
 
 use serde::{Deserialize, Serialize};
-use signalbox_types::PPM;
+use signalbox_state::{FULL_KV_PPM, SERVICE_MS, UNBOOKED_PROMPT_TOKENS};
 
 /// Values that the default policy assumes where nothing is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +25,10 @@ pub struct LeastTime {
 impl Default for LeastTime {
     fn default() -> Self {
         Self {
-            service_ms: 5_000,
+            service_ms: SERVICE_MS,
             output_tokens: 256,
-            unbooked_prompt_tokens: 1_000,
-            full_kv_ppm: PPM / 100 * 98,
+            unbooked_prompt_tokens: UNBOOKED_PROMPT_TOKENS,
+            full_kv_ppm: FULL_KV_PPM,
             near_tie_us: 1_000,
             adapter_load_us: 300_000,
             adapter_from_host_us: 20_000,

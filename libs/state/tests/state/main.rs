@@ -18,6 +18,7 @@ mod frame_table_changes;
 mod frame_table_snapshots;
 mod granting;
 mod granting_faults;
+mod granting_room;
 mod history_bounds;
 mod history_reading;
 mod incremental_views;
