@@ -115,7 +115,7 @@ pub(crate) struct Picker {
     /// When the owner last extended or confirmed the state that the view shows, on this process's clock.
     view_confirmed_at_ms: AtomicU64,
     /// Since when the uplink has had no stream to an owner, on this process's clock; [`u64::MAX`] while it has one.
-    uplink_lost_at_ms: AtomicU64,
+    pub(super) uplink_lost_at_ms: AtomicU64,
 }
 
 impl Picker {
@@ -261,22 +261,6 @@ impl Picker {
     /// Returns the milliseconds since the owner last extended or confirmed the state that the view shows.
     pub(crate) fn view_age_ms(&self) -> u64 {
         self.now_ms().saturating_sub(self.view_confirmed_at_ms.load(Ordering::Relaxed))
-    }
-
-    /// Returns for how many milliseconds the owner has not been heard, or has not heard this replica.
-    pub(crate) fn owner_silence_ms(&self) -> u64 {
-        let lost_at_ms = self.uplink_lost_at_ms.load(Ordering::Relaxed);
-        self.view_age_ms().max(self.now_ms().saturating_sub(lost_at_ms))
-    }
-
-    /// Records that the uplink has no stream to an owner.
-    pub(crate) fn record_uplink_loss(&self) {
-        self.uplink_lost_at_ms.fetch_min(self.now_ms(), Ordering::Relaxed);
-    }
-
-    /// Records that an owner accepts what the uplink sends.
-    pub(crate) fn record_uplink(&self) {
-        self.uplink_lost_at_ms.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// Returns whether other replicas' bookings in the view still count.

@@ -193,7 +193,8 @@ impl Gate {
         if !is_owner_silent {
             inside.local = None;
         } else if let Some(saturation) = saturation {
-            let backlogs = inside.queue.backlogs(now_ms);
+            // Forgets flows that are gone: there may be no owner to whom the uplink reports them.
+            let backlogs = inside.queue.take_backlogs(now_ms);
             let local = inside.local.get_or_insert_default();
             let grants = local.grant(&self.settings, &saturation, &backlogs, now_ms);
             granted.extend(grants.iter().flat_map(|grant| inside.queue.grant(&grant.flow, grant.up_to)));

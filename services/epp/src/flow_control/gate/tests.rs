@@ -134,6 +134,17 @@ fn replica_grants_by_itself_only_while_the_owner_is_silent() {
     assert_eq!(Some(WaitEnd::Granted), end(&mut next));
 }
 
+#[test]
+fn replica_that_grants_by_itself_forgets_flows_that_are_gone() {
+    let gate = gate(FlowSettings::default());
+    for number in 0..FlowKey::MAX_FLOWS {
+        drop(gate.enqueue(0, arrival(0, &number.to_string())).unwrap());
+    }
+    gate.tick(OWNER_SILENCE_MS, OWNER_SILENCE_MS, || Some(IDLE));
+    let _place = gate.enqueue(OWNER_SILENCE_MS, arrival(0, "new")).unwrap();
+    assert_eq!(FlowKey::new(0, "new"), gate.backlogs(0)[0].0, "it need not share a flow");
+}
+
 /// An owner of an older release is heard, but never learns what waits.
 #[test]
 fn owner_that_does_not_know_the_replica_is_silent() {
