@@ -1,8 +1,11 @@
 //! Tests requests that are refused, and unusual ones that are not.
 
+use anyhow::ensure;
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use signalbox_integration::{CompletionRequest, Response, TestCluster, TestClusterConfig, Upload};
+use signalbox_integration::{
+    CompletionRequest, Response, TestCluster, TestClusterConfig, Upload, eventually,
+};
 
 async fn post(cluster: &TestCluster, path: &str, body: &'static str) -> anyhow::Result<Response> {
     cluster.send(Method::POST, path, Bytes::from_static(body.as_bytes()), Upload::Whole).await
@@ -51,17 +54,24 @@ async fn opaque_requests_are_routed_by_load() {
 }
 
 #[tokio::test]
-async fn request_to_a_pool_without_endpoints_waits_for_the_first_one() {
-    let cluster = TestCluster::start(TestClusterConfig { pods: 1, epps: 1, ..TestClusterConfig::default() })
-        .await
-        .unwrap();
+async fn pool_without_endpoints_refuses_with_503_until_it_has_some() {
+    let cluster =
+        TestCluster::start(TestClusterConfig { pods: 1, ..TestClusterConfig::default() }).await.unwrap();
     cluster.list_pods(&[]).unwrap();
     cluster.wait_for_candidates("there is no pod", <[_]>::is_empty).await.unwrap();
-    let list = async {
-        cluster.wait_for_metric("open_streams", |streams| streams == 2.0).await.unwrap();
-        cluster.list_pods(&cluster.pods).unwrap();
+    let refused = cluster
+        .send(Method::POST, "/v1/completions", CompletionRequest::small(1).body(), Upload::Whole)
+        .await
+        .unwrap();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.text().unwrap().starts_with("inference error: ServiceUnavailable - "), "{refused:?}");
+    let refused = cluster.send(Method::GET, "/v1/models", Bytes::new(), Upload::Whole).await.unwrap();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    cluster.list_pods(&cluster.pods).unwrap();
+    let served = async || {
+        let response = cluster.complete(&CompletionRequest::small(2)).await?;
+        ensure!(response.status == StatusCode::OK);
+        Ok(())
     };
-    let (first, second) = (CompletionRequest::small(1), CompletionRequest::small(2));
-    let (first, second, ()) = tokio::join!(cluster.complete(&first), cluster.complete(&second), list);
-    assert_eq!([StatusCode::OK; 2], [first.unwrap().status, second.unwrap().status]);
+    eventually("the pool serves requests again", served).await.unwrap();
 }

@@ -3,7 +3,7 @@
 mod bands;
 
 use signalbox_document::{Fields, Located, quoted};
-use signalbox_flow::{Caps, Ceilings, Detector, FlowSettings};
+use signalbox_flow::{Caps, Ceilings, Detector, FlowKey, FlowSettings};
 use signalbox_schedule::{Concurrency, Filter, Saturation};
 
 use crate::diagnostics::Diagnostics;
@@ -101,7 +101,18 @@ fn read_times(flow: &Parameters<'_>, settings: &mut FlowSettings, diagnostics: &
 fn read_weights(flow: &Parameters<'_>, settings: &mut FlowSettings, diagnostics: &mut Diagnostics) {
     let problems = &mut diagnostics.problems;
     let weights = flow.optional("weights").filter(|at| !at.is_null());
-    for (id, at) in weights.and_then(|at| at.members(problems)).unwrap_or_default() {
+    let members = weights.as_ref().and_then(|at| at.members(problems)).unwrap_or_default();
+    if let Some(at) = &weights
+        && members.len() > FlowSettings::MAX_WEIGHTS
+    {
+        let (count, most) = (members.len(), FlowSettings::MAX_WEIGHTS);
+        at.report(problems, format!("{count} weights are too many; keep at most {most}"));
+    }
+    for (id, at) in members {
+        if id.len() > FlowKey::MAX_ID_BYTES {
+            let most = FlowKey::MAX_ID_BYTES;
+            at.report(problems, format!("the fairness id is longer than {most} bytes; shorten it"));
+        }
         if let Some(weight) = Bounds::WEIGHT.read(&at, problems) {
             settings.weights.insert(id.to_owned(), weight as u32);
         }

@@ -91,6 +91,11 @@ impl Default for FlowSettings {
 }
 
 impl FlowSettings {
+    /// The maximum number of bands with settings of their own.
+    pub const MAX_BANDS: usize = 1_000;
+    /// The maximum number of flows with a weight.
+    pub const MAX_WEIGHTS: usize = 10_000;
+
     /// Returns the settings of the band of `priority`.
     pub fn band(&self, priority: i32) -> &BandSettings {
         let default = if priority < 0 { &self.default_negative_band } else { &self.default_band };

@@ -7,10 +7,6 @@ use signalbox_protos::signalbox::v1 as pb;
 
 use crate::error::WireError;
 
-/// The maximum number of bands, and of flows with a weight, in settings.
-const MAX_BANDS: usize = 1_000;
-const MAX_WEIGHTS: usize = 10_000;
-
 pub(crate) fn encode(settings: &FlowSettings) -> pb::FlowSettings {
     let FlowSettings {
         caps,
@@ -57,7 +53,10 @@ pub(crate) fn decode(message: pb::FlowSettings) -> Result<FlowSettings, WireErro
         ceilings,
     } = message;
     let is_long = |id: &String| id.len() > FlowKey::MAX_ID_BYTES;
-    if bands.len() > MAX_BANDS || weights.len() > MAX_WEIGHTS || weights.keys().any(is_long) {
+    if bands.len() > FlowSettings::MAX_BANDS
+        || weights.len() > FlowSettings::MAX_WEIGHTS
+        || weights.keys().any(is_long)
+    {
         return Err(WireError::Bounds("the number of bands or weights in flow settings"));
     }
     let band = |band: pb::FlowBand| Ok((band.priority, decode_band(band.settings)?));

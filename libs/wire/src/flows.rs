@@ -44,7 +44,8 @@ pub(crate) fn decode_report(
     };
     Ok(FlowReport {
         backlogs: backlogs.into_iter().map(backlog).collect::<Result<_, WireError>>()?,
-        settings: settings.map(flow_settings::decode).transpose()?.map(Arc::new),
+        // Settings that this release cannot read must not cut the replica off: its bookings count in any case.
+        settings: settings.and_then(|settings| flow_settings::decode(settings).ok()).map(Arc::new),
     })
 }
 

@@ -54,7 +54,7 @@ pub struct FlowControl {
 
 impl Default for FlowControl {
     fn default() -> Self {
-        Self { mode: FlowMode::On, settings: Arc::default() }
+        Self { mode: FlowMode::Off, settings: Arc::default() }
     }
 }
 

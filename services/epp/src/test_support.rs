@@ -20,7 +20,7 @@ use signalbox_types::{
 };
 use tokio::sync::watch;
 
-use crate::config::{EndpointScores, FlowControl};
+use crate::config::{EndpointScores, FlowControl, FlowMode};
 use crate::deciding::decision_snapshot::DecisionSnapshot;
 use crate::deciding::picker::{FeedbackReceivers, Picker, PickerSettings};
 use crate::deciding::recorder::{DecisionRecorder, RequestContext};
@@ -111,7 +111,7 @@ fn picker_settings(policy: Policy) -> PickerSettings {
     PickerSettings {
         replica: ReplicaKey::of("epp"),
         policy: Arc::new(policy),
-        flow_control: FlowControl::default(),
+        flow_control: FlowControl { mode: FlowMode::On, ..FlowControl::default() },
         conversations: signalbox_extproc::Config::default(),
         fallback_endpoints: 0,
         scores: EndpointScores::Hidden,

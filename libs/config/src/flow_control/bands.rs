@@ -49,7 +49,14 @@ pub(super) fn read(
     let default_band = template("defaultPriorityBand", diagnostics);
     let default_negative_band = template("defaultNegativePriorityBand", diagnostics);
     let mut bands = BTreeMap::new();
-    for at in flow.items("priorityBands", &mut diagnostics.problems) {
+    let items = flow.items("priorityBands", &mut diagnostics.problems);
+    if let Some(at) = flow.optional("priorityBands")
+        && items.len() > FlowSettings::MAX_BANDS
+    {
+        let (count, most) = (items.len(), FlowSettings::MAX_BANDS);
+        diagnostics.add_problem(&at, format!("{count} bands are too many; keep at most {most}"));
+    }
+    for at in items {
         let fields = Parameters::read(Some(at.clone()), &KNOWN, &mut diagnostics.problems);
         let priority = fields.optional("priority");
         let Some(priority) = priority.and_then(|at| Bounds::PRIORITY.read(&at, &mut diagnostics.problems))

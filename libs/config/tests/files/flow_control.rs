@@ -131,3 +131,24 @@ flowControl:
         assert!(problems.contains(expected), "{expected}\n{problems}");
     }
 }
+
+/// Owners ignore settings beyond these bounds.
+#[test]
+fn settings_that_owners_would_ignore_are_problems() {
+    let weights: String = (0..=FlowSettings::MAX_WEIGHTS).map(|number| format!("w{number}: 1, ")).collect();
+    let bands: String =
+        (0..=FlowSettings::MAX_BANDS).map(|number| format!("{{ priority: {number} }}, ")).collect();
+    let long = "a".repeat(129);
+    let file = |flow: &str| {
+        let head = "featureGates: [flowControl]\nplugins: [{ type: queue-scorer }]\nflowControl:\n";
+        problems(&format!("{head}  {flow}\n"))
+    };
+    for (flow, expected) in [
+        (format!("weights: {{ {weights} }}"), "10001 weights are too many; keep at most 10000"),
+        (format!("weights: {{ {long}: 2 }}"), "the fairness id is longer than 128 bytes; shorten it"),
+        (format!("priorityBands: [{bands}]"), "1001 bands are too many; keep at most 1000"),
+    ] {
+        let problems = file(&flow);
+        assert!(problems.contains(expected), "{expected}\n{problems}");
+    }
+}

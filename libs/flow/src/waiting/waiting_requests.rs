@@ -211,6 +211,11 @@ impl WaitingRequests {
         bands.find(|(_, usage)| usage.requests > 0).map(|(priority, _)| *priority)
     }
 
+    /// Returns what waits of `priority` and of higher ones.
+    pub fn waiting_from(&self, priority: i32) -> Usage {
+        self.bands.range(priority..).fold(Usage::default(), |sum, (_, usage)| sum + *usage)
+    }
+
     /// Returns all that waits.
     pub fn total(&self) -> Usage {
         self.total

@@ -89,7 +89,7 @@ impl Actor for Uplink {
         let flushes = tokio::spawn(request_flushes(Arc::clone(&picker), myself.clone()));
         let relay =
             tokio::spawn(relay_request_ends(Arc::clone(&picker), hello.clone(), owner.clone(), request_ends));
-        let connections = tokio::spawn(connect_to_owner(owner, myself.clone()));
+        let connections = tokio::spawn(connect_to_owner(Arc::clone(&picker), owner, myself.clone()));
         myself.send_after(FULL_FLUSH_INTERVAL, || Message::FlushWhole);
         let (batcher, backlogs) = (FeedbackBatcher::default(), BacklogReporter::default());
         let tasks = [flushes, connections, relay].map(AbortOnDropHandle::new);
@@ -108,7 +108,10 @@ impl Actor for Uplink {
                 state.batcher.resend_all();
                 state.flush(GaugeScope::All).await;
             }
-            Message::Disconnected => state.connection = None,
+            Message::Disconnected => {
+                state.connection = None;
+                state.picker.record_uplink_loss();
+            }
             Message::Flush => state.flush(GaugeScope::Changed).await,
             Message::FlushWhole => {
                 let expired = state.batcher.expire(state.picker.now_ms(), &state.picker.overlay);
@@ -144,12 +147,14 @@ impl State {
             self.picker.feedback_ready.notify_one();
             return;
         };
+        // Before the bookings: a request that moves on meanwhile counts twice rather than not at all, which would grant its
+        // place once more.
+        let flows = flow_report(&self.picker, &mut self.backlogs, scope);
         let changed = self.picker.bookings.take_changed();
         let gauges = match scope {
             GaugeScope::All => self.picker.bookings.loads(),
             GaugeScope::Changed => changed,
         };
-        let flows = flow_report(&self.picker, &mut self.backlogs, scope);
         let (epoch, origin) = (self.picker.epoch(), self.picker.origin());
         let batch = self.batcher.next_batch(epoch, origin, scope, gauges, flows);
         if self.batcher.has_unsent() {
@@ -204,7 +209,11 @@ async fn request_flushes(picker: Arc<Picker>, uplink: UplinkRef) {
 
 /// Keeps a feedback stream to the current owner open and replaces it when the owner changes. An owner that refuses a stream does
 /// so at once, and sends replies only if there is something to say: how long a stream lasted tells whether it was accepted.
-async fn connect_to_owner(mut owner: watch::Receiver<OwnerConnection>, uplink: UplinkRef) {
+async fn connect_to_owner(
+    picker: Arc<Picker>,
+    mut owner: watch::Receiver<OwnerConnection>,
+    uplink: UplinkRef,
+) {
     let mut backoff = StreamBackoff::default();
     loop {
         let current = match owner.wait_for(Option::is_some).await {
@@ -216,7 +225,7 @@ async fn connect_to_owner(mut owner: watch::Receiver<OwnerConnection>, uplink: U
             let is_another =
                 |owner: &OwnerConnection| owner.as_ref().is_some_and(|(known, _)| *known != stream);
             tokio::select! {
-                () = exchange_feedback(channel, &uplink) => {}
+                () = exchange_feedback(&picker, channel, &uplink) => {}
                 // Another owner has refused nothing yet.
                 _ = owner.wait_for(is_another) => backoff = StreamBackoff::default(),
             }
@@ -229,7 +238,7 @@ async fn connect_to_owner(mut owner: watch::Receiver<OwnerConnection>, uplink: U
 }
 
 /// Sends feedback on `channel` until the stream ends.
-async fn exchange_feedback(channel: Channel, uplink: &UplinkRef) {
+async fn exchange_feedback(picker: &Picker, channel: Channel, uplink: &UplinkRef) {
     let (batches, outbound) = mpsc::channel(BATCH_QUEUE);
     if uplink.cast(Message::Connected(batches)).is_err() {
         return;
@@ -241,6 +250,7 @@ async fn exchange_feedback(channel: Channel, uplink: &UplinkRef) {
             return;
         }
     };
+    picker.record_uplink();
     while let Ok(Some(message)) = replies.message().await {
         match signalbox_wire::decode_feedback_reply(&message) {
             Ok(reply) if uplink.cast(Message::Replied(reply)).is_ok() => {}

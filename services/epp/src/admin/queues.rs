@@ -92,7 +92,7 @@ fn queues(picker: &Picker) -> Queues {
     Queues {
         enabled: picker.gate.is_waiting_room(),
         saturation: picker.pool_saturation(view),
-        highest_waiting: picker.gate.highest_waiting(),
+        highest_waiting: picker.gate.highest_waiting(picker.owner_silence_ms()),
         grants_locally: picker.gate.grants_locally(),
         here: here.collect(),
         everywhere: everywhere.collect(),

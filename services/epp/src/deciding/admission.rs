@@ -11,7 +11,7 @@ use signalbox_types::Request;
 
 use super::flow_view;
 use super::picker::Picker;
-use crate::flow_control::{Arrival, Place, Verdict};
+use crate::flow_control::{Arrival, OWNER_SILENCE_MS, Place, Verdict};
 
 /// The fairness id of requests that name neither one nor an objective, as in the Go EPP.
 const DEFAULT_FLOW: &str = "default-flow";
@@ -75,7 +75,8 @@ impl Picker {
             (Decision::NoEndpoint, _) | (Decision::Filtered, Detector::Wait { .. }) => return Admission::Go,
             (Decision::Filtered, _) => (self.pool_saturation(view), 0),
         };
-        match self.gate.verdict(request.priority, saturation) {
+        let pool = || self.pool_saturation(view);
+        match self.gate.verdict(request.priority, self.owner_silence_ms(), saturation, pool) {
             Verdict::Go => Admission::Go,
             Verdict::Wait => Admission::Wait { tokens: self.tokens(request, cached_tokens) },
             Verdict::Shed => Admission::Shed,
@@ -89,12 +90,19 @@ impl Picker {
     pub(crate) fn wait(&self, held: &HeldRequest, bytes: u64) -> Result<Place, DropReason> {
         let request = &held.parsed.request;
         let view = &self.snapshot.load().view;
+        let owner_silence_ms = self.owner_silence_ms();
+        // What an owner said that is silent now would use up the limits until an owner is heard again.
+        let elsewhere = match owner_silence_ms < OWNER_SILENCE_MS {
+            true => view.flows().waiting_elsewhere(self.origin(), request.priority),
+            false => Default::default(),
+        };
         let arrival = Arrival {
             flow: flow_of(request),
             tokens: held.tokens,
             bytes,
             ttft_goal_ms: request.ttft_goal_ms,
-            elsewhere: view.flows().waiting_elsewhere(self.origin(), request.priority),
+            elsewhere,
+            owner_silence_ms,
         };
         self.gate.enqueue(self.now_ms(), arrival)
     }

@@ -18,11 +18,19 @@ pub(super) fn owner_news(view: &View, origin: Origin) -> OwnerNews {
     let (flows, phase) = (view.flows(), if is_empty(view) { PoolPhase::Empty } else { PoolPhase::Served });
     OwnerNews {
         phase,
-        highest_elsewhere: bands_elsewhere(view, origin).map(|(priority, _)| priority).last(),
+        highest_elsewhere: highest_ungranted_elsewhere(view, origin),
         grants: flows.grants(origin).map(|(flow, up_to)| (flow.clone(), up_to)).collect(),
         knows_replica: flows.origin(origin).is_some(),
         requests_per_second: flows.drain_rate().requests_per_second(),
     }
+}
+
+/// Returns the highest priority of which requests wait for a grant at other replicas than `origin`.
+fn highest_ungranted_elsewhere(view: &View, origin: Origin) -> Option<i32> {
+    let others = view.flows().origins().filter(|(of, _)| *of != origin);
+    let backlogs = others.flat_map(|(_, flows)| flows.backlogs());
+    let ungranted = backlogs.filter(|(_, backlog)| backlog.ungranted() > 0);
+    ungranted.map(|(flow, _)| flow.priority).max()
 }
 
 /// Returns what waits at other replicas than `origin`, by priority, lowest first. Bands of which nothing waits are left out.

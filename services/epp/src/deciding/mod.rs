@@ -5,6 +5,7 @@ pub(crate) mod decision_snapshot;
 pub(crate) mod decision_spans;
 mod flow_view;
 mod latest_saturation;
+mod owner_silence;
 pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod recorder;

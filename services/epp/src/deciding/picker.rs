@@ -114,6 +114,8 @@ pub(crate) struct Picker {
     last_owner_message_ms: AtomicU64,
     /// When the owner last extended or confirmed the state that the view shows, on this process's clock.
     view_confirmed_at_ms: AtomicU64,
+    /// Since when the uplink has had no stream to an owner, on this process's clock; [`u64::MAX`] while it has one.
+    pub(super) uplink_lost_at_ms: AtomicU64,
 }
 
 impl Picker {
@@ -172,6 +174,7 @@ impl Picker {
             epoch: AtomicU64::new(0),
             last_owner_message_ms: AtomicU64::new(0),
             view_confirmed_at_ms: AtomicU64::new(0),
+            uplink_lost_at_ms: AtomicU64::new(u64::MAX),
         };
         let receivers = FeedbackReceivers { placements: placement_receiver, events: event_receiver };
         (picker, receivers, request_end_receiver)

@@ -40,6 +40,8 @@ pub(crate) struct Arrival {
     pub(crate) ttft_goal_ms: Option<u32>,
     /// What waits at other replicas, in the request's band and in all.
     pub(crate) elsewhere: (Usage, Usage),
+    /// How long the owner has been silent, in milliseconds.
+    pub(crate) owner_silence_ms: u64,
 }
 
 /// Where requests wait at this replica while the pool is full. A request that goes at once takes no lock.
@@ -99,9 +101,16 @@ impl Gate {
         &self.settings.detector
     }
 
-    /// Returns what happens to a request of `priority` at this saturation of the pool.
-    pub(crate) fn verdict(&self, priority: i32, saturation: f64) -> Verdict {
-        verdict(self.mode, &self.settings, (priority, self.highest_waiting()), saturation)
+    /// Returns what happens to a request of `priority` at this saturation of its endpoint and of the pool.
+    pub(crate) fn verdict(
+        &self,
+        priority: i32,
+        owner_silence_ms: u64,
+        saturation: f64,
+        pool: impl FnOnce() -> f64,
+    ) -> Verdict {
+        let highest_waiting = self.highest_waiting(owner_silence_ms);
+        verdict(self.mode, &self.settings, (priority, highest_waiting), saturation, pool)
     }
 
     /// Returns whether a request that finds the pool without endpoints waits for the first one.
@@ -109,10 +118,12 @@ impl Gate {
         self.mode == FlowMode::On
     }
 
-    /// Returns the highest priority of which requests wait, at any replica.
-    pub(crate) fn highest_waiting(&self) -> Option<i32> {
-        let highest = self.here.load(Ordering::Relaxed).max(self.elsewhere.load(Ordering::Relaxed));
-        i32::try_from(highest).ok()
+    /// Returns the highest priority of which requests wait for a grant, at any replica. What an owner said that is silent now
+    /// does not count: it would hold up requests until an owner is heard again.
+    pub(crate) fn highest_waiting(&self, owner_silence_ms: u64) -> Option<i32> {
+        let is_heard = owner_silence_ms < OWNER_SILENCE_MS;
+        let elsewhere = if is_heard { self.elsewhere.load(Ordering::Relaxed) } else { NONE };
+        i32::try_from(self.here.load(Ordering::Relaxed).max(elsewhere)).ok()
     }
 
     /// Lets a request wait.
@@ -120,8 +131,8 @@ impl Gate {
     /// # Errors
     /// Why it cannot wait.
     pub(crate) fn enqueue(self: &Arc<Self>, now_ms: u64, arrival: Arrival) -> Result<Place, DropReason> {
-        let Arrival { flow, tokens, bytes, ttft_goal_ms, elsewhere } = arrival;
-        let priority = self.highest_waiting();
+        let Arrival { flow, tokens, bytes, ttft_goal_ms, elsewhere, owner_silence_ms } = arrival;
+        let priority = self.highest_waiting(owner_silence_ms);
         let request = WaitingRequest { flow: flow.clone(), tokens, bytes, arrived_ms: now_ms, ttft_goal_ms };
         let (end, ended) = oneshot::channel();
         let (ticket, behind) = {
@@ -165,25 +176,30 @@ impl Gate {
         self.finish(inside, granted, Vec::new());
     }
 
-    /// Drops what has waited for too long. While the owner is silent, also grants to what waits here; `local` tells the
-    /// saturation of this replica's share of the pool, if it has endpoints. Returns whether anything waits.
+    /// While the owner is silent, grants to what waits here; `local` tells the saturation of this replica's share of the pool,
+    /// if it has endpoints. Then drops what has waited for too long: first, so that what has waited for the first endpoint
+    /// gets it. Returns whether anything waits.
     pub(crate) fn tick(
         &self,
         now_ms: u64,
         owner_silence_ms: u64,
         local: impl FnOnce() -> Option<Saturation>,
     ) -> bool {
+        let is_owner_silent = self.lock().is_owner_silent(now_ms, owner_silence_ms);
+        // It reads all endpoints: requests that arrive need not wait for that.
+        let saturation = is_owner_silent.then(local).flatten();
         let mut inside = self.lock();
-        let expired = inside.queue.expire(&self.settings, now_ms);
         let mut granted = Vec::new();
-        if !inside.is_owner_silent(now_ms, owner_silence_ms) {
+        if !is_owner_silent {
             inside.local = None;
-        } else if let Some(saturation) = local() {
-            let backlogs = inside.queue.backlogs(now_ms);
+        } else if let Some(saturation) = saturation {
+            // Forgets flows that are gone: there may be no owner to whom the uplink reports them.
+            let backlogs = inside.queue.take_backlogs(now_ms);
             let local = inside.local.get_or_insert_default();
             let grants = local.grant(&self.settings, &saturation, &backlogs, now_ms);
             granted.extend(grants.iter().flat_map(|grant| inside.queue.grant(&grant.flow, grant.up_to)));
         }
+        let expired = inside.queue.expire(&self.settings, now_ms);
         let waits = inside.queue.total().requests > 0;
         self.finish(inside, granted, expired);
         waits
@@ -217,10 +233,11 @@ impl Gate {
     /// Returns after how many seconds a request of `priority` that is refused should come again. `elsewhere` is what waits
     /// at other replicas.
     pub(crate) fn retry_after_s(&self, priority: i32, elsewhere: Usage) -> u32 {
-        let here = self.backlogs(0).into_iter().filter(|(flow, _)| flow.priority >= priority);
-        let ahead = here.fold(elsewhere, |sum, (_, backlog)| sum + backlog.usage);
+        let ahead = self.lock().queue.waiting_from(priority) + elsewhere;
         let rate = f64::from_bits(self.drain_rate.load(Ordering::Relaxed));
-        retry_after_s(ahead, rate, self.default_retry_after_s)
+        // One that may not wait is refused although nothing is ahead of it.
+        let least_s = if priority < 0 { self.default_retry_after_s } else { 0 };
+        retry_after_s(ahead, rate, self.default_retry_after_s).max(least_s)
     }
 
     /// Tells requests how their wait has ended.

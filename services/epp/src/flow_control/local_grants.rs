@@ -1,5 +1,7 @@
 //! Grants of a replica that hears no owner.
 
+use std::collections::BTreeSet;
+
 use signalbox_flow::{Backlog, FlowKey, FlowSettings, Grant, Granter, Saturation};
 use signalbox_types::Origin;
 
@@ -11,7 +13,7 @@ const SELF: Origin = Origin(0);
 #[derive(Debug, Default)]
 pub(super) struct LocalGrants {
     granter: Granter,
-    flows: Vec<FlowKey>,
+    flows: BTreeSet<FlowKey>,
 }
 
 impl LocalGrants {
@@ -26,10 +28,11 @@ impl LocalGrants {
         for (flow, backlog) in backlogs {
             self.granter.report(now_ms, SELF, flow, *backlog);
         }
-        for gone in self.flows.iter().filter(|flow| !backlogs.iter().any(|(of, _)| of == *flow)) {
+        let flows = backlogs.iter().map(|(flow, _)| flow.clone()).collect();
+        for gone in self.flows.difference(&flows) {
             self.granter.forget(SELF, gone);
         }
-        self.flows = backlogs.iter().map(|(flow, _)| flow.clone()).collect();
+        self.flows = flows;
         self.granter.grant(settings, saturation, now_ms)
     }
 }

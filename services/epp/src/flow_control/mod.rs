@@ -9,5 +9,5 @@ mod queue;
 mod retry_after;
 
 pub(crate) use admission::Verdict;
-pub(crate) use gate::{Arrival, Gate, Place, WaitEnd};
+pub(crate) use gate::{Arrival, Gate, OWNER_SILENCE_MS, Place, WaitEnd};
 pub(crate) use owner_news::OwnerNews;

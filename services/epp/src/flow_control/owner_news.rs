@@ -7,7 +7,7 @@ use signalbox_flow::{FlowKey, PoolPhase};
 pub(crate) struct OwnerNews {
     /// Whether the pool has endpoints.
     pub(crate) phase: PoolPhase,
-    /// The highest priority of which requests wait at other replicas.
+    /// The highest priority of which requests wait for a grant at other replicas.
     pub(crate) highest_elsewhere: Option<i32>,
     /// Up to which number the requests of each flow may go at this replica.
     pub(crate) grants: Vec<(FlowKey, u64)>,

@@ -126,6 +126,12 @@ impl<W> Queue<W> {
         self.requests.highest_waiting()
     }
 
+    /// Returns what waits of `priority` and of higher ones, with the requests on their way.
+    pub(super) fn waiting_from(&self, priority: i32) -> Usage {
+        let leaving = self.leaving_flows.iter().filter(|(flow, _)| flow.priority >= priority);
+        leaving.fold(self.requests.waiting_from(priority), |sum, (_, usage)| sum + *usage)
+    }
+
     /// Returns all that waits.
     pub(super) fn total(&self) -> Usage {
         self.requests.total()

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use signalbox_aggregator::{Aggregator, AggregatorConfig, PoolSource};
-use signalbox_epp::{Epp, EppConfig, PortFlags};
+use signalbox_epp::{Epp, EppConfig, FlowControl, FlowMode, PortFlags};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response as Answer;
@@ -130,7 +130,8 @@ impl Replica {
 }
 
 async fn start_epp(aggregator: SocketAddr, config: EppConfig) -> Epp {
-    let config = EppConfig { aggregators: vec![aggregator.into()], ..config };
+    let flow_control = FlowControl { mode: FlowMode::On, ..FlowControl::default() };
+    let config = EppConfig { aggregators: vec![aggregator.into()], flow_control, ..config };
     let flags = PortFlags { ext_proc: "", health: "", access_log: "", metrics: "" };
     let epp = Epp::start(config, flags).await.unwrap();
     epp.ready().await;

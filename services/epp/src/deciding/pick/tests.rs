@@ -26,8 +26,14 @@ fn picked(picker: &Picker, subset: Option<&[&str]>) -> Result<String, Refusal> {
 
 /// Returns what happens to a request of `priority` that arrives.
 fn arrival(picker: &Picker, priority: i32) -> &'static str {
+    arrival_for(picker, priority, None)
+}
+
+/// Returns what happens to a request that may go to the endpoint `only`, or to any.
+fn arrival_for(picker: &Picker, priority: i32, only: Option<&str>) -> &'static str {
     let mut parsed = prompt_of(20, 256);
     parsed.request.priority = priority;
+    parsed.request.subset = only.map(|only| Subset::from_iter([only]));
     match picker.pick_or_fall_back(parsed, RequestContext::default()) {
         // The request is served for the rest of the test.
         Ok(picked) => {
@@ -61,6 +67,19 @@ fn without_flow_control_only_sheddable_requests_are_refused() {
     let arrivals: Vec<_> = (0..200).map(|_| arrival(&picker, 0)).collect();
     assert!(arrivals.iter().all(|what| *what == "goes"));
     assert_eq!(["is shed", "goes"], [-1, 0].map(|priority| arrival(&picker, priority)));
+}
+
+/// The owner would grant it a place at once.
+#[test]
+fn one_busy_endpoint_neither_delays_nor_sheds_while_the_pool_has_room() {
+    for mode in [FlowMode::On, FlowMode::Off] {
+        let mut picker = picker(&[FIRST, SECOND, THIRD]);
+        picker.gate = Arc::new(Gate::new(FlowControl { mode, ..FlowControl::default() }, 1, Arc::default()));
+        for number in 0..200 {
+            let priority = -(number % 2);
+            assert_eq!("goes", arrival_for(&picker, priority, Some("10.0.0.1")), "{mode:?} {number}");
+        }
+    }
 }
 
 #[test]

@@ -16,7 +16,14 @@ fn gate(settings: FlowSettings) -> Arc<Gate> {
 
 fn arrival(priority: i32, id: &str) -> Arrival {
     let flow = FlowKey::new(priority, id);
-    Arrival { flow, tokens: 10, bytes: 5, ttft_goal_ms: None, elsewhere: Default::default() }
+    Arrival {
+        flow,
+        tokens: 10,
+        bytes: 5,
+        ttft_goal_ms: None,
+        elsewhere: Default::default(),
+        owner_silence_ms: 0,
+    }
 }
 
 fn end(place: &mut Place) -> Option<WaitEnd> {
@@ -46,21 +53,35 @@ fn owner_releases_requests_in_order_and_each_grant_once() {
     assert_eq!((2, 1), backlog(&gate));
     grant(&gate, 0, "a", 3);
     assert_eq!([Some(WaitEnd::Granted); 2], [0, 1].map(|at| end(&mut places[at])));
-    assert_eq!(None, gate.highest_waiting());
+    assert_eq!(None, gate.highest_waiting(0));
 }
 
 #[test]
 fn arrivals_wait_behind_others_of_their_band_at_any_replica() {
     let gate = gate(FlowSettings::default());
-    assert_eq!(Verdict::Go, gate.verdict(0, 0.2));
+    let verdict = |priority| gate.verdict(priority, 0, 0.2, || 0.7);
+    assert_eq!(Verdict::Go, verdict(0));
     let place = gate.enqueue(0, arrival(0, "a")).unwrap();
-    assert_eq!((Verdict::Wait, Verdict::Go), (gate.verdict(0, 0.2), gate.verdict(1, 0.2)));
+    assert_eq!((Verdict::Wait, Verdict::Go), (verdict(0), verdict(1)));
     // It is given up.
     drop(place);
-    assert_eq!(Verdict::Go, gate.verdict(0, 0.2));
+    assert_eq!(Verdict::Go, verdict(0));
     let news = OwnerNews { highest_elsewhere: Some(4), ..OwnerNews::default() };
     gate.apply(0, &news);
-    assert_eq!((Verdict::Wait, Verdict::Go), (gate.verdict(4, 0.2), gate.verdict(5, 0.2)));
+    assert_eq!((Verdict::Wait, Verdict::Go), (verdict(4), verdict(5)));
+    // An owner that is silent says nothing about others.
+    assert_eq!(Verdict::Go, gate.verdict(4, OWNER_SILENCE_MS, 0.2, || 0.7));
+}
+
+/// Sheddable requests that waited for the first endpoint would be refused when it comes.
+#[test]
+fn first_endpoint_serves_those_who_may_not_wait_for_a_place() {
+    let gate = gate(FlowSettings::default());
+    gate.apply(0, &OwnerNews { phase: PoolPhase::Empty, ..OwnerNews::default() });
+    let mut sheddable = gate.enqueue(0, arrival(-1, "a")).unwrap();
+    gate.apply(10, &OwnerNews::default());
+    gate.tick(15, OWNER_SILENCE_MS, || Some(IDLE));
+    assert_eq!(Some(WaitEnd::Granted), end(&mut sheddable));
 }
 
 #[test]
@@ -113,6 +134,17 @@ fn replica_grants_by_itself_only_while_the_owner_is_silent() {
     assert_eq!(Some(WaitEnd::Granted), end(&mut next));
 }
 
+#[test]
+fn replica_that_grants_by_itself_forgets_flows_that_are_gone() {
+    let gate = gate(FlowSettings::default());
+    for number in 0..FlowKey::MAX_FLOWS {
+        drop(gate.enqueue(0, arrival(0, &number.to_string())).unwrap());
+    }
+    gate.tick(OWNER_SILENCE_MS, OWNER_SILENCE_MS, || Some(IDLE));
+    let _place = gate.enqueue(OWNER_SILENCE_MS, arrival(0, "new")).unwrap();
+    assert_eq!(FlowKey::new(0, "new"), gate.backlogs(0)[0].0, "it need not share a flow");
+}
+
 /// An owner of an older release is heard, but never learns what waits.
 #[test]
 fn owner_that_does_not_know_the_replica_is_silent() {
@@ -151,4 +183,8 @@ fn retry_is_told_by_the_drain_rate_and_what_is_ahead() {
     gate.apply(0, &OwnerNews { requests_per_second: 4.0, ..OwnerNews::default() });
     let elsewhere = Usage { requests: 30, ..Usage::default() };
     assert_eq!((10, 8), (gate.retry_after_s(0, elsewhere), gate.retry_after_s(1, elsewhere)));
+    // Nothing is ahead of it, but the pool is full.
+    let idle = OwnerNews { requests_per_second: 1e3, ..OwnerNews::default() };
+    gate.apply(0, &idle);
+    assert_eq!((1, 7), (gate.retry_after_s(0, elsewhere), gate.retry_after_s(-1, elsewhere)));
 }
