@@ -42,9 +42,8 @@ impl PublishedRun {
     pub(crate) fn update(&self, blocks: &Arc<[BlockHash]>, len: u32, holder: Holder) -> bool {
         // A reader that has read the length would take later holders of the whole run for holders of the earlier length.
         let is_shorter_whole = len < self.len() && self.placed.has_whole();
-        let is_updated = !is_shorter_whole
-            && Arc::ptr_eq(blocks, &self.blocks)
-            && self.placed.set(holder, self.len());
+        let is_updated =
+            !is_shorter_whole && Arc::ptr_eq(blocks, &self.blocks) && self.placed.set(holder, self.len());
         if is_updated {
             self.len.store(len, Ordering::Release);
         }
@@ -117,8 +116,8 @@ mod tests {
             let matching = run.matching_blocks(&blocks) as u32;
             // The last endpoint loses the end of the run, and a new one is sent what is left.
             let shorter = Holder { slot: count - 1, end: 6 };
-            let is_changed = run.update(&blocks, 6, shorter)
-                && run.update(&blocks, 6, Holder { slot: count, end: 6 });
+            let is_changed =
+                run.update(&blocks, 6, shorter) && run.update(&blocks, 6, Holder { slot: count, end: 6 });
             let mut ends = vec![0; 64];
             run.extend_placed(0, matching, &mut ends);
             assert!(!is_changed || ends[count as usize] == 6, "{count} endpoints: {ends:?}");

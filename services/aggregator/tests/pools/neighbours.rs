@@ -90,7 +90,12 @@ async fn feedback_of_an_origin_of_another_process_is_refused() {
 /// Opens a follower's stream on which nothing is read.
 async fn follow_without_reading(aggregator: &Aggregator, name: &str) -> impl Sized + use<> {
     let mut client = connect(aggregator, |endpoint| endpoint.initial_stream_window_size(64)).await;
-    let cursor = FromFollower::Cursor(Cursor { version: None, epoch: 0, heard: HeardOwner::Nobody, ..Cursor::default() });
+    let cursor = FromFollower::Cursor(Cursor {
+        version: None,
+        epoch: 0,
+        heard: HeardOwner::Nobody,
+        ..Cursor::default()
+    });
     let (sender, messages) = tokio::sync::mpsc::channel(1);
     sender.send(signalbox_wire::encode_follower_message(Some(&hello(name)), cursor)).await.unwrap();
     let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
