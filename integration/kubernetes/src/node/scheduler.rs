@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Labels by which controllers tell pods of one template, or one pod, from others.
-const CONTROLLER_LABELS: [&str; 4] = [
+/// Labels that pods of one template do not share: those by which controllers tell them from others, and those that the API
+/// server copies from the node to which a pod is bound.
+const OWN_LABELS: [&str; 6] = [
     "pod-template-hash",
     "controller-revision-hash",
     "statefulset.kubernetes.io/pod-name",
     "apps.kubernetes.io/pod-index",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
 ];
 
 /// A pod that runs on a node from now on.
@@ -64,8 +67,8 @@ pub(crate) fn schedule(pods: &[Value], nodes: &[&str]) -> Vec<Binding> {
 
 fn template_labels(pod: &Value) -> BTreeMap<String, String> {
     let labels = pod["metadata"]["labels"].as_object().into_iter().flatten();
-    let own = labels.filter(|(name, _)| !CONTROLLER_LABELS.contains(&name.as_str()));
-    own.map(|(name, value)| (name.clone(), text(value).to_owned())).collect()
+    let shared = labels.filter(|(name, _)| !OWN_LABELS.contains(&name.as_str()));
+    shared.map(|(name, value)| (name.clone(), text(value).to_owned())).collect()
 }
 
 fn is_ended(pod: &Value) -> bool {
@@ -91,8 +94,12 @@ mod tests {
 
     #[test]
     fn pods_with_the_same_labels_spread_over_the_nodes() {
+        let mut bound = pod("a", "web", Some("one"));
+        bound["metadata"]["labels"]["topology.kubernetes.io/zone"] = json!("one");
         let pods = [
-            pod("a", "web", Some("one")),
+            bound,
+            pod("other", "db", Some("two")),
+            pod("another", "db", Some("two")),
             pod("b", "web", None),
             pod("c", "web", None),
             pod("d", "db", None),
