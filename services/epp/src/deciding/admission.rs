@@ -56,8 +56,9 @@ impl HeldRequest {
 }
 
 impl Picker {
-    /// Returns whether the request may go where the decision sends it. It neither locks nor allocates, unless one of the Go
-    /// EPP's detectors is configured.
+    /// Returns whether the request may go where the decision sends it. It never locks. It allocates only to compute the
+    /// saturation of the pool, at most every few milliseconds: if the endpoint is full or others wait, or for a detector of
+    /// the Go EPP.
     pub(super) fn admission(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Admission {
         let DecisionInputs { view, request, .. } = *inputs;
         let (saturation, cached_tokens) = match (decision, self.gate.detector()) {

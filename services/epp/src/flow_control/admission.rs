@@ -21,8 +21,8 @@ pub(crate) enum Verdict {
 const QUEUE_SHARE: f64 = 0.5;
 
 /// Returns what happens to a request of `priority`, while requests of the priority `highest_waiting` wait at any replica for
-/// a grant. `saturation` is that of the endpoint that was chosen, and `pool` tells that of the whole pool. Neither locks nor
-/// allocates.
+/// a grant. `saturation` is that of the endpoint that was chosen, and `pool` tells that of the whole pool: it is
+/// called only if the request may have to wait or be refused.
 ///
 /// A request goes at once unless both are full for its band, or others of its band or a higher one wait already: those were
 /// there first. Lower bands do not hold it up. What would be refused rather than wait goes until the pool is full.
