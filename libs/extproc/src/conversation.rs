@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use signalbox_protos::envoy::config::core::v3::Metadata;
-use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
+use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_types::Subset;
 
 use crate::body::modes::BodyModes;
@@ -13,6 +13,7 @@ use crate::destination::Destination;
 use crate::event::{Action, Actions, Event, Outcome};
 use crate::gateway_metadata;
 use crate::refusal::Refusal;
+use crate::reply;
 use crate::request::Request;
 use crate::response::{Response, Stage};
 
@@ -85,6 +86,11 @@ impl Conversation {
     /// Returns why the request was refused, if it was.
     pub fn refusal(&self) -> Option<&Refusal> {
         self.request.refusal()
+    }
+
+    /// Returns the response for the client for the case that the picker fails and cannot choose even a random endpoint.
+    pub fn internal_error(&self) -> ProcessingResponse {
+        reply::internal_error(self.request.headers().error_format)
     }
 
     /// Returns the length of the request's body in bytes while the result of [`Action::Pick`] is due; `None` before, and when

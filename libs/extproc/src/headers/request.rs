@@ -5,6 +5,7 @@ use signalbox_protos::envoy::config::core::v3::HeaderMap;
 use signalbox_types::Models;
 
 use crate::config::Config;
+use crate::error_format::ErrorFormat;
 use crate::headers::control::ControlHeaders;
 use crate::headers::value::header_text;
 
@@ -27,6 +28,8 @@ pub(crate) struct RequestHeaders {
     pub(crate) api: Api,
     /// How to parse the body if the request ends with its headers.
     pub(crate) bodiless_api: Api,
+    /// How the client expects errors.
+    pub(crate) error_format: ErrorFormat,
     /// The path if no configured parser handles it; then a body is refused.
     pub(crate) unsupported_path: Option<String>,
     /// Length of the body in bytes according to the client.
@@ -48,6 +51,7 @@ impl RequestHeaders {
     pub(crate) fn parse(headers: Option<&HeaderMap>, config: &Config, random_bits: u128) -> Self {
         let mut parsed = Self { controls: ControlHeaders::parse(headers), ..Self::default() };
         let (mut method, mut path, mut original, mut forwarded) = (None, None, None, None);
+        let (mut content_type, mut anthropic_version) = (None, None);
         for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
             let Some(value) = header_text(header) else { continue };
             if let Some(name) =
@@ -70,6 +74,8 @@ impl RequestHeaders {
                 ":path" => &mut path,
                 key if key.eq_ignore_ascii_case("x-original-path") => &mut original,
                 key if key.eq_ignore_ascii_case("x-forwarded-path") => &mut forwarded,
+                key if key.eq_ignore_ascii_case("content-type") => &mut content_type,
+                key if key.eq_ignore_ascii_case("anthropic-version") => &mut anthropic_version,
                 key if key.eq_ignore_ascii_case("content-length") => {
                     parsed.content_length_bytes = value.parse().ok();
                     continue;
@@ -87,6 +93,7 @@ impl RequestHeaders {
         }
         parsed.rewrite_seed = random_bits as u64;
         let path = path.or(original).or(forwarded).unwrap_or(DEFAULT_PATH);
+        parsed.error_format = ErrorFormat::of(path, content_type, anthropic_version.is_some());
         let api_of_path = config.parsers.api_for_path(path);
         parsed.unsupported_path =
             api_of_path.is_none().then(|| path.chars().take(MAX_HEADER_CHARS).collect());

@@ -302,7 +302,7 @@ impl Request {
     }
 
     fn refuse(&mut self, refusal: Refusal, config: &Config) -> Actions {
-        let reply = reply::refuse(&refusal, config.retry_after_s);
+        let reply = reply::refuse(&refusal, self.headers.error_format, config.retry_after_s);
         self.stage = Stage::Refused(refusal);
         smallvec![Action::Reply(reply), Action::Close]
     }

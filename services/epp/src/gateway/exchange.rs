@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use signalbox_extproc::{Action, Conversation, Event, Outcome, internal_error};
+use signalbox_extproc::{Action, Conversation, Event, Outcome};
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_telemetry::{ActiveSpan, CaughtPanic, catch_panic};
 use tokio::time::{Sleep, sleep_until};
@@ -100,7 +100,7 @@ impl Exchange {
             self.picker.record_panic(&panic, self.conversation.request_id());
             self.state = State::Closing;
             if self.conversation.outcome() == Outcome::NotSent {
-                self.replies.push_back(internal_error());
+                self.replies.push_back(self.conversation.internal_error());
             }
         }
     }
