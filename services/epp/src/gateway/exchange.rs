@@ -20,6 +20,7 @@ use self::picking::WaitingExchange;
 use crate::bookings::booked_request::BookedRequest;
 use crate::deciding::picker::Picker;
 use crate::gateway::gateway_connections::OpenStream;
+use crate::metrics::bounded_labels::Service;
 use crate::metrics::go_epp::RequestSummary;
 
 /// A gateway that leaves the rest of a response off the stream closes it as soon as it has its last answer. A
@@ -123,6 +124,7 @@ impl Exchange {
                     }
                 }
                 Action::ResponseStarted { status } => {
+                    self.summary.service = Some(Service::of_status(status));
                     if let Some(booked) = &mut self.booked {
                         booked.handle_response_headers(&self.picker, status);
                     }
@@ -134,6 +136,9 @@ impl Exchange {
                     }
                 }
                 Action::ErrorReported { status } => {
+                    if self.summary.time_to_first_token.is_none() {
+                        self.summary.service = Some(Service::Unserved);
+                    }
                     if let Some(booked) = &mut self.booked {
                         booked.handle_error(&self.picker, status);
                     }
@@ -255,6 +260,10 @@ impl Exchange {
         }
         if self.waiting.take().is_some() {
             self.count_wait_end("EvictedContextCancelled");
+        }
+        if self.conversation.outcome() == Outcome::Hidden {
+            // If nothing was seen of the response, nothing speaks against it.
+            self.summary.service.get_or_insert(Service::Served);
         }
         if self.conversation.request_id().is_some() {
             self.picker.metrics.requests.count(&self.summary);

@@ -266,3 +266,28 @@ async fn hidden_response_of_a_half_closed_stream_is_detached() {
     let picker = polled.close();
     assert_eq!((1, 1), (picker.detached.count(), picker.bookings.loads().len()));
 }
+
+#[tokio::test]
+async fn request_is_served_if_its_response_is_no_error() {
+    for (status, pieces, service) in [
+        ("200", &[ROLE, TEXT][..], Service::Served),
+        ("200", &[TEXT, ERROR], Service::Served),
+        ("200", &[ROLE, ERROR], Service::Unserved),
+        ("404", &[], Service::Unserved),
+    ] {
+        let mut polled = Polled::open(Some(BodySendMode::FullDuplexStreamed), 100).await;
+        polled.take_answer().await;
+        polled.take_answer().await;
+        polled.respond(status, pieces).await;
+        polled.exchange.report();
+        assert_eq!(Some(service), polled.exchange.summary.service, "{status} {pieces:?}");
+    }
+    for (mode, service) in
+        [(BodySendMode::FullDuplexStreamed, None), (BodySendMode::None, Some(Service::Served))]
+    {
+        let mut polled = Polled::open(Some(mode), 100).await;
+        polled.take_answer().await;
+        polled.exchange.report();
+        assert_eq!(service, polled.exchange.summary.service, "{mode:?}");
+    }
+}
