@@ -32,6 +32,8 @@ pub struct Conversation {
     /// The destination, until the response begins, if the response tells a session token.
     session_destination: Option<Destination>,
     served_by: Option<SocketAddr>,
+    /// Whether the gateway has ended its messages.
+    has_half_closed: bool,
 }
 
 impl Conversation {
@@ -46,6 +48,7 @@ impl Conversation {
             response: Response::default(),
             session_destination: None,
             served_by: None,
+            has_half_closed: false,
         }
     }
 
@@ -59,6 +62,12 @@ impl Conversation {
             Event::MessageTooLong => self.request.on_message_too_long(&self.config),
             Event::Picked(picked) => self.on_picked(picked.as_ref()),
         }
+    }
+
+    /// Notes that the gateway has ended its messages, in contrast to a stream that breaks off. If it did not announce that
+    /// it sends responses, it never meant to: NGINX Gateway Fabric only asks where a request goes.
+    pub fn half_close(&mut self) {
+        self.has_half_closed = true;
     }
 
     /// Releases the buffered request body. Call this when the gateway has received all replies.
@@ -110,7 +119,8 @@ impl Conversation {
         match self.response.stage {
             Stage::Ended => Outcome::Complete,
             Stage::Awaited if self.body_modes.hides_response_body() => Outcome::Hidden,
-            Stage::Started if self.body_modes.may_hide_response() => Outcome::Hidden,
+            Stage::Awaited if self.has_half_closed && self.may_hide_response() => Outcome::Hidden,
+            Stage::Started if self.may_hide_response() => Outcome::Hidden,
             _ => Outcome::Aborted,
         }
     }

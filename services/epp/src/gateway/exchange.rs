@@ -198,6 +198,7 @@ impl Exchange {
     /// Handles the end of the gateway's messages. If the response goes on, its booking stays until the
     /// gateway closes the other half of the stream too, or until the booking would expire.
     fn half_close(&mut self) {
+        self.conversation.half_close();
         let goes_on = self.conversation.outcome() == Outcome::Aborted;
         self.state = match self.booked.as_ref().filter(|_| goes_on) {
             Some(booked) => {
