@@ -11,6 +11,12 @@ async fn post(cluster: &TestCluster, path: &str, body: &'static str) -> anyhow::
     cluster.send(Method::POST, path, Bytes::from_static(body.as_bytes()), Upload::Whole).await
 }
 
+/// Returns the error in a response that says it is JSON.
+fn error_of(response: &Response) -> serde_json::Value {
+    assert_eq!("application/json", response.headers["content-type"]);
+    response.json().unwrap()["error"].clone()
+}
+
 #[tokio::test]
 async fn bad_requests_get_status_400_with_a_reason() {
     let cluster = TestCluster::start(TestClusterConfig { pods: 1, epps: 1, ..TestClusterConfig::default() })
@@ -28,11 +34,12 @@ async fn bad_requests_get_status_400_with_a_reason() {
     for (path, body) in cases {
         let response = post(&cluster, path, body).await.unwrap();
         assert_eq!(response.status, StatusCode::BAD_REQUEST, "{path} {body}");
-        let text = response.text().unwrap();
-        assert!(
-            text.starts_with("inference error: BadRequest - ") && text.len() > 40,
-            "{path} {body}: {text}"
+        let error = error_of(&response);
+        assert_eq!(
+            ("BadRequest", "invalid_request_error"),
+            (error["code"].as_str().unwrap(), error["type"].as_str().unwrap())
         );
+        assert!(error["message"].as_str().unwrap().len() > 20, "{path} {body}: {error}");
         assert!(response.pod().is_err(), "{path} {body} reached a pod");
     }
     // The connection and the replica still work.
@@ -64,7 +71,7 @@ async fn pool_without_endpoints_refuses_with_503_until_it_has_some() {
         .await
         .unwrap();
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(refused.text().unwrap().starts_with("inference error: ServiceUnavailable - "), "{refused:?}");
+    assert_eq!("ServiceUnavailable", error_of(&refused)["code"], "{refused:?}");
     let refused = cluster.send(Method::GET, "/v1/models", Bytes::new(), Upload::Whole).await.unwrap();
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     cluster.list_pods(&cluster.pods).unwrap();

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use signalbox_protos::envoy::config::core::v3::Metadata;
-use signalbox_protos::envoy::service::ext_proc::v3::ProcessingRequest;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
+use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_types::Subset;
 
 use crate::body::modes::BodyModes;
@@ -13,6 +13,7 @@ use crate::destination::Destination;
 use crate::event::{Action, Actions, Event, Outcome};
 use crate::gateway_metadata;
 use crate::refusal::Refusal;
+use crate::reply;
 use crate::request::Request;
 use crate::response::{Response, Stage};
 
@@ -31,6 +32,8 @@ pub struct Conversation {
     /// The destination, until the response begins, if the response tells a session token.
     session_destination: Option<Destination>,
     served_by: Option<SocketAddr>,
+    /// Whether the gateway has ended its messages.
+    has_half_closed: bool,
 }
 
 impl Conversation {
@@ -45,6 +48,7 @@ impl Conversation {
             response: Response::default(),
             session_destination: None,
             served_by: None,
+            has_half_closed: false,
         }
     }
 
@@ -58,6 +62,12 @@ impl Conversation {
             Event::MessageTooLong => self.request.on_message_too_long(&self.config),
             Event::Picked(picked) => self.on_picked(picked.as_ref()),
         }
+    }
+
+    /// Notes that the gateway has ended its messages, in contrast to a stream that breaks off. If it did not announce that
+    /// it sends responses, it never meant to: NGINX Gateway Fabric only asks where a request goes.
+    pub fn half_close(&mut self) {
+        self.has_half_closed = true;
     }
 
     /// Releases the buffered request body. Call this when the gateway has received all replies.
@@ -87,6 +97,11 @@ impl Conversation {
         self.request.refusal()
     }
 
+    /// Returns the response for the client for the case that the picker fails and cannot choose even a random endpoint.
+    pub fn internal_error(&self) -> ProcessingResponse {
+        reply::internal_error(self.request.headers().error_format)
+    }
+
     /// Returns the length of the request's body in bytes while the result of [`Action::Pick`] is due; `None` before, and when
     /// it is not needed any more.
     pub fn awaited_pick_bytes(&self) -> Option<usize> {
@@ -104,7 +119,8 @@ impl Conversation {
         match self.response.stage {
             Stage::Ended => Outcome::Complete,
             Stage::Awaited if self.body_modes.hides_response_body() => Outcome::Hidden,
-            Stage::Started if self.body_modes.may_hide_response() => Outcome::Hidden,
+            Stage::Awaited if self.has_half_closed && self.may_hide_response() => Outcome::Hidden,
+            Stage::Started if self.may_hide_response() => Outcome::Hidden,
             _ => Outcome::Aborted,
         }
     }

@@ -15,6 +15,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::{
 use signalbox_protos::envoy::r#type::v3::HttpStatus;
 
 use crate::destination::{Destination, ResponseHeader};
+use crate::error_format::{ClientError, ErrorFormat};
 use crate::refusal::Refusal;
 
 /// Maximum length of a body chunk in bytes. Gateways accept less than 64 KiB per message.
@@ -27,6 +28,7 @@ const SCORES: &str = "x-gateway-destination-endpoint-scores";
 const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
 const REQUEST_ID: &str = "x-request-id";
+const CONTENT_TYPE: &str = "content-type";
 const CONTENT_LENGTH: &str = "content-length";
 const RETRY_AFTER: &str = "retry-after";
 
@@ -213,27 +215,33 @@ pub(crate) fn trailers(direction: Direction) -> ProcessingResponse {
 
 /// Returns the response for the client that replaces the endpoint's. If a retry makes sense, it asks the
 /// client to wait `retry_after_s` seconds.
-pub(crate) fn refuse(refusal: &Refusal, retry_after_s: u32) -> ProcessingResponse {
+pub(crate) fn refuse(refusal: &Refusal, format: ErrorFormat, retry_after_s: u32) -> ProcessingResponse {
     let reason =
         refusal.dropped_reason().map(|reason| header(DROPPED_REASON, Bytes::from_static(reason.as_bytes())));
     let retry_after = refusal.retry_after_s(retry_after_s);
     let retry_after = retry_after.map(|seconds| header(RETRY_AFTER, seconds.to_string().into()));
-    let set_headers: Vec<_> = reason.into_iter().chain(retry_after).collect();
-    let headers = HeaderMutation { set_headers, remove_headers: Vec::new() };
-    reply(Response::ImmediateResponse(ImmediateResponse {
-        status: Some(HttpStatus { code: i32::from(refusal.status()) }),
-        headers: (!headers.set_headers.is_empty()).then_some(headers),
-        body: format!("inference error: {} - {refusal}", refusal.code()).into(),
-    }))
+    let error = ClientError { status: refusal.status(), code: refusal.code(), message: refusal.to_string() };
+    respond(error, format, reason.into_iter().chain(retry_after))
 }
 
 /// Returns the response for the client for the case that the picker panicked and cannot choose even a random
 /// endpoint.
-pub fn internal_error() -> ProcessingResponse {
+pub(crate) fn internal_error(format: ErrorFormat) -> ProcessingResponse {
+    let message = "the endpoint picker failed".to_owned();
+    respond(ClientError { status: 500, code: "Internal", message }, format, None)
+}
+
+fn respond(
+    error: ClientError<'_>,
+    format: ErrorFormat,
+    headers: impl IntoIterator<Item = HeaderValueOption>,
+) -> ProcessingResponse {
+    let content_type = header(CONTENT_TYPE, Bytes::from_static(format.content_type().as_bytes()));
+    let set_headers = std::iter::once(content_type).chain(headers).collect();
     reply(Response::ImmediateResponse(ImmediateResponse {
-        status: Some(HttpStatus { code: 500 }),
-        headers: None,
-        body: Bytes::from_static(b"inference error: Internal - the endpoint picker failed"),
+        status: Some(HttpStatus { code: i32::from(error.status) }),
+        headers: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
+        body: format.body(error),
     }))
 }
 

@@ -29,6 +29,8 @@ pub enum Api {
     VertexChat,
     /// Vertex AI over gRPC: an OpenAI responses request in an `HttpBody`.
     VertexPredict,
+    /// Any of the above: the path is unknown, and the shape of the body tells. Only of requests.
+    ByShape,
     /// Anything else. The body is not parsed.
     #[default]
     Opaque,
@@ -81,6 +83,11 @@ impl Route {
         }
         let fitting = ROUTES.iter().filter(|route| route.matches_end(path));
         fitting.max_by_key(|route| route.suffix.len())
+    }
+
+    /// Returns all routes.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
+        ROUTES.iter().chain([&SGLANG])
     }
 
     fn matches_end(&self, path: &str) -> bool {

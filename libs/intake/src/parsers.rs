@@ -27,6 +27,12 @@ impl Parsers {
         }
     }
 
+    /// Returns whether a listed parser handles `api`, which was found by the shape of a body.
+    pub fn allow(&self, api: Api) -> bool {
+        let handles = |parser| Route::all().any(|route| route.api == api && route.parser == parser);
+        self.0.is_empty() || self.0.iter().any(|parser| parser == PASSTHROUGH || handles(parser))
+    }
+
     fn contains(&self, parser: &str) -> bool {
         self.0.iter().any(|listed| listed == parser)
     }
@@ -52,6 +58,8 @@ mod tests {
         assert_eq!(Some(Api::Messages), anthropic.api_for_path(messages));
         assert_eq!(Some(Api::Opaque), anthropic.api_for_path(counting));
         assert_eq!(None, anthropic.api_for_path(other));
+        assert!(parsers(&[]).allow(Api::Messages) && !openai.allow(Api::Messages) && openai.allow(Api::Chat));
+        assert!(parsers(&[PASSTHROUGH]).allow(Api::Opaque) && !openai.allow(Api::Opaque));
         assert_eq!(Some(Api::Opaque), parsers(&["openai-parser", PASSTHROUGH]).api_for_path(messages));
     }
 }

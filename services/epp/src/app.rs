@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use prometheus_client::registry::Registry;
 use ractor::SpawnErr;
 use signalbox_extproc::BodyBudget;
@@ -18,6 +19,7 @@ use signalbox_types::{Load, Version};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::assembly::{PoolsTask, aggregators, gateway_servers, picker_settings, serve_pools};
 use self::listeners::Listeners;
@@ -32,9 +34,19 @@ use crate::gateway::access_log::AccessLog;
 use crate::gateway::health::{DrainPhase, HealthService};
 use crate::gateway::servers::{serve_access_log, serve_probes};
 use crate::metrics::access_log_entries::AccessLogEntries;
+#[cfg(test)]
+use crate::pools;
 use crate::pools::leaving_ports::DrainTimes;
 use crate::pools::pool_set::{PoolAddresses, PoolSet};
 use crate::replica::Replica;
+
+/// How long a replica may take to end its registration and to export the last spans, once it is drained.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// The longest time from the end of a drain to the exit.
+#[cfg(test)]
+pub(crate) const MAX_EXIT: Duration =
+    pools::CUT_TIMEOUT.saturating_add(pools::STOP_TIMEOUT).saturating_add(EXIT_TIMEOUT);
 
 /// Why a replica cannot start.
 #[derive(Debug, Error)]
@@ -257,12 +269,20 @@ impl Epp {
         let _ = pools.await;
         // Health checks and access log streams do not end on their own.
         self.servers.iter().for_each(JoinHandle::abort);
-        if let Some(session) = &self.session {
-            session.leave().await;
+        let left = async {
+            if let Some(session) = &self.session {
+                session.leave().await;
+            }
+        };
+        let flushed = async {
+            if let Some(tracer) = &self.tracer {
+                tracer.stop(EXIT_TIMEOUT).await;
+            }
+        };
+        // Neither a coordinator nor a collector of spans that does not answer holds the process.
+        if timeout(EXIT_TIMEOUT, join(left, flushed)).await.is_err() {
+            tracing::warn!(?EXIT_TIMEOUT, "could not end the registration and export the last spans in time");
         }
         self.admin.stop();
-        if let Some(tracer) = &self.tracer {
-            tracer.stop().await;
-        }
     }
 }

@@ -91,3 +91,21 @@ fn addresses(epp: &Epp) -> serde_json::Value {
         "metrics": epp.metrics_address().to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use crate::app::MAX_EXIT;
+    use crate::flags::Flags;
+
+    /// Kubernetes kills a process 30 s after SIGTERM by default.
+    #[test]
+    fn process_ends_in_time_with_the_defaults() {
+        let flags = Flags::parse_from(["signalbox-epp", "--aggregator=localhost:9100"]);
+        assert!(MAX_EXIT < Duration::from_secs(3), "the margin that the documentation names");
+        assert!(flags.drain_delay + flags.drain_timeout + MAX_EXIT < Duration::from_secs(30));
+    }
+}

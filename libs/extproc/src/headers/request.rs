@@ -5,11 +5,10 @@ use signalbox_protos::envoy::config::core::v3::HeaderMap;
 use signalbox_types::Models;
 
 use crate::config::Config;
+use crate::error_format::ErrorFormat;
 use crate::headers::control::ControlHeaders;
 use crate::headers::value::header_text;
 
-/// The path to assume for a request without one.
-const DEFAULT_PATH: &str = "/v1/completions";
 /// Maximum length of a request id in characters; longer ones are truncated.
 const MAX_REQUEST_ID_CHARS: usize = 128;
 /// Maximum length of a header value that is kept for a decision, in characters; longer ones are truncated.
@@ -27,6 +26,8 @@ pub(crate) struct RequestHeaders {
     pub(crate) api: Api,
     /// How to parse the body if the request ends with its headers.
     pub(crate) bodiless_api: Api,
+    /// How the client expects errors.
+    pub(crate) error_format: ErrorFormat,
     /// The path if no configured parser handles it; then a body is refused.
     pub(crate) unsupported_path: Option<String>,
     /// Length of the body in bytes according to the client.
@@ -48,12 +49,13 @@ impl RequestHeaders {
     pub(crate) fn parse(headers: Option<&HeaderMap>, config: &Config, random_bits: u128) -> Self {
         let mut parsed = Self { controls: ControlHeaders::parse(headers), ..Self::default() };
         let (mut method, mut path, mut original, mut forwarded) = (None, None, None, None);
+        let (mut content_type, mut anthropic_version) = (None, None);
         for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
             let Some(value) = header_text(header) else { continue };
             if let Some(name) =
                 config.decision_headers.iter().find(|name| header.key.eq_ignore_ascii_case(name))
             {
-                parsed.decision_headers.push((name.clone(), value.chars().take(MAX_HEADER_CHARS).collect()));
+                parsed.decision_headers.push((name.clone(), truncated(value)));
             }
             let is_token = config
                 .session_token_header
@@ -63,13 +65,15 @@ impl RequestHeaders {
                 && !is_token
                 && SESSION_HEADERS.iter().any(|name| header.key.eq_ignore_ascii_case(name))
             {
-                parsed.session = Some(value.chars().take(MAX_HEADER_CHARS).collect());
+                parsed.session = Some(truncated(value));
             }
             let slot = match header.key.as_str() {
                 ":method" => &mut method,
                 ":path" => &mut path,
                 key if key.eq_ignore_ascii_case("x-original-path") => &mut original,
                 key if key.eq_ignore_ascii_case("x-forwarded-path") => &mut forwarded,
+                key if key.eq_ignore_ascii_case("content-type") => &mut content_type,
+                key if key.eq_ignore_ascii_case("anthropic-version") => &mut anthropic_version,
                 key if key.eq_ignore_ascii_case("content-length") => {
                     parsed.content_length_bytes = value.parse().ok();
                     continue;
@@ -86,11 +90,17 @@ impl RequestHeaders {
             (parsed.request_id, parsed.is_id_generated) = (Some(uuid_v4(random_bits)), true);
         }
         parsed.rewrite_seed = random_bits as u64;
-        let path = path.or(original).or(forwarded).unwrap_or(DEFAULT_PATH);
-        let api_of_path = config.parsers.api_for_path(path);
-        parsed.unsupported_path =
-            api_of_path.is_none().then(|| path.chars().take(MAX_HEADER_CHARS).collect());
-        let api = api_of_path.unwrap_or_default();
+        // NGINX Gateway Fabric sends the client's headers only.
+        let path = path.or(original).or(forwarded);
+        parsed.error_format =
+            ErrorFormat::of(path.unwrap_or_default(), content_type, anthropic_version.is_some());
+        let api = match path {
+            Some(path) => config.parsers.api_for_path(path),
+            None if parsed.error_format == ErrorFormat::Grpc => Some(Api::Opaque),
+            None => Some(Api::ByShape),
+        };
+        parsed.unsupported_path = path.filter(|_| api.is_none()).map(truncated);
+        let api = api.unwrap_or_default();
         (parsed.api, parsed.bodiless_api) = match method {
             Some("POST") => (api, api),
             Some(_) => (Api::Opaque, Api::Opaque),
@@ -126,6 +136,11 @@ impl RequestHeaders {
     }
 }
 
+/// Returns a header value as it is kept.
+fn truncated(value: &str) -> String {
+    value.chars().take(MAX_HEADER_CHARS).collect()
+}
+
 /// Returns a random UUID of version 4 (RFC 9562).
 fn uuid_v4(random_bits: u128) -> String {
     let bits = random_bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
@@ -159,8 +174,9 @@ mod tests {
         assert_eq!(parse(vec![plain(":path", chat)]).api, Api::Chat);
         assert_eq!(parse(vec![raw("x-forwarded-path", "/a"), raw("X-Original-Path", chat)]).api, Api::Chat);
         assert_eq!(parse(vec![raw("x-forwarded-path", chat), raw(":path", "")]).api, Api::Chat);
-        assert_eq!(parse(vec![]).api, Api::Completions);
-        assert_eq!(RequestHeaders::parse(None, &Config::default(), 7).api, Api::Completions);
+        assert_eq!(parse(vec![]).api, Api::ByShape);
+        assert_eq!(RequestHeaders::parse(None, &Config::default(), 7).api, Api::ByShape);
+        assert_eq!(parse(vec![raw("content-type", "application/grpc")]).api, Api::Opaque);
         assert_eq!(parse(vec![raw(":path", "/v1/models"), raw("x-original-path", chat)]).api, Api::Opaque);
     }
 

@@ -263,6 +263,11 @@ impl Request {
                 ParsedRequest::default()
             }
         };
+        let api = if api == Api::ByShape { parsed.api } else { api };
+        if self.headers.api == Api::ByShape && !config.parsers.allow(api) {
+            let text = "no parser registered for the API of this body, and the gateway sent no path";
+            return self.refuse(Refusal::BadRequest(text.to_owned()), config);
+        }
         let target = &parsed.request.model;
         let model_edit = parsed.requested_model.as_ref().and(parsed.model_span.clone());
         let model_edit = model_edit.map(|span| (span, target.clone()));
@@ -302,7 +307,7 @@ impl Request {
     }
 
     fn refuse(&mut self, refusal: Refusal, config: &Config) -> Actions {
-        let reply = reply::refuse(&refusal, config.retry_after_s);
+        let reply = reply::refuse(&refusal, self.headers.error_format, config.retry_after_s);
         self.stage = Stage::Refused(refusal);
         smallvec![Action::Reply(reply), Action::Close]
     }

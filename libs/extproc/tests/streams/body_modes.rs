@@ -56,8 +56,7 @@ fn buffered_body_before_trailers_is_complete() {
 fn missing_buffered_body_is_refused() {
     let mut gateway = Gateway::new();
     gateway.send(headers(BodySendMode::Buffered));
-    let text =
-        "inference error: BadRequest - the request headers announced a body, but trailers arrived instead";
+    let text = "BadRequest - the request headers announced a body, but trailers arrived instead";
     let observed = gateway.send(request_trailers());
     assert!(
         matches!(&observed[..], [Observed::Refused { status: 400, body, .. }, Observed::Close] if body == text),

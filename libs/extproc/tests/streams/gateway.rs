@@ -52,6 +52,7 @@ pub(crate) enum Observed {
     /// The client gets this response.
     Refused {
         status: i32,
+        /// Code and message of OpenAI's error, or type and message of Anthropic's; or the body of any other.
         body: String,
         reason: Option<String>,
         retry_after: Option<String>,
@@ -285,16 +286,37 @@ fn observe_response_body(common: CommonResponse) -> Observed {
 }
 
 fn observe_refusal(response: ImmediateResponse) -> Observed {
-    let (mut reason, mut retry_after) = (None, None);
+    let (mut reason, mut retry_after, mut content_type) = (None, None, None);
     for option in response.headers.unwrap_or_default().set_headers {
         let header = option.header.unwrap();
         let value = String::from_utf8(header.raw_value.to_vec()).unwrap();
         match header.key.as_str() {
             "x-llm-d-request-dropped-reason" => reason = Some(value),
             "retry-after" => retry_after = Some(value),
+            "content-type" => content_type = Some(value),
             other => panic!("{other} is set"),
         }
     }
-    let body = String::from_utf8(response.body.to_vec()).unwrap();
+    let body = match content_type.as_deref() {
+        Some("application/json") => error_text(&serde_json::from_slice(&response.body).unwrap()),
+        Some("text/plain") => String::from_utf8(response.body.to_vec()).unwrap(),
+        other => panic!("content type {other:?}"),
+    };
     Observed::Refused { status: response.status.unwrap().code, body, reason, retry_after }
+}
+
+fn error_text(body: &serde_json::Value) -> String {
+    let error = &body["error"];
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let name = match body.get("type") {
+        Some(kind) => {
+            assert_eq!("error", kind);
+            &error["type"]
+        }
+        None => {
+            assert!(error["type"].is_string() && error["param"].is_null(), "{body}");
+            &error["code"]
+        }
+    };
+    format!("{} - {}", text(name), text(&error["message"]))
 }

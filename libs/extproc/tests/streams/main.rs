@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
 mod body_modes;
+mod client_headers;
 mod contract;
 mod gateway;
 mod model_rewrites;

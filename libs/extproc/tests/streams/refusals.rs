@@ -37,15 +37,38 @@ fn invalid_bodies_are_refused_with_400() {
             "error unmarshaling request bodyMap: expected ident at line 1 column 2",
         ),
     ] {
-        let text = format!("inference error: BadRequest - {message}");
+        let text = format!("BadRequest - {message}");
         assert_eq!(send_all(Gateway::new(), request(&headers, body)), refused(400, &text, None));
     }
 }
 
 #[test]
+fn errors_are_written_as_the_client_expects_them() {
+    let path = |path| [(":method", "POST"), (":path", path), ("content-type", "application/json")];
+    let grpc = ("content-type", "application/grpc");
+    for (headers, expected) in [
+        (path("/v1/completions"), "ServiceUnavailable"),
+        (path("/v1/unknown"), "ServiceUnavailable"),
+        (path("/v1/messages/count_tokens"), "overloaded_error"),
+        (
+            path("/grpc.Service/Call").map(|header| if header.0 == grpc.0 { grpc } else { header }),
+            "inference error: ServiceUnavailable",
+        ),
+    ] {
+        let observed =
+            send_all(Gateway::with(Config::default(), Err(Refusal::NoEndpoint)), request(&headers, BODY));
+        let text = format!("{expected} - failed to find endpoint candidates for serving the request");
+        assert_eq!(observed[1..], refused(503, &text, Some("rejected-no-endpoints")), "{headers:?}");
+    }
+    let observed = send_all(Gateway::new(), request(&path("/v1/messages"), r#"{"model":"m"}"#));
+    let text = "invalid_request_error - invalid messages request: must have at least one message";
+    assert_eq!(observed, refused(400, text, None));
+}
+
+#[test]
 fn post_without_a_body_is_refused() {
     let observed = Gateway::new().send(request_headers(&POST, true));
-    let text = "inference error: BadRequest - \
+    let text = "BadRequest - \
                 error unmarshaling request bodyMap: EOF while parsing a value at line 1 column 0";
     assert_eq!(observed, refused(400, text, None));
 }
@@ -56,7 +79,7 @@ fn truncated_body_is_refused() {
     let [method, path] = POST;
     let observed =
         send_all(Gateway::new(), request(&[method, path, ("content-length", &content_length)], BODY));
-    let text = "inference error: BadRequest - request body is truncated: received 35 of 40 bytes";
+    let text = "BadRequest - request body is truncated: received 35 of 40 bytes";
     assert_eq!(observed, refused(400, text, None));
 }
 
@@ -71,7 +94,7 @@ fn truncated_opaque_body_passes() {
 
 #[test]
 fn missing_endpoint_is_refused_with_503() {
-    let text = "inference error: ServiceUnavailable - \
+    let text = "ServiceUnavailable - \
                 failed to find endpoint candidates for serving the request";
     let expected = refused(503, text, Some("rejected-no-endpoints"));
     let gateway = || Gateway::with(Config::default(), Err(Refusal::NoEndpoint));
@@ -81,7 +104,7 @@ fn missing_endpoint_is_refused_with_503() {
 
 #[test]
 fn saturation_is_refused_with_429() {
-    let text = "inference error: ResourceExhausted - no endpoints available for the given request";
+    let text = "ResourceExhausted - no endpoints available for the given request";
     let expected = refused(429, text, Some("rejected-saturated"));
     let gateway = Gateway::with(Config::default(), Err(Refusal::Saturated));
     assert_eq!(send_all(gateway, request(&POST, BODY))[1..], expected);
@@ -89,8 +112,7 @@ fn saturation_is_refused_with_429() {
 
 #[test]
 fn too_long_body_is_refused_before_it_is_buffered() {
-    let expected =
-        refused(413, "inference error: PayloadTooLarge - request body is longer than 10 bytes", None);
+    let expected = refused(413, "PayloadTooLarge - request body is longer than 10 bytes", None);
     let config = Config { body_limit_bytes: 10, ..Config::default() };
     let gateway = || Gateway::with(config.clone(), Err(Refusal::NoEndpoint));
     let headers = request_headers(&[(":path", "/upload")], false);
@@ -111,7 +133,7 @@ fn bodies_beyond_the_shared_budget_are_refused() {
     first.send(headers());
     assert_eq!(first.send(request_body(BODY, false)), []);
     assert_eq!(BODY.len() as u64, body_budget.held_bytes());
-    let body = "inference error: ServiceUnavailable - the endpoint picker is buffering too many request bodies; retry later";
+    let body = "ServiceUnavailable - the endpoint picker is buffering too many request bodies; retry later";
     let expected = Observed::Refused {
         status: 503,
         body: body.to_owned(),

@@ -6,6 +6,7 @@ mod model;
 mod openai;
 mod parsed;
 mod replace_model;
+mod shape;
 mod vertex;
 mod vllm_grpc;
 
@@ -17,7 +18,7 @@ use crate::error::ParseError;
 use crate::options::ParseOptions;
 
 /// Parses a body of `api`: the model that serves the request, the length and the chain of the prompt, and the
-/// output limit. A body of [`Api::Opaque`] is not read.
+/// output limit. A body of [`Api::Opaque`] is not read. For [`Api::ByShape`] the result names the API that was found.
 ///
 /// Text is hashed and counted in decoded form, as the UTF-8 of the characters that it stands for. How JSON is
 /// written makes no difference to the chain: escapes, whitespace, and whether a content is a string or one
@@ -36,6 +37,7 @@ use crate::options::ParseOptions;
 /// Returns [`ParseError`] for any body that a model server would reject because the JSON, the prompt or the
 /// model is missing or invalid.
 pub fn parse(api: Api, body: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
+    let api = if api == Api::ByShape { shape::api_of(body)? } else { api };
     let parsed = match api {
         Api::Completions => openai::parse_completion(body, options),
         Api::Chat => openai::parse_chat(body, options),
@@ -50,7 +52,7 @@ pub fn parse(api: Api, body: &[u8], options: &ParseOptions<'_>) -> Result<Parsed
         Api::VllmGrpcEmbed => vllm_grpc::parse_embed(body, options),
         Api::VertexChat => vertex::parse_chat(body, options),
         Api::VertexPredict => vertex::parse_predict(body, options),
-        Api::Opaque => Ok(ParsedRequest::default()),
+        Api::Opaque | Api::ByShape => Ok(ParsedRequest::default()),
     };
     parsed.map(|parsed| ParsedRequest { api, ..parsed })
 }

@@ -20,9 +20,6 @@ use super::settings::{TraceError, TraceSettings};
 use super::span::{Span, attributes, events};
 use super::traceparent::Parent;
 
-/// How long the last spans may take to be exported on shutdown.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Starts spans and exports ended ones, in batches from its own thread.
 #[derive(Debug)]
 pub struct Tracer {
@@ -118,10 +115,10 @@ impl Tracer {
         self.queue.count_dropped();
     }
 
-    /// Exports the queued spans and stops.
-    pub async fn stop(self: Arc<Self>) {
-        let flushed =
-            tokio::task::spawn_blocking(move || self.processor.shutdown_with_timeout(FLUSH_TIMEOUT));
+    /// Exports the queued spans and stops. Those that are not exported within `timeout` are lost. A runtime that shuts down
+    /// waits for this.
+    pub async fn stop(self: Arc<Self>, timeout: Duration) {
+        let flushed = tokio::task::spawn_blocking(move || self.processor.shutdown_with_timeout(timeout));
         if let Ok(Err(error)) = flushed.await {
             tracing::warn!(%error, "cannot export the last spans");
         }

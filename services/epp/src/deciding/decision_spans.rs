@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
 
 use serde_json::Value as Json;
@@ -52,14 +53,14 @@ impl DecisionTracer {
         }
     }
 
-    /// Exports all queued spans and stops.
-    pub(crate) async fn stop(&self) {
+    /// Exports all queued spans and stops. Those that are not exported within `timeout` are lost.
+    pub(crate) async fn stop(&self, timeout: Duration) {
         let (stopped, is_stopped) = oneshot::channel();
         if self.writer.send(Message::Stop(stopped)).await.is_ok() {
             // An error means that the writer is gone, so nothing is queued.
             let _ = is_stopped.await;
         }
-        Arc::clone(&self.tracer).stop().await;
+        Arc::clone(&self.tracer).stop(timeout).await;
     }
 }
 

@@ -2,7 +2,7 @@
 //! requests that any replica booked, for any pool.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use signalbox_extproc::{AccessLogEntry, Destination, parse_access_log_entry};
 use signalbox_protos::envoy::data::accesslog::v3::HttpAccessLogEntry;
@@ -15,12 +15,18 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::directory::{ListedPool, PoolDirectory};
 use crate::metrics::access_log_entries::AccessLogEntries;
 
+/// Of how many entries without a booking id one is checked for whether all lack it. The check asks every pool, and a
+/// gateway may log nothing but such entries.
+const CHECK_EVERY: u64 = 256;
+
 /// The access log service.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     directory: Arc<PoolDirectory>,
     /// Counts the entries that belong to no pool.
     entries: AccessLogEntries,
+    /// Number of entries without a booking id.
+    unbooked: AtomicU64,
     /// Whether the warning about missing booking ids was logged.
     has_warned: AtomicBool,
 }
@@ -28,7 +34,7 @@ pub(crate) struct AccessLog {
 impl AccessLog {
     /// Returns a service that reports to the pools in `directory`. `entries` counts what belongs to no pool.
     pub(crate) fn new(directory: Arc<PoolDirectory>, entries: AccessLogEntries) -> Self {
-        Self { directory, entries, has_warned: AtomicBool::new(false) }
+        Self { directory, entries, unbooked: AtomicU64::new(0), has_warned: AtomicBool::new(false) }
     }
 
     fn handle(&self, entry: HttpAccessLogEntry) {
@@ -64,6 +70,10 @@ impl AccessLog {
     /// Warns once if all entries lack a booking id while bookings are detached. A single such entry is
     /// normal: refused requests have no booking.
     fn warn_of_missing_ids(&self) {
+        let number = self.unbooked.fetch_add(1, Ordering::Relaxed);
+        if !number.is_multiple_of(CHECK_EVERY) || self.has_warned.load(Ordering::Relaxed) {
+            return;
+        }
         let pools = self.directory.all();
         let has_seen_ends = pools.iter().any(|pool| pool.picker.detached.has_seen_ends());
         let has_detached = || pools.iter().any(|pool| pool.picker.detached.count() > 0);
@@ -103,7 +113,28 @@ mod tests {
     use super::*;
     use crate::bookings::booking_numbers::pool_tag;
     use crate::metrics::access_log_entries::AccessLogEntries;
-    use crate::test_support::picker_of;
+    use crate::test_support::{FIRST, granted, picker, picker_of, prompt_of};
+
+    #[tokio::test]
+    async fn missing_booking_ids_are_noticed_though_few_entries_are_checked() {
+        let directory = Arc::new(PoolDirectory::default());
+        let log = AccessLog::new(Arc::clone(&directory), AccessLogEntries::default());
+        let has_warned = || log.has_warned.load(Ordering::Relaxed);
+        log.handle(HttpAccessLogEntry::default());
+        let picker = Arc::new(picker(&[FIRST]));
+        directory.add(&ListedPool { pool: Arc::new(FollowedPool::default()), picker: Arc::clone(&picker) });
+        let booked = picker.pick(prompt_of(1, 256), granted()).unwrap().booked;
+        picker.detach(picker.detached.register(), booked);
+        assert_eq!(1, picker.detached.count());
+        for _ in 1..CHECK_EVERY {
+            log.handle(HttpAccessLogEntry::default());
+            assert!(!has_warned());
+        }
+        log.handle(HttpAccessLogEntry::default());
+        assert!(has_warned());
+        let expected = format!("access_log_entries_total{{outcome=\"no_booking_id\"}} {}", CHECK_EVERY + 1);
+        assert_eq!(expected, counted(&log.entries));
+    }
 
     /// Returns the counted outcomes as text.
     fn counted(entries: &AccessLogEntries) -> String {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use signalbox_extproc::{Action, Conversation, Event, Outcome, internal_error};
+use signalbox_extproc::{Action, Conversation, Event, Outcome};
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use signalbox_telemetry::{ActiveSpan, CaughtPanic, catch_panic};
 use tokio::time::{Sleep, sleep_until};
@@ -20,6 +20,7 @@ use self::picking::WaitingExchange;
 use crate::bookings::booked_request::BookedRequest;
 use crate::deciding::picker::Picker;
 use crate::gateway::gateway_connections::OpenStream;
+use crate::metrics::bounded_labels::Service;
 use crate::metrics::go_epp::RequestSummary;
 
 /// A gateway that leaves the rest of a response off the stream closes it as soon as it has its last answer. A
@@ -100,7 +101,7 @@ impl Exchange {
             self.picker.record_panic(&panic, self.conversation.request_id());
             self.state = State::Closing;
             if self.conversation.outcome() == Outcome::NotSent {
-                self.replies.push_back(internal_error());
+                self.replies.push_back(self.conversation.internal_error());
             }
         }
     }
@@ -123,6 +124,7 @@ impl Exchange {
                     }
                 }
                 Action::ResponseStarted { status } => {
+                    self.summary.service = Some(Service::of_status(status));
                     if let Some(booked) = &mut self.booked {
                         booked.handle_response_headers(&self.picker, status);
                     }
@@ -134,6 +136,9 @@ impl Exchange {
                     }
                 }
                 Action::ErrorReported { status } => {
+                    if self.summary.time_to_first_token.is_none() {
+                        self.summary.service = Some(Service::Unserved);
+                    }
                     if let Some(booked) = &mut self.booked {
                         booked.handle_error(&self.picker, status);
                     }
@@ -193,6 +198,7 @@ impl Exchange {
     /// Handles the end of the gateway's messages. If the response goes on, its booking stays until the
     /// gateway closes the other half of the stream too, or until the booking would expire.
     fn half_close(&mut self) {
+        self.conversation.half_close();
         let goes_on = self.conversation.outcome() == Outcome::Aborted;
         self.state = match self.booked.as_ref().filter(|_| goes_on) {
             Some(booked) => {
@@ -255,6 +261,10 @@ impl Exchange {
         }
         if self.waiting.take().is_some() {
             self.count_wait_end("EvictedContextCancelled");
+        }
+        if self.conversation.outcome() == Outcome::Hidden {
+            // If nothing was seen of the response, nothing speaks against it.
+            self.summary.service.get_or_insert(Service::Served);
         }
         if self.conversation.request_id().is_some() {
             self.picker.metrics.requests.count(&self.summary);

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use signalbox_flow::DropReason;
 use signalbox_types::Request;
 
-use super::bounded_label::BoundedLabel;
+use super::bounded_labels::{BoundedLabels, Service};
 
 /// Bounds of the time in the queue, in seconds, as in the Go EPP.
 const WAIT_BOUNDS_S: [f64; 16] =
@@ -71,8 +71,9 @@ pub(crate) fn evicted(reason: DropReason) -> &'static str {
 /// Metrics of requests that passed flow control, or did not.
 #[derive(Debug)]
 pub(crate) struct FlowMetrics {
-    priorities: BoundedLabel,
-    fairness_ids: BoundedLabel,
+    priorities: BoundedLabels<1>,
+    /// The fairness id and the priority.
+    flows: BoundedLabels<2>,
     total: Family<OutcomeLabels, Counter>,
     waits: Family<FlowLabels, Histogram, fn() -> Histogram>,
 }
@@ -81,8 +82,8 @@ impl FlowMetrics {
     /// Registers the metrics at `registry`.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
-            priorities: BoundedLabel::default(),
-            fairness_ids: BoundedLabel::default(),
+            priorities: BoundedLabels::default(),
+            flows: BoundedLabels::default(),
             total: Family::default(),
             waits: Family::new_with_constructor(|| Histogram::new(WAIT_BOUNDS_S)),
         };
@@ -100,13 +101,14 @@ impl FlowMetrics {
     }
 
     /// Counts a request whose stream has ended.
-    pub(super) fn count(&self, request: &FlowSummary) {
+    pub(super) fn count(&self, request: &FlowSummary, service: Service) {
         if request.outcome.is_empty() {
             return;
         }
-        let (priority, outcome) = (self.priorities.label(&request.priority.to_string()), request.outcome);
-        self.total.get_or_create(&OutcomeLabels { outcome, priority: priority.clone() }).inc();
-        let fairness_id = self.fairness_ids.label(&request.fairness_id);
+        let (priority, outcome) = (request.priority.to_string(), request.outcome);
+        let [bounded_priority] = self.priorities.labels([&priority], service);
+        self.total.get_or_create(&OutcomeLabels { outcome, priority: bounded_priority }).inc();
+        let [fairness_id, priority] = self.flows.labels([&request.fairness_id, &priority], service);
         let labels = FlowLabels { fairness_id, priority, outcome };
         self.waits.get_or_create(&labels).observe(request.waited.as_secs_f64());
     }
@@ -123,8 +125,8 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = FlowMetrics::register(&mut registry);
         let request = FlowSummary { priority: -3, fairness_id: "team".to_owned(), ..FlowSummary::default() };
-        metrics.count(&request);
-        metrics.count(&FlowSummary { outcome: evicted(DropReason::Expired), ..request });
+        metrics.count(&request, Service::Served);
+        metrics.count(&FlowSummary { outcome: evicted(DropReason::Expired), ..request }, Service::Unserved);
         let mut page = String::new();
         encode(&mut page, &registry).unwrap();
         let total = "llm_d_epp_flow_control_requests_total{outcome=\"EvictedTTL\",priority=\"-3\"} 1";

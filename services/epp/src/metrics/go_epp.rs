@@ -9,7 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use signalbox_intake::response::Usage;
 
-use super::bounded_label::BoundedLabel;
+use super::bounded_labels::{BoundedLabels, Service};
 use super::flow_control::{FlowMetrics, FlowSummary};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -36,6 +36,8 @@ pub(crate) struct RequestSummary {
     pub(crate) target_model: String,
     /// How the request passed flow control; `None` if it did not come so far.
     pub(crate) flow: Option<FlowSummary>,
+    /// Whether the request was served; `None` if nothing was seen of a response.
+    pub(crate) service: Option<Service>,
     /// Code of the refusal, if the request was refused.
     pub(crate) refusal_code: Option<&'static str>,
     /// Time from the request's first message to the first output of a successful response.
@@ -47,7 +49,8 @@ pub(crate) struct RequestSummary {
 /// Request metrics by model.
 #[derive(Debug)]
 pub(crate) struct RequestMetrics {
-    models: BoundedLabel,
+    /// The requested and the target model.
+    models: BoundedLabels<2>,
     total: Family<ModelLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
     input_tokens: Histograms,
@@ -70,7 +73,7 @@ impl RequestMetrics {
         let tokens: fn() -> Histogram = || Histogram::new(exponential_buckets(1.0, 2.0, 21));
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.005, 2.0, 17));
         let requests = Self {
-            models: BoundedLabel::default(),
+            models: BoundedLabels::default(),
             total: Family::default(),
             errors: Family::default(),
             input_tokens: Family::new_with_constructor(tokens),
@@ -113,11 +116,12 @@ impl RequestMetrics {
 
     /// Counts a request that has ended.
     pub(crate) fn count(&self, request: &RequestSummary) {
+        let service = request.service.unwrap_or_default();
         if let Some(flow) = &request.flow {
-            self.flow_control.count(flow);
+            self.flow_control.count(flow, service);
         }
-        let model_name = self.models.label(&request.requested_model);
-        let target_model_name = self.models.label(&request.target_model);
+        let models = [request.requested_model.as_str(), &request.target_model];
+        let [model_name, target_model_name] = self.models.labels(models, service);
         let labels = ModelLabels { model_name, target_model_name };
         self.total.get_or_create(&labels).inc();
         if let Some(error_code) = request.refusal_code {
@@ -137,5 +141,41 @@ impl RequestMetrics {
                 histogram.get_or_create(&labels).observe(tokens as f64);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn requests_of_made_up_models_share_a_series() {
+        let mut registry = Registry::default();
+        let metrics = RequestMetrics::register(&mut registry);
+        let count = |name: &str, service, refusal_code| {
+            let (requested_model, target_model) = (name.to_owned(), "base".to_owned());
+            let usage = Some(Usage { prompt_tokens: Some(1), ..Usage::default() });
+            metrics.count(&RequestSummary {
+                requested_model,
+                target_model,
+                service: Some(service),
+                refusal_code,
+                usage,
+                ..RequestSummary::default()
+            });
+        };
+        for number in 0..2_000 {
+            count(&format!("made-up-{number}"), Service::Unserved, Some("ResourceExhausted"));
+        }
+        count("real", Service::Served, None);
+        let mut page = String::new();
+        encode(&mut page, &registry).unwrap();
+        let lines = |start: &str| page.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(102, lines("llm_d_epp_request_total{"), "100 names, the rest, and the real one");
+        assert_eq!(101, lines("llm_d_epp_request_error_total{"));
+        let real = "llm_d_epp_request_total{model_name=\"real\",target_model_name=\"base\"} 1";
+        assert!(page.contains(real), "{page}");
     }
 }

@@ -10,3 +10,7 @@ mod readiness;
 mod served_pool;
 
 pub(crate) use fleet::serve_fleet;
+#[cfg(test)]
+pub(crate) use pool_port::CUT_TIMEOUT;
+#[cfg(test)]
+pub(crate) use served_pool::STOP_TIMEOUT;

@@ -15,7 +15,7 @@ use crate::gateway::health::{DrainPhase, HealthService};
 use crate::gateway::servers::{ExtProc, GatewayServers};
 
 /// How long connections that are cut may take to end.
-const CUT_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const CUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The port on which gateways ask for one pool.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::metrics::go_epp::RequestMetrics;
 use crate::replica::Replica;
 
 /// How long the actors may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One pool that a replica serves: its picker, and the actors that keep its view current.
 #[derive(Debug)]

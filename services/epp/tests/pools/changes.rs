@@ -2,9 +2,25 @@
 
 use std::net::TcpListener;
 
-use crate::gateway::{OpenRequest, connect, eventually, get, health};
-use crate::{PORTS, Served};
+use crate::gateway::{OpenRequest, ask_with_client_headers, connect, eventually, get, health};
+use crate::{PORTS, Served, endpoint_of};
 use tonic_health::pb::health_check_response::ServingStatus;
+
+/// The booking of such a prompt expires only after ten minutes.
+#[tokio::test]
+async fn gateway_that_sends_client_headers_and_ends_its_messages_gets_an_answer_and_the_end() {
+    let served = Served::start().await;
+    served.aggregator.set_pools(&[("chat", PORTS[0], 1)]);
+    served.wait_served("chat", PORTS[0]).await;
+    let text = "a".repeat(8 << 20);
+    let body = format!(r#"{{"model":"llama","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let picked = ask_with_client_headers(served.address(PORTS[0]), body).await;
+    assert_eq!(endpoint_of("chat"), picked);
+    let page = served.metrics().await;
+    let detached = "signalbox_epp_detached_bookings_total{pool=\"default/chat\"} 1";
+    assert!(page.contains(detached), "the booking outlives the stream: {page}");
+    served.epp.stop().await;
+}
 
 #[tokio::test]
 async fn each_pool_is_served_on_its_port_as_it_comes_moves_and_goes() {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use signalbox_protos::envoy::config::core::v3::HeaderValueOption;
+use signalbox_protos::envoy::config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
@@ -86,15 +86,39 @@ impl OpenRequest {
         let body = br#"{"model":"llama","prompt":"Hi"}"#.to_vec().into();
         let body = Request::RequestBody(HttpBody { body, end_of_stream: true });
         self.messages.send(body.into()).await.ok()?;
-        let answer = self.answers.message().await.ok()??.response;
-        let Some(Response::RequestHeaders(answer)) = answer else { return None };
-        let headers = answer.response?.header_mutation?.set_headers;
-        let is_destination = |option: &HeaderValueOption| {
-            option.header.as_ref().is_some_and(|header| header.key == "x-gateway-destination-endpoint")
-        };
-        let header = headers.into_iter().find(is_destination)?.header?;
-        Some(String::from_utf8(header.raw_value.to_vec()).unwrap())
+        destination(self.answers.message().await.ok()??.response?)
     }
+}
+
+/// Asks like NGINX Gateway Fabric: sends a client's headers and a body, ends its messages, and reads answers until the
+/// stream ends. Returns the address of the picked endpoint.
+pub(crate) async fn ask_with_client_headers(address: SocketAddr, body: String) -> String {
+    let header = HeaderValue {
+        key: "Content-Type".to_owned(),
+        value: "application/json".to_owned(),
+        ..HeaderValue::default()
+    };
+    let headers = HttpHeaders { headers: Some(HeaderMap { headers: vec![header] }), end_of_stream: false };
+    let body = HttpBody { body: body.into(), end_of_stream: true };
+    let messages = [Request::RequestHeaders(headers).into(), Request::RequestBody(body).into()];
+    let mut client = ExternalProcessorClient::new(connect(address).await.unwrap());
+    let mut answers = client.process(tokio_stream::iter(messages)).await.unwrap().into_inner();
+    let mut picked = None;
+    while let Some(answer) = tokio::time::timeout(TIMEOUT, answers.message()).await.unwrap().unwrap() {
+        picked = picked.or_else(|| destination(answer.response.unwrap()));
+    }
+    picked.unwrap()
+}
+
+/// Returns the address of the picked endpoint in an answer.
+fn destination(answer: Response) -> Option<String> {
+    let Response::RequestHeaders(answer) = answer else { return None };
+    let headers = answer.response?.header_mutation?.set_headers;
+    let is_destination = |option: &HeaderValueOption| {
+        option.header.as_ref().is_some_and(|header| header.key == "x-gateway-destination-endpoint")
+    };
+    let header = headers.into_iter().find(is_destination)?.header?;
+    Some(String::from_utf8(header.raw_value.to_vec()).unwrap())
 }
 
 /// Asks for an endpoint and returns its address; `None` without an answer.

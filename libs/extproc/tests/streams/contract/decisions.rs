@@ -224,7 +224,7 @@ fn contract_9_row_21_too_long_body_is_refused_with_413() {
         vec![request_headers(&POST, false), request_body("123456", false), request_body("78901", false)],
     ] {
         let gateway = Gateway::with(config.clone(), Err(Refusal::NoEndpoint));
-        let text = "inference error: PayloadTooLarge - request body is longer than 10 bytes";
+        let text = "PayloadTooLarge - request body is longer than 10 bytes";
         assert_eq!((413, text, None), refusal(&send_all(gateway, messages)));
     }
 }

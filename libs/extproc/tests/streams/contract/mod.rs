@@ -22,7 +22,7 @@ use crate::gateway::{
 
 pub(super) const NO_ENDPOINT: (i32, &str, Option<&str>) = (
     503,
-    "inference error: ServiceUnavailable - failed to find endpoint candidates for serving the request",
+    "ServiceUnavailable - failed to find endpoint candidates for serving the request",
     Some("rejected-no-endpoints"),
 );
 

@@ -1,14 +1,13 @@
 //! Picks members out of a JSON object without buffering it: of a document, or of an event that is too long to
 //! be parsed.
 
+mod members;
+
 use memchr::memchr2;
 
-use crate::response::error::{ErrorMembers, ResponseError};
-use crate::response::event::ends_response;
-use crate::response::usage::{UsageParts, parse_last_meta_info, parse_usage};
-
-/// Maximum length of a captured value. It bounds the memory that a response costs.
-pub(super) const MAX_VALUE_BYTES: usize = 16_384;
+use self::members::{Capture, Enclosing, Found, Member};
+use crate::response::error::ResponseError;
+use crate::response::usage::UsageParts;
 
 /// Maximum length of a key that is read.
 const MAX_KEY_BYTES: usize = 16;
@@ -76,52 +75,6 @@ impl Key {
     fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
-}
-
-/// A member of the outermost object whose own members are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Enclosing {
-    /// Of OpenAI's responses API.
-    Response,
-    /// Of Anthropic's messages API.
-    Message,
-}
-
-/// A member whose value is captured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Member {
-    Kind,
-    Object,
-    Error,
-    OuterStatus,
-    Usage,
-    MetaInfo,
-    EnclosedUsage(Enclosing),
-    EnclosedError,
-}
-
-#[derive(Debug)]
-struct Capture {
-    member: Member,
-    /// Number of open brackets around the value.
-    depth: usize,
-    value: Vec<u8>,
-    is_too_long: bool,
-}
-
-/// The values of the members that were found.
-#[derive(Clone, Copy, Debug, Default)]
-struct Found {
-    /// Whether the kind is that of an event whose response reports its usage and error.
-    ends_response: bool,
-    starts_message: bool,
-    usage: UsageParts,
-    meta_info: UsageParts,
-    last_meta_info: UsageParts,
-    response_usage: UsageParts,
-    message_usage: UsageParts,
-    error: ErrorMembers,
-    enclosed_error: ErrorMembers,
 }
 
 impl JsonScan {
@@ -203,10 +156,16 @@ impl JsonScan {
             (self.state, self.key) = (State::Key, Key::default());
             return;
         }
+        if let (b']', Some(capture)) = (byte, &mut self.capture) {
+            capture.end_array(self.depth.saturating_sub(1));
+        }
         self.capture_bytes(&[byte]);
         match byte {
             b'"' => self.state = State::StringValue,
             b'{' | b'[' => {
+                if let (b'[', Some(capture)) = (byte, &mut self.capture) {
+                    capture.begin_array(self.depth);
+                }
                 self.depth += 1;
                 self.has_begun = true;
                 self.enclosing = self.enclosing.filter(|_| self.depth != 2 || byte == b'{');
@@ -255,53 +214,21 @@ impl JsonScan {
                 _ => None,
             };
         }
-        let depth = self.depth;
-        self.capture = member.map(|member| Capture { member, depth, value: Vec::new(), is_too_long: false });
+        self.capture = member.map(|member| Capture::new(member, self.depth));
         // A later key must not match this one.
         self.key.invalidate();
     }
 
-    /// Appends bytes of a wanted value; ignores all others.
+    /// Passes on bytes of a wanted value; ignores all others.
     fn capture_bytes(&mut self, bytes: &[u8]) {
-        let Some(capture) = &mut self.capture else { return };
-        if capture.is_too_long || capture.value.len() + bytes.len() > MAX_VALUE_BYTES {
-            capture.is_too_long = true;
-            capture.value = Vec::new();
-        } else {
-            capture.value.extend_from_slice(bytes);
+        if let Some(capture) = &mut self.capture {
+            capture.push(bytes);
         }
     }
 
     fn end_value(&mut self) {
         if let Some(capture) = self.capture.take_if(|capture| capture.depth == self.depth) {
             self.found.add(&capture);
-        }
-    }
-}
-
-impl Found {
-    fn add(&mut self, Capture { member, value, is_too_long, .. }: &Capture) {
-        let text = || str::from_utf8(value).unwrap_or_default().trim().trim_matches('"');
-        match member {
-            Member::Error if *is_too_long => self.error.on_long_error(),
-            Member::EnclosedError if *is_too_long => self.enclosed_error.on_long_error(),
-            _ if *is_too_long => {}
-            Member::Kind => {
-                self.error.on_kind(text());
-                self.ends_response = ends_response(text());
-                self.starts_message = text() == "message_start";
-            }
-            Member::Object => self.error.on_kind(text()),
-            Member::Error => self.error.on_error(value),
-            Member::EnclosedError => self.enclosed_error.on_error(value),
-            Member::OuterStatus => self.error.on_outer_status(value),
-            Member::Usage => self.usage.merge(parse_usage(value)),
-            Member::MetaInfo => {
-                self.meta_info.merge(parse_usage(value));
-                self.last_meta_info.merge(parse_last_meta_info(value));
-            }
-            Member::EnclosedUsage(Enclosing::Response) => self.response_usage.merge(parse_usage(value)),
-            Member::EnclosedUsage(Enclosing::Message) => self.message_usage.merge(parse_usage(value)),
         }
     }
 }

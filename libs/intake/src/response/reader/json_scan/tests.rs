@@ -1,5 +1,6 @@
 //! Tests of [`JsonScan`] with splits at all positions that matter.
 
+use super::members::MAX_VALUE_BYTES;
 use super::*;
 
 fn scan(document: &str, piece_bytes: usize) -> JsonScan {
@@ -86,6 +87,20 @@ fn too_long_value_is_ignored() {
         for piece_bytes in [1, 100, MAX_VALUE_BYTES, usize::MAX] {
             let (usage, _) = scan(&document(len), piece_bytes).document();
             assert_eq!(usage.prompt_tokens, tokens, "{len} {piece_bytes}");
+        }
+    }
+}
+
+#[test]
+fn usage_is_read_among_arrays_of_any_length() {
+    let logprobs = format!("[{}[-0.5,7,\"]}}\\\"\"]]", "[-0.25,11,\"a\"],".repeat(MAX_VALUE_BYTES));
+    let meta = format!(
+        r#"{{"finish_reason":{{"type":"stop"}},"prompt_tokens":5,"output_token_logprobs":{logprobs},"cached_tokens":3,"a":[]}}"#
+    );
+    for piece_bytes in [1, 1_000, usize::MAX] {
+        let scan = scan(&format!(r#"{{"text":"a","meta_info":{meta},"b":[1]}}"#), piece_bytes);
+        for usage in [scan.document().0, scan.event().0] {
+            assert_eq!((usage.prompt_tokens, usage.cached_tokens), (Some(5), Some(3)), "{piece_bytes}");
         }
     }
 }

@@ -226,20 +226,18 @@ async fn wait_for_the_response_begins_when_the_last_answer_is_taken() {
 
 #[tokio::test]
 async fn half_closed_stream_keeps_its_booking_until_it_is_dropped() {
-    for response_mode in [None, Some(BodySendMode::FullDuplexStreamed)] {
-        let mut polled = Polled::open(response_mode, 10).await;
-        polled.messages = None;
-        polled.take_answer().await;
-        polled.take_answer().await;
-        while polled.exchange.state != State::HalfClosed {
-            assert!(poll!(polled.exchange.next()).is_pending(), "the exchange ends");
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(1, polled.load().requests, "{response_mode:?}");
-        let picker = polled.close();
-        assert!(picker.bookings.loads().is_empty(), "{response_mode:?}");
-        assert_eq!(0, picker.detached.count());
+    let mut polled = Polled::open(Some(BodySendMode::FullDuplexStreamed), 10).await;
+    polled.messages = None;
+    polled.take_answer().await;
+    polled.take_answer().await;
+    while polled.exchange.state != State::HalfClosed {
+        assert!(poll!(polled.exchange.next()).is_pending(), "the exchange ends");
+        tokio::task::yield_now().await;
     }
+    assert_eq!(1, polled.load().requests);
+    let picker = polled.close();
+    assert!(picker.bookings.loads().is_empty());
+    assert_eq!(0, picker.detached.count());
 }
 
 #[tokio::test]
@@ -257,12 +255,39 @@ async fn half_closed_stream_ends_when_its_response_has_ended() {
 
 #[tokio::test]
 async fn hidden_response_of_a_half_closed_stream_is_detached() {
-    let mut polled = Polled::open(Some(BodySendMode::None), 10).await;
-    polled.messages = None;
-    polled.take_answer().await;
-    polled.take_answer().await;
-    assert!(polled.exchange.next().await.is_none());
-    polled.exchange.answered_at = Some(Instant::now());
-    let picker = polled.close();
-    assert_eq!((1, 1), (picker.detached.count(), picker.bookings.loads().len()));
+    for response_mode in [None, Some(BodySendMode::None)] {
+        let mut polled = Polled::open(response_mode, 10).await;
+        polled.messages = None;
+        polled.take_answer().await;
+        polled.take_answer().await;
+        assert!(polled.exchange.next().await.is_none(), "the gateway may wait for the end of the stream");
+        polled.exchange.answered_at = Some(Instant::now());
+        let picker = polled.close();
+        assert_eq!((1, 1), (picker.detached.count(), picker.bookings.loads().len()), "{response_mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn request_is_served_if_its_response_is_no_error() {
+    for (status, pieces, service) in [
+        ("200", &[ROLE, TEXT][..], Service::Served),
+        ("200", &[TEXT, ERROR], Service::Served),
+        ("200", &[ROLE, ERROR], Service::Unserved),
+        ("404", &[], Service::Unserved),
+    ] {
+        let mut polled = Polled::open(Some(BodySendMode::FullDuplexStreamed), 100).await;
+        polled.take_answer().await;
+        polled.take_answer().await;
+        polled.respond(status, pieces).await;
+        polled.exchange.report();
+        assert_eq!(Some(service), polled.exchange.summary.service, "{status} {pieces:?}");
+    }
+    for (mode, service) in
+        [(BodySendMode::FullDuplexStreamed, None), (BodySendMode::None, Some(Service::Served))]
+    {
+        let mut polled = Polled::open(Some(mode), 100).await;
+        polled.take_answer().await;
+        polled.exchange.report();
+        assert_eq!(service, polled.exchange.summary.service, "{mode:?}");
+    }
 }
