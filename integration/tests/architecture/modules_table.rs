@@ -61,6 +61,15 @@ pub(crate) const MODULES: &[Modules] = &[
         ],
     },
     Modules {
+        name: "signal",
+        rows: &[
+            ("group", &[]),
+            ("metric", &[]),
+            ("reading", &["group", "metric", "signal"]),
+            ("signal", &["group"]),
+        ],
+    },
+    Modules {
         name: "schedule",
         rows: &[
             ("decide", &["decision", "decision_inputs", "least_time", "policy", "weighted"]),
