@@ -42,7 +42,7 @@ pub enum Reason {
     Rate,
     /// The tokens that are about to arrive by the time a pod has started, if demand goes on to grow.
     Growth,
-    /// The tokens that wait for their prefill already.
+    /// The tokens that wait for their prefill already, or a backlog that the measured capacity does not explain.
     Backlog,
     /// The KV cache that running and waiting requests take.
     KvCache,
@@ -134,6 +134,10 @@ pub struct GroupSignal {
     pub demand: TokenRates,
     /// Tokens that all its ready replicas can process; `None` if that was never measured.
     pub capacity: Option<TokenRates>,
+    /// Tokens that one warmed replica can process; the last that was measured, if there is none now.
+    pub per_replica: Option<TokenRates>,
+    /// Tokens that fit into the KV cache of one replica; 0 if that is unknown.
+    pub kv_tokens_per_replica: u64,
     /// How long one replica would need to prefill what waits, in milliseconds.
     pub prefill_backlog_ms: u64,
     /// How many replicas the KV cache of running and waiting requests fills, in thousandths.
