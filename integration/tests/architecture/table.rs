@@ -34,6 +34,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("prefix", Kind::Pure, &["types"]),
     row("dialect", Kind::Pure, &["types"]),
     row("intake", Kind::Pure, &["types", "prefix"]),
+    row("signal", Kind::Pure, &[]),
     row("state", Kind::Pure, &["types", "flow", "prefix"]),
     row("schedule", Kind::PureWithRng, &["types", "state"]),
     row("admission", Kind::Pure, &["types", "flow", "state", "schedule"]),

@@ -1,0 +1,236 @@
+//! Measures what arrives, from the counters of all EPP replicas.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::observation::{ArrivalCounts, Replica};
+use crate::trend::Trend;
+
+/// The length of a bucket, in milliseconds.
+const BUCKET_MS: u64 = 5_000;
+
+/// How many buckets are kept: five minutes.
+const BUCKETS: usize = 60;
+
+/// The buckets of the fast mean, 15 s, and of the slow one, 60 s.
+const FAST: usize = 3;
+const SLOW: usize = 12;
+
+/// How many standard errors the fast mean must exceed the slow one by, to count.
+const SIGNIFICANT: f64 = 1.5;
+
+/// The windows over which growth is measured, in buckets: two minutes, and all.
+const TREND_WINDOWS: [usize; 2] = [24, BUCKETS];
+
+/// Requests and tokens per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rates {
+    pub(crate) requests: f64,
+    pub(crate) prefill: f64,
+    pub(crate) output: f64,
+}
+
+impl Rates {
+    /// Returns these rates with everything `factor` times as high.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        let Self { requests, prefill, output } = self;
+        Self { requests: requests * factor, prefill: prefill * factor, output: output * factor }
+    }
+}
+
+/// What arrived in one bucket.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    length_ms: u64,
+    arrived: ArrivalCounts,
+}
+
+/// Measures what arrives. A replica's counts are compared with its own last ones, so that replicas that come, go or repeat
+/// themselves neither add to demand nor take from it.
+#[derive(Debug, Default)]
+pub(crate) struct DemandMeter {
+    last: BTreeMap<u64, ArrivalCounts>,
+    last_ms: Option<u64>,
+    /// The complete buckets, the latest last.
+    buckets: VecDeque<Bucket>,
+    current: Bucket,
+}
+
+impl DemandMeter {
+    /// Records what the replicas have counted until `now_ms`. What a replica counted before it is known is no arrival of now.
+    pub(crate) fn record(&mut self, now_ms: u64, replicas: &[Replica]) {
+        let last_ms = self.last_ms.replace(now_ms).unwrap_or(now_ms);
+        self.current.length_ms += now_ms.saturating_sub(last_ms);
+        let now = counts(replicas);
+        for (origin, counted) in &now {
+            // A replica that is new to this owner may have counted for long.
+            let before = self.last.get(origin).copied().unwrap_or(*counted);
+            add_difference(&mut self.current.arrived, *counted, before);
+        }
+        self.last = now;
+        if self.current.length_ms >= BUCKET_MS {
+            self.buckets.push_back(std::mem::take(&mut self.current));
+            while self.buckets.len() > BUCKETS {
+                self.buckets.pop_front();
+            }
+        }
+    }
+
+    /// Returns what arrives per second: the mean of a minute, or of the last 15 s as far as that is certainly more.
+    pub(crate) fn rates(&self) -> Rates {
+        let (slow, fast) = (self.mean(SLOW), self.mean(FAST));
+        let requests: u64 = self.latest(FAST).map(|bucket| bucket.arrived.requests).sum();
+        // Arrivals at random with exponential sizes: the variance of a sum of n sizes is 2n times the square of the mean.
+        let certain = 1.0 - SIGNIFICANT * (2.0 / requests.max(1) as f64).sqrt();
+        let of = |slow: f64, fast: f64| slow.max(fast * certain.max(0.0));
+        Rates {
+            requests: of(slow.requests, fast.requests),
+            prefill: of(slow.prefill, fast.prefill),
+            output: of(slow.output, fast.output),
+        }
+    }
+
+    /// Returns by which factor demand will have grown after `horizon_s` seconds if it goes on to grow as it certainly has; 1
+    /// if it does not grow for certain.
+    pub(crate) fn growth(&self, horizon_s: f64) -> f64 {
+        let of_window = |window: usize| {
+            let buckets = self.latest(window);
+            let points = buckets.map(|bucket| {
+                (
+                    bucket.length_ms as f64 / 1e3,
+                    per_second(
+                        bucket.arrived.prefill_tokens + bucket.arrived.output_tokens,
+                        bucket.length_ms,
+                    ),
+                )
+            });
+            Trend::of(&points.collect::<Vec<_>>()).growth(horizon_s)
+        };
+        TREND_WINDOWS
+            .into_iter()
+            .filter(|window| self.buckets.len() >= *window)
+            .map(of_window)
+            .fold(1.0, f64::max)
+    }
+
+    /// Returns refused requests relative to all of the last minute, in thousandths.
+    pub(crate) fn refused_milli(&self) -> u64 {
+        let (mut refused, mut requests) = (0, 0);
+        for bucket in self.latest(SLOW) {
+            refused += bucket.arrived.refused;
+            requests += bucket.arrived.requests;
+        }
+        (refused * 1000).checked_div(requests).unwrap_or(0).min(1000)
+    }
+
+    /// Returns whether anything arrived since the last complete bucket began.
+    pub(crate) fn has_arrivals(&self) -> bool {
+        let last = self.buckets.back().map_or(0, |bucket| bucket.arrived.requests);
+        last + self.current.arrived.requests > 0
+    }
+
+    fn latest(&self, count: usize) -> impl Iterator<Item = &Bucket> {
+        self.buckets.iter().skip(self.buckets.len().saturating_sub(count))
+    }
+
+    fn mean(&self, count: usize) -> Rates {
+        let (mut length_ms, mut sum) = (0, ArrivalCounts::default());
+        for bucket in self.latest(count) {
+            length_ms += bucket.length_ms;
+            add_difference(&mut sum, bucket.arrived, ArrivalCounts::default());
+        }
+        Rates {
+            requests: per_second(sum.requests, length_ms),
+            prefill: per_second(sum.prefill_tokens, length_ms),
+            output: per_second(sum.output_tokens, length_ms),
+        }
+    }
+}
+
+fn per_second(count: u64, length_ms: u64) -> f64 {
+    if length_ms == 0 { 0.0 } else { count as f64 * 1e3 / length_ms as f64 }
+}
+
+fn counts(replicas: &[Replica]) -> BTreeMap<u64, ArrivalCounts> {
+    replicas.iter().filter_map(|replica| Some((replica.origin, replica.arrivals?))).collect()
+}
+
+fn add_difference(sum: &mut ArrivalCounts, counted: ArrivalCounts, before: ArrivalCounts) {
+    let add = |sum: &mut u64, of: fn(&ArrivalCounts) -> u64| {
+        *sum = sum.saturating_add(of(&counted).saturating_sub(of(&before)));
+    };
+    add(&mut sum.requests, |counts| counts.requests);
+    add(&mut sum.prefill_tokens, |counts| counts.prefill_tokens);
+    add(&mut sum.output_tokens, |counts| counts.output_tokens);
+    add(&mut sum.refused, |counts| counts.refused);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(origin: u64, requests: u64) -> Replica {
+        let arrivals = ArrivalCounts {
+            requests,
+            prefill_tokens: requests * 100,
+            output_tokens: requests * 10,
+            refused: 0,
+        };
+        Replica { origin, arrivals: Some(arrivals), is_heard: true }
+    }
+
+    /// Records `requests` per second in all, spread over `replicas`, from second `from` to second `to`.
+    fn run(meter: &mut DemandMeter, (from, to): (u64, u64), replicas: u64, requests: impl Fn(u64) -> u64) {
+        let mut total = 0;
+        for second in from..=to {
+            let of = |origin| (total + origin) / replicas;
+            let reports: Vec<_> = (0..replicas).map(|origin| replica(origin, of(origin))).collect();
+            meter.record(second * 1_000, &reports);
+            total += requests(second);
+        }
+    }
+
+    #[test]
+    fn sum_is_the_same_for_any_number_of_replicas() {
+        let (mut one, mut eight) = (DemandMeter::default(), DemandMeter::default());
+        run(&mut one, (0, 120), 1, |_| 16);
+        run(&mut eight, (0, 120), 8, |_| 16);
+        assert_eq!(one.rates(), eight.rates());
+        assert!((one.rates().prefill - 1_600.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn replicas_that_leave_neither_ratchet_nor_go_negative() {
+        let mut meter = DemandMeter::default();
+        run(&mut meter, (0, 60), 2, |_| 10);
+        (61..300).for_each(|second| meter.record(second * 1_000, &[]));
+        assert_eq!(Rates::default(), meter.rates());
+    }
+
+    #[test]
+    fn what_was_counted_before_a_takeover_is_no_arrival() {
+        let mut meter = DemandMeter::default();
+        (0..60).for_each(|second| meter.record(second * 1_000, &[replica(1, 1_000_000)]));
+        assert_eq!(Rates::default(), meter.rates());
+        assert!(!meter.has_arrivals());
+    }
+
+    #[test]
+    fn steady_demand_does_not_grow_and_a_ramp_does() {
+        let (mut steady, mut ramp) = (DemandMeter::default(), DemandMeter::default());
+        run(&mut steady, (0, 300), 1, |_| 100);
+        run(&mut ramp, (0, 300), 1, |second| 100 + second);
+        assert_eq!(1.0, steady.growth(60.0));
+        // From 400 a second to 460.
+        assert!((1.1..1.25).contains(&ramp.growth(60.0)), "{}", ramp.growth(60.0));
+    }
+
+    #[test]
+    fn a_step_counts_after_seconds_and_noise_does_not() {
+        let mut meter = DemandMeter::default();
+        run(&mut meter, (0, 120), 1, |second| if second < 105 { 100 } else { 1_000 });
+        assert!(meter.rates().requests > 800.0, "{:?}", meter.rates());
+        let mut meter = DemandMeter::default();
+        run(&mut meter, (0, 120), 1, |second| if second < 105 { 1 } else { 2 });
+        assert!(meter.rates().requests < 1.3, "{:?}", meter.rates());
+    }
+}

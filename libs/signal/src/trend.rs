@@ -1,0 +1,91 @@
+//! Whether a series grows for certain, and how fast.
+
+/// How many standard errors a slope is reduced by: what is left is certain at about 98 %.
+const CERTAIN: f64 = 2.0;
+
+/// The parts of a series whose means are compared: a step raises one or two of them, a trend each.
+const PARTS: usize = 6;
+
+/// The maximum growth that is believed.
+const MAX_GROWTH: f64 = 2.0;
+
+/// A line through a series by least squares.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Trend {
+    /// The value of the line at the end of the series.
+    level: f64,
+    /// The slope per second that is certain; at least 0.
+    slope: f64,
+}
+
+impl Trend {
+    /// Fits the line through points, each with its duration in seconds and its value, the latest last.
+    pub(crate) fn of(points: &[(f64, f64)]) -> Self {
+        let count = points.len() as f64;
+        if points.len() < 4 {
+            return Self::default();
+        }
+        let mut end = 0.0;
+        let times: Vec<f64> = points
+            .iter()
+            .map(|(length, _)| {
+                end += length;
+                end - length / 2.0
+            })
+            .collect();
+        let mean_time = times.iter().sum::<f64>() / count;
+        let mean = points.iter().map(|(_, value)| value).sum::<f64>() / count;
+        let pairs = || times.iter().zip(points).map(|(time, (_, value))| (time - mean_time, value - mean));
+        let spread: f64 = pairs().map(|(time, _)| time * time).sum();
+        if spread <= 0.0 {
+            return Self::default();
+        }
+        let slope = pairs().map(|(time, value)| time * value).sum::<f64>() / spread;
+        let rest: f64 = pairs().map(|(time, value)| (value - slope * time).powi(2)).sum();
+        let error = (rest / (count - 2.0) / spread).sqrt();
+        let certain = (slope - CERTAIN * error).min(usual_slope(points)).max(0.0);
+        Self { level: mean + slope * (end - mean_time), slope: certain }
+    }
+
+    /// Returns by which factor the series will have grown after `horizon_s` seconds.
+    pub(crate) fn growth(&self, horizon_s: f64) -> f64 {
+        if self.level <= 0.0 {
+            return 1.0;
+        }
+        (1.0 + self.slope * horizon_s / self.level).clamp(1.0, MAX_GROWTH)
+    }
+}
+
+/// Returns the median slope from one part of a series to the next, per second: a step is no trend.
+fn usual_slope(points: &[(f64, f64)]) -> f64 {
+    let length = points.len().div_ceil(PARTS);
+    let part = |part: &[(f64, f64)]| {
+        let seconds: f64 = part.iter().map(|(seconds, _)| seconds).sum();
+        (seconds, part.iter().map(|(_, value)| value).sum::<f64>() / part.len() as f64)
+    };
+    let parts: Vec<_> = points.chunks(length).map(part).collect();
+    let slope = |pair: &[(f64, f64)]| (pair[1].1 - pair[0].1) / ((pair[0].0 + pair[1].0) / 2.0).max(1e-9);
+    let mut slopes: Vec<_> = parts.windows(2).map(slope).collect();
+    slopes.sort_unstable_by(f64::total_cmp);
+    slopes.get(slopes.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn growth(value: impl Fn(u32) -> f64) -> f64 {
+        let points: Vec<_> = (0..24).map(|at| (5.0, value(at))).collect();
+        Trend::of(&points).growth(60.0)
+    }
+
+    #[test]
+    fn ramp_is_a_trend_and_a_step_is_none() {
+        assert!((growth(|at| 100.0 + 5.0 * f64::from(at)) - (1.0 + 60.0 / 217.5)).abs() < 0.01);
+        for step in 0..24 {
+            assert_eq!(1.0, growth(|at| if at < step { 100.0 } else { 300.0 }), "{step}");
+        }
+        assert_eq!(1.0, growth(|at| 300.0 - 5.0 * f64::from(at)));
+        assert_eq!(1.0, growth(|_| 0.0));
+    }
+}
