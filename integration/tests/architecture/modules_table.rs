@@ -185,6 +185,21 @@ pub(crate) const MODULES: &[Modules] = &[
         ],
     },
     Modules {
+        name: "metrics-api",
+        rows: &[
+            ("answer", &["discovery", "failure", "metrics", "selector", "target", "values"]),
+            ("attributes", &["target"]),
+            ("discovery", &["target"]),
+            ("failure", &[]),
+            ("identity", &[]),
+            ("metrics", &[]),
+            ("quantity", &[]),
+            ("selector", &[]),
+            ("target", &[]),
+            ("values", &["failure", "metrics", "quantity", "target"]),
+        ],
+    },
+    Modules {
         name: "aggregator",
         rows: &[
             ("actors", &["metrics", "pool_lifecycle", "pool_source", "pools"]),
