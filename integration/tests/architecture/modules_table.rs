@@ -177,6 +177,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("catalog", &["discovered", "objects"]),
             ("causes", &[]),
             ("cluster", &["causes"]),
+            ("delegation", &["causes", "cluster"]),
             ("discovered", &[]),
             ("events", &["causes", "cluster", "objects"]),
             ("leases", &["causes", "cluster"]),

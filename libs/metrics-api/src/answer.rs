@@ -57,7 +57,7 @@ fn body(method: &Method, uri: &Uri, serves_external: bool, metrics: &impl Metric
             check_metric(metrics, &metric)?;
             let selector = selector("metricLabelSelector", &query.metric_label_selector)?;
             let pools = named_pools(metrics, &namespace, name.as_deref(), &query)?;
-            let is_selected = |labels: &[(&str, &str)]| selector.matches(labels.iter().copied());
+            let is_selected = |labels: &[(&str, &str)]| selector.matches(&labels.iter().copied());
             let read = |pool: PoolId| {
                 let reading =
                     metrics.read(&pool, &metric, &is_selected).map_err(|why| no_reading(&pool, why))?;
@@ -89,7 +89,7 @@ fn external(
         [pool] => {
             let is_selected = |labels: &[(&str, &str)]| {
                 let of_pool = [(POOL_LABEL, pool.name.as_str())];
-                selector.matches(of_pool.into_iter().chain(labels.iter().copied()))
+                selector.matches(&of_pool.into_iter().chain(labels.iter().copied()))
             };
             let reading = metrics.read(pool, metric, &is_selected).map_err(|why| no_reading(pool, why))?;
             values::external(metric, pool, &reading)

@@ -58,11 +58,11 @@ impl Selector {
     /// Whether labels may be selected of which `key` is `value`, and the others are not known.
     pub fn may_match(&self, key: &str, value: &str) -> bool {
         let of_key = self.requirements.iter().filter(|requirement| requirement.key == key).cloned().collect();
-        Self { requirements: of_key }.matches([(key, value)].into_iter())
+        Self { requirements: of_key }.matches(&[(key, value)].into_iter())
     }
 
     /// Whether labels are selected. A label that is absent is unlike every value.
-    pub fn matches<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> bool {
+    pub fn matches<'a>(&self, labels: &(impl Iterator<Item = (&'a str, &'a str)> + Clone)) -> bool {
         self.requirements.iter().all(|requirement| {
             let found = labels.clone().find(|(key, _)| *key == requirement.key).map(|(_, value)| value);
             let is_one_of =
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     fn matches(selector: &str, labels: &[(&str, &str)]) -> bool {
-        Selector::parse(selector).unwrap().matches(labels.iter().copied())
+        Selector::parse(selector).unwrap().matches(&labels.iter().copied())
     }
 
     #[test]

@@ -78,10 +78,7 @@ fn an_object_has_its_value_in_both_versions() {
     assert_eq!(Answer { code: 200, body: expected }, answer);
     let old = get(&format!("{}/one/{DESIRED}", OBJECTS.replace("v1beta2", "v1beta1")));
     assert_eq!(DESIRED, old.body["items"][0]["metricName"]);
-    let earlier = get(&format!(
-        "{}/one/{DESIRED}",
-        OBJECTS.replace("k8s.io/v1beta2", "k8s.io/v1beta2").replace("networking.k8s", "networking.x-k8s")
-    ));
+    let earlier = get(&format!("{}/one/{DESIRED}", OBJECTS.replace("networking.k8s", "networking.x-k8s")));
     assert_eq!(
         "inference.networking.x-k8s.io/v1alpha2",
         earlier.body["items"][0]["describedObject"]["apiVersion"]
