@@ -44,6 +44,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("document", Kind::Foundation, &[]),
     row("config", Kind::Conversion, &["document", "flow", "schedule"]),
     row("objects", Kind::Conversion, &["document", "types"]),
+    row("metrics-api", Kind::Conversion, &["types"]),
     row("actors", Kind::Foundation, &[]),
     row("telemetry", Kind::Foundation, &[]),
     row("kube", Kind::Shell, &["actors", "document", "objects", "types"]),

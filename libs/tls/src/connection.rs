@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::client_authority::PresentedChain;
 use crate::identity::names_of;
 
 /// A TCP connection with or without TLS.
@@ -32,6 +33,15 @@ impl PeerCertificate {
     /// Returns the DNS names and URIs.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+}
+
+impl Connection {
+    /// Returns the certificates that the client presented.
+    pub fn chain(&self) -> PresentedChain {
+        let Self::Tls(stream) = self else { return PresentedChain::default() };
+        let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        PresentedChain(presented.iter().map(|certificate| certificate.clone().into_owned()).collect())
     }
 }
 

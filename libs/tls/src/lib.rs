@@ -4,7 +4,8 @@
 //! the same authority, and each checks the other's name. A server also checks which [`PeerRole`] a client may
 //! have. The files are reloaded when they change; open connections stay open.
 //!
-//! Other clients, such as gateways, are served over TLS without authentication ([`ServerTls`]).
+//! Other clients, such as gateways, are served over TLS without authentication ([`ServerTls`]), or verified by
+//! [`ClientAuthority`] when they send a request.
 //!
 //! `https` metrics pages of model servers are read with [`PageTls`].
 //!
@@ -12,6 +13,7 @@
 
 mod allowed_peer;
 mod client;
+mod client_authority;
 mod connection;
 mod flags;
 mod identity;
@@ -26,6 +28,7 @@ mod server;
 
 pub use allowed_peer::{AllowedPeer, AllowedPeerError, PeerRole};
 pub use client::{ConnectError, connect_unverified, root_cause};
+pub use client_authority::{ClientAuthority, PresentedChain, Subject};
 pub use connection::{Connection, PeerCertificate};
 pub use flags::TlsFlags;
 pub use identity::{Identity, PeerNotAllowed};

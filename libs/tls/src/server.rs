@@ -1,6 +1,7 @@
-//! TLS towards clients that are not authenticated, such as gateways.
+//! TLS towards clients that are not authenticated, such as gateways, or only later, from their requests.
 
 mod accept;
+mod any_client;
 mod handshakes;
 #[cfg(test)]
 mod tests;
@@ -15,12 +16,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use thiserror::Error;
 
-use crate::parameters::{ALPN_HTTP2, TlsParameters};
+use self::any_client::AnyClient;
+use crate::parameters::{ALPN_HTTP1, ALPN_HTTP2, TlsParameters};
 use crate::pem::{FileError, KeyedChain, PairFlags, check_validity_period, keyed_chain, mismatch, read};
 use crate::reload::{ReloadSource, Reloading};
-
-/// The flag that names the directory with both files.
-const DIRECTORY_FLAGS: PairFlags = PairFlags { cert: "--cert-path", key: "--cert-path" };
 
 /// File names of a certificate and its key in a `kubernetes.io/tls` Secret.
 const FILE_NAMES: [&str; 2] = ["tls.crt", "tls.key"];
@@ -60,9 +59,21 @@ pub struct SelfSignedError(String);
 /// Paths of a certificate and its key, and the TLS parameters to use with them.
 #[derive(Debug)]
 struct CertificateDirectory {
+    /// The flag that names the directory.
+    flags: PairFlags,
     cert: PathBuf,
     key: PathBuf,
     parameters: TlsParameters,
+    clients: Clients,
+}
+
+/// The clients of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clients {
+    /// Speak HTTP/2 and are not asked who they are.
+    Http2,
+    /// Speak HTTP/1.1 and are asked for a certificate.
+    Http1WithCertificates,
 }
 
 /// Contents of the certificate file and the key file. The debug form reveals nothing of them.
@@ -82,18 +93,39 @@ impl ServerTls {
     /// [`SelfSignedError`] when the system has no randomness or `parameters` allow no cipher suite.
     pub fn self_signed(parameters: &TlsParameters) -> Result<Self, SelfSignedError> {
         let pair = self_signed_pair().map_err(|error| SelfSignedError(error.to_string()))?;
-        let config = server_config(pair, parameters).map_err(|error| SelfSignedError(error.to_string()))?;
+        let config = server_config(pair, parameters, Clients::Http2)
+            .map_err(|error| SelfSignedError(error.to_string()))?;
         Ok(Self::Tls(Arc::new(ServerCertificate(CertificateSource::SelfSigned(Arc::new(config))))))
     }
 
-    /// Uses `tls.crt` and `tls.key` in `directory`. New connections use changed files within a second.
-    /// Invalid files are logged, and the last valid version stays in use.
+    /// Uses `tls.crt` and `tls.key` in the `directory` that `--cert-path` names. New connections use changed files within
+    /// a second. Invalid files are logged, and the last valid version stays in use.
     ///
     /// # Errors
     /// [`FileError`] when the files cannot be used now.
     pub fn from_directory(directory: &Path, parameters: TlsParameters) -> Result<Self, FileError> {
+        Self::load("--cert-path", directory, parameters, Clients::Http2)
+    }
+
+    /// Uses the files in the `directory` that `flag` names, like [`ServerTls::from_directory`], for clients that speak
+    /// HTTP/1.1. They are asked for a certificate; [`Connection::chain`](crate::Connection::chain) has what they present,
+    /// of which nothing is verified.
+    ///
+    /// # Errors
+    /// [`FileError`] when the files cannot be used now.
+    pub fn asking_for_certificates(flag: &'static str, directory: &Path) -> Result<Self, FileError> {
+        Self::load(flag, directory, TlsParameters::default(), Clients::Http1WithCertificates)
+    }
+
+    fn load(
+        flag: &'static str,
+        directory: &Path,
+        parameters: TlsParameters,
+        clients: Clients,
+    ) -> Result<Self, FileError> {
         let [cert, key] = FILE_NAMES.map(|name| directory.join(name));
-        let reloading = Reloading::load(CertificateDirectory { cert, key, parameters })?;
+        let flags = PairFlags { cert: flag, key: flag };
+        let reloading = Reloading::load(CertificateDirectory { flags, cert, key, parameters, clients })?;
         Ok(Self::Tls(Arc::new(ServerCertificate(CertificateSource::Directory(reloading)))))
     }
 }
@@ -121,11 +153,11 @@ impl ReloadSource for CertificateDirectory {
     type Output = Arc<ServerConfig>;
 
     fn read(&self) -> Result<PairContents, FileError> {
-        Ok(PairContents([read(DIRECTORY_FLAGS.cert, &self.cert)?, read(DIRECTORY_FLAGS.key, &self.key)?]))
+        Ok(PairContents([read(self.flags.cert, &self.cert)?, read(self.flags.key, &self.key)?]))
     }
 
     fn build(&self, PairContents([cert, key]): &PairContents) -> Result<Arc<ServerConfig>, FileError> {
-        let pair = keyed_chain(DIRECTORY_FLAGS, (&self.cert, cert), (&self.key, key))?;
+        let pair = keyed_chain(self.flags, (&self.cert, cert), (&self.key, key))?;
         // Most gateways do not verify the certificate, so an expired one is better than no service.
         if let Err(cause) = check_validity_period(&pair.0[0]) {
             tracing::warn!(
@@ -133,21 +165,26 @@ impl ReloadSource for CertificateDirectory {
                 "serving a certificate outside of its validity period; clients that verify it cannot connect"
             );
         }
-        let unfit =
-            |error: rustls::Error| mismatch(DIRECTORY_FLAGS, &self.cert, &self.key, error.to_string());
-        server_config(pair, &self.parameters).map(Arc::new).map_err(unfit)
+        let unfit = |error: rustls::Error| mismatch(self.flags, &self.cert, &self.key, error.to_string());
+        server_config(pair, &self.parameters, self.clients).map(Arc::new).map_err(unfit)
     }
 }
 
 fn server_config(
     (chain, key): KeyedChain,
     parameters: &TlsParameters,
+    clients: Clients,
 ) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(parameters.provider())
-        .with_protocol_versions(parameters.versions())?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+    let provider = parameters.provider();
+    let asked = Arc::new(AnyClient::new(&provider));
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_protocol_versions(parameters.versions())?;
+    let (builder, protocol) = match clients {
+        Clients::Http2 => (builder.with_no_client_auth(), ALPN_HTTP2),
+        Clients::Http1WithCertificates => (builder.with_client_cert_verifier(asked), ALPN_HTTP1),
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }
 
