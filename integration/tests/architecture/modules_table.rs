@@ -99,6 +99,7 @@ pub(crate) const MODULES: &[Modules] = &[
         rows: &[
             ("api", &[]),
             ("byte_edits", &[]),
+            ("encoding", &[]),
             ("error", &[]),
             ("json", &["error"]),
             ("options", &[]),
