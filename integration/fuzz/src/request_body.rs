@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use signalbox_intake::{Api, ParseOptions, parse, replace_model};
 
-const PATHS: [&str; 18] = [
+const PATHS: [&str; 20] = [
     "/v1/completions",
     "/v1/chat/completions",
     "/v1/completions/render",
@@ -16,6 +16,8 @@ const PATHS: [&str; 18] = [
     "/v1/messages/count_tokens",
     "/inference/v1/generate",
     "/generate",
+    "/generate_stream",
+    "/rerank",
     "/vllm.grpc.engine.VllmEngine/Generate",
     "/vllm.grpc.engine.VllmEngine/Embed",
     "/google.cloud.aiplatform.v1.PredictionService/ChatCompletions",

@@ -140,6 +140,7 @@ pub(crate) const MODULES: &[Modules] = &[
         rows: &[
             ("api", &[]),
             ("byte_edits", &[]),
+            ("encoding", &[]),
             ("error", &[]),
             ("json", &["error"]),
             ("options", &[]),

@@ -17,6 +17,12 @@ use crate::reply;
 use crate::request::Request;
 use crate::response::{Response, Stage};
 
+/// Length from which on reading a body takes long, in bytes: a few milliseconds.
+pub const LARGE_BODY_BYTES: usize = 1 << 20;
+
+/// How many times longer a compressed body may become, as far as [`Conversation::takes_long`] is concerned.
+const MAX_EXPANSION: usize = 64;
+
 /// One stream between a gateway and the picker. It covers one HTTP request.
 ///
 /// The picker sends nothing until it has received as much of the request as the gateway's body mode allows.
@@ -75,6 +81,20 @@ impl Conversation {
         self.request.release_sent_body();
     }
 
+    /// Returns whether handling `event` may take long, because it completes a body of more than [`LARGE_BODY_BYTES`]. Other
+    /// work should not wait for it.
+    pub fn takes_long(&self, event: &Event) -> bool {
+        let Event::Message(ProcessingRequest { request: Some(message), .. }) = event else { return false };
+        let expansion = if self.request.headers().is_compressed() { MAX_EXPANSION } else { 1 };
+        self.request.stage().bytes_completed_by(message).saturating_mul(expansion) > LARGE_BODY_BYTES
+    }
+
+    /// Returns whether the rest of the request's body must not be passed in yet: it is to be sent back as it comes, and the
+    /// result of [`Action::Pick`] is due.
+    pub fn holds_body_back(&self) -> bool {
+        self.request.stage().holds_body_back()
+    }
+
     /// Returns the request id: that of the client or the gateway, truncated to 128 characters, or a generated
     /// one. `None` until the headers have arrived.
     pub fn request_id(&self) -> Option<&str> {
@@ -94,7 +114,7 @@ impl Conversation {
 
     /// Returns why the request was refused, if it was.
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.request.refusal()
+        self.request.stage().refusal()
     }
 
     /// Returns the response for the client for the case that the picker fails and cannot choose even a random endpoint.
@@ -105,7 +125,7 @@ impl Conversation {
     /// Returns the length of the request's body in bytes while the result of [`Action::Pick`] is due; `None` before, and when
     /// it is not needed any more.
     pub fn awaited_pick_bytes(&self) -> Option<usize> {
-        self.request.waiting_bytes()
+        self.request.stage().waiting_bytes()
     }
 
     /// Returns the outcome of the request if the stream ends now.
@@ -113,7 +133,7 @@ impl Conversation {
         if self.refusal().is_some() {
             return Outcome::Refused;
         }
-        if !self.request.is_sent() {
+        if !self.request.stage().is_sent() {
             return Outcome::NotSent;
         }
         match self.response.stage {

@@ -25,7 +25,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Pick an endpoint for this request. Always the last action of a step. The result may follow later: until then the
-    /// conversation keeps the body and takes other events.
+    /// conversation keeps the body and takes other events, unless [`crate::Conversation::holds_body_back`].
     Pick(ParsedRequest),
     /// Send this message to the gateway.
     Reply(ProcessingResponse),

@@ -7,7 +7,8 @@
 //! happens to the booking.
 //!
 //! A request body in mode `FULL_DUPLEX_STREAMED` is read and sent back; one in mode `BUFFERED` is read, and
-//! the reply contains the destination. In mode `STREAMED` the body arrives too late, and in mode `NONE` not
+//! the reply contains the destination. A body that is not read, as that of an upload, is not kept in any mode: the
+//! request is routed by its headers, and the body passes as it comes. In mode `STREAMED` the body arrives too late, and in mode `NONE` not
 //! at all: such a request is routed by its headers. The response's body may arrive in any mode. If the
 //! gateway sends neither the body nor the end of the response, the end is read from the gateway's access log
 //! ([`parse_access_log_entry`]).
@@ -30,7 +31,7 @@ mod response;
 pub use access_log::{AccessLogEntry, parse_access_log_entry};
 pub use body::budget::BodyBudget;
 pub use config::{Config, SubsetHint};
-pub use conversation::Conversation;
+pub use conversation::{Conversation, LARGE_BODY_BYTES};
 pub use destination::{Destination, SessionTokens};
 pub use event::{Action, Actions, Event, FirstOutput, Outcome};
 pub use headers::value::request_header;

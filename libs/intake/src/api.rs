@@ -19,8 +19,10 @@ pub enum Api {
     Messages,
     /// vLLM over HTTP: token ids.
     VllmGenerate,
-    /// SGLang over HTTP: token ids.
-    SglangGenerate,
+    /// The generate API of SGLang and TGI: text or token ids.
+    Generate,
+    /// The same of TGI, which always streams the response.
+    GenerateStream,
     /// vLLM over gRPC, generation: token ids or text.
     VllmGrpcGenerate,
     /// vLLM over gRPC, embedding: token ids.
@@ -31,6 +33,10 @@ pub enum Api {
     VertexPredict,
     /// Any of the above: the path is unknown, and the shape of the body tells. Only of requests.
     ByShape,
+    /// Another API whose JSON may name a model. Nothing else is read.
+    ModelJson,
+    /// Another API whose form (`multipart/form-data`) may name a model. Nothing else is read.
+    ModelForm,
     /// Anything else. The body is not parsed.
     #[default]
     Opaque,
@@ -50,8 +56,13 @@ const fn route(parser: &'static str, suffix: &'static str, api: Api) -> Route {
     Route { suffix, parser, api }
 }
 
+/// Paths without a parser in the Go EPP, whose bodies name a model.
+const fn model_route(suffix: &'static str) -> Route {
+    route(PASSTHROUGH, suffix, Api::ModelJson)
+}
+
 /// The known suffixes. A suffix matches whole segments; the longest match wins.
-const ROUTES: [Route; 16] = [
+const ROUTES: [Route; 30] = [
     route("openai-parser", "completions", Api::Completions),
     route("openai-parser", "completions/render", Api::Completions),
     route("openai-parser", "chat/completions", Api::Chat),
@@ -61,25 +72,45 @@ const ROUTES: [Route; 16] = [
     route("openai-parser", "conversations", Api::Conversations),
     route("openai-parser", "images/generations", Api::Images),
     route("anthropic-parser", "messages", Api::Messages),
-    route("anthropic-parser", "messages/count_tokens", Api::Opaque),
+    route("anthropic-parser", "messages/count_tokens", Api::ModelJson),
     route("vllmhttp-parser", "inference/v1/generate", Api::VllmGenerate),
     route("vllmgrpc-parser", "vllm.grpc.engine.VllmEngine/Generate", Api::VllmGrpcGenerate),
     route("vllmgrpc-parser", "vllm.grpc.engine.VllmEngine/Embed", Api::VllmGrpcEmbed),
     route("vertexai-parser", "PredictionService/ChatCompletions", Api::VertexChat),
     route("vertexai-parser", "PredictionService/RawPredict", Api::VertexPredict),
     route("vertexai-parser", "PredictionService/StreamRawPredict", Api::VertexPredict),
+    model_route("tokenize"),
+    model_route("detokenize"),
+    model_route("rerank"),
+    model_route("score"),
+    model_route("pooling"),
+    model_route("classify"),
+    model_route("moderations"),
+    model_route("v2/embed"),
+    model_route("responses/input_tokens"),
+    model_route("audio/speech"),
+    model_route("audio/transcriptions"),
+    model_route("audio/translations"),
+    model_route("images/edits"),
+    model_route("images/variations"),
 ];
 
-/// SGLang's route. Its suffix must be the whole path.
-const SGLANG: Route = route("sglanghttp-parser", "generate", Api::SglangGenerate);
+/// The routes of SGLang and TGI. The suffix must be the whole path.
+const GENERATE: [Route; 2] = [
+    route("sglanghttp-parser", "generate", Api::Generate),
+    route("sglanghttp-parser", "generate_stream", Api::GenerateStream),
+];
+
+/// The plugin type that lets requests pass that no other parser handles.
+pub(crate) const PASSTHROUGH: &str = "passthrough-parser";
 
 impl Route {
     /// Returns the route for `path`, by its last segments. Ignores the query, the fragment and slashes at
     /// either end.
     pub(crate) fn for_path(path: &str) -> Option<&'static Self> {
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
-        if path == SGLANG.suffix {
-            return Some(&SGLANG);
+        if let Some(route) = GENERATE.iter().find(|route| path == route.suffix) {
+            return Some(route);
         }
         let fitting = ROUTES.iter().filter(|route| route.matches_end(path));
         fitting.max_by_key(|route| route.suffix.len())
@@ -87,7 +118,7 @@ impl Route {
 
     /// Returns all routes.
     pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
-        ROUTES.iter().chain([&SGLANG])
+        ROUTES.iter().chain(&GENERATE)
     }
 
     fn matches_end(&self, path: &str) -> bool {
@@ -102,6 +133,20 @@ impl Api {
     /// Returns the API that `path` belongs to; see [`parse`](crate::parse()) for how its bodies are parsed.
     pub fn for_path(path: &str) -> Self {
         Route::for_path(path).map_or(Self::Opaque, |route| route.api)
+    }
+
+    /// Returns how to parse a body of this content type, whose path belongs to this API. Where only the model matters, a
+    /// form is read only if a rewrite may apply to it: it is usually an upload, which should not be kept.
+    #[must_use]
+    pub fn of_content(self, content_type: Option<&str>, may_rewrite: bool) -> Self {
+        let content_type = content_type.unwrap_or("application/json").to_ascii_lowercase();
+        match self {
+            Self::ModelJson if content_type.starts_with("multipart/form-data") && may_rewrite => {
+                Self::ModelForm
+            }
+            Self::ModelJson if !content_type.contains("json") => Self::Opaque,
+            api => api,
+        }
     }
 
     /// Returns whether bodies of this API are gRPC messages.
@@ -135,8 +180,15 @@ mod tests {
             ("/v1/images/generations", Api::Images),
             ("/anthropic/v1/messages?beta=true", Api::Messages),
             ("/inference/v1/generate", Api::VllmGenerate),
-            ("/generate", Api::SglangGenerate),
-            ("/generate/?a=b", Api::SglangGenerate),
+            ("/generate", Api::Generate),
+            ("/generate/?a=b", Api::Generate),
+            ("/generate_stream", Api::GenerateStream),
+            ("/v1/messages/count_tokens", Api::ModelJson),
+            ("/tokenize", Api::ModelJson),
+            ("/v2/rerank", Api::ModelJson),
+            ("/v1/score", Api::ModelJson),
+            ("/v1/audio/transcriptions", Api::ModelJson),
+            ("/openai/v1/images/edits", Api::ModelJson),
             ("/vllm.grpc.engine.VllmEngine/Generate", Api::VllmGrpcGenerate),
             ("/vllm.grpc.engine.VllmEngine/Embed", Api::VllmGrpcEmbed),
             ("/google.cloud.aiplatform.v1.PredictionService/ChatCompletions", Api::VertexChat),
@@ -152,9 +204,10 @@ mod tests {
         for path in [
             "/v1/my-completions",
             "/v1/models?path=/v1/completions",
-            "/v1/messages/count_tokens",
             "/v1/responses/resp_1",
+            "/v1/files",
             "/v1/generate",
+            "/v1/generate_stream",
             "/v1/generations",
             "/vllm.grpc.engine.VllmEngine/Abort",
             "/vllm.grpc.engine.VllmEngine/generate",

@@ -7,6 +7,7 @@
 
 mod api;
 mod byte_edits;
+mod encoding;
 mod error;
 mod json;
 mod options;
@@ -17,7 +18,8 @@ mod request;
 pub mod response;
 
 pub use api::Api;
-pub use error::{JsonError, ParseError};
+pub use encoding::{ContentEncodings, DecodeError, UnknownEncoding};
+pub use error::{JsonError, MessagesError, ParseError};
 pub use options::ParseOptions;
 pub use parsers::Parsers;
-pub use request::{Delivery, ParsedRequest, parse, replace_model};
+pub use request::{Delivery, ParsedRequest, Unread, parse, replace_model};

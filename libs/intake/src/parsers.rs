@@ -1,6 +1,6 @@
 //! Restricts the accepted APIs to the configured parsers.
 
-use crate::api::{Api, Route};
+use crate::api::{Api, PASSTHROUGH, Route};
 
 /// The parsers in a configuration, by their plugin types in the Go EPP.
 ///
@@ -8,9 +8,6 @@ use crate::api::{Api, Route};
 /// empty list accepts every API and lets all other requests pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parsers(Vec<String>);
-
-/// The plugin type that lets requests pass that no other parser handles.
-const PASSTHROUGH: &str = "passthrough-parser";
 
 impl Parsers {
     /// Returns the parsers with these plugin types.
@@ -47,7 +44,7 @@ mod tests {
         let parsers = |types: &[&str]| Parsers::new(types.iter().map(|name| (*name).to_owned()));
         let (messages, counting, other) = ("/v1/messages", "/v1/messages/count_tokens", "/v1/models");
         assert_eq!(Some(Api::Messages), parsers(&[]).api_for_path(messages));
-        assert_eq!(Some(Api::Opaque), parsers(&[]).api_for_path(counting));
+        assert_eq!(Some(Api::ModelJson), parsers(&[]).api_for_path(counting));
         assert_eq!(Some(Api::Opaque), parsers(&[]).api_for_path(other));
         let openai = parsers(&["openai-parser"]);
         assert_eq!(Some(Api::Chat), openai.api_for_path("/v1/chat/completions"));
@@ -56,10 +53,13 @@ mod tests {
         assert_eq!(None, openai.api_for_path(other));
         let anthropic = parsers(&["anthropic-parser"]);
         assert_eq!(Some(Api::Messages), anthropic.api_for_path(messages));
-        assert_eq!(Some(Api::Opaque), anthropic.api_for_path(counting));
+        assert_eq!(Some(Api::ModelJson), anthropic.api_for_path(counting));
         assert_eq!(None, anthropic.api_for_path(other));
         assert!(parsers(&[]).allow(Api::Messages) && !openai.allow(Api::Messages) && openai.allow(Api::Chat));
         assert!(parsers(&[PASSTHROUGH]).allow(Api::Opaque) && !openai.allow(Api::Opaque));
-        assert_eq!(Some(Api::Opaque), parsers(&["openai-parser", PASSTHROUGH]).api_for_path(messages));
+        let passing = parsers(&["openai-parser", PASSTHROUGH]);
+        assert_eq!(Some(Api::Opaque), passing.api_for_path(messages));
+        assert_eq!(Some(Api::ModelJson), passing.api_for_path("/rerank"));
+        assert_eq!(None, openai.api_for_path("/rerank"));
     }
 }

@@ -45,13 +45,33 @@ pub(crate) struct BodyReservation {
 pub(crate) struct BudgetExceeded;
 
 impl BodyReservation {
-    /// Reserves `bytes` more. The bytes count even if the budget is exceeded, until the reservation is
-    /// dropped.
+    /// Changes the share to `bytes`. It counts even if the budget is exceeded, until the reservation is dropped.
+    ///
+    /// # Errors
+    /// Returns [`BudgetExceeded`] if the share grew and the budget is exceeded.
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), BudgetExceeded> {
+        let (before, bytes) = (self.bytes, bytes as u64);
+        self.bytes = bytes;
+        if bytes <= before {
+            self.budget.held_bytes.fetch_sub(before - bytes, Ordering::Relaxed);
+            return Ok(());
+        }
+        let held_bytes = self.budget.held_bytes.fetch_add(bytes - before, Ordering::Relaxed);
+        let is_exceeded = held_bytes.saturating_add(bytes - before) > self.budget.limit_bytes;
+        if is_exceeded { Err(BudgetExceeded) } else { Ok(()) }
+    }
+
+    /// Returns the share in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Adds `bytes` to the share; like [`Self::resize`].
+    ///
+    /// # Errors
+    /// Returns [`BudgetExceeded`] if the budget is exceeded.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), BudgetExceeded> {
-        let bytes = bytes as u64;
-        let held_bytes = self.budget.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        if held_bytes.saturating_add(bytes) > self.budget.limit_bytes { Err(BudgetExceeded) } else { Ok(()) }
+        self.resize(self.bytes() + bytes)
     }
 }
 
@@ -74,7 +94,12 @@ mod tests {
         drop(other);
         assert_eq!(6, budget.held_bytes());
         drop(one);
-        assert_eq!(Ok(()), budget.start_reservation().grow(10));
+        let mut third = budget.start_reservation();
+        assert_eq!(Ok(()), third.resize(10));
+        assert_eq!(Ok(()), third.resize(4));
+        assert_eq!(4, budget.held_bytes());
+        assert_eq!(Err(BudgetExceeded), third.resize(11));
+        drop(third);
         assert_eq!(0, budget.held_bytes());
     }
 }

@@ -2,8 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// Maximum capacity per received byte when the client announces a longer body. Unused capacity costs address
-/// space, not memory.
+/// Maximum capacity per received byte when the client announces a longer body.
 const MAX_OVERALLOCATION: usize = 8;
 
 /// The chunks of a body so far. A single chunk is kept as it is; only a second one moves both into a buffer.
@@ -17,10 +16,28 @@ pub(crate) enum BodyBuffer {
 
 impl BodyBuffer {
     pub(crate) fn len_bytes(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Empty => 0,
-            Self::Single(chunk) => chunk.len(),
-            Self::Joined(buffer) => buffer.len(),
+            Self::Empty => &[],
+            Self::Single(chunk) => chunk,
+            Self::Joined(buffer) => buffer,
+        }
+    }
+
+    /// Returns how many bytes the body takes once it has `chunk_bytes` more. `expected_bytes` is the length of the
+    /// whole body according to the client.
+    pub(crate) fn held_bytes_with(&self, chunk_bytes: usize, expected_bytes: Option<u64>) -> usize {
+        let len = self.len_bytes() + chunk_bytes;
+        match self {
+            Self::Empty => chunk_bytes,
+            Self::Single(chunk) if chunk_bytes == 0 => chunk.len(),
+            Self::Single(_) => capacity_bytes(len, expected_bytes),
+            Self::Joined(buffer) if len <= buffer.capacity() => buffer.capacity(),
+            // Doubled, so that a body of unknown length is not copied for each chunk.
+            Self::Joined(buffer) => capacity_bytes(len, expected_bytes).max(2 * buffer.capacity()),
         }
     }
 
@@ -29,19 +46,16 @@ impl BodyBuffer {
         if chunk.is_empty() {
             return;
         }
-        let capacity = capacity_bytes(self.len_bytes() + chunk.len(), expected_bytes);
+        let capacity = self.held_bytes_with(chunk.len(), expected_bytes);
         *self = match std::mem::take(self) {
             Self::Empty => Self::Single(chunk),
-            Self::Single(first) => {
-                let mut buffer = BytesMut::with_capacity(capacity);
-                buffer.extend_from_slice(&first);
+            Self::Joined(mut buffer) if capacity == buffer.capacity() => {
                 buffer.extend_from_slice(&chunk);
                 Self::Joined(buffer)
             }
-            Self::Joined(mut buffer) => {
-                if buffer.capacity() - buffer.len() < chunk.len() {
-                    buffer.reserve(capacity - buffer.len());
-                }
+            held => {
+                let mut buffer = BytesMut::with_capacity(capacity);
+                buffer.extend_from_slice(held.as_bytes());
                 buffer.extend_from_slice(&chunk);
                 Self::Joined(buffer)
             }
@@ -88,6 +102,22 @@ mod tests {
             body.push(Bytes::from(vec![1; 100]), Some(1000));
         }
         assert_eq!(body.into_bytes().as_ptr(), start);
+    }
+
+    #[test]
+    fn bytes_of_the_next_chunk_are_known_before() {
+        for expected in [None, Some(1_000), Some(100_000)] {
+            let mut body = BodyBuffer::default();
+            for len in [100, 0, 50, 3_000, 0, 1, 20_000] {
+                let bytes = body.held_bytes_with(len, expected);
+                body.push(Bytes::from(vec![1; len]), expected);
+                let held = match &body {
+                    BodyBuffer::Joined(buffer) => buffer.capacity(),
+                    other => other.len_bytes(),
+                };
+                assert_eq!(bytes, held, "{len} {expected:?}");
+            }
+        }
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub(crate) enum BodyReply {
 impl BodyModes {
     pub(crate) fn request_body_mode(self) -> RequestBodyMode {
         match self.request {
+            // No gateway sends `GRPC`: Envoy does not implement it.
             BodySendMode::FullDuplexStreamed | BodySendMode::Grpc => RequestBodyMode::Streamed,
             BodySendMode::Buffered | BodySendMode::BufferedPartial => RequestBodyMode::Buffered,
             BodySendMode::None | BodySendMode::Streamed => RequestBodyMode::NotReadable,

@@ -1,8 +1,8 @@
 //! Reads request headers.
 
-use signalbox_intake::Api;
+use signalbox_intake::{Api, ContentEncodings};
 use signalbox_protos::envoy::config::core::v3::HeaderMap;
-use signalbox_types::Models;
+use signalbox_types::{Models, Request};
 
 use crate::config::Config;
 use crate::error_format::ErrorFormat;
@@ -32,6 +32,8 @@ pub(crate) struct RequestHeaders {
     pub(crate) unsupported_path: Option<String>,
     /// Length of the body in bytes according to the client.
     pub(crate) content_length_bytes: Option<u64>,
+    /// How the body is compressed; `None` if it cannot be decoded.
+    pub(crate) encodings: Option<ContentEncodings>,
     /// `None` until the headers have arrived.
     pub(crate) request_id: Option<String>,
     is_id_generated: bool,
@@ -49,7 +51,7 @@ impl RequestHeaders {
     pub(crate) fn parse(headers: Option<&HeaderMap>, config: &Config, random_bits: u128) -> Self {
         let mut parsed = Self { controls: ControlHeaders::parse(headers), ..Self::default() };
         let (mut method, mut path, mut original, mut forwarded) = (None, None, None, None);
-        let (mut content_type, mut anthropic_version) = (None, None);
+        let (mut content_type, mut encoding, mut upgrade, mut anthropic_version) = (None, None, None, None);
         for header in headers.map(|map| map.headers.as_slice()).unwrap_or_default() {
             let Some(value) = header_text(header) else { continue };
             if let Some(name) =
@@ -74,6 +76,8 @@ impl RequestHeaders {
                 key if key.eq_ignore_ascii_case("x-forwarded-path") => &mut forwarded,
                 key if key.eq_ignore_ascii_case("content-type") => &mut content_type,
                 key if key.eq_ignore_ascii_case("anthropic-version") => &mut anthropic_version,
+                key if key.eq_ignore_ascii_case("content-encoding") => &mut encoding,
+                key if key.eq_ignore_ascii_case("upgrade") => &mut upgrade,
                 key if key.eq_ignore_ascii_case("content-length") => {
                     parsed.content_length_bytes = value.parse().ok();
                     continue;
@@ -100,8 +104,12 @@ impl RequestHeaders {
             None => Some(Api::ByShape),
         };
         parsed.unsupported_path = path.filter(|_| api.is_none()).map(truncated);
-        let api = api.unwrap_or_default();
+        let may_rewrite = !config.models.rewrites().is_empty() || parsed.controls.rewrite.is_some();
+        let api = api.unwrap_or_default().of_content(content_type, may_rewrite);
+        let is_web_socket = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+        parsed.encodings = ContentEncodings::parse(encoding.unwrap_or_default()).ok();
         (parsed.api, parsed.bodiless_api) = match method {
+            _ if is_web_socket => (Api::Opaque, Api::Opaque),
             Some("POST") => (api, api),
             Some(_) => (Api::Opaque, Api::Opaque),
             // Without a method, only the presence of a body distinguishes a POST from a GET.
@@ -119,6 +127,25 @@ impl RequestHeaders {
             controls: ControlHeaders::unreadable(),
             ..Self::default()
         }
+    }
+
+    /// Returns the announced length of the body in bytes if it is more than `received_bytes`.
+    pub(crate) fn announced_bytes_if_more(&self, received_bytes: usize) -> Option<u64> {
+        self.content_length_bytes.filter(|announced_bytes| *announced_bytes > received_bytes as u64)
+    }
+
+    /// Adds to `request` what the headers say about it.
+    pub(crate) fn move_to(&mut self, request: &mut Request, models: &Models) {
+        request.headers = std::mem::take(&mut self.decision_headers);
+        request.priority = models.priority(self.controls.objective.as_deref());
+        request.flow = self.controls.fairness_id.clone().or_else(|| self.controls.objective.clone());
+        request.ttft_goal_ms = self.controls.ttft_goal_ms;
+        request.tpot_goal_ms = self.controls.tpot_goal_ms;
+    }
+
+    /// Returns whether the body is compressed.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.encodings.as_ref().is_some_and(|encodings| !encodings.is_identity())
     }
 
     /// Returns the request id if it was generated.
@@ -189,6 +216,31 @@ mod tests {
         assert_eq!((get.api, get.bodiless_api), (Api::Opaque, Api::Opaque));
         let unknown = parse(vec![path()]);
         assert_eq!((unknown.api, unknown.bodiless_api), (Api::Completions, Api::Opaque));
+    }
+
+    #[test]
+    fn upgrade_to_a_web_socket_is_opaque() {
+        let upgrade = |protocol| {
+            parse(vec![raw(":method", "POST"), raw(":path", "/v1/completions"), raw("Upgrade", protocol)])
+        };
+        assert_eq!(upgrade("WebSocket").api, Api::Opaque);
+        assert_eq!(upgrade("h2c").api, Api::Completions);
+    }
+
+    #[test]
+    fn content_type_decides_where_only_the_model_matters() {
+        let api = |path, kind, rewrite: bool| {
+            let mut headers = vec![raw(":method", "POST"), raw(":path", path), raw("Content-Type", kind)];
+            headers.extend(rewrite.then(|| raw("x-llm-d-model-name-rewrite", "tuned")));
+            parse(headers).api
+        };
+        let upload = ("/v1/audio/transcriptions", "multipart/form-data; boundary=x");
+        assert_eq!(api(upload.0, upload.1, false), Api::Opaque);
+        assert_eq!(api(upload.0, upload.1, true), Api::ModelForm);
+        assert_eq!(api("/v1/audio/speech", "application/json", false), Api::ModelJson);
+        assert_eq!(api("/v1/audio/speech", "audio/wav", true), Api::Opaque);
+        assert_eq!(api("/v1/chat/completions", "text/plain", false), Api::Chat);
+        assert_eq!(parse(vec![raw(":method", "POST"), raw(":path", "/rerank")]).api, Api::ModelJson);
     }
 
     #[test]

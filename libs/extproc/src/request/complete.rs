@@ -16,7 +16,7 @@ use crate::response::ExpectedResponse;
 #[derive(Debug)]
 pub(crate) struct CompleteRequest {
     pub(crate) body: Bytes,
-    pub(crate) reservation: Option<BodyReservation>,
+    pub(crate) reservation: BodyReservation,
     pub(crate) end: CompletedAt,
     /// Range of the model's name in the body, and the name to put there.
     pub(crate) model_edit: Option<(std::ops::Range<usize>, String)>,
@@ -28,6 +28,8 @@ pub(crate) struct CompleteRequest {
 pub(crate) enum CompletedAt {
     /// At its headers, or the gateway waits for the reply to the headers.
     Headers,
+    /// At its headers. The body follows and is sent back as it comes.
+    HeadersBeforeBody,
     /// At the last chunk of its body.
     Body,
     /// At its trailers.
@@ -43,20 +45,24 @@ pub(crate) enum CompletedAt {
 pub(crate) struct SentRequest {
     pub(crate) actions: Actions,
     /// The share of its body in the budget, until the gateway has received the body.
-    pub(crate) reservation: Option<BodyReservation>,
+    pub(crate) reservation: BodyReservation,
     pub(crate) expected: ExpectedResponse,
 }
 
 impl CompleteRequest {
     /// Builds the replies with the destination and, if needed, the body.
     pub(crate) fn send(self, destination: &Destination, request_headers: &mut RequestHeaders) -> SentRequest {
-        let Self { body, reservation, end, model_edit, expected } = self;
+        let Self { body, mut reservation, end, model_edit, expected } = self;
         let mut actions = Actions::new();
         let edited_body = model_edit.and_then(|(span, model)| {
             let edited_body =
                 catch_panic(GuardedStep::RequestModel, || replace_model(expected.api, &body, &span, &model));
             edited_body.inspect_err(|Panicked| actions.push(Action::Panicked)).ok()
         });
+        if let Some(edited_body) = &edited_body {
+            // The body as it came is dropped below. A share that shrinks exceeds nothing.
+            let _ = reservation.resize(edited_body.len());
+        }
         let headers_to_remove = std::mem::take(&mut request_headers.controls.headers_to_remove);
         let route = Route {
             destination,
@@ -66,6 +72,11 @@ impl CompleteRequest {
         };
         actions.extend(match end {
             CompletedAt::Headers => smallvec![Action::Reply(route.into_headers_reply())],
+            CompletedAt::HeadersBeforeBody => {
+                let announced_bytes = request_headers.content_length_bytes;
+                let body_bytes = announced_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+                smallvec![Action::Reply(Route { body_bytes, ..route }.into_headers_reply())]
+            }
             CompletedAt::SingleMessage => {
                 let body_bytes = edited_body.as_ref().map(Bytes::len);
                 smallvec![Action::Reply(Route { body_bytes, ..route }.into_body_reply(edited_body))]

@@ -2,10 +2,11 @@
 //! sends the destination.
 
 mod complete;
+mod reading;
 mod stage;
 
 use bytes::Bytes;
-use signalbox_intake::{Api, ParseOptions, ParsedRequest, parse};
+use signalbox_intake::Api;
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 use signalbox_types::Subset;
 use smallvec::smallvec;
@@ -22,7 +23,8 @@ use crate::refusal::Refusal;
 use crate::reply::{self, Direction, Ending};
 use crate::response::ExpectedResponse;
 use complete::{CompleteRequest, CompletedAt, SentRequest};
-use stage::Stage;
+use reading::{ReadBody, read_body};
+pub(crate) use stage::Stage;
 
 /// The state of one request.
 #[derive(Debug, Default)]
@@ -38,24 +40,8 @@ impl Request {
         &self.headers
     }
 
-    pub(crate) fn refusal(&self) -> Option<&Refusal> {
-        match &self.stage {
-            Stage::Refused(refusal) => Some(refusal),
-            _ => None,
-        }
-    }
-
-    /// Returns the length of the body in bytes if the request is complete, and neither has a destination nor was refused or
-    /// answered by the gateway.
-    pub(crate) fn waiting_bytes(&self) -> Option<usize> {
-        match &self.stage {
-            Stage::Complete(complete) => Some(complete.body.len()),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn is_sent(&self) -> bool {
-        matches!(self.stage, Stage::Sent { .. })
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
     }
 
     /// Sets the endpoints that the gateway allows; the last value counts.
@@ -106,30 +92,39 @@ impl Request {
             actions.push(Action::ControlHeadersIgnored { count: self.headers.controls.invalid });
         }
         let next = if message.end_of_stream {
-            self.complete(Bytes::new(), None, (self.headers.bodiless_api, CompletedAt::Headers), config)
+            self.complete_without_body(self.headers.bodiless_api, CompletedAt::Headers, config)
         } else {
-            match body_modes.request_body_mode() {
-                RequestBodyMode::NotReadable => {
-                    self.complete(Bytes::new(), None, (Api::Opaque, CompletedAt::Headers), config)
-                }
-                RequestBodyMode::Streamed => self.await_body(
-                    Stage::Receiving(BodyBuffer::default(), config.body_budget.start_reservation()),
-                    config,
-                ),
-                RequestBodyMode::Buffered => {
-                    self.await_body(Stage::AwaitingBody(config.body_budget.start_reservation()), config)
-                }
-            }
+            self.begin_body(config, body_modes)
         };
         actions.extend(next);
         actions
     }
 
-    fn await_body(&mut self, stage: Stage, config: &Config) -> Actions {
+    /// Awaits the body, or sends the request on at once if its body is not read.
+    fn begin_body(&mut self, config: &Config, body_modes: BodyModes) -> Actions {
         if let Some(path) = self.headers.unsupported_path.take() {
             let text = format!("no parser registered matching path suffix for: {path}");
             return self.refuse(Refusal::BadRequest(text), config);
         }
+        let reservation = config.body_budget.start_reservation();
+        let is_opaque = self.headers.api == Api::Opaque;
+        match body_modes.request_body_mode() {
+            RequestBodyMode::Streamed if is_opaque => {
+                self.complete_without_body(Api::Opaque, CompletedAt::HeadersBeforeBody, config)
+            }
+            mode if is_opaque || mode == RequestBodyMode::NotReadable => {
+                self.complete_without_body(Api::Opaque, CompletedAt::Headers, config)
+            }
+            RequestBodyMode::Streamed => {
+                self.await_body(Stage::Receiving(BodyBuffer::default(), reservation), config)
+            }
+            RequestBodyMode::Buffered | RequestBodyMode::NotReadable => {
+                self.await_body(Stage::AwaitingBody(reservation), config)
+            }
+        }
+    }
+
+    fn await_body(&mut self, stage: Stage, config: &Config) -> Actions {
         let limit_bytes = config.body_limit_bytes;
         if self.headers.content_length_bytes.is_some_and(|bytes| bytes > limit_bytes as u64) {
             return self.refuse(Refusal::TooLarge { limit_bytes }, config);
@@ -146,9 +141,13 @@ impl Request {
 
     pub(crate) fn on_body(&mut self, message: HttpBody, config: &Config, body_modes: BodyModes) -> Actions {
         let ending = Ending::of(message.end_of_stream);
+        let expected_bytes = self.headers.content_length_bytes;
         let (buffered_bytes, room) = match &mut self.stage {
-            Stage::Receiving(body, reservation) => (body.len_bytes(), reservation.grow(message.body.len())),
-            Stage::AwaitingBody(reservation) => (0, reservation.grow(message.body.len())),
+            Stage::Receiving(body, reservation) => {
+                let held_bytes = body.held_bytes_with(message.body.len(), expected_bytes);
+                (body.len_bytes(), reservation.resize(held_bytes))
+            }
+            Stage::AwaitingBody(reservation) => (0, reservation.resize(message.body.len())),
             _ => return self.unexpected_body(message.body, ending, body_modes),
         };
         let limit_bytes = config.body_limit_bytes;
@@ -159,7 +158,7 @@ impl Request {
             return self.refuse(Refusal::BodyBudgetExceeded, config);
         }
         if let Stage::Receiving(body, _) = &mut self.stage {
-            body.push(message.body, self.headers.content_length_bytes);
+            body.push(message.body, expected_bytes);
             return match ending {
                 Ending::Last => self.complete_received(CompletedAt::Body, config),
                 Ending::More => Actions::new(),
@@ -216,57 +215,48 @@ impl Request {
             return Actions::new();
         };
         let body = body.into_bytes();
-        match self.announced_bytes_if_truncated(&body) {
+        match self.headers.announced_bytes_if_more(body.len()) {
             Some(announced_bytes) => {
                 let text =
                     format!("request body is truncated: received {} of {announced_bytes} bytes", body.len());
                 self.refuse(Refusal::BadRequest(text), config)
             }
-            None => self.complete(body, Some(reservation), (self.headers.api, end), config),
+            None => self.complete(body, reservation, (self.headers.api, end), config),
         }
-    }
-
-    /// Returns the announced length of the body if less has arrived, unless the body is opaque.
-    fn announced_bytes_if_truncated(&self, body: &Bytes) -> Option<u64> {
-        let announced_bytes =
-            self.headers.content_length_bytes.filter(|announced_bytes| *announced_bytes > body.len() as u64);
-        announced_bytes.filter(|_| self.headers.api != Api::Opaque)
     }
 
     fn complete_in_one_message(&mut self, body: Bytes, end: CompletedAt, config: &Config) -> Actions {
         let Stage::AwaitingBody(reservation) = std::mem::take(&mut self.stage) else { return Actions::new() };
-        let api =
-            if self.announced_bytes_if_truncated(&body).is_some() { Api::Opaque } else { self.headers.api };
-        self.complete(body, Some(reservation), (api, end), config)
+        // The gateway buffered only a part without saying so.
+        let is_part = self.headers.announced_bytes_if_more(body.len()).is_some();
+        let end = if is_part { CompletedAt::PartialBody } else { end };
+        self.complete(body, reservation, (self.headers.api, end), config)
+    }
+
+    /// Completes a request whose body is empty, or is not read.
+    fn complete_without_body(&mut self, api: Api, end: CompletedAt, config: &Config) -> Actions {
+        let reservation = config.body_budget.start_reservation();
+        self.complete(Bytes::new(), reservation, (api, end), config)
     }
 
     fn complete(
         &mut self,
         body: Bytes,
-        reservation: Option<BodyReservation>,
+        mut reservation: BodyReservation,
         (api, end): (Api, CompletedAt),
         config: &Config,
     ) -> Actions {
         let mut actions = Actions::new();
-        let rewrite = |requested: &str| self.headers.rewrite_target(requested, &config.models);
-        let options = ParseOptions {
-            block_bytes: config.block_bytes,
-            media_weights: config.media_weights,
-            rewrite: &rewrite,
+        let how = (api, end == CompletedAt::PartialBody);
+        let read = match read_body(body, how, &self.headers, &mut reservation, config) {
+            Ok(read) => read,
+            Err(refusal) => return self.refuse(refusal, config),
         };
-        let mut parsed = match catch_panic(GuardedStep::RequestBody, || parse(api, &body, &options)) {
-            Ok(Ok(parsed)) => parsed,
-            Ok(Err(_)) if end == CompletedAt::PartialBody => ParsedRequest::default(),
-            Ok(Err(error)) => return self.refuse(Refusal::BadRequest(error.to_string()), config),
-            Err(Panicked) => {
-                actions.push(Action::Panicked);
-                ParsedRequest::default()
-            }
-        };
+        let ReadBody { body, is_decoded, mut parsed, has_panicked } = read;
+        actions.extend(has_panicked.then_some(Action::Panicked));
         let api = if api == Api::ByShape { parsed.api } else { api };
-        if self.headers.api == Api::ByShape && !config.parsers.allow(api) {
-            let text = "no parser registered for the API of this body, and the gateway sent no path";
-            return self.refuse(Refusal::BadRequest(text.to_owned()), config);
+        if is_decoded {
+            self.headers.controls.headers_to_remove.push("content-encoding".to_owned());
         }
         let target = &parsed.request.model;
         let model_edit = parsed.requested_model.as_ref().and(parsed.model_span.clone());
@@ -275,12 +265,7 @@ impl Request {
         let renamed = renamed.map(|requested| (target.clone(), requested));
         let expected = ExpectedResponse { api, renamed };
         parsed.request.subset = self.subset.take();
-        parsed.request.headers = std::mem::take(&mut self.headers.decision_headers);
-        parsed.request.priority = config.models.priority(self.headers.controls.objective.as_deref());
-        let controls = &self.headers.controls;
-        parsed.request.flow = controls.fairness_id.clone().or_else(|| controls.objective.clone());
-        parsed.request.ttft_goal_ms = self.headers.controls.ttft_goal_ms;
-        parsed.request.tpot_goal_ms = self.headers.controls.tpot_goal_ms;
+        self.headers.move_to(&mut parsed.request, &config.models);
         self.stage = Stage::Complete(CompleteRequest { body, reservation, end, model_edit, expected });
         actions.push(Action::Pick(parsed));
         actions
@@ -299,7 +284,7 @@ impl Request {
             Ok(destination) => {
                 let SentRequest { actions, reservation, expected } =
                     complete.send(destination, &mut self.headers);
-                self.stage = Stage::Sent { _reservation: reservation };
+                self.stage = Stage::Sent { _reservation: Some(reservation) };
                 (actions, Some(expected))
             }
             Err(refusal) => (self.refuse(refusal.clone(), config), None),

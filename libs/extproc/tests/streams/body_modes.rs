@@ -1,7 +1,7 @@
 //! Requests in body modes other than full duplex.
 
-use bytes::Bytes;
 use signalbox_extproc::{Config, Outcome, Refusal};
+use signalbox_intake::{Parsers, Unread};
 use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
 
 use crate::gateway::{
@@ -92,7 +92,9 @@ fn partial_body_is_routed_by_load() {
     let mut gateway = Gateway::new();
     gateway.send(headers(BodySendMode::BufferedPartial));
     let observed = gateway.send(request_body(&BODY[..20], false));
-    assert_eq!(observed, [Observed::Pick(Box::default()), Observed::RoutedWithBody(routed(), None)]);
+    let Observed::Pick(parsed) = &observed[0] else { panic!("{observed:?}") };
+    assert_eq!((parsed.unread, parsed.chain.len()), (Some(Unread::Part), 0));
+    assert_eq!(observed[1..], [Observed::RoutedWithBody(routed(), None)]);
 }
 
 #[test]
@@ -133,9 +135,15 @@ fn response_before_the_body_prevents_a_pick() {
 }
 
 #[test]
-fn grpc_mode_sends_the_body_back() {
-    let mut gateway = Gateway::new();
-    assert_eq!(gateway.send(headers(BodySendMode::Grpc)), []);
-    let observed = gateway.send(request_body(BODY, true));
-    assert_eq!(observed[2], Observed::RequestChunk(Bytes::from_static(BODY.as_bytes()), true));
+fn listed_parsers_hold_in_every_mode() {
+    let parsers = std::sync::Arc::new(Parsers::new(["anthropic-parser".to_owned()]));
+    for mode in (0..6).map(|mode| BodySendMode::try_from(mode).unwrap()) {
+        let config = Config { parsers: parsers.clone(), ..Config::default() };
+        let observed = Gateway::with(config, Err(Refusal::NoEndpoint)).send(headers(mode));
+        assert!(
+            matches!(&observed[..], [Observed::Refused { status: 400, body, .. }, Observed::Close]
+                if body.contains("no parser registered")),
+            "{mode:?}: {observed:?}"
+        );
+    }
 }

@@ -58,7 +58,7 @@ fn body_tells_the_api_and_the_response_is_not_awaited() {
 #[test]
 fn body_that_no_engine_reads_is_refused() {
     for (body, problem) in [
-        (r#"{"model":"m","messages":["#, "error unmarshaling request bodyMap: EOF"),
+        (r#"{"model":"m","messages":["#, "error unmarshaling request bodyMap: the body is truncated: EOF"),
         (r#"{"messages":[{"role":"user","content":"a"}]}"#, "model not found"),
     ] {
         let (observed, outcome) = ask(Gateway::new(), body);

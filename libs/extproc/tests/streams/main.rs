@@ -3,9 +3,11 @@
 
 mod body_modes;
 mod client_headers;
+mod compressed;
 mod contract;
 mod gateway;
 mod model_rewrites;
+mod opaque;
 mod properties;
 mod refusals;
 mod request;

@@ -1,7 +1,8 @@
 //! Limits how deeply JSON is nested.
 
 use memchr::{memchr_iter, memchr2_iter};
-use serde::de::Error;
+
+use crate::error::JsonError;
 
 /// Maximum number of nested arrays and objects: the limit that `serde_json` has for values that it builds.
 ///
@@ -12,12 +13,12 @@ const MAX_DEPTH: usize = 127;
 /// Rejects input that is nested too deeply. The input need not be JSON.
 ///
 /// # Errors
-/// Returns the error that `serde_json` reports for this.
-pub(crate) fn check_depth(json: &[u8]) -> Result<(), serde_json::Error> {
+/// Returns [`JsonError::TooDeep`] for such input.
+pub(crate) fn check_depth(json: &[u8]) -> Result<(), JsonError> {
     // Most bodies have too few brackets to be deep. Counting them runs at memory speed.
     let may_be_deep = memchr2_iter(b'[', b'{', json).nth(MAX_DEPTH).is_some();
     if may_be_deep && depth(json) > MAX_DEPTH {
-        return Err(serde_json::Error::custom("recursion limit exceeded"));
+        return Err(JsonError::TooDeep { limit: MAX_DEPTH });
     }
     Ok(())
 }

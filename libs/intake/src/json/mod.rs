@@ -7,6 +7,7 @@
 pub(crate) mod cursor;
 mod depth;
 pub(crate) mod escapes;
+mod non_finite;
 pub(crate) mod token_ids;
 
 use serde::de::IgnoredAny;
@@ -15,19 +16,24 @@ use serde_json::value::RawValue;
 
 use crate::error::JsonError;
 use depth::check_depth;
+pub(crate) use non_finite::with_finite_numbers;
 
 /// Parses a body that must be an object.
 ///
 /// # Errors
-/// Returns [`JsonError`] if it is not an object, is nested too deeply, or repeats a key that `T` reads.
+/// Returns [`JsonError`] if it is not an object in UTF-8, is nested too deeply, or repeats a key that `T` reads.
 pub(crate) fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, JsonError> {
+    if body.trim_ascii().is_empty() {
+        return Err(JsonError::Empty);
+    }
+    let text = str::from_utf8(body).map_err(JsonError::not_utf8)?;
     check_depth(body)?;
     // Input that starts like an object but is not JSON passes this check: parsing it gives a better error.
     if !body.trim_ascii_start().starts_with(b"{") {
-        serde_json::from_slice::<IgnoredAny>(body)?;
+        serde_json::from_str::<IgnoredAny>(text)?;
         return Err(JsonError::NotAnObject);
     }
-    Ok(serde_json::from_slice(body)?)
+    Ok(serde_json::from_str(text)?)
 }
 
 /// Deserializes a value that is present, even if it is `null`.

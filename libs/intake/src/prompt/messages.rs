@@ -1,7 +1,6 @@
 //! Hashes the messages of a chat.
 
-use serde::de::Error;
-
+use crate::error::MessagesError;
 use crate::json::cursor::{Cursor, Object, unquoted};
 use crate::prompt::Prompt;
 use crate::prompt::content::Author;
@@ -32,15 +31,15 @@ impl Prompt {
     ///
     /// # Errors
     /// Returns an error if `messages` is something else, or if a message repeats a member that is read.
-    pub(crate) fn add_messages(&mut self, messages: &str) -> Result<(), serde_json::Error> {
+    pub(crate) fn add_messages(&mut self, messages: &str) -> Result<(), MessagesError> {
         let mut cursor = Cursor::new(messages);
         if !cursor.enter_array() {
-            return Err(Error::custom("expected an array of messages"));
+            return Err(MessagesError::NotMessages);
         }
         while !cursor.leave_array() {
-            let Some(message) = cursor.object() else { return Err(Error::custom("expected a message")) };
+            let message = cursor.object().ok_or(MessagesError::NotMessages)?;
             if let Some(repeated) = message.find_repeated(&RENDERED) {
-                return Err(Error::custom(format_args!("duplicate field `{repeated}`")));
+                return Err(MessagesError::DuplicateKey(repeated));
             }
             self.add_message(&message);
         }

@@ -5,16 +5,22 @@ use crate::error::ParseError;
 /// Length of the header before each message in bytes: a compression flag and the length of the message.
 pub(crate) const FRAME_HEADER_BYTES: usize = 5;
 
-/// Returns the only message of a gRPC body.
+/// Returns the only message of a gRPC body, or `None` if it is compressed.
 ///
 /// # Errors
-/// Returns [`ParseError::InvalidGrpcPayload`] if the message is compressed, truncated, or not the only one.
-pub(crate) fn single_message(body: &[u8]) -> Result<&[u8], ParseError> {
+/// Returns [`ParseError::InvalidGrpcPayload`] if the message is truncated, or not the only one.
+pub(crate) fn single_message(body: &[u8]) -> Result<Option<&[u8]>, ParseError> {
     let (header, message) =
         body.split_first_chunk::<FRAME_HEADER_BYTES>().ok_or(ParseError::InvalidGrpcPayload)?;
-    let [0, len @ ..] = header else { return Err(ParseError::InvalidGrpcPayload) };
-    let is_whole = u32::from_be_bytes(*len) as usize == message.len();
-    if is_whole { Ok(message) } else { Err(ParseError::InvalidGrpcPayload) }
+    let [compressed, len @ ..] = header;
+    if u32::from_be_bytes(*len) as usize != message.len() {
+        return Err(ParseError::InvalidGrpcPayload);
+    }
+    match compressed {
+        0 => Ok(Some(message)),
+        1 => Ok(None),
+        _ => Err(ParseError::InvalidGrpcPayload),
+    }
 }
 
 /// Returns the length of the first frame of `body` with its header, or `None` while the header is incomplete.
@@ -28,9 +34,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_single_uncompressed_message_is_accepted() {
-        assert_eq!(single_message(b"\0\0\0\0\x02hi").unwrap(), b"hi");
-        for body in [&b""[..], b"\0\0\0\0", b"\x01\0\0\0\x02hi", b"\0\0\0\0\x03hi", b"\0\0\0\0\x01hi"] {
+    fn only_a_single_message_is_accepted() {
+        assert_eq!(single_message(b"\0\0\0\0\x02hi").unwrap(), Some(&b"hi"[..]));
+        assert_eq!(single_message(b"\x01\0\0\0\x02hi").unwrap(), None);
+        for body in [&b""[..], b"\0\0\0\0", b"\x02\0\0\0\x02hi", b"\0\0\0\0\x03hi", b"\0\0\0\0\x01hi"] {
             assert!(single_message(body).is_err(), "{body:?}");
         }
     }

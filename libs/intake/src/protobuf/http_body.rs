@@ -33,12 +33,13 @@ pub(crate) struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Finds the payload of the only message in `body`. Returns `None` if the message has none.
+    /// Finds the payload of the only message in `body`, which must not be compressed. Returns `None` if the message has
+    /// none.
     ///
     /// # Errors
     /// Returns [`ParseError::InvalidGrpcPayload`] if `body` is not one message of this type.
     pub(crate) fn find(body: &'a [u8], envelope: Envelope) -> Result<Option<Self>, ParseError> {
-        single_message(body)?;
+        single_message(body)?.ok_or(ParseError::InvalidGrpcPayload)?;
         let (mut enclosing, mut within) = (SmallVec::new(), FRAME_HEADER_BYTES..body.len());
         for _ in 0..envelope.depth() {
             let Some(field) = find_single_field(body, within, FIELD_NUMBER)? else { return Ok(None) };

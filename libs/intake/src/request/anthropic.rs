@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::error::ParseError;
+use crate::error::{MessagesError, ParseError};
 use crate::json::{deserialize_present, parse_object, parse_token_count};
 use crate::options::ParseOptions;
 use crate::prompt::Prompt;
@@ -11,8 +11,8 @@ use crate::prompt::content::Author;
 use crate::prompt::messages::TOOL_CACHE_MARK_DEPTH;
 use crate::prompt::root::{Form, Root};
 use crate::request::model::Model;
-use crate::request::openai::{has_elements, json, member, present_tools};
-use crate::request::parsed::{ParsedRequest, assemble, delivery};
+use crate::request::openai::{has_elements, has_text, json, member, present_tools};
+use crate::request::parsed::{ParsedRequest, assemble, assemble_unread, delivery};
 
 /// A body of the messages API.
 #[derive(Deserialize)]
@@ -55,9 +55,14 @@ pub(crate) fn parse_messages(bytes: &[u8], options: &ParseOptions<'_>) -> Result
     if let Some(system) = body.system.filter(|system| !is_empty_text(system)) {
         prompt.add_plain_message("system", Some(system.get()), Author::AnthropicSystem);
     }
-    let added = prompt.add_messages(messages.get());
-    added.map_err(|error| ParseError::InvalidAnthropicMessages(error.into()))?;
-    Ok(assemble(model?, prompt, parse_token_count(body.max_tokens), delivery(body.stream)))
+    let (max_tokens, delivery) = (parse_token_count(body.max_tokens), delivery(body.stream));
+    match prompt.add_messages(messages.get()) {
+        Ok(()) => Ok(assemble(model?, prompt, max_tokens, delivery)),
+        Err(MessagesError::NotMessages) if has_text(messages) => {
+            Ok(assemble_unread(model?, max_tokens, delivery))
+        }
+        Err(error) => Err(ParseError::InvalidAnthropicMessages(error)),
+    }
 }
 
 /// Returns whether a system prompt is an empty string or an empty array, for which engines render no message.

@@ -1,4 +1,4 @@
-//! Parses the bodies of the engines' own HTTP APIs, whose prompts are token ids.
+//! Parses the bodies of the engines' own HTTP APIs, whose prompts are token ids or text.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -7,12 +7,12 @@ use crate::error::ParseError;
 use crate::json::token_ids::{InvalidTokenId, TokenIds};
 use crate::json::{deserialize_present, parse_object, parse_object_or_default, parse_token_count};
 use crate::options::ParseOptions;
-use crate::prompt::Prompt;
 use crate::prompt::placeholders::{self, MediaItem};
 use crate::prompt::root::{Form, Root};
+use crate::prompt::{Prompt, form_of};
 use crate::request::model::Model;
-use crate::request::openai::json;
-use crate::request::parsed::{ParsedRequest, assemble, delivery};
+use crate::request::openai::{has_content, has_text, json};
+use crate::request::parsed::{ParsedRequest, assemble, assemble_unread, delivery};
 
 /// A body of vLLM's generate API.
 #[derive(Deserialize)]
@@ -31,11 +31,19 @@ struct VllmBody<'a> {
     cache_salt: Option<&'a RawValue>,
 }
 
-/// A body of SGLang's generate API.
+/// A body of the generate API of SGLang (`text`, `input_ids`), of TGI (`inputs`) or of vLLM's example server (`prompt`).
 #[derive(Deserialize)]
-struct SglangBody<'a> {
+struct GenerateBody<'a> {
     #[serde(borrow)]
     input_ids: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    inputs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input_embeds: Option<&'a RawValue>,
     #[serde(borrow)]
     image_data: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -49,16 +57,22 @@ struct SglangBody<'a> {
     #[serde(borrow)]
     sampling_params: Option<&'a RawValue>,
     #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
     stream: Option<&'a RawValue>,
 }
 
-/// The limits of generated tokens, as vLLM and SGLang name them.
+/// The limits of generated tokens, as vLLM, SGLang and TGI name them, and TGI's adapter.
 #[derive(Default, Deserialize)]
 struct SamplingParams<'a> {
     #[serde(borrow)]
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
     max_new_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    adapter_id: Option<&'a RawValue>,
 }
 
 /// Parses a request to vLLM. The model may be missing.
@@ -77,28 +91,41 @@ pub(crate) fn parse_vllm(bytes: &[u8], options: &ParseOptions<'_>) -> Result<Par
     Ok(assemble(model, prompt, parse_token_count(sampling.max_tokens), delivery(body.stream)))
 }
 
-/// Parses a request to SGLang. It names no model; its cache salt is called `extra_key`. Where its media are
-/// among the ids is not known, so they separate prompts from the start.
-pub(crate) fn parse_sglang(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
-    let body: SglangBody<'_> = parse_object(bytes).map_err(ParseError::InvalidGenerateJson)?;
-    let ids = body.input_ids.ok_or(ParseError::MissingInputIds)?;
-    if body.extra_key.is_some_and(|key| !key.get().starts_with('"')) {
-        return Err(ParseError::InvalidExtraKey);
+/// Parses a request to a generate API. It names no model; SGLang's cache salt is called `extra_key`. Where media are
+/// among the ids or in the text is not known, so they separate prompts from the start.
+pub(crate) fn parse_generate(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
+    let body: GenerateBody<'_> = parse_object(bytes).map_err(ParseError::InvalidGenerateJson)?;
+    let sampling: SamplingParams<'_> = parse_object_or_default(body.sampling_params.or(body.parameters));
+    let max_tokens =
+        parse_token_count(sampling.max_new_tokens).or_else(|| parse_token_count(body.max_tokens));
+    let delivery = delivery(body.stream);
+    let unread = || Ok(assemble_unread(Model::default(), max_tokens, delivery));
+    let texts = [body.text, body.inputs, body.prompt].into_iter().flatten();
+    let text = texts.into_iter().find(|text| has_content(text) || has_text(text));
+    let Some(value) = body.input_ids.or(text) else {
+        let others = [body.input_embeds, body.image_data, body.video_data, body.audio_data];
+        let has_other = others.into_iter().flatten().any(|other| has_content(other) || has_text(other));
+        return if has_other { unread() } else { Err(ParseError::MissingGeneratePrompt) };
+    };
+    if body.input_ids.is_some() && form_of(value) == Form::Text {
+        return Err(ParseError::InvalidInputIds);
     }
     let fields = &[
         ("extra_key", json(body.extra_key)),
         ("lora_path", json(body.lora_path)),
+        ("adapter_id", json(sampling.adapter_id)),
         ("image_data", json(body.image_data)),
         ("video_data", json(body.video_data)),
         ("audio_data", json(body.audio_data)),
     ];
-    let mut prompt = Prompt::new(&Root { model: "", form: Form::TokenIds, fields }, options);
-    add_ids(&mut prompt, ids, &[]).map_err(|_| ParseError::InvalidInputIds)?;
-    if prompt.is_empty() {
-        return Err(ParseError::EmptyInputIds);
+    let mut prompt = Prompt::new(&Root { model: "", form: form_of(value), fields }, options);
+    match prompt.add_any(value) {
+        Ok(()) => Ok(assemble(Model::default(), prompt, max_tokens, delivery)),
+        Err(_) if body.input_ids.is_none() && has_text(value) => unread(),
+        Err(_) if body.input_ids.is_none() => Err(ParseError::MissingGeneratePrompt),
+        Err(_) if has_content(value) => Err(ParseError::InvalidInputIds),
+        Err(_) => Err(ParseError::EmptyInputIds),
     }
-    let sampling: SamplingParams<'_> = parse_object_or_default(body.sampling_params);
-    Ok(assemble(Model::default(), prompt, parse_token_count(sampling.max_new_tokens), delivery(body.stream)))
 }
 
 fn add_ids(

@@ -56,6 +56,38 @@ impl Model {
             return Ok(Self::from_default_rewrite(span, options));
         }
         let requested: String = serde_json::from_str(text).map_err(|_| ParseError::MissingModel)?;
+        Self::named(requested, span, options)
+    }
+
+    /// Like [`Self::parse_optional`], but a body that names no model, or not by a string, has none: it is not of an API
+    /// for which a rewrite could add one.
+    ///
+    /// # Errors
+    /// Returns [`ParseError::ModelTooLong`] if the name is too long.
+    pub(crate) fn parse_if_named(
+        body: &[u8],
+        value: Option<&RawValue>,
+        options: &ParseOptions<'_>,
+    ) -> Result<Self, ParseError> {
+        let is_name = |value: &&RawValue| value.get().starts_with('"') && value.get() != "\"\"";
+        match value.filter(is_name) {
+            Some(value) => match Self::parse_optional(body, Some(value), options) {
+                Err(ParseError::MissingModel) => Ok(Self::default()),
+                parsed => parsed,
+            },
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Returns the model `requested`, which is named at `span`.
+    ///
+    /// # Errors
+    /// Returns [`ParseError::ModelTooLong`] if the name is too long.
+    pub(crate) fn named(
+        requested: String,
+        span: Option<Range<usize>>,
+        options: &ParseOptions<'_>,
+    ) -> Result<Self, ParseError> {
         if requested.len() > MAX_MODEL_BYTES {
             return Err(ParseError::ModelTooLong { limit_bytes: MAX_MODEL_BYTES });
         }

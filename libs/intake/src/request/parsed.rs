@@ -23,8 +23,45 @@ pub struct ParsedRequest {
     /// The model that the body names, if the request is rewritten to another one. Empty if it names none.
     pub requested_model: Option<String>,
     /// Range of the JSON value of the model's name in the body, with its quotes, or the position where it can
-    /// be inserted. For [`crate::replace_model`].
+    /// be inserted; in a form, the range of the name. For [`crate::replace_model`].
     pub model_span: Option<Range<usize>>,
+    /// Why the prompt could not be read, although an engine might read it. Such a request is routed by load.
+    pub unread: Option<Unread>,
+}
+
+/// What kept a prompt from being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The prompt is in a form that is not known here, such as embeddings.
+    PromptForm,
+    /// The body is compressed in a way that is not known here, or is only a part of a compressed body.
+    Encoding,
+    /// The body is only the part that the gateway could buffer.
+    Part,
+    /// The body of a form or of an API of which only the model matters has another structure.
+    Structure,
+}
+
+impl Unread {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::PromptForm, Self::Encoding, Self::Part, Self::Structure];
+
+    /// Returns its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PromptForm => "prompt_form",
+            Self::Encoding => "encoding",
+            Self::Part => "part",
+            Self::Structure => "structure",
+        }
+    }
+}
+
+impl From<Unread> for ParsedRequest {
+    /// Returns a request of which nothing is known.
+    fn from(unread: Unread) -> Self {
+        Self { unread: Some(unread), ..Self::default() }
+    }
 }
 
 /// How a client wants the response.
@@ -55,6 +92,22 @@ pub(crate) fn assemble(
         requested_model: model.requested,
         model_span: model.span,
         ..ParsedRequest::default()
+    }
+}
+
+/// Returns a request of which the model, but not the prompt could be read.
+pub(crate) fn assemble_unread(
+    model: Model,
+    max_output_tokens: Option<u64>,
+    delivery: Delivery,
+) -> ParsedRequest {
+    let request = Request { model: model.name, max_output_tokens, ..Request::default() };
+    ParsedRequest {
+        request,
+        delivery,
+        requested_model: model.requested,
+        model_span: model.span,
+        ..Unread::PromptForm.into()
     }
 }
 

@@ -66,9 +66,9 @@ impl Shape<'_> {
         }
         let others = [
             (self.token_ids.is_some(), Api::VllmGenerate),
-            (self.input_ids.is_some(), Api::SglangGenerate),
-            (self.text.is_some(), Api::SglangGenerate),
-            (self.inputs.is_some(), Api::SglangGenerate),
+            (self.input_ids.is_some(), Api::Generate),
+            (self.text.is_some(), Api::Generate),
+            (self.inputs.is_some(), Api::Generate),
             (self.items.is_some(), Api::Conversations),
         ];
         others.into_iter().find(|(is_present, _)| *is_present).map_or(Api::Opaque, |(_, api)| api)
@@ -112,9 +112,9 @@ mod tests {
             (r#"{"input":[[1,2]]}"#, Api::Embeddings),
             (r#"{"items":[]}"#, Api::Conversations),
             (r#"{"token_ids":[1],"sampling_params":{}}"#, Api::VllmGenerate),
-            (r#"{"input_ids":[1],"sampling_params":{}}"#, Api::SglangGenerate),
-            (r#"{"text":"a"}"#, Api::SglangGenerate),
-            (r#"{"inputs":"a"}"#, Api::SglangGenerate),
+            (r#"{"input_ids":[1],"sampling_params":{}}"#, Api::Generate),
+            (r#"{"text":"a"}"#, Api::Generate),
+            (r#"{"inputs":"a"}"#, Api::Generate),
             (r#"{"query":"a","documents":["b"]}"#, Api::Opaque),
             ("{}", Api::Opaque),
             ("--boundary", Api::Opaque),

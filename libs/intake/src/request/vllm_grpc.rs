@@ -7,7 +7,7 @@ use crate::prompt::{Prompt, placeholders};
 use crate::protobuf::fields::{Fields, PackedInts, Value, truncate_to_u32};
 use crate::protobuf::grpc_frame::single_message;
 use crate::request::model::Model;
-use crate::request::parsed::{Delivery, ParsedRequest, assemble};
+use crate::request::parsed::{Delivery, ParsedRequest, Unread, assemble, assemble_unread};
 
 /// The prompt of a generation request.
 enum Input<'a> {
@@ -16,10 +16,11 @@ enum Input<'a> {
 }
 
 /// Parses a `GenerateRequest`. A repeated input is rejected because no writer produces one; of any other
-/// repeated field the last value counts, as usual in protobuf.
+/// repeated field the last value counts, as usual in protobuf. An input of a kind that was added since is not read.
 pub(crate) fn parse_generate(body: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
     let (mut input, mut media_items, mut max_tokens, mut stream) = (None, Vec::new(), None, 0);
-    for field in Fields::new(single_message(body)?) {
+    let Some(message) = single_message(body)? else { return Ok(Unread::Encoding.into()) };
+    for field in Fields::new(message) {
         match field? {
             (2 | 3, Value::Bytes(_)) if input.is_some() => return Err(ParseError::InvalidGrpcPayload),
             (2, Value::Bytes(tokenized_input)) => input = Some(Input::Tokenized(tokenized_input)),
@@ -30,7 +31,8 @@ pub(crate) fn parse_generate(body: &[u8], options: &ParseOptions<'_>) -> Result<
             _ => {}
         }
     }
-    let input = input.ok_or(ParseError::UnsupportedGrpcInput)?;
+    let delivery = if stream == 0 { Delivery::Whole } else { Delivery::Streamed };
+    let Some(input) = input else { return Ok(assemble_unread(Model::default(), max_tokens, delivery)) };
     let form = if matches!(input, Input::Text(_)) { Form::Text } else { Form::TokenIds };
     let mut prompt = Prompt::new(&Root { model: "", form, fields: &[] }, options);
     match input {
@@ -42,14 +44,14 @@ pub(crate) fn parse_generate(body: &[u8], options: &ParseOptions<'_>) -> Result<
     if prompt.is_empty() {
         return Err(ParseError::MissingTokenizedInput);
     }
-    let delivery = if stream == 0 { Delivery::Whole } else { Delivery::Streamed };
     Ok(assemble(Model::default(), prompt, max_tokens, delivery))
 }
 
 /// Parses an `EmbedRequest`.
 pub(crate) fn parse_embed(body: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
     let mut tokenized_input = None;
-    for field in Fields::new(single_message(body)?) {
+    let Some(message) = single_message(body)? else { return Ok(Unread::Encoding.into()) };
+    for field in Fields::new(message) {
         match field? {
             (2, Value::Bytes(_)) if tokenized_input.is_some() => return Err(ParseError::InvalidGrpcPayload),
             (2, Value::Bytes(message)) => tokenized_input = Some(message),

@@ -67,7 +67,7 @@ pub(crate) const USAGE_KEY: &str = "usage";
 /// Returns the top-level key of the usage in responses of `api`.
 pub(crate) fn usage_key(api: Api) -> &'static str {
     match api {
-        Api::SglangGenerate => "meta_info",
+        Api::Generate | Api::GenerateStream => "meta_info",
         _ => USAGE_KEY,
     }
 }

@@ -32,7 +32,7 @@ fn bodies() -> Vec<(Api, Vec<u8>)> {
         (Api::Completions, format!(r#"{{"prompt":{json},"model":"m"}}"#).into()),
         (Api::Completions, format!(r#"{{"prompt":"{text}","model":"m"}}"#).into()),
         (Api::Chat, format!(r#"{{"messages":[{messages}],"tools":{json},"model":"m"}}"#).into()),
-        (Api::SglangGenerate, format!(r#"{{"input_ids":{json}}}"#).into()),
+        (Api::Generate, format!(r#"{{"input_ids":{json}}}"#).into()),
         (Api::VllmGrpcGenerate, frame(&bytes(2, &packed(2, &ids)))),
     ]
 }

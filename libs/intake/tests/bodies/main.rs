@@ -3,9 +3,12 @@
 
 mod allocations;
 mod completions_and_chats;
+mod encodings;
 mod media;
 mod model_renames;
+mod models_alone;
 mod mutated_corpus;
+mod odd_bodies;
 mod other_apis;
 mod prompt_forms;
 mod protobuf_writer;

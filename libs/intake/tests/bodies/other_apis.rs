@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::{any, prop_assert_eq, proptest};
-use signalbox_intake::{Api, Delivery, ParseOptions, ParsedRequest, parse, replace_model};
+use signalbox_intake::{Api, Delivery, ParseOptions, ParsedRequest, Unread, parse, replace_model};
 
 use crate::completions_and_chats::{chain, chain_of_ids, chain_of_scoped_ids, refusal};
 use crate::protobuf_writer::{bytes, frame, number, packed};
@@ -26,7 +26,9 @@ fn responses_request_is_parsed() {
     assert_eq!(response.delivery, Delivery::Streamed);
     let text = read(Api::Responses, r#"{"model":"m","input":"0123456789"}"#);
     assert_eq!((text.chain, text.request.prompt_tokens), (chain("m", b"\xfcuser\xff0123456789\xff"), 5));
-    for body in ["{}", r#"{"input":null}"#, r#"{"input":""}"#, r#"{"input":[]}"#, r#"{"input":{}}"#] {
+    for body in
+        ["{}", r#"{"input":null}"#, r#"{"input":""}"#, r#"{"input":[]}"#, r#"{"input":{}}"#, r#"{"input":7}"#]
+    {
         assert_eq!(refused(Api::Responses, body), "invalid responses request: must have input field");
     }
 }
@@ -42,17 +44,14 @@ fn embeddings_conversations_and_images_are_parsed() {
     let image = read(Api::Images, r#"{"model":"m","prompt":"a black cat","n":2}"#);
     assert_eq!(image.chain, chain("m", "a black cat"));
     for (api, body, text) in [
-        (Api::Embeddings, "{}", "invalid embeddings request: must have input field"),
+        (Api::Embeddings, "{}", "invalid embeddings request: must have input field or messages"),
         (
             Api::Embeddings,
-            r#"{"input":[1,"a"],"model":"m"}"#,
-            "invalid embeddings request: must have input field",
+            r#"{"input":[-1],"model":"m"}"#,
+            "invalid embeddings request: must have input field or messages",
         ),
-        (Api::Conversations, "{}", "invalid conversations request: must have items field"),
-        (Api::Conversations, r#"{"items":"a"}"#, "invalid conversations request: must have items field"),
-        (Api::Conversations, r#"{"items":[ ]}"#, "invalid conversations request: must have items field"),
         (Api::Images, "{}", "invalid images generations request: must have prompt field"),
-        (Api::Images, r#"{"prompt":["a"]}"#, "invalid images generations request: must have prompt field"),
+        (Api::Images, r#"{"prompt":""}"#, "invalid images generations request: must have prompt field"),
         (Api::Images, r#"{"prompt":"a"}"#, "model not found in request body"),
     ] {
         assert_eq!(refused(api, body), text, "{body}");
@@ -72,8 +71,12 @@ fn anthropic_messages_are_parsed() {
         ("no healthy upstream", "error unmarshaling request body: "),
         ("[]", "error unmarshaling request body: the body is not a JSON object"),
         (r#"{"messages":[{}],"model":"a","model":"b"}"#, "error unmarshaling request body: duplicate field"),
-        (r#"{"messages":"hi"}"#, "error parsing messages request: "),
+        (r#"{"messages":7}"#, "error parsing messages request: "),
         (r#"{"messages":[1]}"#, "error parsing messages request: "),
+        (
+            r#"{"messages":[{"role":"a","role":"b"}]}"#,
+            "error parsing messages request: duplicate field `role`",
+        ),
         ("{}", "invalid messages request: must have at least one message"),
         (r#"{"messages":[]}"#, "invalid messages request: must have at least one message"),
         (r#"{"messages":[{}]}"#, "model not found in request body"),
@@ -102,7 +105,7 @@ fn vllm_request_is_parsed() {
     assert_eq!(cat[0], dog[0]);
     assert!(cat[1..].iter().all(|block| !dog.contains(block)));
     for (body, text) in [
-        ("{", "invalid generate request: EOF"),
+        ("{", "invalid generate request: the body is truncated: EOF"),
         ("7", "invalid generate request: the body is not a JSON object"),
         ("{}", "invalid generate request: must have non-empty token_ids field"),
         (r#"{"token_ids":[]}"#, "invalid generate request: must have non-empty token_ids field"),
@@ -122,25 +125,35 @@ fn vllm_request_is_parsed() {
 fn sglang_request_is_parsed() {
     let body =
         r#"{"input_ids":[1,2,3],"extra_key":"s","sampling_params":{"max_new_tokens":4},"stream":true}"#;
-    let generate = read(Api::SglangGenerate, body);
+    let generate = read(Api::Generate, body);
     assert_eq!(generate.chain, chain_of_scoped_ids("", b"\xfeextra_key\xffs\xff", &[1, 2, 3]));
     assert_eq!(generate.request.model, "");
     assert_eq!((generate.request.prompt_tokens, generate.request.max_output_tokens), (3, Some(4)));
     assert_eq!(generate.delivery, Delivery::Streamed);
     for (body, text) in [
-        ("{", "invalid generate request: EOF"),
-        (r#"{"text":"hi"}"#, "invalid generate request: input_ids must be provided"),
-        (r#"{"input_ids":null}"#, "invalid generate request: input_ids must be provided"),
+        ("{", "invalid generate request: the body is truncated: EOF"),
+        ("{}", "invalid generate request: input_ids, text, inputs or prompt must be provided"),
+        (
+            r#"{"input_ids":null,"text":""}"#,
+            "invalid generate request: input_ids, text, inputs or prompt must be provided",
+        ),
+        (r#"{"text":7}"#, "invalid generate request: input_ids, text, inputs or prompt must be provided"),
         (r#"{"input_ids":[]}"#, "invalid generate request: input_ids cannot be empty"),
-        (r#"{"input_ids":[[1]]}"#, "invalid generate request: input_ids must be an array of uint32 integers"),
+        (
+            r#"{"input_ids":[[-1]]}"#,
+            "invalid generate request: input_ids must be an array of uint32 integers",
+        ),
+        (
+            r#"{"input_ids":["a",1]}"#,
+            "invalid generate request: input_ids must be an array of uint32 integers",
+        ),
         (
             r#"{"input_ids":[4294967296]}"#,
             "invalid generate request: input_ids must be an array of uint32 integers",
         ),
-        (r#"{"input_ids":[1],"extra_key":["a"]}"#, "invalid generate request: extra_key must be a string"),
         (r#"{"input_ids":[1],"input_ids":[2]}"#, "invalid generate request: duplicate field"),
     ] {
-        let refused = refused(Api::SglangGenerate, body);
+        let refused = refused(Api::Generate, body);
         assert!(refused.starts_with(text), "{body}: {refused}");
     }
 }
@@ -177,13 +190,17 @@ fn invalid_vllm_grpc_messages_are_rejected() {
     compressed[0] = 1;
     for api in [Api::VllmGrpcGenerate, Api::VllmGrpcEmbed] {
         assert!(parse(api, &whole, &ParseOptions::new(8)).is_ok());
-        for body in [&b""[..], &whole[..4], &whole[..whole.len() - 1], &compressed, &whole.repeat(2)] {
+        let read = parse(api, &compressed, &ParseOptions::new(8)).unwrap();
+        assert_eq!((read.unread, read.chain.len()), (Some(Unread::Encoding), 0));
+        for body in [&b""[..], &whole[..4], &whole[..whole.len() - 1], &whole.repeat(2)] {
             assert_eq!(refused(api, body), payload);
         }
         assert_eq!(refused(api, frame(&bytes(2, b"\x12\x05\x01"))), payload);
         assert_eq!(refused(api, frame(&bytes(2, &packed(2, &[1])).repeat(2))), payload);
     }
-    assert_eq!(refused(Api::VllmGrpcGenerate, frame(b"")), "not supported request inputType");
+    let other_input = frame(&[bytes(9, b"embeddings"), number(5, 1)].concat());
+    let read = parse(Api::VllmGrpcGenerate, &other_input, &ParseOptions::new(8)).unwrap();
+    assert_eq!((read.unread, read.delivery), (Some(Unread::PromptForm), Delivery::Streamed));
     assert_eq!(refused(Api::VllmGrpcGenerate, frame(&bytes(2, b""))), "missing tokenized input");
     assert_eq!(refused(Api::VllmGrpcEmbed, frame(b"")), "missing tokenized input in EmbedRequest");
 }
@@ -234,11 +251,14 @@ fn invalid_vertex_messages_are_rejected() {
         (frame(&http_body)[1..].to_vec(), payload),
         (frame(&http_body.repeat(2)), payload),
         (frame(&bytes(2, b"\x12\x05{}")), payload),
-        (frame(b""), "error unmarshaling request bodyMap: EOF while parsing a value at line 1 column 0"),
-        (vertex("{}"), "invalid responses request: must have input field"),
+        (frame(b""), "error unmarshaling request bodyMap: the body is empty"),
     ] {
         assert_eq!(refused(Api::VertexPredict, body), text);
     }
+    let other = vertex(r#"{"model":"m","instances":[1]}"#);
+    let read = parse(Api::VertexPredict, &other, &ParseOptions::new(8)).unwrap();
+    assert_eq!((read.unread, &other[read.model_span.unwrap()]), (Some(Unread::PromptForm), &b"\"m\""[..]));
+    assert!(refused(Api::VertexChat, vertex("{}")).contains("must have valid messages"));
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn scopes_share_no_block() {
         r#","video_data":"a""#,
         r#","audio_data":"a""#,
     ];
-    assert_share_no_block(Api::SglangGenerate, ids, &scopes);
+    assert_share_no_block(Api::Generate, ids, &scopes);
     let scopes = [
         "",
         r#","mm_processor_kwargs":{"max_pixels":1}"#,

@@ -66,11 +66,11 @@ const STREAMS: [(Api, &str, &str); 6] = [
         "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"a\"}}\n\n",
     ),
     (
-        Api::SglangGenerate,
+        Api::Generate,
         "data: {\"text\":\"\",\"output_ids\":[],\"meta_info\":{\"prompt_tokens\":5}}\n\n",
         "data: {\"text\":\"a\",\"output_ids\":[1],\"meta_info\":{}}\n\n",
     ),
-    (Api::SglangGenerate, "\n\n", "data: {\"token\":{\"id\":1,\"text\":\"a\"},\"generated_text\":null}\n\n"),
+    (Api::Generate, "\n\n", "data: {\"token\":{\"id\":1,\"text\":\"a\"},\"generated_text\":null}\n\n"),
     (
         Api::VllmGenerate,
         "data: {\"choices\":[{\"index\":0,\"token_ids\":[]}]}\n\n",
@@ -153,7 +153,7 @@ proptest! {
         for (api, format) in [
             (Api::Chat, ResponseFormat::EventStream),
             (Api::Chat, ResponseFormat::Json),
-            (Api::SglangGenerate, ResponseFormat::EventStream),
+            (Api::Generate, ResponseFormat::EventStream),
             (Api::VllmGrpcGenerate, ResponseFormat::Grpc),
             (Api::VllmGrpcEmbed, ResponseFormat::Grpc),
             (Api::VertexChat, ResponseFormat::Grpc),

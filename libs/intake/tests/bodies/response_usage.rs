@@ -87,10 +87,10 @@ fn responses() -> Vec<(Api, ResponseFormat, Vec<u8>)> {
         (Api::VllmGenerate, ResponseFormat::EventStream, OPENAI_EVENTS.into()),
         (Api::Messages, ResponseFormat::EventStream, ANTHROPIC_EVENTS.into()),
         (Api::Responses, ResponseFormat::EventStream, RESPONSES_EVENTS.into()),
-        (Api::SglangGenerate, ResponseFormat::EventStream, SGLANG_EVENTS.into()),
+        (Api::Generate, ResponseFormat::EventStream, SGLANG_EVENTS.into()),
         (Api::Completions, ResponseFormat::Json, whole.into()),
         (Api::Messages, ResponseFormat::Json, message.into()),
-        (Api::SglangGenerate, ResponseFormat::Json, sglang.into()),
+        (Api::Generate, ResponseFormat::Json, sglang.into()),
         (Api::VllmGrpcGenerate, ResponseFormat::Grpc, grpc_response()),
         (Api::VertexChat, ResponseFormat::Grpc, in_http_bodies(&[whole])),
         (
@@ -181,7 +181,7 @@ proptest! {
         for (api, format) in [
             (Api::Chat, ResponseFormat::EventStream),
             (Api::Chat, ResponseFormat::Json),
-            (Api::SglangGenerate, ResponseFormat::EventStream),
+            (Api::Generate, ResponseFormat::EventStream),
             (Api::VllmGrpcGenerate, ResponseFormat::Grpc),
             (Api::VllmGrpcEmbed, ResponseFormat::Grpc),
             (Api::VertexChat, ResponseFormat::Grpc),

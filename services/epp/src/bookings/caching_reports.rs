@@ -48,7 +48,7 @@ fn name(api: Api) -> &'static str {
         Api::Embeddings => "embeddings",
         Api::Messages => "messages",
         Api::VllmGenerate | Api::VllmGrpcGenerate | Api::VllmGrpcEmbed => "vllm",
-        Api::SglangGenerate => "sglang",
+        Api::Generate | Api::GenerateStream => "generate",
         _ => "other",
     }
 }

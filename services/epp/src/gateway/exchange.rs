@@ -20,6 +20,7 @@ use self::picking::WaitingExchange;
 use crate::bookings::booked_request::BookedRequest;
 use crate::deciding::picker::Picker;
 use crate::gateway::gateway_connections::OpenStream;
+use crate::gateway::long_work::run_long;
 use crate::metrics::bounded_labels::Service;
 use crate::metrics::go_epp::RequestSummary;
 
@@ -88,7 +89,11 @@ impl Exchange {
 
     /// Handles an event; see [`Self::guarded`].
     fn handle_guarded(&mut self, event: Event) {
-        self.guarded(|this| this.handle(event));
+        if self.conversation.takes_long(&event) {
+            run_long(|| self.guarded(|this| this.handle(event)));
+        } else {
+            self.guarded(|this| this.handle(event));
+        }
         if self.conversation.awaited_pick_bytes().is_none() {
             // The gateway has answered by itself.
             self.waiting = None;
@@ -232,6 +237,10 @@ impl Stream for Exchange {
                 continue;
             }
             if this.state == State::HalfClosedInQueue {
+                return Poll::Pending;
+            }
+            if this.conversation.holds_body_back() {
+                // Unread messages hold the gateway back. If it gives up, it resets the stream.
                 return Poll::Pending;
             }
             this.conversation.release_sent_body();

@@ -5,4 +5,5 @@ mod exchange;
 pub(crate) mod gateway_connections;
 pub(crate) mod health;
 mod http2_limits;
+mod long_work;
 pub(crate) mod servers;

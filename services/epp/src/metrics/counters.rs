@@ -17,6 +17,7 @@ use signalbox_types::Request;
 
 use super::access_log_entries::AccessLogEntries;
 use super::go_epp::RequestMetrics;
+use super::unread_prompts::UnreadPrompts;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CodeLabel {
@@ -68,6 +69,7 @@ pub(crate) struct Metrics {
     prompt_tokens: Counter,
     matched_prompt_tokens: Counter,
     refused_requests: Family<CodeLabel, Counter>,
+    pub(crate) unread_prompts: UnreadPrompts,
     pub(crate) detached_bookings: Counter,
     pub(crate) detached_bookings_expired: Counter,
     pub(crate) detached_bookings_dropped: Counter,
@@ -111,6 +113,7 @@ impl Metrics {
             "Requests that the picker refused with an error response, by error code",
             metrics.refused_requests.clone(),
         );
+        metrics.unread_prompts.register(registry);
         metrics.access_log_entries.register(registry);
         registry.register(
             "access_log_first_byte_seconds",

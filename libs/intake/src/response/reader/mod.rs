@@ -52,7 +52,8 @@ impl ResponseReader {
             (ResponseFormat::Grpc, Api::VllmGrpcEmbed) => messages(MessageType::Embed),
             (ResponseFormat::Grpc, Api::VertexChat | Api::VertexPredict) => messages(MessageType::HttpBody),
             (ResponseFormat::Unread | ResponseFormat::Grpc, _) => return None,
-            (_, api) if api == Api::Opaque || api.is_grpc() => return None,
+            (_, Api::Opaque | Api::ModelJson | Api::ModelForm) => return None,
+            (_, api) if api.is_grpc() => return None,
             (ResponseFormat::EventStream, api) => {
                 Decoder::EventStream(Box::new(EventStreamReader::new(usage_key(api))))
             }

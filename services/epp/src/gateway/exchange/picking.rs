@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use signalbox_extproc::{Destination, Event};
+use signalbox_extproc::{Destination, Event, LARGE_BODY_BYTES};
 use signalbox_flow::DropReason;
 use signalbox_intake::ParsedRequest;
 use signalbox_schedule::Waited;
@@ -15,6 +15,7 @@ use crate::deciding::admission::{HeldRequest, NotPicked};
 use crate::deciding::pick::PickedEndpoint;
 use crate::deciding::recorder::RequestContext;
 use crate::flow_control::{Place, WaitEnd};
+use crate::gateway::long_work::run_long;
 use crate::metrics::flow_control::{FlowSummary, evicted, rejected};
 
 /// A request that waits for a place.
@@ -27,6 +28,9 @@ pub(super) struct WaitingExchange {
 impl Exchange {
     /// Picks an endpoint for the request, or lets it wait for a place.
     pub(super) fn pick(&mut self, parsed: ParsedRequest) {
+        if let Some(unread) = parsed.unread {
+            self.picker.metrics.unread_prompts.count(unread);
+        }
         self.summary.target_model.clone_from(&parsed.request.model);
         self.summary
             .requested_model
@@ -118,7 +122,12 @@ impl Exchange {
     pub(super) fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(waiting) = &mut self.waiting else { return Poll::Pending };
         let end = ready!(waiting.place.poll_end(context));
-        self.guarded(|this| this.end_wait(end));
+        // A model that is replaced costs a copy of the body.
+        if self.conversation.awaited_pick_bytes().is_some_and(|bytes| bytes > LARGE_BODY_BYTES) {
+            run_long(|| self.guarded(|this| this.end_wait(end)));
+        } else {
+            self.guarded(|this| this.end_wait(end));
+        }
         Poll::Ready(())
     }
 }
