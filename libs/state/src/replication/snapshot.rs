@@ -57,8 +57,10 @@ pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<Snapshot
     let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
     let provisional = Some(pool_state.provisional_since()).filter(|since| *since > 0);
     let provisional = provisional.map(SnapshotEntry::ProvisionalSince);
+    let responses = pool_state.stored_responses().parts();
+    let responses = responses.map(|part| SnapshotEntry::StoredResponses(Arc::clone(part)));
     let flows = pool_state.flows().parts().into_iter().map(SnapshotEntry::Flow);
-    let others = models.into_iter().chain(ratios).chain(flows).chain(provisional);
+    let others = models.into_iter().chain(ratios).chain(responses).chain(flows).chain(provisional);
     endpoints.chain(origins).chain(others).map(Arc::new).collect()
 }
 
@@ -101,7 +103,7 @@ impl RunEntries {
 pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
     let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     let (mut models, mut ratios, mut flows) = (Arc::default(), Arc::default(), Vec::new());
-    let mut provisional_since = 0;
+    let (mut responses, mut provisional_since) = (Vec::new(), 0);
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             SnapshotEntry::Endpoint(endpoint_state, loads) => {
@@ -111,12 +113,15 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
             SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
             SnapshotEntry::Models(all) => models = all,
             SnapshotEntry::TokenRatios(all) => ratios = all,
+            SnapshotEntry::StoredResponses(part) => responses.push(part),
             SnapshotEntry::ProvisionalSince(epoch) => provisional_since = epoch,
             SnapshotEntry::Flow(part) => flows.push(part),
         }
     }
     let mut pool_state = PoolState::from_parts(endpoints, runs, origins, &models)?;
     ratios.iter().for_each(|(model, ratio)| pool_state.set_token_ratio(*model, *ratio));
+    let responses = responses.iter().flat_map(|part| part.iter());
+    responses.for_each(|(response, endpoint)| pool_state.set_stored_response(*response, Some(*endpoint)));
     pool_state.set_provisional_since(provisional_since);
     flows.iter().for_each(|part| pool_state.insert_flow_part(part));
     Ok(pool_state)

@@ -1,0 +1,38 @@
+//! Stored responses. Like models, each message carries them next to a change that has no effect, which is all that a
+//! peer sees that does not know them.
+
+use std::collections::BTreeMap;
+
+use signalbox_protos::signalbox::v1 as pb;
+use signalbox_types::{EndpointKey, ResponseKey};
+
+use crate::error::WireError;
+use crate::no_op::{no_op_change, no_op_entry};
+
+pub(crate) fn encode_entry(responses: &BTreeMap<ResponseKey, EndpointKey>) -> pb::SnapshotEntry {
+    let stored_responses =
+        responses.iter().map(|(response, endpoint)| message(*response, Some(*endpoint))).collect();
+    pb::SnapshotEntry { stored_responses, ..no_op_entry() }
+}
+
+pub(crate) fn decode_entry(
+    messages: &[pb::StoredResponse],
+) -> Result<BTreeMap<ResponseKey, EndpointKey>, WireError> {
+    let decode = |message: &pb::StoredResponse| {
+        let endpoint = message.endpoint.ok_or(WireError::Missing("endpoint of a stored response"))?;
+        Ok((ResponseKey(message.response), EndpointKey(endpoint)))
+    };
+    messages.iter().map(decode).collect()
+}
+
+pub(crate) fn encode_change(response: ResponseKey, endpoint: Option<EndpointKey>) -> pb::Change {
+    pb::Change { stored_response: Some(message(response, endpoint)), ..no_op_change() }
+}
+
+pub(crate) fn decode_change(message: pb::StoredResponse) -> (ResponseKey, Option<EndpointKey>) {
+    (ResponseKey(message.response), message.endpoint.map(EndpointKey))
+}
+
+fn message(response: ResponseKey, endpoint: Option<EndpointKey>) -> pb::StoredResponse {
+    pb::StoredResponse { response: response.0, endpoint: endpoint.map(|endpoint| endpoint.0) }
+}
