@@ -16,7 +16,7 @@ mod protobuf;
 mod request;
 pub mod response;
 
-pub use api::Api;
+pub use api::{Api, stored_response};
 pub use error::{JsonError, ParseError};
 pub use options::ParseOptions;
 pub use parsers::Parsers;

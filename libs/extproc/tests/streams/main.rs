@@ -10,3 +10,4 @@ mod properties;
 mod refusals;
 mod request;
 mod response;
+mod stored_responses;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use signalbox_types::ResponseKey;
 
 use crate::error::ParseError;
 use crate::json::cursor::Cursor;
@@ -93,6 +94,8 @@ struct ResponsesBody<'a> {
     lora_path: Option<&'a RawValue>,
     #[serde(borrow)]
     previous_response_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    store: Option<&'a RawValue>,
     #[serde(borrow)]
     conversation: Option<&'a RawValue>,
 }
@@ -204,7 +207,13 @@ pub(crate) fn parse_responses(bytes: &[u8], options: &ParseOptions<'_>) -> Resul
         prompt.add_plain_message("system", Some(instructions.get()), Author::Message);
     }
     prompt.add_input(input.get());
-    Ok(assemble(model, prompt, parse_token_count(body.max_output_tokens), delivery(body.stream)))
+    let parsed = assemble(model, prompt, parse_token_count(body.max_output_tokens), delivery(body.stream));
+    let previous = body.previous_response_id.filter(|id| id.get().starts_with('"'));
+    Ok(ParsedRequest {
+        stored_response: previous.map(|id| ResponseKey::of(raw_content(Some(id)))),
+        is_stored: body.store.is_none_or(|store| store.get() != "false"),
+        ..parsed
+    })
 }
 
 pub(crate) fn parse_embeddings(

@@ -5,3 +5,4 @@ pub(crate) mod bounded_labels;
 pub(crate) mod counters;
 pub(crate) mod flow_control;
 pub(crate) mod go_epp;
+mod histograms;
