@@ -53,8 +53,8 @@ impl PoolDirectory {
 
     /// Removes the pool with this picker.
     pub(crate) fn remove(&self, picker: &Arc<Picker>) {
-        let is_stored = |listed: &&ListedPool| !Arc::ptr_eq(&listed.picker, picker);
-        self.0.rcu(|pools| pools.iter().filter(is_stored).cloned().collect::<Vec<_>>());
+        let is_kept = |listed: &&ListedPool| !Arc::ptr_eq(&listed.picker, picker);
+        self.0.rcu(|pools| pools.iter().filter(is_kept).cloned().collect::<Vec<_>>());
     }
 
     /// Returns all pools.

@@ -199,9 +199,9 @@ impl WaitingRequests {
         self.forget_empty_unless(|_| false);
     }
 
-    /// Like [`Self::forget_empty`], but does not forget what `is_stored` says.
-    pub fn forget_empty_unless(&mut self, is_stored: impl Fn(&FlowKey) -> bool) {
-        self.flows.retain(|flow, queue| queue.usage.requests > 0 || is_stored(flow));
+    /// Like [`Self::forget_empty`], but does not forget what `is_kept` says.
+    pub fn forget_empty_unless(&mut self, is_kept: impl Fn(&FlowKey) -> bool) {
+        self.flows.retain(|flow, queue| queue.usage.requests > 0 || is_kept(flow));
         self.bands.retain(|_, usage| usage.requests > 0);
     }
 

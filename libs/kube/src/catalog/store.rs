@@ -67,11 +67,11 @@ impl<T: PartialEq> Store<T> {
         for (namespace, objects) in self.0.iter_mut().filter(|(namespace, _)| scope.includes(namespace)) {
             objects.retain(|(of, name), object| {
                 let key = ObjectKey { namespace: namespace.clone(), name: name.clone() };
-                let is_stored = *of != resource || listed.contains(&key);
-                if !is_stored {
+                let is_kept = *of != resource || listed.contains(&key);
+                if !is_kept {
                     changed(object);
                 }
-                is_stored
+                is_kept
             });
         }
         self.0.retain(|_, objects| !objects.is_empty());

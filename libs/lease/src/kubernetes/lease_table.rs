@@ -260,8 +260,8 @@ impl LeaseTable {
             return Vec::new();
         };
         let is_orphan = |seen: &&SeenLease| {
-            let is_stored = seen.is(LeaseState::Expired) || objects::read_ownership(&seen.lease).is_some();
-            is_stored && seen.lease.owner.as_ref() != Some(owner)
+            let is_kept = seen.is(LeaseState::Expired) || objects::read_ownership(&seen.lease).is_some();
+            is_kept && seen.lease.owner.as_ref() != Some(owner)
         };
         let orphans = self.leases.values().filter(is_orphan);
         orphans.map(|seen| Lease { owner: Some(owner.clone()), ..seen.lease.clone() }).collect()

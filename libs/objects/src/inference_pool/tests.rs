@@ -75,7 +75,7 @@ fn a_pool_without_a_picker_is_valid() {
 }
 
 #[test]
-fn a_picker_that_is_not_a_service_is_stored_as_such() {
+fn a_picker_that_is_not_a_service_is_kept_as_such() {
     let spec = json!({
         "selector": { "matchLabels": { "a": "b" } },
         "targetPorts": [{ "number": 1 }],

@@ -88,8 +88,8 @@ impl TestPool {
 
     /// Returns the pool without the pods that are draining.
     pub(crate) fn without_draining(mut self) -> Self {
-        let is_stored: Vec<_> = self.view.endpoints.iter().map(|pod| !pod.spec.is_draining).collect();
-        let kept = || (0..is_stored.len()).filter(|at| is_stored[*at]);
+        let is_kept: Vec<_> = self.view.endpoints.iter().map(|pod| !pod.spec.is_draining).collect();
+        let kept = || (0..is_kept.len()).filter(|at| is_kept[*at]);
         self.local.own = kept().map(|at| self.local.own[at]).collect();
         self.local.peers = kept().map(|at| self.local.peers[at]).collect();
         self.matches.blocks = kept().map(|at| self.matches.blocks[at]).collect();

@@ -117,7 +117,7 @@ fn delta_says_who_owns() {
 }
 
 #[test]
-fn history_after_a_snapshot_is_stored_until_it_is_installed() {
+fn history_after_a_snapshot_is_kept_until_it_is_installed() {
     let mut owner = Owner::start();
     let snapshot = owner.snapshot();
     let version = snapshot.version;

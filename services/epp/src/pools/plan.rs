@@ -115,9 +115,9 @@ impl PortPlan {
 
     fn set_pools(&mut self, wanted: BTreeMap<String, WantedPool>, effects: &mut Vec<PlanEffect>) {
         self.pools.retain(|name, _| {
-            let is_stored = wanted.contains_key(name);
-            effects.extend((!is_stored).then(|| PlanEffect::Stop(name.clone())));
-            is_stored
+            let is_kept = wanted.contains_key(name);
+            effects.extend((!is_kept).then(|| PlanEffect::Stop(name.clone())));
+            is_kept
         });
         for (name, wanted) in wanted {
             let pool = self.pools.entry(name.clone()).or_insert_with(|| {
