@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use signalbox_intake::ParsedRequest;
 use signalbox_intake::response::Usage;
 use signalbox_protos::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
+use signalbox_types::ResponseKey;
 use smallvec::SmallVec;
 
 use crate::destination::Destination;
@@ -52,6 +53,8 @@ pub enum Action {
         /// HTTP status that the response would have had, if the error tells it.
         status: Option<u16>,
     },
+    /// The endpoint keeps the response, which has this id, for clients that name it again. At most once.
+    ResponseStored(ResponseKey),
     /// The usage that the response reported. At most once, before [`Action::ResponseEnded`].
     Usage(Usage),
     /// The end of the response arrived. At most once.

@@ -34,6 +34,8 @@ pub(crate) struct ExpectedResponse {
     pub(crate) api: Api,
     /// The model that serves the request, and the name that the client asked for, if they differ.
     pub(crate) renamed: Option<(String, String)>,
+    /// Whether the endpoint keeps the response for clients that name it again.
+    pub(crate) is_stored: bool,
 }
 
 /// The state of one response.
@@ -48,6 +50,7 @@ pub(crate) struct Response {
     has_body: bool,
     has_reported_output: bool,
     has_reported_error: bool,
+    has_reported_id: bool,
     renamer: Option<ModelRenamer>,
 }
 
@@ -129,7 +132,7 @@ impl Response {
         actions
     }
 
-    /// Reports the first output and the first error in what was read of the body, which is not empty.
+    /// Reports the first output, the id and the first error in what was read of the body, which is not empty.
     fn report_progress(&mut self, body_modes: BodyModes, actions: &mut Actions) {
         // Nothing in the body of a failure is output, and its status is known.
         if self.status.is_some_and(|status| !(200..300).contains(&status)) {
@@ -140,6 +143,13 @@ impl Response {
         {
             self.has_reported_output = true;
             actions.push(Action::FirstOutput(output));
+        }
+        if self.expected.is_stored
+            && !self.has_reported_id
+            && let Some(response) = self.reader.as_ref().and_then(ResponseReader::response)
+        {
+            self.has_reported_id = true;
+            actions.push(Action::ResponseStored(response));
         }
         if !self.has_reported_error
             && let Some(error) = self.reader.as_ref().and_then(ResponseReader::error)

@@ -1,5 +1,7 @@
 //! Maps request paths to APIs.
 
+use signalbox_types::ResponseKey;
+
 /// The API of a request; it determines how the body is parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Api {
@@ -156,6 +158,20 @@ impl Api {
     }
 }
 
+/// Returns the response that a request to `path` names: one that an endpoint keeps, and that the request reads, deletes or
+/// cancels.
+pub fn stored_response(path: &str) -> Option<ResponseKey> {
+    let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+    let (of_response, last) = path.rsplit_once('/')?;
+    let of_response = match last {
+        "cancel" | "input_items" => of_response,
+        _ => path,
+    };
+    let (collection, id) = of_response.rsplit_once('/')?;
+    let is_collection = collection.rsplit('/').next() == Some("responses");
+    (is_collection && !id.is_empty()).then(|| ResponseKey::of(id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +212,23 @@ mod tests {
             ("/PredictionService/StreamRawPredict", Api::VertexPredict),
         ] {
             assert_eq!(Api::for_path(path), api, "{path}");
+        }
+    }
+
+    #[test]
+    fn path_names_a_stored_response() {
+        for path in [
+            "/v1/responses/resp_1",
+            "responses/resp_1/?stream=true",
+            "/v1/responses/resp_1/cancel",
+            "/a/v1/responses/resp_1/input_items?limit=5",
+        ] {
+            assert_eq!(Some(ResponseKey::of("resp_1")), stored_response(path), "{path}");
+        }
+        for path in
+            ["/v1/responses", "/v1/responses/", "/v1/my-responses/a", "/v1/responses/a/b", "/cancel", ""]
+        {
+            assert_eq!(None, stored_response(path), "{path}");
         }
     }
 

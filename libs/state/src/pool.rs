@@ -26,6 +26,7 @@ mod prefill_estimator;
 mod probers;
 mod rate_estimator;
 mod report_handling;
+mod response_ages;
 mod rounds;
 mod snapshots;
 mod spec_handling;
@@ -51,6 +52,7 @@ use self::granting::Granting;
 pub use self::input::PoolInput;
 use self::origins::Origins;
 use self::pool_rates::PoolRates;
+use self::response_ages::ResponseAges;
 use self::rounds::Rounds;
 use self::snapshots::LatestSnapshot;
 use self::spec_handling::PendingSpec;
@@ -76,6 +78,8 @@ pub struct Pool {
     adapters: BTreeSet<Arc<str>>,
     /// What was learned of the models' tokens.
     token_ratios: TokenRatios,
+    /// When the stored responses became known.
+    response_ages: ResponseAges,
     /// How the endpoints' caches differ from what they are believed to hold.
     cache_beliefs: CacheBeliefs,
     /// Which endpoints to consider after a tick.
@@ -106,6 +110,7 @@ impl Pool {
             rates: PoolRates::default(),
             adapters: BTreeSet::new(),
             token_ratios: TokenRatios::default(),
+            response_ages: ResponseAges::default(),
             cache_beliefs: CacheBeliefs::default(),
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),

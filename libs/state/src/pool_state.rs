@@ -18,6 +18,7 @@ mod load_table;
 mod observed;
 mod provisional;
 mod read_ahead;
+mod stored_responses;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub(crate) use self::live_loads::LiveLoads;
 pub use self::load_table::LoadTable;
 pub(crate) use self::observed::is_restart;
 pub use self::observed::{Observed, ScrapeStatus};
+pub use self::stored_responses::StoredResponses;
 
 /// A change does not match the state that it is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -67,6 +69,7 @@ pub struct PoolState {
     models: Arc<Models>,
     token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
     flows: FlowTable,
+    stored_responses: StoredResponses,
     /// The checksums over everything but the index, which has its own.
     digest: Digest,
     provisional_since: u64,
@@ -194,6 +197,7 @@ impl PoolState {
             Change::CacheAccuracyChanged { endpoint, accuracy } => {
                 return self.set_cache_accuracy(*endpoint, *accuracy);
             }
+            Change::ResponseStored { response, endpoint } => self.set_stored_response(*response, *endpoint),
             Change::ProvisionalSet { since } => self.set_provisional_since(*since),
             Change::Flow(change) => self.change_flows(change),
         }

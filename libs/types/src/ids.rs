@@ -59,6 +59,18 @@ impl ModelKey {
     }
 }
 
+/// A response that an endpoint keeps for clients that name its id again, as in OpenAI's responses API: the XXH3-64 of that
+/// id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResponseKey(pub u64);
+
+impl ResponseKey {
+    /// Returns the key of the response with this id.
+    pub fn of(id: &str) -> Self {
+        Self(xxh3_64(id.as_bytes()))
+    }
+}
+
 /// One run of a model server: its start time in milliseconds since the Unix epoch if the server reports it,
 /// else a number that is another one after each restart that was noticed; 0 if nothing is known yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

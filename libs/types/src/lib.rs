@@ -24,7 +24,7 @@ mod version;
 pub use adapters::{Adapters, LoadedAdapters, is_valid_list};
 pub use endpoint::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec, UnknownEngine};
 pub use epoch::{KnownEpoch, max_believable_epoch};
-pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, ModelKey, Origin, ReplicaKey};
+pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, ModelKey, Origin, ReplicaKey, ResponseKey};
 pub use load::Load;
 pub use media_weights::MediaWeights;
 pub use models::Models;

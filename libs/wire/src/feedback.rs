@@ -6,7 +6,7 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
     Feedback, FeedbackReply, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
 };
-use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin};
+use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin, ResponseKey};
 
 use crate::error::WireError;
 use crate::flows;
@@ -111,20 +111,26 @@ fn encode_response(response: ResponseReport) -> pb::ResponseReport {
     let ResponseReport { endpoint, model, outcome } = response;
     pb::ResponseReport {
         endpoint: endpoint.0,
-        first_output: (outcome == ResponseOutcome::FirstOutput).then_some(pb::FirstOutput {}),
+        first_output: matches!(outcome, ResponseOutcome::FirstOutput | ResponseOutcome::Stored(_))
+            .then_some(pb::FirstOutput {}),
         model: model.0,
         refused: outcome == ResponseOutcome::Refused,
         probe_sent: outcome == ResponseOutcome::ProbeSent,
+        stored_response: match outcome {
+            ResponseOutcome::Stored(ResponseKey(response)) => Some(response),
+            _ => None,
+        },
     }
 }
 
 fn decode_response(message: pb::ResponseReport) -> ResponseReport {
-    let pb::ResponseReport { endpoint, first_output, model, refused, probe_sent } = message;
-    let outcome = match first_output {
-        Some(pb::FirstOutput {}) => ResponseOutcome::FirstOutput,
-        None if refused => ResponseOutcome::Refused,
-        None if probe_sent => ResponseOutcome::ProbeSent,
-        None => ResponseOutcome::Failed,
+    let pb::ResponseReport { endpoint, first_output, model, refused, probe_sent, stored_response } = message;
+    let outcome = match (stored_response, first_output) {
+        (Some(response), _) => ResponseOutcome::Stored(ResponseKey(response)),
+        (None, Some(pb::FirstOutput {})) => ResponseOutcome::FirstOutput,
+        (None, None) if refused => ResponseOutcome::Refused,
+        (None, None) if probe_sent => ResponseOutcome::ProbeSent,
+        (None, None) => ResponseOutcome::Failed,
     };
     ResponseReport { endpoint: EndpointKey(endpoint), model: ModelKey(model), outcome }
 }

@@ -16,6 +16,7 @@ use crate::models;
 use crate::no_op::{no_op_change, no_op_entry};
 use crate::runs::{decode_run, encode_run};
 use crate::shared;
+use crate::stored_responses;
 
 /// Encodes a frame.
 pub fn encode_frame(frame: &Frame) -> pb::Frame {
@@ -85,6 +86,7 @@ fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
         }
         SnapshotEntry::Models(message) => return models::encode_entry(message),
         SnapshotEntry::TokenRatios(ratios) => return learned::encode_entry(ratios),
+        SnapshotEntry::StoredResponses(parts) => return stored_responses::encode_entry(parts),
         SnapshotEntry::ProvisionalSince(epoch) => {
             return pb::SnapshotEntry { provisional_since: *epoch, ..no_op_entry() };
         }
@@ -102,6 +104,10 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
     }
     if !message.token_ratios.is_empty() {
         return Ok(SnapshotEntry::TokenRatios(Arc::new(learned::decode_entry(&message.token_ratios)?)));
+    }
+    if !message.stored_responses.is_empty() {
+        let parts = stored_responses::decode_entry(&message.stored_responses)?;
+        return Ok(SnapshotEntry::StoredResponses(parts));
     }
     if message.provisional_since > 0 {
         return Ok(SnapshotEntry::ProvisionalSince(message.provisional_since));
@@ -197,6 +203,9 @@ fn encode_change(change: &Change) -> pb::Change {
         Change::CacheAccuracyChanged { endpoint, accuracy } => {
             return learned::encode_accuracy_change(*endpoint, *accuracy);
         }
+        Change::ResponseStored { response, endpoint } => {
+            return stored_responses::encode_change(*response, *endpoint);
+        }
         Change::ProvisionalSet { since } => {
             return pb::Change { provisional_since: Some(*since), ..no_op_change() };
         }
@@ -247,6 +256,10 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     if let Some(pb::CacheAccuracyChanged { endpoint, accuracy }) = message.cache_accuracy {
         let accuracy = learned::decode_accuracy(accuracy)?;
         return Ok(Change::CacheAccuracyChanged { endpoint: EndpointKey(endpoint), accuracy });
+    }
+    if let Some(message) = message.stored_response {
+        let (response, endpoint) = stored_responses::decode_change(message);
+        return Ok(Change::ResponseStored { response, endpoint });
     }
     if let Some(since) = message.provisional_since {
         return Ok(Change::ProvisionalSet { since });

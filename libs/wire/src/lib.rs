@@ -17,6 +17,7 @@ mod no_op;
 mod request_ends;
 mod runs;
 mod shared;
+mod stored_responses;
 
 pub use collector::{decode_assignment, decode_reports, encode_assignment, encode_reports};
 pub use error::WireError;

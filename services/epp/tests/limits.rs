@@ -269,6 +269,25 @@ async fn bodies_of_requests_that_wait_count_against_the_limit() {
     epp.stop().await;
 }
 
+/// More than one address may have at a time.
+#[tokio::test]
+async fn connections_that_never_speak_keep_no_gateway_out() {
+    let epp = start_without_endpoints(1 << 30).await;
+    let address = epp.ext_proc_address().unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut client = Client::new(connect_unverified(&address.into(), |endpoint| endpoint).unwrap());
+    let (messages, requests) = mpsc::channel(2);
+    messages.send(headers()).await.unwrap();
+    messages.send(body()).await.unwrap();
+    let mut inbound = open(&mut client, requests).await;
+    assert_eq!(503, refusal(&mut inbound).await.0);
+    drop((messages, inbound, client, silent));
+    epp.stop().await;
+}
+
 #[tokio::test]
 async fn contract_3_3_row_25_oversized_message_is_refused_with_413() {
     let epp = start_without_endpoints(1 << 30).await;

@@ -1,8 +1,8 @@
 //! Reads request headers.
 
-use signalbox_intake::{Api, ContentEncodings};
+use signalbox_intake::{Api, ContentEncodings, stored_response};
 use signalbox_protos::envoy::config::core::v3::HeaderMap;
-use signalbox_types::{Models, Request};
+use signalbox_types::{Models, Request, ResponseKey};
 
 use crate::config::Config;
 use crate::error_format::ErrorFormat;
@@ -42,6 +42,8 @@ pub(crate) struct RequestHeaders {
     pub(crate) decision_headers: Vec<(String, String)>,
     /// Settings in the control headers.
     pub(crate) controls: ControlHeaders,
+    /// The response that the path names.
+    pub(crate) stored_response: Option<ResponseKey>,
     /// The client's session.
     pub(crate) session: Option<String>,
 }
@@ -98,6 +100,7 @@ impl RequestHeaders {
         let path = path.or(original).or(forwarded);
         parsed.error_format =
             ErrorFormat::of(path.unwrap_or_default(), content_type, anthropic_version.is_some());
+        parsed.stored_response = path.and_then(stored_response);
         let api = match path {
             Some(path) => config.parsers.api_for_path(path),
             None if parsed.error_format == ErrorFormat::Grpc => Some(Api::Opaque),

@@ -16,6 +16,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::{
     HttpTrailers, ImmediateResponse, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
     TrailersResponse,
 };
+use signalbox_types::ResponseKey;
 
 pub(crate) const ENDPOINT: &str = "10.0.0.1:8000";
 pub(crate) const POST: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/completions")];
@@ -62,6 +63,7 @@ pub(crate) enum Observed {
     ControlHeadersIgnored(u32),
     Panicked,
     ServedBy(SocketAddr),
+    ResponseStored(ResponseKey),
     Usage(Usage),
     ResponseStarted(Option<u16>),
     FirstOutput(FirstOutput),
@@ -176,6 +178,7 @@ fn observe(action: Action) -> Observed {
         Action::ControlHeadersIgnored { count } => Observed::ControlHeadersIgnored(count),
         Action::Panicked => Observed::Panicked,
         Action::ServedBy(address) => Observed::ServedBy(address),
+        Action::ResponseStored(response) => Observed::ResponseStored(response),
         Action::Usage(usage) => Observed::Usage(usage),
         Action::ResponseStarted { status } => Observed::ResponseStarted(status),
         Action::FirstOutput(output) => Observed::FirstOutput(output),

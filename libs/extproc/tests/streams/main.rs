@@ -12,3 +12,4 @@ mod properties;
 mod refusals;
 mod request;
 mod response;
+mod stored_responses;

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use signalbox_types::ResponseKey;
 
 use crate::error::{JsonError, ParseError};
-use crate::json::{deserialize_present, parse_object, parse_token_count};
+use crate::json::{deserialize_present, parse_object, parse_token_count, raw_content};
 use crate::options::ParseOptions;
 use crate::prompt::Prompt;
 use crate::prompt::content::Author;
@@ -42,6 +43,8 @@ struct ResponsesBody<'a> {
     #[serde(borrow)]
     previous_response_id: Option<&'a RawValue>,
     #[serde(borrow)]
+    store: Option<&'a RawValue>,
+    #[serde(borrow)]
     conversation: Option<&'a RawValue>,
 }
 
@@ -65,6 +68,20 @@ struct ConversationBody<'a> {
 /// instead, which may name the model.
 pub(crate) fn parse_responses(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
     let body: ResponsesBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
+    let previous = body.previous_response_id.filter(|id| id.get().starts_with('"'));
+    Ok(ParsedRequest {
+        stored_response: previous.map(|id| ResponseKey::of(raw_content(Some(id)))),
+        is_stored: body.store.is_none_or(|store| store.get() != "false"),
+        ..parse_responses_prompt(bytes, &body, options)?
+    })
+}
+
+/// Parses what a responses request is to be answered.
+fn parse_responses_prompt(
+    bytes: &[u8],
+    body: &ResponsesBody<'_>,
+    options: &ParseOptions<'_>,
+) -> Result<ParsedRequest, ParseError> {
     let max_output_tokens = parse_token_count(body.max_output_tokens);
     let Some(input) = body.input.filter(|input| has_content(input)) else {
         let stands_for_input = [body.input, body.prompt, body.previous_response_id, body.conversation];

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use serde_json::value::RawValue;
-use signalbox_types::{BlockHash, PromptSize, Request};
+use signalbox_types::{BlockHash, PromptSize, Request, ResponseKey};
 
 use crate::api::Api;
 use crate::prompt::Prompt;
@@ -20,6 +20,10 @@ pub struct ParsedRequest {
     pub chain: Vec<BlockHash>,
     /// How the client wants the response.
     pub delivery: Delivery,
+    /// The earlier response that the request continues. The endpoint that keeps it can serve the request.
+    pub stored_response: Option<ResponseKey>,
+    /// Whether the endpoint keeps the response, so that later requests can name it.
+    pub is_stored: bool,
     /// The model that the body names, if the request is rewritten to another one. Empty if it names none.
     pub requested_model: Option<String>,
     /// Range of the JSON value of the model's name in the body, with its quotes, or the position where it can

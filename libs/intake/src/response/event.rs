@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use signalbox_types::ResponseKey;
 
 use crate::response::error::{ErrorMembers, ResponseError};
 use crate::response::json_value::{is_nonempty, parse_object};
@@ -14,6 +15,8 @@ use crate::response::usage::{UsageParts, parse_last_meta_info, parse_usage};
 pub(crate) struct Event {
     pub(crate) usage: UsageParts,
     pub(crate) content: EventContent,
+    /// The response that the event is about, in OpenAI's responses API.
+    pub(crate) response: Option<ResponseKey>,
 }
 
 /// The content of an event.
@@ -30,6 +33,11 @@ pub(crate) enum EventContent {
 /// Kinds of events that carry a complete response with its usage, in OpenAI's responses API.
 pub(crate) fn ends_response(kind: &str) -> bool {
     matches!(kind, "response.completed" | "response.incomplete" | "response.failed")
+}
+
+/// Kinds of events that carry a response with its id, in OpenAI's responses API.
+pub(crate) fn names_response(kind: &str) -> bool {
+    kind == "response.created" || ends_response(kind)
 }
 
 /// All members of an event that are read, over all APIs.
@@ -133,6 +141,13 @@ struct Enclosed<'a> {
     error: Option<&'a RawValue>,
 }
 
+/// The id of a response.
+#[derive(Deserialize)]
+struct Identified<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+}
+
 /// How deeply parts are nested at most: choice, delta, tool call, function.
 const MAX_PART_DEPTH: u32 = 4;
 
@@ -145,7 +160,7 @@ pub(crate) fn parse_event(json: &[u8]) -> Event {
         None if fields.is_output() => EventContent::Output,
         None => EventContent::Other,
     };
-    Event { usage: fields.usage(enclosed.as_ref()), content }
+    Event { usage: fields.usage(enclosed.as_ref()), content, response: fields.response_key() }
 }
 
 impl<'a> EventFields<'a> {
@@ -168,6 +183,12 @@ impl<'a> EventFields<'a> {
                 self.meta_info.map(|meta| parse_last_meta_info(meta.get().as_bytes())).unwrap_or_default()
             }
         }
+    }
+
+    fn response_key(&self) -> Option<ResponseKey> {
+        let response = self.response.filter(|_| self.kind.as_deref().is_some_and(names_response))?;
+        let id = parse_object::<Identified<'_>>(response.get().as_bytes())?.id?;
+        Some(ResponseKey::of(&id))
     }
 
     fn error(&self, enclosed: Option<&Enclosed<'_>>) -> Option<ResponseError> {

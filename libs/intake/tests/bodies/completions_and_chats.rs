@@ -53,6 +53,8 @@ fn completion_is_parsed() {
             ..Request::default()
         },
         chain: chain("llama3", "0123456\n89"),
+        stored_response: None,
+        is_stored: false,
         delivery: Delivery::Streamed,
         model_span: Some(9..17),
         unread: None,

@@ -14,7 +14,7 @@ use super::bookings::{Bookings, InFlightGauge};
 use super::local_state::{LocalState, PeerLoad};
 use super::overlay::Overlay;
 use super::prefix_matches::PrefixMatches;
-use crate::pool_state::{EndpointList, FlowTable, LiveLoads};
+use crate::pool_state::{EndpointList, FlowTable, LiveLoads, StoredResponses};
 use crate::replication::StateReplica;
 
 /// The pool at one version, and the latest load at each of its endpoints.
@@ -48,6 +48,10 @@ pub struct View {
     /// decision, and the result is part of the request.
     #[serde(skip)]
     token_ratios: Arc<BTreeMap<ModelKey, TokenRatio>>,
+    /// Which endpoints keep responses that requests can name. It is not serialized: it is applied before a decision, and
+    /// the result is part of the request.
+    #[serde(skip)]
+    stored_responses: StoredResponses,
     /// What waits while the pool is full, and what may go. It is not serialized: it is applied before a decision.
     #[serde(skip)]
     flows: FlowTable,
@@ -94,6 +98,7 @@ impl View {
             adapters: Arc::clone(&before.adapters),
             models: Arc::clone(pool_state.models()),
             token_ratios: Arc::clone(pool_state.token_ratios()),
+            stored_responses: pool_state.stored_responses().clone(),
             flows: pool_state.flows().clone(),
             gauges: Arc::clone(&before.gauges),
             draining: before.draining,
@@ -137,11 +142,11 @@ impl View {
         self.draining = Some(self.endpoints.iter().filter(|member| member.spec.is_draining).count());
     }
 
-    /// Returns the view for a recording, which outlives it. Instead of the index, the loads, the flows and the gauges, which it would
+    /// Returns the view for a recording, which outlives it. Instead of the index, the loads, the stored responses, the flows and the gauges, which it would
     /// otherwise keep in memory when the pool no longer has them, it has those of `empty`.
     pub fn to_recorded(&self, empty: &Self) -> Self {
-        let Self { index, loads, flows, gauges, slots, .. } = empty.clone();
-        Self { index, loads, flows, gauges, slots, ..self.clone() }
+        let Self { index, loads, stored_responses, flows, gauges, slots, .. } = empty.clone();
+        Self { index, loads, stored_responses, flows, gauges, slots, ..self.clone() }
     }
 
     /// Returns the load that all replicas put on the endpoint at `position`, as the pool knows it now.
@@ -173,6 +178,11 @@ impl View {
     pub fn apply_token_ratio(&self, request: &mut Request) {
         let ratio = self.token_ratios.get(&ModelKey::of(&request.model));
         request.apply_token_ratio(ratio.copied().unwrap_or_default());
+    }
+
+    /// Returns which endpoints keep responses that requests can name.
+    pub fn stored_responses(&self) -> &StoredResponses {
+        &self.stored_responses
     }
 
     /// Returns what waits at all replicas while the pool is full, and what may go.

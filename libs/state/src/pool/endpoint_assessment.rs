@@ -6,7 +6,7 @@ use signalbox_types::{Adapters, EndpointKey, Rates};
 
 use super::Pool;
 use crate::pool_state::Change;
-use crate::reports::{ResponseReport, UsageReport};
+use crate::reports::{ResponseOutcome, ResponseReport, UsageReport};
 
 /// The maximum number of adapters that a pool knows. It bounds the memory if an endpoint reports made-up
 /// names.
@@ -54,6 +54,9 @@ impl Pool {
 
     pub(super) fn handle_response(&mut self, now_ms: u64, response: ResponseReport) {
         let ResponseReport { endpoint, model, outcome } = response;
+        if let ResponseOutcome::Stored(response) = outcome {
+            return self.store_response(now_ms, response, endpoint);
+        }
         let Some(assessor) = self.assessors.get_mut(&endpoint).filter(|of| !of.expects(outcome)) else {
             return;
         };

@@ -102,6 +102,8 @@ impl EndpointAssessor {
                 self.circuit_breaker.record_probe(now_ms);
                 self.model_circuits.record_probe(now_ms, model);
             }
+            // Says nothing about the endpoint's health.
+            ResponseOutcome::Stored(_) => {}
             ResponseOutcome::FirstOutput => {
                 self.circuit_breaker.record_success();
                 self.model_circuits.record_success(model);

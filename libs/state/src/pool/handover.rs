@@ -11,6 +11,7 @@ use super::eviction::RoomCheck;
 use super::granting::Granting;
 use super::origins::Origins;
 use super::pool_rates::PoolRates;
+use super::response_ages::ResponseAges;
 use super::rounds::Rounds;
 use super::snapshots::LatestSnapshot;
 use super::token_ratios::TokenRatios;
@@ -47,6 +48,7 @@ impl Pool {
             assessors,
             rates: PoolRates::default(),
             adapters: adapters.flat_map(|residency| residency.names().cloned()).collect(),
+            response_ages: ResponseAges::inherited(&pool_state, now_ms),
             token_ratios: TokenRatios::from_pool_state(&pool_state),
             cache_beliefs: CacheBeliefs::from_pool_state(&pool_state),
             rounds: Rounds::default(),

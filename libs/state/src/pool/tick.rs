@@ -36,6 +36,7 @@ impl Pool {
         effects.extend(expired.iter().map(|origin| PoolEffect::Count(CountedEvent::OriginExpired(*origin))));
         self.expire_origins();
         self.tick_caches(now_ms);
+        self.expire_responses(now_ms);
         self.tick_granting(now_ms);
         if self.rounds.is_over() {
             self.update_rates();

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Load, ModelKey, Models, Origin, TokenRatio};
+use signalbox_types::{
+    BlockHash, EndpointKey, EndpointSpec, Load, ModelKey, Models, Origin, ResponseKey, TokenRatio,
+};
 
 use super::adapter_residency::AdapterResidency;
 use super::assessment::Assessment;
@@ -107,6 +109,13 @@ pub enum Change {
         endpoint: EndpointKey,
         /// The accuracy from now on.
         accuracy: CacheAccuracy,
+    },
+    /// An endpoint keeps a response that clients can name again, or the response is forgotten.
+    ResponseStored {
+        /// The response.
+        response: ResponseKey,
+        /// The endpoint; `None` if the response is forgotten.
+        endpoint: Option<EndpointKey>,
     },
     /// The state became provisional, or final.
     ProvisionalSet {

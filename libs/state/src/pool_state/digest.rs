@@ -2,7 +2,7 @@
 
 use signalbox_types::{
     Adapters, EndpointKey, EndpointSpec, Load, MetricsTls, ModelKey, ModelRewrite, Models, Objective, Origin,
-    Rates, RewriteRule, RewriteTarget, TokenRatio,
+    Rates, ResponseKey, RewriteRule, RewriteTarget, TokenRatio,
 };
 use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_64;
@@ -29,6 +29,8 @@ pub struct Digest {
     pub usage: u64,
     /// Sum over what waits, what may go and the settings of flow control.
     pub flows: u64,
+    /// Sum over the stored responses.
+    pub responses: u64,
 }
 
 /// Represents an absent number.
@@ -50,6 +52,7 @@ impl Digest {
         self.models = self.models.wrapping_add(part.models);
         self.usage = self.usage.wrapping_add(part.usage);
         self.flows = self.flows.wrapping_add(part.flows);
+        self.responses = self.responses.wrapping_add(part.responses);
     }
 
     /// Subtracts the sums of one part.
@@ -61,11 +64,12 @@ impl Digest {
         self.models = self.models.wrapping_sub(part.models);
         self.usage = self.usage.wrapping_sub(part.usage);
         self.flows = self.flows.wrapping_sub(part.flows);
+        self.responses = self.responses.wrapping_sub(part.responses);
     }
 
     /// Returns the sums by kind for export as gauges: modulo 2^53, which a gauge represents exactly.
-    pub fn gauge_values(&self) -> [(&'static str, u64); 7] {
-        let Self { specs, observed, loads, placements, models, usage, flows } = *self;
+    pub fn gauge_values(&self) -> [(&'static str, u64); 8] {
+        let Self { specs, observed, loads, placements, models, usage, flows, responses } = *self;
         let gauge_values = |sum: u64| sum % (1 << 53);
         [
             ("specs", gauge_values(specs)),
@@ -75,6 +79,7 @@ impl Digest {
             ("models", gauge_values(models)),
             ("usage", gauge_values(usage)),
             ("flows", gauge_values(flows)),
+            ("responses", gauge_values(responses)),
         ]
     }
 
@@ -88,6 +93,7 @@ impl Digest {
             ("models", self.models == other.models),
             ("usage", self.usage == other.usage),
             ("flows", self.flows == other.flows),
+            ("responses", self.responses == other.responses),
         ];
         kinds.into_iter().filter(|(_, equal)| !equal).map(|(kind, _)| kind).collect()
     }
@@ -252,6 +258,11 @@ pub(crate) fn of_cache_accuracy(endpoint: EndpointKey, accuracy: &CacheAccuracy)
     }
     let error = mean_error_tokens.map_or(NONE, |tokens| u64::from(tokens as u32));
     hash_words([endpoint.0, error, u64::from(capacity_percent), ACCURACY])
+}
+
+/// Returns the checksum of a stored response; 0 if it is not known.
+pub(crate) fn of_stored_response(response: ResponseKey, endpoint: Option<EndpointKey>) -> u64 {
+    endpoint.map_or(0, |endpoint| hash_words([response.0, endpoint.0]))
 }
 
 /// Returns the checksum of the last cold placement; 0 if there was none, which `seq` 0 means.

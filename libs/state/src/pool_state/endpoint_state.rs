@@ -60,6 +60,7 @@ impl EndpointState {
             models: 0,
             usage: digest::of_cache_accuracy(self.key, &self.cache_accuracy),
             flows: 0,
+            responses: 0,
         }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_prefix::Run;
-use signalbox_types::{Format, Load, ModelKey, Models, Origin, TokenRatio, Version};
+use signalbox_types::{
+    EndpointKey, Format, Load, ModelKey, Models, Origin, ResponseKey, TokenRatio, Version,
+};
 
 use super::changes::Changes;
 use crate::pool_state::{Digest, EndpointState, FlowPart};
@@ -22,6 +24,8 @@ pub enum SnapshotEntry {
     Models(Arc<Models>),
     /// The token ratios that were learned. A snapshot without this entry has none.
     TokenRatios(Arc<BTreeMap<ModelKey, TokenRatio>>),
+    /// Stored responses, and the endpoints that keep them. A snapshot without such entries has none.
+    StoredResponses(Vec<Arc<BTreeMap<ResponseKey, EndpointKey>>>),
     /// The state is provisional since this epoch. A snapshot without this entry is final.
     ProvisionalSince(u64),
     /// A part of the flow table. A snapshot without such entries has an empty one.

@@ -12,6 +12,9 @@ use crate::pool_state::{Digest, Diverged, PoolState};
 /// wire.
 const MAX_RUNS_BYTES_PER_ENTRY: usize = 60_000;
 
+/// The maximum number of responses in one [`SnapshotEntry::StoredResponses`]: about 60 KB on the wire.
+const MAX_RESPONSES_PER_ENTRY: usize = 3_000;
+
 /// A pool state captured at one version, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -57,8 +60,10 @@ pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<Snapshot
     let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
     let provisional = Some(pool_state.provisional_since()).filter(|since| *since > 0);
     let provisional = provisional.map(SnapshotEntry::ProvisionalSince);
+    let responses = pool_state.stored_responses().groups(MAX_RESPONSES_PER_ENTRY);
+    let responses = responses.into_iter().map(SnapshotEntry::StoredResponses);
     let flows = pool_state.flows().parts().into_iter().map(SnapshotEntry::Flow);
-    let others = models.into_iter().chain(ratios).chain(flows).chain(provisional);
+    let others = models.into_iter().chain(ratios).chain(responses).chain(flows).chain(provisional);
     endpoints.chain(origins).chain(others).map(Arc::new).collect()
 }
 
@@ -101,7 +106,7 @@ impl RunEntries {
 pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
     let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     let (mut models, mut ratios, mut flows) = (Arc::default(), Arc::default(), Vec::new());
-    let mut provisional_since = 0;
+    let (mut responses, mut provisional_since) = (Vec::new(), 0);
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             SnapshotEntry::Endpoint(endpoint_state, loads) => {
@@ -111,12 +116,15 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
             SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
             SnapshotEntry::Models(all) => models = all,
             SnapshotEntry::TokenRatios(all) => ratios = all,
+            SnapshotEntry::StoredResponses(parts) => responses.extend(parts),
             SnapshotEntry::ProvisionalSince(epoch) => provisional_since = epoch,
             SnapshotEntry::Flow(part) => flows.push(part),
         }
     }
     let mut pool_state = PoolState::from_parts(endpoints, runs, origins, &models)?;
     ratios.iter().for_each(|(model, ratio)| pool_state.set_token_ratio(*model, *ratio));
+    let responses = responses.iter().flat_map(|part| part.iter());
+    responses.for_each(|(response, endpoint)| pool_state.set_stored_response(*response, Some(*endpoint)));
     pool_state.set_provisional_since(provisional_since);
     flows.iter().for_each(|part| pool_state.insert_flow_part(part));
     Ok(pool_state)

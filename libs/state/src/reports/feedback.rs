@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_flow::{Backlog, FlowKey, FlowSettings};
-use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load, ModelKey, Origin};
+use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load, ModelKey, Origin, ResponseKey};
 
 /// Which gauges a batch contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,8 @@ pub enum ResponseOutcome {
     FirstOutput,
     /// The request was sent to an endpoint whose circuit for the model is half open. It is no outcome yet.
     ProbeSent,
+    /// The endpoint keeps this response for clients that name it again. It is no outcome, but comes beside one.
+    Stored(ResponseKey),
 }
 
 /// A prompt that was sent to an endpoint, without the part that the pool already knows.

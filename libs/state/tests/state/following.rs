@@ -162,6 +162,7 @@ fn snapshot_entries_have_bounded_size() {
         | SnapshotEntry::Origin(..)
         | SnapshotEntry::Models(_)
         | SnapshotEntry::TokenRatios(_)
+        | SnapshotEntry::StoredResponses(_)
         | SnapshotEntry::ProvisionalSince(_)
         | SnapshotEntry::Flow(_) => (0, 0),
     };

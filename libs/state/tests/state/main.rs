@@ -38,6 +38,7 @@ mod reports;
 mod restarts;
 mod snapshot_parts;
 mod stalls;
+mod stored_responses;
 mod token_ratios;
 mod unbooked_load;
 mod view_matches;

@@ -107,13 +107,15 @@ async fn accept(listener: TcpListener, tls: Option<AcceptTls>, sender: &Connecti
             continue;
         };
         // Waiting here would let silent clients keep all others out.
-        let Some(open) = handshakes.begin(from.ip()) else {
-            drop(failed.try_send((from, io::Error::other("too many unfinished handshakes; closed"))));
-            continue;
-        };
+        let mut open = handshakes.begin(from.ip());
         let (tls, sender, failed) = (tls.clone(), sender.clone(), failed.clone());
         tokio::spawn(async move {
-            let performed = handshake(&tls, stream).await;
+            let performed = tokio::select! {
+                performed = handshake(&tls, stream) => performed,
+                () = open.gave_way() => {
+                    Err(io::Error::other("too many unfinished handshakes; closed the oldest"))
+                }
+            };
             drop(open);
             match performed {
                 Ok(connection) => drop(sender.send(Ok(connection)).await),

@@ -74,6 +74,21 @@ async fn self_signed_certificate_serves_clients_that_do_not_verify_it() {
 }
 
 #[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let address = start_echo_server(ServerTls::self_signed(&TlsParameters::default()).unwrap()).await;
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    exchange(dial(address, unverified_client_config().unwrap()).await.unwrap()).await;
+    // The oldest gave way; the newest may still speak.
+    assert_eq!(0, silent[0].read(&mut [0]).await.unwrap_or(0));
+    let newest = silent.pop().unwrap();
+    let connector = TlsConnector::from(Arc::new(unverified_client_config().unwrap()));
+    exchange(connector.connect(address.ip().into(), newest).await.unwrap()).await;
+}
+
+#[tokio::test]
 async fn plaintext_connections_pass_unchanged() {
     let address = start_echo_server(ServerTls::Plaintext).await;
     exchange(TcpStream::connect(address).await.unwrap()).await;

@@ -7,7 +7,7 @@ use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptes
 use signalbox_state::{
     Feedback, FeedbackReply, FlowReport, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
 };
-use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin};
+use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin, ResponseKey};
 use signalbox_wire::WireError;
 
 use crate::flows::report;
@@ -20,6 +20,7 @@ fn response() -> impl Strategy<Value = ResponseReport> {
         Just(ResponseOutcome::Refused),
         Just(ResponseOutcome::FirstOutput),
         Just(ResponseOutcome::ProbeSent),
+        any::<u64>().prop_map(|response| ResponseOutcome::Stored(ResponseKey(response))),
     ];
     (key(), any::<u64>(), outcome).prop_map(|(endpoint, model, outcome)| ResponseReport {
         endpoint,

@@ -13,7 +13,9 @@ use signalbox_state::{
     AdapterResidency, Assessment, CacheAccuracy, Change, Changes, Chunk, Circuit, Digest, EndpointState,
     Frame, ModelCircuit, Observed, PoolState, SnapshotEntry,
 };
-use signalbox_types::{Adapters, Format, Incarnation, ModelKey, Origin, Rates, TokenRatio, Version};
+use signalbox_types::{
+    Adapters, EndpointKey, Format, Incarnation, ModelKey, Origin, Rates, ResponseKey, TokenRatio, Version,
+};
 
 use crate::values::{
     adapters, anchor, block, capacity, gauges, key, load, models, names, origin, scrape_status, spec, suffix,
@@ -116,6 +118,10 @@ fn change() -> BoxedStrategy<Change> {
             .prop_map(|(model, ratio)| Change::TokenRatioLearned { model, ratio }),
         (key(), cache_accuracy())
             .prop_map(|(endpoint, accuracy)| Change::CacheAccuracyChanged { endpoint, accuracy }),
+        any::<(u64, Option<u64>)>().prop_map(|(response, endpoint)| Change::ResponseStored {
+            response: ResponseKey(response),
+            endpoint: endpoint.map(EndpointKey),
+        }),
         any::<u64>().prop_map(|since| Change::ProvisionalSet { since }),
         flows::change().prop_map(Change::Flow),
     ]
@@ -166,6 +172,8 @@ fn entry() -> BoxedStrategy<SnapshotEntry> {
         models().prop_map(SnapshotEntry::Models),
         btree_map(any::<u64>().prop_map(ModelKey), token_ratio(), 1..5)
             .prop_map(|ratios| SnapshotEntry::TokenRatios(Arc::new(ratios))),
+        btree_map(any::<u64>().prop_map(ResponseKey), any::<u64>().prop_map(EndpointKey), 1..5)
+            .prop_map(|responses| SnapshotEntry::StoredResponses(vec![Arc::new(responses)])),
         (1..=u64::MAX).prop_map(SnapshotEntry::ProvisionalSince),
         flows::part().prop_map(SnapshotEntry::Flow),
     ]
@@ -173,14 +181,8 @@ fn entry() -> BoxedStrategy<SnapshotEntry> {
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
-    any::<[u64; 7]>().prop_map(|[specs, observed, loads, placements, models, usage, flows]| Digest {
-        specs,
-        observed,
-        loads,
-        placements,
-        models,
-        usage,
-        flows,
+    any::<[u64; 8]>().prop_map(|[specs, observed, loads, placements, models, usage, flows, responses]| {
+        Digest { specs, observed, loads, placements, models, usage, flows, responses }
     })
 }
 

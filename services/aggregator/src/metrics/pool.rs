@@ -53,7 +53,7 @@ pub(crate) struct PoolMetrics {
     pub(super) draining_endpoints: UintGauge,
     pub(super) flow: FlowMetrics,
     /// By kind of change, in the order of the digest.
-    pub(super) state_digest: [UintGauge; 7],
+    pub(super) state_digest: [UintGauge; 8],
 }
 
 impl PoolMetrics {

@@ -3,9 +3,11 @@
 pub(crate) mod admission;
 pub(crate) mod decision_snapshot;
 pub(crate) mod decision_spans;
+mod own_responses;
 mod owner_silence;
 pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod recorder;
 mod recording_ring;
 mod saturation;
+pub(crate) mod stored_responses;

@@ -109,6 +109,11 @@ impl Picker {
     ) -> Result<PickedEndpoint, NotPicked> {
         let snapshot = self.snapshot.load();
         let pick = self.pick_now(&snapshot);
+        let (found, allowed) = self.find_stored_response(&snapshot.view, &parsed);
+        if context.waited.is_none() {
+            self.count_stored_response_request(found);
+        }
+        let subset = std::mem::replace(&mut parsed.request.subset, allowed);
         let request = std::mem::take(&mut parsed.request);
         let mut inputs = pick.look_up(request, &parsed.chain, self.peer_load());
         let seed = rand::random_range(SEEDS);
@@ -119,7 +124,8 @@ impl Picker {
                 Admission::Go => {}
                 Admission::Shed => return Err(NotPicked::Refused(Refusal::Shed)),
                 Admission::Wait { tokens } => {
-                    parsed.request = inputs.request;
+                    // By the time that it goes, the endpoint that keeps its earlier response may be gone.
+                    parsed.request = Request { subset, ..inputs.request };
                     return Err(NotPicked::Waits(HeldRequest::new(parsed, context.span, tokens)));
                 }
             }
@@ -161,7 +167,9 @@ impl Picker {
     pub(crate) fn explain(&self, parsed: &ParsedRequest) -> Explanation {
         let snapshot = self.snapshot.load();
         let pick = self.pick_now(&snapshot);
-        let inputs = pick.look_up(parsed.request.clone(), &parsed.chain, self.peer_load());
+        let (_, subset) = self.find_stored_response(&snapshot.view, parsed);
+        let request = Request { subset, ..parsed.request.clone() };
+        let inputs = pick.look_up(request, &parsed.chain, self.peer_load());
         let how = (self.view_age_ms(), rand::random_range(SEEDS));
         explain(&inputs.of_decision(&snapshot.view), &self.policy, how)
     }

@@ -17,6 +17,7 @@ use signalbox_types::{EndpointKey, Origin, ReplicaKey, RequestEnd};
 use tokio::sync::{Notify, mpsc};
 
 use super::decision_snapshot::DecisionSnapshot;
+use super::own_responses::OwnResponses;
 use super::recorder::DecisionRecorder;
 use crate::bookings::booking_numbers::pool_tag;
 use crate::bookings::caching_reports::CachingReports;
@@ -86,6 +87,7 @@ pub(crate) struct Picker {
     pub(crate) adapter_sends: RecentAdapterSends,
     pub(crate) caching_reports: CachingReports,
     pub(crate) probes: RecentProbes,
+    pub(super) own_responses: OwnResponses,
     pub(crate) unserved: UnservedBookings,
     events: mpsc::Sender<FeedbackEvent>,
     request_ends: mpsc::Sender<RequestEnd>,
@@ -151,6 +153,7 @@ impl Picker {
             adapter_sends: RecentAdapterSends::default(),
             caching_reports: CachingReports::default(),
             probes: RecentProbes::default(),
+            own_responses: OwnResponses::default(),
             unserved: UnservedBookings::default(),
             events,
             request_ends,

@@ -148,6 +148,11 @@ impl Exchange {
                         booked.handle_error(&self.picker, status);
                     }
                 }
+                Action::ResponseStored(response) => {
+                    if let Some(booked) = &self.booked {
+                        self.picker.record_stored_response(response, booked.endpoint);
+                    }
+                }
                 Action::Usage(usage) => {
                     self.picker.metrics.count_usage(&usage);
                     if let Some(booked) = &mut self.booked {

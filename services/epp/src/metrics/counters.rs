@@ -1,13 +1,11 @@
 //! The counters, histograms and event-driven gauges of one pool.
 
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use signalbox_extproc::Refusal;
 use signalbox_intake::response::Usage;
@@ -17,6 +15,7 @@ use signalbox_types::Request;
 
 use super::access_log_entries::AccessLogEntries;
 use super::go_epp::RequestMetrics;
+use super::histograms::{CachedTokensError, FirstByteHistogram};
 use super::unread_prompts::UnreadPrompts;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -27,36 +26,6 @@ struct CodeLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
-}
-
-/// A histogram of times from a request to its response headers, in seconds.
-#[derive(Debug)]
-pub(crate) struct FirstByteHistogram(Histogram);
-
-impl Default for FirstByteHistogram {
-    /// Buckets from 10 ms to 82 s.
-    fn default() -> Self {
-        Self(Histogram::new(exponential_buckets(0.01, 2.0, 14)))
-    }
-}
-
-impl FirstByteHistogram {
-    /// Records one time.
-    pub(crate) fn observe(&self, time: Duration) {
-        self.0.observe(time.as_secs_f64());
-    }
-}
-
-/// A histogram of predicted minus reported cached tokens.
-#[derive(Debug)]
-pub(crate) struct CachedTokensError(Histogram);
-
-impl Default for CachedTokensError {
-    /// Buckets on both sides of zero, up to 65,536 tokens. A difference of up to one block is normal.
-    fn default() -> Self {
-        let bounds = [65_536.0, 16_384.0, 4_096.0, 1_024.0, 256.0, 64.0];
-        Self(Histogram::new(bounds.map(|bound: f64| -bound).into_iter().chain(bounds.into_iter().rev())))
-    }
 }
 
 /// The metrics of one pool that change with events. `admin` exports the gauges that are read on each scrape.
@@ -77,6 +46,7 @@ pub(crate) struct Metrics {
     pub(crate) access_log_entries: AccessLogEntries,
     pub(crate) access_log_first_byte: FirstByteHistogram,
     ignored_request_headers: Counter,
+    stored_response_requests: Family<KindLabel, Counter>,
     pub(crate) caught_panics: Counter,
     reported_prompt_tokens: Counter,
     reported_cached_tokens: Counter,
@@ -124,6 +94,11 @@ impl Metrics {
             "cached_tokens_error",
             "Predicted minus reported cached tokens of a prompt; negative if the endpoint held more than predicted",
             metrics.cached_tokens_error.0.clone(),
+        );
+        registry.register(
+            "stored_response_requests",
+            "Requests that name an earlier response, by what is known of it: found, unavailable or unknown",
+            metrics.stored_response_requests.clone(),
         );
         registry.register(
             "frame_gaps",
@@ -250,6 +225,11 @@ impl Metrics {
         self.ignored_request_headers.inc_by(headers.into());
     }
 
+    /// Counts a request that names an earlier response, by what is known of it.
+    pub(crate) fn count_stored_response_request(&self, kind: &'static str) {
+        self.stored_response_requests.get_or_create(&KindLabel { kind }).inc();
+    }
+
     /// Counts the tokens that a response reports.
     pub(crate) fn count_usage(&self, usage: &Usage) {
         self.reported_prompt_tokens.inc_by(usage.prompt_tokens.unwrap_or(0));
@@ -259,7 +239,7 @@ impl Metrics {
 
     /// Records the cached tokens that were predicted for a prompt and those that the model server reports.
     pub(crate) fn observe_cached_tokens(&self, predicted: u64, reported: u64) {
-        self.cached_tokens_error.0.observe(predicted as f64 - reported as f64);
+        self.cached_tokens_error.observe(predicted, reported);
     }
 
     /// Counts a refused request.

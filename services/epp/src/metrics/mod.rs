@@ -5,4 +5,5 @@ pub(crate) mod bounded_labels;
 pub(crate) mod counters;
 pub(crate) mod flow_control;
 pub(crate) mod go_epp;
+mod histograms;
 pub(crate) mod unread_prompts;

@@ -4,6 +4,7 @@
 //! the usage are, and lines that begin like an error.
 
 use memchr::memmem;
+use signalbox_types::ResponseKey;
 
 use crate::response::error::ResponseError;
 use crate::response::event::{Event, EventContent, parse_event};
@@ -36,6 +37,7 @@ pub(crate) struct EventStreamReader {
     has_output: bool,
     error: Option<ResponseError>,
     usage: UsageParts,
+    response: Option<ResponseKey>,
 }
 
 /// A line that is read without being buffered.
@@ -67,7 +69,8 @@ impl LongLine {
     fn event(&self) -> Event {
         let Self::Data(scan) = self else { return Event::default() };
         let (usage, error) = scan.event();
-        Event { usage, content: error.map_or(EventContent::Other, EventContent::Error) }
+        let content = error.map_or(EventContent::Other, EventContent::Error);
+        Event { usage, content, response: scan.event_response() }
     }
 }
 
@@ -82,6 +85,7 @@ impl EventStreamReader {
             has_output: false,
             error: None,
             usage: UsageParts::default(),
+            response: None,
         }
     }
 
@@ -104,6 +108,11 @@ impl EventStreamReader {
             }
         });
         usage.total()
+    }
+
+    /// Returns the response that the events are about, if one of them told.
+    pub(crate) fn response(&self) -> Option<ResponseKey> {
+        self.response
     }
 
     pub(crate) fn push(&mut self, piece: &[u8]) {
@@ -173,6 +182,7 @@ impl EventStreamReader {
 
     fn add(&mut self, event: Event) {
         self.usage.merge(event.usage);
+        self.response = self.response.or(event.response);
         match event.content {
             _ if self.error.is_some() => {}
             EventContent::Error(error) => self.error = Some(error),

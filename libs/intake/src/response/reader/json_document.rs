@@ -1,5 +1,7 @@
 //! Reads a response that is one JSON document.
 
+use signalbox_types::ResponseKey;
+
 use crate::response::error::ResponseError;
 use crate::response::reader::OutputForm;
 use crate::response::reader::json_scan::JsonScan;
@@ -29,6 +31,11 @@ impl JsonDocumentReader {
 
     pub(crate) fn error(&self) -> Option<ResponseError> {
         self.scan.document().1
+    }
+
+    /// Returns the response that the document is, if it has an id.
+    pub(crate) fn response(&self) -> Option<ResponseKey> {
+        self.scan.document_response()
     }
 
     pub(crate) fn usage(&self) -> Usage {

@@ -4,6 +4,7 @@
 mod members;
 
 use memchr::memchr2;
+use signalbox_types::ResponseKey;
 
 use self::members::{Capture, Enclosing, Found, Member};
 use crate::response::error::ResponseError;
@@ -98,6 +99,16 @@ impl JsonScan {
         }
         usage.merge(self.found.usage);
         (usage, error.error())
+    }
+
+    /// Returns the response that a document is, if it has an id.
+    pub(super) fn document_response(&self) -> Option<ResponseKey> {
+        self.found.id
+    }
+
+    /// Returns the response that an event is about; like [`crate::response::event::parse_event`].
+    pub(super) fn event_response(&self) -> Option<ResponseKey> {
+        self.found.enclosed_id.filter(|_| self.found.names_response)
     }
 
     /// Returns whether the object, or whatever other JSON has come, is complete.
@@ -198,12 +209,14 @@ impl JsonScan {
         let key = self.key.as_bytes();
         let member = match (self.depth, self.enclosing, key) {
             (1, _, b"type") => Some(Member::Kind),
+            (1, _, b"id") => Some(Member::Id),
             (1, _, b"object") => Some(Member::Object),
             (1, _, b"error") => Some(Member::Error),
             (1, _, b"code" | b"error_type") => Some(Member::OuterStatus),
             (1, _, b"usage") => Some(Member::Usage),
             (1, _, b"meta_info") => Some(Member::MetaInfo),
             (2, Some(enclosing), b"usage") => Some(Member::EnclosedUsage(enclosing)),
+            (2, Some(Enclosing::Response), b"id") => Some(Member::EnclosedId),
             (2, Some(Enclosing::Response), b"error") => Some(Member::EnclosedError),
             _ => None,
         };

@@ -10,6 +10,8 @@ use event_stream::EventStreamReader;
 use grpc_messages::{GrpcMessageReader, MessageType};
 use json_document::JsonDocumentReader;
 
+use signalbox_types::ResponseKey;
+
 use crate::api::Api;
 use crate::response::error::ResponseError;
 use crate::response::format::ResponseFormat;
@@ -96,6 +98,16 @@ impl ResponseReader {
             Decoder::EventStream(events) => events.error(),
             Decoder::JsonDocument(document) => document.error(),
             Decoder::GrpcMessages(frames) => frames.error(),
+        }
+    }
+
+    /// Returns the response that the body is about, as soon as the body has told its id. Only OpenAI's responses have one
+    /// that later requests can name.
+    pub fn response(&self) -> Option<ResponseKey> {
+        match &self.decoder {
+            Decoder::EventStream(events) => events.response(),
+            Decoder::JsonDocument(document) => document.response(),
+            Decoder::GrpcMessages(_) => None,
         }
     }
 

@@ -122,4 +122,6 @@ async fn disconnecting_client_leaves_no_booking() {
 }
 
 mod polled_streams;
+mod served_requests;
+mod stored_responses;
 mod waiting;

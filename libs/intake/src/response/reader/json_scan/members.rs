@@ -1,7 +1,9 @@
 //! The members of a JSON object that are read, and what they say.
 
+use signalbox_types::ResponseKey;
+
 use crate::response::error::ErrorMembers;
-use crate::response::event::ends_response;
+use crate::response::event::{ends_response, names_response};
 use crate::response::usage::{UsageParts, parse_last_meta_info, parse_usage};
 
 /// Maximum length of a captured value. It bounds the memory that a response costs.
@@ -27,6 +29,8 @@ pub(super) enum Member {
     MetaInfo,
     EnclosedUsage(Enclosing),
     EnclosedError,
+    Id,
+    EnclosedId,
 }
 
 /// The value of a member, as far as it was read.
@@ -77,6 +81,10 @@ pub(super) struct Found {
     /// Whether the kind is that of an event whose response reports its usage and error.
     pub(super) ends_response: bool,
     pub(super) starts_message: bool,
+    /// Whether the kind is that of an event whose response has its id.
+    pub(super) names_response: bool,
+    pub(super) id: Option<ResponseKey>,
+    pub(super) enclosed_id: Option<ResponseKey>,
     pub(super) usage: UsageParts,
     pub(super) meta_info: UsageParts,
     pub(super) last_meta_info: UsageParts,
@@ -97,7 +105,10 @@ impl Found {
                 self.error.on_kind(text());
                 self.ends_response = ends_response(text());
                 self.starts_message = text() == "message_start";
+                self.names_response = names_response(text());
             }
+            Member::Id => self.id = response_key(value),
+            Member::EnclosedId => self.enclosed_id = response_key(value),
             Member::Object => self.error.on_kind(text()),
             Member::Error => self.error.on_error(value),
             Member::EnclosedError => self.enclosed_error.on_error(value),
@@ -111,4 +122,8 @@ impl Found {
             Member::EnclosedUsage(Enclosing::Message) => self.message_usage.merge(parse_usage(value)),
         }
     }
+}
+
+fn response_key(value: &[u8]) -> Option<ResponseKey> {
+    serde_json::from_slice::<String>(value.trim_ascii()).ok().map(|id| ResponseKey::of(&id))
 }

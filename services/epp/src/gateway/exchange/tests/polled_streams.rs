@@ -36,7 +36,7 @@ impl ExternalProcessor for HandOver {
 pub(super) struct Polled {
     pub(super) exchange: Exchange,
     pub(super) picker: Arc<Picker>,
-    feedback: FeedbackReceivers,
+    pub(super) feedback: FeedbackReceivers,
     pub(super) messages: Option<mpsc::Sender<ProcessingRequest>>,
     _answers: Streaming<ProcessingResponse>,
 }
@@ -45,14 +45,14 @@ const POST: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/completions
 const FAILED: &str = "failed";
 const OUTPUT: &str = "first output";
 
-const ROLE: &str = "data: {\"choices\":[{\"text\":\"\"}]}\n\n";
-const TEXT: &str = "data: {\"choices\":[{\"text\":\"a\"}]}\n\n";
-const ERROR: &str = "data: {\"error\":{\"code\":503}}\n\n";
+pub(super) const ROLE: &str = "data: {\"choices\":[{\"text\":\"\"}]}\n\n";
+pub(super) const TEXT: &str = "data: {\"choices\":[{\"text\":\"a\"}]}\n\n";
+pub(super) const ERROR: &str = "data: {\"error\":{\"code\":503}}\n\n";
 
 impl Polled {
     /// Opens a stream with a streamed request of `prompt_bytes`. The gateway announces how it sends the
     /// response's body, if a mode is given.
-    async fn open(response_mode: Option<BodySendMode>, prompt_bytes: usize) -> Self {
+    pub(super) async fn open(response_mode: Option<BodySendMode>, prompt_bytes: usize) -> Self {
         Self::open_for(&pool(&[FIRST], ScrapeStatus::Unknown), response_mode, prompt_bytes).await
     }
 
@@ -61,6 +61,17 @@ impl Polled {
         pool: &Pool,
         response_mode: Option<BodySendMode>,
         prompt_bytes: usize,
+    ) -> Self {
+        let body = format!(r#"{{"model":"m","prompt":"{}","stream":true}}"#, "x".repeat(prompt_bytes));
+        Self::open_with(pool, response_mode, &POST, body).await
+    }
+
+    /// Opens a stream with this request to a replica that serves `pool`.
+    pub(super) async fn open_with(
+        pool: &Pool,
+        response_mode: Option<BodySendMode>,
+        request: &[(&str, &str)],
+        body: String,
     ) -> Self {
         let (picker, feedback) = picker_with_feedback(pool, Policy::default());
         let picker = Arc::new(picker);
@@ -77,9 +88,8 @@ impl Polled {
             request_body_mode: BodySendMode::FullDuplexStreamed.into(),
             response_body_mode: mode.into(),
         });
-        let first = Request::RequestHeaders(headers(&POST, false));
+        let first = Request::RequestHeaders(headers(request, false));
         messages.send(ProcessingRequest { protocol_config, ..first.into() }).await.unwrap();
-        let body = format!(r#"{{"model":"m","prompt":"{}","stream":true}}"#, "x".repeat(prompt_bytes));
         let body = Request::RequestBody(HttpBody { body: body.into(), end_of_stream: true });
         messages.send(body.into()).await.unwrap();
         let mut client = ExternalProcessorClient::new(channel);
@@ -90,7 +100,7 @@ impl Polled {
     }
 
     /// Takes the next answer.
-    async fn take_answer(&mut self) {
+    pub(super) async fn take_answer(&mut self) {
         self.exchange.next().await.unwrap().unwrap();
     }
 
@@ -101,7 +111,7 @@ impl Polled {
     }
 
     /// Sends the response's headers with `status` and these pieces of its body.
-    async fn respond(&mut self, status: &str, pieces: &[&'static str]) {
+    pub(super) async fn respond(&mut self, status: &str, pieces: &[&'static str]) {
         let content = ("content-type", "text/event-stream");
         self.exchange_message(Request::ResponseHeaders(headers(&[(":status", status), content], false)))
             .await;
@@ -264,30 +274,5 @@ async fn hidden_response_of_a_half_closed_stream_is_detached() {
         polled.exchange.answered_at = Some(Instant::now());
         let picker = polled.close();
         assert_eq!((1, 1), (picker.detached.count(), picker.bookings.loads().len()), "{response_mode:?}");
-    }
-}
-
-#[tokio::test]
-async fn request_is_served_if_its_response_is_no_error() {
-    for (status, pieces, service) in [
-        ("200", &[ROLE, TEXT][..], Service::Served),
-        ("200", &[TEXT, ERROR], Service::Served),
-        ("200", &[ROLE, ERROR], Service::Unserved),
-        ("404", &[], Service::Unserved),
-    ] {
-        let mut polled = Polled::open(Some(BodySendMode::FullDuplexStreamed), 100).await;
-        polled.take_answer().await;
-        polled.take_answer().await;
-        polled.respond(status, pieces).await;
-        polled.exchange.report();
-        assert_eq!(Some(service), polled.exchange.summary.service, "{status} {pieces:?}");
-    }
-    for (mode, service) in
-        [(BodySendMode::FullDuplexStreamed, None), (BodySendMode::None, Some(Service::Served))]
-    {
-        let mut polled = Polled::open(Some(mode), 100).await;
-        polled.take_answer().await;
-        polled.exchange.report();
-        assert_eq!(service, polled.exchange.summary.service, "{mode:?}");
     }
 }
