@@ -62,6 +62,13 @@ impl Polled {
         response_mode: Option<BodySendMode>,
         prompt_bytes: usize,
     ) -> Self {
+        let prompt = "x".repeat(prompt_bytes);
+        let body = format!(r#"{{"model":"m","prompt":"{prompt}","stream":true}}"#);
+        Self::open_with(pool, response_mode, body).await
+    }
+
+    /// Opens a stream with this request body.
+    async fn open_with(pool: &Pool, response_mode: Option<BodySendMode>, body: String) -> Self {
         let (picker, feedback) = picker_with_feedback(pool, Policy::default());
         let picker = Arc::new(picker);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -79,7 +86,6 @@ impl Polled {
         });
         let first = Request::RequestHeaders(headers(&POST, false));
         messages.send(ProcessingRequest { protocol_config, ..first.into() }).await.unwrap();
-        let body = format!(r#"{{"model":"m","prompt":"{}","stream":true}}"#, "x".repeat(prompt_bytes));
         let body = Request::RequestBody(HttpBody { body: body.into(), end_of_stream: true });
         messages.send(body.into()).await.unwrap();
         let mut client = ExternalProcessorClient::new(channel);
@@ -265,4 +271,23 @@ async fn hidden_response_of_a_half_closed_stream_is_detached() {
     polled.exchange.answered_at = Some(Instant::now());
     let picker = polled.close();
     assert_eq!((1, 1), (picker.detached.count(), picker.bookings.loads().len()));
+}
+
+/// A response in one piece begins when it is complete. Until then, its prompt would keep the endpoint full.
+#[tokio::test]
+async fn prompt_counts_until_it_should_be_processed_or_output_shows_it() {
+    for (stream, prefills_after) in [(false, 0), (true, 1)] {
+        let body = format!(r#"{{"model":"m","prompt":"{}","stream":{stream}}}"#, "x".repeat(400));
+        let mut polled = Polled::open_with(&pool(&[FIRST], ScrapeStatus::Unknown), None, body).await;
+        polled.take_answer().await;
+        polled.take_answer().await;
+        let load = |polled: &Polled| polled.picker.bookings.loads()[0].1;
+        assert_eq!((1, 1), (load(&polled).requests, load(&polled).prefills));
+        let booked = polled.exchange.booked.as_ref().unwrap();
+        let expected = booked.booked_at + booked.expected_prefill;
+        // A timer that is set later for the same time is due no earlier.
+        sleep_until((expected + Duration::from_millis(2)).into()).await;
+        assert!(poll!(polled.exchange.next()).is_pending());
+        assert_eq!((1, prefills_after), (load(&polled).requests, load(&polled).prefills), "stream: {stream}");
+    }
 }
