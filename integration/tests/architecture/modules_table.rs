@@ -61,6 +61,24 @@ pub(crate) const MODULES: &[Modules] = &[
         ],
     },
     Modules {
+        name: "admission",
+        rows: &[
+            ("admit", &["flow_control", "flow_view", "verdict"]),
+            ("awake", &[]),
+            ("flow_control", &[]),
+            ("flow_view", &["owner_silence"]),
+            ("gate_core", &["local_grants", "owner_news", "owner_silence", "queue", "retry_after"]),
+            ("latest_saturation", &[]),
+            ("local_grants", &[]),
+            ("owner_news", &["flow_view"]),
+            ("owner_silence", &[]),
+            ("queue", &[]),
+            ("retry_after", &[]),
+            ("saturation", &["flow_view"]),
+            ("verdict", &["flow_control"]),
+        ],
+    },
+    Modules {
         name: "schedule",
         rows: &[
             ("decide", &["decision", "decision_inputs", "least_time", "policy", "weighted"]),
@@ -223,7 +241,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("deciding", &["bookings", "config", "flow_control", "metrics"]),
             ("directory", &["deciding"]),
             ("flags", &["config"]),
-            ("flow_control", &["config"]),
+            ("flow_control", &[]),
             ("gateway", &["bookings", "deciding", "directory", "flow_control", "metrics"]),
             ("metrics", &[]),
             ("pools", &["actors", "admin", "deciding", "directory", "gateway", "metrics", "replica"]),

@@ -36,6 +36,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("intake", Kind::Pure, &["types", "prefix"]),
     row("state", Kind::Pure, &["types", "flow", "prefix"]),
     row("schedule", Kind::PureWithRng, &["types", "state"]),
+    row("admission", Kind::Pure, &["types", "flow", "state", "schedule"]),
     row("extproc", Kind::Pure, &["flow", "protos", "types", "intake"]),
     row("wire", Kind::Conversion, &["protos", "types", "flow", "prefix", "state"]),
     row("workload", Kind::PureWithRng, &[]),
@@ -77,6 +78,7 @@ pub(crate) const TABLE: &[Row] = &[
         Kind::Shell,
         &[
             "types",
+            "admission",
             "flow",
             "intake",
             "state",
@@ -119,6 +121,8 @@ pub(crate) const TABLE: &[Row] = &[
         Kind::Shell,
         &[
             "types",
+            "admission",
+            "flow",
             "prefix",
             "protos",
             "state",

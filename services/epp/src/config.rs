@@ -1,11 +1,10 @@
 //! Configuration of a replica.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
+use signalbox_admission::FlowControl;
 use signalbox_extproc::SubsetHint;
-use signalbox_flow::FlowSettings;
 use signalbox_intake::Parsers;
 use signalbox_lease::Coordinator;
 use signalbox_peers::FollowedPools;
@@ -31,31 +30,6 @@ pub enum EndpointScores {
     Hidden,
     /// Answers carry each candidate's score, too.
     Emitted,
-}
-
-/// Whether requests wait while the pool is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlowMode {
-    /// They wait.
-    On,
-    /// They do not. As in the Go EPP without its feature gate, those with a negative priority are refused while the pool is
-    /// full.
-    Off,
-}
-
-/// Which requests wait, and for how long.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FlowControl {
-    /// Whether requests wait.
-    pub mode: FlowMode,
-    /// When a pool is full, who goes first, and the limits on what waits.
-    pub settings: Arc<FlowSettings>,
-}
-
-impl Default for FlowControl {
-    fn default() -> Self {
-        Self { mode: FlowMode::Off, settings: Arc::default() }
-    }
 }
 
 /// Configuration of a replica.

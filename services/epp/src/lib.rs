@@ -26,12 +26,13 @@ mod settlement;
 mod test_support;
 
 pub use app::{DecisionTotals, Epp, PortFlags, QueueStatus, StartError, ViewStatus};
-pub use config::{EndpointScores, EppConfig, ExplainAccess, FlowControl, FlowMode};
+pub use config::{EndpointScores, EppConfig, ExplainAccess};
 pub use flags::{
     Flags, FlowSwitch, GoEppFlags, IgnoredFlag, IgnoredGoEppFlags, LoadedPolicy, LogLevel, MediaTokens,
     MessageSize, Output, PolicyFlags, ServingFlags, UsageError, ZapEncoder,
 };
 pub use process::run;
+pub use signalbox_admission::{FlowControl, FlowMode};
 pub use signalbox_extproc::SubsetHint;
 pub use signalbox_intake::Parsers;
 pub use signalbox_peers::FollowedPools;

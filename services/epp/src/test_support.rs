@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use signalbox_admission::{FlowControl, FlowMode};
 use signalbox_intake::{Api, ParsedRequest};
 use signalbox_peers::Connections;
 use signalbox_schedule::{Policy, Waited};
@@ -20,7 +21,7 @@ use signalbox_types::{
 };
 use tokio::sync::watch;
 
-use crate::config::{EndpointScores, FlowControl, FlowMode};
+use crate::config::EndpointScores;
 use crate::deciding::decision_snapshot::DecisionSnapshot;
 use crate::deciding::picker::{FeedbackReceivers, Picker, PickerSettings};
 use crate::deciding::recorder::{DecisionRecorder, RequestContext};

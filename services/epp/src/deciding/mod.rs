@@ -3,8 +3,6 @@
 pub(crate) mod admission;
 pub(crate) mod decision_snapshot;
 pub(crate) mod decision_spans;
-mod flow_view;
-mod latest_saturation;
 mod owner_silence;
 pub(crate) mod pick;
 pub(crate) mod picker;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
+use signalbox_admission::Admission;
 use signalbox_extproc::{Destination, Refusal};
 use signalbox_intake::{Api, Delivery, ParsedRequest};
 use signalbox_schedule::{
@@ -16,7 +17,7 @@ use signalbox_state::{Circuit, EndpointState, PlacedPrompt, ScrapeStatus, UsageR
 use signalbox_telemetry::{CaughtPanic, catch_panic};
 use signalbox_types::{ModelKey, Request, Subset};
 
-use super::admission::{Admission, HeldRequest, NotPicked};
+use super::admission::{HeldRequest, NotPicked};
 use super::decision_snapshot::DecisionSnapshot;
 use super::picker::Picker;
 use super::recorder::{DecisionRecord, RequestContext};

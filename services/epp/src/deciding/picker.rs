@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use signalbox_admission::{FlowControl, LatestSaturation};
 use signalbox_extproc::Config;
 use signalbox_intake::ParseOptions;
 use signalbox_schedule::{FeedbackSink, Policy};
@@ -16,13 +17,12 @@ use signalbox_types::{EndpointKey, Origin, ReplicaKey, RequestEnd};
 use tokio::sync::{Notify, mpsc};
 
 use super::decision_snapshot::DecisionSnapshot;
-use super::latest_saturation::LatestSaturation;
 use super::recorder::DecisionRecorder;
 use crate::bookings::booking_numbers::pool_tag;
 use crate::bookings::caching_reports::CachingReports;
 use crate::bookings::detached_bookings::DetachedBookings;
 use crate::bookings::unserved_bookings::UnservedBookings;
-use crate::config::{EndpointScores, FlowControl};
+use crate::config::EndpointScores;
 use crate::flow_control::Gate;
 use crate::metrics::counters::Metrics;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
+use signalbox_admission::FlowControl;
 use signalbox_extproc::SubsetHint;
 use signalbox_intake::Parsers;
 use signalbox_lease::CoordinatorFlags;
@@ -21,7 +22,7 @@ use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::PeerAddress;
 
-use crate::config::{EndpointScores, EppConfig, ExplainAccess, FlowControl};
+use crate::config::{EndpointScores, EppConfig, ExplainAccess};
 
 pub(crate) use command_line::EX_USAGE;
 pub use command_line::UsageError;

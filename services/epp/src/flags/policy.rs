@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use signalbox_admission::{FlowControl, FlowMode};
 use signalbox_config::{Configuration, parse};
 use signalbox_document::{ReadError, read_file};
 use signalbox_intake::Parsers;
 use signalbox_schedule::Policy;
-
-use crate::config::{FlowControl, FlowMode};
 
 /// Flags that name the source of the policy.
 #[derive(Args, Clone, Debug, Default)]

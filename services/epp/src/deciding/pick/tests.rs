@@ -1,11 +1,11 @@
 use std::sync::{Arc, Mutex};
 
+use signalbox_admission::{FlowControl, FlowMode};
 use signalbox_schedule::Policy;
 use signalbox_state::{Bookings, ResponseOutcome};
 use signalbox_types::{BlockHash, Origin};
 
 use super::*;
-use crate::config::{FlowControl, FlowMode};
 use crate::flow_control::Gate;
 use crate::test_support::{
     FIRST, SECOND, THIRD, granted, picker, picker_for, picker_with_feedback, pool, pool_with_draining,

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use signalbox_admission::Behind;
 use signalbox_flow::{DropReason, FlowKey, Ticket};
 use tokio::sync::oneshot;
 
@@ -29,15 +30,6 @@ pub(crate) struct Place {
     pub(crate) flow: FlowKey,
     /// The highest priority that waited when the request arrived, and how many requests waited here.
     pub(crate) behind: Behind,
-}
-
-/// What a request waited behind when it arrived.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Behind {
-    /// The highest priority of which requests waited at any replica; `None` if none waited.
-    pub(crate) priority: Option<i32>,
-    /// Requests that waited at this replica.
-    pub(crate) requests: u64,
 }
 
 impl Place {

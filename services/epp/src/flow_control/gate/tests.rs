@@ -2,6 +2,9 @@
 
 use std::task::{Context, Poll, Waker};
 
+use signalbox_admission::OWNER_SILENCE_MS;
+use signalbox_flow::PoolPhase;
+
 use super::*;
 
 /// A pool that has room for everything.
@@ -57,20 +60,19 @@ fn owner_releases_requests_in_order_and_each_grant_once() {
 }
 
 #[test]
-fn arrivals_wait_behind_others_of_their_band_at_any_replica() {
+fn arrivals_see_what_waits_at_any_replica() {
     let gate = gate(FlowSettings::default());
-    let verdict = |priority| gate.verdict(priority, 0, 0.2, || 0.7);
-    assert_eq!(Verdict::Go, verdict(0));
+    assert_eq!(None, gate.highest_waiting(0));
     let place = gate.enqueue(0, arrival(0, "a")).unwrap();
-    assert_eq!((Verdict::Wait, Verdict::Go), (verdict(0), verdict(1)));
+    assert_eq!(Some(0), gate.highest_waiting(0));
     // It is given up.
     drop(place);
-    assert_eq!(Verdict::Go, verdict(0));
+    assert_eq!(None, gate.highest_waiting(0));
     let news = OwnerNews { highest_elsewhere: Some(4), ..OwnerNews::default() };
     gate.apply(0, &news);
-    assert_eq!((Verdict::Wait, Verdict::Go), (verdict(4), verdict(5)));
+    assert_eq!(Some(4), gate.highest_waiting(0));
     // An owner that is silent says nothing about others.
-    assert_eq!(Verdict::Go, gate.verdict(4, OWNER_SILENCE_MS, 0.2, || 0.7));
+    assert_eq!(None, gate.highest_waiting(OWNER_SILENCE_MS));
 }
 
 /// Sheddable requests that waited for the first endpoint would be refused when it comes.

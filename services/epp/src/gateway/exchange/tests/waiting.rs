@@ -1,13 +1,13 @@
 //! Exchanges of requests that wait for a place.
 
 use futures_util::{StreamExt, poll};
+use signalbox_admission::OwnerNews;
 use signalbox_flow::FlowKey;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_response::Response;
 use signalbox_state::ScrapeStatus;
 
 use super::polled_streams::Polled;
 use super::*;
-use crate::flow_control::OwnerNews;
 use crate::test_support::{pool, show};
 
 /// Returns the exchange of a request that waits for the first endpoint of its pool.

@@ -7,7 +7,7 @@ const BOUNDS_S: (u32, u32) = (1, 60);
 
 /// Returns after how many seconds what waits `ahead` will have gone, if the fleet goes on as it does: at
 /// `requests_per_second`. If nothing has gone lately, nobody knows: `default_s`.
-pub(super) fn retry_after_s(ahead: Usage, requests_per_second: f64, default_s: u32) -> u32 {
+pub(crate) fn retry_after_s(ahead: Usage, requests_per_second: f64, default_s: u32) -> u32 {
     let (least, most) = BOUNDS_S;
     let seconds = match requests_per_second > 0.0 {
         true => (ahead.requests as f64 / requests_per_second).ceil(),

@@ -11,7 +11,7 @@ use signalbox_flow::{
 /// A request that was granted a place is *on its way* until it is booked at an endpoint. Meanwhile it is reported as waiting
 /// with its grant unused: otherwise it would count nowhere, and its place would be granted once more.
 #[derive(Debug)]
-pub(super) struct Queue<W> {
+pub(crate) struct Queue<W> {
     requests: WaitingRequests,
     waiters: HashMap<Ticket, Waiter<W>>,
     /// Granted requests that are on their way, and their sums.
@@ -44,7 +44,7 @@ impl<W> Queue<W> {
     ///
     /// # Errors
     /// Why it cannot wait.
-    pub(super) fn enqueue(
+    pub(crate) fn enqueue(
         &mut self,
         settings: &FlowSettings,
         request: WaitingRequest,
@@ -60,7 +60,7 @@ impl<W> Queue<W> {
     }
 
     /// Removes a request that waits, or that was on its way and is booked or has ended. Returns whether it did either.
-    pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> bool {
         if let Some((flow, usage)) = self.leaving.remove(&ticket) {
             let sum = self.leaving_flows.entry(flow.clone()).or_default();
             *sum = *sum - usage;
@@ -74,7 +74,7 @@ impl<W> Queue<W> {
     }
 
     /// Lets requests of a flow go until `up_to` have gone in all, and returns their waiters in order.
-    pub(super) fn grant(&mut self, flow: &FlowKey, up_to: u64) -> Vec<W> {
+    pub(crate) fn grant(&mut self, flow: &FlowKey, up_to: u64) -> Vec<W> {
         let granted = self.requests.grant(flow, up_to);
         let mut waiters = Vec::new();
         for ticket in granted {
@@ -87,24 +87,24 @@ impl<W> Queue<W> {
     }
 
     /// Drops the requests that have waited for as long as they may.
-    pub(super) fn expire(&mut self, settings: &FlowSettings, now_ms: u64) -> Vec<(W, DropReason)> {
+    pub(crate) fn expire(&mut self, settings: &FlowSettings, now_ms: u64) -> Vec<(W, DropReason)> {
         let dropped = self.requests.expire(settings, now_ms);
         dropped.into_iter().filter_map(|of| Some((self.take_waiter(of.ticket)?, of.reason))).collect()
     }
 
     /// Drops all requests, because the replica shuts down.
-    pub(super) fn drain(&mut self) -> Vec<(W, DropReason)> {
+    pub(crate) fn drain(&mut self) -> Vec<(W, DropReason)> {
         let dropped = self.requests.drain();
         dropped.into_iter().filter_map(|of| Some((self.take_waiter(of.ticket)?, of.reason))).collect()
     }
 
     /// Records whether the pool has endpoints.
-    pub(super) fn set_phase(&mut self, now_ms: u64, phase: PoolPhase) {
+    pub(crate) fn set_phase(&mut self, now_ms: u64, phase: PoolPhase) {
         self.requests.set_phase(now_ms, phase);
     }
 
     /// Returns what waits of each flow, with the requests on their way. Flows of which nothing waits may be listed.
-    pub(super) fn backlogs(&self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
+    pub(crate) fn backlogs(&self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
         let with_leaving = |(flow, backlog): (&FlowKey, Backlog)| {
             let leaving = self.leaving_flows.get(flow).copied().unwrap_or_default();
             let released = backlog.released.saturating_sub(leaving.requests);
@@ -114,7 +114,7 @@ impl<W> Queue<W> {
     }
 
     /// Returns what waits of each flow, to be reported. Those of flows of which nothing waits any more are returned once.
-    pub(super) fn take_backlogs(&mut self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
+    pub(crate) fn take_backlogs(&mut self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
         let backlogs = self.backlogs(now_ms);
         let leaving = &self.leaving_flows;
         self.requests.forget_empty_unless(|flow| leaving.contains_key(flow));
@@ -122,18 +122,18 @@ impl<W> Queue<W> {
     }
 
     /// Returns the highest priority of which requests wait; `None` if none waits.
-    pub(super) fn highest_waiting(&self) -> Option<i32> {
+    pub(crate) fn highest_waiting(&self) -> Option<i32> {
         self.requests.highest_waiting()
     }
 
     /// Returns what waits of `priority` and of higher ones, with the requests on their way.
-    pub(super) fn waiting_from(&self, priority: i32) -> Usage {
+    pub(crate) fn waiting_from(&self, priority: i32) -> Usage {
         let leaving = self.leaving_flows.iter().filter(|(flow, _)| flow.priority >= priority);
         leaving.fold(self.requests.waiting_from(priority), |sum, (_, usage)| sum + *usage)
     }
 
     /// Returns all that waits.
-    pub(super) fn total(&self) -> Usage {
+    pub(crate) fn total(&self) -> Usage {
         self.requests.total()
     }
 

@@ -7,7 +7,7 @@ const MAX_AGE_MS: u64 = 5;
 
 /// The saturation of the pool and when it was computed.
 #[derive(Debug)]
-pub(super) struct LatestSaturation {
+pub struct LatestSaturation {
     at_ms: AtomicU64,
     /// The bits of an `f64`.
     value: AtomicU64,
@@ -22,7 +22,7 @@ impl Default for LatestSaturation {
 impl LatestSaturation {
     /// Returns the saturation, which is computed if the latest one is more than [`MAX_AGE_MS`] old. Concurrent requests may
     /// compute it more than once.
-    pub(super) fn at(&self, now_ms: u64, compute: impl FnOnce() -> f64) -> f64 {
+    pub fn at(&self, now_ms: u64, compute: impl FnOnce() -> f64) -> f64 {
         let at_ms = self.at_ms.load(Ordering::Acquire);
         if at_ms <= now_ms && now_ms - at_ms < MAX_AGE_MS {
             return f64::from_bits(self.value.load(Ordering::Relaxed));

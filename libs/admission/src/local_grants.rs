@@ -11,14 +11,14 @@ const SELF: Origin = Origin(0);
 /// Grants to the requests that wait at this replica, while no owner is heard. The numbers go on from those that the owner's
 /// grants have reached, so that nothing is granted twice.
 #[derive(Debug, Default)]
-pub(super) struct LocalGrants {
+pub(crate) struct LocalGrants {
     granter: Granter,
     flows: BTreeSet<FlowKey>,
 }
 
 impl LocalGrants {
     /// Grants places in this replica's share of the pool, whose saturation is `saturation`.
-    pub(super) fn grant(
+    pub(crate) fn grant(
         &mut self,
         settings: &FlowSettings,
         saturation: &Saturation,

@@ -2,7 +2,7 @@
 
 use signalbox_flow::FlowSettings;
 
-use crate::config::FlowMode;
+use crate::flow_control::FlowMode;
 
 /// What happens to a request that has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ const QUEUE_SHARE: f64 = 0.5;
 /// A request goes at once unless both are full for its band, or others of its band or a higher one wait already: those were
 /// there first. Lower bands do not hold it up. What would be refused rather than wait is no exception: it would take the place
 /// that a higher band waits for.
-pub(super) fn verdict(
+pub(crate) fn verdict(
     mode: FlowMode,
     settings: &FlowSettings,
     (priority, highest_waiting): (i32, Option<i32>),

@@ -1,0 +1,88 @@
+//! Whether a request goes where a decision sends it.
+
+use signalbox_flow::{Detector, FlowKey, FlowSettings};
+use signalbox_schedule::{Decision, DecisionInputs, LeastTime, Policy};
+use signalbox_types::Request;
+
+use crate::flow_control::FlowMode;
+use crate::flow_view::is_empty;
+use crate::verdict::{Verdict, verdict};
+
+/// The fairness id of requests that name neither one nor an objective, as in the Go EPP.
+const DEFAULT_FLOW: &str = "default-flow";
+
+/// What happens to a request for which a decision was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// The decision holds.
+    Go,
+    /// The request waits, and the decision is made again when it may go.
+    Wait {
+        /// Uncached prompt tokens and expected output tokens.
+        tokens: u64,
+    },
+    /// It is refused.
+    Shed,
+}
+
+/// What a replica knows when it admits a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitter<'a> {
+    /// Whether requests can wait.
+    pub mode: FlowMode,
+    /// When a pool is full.
+    pub settings: &'a FlowSettings,
+    /// How endpoints are chosen.
+    pub policy: &'a Policy,
+    /// The highest priority of which requests wait for a grant, at any replica.
+    pub highest_waiting: Option<i32>,
+}
+
+impl Admitter<'_> {
+    /// Returns whether the request may go where the decision sends it. `pool` tells the saturation of the pool. It is called
+    /// only if the endpoint is full or others wait, or for a detector of the Go EPP.
+    pub fn admit(
+        &self,
+        inputs: &DecisionInputs<'_>,
+        decision: &Decision,
+        pool: impl Fn() -> f64,
+    ) -> Admission {
+        let DecisionInputs { view, request, .. } = *inputs;
+        let (saturation, cached_tokens) = match (decision, self.settings.detector) {
+            // One request decides whether the endpoint is used again.
+            (Decision::Picked { position, .. }, _) if inputs.is_probe(*position) => return Admission::Go,
+            // The request waits here only if it would wait at the endpoint anyway.
+            (Decision::Picked { terms, .. }, Detector::Wait { hold_ms }) => {
+                let hold_us = hold_ms.saturating_mul(1_000).max(1);
+                (terms.wait_us as f64 / hold_us as f64, terms.cached_tokens)
+            }
+            (Decision::Picked { terms, .. }, _) => (pool(), terms.cached_tokens),
+            (Decision::NoEndpoint, _) if self.mode == FlowMode::On && is_empty(view) => {
+                return Admission::Wait { tokens: self.tokens(request, 0) };
+            }
+            (Decision::NoEndpoint, _) | (Decision::Filtered, Detector::Wait { .. }) => return Admission::Go,
+            (Decision::Filtered, _) => (pool(), 0),
+        };
+        let bands = (request.priority, self.highest_waiting);
+        match verdict(self.mode, self.settings, bands, saturation, pool) {
+            Verdict::Go => Admission::Go,
+            Verdict::Wait => Admission::Wait { tokens: self.tokens(request, cached_tokens) },
+            Verdict::Shed => Admission::Shed,
+        }
+    }
+
+    /// Returns what a request costs: the tokens of its prompt that are not cached, and those of its expected output.
+    fn tokens(&self, request: &Request, cached_tokens: u64) -> u64 {
+        let expected = match self.policy {
+            Policy::LeastTime(settings) => settings.output_tokens,
+            Policy::Weighted(_) => LeastTime::default().output_tokens,
+        };
+        let output_tokens = request.max_output_tokens.unwrap_or(expected).min(expected);
+        request.prompt_tokens.saturating_sub(cached_tokens).saturating_add(output_tokens)
+    }
+}
+
+/// Returns the flow of a request.
+pub fn flow_of(request: &Request) -> FlowKey {
+    FlowKey::new(request.priority, request.flow.as_deref().unwrap_or(DEFAULT_FLOW))
+}
