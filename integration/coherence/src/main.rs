@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
-use crate::measurements::{collector_loss, cost, failover, pools, propagation, replica_start, soak};
+use crate::measurements::{collector_loss, cost, failover, pools, propagation, queue, replica_start, soak};
 use crate::report::Section;
 
 /// Measures coherence with real processes
@@ -45,6 +45,8 @@ enum Measurement {
     Cost,
     /// Cost of many small pools, compared with that of a large one
     Pools,
+    /// Time until a waiting request gets a free place, and cost of waiting requests
+    Queue,
     /// Growth of memory
     Soak,
 }
@@ -58,6 +60,7 @@ impl Measurement {
             Self::CollectorLoss => collector_loss::measure().await,
             Self::Cost => cost::measure().await,
             Self::Pools => pools::measure().await,
+            Self::Queue => queue::measure().await,
             Self::Soak => soak::measure(soak).await,
         }
     }

@@ -7,5 +7,6 @@ pub(crate) mod failover;
 pub(crate) mod pools;
 pub(crate) mod propagation;
 mod propagation_report;
+pub(crate) mod queue;
 pub(crate) mod replica_start;
 pub(crate) mod soak;

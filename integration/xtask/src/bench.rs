@@ -37,6 +37,8 @@ pub(crate) enum Bench {
     Coherence,
     /// Compare the cost of many small pools with that of a large one, with real processes
     Pools,
+    /// Measure how soon waiting requests get free places, and what they cost, with real processes
+    Queue,
     /// Measure nothing: write the tables of docs/BENCHMARKS.md from the results in docs/results
     Tables,
 }
@@ -54,10 +56,8 @@ impl Bench {
                 run_binary(&[INDEX, "--"], arguments, workspace)
             }
             Self::Coherence => run_coherence(arguments, workspace),
-            Self::Pools => {
-                let only = ["--only", "pools"].map(str::to_owned);
-                Suite::Coherence.run(&[&only, arguments].concat(), workspace)
-            }
+            Self::Pools => run_measurement("pools", arguments, workspace),
+            Self::Queue => run_measurement("queue", arguments, workspace),
             Self::Tables => run_binary(&[PACKAGE, "--", "tables"], arguments, workspace),
         }
     }
@@ -96,6 +96,12 @@ fn run(mut command: Command, choice: &[&str], arguments: &[String]) -> anyhow::R
         bail!("the benchmark failed: {status}");
     }
     Ok(())
+}
+
+/// Runs one measurement with real processes.
+fn run_measurement(name: &str, arguments: &[String], workspace: &Workspace) -> anyhow::Result<()> {
+    let only = ["--only", name].map(str::to_owned);
+    Suite::Coherence.run(&[&only, arguments].concat(), workspace)
 }
 
 /// Runs the half of the benchmark that the first argument names, with the other arguments; both halves

@@ -25,7 +25,8 @@ const QUEUE_SHARE: f64 = 0.5;
 /// called only if the request may have to wait or be refused.
 ///
 /// A request goes at once unless both are full for its band, or others of its band or a higher one wait already: those were
-/// there first. Lower bands do not hold it up. What would be refused rather than wait goes until the pool is full.
+/// there first. Lower bands do not hold it up. What would be refused rather than wait is no exception: it would take the place
+/// that a higher band waits for.
 pub(crate) fn verdict(
     mode: FlowMode,
     settings: &FlowSettings,
@@ -43,8 +44,7 @@ pub(crate) fn verdict(
     }
     let pool = pool();
     let ceiling = settings.ceiling(priority, pool);
-    let may_wait = priority >= 0 || settings.sheddable_wait_ms > 0;
-    let is_queued = is_behind && may_wait && pool >= QUEUE_SHARE * ceiling;
+    let is_queued = is_behind && pool >= QUEUE_SHARE * ceiling;
     if pool >= ceiling || is_queued { Verdict::Wait } else { Verdict::Go }
 }
 
@@ -88,12 +88,13 @@ mod tests {
         }
     }
 
+    /// Otherwise, while the pool is full, sheddable requests take every place between its becoming free and its grant.
     #[test]
-    fn request_that_may_not_wait_is_refused_only_by_a_full_pool() {
-        let waits = FlowSettings { sheddable_wait_ms: 100, ..FlowSettings::default() };
-        let of = |settings: &FlowSettings, pool| of(settings, -1, Some(0), (1.0, pool));
-        assert_eq!((Verdict::Go, Verdict::Wait), (of(&FlowSettings::default(), 0.9), of(&waits, 0.9)));
-        assert_eq!(Verdict::Wait, of(&FlowSettings::default(), 1.0));
+    fn request_that_may_not_wait_takes_no_place_that_a_higher_band_waits_for() {
+        let settings = FlowSettings::default();
+        let of = |waiting, pool| of(&settings, -1, waiting, (1.0, pool));
+        assert_eq!([Verdict::Go, Verdict::Wait], [of(None, 0.9), of(None, 1.0)]);
+        assert_eq!(Verdict::Wait, of(Some(0), 0.9));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod listeners;
+mod queue_status;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 use self::assembly::{PoolsTask, aggregators, gateway_servers, picker_settings, serve_pools};
 use self::listeners::Listeners;
+pub use self::queue_status::QueueStatus;
 use crate::admin::access::DebugRoutes;
 use crate::admin::process_gauges::ProcessGauges;
 use crate::admin::{decisions, explain, queues};
@@ -244,6 +246,11 @@ impl Epp {
             ViewStatus { version: snapshot.view.version, age, is_degraded: picker.is_degraded() }
         };
         self.directory.all().iter().map(status).collect()
+    }
+
+    /// Returns what waits in each pool with flow control.
+    pub fn queue_statuses(&self) -> Vec<QueueStatus> {
+        self.directory.all().iter().filter_map(|pool| QueueStatus::of(&pool.picker)).collect()
     }
 
     /// Returns the totals of the replica's decisions for the pools that it serves.

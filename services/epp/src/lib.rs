@@ -25,7 +25,7 @@ mod settlement;
 #[cfg(test)]
 mod test_support;
 
-pub use app::{DecisionTotals, Epp, PortFlags, StartError, ViewStatus};
+pub use app::{DecisionTotals, Epp, PortFlags, QueueStatus, StartError, ViewStatus};
 pub use config::{EndpointScores, EppConfig, ExplainAccess};
 pub use flags::{
     Flags, FlowSwitch, GoEppFlags, IgnoredFlag, IgnoredGoEppFlags, LoadedPolicy, LogLevel, MediaTokens,

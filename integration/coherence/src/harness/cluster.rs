@@ -48,7 +48,11 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     ports: Ports,
     pub(crate) scratch: Arc<TestDir>,
+    /// Flags of each replica, with their values.
+    replica_flags: ReplicaFlags,
 }
+
+type ReplicaFlags = &'static [(&'static str, &'static str)];
 
 impl Cluster {
     /// Starts all processes and waits until each replica has fresh values of each pod.
@@ -56,15 +60,30 @@ impl Cluster {
     /// # Errors
     /// Fails when that does not happen; then the logs are kept.
     pub(crate) async fn start(layout: ClusterLayout) -> anyhow::Result<Self> {
+        Self::start_with(layout, &[]).await
+    }
+
+    /// Like [`Self::start`], with these flags of each replica.
+    ///
+    /// # Errors
+    /// Fails like [`Self::start`].
+    pub(crate) async fn start_with(
+        layout: ClusterLayout,
+        replica_flags: ReplicaFlags,
+    ) -> anyhow::Result<Self> {
         let scratch = Arc::new(TestDir::new()?);
-        let started = Self::assemble(Arc::clone(&scratch), layout).await;
+        let started = Self::assemble(Arc::clone(&scratch), layout, replica_flags).await;
         started.map_err(|error| {
             scratch.keep();
             error.context(format!("see the logs in {}", scratch.path().display()))
         })
     }
 
-    async fn assemble(scratch: Arc<TestDir>, layout: ClusterLayout) -> anyhow::Result<Self> {
+    async fn assemble(
+        scratch: Arc<TestDir>,
+        layout: ClusterLayout,
+        replica_flags: ReplicaFlags,
+    ) -> anyhow::Result<Self> {
         let (client, mut ports) = (Client::new(), Ports::new());
         let capacity = layout.kv_capacity_tokens.to_string();
         let fleet = Fleet::start(&scratch, layout.pods, &["--kv-capacity-tokens", &capacity]).await?;
@@ -92,8 +111,18 @@ impl Cluster {
         let services = aggregators.iter_mut().chain(&mut collectors);
         try_join_all(services.map(|service| service.start(&scratch))).await?;
         let replicas = Vec::new();
-        let mut cluster =
-            Self { replicas, collectors, aggregators, addresses, etcd, fleet, client, ports, scratch };
+        let mut cluster = Self {
+            replicas,
+            collectors,
+            aggregators,
+            addresses,
+            etcd,
+            fleet,
+            client,
+            ports,
+            scratch,
+            replica_flags,
+        };
         for _ in 0..layout.replicas {
             let mut replica = cluster.new_replica().await?;
             replica.service.start(&cluster.scratch).await?;
@@ -111,6 +140,7 @@ impl Cluster {
         let (ext_proc, health, access_log) = (self.ports.take()?, self.ports.take()?, self.ports.take()?);
         let name = format!("epp-{}", self.replicas.len());
         let mut service = Service::replica(&name, [ext_proc, health, access_log], self.ports.take()?);
+        self.replica_flags.iter().for_each(|(name, value)| service.flag(name, value));
         let aggregator_proxy = match &self.etcd {
             Some(etcd) => {
                 service.flag("--coordinator", &etcd.url());

@@ -67,9 +67,16 @@ impl GatewayClient {
     /// # Errors
     /// Fails when the replica refuses the request or does not respond.
     pub(crate) async fn route(&self, body: Bytes) -> anyhow::Result<BookedRequest> {
-        timeout(RESPONSE_TIMEOUT, self.route_unbounded(body))
-            .await
-            .context("the replica does not respond in time")?
+        self.route_within(body, RESPONSE_TIMEOUT).await
+    }
+
+    /// Like [`Self::route`], for a request that may wait for a place for so long.
+    ///
+    /// # Errors
+    /// Fails like [`Self::route`].
+    pub(crate) async fn route_within(&self, body: Bytes, time: Duration) -> anyhow::Result<BookedRequest> {
+        let answered = timeout(time, self.route_unbounded(body)).await;
+        answered.context("the replica does not respond in time")?
     }
 
     async fn route_unbounded(&self, body: Bytes) -> anyhow::Result<BookedRequest> {

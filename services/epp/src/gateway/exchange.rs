@@ -43,6 +43,8 @@ pub(crate) struct Exchange {
     /// The request while it waits for a place.
     waiting: Option<WaitingExchange>,
     booked: Option<BookedRequest>,
+    /// Completes when the prompt of a request whose response comes in one piece should be processed.
+    prefill_ends: Option<Pin<Box<Sleep>>>,
     /// Number of the booking if the gateway may hide the end of the response.
     booking_number: Option<u64>,
     /// When the connection took the last answer.
@@ -79,6 +81,7 @@ impl Exchange {
             replies: VecDeque::new(),
             waiting: None,
             booked: None,
+            prefill_ends: None,
             booking_number: None,
             answered_at: None,
             state: State::Open,
@@ -231,6 +234,7 @@ impl Stream for Exchange {
                 this.answered_at = Some(Instant::now());
                 return Poll::Ready(Some(Ok(reply)));
             }
+            this.poll_prefill(context);
             if let (State::HalfClosed, Some(timer)) = (this.state, &mut this.half_closed_until) {
                 ready!(timer.as_mut().poll(context));
                 this.state = State::Closing;
@@ -266,6 +270,17 @@ impl Stream for Exchange {
 }
 
 impl Exchange {
+    /// Lets a prompt count as processed when it should be, if no output will show it in time.
+    fn poll_prefill(&mut self, context: &mut Context<'_>) {
+        let Some(timer) = &mut self.prefill_ends else { return };
+        if timer.as_mut().poll(context).is_ready() {
+            self.prefill_ends = None;
+            if let Some(booked) = &mut self.booked {
+                booked.booking.record_first_output(self.picker.now_ms());
+            }
+        }
+    }
+
     /// Counts the request and its outcome.
     fn report(&mut self) {
         if let Some(refusal) = self.conversation.refusal() {

@@ -1,10 +1,10 @@
-//! The live summary on a terminal: decisions, ownership, views and the load of each endpoint.
+//! The live summary on a terminal: decisions, ownership, views, what waits, and the load of each endpoint.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use signalbox_aggregator::Aggregator;
-use signalbox_epp::{DecisionTotals, Epp, ViewStatus};
+use signalbox_epp::{DecisionTotals, Epp, QueueStatus, ViewStatus};
 use signalbox_state::{EndpointState, RoleStatus, ScrapeStatus};
 use signalbox_types::{Load, PPM};
 
@@ -19,6 +19,9 @@ const MAX_ENDPOINTS_SHOWN: usize = 16;
 /// Number of views shown: one per replica.
 const MAX_REPLICAS_SHOWN: usize = 4;
 
+/// Number of priorities shown of which requests wait; the highest ones.
+const MAX_BANDS_SHOWN: usize = 4;
+
 /// Draws the summary until the future is dropped.
 pub(super) async fn show(system: &System) {
     let epps = &system.epps;
@@ -28,6 +31,7 @@ pub(super) async fn show(system: &System) {
     let totals = line();
     let owner = line();
     let replicas = line();
+    let queue = line();
     let mut rows: Vec<ProgressBar> = Vec::new();
     let mut before = (Instant::now(), DecisionTotals::default());
     loop {
@@ -36,6 +40,8 @@ pub(super) async fn show(system: &System) {
         before = now;
         owner.set_message(owner_line(&system.aggregators));
         replicas.set_message(replicas_line(epps));
+        let first = epps.first().map(Epp::queue_statuses).unwrap_or_default();
+        queue.set_message(queue_line(first.first()));
         let mut endpoints = epps.first().map(Epp::endpoints).unwrap_or_default();
         endpoints.sort_by(|(one, _), (other, _)| one.spec.name.cmp(&other.spec.name));
         rows.resize_with(endpoints.len().min(MAX_ENDPOINTS_SHOWN), line);
@@ -95,6 +101,23 @@ fn replicas_line(epps: &[Epp]) -> String {
     statuses.collect::<Vec<_>>().join(" · ")
 }
 
+/// Returns what waits for places, highest priority first, how full the pool is, and how fast the queue moves.
+fn queue_line(status: Option<&QueueStatus>) -> String {
+    let Some(QueueStatus { waiting, saturation, drained_per_second, grants_locally }) = status else {
+        return "no request waits: flow control is off".to_owned();
+    };
+    let bands = waiting.iter().map(|(priority, requests)| format!("{requests} of priority {priority}"));
+    let mut bands: Vec<String> = bands.collect();
+    if bands.len() > MAX_BANDS_SHOWN {
+        let more = waiting[MAX_BANDS_SHOWN..].iter().map(|(_, requests)| requests).sum::<u64>();
+        bands.truncate(MAX_BANDS_SHOWN);
+        bands.push(format!("{more} of lower ones"));
+    }
+    let waiting = if bands.is_empty() { "0".to_owned() } else { bands.join(", ") };
+    let granted = if *grants_locally { " · no owner is heard" } else { "" };
+    format!("waiting {waiting} · saturation {saturation:.2} · drain rate {drained_per_second:.0}/s{granted}")
+}
+
 fn endpoint_line(member: &EndpointState, load: Load) -> String {
     let gauges = member.observed.gauges;
     let name = &member.spec.name;
@@ -111,4 +134,26 @@ fn endpoint_line(member: &EndpointState, load: Load) -> String {
     format!(
         "{name:<14} {scrape_status:<12} running {running:>4}  waiting {waiting:>4}  booked {booked:>4}  KV {kv:>3} %"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queue_shows_the_highest_priorities_and_counts_the_others() {
+        let line = |waiting: &[(i32, u64)]| {
+            let status =
+                QueueStatus { waiting: waiting.to_vec(), saturation: 1.014, ..QueueStatus::default() };
+            queue_line(Some(&status))
+        };
+        assert_eq!("waiting 0 · saturation 1.01 · drain rate 0/s", line(&[]));
+        assert_eq!(
+            "waiting 1 of priority 10, 2 of priority 0 · saturation 1.01 · drain rate 0/s",
+            line(&[(10, 1), (0, 2)])
+        );
+        let many = line(&[(5, 1), (4, 1), (3, 1), (2, 1), (1, 7), (0, 8)]);
+        assert!(many.contains("1 of priority 2, 15 of lower ones ·"), "{many}");
+        assert_eq!("no request waits: flow control is off", queue_line(None));
+    }
 }

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use signalbox_extproc::{Destination, Event, LARGE_BODY_BYTES};
 use signalbox_flow::DropReason;
-use signalbox_intake::ParsedRequest;
+use signalbox_intake::{Delivery, ParsedRequest};
 use signalbox_schedule::Waited;
 use signalbox_telemetry::ActiveSpan;
 use signalbox_types::BookingId;
+use tokio::time::sleep_until;
 
 use super::{Exchange, State};
 use crate::deciding::admission::{HeldRequest, NotPicked};
@@ -54,6 +55,12 @@ impl Exchange {
             endpoint = destination.as_str(),
             "picked an endpoint"
         );
+        // Such a response begins when it is complete: until then, its prompt would keep the endpoint full that has long
+        // processed it.
+        if booked.delivery == Delivery::Whole {
+            let ends_at = booked.booked_at + booked.expected_prefill;
+            self.prefill_ends = Some(Box::pin(sleep_until(ends_at.into())));
+        }
         self.booked = Some(booked);
         destination
     }

@@ -276,3 +276,22 @@ async fn hidden_response_of_a_half_closed_stream_is_detached() {
         assert_eq!((1, 1), (picker.detached.count(), picker.bookings.loads().len()), "{response_mode:?}");
     }
 }
+
+/// A response in one piece begins when it is complete. Until then, its prompt would keep the endpoint full.
+#[tokio::test]
+async fn prompt_counts_until_it_should_be_processed_or_output_shows_it() {
+    for (stream, prefills_after) in [(false, 0), (true, 1)] {
+        let body = format!(r#"{{"model":"m","prompt":"{}","stream":{stream}}}"#, "x".repeat(400));
+        let mut polled = Polled::open_with(&pool(&[FIRST], ScrapeStatus::Unknown), None, &POST, body).await;
+        polled.take_answer().await;
+        polled.take_answer().await;
+        let load = |polled: &Polled| polled.picker.bookings.loads()[0].1;
+        assert_eq!((1, 1), (load(&polled).requests, load(&polled).prefills));
+        let booked = polled.exchange.booked.as_ref().unwrap();
+        let expected = booked.booked_at + booked.expected_prefill;
+        // A timer that is set later for the same time is due no earlier.
+        sleep_until((expected + Duration::from_millis(2)).into()).await;
+        assert!(poll!(polled.exchange.next()).is_pending());
+        assert_eq!((1, prefills_after), (load(&polled).requests, load(&polled).prefills), "stream: {stream}");
+    }
+}
