@@ -86,7 +86,7 @@ fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
         }
         SnapshotEntry::Models(message) => return models::encode_entry(message),
         SnapshotEntry::TokenRatios(ratios) => return learned::encode_entry(ratios),
-        SnapshotEntry::StoredResponses(responses) => return stored_responses::encode_entry(responses),
+        SnapshotEntry::StoredResponses(parts) => return stored_responses::encode_entry(parts),
         SnapshotEntry::ProvisionalSince(epoch) => {
             return pb::SnapshotEntry { provisional_since: *epoch, ..no_op_entry() };
         }
@@ -106,8 +106,8 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
         return Ok(SnapshotEntry::TokenRatios(Arc::new(learned::decode_entry(&message.token_ratios)?)));
     }
     if !message.stored_responses.is_empty() {
-        let responses = stored_responses::decode_entry(&message.stored_responses)?;
-        return Ok(SnapshotEntry::StoredResponses(Arc::new(responses)));
+        let parts = stored_responses::decode_entry(&message.stored_responses)?;
+        return Ok(SnapshotEntry::StoredResponses(parts));
     }
     if message.provisional_since > 0 {
         return Ok(SnapshotEntry::ProvisionalSince(message.provisional_since));

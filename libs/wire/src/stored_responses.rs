@@ -2,6 +2,7 @@
 //! peer sees that does not know them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_types::{EndpointKey, ResponseKey};
@@ -9,20 +10,21 @@ use signalbox_types::{EndpointKey, ResponseKey};
 use crate::error::WireError;
 use crate::no_op::{no_op_change, no_op_entry};
 
-pub(crate) fn encode_entry(responses: &BTreeMap<ResponseKey, EndpointKey>) -> pb::SnapshotEntry {
+pub(crate) fn encode_entry(parts: &[Arc<BTreeMap<ResponseKey, EndpointKey>>]) -> pb::SnapshotEntry {
+    let responses = parts.iter().flat_map(|part| part.iter());
     let stored_responses =
-        responses.iter().map(|(response, endpoint)| message(*response, Some(*endpoint))).collect();
+        responses.map(|(response, endpoint)| message(*response, Some(*endpoint))).collect();
     pb::SnapshotEntry { stored_responses, ..no_op_entry() }
 }
 
 pub(crate) fn decode_entry(
     messages: &[pb::StoredResponse],
-) -> Result<BTreeMap<ResponseKey, EndpointKey>, WireError> {
+) -> Result<Vec<Arc<BTreeMap<ResponseKey, EndpointKey>>>, WireError> {
     let decode = |message: &pb::StoredResponse| {
         let endpoint = message.endpoint.ok_or(WireError::Missing("endpoint of a stored response"))?;
         Ok((ResponseKey(message.response), EndpointKey(endpoint)))
     };
-    messages.iter().map(decode).collect()
+    Ok(vec![Arc::new(messages.iter().map(decode).collect::<Result<_, WireError>>()?)])
 }
 
 pub(crate) fn encode_change(response: ResponseKey, endpoint: Option<EndpointKey>) -> pb::Change {

@@ -35,9 +35,23 @@ impl StoredResponses {
         self.len == 0
     }
 
-    /// Returns all responses in parts, which together are small enough for one message each.
+    /// Returns all responses, in parts.
     pub fn parts(&self) -> impl Iterator<Item = &Arc<BTreeMap<ResponseKey, EndpointKey>>> {
         self.parts.values()
+    }
+
+    /// Returns all parts in groups of at most `max` responses, unless a single part has more. Copies nothing.
+    pub(crate) fn groups(&self, max: usize) -> Vec<Vec<Arc<Part>>> {
+        let (mut groups, mut open) = (Vec::new(), 0);
+        for part in self.parts() {
+            if groups.is_empty() || open + part.len() > max {
+                groups.push(Vec::new());
+                open = 0;
+            }
+            open += part.len();
+            groups.last_mut().into_iter().for_each(|group| group.push(Arc::clone(part)));
+        }
+        groups
     }
 
     /// Sets the endpoint that keeps `response`; `None` forgets it. Returns the one before.
@@ -77,7 +91,7 @@ impl PoolState {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
+    use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 
@@ -103,6 +117,15 @@ mod tests {
                 prop_assert_eq!(before, table.set(response, endpoint));
                 prop_assert_eq!(endpoint, table.get(response));
                 prop_assert_eq!((map.len(), map.is_empty()), (table.len(), table.is_empty()));
+            }
+            for max in [1, 3, usize::MAX] {
+                let groups = table.groups(max);
+                let fits = |group: &Vec<Arc<Part>>| {
+                    let len = group.iter().map(|part| part.len()).sum::<usize>();
+                    group.len() == 1 || len <= max && !group.is_empty()
+                };
+                prop_assert!(groups.iter().all(fits));
+                prop_assert_eq!(&map, &groups.iter().flatten().flat_map(|part| (**part).clone()).collect::<Part>());
             }
             copies.push((table, map));
             for (copy, map) in copies {

@@ -25,7 +25,7 @@ pub enum SnapshotEntry {
     /// The token ratios that were learned. A snapshot without this entry has none.
     TokenRatios(Arc<BTreeMap<ModelKey, TokenRatio>>),
     /// Stored responses, and the endpoints that keep them. A snapshot without such entries has none.
-    StoredResponses(Arc<BTreeMap<ResponseKey, EndpointKey>>),
+    StoredResponses(Vec<Arc<BTreeMap<ResponseKey, EndpointKey>>>),
     /// The state is provisional since this epoch. A snapshot without this entry is final.
     ProvisionalSince(u64),
     /// A part of the flow table. A snapshot without such entries has an empty one.

@@ -12,6 +12,9 @@ use crate::pool_state::{Digest, Diverged, PoolState};
 /// wire.
 const MAX_RUNS_BYTES_PER_ENTRY: usize = 60_000;
 
+/// The maximum number of responses in one [`SnapshotEntry::StoredResponses`]: about 60 KB on the wire.
+const MAX_RESPONSES_PER_ENTRY: usize = 3_000;
+
 /// A pool state captured at one version, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -57,8 +60,8 @@ pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<Snapshot
     let ratios = ratios.map(|ratios| SnapshotEntry::TokenRatios(Arc::clone(ratios)));
     let provisional = Some(pool_state.provisional_since()).filter(|since| *since > 0);
     let provisional = provisional.map(SnapshotEntry::ProvisionalSince);
-    let responses = pool_state.stored_responses().parts();
-    let responses = responses.map(|part| SnapshotEntry::StoredResponses(Arc::clone(part)));
+    let responses = pool_state.stored_responses().groups(MAX_RESPONSES_PER_ENTRY);
+    let responses = responses.into_iter().map(SnapshotEntry::StoredResponses);
     let flows = pool_state.flows().parts().into_iter().map(SnapshotEntry::Flow);
     let others = models.into_iter().chain(ratios).chain(responses).chain(flows).chain(provisional);
     endpoints.chain(origins).chain(others).map(Arc::new).collect()
@@ -113,7 +116,7 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
             SnapshotEntry::Origin(origin, number) => origins.push((origin, number)),
             SnapshotEntry::Models(all) => models = all,
             SnapshotEntry::TokenRatios(all) => ratios = all,
-            SnapshotEntry::StoredResponses(part) => responses.push(part),
+            SnapshotEntry::StoredResponses(parts) => responses.extend(parts),
             SnapshotEntry::ProvisionalSince(epoch) => provisional_since = epoch,
             SnapshotEntry::Flow(part) => flows.push(part),
         }

@@ -173,7 +173,7 @@ fn entry() -> BoxedStrategy<SnapshotEntry> {
         btree_map(any::<u64>().prop_map(ModelKey), token_ratio(), 1..5)
             .prop_map(|ratios| SnapshotEntry::TokenRatios(Arc::new(ratios))),
         btree_map(any::<u64>().prop_map(ResponseKey), any::<u64>().prop_map(EndpointKey), 1..5)
-            .prop_map(|responses| SnapshotEntry::StoredResponses(Arc::new(responses))),
+            .prop_map(|responses| SnapshotEntry::StoredResponses(vec![Arc::new(responses)])),
         (1..=u64::MAX).prop_map(SnapshotEntry::ProvisionalSince),
         flows::part().prop_map(SnapshotEntry::Flow),
     ]

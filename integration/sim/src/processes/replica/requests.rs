@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IteratorRandom;
 use signalbox_schedule::{BatchedFeedback, Booked, Decision, OwnState, Pick, PickInputs};
 use signalbox_state::{Circuit, PeerLoad, ResponseOutcome, ResponseReport, UsageReport, View};
-use signalbox_types::{BlockHash, PromptSize, Request, Subset};
+use signalbox_types::{BlockHash, PromptSize, Request, ResponseKey, Subset};
 
 use super::Replica;
 use super::recorded_feedback::RecordedFeedback;
@@ -120,6 +120,9 @@ impl Replica {
             self.batcher.add_response(ResponseReport { endpoint, model, outcome });
         }
         if outcome == ResponseOutcome::FirstOutput && self.batcher.has_room_for_events() {
+            let UsageReport { endpoint, model, last_block, .. } = usage;
+            let outcome = ResponseOutcome::Stored(ResponseKey(last_block.0 ^ number));
+            self.batcher.add_response(ResponseReport { endpoint, model, outcome });
             let uncached_tokens = usage.predicted_tokens - usage.predicted_cached_tokens;
             self.batcher.add_usage(UsageReport {
                 prompt_tokens: Some(usage.predicted_tokens),
