@@ -48,7 +48,7 @@ pub struct ServerCertificate(CertificateSource);
 #[derive(Debug)]
 enum CertificateSource {
     SelfSigned(Arc<ServerConfig>),
-    Directory(Reloading<CertificateDirectory>),
+    Directory(Box<Reloading<CertificateDirectory>>),
 }
 
 /// A self-signed certificate could not be generated.
@@ -126,7 +126,7 @@ impl ServerTls {
         let [cert, key] = FILE_NAMES.map(|name| directory.join(name));
         let flags = PairFlags { cert: flag, key: flag };
         let reloading = Reloading::load(CertificateDirectory { flags, cert, key, parameters, clients })?;
-        Ok(Self::Tls(Arc::new(ServerCertificate(CertificateSource::Directory(reloading)))))
+        Ok(Self::Tls(Arc::new(ServerCertificate(CertificateSource::Directory(Box::new(reloading))))))
     }
 }
 
