@@ -14,7 +14,8 @@ async fn post(cluster: &TestCluster, path: &str, body: &'static str) -> anyhow::
 /// Returns the error in a response that says it is JSON.
 fn error_of(response: &Response) -> serde_json::Value {
     assert_eq!("application/json", response.headers["content-type"]);
-    response.json().unwrap()["error"].clone()
+    let body: serde_json::Value = response.json().expect("the body is JSON, as its content type says");
+    body["error"].clone()
 }
 
 #[tokio::test]
