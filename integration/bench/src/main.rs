@@ -3,6 +3,7 @@
 mod coherence;
 mod decide;
 mod doc_tables;
+mod flow;
 mod parallel;
 mod policies;
 mod routing;
@@ -28,6 +29,8 @@ enum Bench {
     Decide(decide::Args),
     /// Measure the CPU time of a large pool's owner, its streams and a replica, in virtual time
     ScaleOut(scale_out::Args),
+    /// Compare flow control with none and with that of the Go EPP, in virtual time
+    Flow(flow::Args),
     /// Write the tables of docs/BENCHMARKS.md from the results in docs/results
     Tables,
 }
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Coherence(args) => coherence::run(&args),
         Bench::Decide(args) => decide::run(&args),
         Bench::ScaleOut(args) => scale_out::run(&args),
+        Bench::Flow(args) => flow::run(&args),
         Bench::Tables => doc_tables::run(),
     }
 }

@@ -4,6 +4,7 @@ mod active_requests;
 mod chooser;
 mod dynamo;
 pub(crate) mod go;
+mod go_flow;
 mod go_index;
 mod held_blocks;
 mod simple;
@@ -19,6 +20,7 @@ use signalbox_types::Format;
 
 pub(crate) use active_requests::PeerUpdate;
 pub(crate) use chooser::{Arriving, Choice, Chooser};
+pub(crate) use go_flow::{GoFlow, go_saturation};
 pub(crate) use splits::{SPLIT, splits};
 pub(crate) use variant::{is_variant, variant};
 

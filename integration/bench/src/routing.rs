@@ -147,6 +147,7 @@ fn measure(job: &Job<'_>) -> RunMetrics {
         replicas: job.replicas,
         kills: &[],
         seed: *seed,
+        flow: None,
     });
     RunMetrics::of_run(workload, &run_result)
 }

@@ -1,15 +1,19 @@
 //! Simulates a pool in virtual time: model servers, collectors, the owner, and replicas that can be killed.
 //! The simulation is single-threaded and seeded, so that every run is reproducible.
 
+pub(crate) mod flow;
+mod held;
 mod kills;
 mod owner;
 mod pods;
 mod replica;
 mod requests;
+mod result;
 mod scrapes;
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -17,9 +21,10 @@ use signalbox_modelsim::ModelConfig;
 use signalbox_types::{BlockHash, Load};
 
 use crate::policies::Contender;
+use flow::{FlowOutcome, FlowRun};
 pub(crate) use kills::{Kill, KillTarget};
 pub(crate) use pods::pool_spec;
-use simulation::Simulation;
+use simulation::{FIRST_ARRIVAL_US, Simulation};
 
 /// Time after the last response within which everything in transit arrives.
 const SETTLE_US: u64 = 50_000;
@@ -67,6 +72,8 @@ pub(crate) struct RunConfig<'a> {
     /// Kills in order of time.
     pub(crate) kills: &'a [Kill],
     pub(crate) seed: u64,
+    /// Who sends the requests and what holds them back, in a run with flow control.
+    pub(crate) flow: Option<FlowRun<'a>>,
 }
 
 /// A request that was served.
@@ -103,20 +110,23 @@ pub(crate) struct RunResult {
     /// Load that is still booked at the end, by replicas and in the owners' state.
     pub(crate) remaining_load: Load,
     pub(crate) finished: usize,
+    pub(crate) flow: FlowOutcome,
 }
 
 /// Runs a workload to its end.
 pub(crate) fn run(config: RunConfig<'_>) -> RunResult {
     let mut simulation = Simulation::new(config);
-    let mut ends_us = u64::MAX;
+    let mut ends_us = config.flow.and_then(|flow| flow.until_us).map_or(u64::MAX, |us| us + FIRST_ARRIVAL_US);
+    let mut ended_us = 0;
     while let Some((now_us, event)) = simulation.queue.pop() {
         if now_us > ends_us {
             break;
         }
+        ended_us = now_us;
         simulation.handle(now_us, event);
         if ends_us == u64::MAX && simulation.is_served() {
             ends_us = now_us + SETTLE_US;
         }
     }
-    simulation.into_result()
+    simulation.into_result(ended_us)
 }

@@ -35,6 +35,8 @@ pub(crate) enum Bench {
     /// Measure whether replicas decide as one: in virtual time and with real processes, or only --virtual or
     /// --real
     Coherence,
+    /// Compare flow control with none and with that of the Go EPP, in virtual time
+    Flow,
     /// Compare the cost of many small pools with that of a large one, with real processes
     Pools,
     /// Measure how soon waiting requests get free places, and what they cost, with real processes
@@ -49,6 +51,7 @@ impl Bench {
         match self {
             Self::Routing => run_binary(&[PACKAGE, "--", "routing"], arguments, workspace),
             Self::Decide => run_binary(&[PACKAGE, "--", "decide"], arguments, workspace),
+            Self::Flow => run_binary(&[PACKAGE, "--", "flow"], arguments, workspace),
             Self::ScaleOut => run_as_in_image(&[PACKAGE, "--", "scale-out"], arguments, workspace),
             Self::Index => {
                 // It starts its other program, which measures memory.

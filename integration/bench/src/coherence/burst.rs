@@ -57,6 +57,7 @@ fn ratio(visibility: Visibility, seed: u64) -> f64 {
         replicas: REPLICAS,
         kills: &[],
         seed,
+        flow: None,
     });
     let mut counts = vec![0; profiles.len()];
     run_result.served.iter().for_each(|served| counts[served.pod] += 1);

@@ -141,6 +141,7 @@ impl RatedWorkload {
             replicas: run.replicas,
             kills: run.kills,
             seed: self.seed,
+            flow: None,
         })
     }
 

@@ -23,6 +23,7 @@ pub(crate) fn find(workload: &Workload, seed: u64) -> f64 {
             replicas: 1,
             kills: &[],
             seed,
+            flow: None,
         });
         wait_growth(&run_result.served, &workload.lower_bounds) > WAIT_GROWTH
     };

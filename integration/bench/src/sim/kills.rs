@@ -51,7 +51,7 @@ impl Simulation<'_> {
             KillTarget::Replica(replica) => {
                 let (origin, own) = (Origin(self.rng.random()), SmallRng::from_rng(&mut self.rng));
                 let snapshot = self.owners[self.owner_of[replica]].add_follower(replica);
-                let algorithm = (&self.config.contender.algorithm, self.config.pods);
+                let algorithm = (&self.config.contender.algorithm, self.control(), self.config.pods);
                 let new = Replica::new(now_us / 1_000, (origin, own), snapshot, algorithm);
                 self.replicas[replica] = Some(new);
             }

@@ -16,6 +16,8 @@ pub(super) struct Owner {
     pool: Pool,
     generations: BTreeMap<EndpointKey, Generation>,
     followers: Vec<Follower>,
+    /// After how many milliseconds it asks to be woken up.
+    wakes: Vec<u64>,
 }
 
 struct Follower {
@@ -44,7 +46,7 @@ impl Owner {
         let generations = assigned.flatten().map(|one| (one.endpoint, one.generation)).collect();
         let snapshot = Arc::new(pool.snapshot());
         let followers = replicas.map(|replica| Follower { replica, sent: snapshot.version }).collect();
-        (Self { pool, generations, followers }, snapshot.frames().collect())
+        (Self { pool, generations, followers, wakes: Vec::new() }, snapshot.frames().collect())
     }
 
     /// Applies what a collector reports that it scraped `age_ms` ago.
@@ -54,7 +56,21 @@ impl Owner {
             Report { endpoint, generation, age_ms, update }
         };
         let reports = updates.into_iter().map(report).collect();
-        self.pool.handle(now_ms, PoolInput::Reports(COLLECTOR, reports));
+        self.handle(now_ms, PoolInput::Reports(COLLECTOR, reports));
+    }
+
+    /// Handles an input of which only wake-ups follow.
+    fn handle(&mut self, now_ms: u64, input: PoolInput) {
+        let effects = self.pool.handle(now_ms, input);
+        self.wakes.extend(effects.into_iter().filter_map(|effect| match effect {
+            PoolEffect::GrantAfter(after_ms) => Some(after_ms),
+            _ => None,
+        }));
+    }
+
+    /// Takes after how many milliseconds the owner asks to be woken up.
+    pub(super) fn take_wakes(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.wakes)
     }
 
     /// Applies an input; returns which replicas must send which of their chains.
@@ -67,12 +83,12 @@ impl Owner {
                     PoolEffect::Expired(origin) => {
                         panic!("origin {origin} expired although its replica sent feedback")
                     }
+                    PoolEffect::GrantAfter(after_ms) => self.wakes.push(after_ms),
                     PoolEffect::FeedbackLeft(rest) => next = Some(PoolInput::FeedbackRest(rest)),
                     PoolEffect::Published(_)
                     | PoolEffect::Assign(..)
                     | PoolEffect::CloseCollector(_)
                     | PoolEffect::Unfinished
-                    | PoolEffect::GrantAfter(_)
                     | PoolEffect::Count(_) => {}
                 }
             }
@@ -82,8 +98,8 @@ impl Owner {
 
     /// Advances time; the collector shows that it is alive.
     pub(super) fn tick(&mut self, now_ms: u64) {
-        self.pool.handle(now_ms, PoolInput::Reports(COLLECTOR, Vec::new()));
-        self.pool.handle(now_ms, PoolInput::Tick);
+        self.handle(now_ms, PoolInput::Reports(COLLECTOR, Vec::new()));
+        self.handle(now_ms, PoolInput::Tick);
     }
 
     /// Sends each follower the frames that it is missing.

@@ -3,6 +3,7 @@
 //! Replicas of other contenders use the view for the metrics that they scrape and the bookings for their requests in
 //! flight.
 
+mod gate;
 mod pick;
 
 use std::sync::Arc;
@@ -12,13 +13,18 @@ use rand::{Rng, SeedableRng};
 use signalbox_modelsim::ModelConfig;
 use signalbox_schedule::{BatchedFeedback, place};
 use signalbox_state::{
-    ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, FlowReport, Frame, FrameSource, GaugeScope,
-    Overlay, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica,
+    ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, Frame, FrameSource, GaugeScope, Overlay,
+    PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica,
     UsageReport, View,
 };
 use signalbox_types::{Load, Origin, Request, Version};
 
+pub(super) use self::gate::Ends;
+use self::gate::{Gate, Seen};
+pub(super) use self::pick::Picked;
+
 use super::Prompt;
+use super::flow::Control;
 use crate::policies::{Algorithm, PeerUpdate, Router};
 
 /// Minimum interval between two flushes of feedback.
@@ -41,6 +47,7 @@ pub(super) struct Replica {
     flush_timer: FlushTimer,
     rng: SmallRng,
     router: Router,
+    gate: Gate,
 }
 
 /// Limits the rate of flushes: the first one is immediate, the next one waits until the interval is over.
@@ -72,7 +79,7 @@ impl Replica {
         now_ms: u64,
         (origin, mut rng): (Origin, SmallRng),
         snapshot: Vec<Frame>,
-        (algorithm, pods): (&Algorithm, &[ModelConfig]),
+        (algorithm, control, pods): (&Algorithm, &Control, &[ModelConfig]),
     ) -> Self {
         let mut replica = Self {
             follower: StateReplica::default(),
@@ -87,6 +94,7 @@ impl Replica {
             flush_timer: FlushTimer::default(),
             router: algorithm.start(pods, rng.random::<u32>() as usize),
             rng: SmallRng::from_rng(&mut rng),
+            gate: Gate::new(control),
         };
         replica.apply_frames(now_ms, snapshot);
         replica
@@ -96,8 +104,8 @@ impl Replica {
         self.origin
     }
 
-    /// Applies frames, as the EPP's view task does.
-    pub(super) fn apply_frames(&mut self, now_ms: u64, frames: Vec<Frame>) {
+    /// Applies frames, as the EPP's view task does. Returns the requests that may go.
+    pub(super) fn apply_frames(&mut self, now_ms: u64, frames: Vec<Frame>) -> Vec<usize> {
         self.follower.record_time(now_ms);
         for frame in frames {
             let outcome = self.follower.apply(FrameSource::Aggregator(0), frame);
@@ -107,6 +115,29 @@ impl Replica {
         self.view_confirmed_at_ms = now_ms;
         let acknowledged = self.follower.pool_state().acknowledged(self.origin);
         self.batcher.acknowledge(acknowledged, &self.overlay);
+        self.gate.apply(&self.view, self.origin, now_ms)
+    }
+
+    /// Returns when requests that wait are to be looked after, in microseconds from now, if any wait.
+    pub(super) fn gate_tick_us(&self) -> Option<u64> {
+        self.gate.tick_us()
+    }
+
+    /// Looks after the requests that wait.
+    pub(super) fn tick_gate(&mut self, now_us: u64) -> Ends {
+        let silence_ms = self.view_age_ms(now_us);
+        let peer_load = self.peer_load(now_us);
+        let (view, origin, now_ms) = (&self.view, self.origin, now_us / 1_000);
+        self.gate.tick(Seen { view, origin, now_ms, silence_ms, peer_load })
+    }
+
+    /// Forgets a request that waited and is booked.
+    pub(super) fn leave_gate(&mut self, request: usize) {
+        self.gate.leave(request);
+    }
+
+    fn view_age_ms(&self, now_us: u64) -> u64 {
+        (now_us / 1_000).saturating_sub(self.view_confirmed_at_ms)
     }
 
     /// Records the first chunk of a response.
@@ -197,7 +228,8 @@ impl Replica {
             GaugeScope::All => self.bookings.loads(),
             GaugeScope::Changed => changed,
         };
-        self.batcher.next_batch(self.version().epoch, self.origin, scope, gauges, FlowReport::default())
+        let flows = self.gate.report(now_us / 1_000, scope);
+        self.batcher.next_batch(self.version().epoch, self.origin, scope, gauges, flows)
     }
 
     /// Resends what the previous owner may not have applied.

@@ -5,22 +5,40 @@ use std::sync::Arc;
 use rand::Rng;
 use signalbox_modelsim::engine::{Arrival, Effect, Input as PodInput};
 
-use super::replica::Replica;
+use super::replica::{Picked, Replica, RoutedRequest};
 use super::simulation::{Event, FIRST_ARRIVAL_US, Simulation};
 
 /// Transit time of what replicas tell each other without an owner.
 const PEER_DELAY_US: u64 = 1_000;
 
 impl Simulation<'_> {
-    /// Routes a request through a random live replica and sends it to the picked pod.
+    /// Lets a request arrive at a live replica: its own, or any.
     pub(super) fn arrive(&mut self, now_us: u64, request: usize) {
+        let live: Vec<usize> = (0..self.replicas.len()).filter(|at| self.replicas[*at].is_some()).collect();
+        let entry = self.sender(request).and_then(|sender| sender.entry);
+        let nth = entry.unwrap_or_else(|| self.rng.random_range(0..live.len())) % live.len();
+        self.served[request].arrived_us = now_us - FIRST_ARRIVAL_US;
+        self.route(now_us, (live[nth], request), false);
+        if request + 1 < self.config.requests.len() {
+            self.queue.push(self.arrives_us(request + 1).max(now_us), Event::Arrive(request + 1));
+        }
+    }
+
+    /// Routes a request that is at a replica and sends it to the picked pod, unless it has to wait.
+    pub(super) fn route(&mut self, now_us: u64, (replica, request): (usize, usize), has_waited: bool) {
+        let prompt = &self.config.requests[request].prompt;
+        let sender = self.config.flow.map(|flow| &flow.senders[request]);
+        let Some(selected) = self.replicas[replica].as_mut() else { return };
+        match selected.pick(now_us, (request, prompt, sender), has_waited, &self.pods) {
+            Picked::Routed(routed) => self.send(now_us, (replica, request), *routed),
+            Picked::Waits => self.hold(now_us, (replica, request)),
+            Picked::Dropped => self.drop_request(),
+        }
+    }
+
+    /// Sends a request to the pod that was picked for it.
+    fn send(&mut self, now_us: u64, (replica, request): (usize, usize), routed: RoutedRequest) {
         let sim_request = &self.config.requests[request];
-        let live_count = self.replicas.iter().flatten().count();
-        let nth = self.rng.random_range(0..live_count);
-        let mut indexed = self.replicas.iter_mut().enumerate();
-        let mut live = indexed.by_ref().filter_map(|(at, replica)| Some((at, replica.as_mut()?)));
-        let (replica, selected) = live.nth(nth).expect("the position is below the number of live replicas");
-        let routed = selected.pick(now_us, (request, &sim_request.prompt), &self.pods);
         let arrival = Arrival {
             id: request as u64,
             chain: Arc::clone(&sim_request.prompt.blocks),
@@ -29,19 +47,18 @@ impl Simulation<'_> {
             max_output_tokens: Some(sim_request.output_tokens),
         };
         let pod = routed.position;
-        self.served[request].pod = pod;
-        self.served[request].predicted_cached_tokens = routed.predicted_cached_tokens;
-        self.served[request].arrived_us = now_us - FIRST_ARRIVAL_US;
+        let served = &mut self.served[request];
+        served.pod = pod;
+        served.predicted_cached_tokens = routed.predicted_cached_tokens;
+        let waited_us = now_us - FIRST_ARRIVAL_US - served.arrived_us;
+        self.held.send(now_us, (request, waited_us), pod);
         self.routed[request] = Some((replica, routed));
         self.tell_others(now_us, replica);
         self.step(now_us, pod, PodInput::Arrive(arrival));
-        if request + 1 < self.config.requests.len() {
-            self.queue.push(self.arrives_us(request + 1).max(now_us), Event::Arrive(request + 1));
-        }
     }
 
     /// Lets a replica tell the owner and the other replicas what has changed.
-    fn tell_others(&mut self, now_us: u64, replica: usize) {
+    pub(super) fn tell_others(&mut self, now_us: u64, replica: usize) {
         self.schedule_flush(now_us, replica);
         let updates = self.replicas[replica].as_mut().map_or_else(Vec::new, Replica::take_updates);
         for update in updates {
@@ -82,6 +99,7 @@ impl Simulation<'_> {
             Effect::Finished { id, usage, at_us } => {
                 self.finished += 1;
                 let request = *id as usize;
+                self.held.finish(now_us, self.served[request].pod);
                 self.served[request].e2e_us = at_us - self.arrives_us(request);
                 let computed = usage.prompt_tokens - usage.cached_tokens + usage.output_tokens;
                 self.pods[self.served[request].pod].work_tokens += u64::from(computed);

@@ -5,13 +5,15 @@ use rand::{Rng, SeedableRng};
 use signalbox_event_queue::EventQueue;
 use signalbox_modelsim::engine::{Effect, Input as PodInput};
 use signalbox_state::{Feedback, GaugeScope, PoolInput, Update};
-use signalbox_types::{EndpointKey, Load, Origin};
+use signalbox_types::{EndpointKey, Origin};
 
+use super::flow::Control;
+use super::held::Held;
 use super::owner::{Message, Owner};
 use super::pods::{Pod, create_pods};
 use super::replica::{Replica, RoutedRequest};
 use super::scrapes::{SCRAPE_INTERVAL_US, Scraper};
-use super::{RunConfig, RunResult, ServedRequest};
+use super::{RunConfig, ServedRequest};
 use crate::policies::{PeerUpdate, Visibility};
 
 /// Time of the first arrival; all model servers have been scraped by then.
@@ -56,6 +58,10 @@ pub(super) enum Event {
     Tick,
     Heartbeat,
     Deliver(usize, Message),
+    /// The requests that wait at a replica are looked after, if the tick is still scheduled for this time.
+    GateTick(usize, u64),
+    /// An owner asked to be woken up to grant.
+    GrantDue(usize),
     /// What a replica told arrives at another one.
     PeerUpdate(usize, PeerUpdate),
     /// Kills a process; the number is that of the kill.
@@ -80,6 +86,9 @@ pub(super) struct Simulation<'a> {
     /// For each live request, the replica that routed it and its booking.
     pub(super) routed: Vec<Option<(usize, RoutedRequest)>>,
     pub(super) served: Vec<ServedRequest>,
+    pub(super) held: Held,
+    /// When the next tick of each replica's gate is due.
+    pub(super) gate_ticks: Vec<Option<u64>>,
     pub(super) finished: usize,
     pub(super) rng: SmallRng,
     pub(super) effects: Vec<Effect>,
@@ -102,7 +111,8 @@ impl<'a> Simulation<'a> {
             owners.push(new);
             for _ in followers {
                 let (origin, own) = (Origin(rng.random()), SmallRng::from_rng(&mut rng));
-                let algorithm = (&config.contender.algorithm, config.pods);
+                let control = config.flow.map_or(&Control::None, |flow| flow.control);
+                let algorithm = (&config.contender.algorithm, control, config.pods);
                 replicas.push(Some(Replica::new(0, (origin, own), snapshot.clone(), algorithm)));
             }
         }
@@ -119,6 +129,8 @@ impl<'a> Simulation<'a> {
             owner_of,
             routed: config.requests.iter().map(|_| None).collect(),
             served: vec![ServedRequest::default(); config.requests.len()],
+            held: Held::new(config.requests.len(), config.pods.len()),
+            gate_ticks: vec![None; config.replicas],
             finished: 0,
             rng,
             effects: Vec::new(),
@@ -163,7 +175,12 @@ impl<'a> Simulation<'a> {
             Event::Restart(number) => self.restart(now_us, number),
             Event::Arrive(request) => self.arrive(now_us, request),
             Event::PodWakeup(pod) => self.step(now_us, pod, PodInput::Tick),
-            Event::Feedback(..) if self.is_ownerless => {}
+            Event::Feedback(..) | Event::GrantDue(_) if self.is_ownerless => {}
+            Event::GateTick(replica, at_us) => self.gate_tick_due(now_us, replica, at_us),
+            Event::GrantDue(owner) => {
+                self.owners[owner].fold(now_ms, PoolInput::GrantDue);
+                self.publish_from(now_us, owner);
+            }
             Event::Report(..) | Event::Flush(_) if self.is_ownerless => {
                 self.queue.push(now_us + RETRY_DELAY_US, event);
             }
@@ -204,7 +221,10 @@ impl<'a> Simulation<'a> {
             Event::Deliver(replica, message) => {
                 let Some(receiver) = &mut self.replicas[replica] else { return };
                 match message {
-                    Message::Frames(frames) => receiver.apply_frames(now_ms, frames),
+                    Message::Frames(frames) => {
+                        let granted = receiver.apply_frames(now_ms, frames);
+                        self.release(now_us, replica, granted);
+                    }
                     Message::NeedChain(number) => {
                         receiver.need_chain(number);
                         self.schedule_flush(now_us, replica);
@@ -262,23 +282,10 @@ impl<'a> Simulation<'a> {
     }
 
     fn publish_from(&mut self, now_us: u64, owner: usize) {
+        for after_ms in self.owners[owner].take_wakes() {
+            self.queue.push(now_us + after_ms * 1_000, Event::GrantDue(owner));
+        }
         let (queue, at_us) = (&mut self.queue, now_us + self.delays.frames_us);
         self.owners[owner].publish(|to, message| queue.push(at_us, Event::Deliver(to, message)));
-    }
-
-    pub(super) fn into_result(self) -> RunResult {
-        let arrivals = (0..self.served.len()).map(|request| self.arrives_us(request));
-        let (first_us, last_us) =
-            (arrivals.clone().next().unwrap_or(0), arrivals.clone().next_back().unwrap_or(0));
-        let remaining_load =
-            self.replicas.iter().flatten().fold(Load::ZERO, |sum, replica| sum + replica.load());
-        let remaining_load = self.owners.iter().fold(remaining_load, |sum, owner| sum + owner.load());
-        RunResult {
-            work_tokens: self.pods.iter().map(|pod| pod.work_tokens).collect(),
-            window_us: last_us - first_us,
-            remaining_load,
-            finished: self.finished,
-            served: self.served,
-        }
     }
 }

@@ -3,12 +3,14 @@
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use signalbox_flow::FlowSettings;
 use signalbox_modelsim::ModelConfig;
 use signalbox_modelsim::profiles::{self, Profile};
 use signalbox_types::Load;
 use signalbox_workload::arrivals::one_burst;
 use signalbox_workload::generate::{SharedPrefix, shared_prefix};
 
+use super::flow::{Control, FlowRun, Sender};
 use super::{Kill, KillTarget, RunConfig, RunResult, run};
 use crate::policies::{Algorithm, Contender, Visibility, contenders, signalbox};
 use crate::routing::Workload;
@@ -48,7 +50,7 @@ fn all_contenders() -> Vec<Contender> {
 
 fn simulate(workload: &Workload, contender: &Contender, replicas: usize, speed: f64, seed: u64) -> RunResult {
     let Workload { requests, pods, .. } = workload;
-    run(RunConfig { requests, speed, pods, contender, replicas, kills: &[], seed })
+    run(RunConfig { requests, speed, pods, contender, replicas, kills: &[], seed, flow: None })
 }
 
 proptest! {
@@ -83,7 +85,7 @@ proptest! {
         let target = if kills_owner { KillTarget::Owner } else { KillTarget::Replica(1) };
         let duration_us = requests.last().unwrap().at_us / 2;
         let kill = Kill { at_us: duration_us * at_percent / 100, target, restarts_after_us: 2_000_000 };
-        let run_result = run(RunConfig { requests, speed: 2.0, pods, contender: &signalbox, replicas: 3, kills: &[kill], seed });
+        let run_result = run(RunConfig { requests, speed: 2.0, pods, contender: &signalbox, replicas: 3, kills: &[kill], seed, flow: None });
         prop_assert_eq!(run_result.finished, requests.len());
         prop_assert_eq!(run_result.remaining_load, Load::ZERO);
     }
@@ -94,6 +96,43 @@ proptest! {
         let contenders = all_contenders();
         let repeat = || simulate(&workload, &contenders[which], replicas, 8.0, seed);
         prop_assert_eq!(repeat(), repeat());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Also while the owner is gone. With Go, the bookings do not tell: each replica has an owner of its own.
+    #[test]
+    fn requests_that_wait_are_served_once_and_leave_no_booking(
+        seed in any::<u64>(),
+        is_go in any::<bool>(),
+        replicas in 1..5_usize,
+        kills_owner in any::<bool>(),
+    ) {
+        let Workload { requests, pods, .. } = workload(seed, Arrivals::OneBurst);
+        let sender = |number: usize| Sender {
+            priority: [10, 0, -10][number % 3],
+            tenant: format!("tenant-{}", number % 4).into(),
+            entry: number.is_multiple_of(2).then_some(number % 4),
+        };
+        let senders: Vec<_> = (0..requests.len()).map(sender).collect();
+        let settings = FlowSettings { sheddable_wait_ms: 600_000, request_ttl_ms: None, ..FlowSettings::default() };
+        let control = if is_go { Control::Go } else { Control::Signalbox(settings.into()) };
+        let contender =
+            if is_go { all_contenders().into_iter().find(|one| one.name == "go-default").unwrap() } else { signalbox(Visibility::Pool) };
+        let kill = Kill { at_us: 500_000, target: KillTarget::Owner, restarts_after_us: 2_000_000 };
+        let kills = if kills_owner && !is_go { vec![kill] } else { Vec::new() };
+        let flow = FlowRun { senders: &senders, control: &control, until_us: None };
+        let run_result = run(RunConfig {
+            requests: &requests, speed: 1.0, pods: &pods, contender: &contender, replicas, kills: &kills, seed, flow: Some(flow),
+        });
+        prop_assert_eq!(run_result.finished, requests.len());
+        prop_assert_eq!(run_result.remaining_load, Load::ZERO);
+        prop_assert_eq!((0, 0), (run_result.flow.dropped, run_result.flow.sent_again));
+        let waited = run_result.flow.waited_us.iter().flatten().filter(|us| **us > 0).count();
+        // The Go EPP learns of a burst from the next scrape, after it has let all of it go.
+        prop_assert!(is_go || waited > 0, "the burst fills the pool");
     }
 }
 

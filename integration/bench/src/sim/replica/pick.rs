@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use rand::rngs::SmallRng;
-use signalbox_schedule::{BatchedFeedback, Decision, DecisionInputs, OwnState, Pick};
+use signalbox_admission::Admission;
+use signalbox_schedule::{BatchedFeedback, Decision, DecisionInputs, OwnState, Pick, PickInputs};
 use signalbox_state::{Bookings, PeerLoad, PrefixMatches, UsageReport};
 use signalbox_types::{ModelKey, PromptSize, Request};
 
+use super::gate::{Gate, Seen};
 use super::{Replica, RoutedRequest};
 use crate::policies::{Arriving, Choice, Router};
 use crate::sim::Prompt;
+use crate::sim::flow::Sender;
 use crate::sim::pods::Pod;
 
 /// Age at which a view's information about other replicas expires.
@@ -20,7 +22,15 @@ const ORIGIN_TTL_MS: u64 = 3_000;
 struct Unrouted<'a> {
     number: usize,
     prompt: &'a Prompt,
+    sender: Option<&'a Sender>,
     at_us: u64,
+}
+
+/// What became of a request that asked for an endpoint.
+pub(in crate::sim) enum Picked {
+    Routed(Box<RoutedRequest>),
+    Waits,
+    Dropped,
 }
 
 impl Unrouted<'_> {
@@ -28,60 +38,85 @@ impl Unrouted<'_> {
     fn request(&self) -> Request {
         let prompt = PromptSize { text_bytes: self.prompt.text_bytes, ..PromptSize::default() };
         let mut request = Request { prompt, ..Request::default() };
+        if let Some(Sender { priority, tenant, .. }) = self.sender {
+            (request.priority, request.flow) = (*priority, Some(tenant.to_string()));
+        }
         request.apply_token_ratio(request.token_ratio);
         request
     }
 }
 
 impl Replica {
-    /// Picks an endpoint for the prompt of a request and books the request there.
+    /// Picks an endpoint for the prompt of a request and books the request there, unless it has to wait. One that `has_waited` goes
+    /// in any case.
     pub(in crate::sim) fn pick(
         &mut self,
         now_us: u64,
-        (number, prompt): (usize, &Prompt),
+        (number, prompt, sender): (usize, &Prompt, Option<&Sender>),
+        has_waited: bool,
         pods: &[Pod],
-    ) -> RoutedRequest {
-        let unrouted = Unrouted { number, prompt, at_us: now_us };
-        let (view, now_ms) = (&self.view, now_us / 1_000);
-        let is_current = now_ms.saturating_sub(self.view_confirmed_at_ms) < ORIGIN_TTL_MS;
-        let peer_load = if is_current { PeerLoad::Current } else { PeerLoad::Outdated };
+    ) -> Picked {
+        let unrouted = Unrouted { number, prompt, sender, at_us: now_us };
+        let (peer_load, silence_ms) = (self.peer_load(now_us), self.view_age_ms(now_us));
+        let (view, origin, now_ms) = (&self.view, self.origin, now_us / 1_000);
+        let seen = Seen { view, origin, now_ms, silence_ms, peer_load };
+        if let (Gate::Go(queues), Some(sender), false) = (&mut self.gate, sender, has_waited) {
+            return match queues.enqueue(now_ms, sender.priority, number) {
+                true => Picked::Waits,
+                false => Picked::Dropped,
+            };
+        }
         match &mut self.router {
             Router::Signalbox(policy) => {
                 let own = OwnState {
-                    origin: self.origin,
+                    origin,
                     bookings: &self.bookings,
                     overlay: &self.overlay,
                     adapter_sends: &self.adapter_sends,
                     probes: &self.probes,
                 };
                 let pick = Pick { view, policy, own, now_ms };
-                let feedback = BatchedFeedback { batcher: &mut self.batcher, now_ms };
-                pick_as_epp(&pick, (unrouted, peer_load), &mut self.rng, feedback)
+                let mut feedback = BatchedFeedback { batcher: &mut self.batcher, now_ms };
+                let mut inputs = pick.look_up(unrouted.request(), &prompt.chain, peer_load);
+                let (decision, _) = pick.choose(&mut inputs, 0, &mut self.rng, &mut feedback);
+                if let (Gate::Signalbox(gate), false) = (&mut self.gate, has_waited)
+                    && let Admission::Wait { tokens } =
+                        gate.admit(seen, policy, (&inputs.of_decision(view), &decision))
+                {
+                    return match gate.enqueue(seen, number, (&inputs.request, tokens)) {
+                        Ok(()) => Picked::Waits,
+                        Err(_) => Picked::Dropped,
+                    };
+                }
+                Picked::Routed(Box::new(book_as_epp(&pick, (unrouted, inputs), &decision, feedback)))
             }
             Router::Other(chooser) => {
-                let local = view.local_state(self.origin, peer_load, now_ms);
+                let local = view.local_state(origin, peer_load, now_ms);
                 let (matches, request) = (PrefixMatches::default(), unrouted.request());
                 let inputs = DecisionInputs { view, local: &local, matches: &matches, request: &request };
                 let engine_blocks = |at: usize| pods[at].cached_blocks(prompt.engine_blocks());
                 let arriving = Arriving { number, prompt, inputs, engine_blocks: &engine_blocks };
                 let choice = chooser.choose(&arriving, &mut self.rng);
-                book_choice(&self.bookings, (unrouted, &inputs), choice)
+                Picked::Routed(Box::new(book_choice(&self.bookings, (unrouted, &inputs), choice)))
             }
         }
     }
+
+    /// Returns whether other replicas' bookings still count.
+    pub(super) fn peer_load(&self, now_us: u64) -> PeerLoad {
+        if self.view_age_ms(now_us) < ORIGIN_TTL_MS { PeerLoad::Current } else { PeerLoad::Outdated }
+    }
 }
 
-/// Runs the EPP's pick.
-fn pick_as_epp(
+/// Books a request as the EPP does.
+fn book_as_epp(
     pick: &Pick<'_>,
-    (unrouted, peer_load): (Unrouted<'_>, PeerLoad),
-    rng: &mut SmallRng,
+    (unrouted, inputs): (Unrouted<'_>, PickInputs),
+    decision: &Decision,
     mut feedback: BatchedFeedback<'_>,
 ) -> RoutedRequest {
-    let Unrouted { number, prompt, at_us } = unrouted;
-    let mut inputs = pick.look_up(unrouted.request(), &prompt.chain, peer_load);
-    let (decision, _) = pick.choose(&mut inputs, 0, rng, &mut feedback);
-    let Decision::Picked { position, terms } = decision else { panic!("the policy refuses no request") };
+    let Unrouted { number, prompt, at_us, .. } = unrouted;
+    let Decision::Picked { position, terms } = *decision else { panic!("the policy refuses no request") };
     let booked = pick.book(&inputs, (position, &terms), Arc::clone(&prompt.chain), &mut feedback);
     RoutedRequest {
         number,

@@ -1,0 +1,32 @@
+//! `flow`: compares flow control, in virtual time, with none and with that of the Go EPP.
+
+mod args;
+mod cells;
+mod goals;
+mod metrics;
+mod owner_kill;
+mod report;
+mod scenes;
+mod traffic;
+
+pub(crate) use args::Args;
+
+use anyhow::Context;
+
+/// Runs the benchmark, prints the results, and writes them.
+///
+/// # Errors
+/// Fails when the results cannot be written, and with `--check` when a goal is missed.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let report = cells::run(args)?;
+    print!("{}", report.tables());
+    let goals = goals::all(&report);
+    print!("\n== goals\n{}", goals::text(&goals));
+    if let Some(path) = &args.output {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let missed = goals.iter().filter(|goal| goal.met < goal.of).count();
+    anyhow::ensure!(!args.check || missed == 0, "{missed} goals are missed");
+    Ok(())
+}

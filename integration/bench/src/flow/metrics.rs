@@ -1,0 +1,179 @@
+//! What is measured of one run.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::scenes::{CRITICAL, Scene, TENANTS, TIERS, tenant_name};
+use super::traffic::{SECONDS, Sent, tokens};
+use crate::sim::{RunResult, ServedRequest, SimRequest};
+
+/// Requests that arrive before this time are left out: the queues fill up.
+const WARM_UP_S: f64 = 5.0;
+
+/// A tier is short of capacity if it gets less than this share of the tokens that it asks for.
+const SHORT: f64 = 0.95;
+
+/// What is measured of one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Metrics {
+    /// Of critical requests, the time to the first token, 99th percentile, and the mean over all requests, in milliseconds.
+    pub(super) critical_ttft_p99_ms: f64,
+    pub(super) ttft_mean_ms: f64,
+    /// Tokens served per second, of all tiers and of each, the highest first.
+    pub(super) tokens_per_second: f64,
+    pub(super) tier_tokens_per_second: Vec<f64>,
+    /// The share of requests that waited in a picker.
+    pub(super) waited: f64,
+    pub(super) dropped: usize,
+    pub(super) longest_idle_ms: f64,
+    /// Jain's index of what the tenants of the tier that is short of capacity got, relative to their fair shares; and the greatest
+    /// difference of one from its fair share, in percent. `None` if no tier that gets anything is short.
+    pub(super) jain: Option<f64>,
+    pub(super) off_percent: Option<f64>,
+}
+
+impl Metrics {
+    /// Measures a run.
+    pub(super) fn of(scene: &Scene, sent: &Sent, run: &RunResult) -> Self {
+        let requests = || sent.requests.iter().zip(&sent.senders).zip(&run.served).zip(&run.flow.waited_us);
+        let counted = || requests().filter(|(((request, _), _), _)| request.at_us as f64 >= WARM_UP_S * 1e6);
+        let started = |served: &ServedRequest| served.ttft_us > 0;
+        let ttft_ms = |critical: bool| -> Vec<f64> {
+            let of = counted().filter(|(((_, sender), served), _)| {
+                started(served) && (!critical || sender.priority == CRITICAL)
+            });
+            of.map(|(((_, _), served), _)| served.ttft_us as f64 / 1e3).collect()
+        };
+        let all_ms = ttft_ms(false);
+        let (fair, tier_tokens_per_second) = shares(scene, sent, run, &(WARM_UP_S..SECONDS));
+        Self {
+            critical_ttft_p99_ms: percentile(ttft_ms(true), 0.99),
+            ttft_mean_ms: all_ms.iter().sum::<f64>() / all_ms.len().max(1) as f64,
+            tokens_per_second: tier_tokens_per_second.iter().sum(),
+            tier_tokens_per_second,
+            waited: counted().filter(|(_, waited_us)| waited_us.is_none_or(|us| us > 0)).count() as f64
+                / counted().count().max(1) as f64,
+            dropped: run.flow.dropped,
+            longest_idle_ms: run.flow.longest_idle_us as f64 / 1e3,
+            jain: fair.as_deref().map(jain),
+            off_percent: fair.as_deref().map(largest_difference_percent),
+        }
+    }
+}
+
+/// Returns the greatest difference of a tenant from its fair share within `window_s`, in percent, in the highest tier that is
+/// short of capacity.
+pub(super) fn largest_unfairness_percent(
+    scene: &Scene,
+    sent: &Sent,
+    run: &RunResult,
+    window_s: Range<f64>,
+) -> Option<f64> {
+    shares(scene, sent, run, &window_s).0.as_deref().map(largest_difference_percent)
+}
+
+fn largest_difference_percent(ratios: &[f64]) -> f64 {
+    ratios.iter().map(|ratio| (ratio - 1.0).abs() * 100.0).fold(0.0, f64::max)
+}
+
+/// Returns what each tenant of the highest tier that is short of capacity got, relative to its fair share, and the tokens per
+/// second of each tier.
+fn shares(
+    scene: &Scene,
+    sent: &Sent,
+    run: &RunResult,
+    window_s: &Range<f64>,
+) -> (Option<Vec<f64>>, Vec<f64>) {
+    let (mut tiers, mut fair) = (Vec::new(), None);
+    for (priority, _) in TIERS {
+        let (mut asked, mut got) = ([0.0; TENANTS], [0.0; TENANTS]);
+        for ((request, sender), served) in sent.requests.iter().zip(&sent.senders).zip(&run.served) {
+            if sender.priority != priority {
+                continue;
+            }
+            let tenant = (0..TENANTS).find(|tenant| *sender.tenant == *tenant_name(*tenant)).unwrap_or(0);
+            if window_s.contains(&(request.at_us as f64 / 1e6)) {
+                asked[tenant] += tokens(request);
+            }
+            got[tenant] += tokens_in_window(request, served, window_s);
+        }
+        let [asked_sum, got_sum] = [asked, got].map(|of| of.iter().sum::<f64>());
+        tiers.push(got_sum / (window_s.end - window_s.start));
+        if fair.is_none() && got_sum > 0.1 * asked_sum && got_sum < SHORT * asked_sum {
+            let shares = fair_shares(&asked, &scene.weights, got_sum);
+            fair = Some(got.iter().zip(shares).map(|(got, share)| got / share.max(1.0)).collect());
+        }
+    }
+    (fair, tiers)
+}
+
+/// Returns the tokens of a request that were served within a time: the prompt with the first token, and the output
+/// evenly from there to the end.
+fn tokens_in_window(request: &SimRequest, served: &ServedRequest, window_s: &Range<f64>) -> f64 {
+    if served.ttft_us == 0 {
+        return 0.0;
+    }
+    let first_s = (served.arrived_us + served.ttft_us) as f64 / 1e6;
+    let prompt = if window_s.contains(&first_s) { f64::from(request.prompt.tokens) } else { 0.0 };
+    if served.e2e_us == 0 {
+        return prompt;
+    }
+    let end_s = (served.arrived_us + served.e2e_us) as f64 / 1e6;
+    let within_s = (end_s.min(window_s.end) - first_s.max(window_s.start)).max(0.0);
+    prompt + f64::from(request.output_tokens) * within_s / (end_s - first_s).max(1e-6)
+}
+
+/// Shares `all` out by weight among those who ask: nobody gets more than it asks for, and what one leaves goes to the others.
+fn fair_shares(asked: &[f64], weights: &[u32], all: f64) -> Vec<f64> {
+    let (mut shares, mut left) = (vec![0.0; asked.len()], all);
+    let mut open: Vec<usize> = (0..asked.len()).collect();
+    while !open.is_empty() {
+        let weight: f64 = open.iter().map(|at| f64::from(weights[*at])).sum();
+        let per_weight = left / weight;
+        let (full, rest): (Vec<_>, Vec<_>) =
+            open.iter().partition(|at| asked[**at] <= per_weight * f64::from(weights[**at]));
+        if full.is_empty() {
+            rest.iter().for_each(|at: &usize| shares[*at] = per_weight * f64::from(weights[*at]));
+            break;
+        }
+        for at in full {
+            shares[at] = asked[at];
+            left -= asked[at];
+        }
+        open = rest;
+    }
+    shares
+}
+
+/// Returns Jain's index of fairness: 1 if all are equal, 1 ÷ their number if one has everything.
+fn jain(of: &[f64]) -> f64 {
+    let (sum, squares) = of.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
+    if squares > 0.0 { sum * sum / (squares * of.len() as f64) } else { 1.0 }
+}
+
+fn percentile(mut of: Vec<f64>, share: f64) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(((of.len() as f64 * share) as usize).min(of.len().saturating_sub(1))).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_leaves_goes_to_the_others_by_weight() {
+        assert_eq!(vec![10.0, 30.0, 60.0], fair_shares(&[10.0, 90.0, 90.0], &[1, 1, 2], 100.0));
+        assert_eq!(vec![10.0, 20.0], fair_shares(&[10.0, 20.0], &[1, 1], 100.0));
+    }
+
+    #[test]
+    fn index_of_fairness_is_one_for_equals() {
+        assert_eq!((1.0, 0.25), (jain(&[2.0; 4]), jain(&[0.0, 0.0, 3.0, 0.0])));
+    }
+
+    #[test]
+    fn percentile_is_of_the_sorted_values() {
+        assert_eq!(99.0, percentile((0..100).rev().map(f64::from).collect(), 0.99));
+    }
+}
