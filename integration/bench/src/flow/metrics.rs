@@ -93,7 +93,7 @@ fn shares(
                 continue;
             }
             let tenant = (0..TENANTS).find(|tenant| *sender.tenant == *tenant_name(*tenant)).unwrap_or(0);
-            if window_s.contains(&(request.at_us as f64 / 1e6)) {
+            if asks_within(request, served, window_s) {
                 asked[tenant] += tokens(request);
             }
             got[tenant] += tokens_in_window(request, served, window_s);
@@ -106,6 +106,13 @@ fn shares(
         }
     }
     (fair, tiers)
+}
+
+/// Returns whether a request asks for its tokens within a time: it has arrived, and did not have its first token before.
+fn asks_within(request: &SimRequest, served: &ServedRequest, window_s: &Range<f64>) -> bool {
+    let first_s = (served.arrived_us + served.ttft_us) as f64 / 1e6;
+    let was_served = served.ttft_us > 0 && first_s < window_s.start;
+    (request.at_us as f64) < window_s.end * 1e6 && !was_served
 }
 
 /// Returns the tokens of a request that were served within a time: the prompt with the first token, and the output
@@ -160,6 +167,7 @@ fn percentile(mut of: Vec<f64>, share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::Prompt;
 
     #[test]
     fn what_one_leaves_goes_to_the_others_by_weight() {
@@ -170,6 +178,25 @@ mod tests {
     #[test]
     fn index_of_fairness_is_one_for_equals() {
         assert_eq!((1.0, 0.25), (jain(&[2.0; 4]), jain(&[0.0, 0.0, 3.0, 0.0])));
+    }
+
+    /// Otherwise a tenant that sends nothing for a moment would have no share of what is served meanwhile.
+    #[test]
+    fn request_that_arrived_earlier_and_still_waits_asks_for_its_tokens() {
+        let request = |at_us| SimRequest { at_us, prompt: prompt(), output_tokens: 1 };
+        let served = |ttft_us| ServedRequest { arrived_us: 1_000_000, ttft_us, ..ServedRequest::default() };
+        let window_s = 2.0..3.0;
+        assert!(asks_within(&request(1_000_000), &served(0), &window_s), "it still waits");
+        assert!(
+            asks_within(&request(1_000_000), &served(1_500_000), &window_s),
+            "it is served in the window"
+        );
+        assert!(!asks_within(&request(1_000_000), &served(500_000), &window_s), "it was served before");
+        assert!(!asks_within(&request(3_000_000), &served(0), &window_s), "it comes later");
+    }
+
+    fn prompt() -> Prompt {
+        Prompt { chain: [].into(), text_bytes: 0, blocks: [].into(), prompt_blocks: 0, tokens: 1 }
     }
 
     #[test]
