@@ -8,6 +8,7 @@ mod parallel;
 mod policies;
 mod routing;
 mod scale_out;
+mod seeds;
 mod sim;
 
 use clap::{Parser, Subcommand};

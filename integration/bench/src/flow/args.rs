@@ -1,11 +1,9 @@
 //! Arguments of `flow`.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
 use super::scenes::{SCENES, Scene};
+use crate::seeds::Seeds;
 
 /// The loads, in percent of what the pods can serve, and the numbers of replicas.
 const LOADS: [u32; 4] = [50, 90, 120, 200];
@@ -35,24 +33,6 @@ pub(crate) struct Args {
     /// Fail if a goal is missed
     #[arg(long)]
     pub(crate) check: bool,
-}
-
-/// Seeds of the requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Seeds {
-    /// 1 to 5, with which constants may be tuned
-    Tuning,
-    /// 6 to 10, of which results are reported
-    HeldOut,
-}
-
-impl Seeds {
-    fn range(self) -> RangeInclusive<u64> {
-        match self {
-            Self::Tuning => 1..=5,
-            Self::HeldOut => 6..=10,
-        }
-    }
 }
 
 fn scene(name: &str) -> Result<&'static Scene, String> {

@@ -1,11 +1,9 @@
 //! Arguments of `routing`.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
 use super::scenes::{SCENES, Scene};
+use crate::seeds::Seeds;
 
 /// Arguments of `routing`.
 #[derive(Debug, clap::Args)]
@@ -37,24 +35,6 @@ pub(crate) struct Args {
     /// Run two short workloads per scene and skip the lowest load
     #[arg(long)]
     pub(crate) quick: bool,
-}
-
-/// Seeds of the workloads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Seeds {
-    /// 1 to 5, with which constants may be tuned
-    Tuning,
-    /// 6 to 10, of which results are reported
-    HeldOut,
-}
-
-impl Seeds {
-    fn range(self) -> RangeInclusive<u64> {
-        match self {
-            Self::Tuning => 1..=5,
-            Self::HeldOut => 6..=10,
-        }
-    }
 }
 
 fn scene(name: &str) -> Result<&'static Scene, String> {
