@@ -314,14 +314,17 @@ pub(crate) const MODULES: &[Modules] = &[
     Modules {
         name: "signalbox",
         rows: &[
-            ("check_config", &[]),
+            ("check_config", &["exit_codes", "input", "output"]),
             ("decision_table", &[]),
             ("epp_client", &[]),
-            ("explain", &["decision_table", "epp_client"]),
+            ("exit_codes", &[]),
+            ("explain", &["decision_table", "epp_client", "exit_codes", "input", "output"]),
             ("gateway", &[]),
-            ("load", &[]),
-            ("replay", &["decision_table"]),
-            ("up", &["gateway"]),
+            ("input", &[]),
+            ("load", &["input", "output"]),
+            ("output", &[]),
+            ("replay", &["decision_table", "exit_codes", "input", "output"]),
+            ("up", &["exit_codes", "gateway", "output"]),
         ],
     },
     Modules {

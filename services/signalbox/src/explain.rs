@@ -1,23 +1,26 @@
 //! `signalbox explain`: explains where a request would go, or where recent requests went.
 
 use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use bytes::Bytes;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::{Method, Uri};
+use serde::de::DeserializeOwned;
 use signalbox_schedule::{ExplainedDecision, Explanation};
 
+use crate::exit_codes::NO;
+use crate::input::Input;
+use crate::output::Output;
 use crate::{decision_table, epp_client};
 
 /// Ask a running EPP where a request would go and why, or explain its recent decisions; books nothing
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
-    /// File with the body of a request
+    /// File with the body of a request; - for standard input
     #[arg(value_name = "FILE", required_unless_present_any = ["last", "request_id"])]
-    request: Option<PathBuf>,
+    request: Option<Input>,
     /// Explain the last N decisions instead of a request [default: 1]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", conflicts_with = "request")]
     last: Option<usize>,
@@ -34,51 +37,52 @@ pub(crate) struct ExplainArgs {
     #[arg(long, requires = "request")]
     path: Option<String>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Table
-    Text,
-    /// JSON as returned by the EPP
-    Json,
-}
-
-/// Asks the EPP and prints its answer.
+/// Asks the EPP and prints its answer. The answer is no if no endpoint would get the request, or no such decision is recorded.
 ///
 /// # Errors
 /// When the file cannot be read, or the EPP does not answer or returns an error.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
-    let answer = match &args.request {
-        Some(file) => explain_request(&args, file).await?,
-        None => fetch_decisions(&args).await?,
+    let (answer, (text, is_answered)) = match &args.request {
+        Some(file) => {
+            let answer = explain_request(&args, file).await?;
+            let explanation: Explanation = parse(&answer)?;
+            (answer, (decision_table::explanation(&explanation), explanation.winner.is_some()))
+        }
+        None => {
+            let answer = fetch_decisions(&args).await?;
+            let decisions: Vec<ExplainedDecision> = parse(&answer)?;
+            (answer, (describe(&decisions), !decisions.is_empty()))
+        }
     };
-    let invalid = "cannot parse the answer of the EPP; use the same version of signalbox and signalbox-epp";
-    let text = match (args.output, &args.request) {
-        (Output::Json, _) => String::from_utf8_lossy(&answer).into_owned(),
-        (Output::Text, Some(_)) => {
-            let explanation: Explanation = serde_json::from_slice(&answer).context(invalid)?;
-            decision_table::explanation(&explanation)
-        }
-        (Output::Text, None) => {
-            let decisions: Vec<ExplainedDecision> = serde_json::from_slice(&answer).context(invalid)?;
-            match decisions.is_empty() {
-                true => "the EPP has recorded no such decision".to_owned(),
-                false => decisions.iter().map(decision_table::decision).collect::<Vec<_>>().join("\n"),
-            }
-        }
+    let text = match args.output {
+        Output::Json => String::from_utf8_lossy(&answer).into_owned(),
+        Output::Text => text,
     };
     writeln!(stdout().lock(), "{}", text.trim_end())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_answered { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
 
-async fn explain_request(args: &ExplainArgs, file: &Path) -> anyhow::Result<Bytes> {
-    let body = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
-    let path = args.path.as_ref().map(|path| format!("path={path}"));
+fn parse<T: DeserializeOwned>(answer: &[u8]) -> anyhow::Result<T> {
+    let invalid = "cannot parse the answer of the EPP; use the same version of signalbox and signalbox-epp";
+    serde_json::from_slice(answer).context(invalid)
+}
+
+fn describe(decisions: &[ExplainedDecision]) -> String {
+    match decisions.is_empty() {
+        true => "the EPP has recorded no such decision".to_owned(),
+        false => decisions.iter().map(decision_table::decision).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+async fn explain_request(args: &ExplainArgs, file: &Input) -> anyhow::Result<Bytes> {
+    let body = file.read()?;
+    let path = args.path.as_ref().map(|path| format!("path={}", percent_encode(path)));
     let query: Vec<_> = path.into_iter().chain(pool_query(args)).collect();
-    let uri: Uri = format!("/explain?{}", query.join("&")).parse().context("--path is not a valid path")?;
+    let uri: Uri = format!("/explain?{}", query.join("&")).parse()?;
     epp_client::send(&args.epp, Method::POST, uri, body.into()).await
 }
 

@@ -3,30 +3,30 @@
 mod check_config;
 mod decision_table;
 mod epp_client;
+mod exit_codes;
 mod explain;
 mod gateway;
+mod input;
 mod load;
+mod output;
 mod replay;
 mod up;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use signalbox_telemetry::exit_code;
 
 use check_config::CheckConfigArgs;
+use exit_codes::{NO, USAGE, or_unreadable, usage};
 use explain::ExplainArgs;
-use load::{LoadArgs, LoadError, Served};
+use load::{LoadArgs, LoadError, PlanError, Served};
 use replay::ReplayArgs;
 use up::UpArgs;
 
-/// Exit code for invalid flags (`EX_USAGE`).
-const USAGE: u8 = 64;
-
 /// Signalbox: an endpoint picker for inference gateways whose replicas share their state
 #[derive(Parser)]
-#[command(name = "signalbox", version, propagate_version = true)]
+#[command(name = "signalbox", version, propagate_version = true, after_help = exit_codes::HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,7 +36,7 @@ struct Cli {
 enum Command {
     /// Run a complete system in one process, by default with simulated model servers
     Up(Box<UpArgs>),
-    /// Send a workload to a gateway or model server and report latency, cache hits and the spread over pods
+    /// Send a workload to a gateway or model server and report throughput, latency, cache hits and the spread over endpoints
     Load(Box<LoadArgs>),
     /// Ask a running EPP where a request would go and why, or explain its recent decisions; books nothing
     Explain(ExplainArgs),
@@ -62,17 +62,14 @@ fn run() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.command {
         Command::Up(args) => runtime.block_on(up::run(*args)),
-        Command::Explain(args) => runtime.block_on(explain::run(args)),
-        Command::CheckConfig(args) => check_config::run(&args),
-        Command::Replay(args) => replay::run(&args),
+        Command::Explain(args) => or_unreadable(runtime.block_on(explain::run(args))),
+        Command::CheckConfig(args) => or_unreadable(check_config::run(&args)),
+        Command::Replay(args) => or_unreadable(replay::run(&args)),
         Command::Load(args) => match runtime.block_on(load::run(*args)) {
             Ok(Served::All) => Ok(ExitCode::SUCCESS),
-            Ok(Served::Partly) => Ok(ExitCode::FAILURE),
-            Err(LoadError::Usage(reason)) => {
-                writeln!(std::io::stderr(), "error: {reason}")?;
-                Ok(ExitCode::from(USAGE))
-            }
-            Err(error) => Err(error.into()),
+            Ok(Served::Partly) => Ok(ExitCode::from(NO)),
+            Err(LoadError::Plan(PlanError::Usage(reason))) => usage(&reason),
+            Err(error) => or_unreadable(Err(error.into())),
         },
     }
 }

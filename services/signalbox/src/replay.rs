@@ -1,24 +1,29 @@
 //! `signalbox replay`: repeats recorded decisions and compares the results.
 
-use std::fs;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
 use serde_json::value::RawValue;
 use signalbox_schedule::{Decision, ExplainedDecision, InvalidRecording, Recording, Replay, Verdict};
 
 use crate::decision_table;
+use crate::exit_codes::NO;
+use crate::input::Input;
+use crate::output::Output;
 
 /// Repeat recorded decisions and compare the results; exits with 1 if one differs
 #[derive(Args, Debug)]
 pub(crate) struct ReplayArgs {
-    /// One recording or a list, as returned by GET /decisions?full=true on the metrics port of an EPP
+    /// One recording or a list, as returned by GET /decisions?full=true on the metrics port of an EPP; - for standard input
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: Input,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
 }
 
 /// The part of a recording that identifies its format.
@@ -32,26 +37,49 @@ struct Head {
 /// # Errors
 /// When the file cannot be read, or is not a recording in the format of this version.
 pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let name = args.file.display();
-    let text = fs::read_to_string(&args.file).with_context(|| format!("cannot read {name}"))?;
-    let verdict = replay(&text, &mut stdout().lock()).with_context(|| format!("cannot replay {name}"))?;
-    Ok(match verdict {
-        Verdict::Same => ExitCode::SUCCESS,
-        Verdict::Different => ExitCode::FAILURE,
+    let text = args.file.read_text()?;
+    let replayed = replay(&text).with_context(|| format!("cannot replay {}", args.file))?;
+    let different = replayed.iter().filter(|replayed| replayed.verdict == Verdict::Different).count();
+    let mut out = stdout().lock();
+    match args.output {
+        Output::Text => {
+            replayed.iter().try_for_each(|replayed| writeln!(out, "{}", describe(replayed)))?;
+            let count = replayed.len();
+            writeln!(out, "{count} decisions replayed, {different} with a different result")?;
+        }
+        Output::Json => writeln!(out, "{}", json!({ "replayed": replayed, "different": different }))?,
+    }
+    Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+/// A decision that was replayed.
+#[derive(Debug, Serialize)]
+struct Replayed {
+    /// Whether the result is the recorded one.
+    #[serde(rename = "result", serialize_with = "verdict_name")]
+    verdict: Verdict,
+    /// The result of the replay, and the recorded one: the endpoint and its cost, or why there is none.
+    replayed_result: String,
+    recorded_result: String,
+    /// The replayed decision.
+    #[serde(flatten)]
+    decision: ExplainedDecision,
+}
+
+fn verdict_name<S: Serializer>(verdict: &Verdict, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(match verdict {
+        Verdict::Same => "same",
+        Verdict::Different => "different",
     })
 }
 
-/// Replays all recordings in `text`. Returns `Different` if any result differs.
-fn replay(text: &str, out: &mut impl Write) -> anyhow::Result<Verdict> {
-    let recordings = parse(text)?;
-    let mut different = 0;
-    for recording in &recordings {
-        let replay = recording.replay().with_context(|| format!("decision {}", recording.number))?;
-        different += usize::from(replay.verdict == Verdict::Different);
-        writeln!(out, "{}", describe(recording, replay))?;
-    }
-    writeln!(out, "{} decisions replayed, {different} with a different result", recordings.len())?;
-    Ok(if different == 0 { Verdict::Same } else { Verdict::Different })
+/// Replays all recordings in `text`.
+fn replay(text: &str) -> anyhow::Result<Vec<Replayed>> {
+    let replay = |recording: &Recording| {
+        let replay = recording.replay().with_context(|| format!("decision {}", recording.number));
+        replay.map(|replay| Replayed::new(recording, replay))
+    };
+    parse(text)?.iter().map(replay).collect()
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Recording>> {
@@ -79,22 +107,26 @@ fn parse(text: &str) -> anyhow::Result<Vec<Recording>> {
     texts.into_iter().enumerate().map(parse_entry).collect()
 }
 
+impl Replayed {
+    fn new(recording: &Recording, Replay { decision, explanation, verdict }: Replay) -> Self {
+        let Recording { number, at_unix_ms, request_id, waited, .. } = recording;
+        let (number, at_unix_ms, request_id, waited) = (*number, *at_unix_ms, request_id.clone(), *waited);
+        Self {
+            verdict,
+            replayed_result: result(recording, decision),
+            recorded_result: result(recording, recording.decision),
+            decision: ExplainedDecision { number, at_unix_ms, request_id, waited, explanation },
+        }
+    }
+}
+
 /// Describes one replayed decision.
-fn describe(recording: &Recording, replay: Replay) -> String {
-    let Replay { decision, explanation, verdict } = replay;
-    let Recording { number, at_unix_ms, request_id, waited, .. } = recording;
-    let (number, at_unix_ms, request_id, waited) = (*number, *at_unix_ms, request_id.clone(), *waited);
-    let decided = ExplainedDecision { number, at_unix_ms, request_id, waited, explanation };
-    let text = decision_table::decision(&decided);
+fn describe(replayed: &Replayed) -> String {
+    let Replayed { verdict, replayed_result, recorded_result, decision } = replayed;
+    let text = decision_table::decision(decision);
     let verdict = match verdict {
         Verdict::Same => "same result".to_owned(),
-        Verdict::Different => {
-            format!(
-                "different result: {}, recorded: {}",
-                result(recording, decision),
-                result(recording, recording.decision)
-            )
-        }
+        Verdict::Different => format!("different result: {replayed_result}, recorded: {recorded_result}"),
     };
     format!("{text}\n{verdict}\n")
 }
@@ -118,37 +150,33 @@ mod tests {
 
     const RECORDED: &str = include_str!("../../../libs/schedule/tests/recording.json");
 
-    fn replay_text(text: &str) -> (Verdict, String) {
-        let mut out = Vec::new();
-        let verdict = replay(text, &mut out).unwrap();
-        (verdict, String::from_utf8(out).unwrap())
-    }
-
     #[test]
     fn one_recording_or_a_list_is_replayed() {
-        let (verdict, text) = replay_text(RECORDED);
-        assert_eq!(Verdict::Same, verdict, "{text}");
-        assert!(text.contains("request recorded") && text.contains("\nsame result\n"), "{text}");
-        let (verdict, text) = replay_text(&format!("[{RECORDED},{RECORDED}]"));
-        assert_eq!(Verdict::Same, verdict, "{text}");
-        assert!(text.ends_with("2 decisions replayed, 0 with a different result\n"), "{text}");
+        for text in [RECORDED.to_owned(), format!("[{RECORDED},{RECORDED}]")] {
+            let replayed = replay(&text).unwrap();
+            assert!(replayed.iter().all(|replayed| replayed.verdict == Verdict::Same));
+            let text = describe(&replayed[0]);
+            assert!(text.contains("request recorded") && text.ends_with("\nsame result\n"), "{text}");
+        }
+        assert_eq!(2, replay(&format!("[{RECORDED},{RECORDED}]")).unwrap().len());
     }
 
     #[test]
     fn a_different_result_is_shown_with_the_recorded_one() {
         let mut recorded: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
         recorded["decision"] = "no_endpoint".into();
-        let (verdict, text) = replay_text(&recorded.to_string());
-        assert_eq!(Verdict::Different, verdict);
-        assert!(
-            text.contains("different result: pod-") && text.contains(", recorded: no endpoint"),
-            "{text}"
-        );
+        let replayed = replay(&recorded.to_string()).unwrap();
+        let text = describe(&replayed[0]);
+        let is_shown = text.contains("different result: pod-") && text.contains(", recorded: no endpoint");
+        assert!(is_shown, "{text}");
+        let json = serde_json::to_value(&replayed[0]).unwrap();
+        assert_eq!((&json["result"], &json["recorded_result"]), (&"different".into(), &"no endpoint".into()));
+        assert_eq!(json["winner"], json["candidates"][0]["endpoint"], "{json}");
     }
 
     #[test]
     fn errors_name_what_is_wrong_with_the_file() {
-        let error = |text: &str| format!("{:#}", replay(text, &mut Vec::new()).unwrap_err());
+        let error = |text: &str| format!("{:#}", replay(text).unwrap_err());
         let incomplete = RECORDED.replace("\"seed\"", "\"need\"");
         let cases = [
             ("nonsense", "not valid JSON"),

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
 
 const VALID: &str = "apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
@@ -18,6 +21,51 @@ fn check(text: &str) -> Output {
     let path = folder.path().join("config.yaml");
     fs::write(&path, text).unwrap();
     Command::new(env!("CARGO_BIN_EXE_signalbox")).arg("check-config").arg(&path).output().unwrap()
+}
+
+/// Runs `signalbox check-config` with these arguments and this standard input.
+fn check_input(arguments: &[&str], text: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signalbox"));
+    command.arg("check-config").args(arguments);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn json_says_whether_the_file_is_valid_and_why_not() {
+    let json = |text: &str| {
+        let output = check_input(&["-", "--output", "json"], text);
+        let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), printed)
+    };
+    let (code, printed) = json(VALID);
+    assert_eq!((Some(0), &printed["valid"]), (code, &true.into()), "{printed}");
+    assert_eq!(("standard input", 0), (printed["file"].as_str().unwrap(), list(&printed, "problems").len()));
+    assert!(printed["effect"].as_str().unwrap().starts_with("profile default"), "{printed}");
+    assert_eq!((6, "plugins[2]"), place(&list(&printed, "ignored")[0]));
+    let (code, printed) = json(&VALID.replace("queue-scorer", "queue-scorr"));
+    assert_eq!((Some(1), &printed["valid"]), (code, &false.into()), "{printed}");
+    assert_eq!((5, "plugins[1]"), place(&list(&printed, "problems")[0]));
+    assert!(printed["effect"].is_null(), "{printed}");
+}
+
+fn list<'a>(printed: &'a Value, name: &str) -> &'a [Value] {
+    printed[name].as_array().unwrap()
+}
+
+/// Returns the line and the path of a problem.
+fn place(problem: &Value) -> (u64, &str) {
+    (problem["line"].as_u64().unwrap(), problem["path"].as_str().unwrap())
+}
+
+#[test]
+fn file_that_cannot_be_read_exits_with_2_and_invalid_flags_with_64() {
+    let output = check_input(&["no/such.yaml"], "");
+    assert_eq!((Some(2), true), (output.status.code(), output.stdout.is_empty()));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no/such.yaml"));
+    assert_eq!(Some(64), check_input(&["-", "--output", "table"], VALID).status.code());
 }
 
 #[test]

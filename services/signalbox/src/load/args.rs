@@ -1,6 +1,5 @@
 //! The flags of `signalbox load` and the plan that they define.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -11,6 +10,8 @@ use super::requests::body::{Api, ResponseMode};
 use super::requests::prompts::{PromptGenerator, PromptShape, Sharing};
 use super::requests::{Requests, Source, trace};
 use super::schedule::Pacing;
+use crate::input::Input;
+use crate::output::Output;
 
 /// Flags that conflict with `--trace`, because a trace determines requests and pacing.
 const NOT_WITH_TRACE: [&str; 10] = [
@@ -35,9 +36,9 @@ pub(crate) struct LoadArgs {
     /// Workload to generate: what prompts share and how they are paced
     #[arg(long, value_enum, default_value_t = Profile::SharedPrefix)]
     profile: Profile,
-    /// Replay a trace in the Mooncake format instead; each request is sent at its recorded time
+    /// Replay a trace in the Mooncake format instead; each request is sent at its recorded time; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_TRACE)]
-    trace: Option<PathBuf>,
+    trace: Option<Input>,
     /// Speedup of the replay with --trace
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value_t = 1.0, requires = "trace")]
     speed: f64,
@@ -89,8 +90,8 @@ pub(crate) struct LoadArgs {
     /// Timeout of a request, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout_seconds: u64,
-    /// Output format of the results
-    #[arg(long, value_enum, default_value_t = Output::Table)]
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
@@ -116,15 +117,6 @@ impl Profile {
     }
 }
 
-/// Output format of the results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
-    /// Table
-    Table,
-    /// JSON object
-    Json,
-}
-
 /// A validated description of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -142,21 +134,32 @@ pub(super) struct Plan {
     pub(super) output: Output,
 }
 
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// The flags contradict each other.
+    #[error("{0}")]
+    Usage(String),
+    /// The trace cannot be read.
+    #[error("{0:#}")]
+    Unreadable(anyhow::Error),
+}
+
 impl LoadArgs {
     /// Returns the plan that the flags define. Reads the trace, if any.
     ///
     /// # Errors
-    /// A message, when flags contradict each other or the trace is invalid.
-    pub(super) fn plan(self) -> Result<Plan, String> {
+    /// See [`PlanError`].
+    pub(super) fn plan(self) -> Result<Plan, PlanError> {
         let (profile, count, pacing, source) = match &self.trace {
             Some(path) => {
-                let items = trace::read(path, self.speed, self.requests)?;
+                let items = trace::read(path, self.speed, self.requests).map_err(PlanError::Unreadable)?;
                 let pacing = Pacing::Trace { offsets: trace::offsets(&items) };
                 ("trace", items.len() as u64, pacing, Source::Trace(items))
             }
             None => {
                 let count = self.requests.unwrap_or(self.groups * self.prompts);
-                (self.profile.name(), count, self.pacing()?, self.generated())
+                (self.profile.name(), count, self.pacing().map_err(PlanError::Usage)?, self.generated())
             }
         };
         let adapters = self.lora_zipf.map(|count| Adapters::new(self.seed, count));
@@ -233,7 +236,8 @@ mod tests {
 
     fn plan(flags: &[&str]) -> Result<Plan, String> {
         let args = ["load", "--to", "http://127.0.0.1:8080"].iter().chain(flags);
-        Cli::try_parse_from(args).map_err(|error| error.to_string())?.load.plan()
+        let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
+        cli.load.plan().map_err(|error| error.to_string())
     }
 
     #[test]

@@ -12,5 +12,5 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use args::LoadArgs;
+pub(crate) use args::{LoadArgs, PlanError};
 pub(crate) use run::{LoadError, Served, run};

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::args::{LoadArgs, Output, Plan};
+use super::args::{LoadArgs, Plan, PlanError};
 use super::client::Client;
 use super::requests::Requests;
 use super::requests::adapters::Adapters;
@@ -16,6 +16,7 @@ use super::results::report::{Finish, Report, RunInfo};
 use super::results::statistics::{Outcome, Statistics};
 use super::results::table::Table;
 use super::schedule::{Next, Schedule};
+use crate::output::Output;
 
 /// Model to request when neither the user nor the target names one.
 const DEFAULT_MODEL: &str = "llama3-8b";
@@ -25,9 +26,9 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    /// The flags contradict each other, or the trace is invalid.
-    #[error("{0}")]
-    Usage(String),
+    /// There is nothing to run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The results cannot be printed.
     #[error("cannot print the results")]
     Print(#[from] io::Error),
@@ -51,7 +52,7 @@ pub(crate) enum Served {
 /// # Errors
 /// See [`LoadError`]. Requests that fail are results, not errors.
 pub(crate) async fn run(args: LoadArgs) -> Result<Served, LoadError> {
-    let plan = args.plan().map_err(LoadError::Usage)?;
+    let plan = args.plan()?;
     let output = plan.output;
     let report = execute(plan, tokio::signal::ctrl_c()).await?;
     print(&report, output, &mut io::stdout().lock())?;
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<Served, LoadError> {
 
 fn print(report: &Report, output: Output, out: &mut impl Write) -> io::Result<()> {
     match output {
-        Output::Table => write!(out, "{}", Table(report))?,
+        Output::Text => write!(out, "{}", Table(report))?,
         Output::Json => {
             serde_json::to_writer(&mut *out, report)?;
             writeln!(out)?;

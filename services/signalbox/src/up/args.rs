@@ -11,13 +11,26 @@ use signalbox_modelsim::ModelConfig;
 use signalbox_telemetry::LogFormat;
 
 use crate::gateway::PickerTransport;
+use crate::output::Output;
+
+/// The flags of simulators, which have no effect on model servers of an endpoints file.
+const SIMULATOR_FLAGS: [&str; 7] = [
+    "simulators",
+    "simulator_listen",
+    "simulator_speed",
+    "simulator_loras",
+    "simulator_max_loras",
+    "simulator_max_cpu_loras",
+    "simulator_lora_load_ms",
+];
 
 /// Run a complete system in one process: model server simulators, collector, aggregator, EPP replicas and a
 /// gateway
 #[derive(Args, Debug)]
+#[command(mut_group("PageTlsFlags", |flags| flags.requires("endpoints")))]
 pub(crate) struct UpArgs {
     /// Endpoints file with real model servers to use instead of simulators
-    #[arg(long, value_name = "FILE", conflicts_with = "simulators")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = SIMULATOR_FLAGS)]
     pub(super) endpoints: Option<PathBuf>,
     /// TLS towards the metrics pages of real model servers.
     #[command(flatten)]
@@ -35,13 +48,13 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
     pub(super) simulator_loras: u32,
     /// Number of LoRA adapters that a simulator can run at once
-    #[arg(long, value_name = "SLOTS", default_value_t = ModelConfig::default().max_loras)]
+    #[arg(long, requires = "simulator_loras", value_name = "SLOTS", default_value_t = ModelConfig::default().max_loras)]
     pub(super) simulator_max_loras: u32,
     /// Number of LoRA adapters that fit into a simulator's host memory [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, requires = "simulator_loras", value_name = "N")]
     pub(super) simulator_max_cpu_loras: Option<u32>,
     /// Time a simulator takes to load a LoRA adapter from disk
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = ModelConfig::default().lora_disk_load_us / 1_000)]
+    #[arg(long, requires = "simulator_loras", value_name = "MILLISECONDS", default_value_t = ModelConfig::default().lora_disk_load_us / 1_000)]
     pub(super) simulator_lora_load_ms: u64,
     /// The policy of the replicas.
     #[command(flatten)]
@@ -62,9 +75,9 @@ pub(crate) struct UpArgs {
     #[arg(long, value_enum, default_value_t = GatewayKind::Embedded)]
     pub(super) gateway: GatewayKind,
     /// Envoy binary for --gateway envoy [default: envoy on the PATH]
-    #[arg(long, value_name = "FILE", default_value = "envoy", hide_default_value = true)]
-    pub(super) envoy: PathBuf,
-    /// Address of the gateway; port 0 selects a free port
+    #[arg(long, value_name = "FILE")]
+    pub(super) envoy: Option<PathBuf>,
+    /// Address of the gateway, also in the configuration that --gateway none prints; port 0 selects a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     pub(super) gateway_listen: SocketAddr,
     /// Ext-proc address of the first EPP replica; the next ones use port +10 each, port 0 selects free ports
@@ -96,12 +109,26 @@ pub(crate) struct UpArgs {
     /// Format of log lines: text or json
     #[arg(long, value_name = "FORMAT", default_value_t)]
     pub(super) log_format: LogFormat,
-    /// Format of what is printed to stdout when the system is ready
-    #[arg(long, value_enum, default_value_t = Output::Text)]
+    /// Output format of what is printed when the system is ready: addresses and examples, and a live summary on a terminal; or
+    /// one line of JSON with all addresses
+    #[arg(long, value_enum, default_value_t)]
     pub(super) output: Output,
 }
 
 impl UpArgs {
+    /// Checks what the parser of flags cannot.
+    ///
+    /// # Errors
+    /// Which flag does not apply, and why.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.gateway {
+            GatewayKind::Embedded | GatewayKind::None if self.envoy.is_some() => {
+                Err("--envoy needs --gateway envoy".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns how gateways connect to the replicas.
     pub(super) fn picker_transport(&self) -> PickerTransport {
         if self.secure_serving { PickerTransport::Tls } else { PickerTransport::Plaintext }
@@ -119,15 +146,6 @@ pub(super) enum GatewayKind {
     None,
 }
 
-/// Output format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
-    /// Addresses and examples, and a live summary on a terminal
-    Text,
-    /// One line of JSON with all addresses
-    Json,
-}
-
 /// Returns the address of the instance with this index. Ports are `step` apart. If the first port is 0, all
 /// are 0. Returns `None` when the port would exceed 65535.
 pub(super) fn nth_address(first: SocketAddr, index: u16, step: u16) -> Option<SocketAddr> {
@@ -138,6 +156,47 @@ pub(super) fn nth_address(first: SocketAddr, index: u16, step: u16) -> Option<So
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        up: UpArgs,
+    }
+
+    fn parse(flags: &[&str]) -> Result<(), String> {
+        let cli = Cli::try_parse_from(["up"].iter().chain(flags));
+        cli.map_err(|error| error.to_string()).and_then(|cli| cli.up.check())
+    }
+
+    #[test]
+    fn flags_that_do_not_apply_together_are_refused() {
+        let simulators: [&[&str]; 7] = [
+            &["--simulators", "2"],
+            &["--simulator-listen", "127.0.0.1:0"],
+            &["--simulator-speed", "2"],
+            &["--simulator-loras", "3"],
+            &["--simulator-loras", "3", "--simulator-max-loras", "2"],
+            &["--simulator-loras", "3", "--simulator-max-cpu-loras", "2"],
+            &["--simulator-loras", "3", "--simulator-lora-load-ms", "2"],
+        ];
+        for flags in simulators {
+            assert_eq!(Ok(()), parse(flags), "{flags:?}");
+            let refused = parse(&[&["--endpoints", "e.yaml"], flags].concat()).unwrap_err();
+            assert!(refused.contains("--endpoints") && refused.contains(flags[0]), "{refused}");
+        }
+        for (flags, needed) in [
+            (["--simulator-max-loras", "2"], "--simulator-loras"),
+            (["--envoy", "/envoy"], "--gateway envoy"),
+            (["--metrics-ca", "ca.pem"], "--endpoints"),
+        ] {
+            let refused = parse(&flags).unwrap_err();
+            assert!(refused.contains(needed), "{refused}");
+        }
+        assert_eq!(Ok(()), parse(&["--endpoints", "e.yaml", "--metrics-ca", "ca.pem"]));
+        assert_eq!(Ok(()), parse(&["--gateway", "envoy", "--envoy", "/envoy"]));
+    }
 
     #[test]
     fn instances_have_ports_at_fixed_steps_and_port_0_stays_0() {

@@ -16,15 +16,20 @@ use signalbox_collector::CollectorHandle;
 use signalbox_lease::CoordinatorUrlError;
 use signalbox_telemetry::{TraceError, init_logs, stop_requested};
 
-use args::Output;
 pub(crate) use args::UpArgs;
 use system::System;
+
+use crate::exit_codes::usage;
+use crate::output::Output;
 
 /// Runs the system until Ctrl-C.
 ///
 /// # Errors
 /// When a component cannot start or stops unexpectedly, or stdout is closed.
 pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
+    if let Err(reason) = args.check() {
+        return usage(&reason);
+    }
     let is_live = args.output == Output::Text && stdout().is_terminal();
     init_logs(args.log_format, if is_live { "warn" } else { "info" });
     let stop = stop_requested()?;

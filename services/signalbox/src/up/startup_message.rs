@@ -1,15 +1,11 @@
 //! The output of `signalbox up` when all components run.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::{Value, json};
 
 use super::envoy;
 use super::system::{RunningGateway, System};
-
-/// Listen address in the printed Envoy configuration.
-const EXAMPLE_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Returns all addresses as JSON.
 pub(super) fn as_json(system: &System) -> Value {
@@ -97,6 +93,6 @@ fn envoy_instructions(system: &System) -> String {
     let addresses: Vec<_> = system.epps.iter().filter_map(signalbox_epp::Epp::ext_proc_address).collect();
     format!(
         "\nNo gateway is running. To use your own Envoy:\n\n{}\nPress Ctrl-C to drain and exit.\n",
-        envoy::config(EXAMPLE_LISTEN, &addresses, system.picker_transport)
+        envoy::config(system.gateway_listen, &addresses, system.picker_transport)
     )
 }

@@ -3,6 +3,7 @@
 //! streams.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -45,6 +46,8 @@ pub(super) struct System {
     pub(super) collectors: Vec<CollectorHandle>,
     pub(super) epps: Vec<Epp>,
     pub(super) gateway: Option<RunningGateway>,
+    /// Where the gateway listens, or another one should.
+    pub(super) gateway_listen: SocketAddr,
     /// How gateways connect to the replicas.
     pub(super) picker_transport: PickerTransport,
 }
@@ -95,12 +98,13 @@ impl System {
                 Some(RunningGateway::Embedded(Gateway::start(listener, &addresses, picker_transport)?))
             }
             GatewayKind::Envoy => {
-                let envoy =
-                    Envoy::start(&args.envoy, args.gateway_listen, &addresses, picker_transport).await?;
+                let binary = args.envoy.as_deref().unwrap_or(Path::new("envoy"));
+                let envoy = Envoy::start(binary, args.gateway_listen, &addresses, picker_transport).await?;
                 Some(RunningGateway::Envoy(envoy))
             }
         };
-        Ok(Self { simulators, aggregators, collectors, epps, gateway, picker_transport })
+        let gateway_listen = args.gateway_listen;
+        Ok(Self { simulators, aggregators, collectors, epps, gateway, gateway_listen, picker_transport })
     }
 
     /// Drains: accepts nothing new, waits for requests in flight, and stops all components in reverse order.

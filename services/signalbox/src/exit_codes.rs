@@ -1,0 +1,38 @@
+//! The exit codes of the command-line tool. Every command uses the same ones.
+
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+
+/// The command did its work, and the answer is no: a file is invalid, a decision differs, no endpoint would get the request,
+/// requests failed.
+pub(crate) const NO: u8 = 1;
+
+/// What the command needs cannot be read: a file, standard input or the answer of an EPP.
+pub(crate) const UNREADABLE: u8 = 2;
+
+/// The flags are invalid or do not apply together (`EX_USAGE`).
+pub(crate) const USAGE: u8 = 64;
+
+/// The exit codes for `--help`.
+pub(crate) const HELP: &str = "Exit codes: 0 done; 1 the answer is no (invalid, different, none, failed); 2 something cannot be read; 64 invalid flags.";
+
+/// Returns the exit code of a command whose errors mean that something cannot be read. An error is printed to standard error,
+/// on one line with all its causes.
+///
+/// # Errors
+/// When standard error is closed.
+pub(crate) fn or_unreadable(outcome: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    outcome.or_else(|error| {
+        writeln!(stderr(), "error: {error:#}")?;
+        Ok(ExitCode::from(UNREADABLE))
+    })
+}
+
+/// Prints why flags are refused, and returns the exit code for that.
+///
+/// # Errors
+/// When standard error is closed.
+pub(crate) fn usage(reason: &str) -> anyhow::Result<ExitCode> {
+    writeln!(stderr(), "error: {reason}")?;
+    Ok(ExitCode::from(USAGE))
+}
