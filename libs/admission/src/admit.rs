@@ -73,12 +73,16 @@ impl Admitter<'_> {
 
     /// Returns what a request costs: the tokens of its prompt that are not cached, and those of its expected output.
     fn tokens(&self, request: &Request, cached_tokens: u64) -> u64 {
+        request.prompt_tokens.saturating_sub(cached_tokens).saturating_add(self.output_tokens(request))
+    }
+
+    /// Returns how many output tokens a request is expected to have.
+    pub fn output_tokens(&self, request: &Request) -> u64 {
         let expected = match self.policy {
             Policy::LeastTime(settings) => settings.output_tokens,
             Policy::Weighted(_) => LeastTime::default().output_tokens,
         };
-        let output_tokens = request.max_output_tokens.unwrap_or(expected).min(expected);
-        request.prompt_tokens.saturating_sub(cached_tokens).saturating_add(output_tokens)
+        request.max_output_tokens.unwrap_or(expected).min(expected)
     }
 }
 

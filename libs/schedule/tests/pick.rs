@@ -95,6 +95,7 @@ fn feedback(origin: Origin, responses: Vec<ResponseReport>) -> PoolInput {
         adapters: Vec::new(),
         responses,
         flows: FlowReport::default(),
+        arrivals: None,
         usage: Vec::new(),
     })
 }

@@ -49,6 +49,7 @@ fn batch(
         responses,
         usage: Vec::new(),
         flows: FlowReport::default(),
+        arrivals: None,
     })
 }
 

@@ -20,9 +20,9 @@ mod replication;
 mod reports;
 
 pub use local::{
-    BacklogReporter, Booking, Bookings, ChangeNotifier, FeedbackBatcher, InFlightGauge, LocalState, Outbox,
-    Overlay, PeerLoad, PlacedPrompt, PrefixMatches, RecentAdapterSends, RecentProbes, ResponseTracker,
-    ServedDurations, UnservedBooking, View,
+    Arrivals, BacklogReporter, Booking, Bookings, ChangeNotifier, FeedbackBatcher, InFlightGauge, LocalState,
+    Outbox, Overlay, PeerLoad, PlacedPrompt, PrefixMatches, RecentAdapterSends, RecentProbes,
+    ResponseTracker, ServedDurations, UnservedBooking, View,
 };
 pub use ownership::{
     BeyondHistory, ClaimResult, FollowerPoll, ObservedOwner, OwnedHistory, PollReply, PollWait, PollWant,

@@ -1,5 +1,6 @@
 //! A replica's own state that the pool state does not contain yet, and the view that its decisions read.
 
+mod arrivals;
 mod backlog_reporter;
 mod bookings;
 mod feedback_batcher;
@@ -15,6 +16,7 @@ mod served_durations;
 mod unserved_booking;
 mod view;
 
+pub use self::arrivals::Arrivals;
 pub use self::backlog_reporter::BacklogReporter;
 pub use self::bookings::{Booking, Bookings, ChangeNotifier, InFlightGauge};
 pub use self::feedback_batcher::FeedbackBatcher;

@@ -28,6 +28,7 @@ mod rate_estimator;
 mod report_handling;
 mod response_ages;
 mod rounds;
+mod signalling;
 mod snapshots;
 mod spec_handling;
 mod tick;
@@ -54,6 +55,7 @@ use self::origins::Origins;
 use self::pool_rates::PoolRates;
 use self::response_ages::ResponseAges;
 use self::rounds::Rounds;
+use self::signalling::Signalling;
 use self::snapshots::LatestSnapshot;
 use self::spec_handling::PendingSpec;
 use self::token_ratios::TokenRatios;
@@ -87,6 +89,7 @@ pub struct Pool {
     room_check: RoomCheck,
     /// When requests that wait were granted last, and are next.
     granting: Granting,
+    signalling: Signalling,
     /// The specification that is being applied, if it is not yet applied completely.
     pending_spec: Option<PendingSpec>,
     snapshot: LatestSnapshot,
@@ -115,6 +118,7 @@ impl Pool {
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
             granting: Granting::default(),
+            signalling: Signalling::new(&config),
             pending_spec: None,
             snapshot: LatestSnapshot::default(),
             discarded: Vec::new(),
@@ -176,10 +180,12 @@ impl Pool {
             PoolInput::Feedback(feedback) => self.handle_feedback(now_ms, feedback),
             PoolInput::FeedbackRest(rest) => self.continue_feedback(now_ms, rest),
             PoolInput::Tick => self.handle_tick(now_ms),
+            PoolInput::StoredSignal(signal) => self.handle_stored_signal(now_ms, signal.as_deref()),
             PoolInput::GrantDue => self.granting.wake(now_ms),
             PoolInput::Continue => self.handle_continue(now_ms),
         };
         effects.extend(self.grant_when_due(now_ms));
+        effects.extend(self.signal_when_due(now_ms));
         self.journal.publish(now_ms, self.pool_state.digest());
         let head = self.journal.head();
         if head != before {

@@ -18,12 +18,14 @@ mod load_table;
 mod observed;
 mod provisional;
 mod read_ahead;
+mod signalled;
 mod stored_responses;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_prefix::{IndexError, IndexWriter, Run};
+use signalbox_signal::Signal;
 use signalbox_types::{BlockHash, EndpointKey, EndpointSpec, Load, ModelKey, Models, Origin, TokenRatio};
 use thiserror::Error;
 
@@ -73,6 +75,7 @@ pub struct PoolState {
     /// The checksums over everything but the index, which has its own.
     digest: Digest,
     provisional_since: u64,
+    signal: Option<Arc<Signal>>,
 }
 
 impl PoolState {
@@ -200,6 +203,7 @@ impl PoolState {
             Change::ResponseStored { response, endpoint } => self.set_stored_response(*response, *endpoint),
             Change::ProvisionalSet { since } => self.set_provisional_since(*since),
             Change::Flow(change) => self.change_flows(change),
+            Change::Signalled { signal } => self.set_signal(signal),
         }
         Ok(())
     }

@@ -145,6 +145,14 @@ impl EndpointSpec {
     pub fn key(&self) -> EndpointKey {
         EndpointKey::of(&self.name)
     }
+
+    /// Returns the name of the pod that the endpoint belongs to: its own name without the rank, if it has one
+    /// (`POD-rank-N`). The endpoints of one pod start and stop together.
+    pub fn pod(&self) -> &str {
+        let is_rank = |rank: &str| !rank.is_empty() && rank.bytes().all(|byte| byte.is_ascii_digit());
+        let split = self.name.rsplit_once("-rank-").filter(|(pod, rank)| !pod.is_empty() && is_rank(rank));
+        split.map_or(&self.name, |(pod, _)| pod)
+    }
 }
 
 /// A pool with its endpoints and model rules, as read from Kubernetes or the endpoints file.

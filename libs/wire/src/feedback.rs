@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_protos::signalbox::v1 as pb;
+use signalbox_signal::ArrivalCounts;
 use signalbox_state::{
     Feedback, FeedbackReply, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
 };
@@ -15,8 +16,19 @@ use crate::shared;
 
 /// Encodes a batch of feedback. The first batch of a stream carries `hello`.
 pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::FeedbackBatch {
-    let Feedback { epoch, origin, seq, scope, gauges, placements, adapters, responses, usage, flows } =
-        feedback;
+    let Feedback {
+        epoch,
+        origin,
+        seq,
+        scope,
+        gauges,
+        placements,
+        adapters,
+        responses,
+        usage,
+        flows,
+        arrivals,
+    } = feedback;
     let (flows, flow_settings) = flows::encode_report(flows);
     let gauge = |(endpoint, load): (EndpointKey, _)| pb::InFlightGauge {
         endpoint: endpoint.0,
@@ -34,6 +46,7 @@ pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedbac
         usage: usage.into_iter().map(encode_usage).collect(),
         flows,
         flow_settings,
+        arrivals: arrivals.map(encode_arrivals),
         hello: hello.map(Hello::message),
     }
 }
@@ -56,6 +69,7 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         usage,
         flows,
         flow_settings,
+        arrivals,
         hello: _,
     } = message;
     check_bounds(&placements)?;
@@ -72,6 +86,7 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         responses: responses.into_iter().map(decode_response).collect(),
         usage: usage.into_iter().map(decode_usage).collect(),
         flows: flows::decode_report(flows, flow_settings)?,
+        arrivals: arrivals.map(decode_arrivals),
     })
 }
 
@@ -96,6 +111,16 @@ pub fn decode_feedback_reply(message: &pb::FeedbackReply) -> Result<FeedbackRepl
         Some(Kind::Expired(origin)) => Ok(FeedbackReply::Expired(Origin(origin))),
         None => Err(WireError::Missing("reply")),
     }
+}
+
+fn encode_arrivals(arrivals: ArrivalCounts) -> pb::ArrivalCounts {
+    let ArrivalCounts { requests, prefill_tokens, output_tokens, refused } = arrivals;
+    pb::ArrivalCounts { requests, prefill_tokens, output_tokens, refused }
+}
+
+fn decode_arrivals(message: pb::ArrivalCounts) -> ArrivalCounts {
+    let pb::ArrivalCounts { requests, prefill_tokens, output_tokens, refused } = message;
+    ArrivalCounts { requests, prefill_tokens, output_tokens, refused }
 }
 
 fn encode_adapter_use((endpoint, adapter): (EndpointKey, Arc<str>)) -> pb::AdapterUse {

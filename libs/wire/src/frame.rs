@@ -16,6 +16,7 @@ use crate::models;
 use crate::no_op::{no_op_change, no_op_entry};
 use crate::runs::{decode_run, encode_run};
 use crate::shared;
+use crate::signal;
 use crate::stored_responses;
 
 /// Encodes a frame.
@@ -93,6 +94,9 @@ fn encode_entry(entry: &SnapshotEntry) -> pb::SnapshotEntry {
         SnapshotEntry::Flow(part) => {
             return pb::SnapshotEntry { flow: Some(flows::encode_part(part)), ..no_op_entry() };
         }
+        SnapshotEntry::Signal(signal) => {
+            return pb::SnapshotEntry { signal: Some(signal::encode(signal)), ..no_op_entry() };
+        }
     };
     pb::SnapshotEntry { entry: Some(kind), ..pb::SnapshotEntry::default() }
 }
@@ -114,6 +118,9 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
     }
     if let Some(message) = message.flow {
         return Ok(SnapshotEntry::Flow(flows::decode_part(message)?));
+    }
+    if let Some(message) = message.signal {
+        return Ok(SnapshotEntry::Signal(Arc::new(signal::decode(message)?)));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
         Kind::Endpoint(message) => {
@@ -212,6 +219,9 @@ fn encode_change(change: &Change) -> pb::Change {
         Change::Flow(change) => {
             return pb::Change { flow: Some(flows::encode_change(change)), ..no_op_change() };
         }
+        Change::Signalled { signal } => {
+            return pb::Change { signal: Some(signal::encode(signal)), ..no_op_change() };
+        }
         Change::Observed { endpoint, observed } => {
             Kind::Observed(shared::encode_observed(*endpoint, observed))
         }
@@ -266,6 +276,9 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     }
     if let Some(message) = message.flow {
         return Ok(Change::Flow(flows::decode_change(message)?));
+    }
+    if let Some(message) = message.signal {
+        return Ok(Change::Signalled { signal: Arc::new(signal::decode(message)?) });
     }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
         Kind::EndpointSet(pb::EndpointSet { spec }) => {

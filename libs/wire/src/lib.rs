@@ -17,6 +17,7 @@ mod no_op;
 mod request_ends;
 mod runs;
 mod shared;
+mod signal;
 mod stored_responses;
 
 pub use collector::{decode_assignment, decode_reports, encode_assignment, encode_reports};
@@ -30,6 +31,7 @@ pub use follower::{
 pub use frame::{decode_frame, encode_frame};
 pub use hello::Hello;
 pub use request_ends::{decode_request_ends, encode_request_ends};
+pub use signal::{decode_signal, encode_signal};
 
 /// Returns the size of a message in bytes.
 pub fn message_bytes(message: &impl prost::Message) -> usize {

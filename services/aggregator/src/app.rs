@@ -11,7 +11,7 @@ use signalbox_lease::{Coordinator, Member, Role, Session};
 use signalbox_protos::signalbox::v1::fleet_server::FleetServer;
 use signalbox_protos::signalbox::v1::pool_server::PoolServer;
 use signalbox_state::RoleStatus;
-use signalbox_telemetry::{AdminServer, ListenError, listen, registry};
+use signalbox_telemetry::{AdminServer, ListenError, listen};
 use signalbox_tls::{Connection, ExposedListener};
 use signalbox_types::{PeerAddress, PoolId};
 use thiserror::Error;
@@ -25,7 +25,7 @@ use crate::actors::{
 };
 use crate::config::AggregatorConfig;
 use crate::health::{self, StallWatch};
-use crate::metrics::{Metrics, register_coordinator};
+use crate::metrics::{Metrics, register_coordinator, signal_registry};
 use crate::pool_source::{PoolSet, PoolSource, watch_pools};
 use crate::pools::{PoolHandle, Pools};
 use crate::readiness::{self, Readiness, watch_readiness};
@@ -117,12 +117,13 @@ impl Aggregator {
         let listener = listen(config.listen, flags.listen).await?;
         let admin_listener = listen(config.metrics, flags.metrics).await?;
         let address = listener.local_addr()?;
-        let mut registry = registry("aggregator");
-        let metrics = Arc::new(Metrics::register(&mut registry));
-        let own_address = config.advertise.clone().unwrap_or_else(|| advertised_address(address));
         let pools = Pools::default();
+        let mut page = signal_registry(&pools);
+        let registry = page.sub_registry_with_prefix("signalbox_aggregator");
+        let metrics = Arc::new(Metrics::register(registry));
+        let own_address = config.advertise.clone().unwrap_or_else(|| advertised_address(address));
         let membership = join(&config, own_address.clone(), &pools, &metrics);
-        register_coordinator(&mut registry, &membership.coordinator);
+        register_coordinator(registry, &membership.coordinator);
         let (session, members) =
             (Arc::clone(&membership.session), membership.coordinator.members(Role::Aggregator));
         let served = watch::Sender::new(PoolSet::default());
@@ -151,7 +152,7 @@ impl Aggregator {
         let checked = pools.clone();
         let health = move || health::check(&checked);
         let routes = readiness::routes(readiness.subscribe(), health.clone());
-        let admin = AdminServer::start_with_health(admin_listener, Arc::new(registry), routes, health)?;
+        let admin = AdminServer::start_with_health(admin_listener, Arc::new(page), routes, health)?;
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(serve(config.security.incoming(listener), context, stopped));
         Ok(Self { address, admin, root, session, pools, readiness, stop, server, ended })

@@ -4,6 +4,7 @@ mod coordinator;
 mod flow;
 mod pool;
 mod pool_watch;
+mod signal;
 mod streams;
 
 use std::sync::atomic::AtomicU64;
@@ -21,6 +22,7 @@ use self::flow::FlowFamilies;
 use self::pool::SCRAPE_STATUSES;
 pub(crate) use self::pool::{EndpointsFileMetrics, PoolMetrics};
 pub(crate) use self::pool_watch::PoolWatchMetrics;
+pub(crate) use self::signal::signal_registry;
 
 type UintGauge = Gauge<u64, AtomicU64>;
 

@@ -7,6 +7,7 @@ mod message;
 mod message_budget;
 mod origin_bindings;
 mod progress;
+mod published_signal;
 mod request_end_relay;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub(crate) use handle::{PoolHandle, PublishedHistory};
 pub(crate) use message::{CollectorReports, PoolOwnerMessage, PoolOwnerRef};
 pub(crate) use message_budget::{MessagePermit, StreamBudget};
 pub(crate) use progress::STALL_LIMIT;
+pub(crate) use published_signal::PublishedSignal;
 use signalbox_types::PoolId;
 
 /// Names of pools that an error lists at most.

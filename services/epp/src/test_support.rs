@@ -90,6 +90,7 @@ pub(crate) fn report_five(pool: &mut Pool, origin: Origin, address: &str, outcom
         responses: vec![report; 5],
         usage: Vec::new(),
         flows: FlowReport::default(),
+        arrivals: None,
     };
     pool.handle(0, PoolInput::Feedback(feedback));
 }

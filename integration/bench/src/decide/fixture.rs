@@ -195,6 +195,7 @@ fn add_peer_state(
             responses: Vec::new(),
             usage: Vec::new(),
             flows: FlowReport::default(),
+            arrivals: None,
         };
         pool.handle(2, PoolInput::Feedback(feedback));
     }

@@ -106,6 +106,7 @@ impl MeasuredOwner {
                 PoolEffect::Published(_)
                 | PoolEffect::CloseCollector(_)
                 | PoolEffect::GrantAfter(_)
+                | PoolEffect::StoreSignal(_)
                 | PoolEffect::Count(_) => {}
             }
         }
@@ -147,6 +148,7 @@ impl MeasuredOwner {
             responses: Vec::new(),
             usage: Vec::new(),
             flows: FlowReport::default(),
+            arrivals: None,
         };
         self.handle_feedback(0, feedback);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_state::{
-    Booking, Bookings, Feedback, FeedbackBatcher, FlowReport, GaugeScope, Overlay, PlacedPrompt,
+    Arrivals, Booking, Bookings, Feedback, FeedbackBatcher, FlowReport, GaugeScope, Overlay, PlacedPrompt,
     ResponseOutcome, ResponseReport, UsageReport,
 };
 use signalbox_types::{EndpointKey, Incarnation, ModelKey, Origin};
@@ -101,7 +101,8 @@ impl SendingReplica {
         self.batcher.acknowledge(acknowledged, &self.overlay);
         let changed = self.bookings.take_changed();
         let gauges = if scope == GaugeScope::All { self.bookings.loads() } else { changed };
-        self.batcher.next_batch(1, self.origin, scope, gauges, FlowReport::default())
+        let arrivals = Arrivals::default().counts();
+        self.batcher.next_batch(1, self.origin, scope, gauges, FlowReport::default(), arrivals)
     }
 
     /// Lets the replica send the whole chain of a placement.

@@ -89,6 +89,7 @@ impl Owner {
                     | PoolEffect::Assign(..)
                     | PoolEffect::CloseCollector(_)
                     | PoolEffect::Unfinished
+                    | PoolEffect::StoreSignal(_)
                     | PoolEffect::Count(_) => {}
                 }
             }

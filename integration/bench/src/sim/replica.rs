@@ -13,8 +13,8 @@ use rand::{Rng, SeedableRng};
 use signalbox_modelsim::ModelConfig;
 use signalbox_schedule::{BatchedFeedback, place};
 use signalbox_state::{
-    ApplyOutcome, Booking, Bookings, Feedback, FeedbackBatcher, Frame, FrameSource, GaugeScope, Overlay,
-    PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica,
+    ApplyOutcome, Arrivals, Booking, Bookings, Feedback, FeedbackBatcher, Frame, FrameSource, GaugeScope,
+    Overlay, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica,
     UsageReport, View,
 };
 use signalbox_types::{Load, Origin, Request, Version};
@@ -229,7 +229,8 @@ impl Replica {
             GaugeScope::Changed => changed,
         };
         let flows = self.gate.report(now_us / 1_000, scope);
-        self.batcher.next_batch(self.version().epoch, self.origin, scope, gauges, flows)
+        let (epoch, arrivals) = (self.version().epoch, Arrivals::default().counts());
+        self.batcher.next_batch(epoch, self.origin, scope, gauges, flows, arrivals)
     }
 
     /// Resends what the previous owner may not have applied.

@@ -14,7 +14,7 @@ const SLICE_US: u64 = 2_000;
 
 #[derive(Debug)]
 enum Mail {
-    Event(Event),
+    Event(Box<Event>),
     /// Handle a slice of the messages with content.
     Slice,
 }
@@ -35,7 +35,7 @@ impl ActorQueue {
     /// Adds an event that arrives at `now_us`.
     pub(crate) fn push(&mut self, now_us: u64, lane: Lane, event: Event) {
         match lane {
-            Lane::Mailbox => self.mailbox.push_back(Mail::Event(event)),
+            Lane::Mailbox => self.mailbox.push_back(Mail::Event(event.into())),
             Lane::Bulk => {
                 self.bulk.push_back((now_us, event));
                 self.announce();
@@ -68,7 +68,7 @@ impl ActorQueue {
                 self.end_slice();
             }
             match self.mailbox.pop_front()? {
-                Mail::Event(event) => return Some((event, !self.bulk.is_empty())),
+                Mail::Event(event) => return Some((*event, !self.bulk.is_empty())),
                 Mail::Slice => self.slice_since_us = Some(now_us),
             }
         }

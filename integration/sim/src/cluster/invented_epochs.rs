@@ -58,6 +58,7 @@ fn invented_payloads(kind: StreamKind, end: End, epoch: u64, might_be_genuine: b
             responses: Vec::new(),
             usage: Vec::new(),
             flows: FlowReport::default(),
+            arrivals: None,
         })],
         (StreamKind::Collect, End::Client) => vec![Payload::Reports(epoch, Vec::new())],
         (StreamKind::Collect, End::Server) if !might_be_genuine => {

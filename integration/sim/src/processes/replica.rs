@@ -15,9 +15,9 @@ use rand::Rng;
 use signalbox_flow::WaitingRequests;
 use signalbox_schedule::{Booked, Policy};
 use signalbox_state::{
-    BacklogReporter, Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect, FollowerEvent,
-    Frame, FrameSource, FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica, Overlay,
-    PlacedPrompt, RecentAdapterSends, RecentProbes, View,
+    Arrivals, BacklogReporter, Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect,
+    FollowerEvent, Frame, FrameSource, FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica,
+    Overlay, PlacedPrompt, RecentAdapterSends, RecentProbes, View,
 };
 use signalbox_types::Origin;
 
@@ -67,6 +67,8 @@ pub(crate) struct Replica {
     requests_started: u64,
     /// The requests that arrived, whether they waited or not.
     arrived: u64,
+    /// What it tells the owner of those.
+    arrivals: Arrivals,
     pub(crate) waiting: WaitingRequests,
     backlog_reporter: BacklogReporter,
     /// All placements; placement number `n` is at index `n - 1`.
@@ -119,6 +121,7 @@ impl Replica {
             requests: BTreeMap::new(),
             requests_started: 0,
             arrived: 0,
+            arrivals: Arrivals::default(),
             waiting: WaitingRequests::default(),
             backlog_reporter: BacklogReporter::default(),
             placements: Vec::new(),

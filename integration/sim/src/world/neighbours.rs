@@ -75,6 +75,7 @@ impl World {
             responses: Vec::new(),
             usage: Vec::new(),
             flows: FlowReport::default(),
+            arrivals: None,
         };
         self.cluster.send(stream, End::Server, Payload::Feedback(feedback));
     }

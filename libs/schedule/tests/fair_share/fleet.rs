@@ -328,6 +328,7 @@ impl Fleet {
             responses,
             usage,
             flows: FlowReport::default(),
+            arrivals: None,
         };
         self.pool.handle(self.now_us / 1_000, PoolInput::Feedback(feedback));
         self.catch_up();

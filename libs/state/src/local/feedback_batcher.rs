@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use signalbox_signal::ArrivalCounts;
 use signalbox_types::{EndpointKey, Load, Origin};
 
 use super::outbox::Outbox;
@@ -109,8 +110,8 @@ impl FeedbackBatcher {
         self.outbox.has_unsent() || !self.requested_chains.is_empty()
     }
 
-    /// Returns the next batch of `origin` with these gauges and backlogs; `None` if it would be empty. `epoch` is the
-    /// highest known one.
+    /// Returns the next batch of `origin` with these gauges, backlogs and counts of arrivals; `None` if it would be empty: counts
+    /// alone can wait for the next batch with all gauges. `epoch` is the highest known one.
     pub fn next_batch(
         &mut self,
         epoch: u64,
@@ -118,6 +119,7 @@ impl FeedbackBatcher {
         scope: GaugeScope,
         gauges: Vec<(EndpointKey, Load)>,
         flows: FlowReport,
+        arrivals: ArrivalCounts,
     ) -> Option<Feedback> {
         let mut placements = self.take_requested_chains();
         placements.extend(self.outbox.take_unsent(MAX_PLACEMENTS_PER_BATCH));
@@ -138,6 +140,7 @@ impl FeedbackBatcher {
             responses: std::mem::take(&mut self.responses),
             usage: std::mem::take(&mut self.usage),
             flows,
+            arrivals: Some(arrivals),
         })
     }
 }

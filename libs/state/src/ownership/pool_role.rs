@@ -124,6 +124,15 @@ impl PoolRole {
         poll::pool_now_ms(self.clock_ms, now_ms)
     }
 
+    /// Returns the clock of the pool's owner at `now_ms` of this process's clock: the own one, or that of the owner that this
+    /// aggregator follows, as of its last heartbeat.
+    pub fn owner_now_ms(&self, now_ms: u64) -> u64 {
+        match self.phase {
+            Phase::Owner(_) => self.pool_now_ms(now_ms),
+            Phase::Standby | Phase::Takeover(_) => self.follower.owner_now_ms(now_ms),
+        }
+    }
+
     /// Returns how much history is kept, as owner or as follower, in bytes.
     pub fn history_bytes(&self) -> usize {
         self.pool().map_or_else(|| self.follower.replica().journal(), Pool::journal).weight_bytes()

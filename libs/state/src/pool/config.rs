@@ -1,5 +1,6 @@
 //! The configuration of a pool at its owner.
 
+use signalbox_signal::SignalSettings;
 use signalbox_types::Format;
 
 use crate::replication::JournalBounds;
@@ -41,6 +42,8 @@ pub struct PoolConfig {
     pub journal: JournalBounds,
     /// How much is done with one input.
     pub input_limits: InputLimits,
+    /// What is set about the autoscaling signal.
+    pub signal: SignalSettings,
 }
 
 impl Default for PoolConfig {
@@ -54,6 +57,7 @@ impl Default for PoolConfig {
             collector_ttl_ms: 2_000,
             journal: JournalBounds::default(),
             input_limits: InputLimits::default(),
+            signal: SignalSettings::default(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The effects of a pool's owner.
 
+use std::sync::Arc;
+
+use signalbox_signal::Signal;
 use signalbox_types::{Origin, Version};
 
 use super::assignments::{AssignedEndpoint, CollectorStream};
@@ -28,6 +31,8 @@ pub enum PoolEffect {
     /// batches have higher numbers, and acknowledging those acknowledges these as well, so that their replica never sends
     /// them again.
     FeedbackLeft(FeedbackRest),
+    /// Store this signal with the coordinator, for later owners. Only the last one counts.
+    StoreSignal(Arc<Signal>),
     /// Count an event; nothing else to do.
     Count(CountedEvent),
 }

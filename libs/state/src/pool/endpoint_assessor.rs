@@ -165,6 +165,11 @@ impl EndpointAssessor {
         self.rate_estimator.has_reported_work()
     }
 
+    /// Returns whether the prefill rate is measured.
+    pub(crate) fn has_measured_prefill(&self) -> bool {
+        self.rate_estimator.has_measured_prefill()
+    }
+
     /// Returns whether the decode rates are measured.
     pub(crate) fn has_measured_decode(&self) -> bool {
         self.rate_estimator.has_measured_decode()

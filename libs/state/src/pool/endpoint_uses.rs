@@ -21,7 +21,7 @@ impl Pool {
         detector.assess(&uses)
     }
 
-    fn endpoint_use(&self, endpoint_state: &EndpointState, now_ms: u64) -> EndpointUse {
+    pub(super) fn endpoint_use(&self, endpoint_state: &EndpointState, now_ms: u64) -> EndpointUse {
         let (load, began_ms) = self.pool_state.loads().total_with_prefill(endpoint_state.key);
         let freshness = self.freshness(endpoint_state, now_ms);
         endpoint_state.usage(load, now_ms.saturating_sub(began_ms), freshness)

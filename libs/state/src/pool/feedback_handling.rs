@@ -26,13 +26,25 @@ pub struct FeedbackRest {
 
 impl Pool {
     pub(super) fn handle_feedback(&mut self, now_ms: u64, feedback: Feedback) -> Vec<PoolEffect> {
-        let Feedback { epoch: _, origin, seq, scope, gauges, placements, adapters, responses, usage, flows } =
-            feedback;
+        let Feedback {
+            epoch: _,
+            origin,
+            seq,
+            scope,
+            gauges,
+            placements,
+            adapters,
+            responses,
+            usage,
+            flows,
+            arrivals,
+        } = feedback;
         let Some(progress) = self.origins.record_batch(now_ms, origin) else {
             return vec![PoolEffect::Expired(origin)];
         };
         let is_new = progress.advance_seq(seq);
         if is_new {
+            progress.record_arrivals(arrivals);
             self.handle_gauges(origin, scope, gauges);
             adapters.iter().for_each(|(endpoint, adapter)| self.handle_adapter_use(*endpoint, adapter));
             responses.into_iter().for_each(|response| self.handle_response(now_ms, response));

@@ -13,6 +13,7 @@ use super::origins::Origins;
 use super::pool_rates::PoolRates;
 use super::response_ages::ResponseAges;
 use super::rounds::Rounds;
+use super::signalling::Signalling;
 use super::snapshots::LatestSnapshot;
 use super::token_ratios::TokenRatios;
 use super::{Pool, PoolConfig, PoolEffect};
@@ -54,6 +55,7 @@ impl Pool {
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
             granting: Granting::inherited(&pool_state),
+            signalling: Signalling::inherited(&config, &pool_state),
             pending_spec: None,
             snapshot: LatestSnapshot::default(),
             discarded: Vec::new(),

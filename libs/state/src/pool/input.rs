@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use signalbox_signal::Signal;
 use signalbox_types::PoolSpec;
 
 use super::assignments::CollectorStream;
@@ -23,6 +24,9 @@ pub enum PoolInput {
     Feedback(Feedback),
     /// What is left of a batch of feedback; see [`super::PoolEffect::FeedbackLeft`].
     FeedbackRest(FeedbackRest),
+    /// What the coordinator has stored of the autoscaling signal; `None` if that is nothing, or cannot be read. A new owner
+    /// assesses nothing before it knows what an earlier one has published.
+    StoredSignal(Option<Arc<Signal>>),
     /// Time has passed; sent about every 50 ms.
     Tick,
     /// The time has come that [`super::PoolEffect::GrantAfter`] named.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use signalbox_signal::{ArrivalCounts, Replica};
 use signalbox_types::Origin;
 
 use super::endpoint_assessor::EndpointAssessor;
@@ -19,6 +20,10 @@ const CHAIN_TIMEOUT_MS: u64 = 3_000;
 /// How long a replica counts as busy after it has reported requests in flight, in milliseconds.
 const BUSY_MS: u64 = 5_000;
 
+/// After what silence a replica's counts may be out of date, in milliseconds: it reports all of them every 500 ms, so it has
+/// missed two reports.
+const UNHEARD_MS: u64 = 1_000;
+
 /// The maximum number of expired origins that are remembered, so that they can be told that they expired.
 const MAX_EXPIRED_ORIGINS: usize = 4_096;
 
@@ -34,6 +39,8 @@ pub(crate) struct OriginProgress {
     chain_requests: BTreeMap<u64, u64>,
     /// The placements that were dropped since they were last counted, because too many waited for their chains.
     surplus_dropped: usize,
+    /// What the replica has counted so far; `None` if it is of a release that counts nothing.
+    arrivals: Option<ArrivalCounts>,
 }
 
 impl OriginProgress {
@@ -47,6 +54,11 @@ impl OriginProgress {
     /// Records that the replica has requests in flight.
     pub(crate) fn record_busy(&mut self) {
         self.last_busy_ms = Some(self.last_batch_ms);
+    }
+
+    /// Records what the replica has counted so far, if it counts.
+    pub(crate) fn record_arrivals(&mut self, arrivals: Option<ArrivalCounts>) {
+        self.arrivals = arrivals;
     }
 
     /// Returns whether the placement `number` still has to be handled.
@@ -166,6 +178,17 @@ impl Origins {
     pub(crate) fn is_silent(&self, now_ms: u64, origin: Origin, silent_ms: u64) -> bool {
         let progress = self.active.get(&origin);
         progress.is_none_or(|progress| now_ms.saturating_sub(progress.last_batch_ms) >= silent_ms)
+    }
+
+    /// Returns the replicas as the assessment of the pool reads them, heard until `now_ms`. What arrives at one that counts
+    /// nothing is not known, as if it was silent.
+    pub(crate) fn replicas(&self, now_ms: u64) -> Vec<Replica> {
+        let replica = |(origin, progress): (&Origin, &OriginProgress)| {
+            let silent_ms = now_ms.saturating_sub(progress.last_batch_ms);
+            let is_heard = silent_ms < UNHEARD_MS && progress.arrivals.is_some();
+            Replica { origin: origin.0, arrivals: progress.arrivals, is_heard }
+        };
+        self.active.iter().map(replica).collect()
     }
 
     /// Expires the origins that were silent for `ttl_ms` and returns them. [`Self::next_expiring`] names each of them, for

@@ -1,11 +1,16 @@
 //! Estimates how fast an endpoint processes prompts.
 
+use signalbox_types::Rates;
+
 /// The minimum number of uncached tokens for an observation. The time to the first output of smaller prompts
 /// depends more on the network than on the prefill rate.
 const MIN_WORK_TOKENS: u64 = 512;
 
 /// The weight of the initial estimate, in tokens.
 const PRIOR_TOKENS: f64 = 8_192.0;
+
+/// The weight of observations, in tokens, from which on the rate counts as measured: half that of the initial estimate.
+const MEASURED_TOKENS: f64 = PRIOR_TOKENS / 2.0;
 
 /// The half-life of an observation, in tokens processed since.
 const HALF_LIFE_TOKENS: f64 = 65_536.0;
@@ -90,6 +95,8 @@ pub(crate) struct PrefillEstimator {
     initial: RateRange,
     agreement: Agreement,
     has_reports: bool,
+    /// The weight of all observations.
+    observed_tokens: f64,
 }
 
 impl PrefillEstimator {
@@ -102,7 +109,20 @@ impl PrefillEstimator {
             initial,
             agreement: Agreement::default(),
             has_reports: false,
+            observed_tokens: 0.0,
         }
+    }
+
+    /// Continues with a rate that an earlier owner published. It measured one that is not the default.
+    pub(crate) fn from_published(tokens_per_second: u32) -> Self {
+        let is_measured = tokens_per_second != Rates::default().prefill_tokens_per_second;
+        let observed_tokens = if is_measured { MEASURED_TOKENS } else { 0.0 };
+        Self { observed_tokens, ..Self::new(tokens_per_second) }
+    }
+
+    /// Returns whether enough was observed, by this owner or an earlier one, to trust the rate.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.observed_tokens >= MEASURED_TOKENS
     }
 
     /// Returns whether work that the engine reported contributed to the rate.
@@ -135,6 +155,7 @@ impl PrefillEstimator {
         let added = wanted.min(kept);
         self.us = self.us * kept / self.tokens + added / counted * 1e6;
         self.tokens = kept + added;
+        self.observed_tokens += added;
     }
 
     /// Returns the rate in tokens per second.
@@ -206,6 +227,20 @@ mod tests {
             let learnt = learnt(rate, |_| 1.0);
             assert!(near(rate, learnt, 5), "{rate}: {learnt}");
         }
+    }
+
+    #[test]
+    fn rate_is_measured_after_enough_prompts_or_if_another_owner_has_measured_it() {
+        let mut estimator = PrefillEstimator::new(PRIOR);
+        let mut count = 0;
+        while !estimator.is_measured() {
+            estimator.record(PromptWork::Reported(1_000), 125_000.0, pool());
+            count += 1;
+        }
+        assert_eq!(5, count);
+        let is_measured = |rate| PrefillEstimator::from_published(rate).is_measured();
+        assert!(is_measured(9_000) && !is_measured(Rates::default().prefill_tokens_per_second));
+        assert!(!PrefillEstimator::new(9_000).is_measured(), "the rate of other endpoints");
     }
 
     #[test]

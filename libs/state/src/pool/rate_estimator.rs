@@ -28,7 +28,10 @@ impl RateEstimator {
 
     /// Continues with the rates that an earlier owner published.
     pub(crate) fn from_published(published: Rates) -> Self {
-        Self { decode: DecodeEstimator::from_published(published), ..Self::new(published) }
+        Self {
+            prefill: PrefillEstimator::from_published(published.prefill_tokens_per_second),
+            decode: DecodeEstimator::from_published(published),
+        }
     }
 
     /// Records that the first output arrived `elapsed_us` after a request with this work was sent to an endpoint
@@ -53,6 +56,11 @@ impl RateEstimator {
     /// Returns whether work that the engine reported contributed to the prefill rate.
     pub(crate) fn has_reported_work(&self) -> bool {
         self.prefill.has_reports()
+    }
+
+    /// Returns whether the prefill rate is measured.
+    pub(crate) fn has_measured_prefill(&self) -> bool {
+        self.prefill.is_measured()
     }
 
     /// Returns whether the decode rates are measured.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use signalbox_signal::Signal;
 use signalbox_types::{
     BlockHash, EndpointKey, EndpointSpec, Load, ModelKey, Models, Origin, ResponseKey, TokenRatio,
 };
@@ -124,4 +125,9 @@ pub enum Change {
     },
     /// What waits while the pool is full, or what may go, changed.
     Flow(FlowChange),
+    /// The owner assessed how many model servers the pool needs.
+    Signalled {
+        /// The assessment from now on.
+        signal: Arc<Signal>,
+    },
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use signalbox_signal::{GroupSignal, Signal};
 use signalbox_types::{ModelRewrite, Models, RewriteRule};
 
 use crate::pool_state::{Change, FlowChange};
@@ -130,6 +131,7 @@ fn weight_bytes(change: &Change) -> usize {
         Change::ModelsSet { models } => FIXED + models_bytes(models),
         Change::AdaptersChanged { residency, .. } => FIXED + residency.names().count() * 48,
         Change::Flow(change) => FIXED + flow_bytes(change),
+        Change::Signalled { signal } => FIXED + signal_bytes(signal),
         _ => FIXED,
     }
 }
@@ -144,6 +146,12 @@ fn flow_bytes(change: &FlowChange) -> usize {
         FlowChange::BandServed { shares, .. } => EACH * shares.served.len(),
         FlowChange::Measured(_) => 0,
     }
+}
+
+fn signal_bytes(signal: &Signal) -> usize {
+    const GROUP: usize = size_of::<GroupSignal>() + 200;
+    const ADAPTER: usize = 96;
+    size_of::<Signal>() + GROUP * signal.groups.len() + ADAPTER * signal.adapters.len()
 }
 
 fn models_bytes(models: &Models) -> usize {

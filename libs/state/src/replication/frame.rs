@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_prefix::Run;
+use signalbox_signal::Signal;
 use signalbox_types::{
     EndpointKey, Format, Load, ModelKey, Models, Origin, ResponseKey, TokenRatio, Version,
 };
@@ -30,6 +31,8 @@ pub enum SnapshotEntry {
     ProvisionalSince(u64),
     /// A part of the flow table. A snapshot without such entries has an empty one.
     Flow(FlowPart),
+    /// The last autoscaling signal. A snapshot without this entry has none.
+    Signal(Arc<Signal>),
 }
 
 /// A message from the owner to its followers.

@@ -63,7 +63,9 @@ pub(super) fn entries_without_blocks(pool_state: &PoolState) -> Vec<Arc<Snapshot
     let responses = pool_state.stored_responses().groups(MAX_RESPONSES_PER_ENTRY);
     let responses = responses.into_iter().map(SnapshotEntry::StoredResponses);
     let flows = pool_state.flows().parts().into_iter().map(SnapshotEntry::Flow);
-    let others = models.into_iter().chain(ratios).chain(responses).chain(flows).chain(provisional);
+    let signal = pool_state.signal().map(|signal| SnapshotEntry::Signal(Arc::clone(signal)));
+    let others =
+        models.into_iter().chain(ratios).chain(responses).chain(flows).chain(provisional).chain(signal);
     endpoints.chain(origins).chain(others).map(Arc::new).collect()
 }
 
@@ -106,7 +108,7 @@ impl RunEntries {
 pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Diverged> {
     let (mut endpoints, mut runs, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     let (mut models, mut ratios, mut flows) = (Arc::default(), Arc::default(), Vec::new());
-    let (mut responses, mut provisional_since) = (Vec::new(), 0);
+    let (mut responses, mut provisional_since, mut last_signal) = (Vec::new(), 0, None);
     for entry in entries {
         match Arc::unwrap_or_clone(entry) {
             SnapshotEntry::Endpoint(endpoint_state, loads) => {
@@ -119,6 +121,7 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
             SnapshotEntry::StoredResponses(parts) => responses.extend(parts),
             SnapshotEntry::ProvisionalSince(epoch) => provisional_since = epoch,
             SnapshotEntry::Flow(part) => flows.push(part),
+            SnapshotEntry::Signal(signal) => last_signal = Some(signal),
         }
     }
     let mut pool_state = PoolState::from_parts(endpoints, runs, origins, &models)?;
@@ -127,5 +130,6 @@ pub(crate) fn assemble(entries: Vec<Arc<SnapshotEntry>>) -> Result<PoolState, Di
     responses.for_each(|(response, endpoint)| pool_state.set_stored_response(*response, Some(*endpoint)));
     pool_state.set_provisional_since(provisional_since);
     flows.iter().for_each(|part| pool_state.insert_flow_part(part));
+    last_signal.iter().for_each(|signal| pool_state.set_signal(signal));
     Ok(pool_state)
 }

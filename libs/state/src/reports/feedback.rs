@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_flow::{Backlog, FlowKey, FlowSettings};
+use signalbox_signal::ArrivalCounts;
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load, ModelKey, Origin, ResponseKey};
 
 /// Which gauges a batch contains.
@@ -37,6 +38,8 @@ pub struct Feedback {
     pub usage: Vec<UsageReport>,
     /// What waits at the replica.
     pub flows: FlowReport,
+    /// What has arrived since the replica started; `None` if it is of a release that does not count.
+    pub arrivals: Option<ArrivalCounts>,
 }
 
 /// What waits at a replica while the pool is full, as a part of its feedback.

@@ -31,6 +31,7 @@ pub(crate) fn full_batch(
         responses,
         usage,
         flows: FlowReport::default(),
+        arrivals: None,
     }
 }
 

@@ -71,6 +71,7 @@ fn feedback(epoch: u64) -> Feedback {
         responses: Vec::new(),
         usage: Vec::new(),
         flows: FlowReport::default(),
+        arrivals: None,
     }
 }
 

@@ -49,6 +49,7 @@ fn earlier_pool(epoch: u64) -> Pool {
         responses: Vec::new(),
         usage: Vec::new(),
         flows: FlowReport::default(),
+        arrivals: None,
     };
     pool.handle(0, PoolInput::Feedback(feedback));
     assert!(blocks(pool.pool_state()) > 0);

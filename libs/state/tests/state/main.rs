@@ -36,6 +36,7 @@ mod placements;
 mod rates;
 mod reports;
 mod restarts;
+mod signalling;
 mod snapshot_parts;
 mod stalls;
 mod stored_responses;

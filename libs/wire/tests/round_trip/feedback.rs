@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use signalbox_state::{
     Feedback, FeedbackReply, FlowReport, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
@@ -11,6 +12,7 @@ use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin, Res
 use signalbox_wire::WireError;
 
 use crate::flows::report;
+use crate::signal::arrivals;
 use crate::through_bytes;
 use crate::values::{anchor, key, load, origin, suffix};
 
@@ -80,19 +82,23 @@ fn feedback() -> impl Strategy<Value = Feedback> {
         vec(response(), 0..3),
         vec(usage(), 0..3),
         report(),
+        option::of(arrivals()),
     );
     (any::<[u64; 2]>(), origin(), scope, vec((key(), load()), 0..4), vec(placement, 0..4), events).prop_map(
-        |([epoch, seq], origin, scope, gauges, placements, (adapters, responses, usage, flows))| Feedback {
-            epoch,
-            origin,
-            seq,
-            scope,
-            gauges,
-            placements,
-            adapters,
-            responses,
-            usage,
-            flows,
+        |([epoch, seq], origin, scope, gauges, placements, (adapters, responses, usage, flows, arrivals))| {
+            Feedback {
+                epoch,
+                origin,
+                seq,
+                scope,
+                gauges,
+                placements,
+                adapters,
+                responses,
+                usage,
+                flows,
+                arrivals,
+            }
         },
     )
 }
@@ -132,6 +138,7 @@ fn batch(chains: impl IntoIterator<Item = usize>) -> Feedback {
         responses: Vec::new(),
         usage: Vec::new(),
         flows: FlowReport::default(),
+        arrivals: None,
     }
 }
 

@@ -162,7 +162,20 @@ fn batch(flows: FlowReport) -> Feedback {
     let (origin, scope) = (Origin(1), GaugeScope::All);
     let (gauges, placements, adapters) = (Vec::new(), Vec::new(), Vec::new());
     let (responses, usage) = (Vec::new(), Vec::new());
-    Feedback { epoch: 1, origin, seq: 1, scope, gauges, placements, adapters, responses, usage, flows }
+    let arrivals = None;
+    Feedback {
+        epoch: 1,
+        origin,
+        seq: 1,
+        scope,
+        gauges,
+        placements,
+        adapters,
+        responses,
+        usage,
+        flows,
+        arrivals,
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::values::{
     adapters, anchor, block, capacity, gauges, key, load, models, names, origin, scrape_status, spec, suffix,
     work,
 };
-use crate::{flows, through_bytes};
+use crate::{flows, signal, through_bytes};
 
 fn residency() -> impl Strategy<Value = Arc<AdapterResidency>> {
     let residency = |(reported, device, host): (Arc<Adapters>, _, _)| {
@@ -124,6 +124,7 @@ fn change() -> BoxedStrategy<Change> {
         }),
         any::<u64>().prop_map(|since| Change::ProvisionalSet { since }),
         flows::change().prop_map(Change::Flow),
+        signal::signal().prop_map(|signal| Change::Signalled { signal }),
     ]
     .boxed()
 }
@@ -176,6 +177,7 @@ fn entry() -> BoxedStrategy<SnapshotEntry> {
             .prop_map(|responses| SnapshotEntry::StoredResponses(vec![Arc::new(responses)])),
         (1..=u64::MAX).prop_map(SnapshotEntry::ProvisionalSince),
         flows::part().prop_map(SnapshotEntry::Flow),
+        signal::signal().prop_map(SnapshotEntry::Signal),
     ]
     .boxed()
 }

@@ -6,6 +6,7 @@ mod flows;
 mod follower;
 mod frames;
 mod request_ends;
+mod signal;
 mod values;
 
 use prost::Message;

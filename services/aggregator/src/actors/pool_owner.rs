@@ -3,6 +3,7 @@
 
 mod bulk;
 mod effects;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use signalbox_types::PoolSpec;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::signals::ToStore;
 use super::coordination::{self, Membership};
 use crate::metrics::PoolMetrics;
 use crate::pools::{BulkMessage, PoolHandle, PoolOwnerMessage, PoolOwnerRef};
@@ -66,6 +68,8 @@ pub(crate) struct State {
     draining: Option<(Instant, RpcReplyPort<()>)>,
     /// Whether the bulk queue contains the message that the pool must go on with what it left unfinished.
     is_continuing: bool,
+    /// The signal to store with the coordinator.
+    to_store: watch::Sender<ToStore>,
     /// Send messages to the actor. They end with it.
     _tasks: JoinSet<()>,
 }
@@ -102,6 +106,9 @@ impl Actor for PoolOwner {
                 Err(_) => ListenerState::Closed,
             }
         }));
+        let to_store = watch::Sender::default();
+        let (membership, pool) = (setup.membership.clone(), setup.handle.pool.clone());
+        tasks.spawn(signals::store(membership, pool, to_store.subscribe()));
         coordination::watch(&setup.membership, &setup.handle.pool, &myself, &mut tasks);
         myself.send_after(TICK_INTERVAL, || PoolOwnerMessage::Tick);
         let (started, collectors, aggregators) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
@@ -115,6 +122,7 @@ impl Actor for PoolOwner {
             aggregators,
             draining: None,
             is_continuing: false,
+            to_store,
             _tasks: tasks,
         })
     }
@@ -163,6 +171,9 @@ impl Actor for PoolOwner {
                 state.draining = Some((Instant::now(), port));
                 state.apply(&myself, RoleInput::Drain);
             }
+            PoolOwnerMessage::StoredSignal { epoch, stored } => {
+                state.handle_stored_signal(&myself, epoch, stored);
+            }
             PoolOwnerMessage::GrantDue => state.apply(&myself, RoleInput::Pool(PoolInput::GrantDue)),
             PoolOwnerMessage::Tick => {
                 state.role.record_waiting(state.setup.handle.bulk.waiting().as_millis() as u64);
@@ -176,6 +187,7 @@ impl Actor for PoolOwner {
             }
         }
         state.setup.handle.publish_epoch(state.role.epoch());
+        state.publish_signal();
         state.setup.handle.progress.record();
         Ok(())
     }

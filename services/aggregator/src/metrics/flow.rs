@@ -167,6 +167,7 @@ mod tests {
             responses: Vec::new(),
             usage: Vec::new(),
             flows,
+            arrivals: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::message::PoolOwnerRef;
 use super::message_budget::PoolBudget;
 use super::origin_bindings::OriginBindings;
 use super::progress::Progress;
+use super::published_signal::LatestSignal;
 use super::request_end_relay::RequestEndRelay;
 
 /// The history that an owner publishes.
@@ -49,6 +50,8 @@ pub(crate) struct PoolHandle {
     pub(crate) origins: OriginBindings,
     /// Whether the actor makes progress.
     pub(crate) progress: Progress,
+    /// How many model servers the pool needs, as its owner has published it, whichever aggregator that is.
+    pub(crate) signal: LatestSignal,
 }
 
 impl PoolHandle {
@@ -65,6 +68,7 @@ impl PoolHandle {
             history: ArcSwapOption::empty(),
             origins: OriginBindings::new(origin_ttl),
             progress: Progress::new(),
+            signal: LatestSignal::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ractor::{ActorRef, RpcReplyPort};
+use signalbox_signal::Signal;
 use signalbox_state::{
     AssignedEndpoint, ClaimResult, CollectorStream, FollowerPoll, FromFollower, ObservedOwner, PollReply,
     Report,
@@ -57,6 +58,11 @@ pub(crate) enum PoolOwnerMessage {
     Candidates(Vec<String>),
     /// Hand the pool to another aggregator. Answered when that is done or has taken too long.
     Drain(RpcReplyPort<()>),
+    /// What the coordinator had stored of the autoscaling signal when this aggregator became the owner under `epoch`.
+    StoredSignal {
+        epoch: u64,
+        stored: Option<Arc<Signal>>,
+    },
     /// The time has come to grant places to requests that wait.
     GrantDue,
     Tick,

@@ -43,6 +43,7 @@ async fn feed(
         responses: Vec::new(),
         usage: Vec::new(),
         flows: FlowReport::default(),
+        arrivals: None,
     };
     let (sender, batches) = tokio::sync::mpsc::channel(1);
     sender.send(signalbox_wire::encode_feedback(Some(&hello(name)), feedback)).await.unwrap();

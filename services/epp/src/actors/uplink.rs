@@ -156,7 +156,8 @@ impl State {
             GaugeScope::Changed => changed,
         };
         let (epoch, origin) = (self.picker.epoch(), self.picker.origin());
-        let batch = self.batcher.next_batch(epoch, origin, scope, gauges, flows);
+        let arrivals = self.picker.arrivals.counts();
+        let batch = self.batcher.next_batch(epoch, origin, scope, gauges, flows, arrivals);
         if self.batcher.has_unsent() {
             self.picker.feedback_ready.notify_one();
         }

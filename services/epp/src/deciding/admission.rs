@@ -10,6 +10,7 @@ use signalbox_flow::{DropReason, Usage};
 use signalbox_intake::ParsedRequest;
 use signalbox_schedule::{Decision, DecisionInputs};
 use signalbox_telemetry::ActiveSpan;
+use signalbox_types::Request;
 
 use super::picker::Picker;
 use crate::flow_control::Place;
@@ -40,12 +41,37 @@ impl HeldRequest {
 }
 
 impl Picker {
-    /// Returns whether the request may go where the decision sends it. It never locks. It allocates only to compute the
+    /// Returns whether the request, which has just arrived, may go where the decision sends it. It never locks. It allocates only to compute the
     /// saturation of the pool, at most every few milliseconds: if the endpoint is full or others wait, or for a detector of
     /// the Go EPP.
     pub(super) fn admission(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Admission {
         let admitter = self.gate.admitter(&self.policy, self.owner_silence_ms());
-        admitter.admit(inputs, decision, || self.pool_saturation(inputs.view))
+        let admission = admitter.admit(inputs, decision, || self.pool_saturation(inputs.view));
+        self.record_arrival(inputs.request, admitter.output_tokens(inputs.request), decision, admission);
+        admission
+    }
+
+    /// Counts a request that has arrived, whatever happens to it.
+    fn record_arrival(
+        &self,
+        request: &Request,
+        output_tokens: u64,
+        decision: &Decision,
+        admission: Admission,
+    ) {
+        let cached_tokens = match decision {
+            Decision::Picked { terms, .. } => terms.cached_tokens,
+            Decision::NoEndpoint | Decision::Filtered => 0,
+        };
+        self.arrivals.record(request.prompt_tokens.saturating_sub(cached_tokens), output_tokens);
+        let is_refused = match admission {
+            Admission::Go => !matches!(decision, Decision::Picked { .. }),
+            Admission::Wait { .. } => false,
+            Admission::Shed => true,
+        };
+        if is_refused {
+            self.arrivals.record_refusal();
+        }
     }
 
     /// Lets a request wait whose body has so many bytes.
@@ -87,6 +113,7 @@ impl Picker {
 
     /// Returns the refusal of a request of `priority` that cannot wait any longer.
     pub(crate) fn refuse_waiting(&self, reason: DropReason, priority: i32) -> Refusal {
+        self.arrivals.record_refusal();
         let view = &self.snapshot.load().view;
         let ahead = ahead_elsewhere(view, self.origin(), priority);
         Refusal::Dropped { reason, retry_after_s: self.gate.retry_after_s(priority, ahead) }

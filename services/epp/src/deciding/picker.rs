@@ -10,8 +10,8 @@ use signalbox_extproc::Config;
 use signalbox_intake::ParseOptions;
 use signalbox_schedule::{FeedbackSink, Policy};
 use signalbox_state::{
-    Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseReport, UsageReport,
-    View,
+    Arrivals, Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseReport,
+    UsageReport, View,
 };
 use signalbox_types::{EndpointKey, Origin, ReplicaKey, RequestEnd};
 use tokio::sync::{Notify, mpsc};
@@ -97,6 +97,8 @@ pub(crate) struct Picker {
     /// Where requests wait while the pool is full.
     pub(crate) gate: Arc<Gate>,
     pub(super) saturation: LatestSaturation,
+    /// What has arrived since this picker was created.
+    pub(crate) arrivals: Arrivals,
     /// Number of fallback endpoints after the picked one in an answer.
     pub(crate) fallback_endpoints: usize,
     /// Whether answers carry the candidates' scores.
@@ -160,6 +162,7 @@ impl Picker {
             replica,
             gate: Arc::new(gate),
             saturation: LatestSaturation::default(),
+            arrivals: Arrivals::default(),
             fallback_endpoints,
             scores,
             conversations: Config {

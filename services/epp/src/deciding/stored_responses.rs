@@ -108,6 +108,7 @@ mod tests {
                 responses: vec![report],
                 usage: Vec::new(),
                 flows: Default::default(),
+                arrivals: None,
             }),
         );
         let (other, _feedback) = picker_with_feedback(&pool, Policy::default());

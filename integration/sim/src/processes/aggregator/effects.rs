@@ -37,7 +37,10 @@ impl Aggregator {
             }
             RoleEffect::Pool(PoolEffect::Count(event)) => self.check_event(cluster, event),
             RoleEffect::Pool(
-                PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::FeedbackLeft(_),
+                PoolEffect::NeedChain(..)
+                | PoolEffect::Expired(_)
+                | PoolEffect::FeedbackLeft(_)
+                | PoolEffect::StoreSignal(_),
             ) => {}
             RoleEffect::Send(stream, message) => {
                 cluster.send(stream, End::Server, Payload::FromFollower(message))

@@ -115,7 +115,8 @@ impl Replica {
             gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
             let (epoch, scope) = (self.follower.epoch(), GaugeScope::All);
             let flows = self.flow_report(cluster, scope);
-            let batch = self.batcher.next_batch(epoch, self.origin, scope, gauges, flows);
+            let arrivals = self.arrivals.counts();
+            let batch = self.batcher.next_batch(epoch, self.origin, scope, gauges, flows, arrivals);
             let Some(batch) = batch else { return };
             cluster.counters.increment(Counter::FeedbackFlooded);
             self.send_batch(cluster, stream, batch);
@@ -148,7 +149,8 @@ impl Replica {
         };
         gauges.sort_unstable_by_key(|(endpoint, _)| *endpoint);
         let flows = self.flow_report(cluster, scope);
-        let batch = self.batcher.next_batch(self.follower.epoch(), self.origin, scope, gauges, flows);
+        let (epoch, arrivals) = (self.follower.epoch(), self.arrivals.counts());
+        let batch = self.batcher.next_batch(epoch, self.origin, scope, gauges, flows, arrivals);
         if self.batcher.has_unsent() {
             self.has_feedback.store(true, Ordering::Relaxed);
         }

@@ -19,6 +19,7 @@ impl Replica {
     /// Lets a request wait if it is its turn. Returns whether it waits.
     pub(super) fn enqueue(&mut self, cluster: &mut Cluster) -> bool {
         self.arrived += 1;
+        self.arrivals.record(TOKENS, TOKENS);
         let every = cluster.plan.queued_every;
         let turns = self.arrived.checked_div(every).filter(|turns| turns * every == self.arrived);
         let Some(turn) = turns.filter(|_| cluster.accepts_requests) else { return false };

@@ -26,7 +26,7 @@ impl State {
                 coordination::claim(membership, &handle.pool, request, myself);
             }
             RoleEffect::Release => coordination::release(membership, &handle.pool),
-            RoleEffect::StatusChanged(status) => self.handle_status_change(status),
+            RoleEffect::StatusChanged(status) => self.handle_status_change(myself, status),
             RoleEffect::WakeFollowers => handle.wake_followers(self.role.epoch()),
             RoleEffect::HistoryChanged => self.publish_history(),
             RoleEffect::Gap(gap) => {
@@ -78,18 +78,22 @@ impl State {
             PoolEffect::GrantAfter(after_ms) => {
                 myself.send_after(Duration::from_millis(after_ms), || PoolOwnerMessage::GrantDue);
             }
+            PoolEffect::StoreSignal(signal) => {
+                self.to_store.send_replace(Some(signal));
+            }
             PoolEffect::Count(event) => self.setup.metrics.record(event),
             PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::FeedbackLeft(_) => {}
         }
     }
 
-    fn handle_status_change(&mut self, status: RoleStatus) {
+    fn handle_status_change(&mut self, myself: &PoolOwnerRef, status: RoleStatus) {
         let PoolOwnerSetup { handle, metrics, .. } = &self.setup;
         let version = self.role.version().unwrap_or_default();
         match status {
             RoleStatus::Owner(epoch) => {
                 metrics.takeovers.inc();
                 tracing::info!(pool = %handle.pool, epoch, %version, "became the pool's owner");
+                self.read_stored_signal(myself, epoch);
             }
             RoleStatus::TakingOver(epoch) => {
                 tracing::info!(pool = %handle.pool, epoch, %version, "taking the pool over");
@@ -97,6 +101,7 @@ impl State {
             RoleStatus::Standby => {
                 tracing::info!(pool = %handle.pool, %version, "became a standby of the pool");
                 self.collectors.clear();
+                self.to_store.send_replace(None);
             }
         }
         handle.set_status(status);

@@ -115,6 +115,7 @@ fn teach(pool: &mut Pool) {
         responses: Vec::new(),
         usage: vec![usage; 200],
         flows: FlowReport::default(),
+        arrivals: None,
     };
     pool.handle(0, PoolInput::Feedback(batch));
 }

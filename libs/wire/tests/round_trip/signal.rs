@@ -1,0 +1,110 @@
+//! The autoscaling signal.
+
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::{BoxedStrategy, Strategy, any, prop_assert_eq, proptest};
+use proptest::sample::select;
+use signalbox_signal::{
+    AdapterDemand, ArrivalCounts, Certainty, Coverage, Group, GroupSignal, Queue, Reason, ReplicaCounts,
+    Role, Signal, TokenRates,
+};
+use signalbox_wire::WireError;
+
+pub(crate) fn arrivals() -> impl Strategy<Value = ArrivalCounts> {
+    any::<[u64; 4]>().prop_map(|[requests, prefill_tokens, output_tokens, refused]| ArrivalCounts {
+        requests,
+        prefill_tokens,
+        output_tokens,
+        refused,
+    })
+}
+
+fn rates() -> impl Strategy<Value = TokenRates> {
+    any::<[u64; 2]>().prop_map(|[prefill, decode]| TokenRates { prefill, decode })
+}
+
+fn group() -> impl Strategy<Value = GroupSignal> {
+    let group = (select(&Role::ALL[..]), "[a-z]{0,3}");
+    let numbers = (any::<u32>(), any::<[u64; 6]>(), any::<[Option<u64>; 2]>(), any::<[u32; 5]>());
+    let measured = (rates(), option::of(rates()), option::of(rates()));
+    (group, select(&Reason::ALL[..]), numbers, measured).prop_map(|((role, deployment), reason, numbers, measured)| {
+        let (desired, [demand_milli, kv_tokens, backlog, kv_demand, startup_ms, urgency], ratios, counts) = numbers;
+        let ((demand, capacity, per_replica), [ready, warming, draining, stale, failed]) = (measured, counts);
+        GroupSignal {
+            group: Group { role, deployment: deployment.into() },
+            desired,
+            reason,
+            demand_milli,
+            demand,
+            capacity,
+            per_replica,
+            kv_tokens_per_replica: kv_tokens,
+            prefill_backlog_ms: backlog,
+            kv_demand_milli: kv_demand,
+            utilization_milli: ratios[0],
+            saturation_milli: ratios[1],
+            startup_ms,
+            urgency_milli: urgency,
+            replicas: ReplicaCounts { ready, warming, draining, stale, failed },
+        }
+    })
+}
+
+/// On the heap: the values are large.
+pub(crate) fn signal() -> BoxedStrategy<Arc<Signal>> {
+    let adapter = ("[a-z]{1,3}", any::<u64>())
+        .prop_map(|(adapter, demand_milli)| AdapterDemand { adapter: adapter.into(), demand_milli });
+    let coverage = (select(&Certainty::ALL[..]), 0..=100_u8, 0..=100_u8);
+    let parts = (vec(group(), 0..3), vec(adapter, 0..3));
+    (any::<[u64; 6]>(), coverage, any::<[bool; 2]>(), parts)
+        .prop_map(
+            |(numbers, (certainty, pods_percent, replicas_percent), [is_active, awaits_first_pod], parts)| {
+                let [epoch, assessed_at_ms, shed_milli, requests, tokens, oldest_ms] = numbers;
+                let (groups, adapters) = parts;
+                Arc::new(Signal {
+                    epoch,
+                    assessed_at_ms,
+                    certainty,
+                    coverage: Coverage { pods_percent, replicas_percent },
+                    groups,
+                    queue: Queue { requests, tokens, oldest_ms },
+                    shed_milli,
+                    is_active,
+                    awaits_first_pod,
+                    adapters,
+                })
+            },
+        )
+        .boxed()
+}
+
+proptest! {
+    #[test]
+    fn stored_signals_are_read_as_they_were(signal in signal()) {
+        prop_assert_eq!(Ok(Signal::clone(&signal)), signalbox_wire::decode_signal(signalbox_wire::encode_signal(&signal)));
+    }
+
+    #[test]
+    fn other_stored_bytes_are_an_error_or_a_signal(bytes in vec(any::<u8>(), 0..60)) {
+        if let Ok(signal) = signalbox_wire::decode_signal(bytes.into()) {
+            prop_assert_eq!(Ok(signal.clone()), signalbox_wire::decode_signal(signalbox_wire::encode_signal(&signal)));
+        }
+    }
+}
+
+#[test]
+fn signals_out_of_bounds_are_refused() {
+    let decoded =
+        |signal: &Signal| signalbox_wire::decode_signal(signalbox_wire::encode_signal(signal)).map(drop);
+    let of = |groups: usize, percent: u8| Signal {
+        groups: vec![GroupSignal::default(); groups],
+        coverage: Coverage { pods_percent: percent, replicas_percent: 100 },
+        ..Signal::default()
+    };
+    assert_eq!(Ok(()), decoded(&of(Signal::MAX_GROUPS, 100)));
+    let too_many = WireError::Bounds("the number of groups or adapters in a signal");
+    assert_eq!(Err(too_many), decoded(&of(Signal::MAX_GROUPS + 1, 100)));
+    assert_eq!(Err(WireError::Bounds("a percentage in a signal")), decoded(&of(1, 101)));
+}
