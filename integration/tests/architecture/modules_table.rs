@@ -261,7 +261,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("config", &[]),
             ("endpoints_file", &[]),
             ("health", &["metrics", "pools"]),
-            ("metrics", &[]),
+            ("metrics", &["pools"]),
             ("pool_lifecycle", &["pool_source"]),
             ("pool_source", &["endpoints_file", "metrics"]),
             ("pools", &[]),
