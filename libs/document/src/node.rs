@@ -3,7 +3,7 @@
 use crate::scalar::{Kind, Style};
 
 /// A value and the line on which it begins.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     /// Line of the value, counted from 1.
     pub line: usize,
@@ -17,6 +17,19 @@ impl Node {
         Self { line: 1, value: Value::Scalar { text: String::new(), style: Style::Plain } }
     }
 
+    /// Returns the number of nodes in the tree below this one, itself included, and its depth: 1 for a scalar.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let add = |(count, depth): (usize, usize), node: &Self| {
+            let (nodes, levels) = node.size();
+            (count + nodes, depth.max(levels + 1))
+        };
+        match &self.value {
+            Value::List(items) => items.iter().fold((1, 1), add),
+            Value::Map(entries) => entries.iter().map(|entry| &entry.value).fold((1, 1), add),
+            Value::Scalar { .. } | Value::Invalid => (1, 1),
+        }
+    }
+
     /// Returns whether the value is null: empty, `~` or `null`.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Null)
@@ -24,7 +37,7 @@ impl Node {
 }
 
 /// The value of a node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Value {
     /// A scalar. A plain one can also be a number, a boolean or null; see [`Kind`].
     Scalar {
@@ -42,7 +55,7 @@ pub enum Value {
 }
 
 /// One member of a mapping.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     /// Key of the member.
     pub key: String,

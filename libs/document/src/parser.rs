@@ -3,11 +3,16 @@
 //! The parser works on events instead of a finished tree. So it knows both lines of a repeated key, and it
 //! bounds the cost of aliases and of deep nesting.
 
+mod anchors;
+mod merge;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
+use self::anchors::Anchors;
+use self::merge::{MERGE_KEY, merge};
 use crate::node::{Entry, Node, Value};
 use crate::path::{item_path, member_path};
 use crate::problem::Problems;
@@ -58,7 +63,8 @@ enum Read {
 
 fn read(text: &str, documents: Documents<'_>, problems: &mut Problems) -> Read {
     let mut parser = Parser::new_from_str(text);
-    let mut builder = Builder { documents, problems, open: Vec::new(), roots: Vec::new() };
+    let anchors = Anchors::default();
+    let mut builder = Builder { documents, problems, open: Vec::new(), roots: Vec::new(), anchors };
     while let Some(next) = parser.next_event() {
         match next {
             Ok((event, span)) => {
@@ -84,12 +90,14 @@ fn report_syntax(error: &ScanError, problems: &mut Problems) {
 struct OpenCollection {
     path: String,
     line: usize,
+    /// Number of the anchor that aliases refer to; 0 without one.
+    anchor: usize,
     content: Content,
 }
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, lines: HashMap<String, usize>, key: Option<Key> },
+    Map { entries: Vec<Entry>, merged: Vec<Node>, lines: HashMap<String, usize>, key: Option<Key> },
 }
 
 /// A key whose value was not read yet.
@@ -98,6 +106,8 @@ enum Key {
         name: String,
         line: usize,
     },
+    /// `<<`: the members of the value, or of the mappings in it, are added to this mapping.
+    Merge,
     /// The key was reported. Its value is dropped.
     Invalid,
 }
@@ -107,6 +117,7 @@ struct Builder<'a> {
     problems: &'a mut Problems,
     open: Vec<OpenCollection>,
     roots: Vec<Node>,
+    anchors: Anchors,
 }
 
 impl Builder<'_> {
@@ -120,27 +131,30 @@ impl Builder<'_> {
                 self.problems.add(line, "", message);
                 return ControlFlow::Break(());
             }
-            Event::Scalar(text, style, _, tag) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 let style = if plain { Style::Plain } else { Style::Text };
                 self.check_tag(tag.as_deref(), line);
-                self.place(Node { line, value: Value::Scalar { text: text.into_owned(), style } });
+                let node = Node { line, value: Value::Scalar { text: text.into_owned(), style } };
+                self.anchors.keep(anchor, &node);
+                self.place(node);
             }
-            Event::SequenceStart(_, tag) => {
+            Event::SequenceStart(anchor, tag) => {
                 self.check_tag(tag.as_deref(), line);
-                return self.open_collection(line, Content::List(Vec::new()));
+                return self.open_collection(line, anchor, Content::List(Vec::new()));
             }
-            Event::MappingStart(_, tag) => {
+            Event::MappingStart(anchor, tag) => {
                 self.check_tag(tag.as_deref(), line);
-                let content = Content::Map { entries: Vec::new(), lines: HashMap::new(), key: None };
-                return self.open_collection(line, content);
+                let content = Content::Map {
+                    entries: Vec::new(),
+                    merged: Vec::new(),
+                    lines: HashMap::new(),
+                    key: None,
+                };
+                return self.open_collection(line, anchor, content);
             }
             Event::SequenceEnd | Event::MappingEnd => self.close_collection(),
-            Event::Alias(_) => {
-                let path = self.next_path();
-                self.problems.add(line, path, "aliases are not supported; write the value out");
-                self.place(Node { line, value: Value::Invalid });
-            }
+            Event::Alias(anchor) => return self.resolve(anchor, line),
             Event::Nothing
             | Event::StreamStart
             | Event::StreamEnd
@@ -148,6 +162,21 @@ impl Builder<'_> {
             | Event::DocumentEnd => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Places a copy of the node that the alias on `line` refers to.
+    fn resolve(&mut self, anchor: usize, line: usize) -> ControlFlow<()> {
+        match self.anchors.copy(anchor, MAX_DEPTH - self.open.len()) {
+            Ok(node) => {
+                self.place(node);
+                ControlFlow::Continue(())
+            }
+            Err(message) => {
+                let path = self.next_path();
+                self.problems.add(line, path, message);
+                ControlFlow::Break(())
+            }
+        }
     }
 
     fn check_tag(&mut self, tag: Option<&Tag>, line: usize) {
@@ -175,7 +204,7 @@ impl Builder<'_> {
         }
     }
 
-    fn open_collection(&mut self, line: usize, content: Content) -> ControlFlow<()> {
+    fn open_collection(&mut self, line: usize, anchor: usize, content: Content) -> ControlFlow<()> {
         let path = self.next_path();
         if self.open.len() == MAX_DEPTH {
             self.problems.add(
@@ -185,17 +214,22 @@ impl Builder<'_> {
             );
             return ControlFlow::Break(());
         }
-        self.open.push(OpenCollection { path, line, content });
+        self.open.push(OpenCollection { path, line, anchor, content });
         ControlFlow::Continue(())
     }
 
     fn close_collection(&mut self) {
-        let Some(OpenCollection { line, content, .. }) = self.open.pop() else { return };
+        let Some(OpenCollection { path, line, anchor, content }) = self.open.pop() else { return };
         let value = match content {
             Content::List(items) => Value::List(items),
-            Content::Map { entries, .. } => Value::Map(entries),
+            Content::Map { mut entries, merged, lines, .. } => {
+                merge(&mut entries, merged, lines, &path, self.problems);
+                Value::Map(entries)
+            }
         };
-        self.place(Node { line, value });
+        let node = Node { line, value };
+        self.anchors.keep(anchor, &node);
+        self.place(node);
     }
 
     /// Adds a complete `node`: as a root, an item, a key or the value of a key.
@@ -206,9 +240,10 @@ impl Builder<'_> {
         };
         match content {
             Content::List(items) => items.push(node),
-            Content::Map { entries, lines, key } => match key.take() {
+            Content::Map { entries, merged, lines, key } => match key.take() {
                 None => *key = Some(key_of(node, path, lines, self.problems)),
                 Some(Key::Valid { name, line }) => entries.push(Entry { key: name, line, value: node }),
+                Some(Key::Merge) => merged.push(node),
                 Some(Key::Invalid) => {}
             },
         }
@@ -219,7 +254,11 @@ impl Builder<'_> {
 fn key_of(node: Node, path: &str, lines: &mut HashMap<String, usize>, problems: &mut Problems) -> Key {
     let line = node.line;
     match node.value {
-        Value::Scalar { text, .. } => match lines.get(&text) {
+        Value::Scalar { text, style } => match lines.get(&text) {
+            None if text == MERGE_KEY && style == Style::Plain => {
+                lines.insert(text, line);
+                Key::Merge
+            }
             None => {
                 lines.insert(text.clone(), line);
                 Key::Valid { name: text, line }
