@@ -1,5 +1,7 @@
 //! Problems, warnings and remarks about a configuration file.
 
+use std::collections::BTreeSet;
+
 use signalbox_document::{FileErrors, Located, Problem, Problems};
 
 /// Collects problems, warnings and remarks while a file is read.
@@ -17,6 +19,8 @@ pub(crate) struct Diagnostics {
     pub(crate) detectors: Vec<String>,
     /// Plugins that the file declares: name and type.
     pub(crate) declared: Vec<(String, String)>,
+    /// Names of declared plugins that are reported as unusable. A reference to one is not a problem of its own.
+    pub(crate) unusable: BTreeSet<String>,
 }
 
 impl Diagnostics {

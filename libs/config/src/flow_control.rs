@@ -1,13 +1,13 @@
 //! Reads flow control: which requests wait while the pool is full, in which order they go, and for how long they wait.
 
 mod bands;
+mod detector;
 
-use signalbox_document::{Fields, Located, quoted};
-use signalbox_flow::{Caps, Ceilings, Detector, FlowKey, FlowSettings};
-use signalbox_schedule::{Concurrency, Filter, Saturation};
+use signalbox_document::{Fields, Located};
+use signalbox_flow::{Caps, Ceilings, FlowKey, FlowSettings};
 
 use crate::diagnostics::Diagnostics;
-use crate::other_sections::{reference, report_undeclared};
+use crate::other_sections::report_undeclared;
 use crate::parameters::{Bounds, Parameters};
 use crate::plugins::flow_policies::FlowPolicy;
 use crate::plugins::{Component, DeclaredPlugin};
@@ -24,9 +24,12 @@ const KNOWN: [&str; 13] = [
     "priorityBands",
     "weights",
     "usageLimitPolicyPluginRef",
-    "saturationDetector",
+    DETECTOR,
     "enableEviction",
 ];
+
+/// The field with the saturation detector. Older files have it at the top level.
+const DETECTOR: &str = "saturationDetector";
 
 /// Which requests wait while the pool is full.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +52,7 @@ pub(crate) fn read(
     let flow = Parameters::read(section.clone(), &KNOWN, &mut diagnostics.problems);
     if let Some(at) = &section
         && !is_enabled
+        && KNOWN.iter().any(|name| *name != DETECTOR && flow.optional(name).is_some())
     {
         let message = "of this section, only saturationDetector has an effect without the feature gate; write featureGates: [flowControl]";
         diagnostics.add_warning(at, message);
@@ -72,15 +76,8 @@ pub(crate) fn read(
     {
         settings.ceilings = ceilings;
     }
-    let nested = flow.optional("saturationDetector").filter(|at| !at.is_null());
-    let deprecated = fields.optional("saturationDetector").filter(|at| !at.is_null());
-    if let Some(at) = &deprecated {
-        diagnostics.add_warning(at, "saturationDetector is deprecated here; move it to flowControl");
-    }
-    for at in deprecated.into_iter().chain(nested) {
-        if let Some(detector) = detector(at, plugins, diagnostics) {
-            settings.detector = detector;
-        }
+    if let Some(detector) = detector::read(fields, &flow, plugins, diagnostics) {
+        settings.detector = detector;
     }
     FlowControl { is_enabled, settings }
 }
@@ -139,33 +136,4 @@ fn ceilings(
 /// Returns what the plugin named `name` is, if it is declared.
 fn find<'p>(name: &str, plugins: &'p [DeclaredPlugin<'_>]) -> Option<&'p Component> {
     plugins.iter().find(|declared| declared.plugin.name == name).map(|declared| &declared.component)
-}
-
-fn detector(
-    at: Located<'_>,
-    plugins: &[DeclaredPlugin<'_>],
-    diagnostics: &mut Diagnostics,
-) -> Option<Detector> {
-    let (name, at) = reference(at, diagnostics)?;
-    diagnostics.detectors.push(name.to_owned());
-    match find(name, plugins) {
-        Some(Component::Flow(FlowPolicy::Detector(detector))) => Some(*detector),
-        Some(Component::Filter(Filter::Saturation(Saturation { queue_depth, kv_used, .. }))) => {
-            Some(Detector::Utilization { queue_depth: *queue_depth, kv_use: *kv_used })
-        }
-        Some(Component::Filter(Filter::Concurrency(Concurrency { requests, tokens, .. }))) => {
-            Some(Detector::Concurrency { requests: *requests, tokens: *tokens })
-        }
-        Some(_) => {
-            let known = "utilization-detector, concurrency-detector or wait-detector";
-            let name = quoted(name);
-            diagnostics
-                .add_problem(&at, format!("{name} is no saturation detector; name a plugin of type {known}"));
-            None
-        }
-        None => {
-            report_undeclared(&at, name, "saturation detector", diagnostics);
-            None
-        }
-    }
 }

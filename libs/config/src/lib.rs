@@ -4,10 +4,11 @@
 //! [`parse`] reports all problems of a file at once, each with its line, its path and how to fix it. A plugin
 //! type that is unknown, not supported yet or not planned is a problem, and the message says which of the
 //! three. A plugin whose function Signalbox always provides is accepted and listed as ignored. [`describe`]
-//! prints what the file does.
+//! prints what the file does. [`find`] reads the configurations inside a manifest or Helm values.
 
 mod describe;
 mod diagnostics;
+mod embedded;
 mod flow_control;
 mod other_sections;
 mod parameters;
@@ -15,11 +16,12 @@ mod plugins;
 mod profile;
 mod top_level;
 
-use signalbox_document::{FileErrors, Problem, read_tree};
+use signalbox_document::{FileErrors, Node, Problem, read_tree};
 use signalbox_schedule::{Policy, Weighted};
 
 pub use describe::describe;
 use diagnostics::{Diagnostics, sorted};
+pub use embedded::{Embedded, find};
 pub use flow_control::FlowControl;
 
 /// The content of a valid configuration file.
@@ -53,7 +55,12 @@ impl Configuration {
 pub fn parse(text: &str) -> Result<Configuration, FileErrors> {
     let mut diagnostics = Diagnostics::default();
     let root = read_tree(text, top_level::KIND, &mut diagnostics.problems);
-    let read = root.and_then(|root| top_level::read(&root, &mut diagnostics));
+    finish(root.as_ref(), diagnostics)
+}
+
+/// Reads the configuration at `root`, which is `None` if its text is not valid YAML.
+fn finish(root: Option<&Node>, mut diagnostics: Diagnostics) -> Result<Configuration, FileErrors> {
+    let read = root.and_then(|root| top_level::read(root, &mut diagnostics));
     let Diagnostics { problems, warnings, ignored, parsers, .. } = diagnostics;
     let (profile, weighted, flow_control) = problems.into_result(read)?;
     let (warnings, ignored) = (sorted(warnings), sorted(ignored));

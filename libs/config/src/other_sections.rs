@@ -9,19 +9,28 @@ use crate::plugins::{Component, DeclaredPlugin};
 
 /// Checks all these sections.
 pub(crate) fn check(fields: &Fields<'_>, plugins: &[DeclaredPlugin<'_>], diagnostics: &mut Diagnostics) {
+    parsers(fields, plugins, diagnostics);
+    data_layer(fields, plugins, diagnostics);
+}
+
+/// Reads the list of parsers, or the field that older files have instead. If both are given, the list counts, as in
+/// the Go EPP.
+fn parsers(fields: &Fields<'_>, plugins: &[DeclaredPlugin<'_>], diagnostics: &mut Diagnostics) {
     let handler =
         Parameters::read(fields.optional("requestHandler"), &["parsers"], &mut diagnostics.problems);
-    for item in handler.items("parsers", &mut diagnostics.problems) {
+    let listed = handler.items("parsers", &mut diagnostics.problems);
+    if let Some(at) = fields.non_null("parser") {
+        if listed.is_empty() {
+            let message = "parser is deprecated; write requestHandler: { parsers: [{ pluginRef: NAME }] }";
+            diagnostics.add_warning(&at, message);
+            parser(at, plugins, diagnostics);
+        } else {
+            diagnostics.add_warning(&at, "has no effect besides requestHandler.parsers; remove it");
+        }
+    }
+    for item in listed {
         parser(item, plugins, diagnostics);
     }
-    if let Some(at) = fields.optional("parser").filter(|at| !at.is_null()) {
-        diagnostics.add_warning(
-            &at,
-            "parser is deprecated; write requestHandler: { parsers: [{ pluginRef: NAME }] }",
-        );
-        parser(at, plugins, diagnostics);
-    }
-    data_layer(fields, plugins, diagnostics);
 }
 
 /// Reads a mapping whose only field is `pluginRef`. Returns the name and its position.
@@ -34,14 +43,21 @@ pub(crate) fn reference<'a>(
     Some((at.text(&mut diagnostics.problems)?, at))
 }
 
-/// Reports that `plugins` does not declare `name` as a plugin of the kind `expected`.
+/// Reports that `plugins` does not declare `name` as a plugin of the kind `expected`, unless what it declares by
+/// this name is reported already.
 pub(crate) fn report_undeclared(at: &Located<'_>, name: &str, expected: &str, diagnostics: &mut Diagnostics) {
+    if diagnostics.unusable.contains(name) {
+        return;
+    }
     diagnostics
         .add_problem(at, format!("plugins declares no {expected} named {}; declare it there", quoted(name)));
 }
 
 fn parser(at: Located<'_>, plugins: &[DeclaredPlugin<'_>], diagnostics: &mut Diagnostics) {
     let Some((name, at)) = reference(at, diagnostics) else { return };
+    if diagnostics.unusable.contains(name) {
+        return;
+    }
     let declared = plugins.iter().find(|declared| declared.plugin.name == name);
     let is_parser = match declared {
         Some(declared) => matches!(declared.component, Component::Parser),
@@ -66,7 +82,16 @@ fn data_layer(fields: &Fields<'_>, plugins: &[DeclaredPlugin<'_>], diagnostics: 
         "crossReplicaSyncerPluginRef",
         "crossReplicaSyncInterval",
     ];
-    let layer = Parameters::read(fields.optional("dataLayer"), &known, &mut diagnostics.problems);
+    let mut section = fields.non_null("dataLayer");
+    if let Some(older) = fields.non_null("data") {
+        let message = match section {
+            Some(_) => "has no effect besides dataLayer; remove it",
+            None => "is the older name of dataLayer; write that",
+        };
+        diagnostics.add_warning(&older, message);
+        section = section.or(Some(older));
+    }
+    let layer = Parameters::read(section, &known, &mut diagnostics.problems);
     if !layer.boolean("injectDefaults", true, &mut diagnostics.problems)
         && let Some(at) = layer.optional("injectDefaults")
     {

@@ -12,7 +12,7 @@ pub(crate) const KIND: &str = "EndpointPickerConfig";
 const API_VERSION: &str = "llm-d.ai/v1alpha1";
 const LEGACY_API_VERSION: &str = "inference.networking.x-k8s.io/v1alpha1";
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "apiVersion",
     "kind",
     "featureGates",
@@ -20,6 +20,7 @@ const FIELDS: [&str; 10] = [
     "schedulingProfiles",
     "requestHandler",
     "dataLayer",
+    "data",
     "flowControl",
     "saturationDetector",
     "parser",
@@ -57,6 +58,16 @@ fn api_version(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// Feature gates of older releases of the Go EPP, and what applies instead.
+const OLDER_GATES: [(&str, &str); 3] = [
+    ("dataLayer", "the section dataLayer needs no gate; collectors always scrape metrics"),
+    ("prepareDataPlugins", "what plugins need is always prepared; declare no gate"),
+    (
+        "model-server-protocol-metrics",
+        "it is a plugin type now, core-metrics-extractor; metrics are always read",
+    ),
+];
+
 /// Returns whether the feature gate of flow control is set.
 fn feature_gates(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> bool {
     const FLOW_CONTROL: &str = "flowControl";
@@ -75,6 +86,12 @@ fn feature_gates(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> bool {
                 diagnostics
                     .add_problem(&gate, format!("{} is not a boolean; write {name}=false", quoted(value)));
             }
+            (older, "true" | "false") if instead_of_gate(older).is_some() => {
+                let instead = instead_of_gate(older).unwrap_or_default();
+                let message =
+                    format!("{} is a gate of older releases, without effect: {instead}", quoted(name));
+                diagnostics.add_warning(&gate, message);
+            }
             _ => {
                 let hint = hint(name, &[FLOW_CONTROL, POPULATE]);
                 diagnostics.add_problem(&gate, format!("unknown feature gate {}; {hint}", quoted(name)));
@@ -82,4 +99,9 @@ fn feature_gates(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> bool {
         }
     }
     is_enabled
+}
+
+/// Returns what applies instead of the older feature gate `name`.
+fn instead_of_gate(name: &str) -> Option<&'static str> {
+    OLDER_GATES.iter().find(|(older, _)| *older == name).map(|(_, instead)| *instead)
 }

@@ -62,21 +62,8 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
     if !fs::metadata(path).map_err(io)?.is_file() {
         return Err(ReadError::NotAFile { path: path.to_owned() });
     }
-    read_all(path, File::open(path).map_err(io)?)
-}
-
-/// Returns the content of standard input, at most [`MAX_FILE_BYTES`]. Errors call it `name`.
-///
-/// # Errors
-/// [`ReadError::Io`] or [`ReadError::TooLarge`].
-pub fn read_standard_input(name: &Path) -> Result<Vec<u8>, ReadError> {
-    read_all(name, io::stdin().lock())
-}
-
-fn read_all(path: &Path, source: impl Read) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
-    let read = source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    File::open(path).map_err(io)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(ReadError::TooLarge { path: path.to_owned() });
     }

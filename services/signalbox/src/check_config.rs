@@ -1,12 +1,12 @@
 //! `signalbox check-config`: validates a configuration file and describes its effect.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{self, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use signalbox_config::{Configuration, describe, parse};
+use signalbox_config::{Embedded, describe, find};
 use signalbox_document::{Problem, ReadError, parse_bytes, read_bytes};
 
 use crate::exit_codes::NO;
@@ -16,7 +16,8 @@ use crate::output::Output;
 /// Validate a configuration file and describe its effect; exits with 1 if it is invalid
 #[derive(Args, Debug)]
 pub(crate) struct CheckConfigArgs {
-    /// EndpointPickerConfig file, as for signalbox-epp --config-file; - for standard input
+    /// EndpointPickerConfig file, as for signalbox-epp --config-file, or a ConfigMap or Helm values with it in
+    /// them; - for standard input
     #[arg(value_name = "FILE")]
     file: Input,
     /// Output format
@@ -24,8 +25,8 @@ pub(crate) struct CheckConfigArgs {
     output: Output,
 }
 
-/// Validates the file and prints its effect to stdout. The problems of an invalid file go to stderr as text, and to stdout as
-/// JSON.
+/// Validates each configuration in the file and prints its effect to stdout. The problems of an invalid one go to stderr
+/// as text, and to stdout as JSON, one line per configuration.
 ///
 /// # Errors
 /// When the file cannot be read, or stdout or stderr is closed.
@@ -34,35 +35,58 @@ pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
         Input::StandardInput => PathBuf::from(args.file.to_string()),
         Input::File(path) => path.clone(),
     };
-    let read = read(&args.file, &path)?;
-    let is_valid = read.is_ok();
-    match (args.output, read) {
-        (Output::Text, Ok(configuration)) => {
-            write!(stdout(), "{}: {}", path.display(), describe(&configuration))?;
+    let mut is_valid = true;
+    for (at, found) in read(&args.file, &path)?.iter().enumerate() {
+        is_valid &= found.read.is_ok();
+        match args.output {
+            Output::Text => print(at, &path, found)?,
+            Output::Json => writeln!(stdout(), "{}", as_json(&path, found))?,
         }
-        (Output::Text, Err(invalid)) => writeln!(stderr(), "{invalid}")?,
-        (Output::Json, read) => writeln!(stdout(), "{}", as_json(&path, &read))?,
     }
     Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
 
-/// Reads the file. The inner error tells that its content is invalid.
-fn read(file: &Input, path: &Path) -> anyhow::Result<Result<Configuration, ReadError>> {
+/// Returns the configurations in the file. What is neither one nor has one in it is one that is invalid.
+fn read(file: &Input, path: &Path) -> anyhow::Result<Vec<Embedded>> {
     let bytes = match file {
         Input::StandardInput => file.read()?,
         Input::File(path) => read_bytes(path)?,
     };
-    Ok(parse_bytes(path, &bytes, parse))
+    match parse_bytes(path, &bytes, find) {
+        Ok(found) => Ok(found),
+        Err(ReadError::Invalid { errors, .. }) => {
+            Ok(vec![Embedded { path: String::new(), read: Err(errors), has_own_lines: false }])
+        }
+        Err(other) => Err(other.into()),
+    }
 }
 
-fn as_json(path: &Path, read: &Result<Configuration, ReadError>) -> Value {
+/// Prints the configuration at the position `at` as text.
+fn print(at: usize, file: &Path, found: &Embedded) -> io::Result<()> {
+    let Embedded { path, read, has_own_lines } = found;
+    let file = file.display();
+    let place = if path.is_empty() { String::new() } else { format!(" {path}:") };
+    match read {
+        Ok(configuration) => {
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(stdout(), "{separator}{file}:{place} {}", describe(configuration))
+        }
+        Err(errors) => {
+            let lines = if *has_own_lines { " (lines count from the start of this text)" } else { "" };
+            writeln!(stderr(), "{file}:{place}{lines}\n{errors}")
+        }
+    }
+}
+
+fn as_json(file: &Path, found: &Embedded) -> Value {
+    let Embedded { path, read, .. } = found;
     let (problems, configuration) = match read {
         Ok(configuration) => (Vec::new(), Some(configuration)),
-        Err(ReadError::Invalid { errors, .. }) => (list(errors.problems()), None),
-        Err(other) => (vec![json!({ "message": other.to_string() })], None),
+        Err(errors) => (list(errors.problems()), None),
     };
     json!({
-        "file": path.display().to_string(),
+        "file": file.display().to_string(),
+        "path": path,
         "valid": configuration.is_some(),
         "problems": problems,
         "warnings": configuration.map(|configuration| list(&configuration.warnings)).unwrap_or_default(),

@@ -97,3 +97,26 @@ fn an_invalid_file_exits_with_1_and_prints_all_problems() {
     ];
     assert_eq!(expected, lines[1..]);
 }
+
+#[test]
+fn manifest_can_have_several_files() {
+    let block = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let broken = VALID.replace("queue-scorer", "queue-scorr");
+    let manifest =
+        format!("kind: ConfigMap\ndata:\n  good.yaml: |\n{}  bad.yaml: |\n{}", block(VALID), block(&broken));
+    let output = check_input(&["-"], &manifest);
+    assert_eq!(Some(1), output.status.code());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("standard input: data[\"good.yaml\"]: profile default"), "{text}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    let expected = "standard input: data[\"bad.yaml\"]:\nline 15: plugins[1]: unknown plugin type";
+    assert!(text.starts_with(expected), "{text}");
+    let output = check_input(&["-", "--output", "json"], &manifest);
+    let lines: Vec<Value> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    assert_eq!((2, "data[\"bad.yaml\"]"), (lines.len(), lines[1]["path"].as_str().unwrap()));
+    assert_eq!((15, "plugins[1]"), place(&list(&lines[1], "problems")[0]));
+}

@@ -125,6 +125,9 @@ fn policy<T: Copy>(
 ) -> Option<T> {
     let at = fields.optional(name).filter(|at| !at.is_null())?;
     let referred = at.text(&mut diagnostics.problems)?;
+    if diagnostics.unusable.contains(referred) {
+        return None;
+    }
     let known_type = known.iter().find(|(known, _)| *known == referred).map(|(_, policy)| *policy);
     match find(referred, plugins) {
         Some(Component::Flow(policy)) if select(policy).is_some() => select(policy),

@@ -8,7 +8,7 @@ use signalbox_schedule::{
 
 use super::plugin::Plugin;
 use crate::diagnostics::Diagnostics;
-use crate::parameters::{Bounds, choice};
+use crate::parameters::{Bounds, Parameters, choice};
 
 pub(crate) fn label_selector(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) -> Filter {
     let problems = &mut diagnostics.problems;
@@ -153,9 +153,14 @@ pub(crate) fn prefix_cache_affinity(plugin: &Plugin<'_>, diagnostics: &mut Diagn
 }
 
 pub(crate) fn utilization_detector(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) -> Filter {
-    let problems = &mut diagnostics.problems;
     let known = ["queueDepthThreshold", "kvCacheUtilThreshold", "metricsStalenessThreshold", "headroom"];
-    let parameters = plugin.parameters(&known, problems);
+    let parameters = plugin.parameters(&known, &mut diagnostics.problems);
+    Filter::Saturation(saturation(&parameters, diagnostics))
+}
+
+/// Reads the parameters of `utilization-detector`.
+pub(crate) fn saturation(parameters: &Parameters<'_>, diagnostics: &mut Diagnostics) -> Saturation {
+    let problems = &mut diagnostics.problems;
     let saturation = Saturation {
         queue_depth: parameters.number("queueDepthThreshold", 5.0, Bounds::POSITIVE_COUNT, problems),
         kv_used: parameters.number("kvCacheUtilThreshold", 0.8, Bounds::POSITIVE_RATIO, problems),
@@ -165,7 +170,7 @@ pub(crate) fn utilization_detector(plugin: &Plugin<'_>, diagnostics: &mut Diagno
         let _ = at.text(problems);
         diagnostics.add_ignored(&at, "the collector determines when metrics are stale");
     }
-    Filter::Saturation(saturation)
+    saturation
 }
 
 pub(crate) fn concurrency_detector(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) -> Filter {

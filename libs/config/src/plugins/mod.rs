@@ -4,6 +4,7 @@ pub(crate) mod catalog;
 mod filters;
 pub(crate) mod flow_policies;
 mod ignored;
+mod older_prefix;
 mod pickers;
 mod plugin;
 mod scorers;
@@ -16,6 +17,7 @@ use signalbox_schedule::{Filter, Picker, Scorer};
 
 use crate::diagnostics::Diagnostics;
 use catalog::Support;
+pub(crate) use filters::saturation;
 use flow_policies::FlowPolicy;
 use plugin::Plugin;
 
@@ -47,7 +49,7 @@ pub(crate) fn read<'a>(fields: &Fields<'a>, diagnostics: &mut Diagnostics) -> Ve
     let mut first: HashMap<&str, usize> = HashMap::new();
     let mut plugins = Vec::new();
     for item in items {
-        let Some(plugin) = Plugin::read(item, &mut diagnostics.problems) else { continue };
+        let Some(plugin) = Plugin::read(item, diagnostics) else { continue };
         let line = *first.entry(plugin.name).or_insert(plugin.at.node.line);
         if diagnostics.declared.iter().any(|(name, _)| name == plugin.name) {
             let name = quoted(plugin.name);
@@ -58,13 +60,16 @@ pub(crate) fn read<'a>(fields: &Fields<'a>, diagnostics: &mut Diagnostics) -> Ve
             continue;
         }
         diagnostics.declared.push((plugin.name.to_owned(), plugin.plugin_type.to_owned()));
+        if let Some(problem) = unusable(plugin.plugin_type) {
+            diagnostics.unusable.insert(plugin.name.to_owned());
+            diagnostics.add_problem(&plugin.at, problem);
+        }
         plugins.push(plugin);
     }
     plugins.into_iter().map(|plugin| build(plugin, diagnostics)).collect()
 }
 
 fn build<'a>(plugin: Plugin<'a>, diagnostics: &mut Diagnostics) -> DeclaredPlugin<'a> {
-    let plugin_type = quoted(plugin.plugin_type);
     let component = match catalog::support(plugin.plugin_type) {
         Some(Support::Filter(build)) => Component::Filter(build(&plugin, diagnostics)),
         Some(Support::Scorer(build)) => Component::Scorer(build(&plugin, diagnostics)),
@@ -83,25 +88,17 @@ fn build<'a>(plugin: Plugin<'a>, diagnostics: &mut Diagnostics) -> DeclaredPlugi
             );
             Component::Parser
         }
-        Some(Support::NotYet(feature)) => {
-            diagnostics.add_problem(
-                &plugin.at,
-                format!("{plugin_type} is not supported yet, it needs {feature}; remove it"),
-            );
-            Component::Other
-        }
-        Some(Support::NotPlanned(why)) => {
-            diagnostics.add_problem(
-                &plugin.at,
-                format!("{plugin_type} is not supported and not planned: {why}; remove it"),
-            );
-            Component::Other
-        }
-        None => {
-            let hint = catalog::hint(plugin.plugin_type);
-            diagnostics.add_problem(&plugin.at, format!("unknown plugin type {plugin_type}; {hint}"));
-            Component::Other
-        }
+        // Reported already.
+        Some(Support::NotYet(_) | Support::NotPlanned(_)) | None => Component::Other,
     };
     DeclaredPlugin { plugin, component }
+}
+
+/// Returns what is wrong with the type of a plugin, if it cannot be used.
+fn unusable(plugin_type: &str) -> Option<String> {
+    let name = quoted(plugin_type);
+    match catalog::support(plugin_type) {
+        Some(_) => catalog::unusable(plugin_type).map(|why| format!("{name} {why}")),
+        None => Some(format!("unknown plugin type {name}; {}", catalog::hint(plugin_type))),
+    }
 }

@@ -2,6 +2,7 @@
 
 use signalbox_document::{Located, Problems, quoted};
 
+use super::catalog;
 use crate::diagnostics::Diagnostics;
 use crate::parameters::Parameters;
 
@@ -16,15 +17,25 @@ pub(crate) struct Plugin<'a> {
 
 impl<'a> Plugin<'a> {
     /// Reads the entry at `at`. A plugin without a name is named after its type.
-    pub(crate) fn read(at: Located<'a>, problems: &mut Problems) -> Option<Self> {
+    pub(crate) fn read(at: Located<'a>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let problems = &mut diagnostics.problems;
         let fields = at.clone().fields(&["name", "type", "parameters"], problems)?;
         let plugin_type = fields.required("type", "TYPE", problems).and_then(|at| at.text(problems));
-        let name = fields.optional("name").filter(|at| !at.is_null());
+        let name = fields.non_null("name");
         let name = match name {
             Some(at) => at.text(problems)?,
             None => plugin_type?,
         };
-        Some(Self { at, name, plugin_type: plugin_type?, parameters: fields.optional("parameters") })
+        let Some(written) = plugin_type else {
+            diagnostics.unusable.insert(name.to_owned());
+            return None;
+        };
+        let plugin_type = catalog::current_type(written);
+        if plugin_type != written {
+            let message = format!("{} is the older name of {plugin_type}; write that", quoted(written));
+            diagnostics.add_warning(&at, message);
+        }
+        Some(Self { at, name, plugin_type, parameters: fields.optional("parameters") })
     }
 
     /// Returns the parameters and reports those that are not in `known`.
@@ -78,6 +89,8 @@ impl<'a> Plugin<'a> {
         match declared.map(|(_, plugin_type)| plugin_type.as_str()) {
             _ if name == expected => {}
             Some(declared) if declared == expected => {}
+            // Reported where it is declared.
+            _ if diagnostics.unusable.contains(name) => {}
             Some(other) => diagnostics.add_problem(
                 &at,
                 format!("{} is a plugin of type {other}; name one of type {expected}", quoted(name)),

@@ -2,6 +2,7 @@
 
 use signalbox_schedule::{Metric, Scorer};
 
+use super::older_prefix;
 use super::plugin::Plugin;
 use crate::diagnostics::Diagnostics;
 use crate::parameters::Bounds;
@@ -38,11 +39,13 @@ pub(crate) fn load_aware(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) -> 
 }
 
 pub(crate) fn prefix_cache(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) -> Scorer {
-    let known = ["prefixMatchInfoProducerName", "matchLengthWeight", "matchLengthScaleTokens"];
+    let own = ["prefixMatchInfoProducerName", "matchLengthWeight", "matchLengthScaleTokens"];
+    let known: Vec<_> = own.into_iter().chain(older_prefix::known()).collect();
     let problems = &mut diagnostics.problems;
     let parameters = plugin.parameters(&known, problems);
     let length_weight = parameters.number("matchLengthWeight", 0.0, Bounds::RATIO, problems);
     let scale_tokens = parameters.number("matchLengthScaleTokens", 8_192.0, Bounds::POSITIVE_COUNT, problems);
+    older_prefix::check(&parameters, diagnostics);
     plugin.check_prefix_producer(&parameters, diagnostics);
     Scorer::PrefixCache { length_weight, scale_tokens }
 }

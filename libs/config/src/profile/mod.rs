@@ -83,6 +83,9 @@ fn read_entry<'p, 'a>(
     let fields = item.fields(&["pluginRef", "weight"], &mut diagnostics.problems)?;
     let reference = fields.required("pluginRef", "NAME", &mut diagnostics.problems)?;
     let name = reference.text(&mut diagnostics.problems)?;
+    if diagnostics.unusable.contains(name) {
+        return None;
+    }
     let weight = fields.optional("weight").filter(|at| !at.is_null());
     match plugins.iter().find(|declared| declared.plugin.name == name) {
         Some(declared) => Some(ProfileEntry { at, weight, declared }),
@@ -98,6 +101,9 @@ fn read_entry<'p, 'a>(
 
 /// Returns how to fix a reference to the undeclared plugin `name`.
 fn hint(name: &str, plugins: &[DeclaredPlugin<'_>]) -> String {
+    if let Some(why) = catalog::unusable(name) {
+        return format!("the plugin type {why}");
+    }
     if catalog::support(name).is_some() {
         return format!("declare it in plugins: - type: {name}");
     }

@@ -1,8 +1,10 @@
 //! Tests of whole files: files that the Go EPP ships, invalid files and arbitrary text.
 #![allow(clippy::unwrap_used)]
 
+mod embedded;
 mod flow_control;
 mod invalid_files;
+mod older_forms;
 mod properties;
 mod support;
 mod valid_files;
