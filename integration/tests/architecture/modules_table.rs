@@ -201,6 +201,7 @@ pub(crate) const MODULES: &[Modules] = &[
         rows: &[
             ("describe", &["flow_control"]),
             ("diagnostics", &[]),
+            ("embedded", &["diagnostics", "top_level"]),
             ("flow_control", &["diagnostics", "other_sections", "parameters", "plugins"]),
             ("other_sections", &["diagnostics", "parameters", "plugins"]),
             ("parameters", &[]),

@@ -5,6 +5,7 @@ mod filters;
 pub(crate) mod flow_policies;
 mod ignored;
 mod older_prefix;
+mod older_types;
 mod pickers;
 mod plugin;
 mod scorers;

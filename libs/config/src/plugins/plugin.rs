@@ -2,7 +2,7 @@
 
 use signalbox_document::{Located, Problems, quoted};
 
-use super::catalog;
+use super::older_types::current_type;
 use crate::diagnostics::Diagnostics;
 use crate::parameters::Parameters;
 
@@ -30,7 +30,7 @@ impl<'a> Plugin<'a> {
             diagnostics.unusable.insert(name.to_owned());
             return None;
         };
-        let plugin_type = catalog::current_type(written);
+        let plugin_type = current_type(written);
         if plugin_type != written {
             let message = format!("{} is the older name of {plugin_type}; write that", quoted(written));
             diagnostics.add_warning(&at, message);
