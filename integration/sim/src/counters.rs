@@ -14,8 +14,18 @@ pub enum Counter {
     Change,
     /// Requests booked by replicas.
     Request,
+    /// Requests that had to wait.
+    Waited,
     /// Requests that waited and were granted a place.
     Granted,
+    /// Those of them that a replica granted by itself.
+    GrantedByReplica,
+    /// Requests that waited for as long as they may.
+    WaitExpired,
+    /// Requests that waited, or were on their way from the queue, when their client left.
+    WaiterLeft,
+    /// Requests that could not wait.
+    Refused,
     /// Aggregators that became the owner.
     Takeover,
     /// Claims that replaced an owner that still held its lease.
@@ -108,11 +118,16 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 53] = [
         Self::Event,
         Self::Change,
         Self::Request,
+        Self::Waited,
         Self::Granted,
+        Self::GrantedByReplica,
+        Self::WaitExpired,
+        Self::WaiterLeft,
+        Self::Refused,
         Self::Takeover,
         Self::EarlyClaim,
         Self::OwnershipLost,

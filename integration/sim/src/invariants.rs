@@ -75,6 +75,14 @@ pub enum Invariant {
     NoLeakedBookings,
     /// No more requests of a flow are granted than wait, and the number of a grant never decreases while the flow is known.
     GrantsFitWhatWaits,
+    /// Each request that waits leaves the queue once, and its replica reports it until then.
+    WaitsEndOnce,
+    /// No request waits for longer than it may, or while the pool has room for it.
+    NoStarvation,
+    /// The number up to which a replica has used the grants of a flow never decreases.
+    GrantsAreUsedOnce,
+    /// A replica grants by itself only while it has no owner, and only in its share of the pool.
+    OwnGrantsAreBounded,
     /// After all requests have ended, none waits, and the pool knows it.
     QueuesEmpty,
     /// Once settled, no replica has unacknowledged placements.
@@ -98,7 +106,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 48] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -134,6 +142,10 @@ impl Invariant {
         Self::LoadsMatchGauges,
         Self::NoLeakedBookings,
         Self::GrantsFitWhatWaits,
+        Self::WaitsEndOnce,
+        Self::NoStarvation,
+        Self::GrantsAreUsedOnce,
+        Self::OwnGrantsAreBounded,
         Self::QueuesEmpty,
         Self::OverlaysAreEmpty,
         Self::EndpointsAreFresh,
@@ -183,6 +195,10 @@ impl Invariant {
             Self::LoadsMatchGauges => "loads-match-gauges",
             Self::NoLeakedBookings => "no-leaked-bookings",
             Self::GrantsFitWhatWaits => "grants-fit-what-waits",
+            Self::WaitsEndOnce => "waits-end-once",
+            Self::NoStarvation => "no-starvation",
+            Self::GrantsAreUsedOnce => "grants-are-used-once",
+            Self::OwnGrantsAreBounded => "own-grants-are-bounded",
             Self::QueuesEmpty => "queues-empty",
             Self::OverlaysAreEmpty => "overlays-are-empty",
             Self::EndpointsAreFresh => "endpoints-are-fresh",

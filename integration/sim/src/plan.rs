@@ -1,11 +1,13 @@
 //! Derives from a seed how many processes a run has, how its links behave, and which faults occur when.
 
 mod fault;
+mod flow_control;
 mod node;
 mod work;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use signalbox_flow::FlowSettings;
 use signalbox_state::{InputLimits, MessageLimits};
 
 pub use fault::{Fault, FaultKind, Refusal};
@@ -61,8 +63,8 @@ pub struct Plan {
     pub kv_tokens: u64,
     /// The mean time between two requests at a replica, in milliseconds.
     pub request_every_ms: u64,
-    /// Of every so many requests of a replica, one waits for a grant; none if this is 0.
-    pub queued_every: u64,
+    /// When requests wait, and for how long; `None` if none does.
+    pub flow_control: Option<FlowSettings>,
     /// The largest drift of a process's clock, in parts per million.
     pub drift_ppm: i64,
     /// How long processes take for what they do.
@@ -115,6 +117,7 @@ impl Plan {
         let small = InputLimits { placement_work: 64, snapshot_steps: 1 };
         plan.input_limits = *pick(rng, &[small, InputLimits::default()]);
         plan.message_limits = *pick(rng, &[FEW_MESSAGES, MessageLimits::default()]);
+        plan.flow_control = Some(flow_control::random(rng));
         plan
     }
 
@@ -133,7 +136,7 @@ impl Plan {
             failback_after_ms: 30_000,
             kv_tokens: AMPLE_KV_TOKENS,
             request_every_ms: 50,
-            queued_every: 4,
+            flow_control: Some(FlowSettings::default()),
             drift_ppm: 200,
             work: Work::quick(),
             input_limits: InputLimits::default(),

@@ -8,6 +8,7 @@ mod outranked;
 mod placements;
 mod probes;
 mod snapshots;
+pub(crate) mod waits;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -24,6 +25,7 @@ use self::feedback_sources::FeedbackSources;
 use self::placements::Retention;
 use self::probes::Probes;
 use self::snapshots::SentSnapshots;
+use self::waits::Waits;
 use crate::counters::{Counter, Counters};
 use crate::invariants::{Invariant, Violation};
 use crate::plan::{AMPLE_KV_TOKENS, Mode, Node, Plan};
@@ -80,6 +82,7 @@ pub(crate) struct StepChecker {
     probes: Probes,
     snapshots: SentSnapshots,
     attempts: Attempts,
+    waits: Waits,
 }
 
 impl StepChecker {
@@ -103,6 +106,7 @@ impl StepChecker {
             probes: Probes::default(),
             snapshots: SentSnapshots::default(),
             attempts: Attempts::new(),
+            waits: Waits::default(),
         }
     }
 
@@ -148,6 +152,9 @@ impl StepChecker {
             at = frame.ends_at().unwrap_or(at);
             let Frame::Delta { changes, .. } = frame else { continue };
             changes.iter().for_each(|change| self.check_change(counters, process, pool.pool_state(), change));
+        }
+        if role.version() != Some(at) {
+            self.resume_grants(process, pool.pool_state());
         }
         self.check_draining_loads(process, pool, at);
     }
@@ -258,13 +265,6 @@ impl StepChecker {
             self.fail(Invariant::OneState, || {
                 format!("{process:?} and {by} differ at {version} in {differing}")
             });
-        }
-    }
-
-    /// Checks that a replica renews an expired origin only once.
-    pub(crate) fn check_origin_renewal(&mut self, expired: Origin) {
-        if !self.renewed_origins.insert(expired) {
-            self.fail(Invariant::OneOriginRenewal, || format!("{expired} was renewed twice"));
         }
     }
 

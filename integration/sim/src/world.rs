@@ -226,7 +226,7 @@ impl World {
     fn lose_machine(&mut self, node: Node) {
         if let Some(Process::Replica(mut replica)) = self.processes.remove(&node) {
             replica.end_all_requests(&mut self.cluster);
-            self.cluster.checker.record_exit(replica.origin);
+            self.cluster.checker.record_exit(replica.process(), replica.origin);
         }
         self.cluster.runs.remove(&node);
         self.cluster.freezing.remove(&node);

@@ -135,7 +135,7 @@ fn outranked_owner_that_is_cut_off_from_the_coordinator_and_the_standbys_steps_d
 /// they receive and send. Replicas hear heartbeats meanwhile.
 fn check_late_inheritance(seed: u64, work: Work) {
     // Each entry of a snapshot takes long: those of flow control would make the offers come later than the test is about.
-    let mut world = world_of(&Plan { queued_every: 0, ..Plan::without_faults(seed) });
+    let mut world = world_of(&Plan { flow_control: None, ..Plan::without_faults(seed) });
     let (at, epoch) = owner(&world);
     let role_of = |world: &World, node| {
         let role = world.roles().find(|(found, _)| *found == node);

@@ -141,7 +141,11 @@ pub(crate) const TABLE: &[Row] = &[
     ),
     row("bench-report", Kind::Shell, &[]),
     row("event-queue", Kind::Pure, &[]),
-    row("sim", Kind::PureWithRng, &["types", "flow", "state", "schedule", "actors", "event-queue"]),
+    row(
+        "sim",
+        Kind::PureWithRng,
+        &["types", "flow", "admission", "state", "schedule", "actors", "event-queue"],
+    ),
     row("integration", Kind::Shell, &["kube", "lease", "protos", "tls", "types"]),
     row("chaos", Kind::Shell, &["integration"]),
     row("coherence", Kind::Shell, &["integration", "peers", "protos", "state", "tls", "types", "wire"]),

@@ -38,6 +38,12 @@ pub(crate) enum Timer {
     FlushAllGauges,
     /// Starts the next request.
     NextRequest,
+    /// Looks after the requests that wait.
+    TendWaiting,
+    /// This request, which was granted a place, goes on.
+    Depart(u64),
+    /// The client of this request, which waited, goes away.
+    ClientLeaves(u64),
     /// The first output of this request arrives.
     FirstOutput(u64),
     /// This request ends.

@@ -69,11 +69,11 @@ impl Intake {
             return admitted;
         };
         self.queued.retain(|_, shares| !shares.is_empty());
-        for share in self.budget.release(share) {
-            let stream = share.stream();
-            self.admit(share, &mut admitted);
-            self.read(stream, &mut admitted);
-        }
+        let shares = self.budget.release(share);
+        let streams: Vec<u64> = shares.iter().map(MessageShare::stream).collect();
+        // All of them queue before more is read of any: what is read next may be admitted at once.
+        shares.into_iter().for_each(|share| self.admit(share, &mut admitted));
+        streams.into_iter().for_each(|stream| self.read(stream, &mut admitted));
         admitted
     }
 

@@ -1,10 +1,13 @@
 //! Simulates an EPP replica: it follows all aggregators, books requests, and sends feedback to the owner.
 
+mod arriving;
 mod circuits;
 mod feed;
-mod queue;
+mod gate;
+mod heard;
 mod recorded_feedback;
 mod requests;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,22 +15,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::Rng;
-use signalbox_flow::WaitingRequests;
 use signalbox_schedule::{Booked, Policy};
 use signalbox_state::{
-    Arrivals, BacklogReporter, Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect,
-    FollowerEvent, Frame, FrameSource, FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica,
-    Overlay, PlacedPrompt, RecentAdapterSends, RecentProbes, View,
+    Arrivals, Bookings, FeedbackBatcher, FeedbackReply, Follower, FollowerEffect, FollowerEvent, Frame,
+    FrameSource, FromAggregator, Gap, GaugeScope, JournalBounds, JournaledReplica, Overlay, PlacedPrompt,
+    RecentAdapterSends, RecentProbes, View,
 };
 use signalbox_types::Origin;
 
 use self::feed::{Feed, FeedRetry};
+use self::gate::Gate;
+use self::heard::Heard;
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
 use crate::cluster::message::{End, Payload};
 use crate::counters::Counter;
 use crate::plan::Node;
 use crate::processes::aggregator_streams::AggregatorStreams;
+use crate::step_checker::ProcessId;
 
 /// How often all gauges are sent.
 const FLUSH_ALL_MS: u64 = 500;
@@ -49,10 +54,9 @@ pub(crate) struct Replica {
     batcher: FeedbackBatcher,
     pub(crate) bookings: Bookings,
     pub(crate) overlay: Overlay,
-    /// What the last request read of the pool.
+    /// What requests read of the pool.
     view: View,
-    /// When the owner last extended or confirmed the state, in milliseconds.
-    view_confirmed_at_ms: u64,
+    heard: Heard,
     policy: Policy,
     pub(crate) origin: Origin,
     /// Set when there is feedback to send.
@@ -69,8 +73,7 @@ pub(crate) struct Replica {
     arrived: u64,
     /// What it tells the owner of those.
     arrivals: Arrivals,
-    pub(crate) waiting: WaitingRequests,
-    backlog_reporter: BacklogReporter,
+    pub(crate) gate: Gate,
     /// All placements; placement number `n` is at index `n - 1`.
     placements: Vec<PlacedPrompt>,
     adapter_sends: RecentAdapterSends,
@@ -109,7 +112,7 @@ impl Replica {
             bookings: Bookings::new(Arc::new(move || notify.store(true, Ordering::Relaxed))),
             overlay: Overlay::default(),
             view: View::default(),
-            view_confirmed_at_ms: 0,
+            heard: Heard::default(),
             policy: Policy::default(),
             origin,
             has_feedback,
@@ -122,8 +125,7 @@ impl Replica {
             requests_started: 0,
             arrived: 0,
             arrivals: Arrivals::default(),
-            waiting: WaitingRequests::default(),
-            backlog_reporter: BacklogReporter::default(),
+            gate: Gate::new(cluster.plan.flow_control.clone()),
             placements: Vec::new(),
             adapter_sends: RecentAdapterSends::default(),
             probes: RecentProbes::default(),
@@ -131,6 +133,10 @@ impl Replica {
             is_diverging: false,
             hold_feedback_until_ms: 0,
         }
+    }
+
+    pub(crate) fn process(&self) -> ProcessId {
+        (self.node, self.run)
     }
 
     pub(crate) fn on_timer(&mut self, cluster: &mut Cluster, timer: Timer) {
@@ -160,6 +166,9 @@ impl Replica {
                 cluster.set_timer(self.node, FLUSH_ALL_MS, Timer::FlushAllGauges);
             }
             Timer::NextRequest => self.start_request(cluster),
+            Timer::TendWaiting => self.tend_waiting(cluster),
+            Timer::Depart(number) => self.depart(cluster, number),
+            Timer::ClientLeaves(number) => self.end_client(cluster, number),
             Timer::FirstOutput(number) => self.record_first_output(cluster, number),
             Timer::RequestEnd(number) if cluster.accepts_requests => self.end_request(cluster, number),
             _ => {}
@@ -172,6 +181,7 @@ impl Replica {
         match payload {
             Payload::Opened if is_feed => {
                 self.feed.iter_mut().for_each(|feed| feed.is_open = true);
+                self.heard.feed_lost_ms = u64::MAX;
                 self.batcher.resend_all();
                 self.flush(cluster, GaugeScope::All);
             }
@@ -202,7 +212,7 @@ impl Replica {
     fn stream_closed(&mut self, cluster: &mut Cluster, stream: u64) {
         let is_feed = self.feed.take_if(|feed| feed.stream == stream).is_some();
         if is_feed {
-            self.feed_retry.record_end(cluster, self.node);
+            self.record_feed_loss(cluster);
         } else if self.subscriptions.remove(cluster, stream) {
             self.follow(cluster, stream, FollowerEvent::Disconnected);
         }
@@ -214,7 +224,7 @@ impl Replica {
     }
 
     fn finish_giving_up(&self, cluster: &mut Cluster) {
-        if self.is_giving_up && self.requests.is_empty() && self.waiting.total().requests == 0 {
+        if self.is_giving_up && self.requests.is_empty() && self.gate.held() == 0 {
             cluster.counters.increment(Counter::ReplicaGaveUp);
             cluster.set_timer(self.node, 0, Timer::Exit);
         }
@@ -253,13 +263,14 @@ impl Replica {
             }
         }
         cluster.checker.check_replica((self.node, self.run), &self.follower);
-        self.apply_grants(cluster);
+        self.view = View::next(&self.view, self.follower.replica().state_replica(), &self.bookings);
+        self.apply_owner_news(cluster);
         self.connect_feed(cluster);
     }
 
     /// Records that the owner has extended or confirmed the state.
     fn record_progress(&mut self, now_ms: u64) {
-        self.view_confirmed_at_ms = now_ms;
+        self.heard.view_confirmed_ms = now_ms;
         let pool_state = self.follower.replica().state_replica().pool_state();
         let acknowledged = pool_state.acknowledged(self.origin);
         if acknowledged != self.acknowledged {

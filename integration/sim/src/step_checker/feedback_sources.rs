@@ -27,8 +27,16 @@ impl StepChecker {
     }
 
     /// Records that a replica is gone.
-    pub(crate) fn record_exit(&mut self, origin: Origin) {
+    pub(crate) fn record_exit(&mut self, process: ProcessId, origin: Origin) {
+        self.waits.forget(process);
         self.sources.gone_us.insert(origin, self.now_us);
+    }
+
+    /// Checks that a replica renews an expired origin only once.
+    pub(crate) fn check_origin_renewal(&mut self, expired: Origin) {
+        if !self.renewed_origins.insert(expired) {
+            self.fail(Invariant::OneOriginRenewal, || format!("{expired} was renewed twice"));
+        }
     }
 
     /// Returns the origins of replicas that have been gone for this long.

@@ -19,6 +19,13 @@ pub(super) fn backlogs_of(pool_state: &PoolState) -> BTreeMap<(Origin, FlowKey),
 }
 
 impl StepChecker {
+    /// Goes on from the present state, because the journal is too short for all that one input has changed.
+    pub(super) fn resume_grants(&mut self, process: ProcessId, pool_state: &PoolState) {
+        if let Some(record) = self.owners.get_mut(&process) {
+            record.backlogs = backlogs_of(pool_state);
+        }
+    }
+
     /// Checks a change of what waits or may go.
     pub(super) fn check_flow_change(&mut self, process: ProcessId, change: &FlowChange) {
         let FlowChange::BacklogChanged { origin, flow, backlog } = change else { return };

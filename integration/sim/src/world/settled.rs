@@ -123,12 +123,14 @@ fn check_state_converges(world: &World) -> Result<(), Violation> {
             let observed = format!("{owner} is at {version:?}, {node} is at {at:?}");
             return violation(Invariant::StateConverges, observed);
         }
-        let is_same = state.endpoints().eq(pool_state.endpoints())
-            && state.acknowledgements().eq(pool_state.acknowledgements())
-            && loads(state).eq(loads(pool_state))
-            && state.provisional_since() == pool_state.provisional_since();
-        if !is_same {
-            let observed = format!("{owner} and {node} have the same digest but different states");
+        let parts = [
+            ("endpoints", state.endpoints().eq(pool_state.endpoints())),
+            ("acknowledgements", state.acknowledgements().eq(pool_state.acknowledgements())),
+            ("loads", loads(state).eq(loads(pool_state))),
+            ("provisional_since", state.provisional_since() == pool_state.provisional_since()),
+        ];
+        if let Some((part, _)) = parts.iter().find(|(_, is_same)| !is_same) {
+            let observed = format!("{owner} and {node} have the same digest but differ in {part}");
             return violation(Invariant::StateConverges, observed);
         }
         if let Some(endpoint) = wrong_total(state) {
@@ -142,7 +144,7 @@ fn check_state_converges(world: &World) -> Result<(), Violation> {
 fn check_queues_empty(world: &World) -> Result<(), Violation> {
     let waits = |(node, replica): (Node, &Replica)| {
         let known = replica.follower.replica().state_replica().pool_state().flows().highest_waiting();
-        let requests = replica.waiting.total().requests;
+        let requests = replica.gate.held();
         (requests > 0 || known.is_some())
             .then(|| format!("{requests} wait at {node}, which knows of {known:?}"))
     };

@@ -84,7 +84,7 @@ impl Replica {
             cluster.close(feed.stream, End::Client);
             // Another owner has refused nothing yet.
             self.feed_retry = FeedRetry::default();
-            self.feed_retry.record_end(cluster, self.node);
+            self.record_feed_loss(cluster);
         }
         let now_ms = cluster.now_ms(self.node);
         if now_ms < self.feed_retry.at_ms {
@@ -94,8 +94,14 @@ impl Replica {
         let stream = cluster.open(StreamKind::Feed, self.node, Node::Aggregator(aggregator));
         self.feed = stream.map(|stream| Feed { stream, aggregator, is_open: false });
         if self.feed.is_none() {
-            self.feed_retry.record_end(cluster, self.node);
+            self.record_feed_loss(cluster);
         }
+    }
+
+    /// Records that no owner accepts feedback.
+    pub(super) fn record_feed_loss(&mut self, cluster: &mut Cluster) {
+        self.feed_retry.record_end(cluster, self.node);
+        self.heard.feed_lost_ms = self.heard.feed_lost_ms.min(cluster.now_ms(self.node));
     }
 
     /// Schedules a batch of feedback if there is some and none is scheduled.

@@ -3,27 +3,25 @@
 use std::sync::Arc;
 
 use rand::Rng;
-use rand::rngs::SmallRng;
 use rand::seq::IteratorRandom;
+use signalbox_admission::Admission;
 use signalbox_schedule::{BatchedFeedback, Booked, Decision, OwnState, Pick, PickInputs};
-use signalbox_state::{Circuit, PeerLoad, ResponseOutcome, ResponseReport, UsageReport, View};
-use signalbox_types::{BlockHash, PromptSize, Request, ResponseKey, Subset};
+use signalbox_state::{Circuit, ResponseOutcome, ResponseReport, UsageReport, View};
+use signalbox_types::{ResponseKey, Subset};
 
 use super::Replica;
+use super::arriving::Arriving;
+use super::gate::Seen;
 use super::recorded_feedback::RecordedFeedback;
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
-use crate::cluster::prompts;
 use crate::counters::Counter;
-
-/// The models that are requested.
-const MODELS: [&str; 4] = ["a", "b", "c", "d"];
-
-/// Age at which a view's information about other replicas expires, in milliseconds.
-const ORIGIN_TTL_MS: u64 = 3_000;
 
 /// How long an engine takes for an uncached token, in microseconds.
 const PREFILL_TOKEN_US: u64 = 80;
+
+/// The output tokens that a request is expected to have.
+const OUTPUT_TOKENS: u64 = 64;
 
 /// How often a replica looks for an endpoint that it may probe when there are no other requests, in milliseconds.
 const PROBE_EVERY_MS: u64 = 100;
@@ -41,23 +39,33 @@ impl Replica {
             PROBE_EVERY_MS
         };
         cluster.set_timer(self.node, after_ms, Timer::NextRequest);
-        if !self.is_giving_up && !self.enqueue(cluster) {
-            self.send_request(cluster);
+        if !self.is_giving_up {
+            let arriving = self.next_arriving(cluster);
+            // After the faults, there are only probes.
+            let may_wait = cluster.accepts_requests;
+            self.send_request(cluster, arriving, !may_wait);
         }
     }
 
-    /// Sends many requests at once, whose feedback takes its time.
+    fn next_arriving(&mut self, cluster: &mut Cluster) -> Arriving {
+        self.arrived += 1;
+        Arriving::random(&mut cluster.queue.rng, self.arrived)
+    }
+
+    /// Sends many requests at once, whose feedback takes its time. They come from clients that need no place.
     pub(crate) fn burst(&mut self, cluster: &mut Cluster) {
         self.hold_feedback_until_ms = cluster.now_ms(self.node) + HOLD_FEEDBACK_MS;
-        (0..BURST_REQUESTS).for_each(|_| self.send_request(cluster));
+        for _ in 0..BURST_REQUESTS {
+            let arriving = self.next_arriving(cluster);
+            self.send_request(cluster, arriving, true);
+        }
         self.schedule_flush(cluster);
     }
 
-    /// Picks an endpoint for a random prompt and books the request there, as the request path of an EPP does.
-    pub(super) fn send_request(&mut self, cluster: &mut Cluster) {
+    /// Picks an endpoint for a request and books the request there, or lets it wait unless it `is_admitted`, as the request path
+    /// of an EPP does.
+    pub(super) fn send_request(&mut self, cluster: &mut Cluster, arriving: Arriving, is_admitted: bool) {
         let now_ms = cluster.now_ms(self.node);
-        let state = self.follower.replica().state_replica();
-        self.view = View::next(&self.view, state, &self.bookings);
         let own = OwnState {
             origin: self.origin,
             bookings: &self.bookings,
@@ -66,28 +74,31 @@ impl Replica {
             probes: &self.probes,
         };
         let pick = Pick { view: &self.view, policy: &self.policy, own, now_ms };
-        let chain = random_prompt(&mut cluster.queue.rng);
-        let model = MODELS[self.requests_started as usize % MODELS.len()];
-        let request = request(model, &chain, self.view.format.block_bytes);
-        let mut inputs = pick.look_up(request, &chain, self.peer_load(now_ms));
+        let request = arriving.request(self.view.format.block_bytes);
+        let mut inputs = pick.look_up(request, &arriving.chain, self.heard.peer_load(now_ms));
         inputs.request.subset = allowed(cluster, &self.view, &inputs);
         let batched = BatchedFeedback { batcher: &mut self.batcher, now_ms };
         let mut feedback = RecordedFeedback { batched, placements: &mut self.placements, is_probe: false };
         let (decision, _) = pick.choose(&mut inputs, 0, &mut cluster.queue.rng, &mut feedback);
+        if !is_admitted {
+            let seen = Seen { view: &self.view, origin: self.origin, heard: self.heard, now_ms };
+            let decided = (&inputs.of_decision(&self.view), &decision);
+            self.arrivals.record(uncached_tokens(&inputs, &decision), OUTPUT_TOKENS);
+            match self.gate.admit(seen, &self.policy, decided) {
+                Admission::Go => {}
+                Admission::Shed => return,
+                Admission::Wait { tokens } => return self.wait(cluster, arriving, (&inputs.request, tokens)),
+            }
+        }
         let Decision::Picked { position, terms } = decision else { return };
         let member = Arc::clone(&self.view.endpoints[position]);
-        cluster.checker.check_booking(&mut cluster.counters, self.node, state.pool_state(), member.key);
-        let booked = pick.book(&inputs, (position, &terms), chain, &mut feedback);
+        let pool_state = self.follower.replica().state_replica().pool_state();
+        cluster.checker.check_booking(&mut cluster.counters, self.node, pool_state, member.key);
+        let booked = pick.book(&inputs, (position, &terms), arriving.chain, &mut feedback);
         if feedback.is_probe {
             self.check_probe(cluster, &member);
         }
         self.open_request(cluster, booked);
-    }
-
-    /// Returns whether the loads of other replicas in the view still count.
-    fn peer_load(&self, now_ms: u64) -> PeerLoad {
-        let age_ms = now_ms.saturating_sub(self.view_confirmed_at_ms);
-        if age_ms < ORIGIN_TTL_MS { PeerLoad::Current } else { PeerLoad::Outdated }
     }
 
     /// Lets an endpoint process a request.
@@ -147,19 +158,17 @@ impl Replica {
     pub(crate) fn end_all_requests(&mut self, cluster: &mut Cluster) {
         let numbers: Vec<u64> = self.requests.keys().copied().collect();
         numbers.into_iter().for_each(|number| self.end_request(cluster, number));
+        self.end_all_clients(cluster);
         self.schedule_flush(cluster);
     }
 }
 
-fn random_prompt(rng: &mut SmallRng) -> Arc<[BlockHash]> {
-    let (family, shared) = (rng.random_range(1..4), rng.random_range(0..3) * 12);
-    prompts::chain(family, shared, rng.random_range(0..6), rng.random_range(1..48))
-}
-
-fn request(model: &str, chain: &[BlockHash], block_bytes: u32) -> Request {
-    let text_bytes = chain.len() as u64 * u64::from(block_bytes);
-    let prompt = PromptSize { text_bytes, ..PromptSize::default() };
-    Request { model: model.to_owned(), prompt, ..Request::default() }
+fn uncached_tokens(inputs: &PickInputs, decision: &Decision) -> u64 {
+    let cached_tokens = match decision {
+        Decision::Picked { terms, .. } => terms.cached_tokens,
+        Decision::NoEndpoint | Decision::Filtered => 0,
+    };
+    inputs.request.prompt_tokens.saturating_sub(cached_tokens)
 }
 
 /// Returns the endpoints that a request may go to: half of the time all, else a random one, so that requests also go where

@@ -1,0 +1,208 @@
+//! Where requests wait at a simulated replica: the EPP's gate, without its tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use signalbox_admission::{
+    Admission, Admitter, Arrival, Awake, Ended, FlowMode, GateCore, LatestSaturation, OWNER_SILENCE_MS,
+    OwnerNews, flow_of, highest_waiting, pool_saturation, share_saturation, waiting_elsewhere,
+};
+use signalbox_flow::{Backlog, DropReason, FlowKey, FlowSettings, Saturation, Ticket};
+use signalbox_schedule::{Decision, DecisionInputs, Policy};
+use signalbox_state::{BacklogReporter, FlowReport, GaugeScope, View};
+use signalbox_types::{Origin, Request};
+
+use super::arriving::Arriving;
+use super::heard::Heard;
+
+/// What a replica knows of the pool at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) view: &'a View,
+    pub(super) origin: Origin,
+    pub(super) heard: Heard,
+    pub(super) now_ms: u64,
+}
+
+impl Seen<'_> {
+    /// Returns whether the replica hears an owner that knows what waits here.
+    pub(super) fn has_owner(&self) -> bool {
+        self.heard.owner_silence_ms(self.now_ms) < OWNER_SILENCE_MS
+            && self.view.flows().origin(self.origin).is_some()
+    }
+}
+
+/// A request that waits, or is on its way to an endpoint.
+#[derive(Debug)]
+struct Held {
+    ticket: Ticket,
+    request: Arriving,
+    tokens: u64,
+}
+
+/// Where requests wait at a replica.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    core: GateCore<u64>,
+    settings: Option<Arc<FlowSettings>>,
+    saturation: LatestSaturation,
+    reporter: BacklogReporter,
+    awake: Awake,
+    pub(super) is_tended: bool,
+    /// By number.
+    held: BTreeMap<u64, Held>,
+    /// Since when the pool has had room and no request has gone from here, in milliseconds.
+    idle_since_ms: Option<u64>,
+}
+
+impl Gate {
+    pub(super) fn new(settings: Option<FlowSettings>) -> Self {
+        Self {
+            core: GateCore::default(),
+            settings: settings.map(Arc::new),
+            saturation: LatestSaturation::default(),
+            reporter: BacklogReporter::default(),
+            awake: Awake::default(),
+            is_tended: false,
+            held: BTreeMap::new(),
+            idle_since_ms: None,
+        }
+    }
+
+    /// Returns the settings, if requests can wait.
+    pub(super) fn settings(&self) -> Option<&Arc<FlowSettings>> {
+        self.settings.as_ref()
+    }
+
+    /// Returns how many requests wait, or are on their way to an endpoint.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Returns what happens to a request for which a decision was made.
+    pub(super) fn admit(
+        &self,
+        seen: Seen<'_>,
+        policy: &Policy,
+        (inputs, decision): (&DecisionInputs<'_>, &Decision),
+    ) -> Admission {
+        let Some(settings) = &self.settings else { return Admission::Go };
+        let silence_ms = seen.heard.owner_silence_ms(seen.now_ms);
+        let (here, elsewhere) = (self.core.highest_here(), self.core.highest_elsewhere());
+        let highest_waiting = highest_waiting(here, elsewhere, silence_ms);
+        let admitter = Admitter { mode: FlowMode::On, settings, policy, highest_waiting };
+        admitter.admit(inputs, decision, || {
+            self.saturation.at(seen.now_ms, || pool_saturation_of(settings, seen))
+        })
+    }
+
+    /// Lets a request wait that has so many tokens.
+    ///
+    /// # Errors
+    /// Why it cannot wait.
+    pub(super) fn enqueue(
+        &mut self,
+        seen: Seen<'_>,
+        request: Arriving,
+        (inputs, tokens): (&Request, u64),
+    ) -> Result<(), DropReason> {
+        let settings = self.settings.clone().unwrap_or_default();
+        let Seen { view, origin, heard, now_ms } = seen;
+        let owner_silence_ms = heard.owner_silence_ms(now_ms);
+        let arrival = Arrival {
+            flow: flow_of(inputs),
+            tokens,
+            bytes: inputs.prompt.text_bytes,
+            ttft_goal_ms: inputs.ttft_goal_ms,
+            elsewhere: waiting_elsewhere(view, origin, inputs.priority, owner_silence_ms),
+            owner_silence_ms,
+        };
+        let (ticket, _) = self.core.enqueue(&settings, now_ms, arrival, request.number)?;
+        self.held.insert(request.number, Held { ticket, request, tokens });
+        Ok(())
+    }
+
+    /// Begins to tend what waits.
+    pub(super) fn begin_tending(&mut self, now_ms: u64) {
+        self.is_tended = true;
+        self.awake.begin(now_ms);
+    }
+
+    /// Applies what a new view says.
+    pub(super) fn apply(&mut self, seen: Seen<'_>) -> Ended<u64> {
+        let ended = self.core.apply(seen.now_ms, &OwnerNews::of(seen.view, seen.origin));
+        if !ended.granted.is_empty() {
+            self.idle_since_ms = None;
+        }
+        ended
+    }
+
+    /// Does what is due while requests wait. Returns whose wait has ended, and the saturation of this replica's share of the pool
+    /// if the replica grants by itself.
+    pub(super) fn tick(&mut self, seen: Seen<'_>) -> (Ended<u64>, Option<Saturation>) {
+        let settings = self.settings.clone().unwrap_or_default();
+        let Seen { view, origin, heard, now_ms } = seen;
+        let silence_ms = self.awake.owner_silence_ms(now_ms, heard.owner_silence_ms(now_ms));
+        let is_silent = self.core.is_owner_silent(now_ms, silence_ms);
+        let is_current = heard.view_age_ms(now_ms) < OWNER_SILENCE_MS;
+        let share = || share_saturation(&settings.detector, view, (origin, is_current), now_ms);
+        let saturation = is_silent.then(share).flatten();
+        (self.core.tick(&settings, now_ms, is_silent, saturation), saturation)
+    }
+
+    /// Returns the tokens of the smallest request that waits or is on its way.
+    pub(super) fn least_tokens(&self) -> u64 {
+        self.held.values().map(|held| held.tokens).min().unwrap_or(0)
+    }
+
+    /// Records whether requests go. Returns for how long none has gone although the pool has room, in milliseconds. Of a pool that
+    /// is half empty, nothing waits.
+    pub(super) fn record_progress(&mut self, now_ms: u64, saturation: Option<f64>, has_gone: bool) -> u64 {
+        let is_idle = self.core.waits() && !has_gone && saturation.is_some_and(|value| value < 0.5);
+        self.idle_since_ms = is_idle.then(|| self.idle_since_ms.unwrap_or(now_ms));
+        self.idle_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms))
+    }
+
+    /// Returns whether any requests wait.
+    pub(super) fn waits(&self) -> bool {
+        self.core.waits()
+    }
+
+    /// Returns a request that waited and goes on.
+    pub(super) fn depart(&mut self, number: u64) -> Option<(Ticket, Arriving)> {
+        self.held.remove(&number).map(|held| (held.ticket, held.request))
+    }
+
+    /// Returns the numbers of the requests that wait or are on their way.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.held.keys().copied().collect()
+    }
+
+    /// Gives up the place of a request.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> bool {
+        self.core.leave(ticket)
+    }
+
+    /// Returns what waits here, to be reported.
+    pub(super) fn take_backlogs(&mut self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
+        self.core.take_backlogs(now_ms)
+    }
+
+    /// Returns what waits here.
+    pub(super) fn backlogs(&self, now_ms: u64) -> Vec<(FlowKey, Backlog)> {
+        self.core.backlogs(now_ms)
+    }
+
+    /// Returns what the uplink reports of `backlogs`.
+    pub(super) fn report(&mut self, scope: GaugeScope, backlogs: &[(FlowKey, Backlog)]) -> FlowReport {
+        let backlogs = self.reporter.report(scope, backlogs.iter().map(|(flow, of)| (flow, *of)));
+        let settings = self.settings.clone().filter(|_| scope == GaugeScope::All);
+        FlowReport { backlogs, settings }
+    }
+}
+
+/// Returns the saturation of the pool as a replica sees it.
+pub(super) fn pool_saturation_of(settings: &FlowSettings, seen: Seen<'_>) -> f64 {
+    let Seen { view, origin, heard, now_ms } = seen;
+    pool_saturation(&settings.detector, view, (origin, heard.peer_load(now_ms)), now_ms)
+}
