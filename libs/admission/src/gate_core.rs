@@ -98,15 +98,32 @@ impl<W> GateCore<W> {
             return Err(DropReason::ShuttingDown);
         }
         let Arrival { flow, tokens, bytes, ttft_goal_ms, elsewhere, owner_silence_ms } = arrival;
-        let (here, requests) = (self.highest_here(), self.queue.total().requests);
-        let priority = highest_waiting(here, self.highest_elsewhere, owner_silence_ms);
-        if requests == 0 && self.local.is_none() {
+        let behind = self.behind(owner_silence_ms);
+        if behind.requests == 0 && self.local.is_none() {
             // There was nothing to know.
             self.known_at_ms = now_ms;
         }
         let request = WaitingRequest { flow, tokens, bytes, arrived_ms: now_ms, ttft_goal_ms };
         let ticket = self.queue.enqueue(settings, request, elsewhere, waiter)?;
-        Ok((ticket, Behind { priority, requests }))
+        Ok((ticket, behind))
+    }
+
+    /// Returns what a request that arrives now would wait behind.
+    ///
+    /// # Errors
+    /// Why it could not wait.
+    pub fn expect(&self, settings: &FlowSettings, arrival: &Arrival) -> Result<Behind, DropReason> {
+        if self.is_closed {
+            return Err(DropReason::ShuttingDown);
+        }
+        let more = Usage { requests: 1, bytes: arrival.bytes, tokens: arrival.tokens };
+        self.queue.check(settings, &arrival.flow, more, arrival.elsewhere)?;
+        Ok(self.behind(arrival.owner_silence_ms))
+    }
+
+    fn behind(&self, owner_silence_ms: u64) -> Behind {
+        let priority = highest_waiting(self.highest_here(), self.highest_elsewhere, owner_silence_ms);
+        Behind { priority, requests: self.queue.total().requests }
     }
 
     /// Gives up the place of a request that still waits, or has been booked or refused since it was granted. Returns whether it

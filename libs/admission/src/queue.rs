@@ -59,6 +59,21 @@ impl<W> Queue<W> {
         Ok(ticket)
     }
 
+    /// Checks whether a request of `flow` that is worth `more` may wait. `elsewhere` is what waits at other replicas, in the
+    /// request's band and in all.
+    ///
+    /// # Errors
+    /// Why it cannot wait.
+    pub(crate) fn check(
+        &self,
+        settings: &FlowSettings,
+        flow: &FlowKey,
+        more: Usage,
+        elsewhere: (Usage, Usage),
+    ) -> Result<(), DropReason> {
+        self.requests.check(settings, flow, more, elsewhere)
+    }
+
     /// Removes a request that waits, or that was on its way and is booked or has ended. Returns whether it did either.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> bool {
         if let Some((flow, usage)) = self.leaving.remove(&ticket) {

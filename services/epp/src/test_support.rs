@@ -109,7 +109,8 @@ pub(crate) fn picker_for(pool: &Pool, policy: Policy) -> Picker {
     picker_with_feedback(pool, policy).0
 }
 
-fn picker_settings(policy: Policy) -> PickerSettings {
+/// Returns the settings of a picker with flow control.
+pub(crate) fn picker_settings(policy: Policy) -> PickerSettings {
     PickerSettings {
         replica: ReplicaKey::of("epp"),
         policy: Arc::new(policy),
@@ -136,6 +137,14 @@ pub(crate) fn replica() -> Replica {
         failure: watch::Sender::new(None),
         gateways: GatewayServers::new(ServerTls::Plaintext, limits),
     }
+}
+
+/// Returns a picker with these settings and the view of `pool`.
+pub(crate) fn picker_with(settings: PickerSettings, pool: &Pool) -> Picker {
+    let recorder = DecisionRecorder::new(0, None);
+    let picker = Picker::new(settings, Some("default/p"), Metrics::default(), recorder).0;
+    show(&picker, pool);
+    picker
 }
 
 /// Returns a picker with the view of `pool`, and the receivers of its feedback.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use signalbox_schedule::{Candidate, CostTerms, ExplainedDecision, Explanation};
+use signalbox_schedule::{Candidate, CostTerms, ExplainedDecision, ExplainedRequest, Explanation};
 use signalbox_types::{Rates, Request};
 
 /// Formats a past decision: its number, time, request id and explanation.
@@ -12,6 +12,11 @@ pub(crate) fn decision(decision: &ExplainedDecision) -> String {
     let request = request_id.as_ref().map_or(String::new(), |id| format!(", request {id}"));
     let waited = waited.as_ref().map_or(String::new(), |waited| format!("{waited}\n"));
     format!("decision {number} at {at}{request}\n{waited}{}", self::explanation(explanation))
+}
+
+/// Formats what would happen to a request: whether it would wait, and the decision on it.
+pub(crate) fn request(explained: &ExplainedRequest) -> String {
+    format!("{}\n{}", explained.admission, explanation(&explained.explanation))
 }
 
 /// Formats why a request goes to an endpoint, with a table of all candidates.
@@ -28,31 +33,37 @@ pub(crate) fn explanation(explanation: &Explanation) -> String {
     )
 }
 
+/// Columns of a least-time decision, as docs/DECIDING.md describes them.
+const COST_HEADINGS: [&str; 20] = [
+    "endpoint",
+    "tier",
+    "cached",
+    "ahead",
+    "requests",
+    "prefills",
+    "wait ms",
+    "adapter ms",
+    "prefill ms",
+    "interf. ms",
+    "ramp %",
+    "ramp ms",
+    "others ms",
+    "total ms",
+    "answer ms",
+    "tokens/s",
+    "ms/token",
+    "+ms/request",
+    "cached err.",
+    "address",
+];
+
+/// Columns of a weighted decision before and after those of the scorers.
+const BEFORE_SCORES: [&str; 3] = ["endpoint", "removed by", "total"];
+const AFTER_SCORES: [&str; 4] = ["cached", "requests", "expected ms", "address"];
+
 /// Returns the terms of each candidate's cost and the rates that determine them.
 fn cost_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
-    const HEADINGS: [&str; 20] = [
-        "endpoint",
-        "tier",
-        "cached",
-        "ahead",
-        "requests",
-        "prefills",
-        "wait ms",
-        "adapter ms",
-        "prefill ms",
-        "interf. ms",
-        "ramp %",
-        "ramp ms",
-        "others ms",
-        "total ms",
-        "answer ms",
-        "tokens/s",
-        "ms/token",
-        "+ms/request",
-        "cached err.",
-        "address",
-    ];
-    let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
+    let mut rows = vec![COST_HEADINGS.map(str::to_owned).to_vec()];
     rows.extend(candidates.iter().map(|candidate| {
         let CostTerms { tier, cached_tokens, ahead_tokens, requests, prefills, .. } = candidate.terms;
         let CostTerms { wait_us, adapter_us, prefill_us, interference_us, .. } = candidate.terms;
@@ -77,9 +88,9 @@ fn cost_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
 fn score_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
     let scorers = candidates.iter().map(|candidate| &candidate.scores).max_by_key(|scores| scores.len());
     let scorers: Vec<_> = scorers.into_iter().flatten().map(|score| score.scorer.clone()).collect();
-    let mut headings: Vec<_> = ["endpoint", "removed by", "total"].map(str::to_owned).into();
+    let mut headings: Vec<_> = BEFORE_SCORES.map(str::to_owned).into();
     headings.extend(scorers.iter().cloned());
-    headings.extend(["cached", "requests", "expected ms", "address"].map(str::to_owned));
+    headings.extend(AFTER_SCORES.map(str::to_owned));
     let mut rows = vec![headings];
     rows.extend(candidates.iter().map(|candidate| {
         let score = |at: usize| match candidate.scores.get(at) {
@@ -172,6 +183,17 @@ mod tests {
             winner: Some("pod-a".to_owned()),
             why: "because".to_owned(),
             candidates,
+        }
+    }
+
+    #[test]
+    fn columns_have_the_names_that_the_docs_explain() {
+        let docs = include_str!("../../../docs/DECIDING.md");
+        let rows: Vec<_> = docs.lines().filter(|line| line.starts_with("| `")).collect();
+        for heading in COST_HEADINGS.iter().chain(&BEFORE_SCORES).chain(&AFTER_SCORES) {
+            let name = format!("`{heading}`");
+            let is_described = |row: &str| row.split('|').nth(1).is_some_and(|cell| cell.contains(&name));
+            assert!(rows.iter().any(|row| is_described(row)), "{heading}");
         }
     }
 

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
-use http::{Method, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Uri};
 use serde::de::DeserializeOwned;
-use signalbox_schedule::{ExplainedDecision, Explanation};
+use signalbox_schedule::{ExpectedAdmission, ExplainedDecision, ExplainedRequest};
 
 use crate::exit_codes::NO;
+use crate::header_flag::HeaderFlag;
 use crate::input::Input;
 use crate::output::Output;
 use crate::{decision_table, epp_client};
@@ -33,15 +35,18 @@ pub(crate) struct ExplainArgs {
     /// Pool of the request or the decisions, NAMESPACE/NAME; needed if the EPP serves several
     #[arg(long, value_name = "POOL")]
     pool: Option<String>,
-    /// Path of the request [default: derived from the body]
+    /// Path of the request [default: that of the API which the body matches]
     #[arg(long, requires = "request")]
     path: Option<String>,
+    /// Header of the request, as 'NAME: VALUE'; may be repeated. Those of the connection are ignored
+    #[arg(short = 'H', long, value_name = "HEADER", requires = "request")]
+    header: Vec<HeaderFlag>,
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Asks the EPP and prints its answer. The answer is no if no endpoint would get the request, or no such decision is recorded.
+/// Asks the EPP and prints its answer. The answer is no if the request would be refused, or no such decision is recorded.
 ///
 /// # Errors
 /// When the file cannot be read, or the EPP does not answer or returns an error.
@@ -49,8 +54,9 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let (answer, (text, is_answered)) = match &args.request {
         Some(file) => {
             let answer = explain_request(&args, file).await?;
-            let explanation: Explanation = parse(&answer)?;
-            (answer, (decision_table::explanation(&explanation), explanation.winner.is_some()))
+            let explained: ExplainedRequest = parse(&answer)?;
+            let is_served = !matches!(explained.admission, ExpectedAdmission::Refused { .. });
+            (answer, (decision_table::request(&explained), is_served))
         }
         None => {
             let answer = fetch_decisions(&args).await?;
@@ -83,7 +89,11 @@ async fn explain_request(args: &ExplainArgs, file: &Input) -> anyhow::Result<Byt
     let path = args.path.as_ref().map(|path| format!("path={}", percent_encode(path)));
     let query: Vec<_> = path.into_iter().chain(pool_query(args)).collect();
     let uri: Uri = format!("/explain?{}", query.join("&")).parse()?;
-    epp_client::send(&args.epp, Method::POST, uri, body.into()).await
+    let mut headers = args.header.clone();
+    if !headers.iter().any(|header| header.name == CONTENT_TYPE) {
+        headers.push(HeaderFlag { name: CONTENT_TYPE, value: HeaderValue::from_static("application/json") });
+    }
+    epp_client::send(&args.epp, (Method::POST, uri), &headers, body.into()).await
 }
 
 async fn fetch_decisions(args: &ExplainArgs) -> anyhow::Result<Bytes> {
@@ -91,7 +101,7 @@ async fn fetch_decisions(args: &ExplainArgs) -> anyhow::Result<Bytes> {
     let request_id = args.request_id.as_deref().map(|id| format!("request_id={}", percent_encode(id)));
     let query: Vec<_> = limit.into_iter().chain(request_id).chain(pool_query(args)).collect();
     let uri = format!("/decisions?{}", query.join("&")).parse()?;
-    epp_client::send(&args.epp, Method::GET, uri, Bytes::new()).await
+    epp_client::send(&args.epp, (Method::GET, uri), &[], Bytes::new()).await
 }
 
 fn pool_query(args: &ExplainArgs) -> Option<String> {

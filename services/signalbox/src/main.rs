@@ -6,6 +6,7 @@ mod epp_client;
 mod exit_codes;
 mod explain;
 mod gateway;
+mod header_flag;
 mod input;
 mod load;
 mod output;

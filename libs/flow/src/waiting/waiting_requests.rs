@@ -88,18 +88,8 @@ impl WaitingRequests {
         elsewhere: (Usage, Usage),
     ) -> Result<Ticket, DropReason> {
         let priority = request.flow.priority;
-        if self.phase == PoolPhase::Served && request.flow.is_sheddable() && settings.sheddable_wait_ms == 0 {
-            return Err(DropReason::Saturated);
-        }
         let more = Usage { requests: 1, bytes: request.bytes, tokens: request.tokens };
-        let in_band = self.bands.get(&priority).copied().unwrap_or_default() + elsewhere.0 + more;
-        let in_all = self.total + elsewhere.1 + more;
-        if exceeds(in_band, settings.band(priority).caps) || exceeds(in_all, settings.caps) {
-            return Err(match self.phase {
-                PoolPhase::Empty => DropReason::NoEndpoints,
-                PoolPhase::Served => DropReason::Saturated,
-            });
-        }
+        self.check(settings, &request.flow, more, elsewhere)?;
         self.enqueued += 1;
         let ticket = Ticket(self.enqueued);
         let WaitingRequest { flow, tokens, bytes, arrived_ms, ttft_goal_ms } = request;
@@ -115,6 +105,32 @@ impl WaitingRequests {
         self.by_arrival(&flow).insert((arrived_ms, ticket));
         self.requests.insert(ticket, Queued { flow, place });
         Ok(ticket)
+    }
+
+    /// Checks whether a request of `flow` that is worth `more` may wait. `elsewhere` is what waits at other replicas, in the
+    /// request's band and in all.
+    ///
+    /// # Errors
+    /// Why it cannot wait.
+    pub fn check(
+        &self,
+        settings: &FlowSettings,
+        flow: &FlowKey,
+        more: Usage,
+        elsewhere: (Usage, Usage),
+    ) -> Result<(), DropReason> {
+        if self.phase == PoolPhase::Served && flow.is_sheddable() && settings.sheddable_wait_ms == 0 {
+            return Err(DropReason::Saturated);
+        }
+        let in_band = self.bands.get(&flow.priority).copied().unwrap_or_default() + elsewhere.0 + more;
+        let in_all = self.total + elsewhere.1 + more;
+        if exceeds(in_band, settings.band(flow.priority).caps) || exceeds(in_all, settings.caps) {
+            return Err(match self.phase {
+                PoolPhase::Empty => DropReason::NoEndpoints,
+                PoolPhase::Served => DropReason::Saturated,
+            });
+        }
+        Ok(())
     }
 
     /// Returns the flow in which a request waits; `None` if it does not wait.

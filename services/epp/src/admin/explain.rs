@@ -1,18 +1,29 @@
-//! `POST /explain`: explains which endpoint a request would go to. The body is that of the request. Nothing
-//! is booked.
+//! `POST /explain`: explains which endpoint a request would go to, and whether it would wait first. The body and the headers
+//! are those of the request. Nothing is booked.
 
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
-use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
-use signalbox_intake::{Api, ParseOptions, parse};
+use signalbox_extproc::{Action, Conversation, Event};
+use signalbox_intake::ParsedRequest;
+use signalbox_protos::envoy::config::core::v3::{HeaderMap as GatewayHeaders, HeaderValue};
+use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
+use signalbox_protos::envoy::service::ext_proc::v3::{
+    BodySendMode, HttpBody, HttpHeaders, ProcessingRequest, ProtocolConfiguration,
+};
 
 use super::access::DebugRoutes;
+use crate::deciding::picker::Picker;
+
+/// What curl says of a body when nobody tells it. No API takes such forms, so it says nothing about the request.
+const CURL_DEFAULT: &str = "application/x-www-form-urlencoded";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,22 +44,74 @@ async fn respond(
     State(debug): State<DebugRoutes>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Query(query): Query<ExplainQuery>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let picker = match debug.picker(peer, query.pool.as_deref()) {
         Ok(picker) => picker,
         Err(refusal) => return *refusal,
     };
-    let snapshot = picker.snapshot.load();
-    // The target of a model rewrite is random, as for a request without a session.
-    let target = |model: &str| snapshot.view.models.target(model, None, rand::random()).map(str::to_owned);
-    let reading = ParseOptions { rewrite: &target, ..picker.parse_options(&snapshot.view) };
-    let parsed = match query.path {
-        Some(path) => parse(Api::for_path(&path), &body, &reading),
-        None => parse(Api::Chat, &body, &reading).or_else(|_| parse(Api::Completions, &body, &reading)),
-    };
-    match parsed {
-        Ok(parsed) => axum::Json(picker.explain(&parsed)).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    // Reading a large body takes too long for an async task.
+    let explained = tokio::task::spawn_blocking(move || {
+        let bytes = body.len() as u64;
+        let parsed = read(&picker, gateway_headers(&headers, query.path.as_deref()), body)?;
+        Ok(axum::Json(picker.explain(&parsed, bytes)))
+    });
+    match explained.await {
+        Ok(Ok(explained)) => explained.into_response(),
+        Ok(Err((status, reason))) => (status, reason).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
+
+/// Returns the headers of the request as a gateway sends them.
+fn gateway_headers(headers: &HeaderMap, path: Option<&str>) -> GatewayHeaders {
+    let is_of_request = |name: &HeaderName, value: &[u8]| {
+        *name != HOST && !(*name == CONTENT_TYPE && value == CURL_DEFAULT.as_bytes())
+    };
+    let raw = |name: &str, value: &[u8]| HeaderValue::raw(name, Bytes::copy_from_slice(value));
+    let of_request = headers.iter().filter(|(name, value)| is_of_request(name, value.as_bytes()));
+    let of_request = of_request.map(|(name, value)| raw(name.as_str(), value.as_bytes()));
+    let path = path.map(|path| raw(":path", path.as_bytes()));
+    GatewayHeaders { headers: [raw(":method", b"POST")].into_iter().chain(path).chain(of_request).collect() }
+}
+
+/// Reads a request as one from a gateway: with the configured parsers, the pool's models and the body limit.
+///
+/// # Errors
+/// The status and the message with which the request would be refused.
+fn read(
+    picker: &Picker,
+    headers: GatewayHeaders,
+    body: Bytes,
+) -> Result<ParsedRequest, (StatusCode, String)> {
+    let mut conversation = Conversation::new(picker.conversation_config(), rand::random());
+    let mode = BodySendMode::FullDuplexStreamed.into();
+    let headers = ProcessingRequest {
+        request: Some(Message::RequestHeaders(HttpHeaders {
+            headers: Some(headers),
+            end_of_stream: body.is_empty(),
+        })),
+        protocol_config: Some(ProtocolConfiguration { request_body_mode: mode, response_body_mode: mode }),
+        ..ProcessingRequest::default()
+    };
+    let mut actions = conversation.step(Event::Message(headers));
+    if !actions.iter().any(|action| matches!(action, Action::Pick(_))) {
+        let body = Message::RequestBody(HttpBody { body, end_of_stream: true });
+        actions.extend(conversation.step(Event::Message(body.into())));
+    }
+    let parsed = actions.into_iter().find_map(|action| match action {
+        Action::Pick(parsed) => Some(parsed),
+        _ => None,
+    });
+    parsed.ok_or_else(|| match conversation.refusal() {
+        Some(refusal) => {
+            let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            (status, format!("the request would be refused: {refusal}"))
+        }
+        None => (StatusCode::BAD_REQUEST, "the request is incomplete".to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests;

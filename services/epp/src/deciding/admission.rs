@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use signalbox_admission::{
-    Admission, Arrival, OwnerNews, ahead_elsewhere, bands_elsewhere, flow_of, waiting_elsewhere,
+    Admission, Arrival, Behind, OwnerNews, ahead_elsewhere, bands_elsewhere, flow_of, waiting_elsewhere,
 };
 use signalbox_extproc::Refusal;
 use signalbox_flow::{DropReason, Usage};
 use signalbox_intake::ParsedRequest;
-use signalbox_schedule::{Decision, DecisionInputs};
+use signalbox_schedule::{Decision, DecisionInputs, ExpectedAdmission};
 use signalbox_telemetry::ActiveSpan;
 use signalbox_types::Request;
 
@@ -79,19 +79,47 @@ impl Picker {
     /// # Errors
     /// Why it cannot wait.
     pub(crate) fn wait(&self, held: &HeldRequest, bytes: u64) -> Result<Place, DropReason> {
-        let request = &held.parsed.request;
+        self.gate.enqueue(self.now_ms(), self.arrival(&held.parsed.request, held.tokens, bytes))
+    }
+
+    /// Returns what would happen to a request whose body has so many bytes, if it arrived now.
+    pub(super) fn expected_admission(
+        &self,
+        inputs: &DecisionInputs<'_>,
+        decision: &Decision,
+        bytes: u64,
+    ) -> ExpectedAdmission {
+        let priority = inputs.request.priority;
+        let refused = |refusal: &Refusal| ExpectedAdmission::Refused {
+            status: refusal.status(),
+            reason: refusal.dropped_reason().map(str::to_owned),
+            message: refusal.to_string(),
+        };
+        match (self.admission(inputs, decision), decision) {
+            (Admission::Go, Decision::Picked { .. }) => ExpectedAdmission::Goes,
+            (Admission::Go, Decision::NoEndpoint) => refused(&Refusal::NoEndpoint),
+            (Admission::Go, Decision::Filtered) => refused(&Refusal::Saturated),
+            (Admission::Shed, _) => refused(&Refusal::Shed),
+            (Admission::Wait { tokens }, _) => {
+                match self.gate.expect(&self.arrival(inputs.request, tokens, bytes)) {
+                    Ok(Behind { priority: behind_priority, requests: behind_requests }) => {
+                        let ahead = self.waiting_bands().into_iter().filter(|(of, _)| *of >= priority);
+                        let ahead_requests = ahead.map(|(_, usage)| usage.requests).sum();
+                        ExpectedAdmission::Waits { behind_priority, behind_requests, ahead_requests }
+                    }
+                    Err(reason) => refused(&self.refuse_waiting(reason, priority)),
+                }
+            }
+        }
+    }
+
+    /// Returns a request that has to wait, as the gate sees it.
+    fn arrival(&self, request: &Request, tokens: u64, bytes: u64) -> Arrival {
         let view = &self.snapshot.load().view;
         let owner_silence_ms = self.owner_silence_ms();
         let elsewhere = waiting_elsewhere(view, self.origin(), request.priority, owner_silence_ms);
-        let arrival = Arrival {
-            flow: flow_of(request),
-            tokens: held.tokens,
-            bytes,
-            ttft_goal_ms: request.ttft_goal_ms,
-            elsewhere,
-            owner_silence_ms,
-        };
-        self.gate.enqueue(self.now_ms(), arrival)
+        let (flow, ttft_goal_ms) = (flow_of(request), request.ttft_goal_ms);
+        Arrival { flow, tokens, bytes, ttft_goal_ms, elsewhere, owner_silence_ms }
     }
 
     /// Returns what waits of each priority, highest first: at this replica, and at others as the view shows it.

@@ -10,8 +10,8 @@ use signalbox_admission::Admission;
 use signalbox_extproc::{Destination, Refusal};
 use signalbox_intake::{Api, Delivery, ParsedRequest};
 use signalbox_schedule::{
-    Booked, CostTerms, Decision, Explanation, OwnState, Pick, PickInputs, SEEDS, ScoredEndpoint, explain,
-    place,
+    Booked, CostTerms, Decision, ExplainedRequest, OwnState, Pick, PickInputs, SEEDS, ScoredEndpoint, decide,
+    explain, place,
 };
 use signalbox_state::{Circuit, EndpointState, PlacedPrompt, ScrapeStatus, UsageReport};
 use signalbox_telemetry::{CaughtPanic, catch_panic};
@@ -163,15 +163,20 @@ impl Picker {
         }
     }
 
-    /// Explains what [`Self::pick`] would decide now. Books nothing.
-    pub(crate) fn explain(&self, parsed: &ParsedRequest) -> Explanation {
+    /// Explains what [`Self::pick`] would decide now on a request whose body has so many bytes. Books nothing.
+    pub(crate) fn explain(&self, parsed: &ParsedRequest, bytes: u64) -> ExplainedRequest {
         let snapshot = self.snapshot.load();
         let pick = self.pick_now(&snapshot);
         let (_, subset) = self.find_stored_response(&snapshot.view, parsed);
         let request = Request { subset, ..parsed.request.clone() };
         let inputs = pick.look_up(request, &parsed.chain, self.peer_load());
-        let how = (self.view_age_ms(), rand::random_range(SEEDS));
-        explain(&inputs.of_decision(&snapshot.view), &self.policy, how)
+        let inputs = inputs.of_decision(&snapshot.view);
+        let (view_age_ms, seed) = (self.view_age_ms(), rand::random_range(SEEDS));
+        let decision = decide(&inputs, &self.policy, &mut SmallRng::seed_from_u64(seed));
+        ExplainedRequest {
+            admission: self.expected_admission(&inputs, &decision, bytes),
+            explanation: explain(&inputs, &self.policy, (view_age_ms, seed)),
+        }
     }
 
     /// Returns a pick that reads what this replica knows now.

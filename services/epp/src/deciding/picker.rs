@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use signalbox_admission::{FlowControl, LatestSaturation};
 use signalbox_extproc::Config;
-use signalbox_intake::ParseOptions;
 use signalbox_schedule::{FeedbackSink, Policy};
 use signalbox_state::{
     Arrivals, Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseReport,
@@ -199,12 +198,6 @@ impl Picker {
             models: Arc::clone(&snapshot.view.models),
             ..self.conversations.clone()
         }
-    }
-
-    /// Returns the options by which a body is parsed under `view`, without model rewrites.
-    pub(crate) fn parse_options(&self, view: &View) -> ParseOptions<'static> {
-        let media_weights = self.conversations.media_weights;
-        ParseOptions { media_weights, ..ParseOptions::new(view.format.block_bytes) }
     }
 
     /// Returns the highest known epoch.

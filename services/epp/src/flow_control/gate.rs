@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use signalbox_admission::{
-    Admitter, Arrival, Ended, FlowControl, FlowMode, GateCore, OwnerNews, highest_waiting,
+    Admitter, Arrival, Behind, Ended, FlowControl, FlowMode, GateCore, OwnerNews, highest_waiting,
 };
 use signalbox_flow::{Backlog, Detector, DropReason, FlowKey, FlowSettings, Saturation, Ticket, Usage};
 use signalbox_schedule::Policy;
@@ -90,6 +90,14 @@ impl Gate {
         self.begun.notify_one();
         self.feedback_ready.notify_one();
         Ok(Place::new(Arc::clone(self), ticket, ended, (flow, behind)))
+    }
+
+    /// Returns what a request that arrives now would wait behind.
+    ///
+    /// # Errors
+    /// Why it could not wait.
+    pub(crate) fn expect(&self, arrival: &Arrival) -> Result<Behind, DropReason> {
+        self.lock().expect(&self.settings, arrival)
     }
 
     /// Gives up the place of a request that still waits, or has been booked or refused since it was granted.
