@@ -91,10 +91,10 @@ async fn check_load_report(dir: &TestDir, gateway: &str) -> anyhow::Result<()> {
         run_subcommand(dir, &["load", "--to", gateway, "--requests", "200", "--output", "json"]).await?;
     ensure!(report["errors"]["total"] == 0, "{report}");
     let cached_share = report["cached_token_share"].as_f64().context("the report has no cached share")?;
-    // Prompts share most of their text, and all but the first few find it cached at some pod.
+    // Prompts share most of their text, and all but the first few find it cached at some endpoint.
     ensure!(cached_share > 0.4, "{report}");
-    let pods = report["spread"]["pods"].as_object().context("the report has no spread")?;
-    ensure!(pods.len() == 4 && pods.values().all(|served| served.as_u64() > Some(20)), "{report}");
+    let endpoints = report["spread"]["endpoints"].as_object().context("the report has no spread")?;
+    ensure!(endpoints.len() == 4 && endpoints.values().all(|served| served.as_u64() > Some(20)), "{report}");
     Ok(())
 }
 

@@ -324,7 +324,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("gateway", &[]),
             ("header_flag", &[]),
             ("input", &[]),
-            ("load", &["input", "output"]),
+            ("load", &["header_flag", "input", "output"]),
             ("output", &[]),
             ("replay", &["decision_table", "exit_codes", "input", "output"]),
             ("up", &["exit_codes", "gateway", "output"]),

@@ -104,6 +104,7 @@ pub(crate) const TABLE: &[Row] = &[
         Kind::Shell,
         &[
             "document",
+            "intake",
             "config",
             "types",
             "protos",

@@ -71,12 +71,16 @@ impl PageTls {
     ) -> Result<TlsStream<TcpStream>, PageTlsError> {
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|_| PageTlsError::Host(host.to_owned()))?;
-        let config = self.config(metrics_tls).await?;
+        let config = self.client_config(metrics_tls).await?;
         let connected = TlsConnector::from(config).connect(name, stream).await;
         connected.map_err(|error| PageTlsError::from_handshake(error, host, self.authorities_file()))
     }
 
-    async fn config(&self, metrics_tls: MetricsTls) -> Result<Arc<ClientConfig>, PageTlsError> {
+    /// Returns the configuration by which connections are opened.
+    ///
+    /// # Errors
+    /// [`PageTlsError`] when the platform's authorities cannot be read.
+    pub async fn client_config(&self, metrics_tls: MetricsTls) -> Result<Arc<ClientConfig>, PageTlsError> {
         match (metrics_tls, &self.authorities) {
             (MetricsTls::Unverified, _) => {
                 let config = self.unverified.get_or_try_init(async || accepting_any().map(Arc::new)).await;

@@ -44,7 +44,7 @@ pub fn poisson(items: &mut [Item], per_second: f64, rng: &mut impl Rng) {
 
 /// Draws an exponentially distributed pause in microseconds with a mean of 1 ÷ `per_second` (above 0)
 /// seconds.
-pub(crate) fn pause_us(per_second: f64, rng: &mut impl Rng) -> f64 {
+pub fn pause_us(per_second: f64, rng: &mut impl Rng) -> f64 {
     // The argument lies in (0, 1], so its logarithm is finite.
     -(1.0 - rng.random::<f64>()).ln() / per_second * 1e6
 }

@@ -11,7 +11,7 @@ use rand::Rng;
 
 use crate::{Author, Item, Prompt, Segment};
 
-pub use agents::{Agents, agents};
+pub use agents::{Agents, agents, zipf};
 pub use conversation::{Conversation, conversation};
 pub use draws::LogNormal;
 use draws::{log_uniform, uniform_around};

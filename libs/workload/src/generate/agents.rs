@@ -68,7 +68,7 @@ pub fn agents<R: Rng>(shape: &Agents, rng: &mut R) -> Vec<Item> {
 }
 
 /// Draws a number below `count` (at least 1); n is drawn 1 ÷ (n + 1) times as often as 0.
-fn zipf(count: usize, rng: &mut impl Rng) -> usize {
+pub fn zipf(count: usize, rng: &mut impl Rng) -> usize {
     let weight = |number: usize| 1.0 / (number + 1) as f64;
     let mut rest = rng.random::<f64>() * (0..count).map(weight).sum::<f64>();
     for number in 0..count - 1 {

@@ -10,7 +10,7 @@ use signalbox_extproc::Config;
 use signalbox_schedule::{FeedbackSink, Policy};
 use signalbox_state::{
     Arrivals, Bookings, Overlay, PeerLoad, PlacedPrompt, RecentAdapterSends, RecentProbes, ResponseReport,
-    UsageReport, View,
+    UsageReport,
 };
 use signalbox_types::{EndpointKey, Origin, ReplicaKey, RequestEnd};
 use tokio::sync::{Notify, mpsc};

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use http::{HeaderName, HeaderValue};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
 use signalbox_tls::ConnectError;
@@ -15,6 +16,9 @@ use super::phases::request_body::{Forwarded, RequestForwarder};
 use super::phases::response::{ClientBody, complete_response, relay_response};
 use super::phases::routing::{RoutingDecision, route};
 use super::upstream::{EchoedBody, Upstream};
+
+/// Response header with the address of the endpoint that served the request, for clients that compare endpoints.
+const SERVED: HeaderName = HeaderName::from_static("x-gateway-destination-endpoint-served");
 
 /// Handles requests. Shared by all connections.
 pub(super) struct Exchange {
@@ -59,7 +63,12 @@ impl Exchange {
         let request = upstream_request(&head, &mutation, &endpoint)?.body(echoed)?;
         let forwarder = RequestForwarder::new(stream, body, upstream_body);
         match forwarder.run(self.upstream.send(request, &endpoint)).await? {
-            Forwarded::Response(response, stream) => Ok(relay_response(response, stream).await),
+            Forwarded::Response(response, stream) => {
+                let mut relayed = relay_response(response, stream).await;
+                let served = HeaderValue::from_str(endpoint.as_str()).map_err(http::Error::from)?;
+                relayed.headers_mut().insert(SERVED, served);
+                Ok(relayed)
+            }
             Forwarded::Immediate(response) => Ok(complete_response(response)),
         }
     }

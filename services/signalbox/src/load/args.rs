@@ -1,20 +1,25 @@
-//! The flags of `signalbox load` and the plan that they define.
+//! The flags of `signalbox load`.
 
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use http::Uri;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum};
+use http::{HeaderName, Uri};
 
-use super::requests::adapters::Adapters;
-use super::requests::body::{Api, ResponseMode};
-use super::requests::prompts::{PromptGenerator, PromptShape, Sharing};
-use super::requests::{Requests, Source, trace};
-use super::schedule::Pacing;
+use super::requests::body::Api;
+use crate::header_flag::HeaderFlag;
 use crate::input::Input;
 use crate::output::Output;
+pub(super) use plan::Plan;
+pub(crate) use plan::PlanError;
 
 /// Flags that conflict with `--trace`, because a trace determines requests and pacing.
-const NOT_WITH_TRACE: [&str; 10] = [
+const NOT_WITH_TRACE: [&str; 11] = [
     "profile",
     "concurrency",
     "rate",
@@ -22,17 +27,31 @@ const NOT_WITH_TRACE: [&str; 10] = [
     "prompts",
     "shared_tokens",
     "question_tokens",
+    "tenants",
     "wave",
     "wave_pause_ms",
     "max_tokens",
 ];
 
-/// Send a workload to a gateway or model server and report latency, cache hits and the spread over pods
+/// Send a workload to a gateway or model server and report throughput, latency, cache hits and the spread over endpoints
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
-    /// Base URL of the gateway or model server, e.g. http://127.0.0.1:8080
-    #[arg(long, value_name = "URL", value_parser = target)]
-    pub(crate) to: Uri,
+    /// Base URL of the gateway or model server; by default where signalbox up listens
+    #[arg(long, value_name = "URL", value_parser = target, default_value = "http://127.0.0.1:8080")]
+    to: Uri,
+    /// Header of each request, as 'NAME: VALUE'; may be repeated
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    header: Vec<HeaderFlag>,
+    /// Certificate authorities (PEM) to trust for https [default: the platform's]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Accept any certificate for https
+    #[arg(long)]
+    insecure: bool,
+    /// Response header that names the endpoint [default: x-signalbox-pod, x-inference-pod or
+    /// x-gateway-destination-endpoint-served]
+    #[arg(long, value_name = "NAME")]
+    endpoint_header: Option<HeaderName>,
     /// Workload to generate: what prompts share and how they are paced
     #[arg(long, value_enum, default_value_t = Profile::SharedPrefix)]
     profile: Profile,
@@ -42,13 +61,22 @@ pub(crate) struct LoadArgs {
     /// Speedup of the replay with --trace
     #[arg(long, value_name = "FACTOR", value_parser = positive, default_value_t = 1.0, requires = "trace")]
     speed: f64,
-    /// Number of requests to send [default: groups × prompts, or the whole trace]
+    /// Number of requests to send [default: groups × prompts, or the whole trace; no limit with --duration and the profiles
+    /// tiers and diurnal]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
-    /// Maximum number of requests in flight [default: 16, or unlimited with --rate]
+    /// Time after the warmup in which requests are sent, such as 90s or 5m; those in flight are awaited [default: until all
+    /// are sent; 30s for the profile tiers, 2m for diurnal]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Time at the start whose requests are sent but not measured, such as 10s
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s")]
+    warmup: Duration,
+    /// Maximum number of requests in flight [default: 16, or unlimited with --rate and the profiles tiers and diurnal]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "wave")]
     concurrency: Option<u64>,
-    /// Requests per second, sent at random times (Poisson) [default: a new request for each response]
+    /// Requests per second, sent at random times (Poisson); with --profile diurnal, the highest rate [default: a new request
+    /// for each response; 80 for the profiles tiers and diurnal]
     #[arg(long, value_name = "PER_SECOND", value_parser = positive, conflicts_with = "wave")]
     rate: Option<f64>,
     /// Number of prompt groups; the prompts of a group share their first part
@@ -63,6 +91,9 @@ pub(crate) struct LoadArgs {
     /// Tokens in the unique part of a prompt (4 bytes per token)
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     question_tokens: u32,
+    /// Number of tenants with --profile tiers; the prompts of a tenant share their first part [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    tenants: Option<u64>,
     /// Requests per wave with --profile burst [default: 50]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     wave: Option<u64>,
@@ -72,6 +103,10 @@ pub(crate) struct LoadArgs {
     /// Maximum number of output tokens per request
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
+    /// Ask for exactly as many output tokens as allowed, as vLLM and SGLang understand it [default: true with --trace]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
+        value_parser = BoolishValueParser::new())]
+    ignore_eos: Option<bool>,
     /// Model to request [default: the first in /v1/models, else llama3-8b]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -84,9 +119,15 @@ pub(crate) struct LoadArgs {
     /// API to call
     #[arg(long, value_enum, default_value_t = Api::Chat)]
     api: Api,
-    /// Request responses that are not streamed; time to first token is not measured
-    #[arg(long)]
+    /// Request responses that are not streamed; times of tokens are not measured
+    #[arg(long, conflicts_with_all = ["ttft_goal_ms", "tpot_goal_ms"])]
     no_stream: bool,
+    /// Goal for the time to first token, in milliseconds: the share of requests within it is reported
+    #[arg(long, value_name = "MS", value_parser = positive)]
+    ttft_goal_ms: Option<f64>,
+    /// Goal for the time per output token, in milliseconds: the share of requests within it is reported
+    #[arg(long, value_name = "MS", value_parser = positive)]
+    tpot_goal_ms: Option<f64>,
     /// Timeout of a request, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout_seconds: u64,
@@ -104,6 +145,10 @@ pub(super) enum Profile {
     Unique,
     /// Like shared-prefix, sent in waves of simultaneous requests
     Burst,
+    /// Three tiers by objective (critical, standard, sheddable), each sent by several tenants: who gets what is reported
+    Tiers,
+    /// Like shared-prefix, at a rate that rises from a tenth of --rate to it and falls again over --duration
+    Diurnal,
 }
 
 impl Profile {
@@ -113,96 +158,8 @@ impl Profile {
             Self::SharedPrefix => "shared-prefix",
             Self::Unique => "unique",
             Self::Burst => "burst",
-        }
-    }
-}
-
-/// A validated description of a run.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) target: Uri,
-    /// Name of the workload in the report.
-    pub(super) profile: &'static str,
-    pub(super) count: u64,
-    pub(super) pacing: Pacing,
-    pub(super) requests: Requests,
-    pub(super) model: Option<String>,
-    pub(super) seed: u64,
-    pub(super) api: Api,
-    pub(super) response_mode: ResponseMode,
-    pub(super) timeout: Duration,
-    pub(super) output: Output,
-}
-
-/// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PlanError {
-    /// The flags contradict each other.
-    #[error("{0}")]
-    Usage(String),
-    /// The trace cannot be read.
-    #[error("{0:#}")]
-    Unreadable(anyhow::Error),
-}
-
-impl LoadArgs {
-    /// Returns the plan that the flags define. Reads the trace, if any.
-    ///
-    /// # Errors
-    /// See [`PlanError`].
-    pub(super) fn plan(self) -> Result<Plan, PlanError> {
-        let (profile, count, pacing, source) = match &self.trace {
-            Some(path) => {
-                let items = trace::read(path, self.speed, self.requests).map_err(PlanError::Unreadable)?;
-                let pacing = Pacing::Trace { offsets: trace::offsets(&items) };
-                ("trace", items.len() as u64, pacing, Source::Trace(items))
-            }
-            None => {
-                let count = self.requests.unwrap_or(self.groups * self.prompts);
-                (self.profile.name(), count, self.pacing().map_err(PlanError::Usage)?, self.generated())
-            }
-        };
-        let adapters = self.lora_zipf.map(|count| Adapters::new(self.seed, count));
-        Ok(Plan {
-            profile,
-            count,
-            pacing,
-            requests: Requests { source, adapters },
-            target: self.to,
-            model: self.model,
-            seed: self.seed,
-            api: self.api,
-            response_mode: if self.no_stream { ResponseMode::NonStreaming } else { ResponseMode::Streaming },
-            timeout: Duration::from_secs(self.timeout_seconds),
-            output: self.output,
-        })
-    }
-
-    fn generated(&self) -> Source {
-        let sharing = match self.profile {
-            Profile::SharedPrefix | Profile::Burst => Sharing::Groups,
-            Profile::Unique => Sharing::None,
-        };
-        let shape = PromptShape {
-            sharing,
-            groups: self.groups,
-            shared_tokens: self.shared_tokens,
-            question_tokens: self.question_tokens,
-        };
-        Source::Generated { prompts: PromptGenerator::new(self.seed, shape), max_tokens: self.max_tokens }
-    }
-
-    fn pacing(&self) -> Result<Pacing, String> {
-        let burst = self.profile == Profile::Burst;
-        match (burst, self.rate, self.concurrency) {
-            (true, None, None) => Ok(Pacing::Waves {
-                size: self.wave.unwrap_or(50),
-                pause: Duration::from_millis(self.wave_pause_ms),
-            }),
-            (true, _, _) => Err("--profile burst is paced by --wave; remove --rate and --concurrency".into()),
-            (false, _, _) if self.wave.is_some() => Err("--wave needs --profile burst".into()),
-            (false, Some(per_second), limit) => Ok(Pacing::Poisson { per_second, limit }),
-            (false, None, limit) => Ok(Pacing::Closed { concurrency: limit.unwrap_or(16) }),
+            Self::Tiers => "tiers",
+            Self::Diurnal => "diurnal",
         }
     }
 }
@@ -210,9 +167,9 @@ impl LoadArgs {
 fn target(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
     match (uri.scheme_str(), uri.query()) {
-        (Some("http"), None) => Ok(uri),
-        (Some("http"), Some(_)) => Err("the URL must not have a query".into()),
-        _ => Err("the URL must begin with http://".into()),
+        (Some("http" | "https"), None) => Ok(uri),
+        (Some("http" | "https"), Some(_)) => Err("the URL must not have a query".into()),
+        _ => Err("the URL must begin with http:// or https://".into()),
     }
 }
 
@@ -223,58 +180,6 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        load: LoadArgs,
-    }
-
-    fn plan(flags: &[&str]) -> Result<Plan, String> {
-        let args = ["load", "--to", "http://127.0.0.1:8080"].iter().chain(flags);
-        let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
-        cli.load.plan().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn defaults_give_a_closed_loop_of_100_requests() {
-        let plan = plan(&[]).unwrap();
-        assert_eq!((plan.count, plan.profile), (100, "shared-prefix"));
-        assert_eq!(plan.pacing, Pacing::Closed { concurrency: 16 });
-        assert_eq!(plan.response_mode, ResponseMode::Streaming);
-    }
-
-    #[test]
-    fn pacing_follows_the_flags() {
-        let poisson = Pacing::Poisson { per_second: 2.5, limit: Some(3) };
-        assert_eq!(plan(&["--rate", "2.5", "--concurrency", "3"]).unwrap().pacing, poisson);
-        let waves = Pacing::Waves { size: 7, pause: Duration::from_millis(1_000) };
-        assert_eq!(plan(&["--profile", "burst", "--wave", "7"]).unwrap().pacing, waves);
-    }
-
-    #[test]
-    fn invalid_flags_are_rejected() {
-        let bad: [&[&str]; 13] = [
-            &["--rate", "0"],
-            &["--rate", "nan"],
-            &["--concurrency", "0"],
-            &["--requests", "0"],
-            &["--profile", "burst", "--rate", "1"],
-            &["--wave", "3"],
-            &["--to", "https://example.com"],
-            &["--to", "127.0.0.1:8080"],
-            &["--speed", "2"],
-            &["--trace", "-", "--speed", "0"],
-            &["--trace", "-", "--speed", "-1"],
-            &["--trace", "-", "--rate", "3"],
-            &["--lora-zipf", "3", "--model", "m"],
-        ];
-        for flags in bad {
-            assert!(plan(flags).is_err(), "{flags:?}");
-        }
-    }
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write a time such as 90s or 5m"))
 }

@@ -4,17 +4,20 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::args::{LoadArgs, Plan, PlanError};
-use super::client::Client;
+use super::client::{Call, Client, connector};
 use super::requests::Requests;
 use super::requests::adapters::Adapters;
 use super::requests::body::RequestEncoder;
+use super::requests::tiers::Tag;
+use super::results::outcome::Outcome;
 use super::results::report::{Finish, Report, RunInfo};
-use super::results::statistics::{Outcome, Statistics};
+use super::results::statistics::Statistics;
 use super::results::table::Table;
+use super::results::tiers::TierStatistics;
 use super::schedule::{Next, Schedule};
 use crate::output::Output;
 
@@ -29,6 +32,9 @@ pub(crate) enum LoadError {
     /// There is nothing to run.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The certificate authorities cannot be read.
+    #[error("{0:#}")]
+    Trust(anyhow::Error),
     /// The results cannot be printed.
     #[error("cannot print the results")]
     Print(#[from] io::Error),
@@ -40,7 +46,7 @@ pub(crate) enum LoadError {
 /// Whether all requests were served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Served {
-    /// All requests were served.
+    /// All requests were served, except those of tiers that the pool may refuse.
     All,
     /// Some requests failed.
     Partly,
@@ -56,7 +62,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<Served, LoadError> {
     let output = plan.output;
     let report = execute(plan, tokio::signal::ctrl_c()).await?;
     print(&report, output, &mut io::stdout().lock())?;
-    Ok(if report.errors.total == 0 { Served::All } else { Served::Partly })
+    Ok(if report.failed() == 0 { Served::All } else { Served::Partly })
 }
 
 fn print(report: &Report, output: Output, out: &mut impl Write) -> io::Result<()> {
@@ -75,25 +81,30 @@ pub(super) async fn execute(
     plan: Plan,
     stop: impl Future<Output = io::Result<()>>,
 ) -> Result<Report, LoadError> {
-    let client = Client::new(&plan.target, plan.timeout);
+    let target = plan.target.url.to_string();
+    let connector = connector(&plan.target.url, &plan.trust).await.map_err(LoadError::Trust)?;
+    let client = Client::new(plan.target, connector);
     let model = match plan.model {
         Some(model) => model,
         None => client.first_model().await.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
     };
     let model_label = plan.requests.adapters.as_ref().map_or_else(|| model.clone(), Adapters::label);
-    let run_info = RunInfo { target: plan.target.to_string(), profile: plan.profile, model: model_label };
-    let encoder = RequestEncoder { api: plan.api, response_mode: plan.response_mode, model };
+    let run_info = RunInfo { target, profile: plan.profile, model: model_label, goals: plan.goals };
+    let Plan { api, response_mode, ignore_eos, .. } = plan;
+    let encoder = RequestEncoder { api, response_mode, model, ignore_eos };
     let started = Instant::now();
     let mut run = Run {
         client,
         encoder,
-        requests: plan.requests,
-        schedule: Schedule::new(plan.pacing, plan.count, plan.seed),
+        schedule: Schedule::new(plan.pacing, plan.end, plan.seed),
         started,
+        measured_from: plan.warmup,
         sent: 0,
         in_flight: JoinSet::new(),
-        statistics: Statistics::new(),
-        progress: progress(plan.count),
+        statistics: Statistics::new(plan.goals),
+        tiers: plan.requests.tiers.as_ref().map(|tiers| TierStatistics::new(tiers, plan.goals)),
+        requests: plan.requests,
+        progress: progress(plan.end.requests),
     };
     let mut stop = std::pin::pin!(stop);
     let finish = tokio::select! {
@@ -104,16 +115,28 @@ pub(super) async fn execute(
         () = run.complete() => Finish::Complete,
     };
     run.progress.finish_and_clear();
-    Ok(Report::new(run_info, &run.statistics, started.elapsed(), finish))
+    let measured = started.elapsed().saturating_sub(plan.warmup);
+    Ok(Report::new(run_info, &run.statistics, run.tiers.as_ref(), (measured, finish)))
 }
 
 /// Creates a progress bar, which is drawn only on a terminal.
-fn progress(requests: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} {msg} [{elapsed}, {eta} left]")
-        .expect("the template is valid");
-    let progress = ProgressBar::new(requests).with_style(style);
+fn progress(requests: Option<u64>) -> ProgressBar {
+    let (progress, template) = match requests {
+        Some(requests) => (ProgressBar::new(requests), "{bar:32} {pos}/{len} {msg} [{elapsed}, {eta} left]"),
+        None => (ProgressBar::no_length(), "{spinner} {pos} requests {msg} [{elapsed}]"),
+    };
+    let progress =
+        progress.with_style(ProgressStyle::with_template(template).expect("the template is valid"));
     progress.enable_steady_tick(REDRAW_INTERVAL);
     progress
+}
+
+/// A request that has ended.
+struct Ended {
+    /// When it was due, since the start.
+    due: Duration,
+    tag: Option<Tag>,
+    outcome: Outcome,
 }
 
 /// A run in progress. Dropping it cancels the requests in flight.
@@ -123,9 +146,12 @@ struct Run {
     requests: Requests,
     schedule: Schedule,
     started: Instant,
+    /// Requests that are due earlier after the start are not measured.
+    measured_from: Duration,
     sent: u64,
-    in_flight: JoinSet<Outcome>,
+    in_flight: JoinSet<Ended>,
     statistics: Statistics,
+    tiers: Option<TierStatistics>,
     progress: ProgressBar,
 }
 
@@ -136,37 +162,48 @@ impl Run {
                 Next::Send { due } => self.send(due),
                 Next::WaitUntil(then) => tokio::select! {
                     () = sleep_until(self.started + then) => {}
-                    Some(outcome) = self.in_flight.join_next() => self.add(outcome),
+                    Some(ended) = self.in_flight.join_next() => self.add(ended),
                 },
                 Next::WaitForResponse => {
-                    if let Some(outcome) = self.in_flight.join_next().await {
-                        self.add(outcome);
+                    if let Some(ended) = self.in_flight.join_next().await {
+                        self.add(ended);
                     }
                 }
                 Next::Done => break,
             }
         }
-        while let Some(outcome) = self.in_flight.join_next().await {
-            self.add(outcome);
+        while let Some(ended) = self.in_flight.join_next().await {
+            self.add(ended);
         }
     }
 
     fn send(&mut self, due: Duration) {
         let spec = self.requests.get(self.sent).expect("the schedule is no longer than the trace");
-        let body = self.encoder.body(&spec);
+        let tag = self.requests.tag(self.sent);
         self.sent += 1;
-        let (client, path, response_mode) =
-            (self.client.clone(), self.encoder.path(), self.encoder.response_mode);
-        let due = self.started + due;
-        self.in_flight.spawn(async move { client.send(path, body, response_mode, due).await });
+        let call = Call {
+            path: self.encoder.path(),
+            headers: tag.map(|tag| tag.headers().into()).unwrap_or_default(),
+            body: self.encoder.body(&spec),
+            response_mode: self.encoder.response_mode,
+        };
+        let (client, due_at) = (self.client.clone(), self.started + due);
+        self.in_flight.spawn(async move { Ended { due, tag, outcome: client.send(call, due_at).await } });
     }
 
-    fn add(&mut self, outcome: Result<Outcome, tokio::task::JoinError>) {
-        match outcome {
-            Ok(outcome) => self.statistics.add(outcome),
+    fn add(&mut self, ended: Result<Ended, JoinError>) {
+        let Ended { due, tag, outcome } = match ended {
+            Ok(ended) => ended,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        };
         self.progress.inc(1);
+        if due < self.measured_from {
+            return;
+        }
+        self.statistics.add(&outcome);
+        if let (Some(tiers), Some(tag)) = (&mut self.tiers, tag) {
+            tiers.add(tag, &outcome);
+        }
         if self.statistics.failed() > 0 {
             self.progress.set_message(format!("{} failed", self.statistics.failed()));
         }

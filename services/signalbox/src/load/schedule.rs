@@ -1,23 +1,39 @@
 //! Decides when each request is sent. Pure: the time since the start is a parameter.
 
+mod diurnal;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use signalbox_workload::arrivals::pause_us;
+
+use diurnal::Diurnal;
 
 /// How requests are paced.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Pacing {
+pub(crate) enum Pacing {
     /// Closed loop: a new request for each response.
     Closed { concurrency: u64 },
     /// Open loop: at random times (exponential gaps), independent of responses. A limit on requests in flight
     /// delays requests.
     Poisson { per_second: f64, limit: Option<u64> },
+    /// Open loop at a rate that rises from a tenth of `peak_per_second` to it and falls again, once in `length`.
+    Diurnal { peak_per_second: f64, length: Duration, limit: Option<u64> },
     /// All requests of a wave at once. The next wave follows a pause after the last response.
     Waves { size: u64, pause: Duration },
     /// Each request at its offset from the start, independent of responses.
     Trace { offsets: Arc<[Duration]> },
+}
+
+/// The end of a run. Without any, it goes on until it is stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Number of requests to send.
+    pub(crate) requests: Option<u64>,
+    /// Time after the start from which on no request is due.
+    pub(crate) after: Option<Duration>,
 }
 
 /// The next action.
@@ -37,43 +53,69 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Schedule {
     pacing: Pacing,
-    remaining: u64,
+    end: End,
     sent: u64,
     due: Duration,
     rng: SmallRng,
 }
 
 impl Schedule {
-    /// Creates a schedule for `requests` requests.
-    pub(super) fn new(pacing: Pacing, requests: u64, seed: u64) -> Self {
-        Self { pacing, remaining: requests, sent: 0, due: Duration::ZERO, rng: SmallRng::seed_from_u64(seed) }
+    /// Creates a schedule.
+    pub(super) fn new(pacing: Pacing, end: End, seed: u64) -> Self {
+        Self { pacing, end, sent: 0, due: Duration::ZERO, rng: SmallRng::seed_from_u64(seed) }
     }
 
     /// Returns what to do at `now` with `in_flight` requests unanswered. A returned [`Next::Send`] counts as
     /// sent.
     pub(super) fn next(&mut self, now: Duration, in_flight: u64) -> Next {
-        if self.remaining == 0 {
+        if self.end.requests.is_some_and(|requests| self.sent >= requests) {
             return Next::Done;
         }
         match &self.pacing {
+            Pacing::Closed { .. } | Pacing::Waves { .. } if self.is_over(now) => Next::Done,
             Pacing::Closed { concurrency } if in_flight >= *concurrency => Next::WaitForResponse,
             Pacing::Closed { .. } => self.send(now),
-            Pacing::Poisson { limit: Some(limit), .. } if in_flight >= *limit => Next::WaitForResponse,
-            Pacing::Poisson { .. } if now < self.due => Next::WaitUntil(self.due),
-            Pacing::Poisson { per_second, .. } => {
-                let due = self.due;
-                // Inverse of the exponential distribution; 1 - u is in (0, 1].
-                let gap = -(1.0 - self.rng.random::<f64>()).ln() / per_second;
-                self.due += Duration::from_secs_f64(gap.min(1e9));
-                self.send(due)
+            Pacing::Poisson { per_second, limit } => {
+                let (per_second, limit) = (*per_second, *limit);
+                self.open_loop(now, in_flight >= limit.unwrap_or(u64::MAX), |_, rng| {
+                    Duration::from_secs_f64((pause_us(per_second, rng) / 1e6).min(1e9))
+                })
+            }
+            Pacing::Diurnal { peak_per_second, length, limit } => {
+                let (day, limit) = (Diurnal { peak_per_second: *peak_per_second, length: *length }, *limit);
+                self.open_loop(now, in_flight >= limit.unwrap_or(u64::MAX), |due, rng| day.pause(due, rng))
             }
             Pacing::Waves { size, pause } => self.wave(*size, *pause, now, in_flight),
             Pacing::Trace { offsets } => match offsets.get(self.sent as usize) {
+                Some(due) if self.is_over(*due) => Next::Done,
                 Some(due) if now < *due => Next::WaitUntil(*due),
                 Some(due) => self.send(*due),
                 None => Next::Done,
             },
         }
+    }
+
+    /// Sends a request if it is due and not held up by the limit on requests in flight. `pause` draws the time from one
+    /// request to the next.
+    fn open_loop(
+        &mut self,
+        now: Duration,
+        is_at_limit: bool,
+        pause: impl FnOnce(Duration, &mut SmallRng) -> Duration,
+    ) -> Next {
+        let due = self.due;
+        // Requests that the limit has held up until the end are not sent any more.
+        if self.is_over(due) || is_at_limit && self.is_over(now) {
+            return Next::Done;
+        }
+        if is_at_limit {
+            return Next::WaitForResponse;
+        }
+        if now < due {
+            return Next::WaitUntil(due);
+        }
+        self.due += pause(due, &mut self.rng);
+        self.send(due)
     }
 
     fn wave(&mut self, size: u64, pause: Duration, now: Duration, in_flight: u64) -> Next {
@@ -95,8 +137,11 @@ impl Schedule {
         self.send(now)
     }
 
+    fn is_over(&self, due: Duration) -> bool {
+        self.end.after.is_some_and(|after| due >= after)
+    }
+
     fn send(&mut self, due: Duration) -> Next {
-        self.remaining -= 1;
         self.sent += 1;
         Next::Send { due }
     }
@@ -109,9 +154,43 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn count(requests: u64) -> End {
+        End { requests: Some(requests), after: None }
+    }
+
+    /// Returns when requests are due that are sent as soon as they are.
+    fn due_times(mut schedule: Schedule) -> Vec<Duration> {
+        let (mut now, mut times) = (Duration::ZERO, Vec::new());
+        loop {
+            match schedule.next(now, 0) {
+                Next::Send { due } => times.push(due),
+                Next::WaitUntil(then) => now = then,
+                Next::WaitForResponse | Next::Done => return times,
+            }
+        }
+    }
+
+    #[test]
+    fn no_request_is_due_after_the_end() {
+        let end = End { requests: None, after: Some(10 * SECOND) };
+        let poisson = due_times(Schedule::new(Pacing::Poisson { per_second: 20.0, limit: None }, end, 1));
+        assert!((150..250).contains(&poisson.len()) && poisson.iter().all(|due| *due < 10 * SECOND));
+        let offsets = [Duration::ZERO, SECOND, 11 * SECOND].into();
+        assert_eq!(2, due_times(Schedule::new(Pacing::Trace { offsets }, end, 1)).len());
+        let mut closed = Schedule::new(Pacing::Closed { concurrency: 9 }, end, 1);
+        assert_eq!(Next::Send { due: 9 * SECOND }, closed.next(9 * SECOND, 0));
+        assert_eq!(Next::Done, closed.next(10 * SECOND, 0));
+        let mut held_up = Schedule::new(Pacing::Poisson { per_second: 1_000.0, limit: Some(1) }, end, 1);
+        assert_eq!(Next::Send { due: Duration::ZERO }, held_up.next(Duration::ZERO, 0));
+        assert_eq!(
+            [Next::WaitForResponse, Next::Done],
+            [held_up.next(SECOND, 1), held_up.next(10 * SECOND, 1)]
+        );
+    }
+
     #[test]
     fn closed_loop_keeps_its_concurrency() {
-        let mut schedule = Schedule::new(Pacing::Closed { concurrency: 2 }, 3, 1);
+        let mut schedule = Schedule::new(Pacing::Closed { concurrency: 2 }, count(3), 1);
         assert_eq!(schedule.next(Duration::ZERO, 0), Next::Send { due: Duration::ZERO });
         assert_eq!(schedule.next(Duration::ZERO, 1), Next::Send { due: Duration::ZERO });
         assert_eq!(schedule.next(Duration::ZERO, 2), Next::WaitForResponse);
@@ -121,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_wave_waits_for_the_previous_one_and_a_pause() {
-        let mut schedule = Schedule::new(Pacing::Waves { size: 2, pause: SECOND }, 3, 1);
+        let mut schedule = Schedule::new(Pacing::Waves { size: 2, pause: SECOND }, count(3), 1);
         assert!(matches!(schedule.next(Duration::ZERO, 0), Next::Send { .. }));
         assert!(matches!(schedule.next(Duration::ZERO, 1), Next::Send { .. }));
         assert_eq!(schedule.next(SECOND, 1), Next::WaitForResponse);
@@ -132,7 +211,8 @@ mod tests {
 
     #[test]
     fn a_delayed_request_keeps_its_due_time() {
-        let mut schedule = Schedule::new(Pacing::Poisson { per_second: 1_000.0, limit: Some(1) }, 2, 1);
+        let mut schedule =
+            Schedule::new(Pacing::Poisson { per_second: 1_000.0, limit: Some(1) }, count(2), 1);
         assert_eq!(schedule.next(Duration::ZERO, 0), Next::Send { due: Duration::ZERO });
         let Next::WaitUntil(due) = schedule.next(Duration::ZERO, 0) else { panic!("expected a wait") };
         assert_eq!(schedule.next(SECOND, 1), Next::WaitForResponse);
@@ -142,7 +222,7 @@ mod tests {
     #[test]
     fn a_trace_is_sent_at_its_offsets_independent_of_responses() {
         let offsets = [Duration::ZERO, SECOND, SECOND].into();
-        let mut schedule = Schedule::new(Pacing::Trace { offsets }, 4, 1);
+        let mut schedule = Schedule::new(Pacing::Trace { offsets }, count(4), 1);
         assert_eq!(schedule.next(Duration::ZERO, 0), Next::Send { due: Duration::ZERO });
         assert_eq!(schedule.next(Duration::ZERO, 1), Next::WaitUntil(SECOND));
         assert_eq!(schedule.next(2 * SECOND, 1), Next::Send { due: SECOND });
@@ -154,7 +234,7 @@ mod tests {
         #[test]
         fn poisson_meets_the_rate_on_average(seed: u64, per_second in 0.5_f64..500.0) {
             let pacing = Pacing::Poisson { per_second, limit: None };
-            let mut schedule = Schedule::new(pacing, 4_000, seed);
+            let mut schedule = Schedule::new(pacing, count(4_000), seed);
             let mut last = Duration::ZERO;
             while let Next::Send { due } = schedule.next(Duration::MAX, 0) {
                 prop_assert!(due >= last);
@@ -172,7 +252,7 @@ mod tests {
                 _ => Pacing::Waves { size, pause: SECOND },
             };
             let (mut schedule, mut now, mut in_flight, mut sent) =
-                (Schedule::new(pacing, requests, 1), Duration::ZERO, 0, 0);
+                (Schedule::new(pacing, count(requests), 1), Duration::ZERO, 0, 0);
             loop {
                 match schedule.next(now, in_flight) {
                     Next::Send { due } => {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use clap::Parser;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use signalbox_tls::{ServerTls, TlsParameters};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -42,6 +43,8 @@ enum ServerBehavior {
     ServeAdapters,
     /// Reject every second request with status 503.
     RejectHalf,
+    /// Refuse the requests of the objective `sheddable`, as a full pool does.
+    Shed,
     /// End the stream without its last event.
     EndEarly,
     /// Serve the first request and never answer the others.
@@ -55,13 +58,18 @@ struct Server {
 }
 
 async fn server(behavior: ServerBehavior) -> (SocketAddr, Arc<Server>) {
+    serve(behavior, ServerTls::Plaintext).await
+}
+
+async fn serve(behavior: ServerBehavior, tls: ServerTls) -> (SocketAddr, Arc<Server>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Arc::new(Server { behavior, received: AtomicUsize::new(0), stalled: Notify::new() });
     let shared = Arc::clone(&server);
+    let mut incoming = tls.incoming(listener);
     tokio::spawn(async move {
-        loop {
-            let (socket, _) = listener.accept().await.unwrap();
+        while let Some(connection) = incoming.next().await {
+            let Ok(socket) = connection else { continue };
             let server = Arc::clone(&server);
             let service = service_fn(move |request| respond(Arc::clone(&server), request));
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
@@ -77,6 +85,7 @@ async fn respond(server: Arc<Server>, request: Request<Incoming>) -> ServerRespo
     if request.uri().path() == "/v1/models" {
         return Ok(Response::new(complete(r#"{"data":[{"id":"the-model"}]}"#.into())));
     }
+    let headers = request.headers().clone();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap();
     match server.behavior {
@@ -89,6 +98,11 @@ async fn respond(server: Arc<Server>, request: Request<Incoming>) -> ServerRespo
             let mut rejection = Response::new(complete("no".into()));
             *rejection.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             return Ok(rejection);
+        }
+        ServerBehavior::Shed if headers["x-llm-d-inference-objective"] == "sheddable" => {
+            let rejection = Response::builder().status(StatusCode::TOO_MANY_REQUESTS);
+            let rejection = rejection.header("x-llm-d-request-dropped-reason", "rejected-saturated");
+            return Ok(rejection.body(complete("no".into())).unwrap());
         }
         ServerBehavior::Stall if number > 0 => {
             server.stalled.notify_one();
@@ -137,9 +151,12 @@ async fn streams_are_measured() {
         assert_eq!(report.model, "the-model");
         assert_eq!(report.cached_token_share, Some(0.25));
         assert_eq!(report.completion_tokens, 80);
-        assert_eq!(report.spread.pods.values().copied().collect::<Vec<_>>(), [20, 20]);
+        assert_eq!(report.spread.endpoints.values().copied().collect::<Vec<_>>(), [20, 20]);
         let (ttft, latency) = (report.ttft_ms.unwrap(), report.latency_ms.unwrap());
         assert!(ttft.p50 > 0.0 && ttft.mean <= latency.mean);
+        let rates =
+            [report.output_tokens_per_second.unwrap() / 2.0, report.total_tokens_per_second.unwrap() / 102.0];
+        assert!(rates.iter().all(|rate| (rate / report.requests_per_second - 1.0).abs() < 1e-9), "{rates:?}");
     }
 }
 
@@ -198,4 +215,63 @@ async fn an_interrupted_run_reports_its_results_so_far() {
     assert_eq!((report.requests, report.interrupted), (1, true));
     let plan = Cli::parse_from(line).load.plan().unwrap();
     assert!(execute(plan, ready(Ok(()))).await.unwrap().interrupted);
+}
+
+#[tokio::test]
+async fn tiers_report_what_the_pool_refused() {
+    let (address, _) = server(ServerBehavior::Shed).await;
+    let flags = ["--profile", "tiers", "--tenants", "2", "--requests", "40", "--rate", "5000"];
+    let report = load(address, &flags).await;
+    assert_eq!((40, 14, 14, 0), (report.requests, report.errors.total, report.errors.shed, report.failed()));
+    let [critical, standard, sheddable] = report.tiers.try_into().unwrap();
+    assert_eq!((12, Some(0.0), Some(1.0)), (critical.served, critical.shed_share, critical.fairness));
+    assert_eq!((14, 0), (standard.served, standard.shed));
+    assert_eq!((14, Some(1.0), None), (sheddable.shed, sheddable.shed_share, sheddable.fairness));
+    assert_eq!(14, sheddable.shed_by_reason["status 429 rejected-saturated"]);
+}
+
+#[tokio::test]
+async fn requests_of_the_warmup_are_sent_but_not_measured() {
+    let (address, server) = server(ServerBehavior::Serve).await;
+    let flags = ["--rate", "400", "--warmup", "250ms", "--duration", "250ms"];
+    let report = load(address, &flags).await;
+    let received = server.received.load(Ordering::Relaxed) as u64;
+    assert!(report.requests > 0 && report.requests < received, "{} of {received}", report.requests);
+    assert_eq!(0, report.errors.total);
+}
+
+#[tokio::test]
+async fn endpoint_is_named_by_the_header_that_the_flag_names() {
+    let (address, _) = server(ServerBehavior::Serve).await;
+    let report = load(address, &["--requests", "4", "--endpoint-header", "x-other"]).await;
+    assert_eq!((4, None), (report.spread.unknown, report.spread.max_over_mean));
+    let report = load(address, &["--requests", "4", "--endpoint-header", "x-signalbox-pod"]).await;
+    assert_eq!((0, 2), (report.spread.unknown, report.spread.endpoints.len()));
+}
+
+/// Writes a self-signed certificate for this host and its key as a Secret of type `kubernetes.io/tls` has them.
+fn certificate() -> tempfile::TempDir {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tls.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(folder.path().join("tls.key"), key.serialize_pem()).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn certificate_of_https_must_be_trusted() {
+    let (own, other) = (certificate(), certificate());
+    let tls = ServerTls::from_directory(own.path(), TlsParameters::default()).unwrap();
+    let (address, _) = serve(ServerBehavior::Serve, tls).await;
+    let errors = async |flags: &[&str]| {
+        let target = format!("https://{address}");
+        let line = ["load", "--to", &target, "--requests", "3", "--model", "the-model"];
+        let plan = Cli::parse_from(line.iter().chain(flags)).load.plan().unwrap();
+        execute(plan, pending()).await.unwrap().errors.by_kind
+    };
+    let file = |folder: &tempfile::TempDir| folder.path().join("tls.crt").to_str().unwrap().to_owned();
+    assert!(errors(&["--ca", &file(&own)]).await.is_empty());
+    assert!(errors(&["--insecure"]).await.is_empty());
+    assert_eq!(3, errors(&["--ca", &file(&other)]).await["cannot connect"]);
 }

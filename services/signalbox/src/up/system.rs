@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,7 +16,7 @@ use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_nam
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{TraceSettings, listen, process_name};
 use signalbox_tls::{Security, ServerTls, TlsParameters};
-use signalbox_types::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec};
+use signalbox_types::{EndpointSpec, Engine, MetricsTls, Models, Objective, PoolId, PoolSpec};
 
 use super::args::{GatewayKind, UpArgs, nth_address};
 use super::envoy::Envoy;
@@ -161,8 +162,14 @@ fn simulated_pool(fleet: &Fleet) -> PoolSpec {
     PoolSpec {
         id,
         endpoints: fleet.servers().iter().map(endpoint).collect(),
-        models: std::sync::Arc::default(),
+        models: Arc::new(Models::new(simulated_objectives(), Vec::new())),
     }
+}
+
+/// Returns the objectives of the simulated pool: the tiers of `signalbox load --profile tiers`.
+fn simulated_objectives() -> Vec<Objective> {
+    let objective = |(name, priority): (&str, i32)| Objective { name: name.to_owned(), priority };
+    [("critical", 10), ("standard", 0), ("sheddable", -10)].map(objective).into()
 }
 
 /// Returns the coordinator for all components.

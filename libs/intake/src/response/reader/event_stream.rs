@@ -20,6 +20,9 @@ const RETAINED_LINE_BYTES: usize = 4_096;
 
 const DATA: &[u8] = b"data:";
 
+/// Data of the last event of OpenAI's streams.
+const DONE: &[u8] = b"[DONE]";
+
 /// How the data of errors begins, as far as their `event:` line does not tell.
 const ERROR_STARTS: [&[u8]; 2] = [b"{\"error\"", b"{\"type\":\"error\""];
 
@@ -34,7 +37,11 @@ pub(crate) struct EventStreamReader {
     long_line: Option<LongLine>,
     /// Whether the current event was announced as an error.
     is_error_event: bool,
-    has_output: bool,
+    /// Whether every event is parsed, also after the first output.
+    reads_every_event: bool,
+    /// Parsed events with output.
+    outputs: u64,
+    is_done: bool,
     error: Option<ResponseError>,
     usage: UsageParts,
     response: Option<ResponseKey>,
@@ -82,7 +89,9 @@ impl EventStreamReader {
             line: Vec::new(),
             long_line: None,
             is_error_event: false,
-            has_output: false,
+            reads_every_event: false,
+            outputs: 0,
+            is_done: false,
             error: None,
             usage: UsageParts::default(),
             response: None,
@@ -90,7 +99,22 @@ impl EventStreamReader {
     }
 
     pub(crate) fn output(&self) -> Option<OutputForm> {
-        self.has_output.then_some(OutputForm::Event)
+        (self.outputs > 0).then_some(OutputForm::Event)
+    }
+
+    /// Parses every event from now on.
+    pub(crate) fn read_every_event(&mut self) {
+        self.reads_every_event = true;
+    }
+
+    /// Returns the number of parsed events with output.
+    pub(crate) fn outputs(&self) -> u64 {
+        self.outputs
+    }
+
+    /// Returns whether the stream said that it is complete, as OpenAI's streams do.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
     }
 
     pub(crate) fn error(&self) -> Option<ResponseError> {
@@ -161,6 +185,7 @@ impl EventStreamReader {
     /// Reads a line, which may end with a carriage return.
     fn on_line(&mut self, line: &[u8]) {
         if let Some(data) = data_of(line) {
+            self.is_done |= data == DONE;
             if self.needs_parsing(data) {
                 self.add(parse_event(data));
             }
@@ -172,7 +197,7 @@ impl EventStreamReader {
     }
 
     fn needs_parsing(&self, data: &[u8]) -> bool {
-        let is_undecided = !self.has_output && self.error.is_none();
+        let is_undecided = self.reads_every_event || self.outputs == 0 && self.error.is_none();
         let begins_like_error =
             || self.is_error_event || ERROR_STARTS.iter().any(|start| data.starts_with(start));
         is_undecided
@@ -187,7 +212,7 @@ impl EventStreamReader {
             _ if self.error.is_some() => {}
             EventContent::Error(error) => self.error = Some(error),
             _ if self.is_error_event => self.error = Some(ResponseError { status: None }),
-            EventContent::Output => self.has_output = true,
+            EventContent::Output => self.outputs += 1,
             EventContent::Other => {}
         }
     }

@@ -64,6 +64,29 @@ impl ResponseReader {
         Some(Self { decoder })
     }
 
+    /// Makes the reader look at every event of a stream, for [`Self::outputs`]: after the first output, it otherwise looks only
+    /// for usage and errors.
+    #[must_use]
+    pub fn reading_every_event(mut self) -> Self {
+        if let Decoder::EventStream(events) = &mut self.decoder {
+            events.read_every_event();
+        }
+        self
+    }
+
+    /// Returns how many events with output a stream has had, if it is read by [`Self::reading_every_event`].
+    pub fn outputs(&self) -> u64 {
+        match &self.decoder {
+            Decoder::EventStream(events) => events.outputs(),
+            Decoder::JsonDocument(_) | Decoder::GrpcMessages(_) => 0,
+        }
+    }
+
+    /// Returns whether a stream of events has said that it is complete: with `[DONE]`, as OpenAI's completions and chats do.
+    pub fn is_done(&self) -> bool {
+        matches!(&self.decoder, Decoder::EventStream(events) if events.is_done())
+    }
+
     /// Reads the next piece of the body.
     pub fn push(&mut self, piece: &[u8]) {
         match &mut self.decoder {

@@ -71,6 +71,7 @@ async fn bodies_of_every_size_pass_unchanged_in_both_directions() {
         let response = post(&gateway, body.clone()).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["x-seen-by"], "picker");
+        assert_eq!(response.headers()["x-gateway-destination-endpoint-served"], upstream.to_string());
         assert!(response.into_body().collect().await.unwrap().to_bytes() == body, "response of {size} bytes");
         let got = got.recv().await.unwrap();
         assert!(got.body == body, "request of {size} bytes");

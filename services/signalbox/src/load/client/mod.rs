@@ -1,135 +1,147 @@
 //! Sends requests and measures their responses.
 
+mod connector;
+mod models;
 mod response;
-mod sse;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
+pub(crate) use self::connector::{Connector, Trust, connector};
 use super::requests::body::ResponseMode;
-use super::results::statistics::{Failure, Measurement, Outcome, Usage};
-use response::{Event, Text};
-use sse::EventSplitter;
+use super::results::outcome::{Failure, Measurement, Outcome};
 
-/// Response header with the name of the pod that answered.
-const POD_HEADER: &str = "x-signalbox-pod";
+/// Response headers that name the endpoint that answered: of Signalbox's simulated model servers, of llm-d's, and of gateways
+/// that tell the address, as the embedded one does.
+const ENDPOINT_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-signalbox-pod"),
+    HeaderName::from_static("x-inference-pod"),
+    HeaderName::from_static("x-gateway-destination-endpoint-served"),
+];
+/// Response header that says why the picker refused a request.
+const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 /// Timeout of the request for the target's models.
 const MODELS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What all requests of a run have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Base URL.
+    pub(crate) url: Uri,
+    /// Headers of each request; `content-type` and `accept` have defaults.
+    pub(crate) headers: HeaderMap,
+    /// Response header that names the endpoint, instead of those that are known.
+    pub(crate) endpoint_header: Option<HeaderName>,
+    pub(crate) timeout: Duration,
+}
+
+/// What one request is.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) path: &'static str,
+    /// Headers of this request only.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Bytes,
+    pub(crate) response_mode: ResponseMode,
+}
+
 /// A client for one target. Clones share its connections, which are kept alive between requests.
 #[derive(Clone)]
-pub(super) struct Client {
-    pool: Pool<HttpConnector, Full<Bytes>>,
+pub(crate) struct Client {
+    pool: Pool<Connector, Full<Bytes>>,
     /// Base URL without a trailing slash.
     base: String,
-    timeout: Duration,
+    target: Target,
 }
 
 impl Client {
-    /// Creates a client without connections. A request fails after `timeout`.
-    pub(super) fn new(target: &Uri, timeout: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+    /// Creates a client without connections.
+    pub(crate) fn new(target: Target, connector: Connector) -> Self {
         let pool = Pool::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Self { pool, base: target.to_string().trim_end_matches('/').to_owned(), timeout }
+        Self { pool, base: target.url.to_string().trim_end_matches('/').to_owned(), target }
     }
 
     /// Returns the first model that the target lists, if any.
-    pub(super) async fn first_model(&self) -> Option<String> {
-        let request = Request::get(format!("{}/v1/models", self.base)).body(Full::default()).ok()?;
+    pub(crate) async fn first_model(&self) -> Option<String> {
+        let mut request = Request::get(format!("{}/v1/models", self.base)).body(Full::default()).ok()?;
+        *request.headers_mut() = self.target.headers.clone();
         let body = async {
             let response = self.pool.request(request).await.ok()?;
             Some(response.into_body().collect().await.ok()?.to_bytes())
         };
         let body = tokio::time::timeout(MODELS_TIMEOUT, body).await.ok()??;
-        response::parse_first_model(&body)
+        models::first(&body)
     }
 
     /// Sends a request and measures from `due`, when it should have been sent. So the time by which a request
     /// was delayed counts, as it would for a waiting user.
-    pub(super) async fn send(
-        &self,
-        path: &str,
-        body: Bytes,
-        response_mode: ResponseMode,
-        due: Instant,
-    ) -> Outcome {
-        tokio::time::timeout(self.timeout, self.exchange(path, body, response_mode, due))
+    pub(crate) async fn send(&self, call: Call, due: Instant) -> Outcome {
+        tokio::time::timeout(self.target.timeout, self.exchange(call, due))
             .await
             .unwrap_or(Err(Failure::Timeout))
     }
 
-    async fn exchange(&self, path: &str, body: Bytes, response_mode: ResponseMode, due: Instant) -> Outcome {
-        let accept = match response_mode {
-            ResponseMode::Streaming => "text/event-stream",
-            ResponseMode::NonStreaming => "application/json",
-        };
-        let request = Request::post(format!("{}{path}", self.base))
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, accept)
-            .body(Full::new(body))
-            .map_err(|_| Failure::Connect)?;
+    async fn exchange(&self, call: Call, due: Instant) -> Outcome {
+        let response_mode = call.response_mode;
+        let request = self.request(call).map_err(|_| Failure::Connect)?;
         let response = self
             .pool
             .request(request)
             .await
             .map_err(|error| if error.is_connect() { Failure::Connect } else { Failure::Transport })?;
         if !response.status().is_success() {
-            let status = response.status().as_u16();
-            // The body is read to its end so that the connection can be reused.
-            let _ = response.into_body().collect().await;
-            return Err(Failure::Status(status));
+            return Err(refused(response).await);
         }
-        let pod = response
-            .headers()
-            .get(POD_HEADER)
-            .map(|pod| String::from_utf8_lossy(pod.as_bytes()).into_owned());
-        let (ttft, usage) = match response_mode {
-            ResponseMode::Streaming => read_stream(response, due).await?,
-            ResponseMode::NonStreaming => (None, read_body(response).await?),
+        let endpoint = self.endpoint(response.headers());
+        let measurement = match response_mode {
+            ResponseMode::Streaming => response::read_stream(response, due).await?,
+            ResponseMode::NonStreaming => response::read_document(response).await?,
         };
-        Ok(Measurement { pod, ttft, latency: due.elapsed(), usage })
+        Ok(Measurement { endpoint, latency: due.elapsed(), ..measurement })
     }
-}
 
-async fn read_body(response: Response<Incoming>) -> Result<Option<Usage>, Failure> {
-    let body = response.into_body().collect().await.map_err(|_| Failure::Transport)?.to_bytes();
-    response::parse_body(&body).ok_or(Failure::InvalidResponse)
-}
-
-/// Reads a stream to its end. Returns the time from `due` to the first text, and the usage.
-async fn read_stream(
-    response: Response<Incoming>,
-    due: Instant,
-) -> Result<(Option<Duration>, Option<Usage>), Failure> {
-    let mut body = response.into_body();
-    let mut splitter = EventSplitter::default();
-    let (mut ttft, mut usage, mut end) = (None, None, Err(Failure::Incomplete));
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Failure::Transport)?;
-        let Some(chunk) = frame.data_ref() else { continue };
-        for data in splitter.push(chunk) {
-            match response::parse_event(&data) {
-                Event::Part { text, usage: reported } => {
-                    if text == Text::Present {
-                        ttft.get_or_insert_with(|| due.elapsed());
-                    }
-                    usage = reported.or(usage);
-                }
-                Event::Done => end = Ok(()),
-                Event::Error => return Err(Failure::InStream),
-                Event::Invalid => return Err(Failure::InvalidResponse),
-            }
+    fn request(&self, call: Call) -> http::Result<Request<Full<Bytes>>> {
+        let Call { path, headers, body, response_mode } = call;
+        let accept = match response_mode {
+            ResponseMode::Streaming => "text/event-stream",
+            ResponseMode::NonStreaming => "application/json",
+        };
+        let mut request = Request::post(format!("{}{path}", self.base)).body(Full::new(body))?;
+        *request.headers_mut() = self.target.headers.clone();
+        let of_request = request.headers_mut();
+        of_request.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        of_request.entry(ACCEPT).or_insert(HeaderValue::from_static(accept));
+        for (name, value) in headers {
+            of_request.insert(name, value);
         }
+        Ok(request)
     }
-    end.map(|()| (ttft, usage))
+
+    /// Returns the endpoint that a response names.
+    fn endpoint(&self, headers: &HeaderMap) -> Option<String> {
+        let names = match &self.target.endpoint_header {
+            Some(name) => std::slice::from_ref(name),
+            None => &ENDPOINT_HEADERS,
+        };
+        let named = names.iter().find_map(|name| headers.get(name));
+        named.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+}
+
+/// Returns why a response whose status is no success failed.
+async fn refused(response: Response<Incoming>) -> Failure {
+    let code = response.status();
+    let reason = response.headers().get(DROPPED_REASON);
+    let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+    // The body is read to its end so that the connection can be reused.
+    let _ = response.into_body().collect().await;
+    Failure::Status { code: StatusCode::as_u16(&code), reason }
 }

@@ -1,164 +1,167 @@
-//! Parses responses of model servers: events of a stream, complete bodies, and the usage in both.
+//! Reads responses with the reader that the picker uses.
 
-use serde::Deserialize;
+use std::time::Duration;
 
-use crate::load::results::statistics::Usage;
+use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use signalbox_intake::Api;
+use signalbox_intake::response::{ResponseFormat, ResponseReader};
+use tokio::time::Instant;
 
-/// Data of the last event of a stream.
-const DONE: &[u8] = b"[DONE]";
+use crate::load::results::outcome::{Failure, Measurement, Outcome};
 
-/// An event of a stream.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A part of the response: whether it has text, and the usage if it is reported.
-    Part { text: Text, usage: Option<Usage> },
-    /// The stream is complete.
-    Done,
-    /// An error that the server reports in the stream.
-    Error,
-    /// Not an event of this API.
-    Invalid,
+/// Reads a document to its end.
+pub(super) async fn read_document(response: Response<Incoming>) -> Outcome {
+    let body = response.into_body().collect().await.map_err(|_| Failure::Transport)?.to_bytes();
+    document(&body)
 }
 
-/// Whether a part of a response has text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Text {
-    Present,
-    Absent,
-}
-
-/// Parses the data of an event.
-pub(crate) fn parse_event(data: &[u8]) -> Event {
-    if data == DONE {
-        return Event::Done;
+fn document(body: &[u8]) -> Outcome {
+    let mut reader = reader(ResponseFormat::Json);
+    reader.push(body);
+    reader.end();
+    match (reader.error(), reader.output()) {
+        (Some(_), _) => Err(Failure::InResponse),
+        (None, None) => Err(Failure::InvalidResponse),
+        (None, Some(_)) => Ok(Measurement { usage: reader.usage(), ..Measurement::default() }),
     }
-    match serde_json::from_slice::<Document>(data) {
-        Ok(document) if document.error.is_some() => Event::Error,
-        Ok(document) => {
-            let text =
-                if document.choices.iter().any(Choice::has_text) { Text::Present } else { Text::Absent };
-            Event::Part { text, usage: document.usage.map(Usage::from) }
+}
+
+/// Reads a stream of events to its end. Times count from `due`.
+pub(super) async fn read_stream(response: Response<Incoming>, due: Instant) -> Outcome {
+    let mut body = response.into_body();
+    let mut stream = MeasuredStream::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Failure::Transport)?;
+        if let Some(piece) = frame.data_ref() {
+            stream.push(piece, due.elapsed())?;
         }
-        Err(_) => Event::Invalid,
     }
+    stream.end()
 }
 
-/// Parses the body of a response that is not streamed. Returns its usage, if reported, or `None` if the body
-/// is invalid.
-pub(crate) fn parse_body(body: &[u8]) -> Option<Option<Usage>> {
-    let document: Document = serde_json::from_slice(body).ok()?;
-    (document.error.is_none() && !document.choices.is_empty()).then(|| document.usage.map(Usage::from))
+/// A stream of events whose outputs are timed.
+struct MeasuredStream {
+    reader: ResponseReader,
+    measurement: Measurement,
+    /// When the latest output arrived, since the request was due.
+    latest: Duration,
 }
 
-/// Returns the name of the first model in a response of `/v1/models`.
-pub(crate) fn parse_first_model(body: &[u8]) -> Option<String> {
-    let models: Models = serde_json::from_slice(body).ok()?;
-    models.data.into_iter().next().map(|model| model.id)
-}
-
-#[derive(Deserialize)]
-struct Document {
-    #[serde(default)]
-    choices: Vec<Choice>,
-    usage: Option<WireUsage>,
-    error: Option<serde::de::IgnoredAny>,
-}
-
-/// A choice of the chat or the completions API, streamed or not.
-#[derive(Deserialize)]
-struct Choice {
-    text: Option<String>,
-    delta: Option<Delta>,
-}
-
-#[derive(Deserialize)]
-struct Delta {
-    content: Option<String>,
-    reasoning_content: Option<String>,
-}
-
-impl Choice {
-    fn has_text(&self) -> bool {
-        let delta = self.delta.as_ref();
-        let content = delta.and_then(|delta| delta.content.as_deref());
-        let reasoning = delta.and_then(|delta| delta.reasoning_content.as_deref());
-        [self.text.as_deref(), content, reasoning].into_iter().flatten().any(|text| !text.is_empty())
-    }
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-    prompt_tokens_details: Option<Details>,
-}
-
-#[derive(Deserialize)]
-struct Details {
-    cached_tokens: Option<u64>,
-}
-
-impl From<WireUsage> for Usage {
-    fn from(usage: WireUsage) -> Self {
+impl MeasuredStream {
+    fn new() -> Self {
         Self {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            cached_tokens: usage.prompt_tokens_details.and_then(|details| details.cached_tokens),
+            reader: reader(ResponseFormat::EventStream).reading_every_event(),
+            measurement: Measurement::default(),
+            latest: Duration::ZERO,
         }
+    }
+
+    /// Reads a piece that arrived at `now`.
+    fn push(&mut self, piece: &[u8], now: Duration) -> Result<(), Failure> {
+        let before = self.reader.outputs();
+        self.reader.push(piece);
+        if self.reader.error().is_some() {
+            return Err(Failure::InResponse);
+        }
+        for _ in before..self.reader.outputs() {
+            match self.measurement.ttft {
+                None => self.measurement.ttft = Some(now),
+                Some(_) => self.measurement.gaps.push(now.saturating_sub(self.latest)),
+            }
+            self.latest = now;
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Outcome {
+        self.reader.end();
+        if !self.reader.is_done() {
+            return Err(Failure::Incomplete);
+        }
+        Ok(Measurement { usage: self.reader.usage(), ..self.measurement })
     }
 }
 
-#[derive(Deserialize)]
-struct Models {
-    data: Vec<Model>,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    id: String,
+/// Returns a reader of responses of either API: they report usage and output alike.
+fn reader(format: ResponseFormat) -> ResponseReader {
+    ResponseReader::new(Api::Chat, format).expect("responses of this API can be read in both formats")
 }
 
 #[cfg(test)]
 mod tests {
+    use signalbox_intake::response::Usage;
+
     use super::*;
 
-    #[test]
-    fn events_of_both_apis_are_parsed() {
-        let part = |text| Event::Part { text, usage: None };
-        assert_eq!(parse_event(br#"{"choices":[{"delta":{"content":"x"}}]}"#), part(Text::Present));
-        assert_eq!(
-            parse_event(br#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#),
-            part(Text::Absent)
-        );
-        assert_eq!(
-            parse_event(br#"{"choices":[{"text":" x","index":0}],"usage":null}"#),
-            part(Text::Present)
-        );
-        assert_eq!(parse_event(b"[DONE]"), Event::Done);
-        assert_eq!(parse_event(br#"{"error":{"message":"m"}}"#), Event::Error);
-        assert_eq!(parse_event(b"{"), Event::Invalid);
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Reads a stream of pieces, each with the time at which it arrives, in milliseconds.
+    fn stream(pieces: &[(&str, u64)]) -> Outcome {
+        let mut stream = MeasuredStream::new();
+        for (piece, at_ms) in pieces {
+            stream.push(piece.as_bytes(), ms(*at_ms))?;
+        }
+        stream.end()
+    }
+
+    fn delta(fields: &str) -> String {
+        format!("data: {{\"choices\":[{{\"delta\":{{{fields}}}}}]}}\n\n")
     }
 
     #[test]
-    fn usage_is_parsed_with_and_without_cached_tokens() {
-        let usage = Usage { prompt_tokens: 9, completion_tokens: 2, cached_tokens: Some(4) };
-        let text = br#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,
-            "prompt_tokens_details":{"cached_tokens":4}}}"#;
-        assert_eq!(parse_event(text), Event::Part { text: Text::Absent, usage: Some(usage) });
-        let text =
-            br#"{"choices":[{"message":{}}],"usage":{"prompt_tokens":9,"prompt_tokens_details":null}}"#;
-        let usage = Usage { prompt_tokens: 9, completion_tokens: 0, cached_tokens: None };
-        assert_eq!(parse_body(text), Some(Some(usage)));
-        assert_eq!(parse_body(br#"{"choices":[]}"#), None);
+    fn reasoning_and_tool_calls_are_outputs() {
+        for first in [
+            r#""content":"x""#,
+            r#""reasoning_content":"x""#,
+            r#""reasoning":"x""#,
+            r#""tool_calls":[{"index":0,"function":{"name":"f","arguments":""}}]"#,
+        ] {
+            let pieces = [
+                (delta(r#""role":"assistant","content":"""#), 5),
+                (delta(first), 10),
+                (delta(r#""content":"y""#), 25),
+                ("data: [DONE]\n\n".to_owned(), 30),
+            ];
+            let pieces: Vec<_> = pieces.iter().map(|(text, at_ms)| (text.as_str(), *at_ms)).collect();
+            let measured = stream(&pieces).unwrap();
+            assert_eq!((Some(ms(10)), vec![ms(15)]), (measured.ttft, measured.gaps), "{first}");
+        }
     }
 
     #[test]
-    fn the_first_model_is_returned() {
+    fn outputs_of_one_piece_have_no_gap_and_a_split_event_counts_when_it_ends() {
+        let two = delta(r#""content":"x""#).repeat(2);
+        let (start, end) = two.split_at(two.len() - 2);
+        let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3}}\r\n\r\n";
+        let measured =
+            stream(&[(&two, 4), (start, 10), (end, 12), (usage, 13), ("data: [DONE]", 14)]).unwrap();
+        assert_eq!((Some(ms(4)), vec![ms(0), ms(6), ms(2)]), (measured.ttft, measured.gaps));
+        let expected = Usage { prompt_tokens: Some(9), completion_tokens: Some(3), cached_tokens: None };
+        assert_eq!(Some(expected), measured.usage);
+    }
+
+    #[test]
+    fn stream_that_ends_early_or_reports_an_error_fails() {
+        let output = delta(r#""content":"x""#);
+        assert_eq!(Err(Failure::Incomplete), stream(&[(&output, 1)]));
+        assert_eq!(Err(Failure::Incomplete), stream(&[("<html>\n", 1)]));
         assert_eq!(
-            parse_first_model(br#"{"object":"list","data":[{"id":"a"},{"id":"b"}]}"#).as_deref(),
-            Some("a")
+            Err(Failure::InResponse),
+            stream(&[(&output, 1), ("data: {\"error\":{\"message\":\"m\"}}\n\n", 2)])
         );
-        assert_eq!(parse_first_model(br#"{"data":[]}"#), None);
+    }
+
+    #[test]
+    fn documents_are_complete_json_without_an_error() {
+        let usage = document(br#"{"choices":[{"text":"x"}],"usage":{"prompt_tokens":9}}"#).unwrap().usage;
+        assert_eq!(Some(9), usage.unwrap().prompt_tokens);
+        assert_eq!(Err(Failure::InResponse), document(br#"{"error":{"message":"m"}}"#));
+        for invalid in ["<html></html>", "{\"choices\":[", ""] {
+            assert_eq!(Err(Failure::InvalidResponse), document(invalid.as_bytes()), "{invalid}");
+        }
     }
 }

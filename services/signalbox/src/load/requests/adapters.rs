@@ -1,39 +1,32 @@
 //! Chooses the LoRA adapter of each request: a few adapters get most requests. Pure.
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use signalbox_workload::generate::zipf;
 
 /// Adapters requested by Zipf's law with exponent 1: the second half as often as the first, the third a third
 /// as often.
 #[derive(Clone, Debug)]
 pub(crate) struct Adapters {
     seed: u64,
-    /// Cumulative weight of each adapter.
-    cumulative: Vec<f64>,
+    count: usize,
 }
 
 impl Adapters {
     /// Creates `count` adapters, at least 1.
     pub(crate) fn new(seed: u64, count: u32) -> Self {
-        let weights = (1..=count).map(|rank| 1.0 / f64::from(rank));
-        let running = weights.scan(0.0, |sum, weight| {
-            *sum += weight;
-            Some(*sum)
-        });
-        Self { seed, cumulative: running.collect() }
+        Self { seed, count: count as usize }
     }
 
     /// Returns the adapter that the request with this index names.
     pub(crate) fn name(&self, index: u64) -> String {
         let stream = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index;
-        let drawn: f64 = SmallRng::seed_from_u64(!stream).random();
-        let target = drawn * self.cumulative.last().copied().unwrap_or_default();
-        adapter(self.cumulative.partition_point(|sum| *sum <= target))
+        adapter(zipf(self.count, &mut SmallRng::seed_from_u64(!stream)))
     }
 
     /// Returns the label of the adapters in the report.
     pub(crate) fn label(&self) -> String {
-        format!("{} to {}", adapter(0), adapter(self.cumulative.len().saturating_sub(1)))
+        format!("{} to {}", adapter(0), adapter(self.count.saturating_sub(1)))
     }
 }
 

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use serde_json::json;
-
-use super::prompts::Prompt;
+use serde_json::{Value, json};
+use signalbox_workload::{Author, BYTES_PER_TOKEN, Prompt, Segment, append_text};
 
 /// An API of a model server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,6 +37,8 @@ pub(crate) struct RequestEncoder {
     pub(crate) api: Api,
     pub(crate) response_mode: ResponseMode,
     pub(crate) model: String,
+    /// Whether responses have exactly as many tokens as they may, as vLLM and SGLang understand `ignore_eos`.
+    pub(crate) ignore_eos: bool,
 }
 
 impl RequestEncoder {
@@ -51,16 +52,14 @@ impl RequestEncoder {
 
     /// Returns the body of a request.
     pub(crate) fn body(&self, spec: &RequestSpec) -> Bytes {
-        let Prompt { shared, question } = &spec.prompt;
         let model = spec.adapter.as_ref().unwrap_or(&self.model);
         let mut body = json!({ "model": model, "max_tokens": spec.max_tokens });
         match self.api {
-            Api::Chat => {
-                let system = (!shared.is_empty()).then(|| json!({ "role": "system", "content": shared }));
-                let user = json!({ "role": "user", "content": question });
-                body["messages"] = system.into_iter().chain([user]).collect();
-            }
-            Api::Completions => body["prompt"] = format!("{shared}{question}").into(),
+            Api::Chat => body["messages"] = spec.prompt.messages().map(message).collect(),
+            Api::Completions => body["prompt"] = spec.prompt.text().into(),
+        }
+        if self.ignore_eos {
+            body["ignore_eos"] = true.into();
         }
         if self.response_mode == ResponseMode::Streaming {
             body["stream"] = true.into();
@@ -68,6 +67,20 @@ impl RequestEncoder {
         }
         Bytes::from(body.to_string())
     }
+}
+
+/// Returns a message of a chat. What a tool returned is text of the user: a tool's message must answer a call.
+fn message((author, segments): (Author, &[Segment])) -> Value {
+    let role = match author {
+        Author::System => "system",
+        Author::Assistant => "assistant",
+        Author::User | Author::Tool => "user",
+    };
+    let mut content = String::new();
+    for segment in segments {
+        append_text(&mut content, segment.content, segment.tokens as usize * BYTES_PER_TOKEN);
+    }
+    json!({ "role": role, "content": content })
 }
 
 #[cfg(test)]
@@ -81,21 +94,31 @@ mod tests {
 
     #[test]
     fn bodies_follow_the_api_and_the_response_mode() {
-        let prompt = Prompt { shared: "a ".into(), question: "b".into() };
-        let mut spec = RequestSpec { prompt, max_tokens: 5, adapter: None };
-        let mut encoder =
-            RequestEncoder { api: Api::Chat, response_mode: ResponseMode::Streaming, model: "m".into() };
+        let segment = |author, content| Segment { author, content, tokens: 2 };
+        let both = [segment(Author::System, 1), segment(Author::User, 2)];
+        let mut spec = RequestSpec { prompt: Prompt::new(both), max_tokens: 5, adapter: None };
+        let mut encoder = RequestEncoder {
+            api: Api::Chat,
+            response_mode: ResponseMode::Streaming,
+            model: "m".into(),
+            ignore_eos: true,
+        };
         let chat = body(&encoder, &spec);
-        assert_eq!(chat["messages"][0]["content"], "a ");
-        assert_eq!(chat["messages"][1]["role"], "user");
-        assert_eq!(chat["stream_options"]["include_usage"], true);
-        encoder.api = Api::Completions;
-        encoder.response_mode = ResponseMode::NonStreaming;
-        assert_eq!(body(&encoder, &spec), json!({ "model": "m", "max_tokens": 5, "prompt": "a b" }));
+        let role = |at: usize| chat["messages"][at]["role"].as_str().unwrap();
+        let content = |at: usize| chat["messages"][at]["content"].as_str().unwrap();
+        assert_eq!(["system", "user"], [role(0), role(1)]);
+        assert_eq!(spec.prompt.text(), format!("{}{}", content(0), content(1)));
+        assert_eq!(
+            (&chat["stream_options"]["include_usage"], &chat["ignore_eos"]),
+            (&true.into(), &true.into())
+        );
+        (encoder.api, encoder.response_mode) = (Api::Completions, ResponseMode::NonStreaming);
+        encoder.ignore_eos = false;
+        let prompt = spec.prompt.text();
+        assert_eq!(body(&encoder, &spec), json!({ "model": "m", "max_tokens": 5, "prompt": prompt }));
         encoder.api = Api::Chat;
-        spec.prompt.shared.clear();
-        spec.adapter = Some("adapter-3".into());
-        let messages = json!([{ "role": "user", "content": "b" }]);
+        spec = RequestSpec { prompt: Prompt::new([both[1]]), adapter: Some("adapter-3".into()), ..spec };
+        let messages = json!([{ "role": "user", "content": spec.prompt.text() }]);
         assert_eq!(
             body(&encoder, &spec),
             json!({ "model": "adapter-3", "max_tokens": 5, "messages": messages })

@@ -3,6 +3,7 @@
 pub(super) mod adapters;
 pub(super) mod body;
 pub(super) mod prompts;
+pub(super) mod tiers;
 pub(super) mod trace;
 
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use signalbox_workload::Item;
 
 use adapters::Adapters;
 use body::RequestSpec;
-use prompts::{Prompt, PromptGenerator};
+use prompts::PromptGenerator;
+use tiers::{Tag, Tiers};
 
 /// Where requests come from.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// Generated from a seed.
     Generated { prompts: PromptGenerator, max_tokens: u32 },
     /// Read from a trace.
@@ -24,25 +26,38 @@ pub(super) enum Source {
 
 /// All requests of a run, by index.
 #[derive(Clone, Debug)]
-pub(super) struct Requests {
-    pub(super) source: Source,
+pub(crate) struct Requests {
+    pub(crate) source: Source,
     /// Adapters to request. `None` requests the base model.
-    pub(super) adapters: Option<Adapters>,
+    pub(crate) adapters: Option<Adapters>,
+    /// Whose requests they are. `None` tells nothing.
+    pub(crate) tiers: Option<Tiers>,
 }
 
 impl Requests {
     /// Returns the request with this index, or `None` after the end of a trace.
-    pub(super) fn get(&self, index: u64) -> Option<RequestSpec> {
+    pub(crate) fn get(&self, index: u64) -> Option<RequestSpec> {
         let adapter = self.adapters.as_ref().map(|adapters| adapters.name(index));
-        match &self.source {
+        let tag = self.tag(index);
+        let (prompt, max_tokens) = match &self.source {
             Source::Generated { prompts, max_tokens } => {
-                Some(RequestSpec { prompt: prompts.prompt(index), max_tokens: *max_tokens, adapter })
+                let prompt = match tag {
+                    // The requests of a tenant share a prefix.
+                    Some(Tag { tenant, .. }) => prompts.prompt_of_group(index, tenant as u64),
+                    None => prompts.prompt(index),
+                };
+                (prompt, *max_tokens)
             }
             Source::Trace(items) => {
                 let item = items.get(usize::try_from(index).ok()?)?;
-                let prompt = Prompt { shared: String::new(), question: item.prompt.text() };
-                Some(RequestSpec { prompt, max_tokens: item.output_tokens, adapter })
+                (item.prompt.clone(), item.output_tokens)
             }
-        }
+        };
+        Some(RequestSpec { prompt, max_tokens, adapter })
+    }
+
+    /// Returns whose request the one with this index is, if there are tiers.
+    pub(crate) fn tag(&self, index: u64) -> Option<Tag> {
+        self.tiers.as_ref().map(|tiers| tiers.tag(index))
     }
 }

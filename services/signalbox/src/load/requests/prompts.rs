@@ -3,9 +3,7 @@
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-
-/// Assumed size of a token, because there is no tokenizer.
-const BYTES_PER_TOKEN: usize = 4;
+use signalbox_workload::{Author, Prompt, Segment};
 
 /// The sizes of prompts and what they share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +24,8 @@ pub(crate) enum Sharing {
     None,
 }
 
-/// A prompt in two parts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Prompt {
-    /// Instructions, which other prompts can share. Can be empty.
-    pub(crate) shared: String,
-    /// Question, which is unique to this prompt.
-    pub(crate) question: String,
-}
-
-/// Generates the prompts of a run by index. The same seed and shape give the same prompts.
+/// Generates the prompts of a run by index: instructions, which other prompts can share, and a question, which none does. The
+/// same seed and shape give the same prompts.
 #[derive(Clone, Debug)]
 pub(crate) struct PromptGenerator {
     seed: u64,
@@ -63,10 +53,19 @@ impl PromptGenerator {
             Sharing::Groups => self.group(index),
             Sharing::None => index,
         };
-        Prompt {
-            shared: text(&mut self.rng(Purpose::Group, group), self.shape.shared_tokens),
-            question: text(&mut self.rng(Purpose::Question, index), self.shape.question_tokens),
-        }
+        self.prompt_of_group(index, group)
+    }
+
+    /// Returns the prompt with this index, which is one of `group`.
+    pub(crate) fn prompt_of_group(&self, index: u64, group: u64) -> Prompt {
+        let segment = |author, purpose, number, tokens| {
+            let content = self.rng(purpose, number).random();
+            Segment { author, content, tokens }
+        };
+        Prompt::new([
+            segment(Author::System, Purpose::Group, group, self.shape.shared_tokens),
+            segment(Author::User, Purpose::Question, index, self.shape.question_tokens),
+        ])
     }
 
     /// Returns the group of the prompt with this index.
@@ -84,18 +83,6 @@ impl PromptGenerator {
     }
 }
 
-/// Returns random words of three letters and a space, each of which counts as one token.
-fn text(rng: &mut SmallRng, tokens: u32) -> String {
-    let mut text = String::with_capacity(tokens as usize * BYTES_PER_TOKEN);
-    for _ in 0..tokens {
-        for _ in 1..BYTES_PER_TOKEN {
-            text.push(char::from(rng.random_range(b'a'..=b'z')));
-        }
-        text.push(' ');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +94,12 @@ mod tests {
         PromptShape { sharing, groups, shared_tokens: 20, question_tokens: 10 }
     }
 
+    /// Returns the texts of the instructions and of the question.
+    fn parts(prompt: &Prompt) -> (String, String) {
+        let text = prompt.text();
+        (text[..80].to_owned(), text[80..].to_owned())
+    }
+
     proptest! {
         #[test]
         fn prompts_depend_only_on_the_seed(seed: u64, index in 0_u64..1_000) {
@@ -114,29 +107,28 @@ mod tests {
             let prompt = PromptGenerator::new(seed, shape).prompt(index);
             prop_assert_eq!(&prompt, &PromptGenerator::new(seed, shape).prompt(index));
             prop_assert_ne!(&prompt, &PromptGenerator::new(seed.wrapping_add(1), shape).prompt(index));
-            prop_assert_eq!(prompt.shared.len(), 80);
-            prop_assert_eq!(prompt.question.len(), 40);
+            prop_assert_eq!(prompt.tokens(), 30);
         }
 
         #[test]
         fn every_group_gets_equally_many_new_questions(seed: u64, groups in 1_u64..9, rounds in 1_u64..5) {
             let generator = PromptGenerator::new(seed, shape(Sharing::Groups, groups));
-            let prompts: Vec<_> = (0..groups * rounds).map(|index| generator.prompt(index)).collect();
+            let prompts: Vec<_> = (0..groups * rounds).map(|index| parts(&generator.prompt(index))).collect();
             let mut counts = HashMap::new();
-            for prompt in &prompts {
-                *counts.entry(&prompt.shared).or_insert(0) += 1;
+            for (shared, _) in &prompts {
+                *counts.entry(shared).or_insert(0) += 1;
             }
             prop_assert_eq!(counts.len() as u64, groups);
             prop_assert!(counts.values().all(|count| *count == rounds));
-            let questions: HashSet<_> = prompts.iter().map(|prompt| &prompt.question).collect();
+            let questions: HashSet<_> = prompts.iter().map(|(_, question)| question).collect();
             prop_assert_eq!(questions.len(), prompts.len());
         }
 
         #[test]
         fn unique_prompts_share_no_prefix(seed: u64) {
             let generator = PromptGenerator::new(seed, shape(Sharing::None, 2));
-            let shared: HashSet<_> = (0..50).map(|index| generator.prompt(index).shared[..16].to_owned()).collect();
-            prop_assert_eq!(shared.len(), 50);
+            let starts: HashSet<_> = (0..50).map(|index| generator.prompt(index).text()[..16].to_owned()).collect();
+            prop_assert_eq!(starts.len(), 50);
         }
     }
 }

@@ -1,5 +1,9 @@
-//! The results of a run: statistics, report and table.
+//! The results of a run: outcomes, statistics, report and table.
 
+pub(super) mod goals;
+pub(super) mod latencies;
+pub(super) mod outcome;
 pub(super) mod report;
 pub(super) mod statistics;
 pub(super) mod table;
+pub(super) mod tiers;

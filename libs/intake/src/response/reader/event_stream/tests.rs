@@ -83,3 +83,16 @@ fn events_after_the_first_output_are_parsed_only_for_usage_and_errors() {
     events.push(b"data: {\"error\": {\"code\": 500}}\n\n");
     assert_eq!(events.error(), Some(ResponseError { status: Some(500) }));
 }
+
+#[test]
+fn outputs_are_counted_when_every_event_is_read() {
+    let output = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+    let text = [role, output, role, output, output].concat();
+    let mut events = EventStreamReader::new("usage");
+    events.read_every_event();
+    events.push(text.as_bytes());
+    assert_eq!((3, false), (events.outputs(), events.is_done()));
+    events.push(b"data: [DONE]\r\n\r\n");
+    assert_eq!((3, true), (events.outputs(), events.is_done()));
+}
