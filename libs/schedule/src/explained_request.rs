@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::explain::Explanation;
 
-/// What flow control would do with a request that arrives now.
+/// Whether a request that arrives now would go, wait or be refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum ExpectedAdmission {
@@ -60,11 +60,11 @@ impl fmt::Display for ExpectedAdmission {
 /// A request that was not sent, with the decision on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedRequest {
-    /// What flow control would do with it.
+    /// Whether it would go, wait or be refused.
     pub admission: ExpectedAdmission,
-    /// Explanation of the decision.
+    /// Explanation of the decision; `None` if the request is invalid, so that there is none.
     #[serde(flatten)]
-    pub explanation: Explanation,
+    pub explanation: Option<Explanation>,
 }
 
 #[cfg(test)]

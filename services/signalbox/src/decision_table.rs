@@ -16,7 +16,8 @@ pub(crate) fn decision(decision: &ExplainedDecision) -> String {
 
 /// Formats what would happen to a request: whether it would wait, and the decision on it.
 pub(crate) fn request(explained: &ExplainedRequest) -> String {
-    format!("{}\n{}", explained.admission, explanation(&explained.explanation))
+    let explanation = explained.explanation.as_ref().map(explanation).unwrap_or_default();
+    format!("{}\n{explanation}", explained.admission)
 }
 
 /// Formats why a request goes to an endpoint, with a table of all candidates.

@@ -3,7 +3,7 @@
 use std::io::{Write, stderr};
 use std::process::ExitCode;
 
-/// The command did its work, and the answer is no: a file is invalid, a decision differs, no endpoint would get the request,
+/// The command did its work, and the answer is no: a file is invalid, a decision differs, a request would be refused,
 /// requests failed.
 pub(crate) const NO: u8 = 1;
 

@@ -11,15 +11,17 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
-use signalbox_extproc::{Action, Conversation, Event};
-use signalbox_intake::ParsedRequest;
+use signalbox_extproc::{Action, Conversation, Event, Refusal};
+use signalbox_intake::{Api, ParsedRequest};
 use signalbox_protos::envoy::config::core::v3::{HeaderMap as GatewayHeaders, HeaderValue};
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
 use signalbox_protos::envoy::service::ext_proc::v3::{
     BodySendMode, HttpBody, HttpHeaders, ProcessingRequest, ProtocolConfiguration,
 };
+use signalbox_schedule::{ExpectedAdmission, ExplainedRequest};
 
 use super::access::DebugRoutes;
+use crate::deciding::admission::expected_refusal;
 use crate::deciding::picker::Picker;
 
 /// What curl says of a body when nobody tells it. No API takes such forms, so it says nothing about the request.
@@ -52,15 +54,32 @@ async fn respond(
         Err(refusal) => return *refusal,
     };
     // Reading a large body takes too long for an async task.
-    let explained = tokio::task::spawn_blocking(move || {
-        let bytes = body.len() as u64;
-        let parsed = read(&picker, gateway_headers(&headers, query.path.as_deref()), body)?;
-        Ok(axum::Json(picker.explain(&parsed, bytes)))
-    });
+    let explained =
+        tokio::task::spawn_blocking(move || explain(&picker, &headers, query.path.as_deref(), body));
     match explained.await {
-        Ok(Ok(explained)) => explained.into_response(),
-        Ok(Err((status, reason))) => (status, reason).into_response(),
+        Ok(Ok(explained)) => axum::Json(explained).into_response(),
+        Ok(Err(reason)) => (StatusCode::BAD_REQUEST, reason).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Explains a request. One that is invalid would be refused.
+///
+/// # Errors
+/// What is needed to tell.
+fn explain(
+    picker: &Picker,
+    headers: &HeaderMap,
+    path: Option<&str>,
+    body: Bytes,
+) -> Result<ExplainedRequest, &'static str> {
+    let bytes = body.len() as u64;
+    match read(picker, gateway_headers(headers, path), body) {
+        Ok(parsed) if path.is_none() && parsed.api == Api::Opaque => {
+            Err("the body is none of a known API; name the path of the request")
+        }
+        Ok(parsed) => Ok(picker.explain(&parsed, bytes)),
+        Err(admission) => Ok(ExplainedRequest { admission, explanation: None }),
     }
 }
 
@@ -79,12 +98,8 @@ fn gateway_headers(headers: &HeaderMap, path: Option<&str>) -> GatewayHeaders {
 /// Reads a request as one from a gateway: with the configured parsers, the pool's models and the body limit.
 ///
 /// # Errors
-/// The status and the message with which the request would be refused.
-fn read(
-    picker: &Picker,
-    headers: GatewayHeaders,
-    body: Bytes,
-) -> Result<ParsedRequest, (StatusCode, String)> {
+/// How the request would be refused.
+fn read(picker: &Picker, headers: GatewayHeaders, body: Bytes) -> Result<ParsedRequest, ExpectedAdmission> {
     let mut conversation = Conversation::new(picker.conversation_config(), rand::random());
     let mode = BodySendMode::FullDuplexStreamed.into();
     let headers = ProcessingRequest {
@@ -104,12 +119,9 @@ fn read(
         Action::Pick(parsed) => Some(parsed),
         _ => None,
     });
-    parsed.ok_or_else(|| match conversation.refusal() {
-        Some(refusal) => {
-            let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
-            (status, format!("the request would be refused: {refusal}"))
-        }
-        None => (StatusCode::BAD_REQUEST, "the request is incomplete".to_owned()),
+    parsed.ok_or_else(|| {
+        let incomplete = Refusal::BadRequest("the request is incomplete".to_owned());
+        expected_refusal(conversation.refusal().unwrap_or(&incomplete))
     })
 }
 

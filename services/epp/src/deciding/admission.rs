@@ -24,6 +24,15 @@ pub(crate) enum NotPicked {
     Waits(Box<HeldRequest>),
 }
 
+/// Returns how a request would be refused.
+pub(crate) fn expected_refusal(refusal: &Refusal) -> ExpectedAdmission {
+    ExpectedAdmission::Refused {
+        status: refusal.status(),
+        reason: refusal.dropped_reason().map(str::to_owned),
+        message: refusal.to_string(),
+    }
+}
+
 /// A request that has to wait before an endpoint is picked.
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
@@ -90,16 +99,11 @@ impl Picker {
         bytes: u64,
     ) -> ExpectedAdmission {
         let priority = inputs.request.priority;
-        let refused = |refusal: &Refusal| ExpectedAdmission::Refused {
-            status: refusal.status(),
-            reason: refusal.dropped_reason().map(str::to_owned),
-            message: refusal.to_string(),
-        };
         match (self.admission(inputs, decision), decision) {
             (Admission::Go, Decision::Picked { .. }) => ExpectedAdmission::Goes,
-            (Admission::Go, Decision::NoEndpoint) => refused(&Refusal::NoEndpoint),
-            (Admission::Go, Decision::Filtered) => refused(&Refusal::Saturated),
-            (Admission::Shed, _) => refused(&Refusal::Shed),
+            (Admission::Go, Decision::NoEndpoint) => expected_refusal(&Refusal::NoEndpoint),
+            (Admission::Go, Decision::Filtered) => expected_refusal(&Refusal::Saturated),
+            (Admission::Shed, _) => expected_refusal(&Refusal::Shed),
             (Admission::Wait { tokens }, _) => {
                 match self.gate.expect(&self.arrival(inputs.request, tokens, bytes)) {
                     Ok(Behind { priority: behind_priority, requests: behind_requests }) => {
@@ -107,7 +111,7 @@ impl Picker {
                         let ahead_requests = ahead.map(|(_, usage)| usage.requests).sum();
                         ExpectedAdmission::Waits { behind_priority, behind_requests, ahead_requests }
                     }
-                    Err(reason) => refused(&self.refuse_waiting(reason, priority)),
+                    Err(reason) => expected_refusal(&self.refuse_waiting(reason, priority)),
                 }
             }
         }

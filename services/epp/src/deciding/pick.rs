@@ -175,7 +175,7 @@ impl Picker {
         let decision = decide(&inputs, &self.policy, &mut SmallRng::seed_from_u64(seed));
         ExplainedRequest {
             admission: self.expected_admission(&inputs, &decision, bytes),
-            explanation: explain(&inputs, &self.policy, (view_age_ms, seed)),
+            explanation: Some(explain(&inputs, &self.policy, (view_age_ms, seed))),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use clap::Parser;
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -21,6 +21,7 @@ use serde_json::Value;
 use signalbox_tls::{ServerTls, TlsParameters};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio_stream::StreamExt;
 
 use super::LoadArgs;
 use super::results::report::Report;

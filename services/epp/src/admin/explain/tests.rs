@@ -1,5 +1,5 @@
-use signalbox_intake::{Api, Parsers};
-use signalbox_schedule::{ExpectedAdmission, Policy};
+use signalbox_intake::Parsers;
+use signalbox_schedule::Policy;
 
 use super::*;
 use crate::test_support::{FIRST, picker, picker_settings, picker_with, pool};
@@ -16,7 +16,7 @@ fn read_chat(
     path: Option<&str>,
 ) -> Result<ParsedRequest, String> {
     let read = read(picker, gateway_headers(&headers(named), path), Bytes::from_static(CHAT));
-    read.map_err(|(status, reason)| format!("{} {reason}", status.as_u16()))
+    read.map_err(|refused| refused.to_string())
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn headers_and_path_count_as_for_a_request() {
 #[test]
 fn what_would_be_refused_is_refused() {
     let missing = read_chat(&picker(&[FIRST]), &[], Some("/v1/completions")).unwrap_err();
-    assert!(missing.starts_with("400 the request would be refused: "), "{missing}");
+    assert!(missing.starts_with("would be refused with 400: "), "{missing}");
     let mut settings = picker_settings(Policy::default());
     settings.conversations.parsers = Parsers::new(["anthropic-parser".to_owned()]).into();
     let picker = picker_with(settings, &pool(&[FIRST], signalbox_state::ScrapeStatus::Fresh));
@@ -64,4 +64,16 @@ fn pool_without_endpoints_makes_the_request_wait() {
     let _place = picker.wait(&held, 77).unwrap();
     let behind = ExpectedAdmission::Waits { behind_priority: Some(0), behind_requests: 1, ahead_requests: 1 };
     assert_eq!(behind, picker.explain(&parsed, 77).admission);
+}
+
+#[test]
+fn invalid_request_has_no_decision_and_an_unknown_body_needs_a_path() {
+    let picker = picker(&[FIRST]);
+    let explained =
+        |body: &'static [u8], path| explain(&picker, &HeaderMap::new(), path, Bytes::from_static(body));
+    let invalid = explained(b"{\"model\":", None).unwrap();
+    assert!(matches!(invalid.admission, ExpectedAdmission::Refused { status: 400, .. }), "{invalid:?}");
+    assert_eq!(None, invalid.explanation);
+    assert!(explained(b"{\"model\":\"m\"}", None).unwrap_err().contains("path"));
+    assert!(explained(b"{\"model\":\"m\"}", Some("/v1/files")).unwrap().explanation.is_some());
 }

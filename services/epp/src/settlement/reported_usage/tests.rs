@@ -130,6 +130,6 @@ fn prompts_are_weighed_by_the_ratio_that_the_pool_learned() {
     let expected = 10 * BLOCK.0 / 2;
     assert!(usage.predicted_tokens.abs_diff(expected) <= expected / 25, "{}", usage.predicted_tokens);
     assert_eq!(usage.predicted_tokens - 1, usage.predicted_cached_tokens);
-    let explained = picker.explain(&prompt_of(10, BLOCK.0), 0).explanation;
+    let explained = picker.explain(&prompt_of(10, BLOCK.0), 0).explanation.unwrap();
     assert_eq!(usage.predicted_tokens, explained.request.prompt_tokens);
 }
