@@ -19,6 +19,8 @@ pub enum Invariant {
     NoDivergence,
     /// An owner's clock continues where the previous owner's clock stopped.
     ClockContinues,
+    /// A new owner asks for no fewer replicas than an earlier one has stored.
+    SignalDoesNotDip,
     /// The acknowledged number of a live origin never decreases.
     AcknowledgementsGrow,
     /// An acknowledged placement is in the state.
@@ -106,7 +108,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -114,6 +116,7 @@ impl Invariant {
         Self::EpochsAreGenuine,
         Self::NoDivergence,
         Self::ClockContinues,
+        Self::SignalDoesNotDip,
         Self::AcknowledgementsGrow,
         Self::AcknowledgedIsApplied,
         Self::ExpiredOriginsStayExpired,
@@ -167,6 +170,7 @@ impl Invariant {
             Self::EpochsAreGenuine => "epochs-are-genuine",
             Self::NoDivergence => "no-divergence",
             Self::ClockContinues => "clock-continues",
+            Self::SignalDoesNotDip => "signal-does-not-dip",
             Self::AcknowledgementsGrow => "acknowledgements-grow",
             Self::AcknowledgedIsApplied => "acknowledged-is-applied",
             Self::ExpiredOriginsStayExpired => "expired-origins-stay-expired",

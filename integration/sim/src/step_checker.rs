@@ -236,6 +236,15 @@ impl StepChecker {
         }
     }
 
+    /// Checks how many replicas a new owner asks for at first, after an earlier one has asked for `stored`.
+    pub(crate) fn check_signal(&mut self, process: ProcessId, stored: u32, now: u32) {
+        if now < stored {
+            self.fail(Invariant::SignalDoesNotDip, || {
+                format!("{process:?} begins with {now} replicas, but {stored} were asked for")
+            });
+        }
+    }
+
     /// Checks a replica after an input.
     pub(crate) fn check_replica(&mut self, process: ProcessId, follower: &Follower) {
         let (version, epoch) = (follower.replica().cursor(), follower.epoch());

@@ -145,7 +145,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(
         "sim",
         Kind::PureWithRng,
-        &["types", "flow", "admission", "state", "schedule", "actors", "event-queue"],
+        &["types", "flow", "admission", "signal", "state", "schedule", "actors", "event-queue"],
     ),
     row("integration", Kind::Shell, &["kube", "lease", "protos", "tls", "types"]),
     row("chaos", Kind::Shell, &["integration"]),

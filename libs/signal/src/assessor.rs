@@ -65,6 +65,9 @@ impl SignalAssessor {
 
     /// Takes over what an earlier owner has published last: its numbers hold until this one knows enough to lower them.
     pub fn inherit(&mut self, signal: &Signal) {
+        if !signal.is_active {
+            self.idleness.inherit();
+        }
         for group in &signal.groups {
             if self.capacities.of(&group.group).is_none() {
                 self.capacities.inherit(group);

@@ -7,11 +7,19 @@ use crate::signal::Coverage;
 #[derive(Debug, Default)]
 pub(crate) struct Idleness {
     since_ms: Option<u64>,
+    /// Whether an earlier owner has found the pool idle for long enough, and nothing has happened since.
+    is_inherited: bool,
 }
 
 impl Idleness {
+    /// Takes over that an earlier owner has found the pool idle for long enough.
+    pub(crate) fn inherit(&mut self) {
+        self.is_inherited = true;
+    }
+
     /// Records what is observed, and returns for how long the pool has been idle, in milliseconds; `None` if it is not idle,
-    /// or not for certain: then it is as if something had happened now.
+    /// or not for certain: then it is as if something had happened now. A pool that an earlier owner found idle is so until
+    /// something happens.
     pub(crate) fn record(
         &mut self,
         observation: &Observation,
@@ -19,15 +27,16 @@ impl Idleness {
         has_arrivals: bool,
     ) -> Option<u64> {
         let in_flight: u64 = observation.pods.iter().map(|pod| pod.requests_in_flight).sum();
-        let is_idle = coverage.replicas_percent == 100
-            && in_flight == 0
-            && observation.queue.requests == 0
-            && !has_arrivals;
-        if !is_idle {
-            self.since_ms = None;
+        if in_flight > 0 || observation.queue.requests > 0 || has_arrivals {
+            *self = Self::default();
             return None;
         }
-        let since_ms = *self.since_ms.get_or_insert(observation.now_ms);
-        Some(observation.now_ms.saturating_sub(since_ms))
+        if coverage.replicas_percent < 100 {
+            self.since_ms = None;
+        } else {
+            self.since_ms.get_or_insert(observation.now_ms);
+        }
+        let idle_ms = self.since_ms.map(|since_ms| observation.now_ms.saturating_sub(since_ms));
+        if self.is_inherited { Some(u64::MAX) } else { idle_ms }
     }
 }

@@ -180,7 +180,7 @@ impl Pool {
             PoolInput::Feedback(feedback) => self.handle_feedback(now_ms, feedback),
             PoolInput::FeedbackRest(rest) => self.continue_feedback(now_ms, rest),
             PoolInput::Tick => self.handle_tick(now_ms),
-            PoolInput::StoredSignal(signal) => self.handle_stored_signal(now_ms, signal.as_deref()),
+            PoolInput::StoredSignal(signal) => self.handle_stored_signal(signal.as_deref()),
             PoolInput::GrantDue => self.granting.wake(now_ms),
             PoolInput::Continue => self.handle_continue(now_ms),
         };

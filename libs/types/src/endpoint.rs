@@ -141,9 +141,22 @@ pub struct EndpointSpec {
 }
 
 impl EndpointSpec {
+    /// The label that says what the endpoint's pod costs relative to others, in any unit: a positive number.
+    pub const COST_LABEL: &str = "signalbox.dev/cost";
+
     /// Returns the endpoint's key.
     pub fn key(&self) -> EndpointKey {
         EndpointKey::of(&self.name)
+    }
+
+    /// Returns what the endpoint's pod costs; `None` if it does not say, or nothing usable.
+    pub fn cost(&self) -> Option<f64> {
+        self.labels.get(Self::COST_LABEL).and_then(|cost| Self::parse_cost(cost))
+    }
+
+    /// Returns the cost of a pod, as its label says; `None` if that is not a positive number.
+    pub fn parse_cost(cost: &str) -> Option<f64> {
+        cost.parse().ok().filter(|cost: &f64| cost.is_finite() && *cost > 0.0)
     }
 
     /// Returns the name of the pod that the endpoint belongs to: its own name without the rank, if it has one

@@ -2,7 +2,9 @@
 //! increase.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use signalbox_signal::Signal;
 use signalbox_state::{ClaimResult, ObservedOwner};
 
 use crate::plan::Node;
@@ -86,6 +88,8 @@ pub(crate) struct Coordinator {
     revision: u64,
     /// When the pool lost its owner.
     pub(crate) vacant_since_us: Option<u64>,
+    /// The signal that an owner has stored last.
+    pub(crate) signal: Option<Arc<Signal>>,
 }
 
 impl Coordinator {
@@ -99,6 +103,7 @@ impl Coordinator {
             epoch: None,
             revision: 0,
             vacant_since_us: None,
+            signal: None,
         }
     }
 

@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     GoOn,
     /// Grants places to requests that wait.
     Grant,
+    /// Reads the stored signal as the owner of this epoch.
+    ReadSignal(u64),
     /// Sends a heartbeat to all followers.
     Heartbeat,
     /// Sends new changes to all followers.

@@ -5,6 +5,7 @@ mod feeds;
 mod follower_stream;
 mod lease;
 mod serving;
+mod signals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,6 +115,7 @@ impl Aggregator {
                 self.finish_draining(cluster);
                 cluster.set_timer(self.node, TICK_MS, Timer::Tick);
             }
+            Timer::ReadSignal(epoch) => self.read_signal(cluster, epoch),
             Timer::Grant => self.apply(cluster, RoleInput::Pool(PoolInput::GrantDue)),
             Timer::GoOn => {
                 self.is_continuing = false;

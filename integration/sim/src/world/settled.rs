@@ -128,6 +128,7 @@ fn check_state_converges(world: &World) -> Result<(), Violation> {
             ("acknowledgements", state.acknowledgements().eq(pool_state.acknowledgements())),
             ("loads", loads(state).eq(loads(pool_state))),
             ("provisional_since", state.provisional_since() == pool_state.provisional_since()),
+            ("signal", state.signal() == pool_state.signal()),
         ];
         if let Some((part, _)) = parts.iter().find(|(_, is_same)| !is_same) {
             let observed = format!("{owner} and {node} have the same digest but differ in {part}");

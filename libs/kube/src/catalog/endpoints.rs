@@ -54,7 +54,10 @@ fn add_pod<'a>(
     let engine = settings.engine();
     let active_ports = settings.active_ports();
     let metrics = settings.metrics();
-    let labels = labels(pod);
+    let mut labels = labels(pod);
+    if let Some(cost) = settings.cost() {
+        labels.insert(EndpointSpec::COST_LABEL.to_owned(), cost.to_owned());
+    }
     for (rank, port) in pool.target_ports.iter().enumerate() {
         if active_ports.as_ref().is_some_and(|active| !active.contains(port)) {
             continue;
@@ -164,6 +167,12 @@ impl<'a> Settings<'a, '_> {
             self.reject("annotation", annotation, &message);
         }
         Some(ports)
+    }
+
+    /// Returns what the pod costs, as its annotation says.
+    fn cost(&mut self) -> Option<&'a str> {
+        let is_cost = |text: &str| EndpointSpec::parse_cost(text).is_some();
+        self.read(Setting::Cost, "a positive number", |text| is_cost(text).then_some(text))
     }
 
     fn metrics(&mut self) -> Metrics<'a> {

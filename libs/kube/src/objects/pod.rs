@@ -7,6 +7,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
+use signalbox_types::EndpointSpec;
 
 use super::meta::{created_ms, used_meta};
 use super::object_ref::ObjectRef;
@@ -19,15 +20,17 @@ pub(crate) enum Setting {
     MetricsPath,
     MetricsScheme,
     MetricsSkipVerify,
+    Cost,
 }
 
 impl Setting {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::ActivePorts,
         Self::MetricsPort,
         Self::MetricsPath,
         Self::MetricsScheme,
         Self::MetricsSkipVerify,
+        Self::Cost,
     ];
 
     /// Returns the annotations that have the setting. The first that is present counts.
@@ -38,6 +41,7 @@ impl Setting {
             Self::MetricsPath => &["signalbox.dev/metrics-path"],
             Self::MetricsScheme => &["signalbox.dev/metrics-scheme"],
             Self::MetricsSkipVerify => &["signalbox.dev/metrics-insecure-skip-verify"],
+            Self::Cost => &[EndpointSpec::COST_LABEL],
         }
     }
 }

@@ -205,7 +205,8 @@ impl Parts<'_> {
 fn steady(moment: &Moment, member: &mut Member<'_>, wanted: Wanted, is_idle: bool) -> (u32, Reason) {
     let Moment { now_ms, window_ms, may_fall, .. } = *moment;
     let (state, serving) = (&mut *member.state, member.counts.provisioned());
-    if is_idle && may_fall {
+    // One that needs no replica already goes on so, whatever is not known.
+    if is_idle && (may_fall || state.steadied.desired() == 0) {
         state.steadied.set(0);
         state.startup.record(now_ms, serving, 0);
         return (0, Reason::Idle);

@@ -56,8 +56,13 @@ impl Signalling {
 }
 
 impl Pool {
+    /// Returns whether [`super::PoolInput::StoredSignal`] is awaited: until then, the pool is not assessed.
+    pub fn awaits_stored_signal(&self) -> bool {
+        !self.signalling.knows_stored
+    }
+
     /// Goes on from what an earlier owner has stored with the coordinator.
-    pub(super) fn handle_stored_signal(&mut self, _now_ms: u64, signal: Option<&Signal>) -> Vec<PoolEffect> {
+    pub(super) fn handle_stored_signal(&mut self, signal: Option<&Signal>) -> Vec<PoolEffect> {
         if !self.signalling.knows_stored {
             self.signalling.knows_stored = true;
             signal.into_iter().for_each(|signal| self.signalling.assessor.inherit(signal));

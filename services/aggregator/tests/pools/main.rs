@@ -6,6 +6,7 @@ mod history;
 mod http;
 mod neighbours;
 mod removal;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

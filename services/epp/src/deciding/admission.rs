@@ -145,7 +145,9 @@ impl Picker {
 
     /// Returns the refusal of a request of `priority` that cannot wait any longer.
     pub(crate) fn refuse_waiting(&self, reason: DropReason, priority: i32) -> Refusal {
-        self.arrivals.record_refusal();
+        if matches!(reason, DropReason::Saturated | DropReason::NoEndpoints | DropReason::Expired) {
+            self.arrivals.record_refusal();
+        }
         let view = &self.snapshot.load().view;
         let ahead = ahead_elsewhere(view, self.origin(), priority);
         Refusal::Dropped { reason, retry_after_s: self.gate.retry_after_s(priority, ahead) }

@@ -35,12 +35,10 @@ impl Aggregator {
             RoleEffect::Pool(PoolEffect::GrantAfter(after_ms)) => {
                 cluster.set_timer(self.node, after_ms, Timer::Grant);
             }
+            RoleEffect::Pool(PoolEffect::StoreSignal(signal)) => self.store_signal(cluster, signal),
             RoleEffect::Pool(PoolEffect::Count(event)) => self.check_event(cluster, event),
             RoleEffect::Pool(
-                PoolEffect::NeedChain(..)
-                | PoolEffect::Expired(_)
-                | PoolEffect::FeedbackLeft(_)
-                | PoolEffect::StoreSignal(_),
+                PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::FeedbackLeft(_),
             ) => {}
             RoleEffect::Send(stream, message) => {
                 cluster.send(stream, End::Server, Payload::FromFollower(message))
@@ -78,7 +76,8 @@ impl Aggregator {
     fn status_changed(&mut self, cluster: &mut Cluster, status: RoleStatus) {
         cluster.trace(|| format!("{} is {status:?} at {:?}", self.node, self.role.version()));
         match status {
-            RoleStatus::Owner(_) => {
+            RoleStatus::Owner(epoch) => {
+                self.ask_for_signal(cluster, epoch);
                 cluster.counters.increment(Counter::Takeover);
                 let pool_now_ms = self.role.pool_now_ms(cluster.now_ms(self.node));
                 cluster.checker.check_takeover((self.node, self.run), &self.role, pool_now_ms);

@@ -113,6 +113,7 @@ fn annotations_and_labels_override_the_defaults() {
             "signalbox.dev/metrics-path": "/m?x=1",
             "signalbox.dev/metrics-scheme": "https",
             "signalbox.dev/metrics-insecure-skip-verify": "true",
+            "signalbox.dev/cost": "2.5",
         },
     } });
     let pods = vec![pod("prod/a", "10.0.0.1", changes), pod("prod/b", "fd00::2", no_changes())];
@@ -124,6 +125,7 @@ fn annotations_and_labels_override_the_defaults() {
         (Engine::Sglang, Some("decode")),
         (a.engine, a.labels.get("llm-d.ai/role").map(String::as_str))
     );
+    assert_eq!((Some(2.5), None), (a.cost(), b.cost()));
     assert_eq!(Some("vllm"), a.labels.get("app").map(String::as_str));
     assert_eq!(("http://[fd00::2]:8000/metrics", MetricsTls::Verified), (&*b.metrics_url, b.metrics_tls));
     assert_eq!((Engine::Vllm, 1), (b.engine, b.labels.len()));
@@ -138,6 +140,7 @@ fn garbage_in_annotations_is_reported_and_the_defaults_apply() {
             "signalbox.dev/metrics-path": "no slash",
             "signalbox.dev/metrics-scheme": "ftp",
             "signalbox.dev/metrics-insecure-skip-verify": "maybe",
+            "signalbox.dev/cost": "-1",
         },
     } });
     let pods = vec![pod("prod/a", "10.0.0.1", changes)];
@@ -145,6 +148,7 @@ fn garbage_in_annotations_is_reported_and_the_defaults_apply() {
     let messages: Vec<_> =
         fixture.refresh().rejections.into_iter().map(|rejection| rejection.message).collect();
     let expected = [
+        "annotation signalbox.dev/cost: \"-1\" is not usable; write a positive number; using the default",
         "annotation signalbox.dev/metrics-insecure-skip-verify: \"maybe\" is not usable; write true or false; using the default",
         "annotation signalbox.dev/metrics-path: \"no slash\" is not usable; write a path such as /metrics; using the default",
         "annotation signalbox.dev/metrics-port: \"70000\" is not usable; write a port from 1 to 65535; using the default",

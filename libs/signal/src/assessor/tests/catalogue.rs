@@ -1,9 +1,11 @@
 //! Each way in which autoscalers of model servers are known to fail.
 
 use super::world::{World, pod, replica};
+use crate::assessor::SignalAssessor;
 use crate::metric::Metric;
 use crate::observation::{PodSpeed, PodState};
 use crate::reading::Unavailable;
+use crate::settings::SignalSettings;
 use crate::signal::{Certainty, Queue, Reason};
 
 /// Series of pods and replicas that are gone must not keep the number up.
@@ -238,4 +240,26 @@ fn full_kv_caches_ask_for_more() {
     world.pods.iter_mut().for_each(|pod| pod.kv_used_tokens = Some(490_000));
     world.run(10, 1);
     assert_eq!((3, Reason::KvCache), (world.desired(), world.signal.groups[0].reason));
+}
+
+/// A pool that has been at zero for long is not woken because its owner changes.
+#[test]
+fn pool_at_zero_stays_there_when_its_owner_changes() {
+    let mut world = World::new(0);
+    world.run(700, 0);
+    assert_eq!((0, false), (world.desired(), world.signal.is_active));
+    let before = world.signal.clone();
+    world.assessor = SignalAssessor::new(SignalSettings::default());
+    world.assessor.inherit(&before);
+    // The new owner has yet to hear of the replicas.
+    let replicas = std::mem::take(&mut world.replicas);
+    world.assess();
+    assert_eq!((0, false), (world.desired(), world.signal.is_active));
+    world.replicas = replicas;
+    for _ in 0..120 {
+        world.run(1, 0);
+        assert_eq!((0, false), (world.desired(), world.signal.is_active));
+    }
+    world.run(1, 1);
+    assert_eq!((1, true), (world.desired(), world.signal.is_active));
 }

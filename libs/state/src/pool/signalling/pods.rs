@@ -16,9 +16,6 @@ const ROLE: &str = "llm-d.ai/role";
 /// The label of a pod that tells the Deployments behind one pool apart.
 const DEPLOYMENT: &str = "signalbox.dev/deployment";
 
-/// The label of a pod that says what it costs, in any unit.
-const COST: &str = "signalbox.dev/cost";
-
 /// What a pod costs that says nothing.
 const DEFAULT_COST: f64 = 1.0;
 
@@ -68,7 +65,7 @@ impl Pool {
         Pod {
             key: key.0,
             group: group_of(spec),
-            cost: cost_of(spec),
+            cost: spec.cost().unwrap_or(DEFAULT_COST),
             state,
             speed: self.speed_of(endpoint_state),
             kv_tokens,
@@ -121,11 +118,6 @@ fn state_of(endpoint_state: &EndpointState) -> Option<PodState> {
 fn group_of(spec: &EndpointSpec) -> Group {
     let label = |name: &str| spec.labels.get(name).map(String::as_str);
     Group { role: Role::of_pod(label(ROLE)), deployment: label(DEPLOYMENT).unwrap_or_default().into() }
-}
-
-fn cost_of(spec: &EndpointSpec) -> f64 {
-    let cost = spec.labels.get(COST).and_then(|cost| cost.parse().ok());
-    cost.filter(|cost: &f64| cost.is_finite() && *cost > 0.0).unwrap_or(DEFAULT_COST)
 }
 
 /// Returns the pod whose endpoints are `ranks`, at least one: together they do the work of all, and it serves as well as the

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_signal::Signal;
-use signalbox_state::{PoolInput, RoleInput};
+use signalbox_state::{Pool, PoolInput, RoleInput, RoleStatus};
 use signalbox_types::PoolId;
 use tokio::sync::watch;
 
@@ -29,8 +29,11 @@ impl State {
         }
     }
 
-    /// Asks the coordinator what an earlier owner has stored, under this owner's `epoch`.
+    /// Asks the coordinator what an earlier owner has stored, as the owner of `epoch`, if that is not known.
     pub(super) fn read_stored_signal(&self, myself: &PoolOwnerRef, epoch: u64) {
+        if !self.role.pool().is_some_and(Pool::awaits_stored_signal) {
+            return;
+        }
         let (membership, pool) = (self.setup.membership.clone(), self.setup.handle.pool.clone());
         let myself = myself.clone();
         tokio::spawn(async move {
@@ -44,10 +47,12 @@ impl State {
         });
     }
 
-    /// Passes on what the coordinator has stored, unless this aggregator does not own the pool under `epoch` any more.
+    /// Passes on what the coordinator has stored. If the epoch is another one by now, the pool may be, too.
     pub(super) fn handle_stored_signal(&mut self, myself: &PoolOwnerRef, epoch: u64, stored: ToStore) {
-        if self.role.status() == signalbox_state::RoleStatus::Owner(epoch) {
+        if self.role.status() == RoleStatus::Owner(epoch) {
             self.apply(myself, RoleInput::Pool(PoolInput::StoredSignal(stored)));
+        } else if let RoleStatus::Owner(epoch) = self.role.status() {
+            self.read_stored_signal(myself, epoch);
         }
     }
 }

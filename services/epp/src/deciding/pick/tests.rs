@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use signalbox_admission::{FlowControl, FlowMode};
+use signalbox_flow::DropReason;
 use signalbox_schedule::Policy;
 use signalbox_state::{Bookings, ResponseOutcome};
 use signalbox_types::{BlockHash, Origin};
@@ -202,4 +203,31 @@ fn fallbacks_and_scores_leave_out_worse_tiers() {
         assert!([format!("{FIRST},{THIRD}"), format!("{THIRD},{FIRST}")].contains(&destination.to_owned()));
         assert!(!destination.contains(SECOND));
     }
+}
+
+#[test]
+fn each_request_that_arrives_is_counted_once() {
+    let picker = picker(&[FIRST]);
+    let arrivals: Vec<_> = (0..20).map(|_| arrival(&picker, 0)).collect();
+    assert!(arrivals.contains(&"goes") && arrivals.contains(&"waits"), "{arrivals:?}");
+    let counts = picker.arrivals.counts();
+    let prompt = 20 * 256 / 4; // tokens of four bytes
+    assert_eq!((20, 20 * prompt, 0), (counts.requests, counts.prefill_tokens, counts.refused));
+    assert!(counts.output_tokens > 0);
+    // What goes after it has waited has arrived before.
+    let waited = picker.pick_or_fall_back(prompt_of(20, 256), granted());
+    assert!(waited.is_ok());
+    assert_eq!(counts, picker.arrivals.counts());
+    picker.refuse_waiting(DropReason::Saturated, 0);
+    assert_eq!(1, picker.arrivals.counts().refused);
+}
+
+#[test]
+fn refused_requests_have_arrived_too() {
+    let control = FlowControl { mode: FlowMode::Off, ..FlowControl::default() };
+    let mut without_endpoints = picker(&[]);
+    without_endpoints.gate = Arc::new(Gate::new(control, 1, Arc::default()));
+    assert!(without_endpoints.pick_or_fall_back(prompt_of(20, 256), RequestContext::default()).is_err());
+    let counts = without_endpoints.arrivals.counts();
+    assert_eq!((1, 1), (counts.requests, counts.refused));
 }
