@@ -23,7 +23,10 @@ const PORTS: [&str; 8] = [
 
 /// Starts `up` with the flags `more`, and on free ports where they set none.
 async fn up(dir: &TestDir, more: &[&str]) -> anyhow::Result<(Process, Value)> {
-    let mut flags = vec!["up", "--output", "json", "--simulator-speed", "50"];
+    let mut flags = vec!["up", "--output", "json"];
+    if !more.contains(&"--endpoints") {
+        flags.extend(["--simulator-speed", "50"]);
+    }
     for port in PORTS.into_iter().filter(|port| !more.contains(port)) {
         flags.extend([port, "127.0.0.1:0"]);
     }
@@ -136,6 +139,18 @@ async fn port_in_use_is_reported_with_its_flag() {
         let dir = TestDir::new().unwrap();
         let error = up(&dir, &[flag, &address]).await.unwrap_err().to_string();
         assert!(error.contains(&address) && error.contains(flag), "{flag}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn flags_that_do_not_apply_together_are_refused() {
+    let dir = TestDir::new().unwrap();
+    for (flags, needed) in [
+        (["--endpoints", "endpoints.yaml", "--simulators", "2"].as_slice(), "--simulators"),
+        (["--envoy", "/nowhere/envoy"].as_slice(), "--gateway envoy"),
+    ] {
+        let error = up(&dir, flags).await.unwrap_err().to_string();
+        assert!(error.contains("exit status: 64") && error.contains(needed), "{error}");
     }
 }
 
