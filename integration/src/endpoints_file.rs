@@ -60,6 +60,27 @@ pub fn write_pool<'a>(
     pool: &str,
     endpoints: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> anyhow::Result<PathBuf> {
+    write_pool_with(dir, pool, endpoints, "")
+}
+
+/// Like [`write_endpoints`], with more documents.
+///
+/// # Errors
+/// Fails when the file cannot be written.
+pub(crate) fn write_endpoints_with<'a>(
+    dir: &TestDir,
+    endpoints: impl IntoIterator<Item = (&'a str, &'a str)>,
+    documents: &str,
+) -> anyhow::Result<PathBuf> {
+    write_pool_with(dir, POOL, endpoints, documents)
+}
+
+fn write_pool_with<'a>(
+    dir: &TestDir,
+    pool: &str,
+    endpoints: impl IntoIterator<Item = (&'a str, &'a str)>,
+    documents: &str,
+) -> anyhow::Result<PathBuf> {
     let mut text =
         format!("apiVersion: signalbox/v1\nkind: Endpoints\npool: {{ name: {pool}, namespace: default }}\n");
     let mut endpoints = endpoints.into_iter().peekable();
@@ -67,6 +88,7 @@ pub fn write_pool<'a>(
     for (name, address) in endpoints {
         writeln!(text, "- {{ name: {name}, address: {address}, engine: vllm }}")?;
     }
+    text.push_str(documents);
     let of = |extension: &str| dir.path().join(format!("endpoints-{pool}.{extension}"));
     fs::write(of("new"), text)?;
     fs::rename(of("new"), of("yaml"))?;

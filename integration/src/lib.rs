@@ -20,7 +20,7 @@ pub use http::{
     Client, CompletionRequest, MODEL, MetricsPage, Response, ResponseFormat, UPLOAD_CHUNK_BYTES, Upload,
     random_text,
 };
-pub use load::{Load, LoadResult, RequestFailure};
+pub use load::{Load, LoadResult, RequestFailure, TIER_OBJECTIVES, Tier};
 pub use ports::Ports;
 pub use processes::{
     Certificates, Envoy, Epp, Etcd, Fleet, GatewayReplica, PICKED_HEADER, Pod, PodConfig, Process,

@@ -1,17 +1,22 @@
 //! Sends requests at a constant rate, regardless of how earlier ones end, and checks every response.
 
+mod request_kind;
+mod tier;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use bytes::Bytes;
+use anyhow::Context;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::http::{Client, MODEL, Response, Upload};
+use self::request_kind::RequestKind;
+pub use self::tier::{TIER_OBJECTIVES, Tier};
+
+use crate::http::{Client, Response, Upload};
 
 /// The time between two requests.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(25);
@@ -19,15 +24,14 @@ const REQUEST_INTERVAL: Duration = Duration::from_millis(25);
 /// A request that takes longer has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many different prefixes the prompts have.
-const PREFIXES: u64 = 12;
-
-/// How many words the prompts with the same prefix share: some thirty blocks.
-const PREFIX_WORDS: u64 = 1_500;
+/// The header that says why a request was refused.
+const REASON: &str = "x-llm-d-request-dropped-reason";
 
 /// A failed request.
 #[derive(Clone, Debug)]
 pub struct RequestFailure {
+    /// The tier of the request, if it has one.
+    pub tier: Option<Tier>,
     /// The status of the response; `None` when no response had started.
     pub status: Option<StatusCode>,
     /// When the request was sent.
@@ -48,7 +52,8 @@ impl RequestFailure {
     pub fn describe(&self, started: Instant) -> String {
         let after_s = self.at.saturating_duration_since(started).as_secs_f64();
         let sent_s = self.at.duration_since(self.sent).as_secs_f64();
-        format!("after {after_s:.2} s, sent {sent_s:.2} s before: {}", self.why)
+        let tier = self.tier.map(|tier| format!("{tier}, ")).unwrap_or_default();
+        format!("{tier}after {after_s:.2} s, sent {sent_s:.2} s before: {}", self.why)
     }
 }
 
@@ -59,8 +64,19 @@ pub struct LoadResult {
     pub requests: usize,
     /// Those that failed.
     pub failures: Vec<RequestFailure>,
+    /// How many sheddable requests were refused, by the reason that they were told.
+    pub shed: BTreeMap<String, usize>,
     /// The longest time from a request to the start of its response.
     pub slowest: Duration,
+}
+
+/// How a request ended that did not fail.
+#[derive(Debug)]
+enum Ended {
+    /// It was served. Its response started after this time.
+    Served(Duration),
+    /// It was refused, as sheddable requests may be, for this reason.
+    Shed(String),
 }
 
 /// Load that runs until it is stopped.
@@ -78,11 +94,21 @@ struct Progress {
 }
 
 impl Load {
-    /// Starts sending requests to `url`.
+    /// Starts sending requests to `url`, all alike.
     pub fn start(client: Client, url: &str) -> Self {
+        Self::start_with(client, url, 0, |_| None)
+    }
+
+    /// Starts sending requests to `url` in tiers, of which the endpoints file must have the [`TIER_OBJECTIVES`]. `first` is the
+    /// number of the first request: prompts of other numbers than before are not cached.
+    pub fn start_in_tiers(client: Client, url: &str, first: u64) -> Self {
+        Self::start_with(client, url, first, |number| Some(Tier::of(number)))
+    }
+
+    fn start_with(client: Client, url: &str, first: u64, tier_of: fn(u64) -> Option<Tier>) -> Self {
         let progress = Arc::<Progress>::default();
         let url = format!("{url}/v1/completions");
-        let task = tokio::spawn(send_requests(client, url, Arc::clone(&progress)));
+        let task = tokio::spawn(send_requests(client, url, (first, tier_of), Arc::clone(&progress)));
         Self { progress, task }
     }
 
@@ -107,17 +133,22 @@ impl Drop for Load {
     }
 }
 
-async fn send_requests(client: Client, url: String, progress: Arc<Progress>) -> LoadResult {
+async fn send_requests(
+    client: Client,
+    url: String,
+    (first, tier_of): (u64, fn(u64) -> Option<Tier>),
+    progress: Arc<Progress>,
+) -> LoadResult {
     let mut requests = JoinSet::new();
     let mut interval = tokio::time::interval(REQUEST_INTERVAL);
     let mut result = LoadResult::default();
-    for number in 0.. {
+    for number in first.. {
         interval.tick().await;
         if progress.is_stopped.load(Ordering::Relaxed) {
             break;
         }
-        requests.spawn(send_request(client.clone(), url.clone(), number));
-        progress.sent.store(number + 1, Ordering::Relaxed);
+        requests.spawn(send_request(client.clone(), url.clone(), (number, tier_of(number))));
+        progress.sent.store(number - first + 1, Ordering::Relaxed);
         while let Some(Ok(done)) = requests.try_join_next() {
             result.add(done);
         }
@@ -129,125 +160,55 @@ async fn send_requests(client: Client, url: String, progress: Arc<Progress>) -> 
 }
 
 impl LoadResult {
-    fn add(&mut self, done: Result<Duration, RequestFailure>) {
+    fn add(&mut self, done: Result<Ended, RequestFailure>) {
         self.requests += 1;
         match done {
-            Ok(waited) => self.slowest = self.slowest.max(waited),
+            Ok(Ended::Served(waited)) => self.slowest = self.slowest.max(waited),
+            Ok(Ended::Shed(reason)) => *self.shed.entry(reason).or_default() += 1,
             Err(failure) => self.failures.push(failure),
         }
     }
 }
 
-/// The kind of response that a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RequestKind {
-    /// One short document.
-    Document,
-    /// A stream of half a second.
-    Stream,
-    /// A stream of a few seconds.
-    LongStream,
-}
-
-impl RequestKind {
-    /// Returns the kind of a request: half of them are documents, four of ten are streams, one of ten is a
-    /// long stream.
-    fn of(number: u64) -> Self {
-        match number % 10 {
-            0 => Self::LongStream,
-            number if number % 2 == 0 => Self::Stream,
-            _ => Self::Document,
-        }
-    }
-
-    fn max_tokens(self) -> u64 {
-        match self {
-            Self::Document => 8,
-            Self::Stream => 60,
-            Self::LongStream => 400,
-        }
-    }
-
-    fn body(self, number: u64) -> Bytes {
-        let prefix: String =
-            (0..PREFIX_WORDS).map(|word| format!("{:x} ", word * 31 + number % PREFIXES)).collect();
-        let prompt = format!("{prefix} and this is number {number}");
-        let stream = self != Self::Document;
-        let body =
-            json!({ "model": MODEL, "prompt": prompt, "max_tokens": self.max_tokens(), "stream": stream });
-        body.to_string().into()
-    }
-
-    /// Checks that the response is complete.
-    fn check(self, response: Response) -> anyhow::Result<()> {
-        let response = response.ok()?;
-        if self == Self::Document {
-            let tokens = response.json()?["usage"]["completion_tokens"].as_u64();
-            ensure!(tokens == Some(self.max_tokens()), "{tokens:?} of {} tokens", self.max_tokens());
-        } else {
-            response.events()?;
-        }
-        Ok(())
-    }
-}
-
-/// Sends a request and returns the time until its response started.
-async fn send_request(client: Client, url: String, number: u64) -> Result<Duration, RequestFailure> {
+/// Sends a request and returns how it ended.
+async fn send_request(
+    client: Client,
+    url: String,
+    (number, tier): (u64, Option<Tier>),
+) -> Result<Ended, RequestFailure> {
     let (mut response, sent) = (None, Instant::now());
-    let attempt = send_and_check(&client, &url, number, &mut response);
+    let attempt = send_and_check(&client, &url, (number, tier), &mut response);
     let result = tokio::time::timeout(REQUEST_TIMEOUT, attempt).await;
     let result =
         result.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within {} s", REQUEST_TIMEOUT.as_secs())));
     let failure = |error| {
         let why = format!("{error:#}");
-        RequestFailure { status: response.map(|(status, _)| status), sent, at: Instant::now(), why }
+        RequestFailure { tier, status: response.map(|(status, _)| status), sent, at: Instant::now(), why }
     };
-    result.map_err(failure)?;
-    Ok(response.map_or(Duration::ZERO, |(_, at)| at - sent))
+    match result.map_err(failure)? {
+        Some(reason) => Ok(Ended::Shed(reason)),
+        None => Ok(Ended::Served(response.map_or(Duration::ZERO, |(_, at)| at - sent))),
+    }
 }
 
+/// Sends a request and checks its response. Returns why it was refused, if it may be.
 async fn send_and_check(
     client: &Client,
     url: &str,
-    number: u64,
+    (number, tier): (u64, Option<Tier>),
     started: &mut Option<(StatusCode, Instant)>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<String>> {
     let kind = RequestKind::of(number);
-    let response = client.send_streaming(Method::POST, url, kind.body(number), Upload::Whole).await?;
+    let objective = tier.map(|tier| ("x-llm-d-inference-objective", tier.objective()));
+    let upload = (kind.body(number, tier), Upload::Whole);
+    let response = client.send_streaming_with(Method::POST, url, objective.as_slice(), upload).await?;
     *started = Some((response.status(), Instant::now()));
     let (parts, body) = response.into_parts();
     let body = body.collect().await.context("the response is cut off")?.to_bytes();
-    kind.check(Response { status: parts.status, headers: parts.headers, body })
-}
-
-#[cfg(test)]
-mod tests {
-    use http::{HeaderMap, StatusCode};
-
-    use super::RequestKind;
-    use crate::http::Response;
-
-    fn response(body: &'static str) -> Response {
-        Response { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into() }
+    let response = Response { status: parts.status, headers: parts.headers, body };
+    if tier == Some(Tier::Sheddable) && response.status == StatusCode::TOO_MANY_REQUESTS {
+        return Ok(Some(response.header(REASON).context("shed without a reason")?.to_owned()));
     }
-
-    #[test]
-    fn incomplete_responses_are_detected() {
-        assert!(RequestKind::Stream.check(response("data: {}\n\ndata: [DONE]\n\n")).is_ok());
-        assert!(RequestKind::Stream.check(response("data: {}\n\n")).is_err());
-        assert!(RequestKind::Document.check(response(r#"{"usage":{"completion_tokens":8}}"#)).is_ok());
-        assert!(RequestKind::Document.check(response(r#"{"usage":{"completion_tokens":7}}"#)).is_err());
-        let refused = Response { status: StatusCode::SERVICE_UNAVAILABLE, ..response("") };
-        assert!(RequestKind::Document.check(refused).is_err());
-    }
-
-    #[test]
-    fn prompts_with_the_same_prefix_differ_only_at_the_end() {
-        let text = |number| String::from_utf8(RequestKind::Document.body(number).to_vec()).unwrap();
-        let common = |one: &str, other: &str| {
-            one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
-        };
-        assert!(common(&text(1), &text(13)) > 6_000);
-        assert!(common(&text(1), &text(3)) < 100);
-    }
+    kind.check(response)?;
+    Ok(None)
 }

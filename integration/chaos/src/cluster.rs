@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use signalbox_integration::{Client, Envoy, Etcd, Fleet, Ports, Service, TestDir};
+use signalbox_integration::{Client, Envoy, Etcd, Fleet, Ports, Service, TIER_OBJECTIVES, TestDir};
 use tokio::sync::watch;
 
 pub(crate) use self::proxy::Cuts;
@@ -34,6 +34,12 @@ const REPLICAS: usize = 3;
 /// How many pods one collector scrapes per second at most, because the machine has little CPU to spare.
 const SCRAPES_PER_SECOND: usize = 160;
 
+/// How fast all pods together process prompts, in tokens per second, besides the fixed time of each pass; and the tokens of a pass of
+/// all of them. With both, a pod with its share of the streams processes about as many tokens per second as a replica expects of
+/// a pod that it has not measured: in request-only mode, it measures none. The load asks for 130 % of it.
+const PREFILL_TOKENS_PER_SECOND: usize = 96_000;
+const PASS_TOKENS: usize = 2_048;
+
 /// All processes of a chaos test. They are killed in the order of the fields.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -44,6 +50,8 @@ pub(crate) struct Cluster {
     _proxies: Vec<Proxy>,
     pub(crate) cuts: watch::Sender<Cuts>,
     traffic: Arc<Traffic>,
+    /// How many requests were sent so far.
+    pub(crate) requests: u64,
     pub(crate) dir: Arc<TestDir>,
 }
 
@@ -57,7 +65,8 @@ impl Cluster {
         let mut ports = Ports::new();
         let (cuts, _) = watch::channel(Cuts::default());
         let traffic = Arc::new(Traffic::default());
-        let pods = Fleet::start(&dir, pods, &[]).await?;
+        let mut pods = start_pods(&dir, pods).await?;
+        pods.add_documents(&dir, TIER_OBJECTIVES)?;
         let etcd = Etcd::start(&dir, &client).await?;
         let proxy = async |id, target| Proxy::start(id, target, cuts.subscribe(), Arc::clone(&traffic)).await;
         let mut proxies = vec![proxy(ProcessId::Etcd, etcd.address()).await?];
@@ -101,7 +110,7 @@ impl Cluster {
             ext_proc: replicas.iter().map(|addresses| addresses.ext_proc).collect(),
             pod: pods.pods().first().context("there are no pods")?.1.clone(),
         };
-        Ok(Self { observer, services, etcd, pods, _proxies: proxies, cuts, traffic, dir })
+        Ok(Self { observer, services, etcd, pods, _proxies: proxies, cuts, traffic, requests: 0, dir })
     }
 
     /// Returns what the proxies did so far.
@@ -142,6 +151,13 @@ impl Cluster {
     }
 }
 
+/// Starts pods that are as fast together, however many there are.
+async fn start_pods(dir: &TestDir, count: usize) -> anyhow::Result<Fleet> {
+    let (speed, pass) = ((PREFILL_TOKENS_PER_SECOND / count).to_string(), (PASS_TOKENS / count).to_string());
+    let flags = ["--prefill-tokens-per-second", &speed, "--pass-budget-tokens", &pass];
+    Fleet::start(dir, count, &flags).await
+}
+
 fn aggregator(
     id: ProcessId,
     listen: SocketAddr,
@@ -161,5 +177,7 @@ fn collector(id: ProcessId, metrics: SocketAddr, pods: usize) -> ServiceProcess 
 
 fn replica(id: ProcessId, addresses: ReplicaAddresses, metrics: SocketAddr) -> ServiceProcess {
     let ReplicaAddresses { ext_proc, health, access_log } = addresses;
-    ServiceProcess { id, service: Service::replica(&id.to_string(), [ext_proc, health, access_log], metrics) }
+    let mut service = Service::replica(&id.to_string(), [ext_proc, health, access_log], metrics);
+    service.flag("--flow-control", "on");
+    ServiceProcess { id, service }
 }

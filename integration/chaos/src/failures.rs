@@ -73,7 +73,7 @@ mod tests {
 
     fn failure(sent: Instant, status: Option<u16>, after: Duration) -> RequestFailure {
         let status = status.map(|status| StatusCode::from_u16(status).unwrap());
-        RequestFailure { status, sent, at: sent + after, why: String::new() }
+        RequestFailure { tier: None, status, sent, at: sent + after, why: String::new() }
     }
 
     #[test]

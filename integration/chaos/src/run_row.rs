@@ -1,5 +1,6 @@
 //! Runs a row: starts load, performs the steps, and checks the result.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -17,6 +18,13 @@ use crate::step_executor::{RECOVERS_WITHIN, StepExecutor};
 /// How long load runs before the first step, and after everything is healthy again.
 const LEAD: Duration = Duration::from_secs(2);
 
+/// Returns how many sheddable requests were refused, and what they were told; `None` if none was.
+fn describe_shed(shed: &BTreeMap<String, usize>) -> Option<String> {
+    let count: usize = shed.values().sum();
+    let reasons: Vec<_> = shed.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    (count > 0).then(|| format!("{count} sheddable requests were refused: {}", reasons.join(", ")))
+}
+
 /// Runs a row.
 ///
 /// # Errors
@@ -30,7 +38,7 @@ pub(crate) async fn run_row(cluster: &mut Cluster, row: &Row) -> anyhow::Result<
     let status_before = observer.status().await;
     let counters_before = EnvoyCounters::read(&observer).await?;
 
-    let load = Load::start(observer.client.clone(), observer.envoy.url());
+    let load = Load::start_in_tiers(observer.client.clone(), observer.envoy.url(), cluster.requests);
     let mut monitor = Monitor::start(observer.clone());
     tokio::time::sleep(LEAD).await;
     let owner_and_epoch = |status: &ClusterStatus| {
@@ -54,6 +62,7 @@ pub(crate) async fn run_row(cluster: &mut Cluster, row: &Row) -> anyhow::Result<
     let healthy = observer.wait_until(RECOVERS_WITHIN, is_healthy).await;
     tokio::time::sleep(LEAD).await;
     let result = load.stop().await?;
+    cluster.requests += result.requests as u64;
     let at_rest = observer.wait_until(RECOVERS_WITHIN, ClusterStatus::check_at_rest).await;
     let history = monitor.stop();
     let counters = EnvoyCounters::read(&observer).await?;
@@ -68,7 +77,11 @@ pub(crate) async fn run_row(cluster: &mut Cluster, row: &Row) -> anyhow::Result<
         restarts,
         failed_by_pod: failures.of_pod,
     };
-    let (evidence, mut problems) = check_effects(row, &seen);
+    let (mut evidence, mut problems) = check_effects(row, &seen);
+    match describe_shed(&result.shed) {
+        Some(shed) => evidence.push(shed),
+        None => problems.push("no request was shed: the load did not fill the pool".to_owned()),
+    }
     problems.extend(history.impossible_values());
     problems.extend(history.never_above_zero());
     problems.extend(failures.problem());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::endpoints_file::write_endpoints;
+use crate::endpoints_file::write_endpoints_with;
 use crate::http::{Client, MODEL};
 use crate::processes::Process;
 use crate::test_dir::TestDir;
@@ -16,6 +16,8 @@ pub struct Fleet {
     /// The name and address of each.
     pods: Vec<(String, String)>,
     file: PathBuf,
+    /// What the endpoints file has besides the pool.
+    documents: String,
     _process: Process,
 }
 
@@ -37,8 +39,17 @@ impl Fleet {
             anyhow::Ok((text("name")?, text("address")?))
         });
         let pods = pods.collect::<Result<Vec<_>, _>>()?;
-        let file = list(dir, &pods)?;
-        Ok(Self { pods, file, _process: process })
+        let file = list(dir, &pods, "")?;
+        Ok(Self { pods, file, documents: String::new(), _process: process })
+    }
+
+    /// Lists all pods, with these documents from now on.
+    ///
+    /// # Errors
+    /// Fails when the endpoints file cannot be written.
+    pub fn add_documents(&mut self, dir: &TestDir, documents: &str) -> anyhow::Result<()> {
+        self.documents.push_str(documents);
+        self.list_without(dir, 0)
     }
 
     /// Returns the endpoints file.
@@ -71,11 +82,12 @@ impl Fleet {
     /// # Errors
     /// Fails when the endpoints file cannot be written.
     pub fn list_without(&self, dir: &TestDir, out: usize) -> anyhow::Result<()> {
-        list(dir, &self.pods[..self.pods.len().saturating_sub(out)])?;
+        list(dir, &self.pods[..self.pods.len().saturating_sub(out)], &self.documents)?;
         Ok(())
     }
 }
 
-fn list(dir: &TestDir, pods: &[(String, String)]) -> anyhow::Result<PathBuf> {
-    write_endpoints(dir, pods.iter().map(|(name, address)| (name.as_str(), address.as_str())))
+fn list(dir: &TestDir, pods: &[(String, String)], documents: &str) -> anyhow::Result<PathBuf> {
+    let pods = pods.iter().map(|(name, address)| (name.as_str(), address.as_str()));
+    write_endpoints_with(dir, pods, documents)
 }
