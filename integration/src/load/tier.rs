@@ -27,12 +27,12 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// Returns the tier of a request: three of seven are critical, two are standard, and two are sheddable. So each tier has
+    /// Returns the tier of a request: three of seven are critical, one is standard, and three are sheddable. So each tier has
     /// requests of each kind.
     pub(super) fn of(number: u64) -> Self {
         match number % 7 {
             0..3 => Self::Critical,
-            3 | 4 => Self::Standard,
+            3 => Self::Standard,
             _ => Self::Sheddable,
         }
     }
