@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 const EXT_PROC: &str = "proto/envoy/service/ext_proc/v3/external_processor.proto";
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     EXT_PROC,
     "proto/envoy/service/accesslog/v3/als.proto",
+    "proto/keda/externalscaler.proto",
     "proto/signalbox/v1/pool.proto",
     "proto/signalbox/v1/fleet.proto",
 ];

@@ -1,8 +1,8 @@
 //! The wire contracts: the parts of Envoy's ext-proc and access log protocols that an endpoint picker needs,
-//! and Signalbox's own streams between collectors, aggregators and EPP replicas.
+//! KEDA's contract with external scalers, and Signalbox's own streams between collectors, aggregators and EPP replicas.
 //!
-//! Only `signalbox-wire` and `signalbox-extproc` convert these messages; no other crate uses them in a
-//! signature.
+//! Only `signalbox-wire`, `signalbox-extproc` and, for KEDA, `signalbox-autoscaling` convert these messages; no other
+//! crate uses them in a signature.
 // Generated code: the documentation is in the .proto files, and prost decides what is boxed.
 #![allow(missing_docs, clippy::large_enum_variant)]
 
@@ -43,6 +43,13 @@ pub mod envoy {
         pub mod v3 {
             tonic::include_proto!("envoy.r#type.v3");
         }
+    }
+}
+
+/// KEDA's contract with external scalers.
+pub mod keda {
+    pub mod externalscaler {
+        tonic::include_proto!("externalscaler");
     }
 }
 

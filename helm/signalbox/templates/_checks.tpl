@@ -12,8 +12,15 @@
 
 {{/* Refuses two equal ports of one pod in all components. */}}
 {{- define "signalbox.checkAllPorts" -}}
-{{- include "signalbox.checkPorts" (list (list "aggregator.port" .Values.aggregator.port) (list "aggregator.metricsPort" .Values.aggregator.metricsPort)) -}}
-{{- $ports := list -}}
+{{- $ports := list (list "aggregator.port" .Values.aggregator.port) (list "aggregator.metricsPort" .Values.aggregator.metricsPort) -}}
+{{- range $name := list "keda" "hpa" -}}
+{{- $served := index $.Values.autoscaling $name -}}
+{{- if $served.enabled -}}
+{{- $ports = append $ports (list (printf "autoscaling.%s.port" $name) $served.port) -}}
+{{- end -}}
+{{- end -}}
+{{- include "signalbox.checkPorts" $ports -}}
+{{- $ports = list -}}
 {{- range $name := list "grpcHealthPort" "accessLogPort" "metricsPort" -}}
 {{- $ports = append $ports (list (printf "epp.%s" $name) (index $.Values.epp $name)) -}}
 {{- end -}}
@@ -27,6 +34,37 @@
 {{- $ports = append $ports (list (ternary (printf "pools: proxyPort of %s" .name) "proxy.port" (hasKey . "proxyPort")) (include "signalbox.proxyPort" (list $ .))) -}}
 {{- end -}}
 {{- include "signalbox.checkPorts" $ports -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses autoscaling that cannot work. */}}
+{{- define "signalbox.checkAutoscaling" -}}
+{{- $keda := .Values.autoscaling.keda -}}
+{{- $hpa := .Values.autoscaling.hpa -}}
+{{- $source := include "signalbox.tlsSource" . -}}
+{{- if and $hpa.enabled (eq $source "none") -}}
+{{- fail "autoscaling.hpa: the API server connects over TLS; set tls.enabled" -}}
+{{- end -}}
+{{- if and $hpa.enabled (eq $source "existing") (not $hpa.caBundle) -}}
+{{- fail "autoscaling.hpa.caBundle: with tls.existingSecrets, the chart does not know who signed the certificate of the aggregators; set it to the ca.crt of that Secret" -}}
+{{- end -}}
+{{- if and $keda.enabled (eq $source "existing") (not .Values.tls.existingSecrets.autoscaler) -}}
+{{- fail "tls.existingSecrets.autoscaler: name the Secret that KEDA connects with; it may be one of the others" -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range $pool := .Values.pools -}}
+{{- range $target := $pool.autoscaling -}}
+{{- if not (include "signalbox.autoscales" $) -}}
+{{- fail (printf "pools: %s has autoscaling, but neither autoscaling.keda nor autoscaling.hpa is enabled" $pool.name) -}}
+{{- end -}}
+{{- if gt (int (default 0 $target.minReplicas)) (int $target.maxReplicas) -}}
+{{- fail (printf "pools: %s: minReplicas of Deployment %s is above its maxReplicas" $pool.name $target.deployment) -}}
+{{- end -}}
+{{- if hasKey $seen $target.deployment -}}
+{{- fail (printf "pools: two entries scale Deployment %s; two autoscalers would fight over it" $target.deployment) -}}
+{{- end -}}
+{{- $_ := set $seen $target.deployment true -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -51,6 +89,7 @@
 {{- if and $given .Values.tls.certManager.enabled -}}
 {{- fail "tls.existingSecrets and tls.certManager.enabled exclude each other" -}}
 {{- end -}}
+{{- include "signalbox.checkAutoscaling" . -}}
 {{- if eq (include "signalbox.tlsSource" .) "chart" -}}
 {{- range $component, $name := .Values.tls.names -}}
 {{- if contains "://" $name -}}

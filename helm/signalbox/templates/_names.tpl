@@ -82,6 +82,23 @@ labels:
 {{ default (printf "%s.%s.svc" (include "signalbox.name" .) $root.Release.Namespace) (index $root.Values.tls.names (index . 1)) }}
 {{- end -}}
 
+{{/* "signalbox.tlsDnsNames" (list . COMPONENT): the DNS names in the certificate of a component, as YAML list */}}
+{{- define "signalbox.tlsDnsNames" -}}
+{{- $root := index . 0 -}}
+{{- $name := include "signalbox.tlsName" . -}}
+{{- $names := ternary list (list $name) (contains "://" $name) -}}
+{{- if and (eq (index . 1) "aggregator") (include "signalbox.autoscales" $root) -}}
+{{- $names = append $names (include "signalbox.autoscalingHost" $root) -}}
+{{- end -}}
+{{ toYaml $names }}
+{{- end -}}
+
+{{/* The components with a certificate, and KEDA, as YAML list */}}
+{{- define "signalbox.tlsComponents" -}}
+{{- $components := list "aggregator" "collector" "epp" -}}
+{{ toYaml (ternary (append $components "autoscaler") $components .Values.autoscaling.keda.enabled) }}
+{{- end -}}
+
 {{/* "signalbox.tlsSecret" (list . COMPONENT): the Secret with the certificate of a component */}}
 {{- define "signalbox.tlsSecret" -}}
 {{ default (printf "%s-tls" (include "signalbox.name" .)) (index (index . 0).Values.tls.existingSecrets (index . 1)) }}

@@ -79,6 +79,30 @@ impl Cluster {
         Ok(())
     }
 
+    /// Installs KEDA, with the manifests of its release, and waits until its operator and its metrics adapter work.
+    ///
+    /// # Errors
+    /// Fails when they do not become ready.
+    pub async fn install_keda(&self) -> anyhow::Result<()> {
+        let config = tool("keda")?.canonicalize()?.join("config/minimal");
+        let config = config.to_str().context("the path of the cache is not UTF-8")?;
+        // Its CRDs are too large for the annotation in which kubectl otherwise keeps what it applied. The first attempt
+        // cannot create objects whose kinds it has just defined.
+        let apply = ["apply", "--server-side", "--force-conflicts", "--kustomize", config];
+        eventually("KEDA is installed", async || self.kubectl().run(&apply).await).await?;
+        // Our nodes do not probe by HTTPS.
+        let probe = json!({ "tcpSocket": { "port": 6443 } });
+        let replaced = ["livenessProbe", "readinessProbe"].map(|name| {
+            json!({ "op": "replace", "path": format!("/spec/template/spec/containers/0/{name}"), "value": probe })
+        });
+        let (adapter, patch) = ("deployment/keda-metrics-apiserver", json!(replaced).to_string());
+        self.kubectl().run(&["patch", adapter, "--namespace=keda", "--type=json", "--patch", &patch]).await?;
+        for app in ["keda-operator", "keda-metrics-apiserver"] {
+            self.wait_for_ready("keda", &format!("app={app}"), 1).await?;
+        }
+        Ok(())
+    }
+
     /// Evicts a pod, as `kubectl drain` does.
     ///
     /// # Errors

@@ -256,10 +256,34 @@ pub(crate) const MODULES: &[Modules] = &[
         ],
     },
     Modules {
+        name: "autoscaling",
+        rows: &[
+            ("keda", &["query", "signals"]),
+            ("metrics_api", &["query", "signals"]),
+            ("query", &["signals"]),
+            ("signals", &[]),
+        ],
+    },
+    Modules {
         name: "aggregator",
         rows: &[
             ("actors", &["metrics", "pool_lifecycle", "pool_source", "pools"]),
-            ("app", &["actors", "config", "health", "metrics", "pool_source", "pools", "readiness", "serve"]),
+            (
+                "app",
+                &[
+                    "actors",
+                    "autoscaling",
+                    "config",
+                    "health",
+                    "metrics",
+                    "pool_source",
+                    "pools",
+                    "readiness",
+                    "serve",
+                    "start_error",
+                ],
+            ),
+            ("autoscaling", &["config", "pools", "start_error"]),
             ("config", &[]),
             ("endpoints_file", &[]),
             ("health", &["metrics", "pools"]),
@@ -270,6 +294,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("process", &["app", "config", "endpoints_file", "pool_source"]),
             ("readiness", &["pool_source"]),
             ("serve", &["metrics", "pool_source", "pools"]),
+            ("start_error", &[]),
         ],
     },
     Modules {

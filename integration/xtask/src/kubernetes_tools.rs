@@ -1,12 +1,13 @@
-//! Prepares what the Kubernetes tests start: a control plane, helm, kubectl and the CRDs of the inference extension.
+//! Prepares what the Kubernetes tests start: a control plane, KEDA, helm, kubectl and the CRDs of the inference extension.
 //!
-//! The control plane takes minutes to build, so all of it is kept in a cache outside of the checkout.
+//! The control plane and KEDA take minutes to build, so all of it is kept in a cache outside of the checkout.
 //! `target/kubernetes-tools` links to it; the tests look there.
 
 mod cache;
 mod control_plane;
 mod crds;
 mod go;
+mod keda;
 mod kubectl;
 mod system;
 
@@ -32,14 +33,16 @@ pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
     let kubectl = kubectl::prepare(&cache)?;
     let control_plane = control_plane::prepare(&cache, &mut go, workspace.root())?;
     let crds = crds::prepare(&cache, &mut go)?;
+    let keda = keda::prepare(&cache, &mut go)?;
     let links = workspace.target().join(LINKS);
     fs::create_dir_all(&links).with_context(|| format!("cannot create {}", links.display()))?;
-    let tools: [(&str, &Path); 5] = [
+    let tools: [(&str, &Path); 6] = [
         ("helm", &kubectl.join("helm")),
         ("kubectl", &kubectl.join("kubectl")),
         ("control-plane", &control_plane.join("control-plane")),
         ("helm3", &control_plane.join("helm3")),
         ("inference-extension-crds", &crds),
+        ("keda", &keda),
     ];
     tools
         .into_iter()

@@ -4,4 +4,4 @@ mod front_proxy;
 mod reviews;
 
 pub use front_proxy::{AuthenticationConfig, watch_authentication_config};
-pub use reviews::{AccessRequest, ReviewError, ReviewedUser, Reviews};
+pub use reviews::{ReviewError, Reviews};

@@ -15,9 +15,7 @@ mod pool_watch;
 
 pub use catalog::PoolSelection;
 pub use cluster::{Cluster, ClusterSettings, ConnectError};
-pub use delegation::{
-    AccessRequest, AuthenticationConfig, ReviewError, ReviewedUser, Reviews, watch_authentication_config,
-};
+pub use delegation::{AuthenticationConfig, ReviewError, Reviews, watch_authentication_config};
 pub use discovered::{DiscoveredPool, DiscoveredPools};
 pub use leases::{Lease, LeaseError, LeaseEvent, LeaseList, LeaseOwner, Leases};
 pub use pool_watch::{PoolWatchObserver, PoolWatchSettings, watch_pools};

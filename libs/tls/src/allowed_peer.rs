@@ -14,6 +14,8 @@ pub enum PeerRole {
     Collector,
     /// An EPP replica.
     Epp,
+    /// KEDA, which reads how many model servers a pool needs.
+    Autoscaler,
 }
 
 /// A name that the certificate of another process may have: `NAME` in every role, or `ROLE=NAME` in one.
@@ -28,12 +30,17 @@ pub struct AllowedPeer {
 pub enum AllowedPeerError {
     /// The role does not exist.
     #[error(
-        "\"{0}\" is not a role; use aggregator=NAME, collector=NAME, epp=NAME, or NAME alone for every role"
+        "\"{0}\" is not a role; use aggregator=NAME, collector=NAME, epp=NAME, autoscaler=NAME, or NAME alone for every role"
     )]
     Role(String),
     /// The name is empty.
     #[error("the name is empty; give a DNS name or a URI of the peer's certificate")]
     EmptyName,
+}
+
+impl PeerRole {
+    /// Every role.
+    pub(crate) const ALL: [Self; 4] = [Self::Aggregator, Self::Collector, Self::Epp, Self::Autoscaler];
 }
 
 impl fmt::Display for PeerRole {
@@ -42,6 +49,7 @@ impl fmt::Display for PeerRole {
             Self::Aggregator => "aggregator",
             Self::Collector => "collector",
             Self::Epp => "epp",
+            Self::Autoscaler => "autoscaler",
         })
     }
 }
@@ -50,8 +58,7 @@ impl FromStr for PeerRole {
     type Err = AllowedPeerError;
 
     fn from_str(name: &str) -> Result<Self, AllowedPeerError> {
-        let all = [Self::Aggregator, Self::Collector, Self::Epp];
-        let found = all.into_iter().find(|role| role.to_string() == name);
+        let found = Self::ALL.into_iter().find(|role| role.to_string() == name);
         found.ok_or_else(|| AllowedPeerError::Role(name.to_owned()))
     }
 }

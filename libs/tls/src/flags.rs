@@ -22,7 +22,7 @@ pub struct TlsFlags {
     #[arg(long, value_name = "FILE", requires = "tls_ca")]
     pub tls_key: Option<PathBuf>,
     /// DNS name or URI that another process's certificate may have, in every role or, after aggregator=,
-    /// collector= or epp=, in this one; may be repeated [default: a server must have the name that is connected
+    /// collector=, epp= or autoscaler=, in this one; may be repeated [default: a server must have the name that is connected
     /// to, a client may have any name]
     #[arg(long, value_name = "[ROLE=]NAME", requires = "tls_ca")]
     pub tls_peer: Vec<AllowedPeer>,

@@ -189,7 +189,7 @@ async fn silent_clients_of_one_address_do_not_block_another() {
 #[tokio::test]
 async fn name_is_allowed_only_in_its_role() {
     let ours = Authority::new("ours");
-    let names = ["aggregator=owner", "collector=reader", "epp=picker", "any"];
+    let names = ["aggregator=owner", "collector=reader", "epp=picker", "autoscaler=scaler", "any"];
     let flags = TlsFlags {
         tls_peer: names.map(|name| name.parse().unwrap()).to_vec(),
         ..ours.flags("owner", CertificateParams::default())
@@ -208,6 +208,9 @@ async fn name_is_allowed_only_in_its_role() {
     assert_eq!(Ok(()), security.authorize(&certificate, &[PeerRole::Epp, PeerRole::Aggregator]));
     let refused = security.authorize(&certificate, &[PeerRole::Collector]).unwrap_err().to_string();
     assert!(refused.contains("names picker, and --tls-peer allows reader, any as collector"), "{refused}");
+    for name in ["reader", "picker", "scaler"] {
+        assert_eq!(Ok(()), connect(&owner, &ours.identity(name), "owner").await, "{name}");
+    }
     // A server must be an aggregator.
     let refused = connect(&picker, &owner, "picker").await.unwrap_err();
     assert!(refused.contains("allows owner, any as aggregator"), "{refused}");

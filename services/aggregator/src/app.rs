@@ -1,28 +1,24 @@
 //! Starts and stops an aggregator.
 
+mod grpc_server;
+
 use std::collections::BTreeSet;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use signalbox_lease::{Coordinator, Member, Role, Session};
-use signalbox_protos::signalbox::v1::fleet_server::FleetServer;
-use signalbox_protos::signalbox::v1::pool_server::PoolServer;
 use signalbox_state::RoleStatus;
-use signalbox_telemetry::{AdminServer, ListenError, listen};
-use signalbox_tls::{Connection, ExposedListener};
+use signalbox_telemetry::{AdminServer, listen};
 use signalbox_types::{PeerAddress, PoolId};
-use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
 
 use crate::actors::{
     HistoryBudget, Membership, OwnerHistory, PoolOwnerSetups, RoleSettings, Root, RootMessage, RootSetup,
 };
+use crate::autoscaling::{AutoscalingPorts, AutoscalingServers};
 use crate::config::AggregatorConfig;
 use crate::health::{self, StallWatch};
 use crate::metrics::{Metrics, register_coordinator, signal_registry};
@@ -30,6 +26,7 @@ use crate::pool_source::{PoolSet, PoolSource, watch_pools};
 use crate::pools::{PoolHandle, Pools};
 use crate::readiness::{self, Readiness, watch_readiness};
 use crate::serve::{StreamContext, watch_fleet};
+use crate::start_error::StartError;
 
 /// Time limit for handing the pools to other aggregators.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,47 +34,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time limit for the coordinator to end the registration.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum size of a received message: a batch of placements, or a frame that a follower offers.
-const MAX_MESSAGE_BYTES: usize = 16 << 20;
-
-/// Maximum number of streams on one connection. A process has up to four streams per pool on it.
-const MAX_STREAMS: u32 = 16_384;
-
-/// Streams that a process may give up before they are accepted, for example all those that it opened while this
-/// process was frozen.
-const MAX_RESET_STREAMS: usize = 16_384;
-
-/// Bytes that may be in transit to this process on one connection. It is larger than all streams' windows
-/// together, so that a stream that is not read does not hold up those of other pools.
-const CONNECTION_WINDOW: u32 = 1 << 30;
-
-/// Interval of pings on connections that are silent, and the time limit for an answer. A process that is frozen holds its
-/// streams, and what was prepared for them, no longer than that.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Time limit for open streams to end.
 const STOP_GRACE: Duration = Duration::from_millis(500);
-
-/// Why an aggregator could not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// A port could not be bound.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The actors could not start.
-    #[error("cannot start the actors: {0}")]
-    Actors(String),
-    /// Two endpoints files name the same pool.
-    #[error("two --endpoints files name the same pool; give each pool its own name")]
-    DuplicatePool,
-    /// The aggregator would be reachable without TLS.
-    #[error(transparent)]
-    ExposedListener(#[from] ExposedListener),
-    /// A port could not be served.
-    #[error("cannot serve a port")]
-    Serve(#[from] std::io::Error),
-}
 
 /// Names of the flags that choose the ports, for error messages.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +57,7 @@ pub struct Aggregator {
     readiness: watch::Sender<Readiness>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
+    autoscaling: AutoscalingServers,
     ended: watch::Receiver<bool>,
 }
 
@@ -116,6 +75,7 @@ impl Aggregator {
         check_unique(&sources)?;
         let listener = listen(config.listen, flags.listen).await?;
         let admin_listener = listen(config.metrics, flags.metrics).await?;
+        let autoscaling = AutoscalingPorts::bind(config.autoscaling.clone(), &config.security).await?;
         let address = listener.local_addr()?;
         let pools = Pools::default();
         let mut page = signal_registry(&pools);
@@ -152,10 +112,13 @@ impl Aggregator {
         let checked = pools.clone();
         let health = move || health::check(&checked);
         let routes = readiness::routes(readiness.subscribe(), health.clone());
+        let ready = readiness.subscribe();
+        let ready = move || readiness::check(*ready.borrow());
+        let autoscaling = autoscaling.serve(&pools, &config.security, health.clone(), ready);
         let admin = AdminServer::start_with_health(admin_listener, Arc::new(page), routes, health)?;
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve(config.security.incoming(listener), context, stopped));
-        Ok(Self { address, admin, root, session, pools, readiness, stop, server, ended })
+        let server = tokio::spawn(grpc_server::serve(config.security.incoming(listener), context, stopped));
+        Ok(Self { address, admin, root, session, pools, readiness, stop, server, autoscaling, ended })
     }
 
     /// Returns the status in each pool, and the pool's highest known epoch.
@@ -180,6 +143,16 @@ impl Aggregator {
         self.admin.address()
     }
 
+    /// Returns the listen address for KEDA, if it is served.
+    pub fn keda_address(&self) -> Option<SocketAddr> {
+        self.autoscaling.keda_address
+    }
+
+    /// Returns the listen address of the metrics API, if it is served.
+    pub fn metrics_api_address(&self) -> Option<SocketAddr> {
+        self.autoscaling.metrics_api_address
+    }
+
     /// Waits until the aggregator fails.
     pub fn failed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut ended = self.ended.clone();
@@ -196,6 +169,7 @@ impl Aggregator {
             tracing::warn!("the coordinator does not answer; the registration ends with its lease");
         }
         let _ = self.stop.send(());
+        self.autoscaling.stop(STOP_GRACE).await;
         let _ = self.root.stop_and_wait(None, Some(STOP_GRACE)).await;
         let mut server = self.server;
         if tokio::time::timeout(STOP_GRACE, &mut server).await.is_err() {
@@ -271,28 +245,4 @@ fn advertised_address(listen_address: SocketAddr) -> PeerAddress {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
     let named = format!("{host}:{}", listen_address.port()).parse();
     named.unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], listen_address.port())).into())
-}
-
-async fn serve(
-    incoming: ReceiverStream<io::Result<Connection>>,
-    context: StreamContext,
-    stopped: oneshot::Receiver<()>,
-) {
-    let until_stopped = async move {
-        let _ = stopped.await;
-    };
-    let fleet = FleetServer::new(context.clone());
-    let pool = PoolServer::new(context).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let services = Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-        .add_service(fleet)
-        .add_service(pool);
-    let served = services.serve_with_incoming_shutdown(incoming, until_stopped);
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the gRPC server failed");
-    }
 }

@@ -1,5 +1,6 @@
 //! The aggregator's command-line flags and configuration.
 
+mod autoscaling_flags;
 mod pool_flags;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use signalbox_telemetry::{LogFormat, process_name};
 use signalbox_tls::{Security, TlsFlags};
 use signalbox_types::{Format, PeerAddress};
 
+pub use self::autoscaling_flags::{AutoscalingConfig, AutoscalingFlags, MetricsApiConfig};
 pub use self::pool_flags::{PoolFlags, ServiceName};
 
 /// Owns the state of pools and streams it to EPP replicas.
@@ -65,6 +67,9 @@ pub struct Flags {
     /// Port for Prometheus metrics; 0 selects a free port
     #[arg(long, value_name = "PORT", default_value_t = 9201)]
     pub metrics_port: u16,
+    /// Which autoscalers are served, and how
+    #[command(flatten)]
+    pub autoscaling: AutoscalingFlags,
     /// How long a replica can be silent before its bookings are removed
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     pub origin_ttl: Duration,
@@ -83,9 +88,11 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Returns whether the pools or the coordinator are in Kubernetes.
+    /// Returns whether the pools or the coordinator are in Kubernetes, or its HPA is served.
     pub fn needs_cluster(&self) -> bool {
-        self.pools.kubernetes().is_some() || self.coordinator.is_kubernetes()
+        self.pools.kubernetes().is_some()
+            || self.coordinator.is_kubernetes()
+            || self.autoscaling.serves_metrics_api()
     }
 }
 
@@ -124,6 +131,8 @@ pub struct AggregatorConfig {
     pub listen: SocketAddr,
     /// Listen address for Prometheus.
     pub metrics: SocketAddr,
+    /// The autoscalers that are served.
+    pub autoscaling: AutoscalingConfig,
     /// Configuration of the pools.
     pub pool: PoolConfig,
 }
@@ -139,6 +148,7 @@ impl AggregatorConfig {
             format: Format::with_block_bytes(flags.block_tokens * 4),
             stale_after_ms: flags.stale_after.as_millis() as u64,
             origin_ttl_ms: flags.origin_ttl.as_millis() as u64,
+            signal: flags.autoscaling.signal(),
             ..PoolConfig::default()
         };
         Ok(Self {
@@ -154,6 +164,7 @@ impl AggregatorConfig {
             security: Security::from_flags(&flags.tls)?,
             listen: SocketAddr::new(flags.bind, flags.port),
             metrics: SocketAddr::new(flags.bind, flags.metrics_port),
+            autoscaling: flags.autoscaling.config(flags.bind, cluster)?,
             pool,
         })
     }

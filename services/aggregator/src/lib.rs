@@ -2,6 +2,7 @@
 
 mod actors;
 mod app;
+mod autoscaling;
 mod config;
 pub mod endpoints_file;
 mod health;
@@ -12,8 +13,13 @@ mod pools;
 mod process;
 mod readiness;
 mod serve;
+mod start_error;
 
-pub use app::{Aggregator, PortFlags, StartError};
-pub use config::{AggregatorConfig, Flags, Output, PoolFlags, ServiceName};
+pub use app::{Aggregator, PortFlags};
+pub use config::{
+    AggregatorConfig, AutoscalingConfig, AutoscalingFlags, Flags, MetricsApiConfig, Output, PoolFlags,
+    ServiceName,
+};
 pub use pool_source::{PoolSet, PoolSource, SourcedPool};
 pub use process::run;
+pub use start_error::StartError;

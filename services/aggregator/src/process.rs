@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use signalbox_kube::Cluster;
 use signalbox_telemetry::{init_logs, stop_requested};
 
@@ -39,7 +39,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     let (address, metrics) = (aggregator.address(), aggregator.metrics_address());
     tracing::info!(%address, %metrics, "aggregator started");
     if flags.output == Some(Output::Json) {
-        println!("{}", json!({ "aggregator": address.to_string(), "metrics": metrics.to_string() }));
+        println!("{}", addresses(&aggregator));
     }
     tokio::select! {
         () = stop => {}
@@ -47,6 +47,21 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     }
     aggregator.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the addresses of the ports that are served.
+fn addresses(aggregator: &Aggregator) -> Value {
+    let mut addresses = json!({
+        "aggregator": aggregator.address().to_string(),
+        "metrics": aggregator.metrics_address().to_string(),
+    });
+    let optional = [("keda", aggregator.keda_address()), ("metrics_api", aggregator.metrics_api_address())];
+    for (name, address) in optional {
+        if let Some(address) = address {
+            addresses[name] = json!(address.to_string());
+        }
+    }
+    addresses
 }
 
 /// Reads the files that `flags` name. Nothing else needs to be available yet.

@@ -56,6 +56,17 @@ fn advance(readiness: &watch::Sender<Readiness>, next: Readiness) {
     });
 }
 
+/// Checks that the aggregator is ready.
+pub(crate) fn check(readiness: Readiness) -> Result<(), String> {
+    let reason = match readiness {
+        Readiness::Ready => return Ok(()),
+        Readiness::ListingPools => "the pools have not been listed yet",
+        Readiness::Registering => "the coordinator has not confirmed the registration yet",
+        Readiness::Stopping => "stopping",
+    };
+    Err(reason.to_owned())
+}
+
 /// Returns the routes for probes: `/livez`, which fails while `health` returns an error, and `/readyz`.
 pub(crate) fn routes(
     readiness: watch::Receiver<Readiness>,
@@ -65,13 +76,9 @@ pub(crate) fn routes(
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
     };
-    let ready = async move || match *readiness.borrow() {
-        Readiness::ListingPools => (StatusCode::SERVICE_UNAVAILABLE, "the pools have not been listed yet"),
-        Readiness::Registering => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the coordinator has not confirmed the registration yet")
-        }
-        Readiness::Ready => (StatusCode::OK, "ready"),
-        Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    let ready = async move || match check(*readiness.borrow()) {
+        Ok(()) => (StatusCode::OK, "ready".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
     };
     Router::new().route("/livez", get(live)).route("/readyz", get(ready))
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::control_plane::SERVICE_RANGE;
-use crate::control_plane::certificates::Certificates;
+use crate::control_plane::certificates::{Certificates, FRONT_PROXY};
 
 /// The controllers that tests need.
 const CONTROLLERS: [&str; 16] = [
@@ -61,7 +61,15 @@ impl Arguments {
 
     /// Returns the arguments of the API server.
     pub(crate) fn api_server(&self) -> Vec<String> {
-        let Certificates { authority, server, account_key, account_public_key, .. } = &self.certificates;
+        let Certificates {
+            authority,
+            server,
+            account_key,
+            account_public_key,
+            front_proxy_authority,
+            front_proxy,
+            ..
+        } = &self.certificates;
         // The Service `kubernetes` cannot have an endpoint on loopback, where no pod could reach it either.
         let reconciler = if self.api_server.ip().is_loopback() { "none" } else { "lease" };
         vec![
@@ -75,6 +83,13 @@ impl Arguments {
             "--allow-privileged=true".to_owned(),
             "--profiling=false".to_owned(),
             file("client-ca-file", authority),
+            file("requestheader-client-ca-file", front_proxy_authority),
+            format!("--requestheader-allowed-names={FRONT_PROXY}"),
+            "--requestheader-username-headers=X-Remote-User".to_owned(),
+            "--requestheader-group-headers=X-Remote-Group".to_owned(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+            file("proxy-client-cert-file", &front_proxy.certificate),
+            file("proxy-client-key-file", &front_proxy.key),
             file("tls-cert-file", &server.certificate),
             file("tls-private-key-file", &server.key),
             format!("--service-account-issuer={ISSUER}"),
@@ -91,6 +106,8 @@ impl Arguments {
             file("root-ca-file", &self.certificates.authority),
             file("service-account-private-key-file", &self.certificates.account_key),
             "--leader-elect=false".to_owned(),
+            // Each controller has the rights of its service account only, as in most clusters.
+            "--use-service-account-credentials=true".to_owned(),
             "--secure-port=0".to_owned(),
             "--profiling=false".to_owned(),
             // As often as a test could look.

@@ -19,6 +19,9 @@ const NAMES: [&str; 5] = [
     "kubernetes.default.svc.cluster.local",
 ];
 
+/// The common name of the certificate with which the API server passes requests on.
+pub(crate) const FRONT_PROXY: &str = "front-proxy-client";
+
 /// The group whose members may do everything.
 const ADMINISTRATORS: &str = "system:masters";
 
@@ -38,6 +41,10 @@ pub(crate) struct Certificates {
     pub(crate) server: Identity,
     /// A client with all rights.
     administrator: Identity,
+    /// The certificate of the authority of front proxies, which signs nothing else: whoever it vouches for may name any user.
+    pub(crate) front_proxy_authority: PathBuf,
+    /// The API server, as front proxy of aggregated API servers.
+    pub(crate) front_proxy: Identity,
     /// The key that signs the tokens of service accounts.
     pub(crate) account_key: PathBuf,
     pub(crate) account_public_key: PathBuf,
@@ -46,13 +53,9 @@ pub(crate) struct Certificates {
 impl Certificates {
     /// Creates all files in `folder`, for an API server that is reached at these addresses.
     pub(crate) fn create(folder: &Path, address: IpAddr, service: IpAddr) -> anyhow::Result<Self> {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        params.distinguished_name.push(DnType::CommonName, "kubernetes");
-        let (key, authority) = (KeyPair::generate()?, folder.join("authority.pem"));
-        fs::write(&authority, params.self_signed(&key)?.pem())?;
-        let issuer = Issuer::new(params, key);
+        let (issuer, authority) = create_authority(folder, "authority.pem", "kubernetes")?;
+        let (front_proxies, front_proxy_authority) =
+            create_authority(folder, "front-proxy-authority.pem", "front-proxy-ca")?;
 
         let addresses = [address.to_string(), service.to_string(), "127.0.0.1".to_owned()];
         let names: Vec<String> = NAMES.map(str::to_owned).into_iter().chain(addresses).collect();
@@ -69,7 +72,14 @@ impl Certificates {
         Ok(Self {
             server: issue(&issuer, folder, "api-server", server)?,
             administrator: issue(&issuer, folder, "administrator", administrator)?,
+            front_proxy: issue(
+                &front_proxies,
+                folder,
+                FRONT_PROXY,
+                (CertificateParams::default(), ExtendedKeyUsagePurpose::ClientAuth),
+            )?,
             authority,
+            front_proxy_authority,
             account_key,
             account_public_key,
         })
@@ -94,6 +104,21 @@ impl Certificates {
             "current-context": "test",
         })
     }
+}
+
+/// Creates an authority, writes its certificate into a file in `folder`, and returns both.
+fn create_authority(
+    folder: &Path,
+    file: &str,
+    name: &str,
+) -> anyhow::Result<(Issuer<'static, KeyPair>, PathBuf)> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    params.distinguished_name.push(DnType::CommonName, name);
+    let (key, path) = (KeyPair::generate()?, folder.join(file));
+    fs::write(&path, params.self_signed(&key)?.pem())?;
+    Ok((Issuer::new(params, key), path))
 }
 
 /// Issues a certificate with the common name `name`.

@@ -27,8 +27,8 @@ pub struct Image {
     pub user: u32,
 }
 
-/// Returns the images of Signalbox's programs, with `modelsim` as one more of its own, of Envoy, and a `shell` with
-/// kubectl.
+/// Returns the images of Signalbox's programs, with `modelsim` as one more of its own, of Envoy, of KEDA, and a `shell`
+/// with kubectl.
 ///
 /// # Errors
 /// Fails when a program is not built or downloaded.
@@ -45,6 +45,11 @@ pub fn signalbox_images() -> anyhow::Result<Vec<Image>> {
         entrypoint: vec![program],
         user: NONROOT,
     };
+    let keda = |name: &str, program: &str| {
+        // KEDA's manifests name the programs by these paths, at the root.
+        let files = vec![(tool("keda")?.join(program), format!("/{program}"))];
+        anyhow::Ok(Image { name: name.to_owned(), files, entrypoint: Vec::new(), user: NONROOT })
+    };
     let kubectl = (tool("kubectl")?, "/usr/local/bin/kubectl".to_owned());
     let shell = Image {
         name: "shell".to_owned(),
@@ -52,7 +57,8 @@ pub fn signalbox_images() -> anyhow::Result<Vec<Image>> {
         entrypoint: vec!["sh".to_owned()],
         user: NONROOT,
     };
-    Ok(vec![signalbox, modelsim, envoy, shell])
+    let (operator, adapter) = (keda("keda", "keda")?, keda("keda-metrics-apiserver", "keda-adapter")?);
+    Ok(vec![signalbox, modelsim, envoy, shell, operator, adapter])
 }
 
 /// Returns the image for a reference such as `registry.example/team/signalbox:1.0@sha256:…`.

@@ -1,6 +1,7 @@
 //! The chart, as helm renders it.
 
 mod args;
+mod autoscaling;
 mod earlier;
 mod envoy;
 mod installed;
@@ -110,6 +111,24 @@ async fn values_of_every_version_still_work() -> anyhow::Result<()> {
         check.await.with_context(|| format!("values: {name}"))?;
     }
     earlier::check_present_version()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn autoscalers_find_the_aggregators_and_follow_each_step() -> anyhow::Result<()> {
+    let dir = TestDir::new()?;
+    autoscaling::check_keda(&Rendered::new(&dir, &values("keda")?).await?, true)?;
+    autoscaling::check_keda(&Rendered::new(&dir, &values("keda without TLS")?).await?, false)?;
+    autoscaling::check_hpa(&Rendered::new(&dir, &values("hpa")?).await?)?;
+    let rendered = Rendered::new(&dir, &values("hpa with cert-manager")?).await?;
+    let api = rendered.object("APIService", "v1beta2.custom.metrics.k8s.io")?;
+    let injected = &api["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
+    let names = &rendered.object("Certificate", "signalbox-aggregator-tls")?["spec"]["dnsNames"];
+    ensure!(*injected == format!("{NAMESPACE}/signalbox-aggregator-tls"), "{api}");
+    ensure!(items(names).len() == 2, "{names}");
+    let rendered = Rendered::new(&dir, &values("both autoscalers with existing secrets")?).await?;
+    let api = rendered.object("APIService", "v1beta2.custom.metrics.k8s.io")?;
+    ensure!(api["spec"]["caBundle"] == "UEVN", "{api}");
+    Ok(())
 }
 
 #[test]

@@ -28,6 +28,25 @@ pub(crate) fn matrix() -> Vec<(&'static str, Value)> {
             "existing secrets",
             json!({ "tls": { "existingSecrets": { "aggregator": "one", "collector": "one", "epp": "two" } } }),
         ),
+        ("keda", autoscaled(&json!({ "keda": { "enabled": true } }))),
+        ("keda without TLS", {
+            let mut values = autoscaled(&json!({ "keda": { "enabled": true } }));
+            values["tls"] = json!({ "enabled": false });
+            values
+        }),
+        ("hpa", autoscaled(&json!({ "hpa": { "enabled": true, "externalMetrics": true } }))),
+        ("hpa with cert-manager", {
+            let mut values = autoscaled(&json!({ "hpa": { "enabled": true } }));
+            values["tls"] = json!({ "certManager": { "enabled": true } });
+            values
+        }),
+        (
+            "both autoscalers with existing secrets",
+            json!({
+                "autoscaling": { "keda": { "enabled": true }, "hpa": { "enabled": true, "caBundle": "PEM" } },
+                "tls": { "existingSecrets": { "aggregator": "one", "collector": "one", "epp": "two", "autoscaler": "three" } },
+            }),
+        ),
         ("watched namespaces", json!({ "watchNamespaces": ["inference", "team-a"] })),
         ("all namespaces", json!({ "watchAllNamespaces": true })),
         (
@@ -52,6 +71,16 @@ pub(crate) fn matrix() -> Vec<(&'static str, Value)> {
         ),
         ("everything else", everything_else()),
     ]
+}
+
+/// Values with these autoscalers and a pool of two Deployments.
+fn autoscaled(autoscalers: &Value) -> Value {
+    let [mut pool, _] = pools();
+    pool["autoscaling"] = json!([
+        { "deployment": "llama3-large", "maxReplicas": 8, "labels": { "deployment": "large" } },
+        { "deployment": "llama3-small", "minReplicas": 0, "maxReplicas": 30, "labels": { "deployment": "small" } },
+    ]);
+    json!({ "pools": [pool], "autoscaling": autoscalers })
 }
 
 fn pools() -> [Value; 2] {

@@ -106,6 +106,11 @@ pub(crate) async fn check_impossible_values(dir: &TestDir) -> anyhow::Result<()>
         pool["proxyPort"] = proxy_port.into();
         json!({ "mode": "standalone", "pools": [pool] })
     };
+    let scaled = |targets: &Value, is_enabled: bool| {
+        let mut pool = pool(9001);
+        pool["autoscaling"] = targets.clone();
+        json!({ "pools": [pool], "autoscaling": { "keda": { "enabled": is_enabled } } })
+    };
     let cases = [
         (json!({ "mode": "standalone" }), "pools"),
         (json!({ "mode": "sidecar" }), "mode"),
@@ -116,6 +121,35 @@ pub(crate) async fn check_impossible_values(dir: &TestDir) -> anyhow::Result<()>
         (json!({ "epp": { "poolPorts": 10, "grpcHealthPort": 9000 } }), "epp.grpcHealthPort"),
         (json!({ "epp": { "extProcPort": 1030 } }), "epp.poolPorts"),
         (json!({ "tls": { "existingSecrets": { "epp": "one" } } }), "all three"),
+        (
+            json!({ "autoscaling": { "keda": { "enabled": true } }, "tls": { "existingSecrets": { "aggregator": "a", "collector": "a", "epp": "a" } } }),
+            "tls.existingSecrets.autoscaler: name",
+        ),
+        (
+            json!({ "autoscaling": { "hpa": { "enabled": true } }, "tls": { "existingSecrets": { "aggregator": "a", "collector": "a", "epp": "a" } } }),
+            "autoscaling.hpa.caBundle",
+        ),
+        (
+            json!({ "autoscaling": { "hpa": { "enabled": true } }, "tls": { "enabled": false } }),
+            "set tls.enabled",
+        ),
+        (
+            json!({ "autoscaling": { "keda": { "enabled": true, "port": 9201 } } }),
+            "autoscaling.keda.port: 9201 is aggregator.metricsPort",
+        ),
+        (scaled(&json!([{ "deployment": "d", "maxReplicas": 2 }]), false), "neither autoscaling.keda nor"),
+        (
+            scaled(&json!([{ "deployment": "d", "maxReplicas": 2, "minReplicas": 3 }]), true),
+            "above its maxReplicas",
+        ),
+        (
+            scaled(
+                &json!([{ "deployment": "d", "maxReplicas": 2 }, { "deployment": "d", "maxReplicas": 3 }]),
+                true,
+            ),
+            "two entries scale Deployment d",
+        ),
+        (scaled(&json!([{ "deployment": "d" }]), true), "maxReplicas"),
         (json!({ "watchNamespaces": ["a"], "pools": [pool(9001)] }), "watchNamespaces: "),
         (json!({ "watchNamespaces": ["a"], "watchAllNamespaces": true }), "exclude each other"),
         (json!({ "provider": { "name": "gke" } }), "provider.name"),

@@ -1,6 +1,7 @@
 //! Signalbox in a cluster, as its users run it.
 
 mod api_server;
+mod autoscaling;
 mod churn;
 mod faults;
 mod owner;

@@ -37,7 +37,7 @@ pub(crate) fn prepare(cache: &Cache, go: &mut Go<'_>) -> anyhow::Result<PathBuf>
 }
 
 /// Returns the field `Dir` of the JSON that `go mod download -json` prints, one field per line.
-fn dir_of(description: &str) -> Option<&str> {
+pub(crate) fn dir_of(description: &str) -> Option<&str> {
     let line = description.lines().find_map(|line| line.trim().strip_prefix("\"Dir\": \""))?;
     line.split('"').next()
 }

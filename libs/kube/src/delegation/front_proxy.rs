@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::runtime::watcher;
 use kube::runtime::watcher::Event;
+use signalbox_metrics_api::RequestHeaderNames;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -31,16 +32,8 @@ pub struct AuthenticationConfig {
     pub front_proxy_ca: String,
     /// Authorities (PEM) of the certificates of clients. Empty: none is trusted.
     pub client_ca: String,
-    /// Common names that a front proxy may have. Empty: any.
-    pub allowed_names: Vec<String>,
-    /// Headers with the name of the user.
-    pub username_headers: Vec<String>,
-    /// Headers with groups of the user.
-    pub group_headers: Vec<String>,
-    /// Prefixes of headers with other attributes of the user.
-    pub extra_header_prefixes: Vec<String>,
-    /// Headers with the unique id of the user.
-    pub uid_headers: Vec<String>,
+    /// How a front proxy names a user.
+    pub names: RequestHeaderNames,
 }
 
 impl AuthenticationConfig {
@@ -53,11 +46,13 @@ impl AuthenticationConfig {
         Ok(Self {
             front_proxy_ca: text("requestheader-client-ca-file"),
             client_ca: text("client-ca-file"),
-            allowed_names: list("requestheader-allowed-names")?,
-            username_headers: list("requestheader-username-headers")?,
-            group_headers: list("requestheader-group-headers")?,
-            extra_header_prefixes: list("requestheader-extra-headers-prefix")?,
-            uid_headers: list("requestheader-uid-headers")?,
+            names: RequestHeaderNames {
+                allowed: list("requestheader-allowed-names")?,
+                username: list("requestheader-username-headers")?,
+                group: list("requestheader-group-headers")?,
+                extra_prefixes: list("requestheader-extra-headers-prefix")?,
+                uid: list("requestheader-uid-headers")?,
+            },
         })
     }
 }
@@ -137,8 +132,11 @@ mod tests {
         ]));
         let expected = AuthenticationConfig {
             front_proxy_ca: "PEM".to_owned(),
-            allowed_names: vec!["front-proxy".to_owned()],
-            username_headers: vec!["X-Remote-User".to_owned()],
+            names: RequestHeaderNames {
+                allowed: vec!["front-proxy".to_owned()],
+                username: vec!["X-Remote-User".to_owned()],
+                ..RequestHeaderNames::default()
+            },
             ..AuthenticationConfig::default()
         };
         assert_eq!(Ok(expected), read);

@@ -1,6 +1,5 @@
 //! Asks the API server who has a token, and what a user may do.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
@@ -9,6 +8,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Api;
 use kube::api::PostParams;
+use signalbox_metrics_api::{Attributes, User};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -17,48 +17,6 @@ use crate::cluster::Cluster;
 
 /// Time limit for an answer. The API server waits 5 s for whoever asks.
 const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// A user, as the API server knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReviewedUser {
-    /// Name.
-    pub name: String,
-    /// Unique id.
-    pub uid: String,
-    /// Groups.
-    pub groups: Vec<String>,
-    /// Whatever else is known of the user.
-    pub extra: BTreeMap<String, Vec<String>>,
-}
-
-/// What a user wants to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessRequest {
-    /// Something with a path that is no resource.
-    Path {
-        /// The path.
-        path: String,
-        /// HTTP method, in lower case.
-        verb: String,
-    },
-    /// Something with a resource.
-    Resource {
-        /// Verb, such as `get`.
-        verb: String,
-        /// API group.
-        group: String,
-        /// Version of the group.
-        version: String,
-        /// Namespace.
-        namespace: String,
-        /// Resource.
-        resource: String,
-        /// Name of the object; empty for all.
-        name: String,
-        /// Subresource; may be empty.
-        subresource: String,
-    },
-}
 
 /// The API server does not say.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -89,14 +47,14 @@ impl Reviews {
     ///
     /// # Errors
     /// [`ReviewError`].
-    pub async fn token(&self, token: &str) -> Result<Option<ReviewedUser>, ReviewError> {
+    pub async fn token(&self, token: &str) -> Result<Option<User>, ReviewError> {
         const WHAT: &str = "TokenReview";
         let spec = TokenReviewSpec { token: token.to_owned(), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let answer = ask(WHAT, &Api::all(self.cluster.client()), &review).await?;
         let status = answer.status.unwrap_or_default();
         let user = status.user.filter(|_| status.authenticated == Some(true));
-        Ok(user.map(|user| ReviewedUser {
+        Ok(user.map(|user| User {
             name: user.username.unwrap_or_default(),
             uid: user.uid.unwrap_or_default(),
             groups: user.groups.unwrap_or_default(),
@@ -108,14 +66,14 @@ impl Reviews {
     ///
     /// # Errors
     /// [`ReviewError`].
-    pub async fn access(&self, user: ReviewedUser, request: AccessRequest) -> Result<bool, ReviewError> {
+    pub async fn access(&self, user: User, attributes: Attributes) -> Result<bool, ReviewError> {
         const WHAT: &str = "SubjectAccessReview";
         let (mut resource_attributes, mut non_resource_attributes) = (None, None);
-        match request {
-            AccessRequest::Path { path, verb } => {
+        match attributes {
+            Attributes::Path { path, verb } => {
                 non_resource_attributes = Some(NonResourceAttributes { path: Some(path), verb: Some(verb) });
             }
-            AccessRequest::Resource { verb, group, version, namespace, resource, name, subresource } => {
+            Attributes::Resource { verb, group, version, namespace, resource, name, subresource } => {
                 resource_attributes = Some(ResourceAttributes {
                     verb: Some(verb),
                     group: Some(group),

@@ -20,7 +20,7 @@ use rustls::{
 use crate::allowed_peer::{AllowedPeer, PeerRole};
 
 /// The roles of clients.
-const CLIENTS: &[PeerRole] = &[PeerRole::Aggregator, PeerRole::Collector, PeerRole::Epp];
+const CLIENTS: &[PeerRole] = &PeerRole::ALL;
 
 /// The role of servers.
 const SERVERS: &[PeerRole] = &[PeerRole::Aggregator];

@@ -30,7 +30,7 @@ impl PublishedSignal {
     }
 
     /// Returns what the pool's clock shows now, in milliseconds.
-    fn pool_now_ms(&self) -> u64 {
+    pub(crate) fn pool_now_ms(&self) -> u64 {
         let (read_ms, read_at) = self.clock;
         read_ms.saturating_add(read_at.elapsed().as_millis() as u64)
     }

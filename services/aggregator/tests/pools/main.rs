@@ -13,7 +13,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use signalbox_aggregator::{Aggregator, AggregatorConfig, PoolSet, PoolSource, PortFlags, SourcedPool};
+use signalbox_aggregator::{
+    Aggregator, AggregatorConfig, AutoscalingConfig, PoolSet, PoolSource, PortFlags, SourcedPool,
+};
 use signalbox_lease::{Coordinator, RegisteredOwner};
 use signalbox_peers::{Connections, Fleet, FleetSettings, watch_fleet};
 use signalbox_state::PoolConfig;
@@ -43,6 +45,7 @@ fn config(name: &str, coordinator: Option<&Coordinator>, pool_drain: Duration) -
         security: Security::Local,
         listen: ANY_PORT,
         metrics: ANY_PORT,
+        autoscaling: AutoscalingConfig::default(),
         pool: PoolConfig::default(),
     }
 }

@@ -210,6 +210,7 @@ async fn start_aggregators(
             history_time: Duration::ZERO,
             listen: listen_address(args.aggregator_listen, index, flags.listen)?,
             metrics: listen_address(args.aggregator_metrics_listen, index, flags.metrics)?,
+            autoscaling: signalbox_aggregator::AutoscalingConfig::default(),
             pool: PoolConfig::default(),
         };
         aggregators.push(Aggregator::start(config, vec![source.clone()], flags).await?);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use signalbox_aggregator::{Aggregator, AggregatorConfig, PoolSource};
+use signalbox_aggregator::{Aggregator, AggregatorConfig, AutoscalingConfig, PoolSource};
 use signalbox_epp::{Epp, EppConfig, FlowControl, FlowMode, PortFlags};
 use signalbox_protos::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use signalbox_protos::envoy::service::ext_proc::v3::processing_request::Request as Message;
@@ -62,6 +62,7 @@ impl Replica {
             history_time: std::time::Duration::ZERO,
             listen: ANY_PORT,
             metrics: ANY_PORT,
+            autoscaling: AutoscalingConfig::default(),
             pool: PoolConfig::default(),
         };
         let flags = signalbox_aggregator::PortFlags { listen: "", metrics: "" };
