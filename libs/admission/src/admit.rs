@@ -6,6 +6,7 @@ use signalbox_types::Request;
 
 use crate::flow_control::FlowMode;
 use crate::flow_view::is_empty;
+use crate::owner_silence::is_outdated;
 use crate::verdict::{Verdict, verdict};
 
 /// The fairness id of requests that name neither one nor an objective, as in the Go EPP.
@@ -36,11 +37,13 @@ pub struct Admitter<'a> {
     pub policy: &'a Policy,
     /// The highest priority of which requests wait for a grant, at any replica.
     pub highest_waiting: Option<i32>,
+    /// For how long nothing was heard that the view could show, in milliseconds.
+    pub view_age_ms: u64,
 }
 
 impl Admitter<'_> {
     /// Returns whether the request may go where the decision sends it. `pool` tells the saturation of the pool. It is called
-    /// only if the endpoint is full or others wait, or for a detector of the Go EPP.
+    /// only if the endpoint is full, others wait or the view is out of date, or for a detector of the Go EPP.
     pub fn admit(
         &self,
         inputs: &DecisionInputs<'_>,
@@ -51,8 +54,11 @@ impl Admitter<'_> {
         let (saturation, cached_tokens) = match (decision, self.settings.detector) {
             // One request decides whether the endpoint is used again.
             (Decision::Picked { position, .. }, _) if inputs.is_probe(*position) => return Admission::Go,
-            // The request waits here only if it would wait at the endpoint anyway.
-            (Decision::Picked { terms, .. }, Detector::Wait { hold_ms }) => {
+            // The request waits here only if it would wait at the endpoint anyway. A view that is out of date does not show that:
+            // the requests of other replicas count there only as this one's do in the saturation of the pool.
+            (Decision::Picked { terms, .. }, Detector::Wait { hold_ms })
+                if !is_outdated(self.view_age_ms) =>
+            {
                 let hold_us = hold_ms.saturating_mul(1_000).max(1);
                 (terms.wait_us as f64 / hold_us as f64, terms.cached_tokens)
             }

@@ -9,3 +9,9 @@ pub const OWNER_SILENCE_MS: u64 = 500;
 pub fn highest_waiting(here: Option<i32>, elsewhere: Option<i32>, owner_silence_ms: u64) -> Option<i32> {
     here.max(elsewhere.filter(|_| owner_silence_ms < OWNER_SILENCE_MS))
 }
+
+/// Returns whether what a view shows of other replicas and of metrics is out of date, because nothing was heard for
+/// `view_age_ms`.
+pub(crate) fn is_outdated(view_age_ms: u64) -> bool {
+    view_age_ms >= OWNER_SILENCE_MS
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use signalbox_admission::pool_saturation;
 use signalbox_flow::Detector;
-use signalbox_state::{PeerLoad, View};
+use signalbox_state::View;
 use signalbox_types::Origin;
 
 /// The defaults of `utilization-detector`: waiting requests, and the use of the KV cache.
@@ -73,8 +73,8 @@ impl GoFlow {
     }
 }
 
-/// Returns the saturation of the pool as a replica scraped it.
-pub(crate) fn go_saturation(view: &View, replica: (Origin, PeerLoad), now_ms: u64) -> f64 {
+/// Returns the saturation of the pool as a replica scraped it, to the replica with this origin and age of its view in milliseconds.
+pub(crate) fn go_saturation(view: &View, replica: (Origin, u64), now_ms: u64) -> f64 {
     pool_saturation(&DETECTOR, view, replica, now_ms)
 }
 

@@ -126,9 +126,8 @@ impl Replica {
     /// Looks after the requests that wait.
     pub(super) fn tick_gate(&mut self, now_us: u64) -> Ends {
         let silence_ms = self.view_age_ms(now_us);
-        let peer_load = self.peer_load(now_us);
         let (view, origin, now_ms) = (&self.view, self.origin, now_us / 1_000);
-        self.gate.tick(Seen { view, origin, now_ms, silence_ms, peer_load })
+        self.gate.tick(Seen { view, origin, now_ms, silence_ms })
     }
 
     /// Forgets a request that waited and is booked.

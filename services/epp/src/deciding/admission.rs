@@ -51,10 +51,10 @@ impl HeldRequest {
 
 impl Picker {
     /// Returns whether the request, which has just arrived, may go where the decision sends it. It never locks. It allocates only to compute the
-    /// saturation of the pool, at most every few milliseconds: if the endpoint is full or others wait, or for a detector of
-    /// the Go EPP.
+    /// saturation of the pool, at most every few milliseconds: if the endpoint is full, others wait or the view is out of date, or for
+    /// a detector of the Go EPP.
     pub(super) fn admission(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Admission {
-        let admitter = self.gate.admitter(&self.policy, self.owner_silence_ms());
+        let admitter = self.gate.admitter(&self.policy, (self.owner_silence_ms(), self.view_age_ms()));
         let admission = admitter.admit(inputs, decision, || self.pool_saturation(inputs.view));
         self.record_arrival(inputs.request, admitter.output_tokens(inputs.request), decision, admission);
         admission

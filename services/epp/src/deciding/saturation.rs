@@ -1,6 +1,6 @@
 //! How full the pool is, as this replica sees it.
 
-use signalbox_admission::{OWNER_SILENCE_MS, pool_saturation, share_saturation};
+use signalbox_admission::{pool_saturation, share_saturation};
 use signalbox_flow::Saturation;
 use signalbox_state::View;
 
@@ -11,7 +11,7 @@ impl Picker {
     /// endpoints is full.
     pub(crate) fn pool_saturation(&self, view: &View) -> f64 {
         let now_ms = self.now_ms();
-        let replica = (self.origin(), self.peer_load());
+        let replica = (self.origin(), self.view_age_ms());
         self.saturation.at(now_ms, || pool_saturation(self.gate.detector(), view, replica, now_ms))
     }
 
@@ -19,7 +19,7 @@ impl Picker {
     /// `None` if the pool has no endpoints.
     pub(crate) fn own_saturation(&self) -> Option<Saturation> {
         let view = &self.snapshot.load().view;
-        let replica = (self.origin(), self.view_age_ms() < OWNER_SILENCE_MS);
+        let replica = (self.origin(), self.view_age_ms());
         share_saturation(self.gate.detector(), view, replica, self.now_ms())
     }
 }

@@ -60,9 +60,13 @@ impl Gate {
     }
 
     /// Returns what decides whether a request goes at once. `policy` is that of the replica.
-    pub(crate) fn admitter<'a>(&'a self, policy: &'a Policy, owner_silence_ms: u64) -> Admitter<'a> {
+    pub(crate) fn admitter<'a>(
+        &'a self,
+        policy: &'a Policy,
+        (owner_silence_ms, view_age_ms): (u64, u64),
+    ) -> Admitter<'a> {
         let highest_waiting = self.highest_waiting(owner_silence_ms);
-        Admitter { mode: self.mode, settings: &self.settings, policy, highest_waiting }
+        Admitter { mode: self.mode, settings: &self.settings, policy, highest_waiting, view_age_ms }
     }
 
     /// Returns whether a request that finds the pool without endpoints waits for the first one.

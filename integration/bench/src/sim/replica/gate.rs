@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use signalbox_admission::{
-    Admission, Admitter, Arrival, Ended, FlowMode, GateCore, LatestSaturation, OWNER_SILENCE_MS, OwnerNews,
-    flow_of, highest_waiting, pool_saturation, share_saturation, waiting_elsewhere,
+    Admission, Admitter, Arrival, Ended, FlowMode, GateCore, LatestSaturation, OwnerNews, flow_of,
+    highest_waiting, pool_saturation, share_saturation, waiting_elsewhere,
 };
 use signalbox_flow::{DropReason, FlowSettings, Ticket};
 use signalbox_schedule::{Decision, DecisionInputs, Policy};
-use signalbox_state::{BacklogReporter, FlowReport, GaugeScope, PeerLoad, View};
+use signalbox_state::{BacklogReporter, FlowReport, GaugeScope, View};
 use signalbox_types::{Origin, Request};
 
 use crate::policies::{GoFlow, go_saturation};
@@ -24,7 +24,6 @@ pub(super) struct Seen<'a> {
     pub(super) now_ms: u64,
     /// Since when the owner was not heard, in milliseconds.
     pub(super) silence_ms: u64,
-    pub(super) peer_load: PeerLoad,
 }
 
 /// Where requests wait at a replica.
@@ -121,8 +120,8 @@ impl Gate {
 
 /// Returns the request that the Go EPP lets go in one cycle.
 fn go_dispatch(queues: &mut GoFlow, seen: Seen<'_>) -> Option<usize> {
-    let Seen { view, origin, now_ms, peer_load, .. } = seen;
-    queues.dispatch(|| go_saturation(view, (origin, peer_load), now_ms))
+    let Seen { view, origin, now_ms, silence_ms } = seen;
+    queues.dispatch(|| go_saturation(view, (origin, silence_ms), now_ms))
 }
 
 impl SignalboxGate {
@@ -130,7 +129,7 @@ impl SignalboxGate {
         let Seen { view, origin, now_ms, silence_ms, .. } = seen;
         let is_silent = self.core.is_owner_silent(now_ms, silence_ms);
         let detector = &self.settings.detector;
-        let local = || share_saturation(detector, view, (origin, silence_ms < OWNER_SILENCE_MS), now_ms);
+        let local = || share_saturation(detector, view, (origin, silence_ms), now_ms);
         let saturation = is_silent.then(local).flatten();
         self.core.tick(&self.settings, now_ms, is_silent, saturation)
     }
@@ -142,12 +141,13 @@ impl SignalboxGate {
         policy: &Policy,
         (inputs, decision): (&DecisionInputs<'_>, &Decision),
     ) -> Admission {
-        let Seen { view, origin, now_ms, silence_ms, peer_load } = seen;
+        let Seen { view, origin, now_ms, silence_ms } = seen;
         let highest_waiting =
             highest_waiting(self.core.highest_here(), self.core.highest_elsewhere(), silence_ms);
-        let admitter = Admitter { mode: FlowMode::On, settings: &self.settings, policy, highest_waiting };
+        let (mode, settings) = (FlowMode::On, &self.settings);
+        let admitter = Admitter { mode, settings, policy, highest_waiting, view_age_ms: silence_ms };
         let detector = &self.settings.detector;
-        let pool = || pool_saturation(detector, view, (origin, peer_load), now_ms);
+        let pool = || pool_saturation(detector, view, (origin, silence_ms), now_ms);
         admitter.admit(inputs, decision, || self.saturation.at(now_ms, pool))
     }
 

@@ -90,7 +90,8 @@ impl Gate {
         let silence_ms = seen.heard.owner_silence_ms(seen.now_ms);
         let (here, elsewhere) = (self.core.highest_here(), self.core.highest_elsewhere());
         let highest_waiting = highest_waiting(here, elsewhere, silence_ms);
-        let admitter = Admitter { mode: FlowMode::On, settings, policy, highest_waiting };
+        let view_age_ms = seen.heard.view_age_ms(seen.now_ms);
+        let admitter = Admitter { mode: FlowMode::On, settings, policy, highest_waiting, view_age_ms };
         admitter.admit(inputs, decision, || {
             self.saturation.at(seen.now_ms, || pool_saturation_of(settings, seen))
         })
@@ -144,8 +145,8 @@ impl Gate {
         let Seen { view, origin, heard, now_ms } = seen;
         let silence_ms = self.awake.owner_silence_ms(now_ms, heard.owner_silence_ms(now_ms));
         let is_silent = self.core.is_owner_silent(now_ms, silence_ms);
-        let is_current = heard.view_age_ms(now_ms) < OWNER_SILENCE_MS;
-        let share = || share_saturation(&settings.detector, view, (origin, is_current), now_ms);
+        let replica = (origin, heard.view_age_ms(now_ms));
+        let share = || share_saturation(&settings.detector, view, replica, now_ms);
         let saturation = is_silent.then(share).flatten();
         (self.core.tick(&settings, now_ms, is_silent, saturation), saturation)
     }
@@ -204,5 +205,5 @@ impl Gate {
 /// Returns the saturation of the pool as a replica sees it.
 pub(super) fn pool_saturation_of(settings: &FlowSettings, seen: Seen<'_>) -> f64 {
     let Seen { view, origin, heard, now_ms } = seen;
-    pool_saturation(&settings.detector, view, (origin, heard.peer_load(now_ms)), now_ms)
+    pool_saturation(&settings.detector, view, (origin, heard.view_age_ms(now_ms)), now_ms)
 }
