@@ -63,7 +63,7 @@ pub(crate) const MODULES: &[Modules] = &[
     Modules {
         name: "admission",
         rows: &[
-            ("admit", &["flow_control", "flow_view", "verdict"]),
+            ("admit", &["flow_control", "flow_view", "owner_silence", "verdict"]),
             ("awake", &[]),
             ("flow_control", &[]),
             ("flow_view", &["owner_silence"]),
@@ -74,7 +74,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("owner_silence", &[]),
             ("queue", &[]),
             ("retry_after", &[]),
-            ("saturation", &["flow_view"]),
+            ("saturation", &["flow_view", "owner_silence"]),
             ("verdict", &["flow_control"]),
         ],
     },

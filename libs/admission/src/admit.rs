@@ -5,7 +5,7 @@ use signalbox_schedule::{Decision, DecisionInputs, LeastTime, Policy};
 use signalbox_types::Request;
 
 use crate::flow_control::FlowMode;
-use crate::flow_view::is_empty;
+use crate::flow_view::{endpoint_use_at, is_empty};
 use crate::owner_silence::is_outdated;
 use crate::verdict::{Verdict, verdict};
 
@@ -54,13 +54,14 @@ impl Admitter<'_> {
         let (saturation, cached_tokens) = match (decision, self.settings.detector) {
             // One request decides whether the endpoint is used again.
             (Decision::Picked { position, .. }, _) if inputs.is_probe(*position) => return Admission::Go,
-            // The request waits here only if it would wait at the endpoint anyway. A view that is out of date does not show that:
-            // the requests of other replicas count there only as this one's do in the saturation of the pool.
-            (Decision::Picked { terms, .. }, Detector::Wait { hold_ms })
+            // The request waits here only if it would wait at the endpoint anyway, or leave no room for the next one. A view that
+            // is out of date does not show that: then only the saturation of the pool counts, by this replica's requests.
+            (Decision::Picked { position, terms }, Detector::Wait { hold_ms })
                 if !is_outdated(self.view_age_ms) =>
             {
                 let hold_us = hold_ms.saturating_mul(1_000).max(1);
-                (terms.wait_us as f64 / hold_us as f64, terms.cached_tokens)
+                let fill = endpoint_use_at(view, inputs.local, *position).fill(hold_ms);
+                ((terms.wait_us as f64 / hold_us as f64).max(fill), terms.cached_tokens)
             }
             (Decision::Picked { terms, .. }, _) => (pool(), terms.cached_tokens),
             (Decision::NoEndpoint, _) if self.mode == FlowMode::On && is_empty(view) => {

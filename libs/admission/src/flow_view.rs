@@ -1,7 +1,5 @@
 //! What a view says about requests that wait, and how full it shows the pool to be.
 
-use std::sync::Arc;
-
 use signalbox_flow::{EndpointUse, Freshness, Usage};
 use signalbox_state::{EndpointState, LocalState, ScrapeStatus, View};
 use signalbox_types::Origin;
@@ -63,12 +61,18 @@ pub(crate) fn endpoint_uses(view: &View, local: &LocalState) -> Vec<EndpointUse>
     let members = view.endpoints.iter().enumerate().filter(|(_, member)| !member.spec.is_draining);
     let (serving, others): (Vec<_>, Vec<_>) = members.partition(|(_, member)| member.is_serving());
     let counted = if serving.is_empty() { others } else { serving };
-    let usage = |(position, member): (usize, &Arc<EndpointState>)| {
-        let freshness = match member.observed.scrape_status {
-            ScrapeStatus::Fresh | ScrapeStatus::Stale => Freshness::Current,
-            ScrapeStatus::Unknown | ScrapeStatus::Down => Freshness::Unknown,
-        };
-        member.usage(local.load_at(position), local.prefilling_ms_at(position), freshness)
+    counted.into_iter().map(|(position, member)| endpoint_use((position, member), local)).collect()
+}
+
+/// Returns what detectors read of the endpoint at `position`.
+pub(crate) fn endpoint_use_at(view: &View, local: &LocalState, position: usize) -> EndpointUse {
+    endpoint_use((position, &view.endpoints[position]), local)
+}
+
+fn endpoint_use((position, member): (usize, &EndpointState), local: &LocalState) -> EndpointUse {
+    let freshness = match member.observed.scrape_status {
+        ScrapeStatus::Fresh | ScrapeStatus::Stale => Freshness::Current,
+        ScrapeStatus::Unknown | ScrapeStatus::Down => Freshness::Unknown,
     };
-    counted.into_iter().map(usage).collect()
+    member.usage(local.load_at(position), local.prefilling_ms_at(position), freshness)
 }

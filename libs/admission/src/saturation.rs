@@ -54,5 +54,12 @@ pub fn share_saturation(
 }
 
 fn without_metrics(of: EndpointUse) -> EndpointUse {
-    EndpointUse { freshness: Freshness::Unknown, waiting: 0, kv_use: 0.0, other_wait_ms: 0, ..of }
+    EndpointUse {
+        freshness: Freshness::Unknown,
+        waiting: 0,
+        kv_use: 0.0,
+        other_wait_ms: 0,
+        free_kv_tokens: None,
+        ..of
+    }
 }

@@ -3,7 +3,7 @@
 /// How a pool's saturation is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Detector {
-    /// By time: how long a prompt would wait at an endpoint, in proportion to `hold_ms`.
+    /// By room: how much of the work that an endpoint does in `hold_ms` it has already, or has no room for in its KV cache.
     Wait {
         /// The wait at which an endpoint is full, in milliseconds.
         hold_ms: u64,
@@ -61,11 +61,36 @@ pub struct EndpointUse {
     pub requests: u64,
     /// Uncached tokens of the booked prompts that are not processed yet, less the estimated progress on the current one.
     pub tokens: u64,
-    /// For how long a prompt waits there besides, in milliseconds, by the endpoint's metrics: for room in the KV cache, and for
-    /// prompts that no replica has booked.
+    /// For how long a prompt waits there besides, in milliseconds, by the endpoint's metrics: for prompts that no replica has
+    /// booked.
     pub other_wait_ms: u64,
+    /// Tokens for which the KV cache has room, besides those of running requests and of the booked prompts that are not
+    /// processed yet; `None` if that is not known.
+    pub free_kv_tokens: Option<u64>,
     /// Prefill rate.
     pub tokens_per_second: u64,
+}
+
+impl EndpointUse {
+    /// Returns how full the endpoint is: which part of its room for prompts is taken, from 0 to 1.
+    pub fn fill(&self, hold_ms: u64) -> f64 {
+        self.taken_tokens(hold_ms) / self.room_tokens(hold_ms)
+    }
+
+    /// Returns its room for prompts, in tokens: as much work as keeps it busy for `hold_ms`.
+    fn room_tokens(&self, hold_ms: u64) -> f64 {
+        (self.tokens_per_second as f64 * hold_ms as f64 / 1e3).max(1.0)
+    }
+
+    /// Returns how much of its room is taken: by prompts that are not processed yet, and by running requests if the KV cache has
+    /// less room than that. What it has beyond its room does not count.
+    fn taken_tokens(&self, hold_ms: u64) -> f64 {
+        let room = self.room_tokens(hold_ms);
+        let other_tokens = self.tokens_per_second as f64 * self.other_wait_ms as f64 / 1e3;
+        let free = room - self.tokens as f64 - other_tokens;
+        let free_kv = self.free_kv_tokens.map_or(room, |tokens| tokens as f64);
+        room - free.min(free_kv).clamp(0.0, room)
+    }
 }
 
 /// A pool's saturation, and what each granted request adds to it.
@@ -118,14 +143,12 @@ fn at_least_one(limit: f64) -> f64 {
     limit.max(1.0)
 }
 
-/// Returns which part of the work that keeps all endpoints busy for `hold_ms` they have. What one endpoint has beyond that
-/// does not fill another one. So while requests may use some endpoints only (subsets, filters), the others are idle in this
+/// Returns which part of the room for prompts of all endpoints is taken. What one endpoint has beyond its room does not fill
+/// another one. So while requests may use some endpoints only (subsets, filters), the others are idle in this
 /// measure, and more is granted than those endpoints have room for.
 fn by_wait(endpoints: &[&EndpointUse], hold_ms: u64) -> Saturation {
-    let room = |of: &EndpointUse| (of.tokens_per_second as f64 * hold_ms as f64 / 1e3).max(1.0);
-    let whole: f64 = endpoints.iter().map(|of| room(of)).sum();
-    let other_tokens = |of: &EndpointUse| of.tokens_per_second as f64 * of.other_wait_ms as f64 / 1e3;
-    let used: f64 = endpoints.iter().map(|of| (of.tokens as f64 + other_tokens(of)).min(room(of))).sum();
+    let whole: f64 = endpoints.iter().map(|of| of.room_tokens(hold_ms)).sum();
+    let used: f64 = endpoints.iter().map(|of| of.taken_tokens(hold_ms)).sum();
     let per_request_limit = 1.0 / endpoints.len() as f64;
     Saturation { value: used / whole, per_request: 0.0, per_token: 1.0 / whole, per_request_limit }
 }
@@ -166,6 +189,7 @@ mod tests {
             requests: 0,
             tokens,
             other_wait_ms: 0,
+            free_kv_tokens: None,
             tokens_per_second: 10_000,
         }
     }
@@ -186,6 +210,17 @@ mod tests {
         let of = |endpoint| Detector::Wait { hold_ms: 100 }.assess(&[endpoint]).map(|of| of.value);
         assert_eq!((Some(0.5), Some(1.0)), (of(waits(0, 50)), of(waits(0, 100))));
         assert_eq!((Some(0.75), Some(1.0)), (of(waits(250, 50)), of(waits(750, 50))));
+    }
+
+    /// Otherwise prompts wait in the engine until running requests end, behind which a more important one waits, too.
+    #[test]
+    fn endpoint_without_room_in_its_kv_cache_is_full() {
+        let of = |tokens, free| EndpointUse { free_kv_tokens: Some(free), ..endpoint(tokens) }.fill(100);
+        assert_eq!([1.0, 0.75, 0.0], [0, 250, 50_000].map(|free| of(0, free)));
+        assert_eq!([0.5, 0.9], [50_000, 100].map(|free| of(500, free)));
+        let full = EndpointUse { free_kv_tokens: Some(0), ..endpoint(0) };
+        let pool = Detector::Wait { hold_ms: 100 }.assess(&[full, endpoint(0)]);
+        assert_eq!(Some(0.5), pool.map(|of| of.value));
     }
 
     #[test]

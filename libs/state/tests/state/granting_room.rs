@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use signalbox_state::{CollectorStream, Pool, PoolInput, ScrapeStatus, Update};
-use signalbox_types::{Gauges, Generation, Load};
+use signalbox_types::{Capacity, Gauges, Generation, Load};
 
 use crate::feedback::full_batch;
 use crate::fixtures::endpoint;
@@ -11,6 +11,9 @@ use crate::granting::{flow, grants, report, waiting};
 use crate::reports::{self, assigned_pool, running};
 
 const STREAM: CollectorStream = CollectorStream(1);
+
+/// Tokens in the KV cache. 1 % of them are processed within the hold.
+const KV_TOKENS: u64 = 20_000;
 
 /// Reports `gauges` three times: unbooked load is the least of three samples.
 fn scrape(pool: &mut Pool, generation: Generation, now_ms: u64, gauges: Gauges) {
@@ -27,9 +30,15 @@ fn gauges(waiting: u32, running: u32, kv_used_ppm: u32) -> Gauges {
 /// Reports that one short request waits at the replica, and returns whether it may go. So many requests are booked, whose
 /// prompts are processed.
 fn goes(booked: u32, before: Gauges, after: Option<Update>) -> bool {
+    goes_beside(Load { requests: booked, prefills: 0, prefill_tokens: 0 }, before, after)
+}
+
+/// Does the same beside this load.
+fn goes_beside(load: Load, before: Gauges, after: Option<Update>) -> bool {
     let (mut pool, generation) = assigned_pool();
-    let load = vec![(endpoint(0), Load { requests: booked, prefills: 0, prefill_tokens: 0 })];
-    pool.handle(1_000, PoolInput::Feedback(full_batch(2, 1, load, Vec::new())));
+    let capacity = Some(Capacity { kv_tokens: KV_TOKENS });
+    reports::report(&mut pool, 1_000, STREAM, generation, Update { capacity, ..running(0) });
+    pool.handle(1_000, PoolInput::Feedback(full_batch(2, 1, vec![(endpoint(0), load)], Vec::new())));
     scrape(&mut pool, generation, 1_000, before);
     if let Some(update) = after {
         reports::report(&mut pool, 1_001, STREAM, generation, update);
@@ -39,11 +48,23 @@ fn goes(booked: u32, before: Gauges, after: Option<Update>) -> bool {
 }
 
 #[test]
-fn nothing_goes_to_an_engine_where_requests_wait_for_room() {
-    // 100 running requests of 5 s each: one ends every 50 ms.
+fn nothing_goes_to_an_engine_whose_kv_cache_is_full() {
     assert!(!goes(102, gauges(2, 100, 990_000), None));
-    assert!(goes(100, gauges(0, 100, 990_000), None));
+    assert!(!goes(100, gauges(0, 100, 980_000), None), "what runs there still grows");
     assert!(goes(102, gauges(2, 100, 900_000), None));
+    assert!(goes(0, gauges(0, 0, 1_000_000), None), "only what can be evicted is left");
+}
+
+/// Metrics do not show them in the KV cache yet.
+#[test]
+fn prompts_that_are_not_processed_yet_take_room_in_the_kv_cache() {
+    let beside = |prefill_tokens, used_ppm| {
+        // The first of the two has been processed since.
+        let load = Load { requests: 102, prefills: 2, prefill_tokens: 2 * prefill_tokens };
+        goes_beside(load, gauges(0, 100, used_ppm), None)
+    };
+    assert!(beside(KV_TOKENS / 100, 900_000));
+    assert!(!beside(KV_TOKENS / 100, 970_000));
 }
 
 #[test]
