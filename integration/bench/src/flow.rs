@@ -1,17 +1,17 @@
 //! `flow`: compares flow control, in virtual time, with none and with that of the Go EPP.
 
 mod args;
+mod caps;
 mod cells;
 mod goals;
 mod metrics;
 mod owner_kill;
 mod report;
 mod scenes;
+mod tables;
 mod traffic;
 
 pub(crate) use args::Args;
-
-use anyhow::Context;
 
 /// Runs the benchmark, prints the results, and writes them.
 ///
@@ -19,12 +19,11 @@ use anyhow::Context;
 /// Fails when the results cannot be written, and with `--check` when a goal is missed.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let report = cells::run(args)?;
-    print!("{}", report.tables());
+    print!("{}", tables::all(&report));
     let goals = goals::all(&report);
     print!("\n== goals\n{}", goals::text(&goals));
     if let Some(path) = &args.output {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        report.write(path)?;
     }
     let missed = goals.iter().filter(|goal| goal.met < goal.of).count();
     anyhow::ensure!(!args.check || missed == 0, "{missed} goals are missed");

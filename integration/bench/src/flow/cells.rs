@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::args::Args;
+use super::caps::{self, Capped};
 use super::metrics::Metrics;
 use super::owner_kill::{self, Killed};
 use super::report::{ALONE, Cell, GO, NONE, Report, SIGNALBOX};
@@ -62,10 +63,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
     let greedy: Vec<_> = traffic.iter().zip(&pairs).filter(|(of, _)| of.scene.name == "greedy").collect();
     let kills: Vec<Killed> =
         parallel::map(&greedy, |(traffic, (_, seed))| owner_kill::measure(traffic, *seed));
+    let capped: Vec<_> = greedy
+        .iter()
+        .flat_map(|of| args.replicas().into_iter().map(move |replicas| (*of, replicas)))
+        .collect();
+    let caps: Vec<Capped> =
+        parallel::map(&capped, |((traffic, (_, seed)), replicas)| caps::measure(traffic, *seed, *replicas));
     let capacity_per_second =
         traffic.iter().map(|of| (of.scene.name.to_owned(), of.capacity_per_second)).collect();
     let provenance = Provenance::collect()?;
-    Ok(Report { provenance, seeds: args.seeds(), capacity_per_second, cells, kills })
+    Ok(Report { provenance, seeds: args.seeds(), capacity_per_second, cells, kills, caps })
 }
 
 impl Job<'_> {

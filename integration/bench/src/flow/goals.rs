@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::caps::Capped;
 use super::report::{ALONE, Cell, GO, NONE, Report, SIGNALBOX};
 
 /// Critical requests: the 99th percentile of the time to the first token, relative to critical requests alone.
@@ -19,6 +20,8 @@ const LOW_LOAD_LIMIT: f64 = 0.01;
 /// While no owner is heard: the difference from the fair share in percent.
 const GAP_LIMIT_PERCENT: f64 = 10.0;
 const GAP_WAITING: u64 = 1_000;
+/// By how much more waits than may, in percent.
+const EXCESS_LIMIT_PERCENT: f64 = 1.0;
 
 /// A goal, and in how many cells it is met.
 pub(super) struct Goal {
@@ -36,7 +39,7 @@ pub(super) fn all(report: &Report) -> Vec<Goal> {
     let at_most = |limit: f64| move |value: f64| value <= limit;
     let at_least = |limit: f64| move |value: f64| value >= limit;
     let low = |cell: &Cell| cell.load_percent == LOW_LOAD_PERCENT;
-    let kills = |name, figures: Vec<f64>, is_met: &dyn Fn(f64) -> bool| Goal {
+    let single = |name, figures: Vec<f64>, is_met: &dyn Fn(f64) -> bool| Goal {
         name,
         met: figures.iter().filter(|figure| is_met(**figure)).count(),
         of: figures.len(),
@@ -68,12 +71,12 @@ pub(super) fn all(report: &Report) -> Vec<Goal> {
             let ratio = low(cell).then(|| report.ratio(cell, NONE, |of| of.ttft_mean_ms))?;
             ratio.map(|ratio| (ratio - 1.0).abs())
         }),
-        kills(
+        single(
             "owner killed while 1,000 wait: none lost or sent twice",
             report.kills.iter().map(|of| (of.lost + of.doubled) as f64).collect(),
             &|wrong| wrong == 0.0,
         ),
-        kills(
+        single(
             "owner killed: shares within 10 % in the gap",
             report
                 .kills
@@ -82,6 +85,11 @@ pub(super) fn all(report: &Report) -> Vec<Goal> {
                 .map(|of| of.off_percent)
                 .collect(),
             &|off| off <= GAP_LIMIT_PERCENT,
+        ),
+        single(
+            "caps exceeded by ≤ 1 %",
+            report.caps.iter().filter(|of| of.refused > 0).map(Capped::excess_percent).collect(),
+            &|excess| excess <= EXCESS_LIMIT_PERCENT,
         ),
     ]
 }

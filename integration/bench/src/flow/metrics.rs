@@ -11,6 +11,11 @@ use crate::sim::{RunResult, ServedRequest, SimRequest};
 /// Requests that arrive before this time are left out: the queues fill up.
 const WARM_UP_S: f64 = 5.0;
 
+/// Shares are compared while a tier has a queue, if that is at least this long: before, the pods' KV caches fill up, and each tenant
+/// gets what it asks for. A queue that is empty for a shorter time than the second value goes on.
+const COMPARED_S: f64 = 20.0;
+const BREAK_S: f64 = 1.0;
+
 /// A tier is short of capacity if it gets less than this share of the tokens that it asks for.
 const SHORT: f64 = 0.95;
 
@@ -46,7 +51,16 @@ impl Metrics {
             of.map(|(((_, _), served), _)| served.ttft_us as f64 / 1e3).collect()
         };
         let all_ms = ttft_ms(false);
-        let (fair, tier_tokens_per_second) = shares(scene, sent, run, &(WARM_UP_S..SECONDS));
+        let window_s = WARM_UP_S..SECONDS;
+        let tier_tokens_per_second = TIERS.iter().map(|(priority, _)| {
+            let of_tier = Tokens::of((*priority, &window_s), sent, run);
+            of_tier.got.iter().sum::<f64>() / (window_s.end - window_s.start)
+        });
+        let tier_tokens_per_second: Vec<_> = tier_tokens_per_second.collect();
+        let fair = TIERS.iter().find_map(|(priority, _)| {
+            let window_s = queue_s(*priority, sent, run)?;
+            Tokens::of((*priority, &window_s), sent, run).relative_to_fair_shares(scene)
+        });
         Self {
             critical_ttft_p99_ms: percentile(ttft_ms(true), 0.99),
             ttft_mean_ms: all_ms.iter().sum::<f64>() / all_ms.len().max(1) as f64,
@@ -70,42 +84,72 @@ pub(super) fn largest_unfairness_percent(
     run: &RunResult,
     window_s: Range<f64>,
 ) -> Option<f64> {
-    shares(scene, sent, run, &window_s).0.as_deref().map(largest_difference_percent)
+    let relative = |(priority, _): &(i32, f64)| {
+        Tokens::of((*priority, &window_s), sent, run).relative_to_fair_shares(scene)
+    };
+    TIERS.iter().find_map(relative).as_deref().map(largest_difference_percent)
 }
 
 fn largest_difference_percent(ratios: &[f64]) -> f64 {
     ratios.iter().map(|ratio| (ratio - 1.0).abs() * 100.0).fold(0.0, f64::max)
 }
 
-/// Returns what each tenant of the highest tier that is short of capacity got, relative to its fair share, and the tokens per
-/// second of each tier.
-fn shares(
-    scene: &Scene,
-    sent: &Sent,
-    run: &RunResult,
-    window_s: &Range<f64>,
-) -> (Option<Vec<f64>>, Vec<f64>) {
-    let (mut tiers, mut fair) = (Vec::new(), None);
-    for (priority, _) in TIERS {
-        let (mut asked, mut got) = ([0.0; TENANTS], [0.0; TENANTS]);
+/// What the tenants asked for and got in one tier within a time, in tokens.
+struct Tokens {
+    asked: [f64; TENANTS],
+    got: [f64; TENANTS],
+}
+
+impl Tokens {
+    fn of((priority, window_s): (i32, &Range<f64>), sent: &Sent, run: &RunResult) -> Self {
+        let mut sums = Self { asked: [0.0; TENANTS], got: [0.0; TENANTS] };
         for ((request, sender), served) in sent.requests.iter().zip(&sent.senders).zip(&run.served) {
             if sender.priority != priority {
                 continue;
             }
             let tenant = (0..TENANTS).find(|tenant| *sender.tenant == *tenant_name(*tenant)).unwrap_or(0);
             if asks_within(request, served, window_s) {
-                asked[tenant] += tokens(request);
+                sums.asked[tenant] += tokens(request);
             }
-            got[tenant] += tokens_in_window(request, served, window_s);
+            sums.got[tenant] += tokens_in_window(request, served, window_s);
         }
-        let [asked_sum, got_sum] = [asked, got].map(|of| of.iter().sum::<f64>());
-        tiers.push(got_sum / (window_s.end - window_s.start));
-        if fair.is_none() && got_sum > 0.1 * asked_sum && got_sum < SHORT * asked_sum {
-            let shares = fair_shares(&asked, &scene.weights, got_sum);
-            fair = Some(got.iter().zip(shares).map(|(got, share)| got / share.max(1.0)).collect());
-        }
+        sums
     }
-    (fair, tiers)
+
+    /// Returns what each tenant got, relative to its fair share; `None` if the tier is not short of capacity, or gets next to
+    /// nothing.
+    fn relative_to_fair_shares(&self, scene: &Scene) -> Option<Vec<f64>> {
+        let [asked, got] = [self.asked, self.got].map(|of| of.iter().sum::<f64>());
+        if got <= 0.1 * asked || got >= SHORT * asked {
+            return None;
+        }
+        let shares = fair_shares(&self.asked, &scene.weights, got);
+        Some(self.got.iter().zip(shares).map(|(got, share)| got / share.max(1.0)).collect())
+    }
+}
+
+/// Returns the time from which on requests of a tier wait in the picker to the end of the run, if it is long enough to compare
+/// shares.
+fn queue_s(priority: i32, sent: &Sent, run: &RunResult) -> Option<Range<f64>> {
+    let requests = sent.requests.iter().zip(&sent.senders).zip(&run.flow.waited_us);
+    let waiting = requests
+        .filter(|((_, sender), waited_us)| sender.priority == priority && **waited_us != Some(0))
+        .map(|((request, _), waited_us)| {
+            let at_s = request.at_us as f64 / 1e6;
+            at_s..waited_us.map_or(SECONDS, |us| at_s + us as f64 / 1e6)
+        });
+    let queue_s = last_queue_s(waiting);
+    let window_s = queue_s.start.max(WARM_UP_S)..SECONDS;
+    let lasts = queue_s.end + BREAK_S >= SECONDS && window_s.end - window_s.start >= COMPARED_S;
+    lasts.then_some(window_s)
+}
+
+/// Returns the last time in which one of these waited without a longer break. They are in the order of their starts.
+fn last_queue_s(waits_s: impl Iterator<Item = Range<f64>>) -> Range<f64> {
+    waits_s.fold(0.0..0.0, |queue_s, wait_s| match wait_s.start > queue_s.end + BREAK_S {
+        true => wait_s,
+        false => queue_s.start..queue_s.end.max(wait_s.end),
+    })
 }
 
 /// Returns whether a request asks for its tokens within a time: it has arrived, and did not have its first token before.
@@ -122,13 +166,14 @@ fn tokens_in_window(request: &SimRequest, served: &ServedRequest, window_s: &Ran
         return 0.0;
     }
     let first_s = (served.arrived_us + served.ttft_us) as f64 / 1e6;
-    let prompt = if window_s.contains(&first_s) { f64::from(request.prompt.tokens) } else { 0.0 };
+    let output = f64::from(request.output_tokens);
+    let prompt = if window_s.contains(&first_s) { tokens(request) - output } else { 0.0 };
     if served.e2e_us == 0 {
         return prompt;
     }
     let end_s = (served.arrived_us + served.e2e_us) as f64 / 1e6;
     let within_s = (end_s.min(window_s.end) - first_s.max(window_s.start)).max(0.0);
-    prompt + f64::from(request.output_tokens) * within_s / (end_s - first_s).max(1e-6)
+    prompt + output * within_s / (end_s - first_s).max(1e-6)
 }
 
 /// Shares `all` out by weight among those who ask: nobody gets more than it asks for, and what one leaves goes to the others.
@@ -197,6 +242,13 @@ mod tests {
 
     fn prompt() -> Prompt {
         Prompt { chain: [].into(), text_bytes: 0, blocks: [].into(), prompt_blocks: 0, tokens: 1 }
+    }
+
+    #[test]
+    fn queue_begins_after_its_last_break() {
+        assert_eq!(0.0..0.0, last_queue_s([].into_iter()));
+        let waits_s = [1.0..2.0, 1.5..1.7, 4.0..9.0, 5.0..6.0, 9.5..11.0];
+        assert_eq!(4.0..11.0, last_queue_s(waits_s.into_iter()));
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! The results and their tables.
+//! The results.
 
-use std::fmt::Write;
+use std::fs;
+use std::path::Path;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use signalbox_bench_report::Provenance;
-use signalbox_bench_report::Table;
 
+use super::caps::Capped;
 use super::metrics::Metrics;
 use super::owner_kill::Killed;
-use super::scenes::SCENES;
 
 /// The contenders: Signalbox's flow control, none, the Go EPP's, and none with critical requests alone.
 pub(super) const SIGNALBOX: &str = "signalbox";
@@ -25,6 +26,7 @@ pub(super) struct Report {
     pub(super) capacity_per_second: Vec<(String, f64)>,
     pub(super) cells: Vec<Cell>,
     pub(super) kills: Vec<Killed>,
+    pub(super) caps: Vec<Capped>,
 }
 
 /// The runs of one contender in one scene at one load, with one number of replicas; one for each seed.
@@ -55,6 +57,15 @@ impl Cell {
 }
 
 impl Report {
+    /// Writes the report to a file.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be written.
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let json = serde_json::to_string(self)?;
+        fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// Returns the runs of another contender in the same cell.
     pub(super) fn other(&self, cell: &Cell, contender: &str) -> Option<&Cell> {
         let key = (&*cell.scene, cell.load_percent, cell.replicas, contender);
@@ -66,86 +77,5 @@ impl Report {
         let other = self.other(cell, to)?;
         let ratios = cell.runs.iter().zip(&other.runs).map(|(one, other)| of(one) / of(other));
         Some(ratios.sum::<f64>() / cell.runs.len().max(1) as f64)
-    }
-
-    /// Returns the tables in Markdown: the scenes, the cells, and the kills of an owner.
-    pub(super) fn tables(&self) -> String {
-        let mut scenes = Table::new(&["scene", "what is sent", "requests/s at 100 %"]);
-        for scene in &SCENES {
-            let of = self.capacity_per_second.iter().filter(|(name, _)| name == scene.name);
-            let rates: Vec<f64> = of.map(|(_, rate)| *rate).collect();
-            if !rates.is_empty() {
-                let mean = rates.iter().sum::<f64>() / rates.len() as f64;
-                scenes.row(&[scene.name.to_owned(), scene.about.to_owned(), format!("{mean:.1}")]);
-            }
-        }
-        let mut table = Table::new(&[
-            "scene",
-            "load",
-            "replicas",
-            "critical TTFT p99 ÷ alone: ours, Go's, none",
-            "tokens/s ÷ none: ours, Go's",
-            "Jain: ours, Go's",
-            "off the weights: ours, Go's",
-            "longest idle: ours, Go's (ms)",
-            "waited: ours, Go's",
-            "mean TTFT ÷ none",
-        ]);
-        let figure = |value: Option<f64>, digits: usize| {
-            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
-        };
-        for cell in self.cells.iter().filter(|cell| cell.contender == SIGNALBOX) {
-            let (go, none) = (self.other(cell, GO), self.other(cell, NONE));
-            let p99 = |of: Option<&Cell>| {
-                figure(of.and_then(|of| self.ratio(of, ALONE, |of| of.critical_ttft_p99_ms)), 2)
-            };
-            let served = |of: Option<&Cell>| {
-                figure(of.and_then(|of| self.ratio(of, NONE, |of| of.tokens_per_second)), 3)
-            };
-            let pair = |of: &dyn Fn(&Metrics) -> Option<f64>, digits| {
-                format!(
-                    "{}, {}",
-                    figure(cell.mean(of), digits),
-                    figure(go.and_then(|go| go.mean(of)), digits)
-                )
-            };
-            table.row(&[
-                cell.scene.clone(),
-                format!("{} %", cell.load_percent),
-                cell.replicas.to_string(),
-                format!("**{}**, {}, {}", p99(Some(cell)), p99(go), p99(none)),
-                format!("**{}**, {}", served(Some(cell)), served(go)),
-                pair(&|of| of.jain, 3),
-                format!("{} %", pair(&|of| of.off_percent, 1)),
-                pair(&|of| Some(of.longest_idle_ms), 0),
-                format!("{} %", pair(&|of| Some(of.waited * 100.0), 1)),
-                figure(self.ratio(cell, NONE, |of| of.ttft_mean_ms), 3),
-            ]);
-        }
-        let mut text = format!("{}\n{}", scenes.into_text(), table.into_text());
-        if !self.kills.is_empty() {
-            let mut table = Table::new(&[
-                "requests",
-                "most that waited",
-                "lost",
-                "sent twice",
-                "off the fair share in the gap",
-            ]);
-            for Killed { requests, most_waiting, lost, doubled, off_percent } in &self.kills {
-                table.row(&[
-                    requests.to_string(),
-                    most_waiting.to_string(),
-                    lost.to_string(),
-                    doubled.to_string(),
-                    format!("{off_percent:.1} %"),
-                ]);
-            }
-            let _ = write!(
-                text,
-                "\nThe owner is killed, and no other one takes over for 2.5 s; one row per seed:\n\n{}",
-                table.into_text()
-            );
-        }
-        text
     }
 }

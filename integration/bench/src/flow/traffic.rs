@@ -21,7 +21,7 @@ const SYSTEM_TOKENS: u32 = 400;
 const OUTPUT_TOKENS: u32 = 128;
 
 /// Seconds for which requests are sent in each run.
-pub(super) const SECONDS: f64 = 60.0;
+pub(super) const SECONDS: f64 = 90.0;
 
 /// The greatest load, in percent.
 const MOST_PERCENT: f64 = 200.0;
@@ -117,7 +117,7 @@ impl Traffic {
     }
 }
 
-/// Returns the prompt and output tokens of the requests that ended in the second half of a run, per second.
+/// Returns the tokens of the requests that ended in the second half of a run, per second.
 fn tokens_per_second(run: &RunResult, sent: &Sent) -> f64 {
     let (from_us, to_us) = (SECONDS * 0.5e6, SECONDS * 1e6);
     let ended = run.served.iter().zip(&sent.requests).filter(|(served, _)| served.e2e_us > 0);
@@ -132,9 +132,10 @@ fn mean_tokens(sent: &Sent) -> f64 {
     sent.requests.iter().map(tokens).sum::<f64>() / sent.requests.len().max(1) as f64
 }
 
-/// Returns the prompt and output tokens of a request.
+/// Returns the tokens that a pod computes for a request: those of its output, and those of its prompt beyond the tenant's
+/// system prompt, which every pod has cached. Otherwise, whoever serves more short requests would seem to serve more.
 pub(super) fn tokens(request: &SimRequest) -> f64 {
-    f64::from(request.prompt.tokens) + f64::from(request.output_tokens)
+    f64::from(request.prompt.tokens.saturating_sub(SYSTEM_TOKENS)) + f64::from(request.output_tokens)
 }
 
 /// Returns a rate that the pods cannot exceed: they only compute uncached prompts.
