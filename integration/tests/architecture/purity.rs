@@ -25,6 +25,8 @@ const IMPURE: &[&str] = &[
     "rand::rng()",
     "thread_rng",
     "from_os_rng",
+    "Uuid::new_v",
+    "Uuid::now_v",
     "println!",
     "eprintln!",
 ];

@@ -187,7 +187,7 @@ pub(crate) const ONLY: &[(&str, &[&str])] = &[
             "kubernetes-tests",
         ],
     ),
-    ("prost", &["protos", "wire", "extproc", "bench", "fuzz"]),
+    ("prost", &["protos", "wire", "extproc", "intake", "bench", "fuzz"]),
     (
         "clap",
         &[
@@ -226,7 +226,7 @@ pub(crate) fn forbidden(kind: Kind) -> Vec<&'static str> {
         "tower",
     ];
     const CLOCKS: &[&str] = &["chrono", "coarsetime", "humantime", "jiff", "quanta", "time"];
-    const RANDOMNESS: &[&str] = &["fastrand", "getrandom", "oorandom", "rand", "rand_core", "uuid"];
+    const RANDOMNESS: &[&str] = &["fastrand", "getrandom", "oorandom", "rand", "rand_core"];
     const LOGS: &[&str] = &["log", "metrics", "prometheus-client", "tracing"];
     match kind {
         Kind::Pure => [IO, CLOCKS, RANDOMNESS, LOGS].concat(),

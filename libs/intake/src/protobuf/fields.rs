@@ -2,34 +2,9 @@
 
 use std::ops::Range;
 
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
+
 use crate::error::ParseError;
-
-/// Maximum length of a varint in bytes.
-pub(crate) const MAX_VARINT_BYTES: usize = 10;
-
-/// How the value of a field is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WireType {
-    Varint,
-    /// 8 bytes.
-    Fixed64,
-    /// A length and that many bytes.
-    Bytes,
-    /// 4 bytes.
-    Fixed32,
-}
-
-/// Returns the field number and the wire type of a tag, or `None` if the tag is invalid.
-pub(crate) fn parse_tag(tag: u64) -> Option<(u64, WireType)> {
-    let wire_type = match tag & 7 {
-        0 => WireType::Varint,
-        1 => WireType::Fixed64,
-        2 => WireType::Bytes,
-        5 => WireType::Fixed32,
-        _ => return None,
-    };
-    (tag >> 3 != 0).then_some((tag >> 3, wire_type))
-}
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +25,18 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
-    fn parse_next(&mut self) -> Option<(u64, Value<'a>)> {
-        let (number, wire_type) = parse_tag(read_varint(&mut self.rest)?)?;
+    fn parse_next(&mut self) -> Option<(u32, Value<'a>)> {
+        let (number, wire_type) = decode_key(&mut self.rest).ok()?;
         let value = match wire_type {
-            WireType::Varint => Value::Varint(read_varint(&mut self.rest)?),
-            WireType::Fixed64 => self.skip_fixed(8)?,
-            WireType::Fixed32 => self.skip_fixed(4)?,
-            WireType::Bytes => {
-                let len = usize::try_from(read_varint(&mut self.rest)?).ok()?;
+            WireType::Varint => Value::Varint(decode_varint(&mut self.rest).ok()?),
+            WireType::SixtyFourBit => self.skip_fixed(8)?,
+            WireType::ThirtyTwoBit => self.skip_fixed(4)?,
+            WireType::LengthDelimited => {
+                let len = usize::try_from(decode_varint(&mut self.rest).ok()?).ok()?;
                 Value::Bytes(self.take_bytes(len)?)
             }
+            // No message that is read has groups, which protobuf has replaced long ago.
+            WireType::StartGroup | WireType::EndGroup => return None,
         };
         Some((number, value))
     }
@@ -76,7 +53,7 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u64, Value<'a>), ParseError>;
+    type Item = Result<(u32, Value<'a>), ParseError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -106,7 +83,7 @@ pub(crate) struct FieldSpan {
 pub(crate) fn find_single_field(
     body: &[u8],
     message: Range<usize>,
-    number: u64,
+    number: u32,
 ) -> Result<Option<FieldSpan>, ParseError> {
     let mut fields = Fields::new(&body[message.clone()]);
     let (mut found, mut start) = (None, message.start);
@@ -126,15 +103,10 @@ pub(crate) fn find_single_field(
 }
 
 /// Returns the header (tag and length) of field `number` with a value of `len` bytes.
-pub(crate) fn field_header(number: u64, len: usize) -> Vec<u8> {
+pub(crate) fn field_header(number: u32, len: usize) -> Vec<u8> {
     let mut header = Vec::new();
-    for mut rest in [number << 3 | 2, len as u64] {
-        while rest > 0x7f {
-            header.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        header.push(rest as u8);
-    }
+    encode_key(number, WireType::LengthDelimited, &mut header);
+    encode_varint(len as u64, &mut header);
     header
 }
 
@@ -156,11 +128,11 @@ impl Iterator for PackedInts<'_> {
         if self.rest.is_empty() {
             return None;
         }
-        let number = read_varint(&mut self.rest);
-        if number.is_none() {
+        let number = decode_varint(&mut self.rest);
+        if number.is_err() {
             self.rest = &[];
         }
-        Some(number.map(truncate_to_u32).ok_or(ParseError::InvalidGrpcPayload))
+        Some(number.map(truncate_to_u32).map_err(|_| ParseError::InvalidGrpcPayload))
     }
 }
 
@@ -169,24 +141,11 @@ pub(crate) fn truncate_to_u32(number: u64) -> u32 {
     (number & u64::from(u32::MAX)) as u32
 }
 
-/// Reads the varint at the start of `bytes` and advances `bytes` past it.
-fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for (at, byte) in bytes.iter().take(MAX_VARINT_BYTES).enumerate() {
-        number |= u64::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            *bytes = &bytes[at + 1..];
-            return Some(number);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fields(message: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
+    fn fields(message: &[u8]) -> Option<Vec<(u32, Value<'_>)>> {
         Fields::new(message).collect::<Result<_, _>>().ok()
     }
 
@@ -211,6 +170,7 @@ mod tests {
             b"\x0b",
             b"\x00\x01",
             b"\x1d...",
+            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
             b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
         ] {
             assert_eq!(fields(message), None, "{message:?}");

@@ -13,7 +13,7 @@ use crate::protobuf::fields::{FieldSpan, field_header, find_single_field};
 use crate::protobuf::grpc_frame::{FRAME_HEADER_BYTES, single_message};
 
 /// Field number both of the bytes in an `HttpBody` (`data`) and of the `HttpBody` in a request (`http_body`).
-pub(crate) const FIELD_NUMBER: u64 = 2;
+pub(crate) const FIELD_NUMBER: u32 = 2;
 
 /// The type of the message around the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

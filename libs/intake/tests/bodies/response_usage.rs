@@ -65,7 +65,7 @@ const SGLANG_EVENTS: &str = concat!(
 );
 
 fn grpc_response() -> Vec<u8> {
-    let counts = |first: u64, of: [u64; 3]| {
+    let counts = |first: u32, of: [u64; 3]| {
         [packed(1, &[1, 2]), number(first, of[0]), number(first + 1, of[1]), number(first + 2, of[2])]
             .concat()
     };

@@ -3,7 +3,9 @@
 //! The messages are not buffered: a state machine picks out the numbers and the lengths of the token ids, or
 //! the HTTP body that the messages carry.
 
-use crate::protobuf::fields::{MAX_VARINT_BYTES, WireType, parse_tag, truncate_to_u32};
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+use crate::protobuf::fields::truncate_to_u32;
 use crate::protobuf::grpc_frame::FRAME_HEADER_BYTES;
 use crate::protobuf::http_body::FIELD_NUMBER;
 use crate::response::error::ResponseError;
@@ -56,9 +58,9 @@ enum SubmessageKind {
 enum State {
     Tag(PartialVarint),
     /// The value of a field.
-    Value(u64, PartialVarint),
+    Value(u32, PartialVarint),
     /// The length of a field.
-    Length(u64, PartialVarint),
+    Length(u32, PartialVarint),
     /// This many bytes to skip.
     Skip(u64),
     /// This many bytes of the HTTP body.
@@ -67,15 +69,32 @@ enum State {
     Invalid,
 }
 
-/// A varint that is not complete yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Maximum length of a varint in bytes.
+const MAX_VARINT_BYTES: usize = 10;
+
+/// The bytes of a varint that have come so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PartialVarint {
-    value: u64,
+    bytes: [u8; MAX_VARINT_BYTES],
     len: usize,
 }
 
 impl PartialVarint {
-    const EMPTY: Self = Self { value: 0, len: 0 };
+    const EMPTY: Self = Self { bytes: [0; MAX_VARINT_BYTES], len: 0 };
+
+    /// Adds a byte. There is space as long as no byte before it was the last of the varint.
+    fn with(mut self, byte: u8) -> Self {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+        self
+    }
+
+    /// Returns the bytes if the last of the varint is among them, or if they are too many for a varint.
+    fn ended(&self) -> Option<&[u8]> {
+        let bytes = &self.bytes[..self.len];
+        let is_last = bytes.last().is_some_and(|byte| byte & 0x80 == 0);
+        (is_last || self.len == MAX_VARINT_BYTES).then_some(bytes)
+    }
 }
 
 const EXPECT_TAG: State = State::Tag(PartialVarint::EMPTY);
@@ -164,22 +183,9 @@ impl GrpcMessageReader {
                 if bytes == len { EXPECT_TAG } else { State::HttpBody(bytes - len) }
             }
             State::Invalid => State::Invalid,
-            State::Tag(varint) => self.push_varint_byte(byte, varint, State::Tag, Self::on_tag),
-            State::Value(field, varint) => self.push_varint_byte(
-                byte,
-                varint,
-                |varint| State::Value(field, varint),
-                |reader, value| {
-                    reader.on_value(field, value);
-                    EXPECT_TAG
-                },
-            ),
-            State::Length(field, varint) => self.push_varint_byte(
-                byte,
-                varint,
-                |varint| State::Length(field, varint),
-                |reader, len| reader.on_length(field, len),
-            ),
+            State::Tag(varint) => self.on_tag(varint.with(byte)),
+            State::Value(field, varint) => self.on_value(field, varint.with(byte)),
+            State::Length(field, varint) => self.on_length(field, varint.with(byte)),
         };
         if self.submessage.is_some_and(|submessage| submessage.remaining_bytes == 0) {
             self.submessage = None;
@@ -189,37 +195,35 @@ impl GrpcMessageReader {
         len as usize
     }
 
-    /// Adds `byte` to a varint; returns the next state: `complete` of its value, or `incomplete` of what is
-    /// read so far.
-    fn push_varint_byte(
-        &mut self,
-        byte: u8,
-        varint: PartialVarint,
-        incomplete: impl FnOnce(PartialVarint) -> State,
-        complete: impl FnOnce(&mut Self, u64) -> State,
-    ) -> State {
-        let value = varint.value | u64::from(byte & 0x7f) << (7 * varint.len);
-        let len = varint.len + 1;
-        match byte & 0x80 {
-            0 => complete(self, value),
-            _ if len == MAX_VARINT_BYTES => State::Invalid,
-            _ => incomplete(PartialVarint { value, len }),
+    /// Returns the state after the next byte of a tag.
+    fn on_tag(&self, varint: PartialVarint) -> State {
+        let Some(mut bytes) = varint.ended() else { return State::Tag(varint) };
+        match decode_key(&mut bytes) {
+            Ok((field, WireType::Varint)) => State::Value(field, PartialVarint::EMPTY),
+            Ok((field, WireType::LengthDelimited)) => State::Length(field, PartialVarint::EMPTY),
+            Ok((_, WireType::SixtyFourBit)) => self.skip_bytes(8),
+            Ok((_, WireType::ThirtyTwoBit)) => self.skip_bytes(4),
+            Ok((_, WireType::StartGroup | WireType::EndGroup)) | Err(_) => State::Invalid,
         }
     }
 
-    /// Returns the state after a tag.
-    fn on_tag(&mut self, value: u64) -> State {
-        match parse_tag(value) {
-            Some((field, WireType::Varint)) => State::Value(field, PartialVarint::EMPTY),
-            Some((field, WireType::Bytes)) => State::Length(field, PartialVarint::EMPTY),
-            Some((_, WireType::Fixed64)) => self.skip_bytes(8),
-            Some((_, WireType::Fixed32)) => self.skip_bytes(4),
-            None => State::Invalid,
-        }
+    /// Returns the state after the next byte of a field's number.
+    fn on_value(&mut self, field: u32, varint: PartialVarint) -> State {
+        let Some(mut bytes) = varint.ended() else { return State::Value(field, varint) };
+        let Ok(value) = decode_varint(&mut bytes) else { return State::Invalid };
+        self.note_value(field, value);
+        EXPECT_TAG
     }
 
-    /// Returns the state after the length of a field.
-    fn on_length(&mut self, field: u64, len: u64) -> State {
+    /// Returns the state after the next byte of a field's length.
+    fn on_length(&mut self, field: u32, varint: PartialVarint) -> State {
+        let Some(mut bytes) = varint.ended() else { return State::Length(field, varint) };
+        let Ok(len) = decode_varint(&mut bytes) else { return State::Invalid };
+        self.begin_field(field, len)
+    }
+
+    /// Returns the state after the header of a field with a value of `len` bytes.
+    fn begin_field(&mut self, field: u32, len: u64) -> State {
         let kind = match (self.message_type, self.submessage, field) {
             (MessageType::Generate, None, 1) => SubmessageKind::Chunk,
             (MessageType::Generate, None, 2) => SubmessageKind::Complete,
@@ -245,7 +249,7 @@ impl GrpcMessageReader {
     }
 
     /// Notes output if `field`, which has a value, holds token ids or an embedding.
-    fn note_output(&mut self, field: u64) {
+    fn note_output(&mut self, field: u32) {
         let form = match (self.message_type, self.submessage.map(|submessage| submessage.kind), field) {
             (MessageType::Generate, Some(SubmessageKind::Chunk), 1) => OutputForm::Event,
             (MessageType::Generate, Some(SubmessageKind::Complete), 1) | (MessageType::Embed, None, 1) => {
@@ -267,7 +271,7 @@ impl GrpcMessageReader {
     }
 
     /// Notes what the value of a field reports.
-    fn on_value(&mut self, field: u64, value: u64) {
+    fn note_value(&mut self, field: u32, value: u64) {
         // Token ids need not be packed.
         self.note_output(field);
         let tokens = Some(u64::from(truncate_to_u32(value)));
