@@ -1,14 +1,13 @@
 //! Exports OpenTelemetry spans over OTLP, configured by the standard `OTEL_*` variables.
 //!
-//! The sampling decision precedes the span, so that a span that is not sampled costs nothing: no allocation,
-//! no clock.
+//! The sampling decision precedes the span, so that a span that is not sampled costs little: no clock, no queue.
 
 mod env_variables;
 mod export_queue;
-mod sampler;
+mod exporter;
 mod settings;
 mod span;
-mod traceparent;
+mod tls_files;
 mod tracer;
 
 pub use settings::{TraceError, TraceSettings};

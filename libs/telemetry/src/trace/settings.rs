@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use opentelemetry_otlp::Compression;
+use opentelemetry_sdk::trace::Sampler;
 use thiserror::Error;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
 use super::env_variables::Variables;
-use super::sampler::{ParentRule, Sampler};
+use super::exporter::{Destination, Protocol};
+use super::tls_files::{PemFile, TlsFiles};
 
 /// Tracing cannot be set up.
 #[derive(Debug, Error)]
@@ -22,10 +25,7 @@ pub enum TraceError {
 /// Which spans to export, and where to.
 #[derive(Clone, Debug)]
 pub struct TraceSettings {
-    /// OTLP endpoint, an `http://` URL.
-    pub(super) endpoint: String,
-    pub(super) headers: MetadataMap,
-    pub(super) timeout: Duration,
+    pub(super) destination: Destination,
     pub(super) sampler: Sampler,
     /// Resource attributes of the spans: `service.name` and others.
     pub(super) resource: Vec<(String, String)>,
@@ -54,19 +54,25 @@ impl TraceSettings {
     pub fn read(service: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, TraceError> {
         let mut variables = Variables::new(lookup);
         let Some((name, endpoint)) = endpoint(&mut variables) else { return disabled_or(variables.problems) };
-        reject_unsupported(&mut variables);
-        let timeout = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+        check_propagators(&mut variables);
         let mut number = |names: &[&'static str], default: u64| {
             variables.number(names, "a whole number").unwrap_or(default).max(1)
         };
-        let timeout = Duration::from_millis(number(&timeout, 10_000));
+        let timeout = number(&["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"], 10_000);
         let queue = number(&["OTEL_BSP_MAX_QUEUE_SIZE"], 2_048) as usize;
         let batch = number(&["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"], 512) as usize;
         let delay = Duration::from_millis(number(&["OTEL_BSP_SCHEDULE_DELAY"], 5_000));
-        let settings = Self {
-            endpoint: plaintext(&mut variables, name, endpoint),
+        let protocol = protocol(&mut variables);
+        let destination = Destination {
+            protocol,
+            endpoint: url(&mut variables, name, endpoint, protocol),
             headers: headers(&mut variables),
-            timeout,
+            timeout: Duration::from_millis(timeout),
+            compression: compression(&mut variables),
+            tls: tls_files(&mut variables),
+        };
+        let settings = Self {
+            destination,
             sampler: sampler(&mut variables),
             resource: resource(&mut variables, service),
             queue,
@@ -103,16 +109,7 @@ fn endpoint(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Optio
     }
 }
 
-fn reject_unsupported(variables: &mut Variables<impl Fn(&str) -> Option<String>>) {
-    let only: [(&[&'static str], &str); 2] = [
-        (&["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"], "grpc"),
-        (&["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"], "none"),
-    ];
-    for (names, supported) in only {
-        if let Some((name, value)) = variables.text(names).filter(|(_, value)| value != supported) {
-            variables.add_problem(name, &value, format!("only {supported} is supported"));
-        }
-    }
+fn check_propagators(variables: &mut Variables<impl Fn(&str) -> Option<String>>) {
     if let Some((name, value)) = variables.text(&["OTEL_PROPAGATORS"]) {
         let reads_parents = value.split(',').any(|propagator| propagator.trim() == "tracecontext");
         if !reads_parents {
@@ -121,24 +118,76 @@ fn reject_unsupported(variables: &mut Variables<impl Fn(&str) -> Option<String>>
     }
 }
 
-/// Returns the endpoint with its scheme, which must be plaintext. Without a scheme, the `*_INSECURE`
-/// variables decide.
-fn plaintext(
+fn protocol(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Protocol {
+    let names = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+    match variables.text(&names) {
+        Some((_, value)) if value == "http/protobuf" => Protocol::HttpProtobuf,
+        Some((name, value)) if value != "grpc" => {
+            variables.add_problem(name, &value, "expected grpc or http/protobuf");
+            Protocol::Grpc
+        }
+        _ => Protocol::Grpc,
+    }
+}
+
+fn compression(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Option<Compression> {
+    let names = ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
+    match variables.text(&names) {
+        Some((_, value)) if value == "gzip" => Some(Compression::Gzip),
+        Some((name, value)) if value != "none" => {
+            variables.add_problem(name, &value, "expected gzip or none");
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Returns the URL of an endpoint. A gRPC endpoint needs no scheme; the `*_INSECURE` variables decide then. HTTP
+/// requests go to the path `/v1/traces` below the general endpoint.
+fn url(
     variables: &mut Variables<impl Fn(&str) -> Option<String>>,
     name: &str,
     endpoint: String,
+    protocol: Protocol,
 ) -> String {
-    const NO_TLS: &str = "only plaintext is supported; use an http:// URL";
     let insecure = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"];
     let is_insecure = variables.text(&insecure).is_some_and(|(_, value)| value.eq_ignore_ascii_case("true"));
-    match endpoint.split_once("://") {
-        Some(("http", _)) => endpoint,
-        None if is_insecure => format!("http://{endpoint}"),
-        _ => {
-            variables.add_problem(name, &endpoint, NO_TLS);
+    match (endpoint.split_once("://"), protocol) {
+        (Some(("http" | "https", _)), Protocol::HttpProtobuf) if name == "OTEL_EXPORTER_OTLP_ENDPOINT" => {
+            format!("{}/v1/traces", endpoint.trim_end_matches('/'))
+        }
+        (Some(("http" | "https", _)), _) => endpoint,
+        (None, Protocol::Grpc) if is_insecure => format!("http://{endpoint}"),
+        (None, Protocol::Grpc) => format!("https://{endpoint}"),
+        (None, Protocol::HttpProtobuf) | (Some(_), _) => {
+            variables.add_problem(name, &endpoint, "expected an http:// or https:// URL");
             endpoint
         }
     }
+}
+
+fn tls_files(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> TlsFiles {
+    let file = |variables: &Variables<_>, names: &[&'static str]| {
+        let (variable, path) = variables.text(names)?;
+        Some(PemFile { variable, path: path.into() })
+    };
+    let authorities =
+        file(variables, &["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"]);
+    let certificate = file(
+        variables,
+        &["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"],
+    );
+    let key = file(variables, &["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"]);
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some([certificate, key]),
+        (None, None) => None,
+        (Some(PemFile { variable, path }), None) | (None, Some(PemFile { variable, path })) => {
+            let advice = "set both OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY";
+            variables.add_problem(variable, &path.display().to_string(), advice);
+            None
+        }
+    };
+    TlsFiles { authorities, identity }
 }
 
 fn headers(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> MetadataMap {
@@ -158,33 +207,31 @@ fn headers(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Metada
 }
 
 fn sampler(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> Sampler {
-    let Some((name, value)) = variables.text(&["OTEL_TRACES_SAMPLER"]) else { return Sampler::default() };
-    let parent_rule = if value.starts_with("parentbased_") { ParentRule::Follow } else { ParentRule::Ignore };
-    let share = match value.strip_prefix("parentbased_").unwrap_or(&value) {
-        "always_on" => Some(1.0),
-        "always_off" => Some(0.0),
-        "traceidratio" => {
-            variables.number(&["OTEL_TRACES_SAMPLER_ARG"], "a number from 0 to 1").or(Some(1.0))
-        }
-        _ => None,
-    };
-    match share {
-        Some(share) if (0.0..=1.0).contains(&share) => Sampler::of_share(parent_rule, share),
-        Some(share) => {
-            variables.add_problem(
-                "OTEL_TRACES_SAMPLER_ARG",
-                &share.to_string(),
-                "expected a number from 0 to 1",
-            );
-            Sampler::default()
-        }
-        None => {
+    const DEFAULT: &str = "parentbased_always_on";
+    let (name, value) =
+        variables.text(&["OTEL_TRACES_SAMPLER"]).unwrap_or(("OTEL_TRACES_SAMPLER", DEFAULT.to_owned()));
+    let root = match value.strip_prefix("parentbased_").unwrap_or(&value) {
+        "always_on" => Sampler::AlwaysOn,
+        "always_off" => Sampler::AlwaysOff,
+        "traceidratio" => Sampler::TraceIdRatioBased(sampled_share(variables)),
+        _ => {
             let known =
                 "expected always_on, always_off or traceidratio, optionally prefixed with parentbased_";
             variables.add_problem(name, &value, known);
-            Sampler::default()
+            Sampler::AlwaysOn
         }
+    };
+    if value.starts_with("parentbased_") { Sampler::ParentBased(Box::new(root)) } else { root }
+}
+
+/// Returns the share of traces that are sampled, from 0 to 1.
+fn sampled_share(variables: &mut Variables<impl Fn(&str) -> Option<String>>) -> f64 {
+    const EXPECTED: &str = "a number from 0 to 1";
+    let share = variables.number(&["OTEL_TRACES_SAMPLER_ARG"], EXPECTED).unwrap_or(1.0);
+    if !(0.0..=1.0).contains(&share) {
+        variables.add_problem("OTEL_TRACES_SAMPLER_ARG", &share.to_string(), format!("expected {EXPECTED}"));
     }
+    share
 }
 
 /// Returns the resource attributes. `OTEL_SERVICE_NAME` takes precedence over a `service.name` attribute.
@@ -204,99 +251,4 @@ fn resource(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4317");
-
-    fn read(variables: &[(&str, &str)]) -> Result<Option<TraceSettings>, TraceError> {
-        let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        TraceSettings::read("epp", |name| value(name).map(str::to_owned))
-    }
-
-    fn settings(variables: &[(&str, &str)]) -> TraceSettings {
-        read(&[&[ENDPOINT], variables].concat()).unwrap().unwrap()
-    }
-
-    #[test]
-    fn tracing_is_off_without_an_endpoint_or_when_disabled() {
-        assert!(read(&[]).unwrap().is_none());
-        assert!(read(&[(ENDPOINT.0, " ")]).unwrap().is_none());
-        assert!(read(&[("OTEL_TRACES_SAMPLER", "nonsense")]).unwrap().is_none());
-        assert!(read(&[ENDPOINT, ("OTEL_SDK_DISABLED", "True")]).unwrap().is_none());
-        assert!(read(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")]).unwrap().is_none());
-        assert!(read(&[ENDPOINT, ("OTEL_SDK_DISABLED", "false")]).unwrap().is_some());
-    }
-
-    #[test]
-    fn traces_variable_overrides_the_general_one() {
-        let special = settings(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:1")]);
-        assert_eq!("http://traces:1", special.endpoint);
-        let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "X-Key=a%20b,other=c");
-        let settings = settings(&[
-            headers,
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "7"),
-            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "9"),
-        ]);
-        assert_eq!(Duration::from_millis(9), settings.timeout);
-        assert_eq!("a b", settings.headers.get("x-key").unwrap());
-    }
-
-    #[test]
-    fn service_name_variable_overrides_the_attribute() {
-        let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,k=v");
-        let name = |variables: &[(&str, &str)]| {
-            settings(variables).resource.iter().find(|(key, _)| key == "service.name").unwrap().1.clone()
-        };
-        assert_eq!("epp", name(&[]));
-        assert_eq!("a", name(&[attributes]));
-        assert_eq!("b", name(&[attributes, ("OTEL_SERVICE_NAME", "b")]));
-        assert!(settings(&[attributes]).resource.contains(&("k".to_owned(), "v".to_owned())));
-    }
-
-    #[test]
-    fn standard_sampler_names_are_supported() {
-        let sampler = |name, share| {
-            settings(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", share)]).sampler
-        };
-        assert_eq!(Sampler::of_share(ParentRule::Ignore, 1.0), sampler("always_on", ""));
-        assert_eq!(Sampler::of_share(ParentRule::Follow, 0.0), sampler("parentbased_always_off", ""));
-        assert_eq!(Sampler::of_share(ParentRule::Follow, 0.25), sampler("parentbased_traceidratio", "0.25"));
-        assert_eq!(Sampler::of_share(ParentRule::Ignore, 1.0), sampler("traceidratio", ""));
-        assert_eq!(Sampler::default(), settings(&[]).sampler);
-    }
-
-    #[test]
-    fn all_unsupported_values_are_reported_together() {
-        let wrong = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel:4317"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
-            ("OTEL_TRACES_SAMPLER", "xray"),
-            ("OTEL_PROPAGATORS", "b3"),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "what"),
-        ];
-        let error = read(&wrong).unwrap_err().to_string();
-        for (name, _) in wrong {
-            assert!(error.contains(name), "{name} is missing in: {error}");
-        }
-        for endpoint in ["otel:4317", "unix:///tmp/x"] {
-            assert!(
-                read(&[(ENDPOINT.0, endpoint)]).unwrap_err().to_string().contains("http://"),
-                "{endpoint}"
-            );
-        }
-        let insecure = settings(&[
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otel:1"),
-            ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
-        ]);
-        assert_eq!("http://otel:1", insecure.endpoint);
-        for share in ["2", "NaN", "-0.1", "half"] {
-            let ratio =
-                [ENDPOINT, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", share)];
-            assert!(read(&ratio).is_err(), "{share}");
-        }
-    }
-}
+mod tests;

@@ -13,8 +13,6 @@ pub type Attributes = Vec<(Cow<'static, str>, Value)>;
 /// The content of an ended span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
-    /// Name of the operation.
-    pub name: &'static str,
     /// End of the operation.
     pub ended: SystemTime,
     /// Cause of the failure, if the operation failed.

@@ -1,29 +1,30 @@
 //! Starts spans and exports them when they end.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, IdGenerator, RandomIdGenerator, SpanData, SpanLinks,
-    SpanProcessor,
+    BatchConfigBuilder, BatchSpanProcessor, IdGenerator, RandomIdGenerator, Sampler, SamplingDecision,
+    ShouldSample, SpanData, SpanLinks, SpanProcessor,
 };
 use prometheus_client::registry::Registry;
 
 use super::export_queue::{CountingExporter, ExportQueue};
-use super::sampler::Sampler;
 use super::settings::{TraceError, TraceSettings};
 use super::span::{Span, attributes, events};
-use super::traceparent::Parent;
 
 /// Starts spans and exports ended ones, in batches from its own thread.
 #[derive(Debug)]
 pub struct Tracer {
     sampler: Sampler,
+    propagator: TraceContextPropagator,
     ids: RandomIdGenerator,
     scope: InstrumentationScope,
     queue: ExportQueue,
@@ -33,9 +34,24 @@ pub struct Tracer {
 /// A sampled span that has not ended.
 #[derive(Clone, Debug)]
 pub struct ActiveSpan {
+    name: &'static str,
     context: SpanContext,
     parent: Option<SpanId>,
     started: SystemTime,
+}
+
+/// The headers of a request, by name.
+struct Headers<'a, F>(F, PhantomData<&'a str>);
+
+impl<'a, F: Fn(&str) -> Option<&'a str>> Extractor for Headers<'a, F> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0(name)
+    }
+
+    /// Parents are read from headers that are known by name.
+    fn keys(&self) -> Vec<&str> {
+        Vec::new()
+    }
 }
 
 impl Tracer {
@@ -44,19 +60,13 @@ impl Tracer {
     /// connection.
     ///
     /// # Errors
-    /// [`TraceError::Exporter`] if the endpoint is not a valid URL.
+    /// [`TraceError::Exporter`] if the endpoint is not a valid URL or a file for TLS cannot be used.
     pub fn start(
         settings: TraceSettings,
         scope: &'static str,
         registry: &mut Registry,
     ) -> Result<Self, TraceError> {
-        let exporter = SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(settings.endpoint)
-            .with_timeout(settings.timeout)
-            .with_metadata(settings.headers)
-            .build()
-            .map_err(|error| TraceError::Exporter(error.to_string()))?;
+        let exporter = settings.destination.exporter()?;
         let queue = ExportQueue::new(settings.queue, registry);
         let batches = BatchConfigBuilder::default()
             .with_max_queue_size(settings.queue)
@@ -68,23 +78,39 @@ impl Tracer {
         let sdk = Box::new(TelemetryResourceDetector);
         processor
             .set_resource(&Resource::builder_empty().with_detector(sdk).with_attributes(attributes).build());
-        let (sampler, ids) = (settings.sampler, RandomIdGenerator::default());
-        Ok(Self { sampler, ids, scope: InstrumentationScope::builder(scope).build(), queue, processor })
+        Ok(Self {
+            sampler: settings.sampler,
+            propagator: TraceContextPropagator::new(),
+            ids: RandomIdGenerator::default(),
+            scope: InstrumentationScope::builder(scope).build(),
+            queue,
+            processor,
+        })
     }
 
-    /// Starts the span of a request with these headers, if it is sampled. Its parent is the span in the
+    /// Starts the span `name` of a request with these headers, if it is sampled. Its parent is the span in the
     /// `traceparent` header.
-    pub fn start_span<'a>(&self, header: impl Fn(&'static str) -> Option<&'a str>) -> Option<ActiveSpan> {
-        let parent = header("traceparent").and_then(Parent::parse);
-        let trace_id = parent.map_or_else(|| self.ids.new_trace_id(), |parent| parent.trace_id);
-        if !self.sampler.samples(parent, trace_id) {
+    pub fn start_span<'a>(
+        &self,
+        name: &'static str,
+        header: impl Fn(&str) -> Option<&'a str>,
+    ) -> Option<ActiveSpan> {
+        let context = self.propagator.extract_with_context(&Context::new(), &Headers(header, PhantomData));
+        let span = context.span();
+        let parent = Some(span.span_context()).filter(|parent| parent.is_valid());
+        let trace_id = parent.map_or_else(|| self.ids.new_trace_id(), SpanContext::trace_id);
+        let kind = SpanKind::Internal;
+        let sampling = self.sampler.should_sample(Some(&context), trace_id, name, &kind, &[], &[]);
+        if sampling.decision != SamplingDecision::RecordAndSample {
             return None;
         }
-        let state = parent.and_then(|_| header("tracestate")?.parse::<TraceState>().ok());
-        let flags = TraceFlags::SAMPLED;
-        let context =
-            SpanContext::new(trace_id, self.ids.new_span_id(), flags, false, state.unwrap_or_default());
-        Some(ActiveSpan { context, parent: parent.map(|parent| parent.span_id), started: SystemTime::now() })
+        let (id, flags) = (self.ids.new_span_id(), TraceFlags::SAMPLED);
+        Some(ActiveSpan {
+            name,
+            context: SpanContext::new(trace_id, id, flags, false, sampling.trace_state),
+            parent: parent.map(SpanContext::span_id),
+            started: SystemTime::now(),
+        })
     }
 
     /// Ends a span and queues it for export, or drops and counts it if the queue is full.
@@ -92,13 +118,13 @@ impl Tracer {
         if !self.queue.reserve() {
             return;
         }
-        let ActiveSpan { context, parent, started } = active;
+        let ActiveSpan { name, context, parent, started } = active;
         self.processor.on_end(SpanData {
             span_context: context,
             parent_span_id: parent.unwrap_or(SpanId::INVALID),
             parent_span_is_remote: parent.is_some(),
             span_kind: SpanKind::Internal,
-            name: span.name.into(),
+            name: name.into(),
             start_time: started,
             end_time: span.ended,
             attributes: attributes(span.attributes),

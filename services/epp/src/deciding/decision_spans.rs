@@ -42,7 +42,7 @@ impl DecisionTracer {
     /// Starts the span of the decision for the request whose headers are in `message`, if it is sampled.
     pub(crate) fn start_span(&self, message: &ProcessingRequest) -> Option<ActiveSpan> {
         matches!(message.request, Some(Request::RequestHeaders(_)))
-            .then(|| self.tracer.start_span(|name| request_header(message, name)))
+            .then(|| self.tracer.start_span("decide", |name| request_header(message, name)))
             .flatten()
     }
 
@@ -88,7 +88,7 @@ fn span_of(at: SystemTime, recording: &Recording) -> Span {
         Decision::NoEndpoint | Decision::Filtered => Some(explanation.why.clone()),
     };
     let event = SpanEvent { name: "candidates", attributes: candidate_list(&explanation.candidates) };
-    Span { name: "decide", ended: at, failure, attributes, event: Some(event) }
+    Span { ended: at, failure, attributes, event: Some(event) }
 }
 
 /// Returns the attributes of the decision as a whole.
