@@ -156,20 +156,33 @@ impl Api {
         use Api::{VertexChat, VertexPredict, VllmGrpcEmbed, VllmGrpcGenerate};
         matches!(self, VllmGrpcGenerate | VllmGrpcEmbed | VertexChat | VertexPredict)
     }
+
+    /// Returns whether bodies of this API name a model, without which engines serve them with the model that they have.
+    pub(crate) fn may_omit_model(self) -> bool {
+        use Api::{Chat, Completions, Embeddings, Images, Responses, VertexChat, VertexPredict};
+        matches!(self, Completions | Chat | Responses | Embeddings | Images | VertexChat | VertexPredict)
+    }
 }
 
-/// Returns the response that a request to `path` names: one that an endpoint keeps, and that the request reads, deletes or
-/// cancels.
-pub fn stored_response(path: &str) -> Option<ResponseKey> {
-    let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
-    let (of_response, last) = path.rsplit_once('/')?;
-    let of_response = match last {
-        "cancel" | "input_items" => of_response,
-        _ => path,
-    };
-    let (collection, id) = of_response.rsplit_once('/')?;
-    let is_collection = collection.rsplit('/').next() == Some("responses");
-    (is_collection && !id.is_empty()).then(|| ResponseKey::of(id))
+/// A response in a path: one that an endpoint keeps, and that the request reads, deletes or cancels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredResponse {
+    /// The response.
+    pub key: ResponseKey,
+    /// Whether the path is that of the response itself, not of something below it.
+    pub is_itself: bool,
+}
+
+impl StoredResponse {
+    /// Returns the response that a request to `path` names.
+    pub fn in_path(path: &str) -> Option<Self> {
+        let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+        let (parent, last) = path.rsplit_once('/')?;
+        let is_itself = !matches!(last, "cancel" | "input_items");
+        let (collection, id) = if is_itself { path } else { parent }.rsplit_once('/')?;
+        let is_collection = collection.rsplit('/').next() == Some("responses");
+        (is_collection && !id.is_empty()).then(|| Self { key: ResponseKey::of(id), is_itself })
+    }
 }
 
 #[cfg(test)]
@@ -217,18 +230,19 @@ mod tests {
 
     #[test]
     fn path_names_a_stored_response() {
-        for path in [
-            "/v1/responses/resp_1",
-            "responses/resp_1/?stream=true",
-            "/v1/responses/resp_1/cancel",
-            "/a/v1/responses/resp_1/input_items?limit=5",
+        for (path, is_itself) in [
+            ("/v1/responses/resp_1", true),
+            ("responses/resp_1/?stream=true", true),
+            ("/v1/responses/resp_1/cancel", false),
+            ("/a/v1/responses/resp_1/input_items?limit=5", false),
         ] {
-            assert_eq!(Some(ResponseKey::of("resp_1")), stored_response(path), "{path}");
+            let expected = StoredResponse { key: ResponseKey::of("resp_1"), is_itself };
+            assert_eq!(Some(expected), StoredResponse::in_path(path), "{path}");
         }
         for path in
             ["/v1/responses", "/v1/responses/", "/v1/my-responses/a", "/v1/responses/a/b", "/cancel", ""]
         {
-            assert_eq!(None, stored_response(path), "{path}");
+            assert_eq!(None, StoredResponse::in_path(path), "{path}");
         }
     }
 

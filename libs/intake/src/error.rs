@@ -71,9 +71,12 @@ pub enum ParseError {
         /// Maximum length of the name in bytes.
         limit_bytes: usize,
     },
-    /// The model is missing, empty, or not a string.
+    /// A request to Anthropic's API names no model, or an empty one.
     #[error("model not found in request body")]
     MissingModel,
+    /// The name of the model is not a string.
+    #[error("invalid model in request body: it must be a string")]
+    InvalidModel,
 }
 
 impl ParseError {

@@ -17,7 +17,7 @@ mod protobuf;
 mod request;
 pub mod response;
 
-pub use api::{Api, stored_response};
+pub use api::{Api, StoredResponse};
 pub use encoding::{ContentEncodings, DecodeError, UnknownEncoding};
 pub use error::{JsonError, MessagesError, ParseError};
 pub use options::ParseOptions;

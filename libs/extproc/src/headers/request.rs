@@ -1,6 +1,6 @@
 //! Reads request headers.
 
-use signalbox_intake::{Api, ContentEncodings, stored_response};
+use signalbox_intake::{Api, ContentEncodings, StoredResponse};
 use signalbox_protos::envoy::config::core::v3::HeaderMap;
 use signalbox_types::{Models, Request, ResponseKey};
 
@@ -44,6 +44,8 @@ pub(crate) struct RequestHeaders {
     pub(crate) controls: ControlHeaders,
     /// The response that the path names.
     pub(crate) stored_response: Option<ResponseKey>,
+    /// The response that the request deletes.
+    pub(crate) deleted_response: Option<ResponseKey>,
     /// The client's session.
     pub(crate) session: Option<String>,
 }
@@ -100,7 +102,10 @@ impl RequestHeaders {
         let path = path.or(original).or(forwarded);
         parsed.error_format =
             ErrorFormat::of(path.unwrap_or_default(), content_type, anthropic_version.is_some());
-        parsed.stored_response = path.and_then(stored_response);
+        let named = path.and_then(StoredResponse::in_path);
+        parsed.stored_response = named.map(|named| named.key);
+        let is_deleted = |named: &StoredResponse| named.is_itself && method == Some("DELETE");
+        parsed.deleted_response = named.filter(is_deleted).map(|named| named.key);
         let api = match path {
             Some(path) => config.parsers.api_for_path(path),
             None if parsed.error_format == ErrorFormat::Grpc => Some(Api::Opaque),
@@ -173,9 +178,11 @@ fn truncated(value: &str) -> String {
 
 /// Returns a random UUID of version 4 (RFC 9562).
 fn uuid_v4(random_bits: u128) -> String {
-    let bits = random_bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let text = format!("{bits:032x}");
-    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+    uuid::Builder::from_u128(random_bits)
+        .with_variant(uuid::Variant::RFC4122)
+        .with_version(uuid::Version::Random)
+        .into_uuid()
+        .to_string()
 }
 
 #[cfg(test)]

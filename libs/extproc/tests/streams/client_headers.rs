@@ -59,7 +59,7 @@ fn body_tells_the_api_and_the_response_is_not_awaited() {
 fn body_that_no_engine_reads_is_refused() {
     for (body, problem) in [
         (r#"{"model":"m","messages":["#, "error unmarshaling request bodyMap: the body is truncated: EOF"),
-        (r#"{"messages":[{"role":"user","content":"a"}]}"#, "model not found"),
+        (r#"{"messages":[{"role":"user","content":"a"}],"system":"s"}"#, "model not found"),
     ] {
         let (observed, outcome) = ask(Gateway::new(), body);
         let [Observed::Refused { status: 400, body: told, .. }, Observed::Close] = &observed[..] else {

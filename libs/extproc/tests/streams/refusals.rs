@@ -27,7 +27,7 @@ fn send_all(mut gateway: Gateway, messages: impl IntoIterator<Item = ProcessingR
 #[test]
 fn invalid_bodies_are_refused_with_400() {
     for (headers, body, message) in [
-        (POST, r#"{"prompt":"p"}"#, "model not found in request body"),
+        (POST, r#"{"prompt":"p","model":7}"#, "invalid model in request body: it must be a string"),
         (POST, r#"{"model":"m"}"#, "invalid completions request: must have prompt field"),
         (CHAT, r#"{"model":"m"}"#, "invalid chat completions request: must have valid messages field"),
         (POST, "[]", "error unmarshaling request bodyMap: the body is not a JSON object"),

@@ -57,7 +57,7 @@ pub(crate) fn parse_embeddings(
         let chat = parse_chat(bytes, options)?;
         return Ok(ParsedRequest { delivery: Delivery::Whole, ..chat });
     };
-    let model = Model::parse_required(bytes, body.model, options)?;
+    let model = Model::parse_optional(bytes, body.model, options)?;
     let fields = &scopes(body.cache_salt, body.extra_key, body.lora_path);
     let form = if is_parts(input) { Form::Text } else { form_of(input) };
     let mut prompt = Prompt::new(&Root { model: &model.name, form, fields }, options);
@@ -81,7 +81,7 @@ fn is_parts(input: &RawValue) -> bool {
 pub(crate) fn parse_image(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
     let body: ImageBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
     let value = body.prompt.filter(|prompt| has_text(prompt)).ok_or(ParseError::MissingImagePrompt)?;
-    let model = Model::parse_required(bytes, body.model, options)?;
+    let model = Model::parse_optional(bytes, body.model, options)?;
     if !value.get().starts_with('"') {
         return Ok(assemble_unread(model, None, delivery(body.stream)));
     }

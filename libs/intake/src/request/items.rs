@@ -90,11 +90,11 @@ fn parse_responses_prompt(
         }
         let model = match body.prompt {
             Some(_) => Model::parse_if_named(bytes, body.model, options)?,
-            None => Model::parse_required(bytes, body.model, options)?,
+            None => Model::parse_optional(bytes, body.model, options)?,
         };
         return Ok(assemble_unread(model, max_output_tokens, delivery(body.stream)));
     };
-    let model = Model::parse_required(bytes, body.model, options)?;
+    let model = Model::parse_optional(bytes, body.model, options)?;
     let [salt, key, lora] = scopes(body.cache_salt, body.extra_key, body.lora_path);
     let previous = ("previous_response_id", json(body.previous_response_id));
     let fields = &[salt, key, lora, previous, ("conversation", conversation_id(body.conversation))];

@@ -88,5 +88,9 @@ fn parse_text(api: Api, body: &[u8], options: &ParseOptions<'_>) -> Result<Parse
         Api::ModelForm => model_only::parse_form(body, options),
         Api::Opaque | Api::ByShape => Ok(ParsedRequest::default()),
     };
-    parsed.map(|parsed| ParsedRequest { api, ..parsed })
+    parsed.map(|parsed| {
+        let lacks_model = api.may_omit_model() && parsed.request.model.is_empty();
+        let unread = parsed.unread.or(lacks_model.then_some(Unread::Model));
+        ParsedRequest { api, unread, ..parsed }
+    })
 }

@@ -25,8 +25,8 @@ impl Model {
     /// Parses the model that `value`, a part of `body`, names.
     ///
     /// # Errors
-    /// Returns [`ParseError::MissingModel`] if the name is missing, null, empty or not a string, and
-    /// [`ParseError::ModelTooLong`] if it is too long.
+    /// Returns [`ParseError::MissingModel`] if the name is missing, null or empty, [`ParseError::InvalidModel`] if it is
+    /// not a string, and [`ParseError::ModelTooLong`] if it is too long.
     pub(crate) fn parse_required(
         body: &[u8],
         value: Option<&RawValue>,
@@ -36,11 +36,12 @@ impl Model {
         if model.name.is_empty() { Err(ParseError::MissingModel) } else { Ok(model) }
     }
 
-    /// Like [`Self::parse_required`], but the name may be missing or empty.
+    /// Like [`Self::parse_required`], but the name may be missing or empty: engines serve such a request with the model
+    /// that they have.
     ///
     /// # Errors
-    /// Returns [`ParseError::MissingModel`] if the name is not a string, and [`ParseError::ModelTooLong`] if
-    /// it is too long.
+    /// Returns [`ParseError::InvalidModel`] if the name is not a string, and [`ParseError::ModelTooLong`] if it is too
+    /// long.
     pub(crate) fn parse_optional(
         body: &[u8],
         value: Option<&RawValue>,
@@ -55,7 +56,7 @@ impl Model {
         if text == "null" {
             return Ok(Self::from_default_rewrite(span, options));
         }
-        let requested: String = serde_json::from_str(text).map_err(|_| ParseError::MissingModel)?;
+        let requested: String = serde_json::from_str(text).map_err(|_| ParseError::InvalidModel)?;
         Self::named(requested, span, options)
     }
 
@@ -72,7 +73,7 @@ impl Model {
         let is_name = |value: &&RawValue| value.get().starts_with('"') && value.get() != "\"\"";
         match value.filter(is_name) {
             Some(value) => match Self::parse_optional(body, Some(value), options) {
-                Err(ParseError::MissingModel) => Ok(Self::default()),
+                Err(ParseError::InvalidModel) => Ok(Self::default()),
                 parsed => parsed,
             },
             None => Ok(Self::default()),

@@ -45,7 +45,7 @@ pub(crate) fn parse_form(bytes: &[u8], options: &ParseOptions<'_>) -> Result<Par
     if fields.next().is_some() {
         return Err(ParseError::DuplicateFormModel);
     }
-    let Ok(name) = str::from_utf8(&bytes[field.value.clone()]) else { return Err(ParseError::MissingModel) };
+    let Ok(name) = str::from_utf8(&bytes[field.value.clone()]) else { return Err(ParseError::InvalidModel) };
     if name.is_empty() {
         return Ok(ParsedRequest::default());
     }

@@ -94,7 +94,7 @@ pub(crate) fn parse_completion(
     if value.is_none() && !has_embeddings {
         return Err(ParseError::MissingPrompt);
     }
-    let model = Model::parse_required(bytes, body.model, options)?;
+    let model = Model::parse_optional(bytes, body.model, options)?;
     let (max_tokens, delivery) = (parse_token_count(body.max_tokens), delivery(body.stream));
     let Some(value) = value.filter(|_| !has_embeddings) else {
         return Ok(assemble_unread(model, max_tokens, delivery));
@@ -114,7 +114,7 @@ pub(crate) fn parse_chat(bytes: &[u8], options: &ParseOptions<'_>) -> Result<Par
     let body: ChatBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
     let messages = body.messages.filter(|messages| has_elements(messages) || has_text(messages));
     let messages = messages.ok_or(ParseError::MissingMessages)?;
-    let model = Model::parse_required(bytes, body.model, options);
+    let model = Model::parse_optional(bytes, body.model, options);
     let name = model.as_ref().map(|model| model.name.as_str()).unwrap_or_default();
     let [salt, key, lora] = scopes(body.cache_salt, body.extra_key, body.lora_path);
     let processor = ("mm_processor_kwargs", json(body.mm_processor_kwargs));

@@ -29,11 +29,11 @@ pub struct ParsedRequest {
     /// Range of the JSON value of the model's name in the body, with its quotes, or the position where it can
     /// be inserted; in a form, the range of the name. For [`crate::replace_model`].
     pub model_span: Option<Range<usize>>,
-    /// Why the prompt could not be read, although an engine might read it. Such a request is routed by load.
+    /// What could not be read, although an engine might take the request. Without a prompt, it is routed by load.
     pub unread: Option<Unread>,
 }
 
-/// What kept a prompt from being read.
+/// What could not be read of a request, or kept its prompt from being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
     /// The prompt is in a form that is not known here, such as embeddings.
@@ -44,11 +44,13 @@ pub enum Unread {
     Part,
     /// The body of a form or of an API of which only the model matters has another structure.
     Structure,
+    /// The body names no model, although its API has one. The prompt is read.
+    Model,
 }
 
 impl Unread {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::PromptForm, Self::Encoding, Self::Part, Self::Structure];
+    pub const ALL: [Self; 5] = [Self::PromptForm, Self::Encoding, Self::Part, Self::Structure, Self::Model];
 
     /// Returns its name in metrics.
     pub fn name(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Unread {
             Self::Encoding => "encoding",
             Self::Part => "part",
             Self::Structure => "structure",
+            Self::Model => "model",
         }
     }
 }

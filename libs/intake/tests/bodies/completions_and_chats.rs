@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use signalbox_intake::{Api, Delivery, ParseError, ParseOptions, ParsedRequest, parse};
+use signalbox_intake::{Api, Delivery, ParseError, ParseOptions, ParsedRequest, Unread, parse};
 use signalbox_prefix::ChainHasher;
 use signalbox_types::{BlockHash, MediaKind, MediaTokens, PromptSize, Request};
 use smallvec::smallvec;
@@ -174,12 +174,31 @@ fn repeated_members_of_a_message_are_rejected() {
 }
 
 #[test]
-fn body_without_a_model_is_rejected() {
-    for model in ["", r#","model":"""#, r#","model":null"#, r#","model":7"#, r#","model":{"model":"m"}"#] {
-        let text = refusal(completion(&format!(r#"{{"prompt":"p"{model}}}"#)));
-        assert_eq!(text, "model not found in request body");
-        let text = refusal(chat(&format!(r#"{{"messages":[{{}}]{model}}}"#)));
-        assert_eq!(text, "model not found in request body");
+fn body_without_a_model_is_read() {
+    for model in ["", r#","model":"""#, r#","model":null"#] {
+        let text = completion(&format!(r#"{{"prompt":"0123456789"{model}}}"#)).unwrap();
+        assert_eq!((text.request.model.as_str(), text.unread), ("", Some(Unread::Model)), "{model}");
+        assert_eq!(chain("", "0123456789"), text.chain);
+        let chat = chat(&format!(r#"{{"messages":[{{"content":"0123456789"}}]{model}}}"#)).unwrap();
+        assert_eq!((false, Some(Unread::Model)), (chat.chain.is_empty(), chat.unread), "{model}");
+        let embeddings = format!(r#"{{"prompt_embeds":"AAAA"{model}}}"#);
+        assert_eq!(
+            Some(Unread::PromptForm),
+            completion(&embeddings).unwrap().unread,
+            "one reason is counted"
+        );
+    }
+}
+
+#[test]
+fn model_that_is_no_string_is_rejected() {
+    for model in ["7", "[]", r#"{"model":"m"}"#] {
+        for read in [
+            completion(&format!(r#"{{"prompt":"p","model":{model}}}"#)),
+            chat(&format!(r#"{{"messages":[{{}}],"model":{model}}}"#)),
+        ] {
+            assert_eq!(refusal(read), "invalid model in request body: it must be a string", "{model}");
+        }
     }
 }
 

@@ -52,7 +52,7 @@ fn embeddings_conversations_and_images_are_parsed() {
         ),
         (Api::Images, "{}", "invalid images generations request: must have prompt field"),
         (Api::Images, r#"{"prompt":""}"#, "invalid images generations request: must have prompt field"),
-        (Api::Images, r#"{"prompt":"a"}"#, "model not found in request body"),
+        (Api::Images, r#"{"prompt":"a","model":7}"#, "invalid model in request body: it must be a string"),
     ] {
         assert_eq!(refused(api, body), text, "{body}");
     }
@@ -80,6 +80,8 @@ fn anthropic_messages_are_parsed() {
         ("{}", "invalid messages request: must have at least one message"),
         (r#"{"messages":[]}"#, "invalid messages request: must have at least one message"),
         (r#"{"messages":[{}]}"#, "model not found in request body"),
+        (r#"{"messages":[{}],"model":""}"#, "model not found in request body"),
+        (r#"{"messages":[{}],"model":7}"#, "invalid model in request body: it must be a string"),
     ] {
         let refused = refused(Api::Messages, body);
         assert!(refused.starts_with(text), "{body}: {refused}");
@@ -114,7 +116,7 @@ fn vllm_request_is_parsed() {
             "invalid generate request: token_ids must be an array of uint32 integers",
         ),
         (r#"{"token_ids":"a"}"#, "invalid generate request: token_ids must be an array of uint32 integers"),
-        (r#"{"token_ids":[1],"model":7}"#, "model not found in request body"),
+        (r#"{"token_ids":[1],"model":7}"#, "invalid model in request body: it must be a string"),
     ] {
         let refused = refused(Api::VllmGenerate, body);
         assert!(refused.starts_with(text), "{body}: {refused}");
@@ -265,7 +267,8 @@ fn invalid_vertex_messages_are_rejected() {
 fn null_model_counts_as_missing() {
     let target = |requested: &str| requested.is_empty().then(|| "tuned".to_owned());
     let body = Bytes::from_static(br#"{"model" : null , "prompt":"p"}"#);
-    assert_eq!(refused(Api::Completions, &body), "model not found in request body");
+    let parsed = parse(Api::Completions, &body, &ParseOptions::new(8)).unwrap();
+    assert_eq!((parsed.request.model.as_str(), parsed.unread), ("", Some(Unread::Model)));
     let parsed =
         parse(Api::Completions, &body, &ParseOptions { rewrite: &target, ..ParseOptions::new(8) }).unwrap();
     assert_eq!((parsed.request.model.as_str(), parsed.requested_model.as_deref()), ("tuned", Some("")));

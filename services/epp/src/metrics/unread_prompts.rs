@@ -1,4 +1,4 @@
-//! Counts the requests whose prompts could not be read.
+//! Counts the requests whose prompt or model could not be read.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,13 +6,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use signalbox_intake::Unread;
 
-/// Why a prompt could not be read.
+/// Why a prompt could not be read, or that there was no model.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
 
-/// Counts requests by the reason why their prompt could not be read.
+/// Counts requests by what could not be read of them.
 #[derive(Debug, Default)]
 pub(crate) struct UnreadPrompts(Family<ReasonLabel, Counter>);
 
@@ -22,7 +22,7 @@ impl UnreadPrompts {
         Unread::ALL.iter().for_each(|unread| drop(self.counter(*unread)));
         registry.register(
             "unread_prompts",
-            "Requests that were routed by load because their prompt could not be read, by reason",
+            "Requests whose prompt could not be read, so that they were routed by load, or that named no model; by reason",
             self.0.clone(),
         );
     }

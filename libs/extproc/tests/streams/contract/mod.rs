@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use signalbox_extproc::{Config, Destination, Event, Outcome, Refusal};
-use signalbox_intake::Parsers;
+use signalbox_intake::{Parsers, Unread};
 use signalbox_protos::envoy::config::core::v3::Metadata;
 use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingRequest};
 use signalbox_types::Subset;
