@@ -55,6 +55,8 @@ pub enum Action {
     },
     /// The endpoint keeps the response, which has this id, for clients that name it again. At most once.
     ResponseStored(ResponseKey),
+    /// The endpoint has deleted this response, as the request asked. At most once.
+    ResponseDeleted(ResponseKey),
     /// The usage that the response reported. At most once, before [`Action::ResponseEnded`].
     Usage(Usage),
     /// The end of the response arrived. At most once.

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use signalbox_intake::Api;
 use signalbox_intake::response::{ModelRenamer, OutputForm, ResponseFormat, ResponseReader};
 use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
+use signalbox_types::ResponseKey;
 
 use crate::body::modes::{BodyModes, BodyReply};
 use crate::destination::ResponseHeader;
@@ -36,6 +37,8 @@ pub(crate) struct ExpectedResponse {
     pub(crate) renamed: Option<(String, String)>,
     /// Whether the endpoint keeps the response for clients that name it again.
     pub(crate) is_stored: bool,
+    /// The response that the request deletes.
+    pub(crate) deletes: Option<ResponseKey>,
 }
 
 /// The state of one response.
@@ -81,6 +84,8 @@ impl Response {
                 None => reply::headers(Direction::Response),
             }));
             actions.push(Action::ResponseStarted { status: self.status });
+            let has_succeeded = self.status.is_some_and(|status| (200..300).contains(&status));
+            actions.extend(self.expected.deletes.filter(|_| has_succeeded).map(Action::ResponseDeleted));
         }
         self.end_if_last(Ending::of(message.end_of_stream), &mut actions);
         actions

@@ -136,8 +136,11 @@ fn encode_response(response: ResponseReport) -> pb::ResponseReport {
     let ResponseReport { endpoint, model, outcome } = response;
     pb::ResponseReport {
         endpoint: endpoint.0,
-        first_output: matches!(outcome, ResponseOutcome::FirstOutput | ResponseOutcome::Stored(_))
-            .then_some(pb::FirstOutput {}),
+        first_output: matches!(
+            outcome,
+            ResponseOutcome::FirstOutput | ResponseOutcome::Stored(_) | ResponseOutcome::Deleted(_)
+        )
+        .then_some(pb::FirstOutput {}),
         model: model.0,
         refused: outcome == ResponseOutcome::Refused,
         probe_sent: outcome == ResponseOutcome::ProbeSent,
@@ -145,17 +148,30 @@ fn encode_response(response: ResponseReport) -> pb::ResponseReport {
             ResponseOutcome::Stored(ResponseKey(response)) => Some(response),
             _ => None,
         },
+        deleted_response: match outcome {
+            ResponseOutcome::Deleted(ResponseKey(response)) => Some(response),
+            _ => None,
+        },
     }
 }
 
 fn decode_response(message: pb::ResponseReport) -> ResponseReport {
-    let pb::ResponseReport { endpoint, first_output, model, refused, probe_sent, stored_response } = message;
-    let outcome = match (stored_response, first_output) {
-        (Some(response), _) => ResponseOutcome::Stored(ResponseKey(response)),
-        (None, Some(pb::FirstOutput {})) => ResponseOutcome::FirstOutput,
-        (None, None) if refused => ResponseOutcome::Refused,
-        (None, None) if probe_sent => ResponseOutcome::ProbeSent,
-        (None, None) => ResponseOutcome::Failed,
+    let pb::ResponseReport {
+        endpoint,
+        first_output,
+        model,
+        refused,
+        probe_sent,
+        stored_response,
+        deleted_response,
+    } = message;
+    let outcome = match (stored_response, deleted_response, first_output) {
+        (Some(response), _, _) => ResponseOutcome::Stored(ResponseKey(response)),
+        (None, Some(response), _) => ResponseOutcome::Deleted(ResponseKey(response)),
+        (None, None, Some(pb::FirstOutput {})) => ResponseOutcome::FirstOutput,
+        (None, None, None) if refused => ResponseOutcome::Refused,
+        (None, None, None) if probe_sent => ResponseOutcome::ProbeSent,
+        (None, None, None) => ResponseOutcome::Failed,
     };
     ResponseReport { endpoint: EndpointKey(endpoint), model: ModelKey(model), outcome }
 }

@@ -54,7 +54,8 @@ impl StepChecker {
                 (ResponseOutcome::ProbeSent, Some(Circuit::HalfOpen(_))) => {
                     record.probed_us.insert(response.endpoint, now_us);
                 }
-                (ResponseOutcome::ProbeSent | ResponseOutcome::Refused | ResponseOutcome::Stored(_), _) => {}
+                (ResponseOutcome::ProbeSent | ResponseOutcome::Refused, _)
+                | (ResponseOutcome::Stored(_) | ResponseOutcome::Deleted(_), _) => {}
                 (ResponseOutcome::Failed | ResponseOutcome::FirstOutput, _) => {
                     record.probed_us.remove(&response.endpoint);
                 }

@@ -263,7 +263,8 @@ impl Request {
         let model_edit = model_edit.map(|span| (span, target.clone()));
         let renamed = parsed.requested_model.clone().filter(|requested| !requested.is_empty());
         let renamed = renamed.map(|requested| (target.clone(), requested));
-        let expected = ExpectedResponse { api, renamed, is_stored: parsed.is_stored };
+        let (is_stored, deletes) = (parsed.is_stored, self.headers.deleted_response);
+        let expected = ExpectedResponse { api, renamed, is_stored, deletes };
         parsed.stored_response = parsed.stored_response.or(self.headers.stored_response);
         parsed.request.subset = self.subset.take();
         self.headers.move_to(&mut parsed.request, &config.models);

@@ -75,6 +75,30 @@ fn response_that_the_endpoint_keeps_is_told_once() {
     assert!(kept(request, &refused, &[document]).is_empty());
 }
 
+/// Sends a request without a body, and the headers of its response; returns the deleted response.
+fn deleted(method: &str, path: &str, status: &str) -> Option<ResponseKey> {
+    let mut gateway = Gateway::new();
+    gateway.send(request_headers(&[(":method", method), (":path", path)], true));
+    gateway.send(response_headers(status, true)).into_iter().find_map(|observed| match observed {
+        Observed::ResponseDeleted(response) => Some(response),
+        _ => None,
+    })
+}
+
+#[test]
+fn response_that_the_endpoint_deletes_is_told() {
+    let key = Some(ResponseKey::of("resp_1"));
+    assert_eq!(key, deleted("DELETE", "/v1/responses/resp_1?a=b", "200"));
+    assert_eq!(key, deleted("DELETE", "/v1/responses/resp_1", "204"));
+    // The endpoint may not be the one that keeps it, or keeps it still.
+    for status in ["404", "500"] {
+        assert_eq!(None, deleted("DELETE", "/v1/responses/resp_1", status));
+    }
+    assert_eq!(None, deleted("GET", "/v1/responses/resp_1", "200"));
+    assert_eq!(None, deleted("DELETE", "/v1/responses/resp_1/input_items", "200"));
+    assert_eq!(None, deleted("DELETE", "/v1/files/resp_1", "200"));
+}
+
 #[test]
 fn ids_of_other_apis_name_nothing() {
     let mut gateway = Gateway::new();

@@ -54,8 +54,10 @@ impl Pool {
 
     pub(super) fn handle_response(&mut self, now_ms: u64, response: ResponseReport) {
         let ResponseReport { endpoint, model, outcome } = response;
-        if let ResponseOutcome::Stored(response) = outcome {
-            return self.store_response(now_ms, response, endpoint);
+        match outcome {
+            ResponseOutcome::Stored(response) => return self.store_response(now_ms, response, endpoint),
+            ResponseOutcome::Deleted(response) => return self.forget_response(response, endpoint),
+            _ => {}
         }
         let Some(assessor) = self.assessors.get_mut(&endpoint).filter(|of| !of.expects(outcome)) else {
             return;

@@ -103,7 +103,7 @@ impl EndpointAssessor {
                 self.model_circuits.record_probe(now_ms, model);
             }
             // Says nothing about the endpoint's health.
-            ResponseOutcome::Stored(_) => {}
+            ResponseOutcome::Stored(_) | ResponseOutcome::Deleted(_) => {}
             ResponseOutcome::FirstOutput => {
                 self.circuit_breaker.record_success();
                 self.model_circuits.record_success(model);

@@ -146,6 +146,8 @@ pub enum ResponseOutcome {
     ProbeSent,
     /// The endpoint keeps this response for clients that name it again. It is no outcome, but comes beside one.
     Stored(ResponseKey),
+    /// The endpoint has deleted this response. It is no outcome, but comes beside one.
+    Deleted(ResponseKey),
 }
 
 /// A prompt that was sent to an endpoint, without the part that the pool already knows.

@@ -14,12 +14,25 @@ use crate::fixtures::{catch_up, config, endpoint, pool_of};
 const HOUR_MS: u64 = 3_600 * 1_000;
 
 fn store(pool: &mut Pool, now_ms: u64, seq: u64, stored: impl IntoIterator<Item = (u64, EndpointKey)>) {
-    let report = |(response, endpoint)| ResponseReport {
-        endpoint,
-        model: ModelKey::default(),
-        outcome: ResponseOutcome::Stored(ResponseKey(response)),
-    };
-    let responses = stored.into_iter().map(report).collect();
+    let outcomes = stored
+        .into_iter()
+        .map(|(response, endpoint)| (ResponseOutcome::Stored(ResponseKey(response)), endpoint));
+    report(pool, now_ms, seq, outcomes);
+}
+
+fn delete(pool: &mut Pool, seq: u64, deleted: (u64, EndpointKey)) {
+    let (response, endpoint) = deleted;
+    report(pool, 0, seq, [(ResponseOutcome::Deleted(ResponseKey(response)), endpoint)]);
+}
+
+fn report(
+    pool: &mut Pool,
+    now_ms: u64,
+    seq: u64,
+    outcomes: impl IntoIterator<Item = (ResponseOutcome, EndpointKey)>,
+) {
+    let report = |(outcome, endpoint)| ResponseReport { endpoint, model: ModelKey::default(), outcome };
+    let responses = outcomes.into_iter().map(report).collect();
     let batch = partial_batch(7, seq, Vec::new(), Vec::new());
     pool.handle(now_ms, PoolInput::Feedback(Feedback { responses, ..batch }));
 }
@@ -41,6 +54,26 @@ fn followers_and_the_next_owner_know_where_a_response_is() {
         assert_eq!(None, stored_at(state, 3), "the pool has no such endpoint");
         assert_eq!(Contents::of(next.pool_state()), Contents::of(state));
     }
+}
+
+#[test]
+fn response_that_its_endpoint_has_deleted_is_forgotten_and_leaves_room() {
+    let (mut pool, mut follower) = (pool_of(2, config()), StateReplica::default());
+    store(&mut pool, 0, 1, [(1, endpoint(0)), (2, endpoint(1))]);
+    catch_up(&mut follower, &pool);
+    delete(&mut pool, 2, (1, endpoint(1)));
+    assert_eq!(Some(endpoint(0)), stored_at(pool.pool_state(), 1), "another endpoint keeps it");
+    delete(&mut pool, 3, (1, endpoint(0)));
+    delete(&mut pool, 4, (1, endpoint(0)));
+    delete(&mut pool, 5, (3, endpoint(0)));
+    catch_up(&mut follower, &pool);
+    for state in [pool.pool_state(), follower.pool_state()] {
+        assert_eq!((None, Some(endpoint(1))), (stored_at(state, 1), stored_at(state, 2)));
+    }
+    // It is not forgotten a second time when its lifetime ends.
+    store(&mut pool, HOUR_MS, 6, [(1, endpoint(0))]);
+    pool.handle(12 * HOUR_MS, PoolInput::Tick);
+    assert_eq!((Some(endpoint(0)), None), (stored_at(pool.pool_state(), 1), stored_at(pool.pool_state(), 2)));
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn response() -> impl Strategy<Value = ResponseReport> {
         Just(ResponseOutcome::FirstOutput),
         Just(ResponseOutcome::ProbeSent),
         any::<u64>().prop_map(|response| ResponseOutcome::Stored(ResponseKey(response))),
+        any::<u64>().prop_map(|response| ResponseOutcome::Deleted(ResponseKey(response))),
     ];
     (key(), any::<u64>(), outcome).prop_map(|(endpoint, model, outcome)| ResponseReport {
         endpoint,

@@ -31,6 +31,16 @@ impl OwnResponses {
         self.place(response).store(Some(Arc::new((response, endpoint))));
     }
 
+    /// Forgets `response`.
+    pub(super) fn forget(&self, response: ResponseKey) {
+        let place = self.place(response);
+        let found = place.load();
+        if found.as_ref().is_some_and(|found| found.0 == response) {
+            // A later response with the same place stays.
+            place.compare_and_swap(&*found, None);
+        }
+    }
+
     /// Returns the endpoint that keeps `response`, if it is among the latest ones.
     pub(super) fn find(&self, response: ResponseKey) -> Option<EndpointKey> {
         let found = self.place(response).load();
@@ -54,5 +64,9 @@ mod tests {
         assert_eq!((Some(EndpointKey(1)), None), (own.find(first), own.find(second)));
         own.record(second, EndpointKey(2));
         assert_eq!((None, Some(EndpointKey(2))), (own.find(first), own.find(second)));
+        own.forget(first);
+        assert_eq!(Some(EndpointKey(2)), own.find(second));
+        own.forget(second);
+        assert_eq!(None, own.find(second));
     }
 }

@@ -27,6 +27,13 @@ impl Picker {
         self.report(FeedbackEvent::Response(ResponseReport { endpoint, model, outcome }));
     }
 
+    /// Notes that `endpoint` has deleted a response, and tells the pool's owner.
+    pub(crate) fn forget_stored_response(&self, response: ResponseKey, endpoint: EndpointKey) {
+        self.own_responses.forget(response);
+        let (model, outcome) = (ModelKey::default(), ResponseOutcome::Deleted(response));
+        self.report(FeedbackEvent::Response(ResponseReport { endpoint, model, outcome }));
+    }
+
     /// Returns the endpoints to which a request may go: only the one that keeps the response which the request names, if that
     /// takes requests and the gateway allows it; else those that the gateway allows. Any endpoint can tell the client that it
     /// does not have a response.

@@ -156,6 +156,11 @@ impl Exchange {
                         self.picker.record_stored_response(response, booked.endpoint);
                     }
                 }
+                Action::ResponseDeleted(response) => {
+                    if let Some(booked) = &self.booked {
+                        self.picker.forget_stored_response(response, booked.endpoint);
+                    }
+                }
                 Action::Usage(usage) => {
                     self.picker.metrics.count_usage(&usage);
                     if let Some(booked) = &mut self.booked {
