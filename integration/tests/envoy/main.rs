@@ -13,3 +13,4 @@ mod many_clients;
 mod prefixes;
 mod refusals;
 mod response_modes;
+mod stored_responses;

@@ -53,6 +53,10 @@ impl ApiError {
         Self { param: Some("model"), ..Self::not_found(format!("The model `{model}` does not exist.")) }
     }
 
+    pub(super) fn unknown_response(id: &str) -> Self {
+        Self { param: Some("response_id"), ..Self::not_found(format!("Response with id '{id}' not found.")) }
+    }
+
     pub(super) fn method_not_allowed(method: &Method, uri: &Uri) -> Self {
         let message = format!("{method} is not allowed at {}", uri.path());
         Self { status: StatusCode::METHOD_NOT_ALLOWED, kind: "BadRequestError", message, param: None }

@@ -28,7 +28,7 @@ pub(super) async fn chat_completions(State(pod): State<Arc<Pod>>, body: Bytes) -
 }
 
 /// Applies the faults that concern inference: latency and errors.
-async fn apply_faults(pod: &Pod) -> Result<(), ApiError> {
+pub(super) async fn apply_faults(pod: &Pod) -> Result<(), ApiError> {
     let fault = pod.incarnations.current().faults.next_inference_fault();
     if !fault.delay.is_zero() {
         tokio::select! {

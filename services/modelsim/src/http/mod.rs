@@ -8,6 +8,7 @@ mod generation;
 mod inference;
 mod request;
 mod response;
+mod responses;
 
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub(crate) fn router(pod: Arc<Pod>) -> Router {
     Router::new()
         .route("/v1/completions", post(inference::completions))
         .route("/v1/chat/completions", post(inference::chat_completions))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/{id}", get(responses::show).delete(responses::delete))
         .route("/v1/models", get(admin::models))
         .route("/health", get(admin::health))
         .route("/metrics", get(admin::metrics))

@@ -145,9 +145,22 @@ impl From<Message> for ChatMessage {
     }
 }
 
-fn parse_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+pub(super) fn parse_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice(body)
         .map_err(|error| ApiError::bad_request(format!("the request body is invalid: {error}")))
+}
+
+/// Returns the requested name, or the first model's if there is none, and the adapter's number if the name is an adapter's.
+pub(super) fn resolve_model(
+    config: &PodConfig,
+    requested: Option<&str>,
+) -> Result<(String, Option<AdapterId>), ApiError> {
+    let model = requested.filter(|model| !model.is_empty()).unwrap_or(&config.models[0]);
+    let adapter = config.adapter(model);
+    if adapter.is_none() && !config.models.iter().any(|known| known == model) {
+        return Err(ApiError::unknown_model(model));
+    }
+    Ok((model.to_owned(), adapter))
 }
 
 impl CommonFields {
@@ -156,13 +169,7 @@ impl CommonFields {
         if self.n.unwrap_or(1) != 1 {
             return Err(ApiError::invalid_field("n", "only n = 1 is supported"));
         }
-        let model =
-            self.model.as_ref().ok_or_else(|| ApiError::invalid_field("model", "model is missing"))?;
-        let adapter = config.adapter(model);
-        if adapter.is_none() && !config.models.contains(model) {
-            return Err(ApiError::unknown_model(model));
-        }
-        Ok((model.clone(), adapter))
+        resolve_model(config, self.model.as_deref())
     }
 
     fn response_mode(&self) -> ResponseMode {
@@ -194,10 +201,14 @@ mod tests {
         assert_eq!(count(r#"{"model":"llama3-8b","prompt":"12345"}"#), Some(vec![2]));
         assert_eq!(count(r#"{"model":"llama3-8b","prompt":["12345","1"]}"#), Some(vec![2, 1]));
         assert_eq!(count(r#"{"model":"llama3-8b","prompt":[1,2,3]}"#), Some(vec![3]));
+        assert_eq!(
+            count(r#"{"prompt":[1,2]}"#),
+            Some(vec![2]),
+            "as in vLLM, a request need not name the model"
+        );
         assert_eq!(count(r#"{"model":"llama3-8b","prompt":[[1,2,3],[4]]}"#), Some(vec![3, 1]));
         for invalid in [
             r#"{"model":"llama3-8b"}"#,
-            r#"{"prompt":"x"}"#,
             r#"{"model":"llama3-8b","prompt":{}}"#,
             r#"{"model":"llama3-8b","prompt":"x","n":2}"#,
             r#"{"model":"other","prompt":"x"}"#,

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::unix_seconds;
 use super::engine_handle::EngineHandle;
 use super::faults::{FaultInjector, Faults, FaultsError};
+use super::stored_responses::StoredResponses;
 use crate::config::PodConfig;
 use crate::engine::{ConfigError, Engine};
 
@@ -15,6 +16,7 @@ use crate::engine::{ConfigError, Engine};
 pub(crate) struct Incarnation {
     pub(crate) engine: EngineHandle,
     pub(crate) faults: FaultInjector,
+    pub(crate) responses: StoredResponses,
     /// Unix time of the start.
     pub(crate) started_at_seconds: f64,
     /// Cancelled when a restart has ended this incarnation; breaks its connections.
@@ -30,6 +32,7 @@ impl Incarnation {
         Ok(Self {
             engine: EngineHandle::spawn(engine, config.speed, stop.clone()),
             faults: FaultInjector::new(config.model.seed),
+            responses: StoredResponses::default(),
             started_at_seconds: unix_seconds(),
             ended: CancellationToken::new(),
             stop,

@@ -9,6 +9,7 @@ mod histogram;
 mod incarnation;
 mod metrics_page;
 mod snapshot;
+mod stored_responses;
 
 use axum::http::HeaderValue;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +19,9 @@ pub(crate) use command::{Progress, Stage};
 pub(crate) use engine_handle::{PodStopped, RequestHandle, SubmitError};
 pub(crate) use faults::FaultOutcome;
 pub use faults::{EngineFault, Faults, FaultsError, MetricsFault};
-pub(crate) use incarnation::Incarnations;
+pub(crate) use incarnation::{Incarnation, Incarnations};
 pub(crate) use metrics_page::MetricsPage;
+pub(crate) use stored_responses::StoredResponse;
 
 /// The state of one pod, shared by all its connections and requests.
 pub(crate) struct Pod {

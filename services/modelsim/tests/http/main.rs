@@ -5,4 +5,5 @@
 mod adapters;
 mod client;
 mod faults;
+mod responses;
 mod serving;

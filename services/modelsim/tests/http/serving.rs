@@ -131,7 +131,6 @@ async fn invalid_requests_are_explained() {
     let pod = pod(ModelConfig::default()).await;
     for (path, body, status, message) in [
         ("/v1/completions", "{", 400, "the request body is invalid"),
-        ("/v1/completions", r#"{"prompt":"x"}"#, 400, "model is missing"),
         ("/v1/completions", r#"{"model":"llama3-8b"}"#, 400, "prompt is missing"),
         ("/v1/completions", r#"{"model":"llama3-8b","prompt":""}"#, 400, "the prompt cannot be empty"),
         (

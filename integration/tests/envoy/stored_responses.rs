@@ -1,0 +1,91 @@
+//! Tests that requests which name an earlier response go to the pod that keeps it, whichever replica routes them.
+
+use anyhow::{Context, ensure};
+use http::Method;
+use serde_json::{Value, json};
+use signalbox_integration::{Response, TestCluster, TestClusterConfig, Upload, eventually};
+
+const PATH: &str = "/v1/responses";
+
+/// Sends a request through Envoy; returns the response, and the name of the pod that served it.
+async fn send(
+    cluster: &TestCluster,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> anyhow::Result<(Response, String)> {
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let response = cluster.send(method, path, body.into(), Upload::Whole).await?;
+    let pod = cluster.check_served_as_picked(&response)?.name().to_owned();
+    Ok((response, pod))
+}
+
+/// Returns a request with these members besides the usual ones.
+fn request(input: &str, more: &Value) -> Option<Value> {
+    let mut body = json!({ "model": "m", "input": input, "max_output_tokens": 4 });
+    for (body, more) in body.as_object_mut().zip(more.as_object()) {
+        body.extend(more.clone());
+    }
+    Some(body)
+}
+
+/// Starts a response; returns its id and its pod.
+async fn begin(cluster: &TestCluster, is_streamed: bool) -> anyhow::Result<(String, String)> {
+    let body = request("Tell me about the sea.", &json!({ "stream": is_streamed }));
+    let (response, pod) = send(cluster, Method::POST, PATH, body).await?;
+    let response = response.ok()?;
+    let id = if is_streamed {
+        let created =
+            response.text()?.lines().find_map(|line| line.strip_prefix("data: ")).context("no event")?;
+        serde_json::from_str::<Value>(created)?["response"]["id"].as_str().map(str::to_owned)
+    } else {
+        response.json()?["id"].as_str().map(str::to_owned)
+    };
+    Ok((id.context("the response has no id")?, pod))
+}
+
+/// Counts, per replica, the requests that named a response which the replica does not know.
+async fn unknown(cluster: &TestCluster) -> anyhow::Result<Vec<f64>> {
+    let mut counts = Vec::new();
+    for epp in &cluster.epps {
+        let page = epp.metrics_page(&cluster.client).await?;
+        let kinds = page.by_label("signalbox_epp_stored_response_requests_total", "kind");
+        counts.push(kinds.get("unknown").copied().unwrap_or(0.0));
+    }
+    Ok(counts)
+}
+
+#[tokio::test]
+async fn requests_go_to_the_pod_that_keeps_the_response_until_it_is_deleted() {
+    let cluster = TestCluster::start(TestClusterConfig::default()).await.unwrap();
+    for is_streamed in [false, true] {
+        let (id, pod) = begin(&cluster, is_streamed).await.unwrap();
+        let path = format!("{PATH}/{id}");
+        // Envoy spreads the requests over both replicas, of which one learns of the response from the owner.
+        let is_shown = async || {
+            for _ in 0..8 {
+                let (shown, by) = send(&cluster, Method::GET, &path, None).await?;
+                ensure!(by == pod && shown.status == 200, "{by} answered {}, not {pod}", shown.status);
+            }
+            Ok(())
+        };
+        eventually("all replicas know the pod", is_shown).await.unwrap();
+        for _ in 0..8 {
+            let next = request("And then?", &json!({ "previous_response_id": id }));
+            let (answer, by) = send(&cluster, Method::POST, PATH, next).await.unwrap();
+            assert_eq!((200, &pod), (answer.status.as_u16(), &by));
+            assert_eq!(id, answer.json().unwrap()["previous_response_id"].as_str().unwrap());
+        }
+        let before = unknown(&cluster).await.unwrap();
+        let (deleted, by) = send(&cluster, Method::DELETE, &path, None).await.unwrap();
+        assert_eq!((200, &pod), (deleted.status.as_u16(), &by));
+        let is_forgotten = async || {
+            let (gone, _) = send(&cluster, Method::GET, &path, None).await?;
+            ensure!(gone.status == 404, "a pod answered {}", gone.status);
+            let now = unknown(&cluster).await?;
+            ensure!(now.iter().zip(&before).all(|(now, before)| now > before), "{before:?}, then {now:?}");
+            Ok(())
+        };
+        eventually("all replicas have forgotten the response", is_forgotten).await.unwrap();
+    }
+}
