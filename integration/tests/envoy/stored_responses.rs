@@ -23,7 +23,7 @@ async fn send(
 /// Returns a request with these members besides the usual ones.
 fn request(input: &str, more: &Value) -> Option<Value> {
     let mut body = json!({ "model": "m", "input": input, "max_output_tokens": 4 });
-    for (body, more) in body.as_object_mut().zip(more.as_object()) {
+    if let Some((body, more)) = body.as_object_mut().zip(more.as_object()) {
         body.extend(more.clone());
     }
     Some(body)
