@@ -1,44 +1,38 @@
 //! Which pods hold which blocks, as a replica remembers it from its own decisions.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 
+use hashlink::LinkedHashSet;
 use signalbox_prefix::IdentityHasher;
 use signalbox_types::BlockHash;
 
-type BlockMap<V> = HashMap<BlockHash, V, BuildHasherDefault<IdentityHasher>>;
+type BlockHasher = BuildHasherDefault<IdentityHasher>;
 
 /// The blocks of each pod, the least recently added ones forgotten first.
 #[derive(Debug)]
 pub(super) struct HeldBlocks {
     /// The pods that hold each block, one bit each.
-    holders: BlockMap<u128>,
+    holders: HashMap<BlockHash, u128, BlockHasher>,
     pods: Vec<PodBlocks>,
 }
 
-/// The blocks of one pod in the order in which they were last added.
+/// The blocks of one pod.
 #[derive(Debug)]
 struct PodBlocks {
     capacity: usize,
-    latest: u64,
-    last_added: BlockMap<u64>,
-    /// Each addition; outdated ones are skipped.
-    order: VecDeque<(u64, BlockHash)>,
+    /// In the order in which they were last added.
+    blocks: LinkedHashSet<BlockHash, BlockHasher>,
 }
 
 impl HeldBlocks {
     /// Creates empty memory of as many blocks per pod as `capacities` says, for at most 128 pods.
     pub(super) fn new(capacities: impl IntoIterator<Item = usize>) -> Self {
-        let pod = |capacity| PodBlocks {
-            capacity,
-            latest: 0,
-            last_added: BlockMap::default(),
-            order: VecDeque::new(),
-        };
+        let pod = |capacity| PodBlocks { capacity, blocks: LinkedHashSet::default() };
         let pods: Vec<_> = capacities.into_iter().map(pod).collect();
         assert!(pods.len() <= 128, "the holders of a block are the bits of a u128");
-        Self { holders: BlockMap::default(), pods }
+        Self { holders: HashMap::default(), pods }
     }
 
     /// Returns the pods that hold `block`, one bit each.
@@ -50,7 +44,7 @@ impl HeldBlocks {
     pub(super) fn add(&mut self, pod: usize, chain: impl IntoIterator<Item = BlockHash>) {
         let (blocks, bit) = (&mut self.pods[pod], 1 << pod);
         for block in chain {
-            blocks.add(block);
+            blocks.blocks.insert(block);
             *self.holders.entry(block).or_insert(0) |= bit;
             while let Some(forgotten) = blocks.forget_excess() {
                 if let Entry::Occupied(mut holders) = self.holders.entry(forgotten) {
@@ -65,22 +59,9 @@ impl HeldBlocks {
 }
 
 impl PodBlocks {
-    fn add(&mut self, block: BlockHash) {
-        self.latest += 1;
-        self.last_added.insert(block, self.latest);
-        self.order.push_back((self.latest, block));
-    }
-
     /// Forgets the block that was added the longest time ago, if there are too many.
     fn forget_excess(&mut self) -> Option<BlockHash> {
-        while self.last_added.len() > self.capacity {
-            let (added, block) = self.order.pop_front()?;
-            if self.last_added.get(&block) == Some(&added) {
-                self.last_added.remove(&block);
-                return Some(block);
-            }
-        }
-        None
+        if self.blocks.len() > self.capacity { self.blocks.pop_front() } else { None }
     }
 }
 

@@ -4,25 +4,20 @@
 //! all requests waits for that. Host memory also holds the adapters on the device. Evicting an adapter from a
 //! slot therefore costs nothing, and loading it again is fast while it is still in host memory.
 
+use hashlink::{LinkedHashMap, LinkedHashSet};
+
 use super::config::ModelConfig;
 use super::event::AdapterId;
 use super::stats::AdapterStats;
 
-/// A device slot that holds an adapter.
-#[derive(Debug)]
-struct Slot {
-    adapter: AdapterId,
-    /// Number of running requests that use the adapter.
-    users: u32,
-}
-
 /// The LoRA adapters of one model server.
 #[derive(Debug, Default)]
 pub(super) struct Adapters {
-    /// Least recently used first; never more than the device has.
-    slots: Vec<Slot>,
+    /// The adapters in device slots with the number of running requests that use each, least recently used first; never
+    /// more than the device has.
+    slots: LinkedHashMap<AdapterId, u32>,
     /// Adapters in host memory, including those in `slots`, least recently used first.
-    host: Vec<AdapterId>,
+    host: LinkedHashSet<AdapterId>,
     /// Number of adapters loaded from disk since the start.
     pub(super) disk_loads: u64,
     /// Number of adapters loaded from host memory since the start.
@@ -34,14 +29,13 @@ impl Adapters {
     /// or unused.
     pub(super) fn has_slot_for(&self, adapter: AdapterId, config: &ModelConfig) -> bool {
         self.slots.len() < config.max_loras as usize
-            || self.slots.iter().any(|slot| slot.adapter == adapter || slot.users == 0)
+            || self.slots.iter().any(|(resident, users)| *resident == adapter || *users == 0)
     }
 
     /// Counts a request that joins the batch; there must be a slot for its adapter. Returns the time to load
     /// the adapter, 0 if it is in a slot.
     pub(super) fn acquire(&mut self, adapter: AdapterId, config: &ModelConfig) -> u64 {
-        let is_resident = self.slots.iter().any(|slot| slot.adapter == adapter);
-        let load_us = if is_resident { 0 } else { self.load(adapter, config) };
+        let load_us = if self.slots.contains_key(&adapter) { 0 } else { self.load(adapter, config) };
         self.touch(adapter, |users| users + 1);
         load_us
     }
@@ -55,24 +49,24 @@ impl Adapters {
 
     /// Adds the adapters in slots and in host memory to `stats`.
     pub(super) fn add_residency(&self, stats: &mut AdapterStats) {
-        stats.resident.extend(self.slots.iter().map(|slot| slot.adapter));
+        stats.resident.extend(self.slots.keys());
         stats.host.extend(&self.host);
     }
 
     fn load(&mut self, adapter: AdapterId, config: &ModelConfig) -> u64 {
         if self.slots.len() >= config.max_loras as usize {
-            let unused = self.slots.iter().position(|slot| slot.users == 0);
-            self.slots.remove(unused.expect("there is a slot for the adapter"));
+            let unused = self.slots.iter().find(|(_, users)| **users == 0).map(|(adapter, _)| *adapter);
+            self.slots.remove(&unused.expect("there is a slot for the adapter"));
         }
         let load_us = if self.host.contains(&adapter) {
             self.host_loads += 1;
             config.lora_host_load_us
         } else {
             self.disk_loads += 1;
-            self.host.push(adapter);
+            self.host.insert(adapter);
             config.lora_disk_load_us
         };
-        self.slots.push(Slot { adapter, users: 0 });
+        self.slots.insert(adapter, 0);
         self.shrink_host(config.max_cpu_loras);
         load_us
     }
@@ -81,22 +75,16 @@ impl Adapters {
     /// smaller than the device.
     fn shrink_host(&mut self, capacity: Option<u32>) {
         if capacity.is_some_and(|capacity| self.host.len() > capacity as usize) {
-            let in_slot = |adapter: &AdapterId| self.slots.iter().any(|slot| slot.adapter == *adapter);
-            if let Some(oldest) = self.host.iter().position(|adapter| !in_slot(adapter)) {
-                self.host.remove(oldest);
-            }
+            let oldest = self.host.iter().find(|adapter| !self.slots.contains_key(adapter)).copied();
+            oldest.map(|oldest| self.host.remove(&oldest));
         }
     }
 
     /// Changes the number of users and marks the adapter as most recently used.
     fn touch(&mut self, adapter: AdapterId, change: impl FnOnce(u32) -> u32) {
-        let position = self.slots.iter().position(|slot| slot.adapter == adapter);
-        let mut slot = self.slots.remove(position.expect("an adapter in use is in a slot"));
-        slot.users = change(slot.users);
-        self.slots.push(slot);
-        if let Some(position) = self.host.iter().position(|held| *held == adapter) {
-            self.host[position..].rotate_left(1);
-        }
+        let users = self.slots.to_back(&adapter).expect("an adapter in use is in a slot");
+        *users = change(*users);
+        self.host.to_back(&adapter);
     }
 }
 

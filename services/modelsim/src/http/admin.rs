@@ -68,7 +68,9 @@ pub(super) async fn metrics(State(pod): State<Arc<Pod>>) -> Response {
             ApiError::stopping().into_response()
         }
         MetricsFault::Endless => {
-            let start = stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from(page(&pod)))]);
+            let page = page(&pod);
+            let start = page.strip_suffix("# EOF\n").unwrap_or(&page).to_owned();
+            let start = stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from(start))]);
             let chunk = Bytes::from(ENDLESS_LINES.repeat(ENDLESS_CHUNK_BYTES / ENDLESS_LINES.len()));
             let rest = stream::repeat_with(move || Ok(chunk.clone()));
             let until_draining = pod.draining.clone().cancelled_owned();
@@ -86,7 +88,7 @@ fn page(pod: &Pod) -> String {
 }
 
 fn page_response(body: Body) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body).into_response()
 }
 
 pub(super) async fn show_faults(State(pod): State<Arc<Pod>>) -> Json<Faults> {

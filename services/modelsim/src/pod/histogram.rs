@@ -1,5 +1,10 @@
 //! Histograms with vLLM's buckets.
 
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
 /// Upper bucket bounds in seconds for the time to first token. One further bucket holds longer times.
 pub(crate) const FIRST_TOKEN_BOUNDS: [f64; MAX_BOUNDS] = [
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
@@ -47,21 +52,29 @@ impl Histogram {
         self.sum += value;
     }
 
-    /// Returns each bound with the number of observations up to it.
-    pub(crate) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        let running = self.counts.iter().scan(0, |total, count| {
-            *total += count;
-            Some(*total)
-        });
-        self.bounds.iter().copied().zip(running)
+    /// Returns the histogram with the bounds up to `greatest`.
+    pub(crate) fn up_to(&self, greatest: f64) -> Self {
+        let kept = self.bounds.partition_point(|&bound| bound <= greatest);
+        let mut counts = [0; MAX_BOUNDS + 1];
+        counts[..kept].copy_from_slice(&self.counts[..kept]);
+        counts[kept] = self.counts[kept..].iter().sum();
+        Self { bounds: &self.bounds[..kept], counts, sum: self.sum }
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.counts.iter().sum()
+    /// Returns the upper bound of each bucket with the number of observations in it.
+    fn buckets(&self) -> Vec<(f64, u64)> {
+        self.bounds.iter().copied().chain([f64::INFINITY]).zip(self.counts).collect()
+    }
+}
+
+impl EncodeMetric for Histogram {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let count = self.counts.iter().sum();
+        encoder.encode_histogram::<NoLabelSet>(self.sum, count, &self.buckets(), None)
     }
 
-    pub(crate) fn sum(&self) -> f64 {
-        self.sum
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
     }
 }
 
@@ -70,16 +83,19 @@ mod tests {
     use super::{FIRST_TOKEN_BOUNDS, Histogram, INTER_TOKEN_BOUNDS};
 
     #[test]
-    fn counts_are_cumulative_and_bounds_inclusive() {
+    fn bounds_are_inclusive_and_those_beyond_the_greatest_are_merged() {
         let mut histogram = Histogram::new(&FIRST_TOKEN_BOUNDS);
         for seconds in [0.001, 0.03, 1e9] {
             histogram.observe(seconds);
         }
-        let cumulative: Vec<u64> = histogram.cumulative().map(|(_, count)| count).collect();
-        assert_eq!((cumulative[0], cumulative[3], cumulative[4], cumulative[21]), (1, 1, 2, 2));
-        assert_eq!(histogram.count(), 3);
+        let filled = |histogram: &Histogram| {
+            histogram.buckets().into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+        };
+        assert_eq!(vec![(0.001, 1), (0.04, 1), (f64::INFINITY, 1)], filled(&histogram));
+        assert_eq!(vec![(0.001, 1), (f64::INFINITY, 2)], filled(&histogram.up_to(0.02)));
+        assert_eq!(histogram, histogram.up_to(f64::INFINITY));
         let mut histogram = Histogram::new(&INTER_TOKEN_BOUNDS);
         histogram.observe(80.5);
-        assert_eq!((histogram.cumulative().last(), histogram.count()), (Some((80.0, 0)), 1));
+        assert_eq!(vec![(f64::INFINITY, 1)], filled(&histogram));
     }
 }

@@ -1,9 +1,15 @@
 //! Renders the metrics page with vLLM's metric families and labels.
 
-use std::fmt::{self, Write};
+use std::borrow::Cow;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
 
 use super::faults::Faults;
-use super::histogram::Histogram;
 use super::snapshot::{AdapterUse, Snapshot};
 use crate::config::PodConfig;
 use crate::engine::AdapterId;
@@ -20,160 +26,156 @@ pub(crate) struct MetricsPage<'a> {
 }
 
 impl MetricsPage<'_> {
-    /// Renders the page in Prometheus text format 0.0.4.
+    /// Renders the page in the OpenMetrics text format.
     pub(crate) fn render(&self) -> String {
+        let mut registry = Registry::default();
+        self.register_cache_config(&mut registry);
+        let labels = [("engine", "0".to_owned()), ("model_name", self.config.models[0].clone())];
+        let of_model = registry.sub_registry_with_labels(labels.into_iter().map(into_label));
+        self.register_gauges(of_model);
+        self.register_counters(of_model);
+        self.register_requests(of_model);
+        self.register_adapter_loads(of_model);
+        self.register_adapter_uses(&mut registry);
+        registry.register(
+            "modelsim_injected_errors",
+            "Inference requests that failed because of an injected error",
+            ConstCounter::new(self.injected_errors),
+        );
+        registry.register(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds",
+            ConstGauge::new(self.started_at_seconds),
+        );
         let mut page = String::with_capacity(8 * 1024);
-        self.write(&mut page).expect("writing to a String does not fail");
+        encode(&mut page, &registry).expect("writing to a String does not fail");
         page
     }
 
-    fn write(&self, page: &mut String) -> fmt::Result {
-        let labels = format!("engine=\"0\",model_name=\"{}\"", escape_label(&self.config.models[0]));
-        self.write_gauges(page, &labels)?;
-        self.write_counters(page, &labels)?;
-        self.write_adapters(page, &labels)?;
-        self.write_histograms(page, &labels)?;
-        let errors = "modelsim_injected_errors_total";
-        writeln!(page, "# HELP {errors} Inference requests that failed because of an injected error.")?;
-        writeln!(page, "# TYPE {errors} counter\n{errors} {}.0", self.injected_errors)?;
-        let started = "process_start_time_seconds";
-        writeln!(page, "# HELP {started} Start time of the process since unix epoch in seconds.")?;
-        writeln!(page, "# TYPE {started} gauge\n{started} {:.3}", self.started_at_seconds)
+    fn register_cache_config(&self, registry: &mut Registry) {
+        let labels = [
+            ("block_size", self.config.model.block_size_tokens.to_string()),
+            ("enable_prefix_caching", "True".to_owned()),
+            ("engine", "0".to_owned()),
+            ("num_gpu_blocks", self.snapshot.stats.total_blocks.to_string()),
+        ];
+        registry.sub_registry_with_labels(labels.into_iter().map(into_label)).register(
+            "vllm:cache_config_info",
+            "Information of the LLMEngine CacheConfig",
+            ConstGauge::new(1.0),
+        );
     }
 
-    fn write_gauges(&self, page: &mut String, labels: &str) -> fmt::Result {
+    fn register_gauges(&self, registry: &mut Registry) {
         let stats = &self.snapshot.stats;
         let waiting = self.faults.waiting.unwrap_or(stats.waiting);
         let kv_usage = self.faults.kv_usage.unwrap_or_else(|| stats.kv_usage());
         let gauges = [
             (
-                "num_requests_running",
-                "Number of requests in model execution batches.",
+                "vllm:num_requests_running",
+                "Number of requests in model execution batches",
                 f64::from(stats.running),
             ),
-            ("num_requests_waiting", "Number of requests waiting to be processed.", f64::from(waiting)),
-            ("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", kv_usage),
+            ("vllm:num_requests_waiting", "Number of requests waiting to be processed", f64::from(waiting)),
+            ("vllm:kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage", kv_usage),
         ];
         for (name, help, value) in gauges {
-            writeln!(
-                page,
-                "# HELP vllm:{name} {help}\n# TYPE vllm:{name} gauge\nvllm:{name}{{{labels}}} {value:?}"
-            )?;
+            registry.register(name, help, ConstGauge::new(value));
         }
-        let info = "vllm:cache_config_info";
-        writeln!(page, "# HELP {info} Information of the LLMEngine CacheConfig\n# TYPE {info} gauge")?;
-        let (block_size, blocks) = (self.config.model.block_size_tokens, stats.total_blocks);
-        writeln!(
-            page,
-            "{info}{{block_size=\"{block_size}\",enable_prefix_caching=\"True\",engine=\"0\",\
-             num_gpu_blocks=\"{blocks}\"}} 1.0"
-        )
     }
 
-    fn write_counters(&self, page: &mut String, labels: &str) -> fmt::Result {
+    fn register_counters(&self, registry: &mut Registry) {
         let stats = &self.snapshot.stats;
         let counters = [
             (
-                "prefix_cache_queries",
-                "Prefix cache queries, in number of tokens.",
+                "vllm:prefix_cache_queries",
+                "Prefix cache queries, in number of tokens",
                 stats.prefix_queries_tokens,
             ),
-            ("prefix_cache_hits", "Prefix cache hits, in number of tokens.", stats.prefix_hits_tokens),
-            ("prompt_tokens", "Number of prefill tokens processed.", stats.prompt_tokens),
-            ("generation_tokens", "Number of generation tokens processed.", stats.generation_tokens),
-            ("num_preemptions", "Cumulative number of preemptions.", stats.preemptions),
+            ("vllm:prefix_cache_hits", "Prefix cache hits, in number of tokens", stats.prefix_hits_tokens),
+            ("vllm:prompt_tokens", "Number of prefill tokens processed", stats.prompt_tokens),
+            ("vllm:generation_tokens", "Number of generation tokens processed", stats.generation_tokens),
+            ("vllm:num_preemptions", "Cumulative number of preemptions", stats.preemptions),
         ];
         for (name, help, value) in counters {
-            writeln!(page, "# HELP vllm:{name}_total {help}\n# TYPE vllm:{name}_total counter")?;
-            writeln!(page, "vllm:{name}_total{{{labels}}} {value}.0")?;
+            registry.register(name, help, ConstCounter::new(value));
         }
-        Ok(())
     }
 
-    /// Writes the finished requests by reason, and times and lengths of requests.
-    fn write_histograms(&self, page: &mut String, labels: &str) -> fmt::Result {
+    /// Registers the finished requests by reason, and times and lengths of requests.
+    fn register_requests(&self, registry: &mut Registry) {
         let Snapshot { stats, first_token, inter_token, request, prompt_tokens, output_tokens, .. } =
             &self.snapshot;
-        let success = "vllm:request_success_total";
-        writeln!(page, "# HELP {success} Count of successfully processed requests.")?;
-        writeln!(page, "# TYPE {success} counter")?;
-        let stopped = stats.finished - stats.finished_at_limit;
-        let reasons = [
-            ("stop", stopped),
+        let success = Family::<[(&str, &str); 1], Counter>::default();
+        for (reason, count) in [
+            ("stop", stats.finished - stats.finished_at_limit),
             ("length", stats.finished_at_limit),
             ("abort", stats.cancelled),
             ("error", 0),
-        ];
-        for (reason, count) in reasons {
-            writeln!(page, "{success}{{{labels},finished_reason=\"{reason}\"}} {count}.0")?;
+        ] {
+            success.get_or_create(&[("finished_reason", reason)]).inc_by(count);
         }
+        registry.register("vllm:request_success", "Count of successfully processed requests", success);
         let longest = self.config.model.max_request_tokens() as f64;
         let histograms = [
-            ("time_to_first_token_seconds", "Histogram of time to first token in seconds.", first_token),
-            ("inter_token_latency_seconds", "Histogram of inter-token latency in seconds.", inter_token),
-            ("e2e_request_latency_seconds", "Histogram of e2e request latency in seconds.", request),
-            ("request_prompt_tokens", "Number of prefill tokens processed.", prompt_tokens),
-            ("request_generation_tokens", "Number of generation tokens processed.", output_tokens),
+            ("vllm:time_to_first_token_seconds", "Histogram of time to first token in seconds", *first_token),
+            ("vllm:inter_token_latency_seconds", "Histogram of inter-token latency in seconds", *inter_token),
+            ("vllm:e2e_request_latency_seconds", "Histogram of e2e request latency in seconds", *request),
+            (
+                "vllm:request_prompt_tokens",
+                "Number of prefill tokens processed",
+                prompt_tokens.up_to(longest),
+            ),
+            (
+                "vllm:request_generation_tokens",
+                "Number of generation tokens processed",
+                output_tokens.up_to(longest),
+            ),
         ];
         for (name, help, histogram) in histograms {
-            let greatest = if name.ends_with("_tokens") { longest } else { f64::INFINITY };
-            write_histogram(page, labels, (name, help), histogram, greatest)?;
+            registry.register(name, help, histogram);
         }
-        Ok(())
     }
 
-    /// Writes the adapter metrics if the pod has adapters, as vLLM does.
-    fn write_adapters(&self, page: &mut String, labels: &str) -> fmt::Result {
+    /// Registers the latest uses of adapters if the pod has adapters, as vLLM does.
+    fn register_adapter_uses(&self, registry: &mut Registry) {
         let PodConfig { loras, model, .. } = self.config;
         if loras.is_empty() {
-            return Ok(());
+            return;
         }
         let names = |adapters: &[AdapterId]| {
             let names: Vec<&str> =
                 adapters.iter().filter_map(|id| loras.get(*id as usize)).map(String::as_str).collect();
-            escape_label(&names.join(","))
+            names.join(",")
         };
-        let Snapshot { adapter_uses, stats, .. } = &self.snapshot;
-        let (info, slots) = ("vllm:lora_requests_info", model.max_loras);
-        writeln!(page, "# HELP {info} Running stats on lora requests.\n# TYPE {info} gauge")?;
-        for AdapterUse { adapters, at_seconds } in adapter_uses {
-            let (running, waiting) = (names(&adapters.running), names(&adapters.waiting));
-            writeln!(
-                page,
-                "{info}{{max_lora=\"{slots}\",running_lora_adapters=\"{running}\",waiting_lora_adapters=\"{waiting}\"}} \
-                 {at_seconds:?}"
-            )?;
+        let uses = Family::<[(&str, String); 3], Gauge<f64, AtomicU64>>::default();
+        for AdapterUse { adapters, at_seconds } in &self.snapshot.adapter_uses {
+            let labels = [
+                ("max_lora", model.max_loras.to_string()),
+                ("running_lora_adapters", names(&adapters.running)),
+                ("waiting_lora_adapters", names(&adapters.waiting)),
+            ];
+            uses.get_or_create(&labels).set(*at_seconds);
         }
-        let loads = "modelsim_lora_loads_total";
-        writeln!(page, "# HELP {loads} LoRA adapters loaded to the device.\n# TYPE {loads} counter")?;
+        registry.register("vllm:lora_requests_info", "Running stats on lora requests", uses);
+    }
+
+    /// Registers where adapters were loaded from if the pod has adapters.
+    fn register_adapter_loads(&self, registry: &mut Registry) {
+        if self.config.loras.is_empty() {
+            return;
+        }
+        let stats = &self.snapshot.stats;
+        let loads = Family::<[(&str, &str); 1], Counter>::default();
         for (source, count) in [("disk", stats.lora_disk_loads), ("host", stats.lora_host_loads)] {
-            writeln!(page, "{loads}{{{labels},source=\"{source}\"}} {count}.0")?;
+            loads.get_or_create(&[("source", source)]).inc_by(count);
         }
-        Ok(())
+        registry.register("modelsim_lora_loads", "LoRA adapters loaded to the device", loads);
     }
 }
 
-/// Writes a histogram with its bounds up to `greatest`.
-fn write_histogram(
-    page: &mut String,
-    labels: &str,
-    (name, help): (&str, &str),
-    histogram: &Histogram,
-    greatest: f64,
-) -> fmt::Result {
-    writeln!(page, "# HELP vllm:{name} {help}\n# TYPE vllm:{name} histogram")?;
-    for (bound, count) in histogram.cumulative().take_while(|(bound, _)| *bound <= greatest) {
-        writeln!(page, "vllm:{name}_bucket{{{labels},le=\"{bound:?}\"}} {count}.0")?;
-    }
-    let count = histogram.count();
-    writeln!(page, "vllm:{name}_bucket{{{labels},le=\"+Inf\"}} {count}.0")?;
-    writeln!(page, "vllm:{name}_count{{{labels}}} {count}.0")?;
-    writeln!(page, "vllm:{name}_sum{{{labels}}} {:?}", histogram.sum())
-}
-
-/// Escapes a label value for the text format.
-fn escape_label(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+fn into_label((name, value): (&'static str, String)) -> (Cow<'static, str>, Cow<'static, str>) {
+    (name.into(), value.into())
 }
 
 #[cfg(test)]
@@ -202,8 +204,8 @@ mod tests {
             "vllm:num_requests_waiting{engine=\"0\",model_name=\"a\\\"b\"} 9.0\n",
             "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"a\\\"b\"} 0.25\n",
             "num_gpu_blocks=\"4\"} 1.0\n",
-            "\nmodelsim_injected_errors_total 7.0\n",
-            "\nprocess_start_time_seconds 12.500\n",
+            "\nmodelsim_injected_errors_total 7\n",
+            "\nprocess_start_time_seconds 12.5\n",
         ] {
             assert!(page.contains(expected), "{expected} not in\n{page}");
         }
@@ -227,8 +229,8 @@ mod tests {
              1758816300.5\n",
             "vllm:lora_requests_info{max_lora=\"4\",running_lora_adapters=\"sql,legal\",\
              waiting_lora_adapters=\"chat\"} 1758816301.25\n",
-            "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"disk\"} 3.0\n",
-            "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"host\"} 2.0\n",
+            "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"disk\"} 3\n",
+            "modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"host\"} 2\n",
         ] {
             assert!(page.contains(expected), "{expected} not in\n{page}");
         }

@@ -78,7 +78,7 @@ async fn metrics_page_reports_adapters_loads_and_counters() {
     pod.wait_for_stats(|stats| stats.finished == 1).await;
     let page = text(get(pod.address(), "/metrics").await).await;
     assert!(
-        page.contains("modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"disk\"} 2.0")
+        page.contains("modelsim_lora_loads_total{engine=\"0\",model_name=\"llama3-8b\",source=\"disk\"} 2")
     );
     let Counters { inter_token_us_sum, inter_token_count, .. } = scrape(&pod).await.counters.unwrap();
     assert!(inter_token_count >= 2 && inter_token_us_sum >= inter_token_count * 63);

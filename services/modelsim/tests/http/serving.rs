@@ -228,6 +228,8 @@ async fn full_pod_queues_the_next_request() {
         json!({"model": "llama3-8b", "prompt": "x".repeat(4 * 98_500), "max_tokens": 1_500, "stream": true});
     let mut running = post(pod.address(), "/v1/completions", &body).await;
     running.body_mut().frame().await.unwrap().unwrap();
+    // However slow this test is, the first request is still running.
+    post(pod.address(), "/admin/faults", &json!({"engine": "wedged"})).await;
     let other =
         json!({"model": "llama3-8b", "prompt": "y".repeat(4 * 50_000), "max_tokens": 1_500, "stream": true});
     let _waiting = post(pod.address(), "/v1/completions", &other).await;
