@@ -40,7 +40,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("admission", Kind::Pure, &["types", "flow", "state", "schedule"]),
     row("extproc", Kind::Pure, &["flow", "protos", "types", "intake"]),
     row("wire", Kind::Conversion, &["protos", "types", "flow", "prefix", "signal", "state"]),
-    row("workload", Kind::PureWithRng, &[]),
+    row("workload", Kind::PureWithRng, &["types"]),
     row("document", Kind::Foundation, &[]),
     row("config", Kind::Conversion, &["document", "flow", "schedule"]),
     row("objects", Kind::Conversion, &["document", "types"]),

@@ -30,7 +30,7 @@ pub use media_weights::MediaWeights;
 pub use models::Models;
 pub use objective::Objective;
 pub use peer_address::PeerAddress;
-pub use prompt_size::{MediaKind, MediaTokens, PromptSize};
+pub use prompt_size::{BYTES_PER_TOKEN, MediaKind, MediaTokens, PromptSize};
 pub use rates::Rates;
 pub use request::Request;
 pub use request_end::{BookingId, RequestEnd};

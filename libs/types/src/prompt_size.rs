@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+/// Bytes of text that count as one token where nothing better is known: there is no tokenizer.
+pub const BYTES_PER_TOKEN: u32 = 4;
+
 /// The parts of a prompt that weigh differently.
 ///
 /// The parts say where they are in the prompt's chain, so that the tokens of its first blocks can be computed
@@ -60,7 +63,7 @@ impl PromptSize {
     pub const MAX_MEDIA: usize = 1_024;
 
     /// Bytes of text per token, in thousandths, before anything was learnt about a model.
-    pub const DEFAULT_BYTES_PER_TOKEN_MILLI: u32 = 4_000;
+    pub const DEFAULT_BYTES_PER_TOKEN_MILLI: u32 = BYTES_PER_TOKEN * 1_000;
 
     /// Returns whether the prompt has no parts.
     pub fn is_empty(&self) -> bool {

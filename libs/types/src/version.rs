@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::prompt_size::BYTES_PER_TOKEN;
+
 /// A point in a pool's history. `seq` grows by one with each change; `epoch` grows with each new owner.
 ///
 /// Ordered by epoch, then by seq. Written as `epoch.seq`.
@@ -71,6 +73,11 @@ impl Format {
         Self { protocol: Self::PROTOCOL, block_bytes, hash: Self::HASH }
     }
 
+    /// Like [`Self::with_block_bytes`], with blocks of `block_tokens` tokens of usual length.
+    pub const fn with_block_tokens(block_tokens: u32) -> Self {
+        Self::with_block_bytes(block_tokens * BYTES_PER_TOKEN)
+    }
+
     /// Returns whether this build hashes prompts in the same way and therefore understands placements in this
     /// format.
     pub const fn is_supported(self) -> bool {
@@ -84,8 +91,8 @@ impl Format {
 }
 
 impl Default for Format {
-    /// Returns the format with blocks of 256 bytes: 64 tokens of 4 bytes each.
+    /// Returns the format with blocks of 64 tokens, which are 256 bytes.
     fn default() -> Self {
-        Self::with_block_bytes(256)
+        Self::with_block_tokens(64)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Bytes per token of [`Prompt::text`]; stands in for a tokenizer.
-pub const BYTES_PER_TOKEN: usize = 4;
+pub const BYTES_PER_TOKEN: usize = signalbox_types::BYTES_PER_TOKEN as usize;
 
 /// Bytes of text that come from one hash: four words of three letters and a space; 26^12 is below 2^64.
 const BYTES_PER_DRAW: usize = 16;

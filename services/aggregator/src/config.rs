@@ -145,7 +145,7 @@ impl AggregatorConfig {
     /// When the coordinator's flags are invalid or a TLS file cannot be used.
     pub fn from_flags(flags: &Flags, cluster: Option<&Cluster>) -> anyhow::Result<Self> {
         let pool = PoolConfig {
-            format: Format::with_block_bytes(flags.block_tokens * 4),
+            format: Format::with_block_tokens(flags.block_tokens),
             stale_after_ms: flags.stale_after.as_millis() as u64,
             origin_ttl_ms: flags.origin_ttl.as_millis() as u64,
             signal: flags.autoscaling.signal(),

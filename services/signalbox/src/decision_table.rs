@@ -2,6 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
 use signalbox_schedule::{Candidate, CostTerms, ExplainedDecision, ExplainedRequest, Explanation};
 use signalbox_types::{Rates, Request};
 
@@ -125,20 +127,15 @@ fn fine_ms(us: u32) -> String {
 
 /// Aligns columns. The first and the last are left-aligned, the others right-aligned.
 fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            0 => format!("{cell:<width$}"),
-            _ if column + 1 == columns => cell.clone(),
-            _ => format!("{cell:>width$}"),
-        });
-        text.push_str(&cells.collect::<Vec<_>>().join("  "));
-        text.push('\n');
+    let mut table = Table::new();
+    table.load_style(NOTHING).add_rows(rows);
+    let last = table.column_count().saturating_sub(1);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        let is_left = at == 0 || at == last;
+        column.set_cell_alignment(if is_left { CellAlignment::Left } else { CellAlignment::Right });
+        column.set_padding((0, 2));
     }
-    text
+    table.trim_fmt() + "\n"
 }
 
 #[cfg(test)]

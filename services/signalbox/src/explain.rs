@@ -8,6 +8,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use signalbox_schedule::{ExpectedAdmission, ExplainedDecision, ExplainedRequest};
 
@@ -110,11 +111,9 @@ fn pool_query(args: &ExplainArgs) -> Option<String> {
 
 /// Encodes `text` as a value in a query.
 fn percent_encode(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
+    /// All but the unreserved characters (RFC 3986, section 2.3).
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]
