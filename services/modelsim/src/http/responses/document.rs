@@ -20,7 +20,7 @@ pub(super) struct ResponseDocument {
 impl ResponseDocument {
     /// Returns the response before its first token.
     pub(super) fn in_progress(&self) -> Value {
-        self.with("in_progress", json!([]), Value::Null)
+        self.with("in_progress", &json!([]), &Value::Null)
     }
 
     /// Returns the response with its output and usage.
@@ -37,10 +37,10 @@ impl ResponseDocument {
             "output_tokens": usage.output_tokens,
             "total_tokens": usage.prompt_tokens + usage.output_tokens,
         });
-        self.with(if self.is_cut_off { "incomplete" } else { "completed" }, json!([message]), usage)
+        self.with(if self.is_cut_off { "incomplete" } else { "completed" }, &json!([message]), &usage)
     }
 
-    fn with(&self, status: &str, output: Value, usage: Value) -> Value {
+    fn with(&self, status: &str, output: &Value, usage: &Value) -> Value {
         json!({
             "id": self.id,
             "object": "response",
