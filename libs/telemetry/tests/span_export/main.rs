@@ -1,5 +1,7 @@
 //! Spans reach collectors over each protocol, with and without TLS.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports, also in helper functions")]
+
 mod certificates;
 mod collectors;
 
