@@ -13,7 +13,7 @@ use opentelemetry_otlp::{
 use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 
-use super::settings::TraceError;
+use super::error::TraceError;
 use super::tls_files::TlsFiles;
 
 /// How spans are sent.

@@ -4,23 +4,12 @@ use std::time::Duration;
 
 use opentelemetry_otlp::Compression;
 use opentelemetry_sdk::trace::Sampler;
-use thiserror::Error;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
 use super::env_variables::Variables;
+use super::error::TraceError;
 use super::exporter::{Destination, Protocol};
 use super::tls_files::{PemFile, TlsFiles};
-
-/// Tracing cannot be set up.
-#[derive(Debug, Error)]
-pub enum TraceError {
-    /// Variables have invalid or unsupported values.
-    #[error("invalid OpenTelemetry configuration: {}", .0.join("; "))]
-    Variables(Vec<String>),
-    /// The exporter cannot be created.
-    #[error("cannot export spans: {0}")]
-    Exporter(String),
-}
 
 /// Which spans to export, and where to.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use super::settings::TraceError;
+use super::error::TraceError;
 
 /// A file in PEM format, and the variable that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,9 @@ use opentelemetry_sdk::trace::{
 };
 use prometheus_client::registry::Registry;
 
+use super::error::TraceError;
 use super::export_queue::{CountingExporter, ExportQueue};
-use super::settings::{TraceError, TraceSettings};
+use super::settings::TraceSettings;
 use super::span::{Span, attributes, events};
 
 /// Starts spans and exports ended ones, in batches from its own thread.
