@@ -154,7 +154,9 @@ impl Cluster {
 /// Starts pods that are as fast together, however many there are.
 async fn start_pods(dir: &TestDir, count: usize) -> anyhow::Result<Fleet> {
     let (speed, pass) = ((PREFILL_TOKENS_PER_SECOND / count).to_string(), (PASS_TOKENS / count).to_string());
-    let flags = ["--prefill-tokens-per-second", &speed, "--pass-budget-tokens", &pass];
+    // A pass has a token for each running request.
+    let flags =
+        ["--prefill-tokens-per-second", &speed, "--pass-budget-tokens", &pass, "--max-running", &pass];
     Fleet::start(dir, count, &flags).await
 }
 
