@@ -22,6 +22,8 @@ pub(crate) struct Capacity {
     pub(crate) prefill: f64,
     /// Output tokens per second, if it does nothing else and its KV cache is full.
     pub(crate) decode: f64,
+    /// Seconds that an output token adds to a pass that computes anyway; at most 1 ÷ `decode`.
+    pub(crate) decode_beside_s: f64,
     /// Tokens that fit into its KV cache.
     pub(crate) kv_tokens: f64,
     /// What it costs.
@@ -34,12 +36,21 @@ impl Capacity {
         let kv_tokens = pod.kv_tokens as f64;
         let running = (FULL_KV * kv_tokens / kv_per_request.max(1.0)).clamp(1.0, MAX_RUNNING);
         let token_s = speed.decode_token_s + speed.decode_interference_s * running;
+        let decode = running / token_s.max(1e-6);
         Self {
             prefill: speed.prefill_tokens_per_second.max(1.0),
-            decode: running / token_s.max(1e-6),
+            decode,
+            decode_beside_s: speed.decode_interference_s.clamp(0.0, 1.0 / decode),
             kv_tokens,
             cost: pod.cost.max(f64::MIN_POSITIVE),
         }
+    }
+
+    /// Returns how many replicas are busy all the time with so many tokens per second. A pass reads the weights once, whatever
+    /// it computes: where passes prefill most of the time, output tokens only add what they take beside it.
+    pub(crate) fn busy(&self, prefill: f64, output: f64) -> f64 {
+        let weights_s = 1.0 / self.decode - self.decode_beside_s;
+        (prefill / self.prefill).max(output * weights_s) + output * self.decode_beside_s
     }
 
     /// Returns the tokens per second for a signal.
@@ -66,6 +77,8 @@ impl Capacities {
         let capacity = Capacity {
             prefill: prefill.max(1) as f64,
             decode: decode.max(1) as f64,
+            // It is not published: the least that it can help.
+            decode_beside_s: 1.0 / decode.max(1) as f64,
             kv_tokens: group.kv_tokens_per_replica as f64,
             cost: 1.0,
         };
@@ -131,7 +144,32 @@ fn median(of_pods: &[Capacity]) -> Capacity {
     Capacity {
         prefill: of(|capacity| capacity.prefill),
         decode: of(|capacity| capacity.decode),
+        decode_beside_s: of(|capacity| capacity.decode_beside_s),
         kv_tokens: of(|capacity| capacity.kv_tokens),
         cost: of(|capacity| capacity.cost),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_beside_prompts_costs_only_what_it_adds() {
+        let capacity = Capacity {
+            prefill: 8_000.0,
+            decode: 1_000.0,
+            decode_beside_s: 0.000_2,
+            kv_tokens: 100_000.0,
+            cost: 1.0,
+        };
+        let is = |expected: f64, prefill, output| {
+            let busy = capacity.busy(prefill, output);
+            assert!((busy - expected).abs() < 1e-9, "{prefill} {output}: {busy}");
+        };
+        is(0.5, 0.0, 500.0);
+        is(1.0, 8_000.0, 0.0);
+        is(1.1, 8_000.0, 500.0);
+        is(0.5, 80.0, 500.0);
     }
 }

@@ -8,18 +8,18 @@ use crate::trend::Trend;
 /// The length of a bucket, in milliseconds.
 const BUCKET_MS: u64 = 5_000;
 
-/// How many buckets are kept: five minutes.
-const BUCKETS: usize = 60;
+/// How many buckets are kept: ten minutes.
+const BUCKETS: usize = 120;
 
-/// The buckets of the fast mean, 15 s, and of the slow one, 60 s.
-const FAST: usize = 3;
+/// The buckets of the fast means, 5 to 30 s, and of the slow one, 60 s.
+const FAST: [usize; 4] = [1, 2, 3, 6];
 const SLOW: usize = 12;
 
-/// How many standard errors the fast mean must exceed the slow one by, to count.
-const SIGNIFICANT: f64 = 1.5;
+/// How many standard errors a fast mean must exceed the slow one by, to count: by chance, that happens once in days.
+const SIGNIFICANT: f64 = 4.0;
 
-/// The windows over which growth is measured, in buckets: two minutes, and all.
-const TREND_WINDOWS: [usize; 2] = [24, BUCKETS];
+/// The windows over which growth is measured, in buckets: two minutes, five, and all.
+const TREND_WINDOWS: [usize; 3] = [24, 60, BUCKETS];
 
 /// Requests and tokens per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -75,17 +75,24 @@ impl DemandMeter {
         }
     }
 
-    /// Returns what arrives per second: the mean of a minute, or of the last 15 s as far as that is certainly more.
+    /// Returns what arrives per second: the mean of a minute, or of the last seconds if that is certainly more.
     pub(crate) fn rates(&self) -> Rates {
-        let (slow, fast) = (self.mean(SLOW), self.mean(FAST));
-        let requests: u64 = self.latest(FAST).map(|bucket| bucket.arrived.requests).sum();
-        // Arrivals at random with exponential sizes: the variance of a sum of n sizes is 2n times the square of the mean.
-        let certain = 1.0 - SIGNIFICANT * (2.0 / requests.max(1) as f64).sqrt();
-        let of = |slow: f64, fast: f64| slow.max(fast * certain.max(0.0));
+        let (slow, z) = (self.mean(SLOW), SIGNIFICANT);
+        let fast = FAST.map(|window| {
+            let requests: u64 = self.latest(window).map(|bucket| bucket.arrived.requests).sum();
+            // Arrivals at random with exponential sizes: the variance of a sum of n sizes is 2n times the square of the mean.
+            (self.mean(window), 1.0 - z * (2.0 / requests.max(1) as f64).sqrt())
+        });
+        // What is certain of the slow mean is all of it.
+        let of = |rate: fn(&Rates) -> f64| {
+            let best = (rate(&slow), rate(&slow));
+            let pairs = fast.iter().map(|(fast, certain)| (rate(fast) * certain, rate(fast)));
+            pairs.fold(best, |best, pair| if pair.0 > best.0 { pair } else { best }).1
+        };
         Rates {
-            requests: of(slow.requests, fast.requests),
-            prefill: of(slow.prefill, fast.prefill),
-            output: of(slow.output, fast.output),
+            requests: of(|rates| rates.requests),
+            prefill: of(|rates| rates.prefill),
+            output: of(|rates| rates.output),
         }
     }
 
@@ -228,7 +235,7 @@ mod tests {
     fn a_step_counts_after_seconds_and_noise_does_not() {
         let mut meter = DemandMeter::default();
         run(&mut meter, (0, 120), 1, |second| if second < 105 { 100 } else { 1_000 });
-        assert!(meter.rates().requests > 800.0, "{:?}", meter.rates());
+        assert!(meter.rates().requests > 950.0, "{:?}", meter.rates());
         let mut meter = DemandMeter::default();
         run(&mut meter, (0, 120), 1, |second| if second < 105 { 1 } else { 2 });
         assert!(meter.rates().requests < 1.3, "{:?}", meter.rates());

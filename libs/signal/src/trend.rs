@@ -1,10 +1,7 @@
 //! Whether a series grows for certain, and how fast.
 
 /// How many standard errors a slope is reduced by: what is left is certain at about 98 %.
-const CERTAIN: f64 = 2.0;
-
-/// The parts of a series whose means are compared: a step raises one or two of them, a trend each.
-const PARTS: usize = 6;
+const CERTAIN: f64 = 3.0;
 
 /// The maximum growth that is believed.
 const MAX_GROWTH: f64 = 2.0;
@@ -43,7 +40,8 @@ impl Trend {
         let slope = pairs().map(|(time, value)| time * value).sum::<f64>() / spread;
         let rest: f64 = pairs().map(|(time, value)| (value - slope * time).powi(2)).sum();
         let error = (rest / (count - 2.0) / spread).sqrt();
-        let certain = (slope - CERTAIN * error).min(usual_slope(points)).max(0.0);
+        let is_step = slope.powi(2) * spread <= explained_by_step(points, mean);
+        let certain = if is_step { 0.0 } else { (slope - CERTAIN * error).max(0.0) };
         Self { level: mean + slope * (end - mean_time), slope: certain }
     }
 
@@ -56,18 +54,18 @@ impl Trend {
     }
 }
 
-/// Returns the median slope from one part of a series to the next, per second: a step is no trend.
-fn usual_slope(points: &[(f64, f64)]) -> f64 {
-    let length = points.len().div_ceil(PARTS);
-    let part = |part: &[(f64, f64)]| {
-        let seconds: f64 = part.iter().map(|(seconds, _)| seconds).sum();
-        (seconds, part.iter().map(|(_, value)| value).sum::<f64>() / part.len() as f64)
-    };
-    let parts: Vec<_> = points.chunks(length).map(part).collect();
-    let slope = |pair: &[(f64, f64)]| (pair[1].1 - pair[0].1) / ((pair[0].0 + pair[1].0) / 2.0).max(1e-9);
-    let mut slopes: Vec<_> = parts.windows(2).map(slope).collect();
-    slopes.sort_unstable_by(f64::total_cmp);
-    slopes.get(slopes.len() / 2).copied().unwrap_or(0.0)
+/// Returns how much of the squared differences from the mean one step explains at best. What a step explains better than a
+/// line is no trend: it does not go on.
+fn explained_by_step(points: &[(f64, f64)], mean: f64) -> f64 {
+    let count = points.len() as f64;
+    let (mut before, mut sum, mut most) = (0.0, 0.0, 0.0_f64);
+    for (_, value) in &points[..points.len() - 1] {
+        before += 1.0;
+        sum += value - mean;
+        // The differences of both sides add up to 0.
+        most = most.max(sum * sum / before + sum * sum / (count - before));
+    }
+    most
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ const REPLACED_PARTS: u32 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Family {
     correction: Correction,
+    /// How many KV caches were full when there was no backlog the last time.
+    kv: f64,
 }
 
 /// What a family is assessed by.
@@ -106,13 +108,17 @@ impl Family {
         let is_unexplained =
             backlog_s > serving * TOLERATED_WAIT_S && provisioned >= desired && provisioned > 0;
         self.correction.record(moment.now_ms, is_unexplained);
+        // Where prompts wait, passes are long, and requests stay in the cache for longer than they would with more replicas.
+        if backlog_s <= 0.0 {
+            self.kv = kv_replicas(inputs.role, reference, held.kv_tokens);
+        }
         let startup_s = members.iter().map(|of| of.state.startup.p90_ms()).max().unwrap_or(0) as f64 / 1e3;
         Load {
-            rate: busy(reference, rates),
+            rate: reference.busy(rates.prefill, rates.output),
             growth: inputs.demand.growth(startup_s + ACTUATION_S),
             backlog_s,
             correction: self.correction.factor(),
-            kv: kv_replicas(inputs.role, reference, held.kv_tokens),
+            kv: self.kv,
         }
     }
 }
@@ -124,7 +130,7 @@ impl Member<'_> {
         let is_still = rates.prefill + rates.output <= 0.0;
         // Without a load, for one with five times as many prompt tokens as output tokens.
         let rates = if is_still { Rates { requests: 1.0, prefill: 1_000.0, output: 200.0 } } else { rates };
-        busy(reference, rates) / busy(own, rates)
+        reference.busy(rates.prefill, rates.output) / own.busy(rates.prefill, rates.output)
     }
 
     fn offer(&mut self, now_ms: u64) -> Offer {
@@ -243,11 +249,6 @@ fn rates_of(role: Role, rates: Rates) -> Rates {
         output: if role.decodes() { rates.output } else { 0.0 },
         ..rates
     }
-}
-
-/// Returns how many replicas are busy all the time with these rates.
-fn busy(capacity: Capacity, rates: Rates) -> f64 {
-    rates.prefill / capacity.prefill + rates.output / capacity.decode
 }
 
 fn kv_replicas(role: Role, capacity: Capacity, kv_tokens: f64) -> f64 {
