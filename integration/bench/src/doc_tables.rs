@@ -1,4 +1,4 @@
-//! `tables`: writes the tables of docs/BENCHMARKS.md from the results in docs/results.
+//! `tables`: writes the tables of the pages in docs from the results in docs/results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,37 +6,42 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use signalbox_bench_report::index::IndexReport;
 
-use crate::{decide, routing};
+use crate::{decide, routing, scale};
 
-/// A part of the page that is written from a file of results.
+/// A part of a page that is written from a file of results.
 struct Section {
+    page: &'static str,
     name: &'static str,
     /// Returns the text for a file of results.
     text: fn(&Path) -> anyhow::Result<String>,
 }
 
-const SECTIONS: [Section; 3] = [
-    Section { name: "routing", text: routing::doc_tables },
-    Section { name: "decide", text: decide::doc_tables },
-    Section { name: "index", text: IndexReport::doc_tables },
+const SECTIONS: [Section; 4] = [
+    Section { page: "BENCHMARKS.md", name: "routing", text: routing::doc_tables },
+    Section { page: "BENCHMARKS.md", name: "decide", text: decide::doc_tables },
+    Section { page: "BENCHMARKS.md", name: "index", text: IndexReport::doc_tables },
+    Section { page: "AUTOSCALING.md", name: "scale", text: scale::doc_tables },
 ];
 
 /// Writes all tables.
 ///
 /// # Errors
-/// Fails when a file cannot be read or written, or when the page lacks a section.
+/// Fails when a file cannot be read or written, or when a page lacks a section.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let page = page();
-    let text = updated(&read(&page)?)?;
-    fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))
+    for section in &SECTIONS {
+        let page = docs().join(section.page);
+        let text = section.written(&read(&page)?)?;
+        fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
+    }
+    Ok(())
 }
 
-/// Returns the text of the page with the tables of the results.
-fn updated(page: &str) -> anyhow::Result<String> {
-    SECTIONS.iter().try_fold(page.to_owned(), |page, section| {
-        let results = docs().join("results").join(section.name).with_extension("json");
-        replace(&page, section.name, &(section.text)(&results)?)
-    })
+impl Section {
+    /// Returns the text of its page with the tables of the results.
+    fn written(&self, page: &str) -> anyhow::Result<String> {
+        let results = docs().join("results").join(self.name).with_extension("json");
+        replace(page, self.name, &(self.text)(&results)?)
+    }
 }
 
 /// Replaces the text between the marks of a section.
@@ -53,10 +58,6 @@ fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }
 
-fn page() -> PathBuf {
-    docs().join("BENCHMARKS.md")
-}
-
 fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -66,12 +67,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_has_the_tables_of_the_results() -> anyhow::Result<()> {
-        let page = read(&page())?;
-        let updated = updated(&page)?;
-        let differing = page.lines().zip(updated.lines()).find(|(found, expected)| found != expected);
-        assert_eq!(None, differing, "the page differs from the results: run cargo xtask bench tables");
-        assert_eq!(page.len(), updated.len());
+    fn pages_have_the_tables_of_the_results() -> anyhow::Result<()> {
+        for section in &SECTIONS {
+            let page = read(&docs().join(section.page))?;
+            let written = section.written(&page)?;
+            let differing = page.lines().zip(written.lines()).find(|(found, expected)| found != expected);
+            assert_eq!(None, differing, "the page differs from the results: run cargo xtask bench tables");
+            assert_eq!(page.len(), written.len());
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod flow;
 mod parallel;
 mod policies;
 mod routing;
+mod scale;
 mod scale_out;
 mod seeds;
 mod sim;
@@ -32,7 +33,9 @@ enum Bench {
     ScaleOut(scale_out::Args),
     /// Compare flow control with none and with that of the Go EPP, in virtual time
     Flow(flow::Args),
-    /// Write the tables of docs/BENCHMARKS.md from the results in docs/results
+    /// Compare the autoscaling signal with recipes for KEDA and with a plan that knows the future, in virtual time
+    Scale(scale::Args),
+    /// Write the tables of the pages in docs from the results in docs/results
     Tables,
 }
 
@@ -43,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Decide(args) => decide::run(&args),
         Bench::ScaleOut(args) => scale_out::run(&args),
         Bench::Flow(args) => flow::run(&args),
+        Bench::Scale(args) => scale::run(&args),
         Bench::Tables => doc_tables::run(),
     }
 }

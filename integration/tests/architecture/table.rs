@@ -132,6 +132,7 @@ pub(crate) const TABLE: &[Row] = &[
             "flow",
             "prefix",
             "protos",
+            "signal",
             "state",
             "schedule",
             "wire",

@@ -37,11 +37,13 @@ pub(crate) enum Bench {
     Coherence,
     /// Compare flow control with none and with that of the Go EPP, in virtual time
     Flow,
+    /// Compare the autoscaling signal with recipes for KEDA and with a plan that knows the future, in virtual time
+    Scale,
     /// Compare the cost of many small pools with that of a large one, with real processes
     Pools,
     /// Measure how soon waiting requests get free places, and what they cost, with real processes
     Queue,
-    /// Measure nothing: write the tables of docs/BENCHMARKS.md from the results in docs/results
+    /// Measure nothing: write the tables of the pages in docs from the results in docs/results
     Tables,
 }
 
@@ -52,6 +54,7 @@ impl Bench {
             Self::Routing => run_binary(&[PACKAGE, "--", "routing"], arguments, workspace),
             Self::Decide => run_binary(&[PACKAGE, "--", "decide"], arguments, workspace),
             Self::Flow => run_binary(&[PACKAGE, "--", "flow"], arguments, workspace),
+            Self::Scale => run_binary(&[PACKAGE, "--", "scale"], arguments, workspace),
             Self::ScaleOut => run_as_in_image(&[PACKAGE, "--", "scale-out"], arguments, workspace),
             Self::Index => {
                 // It starts its other program, which measures memory.
