@@ -11,6 +11,7 @@ use signalbox_kube::{
     watch_pools,
 };
 use signalbox_kubernetes_tests::{ControlPlane, Kubectl, sandboxed};
+use signalbox_types::PageSettings;
 use tokio::sync::watch;
 
 const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
@@ -101,6 +102,7 @@ async fn watch(
         namespaces: vec!["default".to_owned()],
         selection: PoolSelection::ServedBy { namespace: "default".to_owned(), name: "epp".to_owned() },
         service_ports: Some(9002..=9010),
+        pages: PageSettings::default(),
     };
     Ok(watch_pools(&cluster, settings, Ignore))
 }

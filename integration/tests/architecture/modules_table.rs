@@ -217,6 +217,7 @@ pub(crate) const MODULES: &[Modules] = &[
     Modules {
         name: "objects",
         rows: &[
+            ("custom_engine", &[]),
             ("inference_pool", &["kind", "metadata"]),
             ("kind", &[]),
             ("metadata", &["name"]),

@@ -42,7 +42,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("wire", Kind::Conversion, &["protos", "types", "flow", "prefix", "signal", "state"]),
     row("workload", Kind::PureWithRng, &["types"]),
     row("document", Kind::Foundation, &[]),
-    row("config", Kind::Conversion, &["document", "flow", "schedule"]),
+    row("config", Kind::Conversion, &["document", "flow", "objects", "schedule", "types"]),
     row("objects", Kind::Conversion, &["document", "types"]),
     row("metrics-api", Kind::Conversion, &["types"]),
     row("actors", Kind::Foundation, &[]),
@@ -62,6 +62,7 @@ pub(crate) const TABLE: &[Row] = &[
         Kind::Shell,
         &[
             "autoscaling",
+            "config",
             "document",
             "flow",
             "kube",

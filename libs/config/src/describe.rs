@@ -1,6 +1,7 @@
 //! Describes the effect of a configuration in plain text.
 
 mod flow_control;
+mod metrics_pages;
 
 use std::fmt::Write;
 
@@ -9,12 +10,14 @@ use signalbox_schedule::{
     PrefixAffinity, ROLE_LABEL, Saturation, Scorer, SessionAffinity, Unlabeled, Weighted,
 };
 
+use signalbox_types::PageSettings;
+
 use crate::Configuration;
 
 /// Describes what the file does: its filters in order, its scorers with weights and formulas, its picker, the
 /// settings without effect and the warnings. Ends with a line break.
 pub fn describe(configuration: &Configuration) -> String {
-    let Configuration { profile, weighted, flow_control, parsers, warnings, ignored } = configuration;
+    let Configuration { profile, weighted, flow_control, pages, parsers, warnings, ignored } = configuration;
     let Weighted { filters, scorers, picker, .. } = weighted;
     let mut text = format!("profile {profile}, for every request\n\n");
     let mut line = |content: &str| {
@@ -44,6 +47,12 @@ pub fn describe(configuration: &Configuration) -> String {
     line("\nflow control");
     for described in flow_control::describe(flow_control) {
         line(&format!("  {described}"));
+    }
+    if *pages != PageSettings::default() {
+        line("\nmetrics pages, for aggregators with this --config-file");
+        for described in metrics_pages::describe(pages) {
+            line(&format!("  {described}"));
+        }
     }
     if !parsers.is_empty() {
         line(&format!(

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use signalbox_document::{FileErrors, Located, Problem, Problems};
+use signalbox_types::PageSettings;
 
 /// Collects problems, warnings and remarks while a file is read.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct Diagnostics {
     pub(crate) parsers: Vec<String>,
     /// Names of the plugins that measure saturation.
     pub(crate) detectors: Vec<String>,
+    /// How metrics pages are found and read.
+    pub(crate) pages: PageSettings,
     /// Plugins that the file declares: name and type.
     pub(crate) declared: Vec<(String, String)>,
     /// Names of declared plugins that are reported as unusable. A reference to one is not a problem of its own.

@@ -18,6 +18,7 @@ mod top_level;
 
 use signalbox_document::{FileErrors, Node, Problem, read_tree};
 use signalbox_schedule::{Policy, Weighted};
+use signalbox_types::PageSettings;
 
 pub use describe::describe;
 use diagnostics::{Diagnostics, sorted};
@@ -33,6 +34,8 @@ pub struct Configuration {
     pub weighted: Weighted,
     /// Which requests wait while the pool is full.
     pub flow_control: FlowControl,
+    /// How metrics pages are found and read.
+    pub pages: PageSettings,
     /// Types of the parsers that the file lists. When empty, every supported API is parsed.
     pub parsers: Vec<String>,
     /// Settings that may not do what the author intended.
@@ -61,8 +64,8 @@ pub fn parse(text: &str) -> Result<Configuration, FileErrors> {
 /// Reads the configuration at `root`, which is `None` if its text is not valid YAML.
 fn finish(root: Option<&Node>, mut diagnostics: Diagnostics) -> Result<Configuration, FileErrors> {
     let read = root.and_then(|root| top_level::read(root, &mut diagnostics));
-    let Diagnostics { problems, warnings, ignored, parsers, .. } = diagnostics;
+    let Diagnostics { problems, warnings, ignored, parsers, pages, .. } = diagnostics;
     let (profile, weighted, flow_control) = problems.into_result(read)?;
     let (warnings, ignored) = (sorted(warnings), sorted(ignored));
-    Ok(Configuration { profile, weighted, flow_control, parsers, warnings, ignored })
+    Ok(Configuration { profile, weighted, flow_control, pages, parsers, warnings, ignored })
 }

@@ -7,13 +7,15 @@
 mod adapter_lists;
 mod engines;
 mod family;
+mod likely_mistake;
 mod sample_builder;
 mod text_format;
 mod totals;
 
 use signalbox_types::{Engine, Sample};
 
-use self::engines::families;
+use self::engines::Table;
+use self::likely_mistake::likely_mistake;
 use self::sample_builder::SampleBuilder;
 use self::text_format::Series;
 
@@ -21,24 +23,36 @@ use self::text_format::Series;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     /// No line is a metric, e.g. because the page is HTML.
-    #[error("not a metrics page")]
-    NotMetrics,
+    #[error("not a metrics page{}", hint(*.0))]
+    NotMetrics(
+        /// The likely mistake, and how to fix it.
+        Option<&'static str>,
+    ),
     /// A metrics page without a required value.
-    #[error("the metrics page has no value for {}, which engine \"{engine}\" requires", .families.join(" and "))]
+    #[error(
+        "the metrics page has no value for {}, which engine \"{engine}\" requires{}",
+        .families.join(" and "), hint(*.mistake)
+    )]
     Missing {
-        /// The engine that the page was parsed for.
-        engine: Engine,
+        /// Name of the engine that the page was parsed for.
+        engine: String,
         /// Names of the missing families.
-        families: Vec<&'static str>,
+        families: Vec<String>,
+        /// The likely mistake, and how to fix it.
+        mistake: Option<&'static str>,
     },
     /// A line of a family in the engine's table is malformed.
     #[error("line {number} of the metrics page is malformed, in {family}")]
     Malformed {
         /// Name of the family.
-        family: &'static str,
+        family: String,
         /// Line number, starting at 1.
         number: usize,
     },
+}
+
+fn hint(mistake: Option<&'static str>) -> String {
+    mistake.map(|mistake| format!("; {mistake}")).unwrap_or_default()
 }
 
 /// Parses the metrics page of a model server of kind `engine`.
@@ -56,8 +70,9 @@ pub enum PageError {
 /// # Errors
 /// See [`PageError`]. Otherwise waiting and running requests are required (only waiting ones for Triton).
 /// Everything else is optional, and unknown if missing.
-pub fn parse(engine: Engine, page: &[u8]) -> Result<Sample, PageError> {
-    let families = families(engine);
+pub fn parse(engine: &Engine, page: &[u8]) -> Result<Sample, PageError> {
+    let table = Table::of(engine);
+    let families = &table.families;
     let mut builder = SampleBuilder::default();
     for (index, line) in text_format::lines(page).enumerate() {
         let Some((family, rest)) =
@@ -65,18 +80,20 @@ pub fn parse(engine: Engine, page: &[u8]) -> Result<Sample, PageError> {
         else {
             continue;
         };
-        let series =
-            Series::parse(rest).ok_or(PageError::Malformed { family: family.name, number: index + 1 })?;
+        let malformed = || PageError::Malformed { family: family.name.to_owned(), number: index + 1 };
+        let series = Series::parse(rest).ok_or_else(malformed)?;
         let same_name = families.iter().filter(|other| other.name == family.name);
         same_name
             .filter(|family| family.matches(series.labels))
             .for_each(|family| builder.add(family, series));
     }
-    builder.build(engine, page).map_err(|missing| {
+    builder.build(&table, page).map_err(|missing| {
+        let mistake = likely_mistake(engine, page);
         if !text_format::looks_like_metrics(page) {
-            return PageError::NotMetrics;
+            return PageError::NotMetrics(mistake);
         }
         let wanted = families.iter().filter(|family| missing.contains(&family.role));
-        PageError::Missing { engine, families: wanted.map(|family| family.name).collect() }
+        let families = wanted.map(|family| family.name.to_owned()).collect();
+        PageError::Missing { engine: engine.name().to_owned(), families, mistake }
     })
 }

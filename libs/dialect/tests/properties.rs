@@ -132,7 +132,7 @@ proptest! {
     fn a_value_is_known_exactly_if_the_page_has_it(present in subsequence((0..6).collect::<Vec<_>>(), 0..=6)) {
         let load = "vllm:num_requests_waiting 1\nvllm:num_requests_running 2\n";
         let page: String = present.iter().map(|at| OPTIONAL[*at]).chain([load]).collect();
-        let sample = parse(Engine::Vllm, page.as_bytes()).unwrap();
+        let sample = parse(&Engine::Vllm, page.as_bytes()).unwrap();
         let has = |at: usize| present.contains(&at);
         prop_assert_eq!(sample.gauges.kv_used_ppm.is_some(), has(0));
         prop_assert_eq!(sample.capacity.is_some(), has(1));
@@ -161,7 +161,7 @@ proptest! {
                 page += &format!("sglang:page_size{labels} 16\nsglang:num_pages{labels} 100\n");
             }
         }
-        let sample = parse(Engine::Sglang, page.as_bytes()).unwrap();
+        let sample = parse(&Engine::Sglang, page.as_bytes()).unwrap();
         prop_assert_eq!(sample.gauges.waiting, groups.iter().map(|group| group.0).sum::<u32>());
         prop_assert_eq!(sample.gauges.running, Some(groups.iter().map(|group| group.1).sum::<u32>()));
         let kv_sum: u64 = groups.iter().map(|group| u64::from(group.2)).sum();
@@ -172,13 +172,13 @@ proptest! {
 
     #[test]
     fn parser_never_panics(fragments in vec(fragment(), 0..60), engine in select(&Engine::ALL[..])) {
-        let _outcome = parse(engine, &fragments.concat());
+        let _outcome = parse(&engine, &fragments.concat());
     }
 
     #[test]
     fn label_order_and_blanks_do_not_matter(ranks in vec(rank(), 1..4)) {
-        let plain = parse(Engine::Vllm, page(&ranks, false).as_bytes()).unwrap();
-        prop_assert_eq!(&parse(Engine::Vllm, page(&ranks, true).as_bytes()).unwrap(), &plain);
+        let plain = parse(&Engine::Vllm, page(&ranks, false).as_bytes()).unwrap();
+        prop_assert_eq!(&parse(&Engine::Vllm, page(&ranks, true).as_bytes()).unwrap(), &plain);
         prop_assert_eq!(plain.gauges.waiting, ranks.iter().map(|rank| rank.waiting).sum::<u32>());
         prop_assert_eq!(plain.gauges.running, Some(ranks.iter().map(|rank| rank.running).sum::<u32>()));
         let sizes: BTreeSet<u32> = ranks.iter().map(|rank| rank.blocks).collect();

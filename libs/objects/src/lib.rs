@@ -4,6 +4,7 @@
 //! tree. Each reports all problems of the object, with how to fix them. Nothing here decides which objects
 //! count: that is the caller's part.
 
+mod custom_engine;
 mod inference_pool;
 mod kind;
 mod metadata;
@@ -18,3 +19,4 @@ pub use self::metadata::Metadata;
 pub use self::model_object::{ModelObject, read_model_object};
 pub use self::name::read_name;
 pub use self::pool_ref::PoolRef;
+pub use custom_engine::read_custom_engines;

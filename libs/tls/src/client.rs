@@ -94,7 +94,7 @@ pub fn connect_unverified(
     peer: &PeerAddress,
     settings: impl FnOnce(Endpoint) -> Endpoint,
 ) -> Result<Channel, ConnectError> {
-    let config = unverified_client_config().map_err(|error| ConnectError::Failed(error.to_string()))?;
+    let config = unverified_client_config(None).map_err(|error| ConnectError::Failed(error.to_string()))?;
     let tls = Some(ClientTls::Unverified(Arc::new(config)));
     let endpoint = settings(Endpoint::from_shared(format!("http://{peer}"))?);
     Ok(endpoint.connect_with_connector_lazy(Dialer { peer: peer.clone(), tls }))

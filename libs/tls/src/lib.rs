@@ -32,7 +32,7 @@ pub use client_authority::{ClientAuthority, PresentedChain, Subject};
 pub use connection::{Connection, PeerCertificate};
 pub use flags::TlsFlags;
 pub use identity::{Identity, PeerNotAllowed};
-pub use metrics_pages::{PageTls, PageTlsError};
+pub use metrics_pages::{PageTls, PageTlsError, PageTlsFiles};
 pub use parameters::{CipherSuites, MinVersion, TlsParameterError, TlsParameters};
 pub use pem::FileError;
 pub use security::{ExposedListener, Security};

@@ -3,59 +3,60 @@
 
 mod authorities;
 mod error;
+mod files;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use signalbox_types::MetricsTls;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use self::authorities::{AuthoritiesFile, accepting_any, platform};
+use self::authorities::{accepting_any, platform, trusting};
 pub use self::error::PageTlsError;
+use self::files::Defined;
+pub use self::files::PageTlsFiles;
 use crate::pem::FileError;
 use crate::reload::Reloading;
 
-/// How a process opens TLS connections to the servers of metrics pages. Nothing is read or built before the first
-/// one, except the authorities file.
-#[derive(Debug)]
+/// How a process opens TLS connections to the servers of metrics pages. Without files, it trusts the platform's
+/// authorities; nothing is read or built before the first connection, except the files.
+#[derive(Debug, Default)]
 pub struct PageTls {
-    authorities: Authorities,
+    /// The files, if there are any, and the path of that with authorities.
+    files: Option<(Reloading<PageTlsFiles>, Option<PathBuf>)>,
+    platform: OnceCell<Arc<RootCertStore>>,
+    /// Trusts the platform's authorities.
+    verified: OnceCell<Arc<ClientConfig>>,
     /// Accepts any certificate.
     unverified: OnceCell<Arc<ClientConfig>>,
-}
-
-/// The authorities that must have issued the servers' certificates.
-#[derive(Debug)]
-enum Authorities {
-    /// Those of the platform, read once.
-    Platform(OnceCell<Arc<ClientConfig>>),
-    /// Those of a file, with its path.
-    File(Reloading<AuthoritiesFile>, PathBuf),
-}
-
-impl Default for PageTls {
-    /// Trusts the platform's authorities.
-    fn default() -> Self {
-        Self { authorities: Authorities::Platform(OnceCell::new()), unverified: OnceCell::new() }
-    }
+    /// Accepts any certificate, whatever an endpoint says.
+    verifies_none: bool,
 }
 
 impl PageTls {
-    /// Trusts the authorities in the file `ca` instead of the platform's. New connections use a changed file within a
-    /// second. An invalid file is logged, and the last valid version stays in use.
+    /// Uses these files. New connections use changed files within a second. Invalid files are logged, and their last
+    /// valid version stays in use.
     ///
     /// # Errors
-    /// [`FileError`] when the file cannot be used now.
-    pub fn with_authorities(ca: PathBuf) -> Result<Self, FileError> {
-        let reloading = Reloading::load(AuthoritiesFile(ca.clone()))?;
-        Ok(Self { authorities: Authorities::File(reloading, ca), unverified: OnceCell::new() })
+    /// [`FileError`] when a file cannot be used now.
+    pub fn with_files(files: PageTlsFiles) -> Result<Self, FileError> {
+        if files.ca.is_none() && files.own.is_none() {
+            return Ok(Self::default());
+        }
+        let ca = files.ca.clone();
+        Ok(Self { files: Some((Reloading::load(files)?, ca)), ..Self::default() })
+    }
+
+    /// Accepts any certificate of any server.
+    pub fn verifying_none(self) -> Self {
+        Self { verifies_none: true, ..self }
     }
 
     /// Performs the TLS handshake on `stream`, which is connected to `host`: the host name or IP address of the page's
@@ -81,22 +82,26 @@ impl PageTls {
     /// # Errors
     /// [`PageTlsError`] when the platform's authorities cannot be read.
     pub async fn client_config(&self, metrics_tls: MetricsTls) -> Result<Arc<ClientConfig>, PageTlsError> {
-        match (metrics_tls, &self.authorities) {
-            (MetricsTls::Unverified, _) => {
-                let config = self.unverified.get_or_try_init(async || accepting_any().map(Arc::new)).await;
-                Ok(Arc::clone(config?))
+        let defined = self.files.as_ref().map(|(files, _)| files.current());
+        if self.verifies_none || !metrics_tls.is_verified() {
+            let build = async || accepting_any(None).map(Arc::new);
+            return match defined {
+                Some(Defined { unverified, .. }) => Ok(unverified),
+                None => Ok(Arc::clone(self.unverified.get_or_try_init(build).await?)),
+            };
+        }
+        let roots = async || self.platform.get_or_try_init(platform).await.cloned();
+        match defined {
+            Some(Defined { verified: Some(verified), .. }) => Ok(verified),
+            Some(Defined { own: Some(own), .. }) => Ok(Arc::new(trusting(roots().await?, Some(&own))?)),
+            _ => {
+                let build = async || Ok::<_, PageTlsError>(Arc::new(trusting(roots().await?, None)?));
+                Ok(Arc::clone(self.verified.get_or_try_init(build).await?))
             }
-            (MetricsTls::Verified, Authorities::Platform(config)) => {
-                Ok(Arc::clone(config.get_or_try_init(platform).await?))
-            }
-            (MetricsTls::Verified, Authorities::File(reloading, _)) => Ok(reloading.current()),
         }
     }
 
     fn authorities_file(&self) -> Option<&PathBuf> {
-        match &self.authorities {
-            Authorities::Platform(_) => None,
-            Authorities::File(_, path) => Some(path),
-        }
+        self.files.as_ref()?.1.as_ref()
     }
 }

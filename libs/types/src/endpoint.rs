@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::ids::EndpointKey;
 use crate::models::Models;
 
@@ -34,70 +35,6 @@ impl FromStr for PoolId {
             Some((namespace, name)) => Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() }),
             None => Err(format!("\"{text}\" is not of the form NAMESPACE/NAME")),
         }
-    }
-}
-
-/// The kind of model server that an endpoint runs. It decides how the metrics page is parsed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// vLLM, and servers that export the same metric names.
-    #[default]
-    Vllm,
-    /// SGLang.
-    Sglang,
-    /// TensorRT-LLM's own server.
-    TrtLlm,
-    /// Triton with the TensorRT-LLM backend.
-    TritonTrtLlm,
-    /// Triton with any other backend.
-    Triton,
-    /// Text Generation Inference.
-    Tgi,
-}
-
-impl Engine {
-    /// Every engine, in the order in which they are listed to users.
-    pub const ALL: [Self; 6] =
-        [Self::Vllm, Self::Sglang, Self::TrtLlm, Self::TritonTrtLlm, Self::Triton, Self::Tgi];
-
-    /// Returns the name used in files, labels and on the wire.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Vllm => "vllm",
-            Self::Sglang => "sglang",
-            Self::TrtLlm => "trtllm-serve",
-            Self::TritonTrtLlm => "triton-tensorrt-llm",
-            Self::Triton => "triton",
-            Self::Tgi => "tgi",
-        }
-    }
-}
-
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A name that does not belong to any [`Engine`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownEngine(pub String);
-
-impl fmt::Display for UnknownEngine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<_> = Engine::ALL.iter().map(|engine| engine.name()).collect();
-        write!(f, "unknown engine \"{}\"; use one of: {}", self.0, known.join(", "))
-    }
-}
-
-impl std::error::Error for UnknownEngine {}
-
-impl FromStr for Engine {
-    type Err = UnknownEngine;
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|engine| engine.name() == name);
-        found.ok_or_else(|| UnknownEngine(name.to_owned()))
     }
 }
 

@@ -2,7 +2,9 @@
 //! lookup.
 
 mod adapters;
+mod custom_engine;
 mod endpoint;
+mod engine;
 mod epoch;
 mod hex;
 mod ids;
@@ -10,6 +12,7 @@ mod load;
 mod media_weights;
 mod models;
 mod objective;
+mod page_settings;
 mod peer_address;
 mod prompt_size;
 mod rates;
@@ -22,13 +25,16 @@ mod token_ratio;
 mod version;
 
 pub use adapters::{Adapters, LoadedAdapters, is_valid_list};
-pub use endpoint::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec, UnknownEngine};
+pub use custom_engine::{CustomEngine, MetricSpec};
+pub use endpoint::{EndpointSpec, MetricsTls, PoolId, PoolSpec};
+pub use engine::{Engine, UnknownEngine};
 pub use epoch::{KnownEpoch, max_believable_epoch};
 pub use ids::{BlockHash, EndpointKey, Generation, Incarnation, ModelKey, Origin, ReplicaKey, ResponseKey};
 pub use load::Load;
 pub use media_weights::MediaWeights;
 pub use models::Models;
 pub use objective::Objective;
+pub use page_settings::{PageSettings, url_host};
 pub use peer_address::PeerAddress;
 pub use prompt_size::{BYTES_PER_TOKEN, MediaKind, MediaTokens, PromptSize};
 pub use rates::Rates;

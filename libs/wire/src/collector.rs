@@ -6,6 +6,7 @@ use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{AssignedEndpoint, DecodeObservation, Report, Update};
 use signalbox_types::{EndpointKey, Generation, Incarnation};
 
+use crate::engine::{decode_engine, encode_engine};
 use crate::error::WireError;
 use crate::hello::Hello;
 use crate::shared;
@@ -42,9 +43,18 @@ pub fn encode_assignment(epoch: u64, endpoints: Vec<AssignedEndpoint>) -> pb::Co
 /// [`WireError`] when this version does not know an engine or how to verify a metrics page.
 pub fn decode_assignment(assignment: pb::CollectorAssignment) -> Result<Vec<AssignedEndpoint>, WireError> {
     let decode = |message: pb::AssignedEndpoint| {
-        let pb::AssignedEndpoint { endpoint, generation, name, metrics_url, engine, metrics_tls } = message;
+        let pb::AssignedEndpoint {
+            endpoint,
+            generation,
+            name,
+            metrics_url,
+            engine,
+            metrics_tls,
+            custom_engine,
+        } = message;
         let (endpoint, generation) = (EndpointKey(endpoint), Generation(generation));
-        let (engine, metrics_tls) = (engine.parse()?, shared::decode_metrics_tls(metrics_tls)?);
+        let (engine, metrics_tls) =
+            (decode_engine(&engine, custom_engine)?, shared::decode_metrics_tls(metrics_tls)?);
         Ok(AssignedEndpoint { endpoint, generation, name, metrics_url, engine, metrics_tls })
     };
     assignment.endpoints.into_iter().map(decode).collect()
@@ -52,13 +62,15 @@ pub fn decode_assignment(assignment: pb::CollectorAssignment) -> Result<Vec<Assi
 
 fn encode_assigned(assigned: AssignedEndpoint) -> pb::AssignedEndpoint {
     let AssignedEndpoint { endpoint, generation, name, metrics_url, engine, metrics_tls } = assigned;
+    let (engine, custom_engine) = encode_engine(&engine);
     pb::AssignedEndpoint {
         endpoint: endpoint.0,
         generation: generation.0,
         name,
         metrics_url,
-        engine: engine.name().to_owned(),
+        engine,
         metrics_tls: shared::encode_metrics_tls(metrics_tls),
+        custom_engine,
     }
 }
 

@@ -17,6 +17,9 @@ pub enum WireError {
     /// The name of a pool cannot be parsed.
     #[error("\"{0}\" is not a pool of the form NAMESPACE/NAME")]
     PoolName(String),
+    /// The name of a metric cannot be parsed.
+    #[error("\"{0}\" is not a metric of the form name{{label=\"value\"}}")]
+    Metric(String),
     /// This version does not know the engine.
     #[error(transparent)]
     Engine(#[from] signalbox_types::UnknownEngine),

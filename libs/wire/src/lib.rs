@@ -3,6 +3,7 @@
 //! Conversions name every field of both sides, so that a new field breaks the build here and nowhere else.
 
 mod collector;
+mod engine;
 mod error;
 mod feedback;
 mod fleet;

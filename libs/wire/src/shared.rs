@@ -9,6 +9,7 @@ use signalbox_types::{
     MetricsTls, ModelKey, Origin, Rates, Work,
 };
 
+use crate::engine::{decode_engine, encode_engine};
 use crate::error::WireError;
 
 pub(crate) fn encode_scrape_status(scrape_status: ScrapeStatus) -> i32 {
@@ -210,26 +211,37 @@ pub(crate) fn decode_metrics_tls(number: i32) -> Result<MetricsTls, WireError> {
 
 pub(crate) fn encode_spec(spec: &EndpointSpec) -> pb::EndpointSpec {
     let EndpointSpec { name, address, metrics_url, engine, labels, is_draining, metrics_tls } = spec;
+    let (engine, custom_engine) = encode_engine(engine);
     pb::EndpointSpec {
         name: name.clone(),
         address: address.to_string(),
-        engine: engine.name().to_owned(),
+        engine,
         labels: labels.clone().into_iter().collect(),
         metrics_url: metrics_url.clone(),
         is_draining: *is_draining,
         metrics_tls: encode_metrics_tls(*metrics_tls),
+        custom_engine,
     }
 }
 
 pub(crate) fn decode_spec(message: Option<pb::EndpointSpec>) -> Result<Arc<EndpointSpec>, WireError> {
     let message = message.ok_or(WireError::Missing("spec"))?;
-    let pb::EndpointSpec { name, address, engine, labels, metrics_url, is_draining, metrics_tls } = message;
+    let pb::EndpointSpec {
+        name,
+        address,
+        engine,
+        labels,
+        metrics_url,
+        is_draining,
+        metrics_tls,
+        custom_engine,
+    } = message;
     let address = address.parse().map_err(|_| WireError::Address(address))?;
     Ok(Arc::new(EndpointSpec {
         name,
         address,
         metrics_url,
-        engine: engine.parse()?,
+        engine: decode_engine(&engine, custom_engine)?,
         labels: labels.into_iter().collect(),
         is_draining,
         metrics_tls: decode_metrics_tls(metrics_tls)?,

@@ -90,7 +90,7 @@ pub struct Flags {
 impl Flags {
     /// Returns whether the pools or the coordinator are in Kubernetes, or its HPA is served.
     pub fn needs_cluster(&self) -> bool {
-        self.pools.kubernetes().is_some()
+        self.pools.is_kubernetes()
             || self.coordinator.is_kubernetes()
             || self.autoscaling.serves_metrics_api()
     }

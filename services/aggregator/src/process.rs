@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use signalbox_document::read_file;
 use signalbox_kube::Cluster;
 use signalbox_telemetry::{init_logs, stop_requested};
+use signalbox_types::PageSettings;
 
 use crate::app::{Aggregator, PortFlags};
 use crate::config::{AggregatorConfig, Flags, Output};
@@ -66,15 +68,19 @@ fn addresses(aggregator: &Aggregator) -> Value {
 
 /// Reads the files that `flags` name. Nothing else needs to be available yet.
 async fn prepare(flags: &Flags) -> anyhow::Result<(AggregatorConfig, Vec<PoolSource>)> {
+    let pages = match &flags.pools.config_file {
+        Some(path) => read_file(path, signalbox_config::parse)?.pages,
+        None => PageSettings::default(),
+    };
     let mut sources = Vec::new();
     for path in &flags.pools.endpoints {
-        sources.push(PoolSource::File(path.clone(), endpoints_file::read(path)?));
+        sources.push(PoolSource::File(path.clone(), endpoints_file::read(path, &pages)?, pages.clone()));
     }
     let cluster = match flags.needs_cluster() {
         true => Some(Cluster::connect(&flags.kubernetes.cluster_settings()).await?),
         false => None,
     };
-    if let Some((cluster, settings)) = cluster.clone().zip(flags.pools.kubernetes()) {
+    if let Some((cluster, settings)) = cluster.clone().zip(flags.pools.kubernetes(&pages)) {
         tracing::info!(server = cluster.server(), ?settings, "reading the pools from Kubernetes");
         sources.push(PoolSource::Kubernetes(cluster, settings));
     }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 use signalbox_lease::{Coordinator, CoordinatorFlags};
 use signalbox_peers::FollowedPools;
 use signalbox_telemetry::{LogFormat, process_name};
-use signalbox_tls::{PageTls, Security, TlsFlags};
+use signalbox_tls::{PageTls, PageTlsFiles, Security, TlsFlags};
 use signalbox_types::PeerAddress;
 
 /// Scrapes the metrics of model servers and reports changes to an aggregator.
@@ -89,16 +89,37 @@ pub struct PageTlsFlags {
     /// Certificate authorities (PEM) for https metrics pages; reloaded when it changes [default: the platform's]
     #[arg(long, value_name = "FILE")]
     pub metrics_ca: Option<PathBuf>,
+    /// Certificate (PEM) that is presented to https metrics pages that ask for one; reloaded when it changes
+    #[arg(long, value_name = "FILE", requires = "metrics_key")]
+    pub metrics_cert: Option<PathBuf>,
+    /// Private key of --metrics-cert (PEM); reloaded when it changes
+    #[arg(long, value_name = "FILE", requires = "metrics_cert")]
+    pub metrics_key: Option<PathBuf>,
+    /// Accept any certificate of https metrics pages, as the Go EPP does unless told otherwise
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = ArgAction::Set
+    )]
+    pub model_server_metrics_https_insecure_skip_verify: bool,
 }
 
 impl PageTlsFlags {
     /// Returns the settings that the flags describe.
     ///
     /// # Errors
-    /// When the file cannot be used.
+    /// When a file cannot be used.
     pub fn load(&self) -> anyhow::Result<Arc<PageTls>> {
-        let page_tls = self.metrics_ca.clone().map(PageTls::with_authorities).transpose()?;
-        Ok(Arc::new(page_tls.unwrap_or_default()))
+        let own = self.metrics_cert.clone().zip(self.metrics_key.clone());
+        let page_tls = PageTls::with_files(PageTlsFiles { ca: self.metrics_ca.clone(), own })?;
+        Ok(Arc::new(match self.model_server_metrics_https_insecure_skip_verify {
+            true => page_tls.verifying_none(),
+            false => page_tls,
+        }))
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::json;
 use signalbox_telemetry::{LogFormat, TraceSettings, init_logs, stop_requested};
+use signalbox_types::PageSettings;
 
 use crate::app::{Epp, PortFlags};
 use crate::config::EppConfig;
@@ -49,7 +50,12 @@ pub async fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     };
     let config = match flags.config() {
         Ok(config) => {
-            let LoadedPolicy { policy, flow_control, parsers } = loaded;
+            let LoadedPolicy { policy, flow_control, parsers, pages } = loaded;
+            if pages != PageSettings::default() {
+                tracing::info!(
+                    "what the configuration says of metrics pages has its effect at aggregators: give them the file by --config-file, too"
+                );
+            }
             EppConfig { policy, flow_control, parsers, tracing, ..config }
         }
         Err(error) => {

@@ -5,7 +5,7 @@ use signalbox_schedule::{Filter, Picker, Role, Scorer};
 
 use super::flow_policies::{self, FlowPolicy};
 use super::plugin::Plugin;
-use super::{filters, ignored, pickers, scorers, session_affinity};
+use super::{filters, ignored, metrics_pages, pickers, scorers, session_affinity};
 use crate::diagnostics::Diagnostics;
 
 /// How Signalbox treats a plugin type.
@@ -67,11 +67,11 @@ pub(crate) const CATALOG: &[(&str, Support)] = &[
     ("single-profile-handler", Support::BuiltIn(ignored::no_parameters, "there is only one profile")),
     (
         "metrics-data-source",
-        Support::BuiltIn(ignored::metrics_source, "the collector scrapes each endpoint's metrics"),
+        Support::BuiltIn(metrics_pages::source, "the collector scrapes each endpoint's metrics"),
     ),
     (
         "core-metrics-extractor",
-        Support::BuiltIn(ignored::metrics_extractor, "the collector scrapes each endpoint's metrics"),
+        Support::BuiltIn(metrics_pages::extractor, "the collector scrapes each endpoint's metrics"),
     ),
     (
         "endpoint-notification-source",

@@ -9,34 +9,6 @@ pub(crate) fn no_parameters(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) 
     plugin.reject_parameters(diagnostics);
 }
 
-pub(crate) fn metrics_source(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) {
-    let texts = ["scheme", "path", "caCertPath", "clientCertPath", "clientKeyPath", "interval"];
-    let known = [&texts[..], &["port", "insecureSkipVerify"]].concat();
-    let problems = &mut diagnostics.problems;
-    let parameters = plugin.parameters(&known, problems);
-    for text in texts {
-        let _ = parameters.text(text, problems);
-    }
-    parameters.number("port", 1.0, Bounds::PORT, problems);
-    parameters.boolean("insecureSkipVerify", true, problems);
-    if known.iter().any(|name| parameters.optional(name).is_some()) {
-        let message = "its parameters are ignored: metricsUrl in the endpoints file sets what is scraped";
-        diagnostics.add_warning(&plugin.at, message);
-    }
-}
-
-pub(crate) fn metrics_extractor(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) {
-    let known = ["engineLabelKey", "defaultEngine", "engineConfigs"];
-    let problems = &mut diagnostics.problems;
-    let parameters = plugin.parameters(&known, problems);
-    let _ = (parameters.text("engineLabelKey", problems), parameters.text("defaultEngine", problems));
-    parameters.items("engineConfigs", problems);
-    if known.iter().any(|name| parameters.optional(name).is_some()) {
-        let message = "its parameters are ignored: engine in the endpoints file sets how metrics are parsed";
-        diagnostics.add_warning(&plugin.at, message);
-    }
-}
-
 pub(crate) fn approximate_prefixes(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) {
     let counts = [
         "blockSizeTokens",

@@ -4,6 +4,7 @@ pub(crate) mod catalog;
 mod filters;
 pub(crate) mod flow_policies;
 mod ignored;
+mod metrics_pages;
 mod older_prefix;
 mod older_types;
 mod pickers;

@@ -1,10 +1,12 @@
 //! Metric families, and the role that each has in a sample.
 
+use signalbox_types::MetricSpec;
+
 use super::text_format::Labels;
 
 /// The part of a sample that a family provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum Role<'e> {
     /// Waiting requests.
     Waiting,
     /// Running requests.
@@ -16,9 +18,9 @@ pub(super) enum Role {
     /// Labels with the KV cache capacity.
     CacheLabels {
         /// Label with the tokens per block.
-        block: &'static str,
+        block: &'e str,
         /// Label with the number of blocks.
-        blocks: &'static str,
+        blocks: &'e str,
     },
     /// Tokens per block, as a gauge; used only if [`Role::CacheLabels`] is absent.
     BlockTokens,
@@ -56,34 +58,45 @@ pub(super) enum Role {
 }
 
 /// A metric family that Signalbox reads.
-#[derive(Debug)]
-pub(super) struct Family {
-    pub(super) name: &'static str,
-    pub(super) role: Role,
-    /// Name and value of a label that series must have.
-    label: Option<(&'static str, &'static str)>,
+#[derive(Clone, Debug)]
+pub(super) struct Family<'e> {
+    pub(super) name: &'e str,
+    pub(super) role: Role<'e>,
+    required: RequiredLabels<'e>,
     /// See [`Family::per_part`].
-    part_label: Option<&'static str>,
+    part_label: Option<&'e str>,
 }
 
-impl Family {
-    pub(super) const fn new(name: &'static str, role: Role) -> Self {
-        Self { name, role, label: None, part_label: None }
+/// The labels that a series must have.
+#[derive(Clone, Copy, Debug)]
+enum RequiredLabels<'e> {
+    /// One or none, with its value.
+    AtMostOne(Option<(&'e str, &'e str)>),
+    /// All these, with their values.
+    All(&'e [(String, String)]),
+}
+
+impl<'e> Family<'e> {
+    pub(super) const fn new(name: &'e str, role: Role<'e>) -> Self {
+        Self { name, role, required: RequiredLabels::AtMostOne(None), part_label: None }
     }
 
     /// Restricts the family to series with `label`.
-    pub(super) const fn with_label(
-        name: &'static str,
-        label: (&'static str, &'static str),
-        role: Role,
-    ) -> Self {
-        Self { name, role, label: Some(label), part_label: None }
+    pub(super) const fn with_label(name: &'e str, label: (&'e str, &'e str), role: Role<'e>) -> Self {
+        Self { name, role, required: RequiredLabels::AtMostOne(Some(label)), part_label: None }
+    }
+
+    /// Returns the family that `spec` describes.
+    pub(super) fn described(spec: &'e MetricSpec, role: Role<'e>) -> Self {
+        let required = RequiredLabels::All(&spec.labels);
+        Self { name: &spec.family, role, required, part_label: None }
     }
 
     /// Declares that series with the same value of the label `part_label` repeat one value, e.g. because each
     /// rank of a tensor-parallel group reports that of the group. The greatest counts.
-    pub(super) const fn per_part(name: &'static str, part_label: &'static str, role: Role) -> Self {
-        Self { name, role, label: None, part_label: Some(part_label) }
+    pub(super) const fn per_part(name: &'e str, part_label: &'e str, role: Role<'e>) -> Self {
+        let required = RequiredLabels::AtMostOne(None);
+        Self { name, role, required, part_label: Some(part_label) }
     }
 
     /// Returns the rest of `line` after the name, if the line belongs to this family.
@@ -92,9 +105,13 @@ impl Family {
         matches!(rest.first(), Some(b'{' | b' ' | b'\t')).then_some(rest)
     }
 
-    /// Returns whether a series of the family has the required label.
+    /// Returns whether a series of the family has the required labels.
     pub(super) fn matches(&self, labels: Labels<'_>) -> bool {
-        self.label.is_none_or(|(name, value)| labels.get(name).is_some_and(|found| found == value))
+        let has = |name: &str, value: &str| labels.get(name).is_some_and(|found| found == value);
+        match self.required {
+            RequiredLabels::AtMostOne(label) => label.is_none_or(|(name, value)| has(name, value)),
+            RequiredLabels::All(all) => all.iter().all(|(name, value)| has(name, value)),
+        }
     }
 
     /// Returns the part of the server that a series describes; `None` if each series describes its own.

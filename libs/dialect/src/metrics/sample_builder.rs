@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use signalbox_types::{Capacity, Counters, Engine, Gauges, Incarnation, PPM, Sample, Work};
+use signalbox_types::{Capacity, Counters, Gauges, Incarnation, PPM, Sample, Work};
 
 use super::adapter_lists::AdapterLists;
-use super::engines::{page_rules, reports};
+use super::engines::Table;
 use super::family::{Family, Role};
 use super::text_format::{Labels, Series, is_page_of};
 use super::totals::{Histogram, Total};
@@ -33,7 +33,7 @@ pub(super) struct SampleBuilder<'a> {
 
 impl<'a> SampleBuilder<'a> {
     /// Adds a series. Values that are not finite are ignored.
-    pub(super) fn add(&mut self, family: &Family, series: Series<'a>) {
+    pub(super) fn add(&mut self, family: &Family<'_>, series: Series<'a>) {
         if let Some(total) = self.total_of(family.role) {
             return total.add(family.part_of(series.labels), series.value);
         }
@@ -57,7 +57,7 @@ impl<'a> SampleBuilder<'a> {
     }
 
     /// Returns the total of a role that sums its series.
-    fn total_of(&mut self, role: Role) -> Option<&mut Total> {
+    fn total_of(&mut self, role: Role<'_>) -> Option<&mut Total> {
         Some(match role {
             Role::Waiting => &mut self.waiting,
             Role::Running => &mut self.running,
@@ -77,8 +77,8 @@ impl<'a> SampleBuilder<'a> {
     }
 
     /// Returns the sample of `page`, or the roles that it lacks a value for.
-    pub(super) fn build(self, engine: Engine, page: &[u8]) -> Result<Sample, Vec<Role>> {
-        let missing = self.missing(engine, page);
+    pub(super) fn build(self, table: &Table<'_>, page: &[u8]) -> Result<Sample, Vec<Role<'static>>> {
+        let missing = self.missing(table, page);
         if !missing.is_empty() {
             return Err(missing);
         }
@@ -87,7 +87,7 @@ impl<'a> SampleBuilder<'a> {
         let is_running_known = self.running.is_seen() || !self.waiting.is_seen();
         let gauges = Gauges {
             waiting: self.waiting.requests(),
-            running: (reports(engine, Role::Running) && is_running_known).then(|| self.running.requests()),
+            running: (table.reports(Role::Running) && is_running_known).then(|| self.running.requests()),
             kv_used_ppm: kv_use.map(|total| (total.mean().clamp(0.0, 1.0) * f64::from(PPM)).round() as u32),
         };
         Ok(Sample {
@@ -107,17 +107,16 @@ impl<'a> SampleBuilder<'a> {
 
     /// Returns the load gauges that the page lacks a value for. One that is absent is lacking only if the
     /// engine always reports it, or if the page is not the engine's; one whose values are not finite always.
-    fn missing(&self, engine: Engine, page: &[u8]) -> Vec<Role> {
-        let rules = page_rules(engine);
+    fn missing(&self, table: &Table<'_>, page: &[u8]) -> Vec<Role<'static>> {
         let is_any_seen = self.waiting.is_seen() || self.running.is_seen();
-        let is_idle = rules.is_lazy && !is_any_seen && is_page_of(page, rules.prefix);
-        let is_missing = |role: Role, total: &Total| {
-            let is_required = rules.required.contains(&role) || !is_any_seen;
+        let is_idle = table.is_lazy && !is_any_seen && is_page_of(page, table.prefixes);
+        let is_missing = |role: Role<'_>, total: &Total| {
+            let is_required = table.required.contains(&role) || !is_any_seen;
             total.if_present().is_none() && (total.is_seen() || is_required && !is_idle)
         };
         [(Role::Waiting, &self.waiting), (Role::Running, &self.running)]
             .into_iter()
-            .filter(|(role, total)| reports(engine, *role) && is_missing(*role, total))
+            .filter(|(role, total)| table.reports(*role) && is_missing(*role, total))
             .map(|(role, _)| role)
             .collect()
     }

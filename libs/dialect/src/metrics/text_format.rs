@@ -25,10 +25,14 @@ pub(super) fn looks_like_metrics(page: &[u8]) -> bool {
     })
 }
 
-/// Returns whether the page has a metric whose name begins with `prefix`, be it only a comment that describes
-/// it, or is blank: libraries that write a metric only once it has a value leave the page of an idle server
-/// blank.
-pub(super) fn is_page_of(page: &[u8], prefix: &str) -> bool {
+/// Returns whether the page [has a metric](has_metric_of) with one of `prefixes`, or is blank: libraries that write
+/// a metric only once it has a value leave the page of an idle server blank.
+pub(super) fn is_page_of(page: &[u8], prefixes: &[&str]) -> bool {
+    page.trim_ascii().is_empty() || prefixes.iter().any(|prefix| has_metric_of(page, prefix))
+}
+
+/// Returns whether the page has a metric whose name begins with `prefix`, be it only a comment that describes it.
+pub(super) fn has_metric_of(page: &[u8], prefix: &str) -> bool {
     let is_own = |line: &[u8]| {
         let comment = line.strip_prefix(b"# TYPE ").or_else(|| line.strip_prefix(b"# HELP "));
         let name_len = line.iter().take_while(|byte| is_name_byte(**byte)).count();
@@ -37,7 +41,7 @@ pub(super) fn is_page_of(page: &[u8], prefix: &str) -> bool {
             None => line.starts_with(prefix.as_bytes()) && Series::parse(&line[name_len..]).is_some(),
         }
     };
-    page.trim_ascii().is_empty() || lines(page).any(is_own)
+    lines(page).any(is_own)
 }
 
 /// The part of a series' line after the name.
@@ -181,10 +185,10 @@ mod tests {
     #[test]
     fn page_belongs_to_whoever_names_a_metric_on_it() {
         for own in ["tgi_queue_size 1", "up 1\n# TYPE tgi_queue_size gauge", "# HELP tgi_x y", "", " \r\n"] {
-            assert!(is_page_of(own.as_bytes(), "tgi_"), "{own}");
+            assert!(is_page_of(own.as_bytes(), &["nv_", "tgi_"]), "{own}");
         }
         for other in ["up 1", "# tgi_queue_size 1", "tgi_ <br>", "<html>tgi_queue_size 1</html>"] {
-            assert!(!is_page_of(other.as_bytes(), "tgi_"), "{other}");
+            assert!(!is_page_of(other.as_bytes(), &["tgi_"]), "{other}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 use signalbox_document::quoted;
-use signalbox_types::{EndpointSpec, Engine, MetricsTls};
+use signalbox_types::{EndpointSpec, Engine, MetricsTls, PageSettings, url_host};
 
 use super::rejection::{Reason, Rejection};
 use super::selected_pools::SelectedPool;
@@ -18,10 +18,11 @@ const ENGINE_LABELS: [&str; 2] = ["llm-d.ai/engine-type", "inference.networking.
 const ROLE_LABEL: &str = "llm-d.ai/role";
 const OLD_ROLE_LABEL: &str = "inference.networking.k8s.io/role";
 
-/// Returns the endpoints of `pool`, of which `pods` are those in its namespace: one per pod and target port.
+/// Returns the endpoints of `pool`, whose metrics pages are as `pages` say unless a pod says otherwise, and of which `pods` are those in its namespace: one per pod and target port.
 pub(super) fn endpoints<'a>(
     pool: &SelectedPool,
     pods: impl Iterator<Item = &'a Pod>,
+    pages: &'a PageSettings,
 ) -> (Vec<EndpointSpec>, BTreeSet<Rejection>) {
     let mut rejected = BTreeSet::new();
     let mut found = Found::default();
@@ -29,7 +30,7 @@ pub(super) fn endpoints<'a>(
         // A pod that is being deleted can still have running requests, even if it is no longer ready.
         let is_endpoint = if pod.is_being_deleted { pod.is_running } else { pod.is_ready };
         if let Some(ip) = pod.ip.filter(|_| is_endpoint) {
-            add_pod(pool, pod, ip, &mut found, &mut rejected);
+            add_pod(pool, (pod, ip), pages, &mut found, &mut rejected);
         }
     }
     let endpoints = found.endpoints.into_iter().filter_map(|(_, endpoint)| endpoint).collect();
@@ -45,12 +46,12 @@ struct Found<'a> {
 
 fn add_pod<'a>(
     pool: &SelectedPool,
-    pod: &'a Pod,
-    ip: IpAddr,
+    (pod, ip): (&'a Pod, IpAddr),
+    pages: &'a PageSettings,
     found: &mut Found<'a>,
     rejected: &mut BTreeSet<Rejection>,
 ) {
-    let mut settings = Settings { pod, rejected };
+    let mut settings = Settings { pod, pages, rejected };
     let engine = settings.engine();
     let active_ports = settings.active_ports();
     let metrics = settings.metrics();
@@ -65,8 +66,8 @@ fn add_pod<'a>(
         let endpoint = EndpointSpec {
             name: format!("{}-rank-{rank}", pod.reference.key.name),
             address: SocketAddr::new(ip, *port),
-            metrics_url: metrics.url(ip, *port),
-            engine,
+            metrics_url: metrics.metrics_url(&engine, &url_host(ip), *port),
+            engine: engine.clone(),
             labels: labels.clone(),
             is_draining: pod.is_being_deleted,
             metrics_tls: metrics.tls,
@@ -116,35 +117,23 @@ fn labels(pod: &Pod) -> BTreeMap<String, String> {
     labels
 }
 
-/// Where the metrics pages of a pod are.
-struct Metrics<'a> {
-    scheme: &'a str,
-    port: Option<u16>,
-    path: &'a str,
-    tls: MetricsTls,
-}
-
-impl Metrics<'_> {
-    fn url(&self, ip: IpAddr, target_port: u16) -> String {
-        let address = SocketAddr::new(ip, self.port.unwrap_or(target_port));
-        format!("{}://{address}{}", self.scheme, self.path)
-    }
-}
-
 /// Reads the settings of a pod. A value that makes no sense is reported with what applies instead: the default, or
 /// of a list of ports those that make sense.
 struct Settings<'a, 'r> {
     pod: &'a Pod,
+    pages: &'a PageSettings,
     rejected: &'r mut BTreeSet<Rejection>,
 }
 
 impl<'a> Settings<'a, '_> {
     fn engine(&mut self) -> Engine {
-        let found = ENGINE_LABELS.iter().find_map(|label| Some((*label, self.pod.label(label)?)));
-        let Some((label, value)) = found else { return Engine::default() };
-        value.parse().unwrap_or_else(|error| {
-            self.reject("label", label, &format!("{error}; using {}", Engine::default()));
-            Engine::default()
+        let default = &self.pages.default_engine;
+        let mut labels = self.pages.engine_label.as_deref().into_iter().chain(ENGINE_LABELS);
+        let found = labels.find_map(|label| Some((label, self.pod.label(label)?)));
+        let Some((label, value)) = found else { return default.clone() };
+        self.pages.engine(value).unwrap_or_else(|error| {
+            self.reject("label", label, &format!("{error}; using {default}"));
+            default.clone()
         })
     }
 
@@ -175,21 +164,30 @@ impl<'a> Settings<'a, '_> {
         self.read(Setting::Cost, "a positive number", |text| is_cost(text).then_some(text))
     }
 
-    fn metrics(&mut self) -> Metrics<'a> {
+    /// Returns where and how the pages of the pod are read.
+    fn metrics(&mut self) -> PageSettings {
         let is_path = |path: &str| {
             path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
         };
         let port = |text: &'a str| text.parse().ok().filter(|port| *port > 0);
         let scheme = |text: &'a str| ["http", "https"].contains(&text).then_some(text);
         let skip = |text: &'a str| text.parse::<bool>().ok();
-        let skip = self.read(Setting::MetricsSkipVerify, "true or false", skip).unwrap_or_default();
-        Metrics {
-            scheme: self.read(Setting::MetricsScheme, "http or https", scheme).unwrap_or("http"),
-            port: self.read(Setting::MetricsPort, "a port from 1 to 65535", port),
-            path: self
-                .read(Setting::MetricsPath, "a path such as /metrics", |text| is_path(text).then_some(text))
-                .unwrap_or("/metrics"),
-            tls: if skip { MetricsTls::Unverified } else { MetricsTls::Verified },
+        let skip = self.read(Setting::MetricsSkipVerify, "true or false", skip);
+        let scheme = self.read(Setting::MetricsScheme, "http or https", scheme);
+        let port = self.read(Setting::MetricsPort, "a port from 1 to 65535", port);
+        let path =
+            self.read(Setting::MetricsPath, "a path such as /metrics", |text| is_path(text).then_some(text));
+        let pages = self.pages;
+        PageSettings {
+            is_https: scheme.map_or(pages.is_https, |scheme| scheme == "https"),
+            port: port.or(pages.port),
+            path: path.map(str::to_owned).or_else(|| pages.path.clone()),
+            tls: match skip {
+                None => pages.tls,
+                Some(true) => MetricsTls::Unverified,
+                Some(false) => MetricsTls::Verified,
+            },
+            ..PageSettings::default()
         }
     }
 

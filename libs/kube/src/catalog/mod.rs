@@ -148,7 +148,7 @@ impl Catalog {
         let known = before.as_deref();
         let endpoints = if self.dirty.endpoints.contains(&id) {
             let pods = self.pods.namespace(&id.namespace).map(|(_, pod)| pod);
-            let (endpoints, rejected) = endpoints::endpoints(selected, pods);
+            let (endpoints, rejected) = endpoints::endpoints(selected, pods, &self.rules.pages);
             self.rejections.replace(Source::Endpoints(id.clone()), rejected, new_rejections);
             endpoints
         } else {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use signalbox_objects::{InferencePool, PickerRef};
-use signalbox_types::PoolId;
+use signalbox_types::{PageSettings, PoolId};
 
 use super::rejection::{Reason, Rejection};
 use crate::objects::{ObjectRef, Pod, PoolEntry, Resource};
@@ -30,6 +30,8 @@ pub(crate) struct Rules {
     pub(crate) selection: PoolSelection,
     /// Ports that the Service opens; `None`: any.
     pub(crate) service_ports: Option<RangeInclusive<u16>>,
+    /// How metrics pages are found and read unless a pod says otherwise.
+    pub(crate) pages: PageSettings,
 }
 
 /// What is used of a pool that is served.

@@ -50,8 +50,8 @@ fn start(
     let (pools, receiver) = watch::channel(Arc::default());
     let (inputs, waiting) = mpsc::channel(WAITING_INPUTS);
     let scopes = settings.scopes();
-    let PoolWatchSettings { selection, service_ports, .. } = settings;
-    let catalog = Catalog::new(Rules { selection, service_ports }, scopes.clone());
+    let PoolWatchSettings { selection, service_ports, pages, .. } = settings;
+    let catalog = Catalog::new(Rules { selection, service_ports, pages }, scopes.clone());
     let supervisor = Supervisor::new(cluster.clone(), pace, scopes, inputs, Arc::clone(&observer));
     let publisher = Publisher { catalog, pools, events: start_events(cluster), observer };
     tokio::spawn(async move {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use signalbox_actors::BackoffPolicy;
+use signalbox_types::PageSettings;
 
 use crate::catalog::{PoolSelection, Scope};
 
@@ -17,6 +18,8 @@ pub struct PoolWatchSettings {
     pub selection: PoolSelection,
     /// Ports that the Service opens; a pool on another one is left out. `None`: any.
     pub service_ports: Option<RangeInclusive<u16>>,
+    /// How metrics pages are found and read unless a pod says otherwise.
+    pub pages: PageSettings,
 }
 
 /// How often the API server is asked.
@@ -82,7 +85,13 @@ mod tests {
     fn only_what_is_needed_is_watched() {
         let scopes = |namespaces: &[&str], selection| {
             let namespaces = namespaces.iter().map(|namespace| (*namespace).to_owned()).collect();
-            let scopes = PoolWatchSettings { namespaces, selection, service_ports: None }.scopes();
+            let scopes = PoolWatchSettings {
+                namespaces,
+                selection,
+                service_ports: None,
+                pages: PageSettings::default(),
+            }
+            .scopes();
             scopes.iter().map(|scope| scope.namespace().unwrap_or("*").to_owned()).collect::<Vec<_>>()
         };
         let served = || PoolSelection::ServedBy { namespace: "a".to_owned(), name: "epp".to_owned() };

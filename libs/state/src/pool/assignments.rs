@@ -243,7 +243,7 @@ impl Assignments {
             generation: *generation,
             name: spec.name.clone(),
             metrics_url: spec.metrics_url.clone(),
-            engine: spec.engine,
+            engine: spec.engine.clone(),
             metrics_tls: spec.metrics_tls,
         });
         assigned.collect()

@@ -28,7 +28,7 @@ impl Pool {
     pub(super) fn restore_rates(&mut self) {
         for endpoint_state in self.pool_state.endpoints() {
             if let Some(assessor) = self.assessors.get(&endpoint_state.key) {
-                self.rates.record(endpoint_state.key, endpoint_state.spec.engine, assessor);
+                self.rates.record(endpoint_state.key, &endpoint_state.spec.engine, assessor);
             }
         }
         self.update_rates();
@@ -43,7 +43,7 @@ impl Pool {
     pub(super) fn assess_against(&mut self, now_ms: u64, endpoint: EndpointKey, typical: Rates) {
         let Some(endpoint_state) = self.pool_state.endpoint(endpoint) else { return };
         let Some(assessor) = self.assessors.get_mut(&endpoint) else { return };
-        let engine = endpoint_state.spec.engine;
+        let engine = &endpoint_state.spec.engine;
         let supported = self.rates.record(endpoint, engine, assessor);
         let probers = self.origins.probers_of(assessor);
         let before = &endpoint_state.assessment;
@@ -78,7 +78,7 @@ impl Pool {
         if endpoint_state.observed.incarnation != usage.incarnation {
             return;
         }
-        let ranges = self.rates.ranges(endpoint_state.spec.engine);
+        let ranges = self.rates.ranges(&endpoint_state.spec.engine);
         let running = endpoint_state.observed.gauges.running.unwrap_or(0);
         if let Some(assessor) = self.assessors.get_mut(&usage.endpoint) {
             assessor.record_usage(usage, running, ranges);

@@ -38,7 +38,7 @@ pub(crate) struct PoolRates {
 }
 
 /// What one endpoint shows of its speed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Shown {
     engine: Engine,
     estimated: Rates,
@@ -53,17 +53,21 @@ impl PoolRates {
     pub(crate) fn record(
         &mut self,
         endpoint: EndpointKey,
-        engine: Engine,
+        engine: &Engine,
         assessor: &EndpointAssessor,
     ) -> Rates {
         let shown = Shown {
-            engine,
+            engine: engine.clone(),
             estimated: assessor.estimated_rates(self.ranges(engine)),
             has_measured_decode: assessor.has_measured_decode(),
             has_reported_work: assessor.has_reported_work(),
         };
-        self.is_outdated |= self.endpoints.insert(endpoint, shown) != Some(shown);
-        self.limited(endpoint, shown)
+        let limited = self.limited(endpoint, &shown);
+        if self.endpoints.get(&endpoint) != Some(&shown) {
+            self.is_outdated = true;
+            self.endpoints.insert(endpoint, shown);
+        }
+        limited
     }
 
     /// Forgets an endpoint that is gone.
@@ -90,11 +94,11 @@ impl PoolRates {
                 self.decode.add(*endpoint, -(compared_decode_us(shown.estimated) as i64));
             }
             if shown.has_reported_work {
-                let range = self.shown.entry(shown.engine).or_insert(RateRange::of(prefill));
+                let range = self.shown.entry(shown.engine.clone()).or_insert(RateRange::of(prefill));
                 *range = range.hull(RateRange::of(prefill));
             }
         }
-        let limited = self.endpoints.iter().map(|(endpoint, shown)| self.limited(*endpoint, *shown));
+        let limited = self.endpoints.iter().map(|(endpoint, shown)| self.limited(*endpoint, shown));
         let believed: Vec<_> = limited.collect();
         self.middle = middle(&believed);
         self.typical = steady(self.typical, self.middle[believed.len() % 2]);
@@ -106,7 +110,7 @@ impl PoolRates {
     /// Returns the typical rates of all endpoints except `endpoint`.
     pub(crate) fn typical_without(&self, endpoint: EndpointKey) -> Rates {
         let Some(shown) = self.endpoints.get(&endpoint) else { return self.typical };
-        let own = self.limited(endpoint, *shown);
+        let own = self.limited(endpoint, shown);
         if self.endpoints.len() == 1 {
             return steady(self.typical, Rates::default());
         }
@@ -117,16 +121,16 @@ impl PoolRates {
     }
 
     /// Returns the prefill rates that are plausible for, and shown by, endpoints of this engine kind.
-    pub(crate) fn ranges(&self, engine: Engine) -> PoolRanges {
+    pub(crate) fn ranges(&self, engine: &Engine) -> PoolRanges {
         let prior = RateRange::of(Rates::default().prefill_tokens_per_second);
         PoolRanges {
             plausible: prior.hull(RateRange::of(self.typical.prefill_tokens_per_second)),
-            shown: self.shown.get(&engine).map_or(prior, |shown| prior.hull(*shown)),
+            shown: self.shown.get(engine).map_or(prior, |shown| prior.hull(*shown)),
         }
     }
 
-    fn limited(&self, endpoint: EndpointKey, shown: Shown) -> Rates {
-        let Shown { estimated, has_measured_decode, .. } = shown;
+    fn limited(&self, endpoint: EndpointKey, shown: &Shown) -> Rates {
+        let Shown { estimated, has_measured_decode, .. } = *shown;
         let Some(fastest_other) = self.prefill.without(endpoint) else { return estimated };
         let is_faster_decoder = has_measured_decode
             && self.decode.without(endpoint).is_some_and(|other_us| {

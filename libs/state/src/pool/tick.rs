@@ -106,7 +106,7 @@ impl Pool {
         let booked = self.pool_state.loads().total(endpoint).requests;
         let observed =
             times.observed_after(is_unreported, (endpoint_state, booked), &mut assessor.unbooked_load);
-        let supported = self.rates.record(endpoint, endpoint_state.spec.engine, assessor);
+        let supported = self.rates.record(endpoint, &endpoint_state.spec.engine, assessor);
         let (rates, before) = ((supported, self.rates.typical), &endpoint_state.assessment);
         let assessment = assessor.assess(now_ms, rates, before, &self.origins.probers_of(assessor));
         let accuracy = self.cache_beliefs.changed(endpoint_state);

@@ -8,20 +8,24 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::parameters::{ALPN_HTTP2, VERSIONS};
+use crate::pem::KeyedChain;
 
 /// Accepts any certificate whose key the server has.
 #[derive(Debug)]
 struct AcceptAnyCertificate(WebPkiSupportedAlgorithms);
 
-/// Returns a configuration that accepts any certificate.
-pub(crate) fn unverified_client_config() -> Result<ClientConfig, Error> {
+/// Returns a configuration that accepts any certificate, and presents `own` to servers that ask for one.
+pub(crate) fn unverified_client_config(own: Option<&KeyedChain>) -> Result<ClientConfig, Error> {
     let provider = ring::default_provider();
     let verifier = Arc::new(AcceptAnyCertificate(provider.signature_verification_algorithms));
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&VERSIONS)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
+    };
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
     Ok(config)
 }

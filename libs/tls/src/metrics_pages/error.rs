@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rustls::{CertificateError, Error, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use thiserror::Error;
 
 /// How to do without verification.
@@ -29,6 +29,11 @@ pub enum PageTlsError {
     /// The certificate is not accepted. The text says why and how to fix it.
     #[error("{0}")]
     Certificate(String),
+    /// The server wants a certificate of this process.
+    #[error(
+        "the server asks for a client certificate that it accepts; give the collector one by --metrics-cert and --metrics-key"
+    )]
+    NoClientCertificate,
     /// The handshake failed for another reason.
     #[error("the TLS handshake failed: {0}")]
     Handshake(#[from] Error),
@@ -40,6 +45,18 @@ impl PageTlsError {
         matches!(self, Self::Broken(_))
     }
 
+    /// Returns the error if a connection broke after the handshake because the server wants a certificate of this
+    /// process: with TLS 1.3, servers say so only then.
+    pub fn from_broken_connection(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let error: &io::Error = crate::client::root_cause(error).downcast_ref()?;
+        match error.get_ref()?.downcast_ref()? {
+            Error::AlertReceived(alert) if wants_client_certificate(*alert) => {
+                Some(Self::NoClientCertificate)
+            }
+            _ => None,
+        }
+    }
+
     /// Describes why a handshake with `host` failed. `authorities` is the file with the trusted authorities, if they
     /// are not the platform's.
     pub(super) fn from_handshake(error: io::Error, host: &str, authorities: Option<&PathBuf>) -> Self {
@@ -49,6 +66,9 @@ impl PageTlsError {
             Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Self::NotTls,
             Some(Error::InvalidCertificate(reason)) => {
                 Self::Certificate(certificate_problem(reason, host, authorities))
+            }
+            Some(Error::AlertReceived(alert)) if wants_client_certificate(*alert) => {
+                Self::NoClientCertificate
             }
             Some(other) => Self::Handshake(other.clone()),
         }
@@ -80,6 +100,12 @@ fn certificate_problem(reason: &CertificateError, host: &str, authorities: Optio
         ),
         _ => format!("the server's certificate cannot be accepted ({reason}); replace it, or {SKIP}"),
     }
+}
+
+/// Returns whether a server that sends `alert` lacks, or does not accept, a certificate of this process.
+fn wants_client_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription::{BadCertificate, CertificateRequired, UnknownCA};
+    [CertificateRequired, BadCertificate, UnknownCA].contains(&alert)
 }
 
 fn is_authority(error: &(dyn std::error::Error + 'static)) -> bool {

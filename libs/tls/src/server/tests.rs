@@ -54,7 +54,7 @@ async fn dial(address: SocketAddr, config: ClientConfig) -> std::io::Result<TlsS
 
 /// Returns the certificate that the server presents.
 async fn presented_certificate(address: SocketAddr) -> CertificateDer<'static> {
-    let stream = dial(address, unverified_client_config().unwrap()).await.unwrap();
+    let stream = dial(address, unverified_client_config(None).unwrap()).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].clone()
 }
 
@@ -62,7 +62,7 @@ async fn presented_certificate(address: SocketAddr) -> CertificateDer<'static> {
 async fn self_signed_certificate_serves_clients_that_do_not_verify_it() {
     let server_tls = ServerTls::self_signed(&TlsParameters::default()).unwrap();
     let address = start_echo_server(server_tls.clone()).await;
-    let stream = dial(address, unverified_client_config().unwrap()).await.unwrap();
+    let stream = dial(address, unverified_client_config(None).unwrap()).await.unwrap();
     let connection = stream.get_ref().1;
     assert_eq!(Some(&b"h2"[..]), connection.alpn_protocol());
     assert_eq!(Some(ProtocolVersion::TLSv1_3), connection.protocol_version());
@@ -80,11 +80,11 @@ async fn silent_connections_keep_nobody_out() {
     for _ in 0..600 {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
-    exchange(dial(address, unverified_client_config().unwrap()).await.unwrap()).await;
+    exchange(dial(address, unverified_client_config(None).unwrap()).await.unwrap()).await;
     // The oldest gave way; the newest may still speak.
     assert_eq!(0, silent[0].read(&mut [0]).await.unwrap_or(0));
     let newest = silent.pop().unwrap();
-    let connector = TlsConnector::from(Arc::new(unverified_client_config().unwrap()));
+    let connector = TlsConnector::from(Arc::new(unverified_client_config(None).unwrap()));
     exchange(connector.connect(address.ip().into(), newest).await.unwrap()).await;
 }
 
@@ -103,7 +103,7 @@ async fn versions_below_the_minimum_are_rejected() {
     let old = old.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
     let refused = dial(address, old).await.unwrap_err().to_string();
     assert!(refused.contains("ProtocolVersion"), "{refused}");
-    dial(address, unverified_client_config().unwrap()).await.unwrap();
+    dial(address, unverified_client_config(None).unwrap()).await.unwrap();
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn changed_files_apply_to_new_connections_and_an_invalid_pair_is_ignored()
     let ServerTls::Tls(certificate) = server_tls.clone() else { panic!("the server is plaintext") };
     let address = start_echo_server(server_tls).await;
     assert_eq!(first, presented_certificate(address).await);
-    let open = dial(address, unverified_client_config().unwrap()).await.unwrap();
+    let open = dial(address, unverified_client_config(None).unwrap()).await.unwrap();
     let old_key = fs::read(folder.path().join("tls.key")).unwrap();
     let second = write_pair(folder.path(), "second");
     let new_key = fs::read(folder.path().join("tls.key")).unwrap();

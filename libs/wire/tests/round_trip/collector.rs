@@ -51,7 +51,7 @@ fn assigned() -> impl Strategy<Value = AssignedEndpoint> {
         generation: Generation(generation),
         name: spec.name.clone(),
         metrics_url: spec.metrics_url.clone(),
-        engine: spec.engine,
+        engine: spec.engine.clone(),
         metrics_tls: spec.metrics_tls,
     })
 }

@@ -8,8 +8,9 @@ use proptest::prelude::{Strategy, any};
 use proptest::sample::select;
 use signalbox_state::ScrapeStatus;
 use signalbox_types::{
-    Adapters, BlockHash, Capacity, EndpointKey, EndpointSpec, Engine, Gauges, Load, LoadedAdapters,
-    MetricsTls, ModelRewrite, Models, Objective, Origin, RewriteRule, RewriteTarget, Version, Work,
+    Adapters, BlockHash, Capacity, CustomEngine, EndpointKey, EndpointSpec, Engine, Gauges, Load,
+    LoadedAdapters, MetricSpec, MetricsTls, ModelRewrite, Models, Objective, Origin, RewriteRule,
+    RewriteTarget, Version, Work,
 };
 
 pub(crate) fn key() -> impl Strategy<Value = EndpointKey> {
@@ -75,9 +76,32 @@ pub(crate) fn adapters() -> impl Strategy<Value = Arc<Adapters>> {
     (0..=Adapters::MAX_SLOTS, names(), names(), option::of(loaded)).prop_map(adapters)
 }
 
+fn custom_engine() -> impl Strategy<Value = Engine> {
+    let metric = || {
+        let labels = vec(("[a-z]{1,3}", "[a-z0-9 .]{0,3}[a-z]"), 0..3);
+        option::of(("[a-z:_]{1,5}", labels).prop_map(|(family, labels)| MetricSpec { family, labels }))
+    };
+    let metrics = (metric(), metric(), metric(), metric(), metric(), metric(), metric());
+    (".{0,4}", metrics, "[a-z]{0,3}", "[a-z]{0,3}").prop_map(|(name, metrics, block_label, blocks_label)| {
+        let (waiting, running, kv_use, adapters, cache_info, block_tokens, blocks) = metrics;
+        Engine::Custom(Arc::new(CustomEngine {
+            name,
+            waiting,
+            running,
+            kv_use,
+            adapters,
+            cache_info,
+            block_label,
+            blocks_label,
+            block_tokens,
+            blocks,
+        }))
+    })
+}
+
 pub(crate) fn spec() -> impl Strategy<Value = Arc<EndpointSpec>> {
     let labels = btree_map("[a-z]{0,3}", ".{0,3}", 0..3);
-    let engine = select(Engine::ALL.to_vec());
+    let engine = proptest::prop_oneof![select(Engine::ALL.to_vec()), custom_engine()];
     let address = any::<(std::net::IpAddr, u16)>().prop_map(std::net::SocketAddr::from);
     let metrics_tls = select(vec![MetricsTls::Verified, MetricsTls::Unverified]);
     (".{0,8}", address, ".{0,8}", engine, labels, any::<bool>(), metrics_tls).prop_map(

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{ArgGroup, Args};
 use signalbox_kube::{PoolSelection, PoolWatchSettings};
-use signalbox_types::PoolId;
+use signalbox_types::{PageSettings, PoolId};
 
 /// Which pools to serve: those of endpoints files, or InferencePools of a Kubernetes cluster.
 #[derive(Args, Clone, Debug)]
@@ -28,6 +28,10 @@ pub struct PoolFlags {
     /// [default: all ports]
     #[arg(long, value_name = "FIRST-LAST", conflicts_with = "endpoints", value_parser = port_range)]
     pub service_ports: Option<RangeInclusive<u16>>,
+    /// EndpointPickerConfig file, the one of the replicas, for what it says of metrics pages: the parameters of
+    /// core-metrics-extractor and metrics-data-source
+    #[arg(long, value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
 }
 
 /// A Service, written as `NAMESPACE/NAME`.
@@ -48,8 +52,13 @@ impl FromStr for ServiceName {
 }
 
 impl PoolFlags {
-    /// Returns what to read from Kubernetes, if pools are read from there.
-    pub(crate) fn kubernetes(&self) -> Option<PoolWatchSettings> {
+    /// Returns whether pools are read from Kubernetes.
+    pub(crate) fn is_kubernetes(&self) -> bool {
+        self.service.is_some() || !self.kubernetes_pool.is_empty()
+    }
+
+    /// Returns what to read from Kubernetes, if pools are read from there, with these defaults for metrics pages.
+    pub(crate) fn kubernetes(&self, pages: &PageSettings) -> Option<PoolWatchSettings> {
         let selection = match &self.service {
             Some(ServiceName { namespace, name }) => {
                 PoolSelection::ServedBy { namespace: namespace.clone(), name: name.clone() }
@@ -61,6 +70,7 @@ impl PoolFlags {
             namespaces: self.watch_namespace.clone(),
             selection,
             service_ports: self.service_ports.clone(),
+            pages: pages.clone(),
         })
     }
 }
@@ -92,16 +102,19 @@ mod tests {
 
     #[test]
     fn pools_come_from_files_or_from_kubernetes() {
-        assert!(parse("--endpoints a --endpoints b").unwrap().kubernetes().is_none());
+        assert!(parse("--endpoints a --endpoints b").unwrap().kubernetes(&PageSettings::default()).is_none());
         let served =
             parse("--service ns/epp --service-ports 9002-9017 --watch-namespace a --watch-namespace b");
-        let served = served.unwrap().kubernetes().unwrap();
+        let served = served.unwrap().kubernetes(&PageSettings::default()).unwrap();
         assert!(matches!(served.selection, PoolSelection::ServedBy { name, .. } if name == "epp"));
         assert_eq!(
             (Some(9002..=9017), vec!["a", "b"]),
             (served.service_ports, served.namespaces.iter().map(String::as_str).collect())
         );
-        let named = parse("--kubernetes-pool ns/a --kubernetes-pool ns/b").unwrap().kubernetes().unwrap();
+        let named = parse("--kubernetes-pool ns/a --kubernetes-pool ns/b")
+            .unwrap()
+            .kubernetes(&PageSettings::default())
+            .unwrap();
         assert!(matches!(named.selection, PoolSelection::Named(pools) if pools.len() == 2));
         assert_eq!(Some(7..=7), parse("--service ns/epp --service-ports 7").unwrap().service_ports);
     }

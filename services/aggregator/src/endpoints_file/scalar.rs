@@ -1,25 +1,45 @@
 //! Parses scalars: addresses, URLs, engines.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use http::Uri;
 use signalbox_document::{closest_match, quoted, shortened};
-use signalbox_types::{Engine, UnknownEngine};
+use signalbox_types::{Engine, PageSettings, UnknownEngine};
 
-/// Parses the name of an engine.
-pub(super) fn engine(text: &str) -> Result<Engine, String> {
-    text.parse().map_err(|UnknownEngine(name)| {
-        let known = Engine::ALL.map(Engine::name);
-        let hint = closest_match(&name, &known).map(|similar| format!("; did you mean {}?", quoted(similar)));
-        format!("{}{}", UnknownEngine(shortened(&name)), hint.unwrap_or_default())
+/// Parses the name of an engine: one that `settings` describe, or a built-in one.
+pub(super) fn engine(text: &str, settings: &PageSettings) -> Result<Engine, String> {
+    settings.engine(text).map_err(|UnknownEngine(name)| {
+        let hint = match closest_match(&name, &Engine::NAMES) {
+            Some(similar) => format!("; did you mean {}?", quoted(similar)),
+            None => ", or describe it in engines".to_owned(),
+        };
+        format!("{}{hint}", UnknownEngine(shortened(&name)))
     })
 }
 
-/// Parses `IP:PORT`, with IPv6 addresses in brackets.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+/// Where an endpoint takes requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Ip(SocketAddr),
+    /// All addresses of a host name, and the port.
+    Host(String, u16),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Host(host, port) => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// Parses `IP:PORT`, with IPv6 addresses in brackets, or `HOST:PORT`.
+pub(super) fn address(text: &str) -> Result<Address, String> {
     let shown = quoted(text);
     let Ok(address) = text.parse::<SocketAddr>() else {
-        return Err(format!("{shown} {}", address_problem(text)));
+        return host_and_port(text).ok_or_else(|| format!("{shown} {}", address_problem(text)));
     };
     match address {
         _ if address.port() == 0 => Err(format!("{shown} has port 0; use a port from 1 to 65535")),
@@ -29,13 +49,28 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         SocketAddr::V6(v6) if text.contains('%') => {
             Err(format!("{shown} has a zone ID; write it without one: [{}]:{}", v6.ip(), v6.port()))
         }
-        address => Ok(address),
+        address => Ok(Address::Ip(address)),
     }
+}
+
+/// Parses `HOST:PORT`, where the host is a name.
+fn host_and_port(text: &str) -> Option<Address> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    let is_label = |label: &str| {
+        let is_char = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(is_char)
+    };
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    // The last label of a name has a letter; otherwise it is an IPv4 address with a mistake.
+    let is_named = labels.rsplit('.').next()?.bytes().any(|byte| byte.is_ascii_alphabetic());
+    let is_host = is_named && host.len() <= 253 && labels.split('.').all(is_label);
+    is_host.then(|| Address::Host(host.to_owned(), port))
 }
 
 /// Describes why `text` is not an address, and how to write it.
 fn address_problem(text: &str) -> String {
-    const FORM: &str = "write IP:PORT, e.g. 127.0.0.1:8000";
+    const FORM: &str = "write IP:PORT or HOST:PORT, e.g. 127.0.0.1:8000";
     if text.contains("://") {
         return format!("is a URL; {FORM}");
     }
@@ -51,7 +86,7 @@ fn address_problem(text: &str) -> String {
     let Some((host, port)) = text.rsplit_once(':') else {
         return match text.bytes().all(|byte| byte.is_ascii_digit()) {
             true => format!("is not an address; {FORM}"),
-            false => format!("has no port, and host names are not supported; {FORM}"),
+            false => format!("has no port; {FORM}"),
         };
     };
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -65,7 +100,10 @@ fn address_problem(text: &str) -> String {
         Err(_) if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
             format!("has an invalid IPv4 address; {FORM}")
         }
-        Err(_) => format!("has a host name, but only IP addresses are supported; {FORM}"),
+        Err(_) if port.parse::<u16>().is_ok_and(|port| port > 0) => {
+            format!("has an invalid host name; {FORM}")
+        }
+        Err(_) => format!("has the invalid port {}; use a port from 1 to 65535", quoted(port)),
     }
 }
 
@@ -98,6 +136,11 @@ mod tests {
 
     #[test]
     fn addresses_are_parsed_or_rejected_with_a_reason() {
+        for host in ["vllm:80", "vllm.default.svc.cluster.local.:8000", "a_1-b:65535", "1.example:1"] {
+            let (name, port) = host.rsplit_once(':').unwrap();
+            let expected = Address::Host(name.to_owned(), port.parse().unwrap());
+            assert_eq!(Ok(expected), address(host));
+        }
         assert!(address("127.0.0.1:8000").is_ok());
         assert!(address("[::1]:65535").is_ok());
         for (text, reason) in [
@@ -113,8 +156,10 @@ mod tests {
             ("0.0.0.0:80", "not an address to connect to"),
             ("[fe80::1%3]:80", "write it without one: [fe80::1]:80"),
             ("http://127.0.0.1:80", "is a URL"),
-            ("pod-a:80", "has a host name"),
-            ("pod-a", "has no port, and host names"),
+            ("pod-a", "has no port; write IP:PORT or HOST:PORT"),
+            ("pod-a:0", "has the invalid port \"0\""),
+            ("pod a:80", "an invalid host name"),
+            ("pod..a:80", "an invalid host name"),
             ("8000", "is not an address"),
             ("", "is not an address"),
         ] {
@@ -146,9 +191,14 @@ mod tests {
 
     #[test]
     fn unknown_engine_is_rejected_with_the_closest_name() {
+        let engine = |text| engine(text, &PageSettings::default());
         assert_eq!(engine("sglang"), Ok(Engine::Sglang));
-        let known = "use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi";
+        let known =
+            "use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi, llamacpp, ray-vllm";
         assert_eq!(engine("vlm"), Err(format!("unknown engine \"vlm\"; {known}; did you mean \"vllm\"?")));
-        assert_eq!(engine("x\n"), Err(format!("unknown engine \"x\\n\"; {known}")));
+        assert_eq!(
+            engine("x\n"),
+            Err(format!("unknown engine \"x\\n\"; {known}, or describe it in engines"))
+        );
     }
 }

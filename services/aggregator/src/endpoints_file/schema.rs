@@ -1,37 +1,56 @@
 //! Reads the file's first document: the pool and its endpoints.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use signalbox_document::{Fields, Located, Node, Problems, quoted};
-use signalbox_objects::read_name;
-use signalbox_types::{EndpointKey, EndpointSpec, Engine, MetricsTls, PoolId};
+use signalbox_objects::{read_custom_engines, read_name};
+use signalbox_types::{EndpointKey, EndpointSpec, Engine, MetricsTls, PageSettings, PoolId, url_host};
 
+use super::NamedEndpoint;
 use super::duplicates::{UniqueValue, report_repeated, report_same_key};
-use super::scalar;
+use super::scalar::{self, Address};
 
 const API_VERSION: &str = "signalbox/v1";
 pub(super) const KIND: &str = "Endpoints";
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// How to write an address, for error messages.
-const ADDRESS_FORM: &str = "IP:PORT, e.g. 127.0.0.1:8000";
+const ADDRESS_FORM: &str = "IP:PORT or HOST:PORT, e.g. 127.0.0.1:8000";
 
 /// The fields of an endpoint.
 const ENDPOINT_FIELDS: [&str; 7] =
     ["name", "address", "engine", "metricsUrl", "metricsInsecureSkipVerify", "labels", "draining"];
 
+/// The endpoints of the file.
+#[derive(Default)]
+pub(super) struct Endpoints {
+    /// Those with an IP address.
+    pub(super) fixed: Vec<EndpointSpec>,
+    /// Those with a host name.
+    pub(super) named: Vec<NamedEndpoint>,
+}
+
+/// An endpoint of the file.
+enum Endpoint {
+    Fixed(EndpointSpec),
+    Named(NamedEndpoint),
+}
+
 /// Reads the pool, its port and its endpoints from the document `root`. Returns `None` for what is invalid.
+/// `defaults` apply to what endpoints do not say of their metrics pages.
 pub(super) fn pool(
     root: &Node,
+    defaults: &PageSettings,
     problems: &mut Problems,
-) -> (Option<PoolId>, Option<u16>, Option<Vec<EndpointSpec>>) {
-    let fields = Located::root(root).fields(&["apiVersion", "kind", "pool", "endpoints"], problems);
+) -> (Option<PoolId>, Option<u16>, Option<Endpoints>) {
+    let fields =
+        Located::root(root).fields(&["apiVersion", "kind", "pool", "engines", "endpoints"], problems);
     let Some(fields) = fields else { return (None, None, None) };
     check_constant(&fields, "apiVersion", API_VERSION, problems);
     check_constant(&fields, "kind", KIND, problems);
     let (id, port) = pool_id_and_port(&fields, problems).unzip();
-    (id, port.flatten(), endpoints(&fields, problems))
+    (id, port.flatten(), endpoints(&fields, defaults, problems))
 }
 
 /// Checks a field that has only one valid value.
@@ -58,31 +77,46 @@ fn pool_id_and_port(fields: &Fields<'_>, problems: &mut Problems) -> Option<(Poo
     Some((PoolId { namespace: namespace?, name: name? }, port))
 }
 
-fn endpoints(fields: &Fields<'_>, problems: &mut Problems) -> Option<Vec<EndpointSpec>> {
+fn endpoints(fields: &Fields<'_>, defaults: &PageSettings, problems: &mut Problems) -> Option<Endpoints> {
+    let engines = fields.non_null("engines").map(|at| read_custom_engines(&at, &[], problems));
+    // Those of the file come first, so they count.
+    let engines = [engines.unwrap_or_default(), defaults.engines.clone()].concat();
+    let defaults = PageSettings { engines, ..defaults.clone() };
     let items = fields.required("endpoints", "[] or a list of endpoints", problems)?.items(problems)?;
     let mut unique = UniqueValues::default();
     // All items are read even if one is invalid, so that all problems are reported.
-    let specs: Vec<_> =
-        items.into_iter().enumerate().map(|(at, item)| endpoint(at, item, &mut unique, problems)).collect();
+    let specs: Vec<_> = items
+        .into_iter()
+        .enumerate()
+        .map(|(at, item)| endpoint(at, item, &defaults, &mut unique, problems))
+        .collect();
     report_repeated("name", &unique.names, problems);
     report_same_key(&unique.names, EndpointKey::of, problems);
     report_repeated("address", &unique.addresses, problems);
-    specs.into_iter().collect()
+    let mut endpoints = Endpoints::default();
+    for endpoint in specs {
+        match endpoint? {
+            Endpoint::Fixed(spec) => endpoints.fixed.push(spec),
+            Endpoint::Named(named) => endpoints.named.push(named),
+        }
+    }
+    Some(endpoints)
 }
 
 /// The values that must be unique, also those of endpoints that are invalid otherwise.
 #[derive(Default)]
 struct UniqueValues {
     names: Vec<UniqueValue<String>>,
-    addresses: Vec<UniqueValue<SocketAddr>>,
+    addresses: Vec<UniqueValue<String>>,
 }
 
 fn endpoint(
     index: usize,
     item: Located<'_>,
+    defaults: &PageSettings,
     unique: &mut UniqueValues,
     problems: &mut Problems,
-) -> Option<EndpointSpec> {
+) -> Option<Endpoint> {
     let fields = item.fields(&ENDPOINT_FIELDS, problems)?;
     let name = fields.required("name", "NAME", problems).and_then(|at| {
         let value = read_name(&at, problems)?;
@@ -91,34 +125,43 @@ fn endpoint(
     });
     let address = fields.required("address", ADDRESS_FORM, problems).and_then(|at| {
         let value = at.parse(at.raw_text(ADDRESS_FORM, problems)?, scalar::address, problems)?;
-        unique.addresses.push(UniqueValue { index, line: at.node.line, value });
+        unique.addresses.push(UniqueValue { index, line: at.node.line, value: value.to_string() });
         Some(value)
     });
-    let engine = fields.optional("engine").map(|at| engine(&at, problems));
+    let engine = fields.optional("engine").map(|at| engine(&at, defaults, problems));
     let metrics_url = fields.optional("metricsUrl").map(|at| metrics_url(&at, problems));
     let labels = fields.optional("labels").map(|at| labels(&at, problems));
-    let skips_verification = boolean(&fields, "metricsInsecureSkipVerify", problems);
-    let is_draining = boolean(&fields, "draining", problems);
-    let address = address?;
-    Some(EndpointSpec {
+    let skips_verification = fields.optional("metricsInsecureSkipVerify").map(|at| at.boolean(problems));
+    let is_draining = fields.optional("draining").map_or(Some(false), |at| at.boolean(problems));
+    let (address, engine) = (address?, engine.unwrap_or_else(|| Some(defaults.default_engine.clone()))?);
+    let (host, address) = match address {
+        Address::Ip(address) => (None, address),
+        Address::Host(host, port) => (Some(host), SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+    };
+    let url_host = host.clone().unwrap_or_else(|| url_host(address.ip()));
+    let spec = EndpointSpec {
         name: name?,
         address,
-        metrics_url: metrics_url.unwrap_or_else(|| Some(format!("http://{address}/metrics")))?,
-        engine: engine.unwrap_or_else(|| Some(Engine::default()))?,
+        metrics_url: metrics_url
+            .unwrap_or_else(|| Some(defaults.metrics_url(&engine, &url_host, address.port())))?,
+        engine,
         labels: labels.unwrap_or_else(|| Some(BTreeMap::new()))?,
         is_draining: is_draining?,
-        metrics_tls: if skips_verification? { MetricsTls::Unverified } else { MetricsTls::Verified },
+        metrics_tls: match skips_verification.map_or(Some(None), |skips| skips.map(Some))? {
+            None => defaults.tls,
+            Some(true) => MetricsTls::Unverified,
+            Some(false) => MetricsTls::Verified,
+        },
+    };
+    Some(match host {
+        None => Endpoint::Fixed(spec),
+        Some(host) => Endpoint::Named(NamedEndpoint { host, spec }),
     })
 }
 
-/// Reads a field that is `false` if it is absent.
-fn boolean(fields: &Fields<'_>, name: &str, problems: &mut Problems) -> Option<bool> {
-    fields.optional(name).map_or(Some(false), |at| at.boolean(problems))
-}
-
-fn engine(at: &Located<'_>, problems: &mut Problems) -> Option<Engine> {
-    let known = Engine::ALL.map(Engine::name).join(" or ");
-    at.parse(at.raw_text(&known, problems)?, scalar::engine, problems)
+fn engine(at: &Located<'_>, settings: &PageSettings, problems: &mut Problems) -> Option<Engine> {
+    let known = Engine::NAMES.join(" or ");
+    at.parse(at.raw_text(&known, problems)?, |name| scalar::engine(name, settings), problems)
 }
 
 fn metrics_url(at: &Located<'_>, problems: &mut Problems) -> Option<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use signalbox_types::{EndpointSpec, Engine, MetricsTls, PoolId, PoolSpec};
+use signalbox_types::{EndpointSpec, Engine, MetricsTls, PageSettings, PoolId, PoolSpec, url_host};
 
 use super::FileErrors;
 
@@ -20,7 +20,7 @@ endpoints:
 ";
 
 fn parse(text: &str) -> Result<PoolSpec, FileErrors> {
-    super::parse(text).map(|parsed| parsed.spec)
+    super::parse(text, &PageSettings::default()).map(|parsed| parsed.spec)
 }
 
 /// Returns the problems of `text`, one per line.
@@ -33,10 +33,10 @@ fn valid_file_is_read() {
     let spec = parse(VALID).unwrap();
     assert_eq!(spec.id, PoolId { namespace: "prod".to_owned(), name: "llama3".to_owned() });
     let [a, b] = spec.endpoints.as_slice() else { panic!("two endpoints") };
-    assert_eq!((a.name.as_str(), a.engine), ("pod-a", Engine::Sglang));
+    assert_eq!((a.name.as_str(), a.engine.clone()), ("pod-a", Engine::Sglang));
     assert_eq!(a.metrics_url, "http://127.0.0.1:8001/metrics");
     assert_eq!(a.labels, BTreeMap::from([("role".to_owned(), "both".to_owned())]));
-    assert_eq!((b.address.to_string().as_str(), b.engine), ("[::1]:8002", Engine::Vllm));
+    assert_eq!((b.address.to_string().as_str(), b.engine.clone()), ("[::1]:8002", Engine::Vllm));
     assert_eq!(b.metrics_url, "http://metrics.example:9000/m");
     assert!(b.labels.is_empty());
     assert_eq!(parse(&VALID.replace('\n', "\r\n")).unwrap(), spec);
@@ -54,7 +54,9 @@ fn endpoints_can_be_empty_and_the_namespace_missing() {
 fn pool_can_have_a_port_of_its_own() {
     let port = |pool: &str| {
         let text = format!("apiVersion: signalbox/v1\nkind: Endpoints\npool: {pool}\nendpoints: []");
-        super::parse(&text).map(|parsed| parsed.port).map_err(|error| error.to_string())
+        super::parse(&text, &PageSettings::default())
+            .map(|parsed| parsed.port)
+            .map_err(|error| error.to_string())
     };
     assert_eq!(Ok(None), port("{ name: p }"));
     assert_eq!(Ok(Some(9003)), port("{ name: p, port: 9003 }"));
@@ -69,7 +71,9 @@ fn endpoints_can_drain_and_their_pages_be_unverified() {
     let text = |fields: &str| {
         VALID.replace("engine: sglang", &format!("engine: sglang, metricsUrl: 'https://h/m', {fields}"))
     };
-    let first = |fields: &str| super::parse(&text(fields)).unwrap().spec.endpoints.swap_remove(0);
+    let first = |fields: &str| {
+        super::parse(&text(fields), &PageSettings::default()).unwrap().spec.endpoints.swap_remove(0)
+    };
     let endpoint = first("draining: true, metricsInsecureSkipVerify: true");
     assert_eq!((true, MetricsTls::Unverified), (endpoint.is_draining, endpoint.metrics_tls));
     let endpoint = first("draining: false");
@@ -94,7 +98,7 @@ endpoints:
 - { name: pod-b, address: 127.0.0.1:8001, metricsURL: 'http://h/m' }
 - { name: pod-a, address: 127.0.0.1:8001, metricsUrl: 'ftp://h/m' }
 - name: 17
-  address: pod-c:8000
+  address: pod c:8000
   address: 127.0.0.1:8003
   labels: { weight: 5, canary: true, app.kubernetes.io/name: , zone: [a] }
 - just text
@@ -106,22 +110,22 @@ line 2: kind: "Endpoint" is not supported; write kind: Endpoints
 line 3: pool.nmae: unknown field; did you mean "name"?
 line 3: pool.name: missing; write name: NAME
 line 3: pool.namespace: must not be empty; write a name
-line 4: replicas: unknown field; known fields: apiVersion, kind, pool, endpoints
+line 4: replicas: unknown field; known fields: apiVersion, kind, pool, engines, endpoints
 line 7: endpoints[0].address: "127.0.0.1" has no port; write IP:PORT, e.g. 127.0.0.1:8000
-line 8: endpoints[0].engine: unknown engine "vlm"; use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi; did you mean "vllm"?
+line 8: endpoints[0].engine: unknown engine "vlm"; use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi, llamacpp, ray-vllm; did you mean "vllm"?
 line 9: endpoints[1].metricsURL: unknown field; did you mean "metricsUrl"?
 line 10: endpoints[2].metricsUrl: "ftp://h/m" is not an http:// or https:// URL; write http://HOST:PORT/PATH
 line 10: endpoints[2].name: "pod-a" is already the name of endpoints[0] on line 6; use another
 line 10: endpoints[2].address: "127.0.0.1:8001" is already the address of endpoints[1] on line 9; use another
 line 11: endpoints[3].name: 17 is a number, expected text; write "17"
-line 12: endpoints[3].address: "pod-c:8000" has a host name, but only IP addresses are supported; write IP:PORT, e.g. 127.0.0.1:8000
+line 12: endpoints[3].address: "pod c:8000" has an invalid host name; write IP:PORT or HOST:PORT, e.g. 127.0.0.1:8000
 line 13: endpoints[3].address: given twice, first on line 12; keep one
 line 14: endpoints[3].labels.weight: 5 is a number, expected text; write "5"
 line 14: endpoints[3].labels.canary: true is a boolean, expected text; write "true"
 line 14: endpoints[3].labels["app.kubernetes.io/name"]: expected text, found nothing
 line 14: endpoints[3].labels.zone: expected text, found a list
 line 15: endpoints[4]: expected a mapping with name, address, engine, metricsUrl, metricsInsecureSkipVerify, labels, draining, found text
-line 16: endpoints[5].address: expected IP:PORT, e.g. 127.0.0.1:8000, found a list
+line 16: endpoints[5].address: expected IP:PORT or HOST:PORT, e.g. 127.0.0.1:8000, found a list
 line 17: endpoints[5].name: expected text, found a list"#;
     assert_eq!(problems(text), expected);
 }
@@ -136,14 +140,14 @@ line 2: endpoints: missing; write endpoints: [] or a list of endpoints";
     assert_eq!(problems("# nothing much\npool:\n"), expected);
     let text = VALID.replace("  address: '[::1]:8002'\n", "  labels:\n");
     let expected = "\
-line 6: endpoints[1].address: missing; write address: IP:PORT, e.g. 127.0.0.1:8000
+line 6: endpoints[1].address: missing; write address: IP:PORT or HOST:PORT, e.g. 127.0.0.1:8000
 line 7: endpoints[1].labels: expected a mapping or {}, found nothing";
     assert_eq!(problems(&text), expected);
 }
 
 #[test]
 fn empty_documents_are_skipped_and_a_second_pool_is_rejected() {
-    let nothing = "expected a mapping with apiVersion, kind, pool, endpoints, found nothing";
+    let nothing = "expected a mapping with apiVersion, kind, pool, engines, endpoints, found nothing";
     assert_eq!(problems(""), format!("line 1: {nothing}"));
     assert_eq!(problems("# only a comment\n"), format!("line 1: {nothing}"));
     assert_eq!(problems("---\n---\n"), format!("line 1: {nothing}"));
@@ -154,7 +158,7 @@ fn empty_documents_are_skipped_and_a_second_pool_is_rejected() {
     assert_eq!(parse(&format!("---\n# nothing\n---\n{VALID}---\n")).unwrap(), parse(VALID).unwrap());
     assert_eq!(
         problems("- a\n"),
-        "line 1: expected a mapping with apiVersion, kind, pool, endpoints, found a list"
+        "line 1: expected a mapping with apiVersion, kind, pool, engines, endpoints, found a list"
     );
 }
 
@@ -281,7 +285,8 @@ fn to_file(spec: &PoolSpec) -> String {
             quoted(name),
             quoted(&address.to_string())
         );
-        if *metrics_url != format!("http://{address}/metrics") {
+        let host = url_host(address.ip());
+        if *metrics_url != PageSettings::default().metrics_url(engine, &host, address.port()) {
             text += &format!("  metricsUrl: {metrics_url}\n");
         }
         if *is_draining {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_document::{ReadError, parse_bytes, read_bytes};
+use signalbox_types::PageSettings;
 
 use super::{Parsed, parse};
 
-/// Reads the file at `path` at each `interval` and calls `on_change` when its contents, valid or not, have
+/// Reads the file at `path` at each `interval`, as [`parse`] does with `defaults`, and calls `on_change` when its contents, valid or not, have
 /// changed. The first call has the contents at the start, so that no change since an earlier
 /// [`read`](super::read) is missed. A file that disappears is reported once, and again when it reappears.
 ///
@@ -19,7 +20,7 @@ use super::{Parsed, parse};
 /// Objects that reference other pools are logged, once per change.
 ///
 /// Never returns: drop the future or abort its task.
-pub async fn watch<F>(path: PathBuf, interval: Duration, mut on_change: F)
+pub async fn watch<F>(path: PathBuf, interval: Duration, defaults: PageSettings, mut on_change: F)
 where
     F: FnMut(Result<Parsed, ReadError>) + Send + 'static,
 {
@@ -30,7 +31,7 @@ where
         // This fails only while the runtime shuts down.
         let Ok(found) = tokio::task::spawn_blocking(move || read_bytes(&read_path)).await else { return };
         if history.record(Observation::new(&found)) == Change::Settled {
-            let read = found.and_then(|bytes| parse_bytes(&path, &bytes, parse));
+            let read = found.and_then(|bytes| parse_bytes(&path, &bytes, |text| parse(text, &defaults)));
             on_change(read.inspect(|parsed| log_ignored(&path, parsed)));
         }
         tokio::time::sleep(interval).await;
@@ -115,7 +116,7 @@ mod tests {
     /// Watches `path`. Receives the number of endpoints, or the error, of each change.
     fn changes_of(path: PathBuf) -> mpsc::UnboundedReceiver<Result<usize, ReadError>> {
         let (sender, changes) = mpsc::unbounded_channel();
-        tokio::spawn(watch(path, INTERVAL, move |read| {
+        tokio::spawn(watch(path, INTERVAL, PageSettings::default(), move |read| {
             let _ = sender.send(read.map(|parsed| parsed.spec.endpoints.len()));
         }));
         changes

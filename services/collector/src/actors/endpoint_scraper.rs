@@ -102,7 +102,7 @@ impl ScraperState {
 
     fn handle_page(&mut self, myself: &ActorRef<ScraperMessage>, fetched: Fetched) {
         let Fetched { fetcher, outcome } = fetched;
-        let sample = outcome.and_then(|()| fetcher.sample(self.assigned.engine));
+        let sample = outcome.and_then(|()| fetcher.sample(&self.assigned.engine));
         self.fetcher = Some(fetcher);
         let (result, error) = match sample {
             Ok(sample) => (ScrapeResult::Sampled(sample), None),
@@ -130,8 +130,11 @@ impl ScraperState {
     fn log_status_change(&self, before: ScrapeStatus, after: ScrapeStatus, error: Option<FetchError>) {
         let AssignedEndpoint { name: endpoint, metrics_url: url, .. } = &self.assigned;
         let (before, after) = (status_name(before), status_name(after));
-        match error {
-            Some(error) => tracing::warn!(%endpoint, %url, before, after, %error, "scrape status changed"),
+        let mistake = error.as_ref().and_then(|error| error.likely_mistake(&self.assigned.engine, url));
+        let shown =
+            error.map(|error| mistake.map_or(error.to_string(), |mistake| format!("{error}; {mistake}")));
+        match shown {
+            Some(error) => tracing::warn!(%endpoint, %url, before, after, error, "scrape status changed"),
             None => tracing::info!(%endpoint, %url, before, after, "scrape status changed"),
         }
     }

@@ -14,6 +14,8 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// Whether the server's certificate must be valid; `None` without TLS.
     pub(crate) tls: Option<MetricsTls>,
+    /// Whether it must be valid where this target redirects to.
+    metrics_tls: MetricsTls,
 }
 
 impl Target {
@@ -34,7 +36,35 @@ impl Target {
             authority: format!("{host}:{port}"),
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             tls,
+            metrics_tls,
         })
+    }
+
+    /// Returns whether the page is on the same server, reached in the same way, as that of `other`.
+    pub(crate) fn has_server_of(&self, other: &Self) -> bool {
+        (&self.authority, self.tls) == (&other.authority, other.tls)
+    }
+
+    /// Returns the target at `location`, an absolute or relative URL to which this one redirects.
+    pub(crate) fn redirected(&self, location: &str) -> Result<Self, String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let location = location.split('#').next().unwrap_or_default();
+        let url = if location.contains("://") {
+            location.to_owned()
+        } else if location.starts_with("//") {
+            format!("{scheme}:{location}")
+        } else if location.starts_with('/') {
+            format!("{scheme}://{}{location}", self.authority)
+        } else {
+            let path = self.path.split('?').next().unwrap_or_default();
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            format!("{scheme}://{}{folder}/{location}", self.authority)
+        };
+        let next = Self::parse(&url, self.metrics_tls)?;
+        if self.tls.is_some() && next.tls.is_none() {
+            return Err("it leaves https".to_owned());
+        }
+        Ok(next)
     }
 }
 
@@ -52,6 +82,20 @@ mod tests {
         assert_eq!((target.host.as_str(), target.port, target.path.as_str()), ("pod", 80, "/"));
         let target = parse("https://10.0.0.1/metrics").unwrap();
         assert_eq!((target.port, target.tls), (443, Some(MetricsTls::Verified)));
+        let target = parse("https://10.0.0.1/a/metrics?x=1").unwrap();
+        for (location, expected) in [
+            ("/metrics/", "https://10.0.0.1/metrics/"),
+            ("metrics/#top", "https://10.0.0.1/a/metrics/"),
+            ("//pod:1/m?y=2", "https://pod:1/m?y=2"),
+            ("https://[::1]:9/m", "https://[::1]:9/m"),
+        ] {
+            assert_eq!(parse(expected), target.redirected(location), "{location}");
+        }
+        assert_eq!(Err("it leaves https".to_owned()), target.redirected("http://10.0.0.1/metrics"));
+        assert!(target.redirected("ftp://pod/").is_err());
+        let plain = parse("http://10.0.0.1/metrics").unwrap();
+        assert_eq!(parse("https://10.0.0.1/metrics"), plain.redirected("https://10.0.0.1/metrics"));
+        assert!(plain.redirected("/other").unwrap().has_server_of(&plain));
         for bad in ["", "pod:80", "ftp://pod/metrics", "/metrics", "http://", "https://", "http://a b/"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -1,6 +1,7 @@
 //! A model server that serves only a metrics page.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,9 +13,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::extract::connect_info::Connected;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::http::header::CONTENT_ENCODING;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::serve::{IncomingStream, Listener};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::{StreamExt, stream};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
@@ -30,6 +34,10 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub(crate) enum Page {
     /// A page with these gauges, half of the KV cache in use, and a capacity of 1,600 tokens.
     Gauges { waiting: u32, running: u32 },
+    /// The same page, compressed.
+    Gzip { waiting: u32, running: u32 },
+    /// A redirect to this URL. At `/moved/metrics` is a page with 7 running requests.
+    Redirect(&'static str),
     /// This text.
     Text(&'static str),
     /// An error with this status code.
@@ -189,7 +197,8 @@ where
         let state = state.clone();
         async move { state.respond(from).await }
     };
-    let router = Router::new().route("/metrics", get(page));
+    let moved = get(async || gauges_page(0, 7));
+    let router = Router::new().route("/metrics", get(page)).route("/moved/metrics", moved);
     let _ = axum::serve(listener, router.into_make_service_with_connect_info::<Client>()).await;
 }
 
@@ -205,6 +214,12 @@ impl ServerState {
         let page = self.page.lock().unwrap().clone();
         match page {
             Page::Gauges { waiting, running } => gauges_page(waiting, running).into_response(),
+            Page::Gzip { waiting, running } => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                encoder.write_all(gauges_page(waiting, running).as_bytes()).unwrap();
+                ([(CONTENT_ENCODING, "gzip")], encoder.finish().unwrap()).into_response()
+            }
+            Page::Redirect(to) => Redirect::temporary(to).into_response(),
             Page::Text(text) => text.into_response(),
             Page::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
             Page::Bytes(bytes) => self.stream_lines(bytes / CHUNK_BYTES, Duration::ZERO),

@@ -12,7 +12,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 use signalbox_collector::ScrapeConfig;
 use signalbox_state::{AssignedEndpoint, ScrapeStatus};
-use signalbox_tls::PageTls;
+use signalbox_tls::{PageTls, PageTlsFiles};
 use signalbox_types::MetricsTls;
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
@@ -76,7 +76,7 @@ async fn verified_page_is_read_on_one_connection() {
     let authority = Authority::new();
     let pod = authority.server("127.0.0.1");
     let aggregator = FakeAggregator::start(vec![assigned("pod", 1, &pod)]);
-    let tls = PageTls::with_authorities(authority.file()).unwrap();
+    let tls = PageTls::with_files(PageTlsFiles { ca: Some(authority.file()), own: None }).unwrap();
     let collector = start_collector_trusting(tls, &[aggregator.address()], scrape()).await;
     wait_for_status(&aggregator, "pod", ScrapeStatus::Fresh).await;
     pod.set_page(Page::Gauges { waiting: 0, running: 2 });
@@ -93,7 +93,7 @@ async fn invalid_certificates_are_accepted_only_without_verification() {
     let (foreign, misnamed) = (Authority::new().server("127.0.0.1"), authority.server("vllm.default.svc"));
     let verified = [assigned("foreign", 1, &foreign), assigned("misnamed", 1, &misnamed)];
     let aggregator = FakeAggregator::start(verified.to_vec());
-    let tls = PageTls::with_authorities(authority.file()).unwrap();
+    let tls = PageTls::with_files(PageTlsFiles { ca: Some(authority.file()), own: None }).unwrap();
     let collector = start_collector_trusting(tls, &[aggregator.address()], scrape()).await;
     wait_for_status(&aggregator, "foreign", ScrapeStatus::Stale).await;
     wait_for_status(&aggregator, "misnamed", ScrapeStatus::Stale).await;
@@ -110,7 +110,7 @@ async fn changed_authorities_file_is_used_without_a_restart() {
     let (ours, next) = (Authority::new(), Authority::new());
     let pod = next.server("127.0.0.1");
     let aggregator = FakeAggregator::start(vec![assigned("pod", 1, &pod)]);
-    let tls = PageTls::with_authorities(ours.file()).unwrap();
+    let tls = PageTls::with_files(PageTlsFiles { ca: Some(ours.file()), own: None }).unwrap();
     let collector = start_collector_trusting(tls, &[aggregator.address()], scrape()).await;
     wait_for_status(&aggregator, "pod", ScrapeStatus::Stale).await;
     fs::copy(next.file(), ours.file()).unwrap();

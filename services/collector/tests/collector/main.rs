@@ -6,6 +6,7 @@ mod fake_aggregator;
 mod fake_model_server;
 mod https_pages;
 mod invalid_pages;
+mod odd_servers;
 mod process;
 mod reports;
 mod streams;

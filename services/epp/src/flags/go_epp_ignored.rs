@@ -35,6 +35,7 @@ const fn switch(name: &'static str, effective: bool, instead: &'static str) -> D
 
 const ENDPOINTS: &str = "the endpoints come from the aggregators";
 const PAGES: &str = "the endpoints file defines where metrics are (metricsUrl)";
+const VERIFICATION: &str = "collectors read the metrics pages; give the flag to them";
 const LOGS: &str = "--log-format and -v control logging";
 const OPEN: &str = "the metrics port is served in plaintext without authentication";
 
@@ -49,7 +50,7 @@ const IGNORED: &[Definition] = &[
     text("model-server-metrics-port", PAGES),
     text("model-server-metrics-path", PAGES),
     text("model-server-metrics-scheme", PAGES),
-    switch("model-server-metrics-https-insecure-skip-verify", true, PAGES),
+    switch("model-server-metrics-https-insecure-skip-verify", false, VERIFICATION),
     switch("health-checking", true, "the port for gateways always serves health checks, too"),
     switch("enable-cert-reload", true, "certificates in --cert-path are always reloaded when they change"),
     switch("enable-pprof", false, "/debug/pprof does not exist"),

@@ -9,6 +9,7 @@ use signalbox_config::{Configuration, parse};
 use signalbox_document::{ReadError, read_file};
 use signalbox_intake::Parsers;
 use signalbox_schedule::Policy;
+use signalbox_types::PageSettings;
 
 /// Flags that name the source of the policy.
 #[derive(Args, Clone, Debug, Default)]
@@ -52,6 +53,8 @@ pub struct LoadedPolicy {
     pub flow_control: FlowControl,
     /// Enabled request parsers.
     pub parsers: Parsers,
+    /// How metrics pages are found and read, which is not a replica's part.
+    pub pages: PageSettings,
 }
 
 impl PolicyFlags {
@@ -77,12 +80,12 @@ impl PolicyFlags {
             tracing::warn!(%warning, "warning about the policy configuration");
         }
         tracing::info!(profile = configuration.profile, "loaded the policy configuration");
-        let policy = configuration.policy();
+        let (policy, pages) = (configuration.policy(), configuration.pages.clone());
         let section = configuration.flow_control;
         let gate = if section.is_enabled { FlowSwitch::On } else { FlowSwitch::Off };
         let mode = self.flow_control.unwrap_or(gate).into();
         let flow_control = FlowControl { mode, settings: Arc::new(section.settings) };
-        Ok(LoadedPolicy { policy, flow_control, parsers: Parsers::new(configuration.parsers) })
+        Ok(LoadedPolicy { policy, flow_control, parsers: Parsers::new(configuration.parsers), pages })
     }
 }
 

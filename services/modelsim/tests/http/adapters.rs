@@ -19,7 +19,7 @@ async fn complete(pod: &ModelServer, model: &str) -> Value {
 
 async fn scrape(pod: &ModelServer) -> Sample {
     let page = text(get(pod.address(), "/metrics").await).await;
-    metrics::parse(Engine::Vllm, page.as_bytes()).unwrap()
+    metrics::parse(&Engine::Vllm, page.as_bytes()).unwrap()
 }
 
 #[tokio::test]

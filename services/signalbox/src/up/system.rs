@@ -75,7 +75,10 @@ impl System {
         let loaded = args.policy.load()?;
         let tracing = TraceSettings::from_env("signalbox-epp")?;
         let (simulators, source) = match &args.endpoints {
-            Some(path) => (None, PoolSource::File(path.clone(), endpoints_file::read(path)?)),
+            Some(path) => (None, {
+                let pages = loaded.pages.clone();
+                PoolSource::File(path.clone(), endpoints_file::read(path, &pages)?, pages)
+            }),
             None => {
                 let fleet = start_simulators(args).await?;
                 let spec = simulated_pool(&fleet);

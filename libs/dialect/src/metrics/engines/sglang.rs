@@ -6,7 +6,7 @@ use crate::metrics::family::{Family, Role};
 
 const GROUP: &str = "dp_rank";
 
-pub(super) const FAMILIES: &[Family] = &[
+pub(super) const FAMILIES: &[Family<'_>] = &[
     Family::per_part("sglang:num_queue_reqs", GROUP, Role::Waiting),
     Family::per_part("sglang:num_running_reqs", GROUP, Role::Running),
     Family::per_part("sglang:token_usage", GROUP, Role::KvUse),

@@ -2,7 +2,7 @@
 
 use crate::metrics::family::{Family, Role};
 
-pub(super) const FAMILIES: &[Family] = &[
+pub(super) const FAMILIES: &[Family<'_>] = &[
     Family::new("trtllm_num_requests_waiting", Role::Waiting),
     Family::new("trtllm_num_requests_running", Role::Running),
     Family::new("trtllm_kv_cache_utilization", Role::KvUse),

@@ -3,7 +3,7 @@
 
 use crate::metrics::family::{Family, Role};
 
-pub(super) const FAMILIES: &[Family] = &[
+pub(super) const FAMILIES: &[Family<'_>] = &[
     Family::new("tgi_queue_size", Role::Waiting),
     Family::new("tgi_batch_current_size", Role::Running),
     Family::new("tgi_request_count", Role::Requests),

@@ -4,31 +4,42 @@
 
 use crate::metrics::family::{Family, Role};
 
-const SLEEP: &str = "vllm:engine_sleep_state";
+/// Lists the families whose names begin with each of these prefixes, and further ones.
+macro_rules! families {
+    ($($prefix:literal),+; $($other:expr),*) => {
+        &[$(
+            Family::new(concat!($prefix, "num_requests_waiting"), Role::Waiting),
+            Family::new(concat!($prefix, "num_requests_running"), Role::Running),
+            Family::new(concat!($prefix, "kv_cache_usage_perc"), Role::KvUse),
+            Family::new(concat!($prefix, "gpu_cache_usage_perc"), Role::KvUseLegacy),
+            // Each rank repeats the number of blocks of all ranks together.
+            Family::new(
+                concat!($prefix, "cache_config_info"),
+                Role::CacheLabels { block: "block_size", blocks: "num_gpu_blocks" },
+            ),
+            Family::new(concat!($prefix, "lora_requests_info"), Role::Adapters),
+            Family::new(concat!($prefix, "lora_adapter_loaded"), Role::LoadedAdapter),
+            Family::new(concat!($prefix, "num_gpu_loaded_lora_adapters"), Role::LoadedAdapters),
+            Family::new(concat!($prefix, "max_gpu_lora_adapters"), Role::AdapterSlots),
+            Family::with_label(concat!($prefix, "engine_sleep_state"), ("sleep_state", "awake"), Role::Awake),
+            Family::with_label(concat!($prefix, "engine_sleep_state"), ("sleep_state", "weights_offloaded"), Role::Asleep),
+            Family::with_label(concat!($prefix, "engine_sleep_state"), ("sleep_state", "discard_all"), Role::Asleep),
+            Family::new(concat!($prefix, "inter_token_latency_seconds_sum"), Role::InterTokenSum),
+            Family::new(concat!($prefix, "inter_token_latency_seconds_count"), Role::InterTokenCount),
+            Family::new(concat!($prefix, "time_per_output_token_seconds_sum"), Role::InterTokenSumLegacy),
+            Family::new(concat!($prefix, "time_per_output_token_seconds_count"), Role::InterTokenCountLegacy),
+            Family::new(concat!($prefix, "generation_tokens_total"), Role::GenerationTokens),
+            Family::new(concat!($prefix, "prompt_tokens_total"), Role::PromptTokens),
+            Family::new(concat!($prefix, "request_success_total"), Role::Requests),
+        )+ $($other),*]
+    };
+}
 
-pub(super) const FAMILIES: &[Family] = &[
-    Family::new("vllm:num_requests_waiting", Role::Waiting),
-    Family::new("vllm:num_requests_running", Role::Running),
-    Family::new("vllm:kv_cache_usage_perc", Role::KvUse),
-    Family::new("vllm:gpu_cache_usage_perc", Role::KvUseLegacy),
-    // Each rank repeats the number of blocks of all ranks together.
-    Family::new(
-        "vllm:cache_config_info",
-        Role::CacheLabels { block: "block_size", blocks: "num_gpu_blocks" },
-    ),
-    Family::new("vllm:lora_requests_info", Role::Adapters),
-    Family::new("vllm:lora_adapter_loaded", Role::LoadedAdapter),
-    Family::new("vllm:num_gpu_loaded_lora_adapters", Role::LoadedAdapters),
-    Family::new("vllm:max_gpu_lora_adapters", Role::AdapterSlots),
-    Family::with_label(SLEEP, ("sleep_state", "awake"), Role::Awake),
-    Family::with_label(SLEEP, ("sleep_state", "weights_offloaded"), Role::Asleep),
-    Family::with_label(SLEEP, ("sleep_state", "discard_all"), Role::Asleep),
-    Family::new("vllm:inter_token_latency_seconds_sum", Role::InterTokenSum),
-    Family::new("vllm:inter_token_latency_seconds_count", Role::InterTokenCount),
-    Family::new("vllm:time_per_output_token_seconds_sum", Role::InterTokenSumLegacy),
-    Family::new("vllm:time_per_output_token_seconds_count", Role::InterTokenCountLegacy),
-    Family::new("vllm:generation_tokens_total", Role::GenerationTokens),
-    Family::new("vllm:prompt_tokens_total", Role::PromptTokens),
-    Family::new("vllm:request_success_total", Role::Requests),
-    Family::new("process_start_time_seconds", Role::Started),
-];
+pub(super) const FAMILIES: &[Family<'_>] =
+    families!("vllm:"; Family::new("process_start_time_seconds", Role::Started));
+
+/// How names begin on the page of Ray's agent, by release. The agent's start is not that of the engine. It exports
+/// counters under the old name without `_total`, too.
+pub(super) const RAY_PREFIXES: &[&str] = &["ray_vllm_", "ray_vllm:"];
+
+pub(super) const RAY_FAMILIES: &[Family<'_>] = families!("ray_vllm_", "ray_vllm:";);

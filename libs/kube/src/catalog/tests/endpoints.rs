@@ -123,12 +123,12 @@ fn annotations_and_labels_override_the_defaults() {
     assert_eq!(("https://10.0.0.1:9100/m?x=1", MetricsTls::Unverified), (&*a.metrics_url, a.metrics_tls));
     assert_eq!(
         (Engine::Sglang, Some("decode")),
-        (a.engine, a.labels.get("llm-d.ai/role").map(String::as_str))
+        (a.engine.clone(), a.labels.get("llm-d.ai/role").map(String::as_str))
     );
     assert_eq!((Some(2.5), None), (a.cost(), b.cost()));
     assert_eq!(Some("vllm"), a.labels.get("app").map(String::as_str));
     assert_eq!(("http://[fd00::2]:8000/metrics", MetricsTls::Verified), (&*b.metrics_url, b.metrics_tls));
-    assert_eq!((Engine::Vllm, 1), (b.engine, b.labels.len()));
+    assert_eq!((Engine::Vllm, 1), (b.engine.clone(), b.labels.len()));
 }
 
 #[test]
@@ -153,14 +153,14 @@ fn garbage_in_annotations_is_reported_and_the_defaults_apply() {
         "annotation signalbox.dev/metrics-path: \"no slash\" is not usable; write a path such as /metrics; using the default",
         "annotation signalbox.dev/metrics-port: \"70000\" is not usable; write a port from 1 to 65535; using the default",
         "annotation signalbox.dev/metrics-scheme: \"ftp\" is not usable; write http or https; using the default",
-        "label llm-d.ai/engine-type: unknown engine \"warp\"; use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi; using vllm",
+        "label llm-d.ai/engine-type: unknown engine \"warp\"; use one of: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton, tgi, llamacpp, ray-vllm; using vllm",
     ];
     assert_eq!(expected.to_vec(), messages);
     let spec = fixture.pool("prod", "llama").spec;
     assert_eq!("http://10.0.0.1:8000/metrics", spec.endpoints[0].metrics_url);
     assert_eq!(
         (Engine::Vllm, MetricsTls::Verified),
-        (spec.endpoints[0].engine, spec.endpoints[0].metrics_tls)
+        (spec.endpoints[0].engine.clone(), spec.endpoints[0].metrics_tls)
     );
 }
 

@@ -1,7 +1,7 @@
 //! Objects and catalogs of tests.
 
 use serde_json::{Value, json};
-use signalbox_types::PoolId;
+use signalbox_types::{PageSettings, PoolId};
 
 use crate::catalog::{Catalog, Input, PoolSelection, Refreshed, Rules, Scope};
 use crate::discovered::DiscoveredPool;
@@ -22,7 +22,7 @@ pub(super) fn resource(api_version: &str, plural: &str) -> Resource {
 /// The Service of the installation is `prod/epp`, with the ports 9002 to 9004.
 pub(super) fn rules() -> Rules {
     let selection = PoolSelection::ServedBy { namespace: "prod".to_owned(), name: "epp".to_owned() };
-    Rules { selection, service_ports: Some(9002..=9004) }
+    Rules { selection, service_ports: Some(9002..=9004), pages: PageSettings::default() }
 }
 
 fn metadata(name: &str, second: u32) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use signalbox_types::PoolId;
 
-use super::fixtures::{Fixture, LEGACY, custom, pod, pool, resource};
+use super::fixtures::{Fixture, LEGACY, custom, pod, pool, resource, rules};
 use crate::catalog::{Input, PoolSelection, Refreshed, Rules};
 use crate::objects::PODS;
 
@@ -54,7 +54,7 @@ fn pools_of_our_service_are_served_and_others_are_none_of_our_business() {
 fn named_pools_are_served_whatever_their_picker() {
     let id = |name: &str| PoolId { namespace: "prod".to_owned(), name: name.to_owned() };
     let selection = PoolSelection::Named(vec![id("a"), id("b"), id("missing")]);
-    let mut fixture = Fixture::new(Rules { selection, service_ports: None });
+    let mut fixture = Fixture::new(Rules { selection, service_ports: None, ..rules() });
     let without_picker = json!({ "endpointPickerRef": null });
     for (resource, object) in [
         pool("prod/a", 0, 9002, json!({ "endpointPickerRef": { "name": "other" } })),
@@ -113,7 +113,7 @@ fn the_older_pool_keeps_its_port_whatever_its_namespace() {
 fn conflicts_of_named_pools_are_told_and_another_service_keeps_its_pool() {
     let id = |name: &str| PoolId { namespace: "prod".to_owned(), name: name.to_owned() };
     let selection = PoolSelection::Named(["a", "b", "c", "d"].map(id).to_vec());
-    let mut fixture = Fixture::new(Rules { selection, service_ports: None });
+    let mut fixture = Fixture::new(Rules { selection, service_ports: None, ..rules() });
     let other = json!({ "endpointPickerRef": { "name": "other" } });
     for (resource, object) in [
         pool("prod/a", 1, 9002, no_changes()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signalbox_actors::BackoffPolicy;
+use signalbox_types::PageSettings;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -74,6 +75,7 @@ impl Watched {
             namespaces: vec!["prod".to_owned()],
             selection,
             service_ports: Some(9002..=9004),
+            pages: PageSettings::default(),
         };
         let told = Arc::new(Told::default());
         let observer: Arc<dyn PoolWatchObserver> = told.clone();

@@ -1,6 +1,6 @@
 //! Whole files with objects: valid ones, invalid ones, and ones that reference other pools.
 
-use signalbox_types::{ModelRewrite, Models, Objective, RewriteRule, RewriteTarget};
+use signalbox_types::{ModelRewrite, Models, Objective, PageSettings, RewriteRule, RewriteTarget};
 
 use crate::endpoints_file::{Parsed, parse};
 
@@ -16,7 +16,7 @@ const DOCUMENTATION: &str = include_str!("../../../../../docs/ENDPOINTS.md");
 
 fn read(objects: &str) -> Parsed {
     let text = format!("{POOL}---\n{objects}");
-    parse(&text).unwrap_or_else(|errors| panic!("{errors}"))
+    parse(&text, &PageSettings::default()).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn models(objects: &str) -> Models {
@@ -27,7 +27,7 @@ fn models(objects: &str) -> Models {
 
 /// Returns the problems of `objects`, one per line. The objects start on line 6.
 fn problems(objects: &str) -> String {
-    parse(&format!("{POOL}---\n{objects}")).unwrap_err().to_string()
+    parse(&format!("{POOL}---\n{objects}"), &PageSettings::default()).unwrap_err().to_string()
 }
 
 fn objective(name: &str, priority: i32) -> Objective {
@@ -261,6 +261,7 @@ fn invalid_yaml_does_not_hide_the_problems_before_it() {
 fn documented_example_is_valid() {
     let section = DOCUMENTATION.split("## Objectives and rewrites").nth(1).expect("the section exists");
     let example = section.split("```yaml\n").nth(1).and_then(|after| after.split("```").next());
-    let Parsed { spec, ignored, .. } = parse(example.expect("the section has an example")).unwrap();
+    let Parsed { spec, ignored, .. } =
+        parse(example.expect("the section has an example"), &PageSettings::default()).unwrap();
     assert!(ignored.is_empty() && !spec.models.objectives().is_empty() && !spec.models.rewrites().is_empty());
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use signalbox_tls::PageTls;
+use signalbox_tls::{PageTls, PageTlsFiles};
 use signalbox_types::MetricsTls;
 
 /// Opens connections with or without TLS, by the scheme of the URL.
@@ -34,7 +34,8 @@ pub(crate) async fn connector(url: &Uri, trust: &Trust) -> anyhow::Result<Connec
         _ if url.scheme_str() == Some("http") => (PageTls::default(), MetricsTls::Unverified),
         Trust::Platform => (PageTls::default(), MetricsTls::Verified),
         Trust::Authorities(file) => {
-            (PageTls::with_authorities(file.clone()).context("--ca")?, MetricsTls::Verified)
+            let files = PageTlsFiles { ca: Some(file.clone()), own: None };
+            (PageTls::with_files(files).context("--ca")?, MetricsTls::Verified)
         }
         Trust::Anyone => (PageTls::default(), MetricsTls::Unverified),
     };
