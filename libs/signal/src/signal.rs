@@ -52,7 +52,7 @@ pub enum Reason {
     HeldPartial,
     /// The new owner of the pool has not measured for long enough yet.
     HeldTakeover,
-    /// Nothing was measured yet: as many as there are.
+    /// Nothing was measured yet: as many as there are, and one more while these are overloaded.
     Unmeasured,
 }
 

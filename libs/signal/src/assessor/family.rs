@@ -1,5 +1,8 @@
 //! Assesses the groups of one role together: they share its load.
 
+mod unmeasured;
+
+use self::unmeasured::Overload;
 use super::group_state::GroupState;
 use super::{Moment, count, is_serving};
 use crate::allocation::{Offer, allocate};
@@ -30,6 +33,8 @@ pub(super) struct Family {
     correction: Correction,
     /// How many KV caches were full when there was no backlog the last time.
     kv: f64,
+    /// While nobody knows what a replica can do.
+    overload: Overload,
 }
 
 /// What a family is assessed by.
@@ -81,8 +86,9 @@ impl Family {
             .collect();
         let reference = members.iter().max_by_key(|of| (of.capacity.is_some(), of.counts.provisioned()));
         let Some(reference) = reference.and_then(|member| member.capacity) else {
-            return members.iter_mut().map(|member| unmeasured(moment, member, is_idle)).collect();
+            return self.overload.assess(moment, inputs, &mut members, is_idle);
         };
+        self.overload = Overload::default();
         members.iter_mut().for_each(|member| member.strength = member.strength_beside(reference, rates));
         let held = held(moment, inputs);
         let load = self.load(moment, inputs, (reference, rates, held), &members);
@@ -133,6 +139,11 @@ impl Member<'_> {
         reference.busy(rates.prefill, rates.output) / own.busy(rates.prefill, rates.output)
     }
 
+    /// Returns `need` replicas, and those in place of failed ones.
+    fn with_failed(&self, need: u32) -> u32 {
+        need + self.counts.failed.min(need.div_ceil(REPLACED_PARTS))
+    }
+
     fn offer(&mut self, now_ms: u64) -> Offer {
         Offer {
             strength: self.strength,
@@ -156,8 +167,7 @@ fn wanted(moment: &Moment, load: &Load, members: &mut [Member<'_>]) -> Vec<Wante
         .zip(members)
         .map(|((up, down), member)| {
             let (up, down) = (whole(up), whole(down));
-            let replaced = |need: u32| need + member.counts.failed.min(need.div_ceil(REPLACED_PARTS));
-            Wanted { up: replaced(up), down: replaced(down.max(up)), reason }
+            Wanted { up: member.with_failed(up), down: member.with_failed(down.max(up)), reason }
         })
         .collect()
 }
@@ -224,22 +234,6 @@ fn steady(moment: &Moment, member: &mut Member<'_>, wanted: Wanted, is_idle: boo
     let stepped = state.steadied.step(now_ms, window_ms, wanted, may_fall);
     state.startup.record(now_ms, serving, stepped.0);
     stepped
-}
-
-/// Returns the signal of a group of which nobody knows what a replica can do.
-fn unmeasured(moment: &Moment, member: &mut Member<'_>, is_idle: bool) -> GroupSignal {
-    let serving = member.counts.provisioned().max(1);
-    let wanted = Wanted { up: serving, down: serving, reason: Reason::Unmeasured };
-    let (desired, reason) = steady(moment, member, wanted, is_idle);
-    GroupSignal {
-        group: member.group.clone(),
-        desired,
-        reason,
-        demand_milli: 0,
-        startup_ms: member.state.startup.p90_ms(),
-        replicas: member.counts,
-        ..GroupSignal::default()
-    }
 }
 
 /// Returns the rates that concern a role.

@@ -3,4 +3,5 @@
 mod catalogue;
 mod deployments;
 mod properties;
+mod unmeasured;
 mod world;
