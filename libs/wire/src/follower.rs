@@ -12,19 +12,7 @@ use crate::hello::Hello;
 pub fn encode_follower_message(hello: Option<&Hello>, message: FromFollower) -> pb::FollowerMessage {
     use pb::follower_message::Message;
     let message = match message {
-        FromFollower::Cursor(Cursor { version, epoch: highest_epoch, heard, provisional_since }) => {
-            let Version { epoch, seq } = version.unwrap_or_default();
-            let heard_epoch = heard_epoch(heard);
-            let is_installed = false;
-            Message::Cursor(pb::Cursor {
-                epoch,
-                seq,
-                highest_epoch,
-                heard_epoch,
-                is_installed,
-                provisional_since,
-            })
-        }
+        FromFollower::Cursor(cursor) => Message::Cursor(encode_cursor(cursor)),
         FromFollower::Installed(Version { epoch, seq }) => {
             let cursor = pb::Cursor { epoch, seq, highest_epoch: epoch, ..pb::Cursor::default() };
             Message::Cursor(pb::Cursor { is_installed: true, ..cursor })
@@ -32,6 +20,22 @@ pub fn encode_follower_message(hello: Option<&Hello>, message: FromFollower) -> 
         FromFollower::FetchReply(fetched) => Message::FetchReply(encode_frame(&fetched)),
     };
     pb::FollowerMessage { hello: hello.map(Hello::message), message: Some(message) }
+}
+
+fn encode_cursor(cursor: Cursor) -> pb::Cursor {
+    let Cursor { version, epoch: highest_epoch, heard, provisional_since, diverged_at } = cursor;
+    let Version { epoch, seq } = version.unwrap_or_default();
+    let diverged_at = diverged_at.unwrap_or_default();
+    pb::Cursor {
+        epoch,
+        seq,
+        highest_epoch,
+        heard_epoch: heard_epoch(heard),
+        is_installed: false,
+        provisional_since,
+        diverged_epoch: diverged_at.epoch,
+        diverged_seq: diverged_at.seq,
+    }
 }
 
 /// Encodes the last message of a follower that rejects a message of the aggregator.
@@ -52,13 +56,13 @@ pub fn decode_follower_message(message: pb::FollowerMessage) -> Result<FromFollo
             FromFollower::Installed(Version { epoch, seq })
         }
         Message::Cursor(cursor) => {
-            let pb::Cursor { epoch, seq, highest_epoch, heard_epoch, provisional_since, .. } = cursor;
-            let (version, heard) = (version(epoch, seq), heard_owner(heard_epoch));
+            let pb::Cursor { epoch, seq, .. } = cursor;
             FromFollower::Cursor(Cursor {
-                version,
-                epoch: highest_epoch.max(epoch),
-                heard,
-                provisional_since,
+                version: version(epoch, seq),
+                epoch: cursor.highest_epoch.max(epoch),
+                heard: heard_owner(cursor.heard_epoch),
+                provisional_since: cursor.provisional_since,
+                diverged_at: version(cursor.diverged_epoch, cursor.diverged_seq),
             })
         }
         Message::FetchReply(fetched) => FromFollower::FetchReply(decode_frame(fetched)?),

@@ -75,7 +75,7 @@ impl Simulation {
         owner.finish(START_MS);
         let (mut replica, mut capturing) = (MeasuredReplica::new(), Stopwatch::default());
         let snapshot = loop {
-            if let Some(snapshot) = capturing.time(|| owner.pool.request_snapshot(START_MS)) {
+            if let Some(snapshot) = capturing.time(|| owner.pool.request_snapshot(START_MS, None)) {
                 break snapshot;
             }
         };

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use signalbox_types::Version;
+
 use crate::replication::{Cursor, HeardOwner, Offer};
 
 /// How long a fully caught-up follower counts as current, in milliseconds.
@@ -16,6 +18,8 @@ struct Report {
     heard: HeardOwner,
     /// What the follower holds.
     offer: Option<Offer>,
+    /// The version at which its state diverged.
+    diverged_at: Option<Version>,
     at_ms: u64,
 }
 
@@ -96,8 +100,14 @@ impl Followers {
 
     /// Records the cursor that a follower sent.
     pub(crate) fn record_cursor(&mut self, now_ms: u64, follower: u64, cursor: &Cursor) {
-        let report = Report { heard: cursor.heard, offer: cursor.offer(), at_ms: now_ms };
+        let Cursor { heard, diverged_at, .. } = *cursor;
+        let report = Report { heard, offer: cursor.offer(), diverged_at, at_ms: now_ms };
         self.0.entry(follower).or_default().report = Some(report);
+    }
+
+    /// Returns the version at which the state of a follower has diverged, if it has reported one with its last cursor.
+    pub(crate) fn diverged_at(&self, follower: u64) -> Option<Version> {
+        self.0.get(&follower)?.report?.diverged_at
     }
 
     /// Counts `late_ms` of the followers' silence until `now_ms` as this process's own.
@@ -141,8 +151,6 @@ impl Followers {
 
 #[cfg(test)]
 mod tests {
-    use signalbox_types::Version;
-
     use super::*;
 
     const EPOCH: u64 = 4;

@@ -27,15 +27,20 @@ impl LatestSnapshot {
 }
 
 impl Pool {
-    /// Returns a snapshot from which a follower can continue. The history after it is kept until it is sent, or for half a
+    /// Returns a snapshot from which a follower can continue whose state diverged at `diverged_at`; `None` if its state has not
+    /// diverged. The latest snapshot may be older than that: others still continue from it, but it would take this follower
+    /// back, to a state without what the follower has acted on since. The history after it is kept until it is sent, or for half a
     /// minute after a follower has last asked. Returns `None` while it is being captured: ask again.
     /// [`super::PoolInput::Continue`] captures more.
     ///
     /// The history after a snapshot can grow beyond its bounds before the snapshot is sent. The next one is then captured at
     /// once: captured in parts, it could be lost as well, again and again.
-    pub fn request_snapshot(&mut self, now_ms: u64) -> Option<Arc<Snapshot>> {
+    pub fn request_snapshot(&mut self, now_ms: u64, diverged_at: Option<Version>) -> Option<Arc<Snapshot>> {
         let mut max_steps = self.config.input_limits.snapshot_steps;
-        if self.has_usable_snapshot() {
+        // Nobody holds what this owner has not made yet.
+        let at_least = diverged_at.filter(|version| *version <= self.journal.head());
+        // Others wait for what is being captured, so that it is completed in any case.
+        if self.has_usable_snapshot() && (self.is_capturing() || self.snapshot.version() >= at_least) {
             self.journal.renew_unsent(now_ms);
         } else {
             if self.has_lost_unsent_snapshot() {
@@ -49,8 +54,10 @@ impl Pool {
         }
         self.capture_next(max_steps);
         match &self.snapshot {
-            LatestSnapshot::Complete(snapshot) => Some(Arc::clone(snapshot)),
-            LatestSnapshot::None | LatestSnapshot::Capturing(_) => None,
+            LatestSnapshot::Complete(snapshot) if Some(snapshot.version) >= at_least => {
+                Some(Arc::clone(snapshot))
+            }
+            LatestSnapshot::None | LatestSnapshot::Capturing(_) | LatestSnapshot::Complete(_) => None,
         }
     }
 

@@ -133,7 +133,7 @@ impl Follower {
         }
         let heard = HeardOwner::Epoch(version.epoch);
         let epoch = self.epoch().max(version.epoch);
-        let cursor = Cursor { version: Some(version), epoch, heard, provisional_since };
+        let cursor = Cursor { version: Some(version), epoch, heard, provisional_since, diverged_at: None };
         Some(FollowerEffect::Send(source, FromFollower::Cursor(cursor)))
     }
 
@@ -291,8 +291,14 @@ impl Follower {
     fn send_cursor(&mut self, now_ms: u64, source: FrameSource) -> FollowerEffect {
         self.aggregators.record_cursor(now_ms, source);
         let heard = self.aggregators.heard_owner(now_ms);
-        let provisional_since = self.replica.state_replica().pool_state().provisional_since();
-        let cursor = Cursor { version: self.replica.cursor(), epoch: self.epoch(), heard, provisional_since };
+        let held = self.replica.state_replica();
+        let cursor = Cursor {
+            version: held.cursor(),
+            epoch: self.epoch(),
+            heard,
+            provisional_since: held.pool_state().provisional_since(),
+            diverged_at: held.diverged_at(),
+        };
         FollowerEffect::Send(source, FromFollower::Cursor(cursor))
     }
 

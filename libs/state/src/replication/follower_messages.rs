@@ -71,6 +71,9 @@ pub struct Cursor {
     pub heard: HeardOwner,
     /// The epoch in which the state that the follower holds began, if it is provisional; 0 if it is final.
     pub provisional_since: u64,
+    /// The version at which the follower's state diverged. An older snapshot would take it back. `None`: its state has not
+    /// diverged, or it does not say, because it is of an older release.
+    pub diverged_at: Option<Version>,
 }
 
 /// What a process holds of the pool's history, and offers to a new owner. The highest offer is continued.
@@ -99,7 +102,8 @@ impl Cursor {
             HeardOwner::Epoch(epoch) => epoch,
             HeardOwner::Unknown | HeardOwner::Nobody => 0,
         };
-        self.version.map_or(0, |version| version.epoch).max(self.epoch).max(heard)
+        let held = self.version.max(self.diverged_at);
+        held.map_or(0, |version| version.epoch).max(self.epoch).max(heard)
     }
 }
 

@@ -124,6 +124,14 @@ impl StateReplica {
         }
     }
 
+    /// Returns the version at which the state diverged; `None` if it has not.
+    pub fn diverged_at(&self) -> Option<Version> {
+        match self.held {
+            Held::Nothing | Held::Consistent(_) => None,
+            Held::Diverged(version) => Some(version),
+        }
+    }
+
     /// Returns the format of the placements.
     pub fn format(&self) -> Format {
         self.format

@@ -143,7 +143,7 @@ fn copies_for_a_capture_count_as_work() {
             "without a capture, it is little"
         );
     }
-    assert!(pool.request_snapshot(0).is_none(), "10,000 holders are more than one part");
+    assert!(pool.request_snapshot(0, None).is_none(), "10,000 holders are more than one part");
     let copied = |pool: &Pool| pool.pool_state().index_writer().early_capture_steps();
     let placements = prompts(ENDPOINTS as u64).map(|each| at(each, 0)).collect();
     let batch = partial_batch(1, ENDPOINTS as u64 + 1, Vec::new(), placements);

@@ -50,12 +50,13 @@ fn frames(epoch: u64) -> Vec<FromAggregator> {
     frames.map(FromAggregator::Frame).into_iter().chain(others).collect()
 }
 
-fn cursors(epoch: u64) -> [Cursor; 3] {
+fn cursors(epoch: u64) -> [Cursor; 4] {
     let version = Some(Version { epoch, seq: u64::MAX });
     [
         Cursor { version, epoch, heard: HeardOwner::Nobody, ..Cursor::default() },
         Cursor { version: None, epoch, heard: HeardOwner::Nobody, ..Cursor::default() },
         Cursor { version: None, epoch: 1, heard: HeardOwner::Epoch(epoch), ..Cursor::default() },
+        Cursor { epoch: 1, heard: HeardOwner::Nobody, diverged_at: version, ..Cursor::default() },
     ]
 }
 

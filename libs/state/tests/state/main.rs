@@ -5,6 +5,7 @@ mod assessments;
 mod assignments;
 mod bookings;
 mod cache_accuracy;
+mod diverged_followers;
 mod draining;
 mod early_takeover;
 mod epoch_changes;

@@ -87,7 +87,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with_history(64 << 20)
     }
 
@@ -154,7 +154,7 @@ impl Owner {
     }
 
     /// Goes on until the snapshot is complete, with changes between the parts. Returns what `follower` then gets.
-    fn complete(&mut self, follower: u64) -> Arc<Snapshot> {
+    pub(crate) fn complete(&mut self, follower: u64) -> Arc<Snapshot> {
         for _ in 0..20 {
             (0..10).for_each(|_| self.place());
             self.handle(RoleInput::Pool(PoolInput::Continue));

@@ -14,10 +14,10 @@ fn from_follower() -> impl Strategy<Value = FromFollower> {
         Just(HeardOwner::Nobody),
         (1..=u64::MAX).prop_map(HeardOwner::Epoch),
     ];
-    let cursor = (version(), any::<u64>(), heard, any::<u64>()).prop_map(
-        |(version, epoch, heard, provisional_since)| {
+    let cursor = (version(), any::<u64>(), heard, any::<u64>(), version()).prop_map(
+        |(version, epoch, heard, provisional_since, diverged_at)| {
             let epoch = epoch.max(version.map_or(0, |version| version.epoch));
-            FromFollower::Cursor(Cursor { version, epoch, heard, provisional_since })
+            FromFollower::Cursor(Cursor { version, epoch, heard, provisional_since, diverged_at })
         },
     );
     prop_oneof![cursor, frame().prop_map(FromFollower::FetchReply)]

@@ -188,7 +188,8 @@ impl PoolRole {
         if pool.journal().pinned() >= MAX_SNAPSHOTS_IN_FLIGHT {
             return PollReply::Later;
         }
-        let Some(snapshot) = pool.request_snapshot(pool_now_ms) else { return PollReply::Later };
+        let diverged_at = self.followers.diverged_at(follower);
+        let Some(snapshot) = pool.request_snapshot(pool_now_ms, diverged_at) else { return PollReply::Later };
         pool.mark_sent(pool_now_ms, follower, snapshot.version.seq);
         PollReply::Snapshot(snapshot)
     }
