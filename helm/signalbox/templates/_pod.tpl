@@ -139,6 +139,31 @@ resources:
 {{- end }}
 {{- end -}}
 
+{{/* The configuration, which replicas and aggregators read when they start: a change of it replaces their pods. */}}
+{{- define "signalbox.configAnnotations" -}}
+{{- with .Values.epp.pluginsConfig -}}
+checksum/config: {{ toYaml . | sha256sum }}
+{{- end -}}
+{{- end -}}
+
+{{- define "signalbox.configArgs" -}}
+{{- if .Values.epp.pluginsConfig -}}
+- --config-file=/etc/signalbox/config/config.yaml
+{{- end -}}
+{{- end -}}
+
+{{- define "signalbox.configVolumes" -}}
+{{- if .Values.epp.pluginsConfig -}}
+- { name: config, configMap: { name: {{ include "signalbox.name" (list . "epp") }} } }
+{{- end -}}
+{{- end -}}
+
+{{- define "signalbox.configVolumeMounts" -}}
+{{- if .Values.epp.pluginsConfig -}}
+- { name: config, mountPath: /etc/signalbox/config, readOnly: true }
+{{- end -}}
+{{- end -}}
+
 {{/* "signalbox.volumes" (list . COMPONENT): the certificate and the user's volumes */}}
 {{- define "signalbox.volumes" -}}
 {{- $root := index . 0 -}}

@@ -2,6 +2,7 @@
 
 mod args;
 mod autoscaling;
+mod config;
 mod earlier;
 mod envoy;
 mod installed;
@@ -165,7 +166,7 @@ async fn numbers_are_exact() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn configuration_of_the_picker_is_valid_and_its_change_replaces_pods() -> anyhow::Result<()> {
+async fn configuration_is_valid_for_its_readers_and_its_change_replaces_their_pods() -> anyhow::Result<()> {
     let dir = TestDir::new()?;
     let mut values = values("everything else")?;
     let rendered = Rendered::new(&dir, &values).await?;
@@ -175,11 +176,23 @@ async fn configuration_of_the_picker_is_valid_and_its_change_replaces_pods() -> 
     let file = dir.path().join("config.yaml");
     std::fs::write(&file, text)?;
     signalbox_epp::PolicyFlags { config_file: Some(file), ..Default::default() }.load()?;
-    let checksum =
-        |rendered: &Rendered| Ok::<_, anyhow::Error>(rendered.pod("epp")?["metadata"]["annotations"].clone());
-    let before = checksum(&rendered)?;
     values["epp"]["pluginsConfig"]["plugins"] = json!([{ "type": "queue-scorer" }]);
-    ensure!(before != checksum(&Rendered::new(&dir, &values).await?)?, "the pods keep the old configuration");
+    let changed = Rendered::new(&dir, &values).await?;
+    for component in ["epp", "aggregator"] {
+        let path = config::path(&rendered, component)?;
+        ensure!(path.as_deref() == Some("config.yaml"), "{component}: reads {path:?}");
+        let annotations =
+            |rendered: &Rendered| anyhow::Ok(rendered.pod(component)?["metadata"]["annotations"].clone());
+        ensure!(
+            annotations(&rendered)? != annotations(&changed)?,
+            "{component}: keeps the old configuration"
+        );
+    }
+    let defaults = Rendered::new(&dir, &Value::Null).await?;
+    for component in ["epp", "aggregator", "collector"] {
+        let path = config::path(&defaults, component)?;
+        ensure!(path.is_none(), "{component}: reads {path:?}, which nobody wrote");
+    }
     Ok(())
 }
 

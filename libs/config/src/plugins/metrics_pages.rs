@@ -37,6 +37,16 @@ pub(crate) fn source(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) {
     if parameters.boolean("insecureSkipVerify", false, problems) {
         pages.tls = MetricsTls::Unverified;
     }
+    // The Go EPP accepts any certificate unless told otherwise, so a file that worked there may need the setting here.
+    if pages.is_https
+        && parameters.optional("insecureSkipVerify").is_none()
+        && let Some(at) = parameters.optional("scheme")
+    {
+        diagnostics.add_warning(
+            &at,
+            "certificates must be valid here, unlike in the Go EPP; if those of the pods are not, write insecureSkipVerify: true",
+        );
+    }
     for (name, flag) in COLLECTOR_FLAGS {
         let _ = parameters.text(name, &mut diagnostics.problems);
         if let Some(at) = parameters.optional(name) {

@@ -4,6 +4,7 @@
 mod embedded;
 mod flow_control;
 mod invalid_files;
+mod metrics_pages;
 mod older_forms;
 mod properties;
 mod support;

@@ -34,7 +34,7 @@ const fn switch(name: &'static str, effective: bool, instead: &'static str) -> D
 }
 
 const ENDPOINTS: &str = "the endpoints come from the aggregators";
-const PAGES: &str = "the endpoints file defines where metrics are (metricsUrl)";
+const PAGES: &str = "metricsUrl in the endpoints file, annotations of pods, or metrics-data-source in the aggregators' --config-file say where metrics are";
 const VERIFICATION: &str = "collectors read the metrics pages; give the flag to them";
 const LOGS: &str = "--log-format and -v control logging";
 const OPEN: &str = "the metrics port is served in plaintext without authentication";
