@@ -23,6 +23,8 @@ struct ResponsesBody<'a> {
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow)]
     prompt: Option<&'a RawValue>,
     #[serde(borrow)]
     instructions: Option<&'a RawValue>,
@@ -65,7 +67,7 @@ struct ConversationBody<'a> {
 /// engines render them. Engines render the instructions as a system message.
 ///
 /// A request may continue a previous response or a conversation without an input of its own, or name a stored prompt
-/// instead, which may name the model.
+/// instead, which may name the model. Some clients send the body of a chat: its messages are the input.
 pub(crate) fn parse_responses(bytes: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
     let body: ResponsesBody<'_> = parse_object(bytes).map_err(ParseError::InvalidJson)?;
     let previous = body.previous_response_id.filter(|id| id.get().starts_with('"'));
@@ -83,7 +85,8 @@ fn parse_responses_prompt(
     options: &ParseOptions<'_>,
 ) -> Result<ParsedRequest, ParseError> {
     let max_output_tokens = parse_token_count(body.max_output_tokens);
-    let Some(input) = body.input.filter(|input| has_content(input)) else {
+    let messages = body.messages.filter(|messages| has_elements(messages));
+    let Some(input) = body.input.filter(|input| has_content(input)).or(messages) else {
         let stands_for_input = [body.input, body.prompt, body.previous_response_id, body.conversation];
         if !stands_for_input.into_iter().flatten().any(has_text) {
             return Err(ParseError::MissingResponsesInput);

@@ -26,9 +26,24 @@ fn responses_request_is_parsed() {
     assert_eq!(response.delivery, Delivery::Streamed);
     let text = read(Api::Responses, r#"{"model":"m","input":"0123456789"}"#);
     assert_eq!((text.chain, text.request.prompt_tokens), (chain("m", b"\xfcuser\xff0123456789\xff"), 5));
-    for body in
-        ["{}", r#"{"input":null}"#, r#"{"input":""}"#, r#"{"input":[]}"#, r#"{"input":{}}"#, r#"{"input":7}"#]
-    {
+    let items = r#"[{"role":"system","content":"be kind"},{"role":"user","content":[{"type":"text","text":"hello"}]}]"#;
+    let [by_input, by_messages] = ["input", "messages"]
+        .map(|name| read(Api::Responses, &format!(r#"{{"model":"m","{name}":{items}}}"#)));
+    assert!(!by_input.chain.is_empty());
+    assert_eq!(by_input, by_messages);
+    let both =
+        read(Api::Responses, r#"{"model":"m","messages":[{"role":"user","content":"a"}],"input":"hi"}"#);
+    assert_eq!(both.chain, chain("m", b"\xfcuser\xffhi\xff"));
+    for body in [
+        "{}",
+        r#"{"messages":[]}"#,
+        r#"{"messages":7}"#,
+        r#"{"input":null}"#,
+        r#"{"input":""}"#,
+        r#"{"input":[]}"#,
+        r#"{"input":{}}"#,
+        r#"{"input":7}"#,
+    ] {
         assert_eq!(refused(Api::Responses, body), "invalid responses request: must have input field");
     }
 }
