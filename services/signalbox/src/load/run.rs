@@ -46,9 +46,9 @@ pub(crate) enum LoadError {
 /// Whether all requests were served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Served {
-    /// All requests were served, except those of tiers that the pool may refuse.
+    /// All requests were served, except those of tiers that a full pool refused.
     All,
-    /// Some requests failed.
+    /// Some requests failed, or none was served.
     Partly,
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<Served, LoadError> {
     let output = plan.output;
     let report = execute(plan, tokio::signal::ctrl_c()).await?;
     print(&report, output, &mut io::stdout().lock())?;
-    Ok(if report.failed() == 0 { Served::All } else { Served::Partly })
+    Ok(if report.all_served() { Served::All } else { Served::Partly })
 }
 
 fn print(report: &Report, output: Output, out: &mut impl Write) -> io::Result<()> {

@@ -55,7 +55,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Returns whether the request was refused because the pool could not take it.
     pub(crate) fn is_shed(&self) -> bool {
-        matches!(self, Self::Status { code: 429, .. } | Self::Status { reason: Some(_), .. })
+        matches!(self, Self::Status { code: 429, .. })
     }
 }
 
@@ -82,6 +82,15 @@ pub(crate) type Outcome = Result<Measurement, Failure>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_full_pool_sheds() {
+        let refused =
+            |code, reason: &str| Failure::Status { code, reason: Some(reason.to_owned()) }.is_shed();
+        assert!(refused(429, "rejected-saturated") && refused(429, "rejected-ttl-expired"));
+        assert!(Failure::Status { code: 429, reason: None }.is_shed());
+        assert!(!refused(503, "rejected-no-endpoints") && !refused(503, "rejected-shutting-down"));
+    }
 
     #[test]
     fn time_per_output_token_leaves_out_the_first() {

@@ -140,9 +140,13 @@ impl Report {
         }
     }
 
-    /// Returns the number of requests that failed although they should have been served. Among tiers, the pool may refuse
-    /// some.
-    pub(crate) fn failed(&self) -> u64 {
+    /// Returns whether some requests were served and all that should have been. Among tiers, a full pool may refuse some.
+    pub(crate) fn all_served(&self) -> bool {
+        self.requests > self.errors.total && self.failed() == 0
+    }
+
+    /// Returns the number of requests that failed although they should have been served.
+    fn failed(&self) -> u64 {
         if self.tiers.is_empty() { self.errors.total } else { self.errors.total - self.errors.shed }
     }
 }
@@ -198,7 +202,8 @@ mod tests {
     use signalbox_intake::response::Usage;
 
     use super::*;
-    use crate::load::results::outcome::{Failure, Measurement};
+    use crate::load::requests::tiers::Tiers;
+    use crate::load::results::outcome::{Failure, Measurement, Outcome};
 
     fn report(statistics: &Statistics, goals: Goals) -> Report {
         let run_info = RunInfo { target: "t".into(), profile: "unique", model: "m".into(), goals };
@@ -247,5 +252,35 @@ mod tests {
         let goals = report.goals.unwrap();
         assert_eq!((Some(100.0), 0.25, 0.5), (goals.ttft_ms, goals.share, goals.requests_per_second));
         assert_eq!((1.0, 2), (report.requests_per_second, report.failed()));
+    }
+
+    #[test]
+    fn a_run_that_serves_nothing_has_not_served_all() {
+        let served = || Ok(Measurement::default());
+        let all_served = |outcomes: &[Outcome]| {
+            let mut statistics = Statistics::default();
+            outcomes.iter().for_each(|outcome| statistics.add(outcome));
+            report(&statistics, Goals::default()).all_served()
+        };
+        assert!(!all_served(&[]), "all requests were those of the warmup");
+        assert!(all_served(&[served()]));
+        assert!(!all_served(&[served(), Err(Failure::Timeout)]));
+    }
+
+    #[test]
+    fn a_full_pool_may_refuse_requests_of_tiers_but_not_all() {
+        let tiers = TierStatistics::new(&Tiers::new(1), Goals::default());
+        let refused = |code| Err(Failure::Status { code, reason: Some("r".to_owned()) });
+        let all_served = |outcomes: &[Outcome]| {
+            let mut statistics = Statistics::default();
+            outcomes.iter().for_each(|outcome| statistics.add(outcome));
+            let run_info =
+                RunInfo { target: "t".into(), profile: "tiers", model: "m".into(), goals: Goals::default() };
+            let finish = (Duration::from_secs(2), Finish::Complete);
+            Report::new(run_info, &statistics, Some(&tiers), finish).all_served()
+        };
+        assert!(all_served(&[Ok(Measurement::default()), refused(429)]));
+        assert!(!all_served(&[refused(429)]));
+        assert!(!all_served(&[Ok(Measurement::default()), refused(503)]), "the pool had no endpoint");
     }
 }

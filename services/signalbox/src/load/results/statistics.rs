@@ -109,9 +109,10 @@ mod tests {
         statistics.add(&Ok(served(5, Some(30))));
         statistics.add(&Ok(served(6, None)));
         statistics.add(&Ok(Measurement { latency: millis(9), ..Measurement::default() }));
-        let shed = Failure::Status { code: 503, reason: Some("rejected-no-endpoints".to_owned()) };
+        let shed = Failure::Status { code: 429, reason: Some("rejected-saturated".to_owned()) };
         statistics.add(&Err(shed));
-        statistics.add(&Err(Failure::Status { code: 503, reason: None }));
+        let without_endpoints = Some("rejected-no-endpoints".to_owned());
+        statistics.add(&Err(Failure::Status { code: 503, reason: without_endpoints }));
         assert_eq!(
             (3, 2, 1, 5),
             (statistics.served, statistics.failed(), statistics.shed(), statistics.requests())
