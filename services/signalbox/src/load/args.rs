@@ -18,6 +18,9 @@ use crate::output::Output;
 pub(super) use plan::Plan;
 pub(crate) use plan::PlanError;
 
+/// The longest time that a flag takes: times can be added without overflow.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Flags that conflict with `--trace`, because a trace determines requests and pacing.
 const NOT_WITH_TRACE: [&str; 11] = [
     "profile",
@@ -181,5 +184,9 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write a time such as 90s or 5m"))
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= MAX_DURATION => Ok(duration),
+        Ok(_) => Err("the time must be at most 365 days".into()),
+        Err(error) => Err(format!("{error}; write a time such as 90s or 5m")),
+    }
 }

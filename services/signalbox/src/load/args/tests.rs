@@ -54,6 +54,14 @@ fn run_ends_with_its_requests_or_its_time() {
 }
 
 #[test]
+fn times_are_at_most_a_year() {
+    let error = plan(&["--warmup", "1s", "--duration", "18446744073709551615s"]).unwrap_err();
+    assert!(error.contains("--duration") && error.contains("at most 365 days"), "{error}");
+    assert!(plan(&["--warmup", "366days"]).unwrap_err().contains("--warmup"));
+    assert!(plan(&["--warmup", "365days", "--duration", "365days"]).is_ok());
+}
+
+#[test]
 fn headers_trust_and_goals_follow_the_flags() {
     let plan = |flags: &[&str]| plan(&[&["--to", "https://gateway.example"], flags].concat()).unwrap();
     let headers = plan(&["-H", "a: 1", "--header", "a: 2", "-H", "Authorization: Bearer x"]).target.headers;
