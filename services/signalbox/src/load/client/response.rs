@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use signalbox_intake::Api;
 use signalbox_intake::response::{ResponseFormat, ResponseReader};
 use tokio::time::Instant;
@@ -21,11 +23,21 @@ fn document(body: &[u8]) -> Outcome {
     let mut reader = reader(ResponseFormat::Json);
     reader.push(body);
     reader.end();
-    match (reader.error(), reader.output()) {
-        (Some(_), _) => Err(Failure::InResponse),
-        (None, None) => Err(Failure::InvalidResponse),
-        (None, Some(_)) => Ok(Measurement { usage: reader.usage(), ..Measurement::default() }),
+    if reader.error().is_some() {
+        return Err(Failure::InResponse);
     }
+    match serde_json::from_slice::<Answer>(body) {
+        Ok(answer) if !answer.choices.is_empty() => {
+            Ok(Measurement { usage: reader.usage(), ..Measurement::default() })
+        }
+        _ => Err(Failure::InvalidResponse),
+    }
+}
+
+/// What every answer of either API has.
+#[derive(Deserialize)]
+struct Answer {
+    choices: Vec<IgnoredAny>,
 }
 
 /// Reads a stream of events to its end. Times count from `due`.
@@ -156,11 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_complete_json_without_an_error() {
+    fn documents_are_complete_json_with_choices_and_without_an_error() {
         let usage = document(br#"{"choices":[{"text":"x"}],"usage":{"prompt_tokens":9}}"#).unwrap().usage;
         assert_eq!(Some(9), usage.unwrap().prompt_tokens);
         assert_eq!(Err(Failure::InResponse), document(br#"{"error":{"message":"m"}}"#));
-        for invalid in ["<html></html>", "{\"choices\":[", ""] {
+        for invalid in
+            ["<html></html>", "{\"choices\":[", "", "{}", "[]", "{\"choices\":[]}", "{\"data\":[1]}"]
+        {
             assert_eq!(Err(Failure::InvalidResponse), document(invalid.as_bytes()), "{invalid}");
         }
     }
