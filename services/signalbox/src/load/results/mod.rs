@@ -3,6 +3,7 @@
 pub(super) mod goals;
 pub(super) mod latencies;
 pub(super) mod outcome;
+mod quotients;
 pub(super) mod report;
 pub(super) mod statistics;
 pub(super) mod table;

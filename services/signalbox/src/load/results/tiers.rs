@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::goals::Goals;
 use super::latencies::Percentiles;
 use super::outcome::Outcome;
+use super::quotients::{per_second, share};
 use super::statistics::Statistics;
 use crate::load::requests::tiers::{Tag, Tiers};
 
@@ -83,10 +84,10 @@ impl OfTier {
             requests,
             served: statistics.served,
             shed,
-            shed_share: (requests > 0).then(|| shed as f64 / requests as f64),
+            shed_share: share(shed, requests),
             failed: statistics.failed() - shed,
             ttft_ms: Percentiles::of(&statistics.ttft),
-            tokens_per_second: if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 },
+            tokens_per_second: per_second(tokens, seconds),
             fairness: jain(tenants),
             shed_by_reason: reasons.map(|(failure, count)| (failure.to_string(), *count)).collect(),
         }
