@@ -82,12 +82,12 @@ pub(crate) struct LoadArgs {
     /// for each response; 80 for the profiles tiers and diurnal]
     #[arg(long, value_name = "PER_SECOND", value_parser = positive, conflicts_with = "wave")]
     rate: Option<f64>,
-    /// Number of prompt groups; the prompts of a group share their first part
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    groups: u64,
-    /// Number of prompts per group; --requests overrides the total
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    prompts: u64,
+    /// Number of prompt groups; the prompts of a group share their first part; not with --profile tiers [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    groups: Option<u64>,
+    /// Number of prompts per group; --requests overrides the total; not with --profile tiers [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    prompts: Option<u64>,
     /// Tokens in the shared part of a prompt (4 bytes per token)
     #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     shared_tokens: u32,

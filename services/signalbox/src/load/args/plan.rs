@@ -15,6 +15,10 @@ use crate::load::results::goals::Goals;
 use crate::load::schedule::{End, Pacing};
 use crate::output::Output;
 
+/// Number of prompt groups, and of prompts per group, by default.
+const GROUPS: u64 = 20;
+const PROMPTS: u64 = 5;
+
 /// Number of tenants by default.
 const TENANTS: u64 = 8;
 
@@ -131,8 +135,13 @@ impl LoadArgs {
 
     /// Returns the number of generated requests, if it is limited.
     fn count(&self) -> Option<u64> {
-        let by_groups = || self.sending_time().is_none().then_some(self.groups * self.prompts);
+        let by_groups =
+            || self.sending_time().is_none().then(|| self.groups() * self.prompts.unwrap_or(PROMPTS));
         self.requests.or_else(by_groups)
+    }
+
+    fn groups(&self) -> u64 {
+        self.groups.unwrap_or(GROUPS)
     }
 
     /// Returns how long requests are sent after the warmup, if that is limited.
@@ -154,7 +163,7 @@ impl LoadArgs {
         };
         let shape = PromptShape {
             sharing,
-            groups: self.groups,
+            groups: self.groups(),
             shared_tokens: self.shared_tokens,
             question_tokens: self.question_tokens,
         };
@@ -172,6 +181,13 @@ impl LoadArgs {
         }
         if self.tenants.is_some() && self.profile != Profile::Tiers {
             return Err("--tenants needs --profile tiers".into());
+        }
+        if self.profile == Profile::Tiers && (self.groups.is_some() || self.prompts.is_some()) {
+            return Err(
+                "--profile tiers has a group of prompts for each of its --tenants; remove --groups and \
+                        --prompts, and set --requests or --duration"
+                    .into(),
+            );
         }
         let limit = self.concurrency;
         Ok(match (self.profile, self.rate) {

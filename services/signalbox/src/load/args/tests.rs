@@ -44,6 +44,7 @@ fn pacing_follows_the_flags() {
 #[test]
 fn run_ends_with_its_requests_or_its_time() {
     let end = |flags: &[&str]| plan(flags).unwrap().end;
+    assert_eq!(Some(12), end(&["--groups", "3", "--prompts", "4"]).requests);
     let after = |requests, time| End { requests, after: Some(seconds(time)) };
     assert_eq!(after(None, 30), end(&["--duration", "20s", "--warmup", "10s"]));
     assert_eq!(after(Some(9), 20), end(&["--duration", "20s", "--requests", "9"]));
@@ -79,7 +80,7 @@ fn headers_trust_and_goals_follow_the_flags() {
 
 #[test]
 fn invalid_flags_are_rejected() {
-    let bad: [&[&str]; 22] = [
+    let bad: [&[&str]; 24] = [
         &["--rate", "0"],
         &["--rate", "nan"],
         &["--concurrency", "0"],
@@ -88,6 +89,8 @@ fn invalid_flags_are_rejected() {
         &["--wave", "3"],
         &["--tenants", "3"],
         &["--tenants", "0", "--profile", "tiers"],
+        &["--groups", "3", "--profile", "tiers"],
+        &["--prompts", "3", "--profile", "tiers"],
         &["--profile", "diurnal", "--duration", "0s"],
         &["--duration", "5"],
         &["--warmup", "soon"],
