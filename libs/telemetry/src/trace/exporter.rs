@@ -10,6 +10,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     Compression, Protocol as OtlpProtocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
+use rustls::ClientConfig;
 use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 
@@ -42,9 +43,11 @@ impl Destination {
     /// # Errors
     /// [`TraceError::Exporter`] if a file for TLS cannot be used or the endpoint is not a valid URL.
     pub(super) fn exporter(self) -> Result<SpanExporter, TraceError> {
+        // Reports files that cannot be used, which otherwise only a connection with TLS would.
+        let tls = self.tls.rustls_config()?;
         match self.protocol {
             Protocol::Grpc => self.grpc_exporter(),
-            Protocol::HttpProtobuf => self.http_exporter(),
+            Protocol::HttpProtobuf => self.http_exporter(tls),
         }
     }
 
@@ -63,8 +66,7 @@ impl Destination {
         builder.build().map_err(|error| TraceError::Exporter(error.to_string()))
     }
 
-    fn http_exporter(self) -> Result<SpanExporter, TraceError> {
-        let tls = self.tls.rustls_config()?;
+    fn http_exporter(self, tls: ClientConfig) -> Result<SpanExporter, TraceError> {
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let client = Arc::new(HyperClient::new(connector, self.timeout, None));

@@ -48,10 +48,9 @@ impl PemFile {
 }
 
 impl TlsFiles {
-    /// Returns the settings of connections for gRPC.
+    /// Returns the settings of connections for gRPC. They do not tell whether the files can be used: see
+    /// [`Self::rustls_config`].
     pub(super) fn tonic_config(&self) -> Result<ClientTlsConfig, TraceError> {
-        // Reports files that cannot be used, which otherwise only a connection would.
-        self.rustls_config()?;
         let mut config = ClientTlsConfig::new();
         config = match &self.authorities {
             Some(file) => config.ca_certificate(Certificate::from_pem(file.read()?)),
@@ -64,6 +63,9 @@ impl TlsFiles {
     }
 
     /// Returns the settings of connections for HTTP.
+    ///
+    /// # Errors
+    /// [`TraceError::Exporter`] if a file cannot be used.
     pub(super) fn rustls_config(&self) -> Result<ClientConfig, TraceError> {
         let mut roots = RootCertStore::empty();
         match &self.authorities {

@@ -92,19 +92,25 @@ async fn spans_are_sent_over_grpc_with_tls_and_a_client_certificate() {
 #[tokio::test]
 async fn tls_file_that_cannot_be_used_is_named_with_its_variable() {
     let certificates = Certificates::new();
-    let assert_named = |variable: &'static str, path: &Path, protocol: &str| {
+    let assert_named = |variable: &'static str, path: &Path, (protocol, endpoint): (&str, &str)| {
         let mut variables = certificates.variables();
         variables.push((variable, path.display().to_string()));
         variables.push(("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()));
-        variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1".to_owned()));
+        variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.to_owned()));
         let error = tracer(&variables).unwrap_err().to_string();
         assert!(error.contains(variable) && error.contains(&path.display().to_string()), "{error}");
     };
-    for protocol in ["grpc", "http/protobuf"] {
-        assert_named("OTEL_EXPORTER_OTLP_CERTIFICATE", Path::new("/missing/ca"), protocol);
-        assert_named("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificates.path("key"), protocol);
-        assert_named("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &certificates.path("key"), protocol);
-        assert_named("OTEL_EXPORTER_OTLP_CLIENT_KEY", &certificates.path("certificate"), protocol);
+    // The files must be usable even if the scheme of the endpoint makes no use of them.
+    for destination in [
+        ("grpc", "https://localhost:1"),
+        ("grpc", "http://localhost:1"),
+        ("http/protobuf", "https://localhost:1"),
+        ("http/protobuf", "http://localhost:1"),
+    ] {
+        assert_named("OTEL_EXPORTER_OTLP_CERTIFICATE", Path::new("/missing/ca"), destination);
+        assert_named("OTEL_EXPORTER_OTLP_CERTIFICATE", &certificates.path("key"), destination);
+        assert_named("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &certificates.path("key"), destination);
+        assert_named("OTEL_EXPORTER_OTLP_CLIENT_KEY", &certificates.path("certificate"), destination);
     }
 }
 
