@@ -41,11 +41,16 @@ impl fmt::Display for ExpectedAdmission {
             Self::Waits { behind_priority: None, .. } => {
                 f.write_str("would wait for a place: the pool is full, and no request waits yet")
             }
-            Self::Waits { behind_priority: Some(priority), behind_requests, ahead_requests } => write!(
-                f,
-                "would wait for a place: behind requests of priority {priority}, {behind_requests} of all that wait at this \
-                 replica; {ahead_requests} of its priority or a higher one wait at all replicas"
-            ),
+            Self::Waits { behind_priority: Some(_), behind_requests, ahead_requests } => {
+                let noun = |count: u64| if count == 1 { "request" } else { "requests" };
+                write!(
+                    f,
+                    "would wait for a place: behind {ahead_requests} {} of its priority or higher in the pool; \
+                     {behind_requests} {} at this replica",
+                    noun(*ahead_requests),
+                    if *behind_requests == 1 { "request waits" } else { "requests wait" },
+                )
+            }
             Self::Refused { status, reason, message } => {
                 write!(f, "would be refused with {status}")?;
                 if let Some(reason) = reason {
@@ -73,16 +78,17 @@ mod tests {
 
     #[test]
     fn text_says_behind_whom_a_request_would_wait_and_why_it_would_be_refused() {
-        let waits = |behind_priority| ExpectedAdmission::Waits {
-            behind_priority,
-            behind_requests: 8,
-            ahead_requests: 20,
+        let waits = |behind_priority, ahead_requests, behind_requests| {
+            ExpectedAdmission::Waits { behind_priority, behind_requests, ahead_requests }.to_string()
         };
-        assert!(waits(None).to_string().contains("the pool is full"));
-        let behind = waits(Some(-3)).to_string();
-        assert!(
-            behind.contains("behind requests of priority -3, 8 of all") && behind.contains("; 20 of its"),
-            "{behind}"
+        assert!(waits(None, 0, 0).contains("the pool is full"));
+        assert_eq!(
+            "would wait for a place: behind 5 requests of its priority or higher in the pool; 3 requests wait at this replica",
+            waits(Some(-3), 5, 3)
+        );
+        assert_eq!(
+            "would wait for a place: behind 1 request of its priority or higher in the pool; 1 request waits at this replica",
+            waits(Some(-3), 1, 1)
         );
         let refused = |reason: Option<&str>| ExpectedAdmission::Refused {
             status: 429,
