@@ -45,18 +45,21 @@ impl Target {
         (&self.authority, self.tls) == (&other.authority, other.tls)
     }
 
-    /// Returns the target at `location`, an absolute or relative URL to which this one redirects.
+    /// Returns the target at `location`, an absolute or relative URL to which this one redirects. It is on the same
+    /// host: a server must not choose where else the collector connects, and shows its client certificate.
     pub(crate) fn redirected(&self, location: &str) -> Result<Self, String> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let location = location.split('#').next().unwrap_or_default();
-        let url = if location.contains("://") {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let url = if has_scheme(location) {
             location.to_owned()
         } else if location.starts_with("//") {
             format!("{scheme}:{location}")
         } else if location.starts_with('/') {
             format!("{scheme}://{}{location}", self.authority)
+        } else if location.starts_with('?') {
+            format!("{scheme}://{}{path}{location}", self.authority)
         } else {
-            let path = self.path.split('?').next().unwrap_or_default();
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             format!("{scheme}://{}{folder}/{location}", self.authority)
         };
@@ -64,8 +67,16 @@ impl Target {
         if self.tls.is_some() && next.tls.is_none() {
             return Err("it leaves https".to_owned());
         }
+        if !next.host.eq_ignore_ascii_case(&self.host) {
+            return Err("it is on another host; if the page is there, name it by metricsUrl".to_owned());
+        }
         Ok(next)
     }
+}
+
+/// Returns whether the URL is absolute. A colon after the first `/` or `?` is part of a path or a query.
+fn has_scheme(url: &str) -> bool {
+    url.split(['/', '?']).next().is_some_and(|first| first.contains(':'))
 }
 
 #[cfg(test)]
@@ -86,13 +97,20 @@ mod tests {
         for (location, expected) in [
             ("/metrics/", "https://10.0.0.1/metrics/"),
             ("metrics/#top", "https://10.0.0.1/a/metrics/"),
-            ("//pod:1/m?y=2", "https://pod:1/m?y=2"),
-            ("https://[::1]:9/m", "https://[::1]:9/m"),
+            ("?y=2", "https://10.0.0.1/a/metrics?y=2"),
+            ("/metrics?from=http://pod", "https://10.0.0.1/metrics?from=http://pod"),
+            ("metrics?from=http://pod", "https://10.0.0.1/a/metrics?from=http://pod"),
+            ("//10.0.0.1:1/m?y=2", "https://10.0.0.1:1/m?y=2"),
+            ("https://10.0.0.1:9/m", "https://10.0.0.1:9/m"),
         ] {
             assert_eq!(parse(expected), target.redirected(location), "{location}");
         }
         assert_eq!(Err("it leaves https".to_owned()), target.redirected("http://10.0.0.1/metrics"));
-        assert!(target.redirected("ftp://pod/").is_err());
+        assert!(target.redirected("ftp://10.0.0.1/").is_err());
+        for elsewhere in ["//10.0.0.2/a/metrics", "https://pod/a/metrics", "https://[::1]/a/metrics"] {
+            let error = target.redirected(elsewhere).unwrap_err();
+            assert!(error.contains("another host") && error.contains("metricsUrl"), "{elsewhere}: {error}");
+        }
         let plain = parse("http://10.0.0.1/metrics").unwrap();
         assert_eq!(parse("https://10.0.0.1/metrics"), plain.redirected("https://10.0.0.1/metrics"));
         assert!(plain.redirected("/other").unwrap().has_server_of(&plain));

@@ -29,6 +29,21 @@ async fn redirects_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn redirect_to_another_host_is_refused() {
+    let other = FakeModelServer::start(Page::Gauges { waiting: 0, running: 3 });
+    let url: &'static str = other.url().replace("127.0.0.1", "localhost").leak();
+    let pod = FakeModelServer::start(Page::Redirect(url));
+    let aggregator = FakeAggregator::start(vec![assigned("pod", 1, &pod)]);
+    let collector = start_collector(&[aggregator.address()]).await;
+    let is_stale = |status: ScrapeStatus| (status == ScrapeStatus::Stale).then_some(());
+    aggregator
+        .wait_for("the scrape status", |received| is_stale(received.merged_update("pod").scrape_status))
+        .await;
+    collector.shutdown().await;
+    assert_eq!(0, other.requests(), "the other host is not asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn redirects_in_a_circle_are_invalid_until_they_end() {
     let pod = FakeModelServer::start(Page::Redirect("/metrics"));
     let aggregator = FakeAggregator::start(vec![assigned("pod", 1, &pod)]);
