@@ -21,15 +21,15 @@ use super::fetch_error::FetchError;
 use super::target::Target;
 
 /// How old a connection to a host name may get before the name is resolved again.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// An open connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     _driver: AbortOnDropHandle<()>,
-    /// When it was opened, if the host is a name.
-    resolved_at: Option<Instant>,
+    /// When the host was last resolved, or that failed, if the host is a name.
+    pub(super) resolved_at: Option<Instant>,
 }
 
 impl Connection {
@@ -67,6 +67,15 @@ impl Connection {
     /// Returns whether the host's name should be resolved again.
     pub(super) fn is_outdated(&self) -> bool {
         self.resolved_at.is_some_and(|resolved_at| resolved_at.elapsed() >= RESOLVE_AGAIN)
+    }
+
+    /// Opens a new connection in place of an outdated one. If that fails, or takes longer than `limit`, the old one
+    /// stays as long again: a host name that cannot be resolved must not end a connection that works.
+    pub(super) async fn renew(&mut self, target: &Target, page_tls: &PageTls, limit: Duration) {
+        match timeout(limit, Self::open(target, page_tls, limit)).await {
+            Ok(Ok(opened)) => *self = opened,
+            Ok(Err(_)) | Err(_) => self.resolved_at = Some(Instant::now()),
+        }
     }
 
     pub(super) async fn request(&mut self, target: &Target) -> Result<Response<Incoming>, hyper::Error> {

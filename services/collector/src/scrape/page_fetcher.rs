@@ -97,9 +97,11 @@ impl PageFetcher {
     async fn request(&mut self) -> Result<(Response<Incoming>, Target), FetchError> {
         let target = self.target.as_ref().map_err(|error| FetchError::Target(error.clone()))?;
         let target = self.redirected.as_ref().unwrap_or(target);
-        if let Some(open) = &mut self.connection
-            && !open.is_outdated()
-        {
+        if let Some(open) = &mut self.connection {
+            if open.is_outdated() {
+                // The other half of the time is for the page.
+                open.renew(target, &self.page_tls, self.limits.timeout / 2).await;
+            }
             match open.request(target).await {
                 Err(error) if !error.is_parse() => {}
                 outcome => {
@@ -124,4 +126,54 @@ fn is_redirect(status: StatusCode) -> bool {
         StatusCode::PERMANENT_REDIRECT,
     ]
     .contains(&status)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::scrape::connection::RESOLVE_AGAIN;
+
+    async fn respond(stream: &mut TcpStream) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na\n").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn outdated_connection_stays_while_no_other_can_be_opened() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://localhost:{}/metrics", address.port());
+        let tls = Arc::new(PageTls::default());
+        // Long, so that a busy machine does not end a fetch.
+        let limits = ScrapeConfig { timeout: Duration::from_secs(60), ..ScrapeConfig::default() };
+        let mut fetcher = PageFetcher::new(&url, MetricsTls::Verified, limits, tls);
+        let accept = async {
+            let mut stream = listener.accept().await.unwrap().0;
+            respond(&mut stream).await;
+            stream
+        };
+        let (fetched, mut stream) = tokio::join!(fetcher.fetch(), accept);
+        fetched.unwrap();
+        // Nobody accepts connections any more, as if the name led elsewhere.
+        drop(listener);
+        let outdated = Instant::now().checked_sub(RESOLVE_AGAIN);
+        fetcher.connection.as_mut().unwrap().resolved_at = outdated;
+        let (fetched, ()) = tokio::join!(fetcher.fetch(), respond(&mut stream));
+        fetched.unwrap();
+        assert!(!fetcher.connection.as_ref().unwrap().is_outdated(), "it is renewed later");
+        // A server that accepts connections again gets the next one.
+        let listener = TcpListener::bind(address).await.unwrap();
+        fetcher.connection.as_mut().unwrap().resolved_at = outdated;
+        let accept = async { respond(&mut listener.accept().await.unwrap().0).await };
+        let (fetched, ()) = tokio::join!(fetcher.fetch(), accept);
+        fetched.unwrap();
+    }
 }
