@@ -4,7 +4,7 @@ use signalbox_types::Engine;
 
 use super::text_format::has_metric_of;
 
-/// How names begin on pages, the name of the engine whose they are, and what to do. The first that a page has counts.
+/// How names begin on pages, the name of the engine that has such pages, and what to do. The first that a page has counts.
 const PAGES: [(&str, &str, &str); 9] = [
     ("vllm:", "vllm", "the page is one of vLLM; set the engine to vllm"),
     ("ray_vllm", "ray-vllm", "the page is one of Ray with vLLM; set the engine to ray-vllm"),

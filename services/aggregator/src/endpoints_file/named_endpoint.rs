@@ -33,7 +33,7 @@ impl NamedEndpoint {
 /// Returns `url` with `ip` in place of its host, if that is `host`.
 fn with_ip(url: &str, host: &str, ip: IpAddr) -> String {
     let Ok(uri) = url.parse::<Uri>() else { return url.to_owned() };
-    if uri.host() != Some(host) {
+    if !uri.host().is_some_and(|named| named.eq_ignore_ascii_case(host)) {
         return url.to_owned();
     }
     let ip = url_host(ip);

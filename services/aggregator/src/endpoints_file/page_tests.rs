@@ -23,7 +23,7 @@ endpoints:
 - { name: fixed, address: 10.0.0.9:8000 }
 - { name: vllm, address: \"vllm.default.svc:8000\", labels: { tier: a } }
 - { name: trt, address: \"trt:8000\", engine: trtllm-serve }
-- { name: tls, address: \"tls:8000\", metricsUrl: \"https://tls:9/m?x\", metricsInsecureSkipVerify: true, draining: true }
+- { name: tls, address: \"tls:8000\", metricsUrl: \"https://TLS:9/m?x\", metricsInsecureSkipVerify: true, draining: true }
 - { name: apart, address: \"apart:8000\", metricsUrl: \"http://exporter:9/m\" }
 ";
     let Parsed { spec, named, .. } = read(text).unwrap();

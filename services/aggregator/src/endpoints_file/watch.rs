@@ -9,9 +9,9 @@ use signalbox_types::PageSettings;
 
 use super::{Parsed, parse};
 
-/// Reads the file at `path` at each `interval`, as [`parse`] does with `defaults`, and calls `on_change` when its contents, valid or not, have
-/// changed. The first call has the contents at the start, so that no change since an earlier
-/// [`read`](super::read) is missed. A file that disappears is reported once, and again when it reappears.
+/// Reads the file at `path` at each `interval`, as [`parse`] does with `defaults`, and calls `on_change` when its
+/// contents, valid or not, have changed. The first call has the contents at the start, so that no change since an
+/// earlier [`read`](super::read) is missed. A file that disappears is reported once, and again when it reappears.
 ///
 /// Only the contents that `path` leads to matter, so files can be replaced and symbolic links swapped. A
 /// change counts when two reads in a row agree, so that a partly written file is not mistaken for a complete
