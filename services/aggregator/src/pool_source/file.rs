@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use signalbox_types::PageSettings;
 use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::host_addresses::HostAddresses;
+use super::host_addresses::{HostAddresses, Lookup, system_lookup};
 use super::set::PoolSet;
 use crate::endpoints_file::{self, Parsed, ReadError};
 use crate::metrics::Metrics;
@@ -17,8 +18,13 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often host names in the endpoints file are resolved.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long the pool stays unknown at first while a host name has no address. An aggregator that starts while the server
+/// of names fails must not take the endpoints that replicas know from them; a name that is wrong must not hold back the
+/// others for ever.
+const HOLD: Duration = Duration::from_secs(30);
+
 /// Watches the pool of the endpoints file at `path`, whose current contents are given. A pool with host names is known
-/// when they were resolved once.
+/// when each was resolved once, or after a while.
 pub(super) fn watch_file(
     path: PathBuf,
     contents: Parsed,
@@ -51,32 +57,53 @@ pub(super) fn watch_file(
         }
     };
     tokio::spawn(endpoints_file::watch(path, CHECK_INTERVAL, defaults, on_change));
-    tokio::spawn(keep_current(changes, sets, RESOLVE_INTERVAL));
+    tokio::spawn(keep_current(changes, sets, system_lookup(), HOLD));
     receiver
 }
 
-/// Keeps `sets` at the contents of the file, with the addresses that its host names have.
+/// Keeps `sets` at the contents of the file, with the addresses that its host names have. Waits for each name to have one
+/// before it first sends, but no longer than `hold`.
 async fn keep_current(
     mut files: watch::Receiver<Parsed>,
     sets: watch::Sender<PoolSet>,
-    resolve_interval: Duration,
+    lookup: Lookup,
+    hold: Duration,
 ) {
-    let mut addresses = HostAddresses::default();
+    let mut addresses = HostAddresses::new(lookup);
+    let mut rounds = interval(RESOLVE_INTERVAL);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut is_held, held_until) = (true, Instant::now() + hold);
     loop {
-        let Parsed { mut spec, named, port, .. } = files.borrow_and_update().clone();
-        addresses.resolve(named.iter().map(|named| &*named.host)).await;
-        addresses.add_endpoints(&named, &mut spec.endpoints);
-        let (pool, endpoints) = (spec.id.clone(), spec.endpoints.len());
-        let (objectives, rewrites) = (spec.models.objectives().len(), spec.models.rewrites().len());
-        let set = PoolSet::of(spec, port);
-        if sets.send_if_modified(|before| std::mem::replace(before, set.clone()) != set) {
-            tracing::info!(%pool, endpoints, objectives, rewrites, "the contents of the endpoints file changed");
+        let contents = files.borrow_and_update().clone();
+        is_held &= !addresses.has_all(&contents.named);
+        if !is_held {
+            publish(&contents, &mut addresses, &sets);
         }
         tokio::select! {
-            changed = files.changed() => if changed.is_err() { return },
+            changed = files.changed() => match changed {
+                Ok(()) => rounds.reset_immediately(),
+                Err(_) => return,
+            },
             () = sets.closed() => return,
-            () = tokio::time::sleep(resolve_interval), if !named.is_empty() => {}
+            _ = rounds.tick(), if !contents.named.is_empty() => addresses.resolve(&contents.named),
+            () = addresses.next_answer() => {}
+            () = sleep_until(held_until), if is_held => {
+                is_held = false;
+                let pool = &contents.spec.id;
+                tracing::warn!(%pool, "serving the pool without the endpoints of host names that have no address yet");
+            }
         }
+    }
+}
+
+fn publish(contents: &Parsed, addresses: &mut HostAddresses, sets: &watch::Sender<PoolSet>) {
+    let Parsed { mut spec, named, port, .. } = contents.clone();
+    addresses.add_endpoints(&named, &mut spec.endpoints);
+    let (pool, endpoints) = (spec.id.clone(), spec.endpoints.len());
+    let (objectives, rewrites) = (spec.models.objectives().len(), spec.models.rewrites().len());
+    let set = PoolSet::of(spec, port);
+    if sets.send_if_modified(|before| std::mem::replace(before, set.clone()) != set) {
+        tracing::info!(%pool, endpoints, objectives, rewrites, "the contents of the endpoints file changed");
     }
 }
 
@@ -85,7 +112,9 @@ mod tests {
     use std::fs;
     use std::path::Path;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use futures_util::FutureExt;
     use prometheus_client::encoding::text::encode;
     use prometheus_client::registry::Registry;
     use signalbox_types::PoolSpec;
@@ -162,5 +191,56 @@ mod tests {
         let endpoints = &only_spec(&set).endpoints;
         assert!(!endpoints.is_empty());
         assert!(endpoints.iter().all(|endpoint| endpoint.address.ip().is_loopback()), "{endpoints:?}");
+    }
+
+    /// Keeps a pool with a fixed endpoint and one that has the host name `pod`. Returns the file and the pool.
+    fn kept_current(lookup: Lookup, hold: Duration) -> (watch::Sender<Parsed>, watch::Receiver<PoolSet>) {
+        let endpoints = "[{ name: fixed, address: \"10.0.0.9:1\" }, { name: pod, address: \"pod:1\" }]";
+        let contents = endpoints_file::parse(&text("one", endpoints), &PageSettings::default()).unwrap();
+        let (files, changes) = watch::channel(contents);
+        let (sets, receiver) = watch::channel(PoolSet::default());
+        tokio::spawn(keep_current(changes, sets, lookup, hold));
+        (files, receiver)
+    }
+
+    fn names(set: &PoolSet) -> Vec<String> {
+        only_spec(set).endpoints.iter().map(|endpoint| endpoint.name.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn pool_is_held_while_a_name_has_no_address_and_then_served_without_it() {
+        let day = Duration::from_secs(86_400);
+        for (hold, expected) in [(day, &["fixed", "pod-10.0.0.1"][..]), (Duration::ZERO, &["fixed"])] {
+            // The first lookup fails. A change of the file starts the second.
+            let count = Arc::new(AtomicUsize::new(0));
+            let (counted, is_short) = (Arc::clone(&count), hold.is_zero());
+            let lookup: Lookup = Arc::new(move |_| {
+                let fails = counted.fetch_add(1, Ordering::Relaxed) == 0 || is_short;
+                let found = if fails {
+                    Err("no answer".to_owned())
+                } else {
+                    Ok(["10.0.0.1".parse().unwrap()].into())
+                };
+                std::future::ready(found).boxed()
+            });
+            let (files, mut sets) = kept_current(lookup, hold);
+            while count.load(Ordering::Relaxed) < 2 {
+                files.send_modify(|_| {});
+                tokio::task::yield_now().await;
+            }
+            let set = sets.wait_for(|set| set.is_synced).await.unwrap().clone();
+            assert_eq!(*expected, *names(&set));
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_lookup_does_not_delay_changes_of_the_file() {
+        let (files, mut sets) = kept_current(Arc::new(|_| std::future::pending().boxed()), Duration::ZERO);
+        assert_eq!(["fixed"], *names(&sets.wait_for(|set| set.is_synced).await.unwrap().clone()));
+        let renamed =
+            text("one", "[{ name: other, address: \"10.0.0.9:1\" }, { name: pod, address: \"pod:1\" }]");
+        files.send_replace(endpoints_file::parse(&renamed, &PageSettings::default()).unwrap());
+        let is_renamed = |set: &PoolSet| names(set) == ["other"];
+        sets.wait_for(is_renamed).await.unwrap();
     }
 }
