@@ -27,8 +27,7 @@ async fn bad_requests_get_status_400_with_a_reason() {
         ("/v1/completions", "not JSON"),
         ("/v1/completions", ""),
         ("/v1/completions", r#"{"model":"m","prompt":"cut of"#),
-        ("/v1/completions", r#"{"prompt":"without a model"}"#),
-        ("/v1/chat/completions", r#"{"messages":[{"role":"user","content":"without a model"}]}"#),
+        ("/v1/completions", r#"{"model":7,"prompt":"a model that is no name"}"#),
         ("/v1/chat/completions", r#"{"model":"m","messages":[{"role":"us"#),
         ("/v1/chat/completions", "[]"),
     ];
@@ -46,6 +45,22 @@ async fn bad_requests_get_status_400_with_a_reason() {
     // The connection and the replica still work.
     cluster.complete(&CompletionRequest::small(1)).await.unwrap();
     cluster.wait_for_metric("own_in_flight_requests", |requests| requests == 0.0).await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_without_a_model_are_routed() {
+    let cluster = TestCluster::start(TestClusterConfig { pods: 1, epps: 1, ..TestClusterConfig::default() })
+        .await
+        .unwrap();
+    let bodies = [
+        ("/v1/completions", r#"{"prompt":"without a model"}"#),
+        ("/v1/chat/completions", r#"{"messages":[{"role":"user","content":"without a model"}]}"#),
+    ];
+    for (path, body) in bodies {
+        let response = post(&cluster, path, body).await.unwrap();
+        assert_eq!(response.status, StatusCode::OK, "{path} {body}");
+        cluster.check_served_as_picked(&response).unwrap();
+    }
 }
 
 #[tokio::test]
