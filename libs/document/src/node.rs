@@ -17,22 +17,44 @@ impl Node {
         Self { line: 1, value: Value::Scalar { text: String::new(), style: Style::Plain } }
     }
 
-    /// Returns the number of nodes in the tree below this one, itself included, and its depth: 1 for a scalar.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        let add = |(count, depth): (usize, usize), node: &Self| {
-            let (nodes, levels) = node.size();
-            (count + nodes, depth.max(levels + 1))
-        };
+    /// Returns the size of the tree below this node, itself included.
+    pub(crate) fn size(&self) -> Size {
+        let own = |text: &str| Size { nodes: 1, bytes: size_of::<Self>() + text.len(), depth: 1 };
         match &self.value {
-            Value::List(items) => items.iter().fold((1, 1), add),
-            Value::Map(entries) => entries.iter().map(|entry| &entry.value).fold((1, 1), add),
-            Value::Scalar { .. } | Value::Invalid => (1, 1),
+            Value::List(items) => items.iter().fold(own(""), |size, item| size.with(item.size(), "")),
+            Value::Map(entries) => {
+                entries.iter().fold(own(""), |size, entry| size.with(entry.value.size(), &entry.key))
+            }
+            Value::Scalar { text, .. } => own(text),
+            Value::Invalid => own(""),
         }
     }
 
     /// Returns whether the value is null: empty, `~` or `null`.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, style } if Kind::of(text, *style) == Kind::Null)
+    }
+}
+
+/// The size of a tree of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Number of nodes.
+    pub(crate) nodes: usize,
+    /// Memory of the nodes, their keys and their texts, in bytes.
+    pub(crate) bytes: usize,
+    /// Number of levels: 1 for a scalar.
+    pub(crate) depth: usize,
+}
+
+impl Size {
+    /// Returns the size with another tree one level below, as the member `key` of a mapping or as an item.
+    fn with(self, below: Self, key: &str) -> Self {
+        Self {
+            nodes: self.nodes + below.nodes,
+            bytes: self.bytes + key.len() + below.bytes,
+            depth: self.depth.max(below.depth + 1),
+        }
     }
 }
 

@@ -136,8 +136,7 @@ impl Builder<'_> {
                 let style = if plain { Style::Plain } else { Style::Text };
                 self.check_tag(tag.as_deref(), line);
                 let node = Node { line, value: Value::Scalar { text: text.into_owned(), style } };
-                self.anchors.keep(anchor, &node);
-                self.place(node);
+                return self.keep_and_place(anchor, node);
             }
             Event::SequenceStart(anchor, tag) => {
                 self.check_tag(tag.as_deref(), line);
@@ -153,7 +152,7 @@ impl Builder<'_> {
                 };
                 return self.open_collection(line, anchor, content);
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close_collection(),
+            Event::SequenceEnd | Event::MappingEnd => return self.close_collection(),
             Event::Alias(anchor) => return self.resolve(anchor, line),
             Event::Nothing
             | Event::StreamStart
@@ -171,12 +170,24 @@ impl Builder<'_> {
                 self.place(node);
                 ControlFlow::Continue(())
             }
-            Err(message) => {
-                let path = self.next_path();
-                self.problems.add(line, path, message);
-                ControlFlow::Break(())
-            }
+            Err(message) => self.give_up(line, message),
         }
+    }
+
+    /// Places a complete `node`, which has this anchor; 0 is none.
+    fn keep_and_place(&mut self, anchor: usize, node: Node) -> ControlFlow<()> {
+        if let Err(message) = self.anchors.keep(anchor, &node) {
+            return self.give_up(node.line, message);
+        }
+        self.place(node);
+        ControlFlow::Continue(())
+    }
+
+    /// Reports a problem of the node that is read next, and ends the parsing.
+    fn give_up(&mut self, line: usize, message: impl Into<String>) -> ControlFlow<()> {
+        let path = self.next_path();
+        self.problems.add(line, path, message);
+        ControlFlow::Break(())
     }
 
     fn check_tag(&mut self, tag: Option<&Tag>, line: usize) {
@@ -205,21 +216,19 @@ impl Builder<'_> {
     }
 
     fn open_collection(&mut self, line: usize, anchor: usize, content: Content) -> ControlFlow<()> {
-        let path = self.next_path();
         if self.open.len() == MAX_DEPTH {
-            self.problems.add(
-                line,
-                path,
-                format!("nested deeper than {MAX_DEPTH} levels; flatten the document"),
-            );
-            return ControlFlow::Break(());
+            return self
+                .give_up(line, format!("nested deeper than {MAX_DEPTH} levels; flatten the document"));
         }
+        let path = self.next_path();
         self.open.push(OpenCollection { path, line, anchor, content });
         ControlFlow::Continue(())
     }
 
-    fn close_collection(&mut self) {
-        let Some(OpenCollection { path, line, anchor, content }) = self.open.pop() else { return };
+    fn close_collection(&mut self) -> ControlFlow<()> {
+        let Some(OpenCollection { path, line, anchor, content }) = self.open.pop() else {
+            return ControlFlow::Continue(());
+        };
         let value = match content {
             Content::List(items) => Value::List(items),
             Content::Map { mut entries, merged, lines, .. } => {
@@ -228,8 +237,7 @@ impl Builder<'_> {
             }
         };
         let node = Node { line, value };
-        self.anchors.keep(anchor, &node);
-        self.place(node);
+        self.keep_and_place(anchor, node)
     }
 
     /// Adds a complete `node`: as a root, an item, a key or the value of a key.

@@ -78,3 +78,30 @@ fn aliases_of_aliases_are_bounded() {
     let error = read(&deep).unwrap_err();
     assert!(error.contains("nests too deeply"), "{error}");
 }
+
+#[test]
+fn memory_of_long_texts_is_bounded() {
+    let message = "the anchors and aliases take more than 16 MiB; write fewer";
+    let long = "y".repeat(100_000);
+    let aliases = |count| vec!["*x"; count].join(", ");
+    let few = format!("a: &x {long}\nb: [{}]\n", aliases(20));
+    assert_eq!(21, shown(&read(&few).unwrap()).matches(&long).count());
+    let many = format!("a: &x {long}\nb: [{}]\n", aliases(200));
+    assert_eq!(format!("line 2: b[166]: {message}"), read(&many).unwrap_err());
+    let keys = format!("a: &x {{{long}: 1}}\nb: [{}]\n", aliases(200));
+    assert_eq!(format!("line 2: b[166]: {message}"), read(&keys).unwrap_err());
+}
+
+/// Each level with an anchor keeps what is below it.
+#[test]
+fn memory_of_nested_anchors_is_bounded() {
+    let nested = |inner: &str, levels: usize| {
+        let open: String = (0..levels).map(|level| format!("&a{level} [")).collect();
+        format!("{open}{inner}{}", "]".repeat(levels))
+    };
+    assert!(read(&nested("x", 31)).is_ok());
+    for inner in ["y".repeat(600_000), vec!["1"; 50_000].join(",")] {
+        let error = read(&nested(&inner, 31)).unwrap_err();
+        assert!(error.ends_with("the anchors and aliases take more than 16 MiB; write fewer"), "{error}");
+    }
+}
