@@ -5,7 +5,7 @@ use std::iter::repeat_n;
 use signalbox_document::{FileErrors, Node, Problems, Value, item_path, member_path, read_trees};
 
 use crate::diagnostics::Diagnostics;
-use crate::top_level::KIND;
+use crate::top_level::{FIELDS, KIND};
 use crate::{Configuration, finish, parse};
 
 /// A configuration in a text.
@@ -26,24 +26,30 @@ pub struct Embedded {
 /// # Errors
 /// `text` is neither a configuration nor has one in it.
 pub fn find(text: &str) -> Result<Vec<Embedded>, FileErrors> {
-    // A text that is no YAML, or no configuration, is reported by the reader of configurations.
-    let mut ignored = Problems::default();
-    let roots = read_trees(text, &mut ignored);
-    let mut search = Search { lines: text.lines().map(str::trim).collect(), found: Vec::new() };
-    if !(roots.len() == 1 && is_configuration(&roots[0])) {
-        roots.iter().for_each(|root| search.visit(root, String::new()));
+    let mut around = Problems::default();
+    let roots = read_trees(text, &mut around);
+    let whole = || Embedded { path: String::new(), read: parse(text), has_own_lines: false };
+    if roots.iter().any(is_configuration) {
+        return Ok(vec![whole()]);
     }
-    match search.found.is_empty() {
-        false => Ok(search.found),
-        true => match roots.iter().find(|root| is_manifest(root)) {
-            Some(manifest) if ignored.is_empty() => Err(FileErrors::single(
-                manifest.line,
-                format!(
-                    "has no {KIND} in it; give the file itself, or a ConfigMap, Helm values or a Deployment with it"
-                ),
-            )),
-            _ => Ok(vec![Embedded { path: String::new(), read: parse(text), has_own_lines: false }]),
-        },
+    let mut search = Search { lines: text.lines().map(str::trim).collect(), found: Vec::new() };
+    roots.iter().for_each(|root| search.visit(root, String::new()));
+    let mut found = search.found;
+    match roots.iter().find(|root| is_manifest(root)) {
+        _ if !found.is_empty() => {
+            if !around.is_empty() {
+                found.push(Embedded { read: Err(FileErrors::from(around)), ..whole() });
+            }
+            Ok(found)
+        }
+        Some(manifest) if around.is_empty() => Err(FileErrors::single(
+            manifest.line,
+            format!(
+                "has no {KIND} in it; give the file itself, or a ConfigMap, Helm values or a Deployment with it"
+            ),
+        )),
+        // A text that is no YAML, or no configuration, is reported by the reader of configurations.
+        _ => Ok(vec![whole()]),
     }
 }
 
@@ -54,8 +60,12 @@ fn is_configuration(node: &Node) -> bool {
 
 /// Returns whether `node` has nothing of a configuration but may have one in it.
 fn is_manifest(node: &Node) -> bool {
-    let is_map = matches!(node.value, Value::Map(_));
-    is_map && ["plugins", "schedulingProfiles"].iter().all(|name| member(node, name).is_none())
+    matches!(node.value, Value::Map(_)) && !has_section(node)
+}
+
+/// Returns whether `node` has a section that only configurations have.
+fn has_section(node: &Node) -> bool {
+    ["plugins", "schedulingProfiles"].iter().any(|name| member(node, name).is_some())
 }
 
 fn member<'a>(node: &'a Node, key: &str) -> Option<&'a Value> {
@@ -82,7 +92,9 @@ impl Search<'_> {
             Value::List(items) => {
                 items.iter().enumerate().for_each(|(at, item)| self.visit(item, item_path(&path, at)));
             }
-            Value::Scalar { text, .. } if names_kind(text) => self.read_text(text, node.line, path),
+            Value::Scalar { text, .. } if is_configuration_text(text) => {
+                self.read_text(text, node.line, path)
+            }
             Value::Scalar { .. } | Value::Invalid => {}
         }
     }
@@ -105,7 +117,22 @@ impl Search<'_> {
     }
 }
 
-/// Returns whether a text of several lines, or of JSON, says that it is a configuration.
-fn names_kind(text: &str) -> bool {
-    text.contains(['\n', '{']) && text.contains("kind") && text.contains(KIND)
+/// Returns whether a text of several lines, or of JSON, is a configuration: its kind says so, or it lacks a kind and has
+/// sections of one. Other manifests and prose that only mention one are not. A text that is no YAML is, if it begins with
+/// a field of one.
+fn is_configuration_text(text: &str) -> bool {
+    let may_be = text.contains(['\n', '{']) && text.contains("kind") && text.contains(KIND);
+    may_be && {
+        let roots = read_trees(text, &mut Problems::default());
+        let is_one =
+            |root: &Node| is_configuration(root) || (member(root, "kind").is_none() && has_section(root));
+        roots.iter().any(is_one) || (roots.is_empty() && begins_with_field(text))
+    }
+}
+
+/// Returns whether the first line of `text` that says anything is a field of a configuration, in YAML or JSON.
+fn begins_with_field(text: &str) -> bool {
+    let says_something = |line: &&str| !line.is_empty() && *line != "---" && !line.starts_with('#');
+    let first = text.lines().map(str::trim).find(says_something).unwrap_or_default();
+    first.starts_with('{') || first.split_once(':').is_some_and(|(key, _)| FIELDS.contains(&key.trim()))
 }

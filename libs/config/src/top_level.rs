@@ -12,7 +12,8 @@ pub(crate) const KIND: &str = "EndpointPickerConfig";
 const API_VERSION: &str = "llm-d.ai/v1alpha1";
 const LEGACY_API_VERSION: &str = "inference.networking.x-k8s.io/v1alpha1";
 
-const FIELDS: [&str; 11] = [
+/// The fields of a configuration.
+pub(crate) const FIELDS: [&str; 11] = [
     "apiVersion",
     "kind",
     "featureGates",

@@ -57,7 +57,7 @@ fn quoted_text_has_its_own_lines() {
 }
 
 #[test]
-fn mappings_lists_arguments_and_documents_are_searched() {
+fn mappings_lists_and_arguments_are_searched() {
     let config = format!("{HEAD}{PLUGINS}");
     let list = format!(
         "kind: List\nitems:\n- kind: Service\n- kind: ConfigMap\n  data:\n    b.yaml: |\n{}",
@@ -72,8 +72,6 @@ fn mappings_lists_arguments_and_documents_are_searched() {
     );
     let deployment = format!("kind: Deployment\nargs:\n- --config-text\n- |\n{}", indented(&config, 2));
     assert_eq!("args[1]", only_problem(&deployment).0);
-    let documents = format!("kind: Service\n---\n{config}---\nkind: Secret\n");
-    assert_eq!("line 7: plugins[1]", only_problem(&documents).1);
     let json = r#"{"data": {"c.json": "{\"kind\": \"EndpointPickerConfig\", \"apiVersion\": \"llm-d.ai/v1alpha1\", \"plugins\": [{\"type\": \"nonsense\"}]}"}}"#;
     assert_eq!("data[\"c.json\"]", only_problem(json).0);
 }
@@ -91,4 +89,69 @@ fn each_configuration_is_read() {
 fn manifest_without_a_configuration_is_a_problem() {
     let error = find("apiVersion: v1\nkind: ConfigMap\ndata: { a: b }\n").unwrap_err().to_string();
     assert!(error.starts_with("line 1: has no EndpointPickerConfig in it; give the file itself"), "{error}");
+}
+
+/// `kubectl apply` keeps what it was given, as JSON.
+#[test]
+fn texts_that_mention_a_configuration_are_none() {
+    let good = format!("{HEAD}plugins: [{{ type: queue-scorer }}]\n");
+    let applied = good.replace('\n', "\\\\n").replace('"', "\\\\\"");
+    let map = |other: &str| {
+        format!(
+            "kind: ConfigMap\nmetadata:\n  annotations:\n{other}data:\n  a.yaml: |\n{}",
+            indented(&good, 4)
+        )
+    };
+    let paths = |text: &str| {
+        found(text).into_iter().map(|found| (found.path, found.read.is_ok())).collect::<Vec<_>>()
+    };
+    let only_a = vec![("data[\"a.yaml\"]".to_owned(), true)];
+    let annotation = format!(
+        "    kubectl.kubernetes.io/last-applied-configuration: |\n      \
+         {{\"apiVersion\":\"v1\",\"data\":{{\"a.yaml\":\"{applied}\"}},\"kind\":\"ConfigMap\"}}\n"
+    );
+    assert_eq!(only_a, paths(&map(&annotation)));
+    for prose in [
+        "# Notes\nThe kind is EndpointPickerConfig.\n",
+        "Write this:\n```yaml\nkind: EndpointPickerConfig\n```\n",
+        "#!/bin/sh\ncat <<EOF\nkind: EndpointPickerConfig\nEOF\n",
+        "- kind: x\n- EndpointPickerConfig\n",
+    ] {
+        assert_eq!(only_a, paths(&map(&format!("    README: |\n{}", indented(prose, 6)))), "{prose}");
+    }
+    for broken in
+        ["kind: EndpointPickerConfig\nplugins: [\n", "# EPP\nplugins: [\nkind: EndpointPickerConfig\n"]
+    {
+        let map = format!("data:\n  a.yaml: |\n{}", indented(broken, 4));
+        assert_eq!(vec![("data[\"a.yaml\"]".to_owned(), false)], paths(&map), "{broken}");
+    }
+    let misspelt = good.replace("kind:", "kinds:");
+    assert!(!found(&format!("a: |\n{}", indented(&misspelt, 2)))[0].read.is_ok());
+}
+
+#[test]
+fn problems_around_configurations_count_too() {
+    let good = format!("{HEAD}plugins: [{{ type: queue-scorer }}]\n");
+    let map = format!("kind: ConfigMap\ndata:\n  a: |\n{}", indented(&good, 4));
+    let broken = found(&format!("{map}---\nb: [\n"));
+    assert_eq!((2, true), (broken.len(), broken[0].read.is_ok()));
+    assert!(broken[1].read.as_ref().unwrap_err().to_string().contains("invalid YAML"));
+    let twice = found(&format!("kind: ConfigMap\nkind: Secret\nconfig:\n{}", indented(&good, 2)));
+    assert!(twice[1].read.as_ref().unwrap_err().to_string().contains("given twice"));
+}
+
+/// An EPP that is given such a file refuses it.
+#[test]
+fn configuration_has_no_second_document() {
+    let good = format!("{HEAD}plugins: [{{ type: queue-scorer }}]\n");
+    for text in [
+        format!("{good}---\nkind: Secret\n"),
+        format!("kind: Service\n---\n{good}"),
+        format!("{good}---\n{good}"),
+    ] {
+        let found = found(&text);
+        assert_eq!((1, ""), (found.len(), &*found[0].path));
+        let problems = found[0].read.as_ref().unwrap_err().to_string();
+        assert!(problems.contains("a second document begins"), "{problems}");
+    }
 }
