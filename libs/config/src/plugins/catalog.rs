@@ -19,6 +19,9 @@ pub(crate) enum Support {
     /// Accepted without effect, because Signalbox always does this. The function checks the parameters; the
     /// text says how Signalbox does it.
     BuiltIn(fn(&Plugin<'_>, &mut Diagnostics), &'static str),
+    /// Says where metrics pages are and how they are read, for the aggregators that have the file. Without effect if its
+    /// parameters change nothing.
+    MetricsPages(fn(&Plugin<'_>, &mut Diagnostics)),
     /// A parser, which takes no parameters.
     Parser,
     /// Not supported until this feature exists.
@@ -65,14 +68,8 @@ pub(crate) const CATALOG: &[(&str, Support)] = &[
     ("random-picker", Support::Picker(pickers::random)),
     ("weighted-random-picker", Support::Picker(pickers::weighted_random)),
     ("single-profile-handler", Support::BuiltIn(ignored::no_parameters, "there is only one profile")),
-    (
-        "metrics-data-source",
-        Support::BuiltIn(metrics_pages::source, "the collector scrapes each endpoint's metrics"),
-    ),
-    (
-        "core-metrics-extractor",
-        Support::BuiltIn(metrics_pages::extractor, "the collector scrapes each endpoint's metrics"),
-    ),
+    ("metrics-data-source", Support::MetricsPages(metrics_pages::source)),
+    ("core-metrics-extractor", Support::MetricsPages(metrics_pages::extractor)),
     (
         "endpoint-notification-source",
         Support::BuiltIn(ignored::no_parameters, "the pool's owner publishes endpoint changes"),

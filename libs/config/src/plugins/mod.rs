@@ -82,6 +82,16 @@ fn build<'a>(plugin: Plugin<'a>, diagnostics: &mut Diagnostics) -> DeclaredPlugi
             diagnostics.add_ignored(&plugin.at, format!("{}: {how}", plugin.display_name()));
             Component::Other
         }
+        Some(Support::MetricsPages(read)) => {
+            let before = diagnostics.pages.clone();
+            read(&plugin, diagnostics);
+            if diagnostics.pages == before {
+                let name = plugin.display_name();
+                let why = format!("{name}: the collector scrapes each endpoint's metrics");
+                diagnostics.add_ignored(&plugin.at, why);
+            }
+            Component::Other
+        }
         Some(Support::Parser) => {
             plugin.reject_parameters(diagnostics);
             diagnostics.add_ignored(

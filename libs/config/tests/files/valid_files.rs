@@ -252,3 +252,17 @@ ignored, because Signalbox always does it or does it in its own way
 ";
     assert_eq!(expected, describe(&read(&text)));
 }
+
+#[test]
+fn plugins_of_metrics_pages_are_ignored_only_without_an_effect() {
+    let ignored = |source: &str, extractor: &str| {
+        let plugins = [("metrics-data-source", source), ("core-metrics-extractor", extractor)]
+            .map(|(name, parameters)| format!("- {{ type: {name}, parameters: {{ {parameters} }} }}\n"));
+        let read = read(&format!("plugins:\n- type: queue-scorer\n{}", plugins.concat()));
+        read.ignored.iter().map(|ignored| ignored.path.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(vec!["plugins[1]", "plugins[2]"], ignored("", ""));
+    assert_eq!(vec!["plugins[2]"], ignored("path: /stats", ""));
+    assert_eq!(vec!["plugins[1]"], ignored("", "defaultEngine: sglang"));
+    assert_eq!(vec!["plugins[1]", "plugins[2]"], ignored("scheme: http", "defaultEngine: vllm"));
+}
