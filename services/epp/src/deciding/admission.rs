@@ -50,14 +50,20 @@ impl HeldRequest {
 }
 
 impl Picker {
-    /// Returns whether the request, which has just arrived, may go where the decision sends it. It never locks. It allocates only to compute the
-    /// saturation of the pool, at most every few milliseconds: if the endpoint is full, others wait or the view is out of date, or for
-    /// a detector of the Go EPP.
+    /// Returns whether the request, which has just arrived, may go where the decision sends it, and counts it. It never
+    /// locks. It allocates only to compute the saturation of the pool, at most every few milliseconds: if the endpoint is
+    /// full, others wait or the view is out of date, or for a detector of the Go EPP.
     pub(super) fn admission(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Admission {
+        let (admission, output_tokens) = self.assess(inputs, decision);
+        self.record_arrival(inputs.request, output_tokens, decision, admission);
+        admission
+    }
+
+    /// Returns whether a request may go where the decision sends it, and how many output tokens are expected.
+    fn assess(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> (Admission, u64) {
         let admitter = self.gate.admitter(&self.policy, (self.owner_silence_ms(), self.view_age_ms()));
         let admission = admitter.admit(inputs, decision, || self.pool_saturation(inputs.view));
-        self.record_arrival(inputs.request, admitter.output_tokens(inputs.request), decision, admission);
-        admission
+        (admission, admitter.output_tokens(inputs.request))
     }
 
     /// Counts a request that has arrived, whatever happens to it.
@@ -91,7 +97,8 @@ impl Picker {
         self.gate.enqueue(self.now_ms(), self.arrival(&held.parsed.request, held.tokens, bytes))
     }
 
-    /// Returns what would happen to a request whose body has so many bytes, if it arrived now.
+    /// Returns what would happen to a request whose body has so many bytes, if it arrived now. It is not counted as one
+    /// that did.
     pub(super) fn expected_admission(
         &self,
         inputs: &DecisionInputs<'_>,
@@ -99,7 +106,7 @@ impl Picker {
         bytes: u64,
     ) -> ExpectedAdmission {
         let priority = inputs.request.priority;
-        match (self.admission(inputs, decision), decision) {
+        match (self.assess(inputs, decision).0, decision) {
             (Admission::Go, Decision::Picked { .. }) => ExpectedAdmission::Goes,
             (Admission::Go, Decision::NoEndpoint) => expected_refusal(&Refusal::NoEndpoint),
             (Admission::Go, Decision::Filtered) => expected_refusal(&Refusal::Saturated),
@@ -111,7 +118,7 @@ impl Picker {
                         let ahead_requests = ahead.map(|(_, usage)| usage.requests).sum();
                         ExpectedAdmission::Waits { behind_priority, behind_requests, ahead_requests }
                     }
-                    Err(reason) => expected_refusal(&self.refuse_waiting(reason, priority)),
+                    Err(reason) => expected_refusal(&self.refusal(reason, priority)),
                 }
             }
         }
@@ -143,11 +150,15 @@ impl Picker {
         self.gate.apply(self.now_ms(), &OwnerNews::of(view, self.origin()));
     }
 
-    /// Returns the refusal of a request of `priority` that cannot wait any longer.
+    /// Returns the refusal of a request of `priority` that cannot wait any longer, and counts it.
     pub(crate) fn refuse_waiting(&self, reason: DropReason, priority: i32) -> Refusal {
         if matches!(reason, DropReason::Saturated | DropReason::NoEndpoints | DropReason::Expired) {
             self.arrivals.record_refusal();
         }
+        self.refusal(reason, priority)
+    }
+
+    fn refusal(&self, reason: DropReason, priority: i32) -> Refusal {
         let view = &self.snapshot.load().view;
         let ahead = ahead_elsewhere(view, self.origin(), priority);
         Refusal::Dropped { reason, retry_after_s: self.gate.retry_after_s(priority, ahead) }

@@ -100,8 +100,9 @@ impl Picker {
     /// Picks an endpoint for a request and books the request there.
     ///
     /// # Errors
-    /// [`NotPicked::Waits`] if the request has to wait first, unless it has waited already. [`Refusal::NoEndpoint`] if the pool has no endpoint that takes requests and that the gateway allows, [`Refusal::Saturated`] if
-    /// filters remove all of them.
+    /// [`NotPicked::Waits`] if the request has to wait first, unless it has waited already. [`Refusal::NoEndpoint`] if the
+    /// pool has no endpoint that takes requests and that the gateway allows, [`Refusal::Saturated`] if filters remove all
+    /// of them.
     pub(crate) fn pick(
         &self,
         mut parsed: ParsedRequest,

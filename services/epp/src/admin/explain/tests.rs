@@ -58,9 +58,12 @@ fn pool_without_endpoints_makes_the_request_wait() {
     let picker = picker(&[]);
     let parsed = read_chat(&picker, &[], None).unwrap();
     let expected = ExpectedAdmission::Waits { behind_priority: None, behind_requests: 0, ahead_requests: 0 };
+    let counts = picker.arrivals.counts();
     assert_eq!(expected, picker.explain(&parsed, 77).admission);
+    assert_eq!(counts, picker.arrivals.counts(), "no request has arrived");
     let held = picker.pick(parsed.clone(), Default::default());
     let Err(crate::deciding::admission::NotPicked::Waits(held)) = held else { panic!("the pool is empty") };
+    assert_ne!(counts, picker.arrivals.counts());
     let _place = picker.wait(&held, 77).unwrap();
     let behind = ExpectedAdmission::Waits { behind_priority: Some(0), behind_requests: 1, ahead_requests: 1 };
     assert_eq!(behind, picker.explain(&parsed, 77).admission);
