@@ -14,7 +14,7 @@ struct Staffing {
     most_reserve: f64,
 }
 
-/// How many replicas there should be. With the tuning seeds of `cargo xtask bench scale`, less of a reserve misses the goal
+/// How many replicas there should be. With a tuning seed of `cargo xtask bench scale`, less of a reserve misses the goal
 /// more often than the recipes do when demand doubles at once, and more of it costs more than nine tenths of their
 /// replica-hours.
 const UP: Staffing = Staffing { utilization: 0.95, reserve: 1.65, most_reserve: 0.65 };
