@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use signalbox_bench_report::index::IndexReport;
 
-use crate::{decide, routing, scale};
+use crate::{decide, flow, routing, scale};
 
 /// A part of a page that is written from a file of results.
 struct Section {
@@ -16,10 +16,11 @@ struct Section {
     text: fn(&Path) -> anyhow::Result<String>,
 }
 
-const SECTIONS: [Section; 4] = [
+const SECTIONS: [Section; 5] = [
     Section { page: "BENCHMARKS.md", name: "routing", text: routing::doc_tables },
     Section { page: "BENCHMARKS.md", name: "decide", text: decide::doc_tables },
     Section { page: "BENCHMARKS.md", name: "index", text: IndexReport::doc_tables },
+    Section { page: "FLOW.md", name: "flow", text: flow::doc_tables },
     Section { page: "AUTOSCALING.md", name: "scale", text: scale::doc_tables },
 ];
 

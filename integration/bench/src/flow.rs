@@ -13,6 +13,11 @@ mod traffic;
 
 pub(crate) use args::Args;
 
+use std::fmt::Write;
+use std::path::Path;
+
+use report::Report;
+
 /// Runs the benchmark, prints the results, and writes them.
 ///
 /// # Errors
@@ -28,4 +33,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let missed = goals.iter().filter(|goal| goal.met < goal.of).count();
     anyhow::ensure!(!args.check || missed == 0, "{missed} goals are missed");
     Ok(())
+}
+
+/// Returns the goals and the tables of the report in a file.
+///
+/// # Errors
+/// Fails when the file is no report.
+pub(crate) fn doc_tables(path: &Path) -> anyhow::Result<String> {
+    let report = Report::read(path)?;
+    let Report { provenance, seeds, .. } = &report;
+    let mut text = format!("Measured at {provenance}; means over {} seeds.\n\n", seeds.len());
+    write!(text, "{}\n{}", goals::table(&goals::all(&report)), tables::all(&report))?;
+    Ok(text)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use signalbox_bench_report::Table;
+
 use super::caps::Capped;
 use super::report::{ALONE, Cell, GO, NONE, Report, SIGNALBOX};
 
@@ -118,4 +120,14 @@ pub(super) fn text(goals: &[Goal]) -> String {
         let _ = writeln!(text, "  {status} {name}: in {met} of {of} cells; worst {worst:.3}{go}");
         text
     })
+}
+
+/// Returns the goals as a table in Markdown.
+pub(super) fn table(goals: &[Goal]) -> String {
+    let mut table = Table::new(&["goal", "met", "worst", "met by the Go EPP's flow control"]);
+    for Goal { name, met, of, worst, go_met } in goals {
+        let go = go_met.map_or_else(|| "–".to_owned(), |go_met| format!("{go_met} of {of}"));
+        table.row(&[(*name).to_owned(), format!("{met} of {of}"), format!("{worst:.3}"), go]);
+    }
+    table.into_text()
 }

@@ -57,6 +57,15 @@ impl Cell {
 }
 
 impl Report {
+    /// Reads a report from a file.
+    ///
+    /// # Errors
+    /// Fails when it cannot be read, or is no report of `flow`.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no report of `flow`", path.display()))
+    }
+
     /// Writes the report to a file.
     ///
     /// # Errors
