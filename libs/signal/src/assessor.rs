@@ -2,11 +2,12 @@
 
 mod family;
 mod group_state;
+mod groups;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::family::Family;
-use self::group_state::GroupState;
+use self::groups::Groups;
 use crate::capacity::Capacities;
 use crate::coverage::CoverageMeter;
 use crate::demand::{DemandMeter, Rates};
@@ -26,7 +27,7 @@ pub struct SignalAssessor {
     capacities: Capacities,
     coverage: CoverageMeter,
     idleness: Idleness,
-    groups: BTreeMap<Group, GroupState>,
+    groups: Groups,
     families: BTreeMap<Role, Family>,
     is_first: bool,
 }
@@ -57,7 +58,7 @@ impl SignalAssessor {
             capacities: Capacities::default(),
             coverage: CoverageMeter::default(),
             idleness: Idleness::default(),
-            groups: BTreeMap::new(),
+            groups: Groups::default(),
             families: BTreeMap::new(),
             is_first: true,
         }
@@ -72,10 +73,7 @@ impl SignalAssessor {
             if self.capacities.of(&group.group).is_none() {
                 self.capacities.inherit(group);
             }
-            let state = self.groups.entry(group.group.clone());
-            let state = state.or_insert_with(|| GroupState::new(group.desired, true));
-            state.steadied.raise(group.desired);
-            state.startup.inherit(group.startup_ms);
+            self.groups.inherit(group);
         }
     }
 
@@ -123,16 +121,8 @@ impl SignalAssessor {
     }
 
     fn assess_groups(&mut self, moment: &Moment, pods: &[Pod], is_idle: bool) -> Vec<GroupSignal> {
-        let mut known: BTreeSet<Group> = self.groups.keys().cloned().collect();
-        known.extend(pods.iter().map(|pod| pod.group.clone()));
-        known.extend(self.capacities.groups().cloned());
-        if known.is_empty() {
-            known.insert(Group::default());
-        }
-        for group in known.into_iter().take(Signal::MAX_GROUPS) {
-            let serving = count(pods, &group).provisioned();
-            self.groups.entry(group).or_insert_with(|| GroupState::new(serving, false));
-        }
+        self.groups.update(moment.now_ms, pods);
+        self.capacities.retain(|group| self.groups.contains(group));
         let whole_share = self.share_of_whole_requests(pods);
         let mut signals = Vec::new();
         for role in Role::ALL {
@@ -164,7 +154,7 @@ impl SignalAssessor {
         if whole + split > 0.0 {
             return whole / (whole + split);
         }
-        let has_whole = self.groups.keys().any(|group| group.role == Role::Both);
+        let has_whole = self.groups.iter().any(|group| group.role == Role::Both);
         f64::from(u8::from(has_whole))
     }
 }

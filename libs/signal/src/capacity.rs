@@ -117,9 +117,9 @@ impl Capacities {
         self.unwarmed.get(group).copied()
     }
 
-    /// Returns the groups that were ever seen with a capacity.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.known.keys()
+    /// Forgets what the groups can do that are not to be kept.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&Group) -> bool) {
+        self.known.retain(|group, _| is_kept(group));
     }
 }
 
