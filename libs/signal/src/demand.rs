@@ -15,7 +15,8 @@ const BUCKETS: usize = 120;
 const FAST: [usize; 4] = [1, 2, 3, 6];
 const SLOW: usize = 12;
 
-/// How many standard errors a fast mean must exceed the slow one by, to count: by chance, that happens once in days.
+/// How many standard errors a fast mean must exceed the slow one by, to count: by chance, that happens a few times a day, each
+/// time for as long as its window.
 const SIGNIFICANT: f64 = 4.0;
 
 /// The windows over which growth is measured, in buckets: two minutes, five, and all.

@@ -1,6 +1,6 @@
 //! Whether a series grows for certain, and how fast.
 
-/// How many standard errors a slope is reduced by: what is left is certain at about 98 %.
+/// How many standard errors a slope is reduced by: by chance, a series that does not grow exceeds that about once in a thousand.
 const CERTAIN: f64 = 3.0;
 
 /// The maximum growth that is believed.

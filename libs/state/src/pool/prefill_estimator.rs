@@ -113,7 +113,8 @@ impl PrefillEstimator {
         }
     }
 
-    /// Continues with a rate that an earlier owner published. It measured one that is not the default.
+    /// Continues with a rate that an earlier owner published. One that is not the default counts as measured: that owner has
+    /// measured it here, or at other endpoints of the pool before this one had served enough.
     pub(crate) fn from_published(tokens_per_second: u32) -> Self {
         let is_measured = tokens_per_second != Rates::default().prefill_tokens_per_second;
         let observed_tokens = if is_measured { MEASURED_TOKENS } else { 0.0 };
