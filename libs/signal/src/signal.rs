@@ -54,11 +54,13 @@ pub enum Reason {
     HeldTakeover,
     /// Nothing was measured yet: as many as there are, and one more while these are overloaded.
     Unmeasured,
+    /// One that this version does not know: the owner of the pool is of a later one.
+    Other,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Idle,
         Self::Minimum,
         Self::Rate,
@@ -69,6 +71,7 @@ impl Reason {
         Self::HeldPartial,
         Self::HeldTakeover,
         Self::Unmeasured,
+        Self::Other,
     ];
 
     /// Returns the name for logs and labels.
@@ -84,6 +87,7 @@ impl Reason {
             Self::HeldPartial => "held_partial",
             Self::HeldTakeover => "held_takeover",
             Self::Unmeasured => "unmeasured",
+            Self::Other => "other",
         }
     }
 }

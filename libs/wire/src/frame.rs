@@ -120,7 +120,7 @@ fn decode_entry(message: pb::SnapshotEntry) -> Result<SnapshotEntry, WireError> 
         return Ok(SnapshotEntry::Flow(flows::decode_part(message)?));
     }
     if let Some(message) = message.signal {
-        return Ok(SnapshotEntry::Signal(Arc::new(signal::decode(message)?)));
+        return Ok(SnapshotEntry::Signal(Arc::new(signal::decode(message))));
     }
     Ok(match message.entry.ok_or(WireError::Missing("entry"))? {
         Kind::Endpoint(message) => {
@@ -278,7 +278,7 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
         return Ok(Change::Flow(flows::decode_change(message)?));
     }
     if let Some(message) = message.signal {
-        return Ok(Change::Signalled { signal: Arc::new(signal::decode(message)?) });
+        return Ok(Change::Signalled { signal: Arc::new(signal::decode(message)) });
     }
     Ok(match message.change.ok_or(WireError::Missing("change"))? {
         Kind::EndpointSet(pb::EndpointSet { spec }) => {

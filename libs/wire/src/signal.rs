@@ -18,9 +18,9 @@ pub fn encode_signal(signal: &Signal) -> Bytes {
 /// Decodes a signal that the coordinator has stored.
 ///
 /// # Errors
-/// [`WireError`] when it is no signal, or has more groups or adapters than a signal can have.
+/// [`WireError`] when it is no signal.
 pub fn decode_signal(stored: Bytes) -> Result<Signal, WireError> {
-    decode(pb::Signal::decode(stored).map_err(|_| WireError::Bounds("signal"))?)
+    Ok(decode(pb::Signal::decode(stored).map_err(|_| WireError::Bounds("signal"))?))
 }
 
 pub(crate) fn encode(signal: &Signal) -> pb::Signal {
@@ -60,7 +60,9 @@ pub(crate) fn encode(signal: &Signal) -> pb::Signal {
     }
 }
 
-pub(crate) fn decode(message: pb::Signal) -> Result<Signal, WireError> {
+/// Reads as much of a signal as this version knows: a later one may have other reasons and roles, and no signal is worth the
+/// pool state that it comes with.
+pub(crate) fn decode(message: pb::Signal) -> Signal {
     let pb::Signal {
         epoch,
         assessed_at_ms,
@@ -74,36 +76,32 @@ pub(crate) fn decode(message: pb::Signal) -> Result<Signal, WireError> {
         awaits_first_pod,
         adapters,
     } = message;
-    if groups.len() > Signal::MAX_GROUPS || adapters.len() > Signal::MAX_ADAPTERS {
-        return Err(WireError::Bounds("the number of groups or adapters in a signal"));
-    }
     let certainty = match pb::SignalCertainty::try_from(certainty) {
-        Ok(pb::SignalCertainty::Insufficient) => Certainty::Insufficient,
+        Ok(pb::SignalCertainty::Insufficient) | Err(_) => Certainty::Insufficient,
         Ok(pb::SignalCertainty::Partial) => Certainty::Partial,
         Ok(pb::SignalCertainty::Complete) => Certainty::Complete,
-        Err(_) => return Err(WireError::Missing("certainty")),
     };
     let coverage = Coverage {
-        pods_percent: decode_percent(pods_percent)?,
-        replicas_percent: decode_percent(replicas_percent)?,
+        pods_percent: decode_percent(pods_percent),
+        replicas_percent: decode_percent(replicas_percent),
     };
     let pb::SignalQueue { requests, tokens, oldest_ms } = queue.unwrap_or_default();
     let adapter = |pb::AdapterDemand { adapter, demand_milli }: pb::AdapterDemand| AdapterDemand {
         adapter: adapter.into(),
         demand_milli,
     };
-    Ok(Signal {
+    Signal {
         epoch,
         assessed_at_ms,
         certainty,
         coverage,
-        groups: groups.into_iter().map(decode_group).collect::<Result<_, _>>()?,
+        groups: groups.into_iter().filter_map(decode_group).take(Signal::MAX_GROUPS).collect(),
         queue: Queue { requests, tokens, oldest_ms },
         shed_milli,
         is_active,
         awaits_first_pod,
-        adapters: adapters.into_iter().map(adapter).collect(),
-    })
+        adapters: adapters.into_iter().take(Signal::MAX_ADAPTERS).map(adapter).collect(),
+    }
 }
 
 fn encode_group(group: &GroupSignal) -> pb::GroupSignal {
@@ -156,7 +154,8 @@ fn encode_group(group: &GroupSignal) -> pb::GroupSignal {
     }
 }
 
-fn decode_group(message: pb::GroupSignal) -> Result<GroupSignal, WireError> {
+/// Returns the signal of a group; `None` if its pods have a role that this version does not know.
+fn decode_group(message: pb::GroupSignal) -> Option<GroupSignal> {
     let pb::GroupSignal {
         role,
         deployment,
@@ -179,13 +178,13 @@ fn decode_group(message: pb::GroupSignal) -> Result<GroupSignal, WireError> {
         Ok(pb::PodRole::Both) => Role::Both,
         Ok(pb::PodRole::Prefill) => Role::Prefill,
         Ok(pb::PodRole::Decode) => Role::Decode,
-        Err(_) => return Err(WireError::Missing("role")),
+        Err(_) => return None,
     };
     let pb::ReplicaCounts { ready, warming, draining, stale, failed } = replicas.unwrap_or_default();
-    Ok(GroupSignal {
+    Some(GroupSignal {
         group: Group { role, deployment: deployment.into() },
         desired,
-        reason: decode_reason(reason)?,
+        reason: decode_reason(reason),
         demand_milli,
         demand: decode_rates(demand.unwrap_or_default()),
         capacity: capacity.map(decode_rates),
@@ -213,22 +212,23 @@ fn encode_reason(reason: Reason) -> pb::SignalReason {
         Reason::HeldPartial => pb::SignalReason::HeldPartial,
         Reason::HeldTakeover => pb::SignalReason::HeldTakeover,
         Reason::Unmeasured => pb::SignalReason::Unmeasured,
+        Reason::Other => pb::SignalReason::Unspecified,
     }
 }
 
-fn decode_reason(reason: i32) -> Result<Reason, WireError> {
+fn decode_reason(reason: i32) -> Reason {
     match pb::SignalReason::try_from(reason) {
-        Ok(pb::SignalReason::Idle) => Ok(Reason::Idle),
-        Ok(pb::SignalReason::Minimum) => Ok(Reason::Minimum),
-        Ok(pb::SignalReason::Rate) => Ok(Reason::Rate),
-        Ok(pb::SignalReason::Growth) => Ok(Reason::Growth),
-        Ok(pb::SignalReason::Backlog) => Ok(Reason::Backlog),
-        Ok(pb::SignalReason::KvCache) => Ok(Reason::KvCache),
-        Ok(pb::SignalReason::Stabilizing) => Ok(Reason::Stabilizing),
-        Ok(pb::SignalReason::HeldPartial) => Ok(Reason::HeldPartial),
-        Ok(pb::SignalReason::HeldTakeover) => Ok(Reason::HeldTakeover),
-        Ok(pb::SignalReason::Unmeasured) => Ok(Reason::Unmeasured),
-        Ok(pb::SignalReason::Unspecified) | Err(_) => Err(WireError::Missing("reason")),
+        Ok(pb::SignalReason::Idle) => Reason::Idle,
+        Ok(pb::SignalReason::Minimum) => Reason::Minimum,
+        Ok(pb::SignalReason::Rate) => Reason::Rate,
+        Ok(pb::SignalReason::Growth) => Reason::Growth,
+        Ok(pb::SignalReason::Backlog) => Reason::Backlog,
+        Ok(pb::SignalReason::KvCache) => Reason::KvCache,
+        Ok(pb::SignalReason::Stabilizing) => Reason::Stabilizing,
+        Ok(pb::SignalReason::HeldPartial) => Reason::HeldPartial,
+        Ok(pb::SignalReason::HeldTakeover) => Reason::HeldTakeover,
+        Ok(pb::SignalReason::Unmeasured) => Reason::Unmeasured,
+        Ok(pb::SignalReason::Unspecified) | Err(_) => Reason::Other,
     }
 }
 
@@ -240,7 +240,6 @@ fn decode_rates(pb::TokenRates { prefill, decode }: pb::TokenRates) -> TokenRate
     TokenRates { prefill, decode }
 }
 
-fn decode_percent(percent: u32) -> Result<u8, WireError> {
-    let percent = u8::try_from(percent).ok().filter(|percent| *percent <= 100);
-    percent.ok_or(WireError::Bounds("a percentage in a signal"))
+fn decode_percent(percent: u32) -> u8 {
+    percent.min(100) as u8
 }

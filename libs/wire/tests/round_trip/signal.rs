@@ -6,11 +6,12 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{BoxedStrategy, Strategy, any, prop_assert_eq, proptest};
 use proptest::sample::select;
+use prost::Message;
+use signalbox_protos::signalbox::v1 as pb;
 use signalbox_signal::{
     AdapterDemand, ArrivalCounts, Certainty, Coverage, Group, GroupSignal, Queue, Reason, ReplicaCounts,
     Role, Signal, TokenRates,
 };
-use signalbox_wire::WireError;
 
 pub(crate) fn arrivals() -> impl Strategy<Value = ArrivalCounts> {
     any::<[u64; 4]>().prop_map(|[requests, prefill_tokens, output_tokens, refused]| ArrivalCounts {
@@ -94,17 +95,38 @@ proptest! {
     }
 }
 
+/// Decodes the bytes that another version sends: `message` in place of what this one would.
+fn decoded(message: &pb::Signal) -> Signal {
+    signalbox_wire::decode_signal(message.encode_to_vec().into()).expect("it is a signal")
+}
+
 #[test]
-fn signals_out_of_bounds_are_refused() {
-    let decoded =
-        |signal: &Signal| signalbox_wire::decode_signal(signalbox_wire::encode_signal(signal)).map(drop);
-    let of = |groups: usize, percent: u8| Signal {
-        groups: vec![GroupSignal::default(); groups],
-        coverage: Coverage { pods_percent: percent, replicas_percent: 100 },
-        ..Signal::default()
+fn more_groups_and_adapters_than_a_signal_can_have_are_left_out() {
+    let message = pb::Signal {
+        groups: vec![pb::GroupSignal::default(); Signal::MAX_GROUPS + 1],
+        adapters: vec![pb::AdapterDemand::default(); Signal::MAX_ADAPTERS + 1],
+        ..pb::Signal::default()
     };
-    assert_eq!(Ok(()), decoded(&of(Signal::MAX_GROUPS, 100)));
-    let too_many = WireError::Bounds("the number of groups or adapters in a signal");
-    assert_eq!(Err(too_many), decoded(&of(Signal::MAX_GROUPS + 1, 100)));
-    assert_eq!(Err(WireError::Bounds("a percentage in a signal")), decoded(&of(1, 101)));
+    let Signal { groups, adapters, .. } = decoded(&message);
+    assert_eq!((Signal::MAX_GROUPS, Signal::MAX_ADAPTERS), (groups.len(), adapters.len()));
+}
+
+#[test]
+fn what_a_later_version_adds_leaves_the_rest_of_a_signal_readable() {
+    let group =
+        |role, reason, desired| pb::GroupSignal { role, reason, desired, ..pb::GroupSignal::default() };
+    let message = pb::Signal {
+        certainty: 99,
+        pods_percent: 101,
+        groups: vec![group(0, 99, 3), group(99, 1, 4), group(0, 1, 5)],
+        epoch: 7,
+        ..pb::Signal::default()
+    };
+    let signal = decoded(&message);
+    assert_eq!(
+        (7, Certainty::Insufficient, 100),
+        (signal.epoch, signal.certainty, signal.coverage.pods_percent)
+    );
+    let groups: Vec<_> = signal.groups.iter().map(|group| (group.reason, group.desired)).collect();
+    assert_eq!(vec![(Reason::Other, 3), (Reason::Idle, 5)], groups);
 }
