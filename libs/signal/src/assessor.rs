@@ -66,9 +66,7 @@ impl SignalAssessor {
 
     /// Takes over what an earlier owner has published last: its numbers hold until this one knows enough to lower them.
     pub fn inherit(&mut self, signal: &Signal) {
-        if !signal.is_active {
-            self.idleness.inherit();
-        }
+        self.idleness.inherit(!signal.is_active);
         for group in &signal.groups {
             if self.capacities.of(&group.group).is_none() {
                 self.capacities.inherit(group);

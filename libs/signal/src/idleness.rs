@@ -7,14 +7,15 @@ use crate::signal::Coverage;
 #[derive(Debug, Default)]
 pub(crate) struct Idleness {
     since_ms: Option<u64>,
-    /// Whether an earlier owner has found the pool idle for long enough, and nothing has happened since.
-    is_inherited: bool,
+    /// Whether earlier owners have found the pool idle for long enough, and nothing has happened since; `None` if none has said.
+    inherited: Option<bool>,
 }
 
 impl Idleness {
-    /// Takes over that an earlier owner has found the pool idle for long enough.
-    pub(crate) fn inherit(&mut self) {
-        self.is_inherited = true;
+    /// Takes over whether an earlier owner has found the pool idle for long enough. What is known of earlier owners may be
+    /// of different ages: the pool is idle only if all say so.
+    pub(crate) fn inherit(&mut self, is_idle: bool) {
+        self.inherited = Some(is_idle && self.inherited.unwrap_or(true));
     }
 
     /// Records what is observed, and returns for how long the pool has been idle, in milliseconds; `None` if it is not idle,
@@ -37,6 +38,6 @@ impl Idleness {
             self.since_ms.get_or_insert(observation.now_ms);
         }
         let idle_ms = self.since_ms.map(|since_ms| observation.now_ms.saturating_sub(since_ms));
-        if self.is_inherited { Some(u64::MAX) } else { idle_ms }
+        if self.inherited == Some(true) { Some(u64::MAX) } else { idle_ms }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signalbox_signal::{ArrivalCounts, Certainty, Group, GroupSignal, Role, Signal, SignalSettings};
+use signalbox_signal::{ArrivalCounts, Certainty, Group, GroupSignal, Queue, Role, Signal, SignalSettings};
 use signalbox_state::{
     CollectorStream, Feedback, JournaledReplica, Pool, PoolConfig, PoolEffect, PoolInput, StateReplica,
 };
@@ -85,8 +85,8 @@ fn request_that_nobody_is_there_for_is_signalled_at_once() {
     assert!(!signal(&pool).awaits_first_pod);
     pool.handle(1_010, granting::report(2, 1, vec![granting::waiting(0, 3, 80, 0)]));
     assert!(signal(&pool).awaits_first_pod);
-    assert_eq!((1_010, 3, 60), (signal(&pool).assessed_at_ms, signal(&pool).queue.requests, 50 + 10));
-    assert_eq!(50, signal(&pool).queue.oldest_ms);
+    let queue = Queue { requests: 3, tokens: 240, oldest_ms: 50 };
+    assert_eq!((1_010, queue), (signal(&pool).assessed_at_ms, signal(&pool).queue));
     pool.handle(1_020, granting::report(2, 2, vec![granting::waiting(0, 4, 80, 0)]));
     assert_eq!(1_010, signal(&pool).assessed_at_ms, "once is enough");
     pool.handle(1_030, PoolInput::Spec(pool_spec([endpoint_spec(0, 0)])));
@@ -142,6 +142,26 @@ fn later_owners_ask_for_no_less_than_earlier_ones() {
     let mut later = Pool::inherit(2, config(), replica, 0);
     later.handle(0, PoolInput::StoredSignal(Some(asking_for(3))));
     assert_eq!((2, 7), (signal(&later).epoch, desired(&later)));
+}
+
+/// What is stored may be older than the state: it was stored before the pool became active.
+#[test]
+fn pool_is_idle_only_if_no_earlier_owner_has_found_it_active() {
+    let of = |is_active| Arc::new(Signal { is_active, ..Signal::clone(&asking_for(2)) });
+    let is_idle = |in_state: bool, in_store: bool| {
+        let mut replica = JournaledReplica::new(config().journal);
+        let mut earlier = pool_of(0, config());
+        // It finds the pool active by itself, and idle if it inherits that.
+        earlier.handle(0, PoolInput::StoredSignal(Some(of(in_state))));
+        heard(&mut earlier, 1_000, 0, Vec::new());
+        assert_eq!(in_state, signal(&earlier).is_active);
+        Arc::new(earlier.snapshot()).frames().for_each(|frame| drop(replica.apply(OWNER, frame)));
+        let mut later = Pool::inherit(2, config(), replica, 1_000);
+        later.handle(1_000, PoolInput::StoredSignal(Some(of(in_store))));
+        heard(&mut later, 2_000, 0, Vec::new());
+        !signal(&later).is_active
+    };
+    assert!(is_idle(false, false) && !is_idle(true, false) && !is_idle(false, true));
 }
 
 #[test]
