@@ -112,9 +112,9 @@ impl GroupSignal {
         let thousandths = |whole: u64| whole.saturating_mul(1000);
         match metric {
             Metric::DesiredReplicas => Some(thousandths(self.desired.into())),
-            Metric::DemandReplicas => Some(self.demand_milli),
-            Metric::PrefillBacklog => Some(self.prefill_backlog_ms),
-            Metric::KvDemandReplicas => Some(self.kv_demand_milli),
+            Metric::DemandReplicas => self.demand_milli,
+            Metric::PrefillBacklog => self.prefill_backlog_ms,
+            Metric::KvDemandReplicas => self.kv_demand_milli,
             Metric::PrefillDemand => Some(thousandths(self.demand.prefill)),
             Metric::DecodeDemand => Some(thousandths(self.demand.decode)),
             Metric::PrefillCapacity => self.capacity.map(|capacity| thousandths(capacity.prefill)),

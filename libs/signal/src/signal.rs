@@ -132,8 +132,9 @@ pub struct GroupSignal {
     pub desired: u32,
     /// What decided that.
     pub reason: Reason,
-    /// How many replicas the demand of the moment needs, in thousandths, before any rule that steadies it.
-    pub demand_milli: u64,
+    /// How many replicas the demand of the moment needs, in thousandths, before any rule that steadies it; `None` if nobody
+    /// knows what a replica can do.
+    pub demand_milli: Option<u64>,
     /// Tokens that arrive, those of refused and waiting requests included.
     pub demand: TokenRates,
     /// Tokens that all its ready replicas can process; `None` if that was never measured.
@@ -142,10 +143,11 @@ pub struct GroupSignal {
     pub per_replica: Option<TokenRates>,
     /// Tokens that fit into the KV cache of one replica; 0 if that is unknown.
     pub kv_tokens_per_replica: u64,
-    /// How long one replica would need to prefill what waits, in milliseconds.
-    pub prefill_backlog_ms: u64,
-    /// How many replicas the KV cache of running and waiting requests fills, in thousandths.
-    pub kv_demand_milli: u64,
+    /// How long one replica would need to prefill what waits, in milliseconds; `None` if nobody knows what a replica can do.
+    pub prefill_backlog_ms: Option<u64>,
+    /// How many replicas the KV cache of running and waiting requests fills, in thousandths; `None` if the engines do not
+    /// tell.
+    pub kv_demand_milli: Option<u64>,
     /// Demand relative to the capacity of the ready replicas, in thousandths; `None` if there is no capacity.
     pub utilization_milli: Option<u64>,
     /// How full the replicas are whose metrics are current, in thousandths; `None` without any.

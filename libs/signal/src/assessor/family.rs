@@ -31,8 +31,8 @@ const REPLACED_PARTS: u32 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Family {
     correction: Correction,
-    /// How many KV caches were full when there was no backlog the last time.
-    kv: f64,
+    /// How many KV caches were full when there was no backlog the last time, or at first; `None` before that.
+    kv: Option<f64>,
     /// While nobody knows what a replica can do.
     overload: Overload,
 }
@@ -62,7 +62,16 @@ struct Member<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     prefill_tokens: f64,
-    kv_tokens: f64,
+    /// What running requests have in the KV cache; `None` if no engine tells.
+    kv_used: Option<f64>,
+    /// What waiting requests will take of the KV cache.
+    kv_waiting: f64,
+}
+
+impl Held {
+    fn kv_tokens(&self) -> Option<f64> {
+        Some(self.kv_used? + self.kv_waiting)
+    }
 }
 
 impl Family {
@@ -86,7 +95,7 @@ impl Family {
             .collect();
         let reference = members.iter().max_by_key(|of| (of.capacity.is_some(), of.counts.provisioned()));
         let Some(reference) = reference.and_then(|member| member.capacity) else {
-            return self.overload.assess(moment, inputs, &mut members, is_idle);
+            return self.overload.assess(moment, inputs, (&mut members, rates), is_idle);
         };
         self.overload = Overload::default();
         members.iter_mut().for_each(|member| member.strength = member.strength_beside(reference, rates));
@@ -94,7 +103,7 @@ impl Family {
         let load = self.load(moment, inputs, (reference, rates, held), &members);
         let backlog_s = if inputs.role.prefills() { held.prefill_tokens / reference.prefill } else { 0.0 };
         let wanted = wanted(moment, &load, &mut members);
-        let parts = Parts { moment, rates, load, backlog_s, kv_tokens: held.kv_tokens, is_idle };
+        let parts = Parts { moment, rates, load, backlog_s, kv_tokens: held.kv_tokens(), is_idle };
         members.iter_mut().zip(wanted).map(|(member, wanted)| parts.publish(member, wanted)).collect()
     }
 
@@ -115,16 +124,18 @@ impl Family {
             backlog_s > serving * TOLERATED_WAIT_S && provisioned >= desired && provisioned > 0;
         self.correction.record(moment.now_ms, is_unexplained);
         // Where prompts wait, passes are long, and requests stay in the cache for longer than they would with more replicas.
-        if backlog_s <= 0.0 {
-            self.kv = kv_replicas(inputs.role, reference, held.kv_tokens);
-        }
+        // An owner that begins then goes by what runs.
+        let kv_tokens = if backlog_s <= 0.0 { held.kv_tokens() } else { held.kv_used };
+        let kv = kv_replicas(inputs.role, reference, kv_tokens.unwrap_or(0.0));
+        let kv = if backlog_s <= 0.0 { kv } else { self.kv.unwrap_or(kv) };
+        self.kv = Some(kv);
         let startup_s = members.iter().map(|of| of.state.startup.p90_ms()).max().unwrap_or(0) as f64 / 1e3;
         Load {
             rate: reference.busy(rates.prefill, rates.output),
             growth: inputs.demand.growth(startup_s + ACTUATION_S),
             backlog_s,
             correction: self.correction.factor(),
-            kv: self.kv,
+            kv,
         }
     }
 }
@@ -183,7 +194,7 @@ struct Parts<'a> {
     rates: Rates,
     load: Load,
     backlog_s: f64,
-    kv_tokens: f64,
+    kv_tokens: Option<f64>,
     is_idle: bool,
 }
 
@@ -199,16 +210,13 @@ impl Parts<'_> {
             group: member.group.clone(),
             desired,
             reason,
-            demand_milli: milli(self.load.need().replicas / strength),
-            demand: TokenRates {
-                prefill: self.rates.prefill.round() as u64,
-                decode: self.rates.output.round() as u64,
-            },
+            demand_milli: Some(milli(self.load.need().replicas / strength)),
+            demand: arriving(self.rates),
             capacity: member.capacity.map(|capacity| capacity.rates(counts.ready)),
             per_replica: member.capacity.map(|capacity| capacity.rates(1)),
             kv_tokens_per_replica: member.capacity.map_or(0, |capacity| capacity.kv_tokens as u64),
-            prefill_backlog_ms: milli(self.backlog_s / strength),
-            kv_demand_milli: member.capacity.map_or(0, |of| milli(self.kv_tokens / of.kv_tokens.max(1.0))),
+            prefill_backlog_ms: Some(milli(self.backlog_s / strength)),
+            kv_demand_milli: member.capacity.and_then(|capacity| kv_demand_milli(capacity, self.kv_tokens)),
             utilization_milli: (counts.ready > 0).then(|| milli(rate / ready)),
             saturation_milli: None,
             startup_ms,
@@ -245,6 +253,16 @@ fn rates_of(role: Role, rates: Rates) -> Rates {
     }
 }
 
+/// Returns what arrives for a signal.
+fn arriving(rates: Rates) -> TokenRates {
+    TokenRates { prefill: rates.prefill.round() as u64, decode: rates.output.round() as u64 }
+}
+
+/// Returns how many KV caches the tokens fill; `None` if either is not known.
+fn kv_demand_milli(capacity: Capacity, kv_tokens: Option<f64>) -> Option<u64> {
+    kv_tokens.filter(|_| capacity.kv_tokens > 0.0).map(|tokens| milli(tokens / capacity.kv_tokens))
+}
+
 fn kv_replicas(role: Role, capacity: Capacity, kv_tokens: f64) -> f64 {
     if role.decodes() && capacity.kv_tokens > 0.0 { kv_tokens / (capacity.kv_tokens * FULL_KV) } else { 0.0 }
 }
@@ -253,10 +271,12 @@ fn kv_replicas(role: Role, capacity: Capacity, kv_tokens: f64) -> f64 {
 fn held(moment: &Moment, inputs: &Inputs<'_>) -> Held {
     let pods = || inputs.pods.iter().filter(|pod| pod.group.role == inputs.role && is_serving(pod.state));
     let in_flight: f64 = pods().map(|pod| pod.prefill_in_flight as f64).sum();
+    let is_told = pods().next().is_none() || pods().any(|pod| pod.kv_used_tokens.is_some());
     let used: f64 = pods().filter_map(|pod| pod.kv_used_tokens).map(|tokens| tokens as f64).sum();
     Held {
         prefill_tokens: in_flight + moment.queued_tokens * inputs.share,
-        kv_tokens: used + moment.queued_requests * inputs.share * moment.kv_per_request,
+        kv_used: is_told.then_some(used),
+        kv_waiting: moment.queued_requests * inputs.share * moment.kv_per_request,
     }
 }
 

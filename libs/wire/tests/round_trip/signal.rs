@@ -28,29 +28,32 @@ fn rates() -> impl Strategy<Value = TokenRates> {
 
 fn group() -> impl Strategy<Value = GroupSignal> {
     let group = (select(&Role::ALL[..]), "[a-z]{0,3}");
-    let numbers = (any::<u32>(), any::<[u64; 6]>(), any::<[Option<u64>; 2]>(), any::<[u32; 5]>());
+    let numbers = (any::<u32>(), any::<[u64; 3]>(), any::<[Option<u64>; 5]>(), any::<[u32; 5]>());
     let measured = (rates(), option::of(rates()), option::of(rates()));
-    (group, select(&Reason::ALL[..]), numbers, measured).prop_map(|((role, deployment), reason, numbers, measured)| {
-        let (desired, [demand_milli, kv_tokens, backlog, kv_demand, startup_ms, urgency], ratios, counts) = numbers;
-        let ((demand, capacity, per_replica), [ready, warming, draining, stale, failed]) = (measured, counts);
-        GroupSignal {
-            group: Group { role, deployment: deployment.into() },
-            desired,
-            reason,
-            demand_milli,
-            demand,
-            capacity,
-            per_replica,
-            kv_tokens_per_replica: kv_tokens,
-            prefill_backlog_ms: backlog,
-            kv_demand_milli: kv_demand,
-            utilization_milli: ratios[0],
-            saturation_milli: ratios[1],
-            startup_ms,
-            urgency_milli: urgency,
-            replicas: ReplicaCounts { ready, warming, draining, stale, failed },
-        }
-    })
+    (group, select(&Reason::ALL[..]), numbers, measured).prop_map(
+        |((role, deployment), reason, numbers, measured)| {
+            let (desired, [kv_tokens, startup_ms, urgency], optional, counts) = numbers;
+            let ((demand, capacity, per_replica), [ready, warming, draining, stale, failed]) =
+                (measured, counts);
+            GroupSignal {
+                group: Group { role, deployment: deployment.into() },
+                desired,
+                reason,
+                demand_milli: optional[2],
+                demand,
+                capacity,
+                per_replica,
+                kv_tokens_per_replica: kv_tokens,
+                prefill_backlog_ms: optional[3],
+                kv_demand_milli: optional[4],
+                utilization_milli: optional[0],
+                saturation_milli: optional[1],
+                startup_ms,
+                urgency_milli: urgency,
+                replicas: ReplicaCounts { ready, warming, draining, stale, failed },
+            }
+        },
+    )
 }
 
 /// On the heap: the values are large.

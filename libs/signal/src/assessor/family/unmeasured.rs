@@ -1,8 +1,9 @@
 //! The signals of a role of which nobody knows what a replica can do: as many replicas as there are, and one more for as long
 //! as these cannot serve what arrives.
 
-use super::{Inputs, Member, steady};
+use super::{Inputs, Member, arriving, steady};
 use crate::assessor::Moment;
+use crate::demand::Rates;
 use crate::group::Role;
 use crate::observation::{Pod, PodState};
 use crate::signal::{GroupSignal, Reason};
@@ -21,12 +22,13 @@ pub(super) struct Overload {
 }
 
 impl Overload {
-    /// Returns the signals of `members`. At most one of them gets one more replica, and no other before that one serves.
+    /// Returns the signals of `members`, at which `rates` arrive. At most one of them gets one more replica, and
+    /// no other before that one serves.
     pub(super) fn assess(
         &mut self,
         moment: &Moment,
         inputs: &Inputs<'_>,
-        members: &mut [Member<'_>],
+        (members, rates): (&mut [Member<'_>], Rates),
         is_idle: bool,
     ) -> Vec<GroupSignal> {
         let is_overloaded = is_overloaded(moment, inputs);
@@ -43,7 +45,16 @@ impl Overload {
                 _ => serving.max(1),
             };
             let wanted = Wanted { up: replicas, down: replicas, reason: Reason::Unmeasured };
-            signals.push(signal(moment, member, wanted, is_idle));
+            let (desired, reason) = steady(moment, member, wanted, is_idle);
+            signals.push(GroupSignal {
+                group: member.group.clone(),
+                desired,
+                reason,
+                demand: arriving(rates),
+                startup_ms: member.state.startup.p90_ms(),
+                replicas: member.counts,
+                ..GroupSignal::default()
+            });
         }
         signals
     }
@@ -99,17 +110,4 @@ fn fullness(pods: &[Pod], role: Role) -> f64 {
         count += 1;
     }
     full / f64::from(count.max(1))
-}
-
-fn signal(moment: &Moment, member: &mut Member<'_>, wanted: Wanted, is_idle: bool) -> GroupSignal {
-    let (desired, reason) = steady(moment, member, wanted, is_idle);
-    GroupSignal {
-        group: member.group.clone(),
-        desired,
-        reason,
-        demand_milli: 0,
-        startup_ms: member.state.startup.p90_ms(),
-        replicas: member.counts,
-        ..GroupSignal::default()
-    }
 }

@@ -279,3 +279,14 @@ fn caches_that_a_backlog_fills_ask_for_no_more() {
     world.run(1, 8);
     assert_eq!(Reason::KvCache, world.signal.groups[0].reason);
 }
+
+/// An owner that begins while prompts wait asks for the caches that running requests fill.
+#[test]
+fn need_of_caches_is_known_to_an_owner_that_begins_during_a_backlog() {
+    let mut world = World::new(2);
+    for pod in &mut world.pods {
+        (pod.kv_used_tokens, pod.prefill_in_flight) = (Some(490_000), 80_000);
+    }
+    world.run(1, 1);
+    assert_eq!((3, Reason::KvCache), (world.desired(), world.signal.groups[0].reason));
+}

@@ -2,7 +2,9 @@
 
 use super::world::{World, pod};
 use crate::group::{Group, Role};
+use crate::metric::Metric;
 use crate::observation::{Pod, PodState};
+use crate::reading::Unavailable;
 use crate::signal::{GroupSignal, Queue, Reason};
 
 const WAITING: Queue = Queue { requests: 1_725, tokens: 400_000, oldest_ms: 60_000 };
@@ -165,4 +167,24 @@ fn measured_speed_decides_once_it_is_known() {
     world.queue = Queue::default();
     world.run(120, 40);
     assert!(world.desired() >= 5 && reason(&world) != Reason::Unmeasured, "{:?}", world.signal.groups);
+}
+
+#[test]
+fn what_is_not_measured_is_no_number_and_arrivals_are_one() {
+    let mut world = world(2);
+    world.queue = WAITING;
+    world.run(60, 20);
+    let read = |world: &World, metric| world.signal.read(world.now_s * 1_000, metric, |_| true);
+    for metric in [Metric::DemandReplicas, Metric::PrefillBacklog, Metric::KvDemandReplicas] {
+        assert_eq!(Err(Unavailable::NotMeasured(metric)), read(&world, metric));
+    }
+    assert_eq!(Ok(20_000_000), read(&world, Metric::PrefillDemand));
+    world.pods = vec![Pod { kv_used_tokens: None, ..pod(1) }];
+    world.run(2, 20);
+    let kv = Metric::KvDemandReplicas;
+    assert!(read(&world, Metric::DemandReplicas).is_ok());
+    assert_eq!(Err(Unavailable::NotMeasured(kv)), read(&world, kv), "the engine does not tell");
+    world.pods = vec![pod(1)];
+    world.run(2, 20);
+    assert!(read(&world, kv).is_ok());
 }
