@@ -126,7 +126,7 @@ fn texts_that_mention_a_configuration_are_none() {
         assert_eq!(vec![("data[\"a.yaml\"]".to_owned(), false)], paths(&map), "{broken}");
     }
     let misspelt = good.replace("kind:", "kinds:");
-    assert!(!found(&format!("a: |\n{}", indented(&misspelt, 2)))[0].read.is_ok());
+    assert!(found(&format!("a: |\n{}", indented(&misspelt, 2)))[0].read.is_err());
 }
 
 #[test]
