@@ -58,13 +58,14 @@ impl Replica {
         pool_saturation(&Detector::default(), &self.view, (OWN, view_age_ms), 0)
     }
 
-    /// Returns what happens to a sheddable request at an endpoint that it would start at without a wait.
+    /// Returns what happens to a sheddable request at an endpoint that looks idle.
     fn admission(&self, mode: FlowMode, view_age_ms: u64) -> Admission {
         let (settings, policy) = (FlowSettings::default(), Policy::default());
         let admitter =
             Admitter { mode, settings: &settings, policy: &policy, highest_waiting: None, view_age_ms };
         let request = Request { priority: -1, ..Request::default() };
-        let local = self.view.local_state(OWN, PeerLoad::Outdated, 0);
+        // Nothing is known to be in flight there.
+        let local = View::default().local_state(OWN, PeerLoad::Outdated, 0);
         let matches = PrefixMatches::default();
         let inputs = DecisionInputs { view: &self.view, local: &local, matches: &matches, request: &request };
         let decision = Decision::Picked { position: 0, terms: idle_terms() };
