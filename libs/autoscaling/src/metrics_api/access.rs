@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::certificates::Authorities;
 use super::connections::ClientConnection;
-use super::reviews::{AccessReviews, KeptReviews};
+use super::reviews::{AccessReviews, KeptReviews, Proof};
 
 /// The group of users that may do everything. The API server does not know rights of it.
 const MASTERS: &str = "system:masters";
@@ -19,6 +19,11 @@ const MASTERS: &str = "system:masters";
 /// Whoever proves nothing.
 const ANONYMOUS: &str = "system:anonymous";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
+
+/// The longest token and path that are looked at, in bytes. Answers are kept with the question, so clients that prove
+/// nothing must not make questions as long as they like.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+const MAX_PATH_BYTES: usize = 2 * 1024;
 
 const NOT_READY: &str = "how clients prove who they are was not read from the API server yet";
 
@@ -45,23 +50,27 @@ impl<R: AccessReviews> Access<R> {
 
     /// Checks that whoever sent a request may have the answer.
     pub(super) async fn check(&self, request: &Parts, client: &ClientConnection) -> Result<(), Failure> {
+        if request.uri.path().len() > MAX_PATH_BYTES {
+            return Err(Failure::BadRequest(format!("the path is longer than {MAX_PATH_BYTES} bytes")));
+        }
         let authorities = self.authorities.load_full();
         let authorities = authorities.ok_or_else(|| Failure::Unavailable(NOT_READY.to_owned()))?;
         let certificate = client.checked.check(&authorities, &client.chain);
-        let user = match identify(&certificate, &request.headers, &authorities.names) {
-            Identification::User(user) => user,
+        let unauthorized = || Failure::Unauthorized("Unauthorized".to_owned());
+        let (user, proof) = match identify(&certificate, &request.headers, &authorities.names) {
+            Identification::User(user) => (user, Proof::Certificate),
+            Identification::Token(token) if token.len() > MAX_TOKEN_BYTES => return Err(unauthorized()),
             Identification::Token(token) => {
-                let user = self.reviews.token(token).await?;
-                user.ok_or_else(|| Failure::Unauthorized("Unauthorized".to_owned()))?
+                (self.reviews.token(token).await?.ok_or_else(unauthorized)?, Proof::None)
             }
-            Identification::Unknown => anonymous(),
+            Identification::Unknown => (anonymous(), Proof::None),
         };
         if user.is_in(MASTERS) {
             return Ok(());
         }
         let (name, attributes) =
             (user.name.clone(), Attributes::of(request.method.as_str(), request.uri.path()));
-        match self.reviews.access(user, attributes).await? {
+        match self.reviews.access(user, attributes, proof).await? {
             true => Ok(()),
             false => Err(Failure::Forbidden(format!("{name} may not read {}", request.uri.path()))),
         }

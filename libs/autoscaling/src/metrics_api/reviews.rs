@@ -17,8 +17,18 @@ const TTL: Duration = Duration::from_secs(10);
 /// Answers that are kept, of each kind.
 const CAPACITY: u64 = 4_096;
 
-/// Reviews that run at a time: whoever sends new tokens all the time keeps the API server no busier than that.
+/// Reviews that run at a time for clients with a certificate, and for all others: whoever sends new tokens all the time keeps
+/// the API server no busier than that.
 const MAX_RUNNING: usize = 16;
+
+/// What a client proves who it is with, before anybody is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Proof {
+    /// A certificate: its own, or that of the front proxy that vouches for it.
+    Certificate,
+    /// Nothing, or a token.
+    None,
+}
 
 /// Who knows the owners of tokens, and what users may do: the API server.
 pub trait AccessReviews: Send + Sync + 'static {
@@ -50,7 +60,9 @@ impl AccessReviews for Reviews {
 /// Reviews whose answers are kept. Equal questions at the same time are asked once.
 pub(super) struct KeptReviews<R> {
     reviews: R,
-    running: Semaphore,
+    /// Clients without a certificate wait for each other, and hold up nobody else.
+    proven: Semaphore,
+    unproven: Semaphore,
     tokens: Cache<String, Option<User>>,
     accesses: Cache<(User, Attributes), bool>,
     /// The last failure that was logged.
@@ -68,7 +80,8 @@ impl<R: AccessReviews> KeptReviews<R> {
     pub(super) fn new(reviews: R) -> Self {
         Self {
             reviews,
-            running: Semaphore::new(MAX_RUNNING),
+            proven: Semaphore::new(MAX_RUNNING),
+            unproven: Semaphore::new(MAX_RUNNING),
             tokens: Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build(),
             accesses: Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build(),
             logged: ArcSwapOption::empty(),
@@ -77,16 +90,25 @@ impl<R: AccessReviews> KeptReviews<R> {
 
     pub(super) async fn token(&self, token: String) -> Result<Option<User>, Failure> {
         let ask = async {
-            let _running = self.running.acquire().await;
+            let _running = self.unproven.acquire().await;
             self.reviews.token(&token).await
         };
         self.tokens.try_get_with(token.clone(), ask).await.map_err(|error| self.failure(&error))
     }
 
-    pub(super) async fn access(&self, user: User, attributes: Attributes) -> Result<bool, Failure> {
+    pub(super) async fn access(
+        &self,
+        user: User,
+        attributes: Attributes,
+        proof: Proof,
+    ) -> Result<bool, Failure> {
+        let running = match proof {
+            Proof::Certificate => &self.proven,
+            Proof::None => &self.unproven,
+        };
         let key = (user.clone(), attributes.clone());
         let ask = async {
-            let _running = self.running.acquire().await;
+            let _running = running.acquire().await;
             self.reviews.access(user, attributes).await
         };
         self.accesses.try_get_with(key, ask).await.map_err(|error| self.failure(&error))

@@ -71,6 +71,7 @@ impl AccessReviews for TestReviews {
         self.0.fetch_add(1, Ordering::Relaxed);
         match token {
             "good" => Ok(Some(User { name: HPA.to_owned(), ..User::default() })),
+            slow if slow.starts_with("slow") => std::future::pending().await,
             "broken" => Err(ReviewError::Unavailable("TokenReview", "no answer in time".to_owned())),
             _ => Ok(None),
         }
@@ -259,6 +260,27 @@ async fn certificates_and_tokens_of_clients_are_accepted() {
         client.get(ONE, &[("authorization", "Bearer bad")]).await;
     }
     assert_eq!(before, server.reviews.0.load(Ordering::Relaxed), "answers are kept");
+}
+
+#[tokio::test]
+async fn clients_that_prove_nothing_neither_hold_up_the_autoscaler_nor_fill_the_memory() {
+    let server = Server::start().await;
+    server.authenticate().await;
+    server.signals.publish("one", desired(4));
+    let mut client = server.connect(None).await;
+    let long = format!("Bearer {}", "a".repeat(17 * 1024));
+    assert_eq!(401, client.get(ONE, &[("authorization", &long)]).await.0);
+    assert_eq!(400, client.get(&format!("/{}", "a".repeat(3_000)), &[]).await.0);
+    assert_eq!(0, server.reviews.0.load(Ordering::Relaxed), "nobody was asked");
+    for index in 0..40 {
+        let mut client = server.connect(None).await;
+        let header = format!("Bearer slow-{index}");
+        tokio::spawn(async move { client.get(ONE, &[("authorization", &header)]).await });
+    }
+    while server.reviews.0.load(Ordering::Relaxed) < 16 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(200, server.front_proxy().await.get(ONE, &AS_HPA).await.0);
 }
 
 #[tokio::test]
