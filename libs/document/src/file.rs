@@ -62,8 +62,17 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
     if !fs::metadata(path).map_err(io)?.is_file() {
         return Err(ReadError::NotAFile { path: path.to_owned() });
     }
+    read_from(path, File::open(path).map_err(io)?)
+}
+
+/// Returns the content of `source`, at most [`MAX_FILE_BYTES`]. Blocks while it reads. `path` names it in errors.
+///
+/// # Errors
+/// [`ReadError::Io`] or [`ReadError::TooLarge`].
+pub fn read_from(path: &Path, source: impl Read) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    let read = source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(ReadError::TooLarge { path: path.to_owned() });
     }

@@ -19,7 +19,7 @@ mod suggestion;
 mod time;
 
 pub use fields::{Fields, Located};
-pub use file::{MAX_FILE_BYTES, ReadError, parse_bytes, read_bytes, read_file};
+pub use file::{MAX_FILE_BYTES, ReadError, parse_bytes, read_bytes, read_file, read_from};
 pub use node::{Entry, Node, Value};
 pub use parser::{read_tree, read_trees};
 pub use path::{item_path, member_path};

@@ -1,17 +1,17 @@
 //! `signalbox check-config`: validates a configuration file and describes its effect.
 
-use std::io::{self, Write, stderr, stdout};
+use std::io::{self, Write, stderr, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 use signalbox_config::{Embedded, describe, find};
-use signalbox_document::{Problem, ReadError, parse_bytes, read_bytes};
+use signalbox_document::{Problem, ReadError, parse_bytes, read_bytes, read_from};
 
 use crate::exit_codes::NO;
 use crate::input::Input;
-use crate::output::Output;
+use crate::output::{Output, PrintError};
 
 /// Validate a configuration file and describe its effect; exits with 1 if it is invalid
 #[derive(Args, Debug)]
@@ -39,9 +39,10 @@ pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
     for (at, found) in read(&args.file, &path)?.iter().enumerate() {
         is_valid &= found.read.is_ok();
         match args.output {
-            Output::Text => print(at, &path, found)?,
-            Output::Json => writeln!(stdout(), "{}", as_json(&path, found))?,
+            Output::Text => print(at, &path, found),
+            Output::Json => writeln!(stdout(), "{}", as_json(&path, found)),
         }
+        .map_err(PrintError)?;
     }
     Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
 /// Returns the configurations in the file. What is neither one nor has one in it is one that is invalid.
 fn read(file: &Input, path: &Path) -> anyhow::Result<Vec<Embedded>> {
     let bytes = match file {
-        Input::StandardInput => file.read()?,
+        Input::StandardInput => read_from(path, stdin().lock())?,
         Input::File(path) => read_bytes(path)?,
     };
     match parse_bytes(path, &bytes, find) {

@@ -1,7 +1,9 @@
-//! The exit codes of the command-line tool. Every command uses the same ones.
+//! The exit codes of the command-line tool. All commands that end by themselves use the same ones.
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;
+
+use crate::output::PrintError;
 
 /// The command did its work, and the answer is no: a file is invalid, a decision differs, a request would be refused,
 /// requests failed.
@@ -13,18 +15,21 @@ pub(crate) const UNREADABLE: u8 = 2;
 /// The flags are invalid or do not apply together (`EX_USAGE`).
 pub(crate) const USAGE: u8 = 64;
 
-/// The exit codes for `--help`.
-pub(crate) const HELP: &str = "Exit codes: 0 done; 1 the answer is no (invalid, different, none, failed); 2 something cannot be read; 64 invalid flags.";
+/// The output cannot be written (`EX_IOERR`).
+const UNPRINTABLE: u8 = 74;
 
-/// Returns the exit code of a command whose errors mean that something cannot be read. An error is printed to standard error,
-/// on one line with all its causes.
+/// The exit codes for `--help`.
+pub(crate) const HELP: &str = "Exit codes of load, explain, check-config and replay: 0 done; 1 the answer is no (invalid, different, refused, not found, or requests failed); 2 something cannot be read; 64 invalid flags; 74 the output cannot be written.";
+
+/// Returns the exit code of a command whose errors mean that something cannot be read, unless they are [`PrintError`]s. An
+/// error is printed to standard error, on one line with all its causes.
 ///
 /// # Errors
 /// When standard error is closed.
-pub(crate) fn or_unreadable(outcome: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+pub(crate) fn or_error_code(outcome: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     outcome.or_else(|error| {
         writeln!(stderr(), "error: {error:#}")?;
-        Ok(ExitCode::from(UNREADABLE))
+        Ok(ExitCode::from(if error.is::<PrintError>() { UNPRINTABLE } else { UNREADABLE }))
     })
 }
 

@@ -15,7 +15,7 @@ use signalbox_schedule::{ExpectedAdmission, ExplainedDecision, ExplainedRequest}
 use crate::exit_codes::NO;
 use crate::header_flag::HeaderFlag;
 use crate::input::Input;
-use crate::output::Output;
+use crate::output::{Output, PrintError};
 use crate::{decision_table, epp_client};
 
 /// Ask a running EPP where a request would go and why, or explain its recent decisions; books nothing
@@ -69,7 +69,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         Output::Json => String::from_utf8_lossy(&answer).into_owned(),
         Output::Text => text,
     };
-    writeln!(stdout().lock(), "{}", text.trim_end())?;
+    writeln!(stdout().lock(), "{}", text.trim_end()).map_err(PrintError)?;
     Ok(if is_answered { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
 

@@ -13,7 +13,7 @@ use signalbox_schedule::{Decision, ExplainedDecision, InvalidRecording, Recordin
 use crate::decision_table;
 use crate::exit_codes::NO;
 use crate::input::Input;
-use crate::output::Output;
+use crate::output::{Output, PrintError};
 
 /// Repeat recorded decisions and compare the results; exits with 1 if one differs
 #[derive(Args, Debug)]
@@ -40,15 +40,16 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let text = args.file.read_text()?;
     let replayed = replay(&text).with_context(|| format!("cannot replay {}", args.file))?;
     let different = replayed.iter().filter(|replayed| replayed.verdict == Verdict::Different).count();
-    let mut out = stdout().lock();
-    match args.output {
+    let text = match args.output {
         Output::Text => {
-            replayed.iter().try_for_each(|replayed| writeln!(out, "{}", describe(replayed)))?;
+            let decisions: String =
+                replayed.iter().map(|replayed| format!("{}\n", describe(replayed))).collect();
             let count = replayed.len();
-            writeln!(out, "{count} decisions replayed, {different} with a different result")?;
+            format!("{decisions}{count} decisions replayed, {different} with a different result")
         }
-        Output::Json => writeln!(out, "{}", json!({ "replayed": replayed, "different": different }))?,
-    }
+        Output::Json => json!({ "replayed": replayed, "different": different }).to_string(),
+    };
+    writeln!(stdout().lock(), "{text}").map_err(PrintError)?;
     Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
 

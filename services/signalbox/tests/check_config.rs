@@ -121,3 +121,26 @@ fn manifest_can_have_several_files() {
     assert_eq!((2, "data[\"bad.yaml\"]"), (lines.len(), lines[1]["path"].as_str().unwrap()));
     assert_eq!((15, "plugins[1]"), place(&list(&lines[1], "problems")[0]));
 }
+
+#[test]
+fn standard_input_is_bounded_like_a_file() {
+    let output = check_input(&["-"], &"#".repeat(1024 * 1024 + 1));
+    assert_eq!(Some(2), output.status.code());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!("error: standard input: larger than 1048576 bytes, the maximum\n", text);
+    let comment = "#".repeat(1024 * 1024 - VALID.len());
+    assert_eq!(Some(0), check_input(&["-"], &format!("{VALID}{comment}")).status.code());
+}
+
+#[test]
+fn output_that_nobody_reads_exits_with_74() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signalbox"));
+    let piped = command.args(["check-config", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = piped.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(VALID.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(Some(74), output.status.code(), "{text}");
+    assert!(text.starts_with("error: cannot print the output"), "{text}");
+}

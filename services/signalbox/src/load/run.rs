@@ -19,7 +19,7 @@ use super::results::statistics::Statistics;
 use super::results::table::Table;
 use super::results::tiers::TierStatistics;
 use super::schedule::{Next, Schedule};
-use crate::output::Output;
+use crate::output::{Output, PrintError};
 
 /// Model to request when neither the user nor the target names one.
 const DEFAULT_MODEL: &str = "llama3-8b";
@@ -36,8 +36,8 @@ pub(crate) enum LoadError {
     #[error("{0:#}")]
     Trust(anyhow::Error),
     /// The results cannot be printed.
-    #[error("cannot print the results")]
-    Print(#[from] io::Error),
+    #[error(transparent)]
+    Print(#[from] PrintError),
     /// The handler for Ctrl-C cannot be installed.
     #[error("cannot install the Ctrl-C handler")]
     Signal(#[source] io::Error),
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<Served, LoadError> {
     let plan = args.plan()?;
     let output = plan.output;
     let report = execute(plan, tokio::signal::ctrl_c()).await?;
-    print(&report, output, &mut io::stdout().lock())?;
+    print(&report, output, &mut io::stdout().lock()).map_err(PrintError)?;
     Ok(if report.all_served() { Served::All } else { Served::Partly })
 }
 
