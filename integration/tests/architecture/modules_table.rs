@@ -345,7 +345,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("check_config", &["exit_codes", "input", "output"]),
             ("decision_table", &[]),
             ("epp_client", &["header_flag"]),
-            ("exit_codes", &[]),
+            ("exit_codes", &["output"]),
             ("explain", &["decision_table", "epp_client", "exit_codes", "header_flag", "input", "output"]),
             ("gateway", &[]),
             ("header_flag", &[]),
