@@ -68,6 +68,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("flow_control", &[]),
             ("flow_view", &["owner_silence"]),
             ("gate_core", &["local_grants", "owner_news", "owner_silence", "queue", "retry_after"]),
+            ("highest_waiting", &["gate_core", "owner_silence"]),
             ("latest_saturation", &[]),
             ("local_grants", &[]),
             ("owner_news", &["flow_view"]),

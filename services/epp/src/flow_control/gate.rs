@@ -2,11 +2,10 @@
 
 mod place;
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use signalbox_admission::{
-    Admitter, Arrival, Behind, Ended, FlowControl, FlowMode, GateCore, OwnerNews, highest_waiting,
+    Admitter, Arrival, Behind, Ended, FlowControl, FlowMode, GateCore, HighestWaiting, OwnerNews,
 };
 use signalbox_flow::{Backlog, Detector, DropReason, FlowKey, FlowSettings, Saturation, Ticket, Usage};
 use signalbox_schedule::Policy;
@@ -14,19 +13,14 @@ use tokio::sync::{Notify, oneshot};
 
 pub(crate) use self::place::{Place, WaitEnd};
 
-/// Stands for "no band": lower than every priority.
-const NONE: i64 = i64::MIN;
-
 /// Where requests wait at this replica while the pool is full. A request that goes at once takes no lock.
 #[derive(Debug)]
 pub(crate) struct Gate {
     mode: FlowMode,
     settings: Arc<FlowSettings>,
     core: Mutex<GateCore<oneshot::Sender<WaitEnd>>>,
-    /// The highest priorities of which requests wait, here and at other replicas, or [`NONE`]: as in the core, for requests that
-    /// arrive.
-    here: AtomicI64,
-    elsewhere: AtomicI64,
+    /// As in the core, for requests that arrive.
+    highest_waiting: HighestWaiting,
     default_retry_after_s: u32,
     /// Notified when a request begins to wait.
     pub(crate) begun: Notify,
@@ -41,8 +35,7 @@ impl Gate {
             mode: control.mode,
             settings: control.settings,
             core: Mutex::default(),
-            here: AtomicI64::new(NONE),
-            elsewhere: AtomicI64::new(NONE),
+            highest_waiting: HighestWaiting::default(),
             default_retry_after_s,
             begun: Notify::new(),
             feedback_ready,
@@ -76,8 +69,7 @@ impl Gate {
 
     /// Returns the highest priority of which requests wait for a grant, at any replica.
     pub(crate) fn highest_waiting(&self, owner_silence_ms: u64) -> Option<i32> {
-        let load = |of: &AtomicI64| i32::try_from(of.load(Ordering::Relaxed)).ok();
-        highest_waiting(load(&self.here), load(&self.elsewhere), owner_silence_ms)
+        self.highest_waiting.at(owner_silence_ms)
     }
 
     /// Lets a request wait.
@@ -89,7 +81,7 @@ impl Gate {
         let (end, ended) = oneshot::channel();
         let mut core = self.lock();
         let (ticket, behind) = core.enqueue(&self.settings, now_ms, arrival, end)?;
-        self.update(&core);
+        self.highest_waiting.publish(&core);
         drop(core);
         self.begun.notify_one();
         self.feedback_ready.notify_one();
@@ -108,7 +100,7 @@ impl Gate {
     pub(super) fn leave(&self, ticket: Ticket) {
         let mut core = self.lock();
         if core.leave(ticket) {
-            self.update(&core);
+            self.highest_waiting.publish(&core);
             drop(core);
             self.feedback_ready.notify_one();
         }
@@ -173,7 +165,7 @@ impl Gate {
         core: MutexGuard<'_, GateCore<oneshot::Sender<WaitEnd>>>,
         Ended { granted, dropped }: Ended<oneshot::Sender<WaitEnd>>,
     ) {
-        self.update(&core);
+        self.highest_waiting.publish(&core);
         drop(core);
         if !granted.is_empty() || !dropped.is_empty() {
             self.feedback_ready.notify_one();
@@ -185,15 +177,6 @@ impl Gate {
         for (end, reason) in dropped {
             let _ = end.send(WaitEnd::Dropped(reason));
         }
-    }
-
-    /// Publishes what waits to requests that arrive.
-    fn update(&self, core: &GateCore<oneshot::Sender<WaitEnd>>) {
-        let store = |to: &AtomicI64, highest: Option<i32>| {
-            to.store(highest.map_or(NONE, i64::from), Ordering::Relaxed);
-        };
-        store(&self.here, core.highest_here());
-        store(&self.elsewhere, core.highest_elsewhere());
     }
 
     fn lock(&self) -> MutexGuard<'_, GateCore<oneshot::Sender<WaitEnd>>> {
