@@ -1,7 +1,8 @@
 //! `decide`: measures the cost of a decision, single-threaded and in memory, as on the request path of an
 //! EPP: parsing the body and hashing its prompt, the lookup of the prompt and of the replica's own load, and the
-//! choice.
+//! choice. Then what flow control adds while the pool is not full.
 
+mod admission;
 mod fixture;
 mod measure;
 mod report;
@@ -13,7 +14,7 @@ use signalbox_bench_report::Provenance;
 use signalbox_schedule::Policy;
 
 use crate::policies::go;
-use fixture::{Fixture, Holders};
+use fixture::{Fill, Fixture, Holders};
 use measure::RunCost;
 pub(crate) use report::doc_tables;
 use report::{DecisionCost, Report};
@@ -55,14 +56,15 @@ pub(crate) struct Args {
 /// # Errors
 /// Fails when the measurements cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut costs = Vec::new();
+    let (mut costs, mut admission) = (Vec::new(), Vec::new());
     for endpoints in ENDPOINTS {
+        admission.extend(admission::measure_all(args, endpoints));
         for (blocks, holders) in PROMPTS {
             costs.extend(measure_all(args, endpoints, blocks, holders));
         }
     }
-    let report =
-        Report { provenance: Provenance::collect()?, seeds: args.seeds, decisions: args.decisions, costs };
+    let Args { seeds, decisions, .. } = *args;
+    let report = Report { provenance: Provenance::collect()?, seeds, decisions, costs, admission };
     println!("{}", report.to_markdown());
     if let Some(path) = &args.output {
         let json = serde_json::to_string_pretty(&report)?;
@@ -80,7 +82,7 @@ fn measure_all(args: &Args, endpoints: usize, blocks: usize, holders: Holders) -
     };
     let mut costs: Vec<_> = policies.iter().map(cost).collect();
     for seed in 0..args.seeds {
-        let fixture = Fixture::new(seed, endpoints, blocks, holders);
+        let fixture = Fixture::new(seed, endpoints, blocks, holders, Fill::All);
         for (cost, (_, policy)) in costs.iter_mut().zip(&policies) {
             cost.runs.push(RunCost::measure(&fixture, policy, args.decisions));
         }

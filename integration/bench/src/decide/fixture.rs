@@ -13,7 +13,7 @@ use signalbox_state::{
     ScrapeStatus, StateReplica, Update, View,
 };
 use signalbox_types::{
-    BlockHash, Capacity, EndpointKey, Format, Gauges, Incarnation, Load, Origin, PPM, PoolSpec,
+    BlockHash, Capacity, EndpointKey, Format, Gauges, Incarnation, Load, Origin, PPM, PoolSpec, Subset,
 };
 
 use crate::sim::pool_spec;
@@ -24,7 +24,7 @@ const COLLECTOR: CollectorStream = CollectorStream(1);
 const PEER_ORIGIN: Origin = Origin(1);
 
 /// Origin of this replica.
-const OWN_ORIGIN: Origin = Origin(2);
+pub(super) const OWN_ORIGIN: Origin = Origin(2);
 
 /// Number of own placements that the pool has not acknowledged.
 const UNACKNOWLEDGED: usize = 16;
@@ -41,6 +41,9 @@ const MOST_PROMPTS: usize = 1_000;
 
 /// KV cache capacity of an endpoint: enough for all prompts.
 const KV_TOKENS: u64 = 100_000_000;
+
+/// Prompt work that fills an endpoint for as long as the benchmark runs.
+const FULL_TOKENS: u64 = 10_000_000;
 
 /// Length of a word, and number of words per line, in the generated texts.
 const WORD_BYTES: usize = 6;
@@ -68,9 +71,19 @@ impl Holders {
     }
 }
 
+/// How much prompt work the endpoints have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// All have some, and prompts wait at most of them.
+    All,
+    /// The first one has more than it should; the others have none.
+    First,
+}
+
 /// A pool, and requests to decide on.
 pub(super) struct Fixture {
     view: View,
+    first: EndpointKey,
     /// The bodies of the requests, as clients send them: distinct prompts of the same length.
     pub(super) bodies: Vec<Vec<u8>>,
     bookings: Bookings,
@@ -80,13 +93,13 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    /// Creates a pool of `endpoints` busy endpoints and prompts of `blocks` blocks.
-    pub(super) fn new(seed: u64, endpoints: usize, blocks: usize, holders: Holders) -> Self {
+    /// Creates a pool of `endpoints` endpoints with running requests, and prompts of `blocks` blocks.
+    pub(super) fn new(seed: u64, endpoints: usize, blocks: usize, holders: Holders, fill: Fill) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let bodies: Vec<_> = (0..prompts(blocks)).map(|_| chat_body(blocks, &mut rng)).collect();
         let mut pool = Pool::new(1, PoolConfig::default());
-        let keys = add_endpoints(&mut pool, pool_spec(endpoints), &mut rng);
-        add_peer_state(&mut pool, &keys, &bodies, holders, &mut rng);
+        let keys = add_endpoints(&mut pool, pool_spec(endpoints), fill, &mut rng);
+        add_peer_state(&mut pool, &keys, &bodies, (holders, fill), &mut rng);
         let mut replica = StateReplica::default();
         Arc::new(pool.snapshot())
             .frames()
@@ -99,7 +112,17 @@ impl Fixture {
             .take(UNACKNOWLEDGED)
             .for_each(|key| overlay.place(&other_placement(*key, &mut rng)));
         let (adapter_sends, probes) = Default::default();
-        Self { view, bodies, bookings, overlay, adapter_sends, probes }
+        Self { view, first: keys[0], bodies, bookings, overlay, adapter_sends, probes }
+    }
+
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Returns the first endpoint as a gateway names it that allows no other one.
+    pub(super) fn first_endpoint(&self) -> Subset {
+        let member = self.view.endpoints.get(self.first).expect("a pool has endpoints");
+        Subset::from_iter([member.spec.address.to_string().as_str()])
     }
 
     /// Returns the pick of a replica with this policy.
@@ -137,7 +160,7 @@ fn chat_body(blocks: usize, rng: &mut SmallRng) -> Vec<u8> {
 }
 
 /// Adds the endpoints to the pool with one report each; returns their keys.
-fn add_endpoints(pool: &mut Pool, spec: PoolSpec, rng: &mut SmallRng) -> Vec<EndpointKey> {
+fn add_endpoints(pool: &mut Pool, spec: PoolSpec, fill: Fill, rng: &mut SmallRng) -> Vec<EndpointKey> {
     let mut effects = pool.handle(0, PoolInput::Spec(spec.into()));
     while effects.contains(&PoolEffect::Unfinished) {
         effects = pool.handle(0, PoolInput::Continue);
@@ -148,7 +171,7 @@ fn add_endpoints(pool: &mut Pool, spec: PoolSpec, rng: &mut SmallRng) -> Vec<End
         let PoolEffect::Assign(stream, assigned) = effect else { continue };
         for one in assigned {
             let gauges = Gauges {
-                waiting: rng.random_range(0..4),
+                waiting: if fill == Fill::All { rng.random_range(0..4) } else { 0 },
                 running: Some(rng.random_range(0..60)),
                 kv_used_ppm: Some(rng.random_range(0..PPM / 10 * 9)),
             };
@@ -172,15 +195,19 @@ fn add_peer_state(
     pool: &mut Pool,
     keys: &[EndpointKey],
     bodies: &[Vec<u8>],
-    holders: Holders,
+    (holders, fill): (Holders, Fill),
     rng: &mut SmallRng,
 ) {
-    let load = |rng: &mut SmallRng| Load {
+    let load = |at: usize, rng: &mut SmallRng| Load {
         requests: rng.random_range(1..60),
-        prefill_tokens: rng.random_range(0..20_000),
+        prefill_tokens: match (fill, at) {
+            (Fill::All, _) => rng.random_range(0..20_000),
+            (Fill::First, 0) => FULL_TOKENS,
+            (Fill::First, _) => 0,
+        },
         ..Load::ZERO
     };
-    let mut gauges = keys.iter().map(|key| (*key, load(rng))).collect();
+    let mut gauges = keys.iter().enumerate().map(|(at, key)| (*key, load(at, rng))).collect();
     for (at, body) in bodies.iter().enumerate() {
         let chain: Arc<[BlockHash]> = parse(body).chain.into();
         let placements = placements(keys, &chain, holders, (at * keys.len()) as u64);
@@ -235,7 +262,7 @@ mod tests {
     fn prompts_are_distinct_and_held_as_stated() {
         let policy = Policy::default();
         for (holders, expected) in [(Holders::Nobody, 0), (Holders::Some, 2), (Holders::All, 20)] {
-            let fixture = Fixture::new(1, 20, 16, holders);
+            let fixture = Fixture::new(1, 20, 16, holders, Fill::All);
             let parsed: Vec<_> = fixture.bodies.iter().map(|body| parse(body)).collect();
             let first_blocks: std::collections::HashSet<_> =
                 parsed.iter().map(|parsed| parsed.chain[0]).collect();

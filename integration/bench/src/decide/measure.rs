@@ -85,7 +85,7 @@ fn decide_on(
 }
 
 /// Returns the time that it takes to read the clock.
-fn clock_ns() -> f64 {
+pub(super) fn clock_ns() -> f64 {
     let once = |_| {
         let start = Instant::now();
         (Instant::now() - start).as_nanos() as f64

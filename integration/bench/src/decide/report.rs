@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use signalbox_bench_report::{Provenance, Table, short, thousands};
 
+use super::admission::{AdmissionCost, AdmissionRun};
 use super::fixture::Holders;
 use super::measure::{RunCost, percentile};
 use super::{LEAST_TIME, LONG_BLOCKS};
@@ -15,6 +16,9 @@ use super::{LEAST_TIME, LONG_BLOCKS};
 /// Goals for lookup and choice: median microseconds with 100 and with 1,000 endpoints.
 const GOAL_AT_100_US: f64 = 5.0;
 const GOAL_AT_1000_US: f64 = 60.0;
+
+/// Goal for what flow control adds: median microseconds.
+const ADMISSION_GOAL_US: f64 = 1.0;
 
 /// All measurements.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +28,8 @@ pub(super) struct Report {
     /// Decisions timed per policy, pool and kind of prompts.
     pub(super) decisions: u32,
     pub(super) costs: Vec<DecisionCost>,
+    #[serde(default)]
+    pub(super) admission: Vec<AdmissionCost>,
 }
 
 /// Cost of decisions with one policy, pool size and kind of prompts.
@@ -82,11 +88,45 @@ impl Report {
         }
         let (seeds, decisions) = (self.seeds, thousands(u64::from(self.decisions)));
         format!(
-            "Measured at {}; {decisions} decisions for each of {seeds} generated pools; medians, ± half the range of the pools' medians.\n\n{}\n{}",
+            "Measured at {}; {decisions} decisions for each of {seeds} generated pools; medians, ± half the range of the pools' medians.\n\n{}\n{}{}",
             self.provenance,
             table.into_text(),
-            self.goals()
+            self.goals(),
+            self.admission()
         )
+    }
+
+    /// Returns what flow control adds as a table and its goal in Markdown.
+    fn admission(&self) -> String {
+        if self.admission.is_empty() {
+            return String::new();
+        }
+        let mut table =
+            Table::new(&["endpoints", "the chosen endpoint", "admission, µs", "p99", "allocations"]);
+        let us = |cost: &AdmissionCost, of: fn(&AdmissionRun) -> f64| format!("{:.2}", cost.median(of) / 1e3);
+        for cost in &self.admission {
+            table.row(&[
+                thousands(cost.endpoints as u64),
+                cost.found.name().to_owned(),
+                us(cost, |run| run.median_ns),
+                us(cost, |run| run.p99_ns),
+                cost.allocations().to_string(),
+            ]);
+        }
+        let mut text = format!(
+            "\nWhat flow control adds while the pool is not full:\n\n{}\nGoal for admission:\n\n",
+            table.into_text()
+        );
+        for cost in &self.admission {
+            let median_us = cost.median(|run| run.median_ns) / 1e3;
+            let (endpoints, found) = (thousands(cost.endpoints as u64), cost.found.name());
+            let is_met = outcome(median_us <= ADMISSION_GOAL_US);
+            let _ = writeln!(
+                text,
+                "- {is_met}: {endpoints} endpoints, the chosen one {found}: {median_us:.2} µs of at most {ADMISSION_GOAL_US} µs"
+            );
+        }
+        text
     }
 
     /// Returns the goals as a list in Markdown.
