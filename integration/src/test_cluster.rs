@@ -30,6 +30,8 @@ pub struct TestClusterConfig {
     pub pod: PodConfig,
     /// The number of EPP replicas.
     pub epps: usize,
+    /// Additional flags of the replicas.
+    pub epp_flags: &'static [&'static str],
     /// What the replicas receive of requests.
     pub request_mode: RequestMode,
     /// What the replicas receive of responses.
@@ -39,7 +41,7 @@ pub struct TestClusterConfig {
 impl Default for TestClusterConfig {
     fn default() -> Self {
         let (request_mode, response_mode) = (RequestMode::FullDuplex, ResponseMode::FullDuplex);
-        Self { pods: 3, pod: PodConfig::default(), epps: 2, request_mode, response_mode }
+        Self { pods: 3, pod: PodConfig::default(), epps: 2, epp_flags: &[], request_mode, response_mode }
     }
 }
 
@@ -84,7 +86,7 @@ impl TestCluster {
         let collector = start_collector(&dir, &address).await?;
         let mut epps = Vec::new();
         for number in 0..config.epps {
-            epps.push(Epp::start(&dir, &format!("epp-{number}"), &address).await?);
+            epps.push(Epp::start(&dir, &format!("epp-{number}"), &address, config.epp_flags).await?);
         }
         let envoy = Envoy::start(&dir, &client, &epps, (config.request_mode, config.response_mode)).await?;
         let (_collector, _aggregator) = (collector, aggregator);

@@ -20,12 +20,12 @@ pub struct Epp {
 }
 
 impl Epp {
-    /// Starts a replica that follows `aggregator` and waits until it is ready.
+    /// Starts a replica that follows `aggregator`, with additional flags, and waits until it is ready.
     ///
     /// # Errors
     /// Fails when it does not become ready.
-    pub async fn start(dir: &TestDir, name: &str, aggregator: &str) -> anyhow::Result<Self> {
-        let flags = flags(aggregator, &[]);
+    pub async fn start(dir: &TestDir, name: &str, aggregator: &str, more: &[&str]) -> anyhow::Result<Self> {
+        let flags = flags(aggregator, more);
         let (process, ready) = Process::start_ready(dir, "signalbox-epp", name, &flags).await?;
         let text = |key: &str| {
             let value = ready[key].as_str();

@@ -14,3 +14,4 @@ mod prefixes;
 mod refusals;
 mod response_modes;
 mod stored_responses;
+mod waiting;
