@@ -161,6 +161,36 @@ async fn rewrite_in_the_endpoints_file_applies_at_every_replica() {
     eventually("every replica applies the rewrite", is_applied).await.unwrap();
 }
 
+/// Checks that requests for a model that exists only as a rewrite are refused where the gateway sends their bodies on
+/// before the picker answers, and that other models are served there.
+#[tokio::test]
+async fn model_that_exists_only_as_a_rewrite_is_refused_in_streamed_bodies() {
+    let (request_mode, response_mode) = (RequestMode::Streamed, ResponseMode::Streamed);
+    let config = TestClusterConfig { request_mode, response_mode, ..TestClusterConfig::default() };
+    let cluster = TestCluster::start(config).await.unwrap();
+    cluster.add_documents(REWRITE).unwrap();
+    let long = "x".repeat(300_000);
+    for (body, upload) in [
+        (r#"{"model":"public","prompt":"hello"}"#.to_owned(), Upload::Whole),
+        (format!(r#"{{"prompt":"{long}","model":"public"}}"#), Upload::Whole),
+        (format!(r#"{{"prompt":"{long}","model":"public"}}"#), Upload::Chunked),
+    ] {
+        let mut in_a_row = 0;
+        let is_refused = async || {
+            let body = Bytes::from(body.clone());
+            let response = cluster.send(Method::POST, COMPLETIONS, body, upload).await?;
+            let text = response.json().map(|body| body["error"]["message"].to_string()).unwrap_or_default();
+            let is_told = text.contains("`public` exists only as a model rewrite") && text.contains("`m`");
+            in_a_row = if response.status == StatusCode::BAD_REQUEST && is_told { in_a_row + 1 } else { 0 };
+            ensure!(in_a_row > 8, "{response:?}");
+            Ok(())
+        };
+        eventually("every replica refuses the model", is_refused).await.unwrap();
+    }
+    cluster.complete(&CompletionRequest::small(1)).await.unwrap();
+    wait_idle(&cluster).await.unwrap();
+}
+
 #[tokio::test]
 async fn control_headers_are_removed_and_the_request_id_is_kept() {
     let cluster = TestCluster::start(TestClusterConfig { pods: 1, epps: 1, ..TestClusterConfig::default() })

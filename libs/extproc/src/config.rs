@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signalbox_intake::Parsers;
-use signalbox_types::{Format, MediaWeights, Models};
+use signalbox_types::{Format, MediaWeights, Models, ServedModels};
 
 use crate::body::budget::BodyBudget;
 
@@ -38,6 +38,8 @@ pub struct Config {
     pub subset_hint: SubsetHint,
     /// The objectives and model rewrites of the pool.
     pub models: Arc<Models>,
+    /// The models that the endpoints of the pool are known to serve.
+    pub served_models: ServedModels,
     /// Seconds after which a client should retry a request that was refused for lack of capacity.
     pub retry_after_s: u32,
 }
@@ -56,6 +58,7 @@ impl Default for Config {
             parsers: Arc::default(),
             subset_hint: SubsetHint::default(),
             models: Arc::default(),
+            served_models: ServedModels::default(),
             retry_after_s: 1,
         }
     }

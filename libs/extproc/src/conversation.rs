@@ -86,7 +86,7 @@ impl Conversation {
     pub fn takes_long(&self, event: &Event) -> bool {
         let Event::Message(ProcessingRequest { request: Some(message), .. }) = event else { return false };
         let expansion = if self.request.headers().is_compressed() { MAX_EXPANSION } else { 1 };
-        self.request.stage().bytes_completed_by(message).saturating_mul(expansion) > LARGE_BODY_BYTES
+        self.request.bytes_completed_by(message).saturating_mul(expansion) > LARGE_BODY_BYTES
     }
 
     /// Returns whether the rest of the request's body must not be passed in yet: it is to be sent back as it comes, and the

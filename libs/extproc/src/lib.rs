@@ -20,6 +20,7 @@ mod conversation;
 mod destination;
 mod error_format;
 mod event;
+mod fixed_model;
 mod gateway_metadata;
 mod headers;
 mod panic_guard;

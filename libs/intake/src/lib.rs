@@ -22,4 +22,4 @@ pub use encoding::{ContentEncodings, DecodeError, UnknownEncoding};
 pub use error::{JsonError, MessagesError, ParseError};
 pub use options::ParseOptions;
 pub use parsers::Parsers;
-pub use request::{Delivery, ParsedRequest, Unread, parse, replace_model};
+pub use request::{Delivery, ParsedRequest, Unread, models_in_path, named_model, parse, replace_model};

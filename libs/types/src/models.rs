@@ -59,6 +59,21 @@ impl Models {
         &self.rewrites
     }
 
+    /// Returns whether any rule names the models that it applies to.
+    pub fn has_named_sources(&self) -> bool {
+        !self.exact.is_empty()
+    }
+
+    /// Returns the rule that names `model` and replaces it. `None` if a rule replaces some model by it: then the endpoints
+    /// have it.
+    pub fn rule_of_source(&self, model: &str) -> Option<&RewriteRule> {
+        let at = self.exact.get(model)?;
+        let mut targets =
+            self.rewrites.iter().flat_map(|rewrite| &rewrite.rules).flat_map(|rule| &rule.targets);
+        let is_target = targets.any(|target| target.model == model);
+        (!is_target).then(|| &self.rewrites[at.rewrite].rules[at.rule])
+    }
+
     /// Returns whether there are neither objectives nor rewrites.
     pub fn is_empty(&self) -> bool {
         self.objectives.is_empty() && self.rewrites.is_empty()

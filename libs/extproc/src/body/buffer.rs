@@ -19,7 +19,7 @@ impl BodyBuffer {
         self.as_bytes().len()
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Empty => &[],
             Self::Single(chunk) => chunk,

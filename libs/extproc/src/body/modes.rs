@@ -56,6 +56,11 @@ pub(crate) enum BodyReply {
 }
 
 impl BodyModes {
+    /// Returns whether the gateway announced its modes.
+    pub(crate) fn are_announced(self) -> bool {
+        self.is_announced
+    }
+
     pub(crate) fn request_body_mode(self) -> RequestBodyMode {
         match self.request {
             // No gateway sends `GRPC`: Envoy does not implement it.

@@ -1,6 +1,6 @@
 //! Reads request headers.
 
-use signalbox_intake::{Api, ContentEncodings, StoredResponse};
+use signalbox_intake::{Api, ContentEncodings, StoredResponse, models_in_path};
 use signalbox_protos::envoy::config::core::v3::HeaderMap;
 use signalbox_types::{Models, Request, ResponseKey};
 
@@ -19,6 +19,10 @@ const MAX_HEADER_CHARS: usize = 1_024;
 const SESSION_HEADERS: [&str; 5] =
     ["x-session-id", "x-session-affinity", "x-claude-code-session-id", "session-id", "session_id"];
 
+/// Headers in which gateways that read the body themselves pass the model on: the body-based router of the Gateway API
+/// Inference Extension, and Envoy AI Gateway.
+const MODEL_HEADERS: [&str; 2] = ["x-gateway-model-name", "x-ai-eg-model"];
+
 /// The information in a request's headers.
 #[derive(Debug, Default)]
 pub(crate) struct RequestHeaders {
@@ -30,6 +34,15 @@ pub(crate) struct RequestHeaders {
     pub(crate) error_format: ErrorFormat,
     /// The path if no configured parser handles it; then a body is refused.
     pub(crate) unsupported_path: Option<String>,
+    /// The API of a body that passes unread, as far as it may name a model.
+    pub(crate) passing_api: Api,
+    /// Whether the gateway sent the path itself: one that sends only the client's headers takes no changes.
+    pub(crate) has_path: bool,
+    /// The model of the request according to the gateway.
+    pub(crate) model: Option<String>,
+    /// Names in the path of a request that is not read, each of which may be that of a model. Empty if no rewrite names its
+    /// models.
+    pub(crate) models_in_path: Vec<String>,
     /// Length of the body in bytes according to the client.
     pub(crate) content_length_bytes: Option<u64>,
     /// How the body is compressed; `None` if it cannot be decoded.
@@ -86,6 +99,10 @@ impl RequestHeaders {
                     parsed.content_length_bytes = value.parse().ok();
                     continue;
                 }
+                key if MODEL_HEADERS.iter().any(|name| key.eq_ignore_ascii_case(name)) => {
+                    parsed.model = config.models.has_named_sources().then(|| truncated(value));
+                    continue;
+                }
                 key if key.eq_ignore_ascii_case("x-request-id") => {
                     parsed.request_id = Some(value.chars().take(MAX_REQUEST_ID_CHARS).collect());
                     continue;
@@ -99,6 +116,7 @@ impl RequestHeaders {
         }
         parsed.rewrite_seed = random_bits as u64;
         // NGINX Gateway Fabric sends the client's headers only.
+        parsed.has_path = path.is_some();
         let path = path.or(original).or(forwarded);
         parsed.error_format =
             ErrorFormat::of(path.unwrap_or_default(), content_type, anthropic_version.is_some());
@@ -123,6 +141,14 @@ impl RequestHeaders {
             // Without a method, only the presence of a body distinguishes a POST from a GET.
             None => (api, Api::Opaque),
         };
+        let is_json = content_type.is_some_and(|kind| kind.to_ascii_lowercase().contains("json"));
+        parsed.passing_api = match parsed.api {
+            Api::Opaque if is_json && !is_web_socket => Api::ModelJson,
+            api => api,
+        };
+        if parsed.bodiless_api == Api::Opaque && config.models.has_named_sources() {
+            parsed.models_in_path = path.map(models_in_path).unwrap_or_default();
+        }
         parsed
     }
 
@@ -133,6 +159,7 @@ impl RequestHeaders {
             request_id: Some(uuid_v4(random_bits)),
             is_id_generated: true,
             controls: ControlHeaders::unreadable(),
+            has_path: true,
             ..Self::default()
         }
     }

@@ -2,8 +2,10 @@
 //! sends the destination.
 
 mod complete;
+mod passing_body;
 mod reading;
 mod stage;
+mod unread;
 
 use bytes::Bytes;
 use signalbox_intake::Api;
@@ -17,13 +19,15 @@ use crate::body::modes::{BodyModes, BodyReply, RequestBodyMode};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::event::{Action, Actions};
+use crate::fixed_model::Fixed;
 use crate::headers::request::RequestHeaders;
 use crate::panic_guard::{GuardedStep, Panicked, catch_panic};
 use crate::refusal::Refusal;
 use crate::reply::{self, Direction, Ending};
 use crate::response::ExpectedResponse;
 use complete::{CompleteRequest, CompletedAt, SentRequest};
-use reading::{ReadBody, read_body};
+use passing_body::PassingBody;
+use reading::{ReadBody, Reading, read_body};
 pub(crate) use stage::Stage;
 
 /// The state of one request.
@@ -31,6 +35,10 @@ pub(crate) use stage::Stage;
 pub(crate) struct Request {
     stage: Stage,
     headers: RequestHeaders,
+    /// Whether the gateway takes nothing but the destination.
+    takes_no_changes: bool,
+    /// The body that passes unread, until it is known whether it may.
+    passing_body: Option<PassingBody>,
     /// The endpoints that the gateway allows.
     subset: Option<Subset>,
 }
@@ -50,8 +58,9 @@ impl Request {
     }
 
     /// Handles a message of the response. Only the picker has seen a request without a destination, so a response to it
-    /// comes from the gateway itself.
+    /// comes from the gateway itself. An answered request cannot be refused any more.
     pub(crate) fn on_response_message(&mut self) {
+        self.passing_body = None;
         match self.stage {
             Stage::Receiving(..) | Stage::AwaitingBody(_) | Stage::Complete(_) => {
                 self.stage = Stage::AnsweredByGateway;
@@ -91,10 +100,13 @@ impl Request {
         if self.headers.controls.invalid > 0 {
             actions.push(Action::ControlHeadersIgnored { count: self.headers.controls.invalid });
         }
-        let next = if message.end_of_stream {
-            self.complete_without_body(self.headers.bodiless_api, CompletedAt::Headers, config)
-        } else {
-            self.begin_body(config, body_modes)
+        self.takes_no_changes = !self.headers.has_path && !body_modes.are_announced();
+        let next = match self.check_models_in_path(message.end_of_stream, config) {
+            Err(refusal) => self.refuse(refusal, config),
+            Ok(()) if message.end_of_stream => {
+                self.complete_without_body(self.headers.bodiless_api, CompletedAt::Headers, config)
+            }
+            Ok(()) => self.begin_body(config, body_modes),
         };
         actions.extend(next);
         actions
@@ -110,17 +122,14 @@ impl Request {
         let is_opaque = self.headers.api == Api::Opaque;
         match body_modes.request_body_mode() {
             RequestBodyMode::Streamed if is_opaque => {
-                self.complete_without_body(Api::Opaque, CompletedAt::HeadersBeforeBody, config)
+                self.pass_body(Fixed::InOpaqueBody, CompletedAt::HeadersBeforeBody, config)
             }
-            mode if is_opaque || mode == RequestBodyMode::NotReadable => {
-                self.complete_without_body(Api::Opaque, CompletedAt::Headers, config)
-            }
+            _ if is_opaque => self.pass_body(Fixed::InOpaqueBody, CompletedAt::Headers, config),
+            RequestBodyMode::NotReadable => self.pass_body(Fixed::ByBodyMode, CompletedAt::Headers, config),
             RequestBodyMode::Streamed => {
                 self.await_body(Stage::Receiving(BodyBuffer::default(), reservation), config)
             }
-            RequestBodyMode::Buffered | RequestBodyMode::NotReadable => {
-                self.await_body(Stage::AwaitingBody(reservation), config)
-            }
+            RequestBodyMode::Buffered => self.await_body(Stage::AwaitingBody(reservation), config),
         }
     }
 
@@ -148,7 +157,7 @@ impl Request {
                 (body.len_bytes(), reservation.resize(held_bytes))
             }
             Stage::AwaitingBody(reservation) => (0, reservation.resize(message.body.len())),
-            _ => return self.unexpected_body(message.body, ending, body_modes),
+            _ => return self.on_unread_body(message.body, ending, config, body_modes),
         };
         let limit_bytes = config.body_limit_bytes;
         if buffered_bytes + message.body.len() > limit_bytes {
@@ -179,22 +188,6 @@ impl Request {
         }
     }
 
-    /// Passes on a body that arrives without headers or against the announced mode; nothing depends on it.
-    fn unexpected_body(&self, body: Bytes, ending: Ending, body_modes: BodyModes) -> Actions {
-        match (&self.stage, body_modes.request_body_reply()) {
-            (Stage::Awaited | Stage::Sent { .. }, BodyReply::Chunks) => {
-                reply::chunks(Direction::Request, body, ending).map(Action::Reply).collect()
-            }
-            (
-                Stage::Awaited | Stage::Sent { .. },
-                BodyReply::SingleMessage | BodyReply::PartialBody | BodyReply::WholeBody,
-            ) => {
-                smallvec![Action::Reply(reply::pass_body(Direction::Request))]
-            }
-            _ => Actions::new(),
-        }
-    }
-
     pub(crate) fn on_trailers(&mut self, config: &Config) -> Actions {
         match self.stage {
             Stage::Receiving(..) => self.complete_received(CompletedAt::Trailers, config),
@@ -203,9 +196,7 @@ impl Request {
                 let text = "the request headers announced a body, but trailers arrived instead";
                 self.refuse(Refusal::BadRequest(text.to_owned()), config)
             }
-            Stage::Awaited | Stage::Sent { .. } => {
-                smallvec![Action::Reply(reply::trailers(Direction::Request))]
-            }
+            Stage::Awaited | Stage::Sent { .. } => self.on_unread_trailers(config),
             _ => Actions::new(),
         }
     }
@@ -247,7 +238,8 @@ impl Request {
         config: &Config,
     ) -> Actions {
         let mut actions = Actions::new();
-        let how = (api, end == CompletedAt::PartialBody);
+        let takes_no_changes = self.takes_no_changes;
+        let how = Reading { api, is_part: end == CompletedAt::PartialBody, takes_no_changes };
         let read = match read_body(body, how, &self.headers, &mut reservation, config) {
             Ok(read) => read,
             Err(refusal) => return self.refuse(refusal, config),

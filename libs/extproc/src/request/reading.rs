@@ -1,10 +1,11 @@
 //! Reads a complete body: decodes and parses it.
 
 use bytes::Bytes;
-use signalbox_intake::{Api, DecodeError, ParseOptions, ParsedRequest, Unread, parse};
+use signalbox_intake::{Api, DecodeError, ParseOptions, ParsedRequest, Unread, named_model, parse};
 
 use crate::body::budget::BodyReservation;
 use crate::config::Config;
+use crate::fixed_model::{Fixed, check_fixed_model};
 use crate::headers::request::RequestHeaders;
 use crate::panic_guard::{GuardedStep, Panicked, catch_panic};
 use crate::refusal::Refusal;
@@ -19,14 +20,24 @@ pub(super) struct ReadBody {
     pub(super) has_panicked: bool,
 }
 
-/// Reads `body`, of `api`. `is_part` tells that the rest of it goes to the endpoint unseen. The decoded body and the copy
-/// in which the model will be replaced are added to `reservation`.
+/// How a body is to be read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) api: Api,
+    /// Whether the rest of it goes to the endpoint unseen.
+    pub(super) is_part: bool,
+    /// Whether the endpoint gets the body as it came, whatever is read.
+    pub(super) takes_no_changes: bool,
+}
+
+/// Reads `body`. The decoded body and the copy in which the model will be replaced are added to `reservation`.
 ///
 /// # Errors
-/// Returns the refusal of a body that no engine could take, or that is too long once it is decoded.
+/// Returns the refusal of a body that no engine could take, that is too long once it is decoded, or whose model exists only
+/// in the picker and cannot be replaced.
 pub(super) fn read_body(
     body: Bytes,
-    (api, is_part): (Api, bool),
+    Reading { api, is_part, takes_no_changes }: Reading,
     headers: &RequestHeaders,
     reservation: &mut BodyReservation,
     config: &Config,
@@ -50,7 +61,10 @@ pub(super) fn read_body(
         }
         _ => return unread(body, Unread::Encoding),
     };
-    let rewrite = |requested: &str| headers.rewrite_target(requested, &config.models);
+    let rewrite = |requested: &str| match takes_no_changes {
+        true => None,
+        false => headers.rewrite_target(requested, &config.models),
+    };
     let options = ParseOptions {
         block_bytes: config.block_bytes,
         media_weights: config.media_weights,
@@ -59,13 +73,21 @@ pub(super) fn read_body(
     let text = decoded.as_ref().unwrap_or(&body);
     let parsed = match catch_panic(GuardedStep::RequestBody, || parse(api, text, &options)) {
         Ok(Ok(parsed)) => parsed,
-        Ok(Err(_)) if is_part => return unread(body, Unread::Part),
+        Ok(Err(_)) if is_part => {
+            check_model(named_model(api, text), Fixed::InPart, config)?;
+            return unread(body, Unread::Part);
+        }
         Ok(Err(error)) => return Err(Refusal::BadRequest(error.to_string())),
         Err(Panicked) => return panicked(body),
     };
     if headers.api == Api::ByShape && !config.parsers.allow(parsed.api) {
         let text = "no parser registered for the API of this body, and the gateway sent no path";
         return Err(Refusal::BadRequest(text.to_owned()));
+    }
+    if takes_no_changes {
+        let named = Some(&parsed.request.model).filter(|model| !model.is_empty()).cloned();
+        let named = named.or_else(|| named_model(Api::ModelJson, text));
+        check_model(named.or_else(|| named_model(Api::ModelForm, text)), Fixed::ByGateway, config)?;
     }
     let is_rewritten = parsed.requested_model.is_some() && parsed.model_span.is_some();
     if !is_rewritten {
@@ -77,6 +99,10 @@ pub(super) fn read_body(
     reservation.grow(copy_bytes).map_err(|_| Refusal::BodyBudgetExceeded)?;
     let is_decoded = decoded.is_some();
     Ok(ReadBody { body: decoded.unwrap_or(body), is_decoded, parsed, has_panicked: false })
+}
+
+fn check_model(model: Option<String>, fixed: Fixed, config: &Config) -> Result<(), Refusal> {
+    model.map_or(Ok(()), |model| check_fixed_model(&model, fixed, config))
 }
 
 fn refusal(error: &DecodeError, config: &Config) -> Refusal {

@@ -8,6 +8,7 @@ mod contract;
 mod gateway;
 mod model_rewrites;
 mod opaque;
+mod picker_only_models;
 mod properties;
 mod refusals;
 mod request;

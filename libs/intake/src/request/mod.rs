@@ -6,6 +6,7 @@ mod engine_http;
 mod items;
 mod model;
 mod model_only;
+mod named_model;
 mod openai;
 mod parsed;
 mod replace_model;
@@ -13,6 +14,7 @@ mod shape;
 mod vertex;
 mod vllm_grpc;
 
+pub use named_model::{models_in_path, named_model};
 pub use parsed::{Delivery, ParsedRequest, Unread};
 pub use replace_model::replace_model;
 
@@ -49,7 +51,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Returns [`ParseError`] for any body that no model server could take because the JSON, the prompt or the
 /// model is missing or invalid.
 pub fn parse(api: Api, body: &[u8], options: &ParseOptions<'_>) -> Result<ParsedRequest, ParseError> {
-    let text = if api.is_grpc() { body } else { body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body) };
+    let text = if api.is_grpc() { body } else { without_byte_order_mark(body) };
     let mut parsed = parse_text(api, text, options);
     if let Err(error) = &parsed
         && error.is_syntax()
@@ -63,6 +65,10 @@ pub fn parse(api: Api, body: &[u8], options: &ParseOptions<'_>) -> Result<Parsed
         let model_span = parsed.model_span.map(|span| span.start + mark..span.end + mark);
         ParsedRequest { model_span, ..parsed }
     })
+}
+
+fn without_byte_order_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
 /// Parses a body without a byte order mark.

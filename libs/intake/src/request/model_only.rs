@@ -53,6 +53,12 @@ pub(crate) fn parse_form(bytes: &[u8], options: &ParseOptions<'_>) -> Result<Par
     Ok(ParsedRequest { unread: None, ..assemble_unread(model, None, delivery(None)) })
 }
 
+/// Returns the field `model` of a form, or of the beginning of one that contains it.
+pub(crate) fn form_model(form: &[u8]) -> Option<&[u8]> {
+    let field = Parts::new(form)?.find(|part| is_model_field(&form[part.headers.clone()]))?;
+    Some(&form[field.value])
+}
+
 /// A part of a form: where its headers and its value are.
 struct Part {
     headers: Range<usize>,

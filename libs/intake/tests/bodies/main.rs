@@ -8,6 +8,7 @@ mod media;
 mod model_renames;
 mod models_alone;
 mod mutated_corpus;
+mod named_models;
 mod odd_bodies;
 mod other_apis;
 mod prompt_forms;

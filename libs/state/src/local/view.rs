@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use signalbox_prefix::{EndpointSlots, Index, Lookup, MatchLengths};
 use signalbox_types::{
-    BlockHash, EndpointKey, Format, Load, ModelKey, Models, Origin, Request, TokenRatio, Version,
+    BlockHash, EndpointKey, Format, Load, ModelKey, Models, Origin, Request, ServedModels, TokenRatio,
+    Version,
 };
 use smallvec::SmallVec;
 
@@ -193,6 +194,11 @@ impl View {
     /// Returns the LoRA adapter with the name `model`, if there is one.
     pub fn adapter(&self, model: &str) -> Option<&Arc<str>> {
         self.adapters.get(model)
+    }
+
+    /// Returns the models that the endpoints are known to serve.
+    pub fn served_models(&self) -> ServedModels {
+        ServedModels { adapters: Arc::clone(&self.adapters), with_usage: Arc::clone(&self.token_ratios) }
     }
 
     /// Returns the position of `endpoint` in `endpoints`.

@@ -59,6 +59,21 @@ fn exact_rules_precede_generic_ones_then_the_oldest_then_the_first() {
 }
 
 #[test]
+fn source_that_is_a_target_too_has_no_rule_of_its_own() {
+    let to = |model| [(model, None)];
+    let split = rule(&["stable"], &[("stable", Some(9)), ("canary", Some(1))]);
+    let rules = vec![rule(&["alias"], &to("m")), split, rule(&[], &to("m"))];
+    let models = Models::new(Vec::new(), vec![rewrite("r", None, rules.clone())]);
+    assert_eq!(Some(&rules[0]), models.rule_of_source("alias"));
+    for served in ["stable", "m", "canary", "any other"] {
+        assert_eq!(None, models.rule_of_source(served), "{served}");
+    }
+    assert!(models.has_named_sources());
+    let generic = Models::new(Vec::new(), vec![rewrite("r", None, vec![rule(&[], &to("m"))])]);
+    assert!(!generic.has_named_sources());
+}
+
+#[test]
 fn targets_share_by_weight_and_unweighted_ones_are_skipped() {
     let split = rule(&["split"], &[("a", Some(7)), ("never", None), ("b", Some(1))]);
     let even = rule(&["even"], &[("a", None), ("b", None), ("c", None), ("d", None)]);

@@ -196,6 +196,7 @@ impl Picker {
         Config {
             block_bytes: snapshot.view.format.block_bytes,
             models: Arc::clone(&snapshot.view.models),
+            served_models: snapshot.view.served_models(),
             ..self.conversations.clone()
         }
     }
