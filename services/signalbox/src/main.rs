@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 use signalbox_telemetry::exit_code;
 
 use check_config::CheckConfigArgs;
-use exit_codes::{NO, USAGE, or_error_code, usage};
+use exit_codes::{NO, USAGE, of_reader, of_up, or_error_code, usage};
 use explain::ExplainArgs;
 use load::{LoadArgs, LoadError, PlanError, Served};
 use replay::ReplayArgs;
@@ -62,16 +62,16 @@ fn run() -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.command {
-        Command::Up(args) => runtime.block_on(up::run(*args)),
-        Command::Explain(args) => or_error_code(runtime.block_on(explain::run(args))),
-        Command::CheckConfig(args) => or_error_code(check_config::run(&args)),
-        Command::Replay(args) => or_error_code(replay::run(&args)),
+        Command::Up(args) => or_error_code(runtime.block_on(up::run(*args)), of_up),
+        Command::Explain(args) => or_error_code(runtime.block_on(explain::run(args)), of_reader),
+        Command::CheckConfig(args) => or_error_code(check_config::run(&args), of_reader),
+        Command::Replay(args) => or_error_code(replay::run(&args), of_reader),
         Command::Load(args) => match runtime.block_on(load::run(*args)) {
             Ok(Served::All) => Ok(ExitCode::SUCCESS),
             Ok(Served::Partly) => Ok(ExitCode::from(NO)),
             Err(LoadError::Plan(PlanError::Usage(reason))) => usage(&reason),
-            Err(LoadError::Print(error)) => or_error_code(Err(error.into())),
-            Err(error) => or_error_code(Err(error.into())),
+            Err(LoadError::Print(error)) => or_error_code(Err(error.into()), of_reader),
+            Err(error) => or_error_code(Err(error.into()), of_reader),
         },
     }
 }

@@ -11,16 +11,14 @@ use std::process::ExitCode;
 
 use futures_util::future::select_all;
 use signalbox_aggregator::Aggregator;
-use signalbox_aggregator::endpoints_file::ReadError;
 use signalbox_collector::CollectorHandle;
-use signalbox_lease::CoordinatorUrlError;
-use signalbox_telemetry::{TraceError, init_logs, stop_requested};
+use signalbox_telemetry::{init_logs, stop_requested};
 
 pub(crate) use args::UpArgs;
 use system::System;
 
 use crate::exit_codes::usage;
-use crate::output::Output;
+use crate::output::{Output, PrintError};
 
 /// Runs the system until Ctrl-C.
 ///
@@ -33,21 +31,12 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let is_live = args.output == Output::Text && stdout().is_terminal();
     init_logs(args.log_format, if is_live { "warn" } else { "info" });
     let stop = stop_requested()?;
-    let system = match System::start(&args).await {
-        Ok(system) => system,
-        Err(error)
-            if error.is::<ReadError>() || error.is::<TraceError>() || error.is::<CoordinatorUrlError>() =>
-        {
-            writeln!(std::io::stderr(), "{error}")?;
-            return Ok(ExitCode::from(crate::USAGE));
-        }
-        Err(error) => return Err(error),
+    let system = System::start(&args).await?;
+    let message = match args.output {
+        Output::Json => startup_message::as_json(&system).to_string(),
+        Output::Text => startup_message::as_text(&system),
     };
-    match args.output {
-        Output::Json => writeln!(stdout(), "{}", startup_message::as_json(&system))?,
-        Output::Text => writeln!(stdout(), "{}", startup_message::as_text(&system))?,
-    }
-    stdout().flush()?;
+    writeln!(stdout(), "{message}").and_then(|()| stdout().flush()).map_err(PrintError)?;
     let summary = async {
         if is_live {
             live_summary::show(&system).await;
