@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 
 use super::error::TraceError;
-use super::tls_files::TlsFiles;
+use super::tls_files::{SystemAuthorities, TlsFiles};
 
 /// How spans are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,12 @@ impl Destination {
     /// # Errors
     /// [`TraceError::Exporter`] if a file for TLS cannot be used or the endpoint is not a valid URL.
     pub(super) fn exporter(self) -> Result<SpanExporter, TraceError> {
-        // Reports files that cannot be used, which otherwise only a connection with TLS would.
-        let tls = self.tls.rustls_config()?;
+        let system = match self.protocol {
+            Protocol::HttpProtobuf if self.endpoint.starts_with("https:") => SystemAuthorities::Trusted,
+            Protocol::HttpProtobuf | Protocol::Grpc => SystemAuthorities::Unread,
+        };
+        // Also reports files that cannot be used, which otherwise only a connection with TLS would.
+        let tls = self.tls.rustls_config(system)?;
         match self.protocol {
             Protocol::Grpc => self.grpc_exporter(),
             Protocol::HttpProtobuf => self.http_exporter(tls),

@@ -1,4 +1,9 @@
 //! Tracing settings, read from the standard OpenTelemetry variables.
+//!
+//! The builders of the SDK read most of them, too, but ignore values that are invalid; here those are errors at startup, all at
+//! once. The rest of this crate needs the values as well: the export queue for its limit, the HTTP client for its timeout, the
+//! connection for the choice of TLS. The files for TLS the SDK does not read, and the sampler only in its own tracer
+//! provider, which is not used.
 
 use std::time::Duration;
 

@@ -26,6 +26,14 @@ pub(super) struct TlsFiles {
     pub(super) identity: Option<[PemFile; 2]>,
 }
 
+/// Whether a configuration trusts the authorities of the system. Reading them takes a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SystemAuthorities {
+    Trusted,
+    /// For a configuration that opens no connections.
+    Unread,
+}
+
 impl PemFile {
     fn read(&self) -> Result<Vec<u8>, TraceError> {
         std::fs::read(&self.path).map_err(|error| self.problem(error))
@@ -62,21 +70,23 @@ impl TlsFiles {
         Ok(config)
     }
 
-    /// Returns the settings of connections for HTTP.
+    /// Returns the settings of connections for HTTP. Without a file of authorities, they trust those of the system, which
+    /// are read, or none, as `system` tells.
     ///
     /// # Errors
     /// [`TraceError::Exporter`] if a file cannot be used.
-    pub(super) fn rustls_config(&self) -> Result<ClientConfig, TraceError> {
+    pub(super) fn rustls_config(&self, system: SystemAuthorities) -> Result<ClientConfig, TraceError> {
         let mut roots = RootCertStore::empty();
-        match &self.authorities {
-            Some(file) => {
+        match (&self.authorities, system) {
+            (Some(file), _) => {
                 for certificate in file.certificates()? {
                     roots.add(certificate).map_err(|error| file.problem(error))?;
                 }
             }
-            None => {
+            (None, SystemAuthorities::Trusted) => {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             }
+            (None, SystemAuthorities::Unread) => {}
         }
         let failed = |error: rustls::Error| TraceError::Exporter(error.to_string());
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
