@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_admission::{Awake, TICK_MS};
-use signalbox_telemetry::catch_panic;
 
 use crate::deciding::picker::Picker;
 
@@ -17,10 +16,7 @@ pub(super) async fn tend_waiting_requests(picker: Arc<Picker>) {
     loop {
         awake.begin(picker.now_ms());
         // Requests may wait already if a predecessor has failed.
-        while catch_panic(|| tick(&picker, &mut awake)).unwrap_or_else(|panic| {
-            picker.record_panic(&panic, None);
-            true
-        }) {
+        while picker.guard(None, || tick(&picker, &mut awake)).unwrap_or(true) {
             tokio::time::sleep(TICK).await;
         }
         picker.gate.begun.notified().await;

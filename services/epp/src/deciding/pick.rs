@@ -56,13 +56,14 @@ impl Picker {
         request_id: Option<&str>,
         pick: impl FnOnce() -> Result<PickedEndpoint, NotPicked>,
     ) -> Result<PickedEndpoint, NotPicked> {
-        let record = |panic| self.record_panic(&panic, request_id);
-        catch_panic(pick)
-            .or_else(|panic| {
-                record(panic);
-                catch_panic(|| self.fall_back(subset).map_err(NotPicked::Refused)).map_err(record)
-            })
+        self.guard(request_id, pick)
+            .or_else(|| self.guard(request_id, || self.fall_back(subset).map_err(NotPicked::Refused)))
             .unwrap_or(Err(NotPicked::Refused(Refusal::NoEndpoint)))
+    }
+
+    /// Returns the result of `run`; `None` if it panics, which is counted and logged.
+    pub(crate) fn guard<T>(&self, request_id: Option<&str>, run: impl FnOnce() -> T) -> Option<T> {
+        catch_panic(run).inspect_err(|panic| self.record_panic(panic, request_id)).ok()
     }
 
     /// Counts and logs a caught panic.

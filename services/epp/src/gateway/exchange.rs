@@ -105,13 +105,19 @@ impl Exchange {
 
     /// Performs a step. A panic ends this stream, not the connection that it shares with others.
     fn guarded(&mut self, step: impl FnOnce(&mut Self)) {
-        if let Err(panic) = catch_panic(|| step(self)) {
-            self.picker.record_panic(&panic, self.conversation.request_id());
+        if self.has_panicked(step) {
             self.state = State::Closing;
             if self.conversation.outcome() == Outcome::NotSent {
                 self.replies.push_back(self.conversation.internal_error());
             }
         }
+    }
+
+    /// Performs a step and returns whether it panicked, which is counted and logged.
+    fn has_panicked(&mut self, step: impl FnOnce(&mut Self)) -> bool {
+        let Err(panic) = catch_panic(|| step(self)) else { return false };
+        self.picker.record_panic(&panic, self.conversation.request_id());
+        true
     }
 
     fn handle(&mut self, event: Event) {
@@ -309,9 +315,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         for step in [Self::report, Self::settle] {
-            if let Err(panic) = catch_panic(|| step(self)) {
-                self.picker.record_panic(&panic, self.conversation.request_id());
-            }
+            self.has_panicked(step);
         }
         self.picker.metrics.open_streams.dec();
     }
