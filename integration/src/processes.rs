@@ -9,6 +9,7 @@ mod pod;
 mod process;
 mod service;
 
+pub(crate) use envoy::GATEWAY_THREADS;
 pub use envoy::{Envoy, PICKED_HEADER, RequestMode, ResponseMode, envoy_binary};
 pub use epp::Epp;
 pub use etcd::{Certificates, Etcd, Transport};

@@ -13,7 +13,7 @@ use crate::http::CompletionRequest;
 use crate::http::{Client, Response, Upload};
 use crate::processes::Epp;
 use crate::processes::Process;
-use crate::processes::{Envoy, PICKED_HEADER, RequestMode, ResponseMode};
+use crate::processes::{Envoy, GATEWAY_THREADS, PICKED_HEADER, RequestMode, ResponseMode};
 use crate::processes::{Pod, PodConfig};
 use crate::test_dir::TestDir;
 use crate::wait::eventually;
@@ -36,12 +36,23 @@ pub struct TestClusterConfig {
     pub request_mode: RequestMode,
     /// What the replicas receive of responses.
     pub response_mode: ResponseMode,
+    /// The number of Envoy's worker threads. Each has a connection of its own to each replica.
+    pub gateway_threads: u16,
 }
 
 impl Default for TestClusterConfig {
     fn default() -> Self {
         let (request_mode, response_mode) = (RequestMode::FullDuplex, ResponseMode::FullDuplex);
-        Self { pods: 3, pod: PodConfig::default(), epps: 2, epp_flags: &[], request_mode, response_mode }
+        let gateway_threads = GATEWAY_THREADS;
+        Self {
+            pods: 3,
+            pod: PodConfig::default(),
+            epps: 2,
+            epp_flags: &[],
+            request_mode,
+            response_mode,
+            gateway_threads,
+        }
     }
 }
 
@@ -88,7 +99,8 @@ impl TestCluster {
         for number in 0..config.epps {
             epps.push(Epp::start(&dir, &format!("epp-{number}"), &address, config.epp_flags).await?);
         }
-        let envoy = Envoy::start(&dir, &client, &epps, (config.request_mode, config.response_mode)).await?;
+        let modes = (config.request_mode, config.response_mode);
+        let envoy = Envoy::start(&dir, &client, &epps, modes, config.gateway_threads).await?;
         let (_collector, _aggregator) = (collector, aggregator);
         let cluster = Self { envoy, epps, _collector, _aggregator, pods, client, endpoints, dir };
         cluster

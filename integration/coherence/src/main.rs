@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
-use crate::measurements::{collector_loss, cost, failover, pools, propagation, queue, replica_start, soak};
+use crate::measurements::{
+    collector_loss, cost, failover, large_bodies, pools, propagation, queue, replica_start, soak,
+};
 use crate::report::Section;
 
 /// Measures coherence with real processes
@@ -47,6 +49,8 @@ enum Measurement {
     Pools,
     /// Time until a waiting request gets a free place, and cost of waiting requests
     Queue,
+    /// Delay of small requests by large ones on the same connection
+    LargeBodies,
     /// Growth of memory
     Soak,
 }
@@ -61,6 +65,7 @@ impl Measurement {
             Self::Cost => cost::measure().await,
             Self::Pools => pools::measure().await,
             Self::Queue => queue::measure().await,
+            Self::LargeBodies => large_bodies::measure().await,
             Self::Soak => soak::measure(soak).await,
         }
     }

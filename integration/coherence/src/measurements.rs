@@ -4,6 +4,7 @@ mod booking_delays;
 pub(crate) mod collector_loss;
 pub(crate) mod cost;
 pub(crate) mod failover;
+pub(crate) mod large_bodies;
 pub(crate) mod pools;
 pub(crate) mod propagation;
 mod propagation_report;

@@ -85,6 +85,10 @@ impl ResponseMode {
     }
 }
 
+/// The number of worker threads of Envoy, unless a test needs another one. Each has a connection of its own to each EPP
+/// replica.
+pub(crate) const GATEWAY_THREADS: u16 = 2;
+
 /// A running Envoy.
 #[derive(Debug)]
 pub struct Envoy {
@@ -94,7 +98,7 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy and waits until it listens and considers all `epps` healthy.
+    /// Starts Envoy with so many worker threads and waits until it listens and considers all `epps` healthy.
     ///
     /// # Errors
     /// Fails when it does not become ready.
@@ -103,8 +107,9 @@ impl Envoy {
         client: &Client,
         epps: &[Epp],
         modes: (RequestMode, ResponseMode),
+        threads: u16,
     ) -> anyhow::Result<Self> {
-        let envoy = Self::configured(dir, client, &bootstrap(epps, modes)?).await?;
+        let envoy = Self::with_threads(dir, client, &bootstrap(epps, modes)?, threads).await?;
         envoy.wait_for_healthy_replicas(client, epps.len()).await?;
         Ok(envoy)
     }
@@ -115,9 +120,13 @@ impl Envoy {
     /// # Errors
     /// Fails when it does not listen in time.
     pub async fn configured(dir: &TestDir, client: &Client, text: &str) -> anyhow::Result<Self> {
+        Self::with_threads(dir, client, text, GATEWAY_THREADS).await
+    }
+
+    async fn with_threads(dir: &TestDir, client: &Client, text: &str, threads: u16) -> anyhow::Result<Self> {
         let (config, admin) = (dir.path().join("envoy.yaml"), dir.path().join("envoy.admin"));
         fs::write(&config, text)?;
-        let process = spawn(dir, &config, &admin)?;
+        let process = spawn(dir, &config, &admin, threads)?;
         let admin = eventually("Envoy writes its admin address", async || admin_address(&admin)).await?;
         let url = eventually("Envoy listens", async || gateway_url(client, &admin).await).await?;
         Ok(Self { admin, url, _process: process })
@@ -185,12 +194,14 @@ impl Envoy {
     }
 }
 
-fn spawn(dir: &TestDir, config: &Path, admin: &Path) -> anyhow::Result<Process> {
+fn spawn(dir: &TestDir, config: &Path, admin: &Path, threads: u16) -> anyhow::Result<Process> {
     let binary = envoy_binary()?;
     // Envoy needs two file descriptors per request, more than the soft limit of most shells. `exec` replaces
     // the shell.
     let raise = r#"ulimit -S -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@""#;
-    let flags = ["--concurrency", "2", "--disable-hot-restart", "--log-level", "warning", "--config-path"];
+    let threads = threads.to_string();
+    let flags =
+        ["--concurrency", &threads, "--disable-hot-restart", "--log-level", "warning", "--config-path"];
     let mut arguments = vec!["-c".as_ref(), raise.as_ref(), binary.as_os_str()];
     arguments.extend(flags.map(std::ffi::OsStr::new));
     arguments.extend([config.as_os_str(), "--admin-address-path".as_ref(), admin.as_os_str()]);

@@ -43,6 +43,8 @@ pub(crate) enum Bench {
     Pools,
     /// Measure how soon waiting requests get free places, and what they cost, with real processes
     Queue,
+    /// Measure how much large bodies delay other requests of the same connection, with real processes and Envoy
+    LargeBodies,
     /// Measure nothing: write the tables of the pages in docs from the results in docs/results
     Tables,
 }
@@ -64,6 +66,7 @@ impl Bench {
             Self::Coherence => run_coherence(arguments, workspace),
             Self::Pools => run_measurement("pools", arguments, workspace),
             Self::Queue => run_measurement("queue", arguments, workspace),
+            Self::LargeBodies => run_measurement("large-bodies", arguments, workspace),
             Self::Tables => run_binary(&[PACKAGE, "--", "tables"], arguments, workspace),
         }
     }
