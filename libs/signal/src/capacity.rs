@@ -1,6 +1,6 @@
 //! What one replica of a group can do, from its warmed pods; remembered while there are none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::group::Group;
 use crate::observation::{Pod, PodSpeed, PodState};
@@ -64,10 +64,10 @@ impl Capacity {
 #[derive(Debug, Default)]
 pub(crate) struct Capacities {
     known: BTreeMap<Group, Capacity>,
-    /// What pods that are not warm yet show, where no warmed one ever was.
+    /// What pods that are not warm yet show, of the groups that are not among the known ones.
     unwarmed: BTreeMap<Group, Capacity>,
     /// Since when each pod has been ready.
-    ready_since: BTreeMap<u64, u64>,
+    ready_since: HashMap<u64, u64>,
 }
 
 impl Capacities {
@@ -88,23 +88,26 @@ impl Capacities {
     /// Updates the capacities with what the pods show. `is_first` says that nothing was recorded before: then pods that are
     /// ready have been for long.
     pub(crate) fn record(&mut self, now_ms: u64, is_first: bool, pods: &[Pod], kv_per_request: f64) {
-        let ready: BTreeMap<u64, u64> = pods
-            .iter()
-            .filter(|pod| pod.state == PodState::Ready)
-            .map(|pod| {
-                let since = if is_first { now_ms.saturating_sub(WARM_MS) } else { now_ms };
-                (pod.key, self.ready_since.get(&pod.key).copied().unwrap_or(since))
-            })
-            .collect();
-        self.ready_since = ready;
+        let since = if is_first { now_ms.saturating_sub(WARM_MS) } else { now_ms };
+        for pod in pods {
+            if pod.state == PodState::Ready {
+                self.ready_since.entry(pod.key).or_insert(since);
+            } else {
+                self.ready_since.remove(&pod.key);
+            }
+        }
+        if self.ready_since.len() > pods.len() {
+            let present: HashSet<u64> = pods.iter().map(|pod| pod.key).collect();
+            self.ready_since.retain(|key, _| present.contains(key));
+        }
         let is_warm = |pod: &Pod| {
             let since = self.ready_since.get(&pod.key);
             since.is_some_and(|since| now_ms.saturating_sub(*since) >= WARM_MS)
         };
-        let shown = shown(pods.iter().filter(|pod| is_warm(pod)), kv_per_request);
-        let serving = pods.iter().filter(|pod| matches!(pod.state, PodState::Ready | PodState::Warming));
-        self.unwarmed = self::shown(serving, kv_per_request);
-        self.known.extend(shown);
+        self.known.extend(shown(pods.iter().filter(|pod| is_warm(pod)), kv_per_request));
+        let serves = |pod: &&Pod| matches!(pod.state, PodState::Ready | PodState::Warming);
+        let unknown = pods.iter().filter(|pod| serves(pod) && !self.known.contains_key(&pod.group));
+        self.unwarmed = shown(unknown, kv_per_request);
     }
 
     /// Returns what one replica of `group` can do; `None` if no pod of it has ever shown it.
@@ -138,8 +141,8 @@ fn shown<'a>(pods: impl Iterator<Item = &'a Pod>, kv_per_request: f64) -> BTreeM
 fn median(of_pods: &[Capacity]) -> Capacity {
     let of = |number: fn(&Capacity) -> f64| {
         let mut values: Vec<_> = of_pods.iter().map(number).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        values[values.len() / 2]
+        let middle = values.len() / 2;
+        *values.select_nth_unstable_by(middle, f64::total_cmp).1
     };
     Capacity {
         prefill: of(|capacity| capacity.prefill),

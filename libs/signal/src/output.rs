@@ -1,6 +1,6 @@
 //! How many output tokens a request has, from the counters of the engines.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::observation::{Pod, ServedCounts};
 
@@ -10,7 +10,7 @@ const HALF_REQUESTS: f64 = 200.0;
 /// Learns how many output tokens a request has.
 #[derive(Debug, Default)]
 pub(crate) struct OutputMeter {
-    last: BTreeMap<u64, ServedCounts>,
+    last: HashMap<u64, ServedCounts>,
     requests: f64,
     output_tokens: f64,
 }
@@ -18,9 +18,8 @@ pub(crate) struct OutputMeter {
 impl OutputMeter {
     /// Records what the engines have done so far. An engine that has restarted counts from there on.
     pub(crate) fn record(&mut self, pods: &[Pod]) {
-        let now: BTreeMap<u64, ServedCounts> = pods.iter().map(|pod| (pod.key, pod.served)).collect();
-        for (pod, served) in &now {
-            let Some(before) = self.last.get(pod) else { continue };
+        for Pod { key, served, .. } in pods {
+            let Some(before) = self.last.insert(*key, *served) else { continue };
             let requests = served.requests.checked_sub(before.requests);
             let output_tokens = served.output_tokens.checked_sub(before.output_tokens);
             let (Some(requests), Some(output_tokens)) = (requests, output_tokens) else { continue };
@@ -28,7 +27,9 @@ impl OutputMeter {
             self.requests = self.requests * kept + requests as f64;
             self.output_tokens = self.output_tokens * kept + output_tokens as f64;
         }
-        self.last = now;
+        if self.last.len() > pods.len() {
+            self.last = pods.iter().map(|pod| (pod.key, pod.served)).collect();
+        }
     }
 
     /// Returns the mean output tokens of a request; `None` until some requests were served.

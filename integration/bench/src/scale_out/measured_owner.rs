@@ -75,6 +75,8 @@ impl MeasuredOwner {
             decoding_reports: Stopwatch::default(),
         };
         owner.add_endpoints(endpoints);
+        // The pool is assessed for autoscalers once it is known what an earlier owner has stored.
+        owner.pool.handle(0, PoolInput::StoredSignal(None));
         owner
     }
 

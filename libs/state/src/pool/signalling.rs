@@ -1,11 +1,14 @@
-//! Assesses how many model servers the pool needs, and publishes that as a change of the state.
+//! Assesses how many model servers the pool needs, and publishes that as a change of the state. The endpoints are read in
+//! parts, so that a large pool does not keep the owner from other inputs.
 
 mod pods;
+mod reading;
 
 use std::sync::Arc;
 
-use signalbox_signal::{Observation, Queue, Signal, SignalAssessor};
+use signalbox_signal::{Observation, Pod, Queue, Signal, SignalAssessor};
 
+use self::reading::Reading;
 use super::{Pool, PoolConfig, PoolEffect};
 use crate::pool_state::{Change, PoolState};
 
@@ -22,6 +25,10 @@ pub(super) struct Signalling {
     /// Whether it is known what an earlier owner has stored. Before that, nothing is published: it could be less.
     knows_stored: bool,
     assessed_at_ms: Option<u64>,
+    /// What was read for the next assessment, if that has begun.
+    reading: Option<Reading>,
+    /// The memory of the last reading.
+    buffer: Vec<Pod>,
     /// What was stored last, and when.
     stored: Option<(Arc<Signal>, u64)>,
 }
@@ -29,7 +36,14 @@ pub(super) struct Signalling {
 impl Signalling {
     pub(super) fn new(config: &PoolConfig) -> Self {
         let assessor = SignalAssessor::new(config.signal);
-        Self { assessor, knows_stored: false, assessed_at_ms: None, stored: None }
+        Self {
+            assessor,
+            knows_stored: false,
+            assessed_at_ms: None,
+            reading: None,
+            buffer: Vec::new(),
+            stored: None,
+        }
     }
 
     /// Goes on from the state of an earlier owner.
@@ -70,21 +84,44 @@ impl Pool {
         Vec::new()
     }
 
-    /// Assesses the pool if that is due, or at once if a request arrives that nobody was there for.
-    pub(super) fn signal_when_due(&mut self, now_ms: u64) -> Option<PoolEffect> {
-        if !self.signalling.is_due(now_ms) && !self.must_wake() {
-            return None;
+    /// Begins an assessment if that is due, or at once if a request arrives that nobody was there for.
+    pub(super) fn signal_when_due(&mut self, now_ms: u64) -> Vec<PoolEffect> {
+        let begins =
+            self.signalling.reading.is_none() && (self.signalling.is_due(now_ms) || self.must_wake());
+        if !begins {
+            return Vec::new();
         }
-        let observation = self.observe_for_signal(now_ms);
-        let Signalling { assessor, assessed_at_ms, .. } = &mut self.signalling;
-        *assessed_at_ms = Some(now_ms);
-        let signal = Arc::new(assessor.assess(&observation));
+        self.signalling.assessed_at_ms = Some(now_ms);
+        let buffer = std::mem::take(&mut self.signalling.buffer);
+        self.signalling.reading = Some(Reading::with_buffer(buffer));
+        let mut effects = self.continue_signalling(now_ms);
+        effects.extend(self.is_signalling().then_some(PoolEffect::Unfinished));
+        effects
+    }
+
+    /// Returns whether an assessment has begun and is not complete.
+    pub(super) fn is_signalling(&self) -> bool {
+        self.signalling.reading.is_some()
+    }
+
+    /// Reads the next endpoints for the assessment that has begun. After the last ones, assesses the pool.
+    pub(super) fn continue_signalling(&mut self, now_ms: u64) -> Vec<PoolEffect> {
+        let Some(mut reading) = self.signalling.reading.take() else { return Vec::new() };
+        self.read_pods(now_ms, &mut reading);
+        if !reading.is_complete() {
+            self.signalling.reading = Some(reading);
+            return Vec::new();
+        }
+        let mut observation = self.observe_for_signal(now_ms, reading);
+        let signal = Arc::new(self.signalling.assessor.assess(&observation));
+        observation.pods.clear();
+        self.signalling.buffer = observation.pods;
         let store = self.signalling.must_store(now_ms, &signal).then(|| {
             self.signalling.stored = Some((Arc::clone(&signal), now_ms));
             PoolEffect::StoreSignal(Arc::clone(&signal))
         });
         self.commit(Change::Signalled { signal });
-        store
+        store.into_iter().collect()
     }
 
     /// Returns whether a request waits that no pod can serve, and the last signal does not say so.
@@ -96,14 +133,15 @@ impl Pool {
             && !self.has_serving_pod()
     }
 
-    fn observe_for_signal(&self, now_ms: u64) -> Observation {
+    fn observe_for_signal(&self, now_ms: u64, reading: Reading) -> Observation {
+        let (pods, adapters) = reading.finish();
         Observation {
             epoch: self.journal.head().epoch,
             now_ms,
-            pods: self.pods(now_ms),
+            pods,
             replicas: self.origins.replicas(now_ms.saturating_sub(self.waiting_ms)),
             queue: self.queue(now_ms),
-            adapters: self.adapter_demand(now_ms),
+            adapters,
         }
     }
 

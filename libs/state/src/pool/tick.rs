@@ -67,11 +67,13 @@ impl Pool {
             self.continue_snapshot();
             self.free_discarded();
         }
+        effects.extend(self.continue_signalling(now_ms));
         let is_unfinished = self.origins.are_expiring()
             || self.pending_spec.is_some()
             || !self.rounds.is_over()
             || !self.untold.is_empty()
             || self.is_capturing()
+            || self.is_signalling()
             || !self.discarded.is_empty();
         effects.extend(is_unfinished.then_some(PoolEffect::Unfinished));
         effects

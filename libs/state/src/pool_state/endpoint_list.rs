@@ -44,6 +44,12 @@ impl EndpointList {
         Iter { states: self.chunks.iter().flat_map(|chunk| chunk.iter().flatten()), left: self.len() }
     }
 
+    /// Returns the endpoints from this key on, ordered by key.
+    pub fn since(&self, first: EndpointKey) -> impl Iterator<Item = &Arc<EndpointState>> {
+        let position = self.keys.partition_point(|key| *key < first);
+        (position..self.len()).map(|position| &self[position])
+    }
+
     /// Returns the position of an endpoint.
     pub fn position(&self, endpoint: EndpointKey) -> Option<usize> {
         // Keys are hashes: each is near the position in proportion to its value, and nearer to the position in proportion to

@@ -230,3 +230,26 @@ fn load_of_all_replicas_keeps_a_pool_active() {
     }
     assert!(signal(&pool).is_active);
 }
+
+#[test]
+fn large_pool_is_read_in_parts_between_other_inputs() {
+    const ENDPOINTS: usize = 1_200;
+    let mut pool = pool_of(ENDPOINTS, config());
+    while pool.handle(0, PoolInput::Continue).contains(&PoolEffect::Unfinished) {}
+    let mut pool = started(pool);
+    while pool.pool_state().signal().is_none() {
+        pool.handle(0, PoolInput::Continue);
+    }
+    let before = signal(&pool).assessed_at_ms;
+    assert!(pool.handle(2_000, PoolInput::Tick).contains(&PoolEffect::Unfinished));
+    let mut parts = 1;
+    while signal(&pool).assessed_at_ms == before {
+        pool.handle(2_000 + parts, PoolInput::Feedback(full_batch(1, parts, Vec::new(), Vec::new())));
+        assert_eq!(before, signal(&pool).assessed_at_ms, "other inputs do not wait for the endpoints");
+        pool.handle(2_000 + parts, PoolInput::Continue);
+        parts += 1;
+    }
+    assert_eq!(4, parts, "at most 512 endpoints each, and the assessment");
+    let counts = signal(&pool).groups[0].replicas;
+    assert_eq!(ENDPOINTS as u32, counts.ready + counts.warming + counts.stale);
+}
