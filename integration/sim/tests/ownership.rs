@@ -176,3 +176,24 @@ fn restarted_aggregators_inherit_from_replicas_that_take_seconds_to_offer_what_t
 fn restarted_aggregators_inherit_from_replicas_while_all_processes_are_slow() {
     SEEDS.for_each(|seed| check_late_inheritance(seed, Work { part_us: 400_000, ..Work::quick() }));
 }
+
+/// The owner restarts at once, before and after the coordinator has returned to an older history: that one would grant it the
+/// epoch of its earlier run once more.
+#[test]
+fn epoch_that_was_used_is_not_used_again_when_the_coordinator_has_an_older_history() {
+    for (seed, wait_ms) in SEEDS.flat_map(|seed| [0, 20, 300].map(|wait_ms| (seed, wait_ms))) {
+        let mut world = world_of(&Plan { aggregators: 2, ..Plan::without_faults(seed) });
+        let first = owner(&world);
+        world.inject(FaultKind::Kill(Node::Aggregator(first.0)), 50);
+        run(&mut world, 8_000);
+        let second = owner(&world);
+        assert!(second.1 > first.1, "no aggregator took over at seed {seed}");
+        world.inject(FaultKind::RewindCoordinator, 0);
+        run(&mut world, 8_000 + wait_ms);
+        let third = owner(&world);
+        world.inject(FaultKind::Kill(Node::Aggregator(third.0)), 50);
+        run(&mut world, 20_000);
+        assert!(owner(&world).1 > third.1, "{}: at seed {seed}", Invariant::OneWriter);
+        world.settle().unwrap_or_else(|violation| panic!("{violation} at seed {seed}"));
+    }
+}

@@ -85,6 +85,8 @@ pub(crate) struct Coordinator {
     owner: Option<(u64, Node, u64)>,
     /// The highest epoch so far.
     epoch: Option<u64>,
+    /// Who owned the pool before, and under which epoch.
+    previous: Option<(Node, u64)>,
     revision: u64,
     /// When the pool lost its owner.
     pub(crate) vacant_since_us: Option<u64>,
@@ -101,6 +103,7 @@ impl Coordinator {
             leases_granted: 0,
             owner: None,
             epoch: None,
+            previous: None,
             revision: 0,
             vacant_since_us: None,
             signal: None,
@@ -138,6 +141,18 @@ impl Coordinator {
         let held = self.leases.iter().filter(|(_, lease)| lease.node == node);
         let held: Vec<_> = held.map(|(id, _)| *id).collect();
         held.into_iter().for_each(|id| self.end_lease(now_us, id));
+    }
+
+    /// Returns to an older history, in which the owner before the last one owns the pool, under its epoch. Nobody renews its
+    /// lease of then.
+    pub(crate) fn rewind(&mut self, now_us: u64) {
+        let Some((node, epoch)) = self.previous.take() else { return };
+        self.leases_granted += 1;
+        self.leases.insert(self.leases_granted, Lease { node, ends_at_us: now_us + self.ttl_us });
+        self.owner = Some((self.leases_granted, node, epoch));
+        self.epoch = Some(epoch);
+        self.vacant_since_us = None;
+        self.revision += 1;
     }
 
     fn end_lease(&mut self, now_us: u64, id: u64) {
@@ -197,6 +212,7 @@ impl Coordinator {
         }
         let epoch = self.epoch.unwrap_or(0).max(above) + 1;
         let is_first = self.epoch.is_none();
+        self.previous = self.owner.map(|(_, node, epoch)| (node, epoch)).or(self.previous);
         self.epoch = Some(epoch);
         self.owner = Some((lease, node, epoch));
         self.vacant_since_us = None;

@@ -46,6 +46,9 @@ pub enum FaultKind {
     SlowDown(Node, Node, u64),
     /// The coordinator is down. It keeps its state.
     CoordinatorDown,
+    /// The coordinator returns to an older history. Only scenarios have it: an aggregator that restarts then, and hears no
+    /// process that knows a later history, cannot tell that its epoch was used before.
+    RewindCoordinator,
     /// A pod leaves the pool, and returns later.
     RemovePod(usize),
     /// A pod drains: it gets no new requests, leaves the pool when those that it has have ended, and returns later.
@@ -178,6 +181,7 @@ impl fmt::Display for Fault {
                 write!(f, "slow down the link between {a} and {b} by {by_ms} ms for {for_ms} ms")
             }
             FaultKind::CoordinatorDown => write!(f, "stop the coordinator for {for_ms} ms"),
+            FaultKind::RewindCoordinator => write!(f, "return the coordinator to an older history"),
             FaultKind::RemovePod(at) => write!(f, "remove pod-{at} from the pool for {for_ms} ms"),
             FaultKind::DrainPod(at) => write!(f, "drain pod-{at}, return it to the pool after {for_ms} ms"),
             FaultKind::RestartPod(at) => write!(f, "restart pod-{at}"),

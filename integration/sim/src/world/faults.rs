@@ -40,6 +40,10 @@ impl World {
             FaultKind::InventEpoch(node, epoch) => self.cluster.invent_epoch(node, epoch),
             FaultKind::SlowDown(a, b, by_ms) => self.cluster.network.slow_down((a, b), by_ms),
             FaultKind::CoordinatorDown => self.cluster.coordinator.is_down = true,
+            FaultKind::RewindCoordinator => {
+                self.cluster.coordinator.rewind(self.cluster.queue.now_us());
+                self.cluster.publish_registry();
+            }
             FaultKind::RemovePod(at) => {
                 self.cluster.pods.set_member(at, false);
                 self.cluster.announce_endpoints();
@@ -124,6 +128,7 @@ impl World {
             FaultKind::Impersonate(..)
             | FaultKind::Flood(_)
             | FaultKind::ResetStreams(_)
+            | FaultKind::RewindCoordinator
             | FaultKind::InventEpoch(..)
             | FaultKind::RestartPod(_)
             | FaultKind::Stall(_)

@@ -53,6 +53,9 @@ pub struct PoolRole {
     clock_ms: (u64, u64),
     /// What this owner may still inherit, if it has started with nothing.
     late_inheritance: Option<LateInheritance>,
+    /// The highest epoch under which another process is known to have written. A coordinator with an older history than
+    /// before grants it once more.
+    foreign_epoch: u64,
 }
 
 impl PoolRole {
@@ -74,6 +77,7 @@ impl PoolRole {
             waiting_ms: 0,
             clock_ms: (0, 0),
             late_inheritance: None,
+            foreign_epoch: 0,
         }
     }
 
@@ -248,9 +252,10 @@ impl PoolRole {
         effects.extend(pool.handle(pool_now_ms, input).into_iter().map(RoleEffect::Pool));
     }
 
-    /// Returns whether this aggregator has claimed the pool, and a process knows a higher epoch than that of the claim.
+    /// Returns whether this aggregator has claimed the pool, and a process knows a higher epoch than that of the claim, or
+    /// another one has written under the same.
     pub fn is_outranked(&self) -> bool {
-        self.own_epoch().is_some_and(|own| self.epoch() > own)
+        self.own_epoch().is_some_and(|own| self.epoch() > own || self.foreign_epoch >= own)
     }
 
     /// Returns the epoch of this aggregator's claim, if it owns the pool or takes it over.

@@ -111,3 +111,53 @@ fn new_owner_that_sees_a_later_epoch_claims_an_even_later_one() {
     role.handle(2_005, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 6, is_first: false }));
     assert_eq!(RoleStatus::Owner(6), role.status());
 }
+
+/// Runs a role up to 2,000 ms after an input at 10 ms. Returns what it claims.
+fn claims_after(role: &mut PoolRole, input: RoleInput) -> Vec<RoleEffect> {
+    let mut effects = role.handle(10, input);
+    for now_ms in (100..=2_000).step_by(100) {
+        effects.extend(role.handle(now_ms, RoleInput::Tick));
+    }
+    effects.retain(|effect| matches!(effect, RoleEffect::Claim { .. }));
+    effects
+}
+
+const LATER_CLAIM: RoleEffect = RoleEffect::Claim { above: 2, replacing: None };
+
+fn holding(version: Version) -> RoleInput {
+    let cursor = Cursor { version: Some(version), epoch: 2, ..Cursor::default() };
+    RoleInput::FollowerMessage(7, FromFollower::Cursor(cursor))
+}
+
+/// A coordinator with an older history grants an epoch once more.
+#[test]
+fn new_owner_under_an_epoch_that_was_used_claims_a_later_one() {
+    let mut role = takeover();
+    assert_eq!(vec![LATER_CLAIM], claims_after(&mut role, holding(Version { epoch: 2, seq: 9 })));
+    assert_eq!(RoleStatus::TakingOver(2), role.status());
+
+    let mut role = takeover();
+    role.handle(5, RoleInput::PeerEvent(1, FollowerEvent::Connected));
+    let digest = role.pool_state().digest();
+    let twin = FromAggregator::Frame(Frame::Heartbeat { epoch: 2, seq: 9, now_ms: 1, digest });
+    let heard = RoleInput::PeerEvent(1, FollowerEvent::Received(twin));
+    assert_eq!(vec![LATER_CLAIM], claims_after(&mut role, heard));
+    role.handle(2_005, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 3, is_first: false }));
+    assert_eq!(RoleStatus::Owner(3), role.status());
+}
+
+#[test]
+fn owner_whose_epoch_was_used_by_another_claims_a_later_one() {
+    let owner = || {
+        let mut role = takeover();
+        claims_after(&mut role, RoleInput::Tick);
+        assert_eq!(RoleStatus::Owner(2), role.status());
+        role
+    };
+    let head = owner().version().expect("an owner has a state");
+    let mut role = owner();
+    assert_eq!(Vec::<RoleEffect>::new(), claims_after(&mut role, holding(head)), "its own follower");
+    let ahead = Version { seq: head.seq + 1_000, ..head };
+    let mut role = owner();
+    assert_eq!(vec![LATER_CLAIM], claims_after(&mut role, holding(ahead)));
+}

@@ -24,8 +24,8 @@ impl PoolRole {
         }
     }
 
-    /// Returns whether this aggregator cannot own the pool under the epoch of its last claim: a process knows a
-    /// higher one, or another history is to be continued.
+    /// Returns whether this aggregator cannot own the pool under the epoch of its last claim: it is outranked, or another
+    /// history is to be continued.
     fn needs_later_epoch(&self) -> bool {
         self.is_outranked() || self.late_inheritance.as_ref().is_some_and(LateInheritance::is_ready)
     }
@@ -49,7 +49,7 @@ impl PoolRole {
             return self.step_down(now_ms, effects);
         }
         // The election claims a later epoch.
-        if known_epoch > takeover.epoch {
+        if known_epoch > takeover.epoch || self.foreign_epoch >= takeover.epoch {
             return;
         }
         loop {

@@ -1,5 +1,7 @@
 //! Handles messages of other aggregators and of followers.
 
+use signalbox_types::Version;
+
 use super::{Phase, PoolRole, RoleEffect};
 use crate::replication::{
     Cursor, FetchProgress, FollowerEffect, FollowerEvent, Frame, FrameSource, FromFollower, HeardOwner,
@@ -19,11 +21,28 @@ impl PoolRole {
             let effect = self.follower.observe_as_owner(now_ms, source, &event, version, since);
             effects.extend(effect.and_then(role_effect));
             if self.follower.owner_epoch(source).is_none_or(|epoch| epoch <= version.epoch) {
-                return;
+                return self.record_twin(source);
             }
             self.step_down(now_ms, effects);
         }
         effects.extend(self.follower.handle(now_ms, source, event).into_iter().filter_map(role_effect));
+        self.record_twin(source);
+    }
+
+    /// Records whether another aggregator owns the pool under the epoch of this one's claim.
+    fn record_twin(&mut self, source: FrameSource) {
+        let heard = self.follower.owner_epoch(source);
+        if let Some(epoch) = heard.filter(|_| heard == self.own_epoch()) {
+            self.foreign_epoch = self.foreign_epoch.max(epoch);
+        }
+    }
+
+    /// Records a version that another process holds, and that this aggregator has not made.
+    pub(super) fn record_foreign(&mut self, version: Option<Version>) {
+        let is_foreign = |version: &Version| self.pool().is_none_or(|pool| *version > pool.journal().head());
+        if let Some(version) = version.filter(is_foreign) {
+            self.foreign_epoch = self.foreign_epoch.max(version.epoch);
+        }
     }
 
     pub(super) fn handle_follower_message(&mut self, now_ms: u64, follower: u64, message: FromFollower) {
@@ -33,6 +52,7 @@ impl PoolRole {
                 let cursor = Some(cursor).filter(|cursor| self.follower.hear_epoch(cursor.highest_epoch()));
                 let cursor = cursor.unwrap_or(Cursor { heard: HeardOwner::Nobody, ..Cursor::default() });
                 self.followers.record_cursor(now_ms, follower, &cursor);
+                self.record_foreign(cursor.version.max(cursor.diverged_at));
                 match (&mut self.phase, &mut self.late_inheritance) {
                     (Phase::Takeover(takeover), _) => {
                         takeover.record_cursor(follower, cursor.epoch, cursor.offer());

@@ -23,6 +23,9 @@ impl PoolRole {
         self.election.record_claim_result(now_ms, result);
         result.epoch().into_iter().for_each(|epoch| self.follower.confirm_epoch(epoch));
         let ClaimResult::Won { epoch, is_first } = result else { return };
+        if self.pool().is_none() {
+            self.record_foreign(self.version());
+        }
         if self.election.is_draining() {
             effects.push(RoleEffect::Release);
             return;
