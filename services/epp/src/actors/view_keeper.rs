@@ -62,7 +62,7 @@ pub(crate) struct State {
     ready: Arc<watch::Sender<bool>>,
     uplink: UplinkRef,
     follower: Follower,
-    aggregators: BTreeMap<u64, (StreamSender, Channel)>,
+    aggregators: BTreeMap<u64, AggregatorStream>,
     /// The latest acknowledgement that the uplink was told, and its origin.
     acknowledged: (Origin, u64),
     publication: ViewPublication,
@@ -71,6 +71,15 @@ pub(crate) struct State {
     /// Version of the state whose digest was last exported.
     digest_at: Option<Version>,
     _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+/// A stream to an aggregator.
+struct AggregatorStream {
+    sender: StreamSender,
+    channel: Channel,
+    /// Whether a message has arrived. Before, the stream may be only an attempt, which takes up to two seconds where nobody
+    /// answers.
+    has_answered: bool,
 }
 
 impl Actor for ViewKeeper {
@@ -139,10 +148,14 @@ impl State {
     fn handle_stream_event(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Opened { stream, channel, sender, .. } => {
-                self.aggregators.insert(stream, (sender, channel));
+                let has_answered = false;
+                self.aggregators.insert(stream, AggregatorStream { sender, channel, has_answered });
                 self.follow(stream, FollowerEvent::Connected);
             }
             StreamEvent::Received { stream, message, permit } => {
+                if let Some(aggregator) = self.aggregators.get_mut(&stream) {
+                    aggregator.has_answered = true;
+                }
                 self.follow(stream, FollowerEvent::Received(message));
                 drop(permit);
             }
@@ -151,15 +164,16 @@ impl State {
                 self.follow(stream, FollowerEvent::Disconnected);
             }
         }
-        self.picker.metrics.connected_aggregators.set(self.aggregators.len() as u64);
+        let connected = self.aggregators.values().filter(|aggregator| aggregator.has_answered).count();
+        self.picker.metrics.connected_aggregators.set(connected as u64);
     }
 
     fn follow(&mut self, stream: u64, event: FollowerEvent) {
         for effect in self.follower.handle(self.picker.now_ms(), FrameSource::Aggregator(stream), event) {
             match effect {
                 FollowerEffect::Send(FrameSource::Aggregator(stream), message) => {
-                    if let Some((sender, _)) = self.aggregators.get(&stream) {
-                        sender.send(message);
+                    if let Some(aggregator) = self.aggregators.get(&stream) {
+                        aggregator.sender.send(message);
                     }
                 }
                 FollowerEffect::Send(FrameSource::Follower(_), _) => {}
@@ -180,7 +194,7 @@ impl State {
             self.owner.send_if_modified(|owner| owner.take().is_some());
             return;
         };
-        let Some((_, channel)) = self.aggregators.get(&stream) else { return };
+        let Some(AggregatorStream { channel, .. }) = self.aggregators.get(&stream) else { return };
         self.owner.send_if_modified(|owner| {
             let has_changed = owner.as_ref().is_none_or(|(known, _)| *known != stream);
             if has_changed {

@@ -107,7 +107,7 @@ impl Metrics {
         );
         registry.register(
             "connected_aggregators",
-            "Aggregators with an open stream to this replica",
+            "Aggregators with an open stream to this replica on which a message has arrived",
             metrics.connected_aggregators.clone(),
         );
         metrics
