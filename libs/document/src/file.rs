@@ -15,12 +15,12 @@ pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// Path of the file.
         path: PathBuf,
         /// Error of the operating system.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The path leads to a directory, a pipe or a device.
     #[error("{}: not a regular file", path.display())]
@@ -57,7 +57,7 @@ pub fn read_file<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, FileError
 /// # Errors
 /// Any [`ReadError`] except [`ReadError::Invalid`].
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
-    let io = |source| ReadError::Io { path: path.to_owned(), source };
+    let io = |cause| ReadError::Io { path: path.to_owned(), cause };
     // Checked before the file is opened, because opening a pipe blocks until it has a writer.
     if !fs::metadata(path).map_err(io)?.is_file() {
         return Err(ReadError::NotAFile { path: path.to_owned() });
@@ -72,7 +72,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
 pub fn read_from(path: &Path, source: impl Read) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     let read = source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    read.map_err(|cause| ReadError::Io { path: path.to_owned(), cause })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(ReadError::TooLarge { path: path.to_owned() });
     }

@@ -46,6 +46,19 @@ fn file_exits_with_the_same_code_in_up_and_check_config() {
 }
 
 #[test]
+fn cause_is_told_once() {
+    for command in [["check-config", "/nowhere.yaml"], ["explain", "/nowhere.json"]] {
+        let output = signalbox(&command, &[]);
+        assert_exit(2, command[1], &output);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(1, text.matches("os error 2").count(), "{text}");
+    }
+    let output = signalbox(&["up", "--endpoints", "/nowhere.yaml"], &[]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!("error: /nowhere.yaml: No such file or directory (os error 2)\n", text);
+}
+
+#[test]
 fn missing_certificate_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let endpoints = write(folder.path(), "endpoints.yaml", ENDPOINTS);
