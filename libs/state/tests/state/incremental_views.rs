@@ -116,7 +116,8 @@ proptest! {
             prop_assert_eq!(began.iter().map(|began| 1_000 - began).collect::<Vec<_>>(), local.prefilling_ms);
             prop_assert_eq!(next.endpoints.iter().any(|member| member.spec.is_draining), next.may_be_draining());
             let residencies = next.endpoints.iter().filter_map(|member| member.adapters.as_ref());
-            prop_assert!(residencies.flat_map(|residency| residency.names()).all(|name| next.adapter(name).is_some()));
+            let (names, served) = (residencies.flat_map(|residency| residency.names()), next.served_models());
+            prop_assert!(names.into_iter().all(|name| next.adapter(name).is_some() && served.contains(name)));
             view = next;
         }
     }

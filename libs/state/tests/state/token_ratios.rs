@@ -74,6 +74,8 @@ fn bytes_per_token_are_learned_per_model_and_used_by_replicas() {
         request.prompt_tokens as u32
     };
     assert!(is_near(4_000, tokens("dense")) && tokens("usual") == 1_500 && tokens("other") == 1_500);
+    let served = view.served_models();
+    assert_eq!([true, false], ["dense", "other"].map(|model| served.contains(model)));
 }
 
 #[test]
