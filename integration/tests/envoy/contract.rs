@@ -161,32 +161,56 @@ async fn rewrite_in_the_endpoints_file_applies_at_every_replica() {
     eventually("every replica applies the rewrite", is_applied).await.unwrap();
 }
 
-/// Checks that requests for a model that exists only as a rewrite are refused where the gateway sends their bodies on
-/// before the picker answers, and that other models are served there.
+/// Starts a cluster with the rewrite whose gateway sends requests in this mode.
+async fn cluster_with_rewrite(request_mode: RequestMode) -> anyhow::Result<TestCluster> {
+    let response_mode = ResponseMode::Streamed;
+    let config = TestClusterConfig { request_mode, response_mode, ..TestClusterConfig::default() };
+    let cluster = TestCluster::start(config).await?;
+    cluster.add_documents(REWRITE)?;
+    Ok(cluster)
+}
+
+/// Waits until each replica refuses a request with this body because its model exists only as a rewrite.
+async fn wait_refused(
+    cluster: &TestCluster,
+    headers: &[(&str, &str)],
+    (body, upload): (&str, Upload),
+) -> anyhow::Result<()> {
+    let mut in_a_row = 0;
+    let is_refused = async || {
+        let body = Bytes::from(body.to_owned());
+        let response = cluster.send_with(COMPLETIONS, headers, (body, upload)).await?;
+        let text = response.json().map(|body| body["error"]["message"].to_string()).unwrap_or_default();
+        let is_told = text.contains("`public` exists only as a model rewrite") && text.contains("`m`");
+        in_a_row = if response.status == StatusCode::BAD_REQUEST && is_told { in_a_row + 1 } else { 0 };
+        ensure!(in_a_row > 8, "{response:?}");
+        Ok(())
+    };
+    eventually("every replica refuses the model", is_refused).await
+}
+
 #[tokio::test]
 async fn model_that_exists_only_as_a_rewrite_is_refused_in_streamed_bodies() {
-    let (request_mode, response_mode) = (RequestMode::Streamed, ResponseMode::Streamed);
-    let config = TestClusterConfig { request_mode, response_mode, ..TestClusterConfig::default() };
-    let cluster = TestCluster::start(config).await.unwrap();
-    cluster.add_documents(REWRITE).unwrap();
-    let long = "x".repeat(300_000);
+    let cluster = cluster_with_rewrite(RequestMode::Streamed).await.unwrap();
+    let late = format!(r#"{{"prompt":"{}","model":"public"}}"#, "x".repeat(300_000));
     for (body, upload) in [
-        (r#"{"model":"public","prompt":"hello"}"#.to_owned(), Upload::Whole),
-        (format!(r#"{{"prompt":"{long}","model":"public"}}"#), Upload::Whole),
-        (format!(r#"{{"prompt":"{long}","model":"public"}}"#), Upload::Chunked),
+        (r#"{"model":"public","prompt":"hello"}"#, Upload::Whole),
+        (&late, Upload::Whole),
+        (&late, Upload::Chunked),
     ] {
-        let mut in_a_row = 0;
-        let is_refused = async || {
-            let body = Bytes::from(body.clone());
-            let response = cluster.send(Method::POST, COMPLETIONS, body, upload).await?;
-            let text = response.json().map(|body| body["error"]["message"].to_string()).unwrap_or_default();
-            let is_told = text.contains("`public` exists only as a model rewrite") && text.contains("`m`");
-            in_a_row = if response.status == StatusCode::BAD_REQUEST && is_told { in_a_row + 1 } else { 0 };
-            ensure!(in_a_row > 8, "{response:?}");
-            Ok(())
-        };
-        eventually("every replica refuses the model", is_refused).await.unwrap();
+        wait_refused(&cluster, &[], (body, upload)).await.unwrap();
     }
+    cluster.complete(&CompletionRequest::small(1)).await.unwrap();
+    wait_idle(&cluster).await.unwrap();
+}
+
+#[tokio::test]
+async fn model_that_exists_only_as_a_rewrite_is_refused_by_its_header_if_bodies_are_hidden() {
+    let cluster = cluster_with_rewrite(RequestMode::NotSent).await.unwrap();
+    let body = (r#"{"model":"public","prompt":"hello"}"#, Upload::Whole);
+    wait_refused(&cluster, &[("x-gateway-model-name", "public")], body).await.unwrap();
+    let response = cluster.send(Method::POST, COMPLETIONS, Bytes::from(body.0), body.1).await.unwrap();
+    assert_eq!(StatusCode::NOT_FOUND, response.status, "nothing tells the replica the model");
     cluster.complete(&CompletionRequest::small(1)).await.unwrap();
     wait_idle(&cluster).await.unwrap();
 }
