@@ -1,8 +1,8 @@
 //! The wire contracts: the parts of Envoy's ext-proc and access log protocols that an endpoint picker needs,
 //! KEDA's contract with external scalers, and Signalbox's own streams between collectors, aggregators and EPP replicas.
 //!
-//! Only `signalbox-wire`, `signalbox-extproc` and, for KEDA, `signalbox-autoscaling` convert these messages; no other
-//! crate uses them in a signature.
+//! `signalbox-wire`, `signalbox-extproc` and, for KEDA, `signalbox-autoscaling` convert the messages to and from domain
+//! types. Services and `signalbox-peers` only carry them; no other library uses them.
 // Generated code: the documentation is in the .proto files, and prost decides what is boxed.
 #![allow(missing_docs, clippy::large_enum_variant)]
 
