@@ -91,7 +91,8 @@ fn sections(values: &str) -> Vec<Section> {
         let path = keys.collect::<Vec<_>>().join(".");
         match (default.trim(), indent) {
             ("", 0) => sections.push(Section { title: key.to_owned(), description, values: Vec::new() }),
-            ("", _) => {}
+            // What is said of a group of values is said where it begins.
+            ("", _) => comment = description,
             (default, _) => {
                 let section = if indent == 0 { 0 } else { sections.len() - 1 };
                 sections[section].values.push(Value { path, default: default.to_owned(), description });
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn values_have_their_path_default_and_comment() {
-        let values = "# How.\nmode: a\n\n# Who.\nepp:\n  # How\n  # many.\n  replicas: 2\n  service:\n    type: x\nlast: {}\n";
+        let values = "# How.\nmode: a\n\n# Who.\nepp:\n  # How\n  # many.\n  replicas: 2\n  # Where.\n  service:\n    type: x\n    # Which.\n    port: 1\nlast: {}\n";
         let value = |path: &str, default: &str, description: &str| Value {
             path: path.to_owned(),
             default: default.to_owned(),
@@ -117,10 +118,12 @@ mod tests {
         let [general, epp] = &sections(values)[..] else { panic!("two sections") };
         assert_eq!(vec![value("mode", "a", "How."), value("last", "{}", "")], general.values);
         assert_eq!(("epp", "Who."), (epp.title.as_str(), epp.description.as_str()));
-        assert_eq!(
-            vec![value("epp.replicas", "2", "How many."), value("epp.service.type", "x", "")],
-            epp.values
-        );
+        let expected = vec![
+            value("epp.replicas", "2", "How many."),
+            value("epp.service.type", "x", "Where."),
+            value("epp.service.port", "1", "Which."),
+        ];
+        assert_eq!(expected, epp.values);
     }
 
     #[test]
