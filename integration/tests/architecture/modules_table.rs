@@ -75,7 +75,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("owner_silence", &[]),
             ("queue", &[]),
             ("retry_after", &[]),
-            ("saturation", &["flow_view", "owner_silence"]),
+            ("seen", &["admit", "flow_view", "gate_core", "owner_silence"]),
             ("verdict", &["flow_control"]),
         ],
     },

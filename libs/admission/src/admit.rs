@@ -1,7 +1,7 @@
 //! Whether a request goes where a decision sends it.
 
 use signalbox_flow::{Detector, FlowKey, FlowSettings};
-use signalbox_schedule::{Decision, DecisionInputs, LeastTime, Policy};
+use signalbox_schedule::{Decision, DecisionInputs, Policy};
 use signalbox_types::Request;
 
 use crate::flow_control::FlowMode;
@@ -24,6 +24,17 @@ pub enum Admission {
     },
     /// It is refused.
     Shed,
+}
+
+impl Admission {
+    /// Returns whether a request for which `decision` was made is refused now.
+    pub fn refuses(self, decision: &Decision) -> bool {
+        match self {
+            Self::Go => !matches!(decision, Decision::Picked { .. }),
+            Self::Wait { .. } => false,
+            Self::Shed => true,
+        }
+    }
 }
 
 /// What a replica knows when it admits a request.
@@ -51,7 +62,7 @@ impl Admitter<'_> {
         pool: impl Fn() -> f64,
     ) -> Admission {
         let DecisionInputs { view, request, .. } = *inputs;
-        let (saturation, cached_tokens) = match (decision, self.settings.detector) {
+        let saturation = match (decision, self.settings.detector) {
             // One request decides whether the endpoint is used again.
             (Decision::Picked { position, .. }, _) if inputs.is_probe(*position) => return Admission::Go,
             // The request waits here only if it would wait at the endpoint anyway, or leave no room for the next one. A view that
@@ -61,39 +72,29 @@ impl Admitter<'_> {
             {
                 let hold_us = hold_ms.saturating_mul(1_000).max(1);
                 let fill = endpoint_use_at(view, inputs.local, *position).fill(hold_ms);
-                ((terms.wait_us as f64 / hold_us as f64).max(fill), terms.cached_tokens)
+                (terms.wait_us as f64 / hold_us as f64).max(fill)
             }
-            (Decision::Picked { terms, .. }, _) => (pool(), terms.cached_tokens),
             (Decision::NoEndpoint, _) if self.mode == FlowMode::On && is_empty(view) => {
-                return Admission::Wait { tokens: self.tokens(request, 0) };
+                return Admission::Wait { tokens: self.tokens(request, decision) };
             }
             (Decision::NoEndpoint, _) | (Decision::Filtered, Detector::Wait { .. }) => return Admission::Go,
-            (Decision::Filtered, _) => (pool(), 0),
+            (Decision::Picked { .. } | Decision::Filtered, _) => pool(),
         };
         let bands = (request.priority, self.highest_waiting);
         match verdict(self.mode, self.settings, bands, saturation, pool) {
             Verdict::Go => Admission::Go,
-            Verdict::Wait => Admission::Wait { tokens: self.tokens(request, cached_tokens) },
+            Verdict::Wait => Admission::Wait { tokens: self.tokens(request, decision) },
             Verdict::Shed => Admission::Shed,
         }
     }
 
     /// Returns what a request costs: the tokens of its prompt that are not cached, and those of its expected output.
-    fn tokens(&self, request: &Request, cached_tokens: u64) -> u64 {
-        request.prompt_tokens.saturating_sub(cached_tokens).saturating_add(self.output_tokens(request))
-    }
-
-    /// Returns how many output tokens a request is expected to have.
-    pub fn output_tokens(&self, request: &Request) -> u64 {
-        let expected = match self.policy {
-            Policy::LeastTime(settings) => settings.output_tokens,
-            Policy::Weighted(_) => LeastTime::default().output_tokens,
-        };
-        request.max_output_tokens.unwrap_or(expected).min(expected)
+    fn tokens(&self, request: &Request, decision: &Decision) -> u64 {
+        decision.uncached_tokens(request).saturating_add(self.policy.expected_output_tokens(request))
     }
 }
 
 /// Returns the flow of a request.
-pub fn flow_of(request: &Request) -> FlowKey {
+pub(crate) fn flow_of(request: &Request) -> FlowKey {
     FlowKey::new(request.priority, request.flow.as_deref().unwrap_or(DEFAULT_FLOW))
 }

@@ -37,7 +37,7 @@ pub fn ahead_elsewhere(view: &View, origin: Origin, priority: i32) -> Usage {
 
 /// Returns what waits at other replicas than `origin`, in the band of `priority` and in all, for the limits on what may wait.
 /// What an owner said that is silent now would use them up until an owner is heard again.
-pub fn waiting_elsewhere(
+pub(crate) fn waiting_elsewhere(
     view: &View,
     origin: Origin,
     priority: i32,

@@ -122,7 +122,7 @@ impl<W> GateCore<W> {
     }
 
     fn behind(&self, owner_silence_ms: u64) -> Behind {
-        let priority = highest_waiting(self.highest_here(), self.highest_elsewhere, owner_silence_ms);
+        let priority = self.highest_waiting(owner_silence_ms);
         Behind { priority, requests: self.queue.total().requests }
     }
 
@@ -200,6 +200,11 @@ impl<W> GateCore<W> {
     /// Returns whether this replica grants by itself, because the owner is silent.
     pub fn grants_locally(&self) -> bool {
         self.local.is_some()
+    }
+
+    /// Returns the highest priority of which requests wait for a grant, at any replica.
+    pub fn highest_waiting(&self, owner_silence_ms: u64) -> Option<i32> {
+        highest_waiting(self.highest_here(), self.highest_elsewhere, owner_silence_ms)
     }
 
     /// Returns the highest priority of which requests wait here; `None` if none waits.

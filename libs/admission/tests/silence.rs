@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use signalbox_admission::{
-    Admission, Admitter, FlowMode, OWNER_SILENCE_MS, pool_saturation, share_saturation,
-};
+use signalbox_admission::{Admission, Admitter, FlowMode, OWNER_SILENCE_MS, Seen};
 use signalbox_flow::{Detector, FlowSettings};
 use signalbox_schedule::{CostTerms, Decision, DecisionInputs, Policy, Tier};
 use signalbox_state::{
@@ -54,8 +52,12 @@ impl Replica {
         self
     }
 
+    fn seen(&self, view_age_ms: u64) -> Seen<'_> {
+        Seen { view: &self.view, origin: OWN, now_ms: 0, owner_silence_ms: view_age_ms, view_age_ms }
+    }
+
     fn saturation(&self, view_age_ms: u64) -> f64 {
-        pool_saturation(&Detector::default(), &self.view, (OWN, view_age_ms), 0)
+        self.seen(view_age_ms).pool_saturation(&Detector::default())
     }
 
     /// Returns what happens to a sheddable request at an endpoint that looks idle.
@@ -137,7 +139,7 @@ fn pool_that_three_replicas_fill_is_full_for_each_of_them_without_an_owner() {
 #[test]
 fn own_requests_count_once_for_each_replica_that_was_known() {
     let replica = Replica::beside(1).book(100);
-    let share = share_saturation(&Detector::default(), &replica.view, (OWN, OWNER_SILENCE_MS), 0);
+    let share = replica.seen(OWNER_SILENCE_MS).share_saturation(&Detector::default());
     let share = share.expect("the pool has endpoints").value;
     assert!((replica.saturation(OWNER_SILENCE_MS) - share).abs() < 1e-12);
     // 100 tokens here and 2 of the others at each endpoint, while they count.

@@ -1,6 +1,7 @@
 //! The result of a decision.
 
 use serde::{Deserialize, Serialize};
+use signalbox_types::Request;
 
 use crate::least_time::CostTerms;
 
@@ -19,6 +20,17 @@ pub enum Decision {
     NoEndpoint,
     /// The policy's filters removed every endpoint.
     Filtered,
+}
+
+impl Decision {
+    /// Returns the tokens of the prompt of `request` that the chosen endpoint has to prefill: all if there is none.
+    pub fn uncached_tokens(&self, request: &Request) -> u64 {
+        let cached_tokens = match self {
+            Self::Picked { terms, .. } => terms.cached_tokens,
+            Self::NoEndpoint | Self::Filtered => 0,
+        };
+        request.prompt_tokens.saturating_sub(cached_tokens)
+    }
 }
 
 /// An endpoint with its score.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
-use signalbox_admission::{Admission, Admitter, FlowMode, HighestWaiting, LatestSaturation, pool_saturation};
+use signalbox_admission::{Admission, Admitter, FlowMode, HighestWaiting, LatestSaturation, Seen};
 use signalbox_flow::FlowSettings;
 use signalbox_schedule::{BatchedFeedback, Decision, DecisionInputs, PickInputs, Policy};
 use signalbox_state::{Arrivals, FeedbackBatcher, PeerLoad};
@@ -175,14 +175,14 @@ impl Gate {
     ) -> Admission {
         let admitter = self.admitter(policy);
         let pool = || {
-            let (now_ms, replica) = (self.now_ms(), (OWN_ORIGIN, self.view_age_ms()));
-            saturation.at(now_ms, || pool_saturation(&self.settings.detector, inputs.view, replica, now_ms))
+            let (now_ms, view_age_ms) = (self.now_ms(), self.view_age_ms());
+            let (view, owner_silence_ms) = (inputs.view, view_age_ms);
+            let seen = Seen { view, origin: OWN_ORIGIN, now_ms, owner_silence_ms, view_age_ms };
+            saturation.at(now_ms, || seen.pool_saturation(&self.settings.detector))
         };
         let admission = admitter.admit(inputs, decision, pool);
-        if let Decision::Picked { terms, .. } = decision {
-            let uncached_tokens = inputs.request.prompt_tokens.saturating_sub(terms.cached_tokens);
-            self.arrivals.record(uncached_tokens, admitter.output_tokens(inputs.request));
-        }
+        let request = inputs.request;
+        self.arrivals.record(decision.uncached_tokens(request), policy.expected_output_tokens(request));
         admission
     }
 

@@ -4,10 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use signalbox_admission::pool_saturation;
+use signalbox_admission::Seen;
 use signalbox_flow::Detector;
-use signalbox_state::View;
-use signalbox_types::Origin;
 
 /// The defaults of `utilization-detector`: waiting requests, and the use of the KV cache.
 const DETECTOR: Detector = Detector::Utilization { queue_depth: 5.0, kv_use: 0.8 };
@@ -73,9 +71,9 @@ impl GoFlow {
     }
 }
 
-/// Returns the saturation of the pool as a replica scraped it, to the replica with this origin and age of its view in milliseconds.
-pub(crate) fn go_saturation(view: &View, replica: (Origin, u64), now_ms: u64) -> f64 {
-    pool_saturation(&DETECTOR, view, replica, now_ms)
+/// Returns the saturation of the pool as a replica scraped it.
+pub(crate) fn go_saturation(seen: Seen<'_>) -> f64 {
+    seen.pool_saturation(&DETECTOR)
 }
 
 #[cfg(test)]

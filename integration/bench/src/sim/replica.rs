@@ -20,7 +20,7 @@ use signalbox_state::{
 use signalbox_types::{Load, Origin, Request, Version};
 
 pub(super) use self::gate::Ends;
-use self::gate::{Gate, Seen};
+use self::gate::{Gate, seen};
 pub(super) use self::pick::Picked;
 
 use super::Prompt;
@@ -125,9 +125,8 @@ impl Replica {
 
     /// Looks after the requests that wait.
     pub(super) fn tick_gate(&mut self, now_us: u64) -> Ends {
-        let silence_ms = self.view_age_ms(now_us);
-        let (view, origin, now_ms) = (&self.view, self.origin, now_us / 1_000);
-        self.gate.tick(Seen { view, origin, now_ms, silence_ms })
+        let seen = seen(&self.view, self.origin, (now_us / 1_000, self.view_age_ms(now_us)));
+        self.gate.tick(seen)
     }
 
     /// Forgets a request that waited and is booked.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use signalbox_state::{FULL_KV_PPM, SERVICE_MS, UNBOOKED_PROMPT_TOKENS};
+use signalbox_types::Request;
 
 /// Values that the default policy assumes where nothing is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,13 @@ pub struct LeastTime {
     pub adapter_load_us: u64,
     /// Time to load an adapter from host memory, in microseconds.
     pub adapter_from_host_us: u64,
+}
+
+impl LeastTime {
+    /// Returns how many output tokens a request is expected to have.
+    pub(crate) fn expected_output_tokens(&self, request: &Request) -> u64 {
+        request.max_output_tokens.unwrap_or(self.output_tokens).min(self.output_tokens)
+    }
 }
 
 impl Default for LeastTime {

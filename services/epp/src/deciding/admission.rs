@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use signalbox_admission::{
-    Admission, Arrival, Behind, OwnerNews, ahead_elsewhere, bands_elsewhere, flow_of, waiting_elsewhere,
-};
+use signalbox_admission::{Admission, Arrival, Behind, OwnerNews, ahead_elsewhere, bands_elsewhere};
 use signalbox_extproc::Refusal;
 use signalbox_flow::{DropReason, Usage};
 use signalbox_intake::ParsedRequest;
@@ -54,39 +52,19 @@ impl Picker {
     /// locks. It allocates only to compute the saturation of the pool, at most every few milliseconds: if the endpoint is
     /// full, others wait or the view is out of date, or for a detector of the Go EPP.
     pub(super) fn admission(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Admission {
-        let (admission, output_tokens) = self.assess(inputs, decision);
-        self.record_arrival(inputs.request, output_tokens, decision, admission);
+        let (admission, request) = (self.assess(inputs, decision), inputs.request);
+        let output_tokens = self.policy.expected_output_tokens(request);
+        self.arrivals.record(decision.uncached_tokens(request), output_tokens);
+        if admission.refuses(decision) {
+            self.arrivals.record_refusal();
+        }
         admission
     }
 
-    /// Returns whether a request may go where the decision sends it, and how many output tokens are expected.
-    fn assess(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> (Admission, u64) {
+    /// Returns whether a request may go where the decision sends it.
+    fn assess(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Admission {
         let admitter = self.gate.admitter(&self.policy, (self.owner_silence_ms(), self.view_age_ms()));
-        let admission = admitter.admit(inputs, decision, || self.pool_saturation(inputs.view));
-        (admission, admitter.output_tokens(inputs.request))
-    }
-
-    /// Counts a request that has arrived, whatever happens to it.
-    fn record_arrival(
-        &self,
-        request: &Request,
-        output_tokens: u64,
-        decision: &Decision,
-        admission: Admission,
-    ) {
-        let cached_tokens = match decision {
-            Decision::Picked { terms, .. } => terms.cached_tokens,
-            Decision::NoEndpoint | Decision::Filtered => 0,
-        };
-        self.arrivals.record(request.prompt_tokens.saturating_sub(cached_tokens), output_tokens);
-        let is_refused = match admission {
-            Admission::Go => !matches!(decision, Decision::Picked { .. }),
-            Admission::Wait { .. } => false,
-            Admission::Shed => true,
-        };
-        if is_refused {
-            self.arrivals.record_refusal();
-        }
+        admitter.admit(inputs, decision, || self.pool_saturation(inputs.view))
     }
 
     /// Lets a request wait whose body has so many bytes.
@@ -106,7 +84,7 @@ impl Picker {
         bytes: u64,
     ) -> ExpectedAdmission {
         let priority = inputs.request.priority;
-        match (self.assess(inputs, decision).0, decision) {
+        match (self.assess(inputs, decision), decision) {
             (Admission::Go, Decision::Picked { .. }) => ExpectedAdmission::Goes,
             (Admission::Go, Decision::NoEndpoint) => expected_refusal(&Refusal::NoEndpoint),
             (Admission::Go, Decision::Filtered) => expected_refusal(&Refusal::Saturated),
@@ -126,11 +104,7 @@ impl Picker {
 
     /// Returns a request that has to wait, as the gate sees it.
     fn arrival(&self, request: &Request, tokens: u64, bytes: u64) -> Arrival {
-        let view = &self.snapshot.load().view;
-        let owner_silence_ms = self.owner_silence_ms();
-        let elsewhere = waiting_elsewhere(view, self.origin(), request.priority, owner_silence_ms);
-        let (flow, ttft_goal_ms) = (flow_of(request), request.ttft_goal_ms);
-        Arrival { flow, tokens, bytes, ttft_goal_ms, elsewhere, owner_silence_ms }
+        self.seen(&self.snapshot.load().view).arrival(request, tokens, bytes)
     }
 
     /// Returns what waits of each priority, highest first: at this replica, and at others as the view shows it.

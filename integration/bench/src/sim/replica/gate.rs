@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use signalbox_admission::{
-    Admission, Admitter, Arrival, Ended, FlowMode, GateCore, LatestSaturation, OwnerNews, flow_of,
-    highest_waiting, pool_saturation, share_saturation, waiting_elsewhere,
+    Admission, Admitter, Ended, FlowMode, GateCore, LatestSaturation, OwnerNews, Seen,
 };
 use signalbox_flow::{DropReason, FlowSettings, Ticket};
 use signalbox_schedule::{Decision, DecisionInputs, Policy};
@@ -16,14 +15,9 @@ use signalbox_types::{Origin, Request};
 use crate::policies::{GoFlow, go_saturation};
 use crate::sim::flow::Control;
 
-/// What a replica reads when requests wait.
-#[derive(Clone, Copy)]
-pub(super) struct Seen<'a> {
-    pub(super) view: &'a View,
-    pub(super) origin: Origin,
-    pub(super) now_ms: u64,
-    /// Since when the owner was not heard, in milliseconds.
-    pub(super) silence_ms: u64,
+/// Returns what a replica knows at `now_ms`, if it has not heard the owner for `silence_ms`.
+pub(super) fn seen(view: &View, origin: Origin, (now_ms, silence_ms): (u64, u64)) -> Seen<'_> {
+    Seen { view, origin, now_ms, owner_silence_ms: silence_ms, view_age_ms: silence_ms }
 }
 
 /// Where requests wait at a replica.
@@ -86,7 +80,8 @@ impl Gate {
             Self::Signalbox(gate) => gate.tick(seen).into(),
             Self::Go(queues) => {
                 let dropped = queues.expire(seen.now_ms);
-                Ends { granted: go_dispatch(queues, seen).into_iter().collect(), dropped }
+                let granted = queues.dispatch(|| go_saturation(seen));
+                Ends { granted: granted.into_iter().collect(), dropped }
             }
         }
     }
@@ -118,20 +113,11 @@ impl Gate {
     }
 }
 
-/// Returns the request that the Go EPP lets go in one cycle.
-fn go_dispatch(queues: &mut GoFlow, seen: Seen<'_>) -> Option<usize> {
-    let Seen { view, origin, now_ms, silence_ms } = seen;
-    queues.dispatch(|| go_saturation(view, (origin, silence_ms), now_ms))
-}
-
 impl SignalboxGate {
     fn tick(&mut self, seen: Seen<'_>) -> Ended<usize> {
-        let Seen { view, origin, now_ms, silence_ms, .. } = seen;
-        let is_silent = self.core.is_owner_silent(now_ms, silence_ms);
-        let detector = &self.settings.detector;
-        let local = || share_saturation(detector, view, (origin, silence_ms), now_ms);
-        let saturation = is_silent.then(local).flatten();
-        self.core.tick(&self.settings, now_ms, is_silent, saturation)
+        let is_silent = self.core.is_owner_silent(seen.now_ms, seen.owner_silence_ms);
+        let saturation = is_silent.then(|| seen.share_saturation(&self.settings.detector)).flatten();
+        self.core.tick(&self.settings, seen.now_ms, is_silent, saturation)
     }
 
     /// Returns what happens to a request for which a decision was made, as the EPP does it.
@@ -141,13 +127,11 @@ impl SignalboxGate {
         policy: &Policy,
         (inputs, decision): (&DecisionInputs<'_>, &Decision),
     ) -> Admission {
-        let Seen { view, origin, now_ms, silence_ms } = seen;
-        let highest_waiting =
-            highest_waiting(self.core.highest_here(), self.core.highest_elsewhere(), silence_ms);
+        let Seen { now_ms, owner_silence_ms, view_age_ms, .. } = seen;
+        let highest_waiting = self.core.highest_waiting(owner_silence_ms);
         let (mode, settings) = (FlowMode::On, &self.settings);
-        let admitter = Admitter { mode, settings, policy, highest_waiting, view_age_ms: silence_ms };
-        let detector = &self.settings.detector;
-        let pool = || pool_saturation(detector, view, (origin, silence_ms), now_ms);
+        let admitter = Admitter { mode, settings, policy, highest_waiting, view_age_ms };
+        let pool = || seen.pool_saturation(&settings.detector);
         admitter.admit(inputs, decision, || self.saturation.at(now_ms, pool))
     }
 
@@ -158,16 +142,8 @@ impl SignalboxGate {
         number: usize,
         (request, tokens): (&Request, u64),
     ) -> Result<(), DropReason> {
-        let Seen { view, origin, now_ms, silence_ms, .. } = seen;
-        let arrival = Arrival {
-            flow: flow_of(request),
-            tokens,
-            bytes: request.prompt.text_bytes,
-            ttft_goal_ms: request.ttft_goal_ms,
-            elsewhere: waiting_elsewhere(view, origin, request.priority, silence_ms),
-            owner_silence_ms: silence_ms,
-        };
-        let (ticket, _) = self.core.enqueue(&self.settings, now_ms, arrival, number)?;
+        let arrival = seen.arrival(request, tokens, request.prompt.text_bytes);
+        let (ticket, _) = self.core.enqueue(&self.settings, seen.now_ms, arrival, number)?;
         self.tickets.insert(number, ticket);
         Ok(())
     }

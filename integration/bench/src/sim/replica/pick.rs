@@ -7,7 +7,7 @@ use signalbox_schedule::{BatchedFeedback, Decision, DecisionInputs, OwnState, Pi
 use signalbox_state::{Bookings, PeerLoad, PrefixMatches, UsageReport};
 use signalbox_types::{ModelKey, PromptSize, Request};
 
-use super::gate::{Gate, Seen};
+use super::gate::{Gate, seen};
 use super::{Replica, RoutedRequest};
 use crate::policies::{Arriving, Choice, Router};
 use crate::sim::Prompt;
@@ -59,7 +59,7 @@ impl Replica {
         let unrouted = Unrouted { number, prompt, sender, at_us: now_us };
         let (peer_load, silence_ms) = (self.peer_load(now_us), self.view_age_ms(now_us));
         let (view, origin, now_ms) = (&self.view, self.origin, now_us / 1_000);
-        let seen = Seen { view, origin, now_ms, silence_ms };
+        let seen = seen(view, origin, (now_ms, silence_ms));
         if let (Gate::Go(queues), Some(sender), false) = (&mut self.gate, sender, has_waited) {
             return match queues.enqueue(now_ms, sender.priority, number) {
                 true => Picked::Waits,

@@ -4,33 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_admission::{
-    Admission, Admitter, Arrival, Awake, Ended, FlowMode, GateCore, LatestSaturation, OWNER_SILENCE_MS,
-    OwnerNews, flow_of, highest_waiting, pool_saturation, share_saturation, waiting_elsewhere,
+    Admission, Admitter, Awake, Ended, FlowMode, GateCore, LatestSaturation, OwnerNews, Seen,
 };
 use signalbox_flow::{Backlog, DropReason, FlowKey, FlowSettings, Saturation, Ticket};
 use signalbox_schedule::{Decision, DecisionInputs, Policy};
-use signalbox_state::{BacklogReporter, FlowReport, GaugeScope, View};
-use signalbox_types::{Origin, Request};
+use signalbox_state::{BacklogReporter, FlowReport, GaugeScope};
+use signalbox_types::Request;
 
 use super::arriving::Arriving;
-use super::heard::Heard;
-
-/// What a replica knows of the pool at one moment.
-#[derive(Clone, Copy)]
-pub(super) struct Seen<'a> {
-    pub(super) view: &'a View,
-    pub(super) origin: Origin,
-    pub(super) heard: Heard,
-    pub(super) now_ms: u64,
-}
-
-impl Seen<'_> {
-    /// Returns whether the replica hears an owner that knows what waits here.
-    pub(super) fn has_owner(&self) -> bool {
-        self.heard.owner_silence_ms(self.now_ms) < OWNER_SILENCE_MS
-            && self.view.flows().origin(self.origin).is_some()
-    }
-}
 
 /// A request that waits, or is on its way to an endpoint.
 #[derive(Debug)]
@@ -87,14 +68,11 @@ impl Gate {
         (inputs, decision): (&DecisionInputs<'_>, &Decision),
     ) -> Admission {
         let Some(settings) = &self.settings else { return Admission::Go };
-        let silence_ms = seen.heard.owner_silence_ms(seen.now_ms);
-        let (here, elsewhere) = (self.core.highest_here(), self.core.highest_elsewhere());
-        let highest_waiting = highest_waiting(here, elsewhere, silence_ms);
-        let view_age_ms = seen.heard.view_age_ms(seen.now_ms);
+        let Seen { now_ms, owner_silence_ms, view_age_ms, .. } = seen;
+        let highest_waiting = self.core.highest_waiting(owner_silence_ms);
         let admitter = Admitter { mode: FlowMode::On, settings, policy, highest_waiting, view_age_ms };
-        admitter.admit(inputs, decision, || {
-            self.saturation.at(seen.now_ms, || pool_saturation_of(settings, seen))
-        })
+        let pool = || seen.pool_saturation(&settings.detector);
+        admitter.admit(inputs, decision, || self.saturation.at(now_ms, pool))
     }
 
     /// Lets a request wait that has so many tokens.
@@ -108,17 +86,8 @@ impl Gate {
         (inputs, tokens): (&Request, u64),
     ) -> Result<(), DropReason> {
         let settings = self.settings.clone().unwrap_or_default();
-        let Seen { view, origin, heard, now_ms } = seen;
-        let owner_silence_ms = heard.owner_silence_ms(now_ms);
-        let arrival = Arrival {
-            flow: flow_of(inputs),
-            tokens,
-            bytes: inputs.prompt.text_bytes,
-            ttft_goal_ms: inputs.ttft_goal_ms,
-            elsewhere: waiting_elsewhere(view, origin, inputs.priority, owner_silence_ms),
-            owner_silence_ms,
-        };
-        let (ticket, _) = self.core.enqueue(&settings, now_ms, arrival, request.number)?;
+        let arrival = seen.arrival(inputs, tokens, inputs.prompt.text_bytes);
+        let (ticket, _) = self.core.enqueue(&settings, seen.now_ms, arrival, request.number)?;
         self.held.insert(request.number, Held { ticket, request, tokens });
         Ok(())
     }
@@ -142,12 +111,10 @@ impl Gate {
     /// if the replica grants by itself.
     pub(super) fn tick(&mut self, seen: Seen<'_>) -> (Ended<u64>, Option<Saturation>) {
         let settings = self.settings.clone().unwrap_or_default();
-        let Seen { view, origin, heard, now_ms } = seen;
-        let silence_ms = self.awake.owner_silence_ms(now_ms, heard.owner_silence_ms(now_ms));
+        let Seen { now_ms, owner_silence_ms, .. } = seen;
+        let silence_ms = self.awake.owner_silence_ms(now_ms, owner_silence_ms);
         let is_silent = self.core.is_owner_silent(now_ms, silence_ms);
-        let replica = (origin, heard.view_age_ms(now_ms));
-        let share = || share_saturation(&settings.detector, view, replica, now_ms);
-        let saturation = is_silent.then(share).flatten();
+        let saturation = is_silent.then(|| seen.share_saturation(&settings.detector)).flatten();
         (self.core.tick(&settings, now_ms, is_silent, saturation), saturation)
     }
 
@@ -200,10 +167,4 @@ impl Gate {
         let settings = self.settings.clone().filter(|_| scope == GaugeScope::All);
         FlowReport { backlogs, settings }
     }
-}
-
-/// Returns the saturation of the pool as a replica sees it.
-pub(super) fn pool_saturation_of(settings: &FlowSettings, seen: Seen<'_>) -> f64 {
-    let Seen { view, origin, heard, now_ms } = seen;
-    pool_saturation(&settings.detector, view, (origin, heard.view_age_ms(now_ms)), now_ms)
 }

@@ -11,7 +11,6 @@ use signalbox_types::{ResponseKey, Subset};
 
 use super::Replica;
 use super::arriving::Arriving;
-use super::gate::Seen;
 use super::recorded_feedback::RecordedFeedback;
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
@@ -19,9 +18,6 @@ use crate::counters::Counter;
 
 /// How long an engine takes for an uncached token, in microseconds.
 const PREFILL_TOKEN_US: u64 = 80;
-
-/// The output tokens that a request is expected to have.
-const OUTPUT_TOKENS: u64 = 64;
 
 /// How often a replica looks for an endpoint that it may probe when there are no other requests, in milliseconds.
 const PROBE_EVERY_MS: u64 = 100;
@@ -81,10 +77,15 @@ impl Replica {
         let mut feedback = RecordedFeedback { batched, placements: &mut self.placements, is_probe: false };
         let (decision, _) = pick.choose(&mut inputs, 0, &mut cluster.queue.rng, &mut feedback);
         if !is_admitted {
-            let seen = Seen { view: &self.view, origin: self.origin, heard: self.heard, now_ms };
+            let seen = self.heard.seen(&self.view, self.origin, now_ms);
             let decided = (&inputs.of_decision(&self.view), &decision);
-            self.arrivals.record(uncached_tokens(&inputs, &decision), OUTPUT_TOKENS);
-            match self.gate.admit(seen, &self.policy, decided) {
+            let output_tokens = self.policy.expected_output_tokens(&inputs.request);
+            self.arrivals.record(decision.uncached_tokens(&inputs.request), output_tokens);
+            let admission = self.gate.admit(seen, &self.policy, decided);
+            if admission.refuses(&decision) {
+                self.arrivals.record_refusal();
+            }
+            match admission {
                 Admission::Go => {}
                 Admission::Shed => return,
                 Admission::Wait { tokens } => return self.wait(cluster, arriving, (&inputs.request, tokens)),
@@ -161,14 +162,6 @@ impl Replica {
         self.end_all_clients(cluster);
         self.schedule_flush(cluster);
     }
-}
-
-fn uncached_tokens(inputs: &PickInputs, decision: &Decision) -> u64 {
-    let cached_tokens = match decision {
-        Decision::Picked { terms, .. } => terms.cached_tokens,
-        Decision::NoEndpoint | Decision::Filtered => 0,
-    };
-    inputs.request.prompt_tokens.saturating_sub(cached_tokens)
 }
 
 /// Returns the endpoints that a request may go to: half of the time all, else a random one, so that requests also go where

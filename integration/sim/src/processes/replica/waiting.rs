@@ -3,13 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use rand::Rng;
-use signalbox_admission::{Ended, TICK_MS};
+use signalbox_admission::{Ended, OWNER_SILENCE_MS, Seen, TICK_MS};
 use signalbox_state::{FlowReport, GaugeScope};
 use signalbox_types::Request;
 
 use super::Replica;
 use super::arriving::Arriving;
-use super::gate::{Seen, pool_saturation_of};
 use crate::cluster::Cluster;
 use crate::cluster::event::Timer;
 use crate::counters::Counter;
@@ -29,15 +28,10 @@ const ON_ITS_WAY_MS: u64 = 3;
 const OWNER_SETTLES_MS: u64 = 5_000;
 
 impl Replica {
-    /// Returns what the replica knows of the pool now.
-    pub(super) fn seen(&self, now_ms: u64) -> Seen<'_> {
-        Seen { view: &self.view, origin: self.origin, heard: self.heard, now_ms }
-    }
-
     /// Lets a request wait that has so many tokens, or refuses it.
     pub(super) fn wait(&mut self, cluster: &mut Cluster, arriving: Arriving, request: (&Request, u64)) {
         let (now_ms, number) = (cluster.now_ms(self.node), arriving.number);
-        let seen = Seen { view: &self.view, origin: self.origin, heard: self.heard, now_ms };
+        let seen = self.heard.seen(&self.view, self.origin, now_ms);
         if self.gate.enqueue(seen, arriving, request).is_err() {
             self.arrivals.record_refusal();
             return cluster.counters.increment(Counter::Refused);
@@ -59,8 +53,8 @@ impl Replica {
     pub(super) fn tend_waiting(&mut self, cluster: &mut Cluster) {
         let now_ms = cluster.now_ms(self.node);
         let least_tokens = self.gate.least_tokens();
-        let seen = Seen { view: &self.view, origin: self.origin, heard: self.heard, now_ms };
-        let has_owner = seen.has_owner();
+        let seen = self.heard.seen(&self.view, self.origin, now_ms);
+        let has_owner = has_owner(seen);
         let (ended, saturation) = self.gate.tick(seen);
         let (process, count) = (self.process(), ended.granted.len());
         let grants = OwnGrants { has_owner, saturation, count, least_tokens };
@@ -83,7 +77,8 @@ impl Replica {
         let settles_us = (OWNER_SETTLES_MS + cluster.plan.lease_ttl_ms) * 1_000;
         let is_quiet =
             cluster.is_reliable() && cluster.undisturbed_us(FaultKind::is_harmless_to_streams) > settles_us;
-        let pool = || pool_saturation_of(&settings, self.seen(now_ms));
+        let seen = self.heard.seen(&self.view, self.origin, now_ms);
+        let pool = || seen.pool_saturation(&settings.detector);
         let saturation = share.or_else(|| is_quiet.then(pool));
         let idle_ms = self.gate.record_progress(now_ms, saturation, has_gone);
         let backlogs = self.gate.backlogs(now_ms);
@@ -94,7 +89,7 @@ impl Replica {
     /// Lets the requests go to which the latest view grants a place.
     pub(super) fn apply_owner_news(&mut self, cluster: &mut Cluster) {
         let now_ms = cluster.now_ms(self.node);
-        let seen = Seen { view: &self.view, origin: self.origin, heard: self.heard, now_ms };
+        let seen = self.heard.seen(&self.view, self.origin, now_ms);
         let ended = self.gate.apply(seen);
         self.end_waits(cluster, ended);
     }
@@ -145,4 +140,9 @@ impl Replica {
         cluster.checker.check_backlogs(self.process(), &backlogs);
         self.gate.report(scope, &backlogs)
     }
+}
+
+/// Returns whether the replica hears an owner that knows what waits here.
+fn has_owner(seen: Seen<'_>) -> bool {
+    seen.owner_silence_ms < OWNER_SILENCE_MS && seen.view.flows().origin(seen.origin).is_some()
 }
