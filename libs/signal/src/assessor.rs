@@ -96,7 +96,7 @@ impl SignalAssessor {
             queued_requests: queue.requests as f64,
         };
         let is_idle = idle_ms.is_some_and(|idle_ms| idle_ms >= self.settings.idle_retention_ms);
-        let serving = pods.iter().any(|pod| is_serving(pod.state));
+        let serving = pods.iter().any(|pod| pod.state.is_serving());
         Signal {
             epoch: *epoch,
             assessed_at_ms: *now_ms,
@@ -145,7 +145,7 @@ impl SignalAssessor {
     /// Returns the share of the load that goes to pods that serve whole requests. The others serve the rest in pairs.
     fn share_of_whole_requests(&self, pods: &[Pod]) -> f64 {
         let prefill_of = |role: Role| {
-            let serving = pods.iter().filter(|pod| pod.group.role == role && is_serving(pod.state));
+            let serving = pods.iter().filter(|pod| pod.group.role == role && pod.state.is_serving());
             serving.map(|pod| self.capacities.of(&pod.group).map_or(1.0, |of| of.prefill)).sum::<f64>()
         };
         let (whole, split) = (prefill_of(Role::Both), prefill_of(Role::Prefill));
@@ -157,18 +157,10 @@ impl SignalAssessor {
     }
 }
 
-/// Returns whether a pod in this state serves requests, as far as is known.
-fn is_serving(state: PodState) -> bool {
-    matches!(state, PodState::Ready | PodState::Warming | PodState::Stale)
-}
-
 /// Returns how full the pods of a group are whose metrics are current, on average.
 fn saturation_milli(pods: &[Pod], group: &Group) -> Option<u64> {
-    let is_fresh = |pod: &&Pod| matches!(pod.state, PodState::Ready | PodState::Warming);
-    let full: Vec<f64> =
-        pods.iter().filter(|pod| pod.group == *group).filter(is_fresh).map(|pod| pod.saturation).collect();
-    let mean = full.iter().sum::<f64>() / full.len() as f64;
-    (!full.is_empty()).then(|| (mean * 1e3).round() as u64)
+    let mean = Pod::mean_saturation(pods.iter().filter(|pod| pod.group == *group))?;
+    Some((mean * 1e3).round() as u64)
 }
 
 /// Counts the pods of a group by state.

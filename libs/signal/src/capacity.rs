@@ -105,8 +105,8 @@ impl Capacities {
             since.is_some_and(|since| now_ms.saturating_sub(*since) >= WARM_MS)
         };
         self.known.extend(shown(pods.iter().filter(|pod| is_warm(pod)), kv_per_request));
-        let serves = |pod: &&Pod| matches!(pod.state, PodState::Ready | PodState::Warming);
-        let unknown = pods.iter().filter(|pod| serves(pod) && !self.known.contains_key(&pod.group));
+        let is_unknown = |pod: &&Pod| pod.state.is_current() && !self.known.contains_key(&pod.group);
+        let unknown = pods.iter().filter(is_unknown);
         self.unwarmed = shown(unknown, kv_per_request);
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::observation::{ArrivalCounts, Replica};
+use crate::observation::{ArrivalCounts, EppReplica};
 use crate::trend::Trend;
 
 /// The length of a bucket, in milliseconds.
@@ -58,7 +58,7 @@ pub(crate) struct DemandMeter {
 
 impl DemandMeter {
     /// Records what the replicas have counted until `now_ms`. What a replica counted before it is known is no arrival of now.
-    pub(crate) fn record(&mut self, now_ms: u64, replicas: &[Replica]) {
+    pub(crate) fn record(&mut self, now_ms: u64, replicas: &[EppReplica]) {
         let last_ms = self.last_ms.replace(now_ms).unwrap_or(now_ms);
         self.current.length_ms += now_ms.saturating_sub(last_ms);
         let now = counts(replicas);
@@ -158,7 +158,7 @@ fn per_second(count: u64, length_ms: u64) -> f64 {
     if length_ms == 0 { 0.0 } else { count as f64 * 1e3 / length_ms as f64 }
 }
 
-fn counts(replicas: &[Replica]) -> BTreeMap<u64, ArrivalCounts> {
+fn counts(replicas: &[EppReplica]) -> BTreeMap<u64, ArrivalCounts> {
     replicas.iter().filter_map(|replica| Some((replica.origin, replica.arrivals?))).collect()
 }
 
@@ -176,14 +176,14 @@ fn add_difference(sum: &mut ArrivalCounts, counted: ArrivalCounts, before: Arriv
 mod tests {
     use super::*;
 
-    fn replica(origin: u64, requests: u64) -> Replica {
+    fn replica(origin: u64, requests: u64) -> EppReplica {
         let arrivals = ArrivalCounts {
             requests,
             prefill_tokens: requests * 100,
             output_tokens: requests * 10,
             refused: 0,
         };
-        Replica { origin, arrivals: Some(arrivals), is_heard: true }
+        EppReplica { origin, arrivals: Some(arrivals), is_heard: true }
     }
 
     /// Records `requests` per second in all, spread over `replicas`, from second `from` to second `to`.

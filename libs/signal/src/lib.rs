@@ -26,7 +26,7 @@ mod trend;
 pub use assessor::SignalAssessor;
 pub use group::{Group, Role};
 pub use metric::Metric;
-pub use observation::{ArrivalCounts, Observation, Pod, PodSpeed, PodState, Replica, ServedCounts};
+pub use observation::{ArrivalCounts, EppReplica, Observation, Pod, PodSpeed, PodState, ServedCounts};
 pub use reading::{MAX_AGE_MS, Unavailable};
 pub use settings::SignalSettings;
 pub use signal::{

@@ -21,6 +21,18 @@ pub enum PodState {
     Failed,
 }
 
+impl PodState {
+    /// Returns whether a pod in this state serves requests, as far as is known.
+    pub fn is_serving(self) -> bool {
+        self.is_current() || self == Self::Stale
+    }
+
+    /// Returns whether a pod in this state serves requests, and its metrics are current.
+    pub fn is_current(self) -> bool {
+        matches!(self, Self::Ready | Self::Warming)
+    }
+}
+
 /// The measured speed of a pod.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PodSpeed {
@@ -59,6 +71,14 @@ pub struct Pod {
     pub served: ServedCounts,
 }
 
+impl Pod {
+    /// Returns how full those of `pods` are whose metrics are current, on average; `None` without any.
+    pub(crate) fn mean_saturation<'a>(pods: impl Iterator<Item = &'a Self>) -> Option<f64> {
+        let current: Vec<f64> = pods.filter(|pod| pod.state.is_current()).map(|pod| pod.saturation).collect();
+        (!current.is_empty()).then(|| current.iter().sum::<f64>() / current.len() as f64)
+    }
+}
+
 /// What an engine has done since it started. It falls when the engine restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServedCounts {
@@ -84,7 +104,7 @@ pub struct ArrivalCounts {
 
 /// One run of an EPP replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replica {
+pub struct EppReplica {
     /// What identifies the run.
     pub origin: u64,
     /// What it has counted; `None` if it is of a release that counts nothing.
@@ -103,7 +123,7 @@ pub struct Observation {
     /// The pods that the pool knows. Those that have not started yet are not among them.
     pub pods: Vec<Pod>,
     /// The EPP replicas that have reported and have not expired.
-    pub replicas: Vec<Replica>,
+    pub replicas: Vec<EppReplica>,
     /// What waits in flow control.
     pub queue: Queue,
     /// How many replicas the requests of each LoRA adapter keep busy, in thousandths.

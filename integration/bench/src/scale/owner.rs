@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use signalbox_modelsim::ModelConfig;
 use signalbox_signal::{
-    ArrivalCounts, Group, Metric, Observation, PodSpeed, PodState, Queue, Replica, ServedCounts, Signal,
+    ArrivalCounts, EppReplica, Group, Metric, Observation, PodSpeed, PodState, Queue, ServedCounts, Signal,
     SignalAssessor, SignalSettings,
 };
 
@@ -96,7 +96,7 @@ impl Owner {
     /// Assesses the pool, once a second.
     pub(super) fn assess(&mut self, second: u64, deployment: &Deployment, gate: &Gate, requests: &[Request]) {
         let pods = deployment.serving.iter().map(|server| self.pod(second as f64, server)).collect();
-        let replica = |(origin, counter): (usize, &Counter)| Replica {
+        let replica = |(origin, counter): (usize, &Counter)| EppReplica {
             origin: origin as u64,
             arrivals: Some(counter.reported),
             is_heard: true,

@@ -4,7 +4,7 @@ mod unmeasured;
 
 use self::unmeasured::Overload;
 use super::group_state::GroupState;
-use super::{Moment, count, is_serving};
+use super::{Moment, count};
 use crate::allocation::{Offer, allocate};
 use crate::capacity::{Capacities, Capacity, FULL_KV};
 use crate::correction::Correction;
@@ -269,7 +269,7 @@ fn kv_replicas(role: Role, capacity: Capacity, kv_tokens: f64) -> f64 {
 
 /// Returns what the pods of a role hold, with their share of what waits.
 fn held(moment: &Moment, inputs: &Inputs<'_>) -> Held {
-    let pods = || inputs.pods.iter().filter(|pod| pod.group.role == inputs.role && is_serving(pod.state));
+    let pods = || inputs.pods.iter().filter(|pod| pod.group.role == inputs.role && pod.state.is_serving());
     let in_flight: f64 = pods().map(|pod| pod.prefill_in_flight as f64).sum();
     let is_told = pods().next().is_none() || pods().any(|pod| pod.kv_used_tokens.is_some());
     let used: f64 = pods().filter_map(|pod| pod.kv_used_tokens).map(|tokens| tokens as f64).sum();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use signalbox_signal::{ArrivalCounts, Replica};
+use signalbox_signal::{ArrivalCounts, EppReplica};
 use signalbox_types::Origin;
 
 use super::endpoint_assessor::EndpointAssessor;
@@ -182,11 +182,11 @@ impl Origins {
 
     /// Returns the replicas as the assessment of the pool reads them, heard until `now_ms`. What arrives at one that counts
     /// nothing is not known, as if it was silent.
-    pub(crate) fn replicas(&self, now_ms: u64) -> Vec<Replica> {
+    pub(crate) fn replicas(&self, now_ms: u64) -> Vec<EppReplica> {
         let replica = |(origin, progress): (&Origin, &OriginProgress)| {
             let silent_ms = now_ms.saturating_sub(progress.last_batch_ms);
             let is_heard = silent_ms < UNHEARD_MS && progress.arrivals.is_some();
-            Replica { origin: origin.0, arrivals: progress.arrivals, is_heard }
+            EppReplica { origin: origin.0, arrivals: progress.arrivals, is_heard }
         };
         self.active.iter().map(replica).collect()
     }

@@ -21,7 +21,7 @@ const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the pool stays unknown at first while a host name has no address. An aggregator that starts while the server
 /// of names fails must not take the endpoints that replicas know from them; a name that is wrong must not hold back the
 /// others for ever.
-const HOLD: Duration = Duration::from_secs(30);
+const MAX_UNKNOWN: Duration = Duration::from_secs(30);
 
 /// Watches the pool of the endpoints file at `path`, whose current contents are given. A pool with host names is known
 /// when each was resolved once, or after a while.
@@ -57,7 +57,7 @@ pub(super) fn watch_file(
         }
     };
     tokio::spawn(endpoints_file::watch(path, CHECK_INTERVAL, defaults, on_change));
-    tokio::spawn(keep_current(changes, sets, system_lookup(), HOLD));
+    tokio::spawn(keep_current(changes, sets, system_lookup(), MAX_UNKNOWN));
     receiver
 }
 

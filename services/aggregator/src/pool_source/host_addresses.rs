@@ -73,7 +73,7 @@ impl HostAddresses {
     }
 
     /// Records what was found for a name, unless it is forgotten. A name that cannot be resolved keeps its last
-    /// addresses: a server of names that fails must not empty the pool.
+    /// addresses: a name server that fails must not empty the pool.
     fn record(&mut self, host: &str, found: Found) {
         let Some(known) = self.known.get_mut(host) else { return };
         match found {

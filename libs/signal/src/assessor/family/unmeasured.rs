@@ -5,7 +5,7 @@ use super::{Inputs, Member, arriving, steady};
 use crate::assessor::Moment;
 use crate::demand::Rates;
 use crate::group::Role;
-use crate::observation::{Pod, PodState};
+use crate::observation::Pod;
 use crate::signal::{GroupSignal, Reason};
 use crate::steadied::Wanted;
 
@@ -103,11 +103,5 @@ fn is_overloaded(moment: &Moment, inputs: &Inputs<'_>) -> bool {
 
 /// Returns how full the pods of a role are whose metrics are current, on average; 0 without any.
 fn fullness(pods: &[Pod], role: Role) -> f64 {
-    let is_fresh = |pod: &&Pod| matches!(pod.state, PodState::Ready | PodState::Warming);
-    let (mut full, mut count) = (0.0, 0_u32);
-    for pod in pods.iter().filter(|pod| pod.group.role == role).filter(is_fresh) {
-        full += pod.saturation;
-        count += 1;
-    }
-    full / f64::from(count.max(1))
+    Pod::mean_saturation(pods.iter().filter(|pod| pod.group.role == role)).unwrap_or(0.0)
 }

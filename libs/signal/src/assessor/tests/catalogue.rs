@@ -155,7 +155,7 @@ fn partial_knowledge_never_lowers_the_number() {
     world.run(900, 1);
     assert_eq!((before, Reason::HeldPartial), (world.desired(), world.signal.groups[0].reason));
     world.pods[0].state = PodState::Ready;
-    world.replicas.push(crate::Replica { is_heard: false, ..replica(2) });
+    world.replicas.push(crate::EppReplica { is_heard: false, ..replica(2) });
     world.run(900, 1);
     assert_eq!((before, Certainty::Partial), (world.desired(), world.signal.certainty));
     world.replicas.pop();

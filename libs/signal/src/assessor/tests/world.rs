@@ -2,7 +2,7 @@
 
 use crate::assessor::SignalAssessor;
 use crate::group::Group;
-use crate::observation::{ArrivalCounts, Observation, Pod, PodSpeed, PodState, Replica, ServedCounts};
+use crate::observation::{ArrivalCounts, EppReplica, Observation, Pod, PodSpeed, PodState, ServedCounts};
 use crate::settings::SignalSettings;
 use crate::signal::{Queue, Signal};
 
@@ -14,7 +14,7 @@ pub(super) struct World {
     pub(super) assessor: SignalAssessor,
     pub(super) now_s: u64,
     pub(super) pods: Vec<Pod>,
-    pub(super) replicas: Vec<Replica>,
+    pub(super) replicas: Vec<EppReplica>,
     pub(super) queue: Queue,
     pub(super) signal: Signal,
 }
@@ -35,8 +35,8 @@ pub(super) fn pod(key: u64) -> Pod {
     }
 }
 
-pub(super) fn replica(origin: u64) -> Replica {
-    Replica { origin, arrivals: Some(ArrivalCounts::default()), is_heard: true }
+pub(super) fn replica(origin: u64) -> EppReplica {
+    EppReplica { origin, arrivals: Some(ArrivalCounts::default()), is_heard: true }
 }
 
 impl World {
