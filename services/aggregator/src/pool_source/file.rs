@@ -1,6 +1,7 @@
 //! Pools from endpoints files.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use signalbox_types::PageSettings;
@@ -18,9 +19,9 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often host names in the endpoints file are resolved.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the pool stays unknown at first while a host name has no address. An aggregator that starts while the server
-/// of names fails must not take the endpoints that replicas know from them; a name that is wrong must not hold back the
-/// others for ever.
+/// How long the pool stays unknown at first while a host name has no address. An aggregator that starts while the name
+/// server fails must not take the endpoints that replicas know from them; a name that is wrong must not hold back the others
+/// for ever.
 const MAX_UNKNOWN: Duration = Duration::from_secs(30);
 
 /// Watches the pool of the endpoints file at `path`, whose current contents are given. A pool with host names is known
@@ -37,7 +38,7 @@ pub(super) fn watch_file(
         false => PoolSet::default(),
     };
     let (sets, receiver) = watch::channel(known);
-    let (files, changes) = watch::channel(contents);
+    let (files, changes) = watch::channel(Arc::new(contents));
     let on_change = move |read: Result<Parsed, ReadError>| match read {
         Ok(Parsed { spec, .. }) if spec.id != pool => {
             file_metrics.record_invalid();
@@ -49,7 +50,7 @@ pub(super) fn watch_file(
         }
         Ok(parsed) => {
             file_metrics.record_valid();
-            files.send_if_modified(|last| std::mem::replace(last, parsed.clone()) != parsed);
+            files.send_if_modified(|last| replace_if_new(last, Arc::new(parsed)));
         }
         Err(error) => {
             file_metrics.record_invalid();
@@ -62,21 +63,21 @@ pub(super) fn watch_file(
 }
 
 /// Keeps `sets` at the contents of the file, with the addresses that its host names have. Waits for each name to have one
-/// before it first sends, but no longer than `hold`.
+/// before it first sends, but no longer than `max_unknown`.
 async fn keep_current(
-    mut files: watch::Receiver<Parsed>,
+    mut files: watch::Receiver<Arc<Parsed>>,
     sets: watch::Sender<PoolSet>,
     lookup: Lookup,
-    hold: Duration,
+    max_unknown: Duration,
 ) {
     let mut addresses = HostAddresses::new(lookup);
     let mut rounds = interval(RESOLVE_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut is_held, held_until) = (true, Instant::now() + hold);
+    let (mut is_unknown, unknown_until) = (true, Instant::now() + max_unknown);
     loop {
-        let contents = files.borrow_and_update().clone();
-        is_held &= !addresses.has_all(&contents.named);
-        if !is_held {
+        let contents = Arc::clone(&files.borrow_and_update());
+        is_unknown &= !addresses.has_all(&contents.named);
+        if !is_unknown {
             publish(&contents, &mut addresses, &sets);
         }
         tokio::select! {
@@ -87,8 +88,8 @@ async fn keep_current(
             () = sets.closed() => return,
             _ = rounds.tick(), if !contents.named.is_empty() => addresses.resolve(&contents.named),
             () = addresses.next_answer() => {}
-            () = sleep_until(held_until), if is_held => {
-                is_held = false;
+            () = sleep_until(unknown_until), if is_unknown => {
+                is_unknown = false;
                 let pool = &contents.spec.id;
                 tracing::warn!(%pool, "serving the pool without the endpoints of host names that have no address yet");
             }
@@ -97,21 +98,29 @@ async fn keep_current(
 }
 
 fn publish(contents: &Parsed, addresses: &mut HostAddresses, sets: &watch::Sender<PoolSet>) {
-    let Parsed { mut spec, named, port, .. } = contents.clone();
-    addresses.add_endpoints(&named, &mut spec.endpoints);
+    let mut spec = contents.spec.clone();
+    addresses.add_endpoints(&contents.named, &mut spec.endpoints);
     let (pool, endpoints) = (spec.id.clone(), spec.endpoints.len());
     let (objectives, rewrites) = (spec.models.objectives().len(), spec.models.rewrites().len());
-    let set = PoolSet::of(spec, port);
-    if sets.send_if_modified(|before| std::mem::replace(before, set.clone()) != set) {
+    let set = PoolSet::of(spec, contents.port);
+    if sets.send_if_modified(|last| replace_if_new(last, set)) {
         tracing::info!(%pool, endpoints, objectives, rewrites, "the contents of the endpoints file changed");
     }
+}
+
+/// Replaces the last value by a new one; returns whether they differ.
+fn replace_if_new<T: PartialEq>(last: &mut T, new: T) -> bool {
+    let is_new = *last != new;
+    if is_new {
+        *last = new;
+    }
+    is_new
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::FutureExt;
@@ -194,12 +203,15 @@ mod tests {
     }
 
     /// Keeps a pool with a fixed endpoint and one that has the host name `pod`. Returns the file and the pool.
-    fn kept_current(lookup: Lookup, hold: Duration) -> (watch::Sender<Parsed>, watch::Receiver<PoolSet>) {
+    fn kept_current(
+        lookup: Lookup,
+        max_unknown: Duration,
+    ) -> (watch::Sender<Arc<Parsed>>, watch::Receiver<PoolSet>) {
         let endpoints = "[{ name: fixed, address: \"10.0.0.9:1\" }, { name: pod, address: \"pod:1\" }]";
         let contents = endpoints_file::parse(&text("one", endpoints), &PageSettings::default()).unwrap();
-        let (files, changes) = watch::channel(contents);
+        let (files, changes) = watch::channel(Arc::new(contents));
         let (sets, receiver) = watch::channel(PoolSet::default());
-        tokio::spawn(keep_current(changes, sets, lookup, hold));
+        tokio::spawn(keep_current(changes, sets, lookup, max_unknown));
         (files, receiver)
     }
 
@@ -208,12 +220,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pool_is_held_while_a_name_has_no_address_and_then_served_without_it() {
+    async fn pool_is_unknown_while_a_name_has_no_address_and_then_served_without_it() {
         let day = Duration::from_secs(86_400);
-        for (hold, expected) in [(day, &["fixed", "pod-10.0.0.1"][..]), (Duration::ZERO, &["fixed"])] {
+        for (max_unknown, expected) in [(day, &["fixed", "pod-10.0.0.1"][..]), (Duration::ZERO, &["fixed"])] {
             // The first lookup fails. A change of the file starts the second.
             let count = Arc::new(AtomicUsize::new(0));
-            let (counted, is_short) = (Arc::clone(&count), hold.is_zero());
+            let (counted, is_short) = (Arc::clone(&count), max_unknown.is_zero());
             let lookup: Lookup = Arc::new(move |_| {
                 let fails = counted.fetch_add(1, Ordering::Relaxed) == 0 || is_short;
                 let found = if fails {
@@ -223,7 +235,7 @@ mod tests {
                 };
                 std::future::ready(found).boxed()
             });
-            let (files, mut sets) = kept_current(lookup, hold);
+            let (files, mut sets) = kept_current(lookup, max_unknown);
             while count.load(Ordering::Relaxed) < 2 {
                 files.send_modify(|_| {});
                 tokio::task::yield_now().await;
@@ -239,7 +251,7 @@ mod tests {
         assert_eq!(["fixed"], *names(&sets.wait_for(|set| set.is_synced).await.unwrap().clone()));
         let renamed =
             text("one", "[{ name: other, address: \"10.0.0.9:1\" }, { name: pod, address: \"pod:1\" }]");
-        files.send_replace(endpoints_file::parse(&renamed, &PageSettings::default()).unwrap());
+        files.send_replace(Arc::new(endpoints_file::parse(&renamed, &PageSettings::default()).unwrap()));
         let is_renamed = |set: &PoolSet| names(set) == ["other"];
         sets.wait_for(is_renamed).await.unwrap();
     }
