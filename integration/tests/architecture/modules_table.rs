@@ -133,7 +133,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("pick", &["decide", "decision", "decision_inputs", "least_time", "policy", "ranking"]),
             ("policy", &["least_time", "weighted"]),
             ("ranking", &["decision", "decision_inputs", "least_time", "policy", "weighted"]),
-            ("recording", &["decide", "decision", "decision_inputs", "explain", "policy"]),
+            ("recording", &["decision", "decision_inputs", "explain", "policy"]),
             ("weighted", &["decision", "decision_inputs", "endpoint_health", "least_time"]),
         ],
     },

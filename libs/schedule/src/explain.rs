@@ -81,7 +81,11 @@ pub struct Explanation {
 }
 
 /// Decides as [`crate::decide`] does with a generator seeded by `seed`, and explains the decision.
-pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (view_age_ms, seed): (u64, u64)) -> Explanation {
+pub fn explain(
+    inputs: &DecisionInputs<'_>,
+    policy: &Policy,
+    (view_age_ms, seed): (u64, u64),
+) -> (Decision, Explanation) {
     let DecisionInputs { view, request, .. } = *inputs;
     let rng = &mut SmallRng::seed_from_u64(seed);
     let mut trace = DecisionTrace::new(inputs);
@@ -120,7 +124,7 @@ pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (view_age_ms, seed)
         (Policy::LeastTime(settings), Decision::Picked { .. }) => why_least_time(&candidates, settings),
         (Policy::Weighted(weighted), Decision::Picked { .. }) => why_weighted(&candidates, weighted.picker),
     };
-    Explanation {
+    let explanation = Explanation {
         version: view.version.map(|version| version.to_string()),
         view_age_ms,
         seed,
@@ -128,7 +132,8 @@ pub fn explain(inputs: &DecisionInputs<'_>, policy: &Policy, (view_age_ms, seed)
         why,
         winner,
         candidates,
-    }
+    };
+    (decision, explanation)
 }
 
 /// Returns why none of `candidates` can get the request.

@@ -4,14 +4,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
 use signalbox_state::{LocalState, PrefixMatches, View};
 use signalbox_types::{EndpointKey, Request};
 use thiserror::Error;
 
-use crate::decide::decide;
 use crate::decision::Decision;
 use crate::decision_inputs::DecisionInputs;
 use crate::explain::{Explanation, explain};
@@ -161,6 +158,11 @@ impl Recording {
 
     /// Explains the decision.
     pub fn explain(&self) -> Explanation {
+        self.decide().1
+    }
+
+    /// Repeats the decision, and explains it.
+    fn decide(&self) -> (Decision, Explanation) {
         explain(&self.inputs(), &self.policy, (self.view_age_ms, self.seed))
     }
 
@@ -176,9 +178,9 @@ impl Recording {
     /// [`InvalidRecording`] if the recording has another format or is inconsistent.
     pub fn replay(&self) -> Result<Replay, InvalidRecording> {
         self.validate()?;
-        let decision = decide(&self.inputs(), &self.policy, &mut SmallRng::seed_from_u64(self.seed));
+        let (decision, explanation) = self.decide();
         let verdict = if decision == self.decision { Verdict::Same } else { Verdict::Different };
-        Ok(Replay { decision, explanation: self.explain(), verdict })
+        Ok(Replay { decision, explanation, verdict })
     }
 
     fn validate(&self) -> Result<(), InvalidRecording> {

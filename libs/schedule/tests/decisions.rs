@@ -188,7 +188,7 @@ fn outdated_bookings_of_others_are_ignored() {
 #[test]
 fn explanation_agrees_with_the_decision_and_lists_all_endpoints() {
     let pods = [IDLE, Pod { held_blocks: 60, ..IDLE }];
-    let explanation = explain(&pool(&pods).inputs(&request(4_000)), &Policy::default(), (0, 7));
+    let explanation = explain(&pool(&pods).inputs(&request(4_000)), &Policy::default(), (0, 7)).1;
     assert_eq!(Some("pod-1".to_owned()), explanation.winner);
     assert_eq!("pod-1 costs 20.0 ms, 480.0 ms less than pod-0", explanation.why);
     assert_eq!(

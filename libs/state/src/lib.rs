@@ -35,7 +35,7 @@ pub use pool::{
 pub use pool_state::{
     AdapterLocation, AdapterResidency, Assessment, CacheAccuracy, Change, Circuit, Digest, Diverged,
     DrainRate, EndpointList, EndpointState, FULL_KV_PPM, FlowChange, FlowMeasures, FlowPart, FlowTable,
-    LoadTable, ModelCircuit, Observed, OriginFlows, PoolState, SERVICE_MS, ScrapeStatus, StoredResponses,
+    LoadTable, ModelCircuit, Observed, OriginFlows, PoolState, ScrapeStatus, StoredResponses,
     UNBOOKED_PROMPT_TOKENS,
 };
 pub use replication::{

@@ -36,7 +36,7 @@ pub use self::change::Change;
 pub use self::digest::Digest;
 pub use self::endpoint_list::EndpointList;
 pub use self::endpoint_state::EndpointState;
-pub use self::endpoint_use::{FULL_KV_PPM, SERVICE_MS, UNBOOKED_PROMPT_TOKENS};
+pub use self::endpoint_use::{FULL_KV_PPM, UNBOOKED_PROMPT_TOKENS};
 pub(crate) use self::flow_table::sum_of_settings;
 pub use self::flow_table::{DrainRate, FlowChange, FlowMeasures, FlowPart, FlowTable, OriginFlows};
 pub(crate) use self::live_loads::LiveLoads;

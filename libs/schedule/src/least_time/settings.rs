@@ -1,7 +1,7 @@
 //! Assumptions of the default policy. The speed of endpoints is not among them: it is measured.
 
 use serde::{Deserialize, Serialize};
-use signalbox_state::{FULL_KV_PPM, SERVICE_MS, UNBOOKED_PROMPT_TOKENS};
+use signalbox_state::{FULL_KV_PPM, UNBOOKED_PROMPT_TOKENS};
 use signalbox_types::Request;
 
 /// Values that the default policy assumes where nothing is measured.
@@ -33,7 +33,7 @@ impl LeastTime {
 impl Default for LeastTime {
     fn default() -> Self {
         Self {
-            service_ms: SERVICE_MS,
+            service_ms: 5_000,
             output_tokens: 256,
             unbooked_prompt_tokens: UNBOOKED_PROMPT_TOKENS,
             full_kv_ppm: FULL_KV_PPM,

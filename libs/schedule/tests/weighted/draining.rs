@@ -119,14 +119,14 @@ fn pool_whose_endpoints_are_all_draining_is_like_an_empty_one() {
     let mut pool = TestPool::new(&vec![Pod { is_draining: true, ..Pod::default() }; 2], 1);
     for policy in policies() {
         assert_eq!(Decision::NoEndpoint, decision(&pool, &policy), "{policy:?}");
-        let explanation = explain(&pool.inputs(), &policy, (0, 1));
+        let explanation = explain(&pool.inputs(), &policy, (0, 1)).1;
         assert_eq!("all endpoints of the pool are draining", explanation.why);
         assert!(explanation.candidates.iter().all(|pod| pod.removed_by.as_deref() == Some("draining")));
     }
     pool.request.subset = Some(Subset::default());
     assert_eq!(
         "all endpoints of the pool are draining",
-        explain(&pool.inputs(), &Policy::default(), (0, 1)).why
+        explain(&pool.inputs(), &Policy::default(), (0, 1)).1.why
     );
 }
 
@@ -136,7 +136,7 @@ fn explanations_tell_draining_endpoints_from_those_outside_the_subset() {
     let mut pool = TestPool::new(&[draining, Pod::default()], 1);
     pool.request.subset = Some(Subset::from_iter(["10.0.0.1"]));
     for policy in policies() {
-        let explanation = explain(&pool.inputs(), &policy, (0, 1));
+        let explanation = explain(&pool.inputs(), &policy, (0, 1)).1;
         let removed = |name: &str| {
             explanation.candidates.iter().find(|pod| pod.endpoint == name).unwrap().removed_by.as_deref()
         };

@@ -41,7 +41,7 @@ fn scores_are_those_of_the_explanation() {
     let pods = [busy(3), busy(1), busy(2)];
     for policy in policies() {
         let (_, scored) = ranked(&pods, &policy, 9);
-        let explanation = explain(&TestPool::new(&pods, 1).inputs(), &policy, (0, 7));
+        let explanation = explain(&TestPool::new(&pods, 1).inputs(), &policy, (0, 7)).1;
         let explained = explanation.candidates.iter();
         let explained = explained.map(|pod| pod.total.unwrap_or(-(pod.total_us as f64) / 1e3));
         assert_eq!(explained.collect::<Vec<_>>(), scored.iter().map(|pod| pod.score).collect::<Vec<_>>());

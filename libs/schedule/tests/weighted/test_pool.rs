@@ -107,7 +107,7 @@ impl TestPool {
     }
 
     pub(crate) fn explain(&self, policy: Weighted, seed: u64) -> Explanation {
-        explain(&self.inputs(), &Policy::Weighted(policy), (0, seed))
+        explain(&self.inputs(), &Policy::Weighted(policy), (0, seed)).1
     }
 
     /// Returns the score of each pod, in order.

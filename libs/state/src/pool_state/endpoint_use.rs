@@ -7,9 +7,6 @@ use super::assessment::Circuit;
 use super::endpoint_state::EndpointState;
 use super::observed::ScrapeStatus;
 
-/// How long a request runs at an endpoint if nothing better is known, in milliseconds.
-pub const SERVICE_MS: u64 = 5_000;
-
 /// Uncached tokens that count for the prompt of a waiting request that no replica has booked.
 pub const UNBOOKED_PROMPT_TOKENS: u64 = 1_000;
 

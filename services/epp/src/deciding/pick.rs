@@ -10,7 +10,7 @@ use signalbox_admission::Admission;
 use signalbox_extproc::{Destination, Refusal};
 use signalbox_intake::{Api, Delivery, ParsedRequest};
 use signalbox_schedule::{
-    Booked, CostTerms, Decision, ExplainedRequest, OwnState, Pick, PickInputs, SEEDS, ScoredEndpoint, decide,
+    Booked, CostTerms, Decision, ExplainedRequest, OwnState, Pick, PickInputs, SEEDS, ScoredEndpoint,
     explain, place,
 };
 use signalbox_state::{Circuit, EndpointState, PlacedPrompt, ScrapeStatus, UsageReport};
@@ -174,11 +174,9 @@ impl Picker {
         let inputs = pick.look_up(request, &parsed.chain, self.peer_load());
         let inputs = inputs.of_decision(&snapshot.view);
         let (view_age_ms, seed) = (self.view_age_ms(), rand::random_range(SEEDS));
-        let decision = decide(&inputs, &self.policy, &mut SmallRng::seed_from_u64(seed));
-        ExplainedRequest {
-            admission: self.expected_admission(&inputs, &decision, bytes),
-            explanation: Some(explain(&inputs, &self.policy, (view_age_ms, seed))),
-        }
+        let (decision, explanation) = explain(&inputs, &self.policy, (view_age_ms, seed));
+        let admission = self.expected_admission(&inputs, &decision, bytes);
+        ExplainedRequest { admission, explanation: Some(explanation) }
     }
 
     /// Returns a pick that reads what this replica knows now.
