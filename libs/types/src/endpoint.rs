@@ -50,6 +50,11 @@ pub enum MetricsTls {
 }
 
 impl MetricsTls {
+    /// Returns whether the certificate must be valid, by the setting that its verification is skipped.
+    pub fn unless_skipped(is_skipped: bool) -> Self {
+        if is_skipped { Self::Unverified } else { Self::Verified }
+    }
+
     /// Returns whether the certificate must be valid.
     pub fn is_verified(&self) -> bool {
         *self == Self::Verified

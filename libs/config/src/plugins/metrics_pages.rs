@@ -34,9 +34,7 @@ pub(crate) fn source(plugin: &Plugin<'_>, diagnostics: &mut Diagnostics) {
     {
         at.report(problems, "is not a path; write it like /metrics");
     }
-    if parameters.boolean("insecureSkipVerify", false, problems) {
-        pages.tls = MetricsTls::Unverified;
-    }
+    pages.tls = MetricsTls::unless_skipped(parameters.boolean("insecureSkipVerify", false, problems));
     // The Go EPP accepts any certificate unless told otherwise, so a file that worked there may need the setting here.
     if pages.is_https
         && parameters.optional("insecureSkipVerify").is_none()

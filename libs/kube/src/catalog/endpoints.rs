@@ -182,11 +182,7 @@ impl<'a> Settings<'a, '_> {
             is_https: scheme.map_or(pages.is_https, |scheme| scheme == "https"),
             port: port.or(pages.port),
             path: path.map(str::to_owned).or_else(|| pages.path.clone()),
-            tls: match skip {
-                None => pages.tls,
-                Some(true) => MetricsTls::Unverified,
-                Some(false) => MetricsTls::Verified,
-            },
+            tls: skip.map_or(pages.tls, MetricsTls::unless_skipped),
             ..PageSettings::default()
         }
     }

@@ -147,11 +147,8 @@ fn endpoint(
         engine,
         labels: labels.unwrap_or_else(|| Some(BTreeMap::new()))?,
         is_draining: is_draining?,
-        metrics_tls: match skips_verification.map_or(Some(None), |skips| skips.map(Some))? {
-            None => defaults.tls,
-            Some(true) => MetricsTls::Unverified,
-            Some(false) => MetricsTls::Verified,
-        },
+        metrics_tls: skips_verification
+            .map_or(Some(defaults.tls), |skips| skips.map(MetricsTls::unless_skipped))?,
     };
     Some(match host {
         None => Endpoint::Fixed(spec),
