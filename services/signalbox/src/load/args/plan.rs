@@ -92,7 +92,7 @@ impl LoadArgs {
             requests: Requests {
                 source,
                 adapters: self.lora_zipf.map(|count| Adapters::new(self.seed, count)),
-                tiers: self.is_tiered().then(|| Tiers::new(self.tenants.unwrap_or(TENANTS))),
+                tiers: (self.profile == Profile::Tiers).then(|| Tiers::new(self.tenants.unwrap_or(TENANTS))),
             },
             model: self.model,
             seed: self.seed,
@@ -101,10 +101,6 @@ impl LoadArgs {
             ignore_eos,
             output: self.output,
         })
-    }
-
-    fn is_tiered(&self) -> bool {
-        self.trace.is_none() && self.profile == Profile::Tiers
     }
 
     fn target(&self) -> Target {
@@ -147,7 +143,6 @@ impl LoadArgs {
     /// Returns how long requests are sent after the warmup, if that is limited.
     fn sending_time(&self) -> Option<Duration> {
         let default = match self.profile {
-            _ if self.trace.is_some() => None,
             Profile::Tiers => self.requests.is_none().then_some(TIERS_DURATION),
             // The length of a day.
             Profile::Diurnal => Some(DIURNAL_DURATION),
@@ -208,7 +203,7 @@ impl LoadArgs {
 
     /// Returns the length of a day with `--profile diurnal`.
     fn day(&self) -> Result<Duration, String> {
-        let day = self.sending_time().unwrap_or(DIURNAL_DURATION);
+        let day = self.duration.unwrap_or(DIURNAL_DURATION);
         if day.is_zero() { Err("--profile diurnal needs a --duration above 0".into()) } else { Ok(day) }
     }
 }

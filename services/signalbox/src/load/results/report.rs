@@ -147,7 +147,7 @@ impl Report {
     }
 
     /// Returns the number of requests that failed although they should have been served.
-    fn failed(&self) -> u64 {
+    pub(super) fn failed(&self) -> u64 {
         if self.tiers.is_empty() { self.errors.total } else { self.errors.total - self.errors.shed }
     }
 }

@@ -42,8 +42,8 @@ impl fmt::Display for Table<'_> {
         }
         spread(out, &report.spread)?;
         tiers(out, &report.tiers)?;
-        if report.errors.total > 0 {
-            writeln!(out, "{} of {} requests failed", report.errors.total, report.requests)?;
+        if report.failed() > 0 {
+            writeln!(out, "{} of {} requests failed", report.failed(), report.requests)?;
         }
         Ok(())
     }
@@ -206,6 +206,7 @@ endpoints       2 (max/mean 1.21)
         let spread = Spread { endpoints: BTreeMap::new(), unknown: 9, max_over_mean: None };
         let report = Report {
             tiers: vec![tier],
+            errors: Errors { total: 30, by_kind: BTreeMap::from([("status 429".into(), 30)]), shed: 30 },
             spread,
             cached_token_share: None,
             cached_tokens_unknown: Some("a reason"),
@@ -220,5 +221,9 @@ endpoints       2 (max/mean 1.21)
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }
+        assert!(
+            !text.contains("requests failed"),
+            "what a full pool refuses among tiers has not failed:\n{text}"
+        );
     }
 }
