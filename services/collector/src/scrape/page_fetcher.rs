@@ -75,15 +75,16 @@ impl PageFetcher {
     /// Sends the request to the target, and to where it redirects.
     async fn follow(&mut self) -> Result<Response<Incoming>, FetchError> {
         for _ in 0..=MAX_REDIRECTS {
-            let (response, target) = self.request().await?;
+            let response = self.request().await?;
             if !is_redirect(response.status()) {
                 return Ok(response);
             }
             let Some(location) = response.headers().get(LOCATION) else { return Ok(response) };
             let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+            let target = current(&self.target, self.redirected.as_ref())?;
             let next = target.redirected(&location);
             let next = next.map_err(|reason| FetchError::Redirect { location, reason })?;
-            if !next.has_server_of(&target) {
+            if !next.has_server_of(target) {
                 self.connection = None;
             }
             // An unread body would leave the connection unusable; the next request then opens another.
@@ -93,10 +94,9 @@ impl PageFetcher {
     }
 
     /// Sends the request on the open connection, or on a new one if there is none or the server closed it in
-    /// the meantime. Returns where it was sent, too.
-    async fn request(&mut self) -> Result<(Response<Incoming>, Target), FetchError> {
-        let target = self.target.as_ref().map_err(|error| FetchError::Target(error.clone()))?;
-        let target = self.redirected.as_ref().unwrap_or(target);
+    /// the meantime.
+    async fn request(&mut self) -> Result<Response<Incoming>, FetchError> {
+        let target = current(&self.target, self.redirected.as_ref())?;
         if let Some(open) = &mut self.connection {
             if open.is_outdated() {
                 // The other half of the time is for the page.
@@ -104,16 +104,23 @@ impl PageFetcher {
             }
             match open.request(target).await {
                 Err(error) if !error.is_parse() => {}
-                outcome => {
-                    return outcome
-                        .map(|response| (response, target.clone()))
-                        .map_err(FetchError::from_exchange);
-                }
+                outcome => return outcome.map_err(FetchError::from_exchange),
             }
         }
         let opened = Connection::open(target, &self.page_tls, self.limits.timeout).await?;
         let response = self.connection.insert(opened).request(target).await;
-        Ok((response.map_err(FetchError::from_exchange)?, target.clone()))
+        response.map_err(FetchError::from_exchange)
+    }
+}
+
+/// Returns where requests are sent: to the target, or where it redirected to.
+fn current<'a>(
+    target: &'a Result<Target, Arc<str>>,
+    redirected: Option<&'a Target>,
+) -> Result<&'a Target, FetchError> {
+    match (redirected, target) {
+        (Some(redirected), _) => Ok(redirected),
+        (None, target) => target.as_ref().map_err(|error| FetchError::Target(error.clone())),
     }
 }
 
