@@ -1,6 +1,8 @@
 //! A response as server-sent events.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
 
 use super::generation::Generation;
@@ -12,6 +14,12 @@ use crate::pod::{PodStopped, Stage};
 struct ChunkWithUsage {
     chunk: TextChunk,
     usage: Option<Usage>,
+}
+
+/// Returns the response that streams `events`.
+pub(super) fn response(events: impl Stream<Item = Result<Bytes, PodStopped>> + Send + 'static) -> Response {
+    let headers = [(CONTENT_TYPE, "text/event-stream; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
+    (headers, Body::from_stream(events)).into_response()
 }
 
 /// Returns all events of a response. As with vLLM nothing is sent before the first token, not even the role,

@@ -1,8 +1,9 @@
 //! One prompt whose output is being generated.
 
-use crate::engine::{RequestId, Usage};
-use crate::pod::{PodStopped, Progress, RequestHandle, Stage};
-use crate::tokenizer::answer;
+use super::error::ApiError;
+use crate::engine::{AdapterId, ModelConfig, RequestId, Usage};
+use crate::pod::{Incarnation, PodStopped, Progress, RequestHandle, Stage};
+use crate::tokenizer::{EncodedPrompt, answer};
 
 /// A prompt whose output is being generated.
 pub(super) struct Generation {
@@ -12,8 +13,20 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    pub(super) fn new(request: RequestHandle, fingerprint: u64) -> Self {
-        Self { request, fingerprint }
+    /// Submits a prompt to the engine.
+    ///
+    /// # Errors
+    /// The engine does not take it.
+    pub(super) async fn submit(
+        model: &ModelConfig,
+        incarnation: &Incarnation,
+        prompt: &EncodedPrompt,
+        (adapter, max_output_tokens): (Option<AdapterId>, Option<u32>),
+    ) -> Result<Self, ApiError> {
+        let answer_tokens = model.longest_output_tokens(prompt.token_count, max_output_tokens);
+        let chain = prompt.chain_with_answer(answer_tokens, model.block_size_tokens);
+        let request = incarnation.engine.submit(prompt, chain, adapter, max_output_tokens).await?;
+        Ok(Self { request, fingerprint: prompt.fingerprint })
     }
 
     /// Returns the number of the request in the engine.

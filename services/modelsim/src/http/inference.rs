@@ -1,11 +1,10 @@
 //! The endpoints `/v1/completions` and `/v1/chat/completions`.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
@@ -13,7 +12,7 @@ use super::event_stream;
 use super::generation::Generation;
 use super::request::{self, InferenceRequest, ResponseMode};
 use super::response::{Api, FinishReason, ResponseEncoder, TextChunk, TotalUsage};
-use crate::pod::{FaultOutcome, Pod, PodStopped};
+use crate::pod::{FaultOutcome, Pod, PodStopped, unix_seconds};
 
 pub(super) async fn completions(State(pod): State<Arc<Pod>>, body: Bytes) -> Result<Response, ApiError> {
     apply_faults(&pod).await?;
@@ -46,19 +45,15 @@ async fn respond(pod: &Pod, request: InferenceRequest, api: Api) -> Result<Respo
     let incarnation = pod.incarnations.current();
     let mut generations = Vec::with_capacity(request.prompts.len());
     for prompt in &request.prompts {
-        let model = &pod.config.model;
-        let answer_tokens = model.longest_output_tokens(prompt.token_count, request.max_output_tokens);
-        let chain = prompt.chain_with_answer(answer_tokens, model.block_size_tokens);
-        let engine = &incarnation.engine;
-        let submitted = engine.submit(prompt, chain, request.adapter, request.max_output_tokens).await?;
-        generations.push(Generation::new(submitted, prompt.fingerprint));
+        let limits = (request.adapter, request.max_output_tokens);
+        generations.push(Generation::submit(&pod.config.model, &incarnation, prompt, limits).await?);
     }
     let finish_reason =
         if request.max_output_tokens.is_some() { FinishReason::Length } else { FinishReason::Stop };
     let encoder = ResponseEncoder {
         api,
         id: response_id(pod, api, &generations),
-        created_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        created_seconds: unix_seconds() as u64,
         model: request.model,
         prompt_tokens_details: pod.config.prompt_tokens_details,
         events_with_usage: request.mode == ResponseMode::EventsWithUsage,
@@ -66,9 +61,7 @@ async fn respond(pod: &Pod, request: InferenceRequest, api: Api) -> Result<Respo
     match request.mode {
         ResponseMode::Document => document(&encoder, generations, finish_reason).await,
         ResponseMode::Events | ResponseMode::EventsWithUsage => {
-            let events = Body::from_stream(event_stream::events(encoder, generations, finish_reason));
-            let headers = [(CONTENT_TYPE, "text/event-stream; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
-            Ok((headers, events).into_response())
+            Ok(event_stream::response(event_stream::events(encoder, generations, finish_reason)))
         }
     }
 }

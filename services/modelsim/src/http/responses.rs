@@ -5,21 +5,21 @@ mod body;
 mod document;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::event_stream;
 use super::generation::Generation;
 use super::inference::apply_faults;
 use crate::engine::Usage;
-use crate::pod::{Incarnation, Pod, PodStopped, Stage, StoredResponse};
+use crate::pod::{Incarnation, Pod, PodStopped, Stage, StoredResponse, unix_seconds};
 use crate::tokenizer::{ChatMessage, encode_chat};
 use body::ResponsesRequest;
 use document::ResponseDocument;
@@ -37,14 +37,11 @@ pub(super) async fn create(State(pod): State<Arc<Pod>>, body: Bytes) -> Result<R
     messages.extend(request.messages);
     let model = &pod.config.model;
     let prompt = encode_chat(&pod.config.tokenizer, &request.model, &messages, model.block_size_tokens);
-    let answer_tokens = model.longest_output_tokens(prompt.token_count, request.max_output_tokens);
-    let chain = prompt.chain_with_answer(answer_tokens, model.block_size_tokens);
-    let submitted =
-        incarnation.engine.submit(&prompt, chain, request.adapter, request.max_output_tokens).await?;
-    let generation = Generation::new(submitted, prompt.fingerprint);
+    let limits = (request.adapter, request.max_output_tokens);
+    let generation = Generation::submit(model, &incarnation, &prompt, limits).await?;
     let document = ResponseDocument {
         id: format!("resp_{}_{}", pod.config.name, generation.request_id()),
-        created_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        created_seconds: unix_seconds() as u64,
         model: request.model,
         previous_response: request.previous_response,
         is_cut_off: request.max_output_tokens.is_some(),
@@ -53,8 +50,7 @@ pub(super) async fn create(State(pod): State<Arc<Pod>>, body: Bytes) -> Result<R
     let answer =
         Answer { incarnation, messages, document, generation, is_stored: request.is_stored, sent_tokens: 0 };
     if request.is_streamed {
-        let headers = [(CONTENT_TYPE, "text/event-stream; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
-        return Ok((headers, Body::from_stream(answer.into_events())).into_response());
+        return Ok(event_stream::response(answer.into_events()));
     }
     let completed = answer.completed().await.map_err(|PodStopped| ApiError::stopping())?;
     Ok(Json(completed).into_response())

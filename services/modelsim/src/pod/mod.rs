@@ -15,6 +15,7 @@ use axum::http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::PodConfig;
+pub(crate) use clock::unix_seconds;
 pub(crate) use command::{Progress, Stage};
 pub(crate) use engine_handle::{PodStopped, RequestHandle, SubmitError};
 pub(crate) use faults::FaultOutcome;
