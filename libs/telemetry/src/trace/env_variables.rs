@@ -63,6 +63,14 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 
 /// Decodes percent-encoded UTF-8 text; returns `None` if it is invalid.
 fn decode(text: &str) -> Option<String> {
+    let is_escape = |after_percent: &str| {
+        let digits = after_percent.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    // The decoder leaves what is no escape as it is.
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
+    }
     Some(percent_decode_str(text).decode_utf8().ok()?.into_owned())
 }
 
@@ -85,6 +93,8 @@ mod tests {
         assert_eq!(None, variables.number::<u64>(&["DELAY"], "a number"));
         assert_eq!(2, variables.problems.len());
         assert!(!variables.problems[0].contains("secret"));
-        assert_eq!(None, decode("%ff"));
+        for bad in ["%", "%4", "%zz", "%ff"] {
+            assert_eq!(None, decode(bad), "{bad}");
+        }
     }
 }
