@@ -112,9 +112,11 @@ async fn requests_that_begin_to_wait_are_pushed_and_streams_end_with_the_server(
     signals.publish("one", desired(0));
     let mut stream = client.stream_is_active(one()).await.unwrap().into_inner();
     assert!(!stream.message().await.unwrap().unwrap().result);
-    // It is not the first pod that is waited for: nothing is said.
-    signals.publish("one", desired(2));
-    signals.publish("one", Signal { awaits_first_pod: true, ..desired(1) });
+    // It is not the first pod that is waited for: nothing is said, and only one message follows.
+    for signal in [desired(2), Signal { awaits_first_pod: true, ..desired(1) }] {
+        signals.publish("one", signal);
+        signals.wait_until_read("one").await;
+    }
     assert!(stream.message().await.unwrap().unwrap().result);
     let mut specs = client.stream_metric_spec(one()).await.unwrap().into_inner();
     assert_eq!(1, specs.message().await.unwrap().unwrap().metric_specs.len());

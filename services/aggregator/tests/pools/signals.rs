@@ -16,6 +16,14 @@ async fn exports(aggregator: &Aggregator) -> bool {
     page.lines().any(|line| line == r#"signalbox_signal_valid{pool="default/p"} 0.0"#)
 }
 
+/// Returns the version of the pool's state that the aggregator has, within the term of one owner.
+async fn seq(aggregator: &Aggregator) -> u64 {
+    let page = http::get(aggregator.metrics_address(), "/metrics").await.1;
+    let value =
+        page.lines().find_map(|line| line.strip_prefix(r#"signalbox_aggregator_seq{pool="default/p"} "#));
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
 async fn stored_desired(coordinator: &Coordinator) -> Option<u32> {
     let stored = coordinator.read_signal(&id("p")).await.unwrap()?;
     let signal = signalbox_wire::decode_signal(stored).unwrap();
@@ -37,7 +45,9 @@ async fn each_owner_goes_on_from_what_is_stored_and_exports_alone() {
     };
     eventually("the owner stores its signal", is_stored).await;
     assert_eq!(Some(7), stored_desired(&coordinator).await);
-    assert!(!exports(&two).await, "a standby exports nothing");
+    let owned = seq(&one).await;
+    eventually("the standby has the owner's signal", async || seq(&two).await >= owned).await;
+    assert!(owned > 0 && !exports(&two).await, "a standby exports nothing");
     one.stop().await;
     eventually("the next owner publishes a signal", async || exports(&two).await).await;
     assert_eq!(Some(7), stored_desired(&coordinator).await);
