@@ -1,13 +1,11 @@
 //! The report of the benchmark of prefix indexes.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::{Mean, Provenance, Table, bold_least, short};
+use crate::{Mean, Provenance, Table, bold_least, read_report, short};
 
 /// The results of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,10 +46,7 @@ impl IndexReport {
     /// # Errors
     /// Fails when the file cannot be read or is no report.
     pub fn doc_tables(path: &Path) -> anyhow::Result<String> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let report: Self = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no report of `index`", path.display()))?;
-        Ok(report.to_markdown())
+        Ok(read_report::<Self>(path, "index")?.to_markdown())
     }
 
     /// Returns the results as tables in Markdown.

@@ -22,7 +22,7 @@ impl Mean {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
         let count = values.len().max(1) as f64;
-        let mean = values.iter().sum::<f64>() / count;
+        let mean = mean(values.iter().copied()).unwrap_or(0.0);
         let square = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
         let error = if values.len() > 1 { (square / (count - 1.0) / count).sqrt() } else { 0.0 };
         Self { mean, error }
@@ -37,6 +37,12 @@ impl Mean {
     pub fn of_differences(ones: &[f64], others: &[f64]) -> Self {
         Self::of(ones.iter().zip(others).map(|(one, other)| one - other))
     }
+}
+
+/// Returns the mean of `values`; `None` if there are none.
+pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.into_iter().collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Returns the largest of `values` ÷ their mean; 1 if all are 0.

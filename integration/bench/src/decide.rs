@@ -9,8 +9,7 @@ mod report;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-use signalbox_bench_report::Provenance;
+use signalbox_bench_report::{Provenance, write_report};
 use signalbox_schedule::Policy;
 
 use crate::policies::go;
@@ -67,8 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let report = Report { provenance: Provenance::collect()?, seeds, decisions, costs, admission };
     println!("{}", report.to_markdown());
     if let Some(path) = &args.output {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+        write_report(path, &report)?;
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ pub(crate) use args::Args;
 use std::fmt::Write;
 use std::path::Path;
 
+use signalbox_bench_report::{read_report, write_text};
+
 use report::Report;
 
 /// Runs the benchmark, prints the results, and writes them.
@@ -28,7 +30,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let goals = goals::all(&report);
     print!("\n== goals\n{}", goals::text(&goals));
     if let Some(path) = &args.output {
-        report.write(path)?;
+        write_text(path, &serde_json::to_string(&report)?)?;
     }
     let missed = goals.iter().filter(|goal| goal.met < goal.of).count();
     anyhow::ensure!(!args.check || missed == 0, "{missed} goals are missed");
@@ -40,7 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// # Errors
 /// Fails when the file is no report.
 pub(crate) fn doc_tables(path: &Path) -> anyhow::Result<String> {
-    let report = Report::read(path)?;
+    let report: Report = read_report(path, "flow")?;
     let Report { provenance, seeds, .. } = &report;
     let mut text = format!("Measured at {provenance}; means over {} seeds.\n\n", seeds.len());
     write!(text, "{}\n{}", goals::table(&goals::all(&report)), tables::all(&report))?;

@@ -22,9 +22,10 @@ mod traffic;
 
 use std::path::Path;
 
-pub(crate) use args::Args;
+use signalbox_bench_report::{read_report, write_report};
 
-use anyhow::Context;
+pub(crate) use args::Args;
+use report::Report;
 
 /// Runs the benchmark, prints the results, and writes them.
 ///
@@ -36,8 +37,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let goals = goals::all(&report);
     print!("\n== goals\n{}", goals::text(&goals));
     if let Some(path) = &args.output {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        write_report(path, &report)?;
     }
     let missed = goals.iter().filter(|goal| !goal.is_met).count();
     anyhow::ensure!(!args.check || missed == 0, "goals are missed in {missed} cells");
@@ -49,9 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// # Errors
 /// Fails when the file cannot be read or is no report.
 pub(crate) fn doc_tables(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let report: report::Report =
-        serde_json::from_str(&text).with_context(|| format!("{} is no report of `scale`", path.display()))?;
+    let report: Report = read_report(path, "scale")?;
     let goals = goals::table(&goals::all(&report));
     Ok(format!("Measured at {}.\n\n{}\n{goals}", report.provenance, report.tables()))
 }

@@ -21,7 +21,7 @@ mod traffic;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use signalbox_bench_report::write_report;
 
 use report::Results;
 use shape::Shape;
@@ -102,8 +102,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
         report::print_eviction(&results.eviction);
     }
     if let Some(path) = &args.output {
-        let json = serde_json::to_string_pretty(&results)?;
-        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+        write_report(path, &results)?;
     }
     let missed = goals::print(&results);
     anyhow::ensure!(!args.check || missed == 0, "{missed} goals are missed");

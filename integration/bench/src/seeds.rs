@@ -1,7 +1,5 @@
 //! The seeds of generated requests: some to tune constants with, and others to report.
 
-use std::ops::RangeInclusive;
-
 use clap::ValueEnum;
 
 /// Seeds of generated requests.
@@ -14,11 +12,12 @@ pub(crate) enum Seeds {
 }
 
 impl Seeds {
-    /// Returns all of them.
-    pub(crate) fn range(self) -> RangeInclusive<u64> {
-        match self {
+    /// Returns all of them, or the first `quick` of them in a quick run.
+    pub(crate) fn first(self, quick: Option<usize>) -> Vec<u64> {
+        let all = match self {
             Self::Tuning => 1..=5,
             Self::HeldOut => 6..=10,
-        }
+        };
+        all.take(quick.unwrap_or(usize::MAX)).collect()
     }
 }

@@ -1,12 +1,10 @@
 //! The report of `decide`.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use signalbox_bench_report::{Provenance, Table, short, thousands};
+use signalbox_bench_report::{Provenance, Table, read_report, short, thousands};
 
 use super::admission::{AdmissionCost, AdmissionRun};
 use super::fixture::Holders;
@@ -48,10 +46,7 @@ pub(super) struct DecisionCost {
 /// # Errors
 /// Fails when the file is no report.
 pub(crate) fn doc_tables(path: &Path) -> anyhow::Result<String> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let report: Report = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no report of `decide`", path.display()))?;
-    Ok(report.to_markdown())
+    Ok(read_report::<Report>(path, "decide")?.to_markdown())
 }
 
 impl Report {

@@ -12,7 +12,7 @@ use crate::sim::flow::{Control, FlowRun};
 use crate::sim::{self, RunConfig};
 
 /// The load in percent.
-const LOAD_PERCENT: u32 = 200;
+pub(super) const LOAD_PERCENT: u32 = 200;
 
 /// How many requests of the lowest tier may wait, at all replicas together: fewer than arrive in excess.
 const CAP: u64 = 200;

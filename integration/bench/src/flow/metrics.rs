@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use signalbox_bench_report::mean;
 
-use super::scenes::{CRITICAL, Scene, TENANTS, TIERS, tenant_name};
+use super::scenes::{CRITICAL, Scene, TENANTS, TIERS, tenant_of};
 use super::traffic::{SECONDS, Sent, tokens};
 use crate::sim::{RunResult, ServedRequest, SimRequest};
 
@@ -63,7 +64,7 @@ impl Metrics {
         });
         Self {
             critical_ttft_p99_ms: percentile(ttft_ms(true), 0.99),
-            ttft_mean_ms: all_ms.iter().sum::<f64>() / all_ms.len().max(1) as f64,
+            ttft_mean_ms: mean(all_ms).unwrap_or(0.0),
             tokens_per_second: tier_tokens_per_second.iter().sum(),
             tier_tokens_per_second,
             waited: counted().filter(|(_, waited_us)| waited_us.is_none_or(|us| us > 0)).count() as f64
@@ -104,10 +105,9 @@ impl Tokens {
     fn of((priority, window_s): (i32, &Range<f64>), sent: &Sent, run: &RunResult) -> Self {
         let mut sums = Self { asked: [0.0; TENANTS], got: [0.0; TENANTS] };
         for ((request, sender), served) in sent.requests.iter().zip(&sent.senders).zip(&run.served) {
-            if sender.priority != priority {
+            let Some(tenant) = tenant_of(&sender.tenant).filter(|_| sender.priority == priority) else {
                 continue;
-            }
-            let tenant = (0..TENANTS).find(|tenant| *sender.tenant == *tenant_name(*tenant)).unwrap_or(0);
+            };
             if asks_within(request, served, window_s) {
                 sums.asked[tenant] += tokens(request);
             }

@@ -16,7 +16,7 @@ const LOAD_PERCENT: u32 = 200;
 
 /// When the owner is killed: more than 1,000 requests wait then. And for how long no other one takes over.
 const KILLED_AT_S: f64 = 40.0;
-const GAP_S: f64 = 2.5;
+pub(super) const GAP_S: f64 = 2.5;
 
 /// What became of the requests of a run in which the owner was killed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,8 +27,9 @@ pub(super) struct Killed {
     /// Requests that were neither served nor refused, and those that were sent to an endpoint twice.
     pub(super) lost: usize,
     pub(super) doubled: usize,
-    /// The greatest difference of a tenant from its fair share of what was served in the gap, in percent.
-    pub(super) off_percent: f64,
+    /// The greatest difference of a tenant from its fair share of what was served in the gap, in percent; `None` if no tier
+    /// that got anything was short of capacity.
+    pub(super) off_percent: Option<f64>,
 }
 
 /// Runs a scene to its end and kills the owner in the middle.
@@ -57,6 +58,6 @@ pub(super) fn measure(traffic: &Traffic, seed: u64) -> Killed {
         most_waiting: run.flow.most_waiting.values().sum(),
         lost: sent.requests.len() - (served + run.flow.dropped).min(sent.requests.len()),
         doubled: run.flow.sent_again,
-        off_percent: largest_unfairness_percent(traffic.scene, &sent, &run, gap_s).unwrap_or(0.0),
+        off_percent: largest_unfairness_percent(traffic.scene, &sent, &run, gap_s),
     }
 }

@@ -1,11 +1,7 @@
 //! The results.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use signalbox_bench_report::Provenance;
+use signalbox_bench_report::{Provenance, mean};
 
 use super::caps::Capped;
 use super::metrics::Metrics;
@@ -46,8 +42,7 @@ impl Cell {
 
     /// Returns the mean of a measure over the runs that have it.
     pub(super) fn mean(&self, of: impl Fn(&Metrics) -> Option<f64>) -> Option<f64> {
-        let values: Vec<f64> = self.runs.iter().filter_map(of).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        mean(self.runs.iter().filter_map(of))
     }
 
     /// Returns the greatest value of a measure.
@@ -57,24 +52,6 @@ impl Cell {
 }
 
 impl Report {
-    /// Reads a report from a file.
-    ///
-    /// # Errors
-    /// Fails when it cannot be read, or is no report of `flow`.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no report of `flow`", path.display()))
-    }
-
-    /// Writes the report to a file.
-    ///
-    /// # Errors
-    /// Fails when the file cannot be written.
-    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let json = serde_json::to_string(self)?;
-        fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
-    }
-
     /// Returns the runs of another contender in the same cell.
     pub(super) fn other(&self, cell: &Cell, contender: &str) -> Option<&Cell> {
         let key = (&*cell.scene, cell.load_percent, cell.replicas, contender);
@@ -84,7 +61,6 @@ impl Report {
     /// Returns the mean, over seeds, of a measure in relation to that of another contender in the same run.
     pub(super) fn ratio(&self, cell: &Cell, to: &str, of: impl Fn(&Metrics) -> f64) -> Option<f64> {
         let other = self.other(cell, to)?;
-        let ratios = cell.runs.iter().zip(&other.runs).map(|(one, other)| of(one) / of(other));
-        Some(ratios.sum::<f64>() / cell.runs.len().max(1) as f64)
+        mean(cell.runs.iter().zip(&other.runs).map(|(one, other)| of(one) / of(other)))
     }
 }

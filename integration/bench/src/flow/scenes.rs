@@ -125,7 +125,15 @@ impl Scene {
     }
 }
 
+/// How the fairness id of a tenant begins, before its number.
+const TENANT: &str = "tenant-";
+
 /// Returns the fairness id of a tenant.
 pub(super) fn tenant_name(tenant: usize) -> String {
-    format!("tenant-{tenant}")
+    format!("{TENANT}{tenant}")
+}
+
+/// Returns the tenant that has a fairness id.
+pub(super) fn tenant_of(name: &str) -> Option<usize> {
+    name.strip_prefix(TENANT)?.parse().ok().filter(|tenant| *tenant < TENANTS)
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use signalbox_bench_report::Table;
+use signalbox_bench_report::{Table, mean};
 
-use super::caps::Capped;
+use super::caps::{self, Capped};
 use super::metrics::Metrics;
-use super::owner_kill::Killed;
+use super::owner_kill::{GAP_S, Killed};
 use super::report::{ALONE, Cell, GO, NONE, Report, SIGNALBOX};
 use super::scenes::SCENES;
 
@@ -16,15 +16,16 @@ pub(super) fn all(report: &Report) -> String {
     if !report.kills.is_empty() {
         let _ = write!(
             text,
-            "\nThe owner is killed, and no other one takes over for 2.5 s; one row per seed:\n\n{}",
+            "\nThe owner is killed, and no other one takes over for {GAP_S} s; one row per seed:\n\n{}",
             kills(&report.kills)
         );
     }
     if !report.caps.is_empty() {
         let _ = write!(
             text,
-            "\nAt 200 % load, the requests of the lowest tier that may wait are limited; one row per seed:\n\n{}",
-            caps(&report.caps)
+            "\nAt {} % load, the requests of the lowest tier that may wait are limited; one row per seed:\n\n{}",
+            caps::LOAD_PERCENT,
+            capped(&report.caps)
         );
     }
     text
@@ -34,9 +35,7 @@ fn scenes(report: &Report) -> String {
     let mut table = Table::new(&["scene", "what is sent", "requests/s at 100 %"]);
     for scene in &SCENES {
         let of = report.capacity_per_second.iter().filter(|(name, _)| name == scene.name);
-        let rates: Vec<f64> = of.map(|(_, rate)| *rate).collect();
-        if !rates.is_empty() {
-            let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+        if let Some(mean) = mean(of.map(|(_, rate)| *rate)) {
             table.row(&[scene.name.to_owned(), scene.about.to_owned(), format!("{mean:.1}")]);
         }
     }
@@ -99,13 +98,13 @@ fn kills(kills: &[Killed]) -> String {
             most_waiting.to_string(),
             lost.to_string(),
             doubled.to_string(),
-            format!("{off_percent:.1} %"),
+            format!("{} %", figure(*off_percent, 1)),
         ]);
     }
     table.into_text()
 }
 
-fn caps(caps: &[Capped]) -> String {
+fn capped(caps: &[Capped]) -> String {
     let mut table = Table::new(&["replicas", "limit", "most that waited", "refused"]);
     for Capped { replicas, cap, most_waiting, refused } in caps {
         table.row(&[replicas, &(*cap as usize), &(*most_waiting as usize), refused].map(ToString::to_string));

@@ -2,6 +2,7 @@
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use signalbox_bench_report::mean;
 use signalbox_modelsim::ModelConfig;
 use signalbox_modelsim::profiles::{self, Profile};
 use signalbox_workload::{Author, Item, Prompt, Segment};
@@ -129,7 +130,7 @@ fn tokens_per_second(run: &RunResult, sent: &Sent) -> f64 {
 }
 
 fn mean_tokens(sent: &Sent) -> f64 {
-    sent.requests.iter().map(tokens).sum::<f64>() / sent.requests.len().max(1) as f64
+    mean(sent.requests.iter().map(tokens)).unwrap_or(0.0)
 }
 
 /// Returns the tokens that a pod computes for a request: those of its output, and those of its prompt beyond the tenant's

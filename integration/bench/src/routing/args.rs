@@ -63,7 +63,7 @@ impl Args {
     }
 
     pub(crate) fn seeds(&self) -> Vec<u64> {
-        self.seeds.range().take(if self.quick { 2 } else { usize::MAX }).collect()
+        self.seeds.first(self.quick.then_some(2))
     }
 
     /// Returns the number of requests of each workload of a scene.

@@ -2,12 +2,10 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::{fs, io};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use signalbox_bench_report::Provenance;
+use signalbox_bench_report::{Provenance, read_report, write_text};
 
 use super::run_metrics::{RunMetrics, columns};
 use super::scenes::Scene;
@@ -108,8 +106,7 @@ impl Report {
     /// # Errors
     /// Fails when the file cannot be read or is no report.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no report of `routing`", path.display()))
+        read_report(path, "routing")
     }
 
     /// Writes the report.
@@ -117,14 +114,13 @@ impl Report {
     /// # Errors
     /// Fails when the file cannot be written.
     pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let value = serde_json::to_value(self)?;
-        write_lines(&value, path).with_context(|| format!("cannot write {}", path.display()))
+        write_text(path, &lines(&serde_json::to_value(self)?))
     }
 }
 
-/// Writes an object with a line for each value and for each element of a list, so that differences between
+/// Returns an object with a line for each value and for each element of a list, so that differences between
 /// two files are easy to read.
-fn write_lines(value: &Value, path: &Path) -> io::Result<()> {
+fn lines(value: &Value) -> String {
     let mut text = String::from("{\n");
     let fields = value.as_object().into_iter().flatten();
     for (at, (name, value)) in fields.enumerate() {
@@ -138,8 +134,8 @@ fn write_lines(value: &Value, path: &Path) -> io::Result<()> {
             None => text.push_str(&value.to_string()),
         }
     }
-    text.push_str("\n}\n");
-    fs::write(path, text)
+    text.push_str("\n}");
+    text
 }
 
 #[cfg(test)]
@@ -195,7 +191,7 @@ pub(super) mod tests {
         let report = report([100.0, 90.5], &[("least-load", [200.0, 180.25])]);
         report.write(&path)?;
         assert_eq!(report, Report::read(&path)?);
-        assert!(fs::read_to_string(&path)?.lines().count() > 10, "the file has a line per entry");
+        assert!(std::fs::read_to_string(&path)?.lines().count() > 10, "the file has a line per entry");
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 pub(super) mod columns;
 
 use serde::{Deserialize, Serialize};
+use signalbox_bench_report::mean;
 
 use super::bounds::Bound;
 use super::workload::Workload;
@@ -88,22 +89,18 @@ impl RunMetrics {
 
     /// Returns the mean of each metric.
     pub(super) fn mean(runs: &[Self]) -> Self {
-        let mean = |of: fn(&Self) -> f64| runs.iter().map(of).sum::<f64>() / runs.len().max(1) as f64;
-        let mean_of_some = |of: fn(&Self) -> Option<f64>| {
-            let values: Option<Vec<f64>> = runs.iter().map(of).collect();
-            values
-                .filter(|values| !values.is_empty())
-                .map(|values| values.iter().sum::<f64>() / values.len() as f64)
-        };
+        let mean_of = |of: fn(&Self) -> f64| mean(runs.iter().map(of)).unwrap_or(0.0);
+        let mean_of_some =
+            |of: fn(&Self) -> Option<f64>| mean(runs.iter().map(of).collect::<Option<Vec<_>>>()?);
         Self {
-            hit_rate: mean(|run| run.hit_rate),
-            ttft_mean_ms: mean(|run| run.ttft_mean_ms),
-            ttft_p50_ms: mean(|run| run.ttft_p50_ms),
-            ttft_p90_ms: mean(|run| run.ttft_p90_ms),
-            ttft_p99_ms: mean(|run| run.ttft_p99_ms),
-            recomputed_share: mean(|run| run.recomputed_share),
-            e2e_mean_ms: mean(|run| run.e2e_mean_ms),
-            spread: mean(|run| run.spread),
+            hit_rate: mean_of(|run| run.hit_rate),
+            ttft_mean_ms: mean_of(|run| run.ttft_mean_ms),
+            ttft_p50_ms: mean_of(|run| run.ttft_p50_ms),
+            ttft_p90_ms: mean_of(|run| run.ttft_p90_ms),
+            ttft_p99_ms: mean_of(|run| run.ttft_p99_ms),
+            recomputed_share: mean_of(|run| run.recomputed_share),
+            e2e_mean_ms: mean_of(|run| run.e2e_mean_ms),
+            spread: mean_of(|run| run.spread),
             prediction_error: mean_of_some(|run| run.prediction_error),
             prediction_bias: mean_of_some(|run| run.prediction_bias),
         }

@@ -50,7 +50,6 @@ impl Args {
     }
 
     pub(super) fn seeds(&self) -> Vec<u64> {
-        let count = if self.quick { 1 } else { usize::MAX };
-        self.seeds.range().take(count).collect()
+        self.seeds.first(self.quick.then_some(1))
     }
 }

@@ -1,6 +1,6 @@
 //! Runs all cells: each profile with each start-up of pods, under each contender and seed.
 
-use signalbox_bench_report::Provenance;
+use signalbox_bench_report::{Provenance, mean};
 
 use super::args::Args;
 use super::measures::Measures;
@@ -35,7 +35,7 @@ struct Job {
 pub(super) fn run_all(args: &Args) -> anyhow::Result<Report> {
     let seeds = args.seeds();
     let speeds = seeds.iter().map(|seed| measure_pod(Pod::new(model(), 0.0), *seed));
-    let pod_per_second = speeds.sum::<f64>() / seeds.len().max(1) as f64;
+    let pod_per_second = mean(speeds).unwrap_or(0.0);
     let mut jobs = Vec::new();
     for profile in args.profiles() {
         for startup_s in args.startups_s() {

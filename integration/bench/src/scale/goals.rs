@@ -65,7 +65,7 @@ fn of_signal((profile, startup_s): (&str, u32), one: &Cell, eight: &Cell) -> Vec
         });
     }
     goals.extend([one, eight].into_iter().filter_map(Cell::overshoot).map(|percent| Goal {
-        name: "overshoot at most 10 %".to_owned(),
+        name: format!("overshoot at most {OVERSHOOT_LIMIT} %"),
         cell: format!("{cell}: {percent:.1} %"),
         is_met: percent <= OVERSHOOT_LIMIT,
     }));
@@ -114,7 +114,11 @@ impl Frontier {
         let is_better = equal.is_some_and(|equal| attained >= equal + MORE_POINTS);
         let figure = |of: Option<f64>| of.map_or_else(|| "–".to_owned(), |of| format!("{of:.2} %"));
         Goal {
-            name: format!("≥ 10 % fewer hours or ≥ 5 points more than {}", self.recipe.name()),
+            name: format!(
+                "≥ {:.0} % fewer hours or ≥ {MORE_POINTS} points more than {}",
+                (1.0 - HOURS_LIMIT) * 100.0,
+                self.recipe.name()
+            ),
             cell: format!(
                 "{cell}: {attained:.2} % with {hours:.1} h; the recipe {:.2} % with {:.1} h, tuned to our hours {}, \
                  to a ninth more {}",

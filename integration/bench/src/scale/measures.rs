@@ -1,6 +1,7 @@
 //! What is measured of a run.
 
 use serde::{Deserialize, Serialize};
+use signalbox_bench_report::mean;
 
 use super::scene::Scene;
 use super::scrapes::TTFT_GOAL_S;
@@ -72,8 +73,8 @@ fn overshoot(replicas: &[u32], (from_s, to_s): (f64, f64)) -> f64 {
     let (from, to) = (from_s as usize, to_s as usize);
     let most = replicas[from..to].iter().copied().max().unwrap_or(0);
     let settled = &replicas[(to_s - SETTLED_S) as usize..to];
-    let mean = settled.iter().map(|count| f64::from(*count)).sum::<f64>() / settled.len().max(1) as f64;
-    f64::from(most) / mean.max(1.0) - 1.0
+    let settled = mean(settled.iter().map(|count| f64::from(*count))).unwrap_or(0.0);
+    f64::from(most) / settled.max(1.0) - 1.0
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The results and their tables.
 
 use serde::{Deserialize, Serialize};
-use signalbox_bench_report::{Provenance, Table};
+use signalbox_bench_report::{Provenance, Table, mean};
 
 use super::measures::Measures;
 use super::profiles::PROFILES;
@@ -49,7 +49,7 @@ pub(super) struct Total {
 impl Cell {
     /// Returns the mean of a measure over the runs.
     pub(super) fn mean(&self, of: impl Fn(&Measures) -> f64) -> f64 {
-        self.runs.iter().map(of).sum::<f64>() / self.runs.len().max(1) as f64
+        mean(self.runs.iter().map(of)).unwrap_or(0.0)
     }
 
     pub(super) fn attained(&self) -> f64 {
@@ -62,8 +62,7 @@ impl Cell {
 
     /// Returns the mean overshoot in percent, if the profile has a plateau.
     pub(super) fn overshoot(&self) -> Option<f64> {
-        let all: Option<Vec<f64>> = self.runs.iter().map(|of| of.overshoot_percent).collect();
-        all.map(|all| all.iter().sum::<f64>() / all.len().max(1) as f64)
+        mean(self.runs.iter().map(|of| of.overshoot_percent).collect::<Option<Vec<_>>>()?)
     }
 }
 
@@ -92,9 +91,8 @@ impl Report {
     pub(super) fn total(&self, startup_s: u32, contender: &Contender) -> Option<Total> {
         let is_it = |cell: &&Cell| (cell.startup_s, &cell.contender) == (startup_s, contender);
         let cells: Vec<&Cell> = self.cells.iter().filter(is_it).collect();
-        let attained = cells.iter().map(|cell| cell.attained()).sum::<f64>() / cells.len() as f64;
-        let hours = cells.iter().map(|cell| cell.hours()).sum();
-        (!cells.is_empty()).then_some(Total { attained, hours })
+        let attained = mean(cells.iter().map(|cell| cell.attained()))?;
+        Some(Total { attained, hours: cells.iter().map(|cell| cell.hours()).sum() })
     }
 
     /// Returns the cell of a contender.
