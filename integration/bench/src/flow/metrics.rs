@@ -17,6 +17,9 @@ const WARM_UP_S: f64 = 5.0;
 const COMPARED_S: f64 = 20.0;
 const BREAK_S: f64 = 1.0;
 
+/// The time within which it does not matter who waited first, in seconds.
+const STEP_S: f64 = 0.5;
+
 /// A tier is short of capacity if it gets less than this share of the tokens that it asks for.
 const SHORT: f64 = 0.95;
 
@@ -54,13 +57,15 @@ impl Metrics {
         let all_ms = ttft_ms(false);
         let window_s = WARM_UP_S..SECONDS;
         let tier_tokens_per_second = TIERS.iter().map(|(priority, _)| {
-            let of_tier = Tokens::of((*priority, &window_s), sent, run);
-            of_tier.got.iter().sum::<f64>() / (window_s.end - window_s.start)
+            let of_tier = requests().filter(|(((_, sender), _), _)| sender.priority == *priority);
+            let served =
+                of_tier.map(|(((request, _), served), _)| tokens_in_window(request, served, &window_s));
+            served.sum::<f64>() / (window_s.end - window_s.start)
         });
         let tier_tokens_per_second: Vec<_> = tier_tokens_per_second.collect();
         let fair = TIERS.iter().find_map(|(priority, _)| {
             let window_s = queue_s(*priority, sent, run)?;
-            Tokens::of((*priority, &window_s), sent, run).relative_to_fair_shares(scene)
+            Shares::of((*priority, &window_s), scene, sent, run).relative()
         });
         Self {
             critical_ttft_p99_ms: percentile(ttft_ms(true), 0.99),
@@ -85,9 +90,8 @@ pub(super) fn largest_unfairness_percent(
     run: &RunResult,
     window_s: Range<f64>,
 ) -> Option<f64> {
-    let relative = |(priority, _): &(i32, f64)| {
-        Tokens::of((*priority, &window_s), sent, run).relative_to_fair_shares(scene)
-    };
+    let relative =
+        |(priority, _): &(i32, f64)| Shares::of((*priority, &window_s), scene, sent, run).relative();
     TIERS.iter().find_map(relative).as_deref().map(largest_difference_percent)
 }
 
@@ -95,37 +99,64 @@ fn largest_difference_percent(ratios: &[f64]) -> f64 {
     ratios.iter().map(|ratio| (ratio - 1.0).abs() * 100.0).fold(0.0, f64::max)
 }
 
-/// What the tenants asked for and got in one tier within a time, in tokens.
-struct Tokens {
-    asked: [f64; TENANTS],
+/// What the tenants of a tier asked for and got within a time, in tokens of requests that went to an endpoint. What an endpoint
+/// makes of them later is not the picker's share.
+struct Shares {
+    asked: f64,
     got: [f64; TENANTS],
+    /// What each would have got if the capacity of each moment had been shared out by weight among those who waited then: what
+    /// a tenant did not ask for at that time, it cannot get later.
+    fair: [f64; TENANTS],
 }
 
-impl Tokens {
-    fn of((priority, window_s): (i32, &Range<f64>), sent: &Sent, run: &RunResult) -> Self {
-        let mut sums = Self { asked: [0.0; TENANTS], got: [0.0; TENANTS] };
-        for ((request, sender), served) in sent.requests.iter().zip(&sent.senders).zip(&run.served) {
-            let Some(tenant) = tenant_of(&sender.tenant).filter(|_| sender.priority == priority) else {
-                continue;
-            };
-            if asks_within(request, served, window_s) {
-                sums.asked[tenant] += tokens(request);
+impl Shares {
+    fn of((priority, window_s): (i32, &Range<f64>), scene: &Scene, sent: &Sent, run: &RunResult) -> Self {
+        let steps = ((window_s.end - window_s.start) / STEP_S).ceil() as usize;
+        let step = |at_s: f64| ((at_s - window_s.start) / STEP_S).max(0.0) as usize;
+        let (mut arrived, mut gone) = (vec![[0.0; TENANTS]; steps], vec![0.0; steps]);
+        let mut shares = Self { asked: 0.0, got: [0.0; TENANTS], fair: [0.0; TENANTS] };
+        let requests = sent.requests.iter().zip(&sent.senders).zip(&run.flow.waited_us);
+        for ((request, sender), waited_us) in requests {
+            let at_s = request.at_us as f64 / 1e6;
+            let gone_s = waited_us.map_or(f64::INFINITY, |us| at_s + us as f64 / 1e6);
+            let is_within = at_s < window_s.end && gone_s >= window_s.start;
+            let is_counted = sender.priority == priority && is_within;
+            let Some(tenant) = tenant_of(&sender.tenant).filter(|_| is_counted) else { continue };
+            arrived[step(at_s)][tenant] += tokens(request);
+            shares.asked += tokens(request);
+            if gone_s < window_s.end {
+                gone[step(gone_s)] += tokens(request);
+                shares.got[tenant] += tokens(request);
             }
-            sums.got[tenant] += tokens_in_window(request, served, window_s);
         }
-        sums
+        shares.fair = shared_out(&arrived, &gone, &scene.weights);
+        shares
     }
 
     /// Returns what each tenant got, relative to its fair share; `None` if the tier is not short of capacity, or gets next to
     /// nothing.
-    fn relative_to_fair_shares(&self, scene: &Scene) -> Option<Vec<f64>> {
-        let [asked, got] = [self.asked, self.got].map(|of| of.iter().sum::<f64>());
-        if got <= 0.1 * asked || got >= SHORT * asked {
+    fn relative(&self) -> Option<Vec<f64>> {
+        let got = self.got.iter().sum::<f64>();
+        if got <= 0.1 * self.asked || got >= SHORT * self.asked {
             return None;
         }
-        let shares = fair_shares(&self.asked, &scene.weights, got);
-        Some(self.got.iter().zip(shares).map(|(got, share)| got / share.max(1.0)).collect())
+        Some(self.got.iter().zip(self.fair).map(|(got, share)| got / share.max(1.0)).collect())
     }
+}
+
+/// Shares what went in each step out among those who had asked for it until then, by weight.
+fn shared_out(arrived: &[[f64; TENANTS]], gone: &[f64], weights: &[u32]) -> [f64; TENANTS] {
+    let (mut waiting, mut fair, mut left) = ([0.0; TENANTS], [0.0; TENANTS], 0.0);
+    for (arrived, gone) in arrived.iter().zip(gone) {
+        waiting.iter_mut().zip(arrived).for_each(|(waiting, arrived)| *waiting += arrived);
+        let all = (gone + left).min(waiting.iter().sum());
+        left += gone - all;
+        for (at, share) in fair_shares(&waiting, weights, all).into_iter().enumerate() {
+            waiting[at] = (waiting[at] - share).max(0.0);
+            fair[at] += share;
+        }
+    }
+    fair
 }
 
 /// Returns the time from which on requests of a tier wait in the picker to the end of the run, if it is long enough to compare
@@ -150,13 +181,6 @@ fn last_queue_s(waits_s: impl Iterator<Item = Range<f64>>) -> Range<f64> {
         true => wait_s,
         false => queue_s.start..queue_s.end.max(wait_s.end),
     })
-}
-
-/// Returns whether a request asks for its tokens within a time: it has arrived, and did not have its first token before.
-fn asks_within(request: &SimRequest, served: &ServedRequest, window_s: &Range<f64>) -> bool {
-    let first_s = (served.arrived_us + served.ttft_us) as f64 / 1e6;
-    let was_served = served.ttft_us > 0 && first_s < window_s.start;
-    (request.at_us as f64) < window_s.end * 1e6 && !was_served
 }
 
 /// Returns the tokens of a request that were served within a time: the prompt with the first token, and the output
@@ -212,7 +236,6 @@ fn percentile(mut of: Vec<f64>, share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::Prompt;
 
     #[test]
     fn what_one_leaves_goes_to_the_others_by_weight() {
@@ -225,23 +248,19 @@ mod tests {
         assert_eq!((1.0, 0.25), (jain(&[2.0; 4]), jain(&[0.0, 0.0, 3.0, 0.0])));
     }
 
-    /// Otherwise a tenant that sends nothing for a moment would have no share of what is served meanwhile.
+    /// What a tenant gets while it alone waits is not taken from those who ask later.
     #[test]
-    fn request_that_arrived_earlier_and_still_waits_asks_for_its_tokens() {
-        let request = |at_us| SimRequest { at_us, prompt: prompt(), output_tokens: 1 };
-        let served = |ttft_us| ServedRequest { arrived_us: 1_000_000, ttft_us, ..ServedRequest::default() };
-        let window_s = 2.0..3.0;
-        assert!(asks_within(&request(1_000_000), &served(0), &window_s), "it still waits");
-        assert!(
-            asks_within(&request(1_000_000), &served(1_500_000), &window_s),
-            "it is served in the window"
-        );
-        assert!(!asks_within(&request(1_000_000), &served(500_000), &window_s), "it was served before");
-        assert!(!asks_within(&request(3_000_000), &served(0), &window_s), "it comes later");
-    }
-
-    fn prompt() -> Prompt {
-        Prompt { chain: [].into(), text_bytes: 0, blocks: [].into(), prompt_blocks: 0, tokens: 1 }
+    fn capacity_is_shared_out_among_those_who_wait_at_that_time() {
+        let of = |first: f64, second: f64| {
+            let mut all = [0.0; TENANTS];
+            (all[0], all[1]) = (first, second);
+            all
+        };
+        let equal = [1; TENANTS];
+        assert_eq!(of(50.0, 40.0), shared_out(&[of(10.0, 0.0), of(90.0, 90.0)], &[10.0, 80.0], &equal));
+        assert_eq!(of(20.0, 60.0), shared_out(&[of(90.0, 90.0)], &[80.0], &[1, 3, 1, 1, 1, 1, 1, 1]));
+        let late = shared_out(&[of(20.0, 0.0), of(20.0, 0.0)], &[30.0, 0.0], &equal);
+        assert_eq!(of(30.0, 0.0), late, "what went earlier than it was asked for counts later");
     }
 
     #[test]
