@@ -26,7 +26,6 @@ pub(super) struct Report {
     /// Decisions timed per policy, pool and kind of prompts.
     pub(super) decisions: u32,
     pub(super) costs: Vec<DecisionCost>,
-    #[serde(default)]
     pub(super) admission: Vec<AdmissionCost>,
 }
 
@@ -93,9 +92,6 @@ impl Report {
 
     /// Returns what flow control adds as a table and its goal in Markdown.
     fn admission(&self) -> String {
-        if self.admission.is_empty() {
-            return String::new();
-        }
         let mut table =
             Table::new(&["endpoints", "the chosen endpoint", "admission, µs", "p99", "allocations"]);
         let us = |cost: &AdmissionCost, of: fn(&AdmissionRun) -> f64| format!("{:.2}", cost.median(of) / 1e3);
