@@ -12,7 +12,7 @@ use crate::token_ratio::TokenRatio;
 pub struct ServedModels {
     /// The LoRA adapters that any endpoint is known to have had.
     pub adapters: Arc<BTreeSet<Arc<str>>>,
-    /// The models of which a token ratio was learned: an endpoint has reported usage for them.
+    /// The models of which a token ratio is known that differs from what is assumed: endpoints have reported usage for them.
     pub with_usage: Arc<BTreeMap<ModelKey, TokenRatio>>,
 }
 

@@ -134,8 +134,13 @@ fn goal(
 
 /// Returns the goals as lines.
 pub(super) fn text(goals: &[Goal]) -> String {
-    goals.iter().fold(String::new(), |mut text, Goal { name, met, of, worst, go_met }| {
-        let status = if met == of { "met   " } else { "MISSED" };
+    goals.iter().fold(String::new(), |mut text, goal| {
+        let Goal { name, met, of, worst, go_met } = goal;
+        let status = match (met, of) {
+            (_, 0) => "absent",
+            (met, of) if met == of => "met   ",
+            _ => "MISSED",
+        };
         let go = go_met.map_or_else(String::new, |go_met| format!("; the Go EPP in {go_met}"));
         let _ = writeln!(text, "  {status} {name}: in {met} of {of} cells; worst {worst:.3}{go}");
         text

@@ -146,11 +146,10 @@ impl Shares {
 
 /// Shares what went in each step out among those who had asked for it until then, by weight.
 fn shared_out(arrived: &[[f64; TENANTS]], gone: &[f64], weights: &[u32]) -> [f64; TENANTS] {
-    let (mut waiting, mut fair, mut left) = ([0.0; TENANTS], [0.0; TENANTS], 0.0);
+    let (mut waiting, mut fair) = ([0.0; TENANTS], [0.0; TENANTS]);
     for (arrived, gone) in arrived.iter().zip(gone) {
         waiting.iter_mut().zip(arrived).for_each(|(waiting, arrived)| *waiting += arrived);
-        let all = (gone + left).min(waiting.iter().sum());
-        left += gone - all;
+        let all = gone.min(waiting.iter().sum());
         for (at, share) in fair_shares(&waiting, weights, all).into_iter().enumerate() {
             waiting[at] = (waiting[at] - share).max(0.0);
             fair[at] += share;
@@ -259,8 +258,6 @@ mod tests {
         let equal = [1; TENANTS];
         assert_eq!(of(50.0, 40.0), shared_out(&[of(10.0, 0.0), of(90.0, 90.0)], &[10.0, 80.0], &equal));
         assert_eq!(of(20.0, 60.0), shared_out(&[of(90.0, 90.0)], &[80.0], &[1, 3, 1, 1, 1, 1, 1, 1]));
-        let late = shared_out(&[of(20.0, 0.0), of(20.0, 0.0)], &[30.0, 0.0], &equal);
-        assert_eq!(of(30.0, 0.0), late, "what went earlier than it was asked for counts later");
     }
 
     #[test]

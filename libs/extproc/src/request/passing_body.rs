@@ -45,6 +45,25 @@ impl PassingBody {
         self.held.len_bytes()
     }
 
+    /// Returns whether the model is looked for when a chunk of this length arrives: in the first one, and when it completes the
+    /// body.
+    pub(super) fn is_searched_with(
+        &self,
+        chunk_bytes: usize,
+        is_last: bool,
+        headers: &RequestHeaders,
+    ) -> bool {
+        let is_first = self.held.len_bytes() == 0 && !headers.is_compressed();
+        is_last || is_first || self.is_complete_with(chunk_bytes, headers)
+    }
+
+    /// Returns whether the announced bytes are there with so many more. An engine begins then, even if the end of the stream
+    /// follows alone.
+    fn is_complete_with(&self, chunk_bytes: usize, headers: &RequestHeaders) -> bool {
+        let bytes = (self.held.len_bytes() + chunk_bytes) as u64;
+        headers.content_length_bytes.is_some_and(|announced| bytes >= announced)
+    }
+
     /// Adds a chunk and looks for the model in the first chunk, and when the body is complete.
     pub(super) fn push(
         &mut self,
@@ -53,18 +72,17 @@ impl PassingBody {
         headers: &RequestHeaders,
         config: &Config,
     ) -> Search {
-        let is_first = self.held.len_bytes() == 0;
+        let searches = self.is_searched_with(chunk.len(), is_last, headers);
         let announced_bytes = headers.content_length_bytes;
         let held_bytes = self.held.held_bytes_with(chunk.len(), announced_bytes);
         if held_bytes > config.body_limit_bytes || self.reservation.resize(held_bytes).is_err() {
             return Search::Ended;
         }
         self.held.push(chunk, announced_bytes);
-        // An engine begins when it has the announced bytes, even if the end of the stream follows alone.
-        let is_last = is_last || announced_bytes.is_some_and(|bytes| self.held.len_bytes() as u64 >= bytes);
-        if !is_last && (!is_first || headers.is_compressed()) {
+        if !searches {
             return Search::GoesOn;
         }
+        let is_last = is_last || self.is_complete_with(0, headers);
         match catch_panic(GuardedStep::RequestBody, || self.find_model(headers, config)) {
             Ok(Some(model)) => match check_fixed_model(&model, self.fixed, config) {
                 Ok(()) => Search::Ended,

@@ -70,10 +70,14 @@ impl Request {
         Ok(Actions::new())
     }
 
-    /// Returns the length of the body that is read when `message` arrives, because it completes it; 0 if it completes none.
+    /// Returns the length of the body that is read when `message` arrives, because it completes it, or begins one in which the
+    /// model is looked for; else 0.
     pub(crate) fn bytes_completed_by(&self, message: &Message) -> usize {
         match (message, &self.passing_body) {
-            (Message::RequestBody(last), Some(body)) => body.len_bytes() + last.body.len(),
+            (Message::RequestBody(chunk), Some(body)) => {
+                let is_read = body.is_searched_with(chunk.body.len(), chunk.end_of_stream, &self.headers);
+                if is_read { body.len_bytes() + chunk.body.len() } else { 0 }
+            }
             (Message::RequestTrailers(_), Some(body)) => body.len_bytes(),
             _ => self.stage.bytes_completed_by(message),
         }

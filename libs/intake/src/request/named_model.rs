@@ -34,10 +34,12 @@ pub fn named_model(api: Api, part: &[u8]) -> Option<String> {
 pub fn models_in_path(path: &str) -> Vec<String> {
     let path = path.split('#').next().unwrap_or_default();
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let rest = path.split_once("/models/").map_or("", |(_, rest)| rest.trim_end_matches('/'));
+    let rest = after_models(path).unwrap_or("").trim_end_matches('/');
     let segment = rest.split('/').next().unwrap_or_default();
     let without_method = [rest, segment].map(|name| name.rsplit_once(':').map_or(name, |(name, _)| name));
-    let parameters = query.split('&').filter_map(|parameter| parameter.strip_prefix("model="));
+    let names_in_query = path.ends_with("/realtime");
+    let parameters = query.split('&').filter(|_| names_in_query);
+    let parameters = parameters.filter_map(|parameter| parameter.strip_prefix("model="));
     let mut names = Vec::new();
     for name in [rest, segment].into_iter().chain(without_method).chain(parameters) {
         let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
@@ -46,6 +48,17 @@ pub fn models_in_path(path: &str) -> Vec<String> {
         }
     }
     names
+}
+
+/// Returns what follows `/models/` in a path of an API: after its version, or a publisher of models. Elsewhere, as in a prefix
+/// that a route removes, it names no model of a request.
+fn after_models(path: &str) -> Option<&str> {
+    let (before, rest) = path.split_once("/models/")?;
+    let mut segments = before.rsplit('/');
+    let last = segments.next()?;
+    let is_version =
+        last.strip_prefix('v').is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()));
+    (is_version || segments.next() == Some("publishers")).then_some(rest)
 }
 
 /// Returns the first `model` of a JSON object that may end early.

@@ -58,6 +58,9 @@ fn path_may_name_a_model() {
         ("/v1/models", &[]),
         ("/v1/models/", &[]),
         ("/v1/my-models/alias?other_model=b&model=", &[]),
+        ("/v1/publishers/p/models/alias:predict", &["alias:predict", "alias"]),
+        ("/models/alias/v1/models", &[]),
+        ("/metrics?model=alias", &[]),
         ("", &[]),
     ] {
         assert_eq!(names, models_in_path(path), "{path}");

@@ -11,7 +11,8 @@ use crate::pool_state::{EndpointList, EndpointState};
 /// The maximum number of endpoints that are read with one input.
 const MAX_ENDPOINTS_PER_INPUT: usize = 512;
 
-/// The endpoints that were read so far. One that is added or removed meanwhile may be missed until the next assessment.
+/// The endpoints that were read so far. One that is added meanwhile may be missed, and one that is removed still counted, until
+/// the next assessment.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The first key that was not read.
