@@ -166,7 +166,7 @@ async fn all_errors_of_an_endpoints_file_are_reported_at_once() {
     fs::write(&file, text).unwrap();
     let flags = ["--endpoints", file.to_str().unwrap()];
     let error = up(&dir, &flags).await.unwrap_err().to_string();
-    assert!(error.contains("exit status: 64"), "{error}");
+    assert!(error.contains("exit status: 1"), "{error}");
     for (line, what) in [("6", "a"), ("7", "nowhere"), ("8", "colour")] {
         let is_reported = error.lines().any(|text| text.contains(line) && text.contains(what));
         assert!(is_reported, "line {line} is not in:\n{error}");
