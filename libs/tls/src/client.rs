@@ -141,9 +141,9 @@ impl Service<Uri> for Dialer {
 async fn dial(peer: PeerAddress, tls: Option<ClientTls>) -> io::Result<TokioIo<Connection>> {
     let stream = TcpStream::connect(peer.to_string()).await?;
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok(TokioIo::new(Connection::Plain(stream))) };
+    let Some(tls) = tls else { return Ok(TokioIo::new(Connection::plain(stream))) };
     let name = ServerName::try_from(peer.host().to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let stream = TlsConnector::from(tls.config()).connect(name, stream).await?;
-    Ok(TokioIo::new(Connection::Tls(Box::new(TlsStream::Client(stream)))))
+    Ok(TokioIo::new(Connection::tls(TlsStream::Client(stream))))
 }

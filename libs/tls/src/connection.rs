@@ -1,6 +1,7 @@
 //! A TCP connection with or without TLS.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,18 +9,39 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::Connected;
 
 use crate::client_authority::PresentedChain;
 use crate::identity::names_of;
+use crate::permits::{Permit, PermitHandle, PermitLimits, Permits};
 
 /// A TCP connection with or without TLS.
 #[derive(Debug)]
-pub enum Connection {
-    /// Without TLS.
+pub struct Connection {
+    pub(crate) transport: Transport,
+    /// `None` if the server does not bound its connections.
+    permit: Option<Permit>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Transport {
     Plain(TcpStream),
-    /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Bounds the connections that a server holds at a time. One beyond a limit takes the place of the oldest, which breaks.
+pub fn bounded(
+    incoming: impl Stream<Item = io::Result<Connection>>,
+    limits: PermitLimits,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let permits = Permits::new(limits);
+    incoming.map(move |accepted| {
+        accepted.map(|connection| {
+            let permit = permits.issue(connection.client_address());
+            Connection { permit: Some(permit), ..connection }
+        })
+    })
 }
 
 /// The names in the certificate that the process at the other end of a connection presented. Requests carry it as an
@@ -37,9 +59,31 @@ impl PeerCertificate {
 }
 
 impl Connection {
+    pub(crate) fn plain(stream: TcpStream) -> Self {
+        Self { transport: Transport::Plain(stream), permit: None }
+    }
+
+    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self { transport: Transport::Tls(Box::new(stream)), permit: None }
+    }
+
+    /// Returns the permit of a [`bounded`] connection. One that gives it back stays, however many there are.
+    pub fn permit(&self) -> Option<PermitHandle> {
+        self.permit.as_ref().map(|permit| permit.handle().clone())
+    }
+
+    fn client_address(&self) -> IpAddr {
+        let stream = match &self.transport {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        // A connection that is closed already has no address.
+        stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
+    }
+
     /// Returns the certificates that the client presented.
     pub fn chain(&self) -> PresentedChain {
-        let Self::Tls(stream) = self else { return PresentedChain::default() };
+        let Transport::Tls(stream) = &self.transport else { return PresentedChain::default() };
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
         PresentedChain(presented.iter().map(|certificate| certificate.clone().into_owned()).collect())
     }
@@ -49,7 +93,7 @@ impl Connected for Connection {
     type ConnectInfo = PeerCertificate;
 
     fn connect_info(&self) -> PeerCertificate {
-        let Self::Tls(stream) = self else { return PeerCertificate::default() };
+        let Transport::Tls(stream) = &self.transport else { return PeerCertificate::default() };
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         // The handshake has parsed the certificate.
         let names = certificate.and_then(|certificate| names_of(certificate).ok());
@@ -63,18 +107,22 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        let Self { transport, permit } = self.get_mut();
+        if permit.as_mut().is_some_and(|permit| permit.poll_revoked(context).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        match transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -83,30 +131,30 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

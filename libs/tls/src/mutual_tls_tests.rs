@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_stream::StreamExt;
 
+use crate::connection::Transport;
 use crate::{Connection, ExposedListener, FileError, Identity, PeerRole, Security, TlsFlags};
 
 /// A certificate authority and a folder with its files.
@@ -97,7 +98,7 @@ async fn dial(identity: &Identity, to: SocketAddr, name: &str) -> std::io::Resul
     let name = name.to_owned().try_into().unwrap();
     let stream = TcpStream::connect(to).await?;
     let stream = TlsConnector::from(identity.configs().client).connect(name, stream).await?;
-    Ok(Connection::Tls(Box::new(stream.into())))
+    Ok(Connection::tls(stream.into()))
 }
 
 async fn exchange(connection: &mut Connection) -> std::io::Result<()> {
@@ -230,7 +231,7 @@ async fn client_without_a_certificate_is_rejected() {
     let exchanged = async {
         let name = "owner".try_into().unwrap();
         let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
-        exchange(&mut Connection::Tls(Box::new(stream.into()))).await
+        exchange(&mut Connection::tls(stream.into())).await
     };
     let refused = exchanged.await.unwrap_err().to_string();
     assert!(refused.contains("CertificateRequired"), "{refused}");
@@ -244,7 +245,7 @@ async fn every_connection_performs_a_full_handshake() {
     for _ in 0..3 {
         let mut connection = dial(&replica, address, "owner").await.unwrap();
         exchange(&mut connection).await.unwrap();
-        let Connection::Tls(stream) = connection else { panic!("the connection is plaintext") };
+        let Transport::Tls(stream) = connection.transport else { panic!("the connection is plaintext") };
         assert_eq!(Some(rustls::HandshakeKind::Full), stream.get_ref().1.handshake_kind());
     }
 }

@@ -2,7 +2,6 @@
 
 mod accept;
 mod any_client;
-mod handshakes;
 #[cfg(test)]
 mod tests;
 

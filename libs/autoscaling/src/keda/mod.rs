@@ -17,7 +17,7 @@ use signalbox_protos::keda::externalscaler::{
     GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, IsActiveResponse, MetricSpec, MetricValue,
     ScaledObjectRef,
 };
-use signalbox_tls::{Connection, PeerCertificate, PeerRole, Security};
+use signalbox_tls::{Connection, PeerCertificate, PeerRole, PermitLimits, Security, bounded};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +31,9 @@ use crate::signals::{Latest, SignalChanges, Signals};
 
 /// Who may ask.
 const CLIENTS: &[PeerRole] = &[PeerRole::Autoscaler];
+
+/// How many connections there may be. KEDA has a few.
+const CONNECTIONS: PermitLimits = PermitLimits { total: 512, per_address: 64 };
 
 /// Answers on a stream that can queue until KEDA reads them.
 const MAX_QUEUED: usize = 1;
@@ -71,7 +74,7 @@ impl<S: Signals> Keda<S> {
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .add_service(ExternalScalerServer::new(self))
-            .serve_with_incoming_shutdown(incoming, until_stopped);
+            .serve_with_incoming_shutdown(bounded(incoming, CONNECTIONS), until_stopped);
         if let Err(error) = served.await {
             tracing::error!(%error, "the server for KEDA failed");
         }

@@ -3,7 +3,8 @@ use std::net::SocketAddr;
 
 use signalbox_protos::keda::externalscaler::external_scaler_client::ExternalScalerClient;
 use signalbox_signal::{Certainty, Signal};
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -12,6 +13,7 @@ use super::*;
 use crate::test_support::{TestSignals, desired};
 
 struct Scaler {
+    address: SocketAddr,
     client: ExternalScalerClient<Channel>,
     signals: TestSignals,
     stop: oneshot::Sender<()>,
@@ -30,7 +32,7 @@ async fn start() -> Scaler {
     };
     tokio::spawn(keda.serve(Security::Local.incoming(listener), until_stopped));
     let client = ExternalScalerClient::connect(format!("http://{address}")).await.unwrap();
-    Scaler { client, signals, stop }
+    Scaler { address, client, signals, stop }
 }
 
 fn object(pairs: &[(&str, &str)]) -> ScaledObjectRef {
@@ -108,7 +110,7 @@ async fn a_trigger_that_names_no_pool_is_told_which_there_are() {
 
 #[tokio::test]
 async fn requests_that_begin_to_wait_are_pushed_and_streams_end_with_the_server() {
-    let Scaler { mut client, signals, stop } = start().await;
+    let Scaler { mut client, signals, stop, .. } = start().await;
     signals.publish("one", desired(0));
     let mut stream = client.stream_is_active(one()).await.unwrap().into_inner();
     assert!(!stream.message().await.unwrap().unwrap().result);
@@ -122,4 +124,18 @@ async fn requests_that_begin_to_wait_are_pushed_and_streams_end_with_the_server(
     assert_eq!(1, specs.message().await.unwrap().unwrap().metric_specs.len());
     let _ = stop.send(());
     assert!(stream.message().await.unwrap().is_none() && specs.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let Scaler { address, signals, .. } = start().await;
+    signals.publish("one", desired(7));
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    // The oldest gives way.
+    let _ = silent[0].read_to_end(&mut Vec::new()).await;
+    let mut newest = ExternalScalerClient::connect(format!("http://{address}")).await.unwrap();
+    assert!(newest.is_active(one()).await.unwrap().into_inner().result);
 }

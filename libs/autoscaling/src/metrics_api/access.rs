@@ -55,7 +55,7 @@ impl<R: AccessReviews> Access<R> {
         }
         let authorities = self.authorities.load_full();
         let authorities = authorities.ok_or_else(|| Failure::Unavailable(NOT_READY.to_owned()))?;
-        let certificate = client.checked.check(&authorities, &client.chain);
+        let certificate = client.certificate(&authorities);
         let unauthorized = || Failure::Unauthorized("Unauthorized".to_owned());
         let (user, proof) = match identify(&certificate, &request.headers, &authorities.names) {
             Identification::User(user) => (user, Proof::Certificate),

@@ -1,51 +1,141 @@
 //! Connections, with what their clients presented.
 
+use std::future::Future;
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::Router;
+use axum::extract::Request;
 use futures_util::StreamExt;
-use signalbox_tls::{Connection, PresentedChain};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use signalbox_metrics_api::Certificate;
+use signalbox_tls::{Connection, PermitHandle, PermitLimits, PresentedChain, bounded};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
+use tower_service::Service;
 
-use super::certificates::CheckedCertificate;
+use super::certificates::{Authorities, CheckedCertificate};
+
+/// How many connections there may be of clients whose certificates prove nothing.
+const UNPROVEN: PermitLimits = PermitLimits { total: 512, per_address: 64 };
+
+/// How long a client may take to send the headers of a request, and how long a connection may be without one. The HPA asks
+/// every 15 s.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Maximum size of the headers of a request, in bytes.
+const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// The client of a connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct ClientConnection {
-    pub(super) chain: PresentedChain,
+    chain: PresentedChain,
     /// What the certificate proves, as last checked.
-    pub(super) checked: CheckedCertificate,
+    checked: CheckedCertificate,
+    permit: Option<PermitHandle>,
 }
 
-/// Accepted connections.
-pub(super) struct Connections(pub(super) ReceiverStream<io::Result<Connection>>);
+impl ClientConnection {
+    fn new(connection: &Connection) -> Self {
+        let (chain, permit) = (connection.chain(), connection.permit());
+        Self { chain, checked: CheckedCertificate::default(), permit }
+    }
 
-impl Listener for Connections {
-    type Io = Connection;
-    type Addr = ClientConnection;
+    /// Returns what the client's certificate proves. If it proves something, the connection stays, however many there are.
+    pub(super) fn certificate(&self, authorities: &Arc<Authorities>) -> Certificate {
+        let certificate = self.checked.check(authorities, &self.chain);
+        if let (Certificate::FrontProxy { .. } | Certificate::Client { .. }, Some(permit)) =
+            (&certificate, &self.permit)
+        {
+            permit.give_back();
+        }
+        certificate
+    }
+}
 
-    async fn accept(&mut self) -> (Connection, ClientConnection) {
+/// Serves the connections until `stopped`, and until the requests in flight then are answered.
+pub(super) async fn serve(
+    incoming: ReceiverStream<io::Result<Connection>>,
+    routes: Router,
+    stopped: impl Future<Output = ()>,
+) {
+    let (stopping, mut connections) = (watch::Sender::new(false), JoinSet::new());
+    {
+        // The port closes with the block.
+        let (mut incoming, mut stopped) = (pin!(bounded(incoming, UNPROVEN)), pin!(stopped));
         loop {
-            match self.0.next().await {
+            let accepted = tokio::select! {
+                accepted = incoming.next() => accepted,
+                Some(_) = connections.join_next() => continue,
+                () = &mut stopped => break,
+            };
+            match accepted {
                 Some(Ok(connection)) => {
-                    let client =
-                        ClientConnection { chain: connection.chain(), ..ClientConnection::default() };
-                    return (connection, client);
+                    let stopping = stopping.subscribe();
+                    connections.spawn(serve_one(connection, routes.clone(), HEADER_TIMEOUT, stopping));
                 }
                 Some(Err(error)) => tracing::warn!(%error, "cannot accept a connection"),
-                None => std::future::pending().await,
+                None => break,
             }
         }
     }
-
-    fn local_addr(&self) -> io::Result<ClientConnection> {
-        Ok(ClientConnection::default())
-    }
+    stopping.send_replace(true);
+    while connections.join_next().await.is_some() {}
 }
 
-impl Connected<IncomingStream<'_, Connections>> for ClientConnection {
-    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
-        stream.remote_addr().clone()
+async fn serve_one(
+    connection: Connection,
+    routes: Router,
+    header_timeout: Duration,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let client = ClientConnection::new(&connection);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client.clone());
+        // A router is always ready.
+        routes.clone().call(request)
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_HEADER_BYTES);
+    let mut served = pin!(server.serve_connection(TokioIo::new(connection), service));
+    let stop_requested = async move {
+        // This fails if the server is gone.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    tokio::select! {
+        // It ends early if the client breaks it, or another one takes its place: that concerns nobody else.
+        _ = served.as_mut() => return,
+        () = stop_requested => served.as_mut().graceful_shutdown(),
+    }
+    let _ = served.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use signalbox_tls::Security;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn headers_must_come_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = Security::Local.incoming(listener);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let connection = incoming.next().await.unwrap().unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
+        let (_stopping, watched) = watch::channel(false);
+        serve_one(connection, Router::new(), Duration::from_millis(50), watched).await;
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.is_empty(), "{answer:?}");
     }
 }

@@ -15,11 +15,11 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use signalbox_kube::AuthenticationConfig;
 use signalbox_metrics_api::{Answer, answer};
 use signalbox_tls::Connection;
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::access::Access;
-use self::connections::{ClientConnection, Connections};
+use self::connections::ClientConnection;
 use self::pool_metrics::PoolMetrics;
 pub use self::reviews::AccessReviews;
 use crate::signals::Signals;
@@ -85,11 +85,7 @@ impl<S: Signals, R: AccessReviews> MetricsApi<S, R> {
             .route("/readyz", get(ready))
             .fallback(handle::<S, R>)
             .with_state(self);
-        let service = routes.into_make_service_with_connect_info::<ClientConnection>();
-        let served = axum::serve(Connections(incoming), service).with_graceful_shutdown(stopped);
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the server of the metrics API failed");
-        }
+        connections::serve(incoming, routes, stopped).await;
     }
 }
 
@@ -102,7 +98,7 @@ fn probe(result: Result<(), String>) -> Response {
 
 async fn handle<S: Signals, R: AccessReviews>(
     State(api): State<MetricsApi<S, R>>,
-    ConnectInfo(client): ConnectInfo<ClientConnection>,
+    Extension(client): Extension<ClientConnection>,
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();

@@ -284,6 +284,24 @@ async fn clients_that_prove_nothing_neither_hold_up_the_autoscaler_nor_fill_the_
 }
 
 #[tokio::test]
+async fn connections_that_prove_nothing_give_way_to_newer_ones() {
+    let server = Server::start().await;
+    server.authenticate().await;
+    server.signals.publish("one", desired(4));
+    let mut autoscaler = server.front_proxy().await;
+    assert_eq!(200, autoscaler.get(ONE, &AS_HPA).await.0);
+    let mut silent = Vec::new();
+    for _ in 0..70 {
+        silent.push(server.connect(None).await);
+    }
+    while !silent[0].0.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(200, silent.last_mut().unwrap().get("/livez", &[]).await.0);
+    assert_eq!(200, autoscaler.get(ONE, &AS_HPA).await.0, "the older connection of the front proxy stays");
+}
+
+#[tokio::test]
 async fn authorities_are_taken_over_while_connections_are_open() {
     let server = Server::start().await;
     server.authenticate().await;

@@ -12,15 +12,18 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::handshakes::Handshakes;
 use super::{ServerCertificate, ServerTls};
 use crate::connection::Connection;
 use crate::identity::Identity;
+use crate::permits::{PermitLimits, Permits};
 use crate::security::Security;
 
 /// Accepted connections that can queue until they are served, and failures that can queue until they are
 /// logged.
 const QUEUE_LENGTH: usize = 16;
+
+/// How many handshakes may be open at a time.
+const OPEN_HANDSHAKES: PermitLimits = PermitLimits { total: 4_096, per_address: 256 };
 
 /// Time limit for a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +89,7 @@ fn incoming(listener: TcpListener, tls: Option<AcceptTls>) -> ReceiverStream<io:
 }
 
 async fn accept(listener: TcpListener, tls: Option<AcceptTls>, sender: &ConnectionSender) {
-    let handshakes = Handshakes::default();
+    let handshakes = Permits::new(OPEN_HANDSHAKES);
     let (failed, failures) = mpsc::channel(QUEUE_LENGTH);
     tokio::spawn(log_failures(failures));
     loop {
@@ -101,22 +104,22 @@ async fn accept(listener: TcpListener, tls: Option<AcceptTls>, sender: &Connecti
         // This fails only if the connection is already closed.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &tls else {
-            if sender.send(Ok(Connection::Plain(stream))).await.is_err() {
+            if sender.send(Ok(Connection::plain(stream))).await.is_err() {
                 return;
             }
             continue;
         };
         // Waiting here would let silent clients keep all others out.
-        let mut open = handshakes.begin(from.ip());
+        let mut permit = handshakes.issue(from.ip());
         let (tls, sender, failed) = (tls.clone(), sender.clone(), failed.clone());
         tokio::spawn(async move {
             let performed = tokio::select! {
                 performed = handshake(&tls, stream) => performed,
-                () = open.gave_way() => {
+                () = permit.revoked() => {
                     Err(io::Error::other("too many unfinished handshakes; closed the oldest"))
                 }
             };
-            drop(open);
+            drop(permit);
             match performed {
                 Ok(connection) => drop(sender.send(Ok(connection)).await),
                 // If the queue is full, there are more failures than can be logged.
@@ -129,7 +132,7 @@ async fn accept(listener: TcpListener, tls: Option<AcceptTls>, sender: &Connecti
 async fn handshake(tls: &AcceptTls, stream: TcpStream) -> io::Result<Connection> {
     let acceptor = TlsAcceptor::from(tls.config());
     let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
-    Ok(Connection::Tls(Box::new(TlsStream::Server(stream))))
+    Ok(Connection::tls(TlsStream::Server(stream)))
 }
 
 /// Logs the first failure, and then at most one per interval with the number of those left out.
