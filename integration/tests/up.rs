@@ -24,7 +24,7 @@ const PORTS: [&str; 8] = [
 /// Starts `up` with the flags `more`, and on free ports where they set none.
 async fn up(dir: &TestDir, more: &[&str]) -> anyhow::Result<(Process, Value)> {
     let mut flags = vec!["up", "--output", "json"];
-    if !more.contains(&"--endpoints") {
+    if !more.contains(&"--endpoints") && !more.contains(&"--simulator-speed") {
         flags.extend(["--simulator-speed", "50"]);
     }
     for port in PORTS.into_iter().filter(|port| !more.contains(port)) {
@@ -115,6 +115,38 @@ async fn check_explanation(dir: &TestDir, epp: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn simulators_follow_the_load_and_no_request_is_lost() {
+    let dir = TestDir::new().unwrap();
+    let flags = ["--simulators", "1..3", "--autoscale", "--simulator-start-delay", "1s"];
+    let flags = [&flags[..], &["--scale-down-after", "2s", "--simulator-speed", "1"]].concat();
+    let (process, ready) = up(&dir, &flags).await.unwrap();
+    assert_eq!(ready["simulators"].as_array().map(Vec::len), Some(1), "{ready}");
+    let (client, metrics) = (Client::new(), ready["epp"][0]["metrics"].as_str().unwrap());
+    let serving = async || client.metrics(metrics).await?.value("inference_pool_ready_pods");
+    let grown = eventually("simulators start under load", async || {
+        let count = serving().await?;
+        ensure!(count > 1.0, "{count} simulators serve");
+        Ok(())
+    });
+    let load = ["load", "--to", ready["gateway"].as_str().unwrap(), "--profile", "diurnal", "--rate", "40"];
+    let load = [&load[..], &["--duration", "30s", "--output", "json"]].concat();
+    let (report, grown) = tokio::join!(run_subcommand(&dir, &load), grown);
+    grown.unwrap();
+    let report = report.unwrap();
+    assert_eq!(report["errors"]["total"], 0, "{report}");
+    let endpoints = report["spread"]["endpoints"].as_object().unwrap();
+    assert!((2..=3).contains(&endpoints.len()), "{report}");
+    eventually("simulators stop without load", async || {
+        let count = serving().await?;
+        ensure!(count == 1.0, "{count} simulators serve");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(process.stop(Signal::Interrupt).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
 async fn printed_envoy_configuration_is_valid() {
     let dir = TestDir::new().unwrap();
     let mut flags = vec!["up", "--gateway", "none"];
@@ -148,6 +180,9 @@ async fn flags_that_do_not_apply_together_are_refused() {
     for (flags, needed) in [
         (["--endpoints", "endpoints.yaml", "--simulators", "2"].as_slice(), "--simulators"),
         (["--envoy", "/nowhere/envoy"].as_slice(), "--gateway envoy"),
+        (["--simulators", "1..8"].as_slice(), "--autoscale"),
+        (["--autoscale"].as_slice(), "--simulators 1..8"),
+        (["--endpoints", "endpoints.yaml", "--autoscale"].as_slice(), "--autoscale"),
     ] {
         let error = up(&dir, flags).await.unwrap_err().to_string();
         assert!(error.contains("exit status: 64") && error.contains(needed), "{error}");

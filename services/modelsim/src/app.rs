@@ -72,7 +72,7 @@ fn print_ready(fleet: &Fleet, format: OutputFormat) -> io::Result<()> {
             }
         }
         OutputFormat::Json => {
-            let pods = fleet.servers().iter();
+            let pods = fleet.servers();
             let pods =
                 pods.map(|server| ReadyPod { name: server.name(), address: server.address().to_string() });
             let ready = ReadyMessage { pods: pods.collect() };

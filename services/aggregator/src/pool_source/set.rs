@@ -29,7 +29,7 @@ pub struct SourcedPool {
 
 impl PoolSet {
     /// Returns the set of one pool, which replicas serve on `port` or, without one, on their `--grpc-port`.
-    pub(super) fn of(spec: PoolSpec, port: Option<u16>) -> Self {
+    pub fn of(spec: PoolSpec, port: Option<u16>) -> Self {
         let pool = SourcedPool { spec: Arc::new(spec), served: ServedPool { port, created_ms: 0 } };
         Self { is_synced: true, pools: BTreeMap::from([(pool.spec.id.clone(), pool)]) }
     }

@@ -2,20 +2,25 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use signalbox_collector::PageTlsFlags;
-use signalbox_epp::PolicyFlags;
+use signalbox_epp::{FlowSwitch, PolicyFlags};
 use signalbox_modelsim::ModelConfig;
 use signalbox_telemetry::LogFormat;
 
+use super::simulator_count::SimulatorCount;
 use crate::gateway::PickerTransport;
 use crate::output::Output;
 
 /// The flags of simulators, which have no effect on model servers of an endpoints file.
-const SIMULATOR_FLAGS: [&str; 7] = [
+const SIMULATOR_FLAGS: [&str; 10] = [
     "simulators",
+    "autoscale",
+    "simulator_start_delay",
+    "scale_down_after",
     "simulator_listen",
     "simulator_speed",
     "simulator_loras",
@@ -35,9 +40,18 @@ pub(crate) struct UpArgs {
     /// TLS towards the metrics pages of real model servers.
     #[command(flatten)]
     pub(super) page_tls: PageTlsFlags,
-    /// Number of model server simulators
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(super) simulators: u16,
+    /// Number of model server simulators, or a range such as 1..8 with --autoscale
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub(super) simulators: SimulatorCount,
+    /// Start and stop simulators as the pool needs them, with flow control on unless --flow-control says otherwise
+    #[arg(long)]
+    pub(super) autoscale: bool,
+    /// Time a simulator takes to start with --autoscale
+    #[arg(long, requires = "autoscale", value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(super) simulator_start_delay: Duration,
+    /// For how long fewer simulators must be enough before some stop with --autoscale
+    #[arg(long, requires = "autoscale", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub(super) scale_down_after: Duration,
     /// Address of the first simulator; the next ones use port +1 each, port 0 selects free ports
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub(super) simulator_listen: SocketAddr,
@@ -58,7 +72,7 @@ pub(crate) struct UpArgs {
     pub(super) simulator_lora_load_ms: u64,
     /// The policy of the replicas.
     #[command(flatten)]
-    pub(super) policy: PolicyFlags,
+    policy: PolicyFlags,
     /// Number of EPP replicas
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) epp_replicas: u16,
@@ -121,12 +135,32 @@ impl UpArgs {
     /// # Errors
     /// Which flag does not apply, and why.
     pub(super) fn check(&self) -> Result<(), String> {
+        match (self.simulators.is_range, self.autoscale) {
+            (true, false) => return Err("--simulators with a range needs --autoscale".to_owned()),
+            (false, true) => {
+                return Err("--autoscale needs a range of simulators, such as --simulators 1..8".to_owned());
+            }
+            (true, true) | (false, false) => {}
+        }
+        let last = nth_address(self.simulator_listen, self.simulators.max - 1, 1);
+        if self.autoscale && last.is_none() {
+            return Err(format!(
+                "--simulator-listen: the port of simulator {} is above 65535; choose a lower port",
+                self.simulators.max - 1
+            ));
+        }
         match self.gateway {
             GatewayKind::Embedded | GatewayKind::None if self.envoy.is_some() => {
                 Err("--envoy needs --gateway envoy".to_owned())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the policy of the replicas. What an autoscaler cannot start at once must be able to wait.
+    pub(super) fn policy(&self) -> PolicyFlags {
+        let flow_control = self.policy.flow_control.or(self.autoscale.then_some(FlowSwitch::On));
+        PolicyFlags { flow_control, ..self.policy.clone() }
     }
 
     /// Returns how gateways connect to the replicas.
@@ -188,6 +222,8 @@ mod tests {
         }
         for (flags, needed) in [
             (["--simulator-max-loras", "2"], "--simulator-loras"),
+            (["--simulator-start-delay", "3s"], "--autoscale"),
+            (["--scale-down-after", "3s"], "--autoscale"),
             (["--envoy", "/envoy"], "--gateway envoy"),
             (["--metrics-ca", "ca.pem"], "--endpoints"),
         ] {
@@ -196,6 +232,25 @@ mod tests {
         }
         assert_eq!(Ok(()), parse(&["--endpoints", "e.yaml", "--metrics-ca", "ca.pem"]));
         assert_eq!(Ok(()), parse(&["--gateway", "envoy", "--envoy", "/envoy"]));
+    }
+
+    #[test]
+    fn autoscaling_needs_a_range_of_simulators_and_of_ports() {
+        let range = ["--simulators", "1..8", "--autoscale"];
+        assert_eq!(Ok(()), parse(&range));
+        let more = ["--simulator-start-delay", "3s", "--scale-down-after", "3s"];
+        assert_eq!(Ok(()), parse(&[&range[..], &more].concat()));
+        let refused: [(&[&str], &str); 5] = [
+            (&["--simulators", "1..8"], "--autoscale"),
+            (&["--autoscale"], "--simulators 1..8"),
+            (&["--autoscale", "--simulators", "4"], "--simulators 1..8"),
+            (&["--autoscale", "--endpoints", "e.yaml"], "--endpoints"),
+            (&[&range[..], &["--simulator-listen", "127.0.0.1:65530"]].concat(), "65535"),
+        ];
+        for (flags, needed) in refused {
+            let refused = parse(flags).unwrap_err();
+            assert!(refused.contains(needed), "{refused}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use signalbox_epp::{DecisionTotals, Epp, QueueStatus, ViewStatus};
 use signalbox_state::{EndpointState, RoleStatus, ScrapeStatus};
 use signalbox_types::{Load, PPM};
 
+use super::simulators::Scale;
 use super::system::System;
 
 /// Time between two updates of the summary.
@@ -22,8 +23,8 @@ const MAX_REPLICAS_SHOWN: usize = 4;
 /// Number of priorities shown of which requests wait; the highest ones.
 const MAX_BANDS_SHOWN: usize = 4;
 
-/// Draws the summary until the future is dropped.
-pub(super) async fn show(system: &System) {
+/// Draws the summary until the future is dropped; with the number of simulators if it changes.
+pub(super) async fn show(system: &System, is_autoscaled: bool) {
     let epps = &system.epps;
     let screen = MultiProgress::new();
     let style = ProgressStyle::with_template("  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -32,6 +33,8 @@ pub(super) async fn show(system: &System) {
     let owner = line();
     let replicas = line();
     let queue = line();
+    let simulators =
+        system.simulators.as_ref().filter(|_| is_autoscaled).map(|simulators| (simulators, line()));
     let mut rows: Vec<ProgressBar> = Vec::new();
     let mut before = (Instant::now(), DecisionTotals::default());
     loop {
@@ -42,6 +45,9 @@ pub(super) async fn show(system: &System) {
         replicas.set_message(replicas_line(epps));
         let first = epps.first().map(Epp::queue_statuses).unwrap_or_default();
         queue.set_message(queue_line(first.first()));
+        if let Some((simulators, line)) = &simulators {
+            line.set_message(scale_line(simulators.scale()));
+        }
         let mut endpoints = epps.first().map(Epp::endpoints).unwrap_or_default();
         endpoints.sort_by(|(one, _), (other, _)| one.spec.name.cmp(&other.spec.name));
         rows.resize_with(endpoints.len().min(MAX_ENDPOINTS_SHOWN), line);
@@ -118,6 +124,11 @@ fn queue_line(status: Option<&QueueStatus>) -> String {
     format!("waiting {waiting} · saturation {saturation:.2} · drain rate {drained_per_second:.0}/s{granted}")
 }
 
+/// Returns how many simulators the autoscaler wants, and how many there are.
+fn scale_line(Scale { wanted, ready, starting, draining }: Scale) -> String {
+    format!("simulators: {wanted} wanted · {ready} ready · {starting} starting · {draining} draining")
+}
+
 fn endpoint_line(member: &EndpointState, load: Load) -> String {
     let gauges = member.observed.gauges;
     let name = &member.spec.name;
@@ -139,6 +150,12 @@ fn endpoint_line(member: &EndpointState, load: Load) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn simulators_are_counted_by_what_they_do() {
+        let scale = Scale { wanted: 5, ready: 2, starting: 3, draining: 1 };
+        assert_eq!("simulators: 5 wanted · 2 ready · 3 starting · 1 draining", scale_line(scale));
+    }
 
     #[test]
     fn queue_shows_the_highest_priorities_and_counts_the_others() {

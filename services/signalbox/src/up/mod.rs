@@ -3,6 +3,8 @@
 mod args;
 mod envoy;
 mod live_summary;
+mod simulator_count;
+mod simulators;
 mod startup_message;
 mod system;
 
@@ -39,12 +41,21 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     writeln!(stdout(), "{message}").and_then(|()| stdout().flush()).map_err(PrintError)?;
     let summary = async {
         if is_live {
-            live_summary::show(&system).await;
+            live_summary::show(&system, args.autoscale).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let autoscaling = async {
+        // Any aggregator knows the answer.
+        let scaler = system.aggregators.first().and_then(Aggregator::keda_address);
+        if let (Some(simulators), Some(scaler)) = (&system.simulators, scaler) {
+            simulators.autoscale(&args, &system.epps, scaler).await;
         }
         std::future::pending::<()>().await;
     };
     tokio::select! {
         () = stop => {}
+        () = autoscaling => {}
         () = summary => {}
         () = any(system.aggregators.iter().map(Aggregator::failed)) => anyhow::bail!("an aggregator failed; see the log"),
         () = any(system.collectors.iter().map(CollectorHandle::ended)) => anyhow::bail!("a collector stopped; see the log"),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::envoy;
+use super::simulators::Simulators;
 use super::system::{RunningGateway, System};
 
 /// Returns all addresses as JSON.
@@ -72,8 +73,8 @@ pub(super) fn as_text(system: &System) -> String {
 }
 
 fn simulators(system: &System) -> Vec<String> {
-    let servers = system.simulators.iter().flat_map(|fleet| fleet.servers());
-    servers.map(|server| server.address().to_string()).collect()
+    let addresses = system.simulators.iter().flat_map(Simulators::addresses);
+    addresses.map(|address| address.to_string()).collect()
 }
 
 fn example_commands(gateway: &str, system: &System) -> String {

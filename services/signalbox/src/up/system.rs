@@ -2,24 +2,22 @@
 //! the same services that run as separate processes in production, and they communicate over the same
 //! streams.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use signalbox_aggregator::{Aggregator, AggregatorConfig, PoolSource, endpoints_file};
+use signalbox_aggregator::{Aggregator, AggregatorConfig, AutoscalingConfig, PoolSource, endpoints_file};
 use signalbox_collector::{Collector, CollectorConfig, CollectorHandle, FollowedPools, ScrapeConfig};
 use signalbox_epp::{Epp, EppConfig, LoadedPolicy};
 use signalbox_lease::{Coordinator, CoordinatorUrlError};
-use signalbox_modelsim::{Fleet, FleetConfig, ModelConfig, PodConfig, adapter_names};
 use signalbox_state::PoolConfig;
 use signalbox_telemetry::{TraceSettings, listen, process_name};
 use signalbox_tls::{Security, ServerTls, TlsParameters};
-use signalbox_types::{EndpointSpec, Engine, MetricsTls, Models, Objective, PoolId, PoolSpec};
 
 use super::args::{GatewayKind, UpArgs, nth_address};
 use super::envoy::Envoy;
+use super::simulators::Simulators;
 use crate::gateway::{Gateway, GatewayHandle, PickerTransport};
 
 /// How long requests in flight have to finish after Ctrl-C.
@@ -42,7 +40,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All running components.
 pub(super) struct System {
-    pub(super) simulators: Option<Fleet>,
+    pub(super) simulators: Option<Simulators>,
     pub(super) aggregators: Vec<Aggregator>,
     pub(super) collectors: Vec<CollectorHandle>,
     pub(super) epps: Vec<Epp>,
@@ -72,7 +70,7 @@ impl RunningGateway {
 impl System {
     /// Starts all components and waits until each replica has a view.
     pub(super) async fn start(args: &UpArgs) -> anyhow::Result<Self> {
-        let loaded = args.policy.load()?;
+        let loaded = args.policy().load()?;
         let tracing = TraceSettings::from_env("signalbox-epp")?;
         let (simulators, source) = match &args.endpoints {
             Some(path) => (None, {
@@ -80,9 +78,9 @@ impl System {
                 PoolSource::File(path.clone(), endpoints_file::read(path, &pages)?, pages)
             }),
             None => {
-                let fleet = start_simulators(args).await?;
-                let spec = simulated_pool(&fleet);
-                (Some(fleet), PoolSource::Fixed(spec))
+                let simulators = Simulators::start(args).await?;
+                let source = simulators.source();
+                (Some(simulators), source)
             }
         };
         let coordinator = coordinator(args)?;
@@ -126,53 +124,9 @@ impl System {
             aggregator.stop().await;
         }
         if let Some(simulators) = self.simulators {
-            simulators.stop(Duration::ZERO).await;
+            simulators.stop().await;
         }
     }
-}
-
-async fn start_simulators(args: &UpArgs) -> anyhow::Result<Fleet> {
-    let model = ModelConfig {
-        max_loras: args.simulator_max_loras,
-        max_cpu_loras: args.simulator_max_cpu_loras,
-        lora_disk_load_us: args.simulator_lora_load_ms.saturating_mul(1_000),
-        ..ModelConfig::default()
-    };
-    let pod = PodConfig {
-        name: "sim".to_owned(),
-        loras: adapter_names(args.simulator_loras),
-        model,
-        prompt_tokens_details: true,
-        speed: args.simulator_speed,
-        ..PodConfig::default()
-    };
-    let config = FleetConfig { listen: args.simulator_listen, pods: args.simulators, pod };
-    let fleet = Fleet::start(config).await;
-    fleet.context("cannot start the simulators; choose other ports with --simulator-listen")
-}
-
-fn simulated_pool(fleet: &Fleet) -> PoolSpec {
-    let endpoint = |server: &signalbox_modelsim::ModelServer| EndpointSpec {
-        name: server.name().to_owned(),
-        address: server.address(),
-        metrics_url: format!("http://{}/metrics", server.address()),
-        engine: Engine::Vllm,
-        labels: std::collections::BTreeMap::new(),
-        is_draining: false,
-        metrics_tls: MetricsTls::Verified,
-    };
-    let id = PoolId { namespace: "default".to_owned(), name: "simulated".to_owned() };
-    PoolSpec {
-        id,
-        endpoints: fleet.servers().iter().map(endpoint).collect(),
-        models: Arc::new(Models::new(simulated_objectives(), Vec::new())),
-    }
-}
-
-/// Returns the objectives of the simulated pool: the tiers of `signalbox load --profile tiers`.
-fn simulated_objectives() -> Vec<Objective> {
-    let objective = |(name, priority): (&str, i32)| Objective { name: name.to_owned(), priority };
-    [("critical", 10), ("standard", 0), ("sheddable", -10)].map(objective).into()
 }
 
 /// Returns the coordinator for all components.
@@ -198,6 +152,10 @@ async fn start_aggregators(
         listen: "--aggregator-listen",
         metrics: "--aggregator-metrics-listen",
     };
+    let keda = args.autoscale.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let autoscaling = AutoscalingConfig { keda, metrics_api: None };
+    let mut pool = PoolConfig::default();
+    pool.signal.down_window_ms = args.scale_down_after.as_millis() as u64;
     let mut aggregators = Vec::new();
     for index in 0..args.aggregators {
         let config = AggregatorConfig {
@@ -213,8 +171,8 @@ async fn start_aggregators(
             history_time: Duration::ZERO,
             listen: listen_address(args.aggregator_listen, index, flags.listen)?,
             metrics: listen_address(args.aggregator_metrics_listen, index, flags.metrics)?,
-            autoscaling: signalbox_aggregator::AutoscalingConfig::default(),
-            pool: PoolConfig::default(),
+            autoscaling: autoscaling.clone(),
+            pool,
         };
         aggregators.push(Aggregator::start(config, vec![source.clone()], flags).await?);
     }
