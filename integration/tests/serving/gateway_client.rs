@@ -74,8 +74,18 @@ pub(crate) async fn start_request(channel: Channel) -> anyhow::Result<ExtProcStr
 }
 
 /// Sends the body, checks that the replica answers with a destination, and ends the response.
-pub(crate) async fn finish_request((messages, mut responses): ExtProcStream) -> anyhow::Result<()> {
-    messages.send(body()).await?;
+pub(crate) async fn finish_request(request: ExtProcStream) -> anyhow::Result<()> {
+    send_body(&request).await?;
+    receive_destination(request).await
+}
+
+/// Sends the body.
+pub(crate) async fn send_body((messages, _): &ExtProcStream) -> anyhow::Result<()> {
+    Ok(messages.send(body()).await?)
+}
+
+/// Checks that the replica answers with a destination, and ends the response.
+pub(crate) async fn receive_destination((messages, mut responses): ExtProcStream) -> anyhow::Result<()> {
     let response = responses.message().await?.context("the stream ended")?.response;
     ensure!(matches!(response, Some(Response::RequestHeaders(_))), "{response:?}");
     messages.send(empty_response()).await?;

@@ -1,5 +1,6 @@
 //! Tests how a replica serves gateways: TLS, health, reflection, flags and shutdown.
 
+mod activation;
 mod gateway_client;
 
 use std::fs;
