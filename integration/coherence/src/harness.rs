@@ -1,5 +1,7 @@
 //! The processes under test and the tools that drive and observe them.
 
+pub(crate) mod api_server;
+pub(crate) mod autoscalers;
 pub(crate) mod cluster;
 pub(crate) mod counting_proxy;
 pub(crate) mod follower;

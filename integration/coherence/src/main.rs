@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
 use crate::measurements::{
-    collector_loss, cost, failover, large_bodies, pools, propagation, queue, replica_start, soak,
+    collector_loss, cost, failover, large_bodies, pools, propagation, questions, queue, replica_start, soak,
 };
 use crate::report::Section;
 
@@ -51,6 +51,8 @@ enum Measurement {
     Queue,
     /// Delay of small requests by large ones on the same connection
     LargeBodies,
+    /// Cost of the questions of autoscalers, and whether they hold up the owner
+    Questions,
     /// Growth of memory
     Soak,
 }
@@ -66,6 +68,7 @@ impl Measurement {
             Self::Pools => pools::measure().await,
             Self::Queue => queue::measure().await,
             Self::LargeBodies => large_bodies::measure().await,
+            Self::Questions => questions::measure().await,
             Self::Soak => soak::measure(soak).await,
         }
     }

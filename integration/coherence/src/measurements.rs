@@ -8,6 +8,7 @@ pub(crate) mod large_bodies;
 pub(crate) mod pools;
 pub(crate) mod propagation;
 mod propagation_report;
+pub(crate) mod questions;
 pub(crate) mod queue;
 pub(crate) mod replica_start;
 pub(crate) mod soak;

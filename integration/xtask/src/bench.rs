@@ -45,6 +45,8 @@ pub(crate) enum Bench {
     Queue,
     /// Measure how much large bodies delay other requests of the same connection, with real processes and Envoy
     LargeBodies,
+    /// Measure what the questions of autoscalers cost the owner of a pool, and whether they hold it up, with real processes
+    Questions,
     /// Measure nothing: write the tables of the pages in docs from the results in docs/results
     Tables,
 }
@@ -67,6 +69,7 @@ impl Bench {
             Self::Pools => run_measurement("pools", arguments, workspace),
             Self::Queue => run_measurement("queue", arguments, workspace),
             Self::LargeBodies => run_measurement("large-bodies", arguments, workspace),
+            Self::Questions => run_measurement("questions", arguments, workspace),
             Self::Tables => run_binary(&[PACKAGE, "--", "tables"], arguments, workspace),
         }
     }

@@ -53,6 +53,7 @@ pub(crate) struct Cluster {
 }
 
 type ReplicaFlags = &'static [(&'static str, &'static str)];
+type AggregatorFlags = Vec<(&'static str, String)>;
 
 impl Cluster {
     /// Starts all processes and waits until each replica has fresh values of each pod.
@@ -71,8 +72,27 @@ impl Cluster {
         layout: ClusterLayout,
         replica_flags: ReplicaFlags,
     ) -> anyhow::Result<Self> {
+        Self::start_flagged(layout, replica_flags, Vec::new()).await
+    }
+
+    /// Like [`Self::start`], with these flags of each aggregator.
+    ///
+    /// # Errors
+    /// Fails like [`Self::start`].
+    pub(crate) async fn start_with_aggregator_flags(
+        layout: ClusterLayout,
+        aggregator_flags: AggregatorFlags,
+    ) -> anyhow::Result<Self> {
+        Self::start_flagged(layout, &[], aggregator_flags).await
+    }
+
+    async fn start_flagged(
+        layout: ClusterLayout,
+        replica_flags: ReplicaFlags,
+        aggregator_flags: AggregatorFlags,
+    ) -> anyhow::Result<Self> {
         let scratch = Arc::new(TestDir::new()?);
-        let started = Self::assemble(Arc::clone(&scratch), layout, replica_flags).await;
+        let started = Self::assemble(Arc::clone(&scratch), layout, replica_flags, &aggregator_flags).await;
         started.map_err(|error| {
             scratch.keep();
             error.context(format!("see the logs in {}", scratch.path().display()))
@@ -83,6 +103,7 @@ impl Cluster {
         scratch: Arc<TestDir>,
         layout: ClusterLayout,
         replica_flags: ReplicaFlags,
+        aggregator_flags: &AggregatorFlags,
     ) -> anyhow::Result<Self> {
         let (client, mut ports) = (Client::new(), Ports::new());
         let capacity = layout.kv_capacity_tokens.to_string();
@@ -91,7 +112,9 @@ impl Cluster {
         let (mut aggregators, mut addresses) = (Vec::new(), Vec::new());
         for index in 0..layout.aggregators {
             let (name, listen) = (format!("aggregator-{index}"), ports.take()?);
-            aggregators.push(Service::aggregator(&name, (listen, listen), ports.take()?, fleet.file()));
+            let mut aggregator = Service::aggregator(&name, (listen, listen), ports.take()?, fleet.file());
+            aggregator_flags.iter().for_each(|(name, value)| aggregator.flag(name, value));
+            aggregators.push(aggregator);
             addresses.push(listen);
         }
         let interval_ms = (1_000 * layout.pods / SCRAPES_PER_SECOND).max(50);

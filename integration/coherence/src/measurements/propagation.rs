@@ -19,7 +19,7 @@ use crate::harness::procfs::CpuUsage;
 use crate::harness::prompts::body;
 use crate::report::Section;
 
-const LAYOUT: ClusterLayout =
+pub(super) const LAYOUT: ClusterLayout =
     ClusterLayout { pods: 16, kv_capacity_tokens: 524_288, aggregators: 1, collectors: 1, replicas: 2 };
 
 /// Rates to try, in requests per second, until the machine is half busy.
@@ -45,7 +45,7 @@ const KNOWN_BLOCKS: usize = 16;
 /// # Errors
 /// Fails when the processes do not behave as expected.
 pub(crate) async fn measure() -> anyhow::Result<Section> {
-    let mut setup = Setup::start().await?;
+    let mut setup = Setup::start(Cluster::start(LAYOUT).await?).await?;
     let per_second = setup.find_rate().await?;
     let mut rounds: Vec<Round> = Vec::new();
     let undisturbed = |rounds: &[Round]| rounds.iter().filter(|round| round.is_undisturbed()).count();
@@ -56,7 +56,7 @@ pub(crate) async fn measure() -> anyhow::Result<Section> {
 }
 
 /// The cluster and its observers.
-struct Setup {
+pub(super) struct Setup {
     cluster: Cluster,
     gateways: Vec<GatewayClient>,
     follower: PoolFollower,
@@ -67,8 +67,8 @@ struct Setup {
 }
 
 impl Setup {
-    async fn start() -> anyhow::Result<Self> {
-        let cluster = Cluster::start(LAYOUT).await?;
+    /// Observes a cluster of [`LAYOUT`].
+    pub(super) async fn start(cluster: Cluster) -> anyhow::Result<Self> {
         let gateways = cluster.gateways().await?;
         let mut follower = PoolFollower::follow(&cluster.addresses);
         let check = async || {
@@ -100,7 +100,7 @@ impl Setup {
     }
 
     /// Runs one round. Its requests stay open until the end of the round, so that gauges only grow.
-    async fn run_round(&mut self, per_second: f64, time: Duration) -> anyhow::Result<Round> {
+    pub(super) async fn run_round(&mut self, per_second: f64, time: Duration) -> anyhow::Result<Round> {
         self.follower.drain();
         self.rounds += 1;
         let (first, load) =
