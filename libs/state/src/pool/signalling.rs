@@ -24,7 +24,8 @@ pub(super) struct Signalling {
     assessor: SignalAssessor,
     /// Whether it is known what an earlier owner has stored. Before that, nothing is published: it could be less.
     knows_stored: bool,
-    assessed_at_ms: Option<u64>,
+    /// When the last assessment began.
+    began_at_ms: Option<u64>,
     /// What was read for the next assessment, if that has begun.
     reading: Option<Reading>,
     /// The memory of the last reading.
@@ -39,7 +40,7 @@ impl Signalling {
         Self {
             assessor,
             knows_stored: false,
-            assessed_at_ms: None,
+            began_at_ms: None,
             reading: None,
             buffer: Vec::new(),
             stored: None,
@@ -55,7 +56,7 @@ impl Signalling {
 
     fn is_due(&self, now_ms: u64) -> bool {
         let is_old = |at_ms: u64| now_ms.saturating_sub(at_ms) >= INTERVAL_MS;
-        self.knows_stored && self.assessed_at_ms.is_none_or(is_old)
+        self.knows_stored && self.began_at_ms.is_none_or(is_old)
     }
 
     /// Returns whether `signal` is to be stored now: it asks for something else than the stored one, or that is old.
@@ -91,7 +92,7 @@ impl Pool {
         if !begins {
             return Vec::new();
         }
-        self.signalling.assessed_at_ms = Some(now_ms);
+        self.signalling.began_at_ms = Some(now_ms);
         let buffer = std::mem::take(&mut self.signalling.buffer);
         self.signalling.reading = Some(Reading::with_buffer(buffer));
         let mut effects = self.continue_signalling(now_ms);

@@ -44,9 +44,9 @@ impl EndpointList {
         Iter { states: self.chunks.iter().flat_map(|chunk| chunk.iter().flatten()), left: self.len() }
     }
 
-    /// Returns the endpoints from this key on, ordered by key.
-    pub fn since(&self, first: EndpointKey) -> impl Iterator<Item = &Arc<EndpointState>> {
-        let position = self.keys.partition_point(|key| *key < first);
+    /// Returns the endpoints after this key, ordered by key; all if it is `None`.
+    pub fn after(&self, last: Option<EndpointKey>) -> impl Iterator<Item = &Arc<EndpointState>> {
+        let position = self.keys.partition_point(|key| Some(*key) <= last);
         (position..self.len()).map(|position| &self[position])
     }
 

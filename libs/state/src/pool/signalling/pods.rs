@@ -19,8 +19,7 @@ const DEFAULT_COST: f64 = 1.0;
 impl Pool {
     /// Returns whether an endpoint takes requests that the state knows of, as far as is known.
     pub(super) fn has_serving_pod(&self) -> bool {
-        let is_serving = |state| matches!(state, PodState::Ready | PodState::Warming | PodState::Stale);
-        self.pool_state.endpoints().any(|of| state_of(of).is_some_and(is_serving))
+        self.pool_state.endpoints().any(|of| state_of(of).is_some_and(PodState::is_serving))
     }
 
     /// Reads the next endpoints. One that has never been there is left out, because its pod has not started yet.

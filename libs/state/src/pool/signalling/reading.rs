@@ -15,27 +15,27 @@ const MAX_ENDPOINTS_PER_INPUT: usize = 512;
 /// the next assessment.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// The first key that was not read.
-    next: u64,
+    /// The last key that was read.
+    last: Option<EndpointKey>,
     is_complete: bool,
     /// What each endpoint shows. Those of one pod have the same key.
-    ranks: Vec<Pod>,
+    endpoints: Vec<Pod>,
     /// How many pods the requests of each LoRA adapter keep busy.
     adapters: BTreeMap<Arc<str>, f64>,
 }
 
 impl Reading {
     /// Begins with an empty buffer, which an earlier reading has left: a new one would be new memory each time.
-    pub(super) fn with_buffer(ranks: Vec<Pod>) -> Self {
-        Self { ranks, ..Self::default() }
+    pub(super) fn with_buffer(endpoints: Vec<Pod>) -> Self {
+        Self { endpoints, ..Self::default() }
     }
 
     /// Takes the next endpoints.
     pub(super) fn take<'a>(&mut self, endpoints: &'a EndpointList) -> Vec<&'a Arc<EndpointState>> {
-        let taken: Vec<_> = endpoints.since(EndpointKey(self.next)).take(MAX_ENDPOINTS_PER_INPUT).collect();
+        let taken: Vec<_> = endpoints.after(self.last).take(MAX_ENDPOINTS_PER_INPUT).collect();
         // What many endpoints show is as much work to assess as to read: that is left to one more input.
-        self.is_complete = taken.is_empty() || (self.next == 0 && taken.len() < MAX_ENDPOINTS_PER_INPUT);
-        self.next = taken.last().map_or(self.next, |last| last.key.0.saturating_add(1));
+        self.is_complete = taken.is_empty() || (self.last.is_none() && taken.len() < MAX_ENDPOINTS_PER_INPUT);
+        self.last = taken.last().map(|endpoint_state| endpoint_state.key).or(self.last);
         taken
     }
 
@@ -57,19 +57,19 @@ impl Reading {
                 }
             }
         }
-        self.ranks.push(pod);
+        self.endpoints.push(pod);
     }
 
     /// Returns the pods, each with the work of all its endpoints, and how many pods the requests of each adapter keep busy,
     /// in thousandths.
     pub(super) fn finish(mut self) -> (Vec<Pod>, Vec<(Arc<str>, u64)>) {
-        self.ranks.sort_unstable_by_key(|rank| rank.key);
+        self.endpoints.sort_unstable_by_key(|rank| rank.key);
         let are_same = |a: &Pod, b: &Pod| a.key == b.key;
-        if self.ranks.windows(2).any(|pair| are_same(&pair[0], &pair[1])) {
-            self.ranks = self.ranks.chunk_by(are_same).map(together).collect();
+        if self.endpoints.windows(2).any(|pair| are_same(&pair[0], &pair[1])) {
+            self.endpoints = self.endpoints.chunk_by(are_same).map(together).collect();
         }
         let milli = |(adapter, pods): (Arc<str>, f64)| (adapter, (pods * 1e3).round() as u64);
-        (self.ranks, self.adapters.into_iter().map(milli).collect())
+        (self.endpoints, self.adapters.into_iter().map(milli).collect())
     }
 }
 
