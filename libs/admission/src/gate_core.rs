@@ -208,12 +208,12 @@ impl<W> GateCore<W> {
     }
 
     /// Returns the highest priority of which requests wait here; `None` if none waits.
-    pub fn highest_here(&self) -> Option<i32> {
+    pub(crate) fn highest_here(&self) -> Option<i32> {
         self.queue.highest_waiting()
     }
 
     /// Returns the highest priority of which requests wait at other replicas, as the owner said last.
-    pub fn highest_elsewhere(&self) -> Option<i32> {
+    pub(crate) fn highest_elsewhere(&self) -> Option<i32> {
         self.highest_elsewhere
     }
 

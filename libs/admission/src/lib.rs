@@ -26,5 +26,5 @@ pub use gate_core::{Arrival, Behind, Ended, GateCore, TICK_MS};
 pub use highest_waiting::HighestWaiting;
 pub use latest_saturation::LatestSaturation;
 pub use owner_news::OwnerNews;
-pub use owner_silence::{OWNER_SILENCE_MS, highest_waiting};
+pub use owner_silence::OWNER_SILENCE_MS;
 pub use seen::Seen;

@@ -6,7 +6,11 @@ pub const OWNER_SILENCE_MS: u64 = 500;
 
 /// Returns the highest priority of which requests wait for a grant, at any replica. What an owner said that is silent now does
 /// not count: it would hold up requests until an owner is heard again.
-pub fn highest_waiting(here: Option<i32>, elsewhere: Option<i32>, owner_silence_ms: u64) -> Option<i32> {
+pub(crate) fn highest_waiting(
+    here: Option<i32>,
+    elsewhere: Option<i32>,
+    owner_silence_ms: u64,
+) -> Option<i32> {
     here.max(elsewhere.filter(|_| owner_silence_ms < OWNER_SILENCE_MS))
 }
 
