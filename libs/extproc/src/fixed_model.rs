@@ -1,5 +1,5 @@
-//! Refuses requests for models that exist only in the picker, where their names cannot be replaced: no endpoint knows such
-//! a name.
+//! Refuses requests for models that exist only as rewrites, where their names cannot be replaced: no endpoint knows such a
+//! name.
 
 use signalbox_types::RewriteTarget;
 

@@ -34,7 +34,7 @@ pub(super) struct Reading {
 ///
 /// # Errors
 /// Returns the refusal of a body that no engine could take, that is too long once it is decoded, or whose model exists only
-/// in the picker and cannot be replaced.
+/// as a rewrite and cannot be replaced.
 pub(super) fn read_body(
     body: Bytes,
     Reading { api, is_part, takes_no_changes }: Reading,

@@ -1,4 +1,4 @@
-//! Requests whose bodies pass unread. They may not name a model that exists only in the picker.
+//! Requests whose bodies pass unread. They may not name a model that exists only as a rewrite.
 
 use bytes::Bytes;
 use signalbox_intake::Api;
@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::reply::{self, Direction, Ending};
 
 impl Request {
-    /// Refuses a request whose path names a model that exists only in the picker, unless its body tells the model.
+    /// Refuses a request whose path names a model that exists only as a rewrite, unless its body tells the model.
     pub(super) fn check_models_in_path(&self, is_bodiless: bool, config: &Config) -> Result<(), Refusal> {
         let is_read = !is_bodiless && self.headers.api != Api::Opaque;
         let names = self.headers.models_in_path.iter().filter(|_| !is_read);
@@ -35,7 +35,7 @@ impl Request {
         self.complete_without_body(Api::Opaque, end, config)
     }
 
-    /// Passes on a body that is not read, unless it names a model that exists only in the picker.
+    /// Passes on a body that is not read, unless it names a model that exists only as a rewrite.
     pub(super) fn on_unread_body(
         &mut self,
         body: Bytes,
