@@ -112,20 +112,17 @@ struct Shares {
 impl Shares {
     fn of((priority, window_s): (i32, &Range<f64>), scene: &Scene, sent: &Sent, run: &RunResult) -> Self {
         let steps = ((window_s.end - window_s.start) / STEP_S).ceil() as usize;
-        let step = |at_s: f64| ((at_s - window_s.start) / STEP_S).max(0.0) as usize;
         let (mut arrived, mut gone) = (vec![[0.0; TENANTS]; steps], vec![0.0; steps]);
         let mut shares = Self { asked: 0.0, got: [0.0; TENANTS], fair: [0.0; TENANTS] };
         let requests = sent.requests.iter().zip(&sent.senders).zip(&run.flow.waited_us);
         for ((request, sender), waited_us) in requests {
-            let at_s = request.at_us as f64 / 1e6;
-            let gone_s = waited_us.map_or(f64::INFINITY, |us| at_s + us as f64 / 1e6);
-            let is_within = at_s < window_s.end && gone_s >= window_s.start;
-            let is_counted = sender.priority == priority && is_within;
-            let Some(tenant) = tenant_of(&sender.tenant).filter(|_| is_counted) else { continue };
-            arrived[step(at_s)][tenant] += tokens(request);
+            let tenant = tenant_of(&sender.tenant).filter(|_| sender.priority == priority);
+            let steps = steps_of(request.at_us, *waited_us, window_s);
+            let Some((tenant, (asks_at, goes_at))) = tenant.zip(steps) else { continue };
+            arrived[asks_at][tenant] += tokens(request);
             shares.asked += tokens(request);
-            if gone_s < window_s.end {
-                gone[step(gone_s)] += tokens(request);
+            if let Some(at) = goes_at {
+                gone[at] += tokens(request);
                 shares.got[tenant] += tokens(request);
             }
         }
@@ -142,6 +139,16 @@ impl Shares {
         }
         Some(self.got.iter().zip(self.fair).map(|(got, share)| got / share.max(1.0)).collect())
     }
+}
+
+/// Returns the step of a time in which a request asks for its tokens, the first one if it arrived earlier, and the one in which
+/// it goes, if it goes within that time; `None` if it goes before or comes later.
+fn steps_of(at_us: u64, waited_us: Option<u64>, window_s: &Range<f64>) -> Option<(usize, Option<usize>)> {
+    let at_s = at_us as f64 / 1e6;
+    let gone_s = waited_us.map_or(f64::INFINITY, |us| at_s + us as f64 / 1e6);
+    let step = |at_s: f64| ((at_s - window_s.start) / STEP_S).max(0.0) as usize;
+    let is_within = at_s < window_s.end && gone_s >= window_s.start;
+    is_within.then(|| (step(at_s), (gone_s < window_s.end).then(|| step(gone_s))))
 }
 
 /// Shares what went in each step out among those who had asked for it until then, by weight.
@@ -245,6 +252,17 @@ mod tests {
     #[test]
     fn index_of_fairness_is_one_for_equals() {
         assert_eq!((1.0, 0.25), (jain(&[2.0; 4]), jain(&[0.0, 0.0, 3.0, 0.0])));
+    }
+
+    /// Otherwise a tenant that sends nothing for a moment would have no share of what goes meanwhile.
+    #[test]
+    fn request_that_arrived_earlier_and_still_waits_asks_for_its_tokens() {
+        let steps = |at_us, waited_us| steps_of(at_us, waited_us, &(2.0..3.0));
+        assert_eq!(Some((0, None)), steps(1_000_000, None), "it still waits");
+        assert_eq!(Some((0, Some(1))), steps(1_000_000, Some(1_500_000)), "it goes in the window");
+        assert_eq!(Some((1, None)), steps(2_700_000, Some(400_000)), "it goes after the window");
+        assert_eq!(None, steps(1_000_000, Some(500_000)), "it went before");
+        assert_eq!(None, steps(3_000_000, None), "it comes later");
     }
 
     /// What a tenant gets while it alone waits is not taken from those who ask later.
