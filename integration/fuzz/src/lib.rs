@@ -1,11 +1,12 @@
-//! Fuzzes every parser of untrusted input: request bodies, responses, metrics pages, a gateway's messages, and the
-//! feedback of replicas.
+//! Fuzzes every parser of untrusted input (request bodies, responses, metrics pages, a gateway's messages, and the
+//! feedback of replicas), and flow control in any order of events.
 //!
 //! A target accepts any bytes and panics when the code under test violates a property. The bytes come from
 //! `cargo fuzz` (guided by coverage; in the folder `fuzz`, with a nightly toolchain) or from [`Mutator`]
 //! (random changes of seeds, on any toolchain).
 
 mod feedback;
+mod flow_control;
 mod gateway_messages;
 mod metrics_page;
 mod mutator;
@@ -30,12 +31,20 @@ pub enum Target {
     GatewayMessages,
     /// A replica's feedback, from its bytes to the pool's owner
     Feedback,
+    /// Queues of replicas and owners that grant, in any order of events
+    FlowControl,
 }
 
 impl Target {
     /// All targets.
-    pub const ALL: [Self; 5] =
-        [Self::RequestBody, Self::Response, Self::MetricsPage, Self::GatewayMessages, Self::Feedback];
+    pub const ALL: [Self; 6] = [
+        Self::RequestBody,
+        Self::Response,
+        Self::MetricsPage,
+        Self::GatewayMessages,
+        Self::Feedback,
+        Self::FlowControl,
+    ];
 
     /// Returns the name of the target on the command line.
     pub fn name(self) -> &'static str {
@@ -45,6 +54,7 @@ impl Target {
             Self::MetricsPage => "metrics-page",
             Self::GatewayMessages => "gateway-messages",
             Self::Feedback => "feedback",
+            Self::FlowControl => "flow-control",
         }
     }
 
@@ -59,6 +69,7 @@ impl Target {
             Self::MetricsPage => metrics_page::run(data),
             Self::GatewayMessages => gateway_messages::run(data),
             Self::Feedback => feedback::run(data),
+            Self::FlowControl => flow_control::run(data),
         }
     }
 
@@ -73,6 +84,7 @@ impl Target {
             Self::MetricsPage => seeds::files("libs/dialect/tests/pages"),
             Self::GatewayMessages => Ok(gateway_messages::seeds()),
             Self::Feedback => Ok(feedback::seeds()),
+            Self::FlowControl => Ok(flow_control::seeds()),
         }
     }
 
@@ -134,7 +146,7 @@ impl Target {
                 "# TYPE ",
                 ",",
             ],
-            Self::GatewayMessages | Self::Feedback => &[],
+            Self::GatewayMessages | Self::Feedback | Self::FlowControl => &[],
         }
     }
 }

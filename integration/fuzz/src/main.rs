@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::Parser;
 use signalbox_fuzz::{Mutator, Target};
 
-/// Fuzzes every parser of untrusted input with random changes of valid inputs
+/// Fuzzes every parser of untrusted input, and flow control, with random changes of valid inputs
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask fuzz", bin_name = "cargo xtask fuzz")]
 struct Flags {

@@ -33,3 +33,8 @@ fn gateway_messages_are_handled_without_a_bug() {
 fn feedback_is_handled_without_a_bug() {
     run_inputs(Target::Feedback, 1_000);
 }
+
+#[test]
+fn requests_wait_and_go_without_a_bug() {
+    run_inputs(Target::FlowControl, 3_000);
+}

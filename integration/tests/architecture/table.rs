@@ -155,7 +155,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("integration", Kind::Shell, &["kube", "lease", "protos", "tls", "types"]),
     row("chaos", Kind::Shell, &["integration"]),
     row("coherence", Kind::Shell, &["integration", "peers", "protos", "state", "tls", "types", "wire"]),
-    row("fuzz", Kind::Shell, &["dialect", "extproc", "intake", "protos", "state", "types", "wire"]),
+    row("fuzz", Kind::Shell, &["dialect", "extproc", "flow", "intake", "protos", "state", "types", "wire"]),
     row(
         "kubernetes-tests",
         Kind::Shell,

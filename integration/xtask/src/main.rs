@@ -67,7 +67,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
-    /// Fuzz every parser of untrusted input with random bytes (release build)
+    /// Fuzz every parser of untrusted input, and flow control, with random bytes (release build)
     ///
     /// All arguments go to the fuzzer: `cargo xtask fuzz --help` lists its options.
     #[command(disable_help_flag = true)]
