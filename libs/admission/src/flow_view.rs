@@ -55,6 +55,12 @@ pub(crate) fn replicas(view: &View, origin: Origin) -> u64 {
     (others + 1).max(view.booking_replicas(origin)) as u64
 }
 
+/// Returns the place of `origin` among the replicas that share the pool, from 0 to less than 1: they are evenly apart.
+pub(crate) fn turn(view: &View, origin: Origin) -> f64 {
+    let before = view.flows().origins().filter(|(of, _)| *of < origin).count();
+    before as f64 / replicas(view, origin) as f64
+}
+
 /// Returns what detectors read of the endpoints. Those that should get no request count only if there are no others: then
 /// requests go to them.
 pub(crate) fn endpoint_uses(view: &View, local: &LocalState) -> Vec<EndpointUse> {

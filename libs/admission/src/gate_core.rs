@@ -57,6 +57,8 @@ pub struct GateCore<W> {
     highest_elsewhere: Option<i32>,
     /// Requests per second that go from the queues of all replicas.
     requests_per_second: f64,
+    /// This replica's place among those that share the pool, from 0 to less than 1.
+    turn: f64,
     /// Grants of this replica while the owner is silent.
     local: Option<LocalGrants>,
     /// Whether the owner knows this replica's flow control, and when it last did or needed not.
@@ -74,6 +76,7 @@ impl<W> Default for GateCore<W> {
             queue,
             highest_elsewhere: None,
             requests_per_second: 0.0,
+            turn: 0.0,
             local: None,
             owner_knows: false,
             known_at_ms: 0,
@@ -135,6 +138,7 @@ impl<W> GateCore<W> {
     /// Applies what a new view says.
     pub fn apply(&mut self, now_ms: u64, news: &OwnerNews) -> Ended<W> {
         self.requests_per_second = news.requests_per_second;
+        self.turn = news.turn;
         self.highest_elsewhere = news.highest_elsewhere;
         self.owner_knows = news.knows_replica;
         self.queue.set_phase(now_ms, news.phase);
@@ -168,7 +172,8 @@ impl<W> GateCore<W> {
         } else if let Some(saturation) = local {
             // Forgets flows that are gone: there may be no owner to whom the uplink reports them.
             let backlogs = self.queue.take_backlogs(now_ms);
-            let grants = self.local.get_or_insert_default().grant(settings, &saturation, &backlogs, now_ms);
+            let local = self.local.get_or_insert_with(|| LocalGrants::new(self.turn));
+            let grants = local.grant(settings, &saturation, &backlogs, now_ms);
             granted.extend(grants.iter().flat_map(|grant| self.queue.grant(&grant.flow, grant.up_to)));
         }
         Ended { granted, dropped: self.queue.expire(settings, now_ms) }

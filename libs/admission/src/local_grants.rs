@@ -10,13 +10,20 @@ const SELF: Origin = Origin(0);
 
 /// Grants to the requests that wait at this replica, while no owner is heard. The numbers go on from those that the owner's
 /// grants have reached, so that nothing is granted twice.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LocalGrants {
+    /// The replica's place among those that share the pool, from 0 to less than 1.
+    turn: f64,
     granter: Granter,
     flows: BTreeSet<FlowKey>,
 }
 
 impl LocalGrants {
+    /// Creates them for the replica at the place `turn` among those that share the pool.
+    pub(crate) fn new(turn: f64) -> Self {
+        Self { turn, granter: Granter::default(), flows: BTreeSet::new() }
+    }
+
     /// Grants places in this replica's share of the pool, whose saturation is `saturation`.
     pub(crate) fn grant(
         &mut self,
@@ -25,6 +32,7 @@ impl LocalGrants {
         backlogs: &[(FlowKey, Backlog)],
         now_ms: u64,
     ) -> Vec<Grant> {
+        self.begin(settings, backlogs);
         for (flow, backlog) in backlogs {
             self.granter.report(now_ms, SELF, flow, *backlog);
         }
@@ -34,5 +42,81 @@ impl LocalGrants {
         }
         self.flows = flows;
         self.granter.grant(settings, saturation, now_ms)
+    }
+
+    /// Lets the flows that are new begin at different times: as if each had got a part of a request.
+    ///
+    /// Each replica grants only a few requests until an owner is heard again. If all began with the same flows, these would get
+    /// one more from each replica. So the parts of the flows of a band are evenly apart, and those of one flow at the replicas are, too.
+    fn begin(&mut self, settings: &FlowSettings, backlogs: &[(FlowKey, Backlog)]) {
+        for band in backlogs.chunk_by(|one, other| one.0.priority == other.0.priority) {
+            for (at, (flow, backlog)) in band.iter().enumerate() {
+                if !self.flows.contains(flow) {
+                    let part = (self.turn + at as f64 / band.len() as f64).fract();
+                    let mean_tokens = backlog.usage.tokens / backlog.usage.requests.max(1);
+                    self.granter.postpone(settings, flow, (part * mean_tokens as f64) as u64);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signalbox_flow::Usage;
+
+    use super::*;
+
+    const REPLICAS: u64 = 8;
+    const FLOWS: u64 = 8;
+    const TOKENS: u64 = 1_000;
+
+    /// A pool with room for so many requests.
+    fn room(requests: u64) -> Saturation {
+        let per_request = 1.0 / f64::from(1_u32 << 20);
+        let value = 1.0 - requests as f64 * per_request;
+        Saturation { value, per_request, per_token: 0.0, per_request_limit: f64::INFINITY }
+    }
+
+    /// Returns how many requests of each flow go if each replica has room for so many.
+    fn granted(each: u64, turn: impl Fn(u64) -> f64) -> Vec<u64> {
+        let mut sums = vec![0; FLOWS as usize];
+        for replica in 0..REPLICAS {
+            let backlog = |flow: u64| {
+                let usage = Usage { requests: 100, bytes: 0, tokens: 100 * TOKENS };
+                Backlog { usage, oldest_wait_ms: 100 + (replica * 37 + flow * 61) % 97, released: 0 }
+            };
+            let backlogs: Vec<_> =
+                (0..FLOWS).map(|flow| (FlowKey::new(0, &flow.to_string()), backlog(flow))).collect();
+            let mut local = LocalGrants::new(turn(replica));
+            for grant in local.grant(&FlowSettings::default(), &room(each), &backlogs, 1_000) {
+                sums[grant.flow.id.parse::<usize>().unwrap()] += grant.up_to;
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn replicas_that_grant_by_themselves_serve_all_flows_alike() {
+        for each in [1, 2, 4, 7, 20] {
+            let granted = granted(each, |replica| replica as f64 / REPLICAS as f64);
+            assert_eq!(vec![each; FLOWS as usize], granted);
+        }
+    }
+
+    #[test]
+    fn flow_that_comes_later_does_not_wait_for_more_than_a_request() {
+        let flow = |id: &str| FlowKey::new(0, id);
+        let waiting = |requests| {
+            let usage = Usage { requests, bytes: 0, tokens: requests * TOKENS };
+            Backlog { usage, oldest_wait_ms: 10, released: 0 }
+        };
+        let settings = FlowSettings::default();
+        let mut local = LocalGrants::new(0.9);
+        assert_eq!(30, local.grant(&settings, &room(30), &[(flow("early"), waiting(100))], 1_000)[0].up_to);
+        let backlogs = [(flow("early"), waiting(100)), (flow("late"), waiting(100))];
+        let grants = local.grant(&settings, &room(34), &backlogs, 1_001);
+        let of = |id: &str| grants.iter().find(|grant| *grant.flow.id == *id).map(|grant| grant.up_to);
+        assert_eq!((Some(32), Some(2)), (of("early"), of("late")));
     }
 }

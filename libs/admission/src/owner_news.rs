@@ -4,7 +4,7 @@ use signalbox_flow::{FlowKey, PoolPhase};
 use signalbox_state::View;
 use signalbox_types::Origin;
 
-use crate::flow_view::{highest_ungranted_elsewhere, is_empty};
+use crate::flow_view::{highest_ungranted_elsewhere, is_empty, turn};
 
 /// What a new view says about requests that wait.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +19,8 @@ pub struct OwnerNews {
     pub knows_replica: bool,
     /// How many requests per second go from the queues of all replicas.
     pub requests_per_second: f64,
+    /// The replica's place among those that share the pool, from 0 to less than 1.
+    pub turn: f64,
 }
 
 impl OwnerNews {
@@ -32,6 +34,7 @@ impl OwnerNews {
             grants: flows.grants(origin).map(|(flow, up_to)| (flow.clone(), up_to)).collect(),
             knows_replica: flows.origin(origin).is_some(),
             requests_per_second: flows.drain_rate().requests_per_second(),
+            turn: turn(view, origin),
         }
     }
 }

@@ -61,8 +61,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
         }
     }
     let greedy: Vec<_> = traffic.iter().zip(&pairs).filter(|(of, _)| of.scene.name == "greedy").collect();
+    // With tenants that reach any replica, and with those that reach one only.
+    let kill_scenes = ["steady", "greedy"];
+    let killed: Vec<_> =
+        traffic.iter().zip(&pairs).filter(|(of, _)| kill_scenes.contains(&of.scene.name)).collect();
     let kills: Vec<Killed> =
-        parallel::map(&greedy, |(traffic, (_, seed))| owner_kill::measure(traffic, *seed));
+        parallel::map(&killed, |(traffic, (_, seed))| owner_kill::measure(traffic, *seed));
     let capped: Vec<_> = greedy
         .iter()
         .flat_map(|of| args.replicas().into_iter().map(move |replicas| (*of, replicas)))

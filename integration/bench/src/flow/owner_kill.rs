@@ -21,6 +21,7 @@ pub(super) const GAP_S: f64 = 2.5;
 /// What became of the requests of a run in which the owner was killed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Killed {
+    pub(super) scene: String,
     pub(super) requests: usize,
     /// The most that waited at a time, of all tiers.
     pub(super) most_waiting: u64,
@@ -54,6 +55,7 @@ pub(super) fn measure(traffic: &Traffic, seed: u64) -> Killed {
     let served = run.served.iter().filter(|served| served.e2e_us > 0).count();
     let gap_s = KILLED_AT_S..KILLED_AT_S + GAP_S;
     Killed {
+        scene: traffic.scene.name.to_owned(),
         requests: sent.requests.len(),
         most_waiting: run.flow.most_waiting.values().sum(),
         lost: sent.requests.len() - (served + run.flow.dropped).min(sent.requests.len()),

@@ -90,10 +90,17 @@ fn figure(value: Option<f64>, digits: usize) -> String {
 }
 
 fn kills(kills: &[Killed]) -> String {
-    let mut table =
-        Table::new(&["requests", "most that waited", "lost", "sent twice", "off the fair share in the gap"]);
-    for Killed { requests, most_waiting, lost, doubled, off_percent } in kills {
+    let mut table = Table::new(&[
+        "scene",
+        "requests",
+        "most that waited",
+        "lost",
+        "sent twice",
+        "off the fair share in the gap",
+    ]);
+    for Killed { scene, requests, most_waiting, lost, doubled, off_percent } in kills {
         table.row(&[
+            scene.clone(),
             requests.to_string(),
             most_waiting.to_string(),
             lost.to_string(),

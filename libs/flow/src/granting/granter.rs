@@ -75,6 +75,12 @@ impl Granter {
         backlogs.entry(origin).or_default().report(now_ms, backlog);
     }
 
+    /// Lets the next request of a flow go later, as if the flow had got so many tokens more. Has an effect on weighted fairness only.
+    pub fn postpone(&mut self, settings: &FlowSettings, flow: &FlowKey, tokens: u64) {
+        let band = self.bands.entry(Reverse(flow.priority)).or_default();
+        band.shares.postpone(&flow.id, tokens, settings.weight(&flow.id));
+    }
+
     /// Forgets one flow of a replica, of which nothing waits any more.
     pub fn forget(&mut self, origin: Origin, flow: &FlowKey) {
         if let Some(band) = self.bands.get_mut(&Reverse(flow.priority))

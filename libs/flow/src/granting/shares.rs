@@ -69,13 +69,19 @@ impl BandShares {
     /// Records that a request of `candidate` was granted.
     pub(super) fn record(&mut self, candidate: &Candidate, now_ms: u64) {
         let start = self.start(&candidate.id);
-        let length = candidate.tokens.saturating_mul(VIRTUAL_PER_TOKEN) / u64::from(candidate.weight.max(1));
+        let length = virtual_length(candidate.tokens, candidate.weight);
         let served = self.served.entry(Arc::clone(&candidate.id)).or_default();
         let attained = served.attained(now_ms) + candidate.tokens as f64;
         let attained_milli = (attained * 1e3) as u64;
         *served = Served { finish: start.saturating_add(length), attained_milli, attained_at_ms: now_ms };
         self.virtual_time = self.virtual_time.max(start);
         self.latest = Some(Arc::clone(&candidate.id));
+    }
+
+    /// Lets the next request of a flow start later in virtual time, as if the flow had got so many tokens more.
+    pub(super) fn postpone(&mut self, id: &Arc<str>, tokens: u64, weight: u32) {
+        let finish = self.start(id).saturating_add(virtual_length(tokens, weight));
+        self.served.entry(Arc::clone(id)).or_default().finish = finish;
     }
 
     /// Forgets flows that do not wait and have no claim. A claim ends when what the flow got counts less than a token, which does
@@ -117,6 +123,11 @@ impl BandShares {
     pub(super) fn attained(&self, id: &str, now_ms: u64) -> f64 {
         self.served.get(id).map_or(0.0, |served| served.attained(now_ms))
     }
+}
+
+/// Returns for how long in virtual time a flow has its share with so many tokens.
+fn virtual_length(tokens: u64, weight: u32) -> u64 {
+    tokens.saturating_mul(VIRTUAL_PER_TOKEN) / u64::from(weight.max(1))
 }
 
 #[cfg(test)]
