@@ -1,7 +1,7 @@
 //! Refuses requests for models that exist only as rewrites, where their names cannot be replaced: no endpoint knows such a
 //! name.
 
-use signalbox_types::RewriteTarget;
+use signalbox_types::RewriteRule;
 
 use crate::config::Config;
 use crate::refusal::Refusal;
@@ -56,14 +56,14 @@ impl Fixed {
 pub(crate) fn check_fixed_model(model: &str, fixed: Fixed, config: &Config) -> Result<(), Refusal> {
     match config.models.rule_of_source(model) {
         Some(rule) if !config.served_models.contains(model) => {
-            Err(Refusal::BadRequest(message(model, &rule.targets, fixed)))
+            Err(Refusal::BadRequest(message(model, rule, fixed)))
         }
         _ => Ok(()),
     }
 }
 
-fn message(model: &str, targets: &[RewriteTarget], fixed: Fixed) -> String {
-    let targets: Vec<_> = targets.iter().map(|target| format!("`{}`", target.model)).collect();
+fn message(model: &str, rule: &RewriteRule, fixed: Fixed) -> String {
+    let targets: Vec<_> = rule.possible_targets().map(|target| format!("`{}`", target.model)).collect();
     let (targets, reason, remedy) = (targets.join(" or "), fixed.reason(), fixed.remedy());
     format!(
         "the model `{model}` exists only as a model rewrite in the endpoint picker, and cannot be rewritten here: {reason}. \

@@ -27,21 +27,31 @@ impl RewriteRule {
     ///
     /// If some targets have weights, those without are never chosen. If none has, all share equally.
     pub(crate) fn target_at(&self, point: u64) -> Option<&RewriteTarget> {
-        let is_weighted = self.targets.iter().any(|target| target.weight.is_some());
-        let weight = |target: &RewriteTarget| match target.weight {
-            Some(weight) => u64::from(weight),
-            None => u64::from(!is_weighted),
-        };
-        let total: u64 = self.targets.iter().map(weight).sum();
+        let total: u64 = self.weighted_targets().map(|(_, weight)| weight).sum();
         // Scaling instead of a modulo: a growing weight takes requests from its neighbors only.
         let mut remaining = ((u128::from(point) * u128::from(total)) >> u64::BITS) as u64;
-        self.targets.iter().find(|target| match remaining.checked_sub(weight(target)) {
-            Some(rest) => {
-                remaining = rest;
-                false
-            }
-            None => true,
-        })
+        let mut chosen =
+            self.weighted_targets().skip_while(|(_, weight)| match remaining.checked_sub(*weight) {
+                Some(rest) => {
+                    remaining = rest;
+                    true
+                }
+                None => false,
+            });
+        chosen.next().map(|(target, _)| target)
+    }
+
+    /// Returns the targets that can be chosen.
+    pub fn possible_targets(&self) -> impl Iterator<Item = &RewriteTarget> {
+        self.weighted_targets().filter(|(_, weight)| *weight > 0).map(|(target, _)| target)
+    }
+
+    /// Returns each target with its share of the requests, relative to those of the others.
+    fn weighted_targets(&self) -> impl Iterator<Item = (&RewriteTarget, u64)> {
+        let is_weighted = self.targets.iter().any(|target| target.weight.is_some());
+        self.targets
+            .iter()
+            .map(move |target| (target, target.weight.map_or(u64::from(!is_weighted), u64::from)))
     }
 }
 

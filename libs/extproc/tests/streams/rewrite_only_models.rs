@@ -180,6 +180,16 @@ fn gateway_that_takes_no_changes_sends_what_the_picker_counts() {
 }
 
 #[test]
+fn targets_that_are_never_chosen_are_not_recommended() {
+    let targets = [("one", Some(1)), ("never", None), ("two", Some(3))];
+    let target = |(model, weight): (&str, _)| RewriteTarget { model: model.to_owned(), weight };
+    let rules = vec![RewriteRule { models: vec!["alias".to_owned()], targets: targets.map(target).to_vec() }];
+    let rewrite = ModelRewrite { name: "r".to_owned(), created_ms: None, rules };
+    let weighted = Config { models: Arc::new(Models::new(Vec::new(), vec![rewrite])), ..Config::default() };
+    assert_refused(&streamed(weighted, "alias"), "BadRequest", "Request `one` or `two` instead");
+}
+
+#[test]
 fn refusals_speak_the_clients_dialect() {
     let anthropic = [(":method", "POST"), (":path", "/v1/messages"), JSON];
     let messages = [in_mode(&anthropic, BodySendMode::Streamed), request_body(ALIAS, true)];
