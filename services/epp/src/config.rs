@@ -61,7 +61,7 @@ pub struct EppConfig {
     pub explain_access: ExplainAccess,
     /// Maximum size of a request body, in bytes.
     pub body_limit_bytes: usize,
-    /// Maximum size of all buffered request bodies together, in bytes.
+    /// Maximum size of all request bodies together that are buffered to be read, in bytes.
     pub buffer_limit_bytes: u64,
     /// Weights of media in prompts, in tokens.
     pub media_weights: MediaWeights,

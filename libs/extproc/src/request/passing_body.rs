@@ -36,7 +36,7 @@ pub(super) enum Search {
 impl PassingBody {
     /// Returns an empty body of `api`.
     pub(super) fn new(api: Api, fixed: Fixed, config: &Config) -> Self {
-        let reservation = config.body_budget.start_reservation();
+        let reservation = config.body_budget.start_search();
         Self { api, fixed, held: BodyBuffer::default(), reservation }
     }
 

@@ -227,7 +227,8 @@ fn body_that_can_be_rewritten_is() {
 #[test]
 fn search_ends_at_the_budget_and_with_the_response() {
     let late = r#"{"prompt":"hello","model":"alias"}"#;
-    let body_budget = BodyBudget::new(30);
+    // An eighth of it is for such bodies.
+    let body_budget = BodyBudget::new(8 * 30);
     let config = Config { body_budget: body_budget.clone(), ..config() };
     let mut full = gateway(config.clone());
     full.send(in_mode(&POST, BodySendMode::Streamed));
@@ -241,4 +242,21 @@ fn search_ends_at_the_budget_and_with_the_response() {
     answered.send(response_headers("413", false));
     assert_eq!(0, body_budget.held_bytes());
     assert_eq!(answered.send(request_body(&late[20..28], true)), [Observed::RequestPassed]);
+}
+
+#[test]
+fn uploads_that_are_searched_leave_the_budget_to_bodies_that_are_read() {
+    let body_budget = BodyBudget::new(400);
+    let config = Config { body_budget: body_budget.clone(), ..config() };
+    let upload = format!(r#"{{"input":"{}"#, "x".repeat(30));
+    let mut uploads: Vec<_> = (0..20).map(|_| gateway(config.clone())).collect();
+    for upload_gateway in &mut uploads {
+        upload_gateway.send(request_headers(&UNKNOWN_PATH, false));
+        let echoed = upload_gateway.send(request_body(upload.clone(), false));
+        assert_eq!(echoed, [Observed::RequestChunk(Bytes::from(upload.clone()), false)]);
+    }
+    assert_eq!(upload.len() as u64, body_budget.held_bytes(), "one is still searched");
+    let body = format!(r#"{{"model":"m","prompt":"{}"}}"#, "x".repeat(350));
+    let observed = last(&mut gateway(config), request(&POST, &body));
+    assert!(matches!(observed[..], [Observed::Pick(_), Observed::Routed(_), ..]), "{observed:?}");
 }

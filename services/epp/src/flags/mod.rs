@@ -84,8 +84,8 @@ pub struct Flags {
     /// Maximum size of a request body, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = EppConfig::BODY_LIMIT_BYTES)]
     pub body_limit: usize,
-    /// Maximum size of all buffered request bodies together, in bytes; requests beyond it are refused with
-    /// status 503.
+    /// Maximum size of all request bodies together that are buffered to be read, in bytes; requests beyond it are refused
+    /// with status 503.
     #[arg(long, value_name = "BYTES", default_value_t = EppConfig::BUFFER_LIMIT_BYTES)]
     pub buffer_limit: u64,
     /// Tokens of media of unknown size in prompts: KIND=TOKENS, comma-separated; kinds are image, audio, video, file
