@@ -223,16 +223,22 @@ async fn client_disconnect_frees_blocks() {
 
 #[tokio::test]
 async fn full_pod_queues_the_next_request() {
-    let pod = pod(ModelConfig { kv_capacity_tokens: 100_000, ..ModelConfig::default() }).await;
+    // A token of the only running request takes a tenth of a second, so that all take minutes: however slow this test
+    // is, the request is still running when the engine is paused.
+    let pass_per_decoding_us = 10_000_000;
+    let model = ModelConfig { kv_capacity_tokens: 100_000, pass_per_decoding_us, ..ModelConfig::default() };
+    let pod = pod(model).await;
     let body =
         json!({"model": "llama3-8b", "prompt": "x".repeat(4 * 98_500), "max_tokens": 1_500, "stream": true});
     let mut running = post(pod.address(), "/v1/completions", &body).await;
     running.body_mut().frame().await.unwrap().unwrap();
-    // However slow this test is, the first request is still running.
-    post(pod.address(), "/admin/faults", &json!({"engine": "wedged"})).await;
     let other =
         json!({"model": "llama3-8b", "prompt": "y".repeat(4 * 50_000), "max_tokens": 1_500, "stream": true});
     let _waiting = post(pod.address(), "/v1/completions", &other).await;
+    // The engine has a pass to begin with both.
+    let produced = pod.stats().generation_tokens;
+    pod.wait_for_stats(|stats| stats.generation_tokens >= produced + 2).await;
+    post(pod.address(), "/admin/faults", &json!({"engine": "wedged"})).await;
     let full = pod.wait_for_stats(|stats| stats.waiting == 1).await;
     assert!(full.kv_usage() > 0.98, "{full:?}");
     let page = text(get(pod.address(), "/metrics").await).await;
