@@ -62,7 +62,9 @@ impl Registration {
                 outage.reset_backoff();
             }
             let message = format!("cannot keep {} registered with etcd; retrying", self.member.name);
-            tokio::time::sleep(outage.record_failure(&message, &error, rand::random())).await;
+            let delay = outage.record_failure(&message, &error, rand::random());
+            // After an outage, others wait for a renewal no longer than the time to live.
+            tokio::time::sleep(delay.min(self.ttl / 3)).await;
         }
     }
 

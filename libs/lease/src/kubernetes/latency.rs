@@ -17,6 +17,11 @@ impl Latency {
         self.expected + ttl / 6
     }
 
+    /// Returns how long a request takes at most, as the last ones show.
+    pub(super) fn expected(&self) -> Duration {
+        self.expected
+    }
+
     /// Takes note of an answer after this time.
     pub(super) fn observe(&mut self, elapsed: Duration) {
         self.expected = elapsed.max(self.expected * 7 / 8);

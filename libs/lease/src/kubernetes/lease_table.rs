@@ -21,7 +21,8 @@ const UNINSTALL_TIME: Duration = Duration::from_secs(60);
 /// the moment at which the last renewal was seen: the clocks of machines are never compared. That alone would
 /// remove members when the API server is away, or when the watch is stuck. So a member expires only by a listing
 /// that was requested after that time, and only if the API server was not in trouble during it: it failed to answer,
-/// or took longer than it usually does. One that is always slow is not in trouble.
+/// or took longer than it usually does. One that is always slow is not in trouble. But then renewals are rare, because
+/// members write the next one when the last one is answered: each may be late by as long as those of this process take.
 ///
 /// A member that is missing from a listing is treated like one that was not renewed: the API server may have been
 /// restored from an older history, and live processes register again. Only a change that the watch reports removes
@@ -38,6 +39,8 @@ pub(super) struct LeaseTable {
     uninstalled_at: Option<Instant>,
     last_trouble: Option<Instant>,
     latency: Latency,
+    /// How long renewals take.
+    renewals: Latency,
     /// Number of requests of this process that take longer than expected.
     overdue: usize,
 }
@@ -86,6 +89,7 @@ impl LeaseTable {
             uninstalled_at: None,
             last_trouble: None,
             latency: Latency::default(),
+            renewals: Latency::default(),
             overdue: 0,
         }
     }
@@ -97,9 +101,10 @@ impl LeaseTable {
         self.latency.limit(shortest.unwrap_or(objects::DEFAULT_TTL))
     }
 
-    /// Records that the API server answered after this time.
+    /// Records that the API server answered to a renewal after this time.
     pub(super) fn record_answer(&mut self, elapsed: Duration) {
         self.latency.observe(elapsed);
+        self.renewals.observe(elapsed);
     }
 
     /// Records that a request takes longer than expected: the API server is in trouble until it ends.
@@ -143,9 +148,9 @@ impl LeaseTable {
     }
 
     fn expire(&mut self, requested_at: Instant) {
-        let last_trouble = self.last_trouble;
+        let lateness = self.lateness();
         self.leases.retain(|_, seen| {
-            let is_over = seen.is_member() && deadline(seen, last_trouble) <= requested_at;
+            let is_over = seen.is_member() && lateness.deadline(seen) <= requested_at;
             let is_gone = is_over && seen.is(LeaseState::Missing);
             if is_over {
                 seen.state = LeaseState::Expired;
@@ -205,13 +210,18 @@ impl LeaseTable {
         }
     }
 
+    fn lateness(&self) -> Lateness {
+        Lateness { last_trouble: self.last_trouble, renewal: self.renewals.expected() }
+    }
+
     /// Returns when the Leases must be listed again, to confirm that a member has expired or to delete a
     /// forgotten Lease.
     pub(super) fn next_listing(&self) -> Option<Instant> {
+        let lateness = self.lateness();
         let members = self.leases.values().filter(|seen| seen.is_member());
         let next = members.map(|seen| match seen.state {
             LeaseState::Expired => seen.renewed_at + FORGET_AFTER,
-            LeaseState::Present | LeaseState::Missing => deadline(seen, self.last_trouble),
+            LeaseState::Present | LeaseState::Missing => lateness.deadline(seen),
         });
         next.min()
     }
@@ -291,9 +301,20 @@ impl LeaseTable {
     }
 }
 
-/// Returns when a member expires. A member gets its whole time to live after trouble.
-fn deadline(seen: &SeenLease, last_trouble: Option<Instant>) -> Instant {
-    last_trouble.map_or(seen.renewed_at, |trouble| trouble.max(seen.renewed_at)) + objects::ttl(&seen.lease)
+/// Why a renewal of a live member may be late.
+#[derive(Clone, Copy, Debug)]
+struct Lateness {
+    last_trouble: Option<Instant>,
+    /// How long a renewal takes.
+    renewal: Duration,
+}
+
+impl Lateness {
+    /// Returns when a member expires. A member gets its whole time to live after trouble.
+    fn deadline(self, seen: &SeenLease) -> Instant {
+        let since = self.last_trouble.map_or(seen.renewed_at, |trouble| trouble.max(seen.renewed_at));
+        since + objects::ttl(&seen.lease) + self.renewal
+    }
 }
 
 /// Returns what a Lease says, without what changes with each renewal.

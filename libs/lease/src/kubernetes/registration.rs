@@ -50,7 +50,9 @@ impl Registration {
                 Err(error) => {
                     let message =
                         format!("cannot keep {} registered with Kubernetes; retrying", self.member.name);
-                    outage.record_failure(&message, &error, rand::random()).max(error.retry_after())
+                    let delay = outage.record_failure(&message, &error, rand::random());
+                    // After an outage, others wait for a renewal no longer than the time to live.
+                    delay.min(self.ttl / 3).max(error.retry_after())
                 }
             };
             tokio::select! {

@@ -216,6 +216,21 @@ fn slow_answers_expire_nobody_who_is_alive_and_everybody_who_is_dead() {
 }
 
 #[test]
+fn renewal_may_be_late_by_as_long_as_renewals_take() {
+    let leases = [member("a", "1", 1)];
+    let (mut table, start) = listed(&leases);
+    let usual = TTL / 2;
+    table.record_answer(usual);
+    let due = start + TTL + usual;
+    assert_eq!(Some(due), table.next_listing());
+    let before = due - Duration::from_millis(1);
+    table.replace(before, before, leases.to_vec());
+    assert_eq!(vec!["a"], names(&table));
+    table.replace(due, due, leases.to_vec());
+    assert!(names(&table).is_empty());
+}
+
+#[test]
 fn nobody_expires_while_a_request_takes_longer_than_expected() {
     let leases = [member("a", "1", 1)];
     let (mut table, start) = listed(&leases);
