@@ -1,24 +1,8 @@
 //! Runs slow work outside of an actor and sends the actor its outcome.
 
-use std::any::Any;
-use std::fmt;
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt;
 use ractor::{ActorRef, Message};
+use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
-
-/// A background task panicked. Holds the panic's message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskPanic(String);
-
-impl fmt::Display for TaskPanic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "panicked: {}", self.0)
-    }
-}
-
-impl std::error::Error for TaskPanic {}
 
 /// A task that works for an actor and reports to it when it is done. Dropping it, e.g. with the actor's
 /// state, cancels the work.
@@ -26,25 +10,20 @@ impl std::error::Error for TaskPanic {}
 pub struct BackgroundTask(#[expect(dead_code, reason = "held for its drop")] AbortOnDropHandle<()>);
 
 impl BackgroundTask {
-    /// Starts `work` and sends `actor` the message that `report` creates from the outcome. The actor is
-    /// notified even if the work panics.
-    pub fn start<M: Message, T>(
+    /// Starts `work` and sends `actor` the message that `report` creates from the outcome. The actor is notified even if
+    /// the work panics: the runtime catches the panic, which the log has with its place.
+    pub fn start<M: Message, T: Send + 'static>(
         actor: ActorRef<M>,
         work: impl Future<Output = T> + Send + 'static,
-        report: impl FnOnce(Result<T, TaskPanic>) -> M + Send + 'static,
+        report: impl FnOnce(Result<T, JoinError>) -> M + Send + 'static,
     ) -> Self {
+        let work = AbortOnDropHandle::new(tokio::spawn(work));
         let task = async move {
-            let outcome = AssertUnwindSafe(work).catch_unwind().await;
             // An actor that has stopped needs no report.
-            let _ = actor.cast(report(outcome.map_err(|panic| TaskPanic(panic_message(&*panic)))));
+            let _ = actor.cast(report(work.await));
         };
         Self(AbortOnDropHandle::new(tokio::spawn(task)))
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }
 
 #[cfg(test)]
@@ -59,7 +38,7 @@ mod tests {
 
     /// Forwards the outcomes of its background tasks.
     struct Requester;
-    type Outcome = Result<u32, TaskPanic>;
+    type Outcome = Result<u32, JoinError>;
 
     impl Actor for Requester {
         type Msg = Outcome;
@@ -94,9 +73,13 @@ mod tests {
     async fn actor_receives_results_and_panics() {
         let (actor, mut outcomes) = requester().await;
         let _done = BackgroundTask::start(actor.clone(), async { 7 }, |outcome| outcome);
-        assert_eq!(outcomes.recv().await, Some(Ok(7)));
+        assert_eq!(outcomes.recv().await.unwrap().unwrap(), 7);
         let _failed = BackgroundTask::start(actor, async { panic!("lost my way") }, |outcome| outcome);
-        assert_eq!(outcomes.recv().await, Some(Err(TaskPanic("lost my way".to_owned()))));
+        let panic = outcomes.recv().await.unwrap().unwrap_err();
+        assert!(
+            panic.is_panic() && panic.to_string().ends_with("panicked with message \"lost my way\""),
+            "{panic}"
+        );
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ mod stream_backoff;
 mod supervision;
 mod ticker;
 
-pub use background_task::{BackgroundTask, TaskPanic};
+pub use background_task::BackgroundTask;
 pub use backoff::{Backoff, BackoffPolicy};
 pub use conflating_slot::{ConflatingSlot, PutOutcome};
 pub use stream_backoff::StreamBackoff;

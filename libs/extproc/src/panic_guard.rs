@@ -1,4 +1,8 @@
 //! Contains panics, so that a bug in the picker does not fail a request.
+//!
+//! This crate logs nothing, so it does not keep what a panic says: the guard of `signalbox-telemetry`, within which the
+//! caller runs each step, also has its text, and logs it for [`crate::Action::Panicked`]. That guard alone would not
+//! do, because it ends the step, and the request with it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,5 +1,5 @@
 //! Catches panics and turns them into log lines. The code that catches a panic logs it, because it knows the
-//! context.
+//! context. Panics of tasks are caught by Tokio, and logged here as uncaught.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use signalbox_actors::{BackgroundTask, TaskPanic};
+use signalbox_actors::BackgroundTask;
 use signalbox_state::{AssignedEndpoint, ScrapeResult, ScrapeStatus, Update};
 use signalbox_types::Generation;
+use tokio::task::JoinError;
 
 use crate::metrics::{EndpointGauge, status_name};
 use crate::outbox::Pending;
@@ -27,7 +28,7 @@ pub(crate) enum ScraperMessage {
     /// It is time for the next scrape.
     Scrape,
     /// The page was fetched, or the fetch failed.
-    Fetched(Result<Box<Fetched>, TaskPanic>),
+    Fetched(Result<Box<Fetched>, JoinError>),
     /// Report all known values, and use this generation from now on.
     Resend(Generation),
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use signalbox_actors::{BackgroundTask, Backoff, BackoffPolicy, TaskPanic};
+use signalbox_actors::{BackgroundTask, Backoff, BackoffPolicy};
 use signalbox_types::PeerAddress;
+use tokio::task::JoinError;
 
 use crate::actors::aggregator_stream::{AggregatorStream, StreamError};
 use crate::actors::root_message::RootMessage;
@@ -27,7 +28,7 @@ pub(crate) enum UplinkMessage {
     /// The aggregator sent an assignment.
     Assigned(Assignment),
     /// The stream ended or could not be opened.
-    Ended(Result<StreamError, TaskPanic>),
+    Ended(Result<StreamError, JoinError>),
 }
 
 pub(crate) struct UplinkState {
