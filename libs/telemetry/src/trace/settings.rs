@@ -1,14 +1,18 @@
 //! Tracing settings, read from the standard OpenTelemetry variables.
 //!
 //! The builders of the SDK read most of them, too, but ignore values that are invalid; here those are errors at startup, all at
-//! once. The rest of this crate needs the values as well: the export queue for its limit, the HTTP client for its timeout, the
-//! connection for the choice of TLS. The files for TLS the SDK does not read, and the sampler only in its own tracer
-//! provider, which is not used.
+//! once. Each value is read here only, and passed to the SDK, whose defaults apply to what is not set. The rest of this crate
+//! needs values as well: the export queue its limit, the HTTP client its timeout, the connection the choice of TLS. The
+//! files for TLS the SDK does not read, the sampler only in its own tracer provider, which is not used, and resource
+//! attributes without decoding them.
 
 use std::time::Duration;
 
-use opentelemetry_otlp::Compression;
-use opentelemetry_sdk::trace::Sampler;
+use opentelemetry_otlp::{Compression, OTEL_EXPORTER_OTLP_TIMEOUT_DEFAULT};
+use opentelemetry_sdk::trace::{
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE_DEFAULT, OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT, OTEL_BSP_SCHEDULE_DELAY_DEFAULT,
+    Sampler,
+};
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
 use super::env_variables::Variables;
@@ -25,7 +29,7 @@ pub struct TraceSettings {
     pub(super) resource: Vec<(String, String)>,
     /// Maximum number of queued spans.
     pub(super) queue: usize,
-    /// Maximum number of spans per batch.
+    /// Maximum number of spans per batch. The SDK uses that of the queue if it is less.
     pub(super) batch: usize,
     /// How long a span waits for its batch to fill.
     pub(super) delay: Duration,
@@ -49,19 +53,21 @@ impl TraceSettings {
         let mut variables = Variables::new(lookup);
         let Some((name, endpoint)) = endpoint(&mut variables) else { return disabled_or(variables.problems) };
         check_propagators(&mut variables);
-        let mut number = |names: &[&'static str], default: u64| {
-            variables.number(names, "a whole number").unwrap_or(default).max(1)
-        };
-        let timeout = number(&["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"], 10_000);
-        let queue = number(&["OTEL_BSP_MAX_QUEUE_SIZE"], 2_048) as usize;
-        let batch = number(&["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"], 512) as usize;
-        let delay = Duration::from_millis(number(&["OTEL_BSP_SCHEDULE_DELAY"], 5_000));
+        let timeout = duration(
+            &mut variables,
+            &["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
+            OTEL_EXPORTER_OTLP_TIMEOUT_DEFAULT,
+        );
+        let queue = count(&mut variables, "OTEL_BSP_MAX_QUEUE_SIZE", OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT);
+        let batch =
+            count(&mut variables, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", OTEL_BSP_MAX_EXPORT_BATCH_SIZE_DEFAULT);
+        let delay = duration(&mut variables, &["OTEL_BSP_SCHEDULE_DELAY"], OTEL_BSP_SCHEDULE_DELAY_DEFAULT);
         let protocol = protocol(&mut variables);
         let destination = Destination {
             protocol,
             endpoint: url(&mut variables, name, endpoint, protocol),
             headers: headers(&mut variables),
-            timeout: Duration::from_millis(timeout),
+            timeout,
             compression: compression(&mut variables),
             tls: tls_files(&mut variables),
         };
@@ -70,7 +76,7 @@ impl TraceSettings {
             sampler: sampler(&mut variables),
             resource: resource(&mut variables, service),
             queue,
-            batch: batch.min(queue),
+            batch,
             delay,
         };
         match variables.problems.is_empty() {
@@ -78,6 +84,24 @@ impl TraceSettings {
             false => Err(TraceError::Variables(variables.problems)),
         }
     }
+}
+
+/// Returns a number of spans, at least one.
+fn count(
+    variables: &mut Variables<impl Fn(&str) -> Option<String>>,
+    name: &'static str,
+    default: usize,
+) -> usize {
+    variables.number(&[name], "a whole number").unwrap_or(default).max(1)
+}
+
+/// Returns a time that a variable states in milliseconds, at least one.
+fn duration(
+    variables: &mut Variables<impl Fn(&str) -> Option<String>>,
+    names: &[&'static str],
+    default: Duration,
+) -> Duration {
+    variables.number(names, "a whole number").map_or(default, |ms: u64| Duration::from_millis(ms.max(1)))
 }
 
 /// Returns that tracing is disabled, or the problems that were found.
