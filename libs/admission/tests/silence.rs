@@ -8,8 +8,8 @@ use signalbox_admission::{Admission, Admitter, FlowMode, OWNER_SILENCE_MS, Seen}
 use signalbox_flow::{Detector, FlowSettings};
 use signalbox_schedule::{CostTerms, Decision, DecisionInputs, Policy, Tier};
 use signalbox_state::{
-    ApplyOutcome, Booking, Bookings, Feedback, FlowReport, FrameSource, GaugeScope, PeerLoad, Pool,
-    PoolConfig, PoolInput, PrefixMatches, StateReplica, View,
+    ApplyOutcome, Booking, Bookings, Feedback, FrameSource, GaugeScope, PeerLoad, Pool, PoolConfig,
+    PoolInput, PrefixMatches, StateReplica, View,
 };
 use signalbox_types::{EndpointSpec, Engine, Load, MetricsTls, Origin, PoolId, PoolSpec, Request};
 
@@ -107,19 +107,7 @@ fn spec() -> PoolSpec {
 }
 
 fn feedback(origin: u64, gauges: Vec<(signalbox_types::EndpointKey, Load)>) -> Feedback {
-    Feedback {
-        epoch: 0,
-        origin: Origin(origin),
-        seq: 1,
-        scope: GaugeScope::All,
-        gauges,
-        placements: Vec::new(),
-        adapters: Vec::new(),
-        responses: Vec::new(),
-        usage: Vec::new(),
-        flows: FlowReport::default(),
-        arrivals: None,
-    }
+    Feedback { gauges, ..Feedback::new(Origin(origin), 1, GaugeScope::All) }
 }
 
 #[test]

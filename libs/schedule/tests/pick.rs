@@ -10,9 +10,8 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Booked, Decision, FeedbackSink, OwnState, Pick, Policy, decide};
 use signalbox_state::{
-    Bookings, Circuit, Feedback, FlowReport, FrameSource, GaugeScope, Overlay, PeerLoad, PlacedPrompt, Pool,
-    PoolConfig, PoolInput, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica,
-    View,
+    Bookings, Circuit, Feedback, FrameSource, GaugeScope, Overlay, PeerLoad, PlacedPrompt, Pool, PoolConfig,
+    PoolInput, RecentAdapterSends, RecentProbes, ResponseOutcome, ResponseReport, StateReplica, View,
 };
 use signalbox_types::{
     BlockHash, EndpointKey, EndpointSpec, Engine, Load, MetricsTls, ModelKey, Origin, PoolId, PoolSpec,
@@ -87,16 +86,9 @@ fn feedback(origin: Origin, responses: Vec<ResponseReport>) -> PoolInput {
     let gauges = vec![(spec(1).key(), load)];
     PoolInput::Feedback(Feedback {
         epoch: 1,
-        origin,
-        seq: 1,
-        scope: GaugeScope::Changed,
         gauges,
-        placements: Vec::new(),
-        adapters: Vec::new(),
         responses,
-        flows: FlowReport::default(),
-        arrivals: None,
-        usage: Vec::new(),
+        ..Feedback::new(origin, 1, GaugeScope::Changed)
     })
 }
 

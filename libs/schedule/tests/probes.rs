@@ -8,8 +8,8 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Decision, DecisionInputs, Policy, decide};
 use signalbox_state::{
-    Bookings, Feedback, FlowReport, FrameSource, GaugeScope, PeerLoad, Pool, PoolConfig, PoolInput,
-    PrefixMatches, ResponseOutcome, ResponseReport, StateReplica, View,
+    Bookings, Feedback, FrameSource, GaugeScope, PeerLoad, Pool, PoolConfig, PoolInput, PrefixMatches,
+    ResponseOutcome, ResponseReport, StateReplica, View,
 };
 use signalbox_types::{
     EndpointKey, EndpointSpec, Engine, Load, MetricsTls, ModelKey, Origin, PoolId, PoolSpec, Request,
@@ -40,16 +40,9 @@ fn batch(
 ) -> PoolInput {
     PoolInput::Feedback(Feedback {
         epoch: 1,
-        origin: Origin(origin),
-        seq,
-        scope: GaugeScope::Changed,
         gauges,
-        placements: Vec::new(),
-        adapters: Vec::new(),
         responses,
-        usage: Vec::new(),
-        flows: FlowReport::default(),
-        arrivals: None,
+        ..Feedback::new(Origin(origin), seq, GaugeScope::Changed)
     })
 }
 

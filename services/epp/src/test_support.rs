@@ -9,9 +9,8 @@ use signalbox_intake::{Api, ParsedRequest};
 use signalbox_peers::Connections;
 use signalbox_schedule::{Policy, Waited};
 use signalbox_state::{
-    AssignedEndpoint, CollectorStream, EndpointState, Feedback, FlowReport, FrameSource, GaugeScope, Pool,
-    PoolConfig, PoolEffect, PoolInput, Report, ResponseOutcome, ResponseReport, ScrapeStatus, StateReplica,
-    Update,
+    AssignedEndpoint, CollectorStream, EndpointState, Feedback, FrameSource, GaugeScope, Pool, PoolConfig,
+    PoolEffect, PoolInput, Report, ResponseOutcome, ResponseReport, ScrapeStatus, StateReplica, Update,
 };
 use signalbox_telemetry::Registries;
 use signalbox_tls::{Security, ServerTls};
@@ -79,19 +78,8 @@ pub(crate) fn report_five(pool: &mut Pool, origin: Origin, address: &str, outcom
     let at_address = |member: &&Arc<EndpointState>| member.spec.address.to_string() == address;
     let endpoint = pool.pool_state().endpoints().find(at_address).unwrap().key;
     let report = ResponseReport { endpoint, model: ModelKey::of("m"), outcome };
-    let feedback = Feedback {
-        epoch: 1,
-        origin,
-        seq: 1,
-        scope: GaugeScope::All,
-        gauges: Vec::new(),
-        placements: Vec::new(),
-        adapters: Vec::new(),
-        responses: vec![report; 5],
-        usage: Vec::new(),
-        flows: FlowReport::default(),
-        arrivals: None,
-    };
+    let feedback =
+        Feedback { epoch: 1, responses: vec![report; 5], ..Feedback::new(origin, 1, GaugeScope::All) };
     pool.handle(0, PoolInput::Feedback(feedback));
 }
 

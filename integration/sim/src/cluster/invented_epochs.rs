@@ -1,8 +1,6 @@
 //! Sends messages with epochs that nobody has claimed.
 
-use signalbox_state::{
-    Cursor, Feedback, FlowReport, Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner,
-};
+use signalbox_state::{Cursor, Feedback, Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner};
 use signalbox_types::{Format, Origin, Version, max_believable_epoch};
 
 use super::Cluster;
@@ -49,16 +47,7 @@ fn invented_payloads(kind: StreamKind, end: End, epoch: u64, might_be_genuine: b
         }
         (StreamKind::Feed, End::Client) => vec![Payload::Feedback(Feedback {
             epoch,
-            origin: Origin(epoch),
-            seq: u64::MAX,
-            scope: GaugeScope::Changed,
-            gauges: Vec::new(),
-            placements: Vec::new(),
-            adapters: Vec::new(),
-            responses: Vec::new(),
-            usage: Vec::new(),
-            flows: FlowReport::default(),
-            arrivals: None,
+            ..Feedback::new(Origin(epoch), u64::MAX, GaugeScope::Changed)
         })],
         (StreamKind::Collect, End::Client) => vec![Payload::Reports(epoch, Vec::new())],
         (StreamKind::Collect, End::Server) if !might_be_genuine => {

@@ -1,6 +1,6 @@
 //! Faults of single processes that must not disturb the others, and what they leave behind.
 
-use signalbox_state::{Feedback, FlowReport, GaugeScope, Placement, PoolState, ScrapeStatus};
+use signalbox_state::{Feedback, GaugeScope, Placement, PoolState, ScrapeStatus};
 use signalbox_types::{BlockHash, EndpointKey, Incarnation};
 
 use crate::cluster::message::{End, Payload};
@@ -64,19 +64,8 @@ impl World {
             anchor: BlockHash::ROOT,
             suffix: [BlockHash(1)].into(),
         };
-        let feedback = Feedback {
-            epoch: 0,
-            origin,
-            seq: u64::MAX,
-            scope: GaugeScope::All,
-            gauges: Vec::new(),
-            placements: vec![placement],
-            adapters: Vec::new(),
-            responses: Vec::new(),
-            usage: Vec::new(),
-            flows: FlowReport::default(),
-            arrivals: None,
-        };
+        let feedback =
+            Feedback { placements: vec![placement], ..Feedback::new(origin, u64::MAX, GaugeScope::All) };
         self.cluster.send(stream, End::Server, Payload::Feedback(feedback));
     }
 

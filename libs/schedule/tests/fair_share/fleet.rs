@@ -9,9 +9,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use signalbox_schedule::{Decision, FeedbackSink, OwnState, Pick, Policy};
 use signalbox_state::{
-    Booking, Bookings, CatchUp, CollectorStream, Feedback, FlowReport, FrameSource, GaugeScope, Overlay,
-    PeerLoad, PlacedPrompt, Pool, PoolConfig, PoolEffect, PoolInput, RecentAdapterSends, RecentProbes,
-    Report, ResponseOutcome, ResponseReport, ResponseTracker, ScrapeStatus, ServedDurations, StateReplica,
+    Booking, Bookings, CatchUp, CollectorStream, Feedback, FrameSource, GaugeScope, Overlay, PeerLoad,
+    PlacedPrompt, Pool, PoolConfig, PoolEffect, PoolInput, RecentAdapterSends, RecentProbes, Report,
+    ResponseOutcome, ResponseReport, ResponseTracker, ScrapeStatus, ServedDurations, StateReplica,
     UnservedBooking, Update, UsageReport, View,
 };
 use signalbox_types::{
@@ -319,16 +319,10 @@ impl Fleet {
         self.seq += 1;
         let feedback = Feedback {
             epoch: 1,
-            origin: ORIGIN,
-            seq: self.seq,
-            scope: GaugeScope::All,
             gauges: self.bookings.loads(),
-            placements: Vec::new(),
-            adapters: Vec::new(),
             responses,
             usage,
-            flows: FlowReport::default(),
-            arrivals: None,
+            ..Feedback::new(ORIGIN, self.seq, GaugeScope::All)
         };
         self.pool.handle(self.now_us / 1_000, PoolInput::Feedback(feedback));
         self.catch_up();

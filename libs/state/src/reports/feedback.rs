@@ -64,6 +64,23 @@ impl Feedback {
 
     /// The maximum number of blocks of all placements in one batch: 1 MiB.
     pub const MAX_BLOCKS: usize = 2 * Placement::MAX_BLOCKS;
+
+    /// Returns a batch that knows no epoch and reports nothing.
+    pub fn new(origin: Origin, seq: u64, scope: GaugeScope) -> Self {
+        Self {
+            epoch: 0,
+            origin,
+            seq,
+            scope,
+            gauges: Vec::new(),
+            placements: Vec::new(),
+            adapters: Vec::new(),
+            responses: Vec::new(),
+            usage: Vec::new(),
+            flows: FlowReport::default(),
+            arrivals: None,
+        }
+    }
 }
 
 /// The usage of one response next to what the replica predicted. It is sent at the end of the response.

@@ -9,7 +9,7 @@ use signalbox_state::{
     RoleEffect, RoleInput, RoleStatus,
 };
 
-use crate::fixtures::{OWNER, config, endpoint_spec, heartbeat, pool_of, pool_spec};
+use crate::fixtures::{OWNER, config, endpoint_spec, heartbeat, pool_of, pool_spec, role_config};
 
 const STANDBYS: [FrameSource; 2] = [FrameSource::Aggregator(2), FrameSource::Aggregator(3)];
 
@@ -95,15 +95,7 @@ struct Standby {
 
 impl Standby {
     fn start() -> Self {
-        let role_config = PoolRoleConfig {
-            name: "a".to_owned(),
-            pool_hash: 1,
-            pool: config(),
-            takeover_wait_ms: 2_000,
-            lease_ttl_ms: 2_000,
-            failback_after_ms: 30_000,
-        };
-        let role = PoolRole::new(role_config, pool_spec([endpoint_spec(0, 0)]));
+        let role = PoolRole::new(role_config("a"), pool_spec([endpoint_spec(0, 0)]));
         let mut standby = Self { role, pool: pool_of(1, config()), now_ms: 0, claims: Vec::new() };
         standby.handle(RoleInput::Candidates(vec!["a".to_owned(), "o".to_owned()]));
         standby.handle(RoleInput::OwnerObserved(ObservedOwner::Other { name: "o".to_owned(), epoch: 1 }));
@@ -198,14 +190,7 @@ fn standby_that_never_heard_the_owner_waits_for_the_lease() {
 
 #[test]
 fn owner_that_resumes_after_it_was_replaced_steps_down() {
-    let config = PoolRoleConfig {
-        name: "o".to_owned(),
-        pool_hash: 1,
-        pool: config(),
-        takeover_wait_ms: 0,
-        lease_ttl_ms: 2_000,
-        failback_after_ms: 30_000,
-    };
+    let config = PoolRoleConfig { takeover_wait_ms: 0, ..role_config("o") };
     let mut role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
     role.handle(0, RoleInput::OwnerObserved(ObservedOwner::Nobody));
     role.handle(0, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 1, is_first: true }));

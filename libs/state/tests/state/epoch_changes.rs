@@ -4,14 +4,14 @@ use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use signalbox_state::{
     ClaimResult, Cursor, FollowerEvent, Frame, FromAggregator, FromFollower, ObservedOwner, PoolRole,
-    PoolRoleConfig, RoleEffect, RoleInput, RoleStatus, StateReplica,
+    RoleEffect, RoleInput, RoleStatus, StateReplica,
 };
 use signalbox_types::Version;
 
 use crate::fixtures::random_steps::{history, step};
 use crate::fixtures::simulated_pool::SimulatedPool;
 use crate::fixtures::state_contents::Contents;
-use crate::fixtures::{catch_up, config, endpoint_spec, pool_of, pool_spec};
+use crate::fixtures::{catch_up, config, endpoint_spec, pool_of, pool_spec, role_config};
 
 proptest! {
     #[test]
@@ -66,15 +66,7 @@ fn epoch_that_is_not_higher_is_ignored() {
 /// Returns an aggregator that has claimed the pool under epoch 2 and follows one other process, which knows
 /// epoch 1.
 fn takeover() -> PoolRole {
-    let config = PoolRoleConfig {
-        name: "a".to_owned(),
-        pool_hash: 1,
-        pool: config(),
-        takeover_wait_ms: 2_000,
-        lease_ttl_ms: 2_000,
-        failback_after_ms: 30_000,
-    };
-    let mut role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
+    let mut role = PoolRole::new(role_config("a"), pool_spec([endpoint_spec(0, 0)]));
     let follower = |version| FromFollower::Cursor(Cursor { version, epoch: 1, ..Cursor::default() });
     role.handle(0, RoleInput::FollowerMessage(7, follower(None)));
     role.handle(0, RoleInput::OwnerObserved(ObservedOwner::Nobody));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
 use proptest::sample::Index;
-use signalbox_state::{Feedback, FlowReport, GaugeScope, Placement, Pool, PoolInput};
+use signalbox_state::{Feedback, GaugeScope, Placement, Pool, PoolInput};
 use signalbox_types::{EndpointKey, Load, Origin};
 
 use crate::fixtures::random_steps::{ENDPOINTS, load};
@@ -18,21 +18,7 @@ pub(crate) fn full_batch(
     gauges: Vec<(EndpointKey, Load)>,
     placements: Vec<Placement>,
 ) -> Feedback {
-    let (adapters, responses, usage) = (Vec::new(), Vec::new(), Vec::new());
-    let (origin, scope) = (Origin(origin), GaugeScope::All);
-    Feedback {
-        epoch: 0,
-        origin,
-        seq,
-        scope,
-        gauges,
-        placements,
-        adapters,
-        responses,
-        usage,
-        flows: FlowReport::default(),
-        arrivals: None,
-    }
+    Feedback { gauges, placements, ..Feedback::new(Origin(origin), seq, GaugeScope::All) }
 }
 
 pub(crate) fn partial_batch(

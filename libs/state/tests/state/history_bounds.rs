@@ -7,7 +7,7 @@ use signalbox_state::{
 };
 use signalbox_types::{PoolSpec, Version};
 
-use crate::fixtures::{config, models, spec_with_models};
+use crate::fixtures::{config, models, role_config, spec_with_models};
 
 /// More than all changes of a test weigh, and as much as a few of them.
 const MUCH: JournalBounds = JournalBounds { keep_bytes: 1 << 20, keep_ms: 0, max_bytes: 1 << 20 };
@@ -24,14 +24,7 @@ impl Aggregator {
     fn start(history: JournalBounds) -> Self {
         let mut pool = config();
         pool.journal = history;
-        let role_config = PoolRoleConfig {
-            name: "a".to_owned(),
-            pool_hash: 1,
-            pool,
-            takeover_wait_ms: 2_000,
-            lease_ttl_ms: 2_000,
-            failback_after_ms: 30_000,
-        };
+        let role_config = PoolRoleConfig { pool, ..role_config("a") };
         let mut aggregator = Self { role: PoolRole::new(role_config, spec(0)), now_ms: 0 };
         aggregator.take_over(1);
         aggregator

@@ -8,7 +8,7 @@ use signalbox_state::{
 };
 use signalbox_types::Version;
 
-use crate::fixtures::{config, endpoint_spec, models, pool_spec, spec_with_models};
+use crate::fixtures::{config, endpoint_spec, models, pool_spec, role_config, spec_with_models};
 
 const FOLLOWER: u64 = 7;
 const AGGREGATOR: FrameSource = FrameSource::Aggregator(1);
@@ -24,14 +24,7 @@ impl Owner {
     fn start() -> Self {
         let mut pool = config();
         pool.journal = LITTLE;
-        let role_config = PoolRoleConfig {
-            name: "a".to_owned(),
-            pool_hash: 1,
-            pool,
-            takeover_wait_ms: 0,
-            lease_ttl_ms: 2_000,
-            failback_after_ms: 30_000,
-        };
+        let role_config = PoolRoleConfig { pool, takeover_wait_ms: 0, ..role_config("a") };
         let mut owner =
             Self { role: PoolRole::new(role_config, pool_spec([endpoint_spec(0, 0)])), now_ms: 0 };
         owner.handle(RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 1, is_first: true }));

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use signalbox_state::{
-    Change, Changes, ClaimResult, Cursor, Feedback, FlowReport, Follower, FollowerEffect, FollowerEvent,
-    FollowerPoll, Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds,
-    JournaledReplica, ObservedOwner, PollReply, PollWant, PoolInput, PoolRole, PoolRoleConfig, RoleEffect,
-    RoleInput, RoleStatus,
+    Change, Changes, ClaimResult, Cursor, Feedback, Follower, FollowerEffect, FollowerEvent, FollowerPoll,
+    Frame, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds, JournaledReplica,
+    ObservedOwner, PollReply, PollWant, PoolInput, PoolRole, PoolRoleConfig, RoleEffect, RoleInput,
+    RoleStatus,
 };
 use signalbox_types::{Format, Origin, Version};
 
-use crate::fixtures::{OWNER, config, endpoint_spec, heartbeat, pool_of, pool_spec};
+use crate::fixtures::{OWNER, config, endpoint_spec, heartbeat, pool_of, pool_spec, role_config};
 
 const INVENTED: [u64; 4] = [u64::MAX, u64::MAX - 1, 1 << 63, 1 << 50];
 
@@ -19,14 +19,7 @@ const PEER: u64 = 1;
 
 /// Returns the owner of epoch 1.
 fn owner() -> PoolRole {
-    let config = PoolRoleConfig {
-        name: "a".to_owned(),
-        pool_hash: 1,
-        pool: config(),
-        takeover_wait_ms: 0,
-        lease_ttl_ms: 2_000,
-        failback_after_ms: 30_000,
-    };
+    let config = PoolRoleConfig { takeover_wait_ms: 0, ..role_config("a") };
     let mut role = PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]));
     role.handle(0, RoleInput::OwnerObserved(ObservedOwner::Nobody));
     role.handle(0, RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 1, is_first: true }));
@@ -61,19 +54,7 @@ fn cursors(epoch: u64) -> [Cursor; 4] {
 }
 
 fn feedback(epoch: u64) -> Feedback {
-    Feedback {
-        epoch,
-        origin: Origin(9),
-        seq: 1,
-        scope: GaugeScope::All,
-        gauges: Vec::new(),
-        placements: Vec::new(),
-        adapters: Vec::new(),
-        responses: Vec::new(),
-        usage: Vec::new(),
-        flows: FlowReport::default(),
-        arrivals: None,
-    }
+    Feedback { epoch, ..Feedback::new(Origin(9), 1, GaugeScope::All) }
 }
 
 /// Returns messages with `epoch` on every stream of an aggregator.

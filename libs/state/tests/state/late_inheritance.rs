@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use signalbox_state::{
-    ClaimResult, CollectorStream, Cursor, Feedback, FlowReport, Follower, FollowerEffect, FollowerEvent,
-    FollowerPoll, Frame, FrameSource, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds,
-    JournaledReplica, ObservedOwner, PollReply, PollWant, Pool, PoolEffect, PoolInput, PoolRole,
-    PoolRoleConfig, PoolState, RoleEffect, RoleInput, RoleStatus,
+    ClaimResult, CollectorStream, Cursor, Feedback, Follower, FollowerEffect, FollowerEvent, FollowerPoll,
+    Frame, FrameSource, FromAggregator, FromFollower, GaugeScope, HeardOwner, JournalBounds,
+    JournaledReplica, ObservedOwner, PollReply, PollWant, Pool, PoolEffect, PoolInput, PoolRole, PoolState,
+    RoleEffect, RoleInput, RoleStatus,
 };
 use signalbox_types::{Incarnation, Origin, Version};
 
-use crate::fixtures::{OWNER, config, endpoint, endpoint_spec, heartbeat, placement, pool_of, pool_spec};
+use crate::fixtures::{
+    OWNER, config, endpoint, endpoint_spec, heartbeat, placement, pool_of, pool_spec, role_config,
+};
 
 /// The stream of the follower that holds the state of the earlier owner.
 const REPLICA: u64 = 7;
@@ -38,19 +40,8 @@ fn earlier_pool(epoch: u64) -> Pool {
     let mut pool = pool_of(1, config());
     pool.begin_epoch(epoch);
     let placed = placement(1, endpoint(0), Incarnation(0), &[0, 1, 2, 0], 0);
-    let feedback = Feedback {
-        epoch,
-        origin: Origin(3),
-        seq: 1,
-        scope: GaugeScope::All,
-        gauges: Vec::new(),
-        placements: vec![placed],
-        adapters: Vec::new(),
-        responses: Vec::new(),
-        usage: Vec::new(),
-        flows: FlowReport::default(),
-        arrivals: None,
-    };
+    let feedback =
+        Feedback { epoch, placements: vec![placed], ..Feedback::new(Origin(3), 1, GaugeScope::All) };
     pool.handle(0, PoolInput::Feedback(feedback));
     assert!(blocks(pool.pool_state()) > 0);
     pool
@@ -58,15 +49,7 @@ fn earlier_pool(epoch: u64) -> Pool {
 
 /// Returns an aggregator's role in the pool.
 fn role(name: &str) -> PoolRole {
-    let config = PoolRoleConfig {
-        name: name.to_owned(),
-        pool_hash: 1,
-        pool: config(),
-        takeover_wait_ms: 2_000,
-        lease_ttl_ms: 2_000,
-        failback_after_ms: 30_000,
-    };
-    PoolRole::new(config, pool_spec([endpoint_spec(0, 0)]))
+    PoolRole::new(role_config(name), pool_spec([endpoint_spec(0, 0)]))
 }
 
 /// An aggregator that owns the pool.

@@ -16,7 +16,9 @@ use crate::feedback::partial_batch;
 use crate::fixtures::random_steps::history;
 use crate::fixtures::simulated_pool::SimulatedPool;
 use crate::fixtures::state_contents::{Contents, rebuild};
-use crate::fixtures::{OWNER, catch_up, config, endpoint, endpoint_spec, pool_spec, spec_with_models};
+use crate::fixtures::{
+    OWNER, catch_up, config, endpoint, endpoint_spec, pool_spec, role_config, spec_with_models,
+};
 
 /// More parts than any state of these tests has.
 const MAX_PARTS: usize = 1_000;
@@ -99,14 +101,8 @@ impl Owner {
 
     pub(crate) fn with_config(config: PoolConfig) -> Self {
         let pool = PoolConfig { assumed_kv_tokens: 1 << 40, ..config };
-        let role_config = PoolRoleConfig {
-            name: "a".to_owned(),
-            pool_hash: 1,
-            pool,
-            takeover_wait_ms: 0,
-            lease_ttl_ms: TTL_MS,
-            failback_after_ms: 30_000,
-        };
+        let role_config =
+            PoolRoleConfig { pool, takeover_wait_ms: 0, lease_ttl_ms: TTL_MS, ..role_config("a") };
         let spec = pool_spec((0..4).map(|index| endpoint_spec(index, 0)));
         let mut owner = Self { role: PoolRole::new(role_config, spec), now_ms: 0, origin: 1, placed: 0 };
         owner.handle(RoleInput::ClaimAnswered(ClaimResult::Won { epoch: 1, is_first: true }));

@@ -11,7 +11,7 @@ use signalbox_state::{
 use signalbox_types::{Load, Origin};
 
 use crate::feedback::full_batch;
-use crate::fixtures::{OWNER, config, endpoint, endpoint_spec, heartbeat, pool_of, pool_spec};
+use crate::fixtures::{OWNER, config, endpoint, endpoint_spec, heartbeat, pool_of, pool_spec, role_config};
 
 const COLLECTOR: CollectorStream = CollectorStream(1);
 const STANDBY: FrameSource = FrameSource::Aggregator(2);
@@ -30,14 +30,7 @@ struct Owner {
 impl Owner {
     fn start() -> Self {
         let pool = signalbox_state::PoolConfig { collector_ttl_ms: 2_000, ..config() };
-        let role_config = PoolRoleConfig {
-            name: "a".to_owned(),
-            pool_hash: 1,
-            pool,
-            takeover_wait_ms: 0,
-            lease_ttl_ms: 2_000,
-            failback_after_ms: 30_000,
-        };
+        let role_config = PoolRoleConfig { pool, takeover_wait_ms: 0, ..role_config("a") };
         let role = PoolRole::new(role_config, pool_spec([endpoint_spec(0, 0)]));
         let mut owner = Self { role, now_ms: 0, sent_ms: 0, seq: 0, expired: 0 };
         owner.handle(RoleInput::OwnerObserved(ObservedOwner::Nobody));

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use signalbox_state::{
-    Feedback, FeedbackReply, FlowReport, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
+    Feedback, FeedbackReply, GaugeScope, Placement, ResponseOutcome, ResponseReport, UsageReport,
 };
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, ModelKey, Origin, ResponseKey};
 use signalbox_wire::WireError;
@@ -130,16 +130,8 @@ fn batch(chains: impl IntoIterator<Item = usize>) -> Feedback {
     };
     Feedback {
         epoch: 1,
-        origin: Origin(1),
-        seq: 1,
-        scope: GaugeScope::All,
-        gauges: Vec::new(),
         placements: chains.into_iter().map(placement).collect(),
-        adapters: Vec::new(),
-        responses: Vec::new(),
-        usage: Vec::new(),
-        flows: FlowReport::default(),
-        arrivals: None,
+        ..Feedback::new(Origin(1), 1, GaugeScope::All)
     }
 }
 

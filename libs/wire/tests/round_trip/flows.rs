@@ -159,23 +159,7 @@ pub(crate) fn report() -> impl Strategy<Value = FlowReport> {
 }
 
 fn batch(flows: FlowReport) -> Feedback {
-    let (origin, scope) = (Origin(1), GaugeScope::All);
-    let (gauges, placements, adapters) = (Vec::new(), Vec::new(), Vec::new());
-    let (responses, usage) = (Vec::new(), Vec::new());
-    let arrivals = None;
-    Feedback {
-        epoch: 1,
-        origin,
-        seq: 1,
-        scope,
-        gauges,
-        placements,
-        adapters,
-        responses,
-        usage,
-        flows,
-        arrivals,
-    }
+    Feedback { epoch: 1, flows, ..Feedback::new(Origin(1), 1, GaugeScope::All) }
 }
 
 #[test]

@@ -156,18 +156,6 @@ mod tests {
         let usage = Usage { requests, bytes: 0, tokens: 100 * requests };
         let backlog = Backlog { usage, oldest_wait_ms: 0, released: 0 };
         let flows = FlowReport { backlogs: vec![(FlowKey::new(-10, "a"), backlog)], settings: None };
-        Feedback {
-            epoch: 1,
-            origin,
-            seq: 1,
-            scope: GaugeScope::All,
-            gauges: Vec::new(),
-            placements: Vec::new(),
-            adapters: Vec::<(_, Arc<str>)>::new(),
-            responses: Vec::new(),
-            usage: Vec::new(),
-            flows,
-            arrivals: None,
-        }
+        Feedback { epoch: 1, flows, ..Feedback::new(origin, 1, GaugeScope::All) }
     }
 }

@@ -1,7 +1,7 @@
 //! Processes that do what they must not, or nothing at all.
 
 use signalbox_protos::signalbox::v1::pool_client::PoolClient;
-use signalbox_state::{Cursor, Feedback, FlowReport, FromFollower, GaugeScope, HeardOwner};
+use signalbox_state::{Cursor, Feedback, FromFollower, GaugeScope, HeardOwner};
 use signalbox_types::Origin;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
@@ -32,19 +32,7 @@ async fn feed(
     name: &str,
     origin: u64,
 ) -> (Streaming<signalbox_protos::signalbox::v1::FeedbackReply>, impl Sized + use<>) {
-    let feedback = Feedback {
-        epoch: 0,
-        origin: Origin(origin),
-        seq: 1,
-        scope: GaugeScope::All,
-        gauges: Vec::new(),
-        placements: Vec::new(),
-        adapters: Vec::new(),
-        responses: Vec::new(),
-        usage: Vec::new(),
-        flows: FlowReport::default(),
-        arrivals: None,
-    };
+    let feedback = Feedback::new(Origin(origin), 1, GaugeScope::All);
     let (sender, batches) = tokio::sync::mpsc::channel(1);
     sender.send(signalbox_wire::encode_feedback(Some(&hello(name)), feedback)).await.unwrap();
     let batches = tokio_stream::wrappers::ReceiverStream::new(batches);

@@ -106,16 +106,8 @@ mod tests {
             0,
             PoolInput::Feedback(Feedback {
                 epoch: 1,
-                origin: Origin(9),
-                seq: 1,
-                scope: GaugeScope::Changed,
-                gauges: Vec::new(),
-                placements: Vec::new(),
-                adapters: Vec::new(),
                 responses: vec![report],
-                usage: Vec::new(),
-                flows: Default::default(),
-                arrivals: None,
+                ..Feedback::new(Origin(9), 1, GaugeScope::Changed)
             }),
         );
         let (other, _feedback) = picker_with_feedback(&pool, Policy::default());

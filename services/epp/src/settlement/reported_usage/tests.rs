@@ -1,6 +1,6 @@
 use signalbox_intake::response::Usage;
 use signalbox_schedule::Policy;
-use signalbox_state::{Feedback, FlowReport, GaugeScope, Pool, PoolInput, ScrapeStatus};
+use signalbox_state::{Feedback, GaugeScope, Pool, PoolInput, ScrapeStatus};
 use signalbox_types::{ModelKey, Origin};
 
 use super::*;
@@ -104,19 +104,7 @@ fn teach(pool: &mut Pool) {
         prompt_tokens: Some(4_000),
         ..UsageReport::new(endpoint.key, endpoint.observed.incarnation, ModelKey::of("m"))
     };
-    let batch = Feedback {
-        epoch: 0,
-        origin: Origin(9),
-        seq: 1,
-        scope: GaugeScope::Changed,
-        gauges: Vec::new(),
-        placements: Vec::new(),
-        adapters: Vec::new(),
-        responses: Vec::new(),
-        usage: vec![usage; 200],
-        flows: FlowReport::default(),
-        arrivals: None,
-    };
+    let batch = Feedback { usage: vec![usage; 200], ..Feedback::new(Origin(9), 1, GaugeScope::Changed) };
     pool.handle(0, PoolInput::Feedback(batch));
 }
 
