@@ -16,7 +16,7 @@ use signalbox_protos::signalbox::v1::pool_server::Pool;
 use signalbox_state::RoleStatus;
 use signalbox_tls::{PeerCertificate, PeerRole, Security};
 use signalbox_wire::{FleetState, Hello, WireError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -152,6 +152,23 @@ fn not_the_owner(pool: &PoolHandle) -> Status {
 }
 
 type Outgoing<T> = ReceiverStream<Result<T, Status>>;
+
+/// Starts the task of a stream. `exchange` gets the sender of the messages to the client, of which up to `queued` can wait until
+/// it reads them. The error with which it ends closes the stream.
+fn start<T: Send + 'static, F: Future<Output = Result<(), Status>> + Send + 'static>(
+    queued: usize,
+    exchange: impl FnOnce(mpsc::Sender<Result<T, Status>>) -> F,
+) -> Outgoing<T> {
+    let (sender, receiver) = mpsc::channel(queued);
+    let ended = exchange(sender.clone());
+    tokio::spawn(async move {
+        if let Err(status) = ended.await {
+            // This fails if the client is gone.
+            let _ = sender.send(Err(status)).await;
+        }
+    });
+    Outgoing::new(receiver)
+}
 
 #[tonic::async_trait]
 impl Pool for StreamContext {

@@ -6,7 +6,7 @@ use signalbox_tls::PeerCertificate;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
-use super::{Outgoing, StreamContext, StreamPeer, not_the_owner};
+use super::{Outgoing, StreamContext, StreamPeer, not_the_owner, start};
 use crate::pools::{BulkMessage, CollectorReports, PoolHandle, PoolOwnerMessage};
 
 pub(super) fn serve(
@@ -14,14 +14,7 @@ pub(super) fn serve(
     certificate: PeerCertificate,
     inbound: Streaming<CollectorMessage>,
 ) -> Outgoing<CollectorAssignment> {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        if let Err(status) = exchange(&context, &certificate, inbound, &sender).await {
-            // This fails if the collector is gone.
-            let _ = sender.send(Err(status)).await;
-        }
-    });
-    Outgoing::new(receiver)
+    start(1, |sender| async move { exchange(&context, &certificate, inbound, &sender).await })
 }
 
 async fn exchange(

@@ -5,7 +5,7 @@ use signalbox_tls::PeerCertificate;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::{Outgoing, StreamContext, StreamPeer, not_the_owner};
+use super::{Outgoing, StreamContext, StreamPeer, not_the_owner, start};
 use crate::pools::{BulkMessage, FeedbackReplies, PoolHandle};
 
 /// Replies that can queue until the replica reads them.
@@ -16,14 +16,10 @@ pub(super) fn serve(
     certificate: PeerCertificate,
     inbound: Streaming<FeedbackBatch>,
 ) -> Outgoing<FeedbackReply> {
-    let (sender, receiver) = mpsc::channel(MAX_QUEUED_REPLIES);
-    tokio::spawn(async move {
-        if let Err(status) = exchange(&context, &certificate, inbound, &sender).await {
-            // This fails if the replica is gone.
-            let _ = sender.send(Err(status)).await;
-        }
-    });
-    Outgoing::new(receiver)
+    start(
+        MAX_QUEUED_REPLIES,
+        |sender| async move { exchange(&context, &certificate, inbound, &sender).await },
+    )
 }
 
 async fn exchange(

@@ -7,7 +7,7 @@ use signalbox_types::ReplicaKey;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::{Outgoing, StreamContext, not_the_owner};
+use super::{Outgoing, StreamContext, not_the_owner, start};
 
 /// Batches that can queue until the replica reads them.
 const MAX_QUEUED_BATCHES: usize = 64;
@@ -17,14 +17,10 @@ pub(super) fn serve(
     certificate: PeerCertificate,
     inbound: Streaming<RequestEndBatch>,
 ) -> Outgoing<RequestEndBatch> {
-    let (sender, receiver) = mpsc::channel(MAX_QUEUED_BATCHES);
-    tokio::spawn(async move {
-        if let Err(status) = exchange(&context, &certificate, inbound, &sender).await {
-            // This fails if the replica is gone.
-            let _ = sender.send(Err(status)).await;
-        }
-    });
-    Outgoing::new(receiver)
+    start(
+        MAX_QUEUED_BATCHES,
+        |sender| async move { exchange(&context, &certificate, inbound, &sender).await },
+    )
 }
 
 async fn exchange(

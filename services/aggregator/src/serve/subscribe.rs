@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use self::follower::Follower;
-use super::{Outgoing, StreamContext};
+use super::{Outgoing, StreamContext, start};
 use crate::pools::PoolOwnerMessage;
 
 /// Frames that can queue until the follower reads them.
@@ -22,14 +22,7 @@ pub(super) fn serve(
     certificate: PeerCertificate,
     inbound: Streaming<FollowerMessage>,
 ) -> Outgoing<Frame> {
-    let (frames, receiver) = mpsc::channel(MAX_QUEUED_FRAMES);
-    tokio::spawn(async move {
-        if let Err(status) = exchange(&context, &certificate, inbound, &frames).await {
-            // This fails if the follower is gone.
-            let _ = frames.send(Err(status)).await;
-        }
-    });
-    Outgoing::new(receiver)
+    start(MAX_QUEUED_FRAMES, |frames| async move { exchange(&context, &certificate, inbound, &frames).await })
 }
 
 async fn exchange(
