@@ -15,6 +15,8 @@ mod allowed_peer;
 mod client;
 mod client_authority;
 mod connection;
+#[cfg(test)]
+mod echo_server;
 mod flags;
 mod identity;
 mod metrics_pages;
@@ -26,6 +28,7 @@ mod permits;
 mod reload;
 mod security;
 mod server;
+mod signatures;
 
 pub use allowed_peer::{AllowedPeer, AllowedPeerError, PeerRole};
 pub use client::{ConnectError, connect_unverified, root_cause};

@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::StreamExt;
 
 use crate::connection::Transport;
+use crate::echo_server::start_echo_server;
 use crate::{Connection, ExposedListener, FileError, Identity, PeerRole, Security, TlsFlags};
 
 /// A certificate authority and a folder with its files.
@@ -78,22 +79,6 @@ fn identity(flags: &TlsFlags) -> Arc<Identity> {
     Arc::new(flags.identity().unwrap().unwrap())
 }
 
-/// Starts a server that echoes what it receives.
-async fn start_echo_server(security: Security) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut incoming = security.incoming(listener);
-    tokio::spawn(async move {
-        while let Some(Ok(connection)) = incoming.next().await {
-            tokio::spawn(async move {
-                let (mut read, mut write) = tokio::io::split(connection);
-                let _ = tokio::io::copy(&mut read, &mut write).await;
-            });
-        }
-    });
-    address
-}
-
 async fn dial(identity: &Identity, to: SocketAddr, name: &str) -> std::io::Result<Connection> {
     let name = name.to_owned().try_into().unwrap();
     let stream = TcpStream::connect(to).await?;
@@ -108,7 +93,7 @@ async fn exchange(connection: &mut Connection) -> std::io::Result<()> {
 
 /// Connects to `server` under the name `name` and exchanges bytes.
 async fn connect(server: &Arc<Identity>, client: &Identity, name: &str) -> Result<(), String> {
-    let address = start_echo_server(Security::Mutual(Arc::clone(server))).await;
+    let address = start_echo_server(|listener| Security::Mutual(Arc::clone(server)).incoming(listener)).await;
     let exchanged = async { exchange(&mut dial(client, address, name).await?).await };
     exchanged.await.map_err(|error| error.to_string())
 }
@@ -155,7 +140,7 @@ async fn allowed_name_can_be_a_uri() {
 async fn plaintext_is_rejected_and_a_stalled_handshake_blocks_no_other_client() {
     let ours = Authority::new("ours");
     let (owner, replica) = (ours.identity("owner"), ours.identity("replica"));
-    let address = start_echo_server(Security::Mutual(owner)).await;
+    let address = start_echo_server(|listener| Security::Mutual(owner).incoming(listener)).await;
     let _stalled = TcpStream::connect(address).await.unwrap();
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
@@ -169,7 +154,7 @@ async fn plaintext_is_rejected_and_a_stalled_handshake_blocks_no_other_client() 
 async fn silent_clients_of_one_address_do_not_block_another() {
     let ours = Authority::new("ours");
     let (owner, replica) = (ours.identity("owner"), ours.identity("replica"));
-    let address = start_echo_server(Security::Mutual(owner)).await;
+    let address = start_echo_server(|listener| Security::Mutual(owner).incoming(listener)).await;
     let silent_client = || async {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -221,7 +206,8 @@ async fn name_is_allowed_only_in_its_role() {
 #[tokio::test]
 async fn client_without_a_certificate_is_rejected() {
     let ours = Authority::new("ours");
-    let address = start_echo_server(Security::Mutual(ours.identity("owner"))).await;
+    let address =
+        start_echo_server(|listener| Security::Mutual(ours.identity("owner")).incoming(listener)).await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ours.file("ca")).unwrap()).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -241,7 +227,7 @@ async fn client_without_a_certificate_is_rejected() {
 async fn every_connection_performs_a_full_handshake() {
     let ours = Authority::new("ours");
     let (owner, replica) = (ours.identity("owner"), ours.identity("replica"));
-    let address = start_echo_server(Security::Mutual(owner)).await;
+    let address = start_echo_server(|listener| Security::Mutual(owner).incoming(listener)).await;
     for _ in 0..3 {
         let mut connection = dial(&replica, address, "owner").await.unwrap();
         exchange(&mut connection).await.unwrap();
@@ -254,7 +240,7 @@ async fn every_connection_performs_a_full_handshake() {
 async fn changed_files_apply_to_new_connections_and_open_ones_stay() {
     let (ours, next) = (Authority::new("ours"), Authority::new("another"));
     let (owner, replica) = (ours.identity("owner"), ours.identity("replica"));
-    let address = start_echo_server(Security::Mutual(Arc::clone(&owner))).await;
+    let address = start_echo_server(|listener| Security::Mutual(Arc::clone(&owner)).incoming(listener)).await;
     let mut open = dial(&replica, address, "owner").await.unwrap();
     exchange(&mut open).await.unwrap();
     // Only half of the new files are there: the previous version stays in use.

@@ -6,13 +6,13 @@ use rustls::version::TLS12;
 use rustls::{ClientConfig, ProtocolVersion};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_stream::StreamExt;
 
 use super::*;
 use crate::client::unverified_client_config;
+use crate::echo_server::start_echo_server;
 use crate::parameters::MinVersion;
 
 /// Writes a certificate for `name` and its key.
@@ -22,22 +22,6 @@ fn write_pair(folder: &Path, name: &str) -> CertificateDer<'static> {
     fs::write(folder.join("tls.crt"), certificate.pem()).unwrap();
     fs::write(folder.join("tls.key"), key.serialize_pem()).unwrap();
     certificate.der().clone()
-}
-
-/// Starts a server that echoes what it receives.
-async fn start_echo_server(server_tls: ServerTls) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut incoming = server_tls.incoming(listener);
-    tokio::spawn(async move {
-        while let Some(Ok(connection)) = incoming.next().await {
-            tokio::spawn(async move {
-                let (mut read, mut write) = tokio::io::split(connection);
-                let _ = tokio::io::copy(&mut read, &mut write).await;
-            });
-        }
-    });
-    address
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
@@ -61,21 +45,27 @@ async fn presented_certificate(address: SocketAddr) -> CertificateDer<'static> {
 #[tokio::test]
 async fn self_signed_certificate_serves_clients_that_do_not_verify_it() {
     let server_tls = ServerTls::self_signed(&TlsParameters::default()).unwrap();
-    let address = start_echo_server(server_tls.clone()).await;
+    let address = start_echo_server(|listener| server_tls.clone().incoming(listener)).await;
     let stream = dial(address, unverified_client_config(None).unwrap()).await.unwrap();
     let connection = stream.get_ref().1;
     assert_eq!(Some(&b"h2"[..]), connection.alpn_protocol());
     assert_eq!(Some(ProtocolVersion::TLSv1_3), connection.protocol_version());
     // It is valid now, and every process generates its own.
     check_validity_period(&connection.peer_certificates().unwrap()[0]).unwrap();
-    let other = start_echo_server(ServerTls::self_signed(&TlsParameters::default()).unwrap()).await;
+    let other = start_echo_server(|listener| {
+        ServerTls::self_signed(&TlsParameters::default()).unwrap().incoming(listener)
+    })
+    .await;
     assert_eq!(presented_certificate(address).await, presented_certificate(address).await);
     assert_ne!(presented_certificate(address).await, presented_certificate(other).await);
 }
 
 #[tokio::test]
 async fn silent_connections_keep_nobody_out() {
-    let address = start_echo_server(ServerTls::self_signed(&TlsParameters::default()).unwrap()).await;
+    let address = start_echo_server(|listener| {
+        ServerTls::self_signed(&TlsParameters::default()).unwrap().incoming(listener)
+    })
+    .await;
     let mut silent = Vec::new();
     for _ in 0..600 {
         silent.push(TcpStream::connect(address).await.unwrap());
@@ -90,14 +80,15 @@ async fn silent_connections_keep_nobody_out() {
 
 #[tokio::test]
 async fn plaintext_connections_pass_unchanged() {
-    let address = start_echo_server(ServerTls::Plaintext).await;
+    let address = start_echo_server(|listener| ServerTls::Plaintext.incoming(listener)).await;
     exchange(TcpStream::connect(address).await.unwrap()).await;
 }
 
 #[tokio::test]
 async fn versions_below_the_minimum_are_rejected() {
     let parameters = TlsParameters { min_version: MinVersion::Tls13, suites: None };
-    let address = start_echo_server(ServerTls::self_signed(&parameters).unwrap()).await;
+    let address =
+        start_echo_server(|listener| ServerTls::self_signed(&parameters).unwrap().incoming(listener)).await;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let old = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS12]).unwrap();
     let old = old.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
@@ -112,7 +103,7 @@ async fn changed_files_apply_to_new_connections_and_an_invalid_pair_is_ignored()
     let first = write_pair(folder.path(), "first");
     let server_tls = ServerTls::from_directory(folder.path(), TlsParameters::default()).unwrap();
     let ServerTls::Tls(certificate) = server_tls.clone() else { panic!("the server is plaintext") };
-    let address = start_echo_server(server_tls).await;
+    let address = start_echo_server(|listener| server_tls.incoming(listener)).await;
     assert_eq!(first, presented_certificate(address).await);
     let open = dial(address, unverified_client_config(None).unwrap()).await.unwrap();
     let old_key = fs::read(folder.path().join("tls.key")).unwrap();
