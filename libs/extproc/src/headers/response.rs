@@ -34,14 +34,7 @@ mod tests {
     use signalbox_protos::envoy::config::core::v3::HeaderValue;
 
     use super::*;
-
-    fn raw(key: &str, value: &'static str) -> HeaderValue {
-        HeaderValue { key: key.to_owned(), value: String::new(), raw_value: value.into() }
-    }
-
-    fn plain(key: &str, value: &str) -> HeaderValue {
-        HeaderValue { key: key.to_owned(), value: value.to_owned(), raw_value: "".into() }
-    }
+    use crate::headers::value::tests::{plain, raw};
 
     #[test]
     fn content_type_determines_the_format_unless_compressed() {

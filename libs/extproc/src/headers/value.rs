@@ -20,14 +20,20 @@ pub(crate) fn header_text(header: &HeaderValue) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use signalbox_protos::envoy::config::core::v3::HeaderMap;
     use signalbox_protos::envoy::service::ext_proc::v3::{HttpBody, HttpHeaders};
 
     use super::*;
 
-    fn raw(key: &str, value: &'static str) -> HeaderValue {
+    /// Returns a header as Envoy sends it.
+    pub(crate) fn raw(key: &str, value: &'static str) -> HeaderValue {
         HeaderValue { key: key.to_owned(), value: String::new(), raw_value: value.into() }
+    }
+
+    /// Returns a header with its value in the older field.
+    pub(crate) fn plain(key: &str, value: &str) -> HeaderValue {
+        HeaderValue { key: key.to_owned(), value: value.to_owned(), raw_value: "".into() }
     }
 
     #[test]

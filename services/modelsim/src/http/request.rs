@@ -80,14 +80,25 @@ enum Prompts {
 #[derive(Deserialize)]
 struct Message {
     role: String,
-    content: Option<Content>,
+    content: Option<Content<Part>>,
 }
 
+/// The content of a message.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "content must be a string or an array of text parts")]
-enum Content {
+pub(super) enum Content<P> {
     Text(String),
-    Parts(Vec<Part>),
+    Parts(Vec<P>),
+}
+
+impl<P> Content<P> {
+    /// Returns the text, of which `of_part` returns that of a part.
+    pub(super) fn into_text(self, of_part: impl Fn(P) -> String) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Parts(parts) => parts.into_iter().map(of_part).collect(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -135,13 +146,9 @@ pub(super) fn parse_chat(config: &PodConfig, body: &Bytes) -> Result<InferenceRe
 
 impl From<Message> for ChatMessage {
     fn from(message: Message) -> Self {
-        let text = match message.content {
-            Some(Content::Text(text)) => text,
-            Some(Content::Parts(parts)) => parts.into_iter().map(|Part::Text { text }| text).collect(),
-            // An assistant message that only calls tools.
-            None => String::new(),
-        };
-        Self { role: message.role, text }
+        // An assistant message that only calls tools has no content.
+        let text = message.content.map(|content| content.into_text(|Part::Text { text }| text));
+        Self { role: message.role, text: text.unwrap_or_default() }
     }
 }
 

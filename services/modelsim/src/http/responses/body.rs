@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use serde::Deserialize;
 
 use super::super::error::ApiError;
-use super::super::request::{parse_json, resolve_model};
+use super::super::request::{Content, parse_json, resolve_model};
 use crate::config::PodConfig;
 use crate::engine::AdapterId;
 use crate::tokenizer::ChatMessage;
@@ -44,14 +44,7 @@ enum Input {
 #[derive(Deserialize)]
 struct InputMessage {
     role: String,
-    content: Content,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "content must be a string or an array of text parts")]
-enum Content {
-    Text(String),
-    Parts(Vec<Part>),
+    content: Content<Part>,
 }
 
 #[derive(Deserialize)]
@@ -85,12 +78,7 @@ impl ResponsesRequest {
 
 impl From<InputMessage> for ChatMessage {
     fn from(InputMessage { role, content }: InputMessage) -> Self {
-        let text = match content {
-            Content::Text(text) => text,
-            Content::Parts(parts) => {
-                parts.into_iter().map(|(Part::InputText { text } | Part::OutputText { text })| text).collect()
-            }
-        };
+        let text = content.into_text(|(Part::InputText { text } | Part::OutputText { text })| text);
         Self { role, text }
     }
 }
