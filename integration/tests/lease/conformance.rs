@@ -3,7 +3,9 @@
 
 use std::pin::Pin;
 
-use signalbox_lease::{Claim, ClaimError, ClaimRequest, Coordinator, RegisteredOwner, Role, Session};
+use signalbox_lease::{
+    Claim, ClaimError, ClaimRequest, Coordinator, RegisteredOwner, Role, Session, StoreError,
+};
 
 use tokio::sync::watch;
 
@@ -12,7 +14,7 @@ use crate::wait::{aggregator, pool, wait_claim, wait_granted, wait_members, wait
 
 type Test = fn([Coordinator; 2]) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-pub(crate) const TESTS: [(&str, Test); 14] = [
+pub(crate) const TESTS: [(&str, Test); 15] = [
     ("member is listed after joining and removed after leaving", |two| {
         Box::pin(member_joins_and_leaves(two))
     }),
@@ -30,7 +32,8 @@ pub(crate) const TESTS: [(&str, Test); 14] = [
     ("claim that names another epoch is refused", |two| Box::pin(other_epoch_is_not_replaced(two))),
     ("replaced owner cannot release the pool", |two| Box::pin(replaced_owner_cannot_release(two))),
     ("one of two concurrent replacements succeeds", |two| Box::pin(one_replacement_succeeds(two))),
-    ("signal outlives its publisher", |two| Box::pin(signal_outlives_publisher(two))),
+    ("signal outlives its owner", |two| Box::pin(signal_outlives_owner(two))),
+    ("replaced owner cannot store a signal", |two| Box::pin(replaced_owner_cannot_store(two))),
 ];
 
 async fn member_joins_and_leaves([one, other]: [Coordinator; 2]) {
@@ -210,8 +213,32 @@ async fn one_replacement_succeeds([one, other]: [Coordinator; 2]) {
     assert!(by_b.is_ok() != by_c.is_ok(), "{by_b:?} {by_c:?}");
 }
 
-async fn signal_outlives_publisher([one, other]: [Coordinator; 2]) {
+async fn signal_outlives_owner([one, other]: [Coordinator; 2]) {
     assert_eq!(Ok(None), other.read_signal(&pool()).await);
-    one.publish_signal(&pool(), "three replicas".into()).await.expect("the coordinator responds");
+    let session = one.join(aggregator("a"), TTL);
+    let owned = wait_granted(&session, 0).await;
+    one.store_signal(&pool(), owned.epoch, "three replicas".into()).await.expect("a owns the pool");
+    session.leave().await;
+    wait_owner(&other, None).await;
     assert_eq!(Ok(Some("three replicas".into())), other.read_signal(&pool()).await);
+}
+
+async fn replaced_owner_cannot_store([one, other]: [Coordinator; 2]) {
+    let (a, b) = (one.join(aggregator("a"), TTL), other.join(aggregator("b"), TTL));
+    let (old, new) = replaced(&a, &b).await;
+    // Also before the new owner has stored anything.
+    for stored in [None, Some("nine replicas".into())] {
+        if let Some(signal) = stored.clone() {
+            other.store_signal(&pool(), new.epoch, signal).await.expect("b owns the pool");
+        }
+        let outranked = one.store_signal(&pool(), old.epoch, "three replicas".into()).await;
+        assert_eq!(Err(StoreError::Outranked(new.epoch)), outranked);
+        assert_eq!(Ok(stored), one.read_signal(&pool()).await);
+    }
+    // The next epoch of the same owner outranks its earlier one.
+    let again = wait_granted(&b, 0).await;
+    other.store_signal(&pool(), again.epoch, "ten replicas".into()).await.expect("b owns the pool");
+    let outranked = other.store_signal(&pool(), new.epoch, "nine replicas".into()).await;
+    assert_eq!(Err(StoreError::Outranked(again.epoch)), outranked);
+    assert_eq!(Ok(Some("ten replicas".into())), one.read_signal(&pool()).await);
 }

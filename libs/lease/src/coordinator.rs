@@ -7,7 +7,7 @@ use bytes::Bytes;
 use signalbox_types::PoolId;
 use tokio::sync::watch;
 
-use crate::error::Unavailable;
+use crate::error::{StoreError, Unavailable};
 use crate::etcd::{self, EtcdCoordinator, EtcdSettings};
 #[cfg(feature = "kubernetes")]
 use crate::kubernetes::{self, KubernetesCoordinator, KubernetesSettings};
@@ -86,18 +86,18 @@ impl Coordinator {
         self.registry().watch_owner(pool)
     }
 
-    /// Stores `signal`, an opaque value, for the aggregators that take the pool over later.
+    /// Stores `signal`, an opaque value, as the owner of `epoch`, for the aggregators that take the pool over later. An
+    /// owner that was frozen in the middle of it overwrites nothing that a later one has stored.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub async fn publish_signal(&self, pool: &PoolId, signal: Bytes) -> Result<(), Unavailable> {
+    /// [`StoreError`].
+    pub async fn store_signal(&self, pool: &PoolId, epoch: u64, signal: Bytes) -> Result<(), StoreError> {
         match &self.0 {
-            Kind::Local(local) => local.publish_signal(pool, &signal),
-            Kind::Etcd(etcd) => return etcd.publish_signal(pool, signal).await,
+            Kind::Local(local) => local.store_signal(pool, epoch, &signal),
+            Kind::Etcd(etcd) => etcd.store_signal(pool, epoch, &signal).await,
             #[cfg(feature = "kubernetes")]
-            Kind::Kubernetes(leases) => return kubernetes::publish_signal(leases, pool, &signal).await,
+            Kind::Kubernetes(leases) => kubernetes::store_signal(leases, pool, epoch, &signal).await,
         }
-        Ok(())
     }
 
     /// Returns the signal that was stored last.

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::error::Unavailable;
+use crate::error::{StoreError, Unavailable};
 use crate::ownership::ClaimError;
 use crate::registry::{Registry, keys};
 
@@ -88,6 +88,12 @@ impl From<EtcdError> for ClaimError {
 impl From<EtcdError> for Unavailable {
     fn from(error: EtcdError) -> Self {
         Self(error.to_string())
+    }
+}
+
+impl From<EtcdError> for StoreError {
+    fn from(error: EtcdError) -> Self {
+        Self::Unavailable(error.into())
     }
 }
 
@@ -176,10 +182,13 @@ impl EtcdCoordinator {
         Ok(options)
     }
 
-    pub(crate) async fn publish_signal(&self, pool: &PoolId, signal: Bytes) -> Result<(), Unavailable> {
-        let mut client = self.client().await?;
-        with_timeout(client.put(keys::signal_key(pool), signal, None)).await?;
-        Ok(())
+    pub(crate) async fn store_signal(
+        &self,
+        pool: &PoolId,
+        epoch: u64,
+        signal: &Bytes,
+    ) -> Result<(), StoreError> {
+        claims::store_signal(&mut self.client().await?, pool, epoch, signal).await
     }
 
     pub(crate) async fn read_signal(&self, pool: &PoolId) -> Result<Option<Bytes>, Unavailable> {

@@ -26,7 +26,7 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::error::Unavailable;
+use crate::error::{StoreError, Unavailable};
 use crate::ownership::ClaimError;
 use crate::registry::Registry;
 
@@ -34,7 +34,7 @@ pub(crate) use lease::Lease;
 pub(crate) use lease_name::is_label;
 use lease_table::LeaseTable;
 use pacing::Pacing;
-pub(crate) use signals::{publish_signal, read_signal};
+pub(crate) use signals::{read_signal, store_signal};
 
 /// Attempts of a write that loses races against other writes.
 const MAX_ATTEMPTS: usize = 5;
@@ -63,6 +63,12 @@ impl From<LeaseError> for ClaimError {
 impl From<LeaseError> for Unavailable {
     fn from(error: LeaseError) -> Self {
         Self(error.to_string())
+    }
+}
+
+impl From<LeaseError> for StoreError {
+    fn from(error: LeaseError) -> Self {
+        Self::Unavailable(error.into())
     }
 }
 

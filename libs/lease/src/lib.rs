@@ -21,7 +21,7 @@ mod session;
 
 pub use coordinator::Coordinator;
 pub use discovery::discover_aggregators;
-pub use error::Unavailable;
+pub use error::{StoreError, Unavailable};
 pub use etcd::{EtcdSettings, Login, TlsFiles};
 #[cfg(feature = "kubernetes")]
 pub use flags::KubernetesFlags;

@@ -10,6 +10,7 @@ use signalbox_types::{PeerAddress, PoolId};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::error::StoreError;
 use crate::membership::Member;
 use crate::ownership::{Claim, ClaimError, ClaimRequest, Owner};
 use crate::registry::keys::{self, Entries};
@@ -36,8 +37,13 @@ impl Default for LocalCoordinator {
 }
 
 impl LocalCoordinator {
-    pub(crate) fn publish_signal(&self, pool: &PoolId, signal: &Bytes) {
-        self.registry.update(|contents| put(contents, keys::signal_key(pool), signal.to_vec()));
+    pub(crate) fn store_signal(&self, pool: &PoolId, epoch: u64, signal: &Bytes) -> Result<(), StoreError> {
+        self.registry.update(|contents| {
+            let last = contents.get(&keys::epoch_key(pool)).and_then(|value| keys::decode_epoch(value));
+            StoreError::check_rank(epoch, last)?;
+            put(contents, keys::signal_key(pool), signal.to_vec());
+            Ok(())
+        })
     }
 
     pub(crate) fn read_signal(&self, pool: &PoolId) -> Option<Bytes> {

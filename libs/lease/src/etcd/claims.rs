@@ -1,13 +1,15 @@
-//! Claims and releases pools in etcd.
+//! Claims and releases pools in etcd, and stores the signals of their owners.
 
+use bytes::Bytes;
 use etcd_client::{Client, Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
 use signalbox_types::PoolId;
 
 use super::{EtcdError, with_timeout};
+use crate::error::{StoreError, Unavailable};
 use crate::ownership::{Claim, ClaimError, ClaimRequest, Owner};
 use crate::registry::keys;
 
-/// Attempts of a claim that loses races against other claims.
+/// Attempts of a request that loses races against claims.
 const MAX_ATTEMPTS: usize = 5;
 
 /// The entries of a pool's ownership.
@@ -78,11 +80,8 @@ async fn write(
     owner: &Owner,
 ) -> Result<WriteOutcome, EtcdError> {
     let (owner_key, epoch_key) = (keys::owner_key(pool), keys::epoch_key(pool));
-    let unchanged = |key: &str, entry: &Option<KeyValue>| {
-        let revision = entry.as_ref().map_or(0, KeyValue::mod_revision);
-        Compare::mod_revision(key, CompareOp::Equal, revision)
-    };
-    let conditions = [unchanged(&owner_key, &entries.owner), unchanged(&epoch_key, &entries.epoch)];
+    let conditions =
+        [unchanged(&owner_key, entries.owner.as_ref()), unchanged(&epoch_key, entries.epoch.as_ref())];
     let bound_to_lease = PutOptions::new().with_lease(lease);
     let puts = [
         TxnOp::put(owner_key, keys::encode_owner(owner), Some(bound_to_lease)),
@@ -90,6 +89,31 @@ async fn write(
     ];
     let written = with_timeout(client.txn(Txn::new().when(conditions).and_then(puts))).await?;
     Ok(if written.succeeded() { WriteOutcome::Granted } else { WriteOutcome::Raced })
+}
+
+/// Returns the condition that a key still has the entry that was read.
+fn unchanged(key: &str, entry: Option<&KeyValue>) -> Compare {
+    Compare::mod_revision(key, CompareOp::Equal, entry.map_or(0, KeyValue::mod_revision))
+}
+
+/// Stores `signal` as the owner of `epoch`, unless `pool` had an owner of a later one.
+pub(super) async fn store_signal(
+    client: &mut Client,
+    pool: &PoolId,
+    epoch: u64,
+    signal: &Bytes,
+) -> Result<(), StoreError> {
+    for _ in 0..MAX_ATTEMPTS {
+        let entries = read(client, pool).await?;
+        StoreError::check_rank(epoch, entries.previous_epoch())?;
+        let put = TxnOp::put(keys::signal_key(pool), signal.clone(), None);
+        let store =
+            Txn::new().when([unchanged(&keys::epoch_key(pool), entries.epoch.as_ref())]).and_then([put]);
+        if with_timeout(client.txn(store)).await?.succeeded() {
+            return Ok(());
+        }
+    }
+    Err(Unavailable("too many concurrent claims".to_owned()).into())
 }
 
 /// Releases `pool` if it is owned under `lease`.

@@ -68,7 +68,7 @@ pub(crate) struct State {
     draining: Option<(Instant, RpcReplyPort<()>)>,
     /// Whether the bulk queue contains the message that the pool must go on with what it left unfinished.
     is_continuing: bool,
-    /// The signal to store with the coordinator.
+    /// What to store with the coordinator.
     to_store: watch::Sender<ToStore>,
     /// Send messages to the actor. They end with it.
     _tasks: JoinSet<()>,

@@ -33,7 +33,7 @@ async fn stored_desired(coordinator: &Coordinator) -> Option<u32> {
 #[tokio::test]
 async fn each_owner_goes_on_from_what_is_stored_and_exports_alone() {
     let coordinator = Coordinator::in_process();
-    coordinator.publish_signal(&id("p"), signalbox_wire::encode_signal(&asking_for(7))).await.unwrap();
+    coordinator.store_signal(&id("p"), 1, signalbox_wire::encode_signal(&asking_for(7))).await.unwrap();
     let sets = watch::Sender::new(set(&[("p", 9001)]));
     let one = start("one", sets.subscribe(), Some(&coordinator), TIMEOUT).await;
     eventually("the owner publishes a signal", async || exports(&one).await).await;

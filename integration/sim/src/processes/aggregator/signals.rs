@@ -20,8 +20,10 @@ impl Aggregator {
     }
 
     pub(super) fn store_signal(&self, cluster: &mut Cluster, signal: Arc<Signal>) {
-        if !cluster.coordinator.is_down {
-            cluster.coordinator.signal = Some(signal);
+        let coordinator = &mut cluster.coordinator;
+        // An owner that was replaced stores nothing.
+        if !coordinator.is_down && signal.epoch >= coordinator.epoch() {
+            coordinator.signal = Some(signal);
         }
     }
 

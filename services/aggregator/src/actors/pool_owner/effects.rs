@@ -79,7 +79,7 @@ impl State {
                 myself.send_after(Duration::from_millis(after_ms), || PoolOwnerMessage::GrantDue);
             }
             PoolEffect::StoreSignal(signal) => {
-                self.to_store.send_replace(Some(signal));
+                self.to_store.send_replace(Some((signal.epoch, signal)));
             }
             PoolEffect::Count(event) => self.setup.metrics.record(event),
             PoolEffect::NeedChain(..) | PoolEffect::Expired(_) | PoolEffect::FeedbackLeft(_) => {}
@@ -94,6 +94,7 @@ impl State {
                 metrics.takeovers.inc();
                 tracing::info!(pool = %handle.pool, epoch, %version, "became the pool's owner");
                 self.read_stored_signal(myself, epoch);
+                self.store_signal_again(epoch);
             }
             RoleStatus::TakingOver(epoch) => {
                 tracing::info!(pool = %handle.pool, epoch, %version, "taking the pool over");
