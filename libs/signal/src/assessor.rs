@@ -79,9 +79,9 @@ impl SignalAssessor {
     pub fn assess(&mut self, observation: &Observation) -> Signal {
         let Observation { epoch, now_ms, pods, queue, .. } = observation;
         self.demand.record(*now_ms, &observation.replicas);
-        self.output.record(pods);
+        let has_work = self.output.record(pods) | self.demand.has_arrivals();
         let (coverage, certainty) = self.coverage.assess(observation);
-        let idle_ms = self.idleness.record(observation, coverage, self.demand.has_arrivals());
+        let idle_ms = self.idleness.record(observation, coverage, has_work);
         let rates = self.rates();
         let kv_per_request = kv_per_request(rates);
         self.capacities.record(*now_ms, self.is_first, pods, kv_per_request);

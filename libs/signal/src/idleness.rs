@@ -18,21 +18,22 @@ impl Idleness {
         self.inherited = Some(is_idle && self.inherited.unwrap_or(true));
     }
 
-    /// Records what is observed, and returns for how long the pool has been idle, in milliseconds; `None` if it is not idle,
+    /// Records what is observed, and whether requests have arrived or were served since the last time. Returns for how long the pool has been idle, in milliseconds; `None` if it is not idle,
     /// or not for certain: then it is as if something had happened now. A pool that an earlier owner found idle is so until
     /// something happens.
     pub(crate) fn record(
         &mut self,
         observation: &Observation,
         coverage: Coverage,
-        has_arrivals: bool,
+        has_work: bool,
     ) -> Option<u64> {
         let in_flight: u64 = observation.pods.iter().map(|pod| pod.requests_in_flight).sum();
-        if in_flight > 0 || observation.queue.requests > 0 || has_arrivals {
+        if in_flight > 0 || observation.queue.requests > 0 || has_work {
             *self = Self::default();
             return None;
         }
-        if coverage.replicas_percent < 100 {
+        // A request of a replica that is not heard is seen at the pod that serves it, if that is.
+        if coverage.replicas_percent < 100 || coverage.pods_percent < 100 {
             self.since_ms = None;
         } else {
             self.since_ms.get_or_insert(observation.now_ms);

@@ -3,7 +3,7 @@
 use super::world::{World, pod, replica};
 use crate::assessor::SignalAssessor;
 use crate::metric::Metric;
-use crate::observation::{PodSpeed, PodState};
+use crate::observation::{PodSpeed, PodState, ServedCounts};
 use crate::reading::Unavailable;
 use crate::settings::SignalSettings;
 use crate::signal::{Certainty, Queue, Reason};
@@ -215,6 +215,42 @@ fn zero_needs_all_replicas() {
     assert_eq!(1, world.desired());
     world.run(20, 0);
     assert_eq!(0, world.desired());
+}
+
+/// A replica that is not heard any more, and not known any more after a while, may still send requests. The pods count them.
+#[test]
+fn zero_needs_pods_that_serve_nothing() {
+    let mut world = World::new(1);
+    world.replicas = vec![replica(1), replica(2)];
+    world.run(100, 1);
+    world.replicas.pop();
+    for _ in 0..20 {
+        world.run(500, 0);
+        world.pods[0].served.requests += 1;
+    }
+    world.run(590, 0);
+    assert_eq!((1, true), (world.desired(), world.signal.is_active));
+    world.pods[0].served.output_tokens += 1;
+    world.run(590, 0);
+    assert_eq!((1, true), (world.desired(), world.signal.is_active));
+    // An engine that restarts has served nothing.
+    world.pods[0].served = ServedCounts::default();
+    world.run(20, 0);
+    assert_eq!((0, false), (world.desired(), world.signal.is_active));
+}
+
+#[test]
+fn zero_needs_all_pods() {
+    let mut world = World::new(20);
+    world.run(500, 0);
+    world.pods[0].state = PodState::Stale;
+    world.run(1, 0);
+    assert_eq!(Certainty::Complete, world.signal.certainty);
+    world.pods[0].state = PodState::Ready;
+    world.run(590, 0);
+    assert_eq!((1, true), (world.desired(), world.signal.is_active));
+    world.run(20, 0);
+    assert_eq!((0, false), (world.desired(), world.signal.is_active));
 }
 
 /// A backlog that stays although all pods are there shows that they can do less than was measured.
