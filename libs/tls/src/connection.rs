@@ -4,7 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,6 +16,7 @@ use tonic::transport::server::Connected;
 use crate::client_authority::PresentedChain;
 use crate::identity::names_of;
 use crate::permits::{Permit, PermitHandle, PermitLimits, Permits};
+use crate::preface::AwaitedPreface;
 
 /// A TCP connection with or without TLS.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Connection {
     pub(crate) transport: Transport,
     /// `None` if the server does not bound its connections.
     permit: Option<Permit>,
+    /// `None` if the client has begun, or may take as long as it likes.
+    preface: Option<AwaitedPreface>,
 }
 
 #[derive(Debug)]
@@ -44,6 +48,18 @@ pub fn bounded(
     })
 }
 
+/// Breaks connections whose clients do not begin with HTTP/2 within `limit`. A server waits for that as long as it takes: it
+/// pings only clients that have begun.
+pub fn begun_within(
+    limit: Duration,
+    incoming: impl Stream<Item = io::Result<Connection>>,
+) -> impl Stream<Item = io::Result<Connection>> {
+    incoming.map(move |accepted| {
+        let preface = || Some(AwaitedPreface::within(limit));
+        accepted.map(|connection| Connection { preface: preface(), ..connection })
+    })
+}
+
 /// The names in the certificate that the process at the other end of a connection presented. Requests carry it as an
 /// extension. Whoever presented none has no names.
 #[derive(Clone, Debug, Default)]
@@ -60,11 +76,11 @@ impl PeerCertificate {
 
 impl Connection {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self { transport: Transport::Plain(stream), permit: None }
+        Self { transport: Transport::Plain(stream), permit: None, preface: None }
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { transport: Transport::Tls(Box::new(stream)), permit: None }
+        Self { transport: Transport::Tls(Box::new(stream)), permit: None, preface: None }
     }
 
     /// Returns the permit of a [`bounded`] connection. One that gives it back stays, however many there are.
@@ -107,14 +123,24 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { transport, permit } = self.get_mut();
+        let Self { transport, permit, preface } = self.get_mut();
         if permit.as_mut().is_some_and(|permit| permit.poll_revoked(context).is_ready()) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        match transport {
+        let before = buffer.filled().len();
+        let read = match transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if let Some(awaited) = preface {
+            if awaited.record(buffer.filled().len() - before) {
+                *preface = None;
+            } else if read.is_pending() {
+                ready!(awaited.poll_late(context));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
+        read
     }
 }
 
@@ -156,5 +182,44 @@ impl AsyncWrite for Connection {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::security::Security;
+
+    /// Connects a client that has this long to begin.
+    async fn connect(limit: Duration) -> (TcpStream, Connection) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = Box::pin(begun_within(limit, Security::Local.incoming(listener)));
+        let client = TcpStream::connect(address).await.unwrap();
+        (client, incoming.next().await.unwrap().unwrap())
+    }
+
+    #[tokio::test]
+    async fn client_that_does_not_begin_is_disconnected() {
+        let (mut client, mut connection) = connect(Duration::from_millis(50)).await;
+        client.write_all(&[0; 23]).await.unwrap();
+        let read = connection.read_to_end(&mut Vec::new()).await;
+        assert_eq!(io::ErrorKind::TimedOut, read.unwrap_err().kind());
+    }
+
+    #[tokio::test]
+    async fn client_that_has_begun_in_time_may_be_silent() {
+        // What has arrived counts, however late it is read.
+        let (mut client, mut connection) = connect(Duration::ZERO).await;
+        client.write_all(&[0; 24]).await.unwrap();
+        client.shutdown().await.unwrap();
+        let Transport::Plain(stream) = &connection.transport else { panic!("a connection without TLS") };
+        stream.readable().await.unwrap();
+        let mut read = Vec::new();
+        connection.read_to_end(&mut read).await.unwrap();
+        assert_eq!(24, read.len());
     }
 }

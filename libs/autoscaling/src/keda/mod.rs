@@ -17,7 +17,7 @@ use signalbox_protos::keda::externalscaler::{
     GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, IsActiveResponse, MetricSpec, MetricValue,
     ScaledObjectRef,
 };
-use signalbox_tls::{Connection, PeerCertificate, PeerRole, PermitLimits, Security, bounded};
+use signalbox_tls::{Connection, PeerCertificate, PeerRole, PermitLimits, Security, begun_within, bounded};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,9 +38,24 @@ const CONNECTIONS: PermitLimits = PermitLimits { total: 512, per_address: 64 };
 /// Answers on a stream that can queue until KEDA reads them.
 const MAX_QUEUED: usize = 1;
 
-/// Interval of pings on connections that are silent, and the time limit for an answer. It ends streams of a KEDA that is gone.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For how long clients are waited for.
+const PATIENCE: Patience = Patience {
+    begin: Duration::from_secs(5),
+    ping_after: Duration::from_secs(20),
+    answer: Duration::from_secs(10),
+};
+
+/// For how long clients are waited for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// Until they begin with HTTP/2.
+    begin: Duration,
+    /// While they are silent, until they are pinged. One that is in the middle of a header cannot answer: it must send all of
+    /// it, and then the answer. This also ends the streams of a KEDA that is gone.
+    ping_after: Duration,
+    /// Until they answer that.
+    answer: Duration,
+}
 
 /// The service. Clones share what it knows.
 #[derive(Clone, Debug)]
@@ -65,16 +80,26 @@ impl<S: Signals> Keda<S> {
         incoming: ReceiverStream<io::Result<Connection>>,
         stopped: impl Future<Output = ()>,
     ) {
+        self.serve_with(PATIENCE, incoming, stopped).await;
+    }
+
+    async fn serve_with(
+        self,
+        patience: Patience,
+        incoming: ReceiverStream<io::Result<Connection>>,
+        stopped: impl Future<Output = ()>,
+    ) {
         let stopping = self.stopping.clone();
         let until_stopped = async move {
             stopped.await;
             stopping.send_replace(true);
         };
+        let incoming = begun_within(patience.begin, bounded(incoming, CONNECTIONS));
         let served = Server::builder()
-            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+            .http2_keepalive_interval(Some(patience.ping_after))
+            .http2_keepalive_timeout(Some(patience.answer))
             .add_service(ExternalScalerServer::new(self))
-            .serve_with_incoming_shutdown(bounded(incoming, CONNECTIONS), until_stopped);
+            .serve_with_incoming_shutdown(incoming, until_stopped);
         if let Err(error) = served.await {
             tracing::error!(%error, "the server for KEDA failed");
         }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use signalbox_protos::keda::externalscaler::external_scaler_client::ExternalScalerClient;
 use signalbox_signal::{Certainty, Signal};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tonic::Code;
@@ -124,6 +124,48 @@ async fn requests_that_begin_to_wait_are_pushed_and_streams_end_with_the_server(
     assert_eq!(1, specs.message().await.unwrap().unwrap().metric_specs.len());
     let _ = stop.send(());
     assert!(stream.message().await.unwrap().is_none() && specs.message().await.unwrap().is_none());
+}
+
+/// The beginning of a connection, and an empty frame of settings (RFC 9113, sections 3.4 and 6.5).
+const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// The beginning of a frame with the 255 bytes of a header of stream 1 (RFC 9113, section 6.2).
+const HEADER: &[u8] = b"\0\0\xff\x01\x05\0\0\0\x01";
+
+#[tokio::test]
+async fn clients_that_are_slow_or_silent_are_disconnected() {
+    let patience = Patience {
+        begin: Duration::from_millis(50),
+        ping_after: Duration::from_millis(50),
+        answer: Duration::from_millis(50),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let keda = Keda::new(TestSignals::new(&[]), Security::Local);
+    tokio::spawn(keda.serve_with(patience, Security::Local.incoming(listener), std::future::pending()));
+    let header = [BEGIN, HEADER].concat();
+    for (at_once, slowly) in
+        [(&[][..], &[][..]), (&[], BEGIN), (BEGIN, &[]), (&header[..], &[0; 255]), (&header[..7], &[])]
+    {
+        let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+        write.write_all(at_once).await.unwrap();
+        let sending = async {
+            for byte in slowly {
+                tokio::time::sleep(patience.answer / 5).await;
+                if write.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+            }
+            // It sends nothing more, and waits.
+            std::future::pending::<()>().await;
+        };
+        let mut answer = Vec::new();
+        tokio::select! {
+            // The server breaks the connection, with or without a last message.
+            _ = read.read_to_end(&mut answer) => {}
+            () = sending => {}
+        }
+    }
 }
 
 #[tokio::test]

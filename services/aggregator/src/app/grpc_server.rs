@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use signalbox_protos::signalbox::v1::fleet_server::FleetServer;
 use signalbox_protos::signalbox::v1::pool_server::PoolServer;
-use signalbox_tls::Connection;
+use signalbox_tls::{Connection, begun_within};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -25,6 +25,9 @@ const MAX_RESET_STREAMS: usize = 16_384;
 /// Bytes that may be in transit to this process on one connection. It is larger than all streams' windows
 /// together, so that a stream that is not read does not hold up those of other pools.
 const CONNECTION_WINDOW: u32 = 1 << 30;
+
+/// How long a process may take to begin with HTTP/2.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Interval of pings on connections that are silent, and the time limit for an answer. A process that is frozen holds its
 /// streams, and what was prepared for them, no longer than that.
@@ -50,6 +53,7 @@ pub(super) async fn serve(
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .add_service(fleet)
         .add_service(pool);
+    let incoming = begun_within(BEGIN_TIMEOUT, incoming);
     let served = services.serve_with_incoming_shutdown(incoming, until_stopped);
     if let Err(error) = served.await {
         tracing::error!(%error, "the gRPC server failed");
