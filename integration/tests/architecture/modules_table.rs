@@ -256,7 +256,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("quantity", &[]),
             ("selector", &[]),
             ("target", &[]),
-            ("values", &["failure", "metrics", "quantity", "target"]),
+            ("values", &["failure", "metrics", "quantity", "selector", "target"]),
         ],
     },
     Modules {

@@ -64,7 +64,7 @@ fn body(method: &Method, uri: &Uri, serves_external: bool, metrics: &impl Metric
                 Ok((pool, reading))
             };
             let readings: Vec<(PoolId, Reading)> = pools.into_iter().map(read).collect::<Result<_, _>>()?;
-            values::of_objects(version, api, &metric, &readings)
+            values::of_objects(version, api, (&metric, &selector), &readings)
         }
         Target::External { namespace, metric } if serves_external => {
             check_metric(metrics, &metric)?;
@@ -110,8 +110,8 @@ fn named_pools(
     query: &Query,
 ) -> Result<Vec<PoolId>, Failure> {
     let pools = metrics.pools(namespace);
+    let objects = selector("labelSelector", &query.label_selector)?;
     let Some(name) = name else {
-        let objects = selector("labelSelector", &query.label_selector)?;
         if !objects.is_empty() {
             let message = "pools cannot be selected by their labels; name one instead of *";
             return Err(Failure::BadRequest(message.to_owned()));

@@ -1,5 +1,6 @@
 //! Label selectors: the grammar that Kubernetes has for them in URLs.
 
+use serde_json::{Value, json};
 use thiserror::Error;
 
 /// A selector of labels, such as `role=prefill,deployment in (a,b),!spot`.
@@ -28,6 +29,7 @@ struct Requirement {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Operator {
+    Equals(String),
     In(Vec<String>),
     NotIn(Vec<String>),
     Exists,
@@ -55,6 +57,30 @@ impl Selector {
         self.requirements.is_empty()
     }
 
+    /// Returns it as a `LabelSelector`; null if it selects everything.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = Value::Null;
+        let mut expressions = Vec::new();
+        for Requirement { key, operator } in &self.requirements {
+            let expression = |operator: &str| json!({ "key": key, "operator": operator });
+            let among = |operator: &str, values: &[String]| json!({ "key": key, "operator": operator, "values": values });
+            expressions.push(match operator {
+                Operator::Equals(value) => {
+                    document["matchLabels"][key] = json!(value);
+                    continue;
+                }
+                Operator::In(values) => among("In", values),
+                Operator::NotIn(values) => among("NotIn", values),
+                Operator::Exists => expression("Exists"),
+                Operator::DoesNotExist => expression("DoesNotExist"),
+            });
+        }
+        if !expressions.is_empty() {
+            document["matchExpressions"] = json!(expressions);
+        }
+        document
+    }
+
     /// Whether labels may be selected of which `key` is `value`, and the others are not known.
     pub fn may_match(&self, key: &str, value: &str) -> bool {
         let of_key = self.requirements.iter().filter(|requirement| requirement.key == key).cloned().collect();
@@ -68,6 +94,7 @@ impl Selector {
             let is_one_of =
                 |values: &[String]| found.is_some_and(|found| values.iter().any(|value| value == found));
             match &requirement.operator {
+                Operator::Equals(value) => found == Some(value),
                 Operator::In(values) => is_one_of(values),
                 Operator::NotIn(values) => !is_one_of(values),
                 Operator::Exists => found.is_some(),
@@ -104,7 +131,7 @@ impl<'a> Parser<'a> {
         let operator = if self.take("!=") {
             Operator::NotIn(vec![self.value()?])
         } else if self.take("==") || self.take("=") {
-            Operator::In(vec![self.value()?])
+            Operator::Equals(self.value()?)
         } else if self.rest.is_empty() || self.rest.starts_with(',') {
             Operator::Exists
         } else {
@@ -221,6 +248,22 @@ mod tests {
         for selector in not_matching {
             assert!(!matches(selector, &labels), "{selector}");
         }
+    }
+
+    #[test]
+    fn each_operator_has_its_place_in_a_label_selector() {
+        let document = |selector: &str| Selector::parse(selector).unwrap().document();
+        assert_eq!(Value::Null, document(""));
+        assert_eq!(json!({ "matchLabels": { "a": "b", "c": "" } }), document("a=b,c=="));
+        let expressions = json!([
+            { "key": "a", "operator": "In", "values": ["b", "c"] },
+            { "key": "d", "operator": "NotIn", "values": ["e"] },
+            { "key": "f", "operator": "NotIn", "values": ["g"] },
+            { "key": "h", "operator": "Exists" },
+            { "key": "i", "operator": "DoesNotExist" },
+        ]);
+        let all = document("a in (b,c),d notin (e),f!=g,h,!i,j=k");
+        assert_eq!(json!({ "matchLabels": { "j": "k" }, "matchExpressions": expressions }), all);
     }
 
     #[test]

@@ -6,16 +6,17 @@ use signalbox_types::PoolId;
 use crate::failure::Failure;
 use crate::metrics::Reading;
 use crate::quantity::quantity;
+use crate::selector::Selector;
 use crate::target::{PoolApi, Version};
 
 /// The label of an external metric with the name of the pool.
 pub(crate) const POOL_LABEL: &str = "inference_pool";
 
-/// The `MetricValueList` of a metric of objects.
+/// The `MetricValueList` of a metric of objects. It repeats the selector by which parts of them were chosen.
 pub(crate) fn of_objects(
     version: Version,
     api: PoolApi,
-    metric: &str,
+    (metric, selector): (&str, &Selector),
     readings: &[(PoolId, Reading)],
 ) -> Result<Value, Failure> {
     let item = |(pool, reading): &(PoolId, Reading)| {
@@ -30,8 +31,13 @@ pub(crate) fn of_objects(
             "value": value(metric, reading)?,
         });
         match version {
-            Version::V1Beta1 => item["metricName"] = json!(metric),
-            Version::V1Beta2 => item["metric"] = json!({ "name": metric }),
+            Version::V1Beta1 => {
+                item["metricName"] = json!(metric);
+                item["selector"] = selector.document();
+            }
+            Version::V1Beta2 => {
+                item["metric"] = json!({ "name": metric, "selector": selector.document() });
+            }
         }
         Ok(item)
     };

@@ -70,7 +70,7 @@ fn an_object_has_its_value_in_both_versions() {
                 "name": "one",
                 "apiVersion": "inference.networking.k8s.io/v1",
             },
-            "metric": { "name": DESIRED },
+            "metric": { "name": DESIRED, "selector": null },
             "timestamp": "2026-08-22T19:08:26Z",
             "value": "3",
         }],
@@ -78,6 +78,7 @@ fn an_object_has_its_value_in_both_versions() {
     assert_eq!(Answer { code: 200, body: expected }, answer);
     let old = get(&format!("{}/one/{DESIRED}", OBJECTS.replace("v1beta2", "v1beta1")));
     assert_eq!(DESIRED, old.body["items"][0]["metricName"]);
+    assert_eq!(Some(&Value::Null), old.body["items"][0].get("selector"));
     let earlier = get(&format!("{}/one/{DESIRED}", OBJECTS.replace("networking.k8s", "networking.x-k8s")));
     assert_eq!(
         "inference.networking.x-k8s.io/v1alpha2",
@@ -90,7 +91,9 @@ fn a_metric_selector_chooses_the_part_of_a_pool() {
     let selected = |selector: &str| {
         get(&format!("{OBJECTS}/two/{DESIRED}?labelSelector=&metricLabelSelector={selector}"))
     };
-    assert_eq!("1500m", selected("role%3Dprefill").body["items"][0]["value"]);
+    let prefill = &selected("role%3Dprefill").body["items"][0];
+    assert_eq!("1500m", prefill["value"]);
+    assert_eq!("prefill", prefill["metric"]["selector"]["matchLabels"]["role"]);
     assert_eq!("4", selected("role+in+(decode%2Cother)").body["items"][0]["value"]);
     let message = refused(400, &format!("{OBJECTS}/two/{DESIRED}"));
     assert!(message.contains("pool ns/two: 2 parts"), "{message}");
