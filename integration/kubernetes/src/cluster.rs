@@ -10,7 +10,7 @@ use crate::api::Api;
 use crate::control_plane::ControlPlane;
 use crate::kubectl::Kubectl;
 use crate::node::{Network, Nodes, signalbox_images};
-use crate::tools::tool;
+use crate::tools::{released_crds, tool};
 
 /// The folder with our CRDs.
 const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
@@ -52,9 +52,7 @@ impl Cluster {
     /// # Errors
     /// Fails when the API server does not serve them in time.
     pub async fn install_released_crds(&self) -> anyhow::Result<()> {
-        // kubectl does not look into a folder behind a link.
-        let folder = tool("inference-extension-crds")?.canonicalize()?;
-        self.install_crds(folder.to_str().context("the path of the cache is not UTF-8")?).await
+        self.install_crds(released_crds()?.to_str().context("the path of the cache is not UTF-8")?).await
     }
 
     /// Installs the CRDs of a folder of `crds`: `llm-d`, `x-k8s` or `v1alpha2`.

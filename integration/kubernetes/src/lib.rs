@@ -6,7 +6,8 @@
 //! - [`Cluster`] is all of this, with the CRDs that Signalbox reads.
 //! - [`Scene`] is a cluster with model servers, the chart, and load through its gateway.
 //!
-//! `cargo xtask test --only kubernetes-tools` builds the control plane and downloads helm and kubectl.
+//! `cargo xtask test --only kubernetes-tools` builds the control plane, KEDA and a reference adapter, and downloads helm and
+//! kubectl.
 
 mod api;
 mod cluster;
@@ -27,3 +28,4 @@ pub use kubectl::Kubectl;
 pub use node::{Image, Network, Nodes, signalbox_images};
 pub use sandbox::sandboxed;
 pub use scene::{NAMESPACE, RELEASE, Scene, metrics_address};
+pub use tools::{reference_adapter, released_crds};

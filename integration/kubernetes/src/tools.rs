@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use signalbox_integration::target;
 
 /// The folder with links to them, below the build directory.
@@ -20,4 +20,21 @@ pub(crate) fn tool(name: &str) -> anyhow::Result<PathBuf> {
         path.display()
     );
     Ok(path)
+}
+
+/// Returns the folder with the CRDs that the inference extension releases.
+///
+/// # Errors
+/// Fails when it was not prepared.
+pub fn released_crds() -> anyhow::Result<PathBuf> {
+    // kubectl does not look into a folder behind a link.
+    tool("inference-extension-crds")?.canonicalize().context("the link to the CRDs leads nowhere")
+}
+
+/// Returns the adapter with which the metrics API is compared.
+///
+/// # Errors
+/// Fails when it was not prepared.
+pub fn reference_adapter() -> anyhow::Result<PathBuf> {
+    tool("reference-adapter")
 }

@@ -1,4 +1,5 @@
-//! Prepares what the Kubernetes tests start: a control plane, KEDA, helm, kubectl and the CRDs of the inference extension.
+//! Prepares what the Kubernetes tests start: a control plane, KEDA, a reference adapter of the metrics APIs, helm, kubectl and
+//! the CRDs of the inference extension.
 //!
 //! The control plane and KEDA take minutes to build, so all of it is kept in a cache outside of the checkout.
 //! `target/kubernetes-tools` links to it; the tests look there.
@@ -9,6 +10,7 @@ mod crds;
 mod go;
 mod keda;
 mod kubectl;
+mod reference_adapter;
 mod system;
 
 use std::fs;
@@ -34,15 +36,17 @@ pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
     let control_plane = control_plane::prepare(&cache, &mut go, workspace.root())?;
     let crds = crds::prepare(&cache, &mut go)?;
     let keda = keda::prepare(&cache, &mut go)?;
+    let reference_adapter = reference_adapter::prepare(&cache, &mut go, workspace.root())?;
     let links = workspace.target().join(LINKS);
     fs::create_dir_all(&links).with_context(|| format!("cannot create {}", links.display()))?;
-    let tools: [(&str, &Path); 6] = [
+    let tools: [(&str, &Path); 7] = [
         ("helm", &kubectl.join("helm")),
         ("kubectl", &kubectl.join("kubectl")),
         ("control-plane", &control_plane.join("control-plane")),
         ("helm3", &control_plane.join("helm3")),
         ("inference-extension-crds", &crds),
         ("keda", &keda),
+        ("reference-adapter", &reference_adapter),
     ];
     tools
         .into_iter()

@@ -34,24 +34,13 @@ pub(crate) fn prepare(cache: &Cache, go: &mut Go<'_>, root: &Path) -> anyhow::Re
         let started = Instant::now();
         // Without it, /version says that this is a development build.
         let stamp = format!("-s -w -X k8s.io/component-base/version.gitVersion={version}");
-        build(go, &module, (&folder.join("control-plane"), &stamp, "."))?;
+        go.build(&module, (&folder.join("control-plane"), &stamp, "."))?;
         println!("built the control plane after {} s; building helm ...", started.elapsed().as_secs());
         let stamp = format!("-s -w -X helm.sh/helm/v3/internal/version.version={helm}");
-        build(go, &module, (&folder.join("helm3"), &stamp, HELM3))?;
+        go.build(&module, (&folder.join("helm3"), &stamp, HELM3))?;
         println!("built both after {} s", started.elapsed().as_secs());
         Ok(())
     })
-}
-
-/// Builds a package into a file, with these linker flags.
-fn build(go: &mut Go<'_>, module: &Path, built: (&Path, &str, &str)) -> anyhow::Result<()> {
-    let (file, flags, package) = built;
-    let file = file.to_str().context("the path of the cache is not UTF-8")?;
-    // The version control system has nothing to say about a module below a Rust workspace.
-    let arguments =
-        ["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags, "-o", file, package];
-    go.run(module, &arguments)?;
-    Ok(())
 }
 
 /// Returns the version of a module that a go.mod requires.

@@ -36,6 +36,26 @@ impl<'a> Go<'a> {
         run(&mut command, &what, "Go modules are downloaded from GOPROXY (`go env GOPROXY`).")
     }
 
+    /// Builds a package of the module in a folder into a file, with these linker flags.
+    pub(crate) fn build(&mut self, module: &Path, built: (&Path, &str, &str)) -> anyhow::Result<()> {
+        let (file, flags, package) = built;
+        let file = file.to_str().context("the path of the cache is not UTF-8")?;
+        // The version control system has nothing to say about a module below a Rust workspace.
+        let arguments = [
+            "build",
+            "-mod=readonly",
+            "-buildvcs=false",
+            "-trimpath",
+            "-ldflags",
+            flags,
+            "-o",
+            file,
+            package,
+        ];
+        self.run(module, &arguments)?;
+        Ok(())
+    }
+
     fn binary(&mut self) -> anyhow::Result<&Path> {
         let found = match self.found.take() {
             Some(found) => found,

@@ -16,7 +16,7 @@ use crate::kubernetes_tools::go::Go;
 use crate::tools::run;
 
 const MODULE: &str = "github.com/kedacore/keda/v2";
-const VERSION: &str = "v2.21.0";
+pub(crate) const VERSION: &str = "v2.21.0";
 
 /// The programs, with their package and the path that KEDA's manifests run.
 const PROGRAMS: [(&str, &str); 2] = [("keda", "./cmd/operator"), ("keda-adapter", "./cmd/adapter")];
@@ -29,23 +29,24 @@ pub(crate) fn prepare(cache: &Cache, go: &mut Go<'_>) -> anyhow::Result<PathBuf>
         println!("building KEDA {VERSION} from its Go module, with few of its scalers");
         println!("(once per machine: 5 to 10 minutes on two cores, 2 GB of memory) ...");
         let started = Instant::now();
-        let description = go.run(folder, &["mod", "download", "-json", &format!("{MODULE}@{VERSION}")])?;
-        let module = dir_of(&description).context("`go mod download` named no folder")?;
         let source = folder.join("source");
-        copy(Path::new(module), &source)?;
+        copy(&download(go, folder)?, &source)?;
         cut::cut(&source)?;
         let stamp = format!("-s -w -X {MODULE}/version.Version={}", VERSION.trim_start_matches('v'));
         for (program, package) in PROGRAMS {
-            let file = folder.join(program);
-            let file = file.to_str().context("the path of the cache is not UTF-8")?;
-            let arguments = ["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &stamp];
-            go.run(&source, &[&arguments[..], &["-o", file, package]].concat())?;
+            go.build(&source, (&folder.join(program), &stamp, package))?;
         }
         fs::rename(source.join("config"), folder.join("config"))?;
         fs::remove_dir_all(&source).context("cannot remove the source")?;
         println!("built KEDA after {} s", started.elapsed().as_secs());
         Ok(())
     })
+}
+
+/// Downloads the module, and returns its folder in the module cache. `folder` must not be part of another module.
+pub(crate) fn download(go: &mut Go<'_>, folder: &Path) -> anyhow::Result<PathBuf> {
+    let description = go.run(folder, &["mod", "download", "-json", &format!("{MODULE}@{VERSION}")])?;
+    Ok(dir_of(&description).context("`go mod download` named no folder")?.into())
 }
 
 /// Copies a module out of the module cache, where nothing can be changed.
