@@ -13,6 +13,7 @@ mod observer;
 mod probes;
 mod process_status;
 mod reading;
+mod tenure;
 
 pub(crate) use cluster_status::ClusterStatus;
 pub(crate) use coordinator_outages::CoordinatorOutages;

@@ -18,6 +18,9 @@ use crate::step_executor::{RECOVERS_WITHIN, StepExecutor};
 /// How long load runs before the first step, and after everything is healthy again.
 const LEAD: Duration = Duration::from_secs(2);
 
+/// How long it may take until the pool has an owner that keeps it: it is handed back once at the most.
+const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+
 /// Returns how many sheddable requests were refused, and what they were told; `None` if none was.
 fn describe_shed(shed: &BTreeMap<String, usize>) -> Option<String> {
     let count: usize = shed.values().sum();
@@ -35,17 +38,16 @@ pub(crate) async fn run_row(cluster: &mut Cluster, row: &Row) -> anyhow::Result<
     let pods = cluster.pods.count();
     let is_healthy = |status: &ClusterStatus| status.check_healthy(pods);
     observer.wait_until(RECOVERS_WITHIN, is_healthy).await.context("not healthy before the row")?;
+    if row.needs_settled_owner() {
+        observer.wait_until_settled(SETTLES_WITHIN, pods).await.context("no owner keeps the pool")?;
+    }
     let status_before = observer.status().await;
     let counters_before = EnvoyCounters::read(&observer).await?;
 
     let load = Load::start_in_tiers(observer.client.clone(), observer.envoy.url(), cluster.requests);
     let mut monitor = Monitor::start(observer.clone());
     tokio::time::sleep(LEAD).await;
-    let owner_and_epoch = |status: &ClusterStatus| {
-        let owner = status.owner()?;
-        Ok((owner, status.epoch(owner)?))
-    };
-    let (owner, epoch) = observer.wait_for(RECOVERS_WITHIN, owner_and_epoch).await?;
+    let (owner, epoch) = observer.wait_for(RECOVERS_WITHIN, ClusterStatus::owner_and_epoch).await?;
     let topology = Cluster::topology(owner);
     let outages = CoordinatorOutages::read(&cluster.dir, topology.aggregators)?;
     let traffic = cluster.traffic();

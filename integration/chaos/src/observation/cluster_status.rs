@@ -47,6 +47,15 @@ impl ClusterStatus {
         Ok(self.aggregators[aggregator].require(ProcessId::Aggregator(aggregator))?.state.epoch)
     }
 
+    /// Returns the aggregator that owns the pool, and its epoch.
+    ///
+    /// # Errors
+    /// Fails unless exactly one aggregator is known to be the owner.
+    pub(crate) fn owner_and_epoch(&self) -> anyhow::Result<(usize, f64)> {
+        let owner = self.owner()?;
+        Ok((owner, self.epoch(owner)?))
+    }
+
     /// Checks that all processes respond, follow one owner, and see all pods.
     ///
     /// # Errors
@@ -55,8 +64,7 @@ impl ClusterStatus {
         for (index, aggregator) in self.aggregators.iter().enumerate() {
             aggregator.require(ProcessId::Aggregator(index))?;
         }
-        let owner = self.owner()?;
-        let epoch = self.epoch(owner)?;
+        let (_, epoch) = self.owner_and_epoch()?;
         for (index, replica) in self.replicas.iter().enumerate() {
             let id = ProcessId::Replica(index);
             let ReplicaStatus { degraded, pods: known, fresh_pods, state, aggregators, .. } =

@@ -11,6 +11,7 @@ use signalbox_integration::{Client, Envoy, GatewayReplica, MetricsPage};
 use super::cluster_status::ClusterStatus;
 use super::process_status::{AggregatorStatus, CollectorStatus, PodStatus, ReplicaStatus};
 use super::reading::Reading;
+use super::tenure::Tenure;
 use crate::process_id::ProcessId;
 
 /// The values of a process that does not respond within this time are unknown.
@@ -99,6 +100,30 @@ impl Observer {
         condition: impl Fn(&ClusterStatus) -> anyhow::Result<()>,
     ) -> anyhow::Result<Instant> {
         self.wait_for(within, |status| condition(status).map(|()| Instant::now())).await
+    }
+
+    /// Waits until the pool has an owner that will not hand it back to the preferred aggregator.
+    ///
+    /// # Errors
+    /// Fails when there is none in time.
+    pub(crate) async fn wait_until_settled(&self, within: Duration, pods: usize) -> anyhow::Result<()> {
+        let (started, mut tenure) = (Instant::now(), Tenure::default());
+        loop {
+            let status = self.status().await;
+            let owner = status.check_healthy(pods).and_then(|()| status.owner_and_epoch());
+            let settled = match owner {
+                Ok(owner) => tenure.check_settled(owner, Instant::now()),
+                Err(error) => {
+                    tenure.reset();
+                    Err(error)
+                }
+            };
+            match settled {
+                Ok(()) => return Ok(()),
+                Err(error) if started.elapsed() > within => return Err(error),
+                Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
+            }
+        }
     }
 
     /// Waits until `find` finds something in the status, and returns it.

@@ -98,6 +98,14 @@ pub const SHORT: &[Row] = &[
     row(Fault::Kill, Group::Replica, Mode::RequestOnly),
 ];
 
+impl Row {
+    /// Returns whether the effect of the fault can be seen only if the pool is not handed back to its preferred aggregator
+    /// meanwhile: a new owner does not know which origins the earlier one has dropped.
+    pub(crate) fn needs_settled_owner(&self) -> bool {
+        self.fault == Fault::Pause && self.target == Group::Replica
+    }
+}
+
 impl fmt::Display for Row {
     /// Writes the row's name, such as `kill-owner` or `pause-replica-request-only`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
