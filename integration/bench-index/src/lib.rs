@@ -13,10 +13,9 @@ mod memory;
 mod operations;
 mod shared;
 
-use anyhow::Context;
 use clap::Parser;
-use signalbox_bench_report::Provenance;
 use signalbox_bench_report::index::IndexReport;
+use signalbox_bench_report::{Provenance, write_report};
 
 use args::Args;
 use operations::OperationStream;
@@ -41,8 +40,7 @@ pub fn run() -> anyhow::Result<()> {
     let report = IndexReport { provenance: Provenance::collect()?, source, scenes };
     println!("{}", report.to_markdown());
     if let Some(path) = &args.output {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+        write_report(path, &report)?;
     }
     Ok(())
 }
