@@ -76,7 +76,7 @@ pub(crate) fn desired(desired: u32) -> Signal {
     let group = GroupSignal { group: Group::of_role(Role::Both), desired, ..GroupSignal::default() };
     Signal {
         certainty: Certainty::Complete,
-        coverage: Coverage { pods_percent: 100, replicas_percent: 100 },
+        coverage: Coverage { pods_percent: 100, epp_replicas_percent: 100 },
         groups: vec![group],
         is_active: desired > 0,
         ..Signal::default()

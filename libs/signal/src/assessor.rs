@@ -78,7 +78,7 @@ impl SignalAssessor {
     /// Assesses the pool as it is observed now. It is to be called about once a second.
     pub fn assess(&mut self, observation: &Observation) -> Signal {
         let Observation { epoch, now_ms, pods, queue, .. } = observation;
-        self.demand.record(*now_ms, &observation.replicas);
+        self.demand.record(*now_ms, &observation.epp_replicas);
         let has_work = self.output.record(pods) | self.demand.has_arrivals();
         let (coverage, certainty) = self.coverage.assess(observation);
         let idle_ms = self.idleness.record(observation, coverage, has_work);

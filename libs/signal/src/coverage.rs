@@ -20,17 +20,17 @@ pub(crate) struct CoverageMeter {
 impl CoverageMeter {
     /// Returns how much is known of what is observed now.
     pub(crate) fn assess(&mut self, observation: &Observation) -> (Coverage, Certainty) {
-        let now: Vec<u64> = observation.replicas.iter().map(|replica| replica.origin).collect();
+        let now: Vec<u64> = observation.epp_replicas.iter().map(|replica| replica.origin).collect();
         if self.origins.iter().any(|origin| !now.contains(origin)) {
             self.lost_ms = Some(observation.now_ms);
         }
         self.origins = now;
         let coverage = coverage(observation);
         let was_lost = self.lost_ms.is_some_and(|at_ms| observation.now_ms.saturating_sub(at_ms) < LOSS_MS);
-        let Coverage { pods_percent, replicas_percent } = coverage;
-        let certainty = if pods_percent < PARTIAL_PERCENT || replicas_percent < PARTIAL_PERCENT {
+        let Coverage { pods_percent, epp_replicas_percent } = coverage;
+        let certainty = if pods_percent < PARTIAL_PERCENT || epp_replicas_percent < PARTIAL_PERCENT {
             Certainty::Insufficient
-        } else if pods_percent < COMPLETE_PERCENT || replicas_percent < 100 || was_lost {
+        } else if pods_percent < COMPLETE_PERCENT || epp_replicas_percent < 100 || was_lost {
             Certainty::Partial
         } else {
             Certainty::Complete
@@ -39,7 +39,7 @@ impl CoverageMeter {
     }
 }
 
-/// Returns the part of the pods and replicas that is known. Pods that are known not to serve are known. A pool without pods is
+/// Returns the part of the pods and EPP replicas that is known. Pods that are known not to serve are known. A pool without pods is
 /// known completely, one without EPP replicas not at all.
 fn coverage(observation: &Observation) -> Coverage {
     let pods = observation.pods.iter().filter(|pod| pod.state != PodState::Draining);
@@ -48,10 +48,10 @@ fn coverage(observation: &Observation) -> Coverage {
         all += 1;
         known += usize::from(pod.state != PodState::Stale);
     }
-    let heard = observation.replicas.iter().filter(|replica| replica.is_heard).count();
+    let heard = observation.epp_replicas.iter().filter(|replica| replica.is_heard).count();
     Coverage {
         pods_percent: percent(known, all).unwrap_or(100),
-        replicas_percent: percent(heard, observation.replicas.len()).unwrap_or(0),
+        epp_replicas_percent: percent(heard, observation.epp_replicas.len()).unwrap_or(0),
     }
 }
 

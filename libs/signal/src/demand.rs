@@ -45,7 +45,7 @@ struct Bucket {
     arrived: ArrivalCounts,
 }
 
-/// Measures what arrives. A replica's counts are compared with its own last ones, so that replicas that come, go or repeat
+/// Measures what arrives. An EPP replica's counts are compared with its own last ones, so that replicas that come, go or repeat
 /// themselves neither add to demand nor take from it.
 #[derive(Debug, Default)]
 pub(crate) struct DemandMeter {
@@ -57,11 +57,11 @@ pub(crate) struct DemandMeter {
 }
 
 impl DemandMeter {
-    /// Records what the replicas have counted until `now_ms`. What a replica counted before it is known is no arrival of now.
-    pub(crate) fn record(&mut self, now_ms: u64, replicas: &[EppReplica]) {
+    /// Records what the EPP replicas have counted until `now_ms`. What one counted before it is known is no arrival of now.
+    pub(crate) fn record(&mut self, now_ms: u64, epp_replicas: &[EppReplica]) {
         let last_ms = self.last_ms.replace(now_ms).unwrap_or(now_ms);
         self.current.length_ms += now_ms.saturating_sub(last_ms);
-        let now = counts(replicas);
+        let now = counts(epp_replicas);
         for (origin, counted) in &now {
             // A replica that is new to this owner may have counted for long.
             let before = self.last.get(origin).copied().unwrap_or(*counted);
@@ -158,8 +158,8 @@ fn per_second(count: u64, length_ms: u64) -> f64 {
     if length_ms == 0 { 0.0 } else { count as f64 * 1e3 / length_ms as f64 }
 }
 
-fn counts(replicas: &[EppReplica]) -> BTreeMap<u64, ArrivalCounts> {
-    replicas.iter().filter_map(|replica| Some((replica.origin, replica.arrivals?))).collect()
+fn counts(epp_replicas: &[EppReplica]) -> BTreeMap<u64, ArrivalCounts> {
+    epp_replicas.iter().filter_map(|replica| Some((replica.origin, replica.arrivals?))).collect()
 }
 
 fn add_difference(sum: &mut ArrivalCounts, counted: ArrivalCounts, before: ArrivalCounts) {

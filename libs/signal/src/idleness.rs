@@ -33,7 +33,7 @@ impl Idleness {
             return None;
         }
         // A request of a replica that is not heard is seen at the pod that serves it, if that is.
-        if coverage.replicas_percent < 100 || coverage.pods_percent < 100 {
+        if coverage.epp_replicas_percent < 100 || coverage.pods_percent < 100 {
             self.since_ms = None;
         } else {
             self.since_ms.get_or_insert(observation.now_ms);

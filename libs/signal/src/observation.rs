@@ -123,7 +123,7 @@ pub struct Observation {
     /// The pods that the pool knows. Those that have not started yet are not among them.
     pub pods: Vec<Pod>,
     /// The EPP replicas that have reported and have not expired.
-    pub replicas: Vec<EppReplica>,
+    pub epp_replicas: Vec<EppReplica>,
     /// What waits in flow control.
     pub queue: Queue,
     /// How many replicas the requests of each LoRA adapter keep busy, in thousandths.

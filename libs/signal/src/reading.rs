@@ -27,13 +27,13 @@ pub enum Unavailable {
     /// The owner knows too little of the pool.
     #[error(
         "too little is known of the pool: {pods_percent} % of its pods have current metrics, and \
-         {replicas_percent} % of its EPP replicas report"
+         {epp_replicas_percent} % of its EPP replicas report"
     )]
     Insufficient {
         /// Pods with current metrics.
         pods_percent: u8,
         /// EPP replicas that report.
-        replicas_percent: u8,
+        epp_replicas_percent: u8,
     },
     /// The signal has no such number: nothing was measured that it could be computed from.
     #[error("{0} was not measured")]
@@ -60,8 +60,8 @@ impl Signal {
         }
         // A request that waits for the first pod is certain, whatever else is not known.
         if self.certainty == Certainty::Insufficient && !self.awaits_first_pod {
-            let Coverage { pods_percent, replicas_percent } = self.coverage;
-            return Err(Unavailable::Insufficient { pods_percent, replicas_percent });
+            let Coverage { pods_percent, epp_replicas_percent } = self.coverage;
+            return Err(Unavailable::Insufficient { pods_percent, epp_replicas_percent });
         }
         Ok(())
     }

@@ -177,7 +177,7 @@ pub struct Coverage {
     /// Pods with current metrics, in percent of all that serve.
     pub pods_percent: u8,
     /// EPP replicas that report, in percent of those that should.
-    pub replicas_percent: u8,
+    pub epp_replicas_percent: u8,
 }
 
 /// How many replicas of an adapter its requests would keep busy.

@@ -28,7 +28,7 @@ pub(crate) fn encode(signal: &Signal) -> pb::Signal {
         epoch,
         assessed_at_ms,
         certainty,
-        coverage: Coverage { pods_percent, replicas_percent },
+        coverage: Coverage { pods_percent, epp_replicas_percent },
         groups,
         queue: Queue { requests, tokens, oldest_ms },
         shed_milli,
@@ -50,7 +50,7 @@ pub(crate) fn encode(signal: &Signal) -> pb::Signal {
         assessed_at_ms: *assessed_at_ms,
         certainty: certainty.into(),
         pods_percent: (*pods_percent).into(),
-        replicas_percent: (*replicas_percent).into(),
+        epp_replicas_percent: (*epp_replicas_percent).into(),
         groups: groups.iter().map(encode_group).collect(),
         queue: Some(pb::SignalQueue { requests: *requests, tokens: *tokens, oldest_ms: *oldest_ms }),
         shed_milli: *shed_milli,
@@ -68,7 +68,7 @@ pub(crate) fn decode(message: pb::Signal) -> Signal {
         assessed_at_ms,
         certainty,
         pods_percent,
-        replicas_percent,
+        epp_replicas_percent,
         groups,
         queue,
         shed_milli,
@@ -83,7 +83,7 @@ pub(crate) fn decode(message: pb::Signal) -> Signal {
     };
     let coverage = Coverage {
         pods_percent: decode_percent(pods_percent),
-        replicas_percent: decode_percent(replicas_percent),
+        epp_replicas_percent: decode_percent(epp_replicas_percent),
     };
     let pb::SignalQueue { requests, tokens, oldest_ms } = queue.unwrap_or_default();
     let adapter = |pb::AdapterDemand { adapter, demand_milli }: pb::AdapterDemand| AdapterDemand {

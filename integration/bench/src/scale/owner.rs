@@ -105,7 +105,7 @@ impl Owner {
             epoch: 1,
             now_ms: second * 1_000,
             pods,
-            replicas: self.counters.iter().enumerate().map(replica).collect(),
+            epp_replicas: self.counters.iter().enumerate().map(replica).collect(),
             queue: queue(second as f64, gate, requests),
             adapters: Vec::new(),
         };

@@ -140,7 +140,7 @@ impl Pool {
             epoch: self.journal.head().epoch,
             now_ms,
             pods,
-            replicas: self.origins.replicas(now_ms.saturating_sub(self.waiting_ms)),
+            epp_replicas: self.origins.replicas(now_ms.saturating_sub(self.waiting_ms)),
             queue: self.queue(now_ms),
             adapters,
         }

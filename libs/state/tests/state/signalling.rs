@@ -101,13 +101,13 @@ fn replica_that_counts_nothing_or_is_silent_is_not_known() {
     pool.handle(1_000, PoolInput::Tick);
     assert_eq!(
         (0, Certainty::Insufficient),
-        (signal(&pool).coverage.replicas_percent, signal(&pool).certainty)
+        (signal(&pool).coverage.epp_replicas_percent, signal(&pool).certainty)
     );
     heard(&mut pool, 1_500, 7, Vec::new());
     pool.handle(2_000, PoolInput::Tick);
-    assert_eq!(50, signal(&pool).coverage.replicas_percent);
+    assert_eq!(50, signal(&pool).coverage.epp_replicas_percent);
     pool.handle(3_000, PoolInput::Tick);
-    assert_eq!(0, signal(&pool).coverage.replicas_percent, "neither has reported for a second");
+    assert_eq!(0, signal(&pool).coverage.epp_replicas_percent, "neither has reported for a second");
 }
 
 #[test]

@@ -64,14 +64,19 @@ pub(crate) fn signal() -> BoxedStrategy<Arc<Signal>> {
     let parts = (vec(group(), 0..3), vec(adapter, 0..3));
     (any::<[u64; 6]>(), coverage, any::<[bool; 2]>(), parts)
         .prop_map(
-            |(numbers, (certainty, pods_percent, replicas_percent), [is_active, awaits_first_pod], parts)| {
+            |(
+                numbers,
+                (certainty, pods_percent, epp_replicas_percent),
+                [is_active, awaits_first_pod],
+                parts,
+            )| {
                 let [epoch, assessed_at_ms, shed_milli, requests, tokens, oldest_ms] = numbers;
                 let (groups, adapters) = parts;
                 Arc::new(Signal {
                     epoch,
                     assessed_at_ms,
                     certainty,
-                    coverage: Coverage { pods_percent, replicas_percent },
+                    coverage: Coverage { pods_percent, epp_replicas_percent },
                     groups,
                     queue: Queue { requests, tokens, oldest_ms },
                     shed_milli,

@@ -124,8 +124,8 @@ fn encode_metric(encoder: &mut DescriptorEncoder<'_>, owned: &[Owned], metric: M
 /// Encodes what explains the numbers.
 fn encode_details(encoder: &mut DescriptorEncoder<'_>, owned: &[Owned]) -> Result<(), Error> {
     let coverage = owned.iter().flat_map(|of| {
-        let Coverage { pods_percent, replicas_percent } = of.published.signal.coverage;
-        [("pods", pods_percent), ("replicas", replicas_percent)].map(|(source, percent)| {
+        let Coverage { pods_percent, epp_replicas_percent } = of.published.signal.coverage;
+        [("pods", pods_percent), ("replicas", epp_replicas_percent)].map(|(source, percent)| {
             (SourceLabels { pool: of.pool.clone(), source }, f64::from(percent) / 100.0)
         })
     });

@@ -72,7 +72,7 @@ impl World {
             epoch: 1,
             now_ms: self.now_s * 1_000,
             pods: self.pods.clone(),
-            replicas: self.replicas.clone(),
+            epp_replicas: self.replicas.clone(),
             queue: self.queue,
             adapters: Vec::new(),
         };
