@@ -1,7 +1,7 @@
 //! Whether a request goes where a decision sends it.
 
 use signalbox_flow::{Detector, FlowKey, FlowSettings};
-use signalbox_schedule::{Decision, DecisionInputs, Policy};
+use signalbox_schedule::{Decision, DecisionInputs};
 use signalbox_types::Request;
 
 use crate::flow_control::FlowMode;
@@ -44,8 +44,6 @@ pub struct Admitter<'a> {
     pub mode: FlowMode,
     /// When a pool is full.
     pub settings: &'a FlowSettings,
-    /// How endpoints are chosen.
-    pub policy: &'a Policy,
     /// The highest priority of which requests wait for a grant, at any replica.
     pub highest_waiting: Option<i32>,
     /// For how long nothing was heard that the view could show, in milliseconds.
@@ -75,7 +73,7 @@ impl Admitter<'_> {
                 (terms.wait_us as f64 / hold_us as f64).max(fill)
             }
             (Decision::NoEndpoint, _) if self.mode == FlowMode::On && is_empty(view) => {
-                return Admission::Wait { tokens: self.tokens(request, decision) };
+                return Admission::Wait { tokens: tokens(request, decision) };
             }
             (Decision::NoEndpoint, _) | (Decision::Filtered, Detector::Wait { .. }) => return Admission::Go,
             (Decision::Picked { .. } | Decision::Filtered, _) => pool(),
@@ -83,15 +81,15 @@ impl Admitter<'_> {
         let bands = (request.priority, self.highest_waiting);
         match verdict(self.mode, self.settings, bands, saturation, pool) {
             Verdict::Go => Admission::Go,
-            Verdict::Wait => Admission::Wait { tokens: self.tokens(request, decision) },
+            Verdict::Wait => Admission::Wait { tokens: tokens(request, decision) },
             Verdict::Shed => Admission::Shed,
         }
     }
+}
 
-    /// Returns what a request costs: the tokens of its prompt that are not cached, and those of its expected output.
-    fn tokens(&self, request: &Request, decision: &Decision) -> u64 {
-        decision.uncached_tokens(request).saturating_add(self.policy.expected_output_tokens(request))
-    }
+/// Returns what a request costs: the tokens of its prompt that are not cached, and those of its expected output.
+fn tokens(request: &Request, decision: &Decision) -> u64 {
+    decision.uncached_tokens(request).saturating_add(request.expected_output_tokens())
 }
 
 /// Returns the flow of a request.

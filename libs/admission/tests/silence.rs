@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use signalbox_admission::{Admission, Admitter, FlowMode, OWNER_SILENCE_MS, Seen};
 use signalbox_flow::{Detector, FlowSettings};
-use signalbox_schedule::{CostTerms, Decision, DecisionInputs, Policy, Tier};
+use signalbox_schedule::{CostTerms, Decision, DecisionInputs, Tier};
 use signalbox_state::{
     ApplyOutcome, Booking, Bookings, Feedback, FrameSource, GaugeScope, PeerLoad, Pool, PoolConfig,
     PoolInput, PrefixMatches, StateReplica, View,
@@ -62,9 +62,8 @@ impl Replica {
 
     /// Returns what happens to a sheddable request at an endpoint that looks idle.
     fn admission(&self, mode: FlowMode, view_age_ms: u64) -> Admission {
-        let (settings, policy) = (FlowSettings::default(), Policy::default());
-        let admitter =
-            Admitter { mode, settings: &settings, policy: &policy, highest_waiting: None, view_age_ms };
+        let settings = FlowSettings::default();
+        let admitter = Admitter { mode, settings: &settings, highest_waiting: None, view_age_ms };
         let request = Request { priority: -1, ..Request::default() };
         // Nothing is known to be in flight there.
         let local = View::default().local_state(OWN, PeerLoad::Outdated, 0);

@@ -1,7 +1,6 @@
 //! The policy that decisions follow.
 
 use serde::{Deserialize, Serialize};
-use signalbox_types::Request;
 
 use crate::least_time::LeastTime;
 use crate::weighted::Weighted;
@@ -17,14 +16,6 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Returns how many output tokens a request is expected to have.
-    pub fn expected_output_tokens(&self, request: &Request) -> u64 {
-        match self {
-            Self::LeastTime(settings) => settings.expected_output_tokens(request),
-            Self::Weighted(_) => LeastTime::default().expected_output_tokens(request),
-        }
-    }
-
     /// Returns the names of the request headers that the policy reads. [`signalbox_types::Request::headers`]
     /// must contain them.
     pub fn request_headers(&self) -> Vec<&str> {

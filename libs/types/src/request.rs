@@ -17,7 +17,7 @@ pub struct Request {
     /// was not read.
     #[serde(default, skip_serializing_if = "PromptSize::is_empty")]
     pub prompt: PromptSize,
-    /// How many tokens the model makes of the prompt's parts.
+    /// How many tokens the model makes of the prompt's parts, and of its answers.
     #[serde(default, skip_serializing_if = "TokenRatio::is_default")]
     pub token_ratio: TokenRatio,
     /// Limit on output tokens, if the client sets one.
@@ -55,6 +55,12 @@ impl Request {
         if !self.prompt.is_empty() {
             self.prompt_tokens = ratio.tokens(&self.prompt);
         }
+    }
+
+    /// Returns how many output tokens are expected: the mean of the model, at most the request's own limit.
+    pub fn expected_output_tokens(&self) -> u64 {
+        let mean_tokens = u64::from(self.token_ratio.output_tokens);
+        self.max_output_tokens.map_or(mean_tokens, |limit| limit.min(mean_tokens))
     }
 
     /// Returns the tokens of the prompt's first `blocks` blocks. Without the parts of the prompt, all of it counts
@@ -111,7 +117,11 @@ mod tests {
     fn request(text_bytes: u64) -> Request {
         let prompt = PromptSize { text_bytes, ..PromptSize::default() };
         let mut request = Request { prompt, ..Request::default() };
-        request.apply_token_ratio(TokenRatio { bytes_per_token_milli: 2_000, media_percent: 50 });
+        request.apply_token_ratio(TokenRatio {
+            bytes_per_token_milli: 2_000,
+            media_percent: 50,
+            ..TokenRatio::default()
+        });
         request
     }
 

@@ -30,13 +30,19 @@ pub(crate) fn encode_accuracy_change(endpoint: EndpointKey, accuracy: CacheAccur
 }
 
 fn encode_token_ratio(model: ModelKey, ratio: TokenRatio) -> pb::TokenRatio {
-    let TokenRatio { bytes_per_token_milli, media_percent } = ratio;
-    pb::TokenRatio { model: model.0, bytes_per_token_milli, media_percent }
+    let TokenRatio { bytes_per_token_milli, media_percent, output_tokens } = ratio;
+    pb::TokenRatio {
+        model: model.0,
+        bytes_per_token_milli,
+        media_percent,
+        output_tokens: Some(output_tokens),
+    }
 }
 
 pub(crate) fn decode_token_ratio(message: &pb::TokenRatio) -> Result<(ModelKey, TokenRatio), WireError> {
-    let pb::TokenRatio { model, bytes_per_token_milli, media_percent } = *message;
-    let ratio = TokenRatio { bytes_per_token_milli, media_percent };
+    let pb::TokenRatio { model, bytes_per_token_milli, media_percent, output_tokens } = *message;
+    let output_tokens = output_tokens.unwrap_or(TokenRatio::DEFAULT_OUTPUT_TOKENS);
+    let ratio = TokenRatio { bytes_per_token_milli, media_percent, output_tokens };
     let ratio = Some(ratio).filter(TokenRatio::is_valid).ok_or(WireError::Bounds("token ratio"))?;
     Ok((ModelKey(model), ratio))
 }

@@ -102,10 +102,17 @@ fn rewrite_rule_without_targets_or_with_invalid_weight_is_rejected() {
 
 #[test]
 fn token_ratio_or_capacity_out_of_bounds_is_rejected() {
-    for (bytes_per_token_milli, media_percent) in
-        [(0, 100), (999, 100), (16_001, 100), (4_000, 11), (4_000, 801)]
-    {
-        let ratio = pb::TokenRatio { model: 1, bytes_per_token_milli, media_percent };
+    for (bytes_per_token_milli, media_percent, output_tokens) in [
+        (0, 100, 256),
+        (999, 100, 256),
+        (16_001, 100, 256),
+        (4_000, 11, 256),
+        (4_000, 801, 256),
+        (4_000, 100, 0),
+        (4_000, 100, 65_537),
+    ] {
+        let output_tokens = Some(output_tokens);
+        let ratio = pb::TokenRatio { model: 1, bytes_per_token_milli, media_percent, output_tokens };
         let delta = delta(pb::Change { token_ratio: Some(ratio), ..pb::Change::default() });
         let entry = pb::SnapshotEntry { token_ratios: vec![ratio], ..pb::SnapshotEntry::default() };
         for rejected in [delta, frame(pb::frame::Frame::SnapshotEntry(entry))] {

@@ -53,6 +53,7 @@ impl BookedRequest {
     /// Handles the usage that the response reports.
     pub(crate) fn handle_usage(&mut self, picker: &Picker, usage: &Usage) {
         (self.usage.prompt_tokens, self.usage.cached_tokens) = (usage.prompt_tokens, usage.cached_tokens);
+        self.usage.output_tokens = usage.completion_tokens;
         self.prompt.compare(picker, &mut self.usage);
     }
 

@@ -95,7 +95,7 @@ impl AdmissionRun {
         };
         let admit = |(inputs, decision, saturation): &(PickInputs, Decision, LatestSaturation)| {
             let inputs = inputs.of_decision(fixture.view());
-            let admission = gate.admit(&policy, black_box(&inputs), black_box(decision), saturation);
+            let admission = gate.admit(black_box(&inputs), black_box(decision), saturation);
             assert_eq!(Admission::Go, admission, "the pool is not full");
         };
         let mut once = || {
@@ -168,12 +168,11 @@ impl Gate {
     /// for the age of the view, decides whether the request goes, and counts it.
     fn admit(
         &self,
-        policy: &Policy,
         inputs: &DecisionInputs<'_>,
         decision: &Decision,
         saturation: &LatestSaturation,
     ) -> Admission {
-        let admitter = self.admitter(policy);
+        let admitter = self.admitter();
         let pool = || {
             let (now_ms, view_age_ms) = (self.now_ms(), self.view_age_ms());
             let (view, owner_silence_ms) = (inputs.view, view_age_ms);
@@ -182,16 +181,16 @@ impl Gate {
         };
         let admission = admitter.admit(inputs, decision, pool);
         let request = inputs.request;
-        self.arrivals.record(decision.uncached_tokens(request), policy.expected_output_tokens(request));
+        self.arrivals.record(decision.uncached_tokens(request), request.expected_output_tokens());
         admission
     }
 
-    fn admitter<'a>(&'a self, policy: &'a Policy) -> Admitter<'a> {
+    fn admitter(&self) -> Admitter<'_> {
         let uplink_lost_at_ms = self.uplink_lost_at_ms.load(Ordering::Relaxed);
         let owner_silence_ms = self.view_age_ms().max(self.now_ms().saturating_sub(uplink_lost_at_ms));
         let highest_waiting = self.highest_waiting.at(owner_silence_ms);
         let (mode, settings, view_age_ms) = (FlowMode::On, &self.settings, self.view_age_ms());
-        Admitter { mode, settings, policy, highest_waiting, view_age_ms }
+        Admitter { mode, settings, highest_waiting, view_age_ms }
     }
 
     fn now_ms(&self) -> u64 {
@@ -215,9 +214,9 @@ mod tests {
             let (inputs, decision) = decide_on(&fixture, &policy, &fixture.bodies[0], found);
             let inputs = inputs.of_decision(fixture.view());
             gate.confirm_view();
-            let admitted = gate.admit(&policy, &inputs, &decision, &gate.saturation(found));
+            let admitted = gate.admit(&inputs, &decision, &gate.saturation(found));
             assert_eq!(Admission::Go, admitted, "{found:?}");
-            let in_a_full_pool = gate.admitter(&policy).admit(&inputs, &decision, || 1.0);
+            let in_a_full_pool = gate.admitter().admit(&inputs, &decision, || 1.0);
             assert_eq!(found == Found::Room, in_a_full_pool == Admission::Go, "{found:?}");
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use signalbox_modelsim::ModelConfig;
+use signalbox_modelsim::engine::Usage;
 use signalbox_schedule::{BatchedFeedback, place};
 use signalbox_state::{
     ApplyOutcome, Arrivals, Booking, Bookings, Feedback, FeedbackBatcher, Frame, FrameSource, GaugeScope,
@@ -156,11 +157,12 @@ impl Replica {
         &mut self,
         now_us: u64,
         (routed, prompt): (&RoutedRequest, &Prompt),
-        (prompt_tokens, cached_tokens): (u32, u32),
+        engine_usage: Usage,
     ) {
         if let Router::Other(chooser) = &mut self.router {
             return chooser.record_end(routed.number);
         }
+        let Usage { prompt_tokens, cached_tokens, output_tokens } = engine_usage;
         let (reported, cached, blocks) = (prompt_tokens.into(), cached_tokens.into(), prompt.chain.len());
         let block_bytes = self.view.format.block_bytes;
         let cached_blocks = routed.request.blocks_of_tokens(cached, reported, blocks, block_bytes) as u32;
@@ -170,6 +172,7 @@ impl Replica {
         self.batcher.add_usage(UsageReport {
             prompt_tokens: Some(reported),
             cached_tokens: Some(cached),
+            output_tokens: Some(output_tokens.into()),
             cached_blocks: (blocks > 0).then_some(cached_blocks),
             ..routed.usage
         });

@@ -105,9 +105,8 @@ impl Simulation<'_> {
                 self.pods[self.served[request].pod].work_tokens += u64::from(computed);
                 if let Some((replica, routed)) = self.routed[request].take() {
                     let live = self.replicas[replica].iter_mut();
-                    let reported = (usage.prompt_tokens, usage.cached_tokens);
                     let prompt = &self.config.requests[request].prompt;
-                    live.for_each(|replica| replica.record_end(now_us, (&routed, prompt), reported));
+                    live.for_each(|replica| replica.record_end(now_us, (&routed, prompt), *usage));
                     drop(routed);
                     self.tell_others(now_us, replica);
                 }

@@ -97,7 +97,7 @@ pub(crate) fn cost_terms(
     let ahead_tokens = booked_tokens.saturating_add(unbooked_waiting * settings.unbooked_prompt_tokens);
     let requests = u64::from(load.requests) + unbooked_requests;
     let prefills = u64::from(load.prefills) + unbooked_waiting;
-    let output_tokens = settings.expected_output_tokens(inputs.request);
+    let output_tokens = inputs.request.expected_output_tokens();
     let tier = Tier::of(inputs, settings, endpoint);
     let wanted = WantedRoom { prompt_tokens: inputs.request.prompt_tokens, uncached_tokens, ahead_tokens };
     let room_us = room_us(settings, endpoint, tier, wanted);

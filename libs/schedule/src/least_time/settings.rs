@@ -2,15 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use signalbox_state::{FULL_KV_PPM, UNBOOKED_PROMPT_TOKENS};
-use signalbox_types::Request;
 
 /// Values that the default policy assumes where nothing is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeastTime {
     /// Duration of a request if it is unknown, in milliseconds.
     pub service_ms: u64,
-    /// Output tokens of a request without a limit, and upper bound for requests with one.
-    pub output_tokens: u64,
     /// Prompt tokens of a waiting request that no replica has booked.
     pub unbooked_prompt_tokens: u64,
     /// KV cache use from which an endpoint with waiting requests is full, in parts per million.
@@ -23,18 +20,10 @@ pub struct LeastTime {
     pub adapter_from_host_us: u64,
 }
 
-impl LeastTime {
-    /// Returns how many output tokens a request is expected to have.
-    pub(crate) fn expected_output_tokens(&self, request: &Request) -> u64 {
-        request.max_output_tokens.unwrap_or(self.output_tokens).min(self.output_tokens)
-    }
-}
-
 impl Default for LeastTime {
     fn default() -> Self {
         Self {
             service_ms: 5_000,
-            output_tokens: 256,
             unbooked_prompt_tokens: UNBOOKED_PROMPT_TOKENS,
             full_kv_ppm: FULL_KV_PPM,
             near_tie_us: 1_000,

@@ -1,4 +1,4 @@
-//! Learns how many tokens each model makes of text and media from the usage that engines report.
+//! Learns how many tokens each model makes of text and media, and of an answer, from the usage that engines report.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -25,11 +25,17 @@ const PRIOR_TEXT_BYTES: f64 = 16_384.0;
 /// The weight of the initial weight of media, in tokens: about one image.
 const PRIOR_MEDIA_TOKENS: f64 = 1_024.0;
 
+/// The weight of the initial mean output tokens, in responses.
+const PRIOR_RESPONSES: f64 = 16.0;
+
 /// The half-life of an observation, in multiples of the initial weight.
 const HALF_LIFE_PRIORS: f64 = 64.0;
 
-/// The factor by which an observation may deviate from what is expected; larger deviations are clamped.
+/// The factor by which what a prompt shows may deviate from what is expected; larger deviations are clamped.
 const OUTLIER_FACTOR: f64 = 2.0;
+
+/// The same for the output tokens of a response. Answers of one model differ much: a narrow range would shift their mean.
+const OUTPUT_OUTLIER_FACTOR: f64 = 8.0;
 
 /// A ratio is published when it differs from the published one by more than this share, in percent.
 const SIGNIFICANT_PERCENT: u32 = 3;
@@ -62,13 +68,20 @@ impl TokenRatios {
     /// Learns from the usage of one response. Returns the model's ratio, and the model that was forgotten to make
     /// room, if any.
     fn observe(&mut self, usage: &UsageReport) -> Option<(TokenRatio, Option<ModelKey>)> {
-        let prompt_tokens = usage.prompt_tokens.filter(|tokens| *tokens > 0)?;
+        let prompt_tokens = usage.prompt_tokens.filter(|tokens| *tokens > 0);
+        let output_tokens = usage.output_tokens.filter(|tokens| *tokens > 0);
+        prompt_tokens.or(output_tokens)?;
         let is_full = !self.models.contains_key(&usage.model) && self.models.len() >= MAX_MODELS;
         let forgotten = is_full.then(|| self.forget_least_recently_used()).flatten();
         self.observations += 1;
         let model = self.models.entry(usage.model).or_default();
         model.last_used = self.observations;
-        model.observe(prompt_tokens, usage);
+        if let Some(prompt_tokens) = prompt_tokens {
+            model.observe_prompt(prompt_tokens, usage);
+        }
+        if let Some(output_tokens) = output_tokens {
+            model.observe_output(output_tokens);
+        }
         Some((model.ratio(), forgotten))
     }
 
@@ -94,7 +107,7 @@ impl TokenRatios {
 }
 
 impl Pool {
-    /// Learns the ratio of a model's tokens from the usage of one response, and publishes it if it changed
+    /// Learns how many tokens a model makes from the usage of one response, and publishes it if it changed
     /// significantly.
     pub(super) fn learn_token_ratio(&mut self, usage: &UsageReport) {
         let Some((ratio, forgotten)) = self.token_ratios.observe(usage) else { return };
@@ -115,6 +128,7 @@ fn is_significant(before: TokenRatio, after: TokenRatio) -> bool {
     let differs = |before: u32, after: u32| before.abs_diff(after) * 100 > before * SIGNIFICANT_PERCENT;
     differs(before.bytes_per_token_milli, after.bytes_per_token_milli)
         || differs(before.media_percent, after.media_percent)
+        || differs(before.output_tokens, after.output_tokens)
 }
 
 /// What is known about the tokens of one model.
@@ -124,6 +138,8 @@ struct ModelTokens {
     text: Proportion,
     /// Tokens per token of the default weight of media.
     media: Proportion,
+    /// Output tokens per response.
+    output: Proportion,
     last_used: u64,
 }
 
@@ -139,26 +155,34 @@ impl ModelTokens {
         Self {
             text: Proportion::new(PRIOR_TEXT_BYTES, tokens_per_byte),
             media: Proportion::new(PRIOR_MEDIA_TOKENS, f64::from(ratio.media_percent) / 100.0),
+            output: Proportion::new(PRIOR_RESPONSES, f64::from(ratio.output_tokens)),
             last_used: 0,
         }
     }
 
     /// Learns from a prompt that the engine counted as `prompt_tokens`. A prompt teaches about text if nearly all
     /// of it is text, and about media if much of it is.
-    fn observe(&mut self, prompt_tokens: u64, usage: &UsageReport) {
+    fn observe_prompt(&mut self, prompt_tokens: u64, usage: &UsageReport) {
         let UsageReport { text_bytes, token_ids, media_tokens, .. } = *usage;
         let media = media_tokens as f64 * self.media.get();
         let text = prompt_tokens as f64 - token_ids as f64;
         if text_bytes >= MIN_TEXT_BYTES && media <= text / 8.0 && text > media {
             let most = 1_000.0 / f64::from(*TokenRatio::BYTES_PER_TOKEN_MILLI.start());
             let least = 1_000.0 / f64::from(*TokenRatio::BYTES_PER_TOKEN_MILLI.end());
-            self.text.observe(text_bytes as f64, text - media, least..=most);
+            self.text.observe((text_bytes as f64, text - media), OUTLIER_FACTOR, least..=most);
         } else if media_tokens >= MIN_MEDIA_TOKENS && media >= prompt_tokens as f64 / 4.0 {
             let rest = text - text_bytes as f64 * self.text.get();
             let least = f64::from(*TokenRatio::MEDIA_PERCENT.start()) / 100.0;
             let most = f64::from(*TokenRatio::MEDIA_PERCENT.end()) / 100.0;
-            self.media.observe(media_tokens as f64, rest.max(0.0), least..=most);
+            self.media.observe((media_tokens as f64, rest.max(0.0)), OUTLIER_FACTOR, least..=most);
         }
+    }
+
+    /// Learns from a response of `output_tokens` tokens.
+    fn observe_output(&mut self, output_tokens: u64) {
+        let (least, most) = (*TokenRatio::OUTPUT_TOKENS.start(), *TokenRatio::OUTPUT_TOKENS.end());
+        let valid = f64::from(least)..=f64::from(most);
+        self.output.observe((1.0, output_tokens as f64), OUTPUT_OUTLIER_FACTOR, valid);
     }
 
     fn ratio(&self) -> TokenRatio {
@@ -168,6 +192,7 @@ impl ModelTokens {
         TokenRatio {
             bytes_per_token_milli: within(1_000.0 / self.text.get(), TokenRatio::BYTES_PER_TOKEN_MILLI),
             media_percent: within(self.media.get() * 100.0, TokenRatio::MEDIA_PERCENT),
+            output_tokens: within(self.output.get(), TokenRatio::OUTPUT_TOKENS),
         }
     }
 }
@@ -190,11 +215,11 @@ impl Proportion {
         self.tokens / self.amount
     }
 
-    /// Records that `amount` was `tokens` tokens. One observation never counts for more than what is known before
-    /// it, however large it is.
-    fn observe(&mut self, amount: f64, tokens: f64, valid: RangeInclusive<f64>) {
+    /// Records that an amount was so many tokens, at most `outlier_factor` from what was expected. One observation never
+    /// counts for more than what is known before it, however large it is.
+    fn observe(&mut self, (amount, tokens): (f64, f64), outlier_factor: f64, valid: RangeInclusive<f64>) {
         let expected = self.get();
-        let seen = (tokens / amount).clamp(expected / OUTLIER_FACTOR, expected * OUTLIER_FACTOR);
+        let seen = (tokens / amount).clamp(expected / outlier_factor, expected * outlier_factor);
         let weight = amount.min(self.amount);
         let kept = 0.5_f64.powf(weight / self.half_life);
         self.amount = self.amount * kept + weight;

@@ -31,6 +31,8 @@ pub struct Digest {
     pub flows: u64,
     /// Sum over the stored responses.
     pub responses: u64,
+    /// Sum over the mean output tokens of the models, which peers of older releases do not know.
+    pub outputs: u64,
 }
 
 /// Represents an absent number.
@@ -53,6 +55,7 @@ impl Digest {
         self.usage = self.usage.wrapping_add(part.usage);
         self.flows = self.flows.wrapping_add(part.flows);
         self.responses = self.responses.wrapping_add(part.responses);
+        self.outputs = self.outputs.wrapping_add(part.outputs);
     }
 
     /// Subtracts the sums of one part.
@@ -65,11 +68,12 @@ impl Digest {
         self.usage = self.usage.wrapping_sub(part.usage);
         self.flows = self.flows.wrapping_sub(part.flows);
         self.responses = self.responses.wrapping_sub(part.responses);
+        self.outputs = self.outputs.wrapping_sub(part.outputs);
     }
 
     /// Returns the sums by kind for export as gauges: modulo 2^53, which a gauge represents exactly.
-    pub fn gauge_values(&self) -> [(&'static str, u64); 8] {
-        let Self { specs, observed, loads, placements, models, usage, flows, responses } = *self;
+    pub fn gauge_values(&self) -> [(&'static str, u64); 9] {
+        let Self { specs, observed, loads, placements, models, usage, flows, responses, outputs } = *self;
         let gauge_values = |sum: u64| sum % (1 << 53);
         [
             ("specs", gauge_values(specs)),
@@ -80,6 +84,7 @@ impl Digest {
             ("usage", gauge_values(usage)),
             ("flows", gauge_values(flows)),
             ("responses", gauge_values(responses)),
+            ("outputs", gauge_values(outputs)),
         ]
     }
 
@@ -94,6 +99,7 @@ impl Digest {
             ("usage", self.usage == other.usage),
             ("flows", self.flows == other.flows),
             ("responses", self.responses == other.responses),
+            ("outputs", self.outputs == other.outputs),
         ];
         kinds.into_iter().filter(|(_, equal)| !equal).map(|(kind, _)| kind).collect()
     }
@@ -241,13 +247,22 @@ pub(crate) fn of_load(endpoint: EndpointKey, origin: Origin, load: Load) -> u64 
     ])
 }
 
-/// Returns the checksum of a model's token ratio; 0 if nothing was learned.
+/// Returns the checksum of what is learned of a model's prompts; 0 if nothing was.
 pub(crate) fn of_token_ratio(model: ModelKey, ratio: TokenRatio) -> u64 {
-    let TokenRatio { bytes_per_token_milli, media_percent } = ratio;
-    if ratio.is_default() {
+    let TokenRatio { bytes_per_token_milli, media_percent, output_tokens: _ } = ratio;
+    let default = TokenRatio::default();
+    if (bytes_per_token_milli, media_percent) == (default.bytes_per_token_milli, default.media_percent) {
         return 0;
     }
     hash_words([model.0, u64::from(bytes_per_token_milli), u64::from(media_percent)])
+}
+
+/// Returns the checksum of a model's mean output tokens; 0 if nothing was learned.
+pub(crate) fn of_output_tokens(model: ModelKey, ratio: TokenRatio) -> u64 {
+    match ratio.output_tokens {
+        TokenRatio::DEFAULT_OUTPUT_TOKENS => 0,
+        tokens => hash_words([model.0, u64::from(tokens)]),
+    }
 }
 
 /// Returns the checksum of an endpoint's cache accuracy; 0 if its engine reported nothing.

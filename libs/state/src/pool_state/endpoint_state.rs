@@ -61,6 +61,7 @@ impl EndpointState {
             usage: digest::of_cache_accuracy(self.key, &self.cache_accuracy),
             flows: 0,
             responses: 0,
+            outputs: 0,
         }
     }
 }

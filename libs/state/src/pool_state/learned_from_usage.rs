@@ -18,8 +18,10 @@ impl PoolState {
     pub(crate) fn set_token_ratio(&mut self, model: ModelKey, ratio: TokenRatio) {
         let ratios = Arc::make_mut(&mut self.token_ratios);
         let before = if ratio.is_default() { ratios.remove(&model) } else { ratios.insert(model, ratio) };
-        let sum = |ratio: TokenRatio| digest::of_token_ratio(model, ratio);
-        digest::replace_part(&mut self.digest.usage, sum(before.unwrap_or_default()), sum(ratio));
+        let (before, of) = (before.unwrap_or_default(), digest::of_token_ratio);
+        digest::replace_part(&mut self.digest.usage, of(model, before), of(model, ratio));
+        let of = digest::of_output_tokens;
+        digest::replace_part(&mut self.digest.outputs, of(model, before), of(model, ratio));
     }
 
     pub(super) fn set_cache_accuracy(

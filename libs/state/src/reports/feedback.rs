@@ -106,6 +106,8 @@ pub struct UsageReport {
     pub prompt_tokens: Option<u64>,
     /// Cached tokens that the engine reported.
     pub cached_tokens: Option<u64>,
+    /// Output tokens that the engine reported.
+    pub output_tokens: Option<u64>,
     /// The last block of the prompt, which names its placement; [`BlockHash::ROOT`] if the prompt was not placed or
     /// another endpoint served it.
     pub last_block: BlockHash,
@@ -131,6 +133,7 @@ impl UsageReport {
             predicted_cached_tokens: 0,
             prompt_tokens: None,
             cached_tokens: None,
+            output_tokens: None,
             last_block: BlockHash::ROOT,
             held_blocks: 0,
             cached_blocks: None,

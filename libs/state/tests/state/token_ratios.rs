@@ -1,4 +1,4 @@
-//! How many tokens models make of prompts is learned from usage, and all replicas know it.
+//! How many tokens models make of prompts and answers is learned from usage, and all replicas know it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +28,7 @@ pub(crate) fn usage(model: &str, text_bytes: u64, prompt_tokens: u64) -> UsageRe
         predicted_cached_tokens: 0,
         prompt_tokens: Some(prompt_tokens),
         cached_tokens: None,
+        output_tokens: None,
         last_block: BlockHash::ROOT,
         held_blocks: 0,
         cached_blocks: None,
@@ -88,6 +89,44 @@ fn weight_of_media_is_learned_from_prompts_that_are_mostly_media() {
     let found = ratio(&pool, "vision");
     assert!((24..=27).contains(&found.media_percent), "{found:?}");
     assert_eq!(4_000, found.bytes_per_token_milli);
+}
+
+/// Otherwise requests are charged for output that nobody gets.
+#[test]
+fn output_tokens_are_learned_per_model_and_expected_by_replicas() {
+    let mut pool = pool_of(1, config());
+    for at in 0..400 {
+        let answer = |model, output_tokens| UsageReport {
+            prompt_tokens: None,
+            output_tokens: Some(output_tokens),
+            ..usage(model, 0, 0)
+        };
+        // As varied as answers are: half of them have a tenth of the mean.
+        let brief = if at % 2 == 0 { 12 } else { 228 };
+        report(&mut pool, vec![answer("brief", brief), answer("classifier", 1)]);
+    }
+    let found = ["brief", "classifier"].map(|model| ratio(&pool, model).output_tokens);
+    assert!((105..=135).contains(&found[0]) && found[1] <= 16, "{found:?}");
+
+    let mut replica = StateReplica::default();
+    catch_up(&mut replica, &pool);
+    let view = View::next(&View::default(), &replica, &Bookings::new(Arc::new(|| {})));
+    let expected = |model: &str, max_output_tokens| {
+        let mut request = Request { model: model.to_owned(), max_output_tokens, ..Request::default() };
+        view.apply_token_ratio(&mut request);
+        request.expected_output_tokens()
+    };
+    assert_eq!(u64::from(found[0]), expected("brief", None));
+    assert_eq!([16, 256], [expected("brief", Some(16)), expected("unheard of", Some(4_000))]);
+}
+
+/// One client with a long answer does not change what all are charged.
+#[test]
+fn one_answer_changes_the_mean_by_less_than_half_however_long_it_is() {
+    let mut pool = pool_of(1, config());
+    report(&mut pool, vec![UsageReport { output_tokens: Some(u64::MAX), ..usage("m", 0, 0) }]);
+    let first = ratio(&pool, "m").output_tokens;
+    assert!((257..384).contains(&first), "{first}");
 }
 
 #[test]
@@ -171,16 +210,17 @@ fn capacity_in_blocks_follows_the_bytes_per_token() {
 proptest! {
     #[test]
     fn ratios_are_valid_and_equal_at_owner_follower_and_next_owner(
-        reports in vec((0_u8..4, any::<[u64; 4]>(), 0_u32..64), 0..60),
+        reports in vec((0_u8..4, any::<[u64; 5]>(), 0_u32..64), 0..60),
     ) {
         let mut pool = pool_of(1, config());
         let mut follower = StateReplica::default();
         catch_up(&mut follower, &pool);
-        for (model, [text_bytes, token_ids, media_tokens, prompt_tokens], shift) in reports {
-            let [text_bytes, token_ids, media_tokens, prompt_tokens] =
-                [text_bytes, token_ids, media_tokens, prompt_tokens].map(|number| number >> shift);
+        for (model, numbers, shift) in reports {
+            let [text_bytes, token_ids, media_tokens, prompt_tokens, output_tokens] =
+                numbers.map(|number| number >> shift);
             let usage = usage(&model.to_string(), text_bytes, prompt_tokens);
-            report(&mut pool, vec![UsageReport { token_ids, media_tokens, ..usage }]);
+            let output_tokens = Some(output_tokens);
+            report(&mut pool, vec![UsageReport { token_ids, media_tokens, output_tokens, ..usage }]);
         }
         prop_assert!(pool.pool_state().token_ratios().values().all(TokenRatio::is_valid));
         catch_up(&mut follower, &pool);
@@ -200,7 +240,10 @@ fn default_ratio_removes_an_entry() {
     let mut pool_state = signalbox_state::PoolState::default();
     let empty = pool_state.digest();
     let model = ModelKey::of("m");
-    for ratio in [TokenRatio { bytes_per_token_milli: 2_000, media_percent: 50 }, TokenRatio::default()] {
+    for ratio in [
+        TokenRatio { bytes_per_token_milli: 2_000, media_percent: 50, output_tokens: 9 },
+        TokenRatio::default(),
+    ] {
         pool_state.apply(1, &Change::TokenRatioLearned { model, ratio }).unwrap();
     }
     assert!(pool_state.token_ratios().is_empty());

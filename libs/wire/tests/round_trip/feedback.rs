@@ -34,7 +34,7 @@ fn response() -> impl Strategy<Value = ResponseReport> {
 
 fn usage() -> impl Strategy<Value = UsageReport> {
     let placed = (any::<u64>().prop_map(BlockHash), any::<u32>(), any::<Option<u32>>());
-    (key(), any::<[u64; 7]>(), any::<[Option<u64>; 3]>(), placed).prop_map(
+    (key(), any::<[u64; 7]>(), any::<[Option<u64>; 4]>(), placed).prop_map(
         |(endpoint, numbers, optional, placed)| {
             let [
                 incarnation,
@@ -45,7 +45,7 @@ fn usage() -> impl Strategy<Value = UsageReport> {
                 predicted_tokens,
                 predicted_cached_tokens,
             ] = numbers;
-            let [prompt_tokens, cached_tokens, sole_prefill_us] = optional;
+            let [prompt_tokens, cached_tokens, output_tokens, sole_prefill_us] = optional;
             let (last_block, held_blocks, cached_blocks) = placed;
             UsageReport {
                 endpoint,
@@ -58,6 +58,7 @@ fn usage() -> impl Strategy<Value = UsageReport> {
                 predicted_cached_tokens,
                 prompt_tokens,
                 cached_tokens,
+                output_tokens,
                 last_block,
                 held_blocks,
                 cached_blocks,

@@ -75,8 +75,12 @@ fn assessment() -> impl Strategy<Value = Assessment> {
 }
 
 fn token_ratio() -> impl Strategy<Value = TokenRatio> {
-    (TokenRatio::BYTES_PER_TOKEN_MILLI, TokenRatio::MEDIA_PERCENT).prop_map(
-        |(bytes_per_token_milli, media_percent)| TokenRatio { bytes_per_token_milli, media_percent },
+    (TokenRatio::BYTES_PER_TOKEN_MILLI, TokenRatio::MEDIA_PERCENT, TokenRatio::OUTPUT_TOKENS).prop_map(
+        |(bytes_per_token_milli, media_percent, output_tokens)| TokenRatio {
+            bytes_per_token_milli,
+            media_percent,
+            output_tokens,
+        },
     )
 }
 
@@ -183,9 +187,19 @@ fn entry() -> BoxedStrategy<SnapshotEntry> {
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
-    any::<[u64; 8]>().prop_map(|[specs, observed, loads, placements, models, usage, flows, responses]| {
-        Digest { specs, observed, loads, placements, models, usage, flows, responses }
-    })
+    any::<[u64; 9]>().prop_map(
+        |[specs, observed, loads, placements, models, usage, flows, responses, outputs]| Digest {
+            specs,
+            observed,
+            loads,
+            placements,
+            models,
+            usage,
+            flows,
+            responses,
+            outputs,
+        },
+    )
 }
 
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {

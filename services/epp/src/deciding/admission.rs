@@ -53,8 +53,7 @@ impl Picker {
     /// full, others wait or the view is out of date, or for a detector of the Go EPP.
     pub(super) fn admission(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Admission {
         let (admission, request) = (self.assess(inputs, decision), inputs.request);
-        let output_tokens = self.policy.expected_output_tokens(request);
-        self.arrivals.record(decision.uncached_tokens(request), output_tokens);
+        self.arrivals.record(decision.uncached_tokens(request), request.expected_output_tokens());
         if admission.refuses(decision) {
             self.arrivals.record_refusal();
         }
@@ -63,7 +62,7 @@ impl Picker {
 
     /// Returns whether a request may go where the decision sends it.
     fn assess(&self, inputs: &DecisionInputs<'_>, decision: &Decision) -> Admission {
-        let admitter = self.gate.admitter(&self.policy, (self.owner_silence_ms(), self.view_age_ms()));
+        let admitter = self.gate.admitter((self.owner_silence_ms(), self.view_age_ms()));
         admitter.admit(inputs, decision, || self.pool_saturation(inputs.view))
     }
 

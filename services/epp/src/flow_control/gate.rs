@@ -8,7 +8,6 @@ use signalbox_admission::{
     Admitter, Arrival, Behind, Ended, FlowControl, FlowMode, GateCore, HighestWaiting, OwnerNews,
 };
 use signalbox_flow::{Backlog, Detector, DropReason, FlowKey, FlowSettings, Saturation, Ticket, Usage};
-use signalbox_schedule::Policy;
 use tokio::sync::{Notify, oneshot};
 
 pub(crate) use self::place::{Place, WaitEnd};
@@ -52,14 +51,10 @@ impl Gate {
         &self.settings.detector
     }
 
-    /// Returns what decides whether a request goes at once. `policy` is that of the replica.
-    pub(crate) fn admitter<'a>(
-        &'a self,
-        policy: &'a Policy,
-        (owner_silence_ms, view_age_ms): (u64, u64),
-    ) -> Admitter<'a> {
+    /// Returns what decides whether a request goes at once.
+    pub(crate) fn admitter(&self, (owner_silence_ms, view_age_ms): (u64, u64)) -> Admitter<'_> {
         let highest_waiting = self.highest_waiting(owner_silence_ms);
-        Admitter { mode: self.mode, settings: &self.settings, policy, highest_waiting, view_age_ms }
+        Admitter { mode: self.mode, settings: &self.settings, highest_waiting, view_age_ms }
     }
 
     /// Returns whether a request that finds the pool without endpoints waits for the first one.

@@ -131,13 +131,11 @@ async fn usage_is_reported_once_at_the_end_with_the_time_of_a_sole_prefill() {
     behind.end(&picker);
     let (outcomes, usages) = reported(&mut feedback);
     assert!(outcomes.is_empty());
-    let told = usages
-        .iter()
-        .map(|usage| (usage.prompt_tokens, usage.cached_tokens, usage.sole_prefill_us.is_some()));
-    assert_eq!(
-        vec![(Some(7_000), Some(640), true), (Some(7_000), Some(640), false)],
-        told.collect::<Vec<_>>()
-    );
+    let told = usages.iter().map(|usage| {
+        ([usage.prompt_tokens, usage.cached_tokens, usage.output_tokens], usage.sole_prefill_us.is_some())
+    });
+    let expected = [Some(7_000), Some(640), Some(9)];
+    assert_eq!(vec![(expected, true), (expected, false)], told.collect::<Vec<_>>());
     assert_eq!((100 * 256, ModelKey::of(MODEL)), (usages[0].text_bytes, usages[0].model));
 }
 

@@ -8,7 +8,7 @@ use signalbox_admission::{
     Admission, Admitter, Ended, FlowMode, GateCore, LatestSaturation, OwnerNews, Seen,
 };
 use signalbox_flow::{DropReason, FlowSettings, Ticket};
-use signalbox_schedule::{Decision, DecisionInputs, Policy};
+use signalbox_schedule::{Decision, DecisionInputs};
 use signalbox_state::{BacklogReporter, FlowReport, GaugeScope, View};
 use signalbox_types::{Origin, Request};
 
@@ -124,13 +124,12 @@ impl SignalboxGate {
     pub(super) fn admit(
         &self,
         seen: Seen<'_>,
-        policy: &Policy,
         (inputs, decision): (&DecisionInputs<'_>, &Decision),
     ) -> Admission {
         let Seen { now_ms, owner_silence_ms, view_age_ms, .. } = seen;
         let highest_waiting = self.core.highest_waiting(owner_silence_ms);
         let (mode, settings) = (FlowMode::On, &self.settings);
-        let admitter = Admitter { mode, settings, policy, highest_waiting, view_age_ms };
+        let admitter = Admitter { mode, settings, highest_waiting, view_age_ms };
         let pool = || seen.pool_saturation(&settings.detector);
         admitter.admit(inputs, decision, || self.saturation.at(now_ms, pool))
     }

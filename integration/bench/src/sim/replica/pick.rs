@@ -81,7 +81,7 @@ impl Replica {
                 let (decision, _) = pick.choose(&mut inputs, 0, &mut self.rng, &mut feedback);
                 if let (Gate::Signalbox(gate), false) = (&mut self.gate, has_waited)
                     && let Admission::Wait { tokens } =
-                        gate.admit(seen, policy, (&inputs.of_decision(view), &decision))
+                        gate.admit(seen, (&inputs.of_decision(view), &decision))
                 {
                     return match gate.enqueue(seen, number, (&inputs.request, tokens)) {
                         Ok(()) => Picked::Waits,

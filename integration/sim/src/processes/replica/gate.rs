@@ -7,7 +7,7 @@ use signalbox_admission::{
     Admission, Admitter, Awake, Ended, FlowMode, GateCore, LatestSaturation, OwnerNews, Seen,
 };
 use signalbox_flow::{Backlog, DropReason, FlowKey, FlowSettings, Saturation, Ticket};
-use signalbox_schedule::{Decision, DecisionInputs, Policy};
+use signalbox_schedule::{Decision, DecisionInputs};
 use signalbox_state::{BacklogReporter, FlowReport, GaugeScope};
 use signalbox_types::Request;
 
@@ -64,13 +64,12 @@ impl Gate {
     pub(super) fn admit(
         &self,
         seen: Seen<'_>,
-        policy: &Policy,
         (inputs, decision): (&DecisionInputs<'_>, &Decision),
     ) -> Admission {
         let Some(settings) = &self.settings else { return Admission::Go };
         let Seen { now_ms, owner_silence_ms, view_age_ms, .. } = seen;
         let highest_waiting = self.core.highest_waiting(owner_silence_ms);
-        let admitter = Admitter { mode: FlowMode::On, settings, policy, highest_waiting, view_age_ms };
+        let admitter = Admitter { mode: FlowMode::On, settings, highest_waiting, view_age_ms };
         let pool = || seen.pool_saturation(&settings.detector);
         admitter.admit(inputs, decision, || self.saturation.at(now_ms, pool))
     }

@@ -79,9 +79,9 @@ impl Replica {
         if !is_admitted {
             let seen = self.heard.seen(&self.view, self.origin, now_ms);
             let decided = (&inputs.of_decision(&self.view), &decision);
-            let output_tokens = self.policy.expected_output_tokens(&inputs.request);
+            let output_tokens = inputs.request.expected_output_tokens();
             self.arrivals.record(decision.uncached_tokens(&inputs.request), output_tokens);
-            let admission = self.gate.admit(seen, &self.policy, decided);
+            let admission = self.gate.admit(seen, decided);
             if admission.refuses(&decision) {
                 self.arrivals.record_refusal();
             }
@@ -139,6 +139,7 @@ impl Replica {
             self.batcher.add_usage(UsageReport {
                 prompt_tokens: Some(usage.predicted_tokens),
                 cached_tokens: Some(usage.predicted_cached_tokens),
+                output_tokens: Some(1 + number % 500),
                 sole_prefill_us: is_sole_prefill.then_some(uncached_tokens * PREFILL_TOKEN_US),
                 ..usage
             });
