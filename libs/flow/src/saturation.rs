@@ -77,6 +77,11 @@ impl EndpointUse {
         self.taken_tokens(hold_ms) / self.room_tokens(hold_ms)
     }
 
+    /// Returns whether its KV cache has room for all that it is believed to process within `hold_ms`, as far as is known.
+    pub fn has_kv_room(&self, hold_ms: u64) -> bool {
+        self.free_kv_tokens.is_none_or(|free| free as f64 >= self.room_tokens(hold_ms))
+    }
+
     /// Returns its room for prompts, in tokens: as much work as keeps it busy for `hold_ms`.
     fn room_tokens(&self, hold_ms: u64) -> f64 {
         (self.tokens_per_second as f64 * hold_ms as f64 / 1e3).max(1.0)

@@ -3,6 +3,7 @@
 mod adapter_usage;
 mod assigning;
 mod assignments;
+mod assumed_speed;
 mod cache_beliefs;
 mod circuit_breaker;
 mod config;
@@ -43,6 +44,7 @@ use signalbox_prefix::EndpointMap;
 
 use self::assignments::Assignments;
 pub use self::assignments::{AssignedEndpoint, CollectorStream};
+use self::assumed_speed::Corrections;
 use self::cache_beliefs::CacheBeliefs;
 pub use self::config::{InputLimits, PoolConfig};
 pub use self::effect::{CountedEvent, PoolEffect};
@@ -89,6 +91,7 @@ pub struct Pool {
     room_check: RoomCheck,
     /// When requests that wait were granted last, and are next.
     granting: Granting,
+    corrections: Corrections,
     signalling: Signalling,
     /// The specification that is being applied, if it is not yet applied completely.
     pending_spec: Option<PendingSpec>,
@@ -118,6 +121,7 @@ impl Pool {
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
             granting: Granting::default(),
+            corrections: Corrections::default(),
             signalling: Signalling::new(&config),
             pending_spec: None,
             snapshot: LatestSnapshot::default(),

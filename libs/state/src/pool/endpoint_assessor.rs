@@ -5,6 +5,7 @@ use std::sync::Arc;
 use signalbox_types::{ModelKey, Rates};
 
 use super::adapter_usage::AdapterUsage;
+use super::assumed_speed::AssumedSpeed;
 use super::circuit_breaker::CircuitBreaker;
 use super::model_circuits::ModelCircuits;
 use super::prefill_estimator::{PoolRanges, PromptWork};
@@ -34,6 +35,8 @@ pub(crate) struct EndpointAssessor {
     pub(crate) unbooked_load: UnbookedLoad,
     pub(crate) adapters: AdapterUsage,
     rate_estimator: RateEstimator,
+    /// The speed that is assumed as long as no response has told it.
+    pub(super) assumed_speed: AssumedSpeed,
     circuit_breaker: CircuitBreaker,
     model_circuits: ModelCircuits,
     /// Whether this incarnation has reported cached tokens. Some engines report them only if there are any.
@@ -49,6 +52,7 @@ impl EndpointAssessor {
             unbooked_load: UnbookedLoad::default(),
             adapters: AdapterUsage::default(),
             rate_estimator: RateEstimator::new(prior),
+            assumed_speed: AssumedSpeed::default(),
             circuit_breaker: CircuitBreaker::default(),
             model_circuits: ModelCircuits::default(),
             reports_cached_tokens: false,
@@ -69,6 +73,7 @@ impl EndpointAssessor {
                 .map(AdapterUsage::from_residency)
                 .unwrap_or_default(),
             rate_estimator: RateEstimator::from_published(*rates),
+            assumed_speed: AssumedSpeed::default(),
             circuit_breaker: CircuitBreaker::from_circuit(*circuit, now_ms),
             model_circuits: ModelCircuits::from_published(model_circuits, now_ms),
             reports_cached_tokens: false,
@@ -157,7 +162,12 @@ impl EndpointAssessor {
 
     /// Returns the estimated rates, before they are compared with those of the pool.
     pub(crate) fn estimated_rates(&self, pool: PoolRanges) -> Rates {
-        self.rate_estimator.rates(pool)
+        let rates = self.rate_estimator.rates(pool);
+        if self.has_reported_work() {
+            return rates;
+        }
+        let prefill = f64::from(rates.prefill_tokens_per_second) * self.assumed_speed.factor();
+        Rates { prefill_tokens_per_second: prefill as u32, ..rates }
     }
 
     /// Returns whether work that the engine reported contributed to the prefill rate.

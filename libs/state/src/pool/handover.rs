@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use signalbox_types::Version;
 
 use super::assignments::Assignments;
+use super::assumed_speed::Corrections;
 use super::cache_beliefs::CacheBeliefs;
 use super::endpoint_assessor::EndpointAssessor;
 use super::eviction::RoomCheck;
@@ -55,6 +56,7 @@ impl Pool {
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
             granting: Granting::inherited(&pool_state),
+            corrections: Corrections::default(),
             signalling: Signalling::inherited(&config, &pool_state),
             pending_spec: None,
             snapshot: LatestSnapshot::default(),

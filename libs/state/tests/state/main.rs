@@ -3,6 +3,7 @@
 
 mod assessments;
 mod assignments;
+mod assumed_speeds;
 mod bookings;
 mod cache_accuracy;
 mod diverged_followers;

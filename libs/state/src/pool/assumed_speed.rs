@@ -1,0 +1,171 @@
+//! Corrects the speed that is assumed of an endpoint whose speed no response tells: prompts are short, or responses come in one
+//! piece or without usage.
+//!
+//! Flow control lets through what endpoints are believed to process, and a prompt whose response comes in one piece counts as
+//! processed after the time that it should take. So with a speed that is too low, endpoints idle while requests wait for them.
+
+use signalbox_flow::{Detector, EndpointUse};
+use signalbox_types::{EndpointKey, Load};
+
+use super::Pool;
+use crate::pool_state::{ScrapeStatus, UNBOOKED_PROMPT_TOKENS};
+
+/// The time in which an assumed speed doubles, in milliseconds, until it was too high for the first time: several scrapes, so that
+/// the engine's page shows in time whether prompts wait there now. And from then on: near the right one.
+const FIRST_DOUBLING_MS: f64 = 250.0;
+const DOUBLING_MS: f64 = 2_000.0;
+
+/// The longest time between two corrections that counts, in milliseconds.
+const MAX_STEP_MS: u64 = 250;
+
+/// The time after a fall in which there is no other, in milliseconds: what waits at the endpoint then has to be processed first.
+const PAUSE_MS: u64 = 1_000;
+
+/// The most prompts that wait at an endpoint behind the next one, however short they are believed to take.
+const MAX_BEHIND: u32 = 8;
+
+/// The greatest factor: from 8,000 tokens per second to 2 million.
+const MAX_FACTOR: f64 = 256.0;
+
+/// By which factor an endpoint is assumed to be faster than was believed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct AssumedSpeed {
+    /// At least 1.
+    factor: f64,
+    /// When it was too high last, in milliseconds.
+    fell_at_ms: Option<u64>,
+}
+
+impl Default for AssumedSpeed {
+    fn default() -> Self {
+        Self { factor: 1.0, fell_at_ms: None }
+    }
+}
+
+/// What the page of an endpoint says of its speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    /// No prompt waits there, and its KV cache has room.
+    Empty,
+    /// What waits there behind the next prompt, which keeps the engine busy, would take it longer than the hold, or is more than
+    /// a few prompts.
+    Long,
+}
+
+impl AssumedSpeed {
+    /// Returns the factor, at least 1.
+    pub(super) fn factor(self) -> f64 {
+        self.factor
+    }
+
+    /// Returns the speed at `now_ms`, after `step_ms` milliseconds with this queue. `requests_wait` says whether requests wait for
+    /// a grant.
+    fn after(self, (now_ms, step_ms): (u64, u64), queue: Queue, requests_wait: bool) -> Self {
+        let Self { factor, fell_at_ms } = self;
+        match queue {
+            Queue::Empty if requests_wait => {
+                let doubling_ms = if fell_at_ms.is_some() { DOUBLING_MS } else { FIRST_DOUBLING_MS };
+                Self { factor: (factor * (step_ms as f64 / doubling_ms).exp2()).min(MAX_FACTOR), ..self }
+            }
+            Queue::Long if factor > 1.0 && fell_at_ms.is_none_or(|at_ms| now_ms >= at_ms + PAUSE_MS) => {
+                Self { factor: (factor / 2.0).max(1.0), fell_at_ms: Some(now_ms) }
+            }
+            Queue::Empty | Queue::Long => self,
+        }
+    }
+}
+
+/// When the assumed speeds were corrected last, and whether any is higher than was believed.
+#[derive(Debug, Default)]
+pub(super) struct Corrections {
+    last_ms: u64,
+    is_any_raised: bool,
+}
+
+impl Pool {
+    /// Corrects the speeds that are assumed, if they decide how full the pool is. `requests_wait` says whether requests wait for a
+    /// grant.
+    pub(super) fn correct_assumed_speeds(&mut self, now_ms: u64, requests_wait: bool) {
+        let step_ms = now_ms.saturating_sub(self.corrections.last_ms).min(MAX_STEP_MS);
+        self.corrections.last_ms = now_ms;
+        let Detector::Wait { hold_ms } = self.pool_state.flows().settings().detector else { return };
+        if !requests_wait && !self.corrections.is_any_raised {
+            return;
+        }
+        self.corrections.is_any_raised = false;
+        for (endpoint, queue) in self.queues_of_unknown_speed(now_ms, hold_ms) {
+            let Some(assessor) = self.assessors.get_mut(&endpoint) else { continue };
+            let before = assessor.assumed_speed;
+            let after = match queue {
+                Some(queue) => before.after((now_ms, step_ms), queue, requests_wait),
+                None => before,
+            };
+            assessor.assumed_speed = after;
+            self.corrections.is_any_raised |= after.factor() > 1.0;
+            if after != before {
+                self.rounds.touch(endpoint);
+            }
+        }
+    }
+
+    /// Returns the endpoints whose speed no response has told and whose page is known, with their queues.
+    fn queues_of_unknown_speed(&self, now_ms: u64, hold_ms: u64) -> Vec<(EndpointKey, Option<Queue>)> {
+        let is_unknown = |of: &EndpointKey| self.assessors.get(of).is_some_and(|of| !of.has_reported_work());
+        self.pool_state
+            .endpoints()
+            .filter(|of| of.observed.scrape_status == ScrapeStatus::Fresh && is_unknown(&of.key))
+            .map(|of| {
+                let load = self.pool_state.loads().total(of.key);
+                (of.key, queue(&self.endpoint_use(of, now_ms), load, hold_ms))
+            })
+            .collect()
+    }
+}
+
+/// Returns the queue of an endpoint with this load; `None` if it is as it should be, or nothing waits there because nothing fits
+/// into its KV cache.
+fn queue(of: &EndpointUse, load: Load, hold_ms: u64) -> Option<Queue> {
+    if of.waiting == 0 {
+        return of.has_kv_room(hold_ms).then_some(Queue::Empty);
+    }
+    let mean_tokens = match load.prefills {
+        0 => UNBOOKED_PROMPT_TOKENS,
+        prefills => load.prefill_tokens / u64::from(prefills),
+    };
+    let hold_tokens = of.tokens_per_second * hold_ms / 1_000;
+    let behind = of.waiting - 1;
+    (behind > MAX_BEHIND || u64::from(behind) * mean_tokens > hold_tokens).then_some(Queue::Long)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoint_without_a_queue_is_faster_than_assumed_only_if_requests_wait() {
+        let after = |factor, requests_wait| {
+            let speed = AssumedSpeed { factor, ..AssumedSpeed::default() };
+            speed.after((0, 250), Queue::Empty, requests_wait).factor()
+        };
+        assert_eq!([2.0, 1.0], [true, false].map(|requests_wait| after(1.0, requests_wait)));
+        assert_eq!(MAX_FACTOR, after(MAX_FACTOR, true));
+    }
+
+    /// Otherwise it falls far below the right one while the queue is worked off.
+    #[test]
+    fn long_queue_halves_the_speed_once_a_second_and_down_to_what_was_believed() {
+        let mut speed = AssumedSpeed { factor: 8.0, ..AssumedSpeed::default() };
+        let factors = [5_000, 5_100, 5_900, 6_000, 7_000, 8_000].map(|now_ms| {
+            speed = speed.after((now_ms, 100), Queue::Long, true);
+            speed.factor()
+        });
+        assert_eq!([4.0, 4.0, 4.0, 2.0, 1.0, 1.0], factors);
+    }
+
+    #[test]
+    fn speed_that_was_too_high_once_rises_slowly() {
+        let speed = AssumedSpeed { factor: 2.0, fell_at_ms: Some(0) };
+        let after = (0..20).fold(speed, |speed, step| speed.after((step * 100, 100), Queue::Empty, true));
+        assert!((after.factor() - 4.0).abs() < 1e-9, "{after:?}");
+    }
+}
