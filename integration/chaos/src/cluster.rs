@@ -179,7 +179,5 @@ fn collector(id: ProcessId, metrics: SocketAddr, pods: usize) -> ServiceProcess 
 
 fn replica(id: ProcessId, addresses: ReplicaAddresses, metrics: SocketAddr) -> ServiceProcess {
     let ReplicaAddresses { ext_proc, health, access_log } = addresses;
-    let mut service = Service::replica(&id.to_string(), [ext_proc, health, access_log], metrics);
-    service.flag("--flow-control", "on");
-    ServiceProcess { id, service }
+    ServiceProcess { id, service: Service::replica(&id.to_string(), [ext_proc, health, access_log], metrics) }
 }

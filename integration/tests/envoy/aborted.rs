@@ -188,8 +188,10 @@ async fn send_others(cluster: &TestCluster) -> anyhow::Result<JoinSet<anyhow::Re
 async fn aborted_requests_leave_nothing_and_do_not_affect_others() {
     // As fast as a real one, so that no response ends before it is given up.
     let pod = PodConfig { speed: 1.0, kv_capacity_tokens: 524_288 };
-    let cluster =
-        TestCluster::start(TestClusterConfig { pod, epps: 1, ..TestClusterConfig::default() }).await.unwrap();
+    // Otherwise requests would wait in the picker for pods that make no progress.
+    let epp_flags = &["--flow-control", "off"];
+    let config = TestClusterConfig { pod, epps: 1, epp_flags, ..TestClusterConfig::default() };
+    let cluster = TestCluster::start(config).await.unwrap();
     let others = send_others(&cluster).await.unwrap();
     for stage in STAGES {
         abort_at(&cluster, stage).await.unwrap();

@@ -46,9 +46,12 @@ async fn full_pod_without_a_queue_counts_as_free() {
     }
 }
 
+/// By default, requests [wait](super::waiting) for the first pod with room.
 #[tokio::test]
-async fn shortest_wait_wins_when_all_pods_are_full() {
-    let cluster = TestCluster::start(TestClusterConfig::default()).await.unwrap();
+async fn shortest_wait_wins_when_all_pods_are_full_and_no_request_waits() {
+    let epp_flags = &["--flow-control", "off"];
+    let config = TestClusterConfig { epp_flags, ..TestClusterConfig::default() };
+    let cluster = TestCluster::start(config).await.unwrap();
     for (pod, waiting) in cluster.pods.iter().zip([400, 3, 200]) {
         pod.override_metrics(&cluster.client, 0.99, waiting).await.unwrap();
     }

@@ -77,9 +77,10 @@ async fn opaque_requests_are_routed_by_load() {
 }
 
 #[tokio::test]
-async fn pool_without_endpoints_refuses_with_503_until_it_has_some() {
-    let cluster =
-        TestCluster::start(TestClusterConfig { pods: 1, ..TestClusterConfig::default() }).await.unwrap();
+async fn pool_without_endpoints_refuses_with_503_until_it_has_some_if_no_request_waits() {
+    let epp_flags = &["--flow-control", "off"];
+    let config = TestClusterConfig { pods: 1, epp_flags, ..TestClusterConfig::default() };
+    let cluster = TestCluster::start(config).await.unwrap();
     cluster.list_pods(&[]).unwrap();
     cluster.wait_for_candidates("there is no pod", <[_]>::is_empty).await.unwrap();
     let refused = cluster

@@ -15,13 +15,9 @@ const SHEDDABLE: &str = "-10";
 
 const REQUESTS: u64 = 20;
 
-/// Starts replicas that let requests wait.
+/// Starts replicas that let requests wait, as they do by default.
 async fn start() -> anyhow::Result<TestCluster> {
-    TestCluster::start(TestClusterConfig {
-        epp_flags: &["--flow-control", "on"],
-        ..TestClusterConfig::default()
-    })
-    .await
+    TestCluster::start(TestClusterConfig::default()).await
 }
 
 /// Lets all pods say that their KV caches are full and that requests wait, until each replica knows.
@@ -99,6 +95,20 @@ async fn requests_wait_for_the_first_pod_with_room_and_sheddable_ones_are_refuse
     for response in requests.join_all().await {
         let served = cluster.check_served_as_picked(response.as_ref().unwrap()).unwrap();
         assert_eq!(free.name(), served.name());
+    }
+    wait_queued(&cluster, 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_wait_for_the_first_pod_of_an_empty_pool() {
+    let cluster = start().await.unwrap();
+    cluster.list_pods(&[]).unwrap();
+    cluster.wait_for_candidates("there is no pod", <[_]>::is_empty).await.unwrap();
+    let requests = send(&cluster, REQUESTS);
+    wait_queued(&cluster, REQUESTS).await.unwrap();
+    cluster.list_pods(&cluster.pods).unwrap();
+    for response in requests.join_all().await {
+        cluster.check_served_as_picked(response.as_ref().unwrap()).unwrap();
     }
     wait_queued(&cluster, 0).await.unwrap();
 }

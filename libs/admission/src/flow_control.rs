@@ -14,7 +14,7 @@ pub enum FlowMode {
     Off,
 }
 
-/// Which requests wait, and for how long.
+/// Which requests wait, and for how long. By default they do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowControl {
     /// Whether requests wait.
@@ -25,6 +25,6 @@ pub struct FlowControl {
 
 impl Default for FlowControl {
     fn default() -> Self {
-        Self { mode: FlowMode::Off, settings: Arc::default() }
+        Self { mode: FlowMode::On, settings: Arc::default() }
     }
 }

@@ -21,7 +21,7 @@ pub struct PolicyFlags {
     #[arg(long, value_name = "YAML")]
     pub config_text: Option<String>,
     /// Whether requests wait while the pool is full. Off, those with a negative priority are refused then
-    /// [default: as the configuration's feature gate flowControl says; off without a configuration]
+    /// [default: as the configuration's feature gate flowControl says; on without a configuration]
     #[arg(long, value_name = "on|off")]
     pub flow_control: Option<FlowSwitch>,
 }
@@ -70,7 +70,7 @@ impl PolicyFlags {
             }
             (None, Some(path)) => read_file(path, parse)?,
             (None, None) => {
-                let mode = self.flow_control.unwrap_or(FlowSwitch::Off).into();
+                let mode = self.flow_control.unwrap_or(FlowSwitch::On).into();
                 let flow_control = FlowControl { mode, ..FlowControl::default() };
                 return Ok(LoadedPolicy { flow_control, ..LoadedPolicy::default() });
             }
@@ -105,11 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn flow_control_is_off_unless_the_gate_or_the_flag_turns_it_on() {
+    fn flow_control_is_as_the_flag_says_or_the_gate_and_on_without_a_configuration() {
         let gate = format!("{TEXT}\nfeatureGates: [flowControl]\nflowControl: {{ maxRequests: 7 }}");
         for (text, switch, mode) in [
-            (None, None, FlowMode::Off),
-            (None, Some(FlowSwitch::On), FlowMode::On),
+            (None, None, FlowMode::On),
+            (None, Some(FlowSwitch::Off), FlowMode::Off),
             (Some(TEXT), None, FlowMode::Off),
             (Some(TEXT), Some(FlowSwitch::On), FlowMode::On),
             (Some(&*gate), None, FlowMode::On),
