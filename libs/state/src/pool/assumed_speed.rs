@@ -1,11 +1,11 @@
-//! Corrects the speed that is assumed of an endpoint whose speed no response tells: prompts are short, or responses come in one
-//! piece or without usage.
+//! Corrects the speed that is assumed of endpoints while no response tells that of any of them: prompts are short, or responses come
+//! in one piece or without usage.
 //!
 //! Flow control lets through what endpoints are believed to process, and a prompt whose response comes in one piece counts as
 //! processed after the time that it should take. So with a speed that is too low, endpoints idle while requests wait for them.
 
 use signalbox_flow::{Detector, EndpointUse};
-use signalbox_types::{EndpointKey, Load};
+use signalbox_types::Load;
 
 use super::Pool;
 use crate::pool_state::{ScrapeStatus, UNBOOKED_PROMPT_TOKENS};
@@ -27,7 +27,7 @@ const MAX_BEHIND: u32 = 8;
 /// The greatest factor: from 8,000 tokens per second to 2 million.
 const MAX_FACTOR: f64 = 256.0;
 
-/// By which factor an endpoint is assumed to be faster than was believed.
+/// By which factor endpoints are assumed to be faster than was believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct AssumedSpeed {
     /// At least 1.
@@ -75,50 +75,52 @@ impl AssumedSpeed {
     }
 }
 
-/// When the assumed speeds were corrected last, and whether any is higher than was believed.
+/// The speed that is assumed of all endpoints of a pool, and when it was corrected last.
 #[derive(Debug, Default)]
 pub(super) struct Corrections {
+    speed: AssumedSpeed,
     last_ms: u64,
-    is_any_raised: bool,
 }
 
 impl Pool {
-    /// Corrects the speeds that are assumed, if they decide how full the pool is. `requests_wait` says whether requests wait for a
-    /// grant.
-    pub(super) fn correct_assumed_speeds(&mut self, now_ms: u64, requests_wait: bool) {
+    /// Corrects the speed that is assumed of all endpoints, if it decides how full the pool is and no response has told that of any
+    /// of them. It is the same for all: otherwise, one of them would attract the requests of the others. `requests_wait` says
+    /// whether requests wait for a grant.
+    pub(super) fn correct_assumed_speed(&mut self, now_ms: u64, requests_wait: bool) {
         let step_ms = now_ms.saturating_sub(self.corrections.last_ms).min(MAX_STEP_MS);
         self.corrections.last_ms = now_ms;
         let Detector::Wait { hold_ms } = self.pool_state.flows().settings().detector else { return };
-        if !requests_wait && !self.corrections.is_any_raised {
+        let before = self.corrections.speed;
+        if !requests_wait && before.factor() <= 1.0 {
             return;
         }
-        self.corrections.is_any_raised = false;
-        for (endpoint, queue) in self.queues_of_unknown_speed(now_ms, hold_ms) {
-            let Some(assessor) = self.assessors.get_mut(&endpoint) else { continue };
-            let before = assessor.assumed_speed;
-            let after = match queue {
+        let after = match self.assessors.values().any(|assessor| assessor.has_reported_work()) {
+            true => AssumedSpeed::default(),
+            false => match self.most_queues(now_ms, hold_ms) {
                 Some(queue) => before.after((now_ms, step_ms), queue, requests_wait),
                 None => before,
-            };
-            assessor.assumed_speed = after;
-            self.corrections.is_any_raised |= after.factor() > 1.0;
-            if after != before {
-                self.rounds.touch(endpoint);
-            }
+            },
+        };
+        if after != before {
+            self.corrections.speed = after;
+            self.assessors.values_mut().for_each(|assessor| assessor.assumed_speed = after);
+            self.touch_all();
         }
     }
 
-    /// Returns the endpoints whose speed no response has told and whose page is known, with their queues.
-    fn queues_of_unknown_speed(&self, now_ms: u64, hold_ms: u64) -> Vec<(EndpointKey, Option<Queue>)> {
-        let is_unknown = |of: &EndpointKey| self.assessors.get(of).is_some_and(|of| !of.has_reported_work());
-        self.pool_state
-            .endpoints()
-            .filter(|of| of.observed.scrape_status == ScrapeStatus::Fresh && is_unknown(&of.key))
+    /// Returns what the pages of at least half of the endpoints say whose page is known; `None` if those do not agree.
+    fn most_queues(&self, now_ms: u64, hold_ms: u64) -> Option<Queue> {
+        let fresh = self.pool_state.endpoints().filter(|of| of.observed.scrape_status == ScrapeStatus::Fresh);
+        let queues: Vec<_> = fresh
             .map(|of| {
                 let load = self.pool_state.loads().total(of.key);
-                (of.key, queue(&self.endpoint_use(of, now_ms), load, hold_ms))
+                queue(&self.endpoint_use(of, now_ms), load, hold_ms)
             })
-            .collect()
+            .collect();
+        let is_most = |queue: &Queue| {
+            2 * queues.iter().filter(|of| **of == Some(*queue)).count() >= queues.len().max(1)
+        };
+        [Queue::Long, Queue::Empty].into_iter().find(is_most)
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct EndpointAssessor {
     pub(crate) unbooked_load: UnbookedLoad,
     pub(crate) adapters: AdapterUsage,
     rate_estimator: RateEstimator,
-    /// The speed that is assumed as long as no response has told it.
+    /// The speed that is assumed as long as no response has told that of any endpoint of the pool.
     pub(super) assumed_speed: AssumedSpeed,
     circuit_breaker: CircuitBreaker,
     model_circuits: ModelCircuits,

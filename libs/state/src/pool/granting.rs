@@ -99,7 +99,7 @@ impl Pool {
         {
             self.grant(now_ms);
         }
-        self.correct_assumed_speeds(now_ms, waits);
+        self.correct_assumed_speed(now_ms, waits);
         let drain_rate = self.granting.drain_meter.sample(now_ms, waits);
         if waits {
             self.publish_measures(now_ms, FlowMeasures { saturation_milli: 0, drain_rate });
