@@ -61,7 +61,7 @@ mod tests {
         let changed = |text: &str| format!("{:?}", variant(&contenders, text).unwrap().algorithm);
         assert!(changed("go-affinity:max_penalty_ms=500").contains("max_penalty_ms: 500.0"));
         assert!(changed("dynamo:prefill_load_scale=4").contains("prefill_load_scale: 4.0"));
-        let own = variant(&contenders, "output_tokens=1234").unwrap();
+        let own = variant(&contenders, "service_ms=1234").unwrap();
         assert!(matches!(own.algorithm, Algorithm::Signalbox(_)), "{own:?}");
         assert!(is_variant(&own.name) && !contenders.iter().any(|contender| is_variant(&contender.name)));
     }
