@@ -124,7 +124,13 @@ impl World {
     fn grant(&mut self, requests: u64) {
         let per_request = 1.0 / f64::from(1_u32 << 20);
         let value = 1.0 - requests as f64 * per_request;
-        let room = Saturation { value, per_request, per_token: 0.0, per_request_limit: f64::INFINITY };
+        let room = Saturation {
+            value,
+            by_prompts: value,
+            per_request,
+            per_token: 0.0,
+            per_request_limit: f64::INFINITY,
+        };
         self.sent.extend(self.owner.grant(&self.settings, &room, self.now_ms));
         self.room += requests;
     }

@@ -55,6 +55,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("flow_key", &[]),
             ("granting", &["backlog", "flow_key", "policies", "saturation", "settings"]),
             ("policies", &[]),
+            ("revoking", &["granting", "saturation"]),
             ("saturation", &[]),
             ("settings", &["policies", "saturation"]),
             ("waiting", &["backlog", "drop_reason", "flow_key", "settings"]),

@@ -75,7 +75,7 @@ mod tests {
     fn room(requests: u64) -> Saturation {
         let per_request = 1.0 / f64::from(1_u32 << 20);
         let value = 1.0 - requests as f64 * per_request;
-        Saturation { value, per_request, per_token: 0.0, per_request_limit: f64::INFINITY }
+        Saturation { value, by_prompts: value, per_request, per_token: 0.0, per_request_limit: f64::INFINITY }
     }
 
     /// Returns how many requests of each flow go if each replica has room for so many.

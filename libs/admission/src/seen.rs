@@ -71,7 +71,7 @@ impl Seen<'_> {
         let (per_request, per_token) = (saturation.per_request * share, saturation.per_token * share);
         // The other replicas fill other endpoints meanwhile.
         let per_request_limit = saturation.per_request_limit * share;
-        Some(Saturation { value: saturation.value, per_request, per_token, per_request_limit })
+        Some(Saturation { per_request, per_token, per_request_limit, ..saturation })
     }
 }
 

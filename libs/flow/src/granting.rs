@@ -8,7 +8,9 @@ mod granter;
 mod heads;
 mod order;
 mod shares;
+mod shortage;
 
 pub use credit::Credit;
 pub use granter::{Grant, Granter};
 pub use shares::{BandShares, Served};
+pub use shortage::Shortage;

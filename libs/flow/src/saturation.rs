@@ -91,10 +91,14 @@ impl EndpointUse {
     /// less room than that. What it has beyond its room does not count.
     fn taken_tokens(&self, hold_ms: u64) -> f64 {
         let room = self.room_tokens(hold_ms);
-        let other_tokens = self.tokens_per_second as f64 * self.other_wait_ms as f64 / 1e3;
-        let free = room - self.tokens as f64 - other_tokens;
         let free_kv = self.free_kv_tokens.map_or(room, |tokens| tokens as f64);
-        room - free.min(free_kv).clamp(0.0, room)
+        self.prompt_tokens(hold_ms).max(room - free_kv.clamp(0.0, room))
+    }
+
+    /// Returns how much of its room is taken by prompts that are not processed yet.
+    fn prompt_tokens(&self, hold_ms: u64) -> f64 {
+        let other_tokens = self.tokens_per_second as f64 * self.other_wait_ms as f64 / 1e3;
+        (self.tokens as f64 + other_tokens).min(self.room_tokens(hold_ms))
     }
 }
 
@@ -103,6 +107,8 @@ impl EndpointUse {
 pub struct Saturation {
     /// 0 for idle, 1 for full; can be more.
     pub value: f64,
+    /// The part of it that is due to prompts that are not processed yet: its value if nothing else filled the pool.
+    pub by_prompts: f64,
     /// What one more request adds.
     pub per_request: f64,
     /// What each of its tokens adds.
@@ -154,28 +160,39 @@ fn at_least_one(limit: f64) -> f64 {
 fn by_wait(endpoints: &[&EndpointUse], hold_ms: u64) -> Saturation {
     let whole: f64 = endpoints.iter().map(|of| of.room_tokens(hold_ms)).sum();
     let used: f64 = endpoints.iter().map(|of| of.taken_tokens(hold_ms)).sum();
-    let per_request_limit = 1.0 / endpoints.len() as f64;
-    Saturation { value: used / whole, per_request: 0.0, per_token: 1.0 / whole, per_request_limit }
+    let prompts: f64 = endpoints.iter().map(|of| of.prompt_tokens(hold_ms)).sum();
+    Saturation {
+        value: used / whole,
+        by_prompts: prompts / whole,
+        per_request: 0.0,
+        per_token: 1.0 / whole,
+        per_request_limit: 1.0 / endpoints.len() as f64,
+    }
 }
 
 /// Returns the mean over the endpoints of the higher of two ratios. A granted request waits at first, wherever it goes.
 fn by_utilization(endpoints: &[&EndpointUse], queue_depth: f64, kv_use: f64) -> Saturation {
     let (queue_depth, kv_use) = (at_least_one(queue_depth), kv_use.max(0.01));
-    let score = |of: &&EndpointUse| (f64::from(of.waiting) / queue_depth).max(of.kv_use / kv_use);
+    let queue = |of: &&EndpointUse| f64::from(of.waiting) / queue_depth;
+    let score = |of: &&EndpointUse| queue(of).max(of.kv_use / kv_use);
     let count = endpoints.len() as f64;
-    let saturation = endpoints.iter().map(score).sum::<f64>() / count;
-    let per_request = 1.0 / (queue_depth * count);
-    Saturation { value: saturation, per_request, per_token: 0.0, per_request_limit: f64::INFINITY }
+    Saturation {
+        value: endpoints.iter().map(score).sum::<f64>() / count,
+        by_prompts: endpoints.iter().map(queue).sum::<f64>() / count,
+        per_request: 1.0 / (queue_depth * count),
+        per_token: 0.0,
+        per_request_limit: f64::INFINITY,
+    }
 }
 
 fn by_concurrency(endpoints: &[EndpointUse], requests: Option<f64>, tokens: Option<f64>) -> Saturation {
     let count = endpoints.len() as f64;
     let ratio = |value: u64, limit: Option<f64>| limit.map_or(0.0, |limit| value as f64 / limit);
     let score = |of: &EndpointUse| ratio(of.requests, requests).max(ratio(of.tokens, tokens));
-    let saturation = endpoints.iter().map(score).sum::<f64>() / count;
     let adds = |limit: Option<f64>| limit.map_or(0.0, |limit| 1.0 / (limit * count));
     Saturation {
-        value: saturation,
+        value: endpoints.iter().map(score).sum::<f64>() / count,
+        by_prompts: endpoints.iter().map(|of| ratio(of.tokens, tokens)).sum::<f64>() / count,
         per_request: adds(requests),
         per_token: adds(tokens),
         per_request_limit: f64::INFINITY,
@@ -224,8 +241,8 @@ mod tests {
         assert_eq!([1.0, 0.75, 0.0], [0, 250, 50_000].map(|free| of(0, free)));
         assert_eq!([0.5, 0.9], [50_000, 100].map(|free| of(500, free)));
         let full = EndpointUse { free_kv_tokens: Some(0), ..endpoint(0) };
-        let pool = Detector::Wait { hold_ms: 100 }.assess(&[full, endpoint(0)]);
-        assert_eq!(Some(0.5), pool.map(|of| of.value));
+        let pool = Detector::Wait { hold_ms: 100 }.assess(&[full, endpoint(500)]);
+        assert_eq!(Some((0.75, 0.25)), pool.map(|of| (of.value, of.by_prompts)));
     }
 
     #[test]

@@ -25,12 +25,8 @@ fn backlog(requests: u64, tokens_each: u64, oldest_wait_ms: u64) -> Backlog {
 /// A pool with room for `tokens` more tokens.
 fn room(tokens: u64) -> Saturation {
     let per_token = 1.0 / f64::from(1_u32 << 20);
-    Saturation {
-        value: 1.0 - tokens as f64 * per_token,
-        per_request: 0.0,
-        per_token,
-        per_request_limit: f64::INFINITY,
-    }
+    let value = 1.0 - tokens as f64 * per_token;
+    Saturation { value, by_prompts: value, per_request: 0.0, per_token, per_request_limit: f64::INFINITY }
 }
 
 /// Grants until nothing more goes. Returns up to which number each flow may go at each replica.

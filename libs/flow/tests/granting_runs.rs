@@ -11,7 +11,8 @@ use signalbox_flow::{
 use signalbox_types::Origin;
 
 /// A pool with room for all that waits.
-const ROOM: Saturation = Saturation { value: 0.0, per_request: 0.0, per_token: 0.0, per_request_limit: 0.0 };
+const ROOM: Saturation =
+    Saturation { value: 0.0, by_prompts: 0.0, per_request: 0.0, per_token: 0.0, per_request_limit: 0.0 };
 
 const NOW_MS: u64 = 1_000;
 

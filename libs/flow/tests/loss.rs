@@ -66,7 +66,13 @@ impl World {
     fn grant(&mut self, requests: u32) -> Vec<Grant> {
         let per_request = 1.0 / f64::from(1_u32 << 20);
         let value = 1.0 - f64::from(requests) * per_request;
-        let room = Saturation { value, per_request, per_token: 0.0, per_request_limit: f64::INFINITY };
+        let room = Saturation {
+            value,
+            by_prompts: value,
+            per_request,
+            per_token: 0.0,
+            per_request_limit: f64::INFINITY,
+        };
         self.granter.grant(&FlowSettings::default(), &room, 0)
     }
 

@@ -55,6 +55,19 @@ impl Band {
         backlogs.map(|of| of.outstanding() as f64 * saturation.added_by(of.mean_tokens())).sum()
     }
 
+    /// Returns what the requests that wait for a grant add to the pool's saturation before the last of them goes, if that is the
+    /// longest one.
+    pub(super) fn added_before_last(&self, saturation: &Saturation) -> f64 {
+        let (mut sum, mut most) = (0.0, 0.0_f64);
+        let backlogs = self.flows.values().flat_map(BTreeMap::values);
+        for backlog in backlogs.filter(|backlog| backlog.ungranted() > 0) {
+            let each = saturation.added_by(backlog.mean_tokens());
+            sum += backlog.ungranted() as f64 * each;
+            most = most.max(each);
+        }
+        (sum - most).max(0.0)
+    }
+
     /// Forgets flows that neither wait nor have a claim. Returns whether any are left.
     pub(super) fn forget_idle(&mut self, fairness: Fairness, now_ms: u64) -> bool {
         let Self { flows, shares, .. } = self;

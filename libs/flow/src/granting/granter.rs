@@ -11,6 +11,7 @@ use super::band_ceilings::BandCeilings;
 use super::credit::Credit;
 use super::heads::Heads;
 use super::shares::BandShares;
+use super::shortage::Shortage;
 use crate::backlog::{Backlog, PeerBacklog, Usage};
 use crate::flow_key::FlowKey;
 use crate::saturation::Saturation;
@@ -163,6 +164,22 @@ impl Granter {
         }
         self.bands.values_mut().for_each(|band| band.shares.limit());
         grants.into_iter().map(|((flow, origin), up_to)| Grant { flow, origin, up_to }).collect()
+    }
+
+    /// Returns why the requests that go next do not; `None` if none waits for a grant, or the pool has room for the first.
+    pub fn shortage(&self, settings: &FlowSettings, saturation: &Saturation) -> Option<Shortage> {
+        let ceilings = BandCeilings::new(settings, self.bands.keys().map(|Reverse(priority)| *priority));
+        let granted = self.outstanding(saturation);
+        let value = saturation.value + granted;
+        let mut bands = self.bands.iter().zip(ceilings.at(settings, value));
+        let ((Reverse(priority), band), ceiling) = bands.find(|((_, band), _)| band.has_ungranted())?;
+        if value < ceiling {
+            return None;
+        }
+        // Only as much as the whole pool has room for can go at once.
+        let excess = value - ceiling + band.added_before_last(saturation).min(1.0);
+        let is_of_prompts = saturation.by_prompts + granted >= ceiling;
+        Some(Shortage { priority: *priority, excess, is_of_prompts })
     }
 
     /// Returns what the granted requests that have not gone yet will add.

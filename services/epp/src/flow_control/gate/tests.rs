@@ -8,7 +8,8 @@ use signalbox_flow::PoolPhase;
 use super::*;
 
 /// A pool that has room for everything.
-const IDLE: Saturation = Saturation { value: 0.0, per_request: 0.0, per_token: 0.0, per_request_limit: 0.0 };
+const IDLE: Saturation =
+    Saturation { value: 0.0, by_prompts: 0.0, per_request: 0.0, per_token: 0.0, per_request_limit: 0.0 };
 
 fn gate(settings: FlowSettings) -> Arc<Gate> {
     let control = FlowControl { mode: FlowMode::On, settings: Arc::new(settings) };
