@@ -71,6 +71,8 @@ pub struct FlowSettings {
     pub detector: Detector,
     /// The saturation at which the pool is full for each band.
     pub ceilings: Ceilings,
+    /// Whether requests in flight are revoked for more important ones that wait.
+    pub revokes: bool,
 }
 
 impl Default for FlowSettings {
@@ -86,6 +88,7 @@ impl Default for FlowSettings {
             weights: BTreeMap::new(),
             detector: Detector::default(),
             ceilings: Ceilings::default(),
+            revokes: false,
         }
     }
 }

@@ -28,6 +28,7 @@ mod probers;
 mod rate_estimator;
 mod report_handling;
 mod response_ages;
+mod revoking;
 mod rounds;
 mod signalling;
 mod snapshots;

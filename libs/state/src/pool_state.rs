@@ -37,7 +37,6 @@ pub use self::digest::Digest;
 pub use self::endpoint_list::EndpointList;
 pub use self::endpoint_state::EndpointState;
 pub use self::endpoint_use::{FULL_KV_PPM, UNBOOKED_PROMPT_TOKENS};
-pub(crate) use self::flow_table::sum_of_settings;
 pub use self::flow_table::{DrainRate, FlowChange, FlowMeasures, FlowPart, FlowTable, OriginFlows};
 pub(crate) use self::live_loads::LiveLoads;
 pub use self::load_table::LoadTable;

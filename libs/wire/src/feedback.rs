@@ -29,7 +29,7 @@ pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedbac
         flows,
         arrivals,
     } = feedback;
-    let (flows, flow_settings) = flows::encode_report(flows);
+    let flows::EncodedReport { flows, revocable, flow_settings } = flows::encode_report(flows);
     let gauge = |(endpoint, load): (EndpointKey, _)| pb::InFlightGauge {
         endpoint: endpoint.0,
         load: Some(shared::encode_load(load)),
@@ -46,6 +46,7 @@ pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedbac
         usage: usage.into_iter().map(encode_usage).collect(),
         flows,
         flow_settings,
+        revocable,
         arrivals: arrivals.map(encode_arrivals),
         hello: hello.map(Hello::message),
     }
@@ -55,7 +56,8 @@ pub fn encode_feedback(hello: Option<&Hello>, feedback: Feedback) -> pb::Feedbac
 ///
 /// # Errors
 /// [`WireError`] when a gauge has no load, a placement contains the root as a block, there are more placements or
-/// blocks than [`Feedback`] and [`Placement`] allow, or what waits or its settings are out of bounds.
+/// blocks than [`Feedback`] and [`Placement`] allow, or what waits, what can be revoked or the settings
+/// are out of bounds.
 pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError> {
     let pb::FeedbackBatch {
         epoch,
@@ -69,6 +71,7 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         usage,
         flows,
         flow_settings,
+        revocable,
         arrivals,
         hello: _,
     } = message;
@@ -85,7 +88,7 @@ pub fn decode_feedback(message: pb::FeedbackBatch) -> Result<Feedback, WireError
         adapters: adapters.into_iter().map(decode_adapter_use).collect(),
         responses: responses.into_iter().map(decode_response).collect(),
         usage: usage.into_iter().map(decode_usage).collect(),
-        flows: flows::decode_report(flows, flow_settings)?,
+        flows: flows::decode_report(flows::EncodedReport { flows, revocable, flow_settings })?,
         arrivals: arrivals.map(decode_arrivals),
     })
 }

@@ -19,6 +19,7 @@ pub(crate) fn encode(settings: &FlowSettings) -> pb::FlowSettings {
         weights,
         detector,
         ceilings,
+        revokes,
     } = settings;
     let band = |(priority, band): (&i32, &BandSettings)| pb::FlowBand {
         priority: *priority,
@@ -35,6 +36,7 @@ pub(crate) fn encode(settings: &FlowSettings) -> pb::FlowSettings {
         weights: weights.iter().map(|(id, weight)| (id.clone(), *weight)).collect(),
         detector: Some(encode_detector(*detector)),
         ceilings: Some(encode_ceilings(*ceilings)),
+        revokes: *revokes,
     }
 }
 
@@ -51,6 +53,7 @@ pub(crate) fn decode(message: pb::FlowSettings) -> Result<FlowSettings, WireErro
         weights,
         detector,
         ceilings,
+        revokes,
     } = message;
     let is_long = |id: &String| id.len() > FlowKey::MAX_ID_BYTES;
     if bands.len() > FlowSettings::MAX_BANDS
@@ -71,6 +74,7 @@ pub(crate) fn decode(message: pb::FlowSettings) -> Result<FlowSettings, WireErro
         weights: weights.into_iter().collect(),
         detector: decode_detector(detector)?,
         ceilings: decode_ceilings(ceilings)?,
+        revokes,
     })
 }
 

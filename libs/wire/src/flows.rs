@@ -9,33 +9,39 @@ use signalbox_state::{DrainRate, FlowChange, FlowMeasures, FlowPart, FlowReport,
 use signalbox_types::Origin;
 
 use crate::error::WireError;
+use crate::flow_bounds::{MAX_AMOUNT, MAX_REQUESTS, decode_number};
 use crate::flow_settings;
-
-/// The highest number of requests that wait, of the tokens and bytes of a flow, and of grants. Sums over all flows of all
-/// replicas do not overflow, and numbers can be counted on for ever.
-const MAX_REQUESTS: u64 = 1 << 32;
-const MAX_AMOUNT: u64 = 1 << 48;
-const MAX_GRANTS: u64 = 1 << 62;
+use crate::no_op::no_op_change;
+use crate::revocable;
 
 /// The maximum number of flows of a band that got something.
 const MAX_SERVED: usize = 1 << 20;
 
-pub(crate) fn encode_report(report: FlowReport) -> (Vec<pb::FlowBacklog>, Option<pb::FlowSettings>) {
-    let FlowReport { backlogs, settings } = report;
+/// The parts of a message that make up a report.
+pub(crate) struct EncodedReport {
+    pub(crate) flows: Vec<pb::FlowBacklog>,
+    pub(crate) revocable: Vec<pb::Revocable>,
+    pub(crate) flow_settings: Option<pb::FlowSettings>,
+}
+
+pub(crate) fn encode_report(report: FlowReport) -> EncodedReport {
+    let FlowReport { backlogs, revocable, settings } = report;
     let backlog = |(flow, backlog): (FlowKey, Backlog)| {
         let Backlog { usage, oldest_wait_ms, released } = backlog;
         let usage = Some(encode_usage(usage));
         pb::FlowBacklog { priority: flow.priority, id: flow.id.to_string(), usage, oldest_wait_ms, released }
     };
-    let settings = settings.as_deref().map(flow_settings::encode);
-    (backlogs.into_iter().map(backlog).collect(), settings)
+    EncodedReport {
+        flows: backlogs.into_iter().map(backlog).collect(),
+        revocable: revocable.into_iter().map(revocable::encode_report).collect(),
+        flow_settings: settings.as_deref().map(flow_settings::encode),
+    }
 }
 
-pub(crate) fn decode_report(
-    backlogs: Vec<pb::FlowBacklog>,
-    settings: Option<pb::FlowSettings>,
-) -> Result<FlowReport, WireError> {
-    check_flows(backlogs.len())?;
+pub(crate) fn decode_report(message: EncodedReport) -> Result<FlowReport, WireError> {
+    let EncodedReport { flows, revocable, flow_settings } = message;
+    check_flows(flows.len())?;
+    revocable::check_classes(revocable.len())?;
     let backlog = |message: pb::FlowBacklog| {
         let pb::FlowBacklog { priority, id, usage, oldest_wait_ms, released } = message;
         let backlog =
@@ -43,13 +49,14 @@ pub(crate) fn decode_report(
         Ok((decode_flow(priority, &id)?, backlog))
     };
     Ok(FlowReport {
-        backlogs: backlogs.into_iter().map(backlog).collect::<Result<_, WireError>>()?,
+        backlogs: flows.into_iter().map(backlog).collect::<Result<_, WireError>>()?,
+        revocable: revocable.into_iter().map(revocable::decode_report).collect::<Result<_, _>>()?,
         // Settings that this release cannot read must not cut the replica off: its bookings count in any case.
-        settings: settings.and_then(|settings| flow_settings::decode(settings).ok()).map(Arc::new),
+        settings: flow_settings.and_then(|settings| flow_settings::decode(settings).ok()).map(Arc::new),
     })
 }
 
-pub(crate) fn encode_change(change: &FlowChange) -> pb::FlowChange {
+pub(crate) fn encode_change(change: &FlowChange) -> pb::Change {
     use pb::flow_change::Change as Kind;
     let kind = match change {
         FlowChange::SettingsReported { origin, settings } => {
@@ -60,10 +67,13 @@ pub(crate) fn encode_change(change: &FlowChange) -> pb::FlowChange {
             let backlog = Some(encode_peer_backlog(flow, *backlog));
             Kind::BacklogChanged(pb::FlowBacklogChanged { origin: origin.0, backlog })
         }
+        FlowChange::RevocableChanged { origin, class, revocable } => {
+            return revocable::encode_change(*origin, *class, *revocable);
+        }
         FlowChange::BandServed { priority, shares } => Kind::BandServed(encode_band(*priority, shares)),
         FlowChange::Measured(measures) => Kind::Measured(encode_measures(*measures)),
     };
-    pb::FlowChange { change: Some(kind) }
+    pb::Change { flow: Some(pb::FlowChange { change: Some(kind) }), ..no_op_change() }
 }
 
 pub(crate) fn decode_change(message: pb::FlowChange) -> Result<FlowChange, WireError> {
@@ -97,6 +107,8 @@ pub(crate) fn encode_part(part: &FlowPart) -> pb::FlowEntry {
             origin: origin.0,
             reported_settings: flows.reported_settings(),
             backlogs: flows.backlogs().map(|(flow, backlog)| encode_peer_backlog(flow, *backlog)).collect(),
+            reports_revokes: flows.reports_revokes(),
+            revocable: flows.revocable().map(|(class, of)| revocable::encode_peer(class, of)).collect(),
         }),
         FlowPart::Band(priority, shares) => Kind::Band(encode_band(*priority, shares)),
     };
@@ -111,10 +123,14 @@ pub(crate) fn decode_part(message: pb::FlowEntry) -> Result<FlowPart, WireError>
             let measures = measures.as_ref().ok_or(WireError::Missing("flow measures"))?;
             FlowPart::Pool(Arc::new(settings), decode_measures(measures))
         }
-        Kind::Origin(pb::OriginFlows { origin, reported_settings, backlogs }) => {
+        Kind::Origin(pb::OriginFlows { origin, reported_settings, backlogs, revocable, reports_revokes }) => {
             check_flows(backlogs.len())?;
+            revocable::check_classes(revocable.len())?;
             let backlogs: Result<Vec<_>, _> = backlogs.into_iter().map(decode_peer_backlog).collect();
-            FlowPart::Origin(Origin(origin), Arc::new(OriginFlows::new(reported_settings, backlogs?)))
+            let revocable: Result<Vec<_>, _> = revocable.into_iter().map(revocable::decode_peer).collect();
+            let flows =
+                OriginFlows::new(reported_settings, backlogs?).with_revocable(reports_revokes, revocable?);
+            FlowPart::Origin(Origin(origin), Arc::new(flows))
         }
         Kind::Band(message) => {
             let (priority, shares) = decode_band(message)?;
@@ -137,11 +153,6 @@ fn decode_id(id: &str) -> Result<Arc<str>, WireError> {
 
 fn decode_flow(priority: i32, id: &str) -> Result<FlowKey, WireError> {
     Ok(FlowKey { priority, id: decode_id(id)? })
-}
-
-/// Decodes the number of a grant.
-fn decode_number(number: u64) -> Result<u64, WireError> {
-    Some(number).filter(|number| *number <= MAX_GRANTS).ok_or(WireError::Bounds("the number of a grant"))
 }
 
 fn encode_usage(usage: Usage) -> pb::FlowUsage {

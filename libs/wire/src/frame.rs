@@ -14,6 +14,7 @@ use crate::hello::check_protocol;
 use crate::learned;
 use crate::models;
 use crate::no_op::{no_op_change, no_op_entry};
+use crate::revocable;
 use crate::runs::{decode_run, encode_run};
 use crate::shared;
 use crate::signal;
@@ -217,7 +218,7 @@ fn encode_change(change: &Change) -> pb::Change {
             return pb::Change { provisional_since: Some(*since), ..no_op_change() };
         }
         Change::Flow(change) => {
-            return pb::Change { flow: Some(flows::encode_change(change)), ..no_op_change() };
+            return flows::encode_change(change);
         }
         Change::Signalled { signal } => {
             return pb::Change { signal: Some(signal::encode(signal)), ..no_op_change() };
@@ -276,6 +277,9 @@ fn decode_change(message: pb::Change) -> Result<Change, WireError> {
     }
     if let Some(message) = message.flow {
         return Ok(Change::Flow(flows::decode_change(message)?));
+    }
+    if let Some(message) = message.revocable {
+        return Ok(Change::Flow(revocable::decode_change(message)?));
     }
     if let Some(message) = message.signal {
         return Ok(Change::Signalled { signal: Arc::new(signal::decode(message)) });

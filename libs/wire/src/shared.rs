@@ -298,14 +298,25 @@ pub(crate) fn decode_observed(message: &pb::Observed) -> Result<(EndpointKey, Ob
 }
 
 pub(crate) fn encode_digest(digest: Digest) -> pb::Digest {
-    let Digest { specs, observed, loads, placements, models, usage, flows, responses, outputs } = digest;
-    pb::Digest { specs, observed, loads, placements, models, usage, flows, responses, outputs }
+    let Digest { specs, observed, loads, placements, models, usage, flows, responses, outputs, revocable } =
+        digest;
+    pb::Digest { specs, observed, loads, placements, models, usage, flows, responses, outputs, revocable }
 }
 
 pub(crate) fn decode_digest(message: Option<pb::Digest>) -> Result<Digest, WireError> {
-    let pb::Digest { specs, observed, loads, placements, models, usage, flows, responses, outputs } =
-        message.ok_or(WireError::Missing("digest"))?;
-    Ok(Digest { specs, observed, loads, placements, models, usage, flows, responses, outputs })
+    let pb::Digest {
+        specs,
+        observed,
+        loads,
+        placements,
+        models,
+        usage,
+        flows,
+        responses,
+        outputs,
+        revocable,
+    } = message.ok_or(WireError::Missing("digest"))?;
+    Ok(Digest { specs, observed, loads, placements, models, usage, flows, responses, outputs, revocable })
 }
 
 pub(crate) fn encode_blocks(blocks: &[BlockHash]) -> Vec<u64> {

@@ -1,18 +1,20 @@
-//! Takes over what replicas report of flow control: what waits, and by which settings.
+//! Takes over what replicas report of flow control: what waits, what can be revoked, and by which settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use signalbox_flow::{Backlog, FlowKey, FlowSettings, PeerBacklog, Usage};
+use signalbox_flow::{
+    Backlog, FlowKey, FlowSettings, PeerBacklog, PeerRevocable, Revocable, RevocableClass, Usage,
+};
 use signalbox_types::Origin;
 
 use super::Pool;
-use crate::pool_state::{Change, FlowChange, OriginFlows, sum_of_settings};
+use crate::pool_state::{Change, FlowChange, OriginFlows};
 use crate::reports::{FlowReport, GaugeScope};
 
-/// By how much the start of the longest wait may differ from what is known, in milliseconds, without being worth a change:
-/// each report measures it again, with the time that the report takes.
-const OLDEST_TOLERANCE_MS: u64 = 100;
+/// By how much the start of a request may differ from what is known, in milliseconds, without being worth a change: each
+/// report measures it again, with the time that the report takes.
+const START_TOLERANCE_MS: u64 = 100;
 
 impl Pool {
     /// Handles what a replica reports of flow control.
@@ -23,9 +25,12 @@ impl Pool {
         scope: GaugeScope,
         report: FlowReport,
     ) {
-        let FlowReport { backlogs, settings } = report;
+        let FlowReport { backlogs, revocable, settings } = report;
         if let Some(settings) = settings {
             self.handle_flow_settings(origin, settings);
+        }
+        for (class, revocable) in self.changed_revocable(now_ms, origin, scope, revocable) {
+            self.commit(Change::Flow(FlowChange::RevocableChanged { origin, class, revocable }));
         }
         if backlogs.is_empty() && (scope == GaugeScope::Changed || !self.has_flows(origin)) {
             return;
@@ -41,19 +46,43 @@ impl Pool {
     /// Settings that no replica reports any more give way to those of one that does.
     fn handle_flow_settings(&mut self, origin: Origin, settings: Arc<FlowSettings>) {
         let flows = self.pool_state.flows();
-        let reported_by = |sum: u64| move |of: &OriginFlows| of.reported_settings() == Some(sum);
-        let (sum, held) = (sum_of_settings(&settings), sum_of_settings(flows.settings()));
-        let is_repeated = flows.origin(origin).is_some_and(reported_by(sum));
-        let is_held_elsewhere = || flows.origins().any(|(_, of)| reported_by(held)(of));
+        let held = flows.settings();
+        let is_repeated = flows.origin(origin).is_some_and(|of| of.has_reported(&settings));
+        let is_held_elsewhere = || flows.origins().any(|(_, of)| of.has_reported(held));
         if is_repeated && is_held_elsewhere() {
             return;
         }
-        let settings = if sum == held { Arc::clone(flows.settings()) } else { settings };
+        let settings = if settings == *held { Arc::clone(held) } else { settings };
         self.commit(Change::Flow(FlowChange::SettingsReported { origin, settings }));
     }
 
     fn has_flows(&self, origin: Origin) -> bool {
         self.pool_state.flows().origin(origin).is_some_and(|flows| flows.backlogs().len() > 0)
+    }
+
+    /// Returns the classes of which something else can be revoked than is known. Further ones than a replica may have are
+    /// ignored.
+    fn changed_revocable(
+        &self,
+        now_ms: u64,
+        origin: Origin,
+        scope: GaugeScope,
+        reported: Vec<(RevocableClass, Revocable)>,
+    ) -> Vec<(RevocableClass, PeerRevocable)> {
+        let nothing = OriginFlows::default();
+        let known = self.pool_state.flows().origin(origin).unwrap_or(&nothing);
+        let mut after: BTreeMap<_, _> = known.revocable().collect();
+        if scope == GaugeScope::All {
+            after.values_mut().for_each(|of| *of = PeerRevocable::default());
+        }
+        // The last report of a class counts.
+        for (class, report) in reported {
+            if after.contains_key(&class) || after.len() < PeerRevocable::MAX_CLASSES {
+                after.insert(class, known.revocable_of(class).after(now_ms, report));
+            }
+        }
+        after.retain(|class, of| !is_same_revocable(known.revocable_of(*class), *of));
+        after.into_iter().collect()
     }
 
     /// Returns the flows of which something else waits than is known. Further ones than a replica may have are ignored.
@@ -104,5 +133,15 @@ fn after_report(now_ms: u64, before: PeerBacklog, backlog: Backlog) -> PeerBackl
 
 fn is_same(before: PeerBacklog, after: PeerBacklog) -> bool {
     PeerBacklog { oldest_ms: before.oldest_ms, ..after } == before
-        && before.oldest_ms.abs_diff(after.oldest_ms) < OLDEST_TOLERANCE_MS
+        && is_same_start(before.oldest_ms, after.oldest_ms)
+}
+
+fn is_same_revocable(before: PeerRevocable, after: PeerRevocable) -> bool {
+    PeerRevocable { newest_ms: before.newest_ms, oldest_ms: before.oldest_ms, ..after } == before
+        && is_same_start(before.newest_ms, after.newest_ms)
+        && is_same_start(before.oldest_ms, after.oldest_ms)
+}
+
+fn is_same_start(before_ms: u64, after_ms: u64) -> bool {
+    before_ms.abs_diff(after_ms) < START_TOLERANCE_MS
 }

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use signalbox_flow::{BandShares, Grant, Granter, PeerBacklog};
+use signalbox_types::Origin;
 
 use super::drain_meter::DrainMeter;
 use super::{Pool, PoolEffect};
-use crate::pool_state::{Change, FlowChange, FlowMeasures, PoolState};
+use crate::pool_state::{Change, FlowChange, FlowMeasures, OriginFlows, PoolState};
 
 /// How many endpoints, backlogs and flows are worth a millisecond between two runs of the granter: each is read in every run.
 const READ_PER_MS: usize = 500;
@@ -43,6 +44,8 @@ pub(super) struct Granting {
     /// When the owner is woken up at the latest; `None` if it is not.
     wake_at_ms: Option<u64>,
     drain_meter: DrainMeter,
+    /// When a request was last known to be revoked, in milliseconds.
+    pub(super) revoked_at_ms: Option<u64>,
 }
 
 impl Granting {
@@ -125,7 +128,7 @@ impl Pool {
     /// Grants what there is room for. Returns whether no request is left that waits for a grant.
     fn grant(&mut self, now_ms: u64) -> bool {
         let flows = self.pool_state.flows();
-        let backlogs: usize = flows.origins().map(|(_, of)| of.backlogs().len()).sum();
+        let backlogs: usize = flows.origins().map(|(_, of)| of.backlogs().len() + of.revocable().len()).sum();
         let served: usize = flows.bands().map(|(_, of)| of.served.len()).sum();
         let read = self.pool_state.endpoints().len() + backlogs + served;
         let pause_ms = 1 + (read / READ_PER_MS) as u64;
@@ -138,22 +141,30 @@ impl Pool {
         let grants = granter.grant_at_most(limit, &settings, &saturation, now_ms);
         grants.into_iter().for_each(|grant| self.publish_grant(grant));
         self.publish_shares(&granter);
+        if settings.revokes {
+            self.revoke(now_ms, &granter, &settings, &saturation);
+        }
         !granter.has_ungranted()
     }
 
     /// Returns a granter that goes on from the pool's state. It leaves out replicas that are silent, with their grants.
     fn granter(&self, now_ms: u64) -> Granter {
-        let (flows, mut granter) = (self.pool_state.flows(), Granter::default());
-        for (priority, shares) in flows.bands() {
+        let mut granter = Granter::default();
+        for (priority, shares) in self.pool_state.flows().bands() {
             granter.restore(priority, BandShares::clone(shares));
         }
-        // Whoever has sent something that still waits to be handled is not silent.
-        let handled_until_ms = now_ms.saturating_sub(self.waiting_ms);
-        let is_heard = |origin| !self.origins.is_silent(handled_until_ms, origin, SILENT_MS);
-        for (origin, flows) in flows.origins().filter(|(origin, _)| is_heard(*origin)) {
+        for (origin, flows) in self.heard_origins(now_ms) {
             flows.backlogs().for_each(|(flow, backlog)| granter.insert(origin, flow, *backlog));
         }
         granter
+    }
+
+    /// Returns the replicas that are not silent, and what is known of each.
+    pub(super) fn heard_origins(&self, now_ms: u64) -> impl Iterator<Item = (Origin, &Arc<OriginFlows>)> {
+        // Whoever has sent something that still waits to be handled is not silent.
+        let handled_until_ms = now_ms.saturating_sub(self.waiting_ms);
+        let is_heard = move |origin: &Origin| !self.origins.is_silent(handled_until_ms, *origin, SILENT_MS);
+        self.pool_state.flows().origins().filter(move |(origin, _)| is_heard(origin))
     }
 
     fn publish_grant(&mut self, grant: Grant) {

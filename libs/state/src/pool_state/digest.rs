@@ -33,6 +33,8 @@ pub struct Digest {
     pub responses: u64,
     /// Sum over the mean output tokens of the models, which peers of older releases do not know.
     pub outputs: u64,
+    /// Sum over what can be revoked, and whether anything is.
+    pub revocable: u64,
 }
 
 /// Represents an absent number.
@@ -56,6 +58,7 @@ impl Digest {
         self.flows = self.flows.wrapping_add(part.flows);
         self.responses = self.responses.wrapping_add(part.responses);
         self.outputs = self.outputs.wrapping_add(part.outputs);
+        self.revocable = self.revocable.wrapping_add(part.revocable);
     }
 
     /// Subtracts the sums of one part.
@@ -69,11 +72,13 @@ impl Digest {
         self.flows = self.flows.wrapping_sub(part.flows);
         self.responses = self.responses.wrapping_sub(part.responses);
         self.outputs = self.outputs.wrapping_sub(part.outputs);
+        self.revocable = self.revocable.wrapping_sub(part.revocable);
     }
 
     /// Returns the sums by kind for export as gauges: modulo 2^53, which a gauge represents exactly.
-    pub fn gauge_values(&self) -> [(&'static str, u64); 9] {
-        let Self { specs, observed, loads, placements, models, usage, flows, responses, outputs } = *self;
+    pub fn gauge_values(&self) -> [(&'static str, u64); 10] {
+        let Self { specs, observed, loads, placements, models, usage, flows, responses, outputs, revocable } =
+            *self;
         let gauge_values = |sum: u64| sum % (1 << 53);
         [
             ("specs", gauge_values(specs)),
@@ -85,6 +90,7 @@ impl Digest {
             ("flows", gauge_values(flows)),
             ("responses", gauge_values(responses)),
             ("outputs", gauge_values(outputs)),
+            ("revocable", gauge_values(revocable)),
         ]
     }
 
@@ -100,6 +106,7 @@ impl Digest {
             ("flows", self.flows == other.flows),
             ("responses", self.responses == other.responses),
             ("outputs", self.outputs == other.outputs),
+            ("revocable", self.revocable == other.revocable),
         ];
         kinds.into_iter().filter(|(_, equal)| !equal).map(|(kind, _)| kind).collect()
     }

@@ -62,6 +62,7 @@ impl EndpointState {
             flows: 0,
             responses: 0,
             outputs: 0,
+            revocable: 0,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use signalbox_types::Origin;
 
-use super::flow_table::{FlowChange, FlowPart, FlowTable};
+use super::flow_table::{FlowChange, FlowPart, FlowTable, Replaced};
 use super::{PoolState, digest};
 
 impl PoolState {
@@ -13,17 +13,22 @@ impl PoolState {
 
     pub(super) fn change_flows(&mut self, change: &FlowChange) {
         let replaced = self.flows.apply(change);
-        digest::replace_part(&mut self.digest.flows, replaced.before, replaced.after);
+        self.replace_flow_sums(replaced);
     }
 
     pub(super) fn expire_flows(&mut self, origin: Origin) {
         let replaced = self.flows.expire(origin);
-        digest::replace_part(&mut self.digest.flows, replaced.before, replaced.after);
+        self.replace_flow_sums(replaced);
     }
 
     /// Adds a part of the flow table of a snapshot.
     pub fn insert_flow_part(&mut self, part: &FlowPart) {
         let replaced = self.flows.insert(part);
-        digest::replace_part(&mut self.digest.flows, replaced.before, replaced.after);
+        self.replace_flow_sums(replaced);
+    }
+
+    fn replace_flow_sums(&mut self, Replaced { before, after }: Replaced) {
+        digest::replace_part(&mut self.digest.flows, before.flows, after.flows);
+        digest::replace_part(&mut self.digest.revocable, before.revocable, after.revocable);
     }
 }

@@ -9,14 +9,15 @@ mod sums;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use signalbox_flow::{BandShares, FlowKey, FlowSettings, PeerBacklog, Served, Usage};
+use signalbox_flow::{
+    BandShares, FlowKey, FlowSettings, PeerBacklog, PeerRevocable, RevocableClass, Served, Usage,
+};
 use signalbox_types::Origin;
 
 pub use self::flow_change::FlowChange;
 pub use self::flow_measures::{DrainRate, FlowMeasures};
 pub use self::flow_part::FlowPart;
 pub use self::origin_flows::OriginFlows;
-pub(crate) use self::sums::of_settings as sum_of_settings;
 
 /// The flow control of a pool. A copy costs little, because copies share their parts: a change copies what belongs to one
 /// replica, or to one band.
@@ -33,14 +34,44 @@ pub struct FlowTable {
 /// The checksums of what a change replaces, and of what it puts there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Replaced {
-    pub(super) before: u64,
-    pub(super) after: u64,
+    pub(super) before: Sums,
+    pub(super) after: Sums,
+}
+
+/// Checksums over the parts of a flow table.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) flows: u64,
+    /// Of what can be revoked, and whether anything is. Peers of earlier releases know nothing of it.
+    pub(super) revocable: u64,
 }
 
 impl Replaced {
-    fn add(&mut self, before: u64, after: u64) {
-        self.before = self.before.wrapping_add(before);
-        self.after = self.after.wrapping_add(after);
+    fn of_flows(before: u64, after: u64) -> Self {
+        let sums = |flows| Sums { flows, revocable: 0 };
+        Self { before: sums(before), after: sums(after) }
+    }
+
+    fn of_revocable(before: u64, after: u64) -> Self {
+        let sums = |revocable| Sums { flows: 0, revocable };
+        Self { before: sums(before), after: sums(after) }
+    }
+
+    fn add(&mut self, other: Self) {
+        let add = |sums: &mut Sums, other: Sums| {
+            sums.flows = sums.flows.wrapping_add(other.flows);
+            sums.revocable = sums.revocable.wrapping_add(other.revocable);
+        };
+        add(&mut self.before, other.before);
+        add(&mut self.after, other.after);
+    }
+}
+
+impl OriginFlows {
+    /// Returns whether the replica reported `settings` last.
+    pub(crate) fn has_reported(&self, settings: &FlowSettings) -> bool {
+        let reported = (self.reported_settings(), self.reports_revokes());
+        reported == (Some(sums::of_settings(settings)), settings.revokes)
     }
 }
 
@@ -79,6 +110,13 @@ impl FlowTable {
         let flows = self.origins.get(&origin).into_iter().flat_map(|flows| flows.backlogs());
         let outstanding = flows.filter(|(_, backlog)| backlog.granted > backlog.released);
         outstanding.map(|(flow, backlog)| (flow, backlog.granted))
+    }
+
+    /// Returns the classes of `origin` of which more requests are to be revoked than it has reported, and up to which number.
+    pub fn revocations(&self, origin: Origin) -> impl Iterator<Item = (RevocableClass, u64)> {
+        let classes = self.origins.get(&origin).into_iter().flat_map(|flows| flows.revocable());
+        let outstanding = classes.filter(|(_, revocable)| revocable.ordered > revocable.revoked);
+        outstanding.map(|(class, revocable)| (class, revocable.ordered))
     }
 
     /// Returns how fast granted requests have left the queues lately, at all replicas.
@@ -127,7 +165,7 @@ impl FlowTable {
         match part {
             FlowPart::Pool(settings, measures) => {
                 let mut replaced = self.set_measures(*measures);
-                self.set_settings(settings, &mut replaced);
+                replaced.add(self.set_settings(settings));
                 replaced
             }
             FlowPart::Origin(origin, flows) => self.set_origin(*origin, flows),
@@ -139,14 +177,16 @@ impl FlowTable {
     pub(super) fn apply(&mut self, change: &FlowChange) -> Replaced {
         match change {
             FlowChange::SettingsReported { origin, settings } => {
-                let sum = sums::of_settings(settings);
                 let mut flows = self.origin(*origin).cloned().unwrap_or_default();
-                flows.reported_settings = Some(sum);
+                flows.set_reported(sums::of_settings(settings), settings.revokes);
                 let mut replaced = self.set_origin(*origin, &Arc::new(flows));
-                self.set_settings(settings, &mut replaced);
+                replaced.add(self.set_settings(settings));
                 replaced
             }
             FlowChange::BacklogChanged { origin, flow, backlog } => self.set_backlog(*origin, flow, *backlog),
+            FlowChange::RevocableChanged { origin, class, revocable } => {
+                self.set_revocable(*origin, *class, *revocable)
+            }
             FlowChange::BandServed { priority, shares } => self.add_served(*priority, shares),
             FlowChange::Measured(measures) => self.set_measures(*measures),
         }
@@ -160,19 +200,20 @@ impl FlowTable {
         self.set_origin(origin, &Arc::default())
     }
 
-    fn set_settings(&mut self, settings: &Arc<FlowSettings>, replaced: &mut Replaced) {
+    fn set_settings(&mut self, settings: &Arc<FlowSettings>) -> Replaced {
         let before = std::mem::replace(&mut self.settings, Arc::clone(settings));
-        replaced.add(sums::of_settings(&before), sums::of_settings(settings));
+        let mut replaced = Replaced::of_flows(sums::of_settings(&before), sums::of_settings(settings));
+        replaced.add(Replaced::of_revocable(sums::of_revokes(&before), sums::of_revokes(settings)));
+        replaced
     }
 
     fn set_measures(&mut self, measures: FlowMeasures) -> Replaced {
         let before = std::mem::replace(&mut self.measures, measures);
-        Replaced { before: sums::of_measures(before), after: sums::of_measures(measures) }
+        Replaced::of_flows(sums::of_measures(before), sums::of_measures(measures))
     }
 
     fn set_origin(&mut self, origin: Origin, flows: &Arc<OriginFlows>) -> Replaced {
         let origins = Arc::make_mut(&mut self.origins);
-        let after = sums::of_origin(origin, flows);
         let before = if **flows == OriginFlows::default() {
             origins.remove(&origin)
         } else {
@@ -185,7 +226,22 @@ impl FlowTable {
         for (priority, usage) in flows.bands() {
             self.replace_waiting(priority, Usage::default(), usage);
         }
-        Replaced { before: sums::of_origin(origin, &before), after }
+        let of_revocable = sums::of_origin_revocable;
+        let mut replaced =
+            Replaced::of_flows(sums::of_origin(origin, &before), sums::of_origin(origin, flows));
+        replaced.add(Replaced::of_revocable(of_revocable(origin, &before), of_revocable(origin, flows)));
+        replaced
+    }
+
+    fn set_revocable(&mut self, origin: Origin, class: RevocableClass, revocable: PeerRevocable) -> Replaced {
+        let origins = Arc::make_mut(&mut self.origins);
+        let flows = Arc::make_mut(origins.entry(origin).or_default());
+        let before = flows.set_revocable(class, revocable);
+        if *flows == OriginFlows::default() {
+            origins.remove(&origin);
+        }
+        let sum = |revocable| sums::of_revocable(origin, class, revocable);
+        Replaced::of_revocable(sum(before), sum(revocable))
     }
 
     fn set_backlog(&mut self, origin: Origin, flow: &FlowKey, backlog: PeerBacklog) -> Replaced {
@@ -197,7 +253,7 @@ impl FlowTable {
         }
         self.replace_waiting(flow.priority, before.usage, backlog.usage);
         let sum = |backlog| sums::of_backlog(origin, flow, backlog);
-        Replaced { before: sum(before), after: sum(backlog) }
+        Replaced::of_flows(sum(before), sum(backlog))
     }
 
     fn replace_waiting(&mut self, priority: i32, before: Usage, after: Usage) {
@@ -210,17 +266,17 @@ impl FlowTable {
     fn add_served(&mut self, priority: i32, shares: &BandShares) -> Replaced {
         let bands = Arc::make_mut(&mut self.bands);
         let band = Arc::make_mut(bands.entry(priority).or_default());
-        let mut replaced = Replaced { before: sums::of_band(priority, band), after: 0 };
+        let sum_before = sums::of_band(priority, band);
         let BandShares { virtual_time, latest, credit, served } = shares;
         (band.virtual_time, band.latest, band.credit) = (*virtual_time, latest.clone(), *credit);
-        replaced.after = sums::of_band(priority, band);
+        let mut replaced = Replaced::of_flows(sum_before, sums::of_band(priority, band));
         for (id, served) in served {
             let before = match *served == Served::default() {
                 true => band.served.remove(id),
                 false => band.served.insert(Arc::clone(id), *served),
             };
             let sum = |served| sums::of_served(priority, id, served);
-            replaced.add(sum(before.unwrap_or_default()), sum(*served));
+            replaced.add(Replaced::of_flows(sum(before.unwrap_or_default()), sum(*served)));
         }
         if *band == BandShares::default() {
             bands.remove(&priority);

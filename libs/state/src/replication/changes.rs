@@ -144,7 +144,7 @@ fn flow_bytes(change: &FlowChange) -> usize {
         }
         FlowChange::BacklogChanged { flow, .. } => flow.id.len(),
         FlowChange::BandServed { shares, .. } => EACH * shares.served.len(),
-        FlowChange::Measured(_) => 0,
+        FlowChange::RevocableChanged { .. } | FlowChange::Measured(_) => 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signalbox_flow::{Backlog, FlowKey, FlowSettings};
+use signalbox_flow::{Backlog, FlowKey, FlowSettings, Revocable, RevocableClass};
 use signalbox_signal::ArrivalCounts;
 use signalbox_types::{BlockHash, EndpointKey, Incarnation, Load, ModelKey, Origin, ResponseKey};
 
@@ -42,11 +42,13 @@ pub struct Feedback {
     pub arrivals: Option<ArrivalCounts>,
 }
 
-/// What waits at a replica while the pool is full, as a part of its feedback.
+/// What waits at a replica while the pool is full, and what can be revoked for it, as a part of the replica's feedback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowReport {
     /// What waits of each flow; of absent ones nothing, or what did before, as the batch's [`GaugeScope`] says.
     pub backlogs: Vec<(FlowKey, Backlog)>,
+    /// What can be revoked of each class; of absent ones nothing, or what could before, as the batch's [`GaugeScope`] says.
+    pub revocable: Vec<(RevocableClass, Revocable)>,
     /// The settings of the replica, in a batch with all gauges. The last ones that any replica newly reports hold for the pool.
     pub settings: Option<Arc<FlowSettings>>,
 }
@@ -54,7 +56,7 @@ pub struct FlowReport {
 impl FlowReport {
     /// Returns whether it says nothing in a batch with the gauges that changed.
     pub fn is_empty(&self) -> bool {
-        self.backlogs.is_empty() && self.settings.is_none()
+        self.backlogs.is_empty() && self.revocable.is_empty() && self.settings.is_none()
     }
 }
 

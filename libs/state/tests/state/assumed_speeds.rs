@@ -34,7 +34,7 @@ impl Scenario {
             reports::report(&mut self.pool, self.now_ms, STREAM, self.generation, update);
             let requests = if requests_wait { 1_000_000 } else { 0 };
             let backlogs = vec![waiting(0, requests, 80, 0)];
-            let flows = FlowReport { backlogs, settings: None };
+            let flows = FlowReport { backlogs, ..FlowReport::default() };
             let batch = Feedback { flows, ..partial_batch(1, self.batch, Vec::new(), Vec::new()) };
             self.pool.handle(self.now_ms, PoolInput::Feedback(batch));
             self.pool.handle(self.now_ms, PoolInput::Tick);

@@ -28,7 +28,7 @@ pub(crate) fn waiting(flow: usize, requests: u64, tokens_each: u64, released: u6
 }
 
 pub(crate) fn report(origin: u64, seq: u64, backlogs: Vec<(FlowKey, Backlog)>) -> PoolInput {
-    let flows = FlowReport { backlogs, settings: None };
+    let flows = FlowReport { backlogs, ..FlowReport::default() };
     PoolInput::Feedback(Feedback { flows, ..partial_batch(origin, seq, Vec::new(), Vec::new()) })
 }
 
@@ -174,7 +174,7 @@ fn settings_are_those_that_a_replica_newly_reports() {
     let mut seq = 0;
     let mut told = |origin, wait_ms| {
         seq += 1;
-        let flows = FlowReport { backlogs: Vec::new(), settings: Some(settings(wait_ms)) };
+        let flows = FlowReport { settings: Some(settings(wait_ms)), ..FlowReport::default() };
         let batch = Feedback { flows, ..full_batch(origin, seq, Vec::new(), Vec::new()) };
         pool.handle(seq, PoolInput::Feedback(batch));
         (pool.pool_state().flows().settings().sheddable_wait_ms, pool.journal().head().seq)
@@ -194,7 +194,7 @@ fn settings_of_a_gone_replica_give_way() {
     let mut pool = pool_of(1, config());
     let batch = |origin, seq, wait_ms| {
         let settings = FlowSettings { sheddable_wait_ms: wait_ms, ..FlowSettings::default() };
-        let flows = FlowReport { backlogs: Vec::new(), settings: Some(Arc::new(settings)) };
+        let flows = FlowReport { settings: Some(Arc::new(settings)), ..FlowReport::default() };
         PoolInput::Feedback(Feedback { flows, ..full_batch(origin, seq, Vec::new(), Vec::new()) })
     };
     pool.handle(0, batch(1, 1, 1));
@@ -224,7 +224,7 @@ fn drain_rate_is_that_of_all_replicas() {
     let mut pool = pool_of(1, config());
     let mut now_ms = 1_000;
     // Ten requests of 80 tokens go every 100 ms, and their prompts are processed at once.
-    let settings = FlowReport { backlogs: Vec::new(), settings: Some(Arc::default()) };
+    let settings = FlowReport { settings: Some(Arc::default()), ..FlowReport::default() };
     pool.handle(
         now_ms,
         PoolInput::Feedback(Feedback { flows: settings, ..full_batch(1, 1, Vec::new(), Vec::new()) }),
@@ -251,7 +251,7 @@ proptest! {
         let band = BandSettings { min_share_percent: share, ..BandSettings::default() };
         let settings = FlowSettings { bands: BTreeMap::from([(0, band)]), ..FlowSettings::default() };
         let mut pool = pool_of(1, config());
-        let flows = FlowReport { backlogs: Vec::new(), settings: Some(Arc::new(settings)) };
+        let flows = FlowReport { settings: Some(Arc::new(settings)), ..FlowReport::default() };
         pool.handle(1_000, PoolInput::Feedback(Feedback { flows, ..full_batch(1, 1, Vec::new(), Vec::new()) }));
         let inputs = |seq: u64, backlogs: &[(usize, u64, u64)]| {
             let of = |(at, (flow, requests, tokens)): (usize, &(usize, u64, u64))| {

@@ -94,7 +94,7 @@ impl Replica {
         let gauge = Load { requests, prefills: requests, prefill_tokens: tokens };
         let gauges: Vec<(EndpointKey, Load)> = vec![(endpoint(0), gauge)];
         let backlogs = self.waiting.backlogs(0).map(|(flow, backlog)| (flow.clone(), backlog)).collect();
-        let flows = FlowReport { backlogs, settings: None };
+        let flows = FlowReport { backlogs, ..FlowReport::default() };
         Feedback { flows, scope, ..full_batch(origin, self.seq, gauges, Vec::new()) }
     }
 }

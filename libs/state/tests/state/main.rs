@@ -38,6 +38,7 @@ mod placements;
 mod rates;
 mod reports;
 mod restarts;
+mod revoking;
 mod signalling;
 mod snapshot_parts;
 mod stalls;

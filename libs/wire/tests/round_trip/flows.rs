@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use signalbox_flow::{
     Backlog, BandSettings, BandShares, Caps, Ceilings, Credit, Detector, Fairness, FlowKey, FlowSettings,
-    Ordering, PeerBacklog, Served, Usage,
+    Ordering, PeerBacklog, PeerRevocable, Revocable, RevocableClass, Served, Usage,
 };
 use signalbox_protos::signalbox::v1 as pb;
 use signalbox_state::{
@@ -81,8 +81,8 @@ fn settings() -> impl Strategy<Value = Arc<FlowSettings>> {
     let times = (any::<Option<u64>>(), any::<Option<u64>>(), any::<u64>());
     let bands = (btree_map(any::<i32>(), band(), 0..4), band(), band());
     let weights = btree_map("[a-z]{0,9}", any::<u32>(), 0..4);
-    (caps(), times, bands, weights, detector(), ceilings()).prop_map(
-        |(caps, times, bands, weights, detector, ceilings)| {
+    (caps(), times, bands, weights, detector(), ceilings(), any::<bool>()).prop_map(
+        |(caps, times, bands, weights, detector, ceilings, revokes)| {
             let (request_ttl_ms, no_endpoint_ttl_ms, sheddable_wait_ms) = times;
             let (bands, default_band, default_negative_band) = bands;
             Arc::new(FlowSettings {
@@ -96,6 +96,7 @@ fn settings() -> impl Strategy<Value = Arc<FlowSettings>> {
                 weights,
                 detector,
                 ceilings,
+                revokes,
             })
         },
     )
@@ -111,6 +112,27 @@ fn shares() -> impl Strategy<Value = Arc<BandShares>> {
     (any::<[u64; 2]>(), option::of(id()), btree_map(id(), served, 0..4)).prop_map(
         |([virtual_time, hundredths], latest, served)| {
             Arc::new(BandShares { virtual_time, latest, credit: Credit { hundredths }, served })
+        },
+    )
+}
+
+fn class() -> impl Strategy<Value = RevocableClass> {
+    (i32::MIN..0, any::<bool>())
+        .prop_map(|(priority, is_processed)| RevocableClass { priority, is_processed })
+}
+
+fn revocable() -> impl Strategy<Value = Revocable> {
+    (usage(), any::<[u64; 2]>(), number()).prop_map(|(usage, [newest_age_ms, oldest_age_ms], revoked)| {
+        let Usage { requests, tokens, .. } = usage;
+        Revocable { requests, tokens, newest_age_ms, oldest_age_ms, revoked }
+    })
+}
+
+fn peer_revocable() -> impl Strategy<Value = PeerRevocable> {
+    (usage(), any::<[u64; 2]>(), number(), number()).prop_map(
+        |(usage, [newest_ms, oldest_ms], revoked, ordered)| {
+            let Usage { requests, tokens, .. } = usage;
+            PeerRevocable { requests, tokens, newest_ms, oldest_ms, revoked, ordered }
         },
     )
 }
@@ -133,14 +155,22 @@ pub(crate) fn change() -> impl Strategy<Value = FlowChange> {
             flow,
             backlog
         }),
+        (origin(), class(), peer_revocable()).prop_map(|(origin, class, revocable)| {
+            FlowChange::RevocableChanged { origin, class, revocable }
+        }),
         (any::<i32>(), shares()).prop_map(|(priority, shares)| FlowChange::BandServed { priority, shares }),
         measures().prop_map(FlowChange::Measured),
     ]
 }
 
 pub(crate) fn part() -> impl Strategy<Value = FlowPart> {
-    let flows = (any::<Option<u64>>(), vec((flow(), peer_backlog()), 0..4))
-        .prop_map(|(reported, backlogs)| Arc::new(OriginFlows::new(reported, backlogs)));
+    let backlogs = vec((flow(), peer_backlog()), 0..4);
+    let revocable = (any::<bool>(), vec((class(), peer_revocable()), 0..4));
+    let flows = (any::<Option<u64>>(), backlogs, revocable).prop_map(
+        |(reported, backlogs, (reports_revokes, revocable))| {
+            Arc::new(OriginFlows::new(reported, backlogs).with_revocable(reports_revokes, revocable))
+        },
+    );
     prop_oneof![
         (settings(), measures()).prop_map(|(settings, measures)| FlowPart::Pool(settings, measures)),
         (origin(), flows).prop_map(|(origin, flows)| FlowPart::Origin(origin, flows)),
@@ -154,8 +184,8 @@ pub(crate) fn report() -> impl Strategy<Value = FlowReport> {
         oldest_wait_ms,
         released,
     });
-    (vec((flow(), backlog), 0..4), option::of(settings()))
-        .prop_map(|(backlogs, settings)| FlowReport { backlogs, settings })
+    (vec((flow(), backlog), 0..4), vec((class(), revocable()), 0..4), option::of(settings()))
+        .prop_map(|(backlogs, revocable, settings)| FlowReport { backlogs, revocable, settings })
 }
 
 fn batch(flows: FlowReport) -> Feedback {
@@ -170,11 +200,11 @@ fn reports_out_of_bounds_are_refused_and_such_settings_ignored() {
     };
     let of = |count: usize, id_bytes: usize, backlog: Backlog| FlowReport {
         backlogs: vec![(FlowKey { priority: 0, id: "a".repeat(id_bytes).into() }, backlog); count],
-        settings: None,
+        ..FlowReport::default()
     };
     let with = |detector| FlowReport {
-        backlogs: Vec::new(),
         settings: Some(Arc::new(FlowSettings { detector, ..FlowSettings::default() })),
+        ..FlowReport::default()
     };
     let (most, longest) = (OriginFlows::MAX_FLOWS, FlowKey::MAX_ID_BYTES);
     let backlog = Backlog::default();
@@ -186,6 +216,17 @@ fn reports_out_of_bounds_are_refused_and_such_settings_ignored() {
     assert_eq!(refused("what waits of a flow"), decoded(of(1, 1, endless)));
     let used = Backlog { released: u64::MAX, ..backlog };
     assert_eq!(refused("the number of a grant"), decoded(of(1, 1, used)));
+    let revocable = |count: usize, priority: i32, revoked: u64| {
+        let class = RevocableClass { priority, is_processed: false };
+        let revocable = Revocable { revoked, ..Revocable::default() };
+        FlowReport { revocable: vec![(class, revocable); count], ..FlowReport::default() }
+    };
+    let most = PeerRevocable::MAX_CLASSES;
+    assert_eq!(Ok(None), decoded(revocable(most, -1, 0)));
+    let too_many = "the number of classes that can be revoked at a replica";
+    assert_eq!(refused(too_many), decoded(revocable(most + 1, -1, 0)));
+    assert_eq!(refused("the priority of what can be revoked"), decoded(revocable(1, 0, 0)));
+    assert_eq!(refused("the number of a grant"), decoded(revocable(1, -1, u64::MAX)));
     let limit = Detector::Concurrency { requests: Some(f64::NAN), tokens: None };
     assert_eq!(Ok(None), decoded(with(limit)), "the rest of the batch counts");
 }
@@ -199,12 +240,64 @@ proptest! {
         let mut message = signalbox_wire::encode_frame(&delta);
         if let Some(pb::frame::Frame::Delta(delta)) = &mut message.frame {
             let mut known = pb::Delta::decode(delta.clone()).unwrap();
-            known.changes.iter_mut().for_each(|change| change.flow = None);
+            known.changes.iter_mut().for_each(|change| (change.flow, change.revocable) = (None, None));
             *delta = known.encode_to_vec().into();
         }
         let Ok(Frame::Delta { changes, .. }) = signalbox_wire::decode_frame(message) else { panic!("a delta") };
         let mut pool_state = PoolState::default();
         pool_state.apply(1, changes.iter().next().unwrap()).unwrap();
         prop_assert_eq!(Digest::default(), pool_state.digest());
+    }
+
+    /// A peer that does not know revocation has the owner's state but for that, and no reason to ask for it again.
+    #[test]
+    fn peer_that_does_not_know_revocation_has_the_same_flows(sent in vec(change(), 1..6), parts in vec(part(), 0..3)) {
+        use prost::Message;
+        let decoded = |is_known: bool| {
+            let changes = sent.iter().cloned().map(Change::Flow).collect::<Vec<_>>().into();
+            let to = sent.len() as u64;
+            let mut message = signalbox_wire::encode_frame(&Frame::Delta { epoch: 1, from: 0, to, changes });
+            if let Some(pb::frame::Frame::Delta(delta)) = &mut message.frame
+                && !is_known
+            {
+                let mut known = pb::Delta::decode(delta.clone()).unwrap();
+                known.changes.iter_mut().for_each(forget_revocation);
+                *delta = known.encode_to_vec().into();
+            }
+            let Ok(Frame::Delta { changes, .. }) = signalbox_wire::decode_frame(message) else { panic!("a delta") };
+            let mut pool_state = PoolState::default();
+            parts.iter().for_each(|part| pool_state.insert_flow_part(&known_of(part.clone(), is_known)));
+            changes.iter().for_each(|change| pool_state.apply(1, change).unwrap());
+            pool_state.digest()
+        };
+        let (all, known) = (decoded(true), decoded(false));
+        prop_assert_eq!(0, known.revocable);
+        prop_assert_eq!(Digest { revocable: 0, ..all }, known);
+    }
+}
+
+/// Removes from a change what earlier releases do not know.
+fn forget_revocation(change: &mut pb::Change) {
+    use pb::flow_change::Change as Kind;
+    change.revocable = None;
+    let flow = change.flow.as_mut().and_then(|flow| flow.change.as_mut());
+    if let Some(Kind::SettingsReported(pb::FlowSettingsReported { settings: Some(settings), .. })) = flow {
+        settings.revokes = false;
+    }
+}
+
+/// Returns what a peer knows of a part, which may know nothing of revocation.
+fn known_of(part: FlowPart, is_known: bool) -> FlowPart {
+    match part {
+        part if is_known => part,
+        FlowPart::Pool(settings, measures) => FlowPart::Pool(
+            Arc::new(FlowSettings { revokes: false, ..FlowSettings::clone(&settings) }),
+            measures,
+        ),
+        FlowPart::Origin(origin, flows) => {
+            let backlogs = flows.backlogs().map(|(flow, backlog)| (flow.clone(), *backlog));
+            FlowPart::Origin(origin, Arc::new(OriginFlows::new(flows.reported_settings(), backlogs)))
+        }
+        part @ FlowPart::Band(..) => part,
     }
 }

@@ -187,8 +187,8 @@ fn entry() -> BoxedStrategy<SnapshotEntry> {
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
-    any::<[u64; 9]>().prop_map(
-        |[specs, observed, loads, placements, models, usage, flows, responses, outputs]| Digest {
+    any::<[u64; 10]>().prop_map(
+        |[specs, observed, loads, placements, models, usage, flows, responses, outputs, revocable]| Digest {
             specs,
             observed,
             loads,
@@ -198,6 +198,7 @@ fn digest() -> impl Strategy<Value = Digest> {
             flows,
             responses,
             outputs,
+            revocable,
         },
     )
 }

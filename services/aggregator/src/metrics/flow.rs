@@ -155,7 +155,8 @@ mod tests {
     fn feedback(origin: Origin, requests: u64) -> Feedback {
         let usage = Usage { requests, bytes: 0, tokens: 100 * requests };
         let backlog = Backlog { usage, oldest_wait_ms: 0, released: 0 };
-        let flows = FlowReport { backlogs: vec![(FlowKey::new(-10, "a"), backlog)], settings: None };
+        let backlogs = vec![(FlowKey::new(-10, "a"), backlog)];
+        let flows = FlowReport { backlogs, ..FlowReport::default() };
         Feedback { epoch: 1, flows, ..Feedback::new(origin, 1, GaugeScope::All) }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct PoolMetrics {
     pub(super) draining_endpoints: UintGauge,
     pub(super) flow: FlowMetrics,
     /// By kind of change, in the order of the digest.
-    pub(super) state_digest: [UintGauge; 9],
+    pub(super) state_digest: [UintGauge; 10],
 }
 
 impl PoolMetrics {

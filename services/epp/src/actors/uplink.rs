@@ -194,7 +194,7 @@ fn flow_report(picker: &Picker, reporter: &mut BacklogReporter, scope: GaugeScop
     let backlogs = picker.gate.take_backlogs(picker.now_ms());
     let backlogs = reporter.report(scope, backlogs.iter().map(|(flow, backlog)| (flow, *backlog)));
     let settings = picker.gate.settings().filter(|_| scope == GaugeScope::All);
-    FlowReport { backlogs, settings: settings.map(Arc::clone) }
+    FlowReport { backlogs, settings: settings.map(Arc::clone), ..FlowReport::default() }
 }
 
 /// Requests a flush whenever there is feedback, at most once per [`FLUSH_INTERVAL`].

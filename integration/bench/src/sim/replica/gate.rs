@@ -109,7 +109,7 @@ impl Gate {
         let backlogs = gate.core.take_backlogs(now_ms);
         let backlogs = gate.reporter.report(scope, backlogs.iter().map(|(flow, of)| (flow, *of)));
         let settings = (scope == GaugeScope::All).then(|| Arc::clone(&gate.settings));
-        FlowReport { backlogs, settings }
+        FlowReport { backlogs, settings, ..FlowReport::default() }
     }
 }
 

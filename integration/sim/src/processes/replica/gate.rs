@@ -164,6 +164,6 @@ impl Gate {
     pub(super) fn report(&mut self, scope: GaugeScope, backlogs: &[(FlowKey, Backlog)]) -> FlowReport {
         let backlogs = self.reporter.report(scope, backlogs.iter().map(|(flow, of)| (flow, *of)));
         let settings = self.settings.clone().filter(|_| scope == GaugeScope::All);
-        FlowReport { backlogs, settings }
+        FlowReport { backlogs, settings, ..FlowReport::default() }
     }
 }

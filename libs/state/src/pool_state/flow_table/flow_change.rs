@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signalbox_flow::{BandShares, FlowKey, FlowSettings, PeerBacklog};
+use signalbox_flow::{BandShares, FlowKey, FlowSettings, PeerBacklog, PeerRevocable, RevocableClass};
 use signalbox_types::Origin;
 
 use super::flow_measures::FlowMeasures;
@@ -25,6 +25,16 @@ pub enum FlowChange {
         flow: FlowKey,
         /// What waits from now on, and up to which number requests may go. If this is the default, the flow is forgotten.
         backlog: PeerBacklog,
+    },
+    /// What can be revoked of one class at a replica has changed, or is to be revoked.
+    RevocableChanged {
+        /// The replica.
+        origin: Origin,
+        /// The class.
+        class: RevocableClass,
+        /// What can be revoked from now on, and up to which number requests are to be. If this is the default, the class is
+        /// forgotten.
+        revocable: PeerRevocable,
     },
     /// Requests of a band were granted.
     BandServed {

@@ -13,7 +13,7 @@ use super::origin_flows::OriginFlows;
 pub enum FlowPart {
     /// The settings, and what the owner measured.
     Pool(Arc<FlowSettings>, FlowMeasures),
-    /// What waits at one replica.
+    /// What waits at one replica, and what can be revoked there.
     Origin(Origin, Arc<OriginFlows>),
     /// What flows of the band of this priority got: all of them, or some.
     Band(i32, Arc<BandShares>),

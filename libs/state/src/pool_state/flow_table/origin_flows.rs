@@ -1,17 +1,20 @@
-//! What waits at one replica.
+//! What waits at one replica, and what can be revoked there.
 
 use std::collections::BTreeMap;
 
-use signalbox_flow::{FlowKey, PeerBacklog, Usage};
+use signalbox_flow::{FlowKey, PeerBacklog, PeerRevocable, RevocableClass, Usage};
 
-/// What waits at one replica, and the settings that it reported.
+/// What waits at one replica, what can be revoked there, and the settings that it reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginFlows {
     /// The checksum of the settings that the replica reported last; `None` if it reported none.
-    pub(super) reported_settings: Option<u64>,
+    reported_settings: Option<u64>,
+    /// Whether these say that requests in flight are revoked.
+    reports_revokes: bool,
     backlogs: BTreeMap<FlowKey, PeerBacklog>,
     /// What waits in each band.
     waiting: BTreeMap<i32, Usage>,
+    revocable: BTreeMap<RevocableClass, PeerRevocable>,
 }
 
 impl OriginFlows {
@@ -31,9 +34,34 @@ impl OriginFlows {
         flows
     }
 
-    /// Returns the checksum of the settings that the replica reported last; `None` if it reported none.
+    /// Adds whether the reported settings say that requests in flight are revoked, and what can be.
+    #[must_use]
+    pub fn with_revocable(
+        mut self,
+        reports_revokes: bool,
+        revocable: impl IntoIterator<Item = (RevocableClass, PeerRevocable)>,
+    ) -> Self {
+        self.reports_revokes = reports_revokes;
+        for (class, revocable) in revocable {
+            self.set_revocable(class, revocable);
+        }
+        self
+    }
+
+    /// Returns the checksum of the settings that the replica reported last, without [`Self::reports_revokes`]; `None` if it
+    /// reported none.
     pub fn reported_settings(&self) -> Option<u64> {
         self.reported_settings
+    }
+
+    /// Returns whether the reported settings say that requests in flight are revoked.
+    pub fn reports_revokes(&self) -> bool {
+        self.reports_revokes
+    }
+
+    /// Records the settings that the replica has reported: their checksum, and whether they say that requests are revoked.
+    pub(super) fn set_reported(&mut self, settings: u64, revokes: bool) {
+        (self.reported_settings, self.reports_revokes) = (Some(settings), revokes);
     }
 
     /// Returns what waits of each flow, ordered by flow. A flow of which nothing waits is listed while it has grants that the
@@ -55,6 +83,25 @@ impl OriginFlows {
     /// Returns what waits in each band.
     pub(super) fn bands(&self) -> impl Iterator<Item = (i32, Usage)> {
         self.waiting.iter().map(|(priority, usage)| (*priority, *usage))
+    }
+
+    /// Returns what can be revoked of each class, ordered by class.
+    pub fn revocable(&self) -> impl ExactSizeIterator<Item = (RevocableClass, PeerRevocable)> {
+        self.revocable.iter().map(|(class, revocable)| (*class, *revocable))
+    }
+
+    /// Returns what can be revoked of one class.
+    pub fn revocable_of(&self, class: RevocableClass) -> PeerRevocable {
+        self.revocable.get(&class).copied().unwrap_or_default()
+    }
+
+    /// Sets what can be revoked of a class, and returns what could before. The default value removes the class.
+    pub(super) fn set_revocable(&mut self, class: RevocableClass, revocable: PeerRevocable) -> PeerRevocable {
+        let before = match revocable == PeerRevocable::default() {
+            true => self.revocable.remove(&class),
+            false => self.revocable.insert(class, revocable),
+        };
+        before.unwrap_or_default()
     }
 
     /// Sets what waits of a flow, and returns what did before. The default value removes the flow.

@@ -2,7 +2,7 @@
 
 use signalbox_flow::{
     BandSettings, BandShares, Caps, Ceilings, Credit, Detector, Fairness, FlowKey, FlowSettings, Ordering,
-    PeerBacklog, Served, Usage,
+    PeerBacklog, PeerRevocable, RevocableClass, Served, Usage,
 };
 use signalbox_types::Origin;
 
@@ -17,9 +17,16 @@ const BACKLOG: u64 = 3;
 const BAND: u64 = 4;
 const SERVED: u64 = 5;
 const MEASURES: u64 = 6;
+const REVOCABLE: u64 = 7;
+const REVOKES: u64 = 8;
 
-/// Returns the checksum of settings.
-pub(crate) fn of_settings(settings: &FlowSettings) -> u64 {
+/// Returns the checksum of whether requests in flight are revoked.
+pub(super) fn of_revokes(settings: &FlowSettings) -> u64 {
+    if settings.revokes { hash_all(&[REVOKES]) } else { 0 }
+}
+
+/// Returns the checksum of settings, but for whether requests in flight are revoked: earlier releases do not know that.
+pub(super) fn of_settings(settings: &FlowSettings) -> u64 {
     let FlowSettings {
         caps,
         request_ttl_ms,
@@ -31,8 +38,9 @@ pub(crate) fn of_settings(settings: &FlowSettings) -> u64 {
         weights,
         detector,
         ceilings,
+        revokes,
     } = settings;
-    if *settings == FlowSettings::default() {
+    if *settings == (FlowSettings { revokes: *revokes, ..FlowSettings::default() }) {
         return 0;
     }
     let mut words = vec![SETTINGS];
@@ -51,9 +59,9 @@ pub(crate) fn of_settings(settings: &FlowSettings) -> u64 {
     hash_all(&words)
 }
 
-/// Returns the checksum of all that is known of a replica.
+/// Returns the checksum of what waits at a replica, and of its settings.
 pub(super) fn of_origin(origin: Origin, flows: &OriginFlows) -> u64 {
-    let reported = flows.reported_settings.map(|sum| hash_all(&[REPORTED_SETTINGS, origin.0, sum]));
+    let reported = flows.reported_settings().map(|sum| hash_all(&[REPORTED_SETTINGS, origin.0, sum]));
     let backlogs = flows.backlogs().map(|(flow, backlog)| of_backlog(origin, flow, *backlog));
     reported.into_iter().chain(backlogs).fold(0, u64::wrapping_add)
 }
@@ -66,6 +74,24 @@ pub(super) fn of_backlog(origin: Origin, flow: &FlowKey, backlog: PeerBacklog) -
     let FlowKey { priority, id } = flow;
     let flow = [word(*priority), hash_text(id)];
     hash_all(&[BACKLOG, origin.0, flow[0], flow[1], requests, bytes, tokens, oldest_ms, released, granted])
+}
+
+/// Returns the checksum of what can be revoked at a replica.
+pub(super) fn of_origin_revocable(origin: Origin, flows: &OriginFlows) -> u64 {
+    let reported = flows.reports_revokes().then(|| hash_all(&[REVOKES, origin.0]));
+    let classes = flows.revocable().map(|(class, revocable)| of_revocable(origin, class, revocable));
+    reported.into_iter().chain(classes).fold(0, u64::wrapping_add)
+}
+
+pub(super) fn of_revocable(origin: Origin, class: RevocableClass, revocable: PeerRevocable) -> u64 {
+    let PeerRevocable { requests, tokens, newest_ms, oldest_ms, revoked, ordered } = revocable;
+    if revocable == PeerRevocable::default() {
+        return 0;
+    }
+    let RevocableClass { priority, is_processed } = class;
+    let class = [origin.0, word(priority), u64::from(is_processed)];
+    let numbers = [requests, tokens, newest_ms, oldest_ms, revoked, ordered];
+    hash_all(&[&[REVOCABLE], class.as_slice(), numbers.as_slice()].concat())
 }
 
 /// Returns the checksum of what is known of a band, without its flows.
