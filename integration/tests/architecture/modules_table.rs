@@ -76,6 +76,7 @@ pub(crate) const MODULES: &[Modules] = &[
             ("owner_silence", &[]),
             ("queue", &[]),
             ("retry_after", &[]),
+            ("revocable_requests", &[]),
             ("seen", &["admit", "flow_view", "gate_core", "owner_silence"]),
             ("verdict", &["flow_control"]),
         ],

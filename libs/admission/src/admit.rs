@@ -73,7 +73,7 @@ impl Admitter<'_> {
                 (terms.wait_us as f64 / hold_us as f64).max(fill)
             }
             (Decision::NoEndpoint, _) if self.mode == FlowMode::On && is_empty(view) => {
-                return Admission::Wait { tokens: tokens(request, decision) };
+                return Admission::Wait { tokens: cost_tokens(request, decision) };
             }
             (Decision::NoEndpoint, _) | (Decision::Filtered, Detector::Wait { .. }) => return Admission::Go,
             (Decision::Picked { .. } | Decision::Filtered, _) => pool(),
@@ -81,14 +81,14 @@ impl Admitter<'_> {
         let bands = (request.priority, self.highest_waiting);
         match verdict(self.mode, self.settings, bands, saturation, pool) {
             Verdict::Go => Admission::Go,
-            Verdict::Wait => Admission::Wait { tokens: tokens(request, decision) },
+            Verdict::Wait => Admission::Wait { tokens: cost_tokens(request, decision) },
             Verdict::Shed => Admission::Shed,
         }
     }
 }
 
 /// Returns what a request costs: the tokens of its prompt that are not cached, and those of its expected output.
-fn tokens(request: &Request, decision: &Decision) -> u64 {
+pub fn cost_tokens(request: &Request, decision: &Decision) -> u64 {
     decision.uncached_tokens(request).saturating_add(request.expected_output_tokens())
 }
 

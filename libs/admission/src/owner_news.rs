@@ -1,6 +1,6 @@
 //! What the pool's state says to a replica about requests that wait.
 
-use signalbox_flow::{FlowKey, PoolPhase};
+use signalbox_flow::{FlowKey, PoolPhase, RevocableClass};
 use signalbox_state::View;
 use signalbox_types::Origin;
 
@@ -15,6 +15,8 @@ pub struct OwnerNews {
     pub highest_elsewhere: Option<i32>,
     /// Up to which number the requests of each flow may go at this replica.
     pub grants: Vec<(FlowKey, u64)>,
+    /// Up to which number requests of each class are to be revoked at this replica.
+    pub revocations: Vec<(RevocableClass, u64)>,
     /// Whether the owner knows the settings of this replica, or what waits here. One of an older release never does.
     pub knows_replica: bool,
     /// How many requests per second go from the queues of all replicas.
@@ -32,6 +34,7 @@ impl OwnerNews {
             phase,
             highest_elsewhere: highest_ungranted_elsewhere(view, origin),
             grants: flows.grants(origin).map(|(flow, up_to)| (flow.clone(), up_to)).collect(),
+            revocations: flows.revocations(origin).collect(),
             knows_replica: flows.origin(origin).is_some(),
             requests_per_second: flows.drain_rate().requests_per_second(),
             turn: turn(view, origin),

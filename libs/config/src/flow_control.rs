@@ -66,11 +66,7 @@ pub(crate) fn read(
     };
     read_times(&flow, &mut settings, diagnostics);
     read_weights(&flow, &mut settings, diagnostics);
-    if flow.boolean("enableEviction", false, &mut diagnostics.problems)
-        && let Some(at) = flow.optional("enableEviction")
-    {
-        diagnostics.add_problem(&at, "eviction of requests in flight is not supported yet; write false");
-    }
+    settings.revokes = flow.boolean("enableEviction", false, &mut diagnostics.problems);
     if let Some(at) = flow.optional("usageLimitPolicyPluginRef").filter(|at| !at.is_null())
         && let Some(ceilings) = ceilings(&at, plugins, diagnostics)
     {

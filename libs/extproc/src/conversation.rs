@@ -67,6 +67,8 @@ impl Conversation {
             Event::Message(message) => self.receive(message),
             Event::MessageTooLong => self.request.on_message_too_long(&self.config),
             Event::Picked(picked) => self.on_picked(picked.as_ref()),
+            Event::Revoked(refusal) if self.can_be_revoked() => self.request.refuse(refusal, &self.config),
+            Event::Revoked(_) => Actions::new(),
         }
     }
 
@@ -107,12 +109,19 @@ impl Conversation {
         self.body_modes.may_hide_response()
     }
 
+    /// Returns whether the request was sent to an endpoint and can still be answered instead: its response has not begun, and
+    /// the gateway will show it first.
+    pub fn can_be_revoked(&self) -> bool {
+        let is_awaited = self.request.stage().is_sent() && self.response.stage == Stage::Awaited;
+        is_awaited && !self.has_half_closed && !self.may_hide_response()
+    }
+
     /// Returns whether any of the response's body has arrived.
     pub fn has_response_body(&self) -> bool {
         self.response.has_body()
     }
 
-    /// Returns why the request was refused, if it was.
+    /// Returns why the request was refused or revoked, if it was.
     pub fn refusal(&self) -> Option<&Refusal> {
         self.request.stage().refusal()
     }

@@ -20,6 +20,9 @@ pub enum Event {
     MessageTooLong,
     /// The result of [`Action::Pick`].
     Picked(Result<Destination, Refusal>),
+    /// The request is to give up its place at its endpoint, for this reason. Without effect unless
+    /// [`crate::Conversation::can_be_revoked`].
+    Revoked(Refusal),
 }
 
 /// An output of a conversation: something to do or to record.
@@ -84,7 +87,7 @@ pub type Actions = SmallVec<[Action; 2]>;
 pub enum Outcome {
     /// The request was not sent to an endpoint.
     NotSent,
-    /// The request was refused and not sent to an endpoint; see [`crate::Conversation::refusal`].
+    /// The request was refused, or revoked before its response began; see [`crate::Conversation::refusal`].
     Refused,
     /// The response ended.
     Complete,

@@ -20,7 +20,7 @@ pub enum Refusal {
     },
     /// The picker already buffers as many request bodies as it may.
     BodyBudgetExceeded,
-    /// The request could not wait for an endpoint, or not for long enough.
+    /// The request could not wait for an endpoint, or not for long enough, or was revoked at its endpoint.
     Dropped {
         /// Why.
         reason: DropReason,
@@ -96,6 +96,7 @@ impl fmt::Display for Refusal {
                     DropReason::Expired => "the request has waited for an endpoint for as long as it may",
                     DropReason::Cancelled => "the request was cancelled while it waited",
                     DropReason::ShuttingDown => "the endpoint picker shuts down",
+                    DropReason::Revoked => "request evicted by flow control",
                 };
                 write!(f, "{why}; retry after {retry_after_s} s")
             }

@@ -1,6 +1,6 @@
-//! Why a request leaves the queue without an endpoint.
+//! Why flow control refuses a request.
 
-/// Why a request leaves the queue without an endpoint. Statuses and names are those of the Go EPP.
+/// Why flow control refuses a request: it leaves the queue without an endpoint, or is revoked. Statuses and names are those of the Go EPP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
     /// The pool is full, and so is the queue; or the request does not wait because its priority is negative.
@@ -13,13 +13,15 @@ pub enum DropReason {
     Cancelled,
     /// The replica shuts down.
     ShuttingDown,
+    /// The request was in flight, and gave up its place to a more important one.
+    Revoked,
 }
 
 impl DropReason {
     /// Returns the HTTP status of the refusal.
     pub fn status(self) -> u16 {
         match self {
-            Self::Saturated | Self::Expired => 429,
+            Self::Saturated | Self::Expired | Self::Revoked => 429,
             Self::NoEndpoints | Self::Cancelled | Self::ShuttingDown => 503,
         }
     }
@@ -32,6 +34,7 @@ impl DropReason {
             Self::Expired => "rejected-ttl-expired",
             Self::Cancelled => "rejected-context-cancelled",
             Self::ShuttingDown => "rejected-shutting-down",
+            Self::Revoked => "evicted",
         }
     }
 }

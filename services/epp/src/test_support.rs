@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use signalbox_admission::{FlowControl, FlowMode};
+use signalbox_flow::FlowSettings;
 use signalbox_intake::{Api, ParsedRequest};
 use signalbox_peers::Connections;
 use signalbox_schedule::{Policy, Waited};
@@ -97,12 +98,13 @@ pub(crate) fn picker_for(pool: &Pool, policy: Policy) -> Picker {
     picker_with_feedback(pool, policy).0
 }
 
-/// Returns the settings of a picker with flow control.
+/// Returns the settings of a picker with flow control that revokes requests.
 pub(crate) fn picker_settings(policy: Policy) -> PickerSettings {
+    let settings = FlowSettings { revokes: true, ..FlowSettings::default() };
     PickerSettings {
         replica: ReplicaKey::of("epp"),
         policy: Arc::new(policy),
-        flow_control: FlowControl { mode: FlowMode::On, ..FlowControl::default() },
+        flow_control: FlowControl { mode: FlowMode::On, settings: Arc::new(settings) },
         conversations: signalbox_extproc::Config::default(),
         fallback_endpoints: 0,
         scores: EndpointScores::Hidden,

@@ -30,6 +30,7 @@ pub(super) fn describe(flow_control: &FlowControl) -> Vec<String> {
                 ms => format!("{}, then it is refused with 429", limit(Some(ms))),
             }
         ),
+        revocation(settings).to_owned(),
         format!(
             "while the pool has no endpoint, every request waits for one {}, then it is refused with 503",
             limit(settings.no_endpoint_ttl_ms)
@@ -44,6 +45,15 @@ pub(super) fn describe(flow_control: &FlowControl) -> Vec<String> {
         lines.push(format!("weights: {}, all others 1", weights.collect::<Vec<_>>().join(", ")));
     }
     lines
+}
+
+fn revocation(settings: &FlowSettings) -> &'static str {
+    match settings.revokes {
+        true => {
+            "a request with a negative priority whose response has not begun is evicted with 429 if one of a higher priority needs its place"
+        }
+        false => "no request that was sent to an endpoint is evicted",
+    }
 }
 
 /// Describes each band, highest first, and all that are not listed.

@@ -40,6 +40,7 @@ flowControl:
   defaultRequestTTL: 1m30s
   noEndpointRequestTTL: 0s
   sheddableWait: 250ms
+  enableEviction: true
   usageLimitPolicyPluginRef: held
   saturationDetector: { pluginRef: busy }
   weights: { team-a: 3 }
@@ -60,6 +61,7 @@ flowControl:
     );
     assert_eq!(Ceilings::HoldbackByValue { lowest: 0.6, highest: 1.0 }, settings.ceilings);
     assert_eq!(Detector::Concurrency { requests: Some(20.0), tokens: Some(1e6) }, settings.detector);
+    assert!(settings.revokes);
     assert_eq!(Some(&3), weights.get("team-a"));
     assert_eq!((50, Fairness::RoundRobin), (default_band.caps.requests, default_band.fairness));
     assert_eq!(
@@ -78,6 +80,7 @@ flowControl:
         "a request waits for a place for up to 90 s, then it is refused with 429",
         "a request with a negative priority waits for up to 250 ms",
         "every request waits for one as long as its client does",
+        "a request with a negative priority whose response has not begun is evicted with 429 if one of a higher priority needs its place",
         "all replicas together keep at most 900 requests, 2147483648 bytes waiting",
         "priority 10: flows go in turn, one request each; requests of a flow by arrival plus their TTFT goal, at most 5 s; at most 50 requests, 1000000000 bytes wait; at least 20 %",
         "every other negative priority: flows share by tokens and weight",
@@ -100,7 +103,7 @@ flowControl:
   maxRequets: 5
   maxBytes: 5 apples
   defaultRequestTTL: 60
-  enableEviction: true
+  enableEviction: maybe
   usageLimitPolicyPluginRef: queue-scorer
   saturationDetector: { pluginRef: queue-scorer }
   weights: { team-a: 0 }
@@ -118,7 +121,7 @@ flowControl:
         "line 9: flowControl.maxRequets: unknown field; did you mean \"maxRequests\"?",
         "line 10: flowControl.maxBytes: \"5 apples\" is not a number of bytes; write it like 1000000 or 512Mi",
         "line 11: flowControl.defaultRequestTTL: \"60\" is not a duration; write it like 60s or 1m30s",
-        "line 12: flowControl.enableEviction: eviction of requests in flight is not supported yet; write false",
+        "line 12: flowControl.enableEviction: ",
         "line 13: flowControl.usageLimitPolicyPluginRef: plugins declares no usage limit policy named \"queue-scorer\"; declare it there",
         "line 14: flowControl.saturationDetector.pluginRef: \"queue-scorer\" is no saturation detector; name a plugin of type",
         "line 15: flowControl.weights.team-a: invalid value 0; write an integer from 1 to 1000000",

@@ -285,7 +285,8 @@ impl Request {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal, config: &Config) -> Actions {
+    /// Answers the request, which goes to no endpoint or gives up its place there.
+    pub(crate) fn refuse(&mut self, refusal: Refusal, config: &Config) -> Actions {
         let reply = reply::refuse(&refusal, self.headers.error_format, config.retry_after_s);
         self.stage = Stage::Refused(refusal);
         smallvec![Action::Reply(reply), Action::Close]

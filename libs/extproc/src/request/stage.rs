@@ -24,7 +24,7 @@ pub(crate) enum Stage {
     Sent { _reservation: Option<BodyReservation> },
     /// The gateway responded by itself before the request had a destination.
     AnsweredByGateway,
-    /// It was refused.
+    /// It was refused, or revoked.
     Refused(Refusal),
 }
 

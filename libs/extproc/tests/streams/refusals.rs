@@ -8,7 +8,7 @@ use signalbox_protos::envoy::service::ext_proc::v3::{BodySendMode, ProcessingReq
 
 use crate::gateway::{
     BODY, ENDPOINT, Gateway, Observed, POST, request, request_body, request_headers, request_trailers,
-    response_headers, with_body_modes,
+    response_body, response_headers, with_body_modes,
 };
 
 const CHAT: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
@@ -234,4 +234,51 @@ fn dropped_requests_are_told_why_and_when_to_come_again() {
         panic!("{observed:?}")
     };
     assert_eq!((429, None), (*status, reason.as_deref()));
+}
+
+/// Returns what is observed if a request is revoked after these messages of its response, and its outcome then. The gateway
+/// announces how it sends the response's body, if a mode is given.
+fn revoked_after(
+    mode: Option<BodySendMode>,
+    response: Option<ProcessingRequest>,
+) -> (Vec<Observed>, Outcome) {
+    let mut gateway = Gateway::new();
+    let [headers, body] = request(&POST, BODY);
+    let headers = match mode {
+        Some(mode) => with_body_modes(headers, BodySendMode::FullDuplexStreamed, mode),
+        None => headers,
+    };
+    for message in [headers, body].into_iter().chain(response) {
+        gateway.send(message);
+    }
+    let refusal = Refusal::Dropped { reason: DropReason::Revoked, retry_after_s: 9 };
+    let observed = gateway.step(Event::Revoked(refusal));
+    (observed, gateway.conversation.outcome())
+}
+
+#[test]
+fn request_is_revoked_until_its_response_begins() {
+    let modes = [BodySendMode::FullDuplexStreamed, BodySendMode::Streamed, BodySendMode::Buffered];
+    for mode in modes {
+        let (observed, outcome) = revoked_after(Some(mode), None);
+        let [Observed::Refused { status, body, reason, retry_after, .. }, Observed::Close] = &*observed
+        else {
+            panic!("{observed:?}")
+        };
+        assert_eq!((429, Some("evicted"), Some("9")), (*status, reason.as_deref(), retry_after.as_deref()));
+        assert!(body.contains("request evicted by flow control"), "{body}");
+        assert_eq!(Outcome::Refused, outcome);
+        for begun in [response_headers("200", false), response_body("data", false)] {
+            assert_eq!((Vec::new(), Outcome::Aborted), revoked_after(Some(mode), Some(begun)));
+        }
+    }
+}
+
+/// Its response may have begun unseen.
+#[test]
+fn request_whose_response_may_be_hidden_is_not_revoked() {
+    for mode in [Some(BodySendMode::None), None] {
+        assert_eq!(Vec::<Observed>::new(), revoked_after(mode, None).0);
+    }
+    assert_eq!(Vec::<Observed>::new(), Gateway::new().step(Event::Revoked(Refusal::Shed)));
 }

@@ -148,7 +148,7 @@ impl State {
             return;
         };
         // Before the bookings: a request that moves on meanwhile counts twice rather than not at all, which would grant its
-        // place once more.
+        // place once more. Nor does one count as revoked that is still booked.
         let flows = flow_report(&self.picker, &mut self.backlogs, scope);
         let changed = self.picker.bookings.take_changed();
         let gauges = match scope {
@@ -189,12 +189,13 @@ impl State {
     }
 }
 
-/// Returns what waits here, for a batch.
+/// Returns what waits here and can be revoked, for a batch.
 fn flow_report(picker: &Picker, reporter: &mut BacklogReporter, scope: GaugeScope) -> FlowReport {
     let backlogs = picker.gate.take_backlogs(picker.now_ms());
     let backlogs = reporter.report(scope, backlogs.iter().map(|(flow, backlog)| (flow, *backlog)));
+    let revocable = picker.gate.report_revocable(picker.now_ms(), scope);
     let settings = picker.gate.settings().filter(|_| scope == GaugeScope::All);
-    FlowReport { backlogs, settings: settings.map(Arc::clone), ..FlowReport::default() }
+    FlowReport { backlogs, revocable, settings: settings.map(Arc::clone) }
 }
 
 /// Requests a flush whenever there is feedback, at most once per [`FLUSH_INTERVAL`].

@@ -123,9 +123,12 @@ impl Picker {
         self.gate.apply(self.now_ms(), &OwnerNews::of(view, self.origin()));
     }
 
-    /// Returns the refusal of a request of `priority` that cannot wait any longer, and counts it.
-    pub(crate) fn refuse_waiting(&self, reason: DropReason, priority: i32) -> Refusal {
-        if matches!(reason, DropReason::Saturated | DropReason::NoEndpoints | DropReason::Expired) {
+    /// Returns the refusal of a request of `priority` that cannot wait any longer, or is revoked, and counts it.
+    pub(crate) fn refuse_for(&self, reason: DropReason, priority: i32) -> Refusal {
+        if matches!(
+            reason,
+            DropReason::Saturated | DropReason::NoEndpoints | DropReason::Expired | DropReason::Revoked
+        ) {
             self.arrivals.record_refusal();
         }
         self.refusal(reason, priority)

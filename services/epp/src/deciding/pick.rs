@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use signalbox_admission::Admission;
+use signalbox_admission::{Admission, cost_tokens};
 use signalbox_extproc::{Destination, Refusal};
 use signalbox_intake::{Api, Delivery, ParsedRequest};
 use signalbox_schedule::{
@@ -33,6 +33,8 @@ const FALLBACK_DURATION: Duration = Duration::from_secs(10);
 pub(crate) struct PickedEndpoint {
     pub(crate) destination: Destination,
     pub(crate) booked: BookedRequest,
+    /// Uncached prompt tokens and expected output tokens; 0 for an endpoint that was picked without a decision.
+    pub(crate) tokens: u64,
 }
 
 impl Picker {
@@ -95,7 +97,7 @@ impl Picker {
             expected_prefill: Duration::ZERO,
             expected_duration: FALLBACK_DURATION,
         };
-        Ok(PickedEndpoint { destination: self.destination(&snapshot, *position), booked })
+        Ok(PickedEndpoint { destination: self.destination(&snapshot, *position), booked, tokens: 0 })
     }
 
     /// Picks an endpoint for a request and books the request there.
@@ -141,12 +143,13 @@ impl Picker {
             Decision::Filtered => Err(NotPicked::Refused(Refusal::Saturated)),
             Decision::Picked { position, terms } => {
                 self.metrics.count_decision(&inputs.request, &terms);
+                let tokens = cost_tokens(&inputs.request, &decision);
                 let booked = pick.book(&inputs, (position, &terms), chain, &mut &*self);
                 let block_bytes = snapshot.view.format.block_bytes;
                 let booked = booked_request(booked, (&inputs.request, api, delivery), &terms, block_bytes);
                 let destination = self.destination(&snapshot, position);
                 let destination = self.add_fallbacks_and_scores(&snapshot, &ranked, destination);
-                Ok(PickedEndpoint { destination, booked })
+                Ok(PickedEndpoint { destination, booked, tokens })
             }
         };
         let (view, view_age_ms) = (&snapshot.recorded, self.view_age_ms());

@@ -1,16 +1,19 @@
 //! The gate of one pool: requests go at once, or wait here until they are granted a place.
 
 mod place;
+mod revocable;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use signalbox_admission::{
     Admitter, Arrival, Behind, Ended, FlowControl, FlowMode, GateCore, HighestWaiting, OwnerNews,
+    RevocableRequests,
 };
 use signalbox_flow::{Backlog, Detector, DropReason, FlowKey, FlowSettings, Saturation, Ticket, Usage};
 use tokio::sync::{Notify, oneshot};
 
 pub(crate) use self::place::{Place, WaitEnd};
+pub(crate) use self::revocable::RevocablePlace;
 
 /// Where requests wait at this replica while the pool is full. A request that goes at once takes no lock.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(crate) struct Gate {
     mode: FlowMode,
     settings: Arc<FlowSettings>,
     core: Mutex<GateCore<oneshot::Sender<WaitEnd>>>,
+    /// The requests in flight that can be revoked.
+    revocable: Mutex<RevocableRequests<oneshot::Sender<()>>>,
     /// As in the core, for requests that arrive.
     highest_waiting: HighestWaiting,
     default_retry_after_s: u32,
@@ -34,6 +39,7 @@ impl Gate {
             mode: control.mode,
             settings: control.settings,
             core: Mutex::default(),
+            revocable: Mutex::default(),
             highest_waiting: HighestWaiting::default(),
             default_retry_after_s,
             begun: Notify::new(),
@@ -106,6 +112,7 @@ impl Gate {
         let mut core = self.lock();
         let ended = core.apply(now_ms, news);
         self.finish(core, ended);
+        self.revoke(news);
     }
 
     /// While the owner is silent, grants to what waits here; `local` tells the saturation of this replica's share of the pool,

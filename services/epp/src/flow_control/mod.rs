@@ -1,6 +1,6 @@
-//! Flow control at a replica: where requests wait while the pool is full. What happens to them is decided in
+//! Flow control at a replica: where requests wait while the pool is full, and which ones in flight give up their places. What happens to them is decided in
 //! `signalbox_admission`; see there.
 
 mod gate;
 
-pub(crate) use gate::{Gate, Place, WaitEnd};
+pub(crate) use gate::{Gate, Place, RevocablePlace, WaitEnd};

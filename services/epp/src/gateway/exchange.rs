@@ -2,6 +2,7 @@
 //! connection polls it itself; there is no task and no channel per request.
 
 mod picking;
+mod revoking;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use tonic::{Code, Status, Streaming};
 use self::picking::WaitingExchange;
 use crate::bookings::booked_request::BookedRequest;
 use crate::deciding::picker::Picker;
+use crate::flow_control::RevocablePlace;
 use crate::gateway::gateway_connections::OpenStream;
 use crate::gateway::long_work::run_long;
 use crate::metrics::bounded_labels::Service;
@@ -43,6 +45,10 @@ pub(crate) struct Exchange {
     /// The request while it waits for a place.
     waiting: Option<WaitingExchange>,
     booked: Option<BookedRequest>,
+    /// The request's place while it can be revoked.
+    revocable: Option<RevocablePlace>,
+    /// Whether the request was revoked.
+    is_revoked: bool,
     /// Completes when the prompt of a request whose response comes in one piece should be processed.
     prefill_ends: Option<Pin<Box<Sleep>>>,
     /// Number of the booking if the gateway may hide the end of the response.
@@ -81,6 +87,8 @@ impl Exchange {
             replies: VecDeque::new(),
             waiting: None,
             booked: None,
+            revocable: None,
+            is_revoked: false,
             prefill_ends: None,
             booking_number: None,
             answered_at: None,
@@ -101,6 +109,7 @@ impl Exchange {
             // The gateway has answered by itself.
             self.waiting = None;
         }
+        self.keep_revocable_if_unanswered();
     }
 
     /// Performs a step. A panic ends this stream, not the connection that it shares with others.
@@ -223,6 +232,7 @@ impl Exchange {
     /// gateway closes the other half of the stream too, or until the booking would expire.
     fn half_close(&mut self) {
         self.conversation.half_close();
+        self.keep_revocable_if_unanswered();
         let goes_on = self.conversation.outcome() == Outcome::Aborted;
         self.state = match self.booked.as_ref().filter(|_| goes_on) {
             Some(booked) => {
@@ -264,7 +274,12 @@ impl Stream for Exchange {
                 return Poll::Pending;
             }
             this.conversation.release_sent_body();
-            match ready!(Pin::new(&mut this.inbound).poll_next(context)) {
+            // A response that has arrived goes before a revocation.
+            let Poll::Ready(message) = Pin::new(&mut this.inbound).poll_next(context) else {
+                ready!(this.poll_revoked(context));
+                continue;
+            };
+            match message {
                 Some(Ok(message)) => this.handle_guarded(Event::Message(message)),
                 // The message is too long. The gateway is still there and waits for an answer.
                 Some(Err(status)) if status.code() == Code::OutOfRange => {
@@ -289,6 +304,9 @@ impl Exchange {
             if let Some(booked) = &mut self.booked {
                 booked.booking.record_first_output(self.picker.now_ms());
             }
+            if let Some(place) = &mut self.revocable {
+                place.record_processed();
+            }
         }
     }
 
@@ -301,6 +319,9 @@ impl Exchange {
         }
         if self.waiting.take().is_some() {
             self.count_wait_end("EvictedContextCancelled");
+        }
+        if self.is_revoked && self.replies.is_empty() {
+            self.picker.metrics.requests.revocations.count_confirmed();
         }
         if self.conversation.outcome() == Outcome::Hidden {
             // If nothing was seen of the response, nothing speaks against it.

@@ -54,7 +54,9 @@ pub(crate) fn rejected(reason: DropReason) -> &'static str {
     match reason {
         DropReason::Saturated => "RejectedCapacity",
         DropReason::NoEndpoints => "RejectedNoEndpoints",
-        DropReason::Expired | DropReason::Cancelled | DropReason::ShuttingDown => "RejectedOther",
+        DropReason::Expired | DropReason::Cancelled | DropReason::ShuttingDown | DropReason::Revoked => {
+            "RejectedOther"
+        }
     }
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn evicted(reason: DropReason) -> &'static str {
         DropReason::Expired => "EvictedTTL",
         DropReason::NoEndpoints => "EvictedNoEndpoints",
         DropReason::Cancelled => "EvictedContextCancelled",
-        DropReason::Saturated | DropReason::ShuttingDown => "EvictedOther",
+        DropReason::Saturated | DropReason::ShuttingDown | DropReason::Revoked => "EvictedOther",
     }
 }
 

@@ -11,6 +11,7 @@ use signalbox_intake::response::Usage;
 
 use super::bounded_labels::{BoundedLabels, Service};
 use super::flow_control::{FlowMetrics, FlowSummary};
+use super::revocations::RevocationMetrics;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ModelLabels {
@@ -58,6 +59,7 @@ pub(crate) struct RequestMetrics {
     cached_tokens: Histograms,
     time_to_first_token: Histograms,
     flow_control: FlowMetrics,
+    pub(crate) revocations: RevocationMetrics,
 }
 
 impl Default for RequestMetrics {
@@ -81,6 +83,7 @@ impl RequestMetrics {
             cached_tokens: Family::new_with_constructor(tokens),
             time_to_first_token: Family::new_with_constructor(seconds),
             flow_control: FlowMetrics::register(registry),
+            revocations: RevocationMetrics::register(registry),
         };
         for prefix in ["llm_d_epp_request", "inference_objective_request"] {
             registry.register(prefix, "Requests by model", requests.total.clone());

@@ -6,4 +6,5 @@ pub(crate) mod counters;
 pub(crate) mod flow_control;
 pub(crate) mod go_epp;
 mod histograms;
+pub(crate) mod revocations;
 pub(crate) mod unread_prompts;

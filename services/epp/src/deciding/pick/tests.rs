@@ -218,7 +218,7 @@ fn each_request_that_arrives_is_counted_once() {
     let waited = picker.pick_or_fall_back(prompt_of(20, 256), granted());
     assert!(waited.is_ok());
     assert_eq!(counts, picker.arrivals.counts());
-    picker.refuse_waiting(DropReason::Saturated, 0);
+    picker.refuse_for(DropReason::Saturated, 0);
     assert_eq!(1, picker.arrivals.counts().refused);
 }
 

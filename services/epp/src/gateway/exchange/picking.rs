@@ -44,7 +44,7 @@ impl Exchange {
 
     /// Keeps the booking of a picked endpoint; returns the destination.
     fn keep(&mut self, picked: PickedEndpoint) -> Destination {
-        let PickedEndpoint { mut destination, booked } = picked;
+        let PickedEndpoint { mut destination, booked, tokens: _ } = picked;
         if self.conversation.may_hide_response() {
             let number = self.picker.detached.register();
             self.booking_number = Some(number);
@@ -68,11 +68,14 @@ impl Exchange {
     /// Picks an endpoint, or lets the request wait for a place if it did not wait yet.
     fn pick_or_wait(&mut self, parsed: ParsedRequest, span: Option<ActiveSpan>, waited: Option<Waited>) {
         let context = RequestContext { request_id: self.conversation.request_id(), span, waited };
+        let priority = parsed.request.priority;
         match self.picker.pick_or_fall_back(parsed, context) {
             Ok(picked) => {
                 self.count_wait_end("Dispatched");
+                let tokens = picked.tokens;
                 let destination = self.keep(picked);
                 self.handle(Event::Picked(Ok(destination)));
+                self.make_revocable(priority, tokens);
             }
             Err(NotPicked::Refused(refusal)) => self.handle(Event::Picked(Err(refusal))),
             Err(NotPicked::Waits(held)) => self.wait(held),
@@ -116,7 +119,7 @@ impl Exchange {
     /// Refuses a request of `priority` that cannot wait, or cannot wait any longer.
     fn drop_waiting(&mut self, reason: DropReason, priority: i32, outcome: &'static str) {
         self.count_wait_end(outcome);
-        self.handle(Event::Picked(Err(self.picker.refuse_waiting(reason, priority))));
+        self.handle(Event::Picked(Err(self.picker.refuse_for(reason, priority))));
     }
 
     pub(super) fn count_wait_end(&mut self, outcome: &'static str) {

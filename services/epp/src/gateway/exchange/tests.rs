@@ -122,6 +122,7 @@ async fn disconnecting_client_leaves_no_booking() {
 }
 
 mod polled_streams;
+mod revoking;
 mod served_requests;
 mod stored_responses;
 mod waiting;
