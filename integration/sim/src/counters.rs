@@ -26,6 +26,10 @@ pub enum Counter {
     WaiterLeft,
     /// Requests that could not wait.
     Refused,
+    /// Requests in flight that were revoked.
+    Revoked,
+    /// Requests that were to be revoked when their response had just begun.
+    RevokedTooLate,
     /// Aggregators that became the owner.
     Takeover,
     /// Claims that replaced an owner that still held its lease.
@@ -118,7 +122,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 55] = [
         Self::Event,
         Self::Change,
         Self::Request,
@@ -128,6 +132,8 @@ impl Counter {
         Self::WaitExpired,
         Self::WaiterLeft,
         Self::Refused,
+        Self::Revoked,
+        Self::RevokedTooLate,
         Self::Takeover,
         Self::EarlyClaim,
         Self::OwnershipLost,

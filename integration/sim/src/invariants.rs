@@ -85,6 +85,10 @@ pub enum Invariant {
     GrantsAreUsedOnce,
     /// A replica grants by itself only while it has no owner, and only in its share of the pool.
     OwnGrantsAreBounded,
+    /// A request that was revoked is not served, and none is revoked whose response has begun.
+    RevokedIsNotServed,
+    /// No more requests are revoked than ordered, and no more are ordered than there are, for one of a higher priority that waits.
+    RevocationsFitWhatWaits,
     /// After all requests have ended, none waits, and the pool knows it.
     QueuesEmpty,
     /// Once settled, no replica has unacknowledged placements.
@@ -108,7 +112,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All invariants.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 51] = [
         Self::OneWriter,
         Self::OneState,
         Self::VersionsGrow,
@@ -149,6 +153,8 @@ impl Invariant {
         Self::NoStarvation,
         Self::GrantsAreUsedOnce,
         Self::OwnGrantsAreBounded,
+        Self::RevokedIsNotServed,
+        Self::RevocationsFitWhatWaits,
         Self::QueuesEmpty,
         Self::OverlaysAreEmpty,
         Self::EndpointsAreFresh,
@@ -203,6 +209,8 @@ impl Invariant {
             Self::NoStarvation => "no-starvation",
             Self::GrantsAreUsedOnce => "grants-are-used-once",
             Self::OwnGrantsAreBounded => "own-grants-are-bounded",
+            Self::RevokedIsNotServed => "revoked-is-not-served",
+            Self::RevocationsFitWhatWaits => "revocations-fit-what-waits",
             Self::QueuesEmpty => "queues-empty",
             Self::OverlaysAreEmpty => "overlays-are-empty",
             Self::EndpointsAreFresh => "endpoints-are-fresh",

@@ -7,12 +7,13 @@ mod grants;
 mod outranked;
 mod placements;
 mod probes;
+pub(crate) mod revocations;
 mod snapshots;
 pub(crate) mod waits;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use signalbox_flow::{FlowKey, PeerBacklog};
+use signalbox_flow::{FlowKey, PeerBacklog, PeerRevocable, RevocableClass};
 use signalbox_state::{
     AssignedEndpoint, CatchUp, Change, Circuit, Digest, Follower, Frame, Gap, PlacedPrompt, PoolRole,
     PoolState, RoleStatus,
@@ -24,6 +25,7 @@ use self::draining::Loads;
 use self::feedback_sources::FeedbackSources;
 use self::placements::Retention;
 use self::probes::Probes;
+use self::revocations::Revocations;
 use self::snapshots::SentSnapshots;
 use self::waits::Waits;
 use crate::counters::{Counter, Counters};
@@ -49,6 +51,8 @@ struct OwnerRecord {
     circuits: BTreeMap<EndpointKey, Circuit>,
     /// What waits of each flow at each origin, as the owner's changes say.
     backlogs: BTreeMap<(Origin, FlowKey), PeerBacklog>,
+    /// What can be revoked of each class at each origin, as the owner's changes say.
+    revocable: BTreeMap<(Origin, RevocableClass), PeerRevocable>,
 }
 
 /// Observes all processes and keeps the first violation.
@@ -83,6 +87,7 @@ pub(crate) struct StepChecker {
     snapshots: SentSnapshots,
     attempts: Attempts,
     waits: Waits,
+    revocations: Revocations,
 }
 
 impl StepChecker {
@@ -107,6 +112,7 @@ impl StepChecker {
             snapshots: SentSnapshots::default(),
             attempts: Attempts::new(),
             waits: Waits::default(),
+            revocations: Revocations::default(),
         }
     }
 
@@ -190,6 +196,7 @@ impl StepChecker {
                 record.expired.insert(*origin);
                 record.acknowledged.remove(origin);
                 record.backlogs.retain(|(of, _), _| of != origin);
+                record.revocable.retain(|(of, _), _| of != origin);
             }
             Change::Acknowledged { origin, number } => {
                 self.check_acknowledgement(process, pool_state, *origin, *number);
@@ -202,7 +209,7 @@ impl StepChecker {
             Change::Assessed { endpoint, assessment } => {
                 self.check_circuit(counters, process, *endpoint, assessment.circuit);
             }
-            Change::Flow(change) => self.check_flow_change(process, change),
+            Change::Flow(change) => self.check_flow_change(process, pool_state, change),
             Change::Evicted { .. } => counters.increment(Counter::Eviction),
             _ => {}
         }
@@ -223,7 +230,9 @@ impl StepChecker {
         let circuits =
             role.pool_state().endpoints().map(|member| (member.key, member.assessment.circuit)).collect();
         let backlogs = grants::backlogs_of(role.pool_state());
-        let record = OwnerRecord { acknowledged, loads, circuits, backlogs, ..OwnerRecord::default() };
+        let revocable = revocations::revocable_of(role.pool_state());
+        let record =
+            OwnerRecord { acknowledged, loads, circuits, backlogs, revocable, ..OwnerRecord::default() };
         self.owners.entry(process).or_insert(record);
         let latest_ms =
             role.pool_state().endpoints().map(|member| member.observed.scrape_status_since_ms).max();

@@ -46,6 +46,8 @@ pub(crate) enum Timer {
     Depart(u64),
     /// The client of this request, which waited, goes away.
     ClientLeaves(u64),
+    /// The stream of this request, which is to be revoked, answers it.
+    Revoke(u64),
     /// The first output of this request arrives.
     FirstOutput(u64),
     /// This request ends.

@@ -7,6 +7,7 @@ mod gate;
 mod heard;
 mod recorded_feedback;
 mod requests;
+mod revoking;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -169,6 +170,7 @@ impl Replica {
             Timer::TendWaiting => self.tend_waiting(cluster),
             Timer::Depart(number) => self.depart(cluster, number),
             Timer::ClientLeaves(number) => self.end_client(cluster, number),
+            Timer::Revoke(number) => self.revoke(cluster, number),
             Timer::FirstOutput(number) => self.record_first_output(cluster, number),
             Timer::RequestEnd(number) if cluster.accepts_requests => self.end_request(cluster, number),
             _ => {}

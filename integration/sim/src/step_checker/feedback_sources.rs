@@ -29,6 +29,7 @@ impl StepChecker {
     /// Records that a replica is gone.
     pub(crate) fn record_exit(&mut self, process: ProcessId, origin: Origin) {
         self.waits.forget(process);
+        self.revocations.forget(process);
         self.sources.gone_us.insert(origin, self.now_us);
     }
 

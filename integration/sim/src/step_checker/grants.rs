@@ -6,6 +6,7 @@ use signalbox_flow::{FlowKey, PeerBacklog};
 use signalbox_state::{FlowChange, PoolState};
 use signalbox_types::Origin;
 
+use super::revocations::revocable_of;
 use super::{ProcessId, StepChecker};
 use crate::invariants::Invariant;
 
@@ -23,11 +24,20 @@ impl StepChecker {
     pub(super) fn resume_grants(&mut self, process: ProcessId, pool_state: &PoolState) {
         if let Some(record) = self.owners.get_mut(&process) {
             record.backlogs = backlogs_of(pool_state);
+            record.revocable = revocable_of(pool_state);
         }
     }
 
-    /// Checks a change of what waits or may go.
-    pub(super) fn check_flow_change(&mut self, process: ProcessId, change: &FlowChange) {
+    /// Checks a change of what waits, may go, or is to be revoked.
+    pub(super) fn check_flow_change(
+        &mut self,
+        process: ProcessId,
+        pool_state: &PoolState,
+        change: &FlowChange,
+    ) {
+        if let FlowChange::RevocableChanged { origin, class, revocable } = change {
+            self.check_revocable_change((process, pool_state), *origin, *class, *revocable);
+        }
         let FlowChange::BacklogChanged { origin, flow, backlog } = change else { return };
         let Some(record) = self.owners.get_mut(&process) else { return };
         let before = record.backlogs.insert((*origin, flow.clone()), *backlog).unwrap_or_default();

@@ -144,10 +144,14 @@ fn check_state_converges(world: &World) -> Result<(), Violation> {
 
 fn check_queues_empty(world: &World) -> Result<(), Violation> {
     let waits = |(node, replica): (Node, &Replica)| {
-        let known = replica.follower.replica().state_replica().pool_state().flows().highest_waiting();
-        let requests = replica.gate.held();
-        (requests > 0 || known.is_some())
-            .then(|| format!("{requests} wait at {node}, which knows of {known:?}"))
+        let flows = replica.follower.replica().state_replica().pool_state().flows();
+        let (known, requests) = (flows.highest_waiting(), replica.gate.held());
+        let revocable: usize = flows.origins().map(|(_, of)| of.revocable().len()).sum();
+        (requests > 0 || known.is_some() || revocable > 0).then(|| {
+            format!(
+                "{requests} wait at {node}, which knows of {known:?} and of {revocable} classes to revoke"
+            )
+        })
     };
     match world.replicas().find_map(waits) {
         Some(observed) => violation(Invariant::QueuesEmpty, observed),

@@ -1,12 +1,13 @@
-//! Where requests wait at a simulated replica: the EPP's gate, without its tasks.
+//! Where requests wait at a simulated replica, and which ones in flight it revokes: the EPP's gate, without its tasks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use signalbox_admission::{
-    Admission, Admitter, Awake, Ended, FlowMode, GateCore, LatestSaturation, OwnerNews, Seen,
+    Admission, Admitter, Awake, Ended, FlowMode, GateCore, LatestSaturation, OwnerNews, RevocableRequests,
+    RevocableTicket, Seen,
 };
-use signalbox_flow::{Backlog, DropReason, FlowKey, FlowSettings, Saturation, Ticket};
+use signalbox_flow::{Backlog, DropReason, FlowKey, FlowSettings, RevocableClass, Saturation, Ticket};
 use signalbox_schedule::{Decision, DecisionInputs};
 use signalbox_state::{BacklogReporter, FlowReport, GaugeScope};
 use signalbox_types::Request;
@@ -32,6 +33,9 @@ pub(crate) struct Gate {
     pub(super) is_tended: bool,
     /// By number.
     held: BTreeMap<u64, Held>,
+    /// The requests in flight that can be revoked, and their places, by number.
+    revocable: RevocableRequests<u64>,
+    revocable_tickets: BTreeMap<u64, RevocableTicket>,
     /// Since when the pool has had room and no request has gone from here, in milliseconds.
     idle_since_ms: Option<u64>,
 }
@@ -46,6 +50,8 @@ impl Gate {
             awake: Awake::default(),
             is_tended: false,
             held: BTreeMap::new(),
+            revocable: RevocableRequests::default(),
+            revocable_tickets: BTreeMap::new(),
             idle_since_ms: None,
         }
     }
@@ -97,13 +103,47 @@ impl Gate {
         self.awake.begin(now_ms);
     }
 
-    /// Applies what a new view says.
-    pub(super) fn apply(&mut self, seen: Seen<'_>) -> Ended<u64> {
-        let ended = self.core.apply(seen.now_ms, &OwnerNews::of(seen.view, seen.origin));
+    /// Applies what a new view says. Also returns the requests in flight that are to be revoked, with their classes and up to
+    /// which number these are.
+    pub(super) fn apply(&mut self, seen: Seen<'_>) -> (Ended<u64>, Vec<(u64, RevocableClass, u64)>) {
+        let news = OwnerNews::of(seen.view, seen.origin);
+        let ended = self.core.apply(seen.now_ms, &news);
         if !ended.granted.is_empty() {
             self.idle_since_ms = None;
         }
-        ended
+        let highest_waiting = self.core.highest_waiting(0);
+        let follow = |(class, up_to)| {
+            let numbers = self.revocable.follow(highest_waiting, [(class, up_to)]);
+            numbers.into_iter().map(move |number| (number, class, up_to)).collect::<Vec<_>>()
+        };
+        (ended, news.revocations.into_iter().flat_map(follow).collect())
+    }
+
+    /// Adds a request that was sent to an endpoint. Returns whether it can be revoked.
+    pub(super) fn add_revocable(&mut self, now_ms: u64, number: u64, (priority, tokens): (i32, u64)) -> bool {
+        let revokes = self.settings.as_ref().is_some_and(|settings| settings.revokes) && priority < 0;
+        if revokes {
+            let ticket = self.revocable.insert(now_ms, priority, tokens, number);
+            self.revocable_tickets.insert(number, ticket);
+        }
+        revokes
+    }
+
+    /// Returns whether a request can be revoked, or is to be.
+    pub(super) fn is_revocable(&self, number: u64) -> bool {
+        self.revocable_tickets.contains_key(&number)
+    }
+
+    /// Records that the prompt of a request is processed.
+    pub(super) fn record_processed(&mut self, number: u64) {
+        if let Some(ticket) = self.revocable_tickets.get_mut(&number) {
+            self.revocable.record_processed(ticket);
+        }
+    }
+
+    /// Forgets a request whose response begins, or which has ended. Returns whether it was known.
+    pub(super) fn remove_revocable(&mut self, number: u64) -> bool {
+        self.revocable_tickets.remove(&number).is_some_and(|ticket| self.revocable.remove(ticket))
     }
 
     /// Does what is due while requests wait. Returns whose wait has ended, and the saturation of this replica's share of the pool
@@ -160,10 +200,16 @@ impl Gate {
         self.core.backlogs(now_ms)
     }
 
-    /// Returns what the uplink reports of `backlogs`.
-    pub(super) fn report(&mut self, scope: GaugeScope, backlogs: &[(FlowKey, Backlog)]) -> FlowReport {
+    /// Returns what the uplink reports of `backlogs`, and of what can be revoked.
+    pub(super) fn report(
+        &mut self,
+        now_ms: u64,
+        scope: GaugeScope,
+        backlogs: &[(FlowKey, Backlog)],
+    ) -> FlowReport {
         let backlogs = self.reporter.report(scope, backlogs.iter().map(|(flow, of)| (flow, *of)));
+        let revocable = self.revocable.report(now_ms, scope);
         let settings = self.settings.clone().filter(|_| scope == GaugeScope::All);
-        FlowReport { backlogs, settings, ..FlowReport::default() }
+        FlowReport { backlogs, revocable, settings }
     }
 }

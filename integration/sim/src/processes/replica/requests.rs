@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::Rng;
 use rand::seq::IteratorRandom;
-use signalbox_admission::Admission;
+use signalbox_admission::{Admission, cost_tokens};
 use signalbox_schedule::{BatchedFeedback, Booked, Decision, OwnState, Pick, PickInputs};
 use signalbox_state::{Circuit, ResponseOutcome, ResponseReport, UsageReport, View};
 use signalbox_types::{ResponseKey, Subset};
@@ -99,11 +99,12 @@ impl Replica {
         if feedback.is_probe {
             self.check_probe(cluster, &member);
         }
-        self.open_request(cluster, booked);
+        let cost = (inputs.request.priority, cost_tokens(&inputs.request, &decision));
+        self.open_request(cluster, booked, cost);
     }
 
-    /// Lets an endpoint process a request.
-    fn open_request(&mut self, cluster: &mut Cluster, booked: Booked) {
+    /// Lets an endpoint process a request of this priority, which costs so many tokens.
+    fn open_request(&mut self, cluster: &mut Cluster, booked: Booked, cost: (i32, u64)) {
         let rng = &mut cluster.queue.rng;
         let first_output_ms = rng.random_range(1..200);
         let end_ms = first_output_ms + *[10, 300, 4_000].get(rng.random_range(0..3)).unwrap_or(&10);
@@ -112,6 +113,7 @@ impl Replica {
         self.requests_started += 1;
         let number = self.requests_started;
         self.requests.insert(number, booked);
+        self.make_revocable(cluster, number, cost);
         cluster.set_timer(self.node, first_output_ms, Timer::FirstOutput(number));
         cluster.set_timer(self.node, end_ms, Timer::RequestEnd(number));
     }
@@ -124,6 +126,7 @@ impl Replica {
         request.booking.record_first_output(now_ms);
         let (usage, is_sole_prefill) = (request.usage, request.is_sole_prefill);
         let outcome = self.outcome_of(cluster, usage.endpoint);
+        self.record_revocable_output(cluster, number);
         if outcome != ResponseOutcome::Refused {
             cluster.checker.record_outcome(usage.endpoint);
         }
@@ -150,10 +153,17 @@ impl Replica {
     }
 
     pub(super) fn end_request(&mut self, cluster: &mut Cluster, number: u64) {
-        if let Some(Booked { booking, usage, .. }) = self.requests.remove(&number) {
-            cluster.pods.add_running(usage.endpoint, -1);
-            drop(booking);
+        if self.release(cluster, number) {
+            self.end_revocable(cluster, number);
         }
+    }
+
+    /// Releases the booking of a request. Returns whether it had one.
+    pub(super) fn release(&mut self, cluster: &mut Cluster, number: u64) -> bool {
+        let Some(Booked { booking, usage, .. }) = self.requests.remove(&number) else { return false };
+        cluster.pods.add_running(usage.endpoint, -1);
+        drop(booking);
+        true
     }
 
     /// Ends all requests, because their clients or this process are gone.

@@ -86,12 +86,13 @@ impl Replica {
         cluster.checker.check_progress(self.process(), &settings, Progress { idle_ms, oldest_wait_ms });
     }
 
-    /// Lets the requests go to which the latest view grants a place.
+    /// Lets the requests go to which the latest view grants a place, and revokes what it orders.
     pub(super) fn apply_owner_news(&mut self, cluster: &mut Cluster) {
         let now_ms = cluster.now_ms(self.node);
         let seen = self.heard.seen(&self.view, self.origin, now_ms);
-        let ended = self.gate.apply(seen);
+        let (ended, revocations) = self.gate.apply(seen);
         self.end_waits(cluster, ended);
+        self.follow_orders(cluster, revocations);
     }
 
     fn end_waits(&mut self, cluster: &mut Cluster, Ended { granted, dropped }: Ended<u64>) {
@@ -134,11 +135,12 @@ impl Replica {
         self.gate.numbers().into_iter().for_each(|number| self.end_client(cluster, number));
     }
 
-    /// Returns what waits, for a batch of feedback.
+    /// Returns what waits and can be revoked, for a batch of feedback.
     pub(super) fn flow_report(&mut self, cluster: &mut Cluster, scope: GaugeScope) -> FlowReport {
-        let backlogs = self.gate.take_backlogs(cluster.now_ms(self.node));
+        let now_ms = cluster.now_ms(self.node);
+        let backlogs = self.gate.take_backlogs(now_ms);
         cluster.checker.check_backlogs(self.process(), &backlogs);
-        self.gate.report(scope, &backlogs)
+        self.gate.report(now_ms, scope, &backlogs)
     }
 }
 
