@@ -95,6 +95,14 @@ impl Pod {
         self.set_faults(client, &json!({ "engine": "wedged" })).await
     }
 
+    /// Does the same, and lets it say that its KV cache is full and no request waits.
+    ///
+    /// # Errors
+    /// Fails when it does not respond.
+    pub async fn wedge_full(&self, client: &Client) -> anyhow::Result<()> {
+        self.set_faults(client, &json!({ "engine": "wedged", "kv_usage": 0.99, "waiting": 0 })).await
+    }
+
     /// Lets it work normally again. It continues where it was.
     ///
     /// # Errors

@@ -13,5 +13,6 @@ mod many_clients;
 mod prefixes;
 mod refusals;
 mod response_modes;
+mod revoking;
 mod stored_responses;
 mod waiting;
