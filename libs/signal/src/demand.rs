@@ -11,12 +11,15 @@ const BUCKET_MS: u64 = 5_000;
 /// How many buckets are kept: ten minutes.
 const BUCKETS: usize = 120;
 
-/// The buckets of the fast means, 5 to 30 s, and of the slow one, 60 s.
-const FAST: [usize; 4] = [1, 2, 3, 6];
-const SLOW: usize = 12;
+/// The buckets of the means, 5 s to 5 min, the longest first. The longer the window, the less of chance is in its mean: what
+/// chance adds is kept in replicas until it was not needed for a while.
+const WINDOWS: [usize; 7] = [60, 24, 12, 6, 3, 2, 1];
 
-/// How many standard errors a fast mean must exceed the slow one by, to count: by chance, that happens a few times a day, each
-/// time for as long as its window.
+/// The buckets of a minute.
+const MINUTE: usize = 12;
+
+/// By how many standard errors the mean of a shorter window must differ from that of a longer one, to count: by chance, that
+/// happens a few times a day, each time for as long as its window.
 const SIGNIFICANT: f64 = 4.0;
 
 /// The windows over which growth is measured, in buckets: two minutes, five, and all.
@@ -76,20 +79,10 @@ impl DemandMeter {
         }
     }
 
-    /// Returns what arrives per second: the mean of a minute, or of the last seconds if that is certainly more.
+    /// Returns what arrives per second: the mean of the longest window, or of a shorter one if that differs for certain.
     pub(crate) fn rates(&self) -> Rates {
-        let (slow, z) = (self.mean(SLOW), SIGNIFICANT);
-        let fast = FAST.map(|window| {
-            let requests: u64 = self.latest(window).map(|bucket| bucket.arrived.requests).sum();
-            // Arrivals at random with exponential sizes: the variance of a sum of n sizes is 2n times the square of the mean.
-            (self.mean(window), 1.0 - z * (2.0 / requests.max(1) as f64).sqrt())
-        });
-        // What is certain of the slow mean is all of it.
-        let of = |rate: fn(&Rates) -> f64| {
-            let best = (rate(&slow), rate(&slow));
-            let pairs = fast.iter().map(|(fast, certain)| (rate(fast) * certain, rate(fast)));
-            pairs.fold(best, |best, pair| if pair.0 > best.0 { pair } else { best }).1
-        };
+        let means = WINDOWS.map(|window| self.mean(window));
+        let of = |rate: fn(&Rates) -> f64| that_holds(&means, rate);
         Rates {
             requests: of(|rates| rates.requests),
             prefill: of(|rates| rates.prefill),
@@ -123,7 +116,7 @@ impl DemandMeter {
     /// Returns refused requests relative to all of the last minute, in thousandths.
     pub(crate) fn refused_milli(&self) -> u64 {
         let (mut refused, mut requests) = (0, 0);
-        for bucket in self.latest(SLOW) {
+        for bucket in self.latest(MINUTE) {
             refused += bucket.arrived.refused;
             requests += bucket.arrived.requests;
         }
@@ -150,6 +143,37 @@ impl DemandMeter {
             requests: per_second(sum.requests, length_ms),
             prefill: per_second(sum.prefill_tokens, length_ms),
             output: per_second(sum.output_tokens, length_ms),
+        }
+    }
+}
+
+/// Returns which of the means of [`WINDOWS`] holds: that of the longest one, or of a shorter one that differs from it for
+/// certain.
+fn that_holds(means: &[Rates; WINDOWS.len()], rate: fn(&Rates) -> f64) -> f64 {
+    // Arrivals at random with exponential sizes: the variance of a sum of n sizes is 2n times the square of the mean.
+    let error = |requests_per_s: f64, window: usize| {
+        let requests = requests_per_s * (WINDOWS[window] as u64 * BUCKET_MS) as f64 / 1e3;
+        (2.0 / requests.max(1.0)).sqrt()
+    };
+    let mut best = 0;
+    loop {
+        // By how much a mean is beyond what chance makes of the best one.
+        let beyond = |at: usize| {
+            let more =
+                rate(&means[at]) * (1.0 - SIGNIFICANT * error(means[at].requests, at)) - rate(&means[best]);
+            let less =
+                rate(&means[best]) * (1.0 - SIGNIFICANT * error(means[best].requests, at)) - rate(&means[at]);
+            more.max(less)
+        };
+        let next = (best + 1..means.len()).max_by(|one, other| beyond(*one).total_cmp(&beyond(*other)));
+        match next.filter(|next| beyond(*next) > 0.0) {
+            Some(next) => best = next,
+            None if best == 0 => return rate(&means[0]),
+            // One that was chosen because it differs does so in part by chance.
+            None if rate(&means[best]) > rate(&means[0]) => {
+                return rate(&means[best]) * (1.0 - error(means[best].requests, best));
+            }
+            None => return rate(&means[best]),
         }
     }
 }
@@ -240,5 +264,15 @@ mod tests {
         let mut meter = DemandMeter::default();
         run(&mut meter, (0, 120), 1, |second| if second < 105 { 1 } else { 2 });
         assert!(meter.rates().requests < 1.3, "{:?}", meter.rates());
+    }
+
+    #[test]
+    fn chance_of_a_minute_is_evened_out_and_a_fall_counts_after_seconds() {
+        let mut meter = DemandMeter::default();
+        run(&mut meter, (0, 300), 1, |second| if second < 240 { 40 } else { 43 });
+        assert!(meter.rates().requests < 41.0, "{:?}", meter.rates());
+        let mut meter = DemandMeter::default();
+        run(&mut meter, (0, 300), 1, |second| if second < 285 { 1_000 } else { 100 });
+        assert!(meter.rates().requests < 150.0, "{:?}", meter.rates());
     }
 }

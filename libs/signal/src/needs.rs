@@ -2,37 +2,26 @@
 
 use crate::signal::Reason;
 
-/// How many replicas a load needs.
-#[derive(Clone, Copy, Debug)]
-struct Staffing {
-    /// The share of their capacity that replicas are meant to use, when there are so many that chance evens out.
-    utilization: f64,
-    /// The replicas kept for chance and for what nobody can foresee, per square root of the load: the load of a pool varies
-    /// by the square root of its mean.
-    reserve: f64,
-    /// The most that is kept, in parts of the load: a small pool is not doubled for it.
-    most_reserve: f64,
-}
+/// The share of their capacity that replicas are meant to use.
+const UTILIZATION: f64 = 0.95;
 
-/// How many replicas there should be. With a tuning seed of `cargo xtask bench scale`, less of a reserve misses the goal
-/// more often than the recipes do when demand doubles at once, and more of it costs more than nine tenths of their
-/// replica-hours.
-const UP: Staffing = Staffing { utilization: 0.95, reserve: 1.65, most_reserve: 0.65 };
+/// The replicas that are kept for what begins all at once, however large the pool is: who begins does not know its size. Set
+/// with the tuning seeds of `cargo xtask bench scale`, of whose replica-hours each one more would be about 7 %.
+const KEPT: f64 = 4.5;
 
-/// How many are enough to go down: so many that the load may rise by a tenth before the one that goes is missed.
-const DOWN: Staffing = Staffing { utilization: 0.86, reserve: 1.8, most_reserve: 0.75 };
+/// The most replicas for a load of one: a small pool is about doubled for what may begin, but not more. Rounding up adds half a
+/// replica on average, so that much less is enough.
+const MOST: f64 = 2.1;
+const ROUNDING: f64 = 0.5;
 
-impl Staffing {
-    /// Returns the replicas for a load, as a number of replicas that are busy all the time.
-    fn replicas(&self, load: f64) -> f64 {
-        load / self.utilization + (self.reserve * load.sqrt()).min(self.most_reserve * load)
-    }
-}
+/// The factor by which the load may rise before a replica that went is missed.
+const ROOM_TO_GO_DOWN: f64 = 1.1;
 
-/// The time in which a backlog is to be worked off, in seconds, and the highest share of the load that is added for it: a
-/// backlog that built up while replicas were starting is worked off by the reserve.
+/// The time in which a backlog is to be worked off, in seconds. What is kept works on it, too.
 const CLEARING_S: f64 = 60.0;
-const MAX_CLEARING_SHARE: f64 = 0.1;
+
+/// The highest share of a need that is added for what waits: most of it will have been served when another replica is there.
+const MAX_WAITING_SHARE: f64 = 0.1;
 
 /// What replicas are needed for, each as a number of replicas that would be busy all the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,8 +34,10 @@ pub(crate) struct Load {
     pub(crate) backlog_s: f64,
     /// By which factor capacity is less than measured, as backlogs show.
     pub(crate) correction: f64,
-    /// The KV caches that are full.
+    /// The KV caches that running requests fill.
     pub(crate) kv: f64,
+    /// The KV caches that waiting requests will fill.
+    pub(crate) kv_waiting: f64,
 }
 
 /// A number of replicas, not rounded, and why it is needed.
@@ -59,33 +50,36 @@ pub(crate) struct Need {
 impl Load {
     /// Returns how many replicas it needs now.
     pub(crate) fn need(&self) -> Need {
-        self.need_with(&UP)
-    }
-
-    /// Returns how many replicas it must be possible to do without before fewer are desired: the same load with more room,
-    /// so that a replica that was removed is not missed at once.
-    pub(crate) fn need_to_go_down(&self) -> Need {
-        self.need_with(&DOWN)
-    }
-
-    fn need_with(&self, staffing: &Staffing) -> Need {
-        let staffed = |load: f64| staffing.replicas(load);
         let measured = staffed(self.rate);
-        let grown = staffed(self.rate * self.correction * self.growth);
-        let clearing = (self.backlog_s / CLEARING_S).min(MAX_CLEARING_SHARE * grown);
-        let by_rate = grown + clearing;
-        let kv = self.kv / staffing.utilization;
+        let expected = staffed(self.rate * self.growth);
+        let busy = self.rate * self.correction * self.growth;
+        let enough = staffed(busy);
+        let clearing = busy / UTILIZATION + self.backlog_s / CLEARING_S;
+        let by_rate = clearing.clamp(enough, enough * (1.0 + MAX_WAITING_SHARE));
+        let kv = (self.kv + self.kv_waiting.min(self.kv * MAX_WAITING_SHARE)) / UTILIZATION;
         let reason = if kv > by_rate {
             Reason::KvCache
-        } else if self.growth > 1.0 && staffed(self.rate * self.growth).ceil() > measured.ceil() {
+        } else if self.growth > 1.0 && expected.ceil() > measured.ceil() {
             Reason::Growth
-        } else if by_rate.ceil() > staffed(self.rate * self.growth).ceil() {
+        } else if by_rate.ceil() > expected.ceil() {
             Reason::Backlog
         } else {
             Reason::Rate
         };
         Need { replicas: by_rate.max(kv), reason }
     }
+
+    /// Returns how many replicas it must be possible to do without before fewer are desired: those of a greater load, so that
+    /// a replica that was removed is not missed at once.
+    pub(crate) fn need_to_go_down(&self) -> Need {
+        Self { rate: self.rate * ROOM_TO_GO_DOWN, kv: self.kv * ROOM_TO_GO_DOWN, ..*self }.need()
+    }
+}
+
+/// Returns the replicas for a load, as a number of replicas that are busy all the time.
+fn staffed(load: f64) -> f64 {
+    let busy = load / UTILIZATION;
+    (busy + KEPT).min(load * MOST - ROUNDING).max(busy)
 }
 
 #[cfg(test)]
@@ -104,6 +98,23 @@ mod tests {
         assert_eq!(Reason::Growth, Load { growth: 1.5, ..load(4.0) }.need().reason);
         assert_eq!(Reason::Backlog, Load { backlog_s: 600.0, ..load(5.0) }.need().reason);
         assert_eq!(Reason::KvCache, Load { kv: 9.0, ..load(4.0) }.need().reason);
+    }
+
+    #[test]
+    fn backlog_is_worked_off_by_what_is_kept() {
+        let kept = load(12.0).need().replicas - 12.0 / UTILIZATION;
+        assert_eq!(load(12.0).need(), Load { backlog_s: kept * CLEARING_S, ..load(12.0) }.need());
+        assert!(
+            Load { backlog_s: 2.0 * kept * CLEARING_S, ..load(12.0) }.need().replicas
+                > load(12.0).need().replicas
+        );
+    }
+
+    #[test]
+    fn caches_of_waiting_requests_count_up_to_a_tenth() {
+        let kv = |kv_waiting| Load { kv: 9.0, kv_waiting, ..load(4.0) }.need().replicas;
+        assert!((kv(0.5) - 9.5 / UTILIZATION).abs() < 1e-9);
+        assert!((kv(50.0) - 9.9 / UTILIZATION).abs() < 1e-9);
     }
 
     proptest! {

@@ -31,7 +31,8 @@ const REPLACED_PARTS: u32 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Family {
     correction: Correction,
-    /// How many KV caches were full when there was no backlog the last time, or at first; `None` before that.
+    /// How many KV caches were full when there was no backlog the last time, or one that stays, or at first; `None` before
+    /// that.
     kv: Option<f64>,
     /// While nobody knows what a replica can do.
     overload: Overload,
@@ -118,16 +119,15 @@ impl Family {
         let serving: f64 = members.iter().map(|of| f64::from(of.counts.provisioned()) * of.strength).sum();
         let desired: u32 = members.iter().map(|of| of.state.steadied.desired()).sum();
         let provisioned: u32 = members.iter().map(|of| of.counts.provisioned()).sum();
-        let held_s = if inputs.role.prefills() { held.prefill_tokens / reference.prefill } else { 0.0 };
-        let backlog_s = (held_s - serving * TOLERATED_WAIT_S).max(0.0);
-        let is_unexplained =
-            backlog_s > serving * TOLERATED_WAIT_S && provisioned >= desired && provisioned > 0;
-        self.correction.record(moment.now_ms, is_unexplained);
-        // Where prompts wait, passes are long, and requests stay in the cache for longer than they would with more replicas.
-        // An owner that begins then goes by what runs.
-        let kv_tokens = if backlog_s <= 0.0 { held.kv_tokens() } else { held.kv_used };
-        let kv = kv_replicas(inputs.role, reference, kv_tokens.unwrap_or(0.0));
-        let kv = if backlog_s <= 0.0 { kv } else { self.kv.unwrap_or(kv) };
+        let tolerated_s = serving * TOLERATED_WAIT_S;
+        let prefill_s = |tokens: f64| if inputs.role.prefills() { tokens / reference.prefill } else { 0.0 };
+        let backlog_s = (prefill_s(held.prefill_tokens) - tolerated_s).max(0.0);
+        let is_unexplained = backlog_s > tolerated_s && provisioned >= desired && provisioned > 0;
+        let is_lack = self.correction.record(moment.now_ms, is_unexplained.then_some(backlog_s));
+        // While a backlog builds up or is worked off, passes are long, and requests stay in the cache for longer than they would
+        // with more replicas. One that stays may lack just that room. An owner that begins with a backlog goes by what runs.
+        let kv = kv_replicas(inputs.role, reference, held.kv_used.unwrap_or(0.0));
+        let kv = if backlog_s > 0.0 && !is_lack { self.kv.unwrap_or(kv) } else { kv };
         self.kv = Some(kv);
         let startup_s = members.iter().map(|of| of.state.startup.p90_ms()).max().unwrap_or(0) as f64 / 1e3;
         Load {
@@ -136,6 +136,7 @@ impl Family {
             backlog_s,
             correction: self.correction.factor(),
             kv,
+            kv_waiting: kv_replicas(inputs.role, reference, held.kv_waiting),
         }
     }
 }

@@ -326,3 +326,23 @@ fn need_of_caches_is_known_to_an_owner_that_begins_during_a_backlog() {
     world.run(1, 1);
     assert_eq!((3, Reason::KvCache), (world.desired(), world.signal.groups[0].reason));
 }
+
+/// A pool that is short of room in its caches, not of speed, asks for room for what waits, too, and again when that was not
+/// enough. A queue that is being worked off asks for none.
+#[test]
+fn requests_that_wait_for_room_in_caches_ask_for_more() {
+    let mut world = World::new(10);
+    world.pods.iter_mut().for_each(|pod| pod.kv_used_tokens = Some(200_000));
+    world.run(400, 8);
+    world.pods.iter_mut().for_each(|pod| pod.kv_used_tokens = Some(400_000));
+    for requests in (0..90).map(|second| 1_000 - 5 * second) {
+        world.queue = Queue { requests, tokens: requests * 1_000, oldest_ms: 60_000 };
+        world.run(1, 8);
+        assert!(world.desired() <= 10, "{}", world.desired());
+    }
+    world.run(30, 8);
+    assert_eq!((11, Reason::KvCache), (world.desired(), world.signal.groups[0].reason));
+    world.pods.push(crate::Pod { kv_used_tokens: Some(400_000), ..pod(11) });
+    world.run(32, 8);
+    assert_eq!((12, Reason::KvCache), (world.desired(), world.signal.groups[0].reason));
+}

@@ -22,7 +22,7 @@ fn roles_are_sized_by_their_own_load() {
         Pod { group: decode.clone(), kv_used_tokens: Some(450_000), ..pod(2) },
     ];
     world.run(200, 32);
-    assert_eq!((7, 2), (of(&world, &prefill).desired, of(&world, &decode).desired));
+    assert_eq!((8, 2), (of(&world, &prefill).desired, of(&world, &decode).desired));
     assert_eq!(0, of(&world, &decode).demand.prefill);
 }
 
@@ -37,12 +37,12 @@ fn cheapest_deployment_grows() {
     ];
     world.run(150, 32);
     // The dear one keeps its pod until cheap ones serve.
-    assert_eq!((7, 1), (of(&world, &cheap).desired, of(&world, &dear).desired));
-    for key in 3..9 {
+    assert_eq!((8, 1), (of(&world, &cheap).desired, of(&world, &dear).desired));
+    for key in 3..10 {
         world.pods.push(Pod { group: cheap.clone(), cost: 1.0, ..pod(key) });
     }
     world.run(400, 32);
-    assert_eq!((7, 0), (of(&world, &cheap).desired, of(&world, &dear).desired));
+    assert_eq!((8, 0), (of(&world, &cheap).desired, of(&world, &dear).desired));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn deployment_that_gets_no_more_pods_leaves_them_to_the_next() {
     world.run(150, 32);
     assert_eq!(1, of(&world, &dear).desired);
     world.run(200, 32);
-    assert_eq!(6, of(&world, &dear).desired);
+    assert_eq!(7, of(&world, &dear).desired);
 }
 
 fn groups(world: &World) -> Vec<Group> {
