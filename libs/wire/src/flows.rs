@@ -220,13 +220,18 @@ fn decode_band(message: pb::BandShares) -> Result<(i32, BandShares), WireError> 
 }
 
 fn encode_measures(measures: FlowMeasures) -> pb::FlowMeasures {
-    let FlowMeasures { saturation_milli, drain_rate } = measures;
+    let FlowMeasures { saturation_milli, drain_rate, assumed_speed_milli } = measures;
     let DrainRate { milli_requests_per_second, tokens_per_second } = drain_rate;
-    pb::FlowMeasures { saturation_milli, milli_requests_per_second, tokens_per_second }
+    pb::FlowMeasures { saturation_milli, milli_requests_per_second, tokens_per_second, assumed_speed_milli }
 }
 
 fn decode_measures(message: &pb::FlowMeasures) -> FlowMeasures {
-    let pb::FlowMeasures { saturation_milli, milli_requests_per_second, tokens_per_second } = *message;
+    let pb::FlowMeasures {
+        saturation_milli,
+        milli_requests_per_second,
+        tokens_per_second,
+        assumed_speed_milli,
+    } = *message;
     let drain_rate = DrainRate { milli_requests_per_second, tokens_per_second };
-    FlowMeasures { saturation_milli, drain_rate }
+    FlowMeasures { saturation_milli, drain_rate, assumed_speed_milli }
 }

@@ -5,10 +5,10 @@
 //! processed after the time that it should take. So with a speed that is too low, endpoints idle while requests wait for them.
 
 use signalbox_flow::{Detector, EndpointUse};
-use signalbox_types::Load;
+use signalbox_types::{Load, Rates};
 
 use super::Pool;
-use crate::pool_state::{ScrapeStatus, UNBOOKED_PROMPT_TOKENS};
+use crate::pool_state::{Change, FlowChange, FlowMeasures, ScrapeStatus, UNBOOKED_PROMPT_TOKENS};
 
 /// The time in which an assumed speed doubles, in milliseconds, until it was too high for the first time: several scrapes, so that
 /// the engine's page shows in time whether prompts wait there now. And from then on: near the right one.
@@ -24,8 +24,8 @@ const PAUSE_MS: u64 = 1_000;
 /// The most prompts that wait at an endpoint behind the next one, however short they are believed to take.
 const MAX_BEHIND: u32 = 8;
 
-/// The greatest factor: from 8,000 tokens per second to 2 million.
-const MAX_FACTOR: f64 = 256.0;
+/// The greatest factor: from 8,000 tokens per second to 256,000, more than an endpoint processes.
+const MAX_FACTOR: f64 = 32.0;
 
 /// By which factor endpoints are assumed to be faster than was believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,11 +53,6 @@ enum Queue {
 }
 
 impl AssumedSpeed {
-    /// Returns the factor, at least 1.
-    pub(super) fn factor(self) -> f64 {
-        self.factor
-    }
-
     /// Returns the speed at `now_ms`, after `step_ms` milliseconds with this queue. `requests_wait` says whether requests wait for
     /// a grant.
     fn after(self, (now_ms, step_ms): (u64, u64), queue: Queue, requests_wait: bool) -> Self {
@@ -82,6 +77,33 @@ pub(super) struct Corrections {
     last_ms: u64,
 }
 
+impl Corrections {
+    /// Goes on from what an earlier owner has published.
+    pub(super) fn inherited(measures: FlowMeasures) -> Self {
+        let factor = (f64::from(measures.assumed_speed_milli) / 1e3).clamp(1.0, MAX_FACTOR);
+        Self { speed: AssumedSpeed { factor, ..AssumedSpeed::default() }, last_ms: 0 }
+    }
+
+    /// Returns the factor in thousandths, as it is published.
+    fn factor_milli(&self) -> u64 {
+        (self.speed.factor * 1e3) as u64
+    }
+
+    /// Returns `rates` with the factor.
+    pub(super) fn corrected(&self, rates: Rates) -> Rates {
+        with_prefill(rates, u64::from(rates.prefill_tokens_per_second) * self.factor_milli() / 1_000)
+    }
+
+    /// Returns `rates`, which have the factor, without it.
+    pub(super) fn uncorrected(&self, rates: Rates) -> Rates {
+        with_prefill(rates, u64::from(rates.prefill_tokens_per_second) * 1_000 / self.factor_milli())
+    }
+}
+
+fn with_prefill(rates: Rates, tokens_per_second: u64) -> Rates {
+    Rates { prefill_tokens_per_second: u32::try_from(tokens_per_second).unwrap_or(u32::MAX).max(1), ..rates }
+}
+
 impl Pool {
     /// Corrects the speed that is assumed of all endpoints, if it decides how full the pool is and no response has told that of any
     /// of them. It is the same for all: otherwise, one of them would attract the requests of the others. `requests_wait` says
@@ -91,10 +113,10 @@ impl Pool {
         self.corrections.last_ms = now_ms;
         let Detector::Wait { hold_ms } = self.pool_state.flows().settings().detector else { return };
         let before = self.corrections.speed;
-        if !requests_wait && before.factor() <= 1.0 {
+        if !requests_wait && before.factor <= 1.0 {
             return;
         }
-        let after = match self.assessors.values().any(|assessor| assessor.has_reported_work()) {
+        let after = match self.assessors.values().any(|assessor| assessor.knows_prefill()) {
             true => AssumedSpeed::default(),
             false => match self.most_queues(now_ms, hold_ms) {
                 Some(queue) => before.after((now_ms, step_ms), queue, requests_wait),
@@ -103,14 +125,29 @@ impl Pool {
         };
         if after != before {
             self.corrections.speed = after;
-            self.assessors.values_mut().for_each(|assessor| assessor.assumed_speed = after);
             self.touch_all();
+            self.publish_assumed_speed();
         }
     }
 
-    /// Returns what the pages of at least half of the endpoints say whose page is known; `None` if those do not agree.
+    /// Another owner goes on from the published rates, and has to know what is in them.
+    fn publish_assumed_speed(&mut self) {
+        let before = self.pool_state.flows().measures();
+        let assumed_speed_milli = match u32::try_from(self.corrections.factor_milli()) {
+            Ok(milli) if milli > 1_000 => milli,
+            _ => 0,
+        };
+        if assumed_speed_milli != before.assumed_speed_milli {
+            let measures = FlowMeasures { assumed_speed_milli, ..before };
+            self.commit(Change::Flow(FlowChange::Measured(measures)));
+        }
+    }
+
+    /// Returns what the pages of at least half of the endpoints say that get requests and whose page is known; `None` if
+    /// those do not agree.
     fn most_queues(&self, now_ms: u64, hold_ms: u64) -> Option<Queue> {
-        let fresh = self.pool_state.endpoints().filter(|of| of.observed.scrape_status == ScrapeStatus::Fresh);
+        let serving = self.pool_state.endpoints().filter(|of| !of.spec.is_draining && of.is_serving());
+        let fresh = serving.filter(|of| of.observed.scrape_status == ScrapeStatus::Fresh);
         let queues: Vec<_> = fresh
             .map(|of| {
                 let load = self.pool_state.loads().total(of.key);
@@ -134,9 +171,10 @@ fn queue(of: &EndpointUse, load: Load, hold_ms: u64) -> Option<Queue> {
         0 => UNBOOKED_PROMPT_TOKENS,
         prefills => load.prefill_tokens / u64::from(prefills),
     };
-    let hold_tokens = of.tokens_per_second * hold_ms / 1_000;
+    let hold_tokens = of.tokens_per_second.saturating_mul(hold_ms) / 1_000;
     let behind = of.waiting - 1;
-    (behind > MAX_BEHIND || u64::from(behind) * mean_tokens > hold_tokens).then_some(Queue::Long)
+    (behind > MAX_BEHIND || u64::from(behind).saturating_mul(mean_tokens) > hold_tokens)
+        .then_some(Queue::Long)
 }
 
 #[cfg(test)]
@@ -147,7 +185,7 @@ mod tests {
     fn endpoint_without_a_queue_is_faster_than_assumed_only_if_requests_wait() {
         let after = |factor, requests_wait| {
             let speed = AssumedSpeed { factor, ..AssumedSpeed::default() };
-            speed.after((0, 250), Queue::Empty, requests_wait).factor()
+            speed.after((0, 250), Queue::Empty, requests_wait).factor
         };
         assert_eq!([2.0, 1.0], [true, false].map(|requests_wait| after(1.0, requests_wait)));
         assert_eq!(MAX_FACTOR, after(MAX_FACTOR, true));
@@ -159,7 +197,7 @@ mod tests {
         let mut speed = AssumedSpeed { factor: 8.0, ..AssumedSpeed::default() };
         let factors = [5_000, 5_100, 5_900, 6_000, 7_000, 8_000].map(|now_ms| {
             speed = speed.after((now_ms, 100), Queue::Long, true);
-            speed.factor()
+            speed.factor
         });
         assert_eq!([4.0, 4.0, 4.0, 2.0, 1.0, 1.0], factors);
     }
@@ -168,6 +206,6 @@ mod tests {
     fn speed_that_was_too_high_once_rises_slowly() {
         let speed = AssumedSpeed { factor: 2.0, fell_at_ms: Some(0) };
         let after = (0..20).fold(speed, |speed, step| speed.after((step * 100, 100), Queue::Empty, true));
-        assert!((after.factor() - 4.0).abs() < 1e-9, "{after:?}");
+        assert!((after.factor - 4.0).abs() < 1e-9, "{after:?}");
     }
 }

@@ -47,7 +47,8 @@ impl Pool {
         let supported = self.rates.record(endpoint, engine, assessor);
         let probers = self.origins.probers_of(assessor);
         let before = &endpoint_state.assessment;
-        if let Some(assessment) = assessor.assess(now_ms, (supported, typical), before, &probers) {
+        let rates = (self.corrections.corrected(supported), self.corrections.corrected(typical));
+        if let Some(assessment) = assessor.assess(now_ms, rates, before, &probers) {
             self.commit(Change::Assessed { endpoint, assessment });
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use signalbox_types::{ModelKey, Rates};
 
 use super::adapter_usage::AdapterUsage;
-use super::assumed_speed::AssumedSpeed;
 use super::circuit_breaker::CircuitBreaker;
 use super::model_circuits::ModelCircuits;
 use super::prefill_estimator::{PoolRanges, PromptWork};
@@ -35,8 +34,6 @@ pub(crate) struct EndpointAssessor {
     pub(crate) unbooked_load: UnbookedLoad,
     pub(crate) adapters: AdapterUsage,
     rate_estimator: RateEstimator,
-    /// The speed that is assumed as long as no response has told that of any endpoint of the pool.
-    pub(super) assumed_speed: AssumedSpeed,
     circuit_breaker: CircuitBreaker,
     model_circuits: ModelCircuits,
     /// Whether this incarnation has reported cached tokens. Some engines report them only if there are any.
@@ -52,7 +49,6 @@ impl EndpointAssessor {
             unbooked_load: UnbookedLoad::default(),
             adapters: AdapterUsage::default(),
             rate_estimator: RateEstimator::new(prior),
-            assumed_speed: AssumedSpeed::default(),
             circuit_breaker: CircuitBreaker::default(),
             model_circuits: ModelCircuits::default(),
             reports_cached_tokens: false,
@@ -60,9 +56,9 @@ impl EndpointAssessor {
         }
     }
 
-    /// Restores the assessor from the state that an earlier owner left.
-    pub(crate) fn from_endpoint_state(endpoint_state: &EndpointState, now_ms: u64) -> Self {
-        let Assessment { rates, circuit, ramp_percent, model_circuits } = &endpoint_state.assessment;
+    /// Restores the assessor from the state that an earlier owner left, which believed these rates.
+    pub(crate) fn from_endpoint_state(endpoint_state: &EndpointState, rates: Rates, now_ms: u64) -> Self {
+        let Assessment { rates: _, circuit, ramp_percent, model_circuits } = &endpoint_state.assessment;
         let left_ms = RAMP_MS * u64::from(*ramp_percent) / 100;
         let was_scraped = *ramp_percent < 100;
         Self {
@@ -72,8 +68,7 @@ impl EndpointAssessor {
                 .as_deref()
                 .map(AdapterUsage::from_residency)
                 .unwrap_or_default(),
-            rate_estimator: RateEstimator::from_published(*rates),
-            assumed_speed: AssumedSpeed::default(),
+            rate_estimator: RateEstimator::from_published(rates),
             circuit_breaker: CircuitBreaker::from_circuit(*circuit, now_ms),
             model_circuits: ModelCircuits::from_published(model_circuits, now_ms),
             reports_cached_tokens: false,
@@ -162,12 +157,12 @@ impl EndpointAssessor {
 
     /// Returns the estimated rates, before they are compared with those of the pool.
     pub(crate) fn estimated_rates(&self, pool: PoolRanges) -> Rates {
-        let rates = self.rate_estimator.rates(pool);
-        if self.has_reported_work() {
-            return rates;
-        }
-        let prefill = f64::from(rates.prefill_tokens_per_second) * self.assumed_speed.factor();
-        Rates { prefill_tokens_per_second: prefill as u32, ..rates }
+        self.rate_estimator.rates(pool)
+    }
+
+    /// Returns whether a response has told the prefill rate, to this owner or an earlier one.
+    pub(crate) fn knows_prefill(&self) -> bool {
+        self.rate_estimator.knows_prefill()
     }
 
     /// Returns whether work that the engine reported contributed to the prefill rate.

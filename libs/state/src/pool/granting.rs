@@ -10,7 +10,7 @@ use signalbox_types::Origin;
 
 use super::drain_meter::DrainMeter;
 use super::{Pool, PoolEffect};
-use crate::pool_state::{Change, FlowChange, FlowMeasures, OriginFlows, PoolState};
+use crate::pool_state::{Change, DrainRate, FlowChange, FlowMeasures, OriginFlows, PoolState};
 
 /// How many endpoints, backlogs and flows are worth a millisecond between two runs of the granter: each is read in every run.
 const READ_PER_MS: usize = 500;
@@ -105,14 +105,14 @@ impl Pool {
         self.correct_assumed_speed(now_ms, waits);
         let drain_rate = self.granting.drain_meter.sample(now_ms, waits);
         if waits {
-            self.publish_measures(now_ms, FlowMeasures { saturation_milli: 0, drain_rate });
+            self.publish_measures(now_ms, drain_rate);
         }
     }
 
-    fn publish_measures(&mut self, now_ms: u64, measures: FlowMeasures) {
+    fn publish_measures(&mut self, now_ms: u64, drain_rate: DrainRate) {
         let saturation = self.saturation(now_ms).unwrap_or(0.0);
-        let measures = FlowMeasures { saturation_milli: (saturation * 1e3) as u32, ..measures };
         let before = self.pool_state.flows().measures();
+        let measures = FlowMeasures { saturation_milli: (saturation * 1e3) as u32, drain_rate, ..before };
         let differs = |before: u64, after: u64| {
             before.abs_diff(after).saturating_mul(100) > before.saturating_mul(DRAIN_STEP_PERCENT)
         };

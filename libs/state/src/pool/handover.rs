@@ -36,10 +36,12 @@ impl Pool {
             return Self::new(epoch, config);
         };
         journal.begin_epoch(epoch);
+        let corrections = Corrections::inherited(pool_state.flows().measures());
         let assessors = pool_state
             .endpoints()
             .map(|endpoint_state| {
-                (endpoint_state.key, EndpointAssessor::from_endpoint_state(endpoint_state, now_ms))
+                let rates = corrections.uncorrected(endpoint_state.assessment.rates);
+                (endpoint_state.key, EndpointAssessor::from_endpoint_state(endpoint_state, rates, now_ms))
             })
             .collect();
         let adapters = pool_state.endpoints().filter_map(|endpoint_state| endpoint_state.adapters.as_deref());
@@ -56,7 +58,7 @@ impl Pool {
             rounds: Rounds::default(),
             room_check: RoomCheck::default(),
             granting: Granting::inherited(&pool_state),
-            corrections: Corrections::default(),
+            corrections,
             signalling: Signalling::inherited(&config, &pool_state),
             pending_spec: None,
             snapshot: LatestSnapshot::default(),

@@ -126,6 +126,12 @@ impl PrefillEstimator {
         self.observed_tokens >= MEASURED_TOKENS
     }
 
+    /// Returns whether a response has told the rate, to this owner or to an earlier one, of this endpoint or of another one of
+    /// the pool.
+    pub(crate) fn is_known(&self) -> bool {
+        self.has_reports || self.initial != RateRange::of(Rates::default().prefill_tokens_per_second)
+    }
+
     /// Returns whether work that the engine reported contributed to the rate.
     pub(crate) fn has_reports(&self) -> bool {
         self.has_reports

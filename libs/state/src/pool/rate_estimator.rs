@@ -53,6 +53,11 @@ impl RateEstimator {
         self.decode.record(decode);
     }
 
+    /// Returns whether a response has told the prefill rate, to this owner or an earlier one.
+    pub(crate) fn knows_prefill(&self) -> bool {
+        self.prefill.is_known()
+    }
+
     /// Returns whether work that the engine reported contributed to the prefill rate.
     pub(crate) fn has_reported_work(&self) -> bool {
         self.prefill.has_reports()

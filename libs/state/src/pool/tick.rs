@@ -109,7 +109,8 @@ impl Pool {
         let observed =
             times.observed_after(is_unreported, (endpoint_state, booked), &mut assessor.unbooked_load);
         let supported = self.rates.record(endpoint, &endpoint_state.spec.engine, assessor);
-        let (rates, before) = ((supported, self.rates.typical), &endpoint_state.assessment);
+        let rates = (self.corrections.corrected(supported), self.corrections.corrected(self.rates.typical));
+        let before = &endpoint_state.assessment;
         let assessment = assessor.assess(now_ms, rates, before, &self.origins.probers_of(assessor));
         let accuracy = self.cache_beliefs.changed(endpoint_state);
         let current = observed.as_ref().unwrap_or(&endpoint_state.observed);

@@ -4,9 +4,9 @@ use signalbox_state::{CollectorStream, Feedback, FlowReport, Pool, PoolInput, Up
 use signalbox_types::{Capacity, Gauges, Generation, Incarnation, ModelKey};
 
 use crate::feedback::partial_batch;
-use crate::fixtures::endpoint;
+use crate::fixtures::{config, endpoint, endpoint_spec, pool_spec};
 use crate::granting::waiting;
-use crate::reports::{self, assigned_pool, running};
+use crate::reports::{self, assigned_pool, generation, running};
 
 const STREAM: CollectorStream = CollectorStream(1);
 
@@ -39,8 +39,43 @@ impl Scenario {
             self.pool.handle(self.now_ms, PoolInput::Feedback(batch));
             self.pool.handle(self.now_ms, PoolInput::Tick);
         }
-        let endpoint_state = self.pool.pool_state().endpoint(endpoint(0)).unwrap();
+        self.speed_of(0)
+    }
+
+    /// Returns the speed that is believed of an endpoint, in tokens per second.
+    fn speed_of(&self, index: usize) -> u32 {
+        let endpoint_state = self.pool.pool_state().endpoint(endpoint(index)).unwrap();
         endpoint_state.assessment.rates.prefill_tokens_per_second
+    }
+
+    /// Lets another owner take over.
+    fn change_owner(self) -> Self {
+        let mut pool = Pool::inherit(2, config(), self.pool.into_replica(), self.now_ms);
+        pool.handle(self.now_ms, PoolInput::CollectorJoined(STREAM, "one".to_owned()));
+        pool.handle(self.now_ms, PoolInput::Spec(pool_spec([endpoint_spec(0, 0)])));
+        pool.handle(self.now_ms, PoolInput::StoredSignal(None));
+        // Collectors have time to join before endpoints are assigned.
+        let now_ms = self.now_ms + 400;
+        let effects = pool.handle(now_ms, PoolInput::Tick);
+        Self { pool, generation: generation(&effects), now_ms, ..self }
+    }
+
+    /// A response tells that the endpoint processes 8,000 tokens per second.
+    fn respond(&mut self) {
+        self.respond_at(8_000);
+    }
+
+    fn respond_at(&mut self, tokens_per_second: u64) {
+        self.batch += 1;
+        let usage = UsageReport {
+            predicted_tokens: 4_000,
+            prompt_tokens: Some(4_000),
+            cached_tokens: Some(0),
+            sole_prefill_us: Some(4_000_000_000 / tokens_per_second),
+            ..UsageReport::new(endpoint(0), Incarnation(7), ModelKey(1))
+        };
+        let batch = Feedback { usage: vec![usage], ..partial_batch(2, self.batch, Vec::new(), Vec::new()) };
+        self.pool.handle(self.now_ms, PoolInput::Feedback(batch));
     }
 }
 
@@ -54,7 +89,7 @@ fn endpoint_that_takes_at_once_what_it_gets_is_assumed_to_be_faster_while_reques
     let mut scenario = Scenario::new();
     assert_eq!(8_000, scenario.pass_a_second(gauges(0, 0), false));
     let after = [(); 3].map(|()| scenario.pass_a_second(gauges(0, 0), true));
-    assert!(after[0] > 60_000 && after.is_sorted() && after[2] <= 2_048_000, "{after:?}");
+    assert!(after[0] > 60_000 && after.is_sorted() && after[2] == 256_000, "{after:?}");
     assert_eq!(after[2], scenario.pass_a_second(gauges(0, 0), false), "nothing shows that it is slower");
 }
 
@@ -78,15 +113,55 @@ fn full_kv_cache_says_nothing_of_the_speed() {
 fn what_responses_tell_counts_whatever_waits() {
     let mut scenario = Scenario::new();
     scenario.pass_a_second(gauges(0, 0), true);
-    let usage = UsageReport {
-        predicted_tokens: 4_000,
-        prompt_tokens: Some(4_000),
-        cached_tokens: Some(0),
-        sole_prefill_us: Some(500_000),
-        ..UsageReport::new(endpoint(0), Incarnation(7), ModelKey(1))
-    };
-    let batch = Feedback { usage: vec![usage], ..partial_batch(2, 1, Vec::new(), Vec::new()) };
-    scenario.pool.handle(scenario.now_ms, PoolInput::Feedback(batch));
+    scenario.respond();
     let after = [(); 2].map(|()| scenario.pass_a_second(gauges(0, 0), true));
     assert!(after.iter().all(|rate| rate.abs_diff(8_000) < 400), "{after:?}");
+}
+
+#[test]
+fn next_owner_goes_on_from_what_is_assumed() {
+    let mut scenario = Scenario::new();
+    let before = scenario.pass_a_second(gauges(0, 0), true);
+    let mut scenario = scenario.change_owner();
+    let inherited = scenario.pass_a_second(gauges(1, 0), true);
+    assert!((before..=256_000).contains(&inherited), "{before}, {inherited}");
+    let after = [(); 4].map(|()| scenario.pass_a_second(gauges(30, 0), true));
+    assert!(after[3] < before, "it would keep what may be too much: {before}, {after:?}");
+    scenario.respond();
+    let told = scenario.pass_a_second(gauges(0, 0), true);
+    assert!(told.abs_diff(8_000) < 400, "{told}");
+}
+
+#[test]
+fn speed_that_an_earlier_owner_has_measured_is_not_corrected() {
+    let mut scenario = Scenario::new();
+    scenario.pass_a_second(gauges(0, 0), false);
+    (0..50).for_each(|_| scenario.respond_at(20_000));
+    let before = scenario.pass_a_second(gauges(0, 0), false);
+    assert!(before > 9_000, "{before}");
+    let mut scenario = scenario.change_owner();
+    assert_eq!(before, scenario.pass_a_second(gauges(0, 0), true));
+}
+
+/// Otherwise the signal would ask for too few replicas.
+#[test]
+fn assumed_speed_is_no_measured_capacity() {
+    let mut scenario = Scenario::new();
+    scenario.pass_a_second(gauges(0, 0), true);
+    let mut scenario = scenario.change_owner();
+    scenario.pass_a_second(gauges(0, 0), true);
+    scenario.pass_a_second(gauges(0, 0), true);
+    let signal = scenario.pool.pool_state().signal().expect("the pool was assessed");
+    assert!(signal.groups.iter().all(|group| group.capacity.is_none()), "{signal:?}");
+}
+
+/// A higher speed would attract the requests of the others.
+#[test]
+fn new_endpoint_is_assumed_to_be_as_fast_as_the_others() {
+    let mut scenario = Scenario::new();
+    scenario.pass_a_second(gauges(0, 0), true);
+    let spec = pool_spec([endpoint_spec(0, 0), endpoint_spec(1, 0)]);
+    scenario.pool.handle(scenario.now_ms, PoolInput::Spec(spec));
+    let after = scenario.pass_a_second(gauges(0, 0), true);
+    assert_eq!((256_000, 256_000), (after, scenario.speed_of(1)));
 }

@@ -138,10 +138,10 @@ fn peer_revocable() -> impl Strategy<Value = PeerRevocable> {
 }
 
 fn measures() -> impl Strategy<Value = FlowMeasures> {
-    (any::<u32>(), any::<[u64; 2]>()).prop_map(
-        |(saturation_milli, [milli_requests_per_second, tokens_per_second])| {
+    (any::<[u32; 2]>(), any::<[u64; 2]>()).prop_map(
+        |([saturation_milli, assumed_speed_milli], [milli_requests_per_second, tokens_per_second])| {
             let drain_rate = DrainRate { milli_requests_per_second, tokens_per_second };
-            FlowMeasures { saturation_milli, drain_rate }
+            FlowMeasures { saturation_milli, drain_rate, assumed_speed_milli }
         },
     )
 }

@@ -64,11 +64,11 @@ impl Pool {
         assessed.map_or(0.0, |saturation| saturation.value.min(1.0))
     }
 
-    /// Returns the speed of an endpoint, if that was measured there. How fast it decodes may be assumed: an engine may not
+    /// Returns the speed of an endpoint, if that was measured there, without what pages show where no response tells it. How fast it decodes may be assumed: an engine may not
     /// report it, or have nothing to decode.
     fn speed_of(&self, endpoint_state: &EndpointState) -> Option<PodSpeed> {
         let assessor = self.assessors.get(&endpoint_state.key)?;
-        let rates = endpoint_state.assessment.rates;
+        let rates = self.corrections.uncorrected(endpoint_state.assessment.rates);
         assessor.has_measured_prefill().then(|| PodSpeed {
             prefill_tokens_per_second: f64::from(rates.prefill_tokens_per_second),
             decode_token_s: f64::from(rates.decode_token_us) / 1e6,

@@ -16,6 +16,9 @@ pub struct FlowMeasures {
     pub saturation_milli: u32,
     /// How fast requests leave the queues.
     pub drain_rate: DrainRate,
+    /// By which factor prefill rates are higher than what was measured or is assumed at first, in thousandths, because the
+    /// engines' pages show it; 0 if they are not. Not part of the digest, because older releases do not know it.
+    pub assumed_speed_milli: u32,
 }
 
 impl DrainRate {

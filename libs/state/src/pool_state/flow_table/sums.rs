@@ -113,12 +113,15 @@ pub(super) fn of_served(priority: i32, id: &str, served: Served) -> u64 {
 }
 
 pub(super) fn of_measures(measures: FlowMeasures) -> u64 {
-    let FlowMeasures { saturation_milli, drain_rate } = measures;
+    // Older releases do not know the assumed speed.
+    let FlowMeasures { saturation_milli, drain_rate, assumed_speed_milli: _ } = measures;
     let DrainRate { milli_requests_per_second, tokens_per_second } = drain_rate;
-    if measures == FlowMeasures::default() {
+    let words = [u64::from(saturation_milli), milli_requests_per_second, tokens_per_second];
+    if words == [0; 3] {
         return 0;
     }
-    hash_all(&[MEASURES, u64::from(saturation_milli), milli_requests_per_second, tokens_per_second])
+    let [saturation_milli, milli_requests_per_second, tokens_per_second] = words;
+    hash_all(&[MEASURES, saturation_milli, milli_requests_per_second, tokens_per_second])
 }
 
 fn word(priority: i32) -> u64 {
