@@ -53,7 +53,7 @@ impl SignalAssessor {
     pub fn new(settings: SignalSettings) -> Self {
         Self {
             settings,
-            demand: DemandMeter::default(),
+            demand: DemandMeter::new(settings.down_window_ms),
             output: OutputMeter::default(),
             capacities: Capacities::default(),
             coverage: CoverageMeter::default(),

@@ -15,7 +15,8 @@ const BUCKETS: usize = 120;
 /// chance adds is kept in replicas until it was not needed for a while.
 const WINDOWS: [usize; 7] = [60, 24, 12, 6, 3, 2, 1];
 
-/// The buckets of a minute.
+/// The buckets of a minute: the longest window of a pool that is to follow a fall of demand sooner than in five minutes has at
+/// least these.
 const MINUTE: usize = 12;
 
 /// By how many standard errors the mean of a shorter window must differ from that of a longer one, to count: by chance, that
@@ -50,8 +51,10 @@ struct Bucket {
 
 /// Measures what arrives. An EPP replica's counts are compared with its own last ones, so that replicas that come, go or repeat
 /// themselves neither add to demand nor take from it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DemandMeter {
+    /// The position in [`WINDOWS`] of the longest window.
+    longest: usize,
     last: BTreeMap<u64, ArrivalCounts>,
     last_ms: Option<u64>,
     /// The complete buckets, the latest last.
@@ -60,6 +63,20 @@ pub(crate) struct DemandMeter {
 }
 
 impl DemandMeter {
+    /// Creates a meter for a pool of which fewer replicas are desired once a lower number has been enough for `down_window_ms`
+    /// milliseconds: no window is longer than that or a minute.
+    pub(crate) fn new(down_window_ms: u64) -> Self {
+        let is_short = |window: &usize| *window <= MINUTE || *window as u64 * BUCKET_MS <= down_window_ms;
+        let longest = WINDOWS.iter().position(is_short).unwrap_or(WINDOWS.len() - 1);
+        Self {
+            longest,
+            last: BTreeMap::new(),
+            last_ms: None,
+            buckets: VecDeque::new(),
+            current: Bucket::default(),
+        }
+    }
+
     /// Records what the EPP replicas have counted until `now_ms`. What one counted before it is known is no arrival of now.
     pub(crate) fn record(&mut self, now_ms: u64, epp_replicas: &[EppReplica]) {
         let last_ms = self.last_ms.replace(now_ms).unwrap_or(now_ms);
@@ -82,7 +99,7 @@ impl DemandMeter {
     /// Returns what arrives per second: the mean of the longest window, or of a shorter one if that differs for certain.
     pub(crate) fn rates(&self) -> Rates {
         let means = WINDOWS.map(|window| self.mean(window));
-        let of = |rate: fn(&Rates) -> f64| that_holds(&means, rate);
+        let of = |rate: fn(&Rates) -> f64| that_holds(&means, self.longest, rate);
         Rates {
             requests: of(|rates| rates.requests),
             prefill: of(|rates| rates.prefill),
@@ -147,15 +164,15 @@ impl DemandMeter {
     }
 }
 
-/// Returns which of the means of [`WINDOWS`] holds: that of the longest one, or of a shorter one that differs from it for
-/// certain.
-fn that_holds(means: &[Rates; WINDOWS.len()], rate: fn(&Rates) -> f64) -> f64 {
+/// Returns which of the means of [`WINDOWS`] holds: that of the window at `longest`, or of a shorter one that differs from it
+/// for certain.
+fn that_holds(means: &[Rates; WINDOWS.len()], longest: usize, rate: fn(&Rates) -> f64) -> f64 {
     // Arrivals at random with exponential sizes: the variance of a sum of n sizes is 2n times the square of the mean.
     let error = |requests_per_s: f64, window: usize| {
         let requests = requests_per_s * (WINDOWS[window] as u64 * BUCKET_MS) as f64 / 1e3;
         (2.0 / requests.max(1.0)).sqrt()
     };
-    let mut best = 0;
+    let mut best = longest;
     loop {
         // By how much a mean is beyond what chance makes of the best one.
         let beyond = |at: usize| {
@@ -168,9 +185,9 @@ fn that_holds(means: &[Rates; WINDOWS.len()], rate: fn(&Rates) -> f64) -> f64 {
         let next = (best + 1..means.len()).max_by(|one, other| beyond(*one).total_cmp(&beyond(*other)));
         match next.filter(|next| beyond(*next) > 0.0) {
             Some(next) => best = next,
-            None if best == 0 => return rate(&means[0]),
+            None if best == longest => return rate(&means[longest]),
             // One that was chosen because it differs does so in part by chance.
-            None if rate(&means[best]) > rate(&means[0]) => {
+            None if rate(&means[best]) > rate(&means[longest]) => {
                 return rate(&means[best]) * (1.0 - error(means[best].requests, best));
             }
             None => return rate(&means[best]),
@@ -223,7 +240,7 @@ mod tests {
 
     #[test]
     fn sum_is_the_same_for_any_number_of_replicas() {
-        let (mut one, mut eight) = (DemandMeter::default(), DemandMeter::default());
+        let (mut one, mut eight) = (default_meter(), default_meter());
         run(&mut one, (0, 120), 1, |_| 16);
         run(&mut eight, (0, 120), 8, |_| 16);
         assert_eq!(one.rates(), eight.rates());
@@ -232,15 +249,19 @@ mod tests {
 
     #[test]
     fn replicas_that_leave_neither_ratchet_nor_go_negative() {
-        let mut meter = DemandMeter::default();
+        let mut meter = default_meter();
         run(&mut meter, (0, 60), 2, |_| 10);
         (61..300).for_each(|second| meter.record(second * 1_000, &[]));
         assert_eq!(Rates::default(), meter.rates());
     }
 
+    fn default_meter() -> DemandMeter {
+        DemandMeter::new(300_000)
+    }
+
     #[test]
     fn what_was_counted_before_a_takeover_is_no_arrival() {
-        let mut meter = DemandMeter::default();
+        let mut meter = default_meter();
         (0..60).for_each(|second| meter.record(second * 1_000, &[replica(1, 1_000_000)]));
         assert_eq!(Rates::default(), meter.rates());
         assert!(!meter.has_arrivals());
@@ -248,7 +269,7 @@ mod tests {
 
     #[test]
     fn steady_demand_does_not_grow_and_a_ramp_does() {
-        let (mut steady, mut ramp) = (DemandMeter::default(), DemandMeter::default());
+        let (mut steady, mut ramp) = (default_meter(), default_meter());
         run(&mut steady, (0, 300), 1, |_| 100);
         run(&mut ramp, (0, 300), 1, |second| 100 + second);
         assert_eq!(1.0, steady.growth(60.0));
@@ -258,21 +279,34 @@ mod tests {
 
     #[test]
     fn a_step_counts_after_seconds_and_noise_does_not() {
-        let mut meter = DemandMeter::default();
+        let mut meter = default_meter();
         run(&mut meter, (0, 120), 1, |second| if second < 105 { 100 } else { 1_000 });
         assert!(meter.rates().requests > 950.0, "{:?}", meter.rates());
-        let mut meter = DemandMeter::default();
+        let mut meter = default_meter();
         run(&mut meter, (0, 120), 1, |second| if second < 105 { 1 } else { 2 });
         assert!(meter.rates().requests < 1.3, "{:?}", meter.rates());
     }
 
     #[test]
     fn chance_of_a_minute_is_evened_out_and_a_fall_counts_after_seconds() {
-        let mut meter = DemandMeter::default();
+        let mut meter = default_meter();
         run(&mut meter, (0, 300), 1, |second| if second < 240 { 40 } else { 43 });
         assert!(meter.rates().requests < 41.0, "{:?}", meter.rates());
-        let mut meter = DemandMeter::default();
+        let mut meter = default_meter();
         run(&mut meter, (0, 300), 1, |second| if second < 285 { 1_000 } else { 100 });
         assert!(meter.rates().requests < 150.0, "{:?}", meter.rates());
+    }
+
+    /// A few requests do not show for certain that there are fewer now. Who wants fewer replicas soon does not wait for that.
+    #[test]
+    fn few_requests_count_for_as_long_as_a_lower_number_must_be_enough_but_at_least_a_minute() {
+        for (down_window_ms, counts_s) in [(300_000, 300), (120_000, 120), (10_000, 60)] {
+            let mut meter = DemandMeter::new(down_window_ms);
+            run(&mut meter, (0, 300), 1, |second| u64::from(second % 10 == 0));
+            run(&mut meter, (300, 300 + counts_s - 10), 1, |_| 0);
+            assert!(meter.rates().requests > 0.0, "{down_window_ms}");
+            run(&mut meter, (300 + counts_s - 10, 300 + counts_s + 10), 1, |_| 0);
+            assert_eq!(0.0, meter.rates().requests, "{down_window_ms}");
+        }
     }
 }
