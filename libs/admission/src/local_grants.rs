@@ -15,13 +15,15 @@ pub(crate) struct LocalGrants {
     /// The replica's place among those that share the pool, from 0 to less than 1.
     turn: f64,
     granter: Granter,
+    /// Whether the flows that waited at first have begun.
+    has_begun: bool,
     flows: BTreeSet<FlowKey>,
 }
 
 impl LocalGrants {
     /// Creates them for the replica at the place `turn` among those that share the pool.
     pub(crate) fn new(turn: f64) -> Self {
-        Self { turn, granter: Granter::default(), flows: BTreeSet::new() }
+        Self { turn, granter: Granter::default(), has_begun: false, flows: BTreeSet::new() }
     }
 
     /// Grants places in this replica's share of the pool, whose saturation is `saturation`.
@@ -32,7 +34,10 @@ impl LocalGrants {
         backlogs: &[(FlowKey, Backlog)],
         now_ms: u64,
     ) -> Vec<Grant> {
-        self.begin(settings, backlogs);
+        if !self.has_begun && !backlogs.is_empty() {
+            self.has_begun = true;
+            self.begin(settings, backlogs);
+        }
         for (flow, backlog) in backlogs {
             self.granter.report(now_ms, SELF, flow, *backlog);
         }
@@ -44,18 +49,17 @@ impl LocalGrants {
         self.granter.grant(settings, saturation, now_ms)
     }
 
-    /// Lets the flows that are new begin at different times: as if each had got a part of a request.
+    /// Lets the flows that wait at first begin at different times: as if each had got a part of a request.
     ///
     /// Each replica grants only a few requests until an owner is heard again. If all began with the same flows, these would get
-    /// one more from each replica. So the parts of the flows of a band are evenly apart, and those of one flow at the replicas are, too.
+    /// one more from each replica. So the parts of the flows of a band are evenly apart, and those of one flow at the replicas are,
+    /// too. A flow that comes later begins at once, however often it comes and goes.
     fn begin(&mut self, settings: &FlowSettings, backlogs: &[(FlowKey, Backlog)]) {
         for band in backlogs.chunk_by(|one, other| one.0.priority == other.0.priority) {
             for (at, (flow, backlog)) in band.iter().enumerate() {
-                if !self.flows.contains(flow) {
-                    let part = (self.turn + at as f64 / band.len() as f64).fract();
-                    let mean_tokens = backlog.usage.tokens / backlog.usage.requests.max(1);
-                    self.granter.postpone(settings, flow, (part * mean_tokens as f64) as u64);
-                }
+                let part = (self.turn + at as f64 / band.len() as f64).fract();
+                let mean_tokens = backlog.usage.tokens / backlog.usage.requests.max(1);
+                self.granter.postpone(settings, flow, (part * mean_tokens as f64) as u64);
             }
         }
     }
@@ -105,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_that_comes_later_does_not_wait_for_more_than_a_request() {
+    fn flow_that_comes_later_begins_at_once_however_often() {
         let flow = |id: &str| FlowKey::new(0, id);
         let waiting = |requests| {
             let usage = Usage { requests, bytes: 0, tokens: requests * TOKENS };
@@ -113,10 +117,19 @@ mod tests {
         };
         let settings = FlowSettings::default();
         let mut local = LocalGrants::new(0.9);
-        assert_eq!(30, local.grant(&settings, &room(30), &[(flow("early"), waiting(100))], 1_000)[0].up_to);
-        let backlogs = [(flow("early"), waiting(100)), (flow("late"), waiting(100))];
-        let grants = local.grant(&settings, &room(34), &backlogs, 1_001);
-        let of = |id: &str| grants.iter().find(|grant| *grant.flow.id == *id).map(|grant| grant.up_to);
-        assert_eq!((Some(32), Some(2)), (of("early"), of("late")));
+        let mut early = waiting(100);
+        assert_eq!(30, local.grant(&settings, &room(30), &[(flow("early"), early)], 1_000)[0].up_to);
+        let mut late_got = 0;
+        for round in 1..=10 {
+            // All that was granted has gone.
+            early.released = 30 + round - 1 - late_got;
+            let late = Backlog { released: late_got, ..waiting(1) };
+            let backlogs = [(flow("early"), early), (flow("late"), late)];
+            let grants = local.grant(&settings, &room(1), &backlogs, 1_000 + round);
+            late_got += grants.iter().filter(|grant| *grant.flow.id == *"late").count() as u64;
+            // Its queue is empty in between.
+            local.grant(&settings, &room(0), &[(flow("early"), early)], 1_000 + round);
+        }
+        assert_eq!(5, late_got, "half of what goes");
     }
 }
