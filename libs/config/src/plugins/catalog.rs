@@ -31,7 +31,8 @@ pub(crate) enum Support {
 }
 
 const DISAGGREGATION: &str = "prefill/decode disaggregation";
-const EVICTION: &str = "eviction of requests in flight";
+const EVICTION: &str =
+    "with enableEviction, sheddable requests are evicted, the lowest priority and of these the newest first";
 const ADMISSION: &str = "admission by chance";
 const AGENTS: &str = "agents' identities";
 const LATENCY: &str = "predicted latency";
@@ -126,8 +127,8 @@ pub(crate) const CATALOG: &[(&str, Support)] = &[
     ("static-usage-limit-policy", Support::Flow(flow_policies::static_limit)),
     ("priority-holdback-policy", Support::Flow(flow_policies::holdback)),
     ("soft-reflective-ceiling-policy", Support::Flow(flow_policies::reflective)),
-    ("sheddable-eviction-filter", Support::NotYet(EVICTION)),
-    ("priority-then-time-eviction-order-policy", Support::NotYet(EVICTION)),
+    ("sheddable-eviction-filter", Support::BuiltIn(ignored::no_parameters, EVICTION)),
+    ("priority-then-time-eviction-order-policy", Support::BuiltIn(ignored::no_parameters, EVICTION)),
     ("k8s-notification-source", Support::NotYet("Kubernetes discovery")),
     ("models-data-source", Support::NotPlanned("each request names its model")),
     ("models-data-extractor", Support::NotPlanned("each request names its model")),
