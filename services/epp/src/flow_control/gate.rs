@@ -15,7 +15,8 @@ use tokio::sync::{Notify, oneshot};
 pub(crate) use self::place::{Place, WaitEnd};
 pub(crate) use self::revocable::RevocablePlace;
 
-/// Where requests wait at this replica while the pool is full. A request that goes at once takes no lock.
+/// Where requests wait at this replica while the pool is full. A request that goes at once takes no lock, unless it
+/// can be revoked.
 #[derive(Debug)]
 pub(crate) struct Gate {
     mode: FlowMode,
