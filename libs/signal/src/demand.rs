@@ -96,7 +96,9 @@ impl DemandMeter {
         }
     }
 
-    /// Returns what arrives per second: the mean of the longest window, or of a shorter one if that differs for certain.
+    /// Returns what arrives per second: the mean of the longest window, or of a shorter one if that differs for certain. If none
+    /// does, at least what the last minute shows but for chance: few requests show for certain only after minutes that there are more,
+    /// and whoever waits for a replica cannot wait for that.
     pub(crate) fn rates(&self) -> Rates {
         let means = WINDOWS.map(|window| self.mean(window));
         let of = |rate: fn(&Rates) -> f64| that_holds(&means, self.longest, rate);
@@ -167,11 +169,6 @@ impl DemandMeter {
 /// Returns which of the means of [`WINDOWS`] holds: that of the window at `longest`, or of a shorter one that differs from it
 /// for certain.
 fn that_holds(means: &[Rates; WINDOWS.len()], longest: usize, rate: fn(&Rates) -> f64) -> f64 {
-    // Arrivals at random with exponential sizes: the variance of a sum of n sizes is 2n times the square of the mean.
-    let error = |requests_per_s: f64, window: usize| {
-        let requests = requests_per_s * (WINDOWS[window] as u64 * BUCKET_MS) as f64 / 1e3;
-        (2.0 / requests.max(1.0)).sqrt()
-    };
     let mut best = longest;
     loop {
         // By how much a mean is beyond what chance makes of the best one.
@@ -185,7 +182,7 @@ fn that_holds(means: &[Rates; WINDOWS.len()], longest: usize, rate: fn(&Rates) -
         let next = (best + 1..means.len()).max_by(|one, other| beyond(*one).total_cmp(&beyond(*other)));
         match next.filter(|next| beyond(*next) > 0.0) {
             Some(next) => best = next,
-            None if best == longest => return rate(&means[longest]),
+            None if best == longest => return rate(&means[longest]).max(least_of_a_minute(means, rate)),
             // One that was chosen because it differs does so in part by chance.
             None if rate(&means[best]) > rate(&means[longest]) => {
                 return rate(&means[best]) * (1.0 - error(means[best].requests, best));
@@ -193,6 +190,19 @@ fn that_holds(means: &[Rates; WINDOWS.len()], longest: usize, rate: fn(&Rates) -
             None => return rate(&means[best]),
         }
     }
+}
+
+/// Returns the standard error of a mean of the window at this position, relative to the mean. Arrivals at random with
+/// exponential sizes: the variance of a sum of n sizes is 2n times the square of the mean.
+fn error(requests_per_s: f64, window: usize) -> f64 {
+    let requests = requests_per_s * (WINDOWS[window] as u64 * BUCKET_MS) as f64 / 1e3;
+    (2.0 / requests.max(1.0)).sqrt()
+}
+
+/// Returns the least that the mean of the last minute shows but for chance: two standard errors less.
+fn least_of_a_minute(means: &[Rates; WINDOWS.len()], rate: fn(&Rates) -> f64) -> f64 {
+    let minute = WINDOWS.iter().position(|window| *window == MINUTE).unwrap_or(0);
+    rate(&means[minute]) * (1.0 - 2.0 * error(means[minute].requests, minute))
 }
 
 fn per_second(count: u64, length_ms: u64) -> f64 {
@@ -308,5 +318,14 @@ mod tests {
             run(&mut meter, (300 + counts_s - 10, 300 + counts_s + 10), 1, |_| 0);
             assert_eq!(0.0, meter.rates().requests, "{down_window_ms}");
         }
+    }
+
+    #[test]
+    fn more_of_few_requests_count_after_a_minute() {
+        let mut meter = default_meter();
+        run(&mut meter, (0, 300), 1, |second| u64::from(second % 5 == 0));
+        let before = meter.rates().requests;
+        run(&mut meter, (300, 360), 1, |_| 1);
+        assert!(meter.rates().requests > 3.0 * before, "{before}, {:?}", meter.rates());
     }
 }
