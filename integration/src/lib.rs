@@ -26,6 +26,6 @@ pub use processes::{
     Certificates, Envoy, Epp, Etcd, Fleet, GatewayReplica, PICKED_HEADER, Pod, PodConfig, Process,
     RequestMode, ResponseMode, Service, Signal, Transport, built_binary, envoy_binary,
 };
-pub use test_cluster::{TestCluster, TestClusterConfig};
+pub use test_cluster::{TestCluster, TestClusterConfig, start_collector};
 pub use test_dir::{TestDir, target};
 pub use wait::eventually;

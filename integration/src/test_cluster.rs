@@ -258,7 +258,11 @@ async fn start_aggregator(dir: &TestDir, endpoints: &Path) -> anyhow::Result<(Pr
     Ok((process, address.to_owned()))
 }
 
-async fn start_collector(dir: &TestDir, aggregator: &str) -> anyhow::Result<Process> {
+/// Starts a collector for the aggregator at this address.
+///
+/// # Errors
+/// Fails when it does not become ready.
+pub async fn start_collector(dir: &TestDir, aggregator: &str) -> anyhow::Result<Process> {
     let flags = [
         "--aggregator",
         aggregator,

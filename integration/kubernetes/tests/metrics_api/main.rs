@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use signalbox_integration::{
-    CertificateAuthority, Epp, Pod, PodConfig, Ports, Process, TestDir, eventually, write_endpoints,
+    CertificateAuthority, Epp, Pod, PodConfig, Ports, Process, TestDir, eventually, start_collector,
+    write_endpoints,
 };
 use signalbox_kubernetes_tests::{ControlPlane, reference_adapter, released_crds, sandboxed};
 
@@ -80,17 +81,7 @@ impl Servers {
         let pod = Pod::start(dir, "pod", PodConfig::default()).await?;
         let endpoints = write_endpoints(dir, [(pod.name(), pod.address())])?;
         let (aggregator, ours, address) = start_ours(dir, &files, &kubeconfig, &endpoints).await?;
-        let flags = [
-            "--aggregator",
-            &address,
-            "--metrics-bind",
-            "127.0.0.1",
-            "--metrics-port",
-            "0",
-            "--output",
-            "json",
-        ];
-        let (collector, _) = Process::start_ready(dir, "signalbox-collector", "collector", &flags).await?;
+        let collector = start_collector(dir, &address).await?;
         let epp = Epp::start(dir, "epp", &address, &[]).await?;
         let (adapter, reference) = start_reference(dir, &files, &kubeconfig)?;
         let servers = Self {
