@@ -12,18 +12,17 @@ const SELF: Origin = Origin(0);
 /// grants have reached, so that nothing is granted twice.
 #[derive(Debug)]
 pub(crate) struct LocalGrants {
-    /// The replica's place among those that share the pool, from 0 to less than 1.
-    turn: f64,
+    /// The replica's place among those that share the pool, from 0 to less than 1; `None` once the flows that waited at first
+    /// have begun.
+    turn: Option<f64>,
     granter: Granter,
-    /// Whether the flows that waited at first have begun.
-    has_begun: bool,
     flows: BTreeSet<FlowKey>,
 }
 
 impl LocalGrants {
     /// Creates them for the replica at the place `turn` among those that share the pool.
     pub(crate) fn new(turn: f64) -> Self {
-        Self { turn, granter: Granter::default(), has_begun: false, flows: BTreeSet::new() }
+        Self { turn: Some(turn), granter: Granter::default(), flows: BTreeSet::new() }
     }
 
     /// Grants places in this replica's share of the pool, whose saturation is `saturation`.
@@ -34,9 +33,8 @@ impl LocalGrants {
         backlogs: &[(FlowKey, Backlog)],
         now_ms: u64,
     ) -> Vec<Grant> {
-        if !self.has_begun && !backlogs.is_empty() {
-            self.has_begun = true;
-            self.begin(settings, backlogs);
+        if let Some(turn) = self.turn.take_if(|_| !backlogs.is_empty()) {
+            self.begin(settings, turn, backlogs);
         }
         for (flow, backlog) in backlogs {
             self.granter.report(now_ms, SELF, flow, *backlog);
@@ -54,12 +52,12 @@ impl LocalGrants {
     /// Each replica grants only a few requests until an owner is heard again. If all began with the same flows, these would get
     /// one more from each replica. So the parts of the flows of a band are evenly apart, and those of one flow at the replicas are,
     /// too. A flow that comes later begins at once, however often it comes and goes.
-    fn begin(&mut self, settings: &FlowSettings, backlogs: &[(FlowKey, Backlog)]) {
+    fn begin(&mut self, settings: &FlowSettings, turn: f64, backlogs: &[(FlowKey, Backlog)]) {
         for band in backlogs.chunk_by(|one, other| one.0.priority == other.0.priority) {
             for (at, (flow, backlog)) in band.iter().enumerate() {
-                let part = (self.turn + at as f64 / band.len() as f64).fract();
-                let mean_tokens = backlog.usage.tokens / backlog.usage.requests.max(1);
-                self.granter.postpone(settings, flow, (part * mean_tokens as f64) as u64);
+                let part = (turn + at as f64 / band.len() as f64).fract();
+                let tokens = part * backlog.usage.mean_tokens() as f64;
+                self.granter.postpone(settings, flow, tokens as u64);
             }
         }
     }
@@ -83,7 +81,7 @@ mod tests {
     }
 
     /// Returns how many requests of each flow go if each replica has room for so many.
-    fn granted(each: u64, turn: impl Fn(u64) -> f64) -> Vec<u64> {
+    fn granted(each: u64) -> Vec<u64> {
         let mut sums = vec![0; FLOWS as usize];
         for replica in 0..REPLICAS {
             let backlog = |flow: u64| {
@@ -92,7 +90,7 @@ mod tests {
             };
             let backlogs: Vec<_> =
                 (0..FLOWS).map(|flow| (FlowKey::new(0, &flow.to_string()), backlog(flow))).collect();
-            let mut local = LocalGrants::new(turn(replica));
+            let mut local = LocalGrants::new(replica as f64 / REPLICAS as f64);
             for grant in local.grant(&FlowSettings::default(), &room(each), &backlogs, 1_000) {
                 sums[grant.flow.id.parse::<usize>().unwrap()] += grant.up_to;
             }
@@ -103,8 +101,7 @@ mod tests {
     #[test]
     fn replicas_that_grant_by_themselves_serve_all_flows_alike() {
         for each in [1, 2, 4, 7, 20] {
-            let granted = granted(each, |replica| replica as f64 / REPLICAS as f64);
-            assert_eq!(vec![each; FLOWS as usize], granted);
+            assert_eq!(vec![each; FLOWS as usize], granted(each));
         }
     }
 

@@ -13,6 +13,13 @@ pub struct Usage {
     pub tokens: u64,
 }
 
+impl Usage {
+    /// Returns the mean cost of a request in tokens, at least 1.
+    pub fn mean_tokens(self) -> u64 {
+        self.tokens.div_ceil(self.requests.max(1)).max(1)
+    }
+}
+
 impl Add for Usage {
     type Output = Self;
     fn add(self, other: Self) -> Self {
@@ -87,7 +94,7 @@ impl PeerBacklog {
 
     /// Returns the mean cost of the waiting requests in tokens, at least 1.
     pub fn mean_tokens(&self) -> u64 {
-        self.usage.tokens.div_ceil(self.usage.requests.max(1)).max(1)
+        self.usage.mean_tokens()
     }
 
     /// Returns since when the first request without a grant has waited, if the waiting requests arrived evenly.

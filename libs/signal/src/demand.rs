@@ -15,8 +15,7 @@ const BUCKETS: usize = 120;
 /// chance adds is kept in replicas until it was not needed for a while.
 const WINDOWS: [usize; 7] = [60, 24, 12, 6, 3, 2, 1];
 
-/// The buckets of a minute: the longest window of a pool that is to follow a fall of demand sooner than in five minutes has at
-/// least these.
+/// The buckets of a minute. The longest window is never shorter, however soon fewer replicas are to be desired.
 const MINUTE: usize = 12;
 
 /// By how many standard errors the mean of a shorter window must differ from that of a longer one, to count: by chance, that
@@ -63,8 +62,8 @@ pub(crate) struct DemandMeter {
 }
 
 impl DemandMeter {
-    /// Creates a meter for a pool of which fewer replicas are desired once a lower number has been enough for `down_window_ms`
-    /// milliseconds: no window is longer than that or a minute.
+    /// Creates a meter for a pool in which a lower number of replicas must be enough for `down_window_ms` milliseconds before it
+    /// is desired. The longest window is as long as that, but at least a minute and at most five.
     pub(crate) fn new(down_window_ms: u64) -> Self {
         let is_short = |window: &usize| *window <= MINUTE || *window as u64 * BUCKET_MS <= down_window_ms;
         let longest = WINDOWS.iter().position(is_short).unwrap_or(WINDOWS.len() - 1);

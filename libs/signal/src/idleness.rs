@@ -18,9 +18,10 @@ impl Idleness {
         self.inherited = Some(is_idle && self.inherited.unwrap_or(true));
     }
 
-    /// Records what is observed, and whether requests have arrived or were served since the last time. Returns for how long the pool has been idle, in milliseconds; `None` if it is not idle,
-    /// or not for certain: then it is as if something had happened now. A pool that an earlier owner found idle is so until
-    /// something happens.
+    /// Records what is observed. `has_work` says whether requests have arrived or were served since the last time.
+    ///
+    /// Returns for how long the pool has been idle, in milliseconds; `None` if it is not idle, or not for certain: then it is as if
+    /// something had happened now. A pool that an earlier owner found idle is so until something happens.
     pub(crate) fn record(
         &mut self,
         observation: &Observation,

@@ -64,8 +64,8 @@ impl Pool {
         assessed.map_or(0.0, |saturation| saturation.value.min(1.0))
     }
 
-    /// Returns the speed of an endpoint, if that was measured there, without what pages show where no response tells it. How fast it decodes may be assumed: an engine may not
-    /// report it, or have nothing to decode.
+    /// Returns the speed of an endpoint, if that was measured there: without the factor of the assumed speed, which nobody has
+    /// measured. How fast it decodes may be assumed: an engine may not report it, or have nothing to decode.
     fn speed_of(&self, endpoint_state: &EndpointState) -> Option<PodSpeed> {
         let assessor = self.assessors.get(&endpoint_state.key)?;
         let rates = self.corrections.uncorrected(endpoint_state.assessment.rates);
